@@ -1,0 +1,136 @@
+"""The error tree. Pure: says what is wrong and what to do, never prints.
+
+    ProvisionError(message, hint)                           exit status
+     ├ UsageError                                           2
+     ├ InventoryError(findings)                             3
+     ├ PlanError: CycleError                                3
+     ├ ConflictError                                        9
+     ├ HostError(host)                                      4
+     │  ├ ConnectError · AuthError · HostKeyError · TimedOut
+     │  ├ FactsError      a host answered what we cannot read
+     │  └ UnfitError      a host lacks what is needed
+     ├ LabError                                             1
+     ├ StepError(host)                                      6 (the state is mixed)
+     └ VerifyError                                          7
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ProvisionError(Exception):
+    """What went wrong (`message`) and what the user can do about it (`hint`)."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def kind(self) -> str:
+        """Name of the error in JSON output."""
+        return type(self).__name__
+
+
+class UsageError(ProvisionError):
+    """The command line asks for something that cannot be."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One complaint about an inventory; `line` and `column` count from 1, 0 means the whole file."""
+
+    path: Path
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
+        return f"{place}: {self.message}" + (f"; {self.hint}" if self.hint else "")
+
+
+class InventoryError(ProvisionError):
+    """The inventory is not usable; carries every finding, in file order."""
+
+    exit_status = 3
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        super().__init__("\n".join(str(finding) for finding in findings))
+        self.findings = findings
+
+
+class PlanError(ProvisionError):
+    """The wanted state cannot be reached in any order."""
+
+    exit_status = 3
+
+
+class CycleError(PlanError):
+    """Resources that need each other."""
+
+
+class ConflictError(ProvisionError):
+    """Something that is not ours stands where ours should be."""
+
+    exit_status = 9
+
+
+class HostError(ProvisionError):
+    """One host could not be used; nothing was changed on it by the failed step."""
+
+    exit_status = 4
+
+    def __init__(self, host: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.host = host
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.message}"
+
+
+class ConnectError(HostError):
+    """No TCP connection or no SSH on it."""
+
+
+class AuthError(HostError):
+    """The host refused our login, or sudo refused us."""
+
+
+class HostKeyError(HostError):
+    """The host's key is unknown or not the recorded one."""
+
+
+class TimedOut(HostError):
+    """A phase passed its deadline."""
+
+
+class FactsError(HostError):
+    """The host's answer cannot be read."""
+
+
+class UnfitError(HostError):
+    """The host lacks something that is needed."""
+
+
+class LabError(ProvisionError):
+    """The lab on this machine cannot do what was asked."""
+
+
+class StepError(HostError):
+    """A command of a change failed; what was done before it stays."""
+
+    exit_status = 6
+
+
+class VerifyError(ProvisionError):
+    """The containers do not see what the inventory promises."""
+
+    exit_status = 7

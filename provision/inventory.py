@@ -1,0 +1,92 @@
+"""The inventory: frozen values that every other room reads, and `load`, which makes them from YAML.
+
+Pure but for reading the named file: no host is contacted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """How to log in; None and False leave it to ssh_config."""
+
+    user: str | None = None
+    key: Path | None = None
+    port: int | None = None
+    jump: str | None = None
+    sudo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A managed host. `name` is the SSH name; `address` is what its peers reach."""
+
+    name: str
+    address: IPv4Address
+    nic: str | None = None
+    host_key: str | None = None
+
+
+class Options(Protocol):
+    """What YAML may say of a network; each method has a frozen dataclass of its own."""
+
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network over several hosts; `subnets` holds every host of it, in the network's order."""
+
+    name: str
+    method: str
+    cidr: IPv4Network
+    subnets: Mapping[str, IPv4Network]
+    mtu: int | None
+    egress: str
+    options: Options
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of its hosts, in order."""
+        return tuple(self.subnets)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A Docker image: a reference to pull, or an archive of `docker save` on the controller."""
+
+    ref: str
+    archive: Path | None = None
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of one host. An empty `command` means the image's own."""
+
+    name: str
+    host: str
+    network: str
+    image: Image
+    command: tuple[str, ...]
+    address: IPv4Address | None
+    restart: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """One file: everything that carries the mark `provision:<name>`."""
+
+    name: str
+    path: Path
+    ssh: Ssh
+    hosts: Mapping[str, Host]
+    groups: Mapping[str, tuple[str, ...]]
+    networks: Mapping[str, Network]
+    containers: Mapping[str, Container]
