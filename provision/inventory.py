@@ -90,3 +90,11 @@ class Inventory:
     groups: Mapping[str, tuple[str, ...]]
     networks: Mapping[str, Network]
     containers: Mapping[str, Container]
+
+
+def load(path: Path) -> Inventory:
+    """The inventory in a file; raises InventoryError with all findings in file order."""
+    # Here, as YAML and pydantic cost more than all the rest, and most verbs' help needs neither.
+    from provision.inventory_load import load
+
+    return load(path)

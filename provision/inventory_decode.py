@@ -1,0 +1,137 @@
+"""Plain data → the documents of `inventory_schema`, item by item.
+
+An item with a mistake is left out and its mistakes are told, so that the rules can still be
+asked about all the others. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from provision import methods
+from provision.complaint import Complaint, Loc, Wrong, quoted
+from provision.inventory import Options
+from provision.inventory_schema import (
+    ContainerDocument,
+    Document,
+    HostDocument,
+    NetworkDocument,
+    SshDocument,
+    TopDocument,
+    network_document,
+    options_of,
+)
+from provision.inventory_words import complaint
+from provision.suggest import did_you_mean
+
+SECTIONS = ("hosts", "groups", "networks", "containers")
+# Methods of the contract that later versions bring.
+LATER_METHODS = ("pipework", "flannel", "ovs-gre")
+_Doc = TypeVar("_Doc", bound=Document)
+_MEMBERS = TypeAdapter(list[str])
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The good items of a file, and under `written` the names of all, good or not."""
+
+    name: str
+    ssh: SshDocument
+    hosts: Mapping[str, HostDocument]
+    groups: Mapping[str, list[str]]
+    networks: Mapping[str, NetworkDocument]
+    options: Mapping[str, Options]
+    containers: Mapping[str, ContainerDocument]
+    written: Mapping[str, tuple[str, ...]]
+    complaints: tuple[Complaint, ...]
+
+
+def decode(data: object) -> Decoded:
+    """All documents of a file's data, and every complaint about them."""
+    decoder = _Decoder()
+    top = decoder.document(TopDocument, data, ())
+    found = data if isinstance(data, dict) else {}
+    raw = {name: _mapping(found.get(name)) for name in SECTIONS}
+    ssh = decoder.document(SshDocument, found.get("ssh"), ("ssh",))
+    networks = decoder.networks(raw["networks"])
+    return Decoded(
+        name=top.name if top else "",
+        ssh=ssh or SshDocument(),
+        hosts=decoder.items(HostDocument, raw["hosts"], "hosts"),
+        groups=decoder.groups(raw["groups"]),
+        networks=networks,
+        options=decoder.options(networks),
+        containers=decoder.items(ContainerDocument, raw["containers"], "containers"),
+        written={name: tuple(raw[name]) for name in SECTIONS},
+        complaints=tuple(decoder.complaints),
+    )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+class _Decoder:
+    def __init__(self) -> None:
+        self.complaints: list[Complaint] = []
+
+    def document(self, kind: type[_Doc], value: object, at: Loc) -> _Doc | None:
+        try:
+            return kind.model_validate({} if value is None else value)
+        except ValidationError as error:
+            self.refuse(error, at, tuple(kind.model_fields))
+            return None
+
+    def refuse(self, error: ValidationError, at: Loc, known: tuple[str, ...]) -> None:
+        details = error.errors(include_url=False)
+        self.complaints += [complaint(detail, at, known) for detail in details]
+
+    def items(self, kind: type[_Doc], raw: dict[str, Any], section: str) -> dict[str, _Doc]:
+        documents = {n: self.document(kind, value, (section, n)) for n, value in raw.items()}
+        return {name: document for name, document in documents.items() if document}
+
+    def groups(self, raw: dict[str, Any]) -> dict[str, list[str]]:
+        groups = {}
+        for name, value in raw.items():
+            try:
+                groups[name] = _MEMBERS.validate_python(value, strict=True)
+            except ValidationError as error:
+                self.refuse(error, ("groups", name), ())
+        return groups
+
+    def networks(self, raw: dict[str, Any]) -> dict[str, NetworkDocument]:
+        documents = {name: self.network(name, value) for name, value in raw.items()}
+        return {name: document for name, document in documents.items() if document}
+
+    def network(self, name: str, value: object) -> NetworkDocument | None:
+        """A network with its method's keys; of an unknown method only the method is told."""
+        method = value.get("method") if isinstance(value, dict) else None
+        if isinstance(method, str) and method not in methods.names():
+            self.complaints.append(_no_method(method, ("networks", name, "method")))
+            return None
+        kind = network_document(method) if isinstance(method, str) else NetworkDocument
+        return self.document(kind, value, ("networks", name))
+
+    def options(self, networks: Mapping[str, NetworkDocument]) -> dict[str, Options]:
+        """What the methods themselves make of their keys."""
+        found: dict[str, Options] = {}
+        for name, document in networks.items():
+            kind = options_of(document.method)
+            try:
+                found[name] = kind(**{f.name: getattr(document, f.name) for f in fields(kind)})
+            except ValueError as error:
+                hint = error.hint if isinstance(error, Wrong) else ""
+                self.complaints.append(Complaint(("networks", name), str(error), hint))
+        return found
+
+
+def _no_method(method: str, at: Loc) -> Complaint:
+    known = methods.names()
+    if method in LATER_METHODS:
+        words = f"known methods: {', '.join(known)}"
+        return Complaint(at, f"method '{method}' is not supported yet in this version", words)
+    return Complaint(at, f"unknown method {quoted(method)}", did_you_mean(method, known, "methods"))

@@ -1,0 +1,180 @@
+"""An inventory's file → `Inventory`, or every finding about it at once.
+
+Reads the named file, its ssh key and its image archives; contacts no host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from provision import image_text, inventory_rules, ssh_key
+from provision.complaint import Complaint, Wrong
+from provision.errors import Finding, InventoryError
+from provision.inventory import Container, Host, Image, Inventory, Network, Ssh
+from provision.inventory_decode import Decoded, decode
+from provision.inventory_schema import ContainerDocument
+from provision.regular_file import content
+from provision.saved_image import saved_image
+from provision.subnets import hosts_of, subnets_of
+from provision.yaml_nodes import Node, Remark, read
+
+LARGEST = 1 << 20
+SLEEP = ("sleep", "infinity")  # busybox has it since 1.30 (FANCY_SLEEP, in every distribution)
+_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_T = TypeVar("_T")
+
+
+def load(path: Path) -> Inventory:
+    """The inventory in a file; raises InventoryError with all findings in file order."""
+    try:
+        text = _text(content(path, LARGEST))
+    except Wrong as error:
+        raise InventoryError((Finding(path, 0, 0, error.message, error.hint),)) from error
+    except _Misplaced as error:
+        raise InventoryError((_finding(path, error.remark),)) from error
+    reading = read(text)
+    if reading.root is None:
+        raise InventoryError(tuple(_finding(path, remark) for remark in reading.remarks))
+    decoded = decode(reading.root.plain())
+    files = _Files(decoded, path.parent)
+    complaints = (*decoded.complaints, *inventory_rules.complaints(decoded), *files.complaints)
+    remarks = {*reading.remarks, *_placed(reading.root, complaints)}
+    if remarks:
+        raise InventoryError(tuple(_finding(path, remark) for remark in sorted(remarks)))
+    return _inventory(path, decoded, files)
+
+
+class _Misplaced(Exception):
+    def __init__(self, remark: Remark) -> None:
+        self.remark = remark
+
+
+def _finding(path: Path, remark: Remark) -> Finding:
+    return Finding(path, *remark)
+
+
+def _placed(root: Node, complaints: Iterable[Complaint]) -> list[Remark]:
+    return [Remark(*root.place(c.loc), c.message, c.hint) for c in complaints]
+
+
+def _text(raw: bytes) -> str:
+    """The file as text without what no editor should have written."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Wrong("is UTF-16", "save it as UTF-8")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        head = raw[: error.start].decode()
+        raise _misplaced(head, "is not UTF-8 here", "save it as UTF-8") from error
+    if text.startswith("\ufeff"):
+        raise Wrong("begins with a byte order mark", "save it as UTF-8 without one")
+    unfit = _UNPRINTABLE.search(text)
+    if unfit:
+        name = f"control character U+{ord(unfit[0]):04X}"
+        raise _misplaced(text[: unfit.start()], f"{name} is not allowed", "remove it")
+    return text
+
+
+def _misplaced(head: str, message: str, hint: str) -> _Misplaced:
+    line = head.count("\n") + 1
+    return _Misplaced(Remark(line, len(head) - head.rfind("\n"), message, hint))
+
+
+class _Files:
+    """What the files that an inventory names turn out to be; each is read once."""
+
+    def __init__(self, decoded: Decoded, folder: Path) -> None:
+        self.folder = folder
+        self.complaints: list[Complaint] = []
+        self.key = self._key(decoded.ssh.key)
+        self.archives: dict[str, Image | Wrong] = {}
+        for name, container in decoded.containers.items():
+            if container.image is not None and not isinstance(container.image, str):
+                self._archive(name, container.image.archive)
+
+    def _key(self, text: str | None) -> Path | None:
+        try:
+            return None if text is None else ssh_key.private_key(text, self.folder)
+        except Wrong as error:
+            self.complaints.append(Complaint(("ssh", "key"), error.message, error.hint))
+            return None
+
+    def _archive(self, container: str, text: str) -> None:
+        if text not in self.archives:
+            self.archives[text] = self._image(text)
+        found = self.archives[text]
+        if isinstance(found, Wrong):
+            loc = ("containers", container, "image", "archive")
+            self.complaints.append(Complaint(loc, found.message, found.hint))
+
+    def _image(self, text: str) -> Image | Wrong:
+        try:
+            return saved_image(text, self.folder)
+        except Wrong as error:
+            return error
+
+    def image(self, container: ContainerDocument) -> Image:
+        if container.image is None or isinstance(container.image, str):
+            return Image(container.image or image_text.DEFAULT)
+        found = self.archives[container.image.archive]
+        assert isinstance(found, Image)
+        return found
+
+
+def _inventory(path: Path, decoded: Decoded, files: _Files) -> Inventory:
+    ssh = decoded.ssh
+    return Inventory(
+        name=decoded.name,
+        path=path,
+        ssh=Ssh(ssh.user, files.key, ssh.port, ssh.jump, ssh.sudo),
+        hosts=_frozen(
+            {
+                name: Host(name, host.address, host.nic, host.host_key)
+                for name, host in decoded.hosts.items()
+            }
+        ),
+        groups=_frozen(
+            {name: tuple(dict.fromkeys(members)) for name, members in decoded.groups.items()}
+        ),
+        networks=_frozen({name: _network(name, decoded) for name in decoded.networks}),
+        containers=_frozen(
+            {name: _container(name, c, files) for name, c in decoded.containers.items()}
+        ),
+    )
+
+
+def _frozen(mapping: dict[str, _T]) -> Mapping[str, _T]:
+    return MappingProxyType(mapping)
+
+
+def _network(name: str, decoded: Decoded) -> Network:
+    document = decoded.networks[name]
+    subnets = dict(subnets_of(document, hosts_of(document, decoded)))
+    return Network(
+        name=name,
+        method=document.method,
+        cidr=document.cidr,
+        subnets=_frozen(subnets),
+        mtu=document.mtu,
+        egress=document.egress,
+        options=decoded.options[name],
+    )
+
+
+def _container(name: str, document: ContainerDocument, files: _Files) -> Container:
+    found = files.image(document)
+    # Busybox alone would be a shell without input, which ends at once and restarts for ever.
+    own = SLEEP if found.ref == image_text.DEFAULT else ()
+    return Container(
+        name=name,
+        host=document.host,
+        network=document.network,
+        image=found,
+        command=own if document.command is None else tuple(document.command),
+        address=document.address,
+        restart=document.restart,
+    )

@@ -1,0 +1,98 @@
+"""Which hosts a network has and which part of it each gets. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+from provision import address
+from provision.address_text import SMALLEST
+from provision.complaint import Complaint, Loc, count
+from provision.inventory_decode import Decoded
+from provision.inventory_schema import NetworkDocument
+
+Subnets = Mapping[str, IPv4Network]
+
+
+def hosts_of(network: NetworkDocument, decoded: Decoded) -> tuple[str, ...]:
+    """The network's hosts in order, groups expanded, each once; unknown names left out."""
+    if network.hosts is None:
+        return decoded.written["hosts"]
+    known = frozenset(decoded.written["hosts"])
+    hosts: dict[str, None] = {}
+    for name in network.hosts:
+        members = [name] if name in known else decoded.groups.get(name, [])
+        hosts |= dict.fromkeys(member for member in members if member in known)
+    return tuple(hosts)
+
+
+def subnets_of(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
+    """Each host's part: its fixed one, else the block of its place among the hosts.
+
+    The place counts all hosts, fixed or not, so that adding a host at the end moves nobody.
+    Hosts beyond the last block are left out; `complaints` tells them.
+    """
+    fixed = _fixed(network)
+    size, room = network.subnet_size, address.blocks(network.cidr, network.subnet_size)
+    return {
+        host: fixed[host] if host in fixed else address.block(network.cidr, size, k)
+        for k, host in enumerate(hosts)
+        if host in fixed or k < room
+    }
+
+
+def complaints(name: str, network: NetworkDocument, hosts: tuple[str, ...]) -> Iterator[Complaint]:
+    """What is wrong with a network's parts."""
+    loc: Loc = ("networks", name)
+    for host, subnet in _fixed(network).items():
+        if not subnet.subnet_of(network.cidr):
+            message = f"{host}'s subnet {subnet} is not inside cidr {network.cidr}"
+            yield Complaint((*loc, "subnets", host), message, "choose one inside")
+    subnets = subnets_of(network, hosts)
+    if any(host not in subnets for host in hosts):
+        yield _too_few(loc, network, len(hosts))
+    yield from _overlaps(loc, network, subnets)
+
+
+def _fixed(network: NetworkDocument) -> Subnets:
+    return network.subnets or {}
+
+
+def _too_few(loc: Loc, network: NetworkDocument, hosts: int) -> Complaint:
+    cidr, size = network.cidr, network.subnet_size
+    bits = (hosts - 1).bit_length()
+    written = "subnet_size" in network.model_fields_set
+    room = address.blocks(cidr, size)
+    part = f"holds {count(room, 'subnet')} of /{size}" if room else f"is smaller than a /{size}"
+    if cidr.prefixlen + bits <= SMALLEST:
+        hint = f"write subnet_size: {cidr.prefixlen + bits}, or a wider cidr"
+    else:
+        hint = f"write a wider cidr, like a /{max(size - bits, 8)}"
+    message = f"cidr {cidr} {part}, but the network has {count(hosts, 'host')}"
+    return Complaint((*loc, "subnet_size" if written else "cidr"), message, hint)
+
+
+def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[Complaint]:
+    """Fixed parts that cover another host's part; blocks cannot cover each other."""
+    fixed = _fixed(network)
+    for one, other in overlapping(subnets):
+        at, rest = (one, other) if one in fixed else (other, one)
+        message = f"{at}'s subnet {subnets[at]} overlaps {rest}'s, {subnets[rest]}"
+        hint = "" if rest in fixed else f" (its place among the hosts), or write {rest}'s here too"
+        yield Complaint((*loc, "subnets", at), message, f"choose another{hint}")
+
+
+def overlapping(networks: Mapping[str, IPv4Network]) -> Iterator[tuple[str, str]]:
+    """Names of pairs that overlap: each network at most with the widest one it lies in."""
+    # CIDRs nest or are apart, so in order of address only the widest open one is compared with.
+    widest: str | None = None
+    for name in sorted(networks, key=lambda name: _order(networks[name])):
+        end = networks[widest].broadcast_address if widest is not None else None
+        if widest is not None and end is not None and networks[name].network_address <= end:
+            yield widest, name
+        else:
+            widest = name
+
+
+def _order(network: IPv4Network) -> tuple[IPv4Address, int]:
+    return network.network_address, network.prefixlen
