@@ -48,7 +48,7 @@ def cidr(text: str) -> IPv4Network:
     return network
 
 
-def _address(text: str) -> IPv4Address:
+def _address(text: str, suffix: str = "") -> IPv4Address:
     if ":" in text and re.fullmatch(r"[0-9A-Fa-f:.%\w]*", text):
         raise Wrong(f"{quoted(text)} is no IPv4 address", "IPv6 is not supported; write IPv4")
     parts = text.split(".")
@@ -62,7 +62,7 @@ def _address(text: str) -> IPv4Address:
         if len(part) > 1 and part[0] == "0":
             raise Wrong(
                 f"{text} has a number with a leading zero, which some tools read as octal",
-                _mean(".".join(part.lstrip("0") or "0" for part in parts)),
+                _mean(".".join(part.lstrip("0") or "0" for part in parts) + suffix),
             )
         if int(part) > 255:
             raise Wrong(f"{text} is no IPv4 address: {part} is more than 255")
@@ -78,7 +78,7 @@ def _network(text: str) -> IPv4Network:
         raise Wrong(f"{quoted(text)} is no network", "write it like 172.20.0.0/16")
     if not slash or base.count(".") != 3:
         raise Wrong(f"{quoted(text)} is no CIDR", _mean(f"{full}/{prefix or _natural(base)}"))
-    _address(base)
+    _address(base, f"/{prefix}")
     return _masked(base, prefix)
 
 

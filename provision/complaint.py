@@ -51,4 +51,5 @@ def count(number: int, noun: str) -> str:
 def some(words: tuple[str, ...], limit: int = 8) -> str:
     """The first few words of a list, for a message."""
     rest = len(words) - limit
-    return ", ".join(words[:limit]) + (f" and {rest} more" if rest > 0 else "")
+    listed = ", ".join(quoted(word)[1:-1] for word in words[:limit])
+    return listed + (f" and {rest} more" if rest > 0 else "")

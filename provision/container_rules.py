@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
 from provision import address
-from provision.complaint import Complaint, Loc, count, quoted
+from provision.complaint import Complaint, Loc, quoted, some
 from provision.inventory_decode import Decoded
-from provision.inventory_schema import ContainerDocument, NetworkDocument
+from provision.inventory_schema import ContainerDocument
 from provision.name_text import DOCKER_WORDS
-from provision.subnets import Subnets, hosts_of, subnets_of
+from provision.subnets import Layout, Subnets
 from provision.suggest import did_you_mean
 
 
-def container_rules(decoded: Decoded) -> Iterator[Complaint]:
+def container_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     """Every complaint about how containers fit the rest."""
-    parts = {name: _parts(network, decoded) for name, network in decoded.networks.items()}
     for name, container in decoded.containers.items():
         loc: Loc = ("containers", name)
         wrong = [*_host(loc, container, decoded), *_network(loc, container, decoded)]
         yield from wrong
-        if not wrong and container.network in parts:
-            yield from _membership(loc, container, decoded, parts[container.network])
-    yield from _addresses(decoded, parts)
-    yield from _crowds(decoded, parts)
-
-
-def _parts(network: NetworkDocument, decoded: Decoded) -> Subnets:
-    return subnets_of(network, hosts_of(network, decoded))
+        if not wrong and container.network in laid.hosts:
+            yield from _membership(loc, container, laid)
+    yield from _addresses(decoded, laid.subnets)
+    yield from _crowds(decoded, laid.subnets)
 
 
 def _host(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Complaint]:
@@ -60,17 +55,16 @@ def _known(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _membership(
-    loc: Loc, container: ContainerDocument, decoded: Decoded, parts: Subnets
-) -> Iterator[Complaint]:
+def _membership(loc: Loc, container: ContainerDocument, laid: Layout) -> Iterator[Complaint]:
     host, network = container.host, container.network
-    if host not in hosts_of(decoded.networks[network], decoded):
+    members = laid.hosts[network]
+    if host not in _known(members):
         message = f"host '{host}' is not in network '{network}'"
-        hint = f"choose one of {', '.join(list(parts)[:8])}, or add it to the network's hosts"
+        hint = f"choose one of {some(members)}, or add it to the network's hosts"
         yield Complaint((*loc, "host"), message, hint)
 
 
-def _addresses(decoded: Decoded, parts: dict[str, Subnets]) -> Iterator[Complaint]:
+def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Complaint]:
     """Fixed addresses, each once and where Docker can give it."""
     owners: dict[tuple[str, str], str] = {}
     for name, container in decoded.containers.items():
@@ -106,7 +100,7 @@ def _fits(
         yield Complaint(loc, f"{fixed} is the {roles[fixed]} of {subnet}", hint)
 
 
-def _crowds(decoded: Decoded, parts: dict[str, Subnets]) -> Iterator[Complaint]:
+def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Complaint]:
     """More containers than a host's part has addresses; told at the first without one."""
     seen: Counter[tuple[str, str]] = Counter()
     for name, container in decoded.containers.items():
@@ -116,7 +110,6 @@ def _crowds(decoded: Decoded, parts: dict[str, Subnets]) -> Iterator[Complaint]:
         place = (container.network, container.host)
         seen[place] += 1
         if seen[place] == address.room(subnet) + 1:
-            have = count(address.room(subnet), "address").replace("addresss", "addresses")
-            message = f"{container.host}'s part of '{container.network}', {subnet}, is full: {have}"
-            hint = "write a smaller subnet_size, or put the container on another host"
+            message = f"{container.host}'s part of '{container.network}', {subnet}, is full"
+            hint = f"it has {address.room(subnet)} addresses; use another host, or a wider part"
             yield Complaint(("containers", name, "host"), message, hint)

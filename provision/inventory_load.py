@@ -19,7 +19,7 @@ from provision.inventory_decode import Decoded, decode
 from provision.inventory_schema import ContainerDocument
 from provision.regular_file import content
 from provision.saved_image import saved_image
-from provision.subnets import hosts_of, subnets_of
+from provision.subnets import Layout, layout
 from provision.yaml_nodes import Node, Remark, read
 
 LARGEST = 1 << 20
@@ -40,12 +40,17 @@ def load(path: Path) -> Inventory:
     if reading.root is None:
         raise InventoryError(tuple(_finding(path, remark) for remark in reading.remarks))
     decoded = decode(reading.root.plain())
+    laid = layout(decoded)
     files = _Files(decoded, path.parent)
-    complaints = (*decoded.complaints, *inventory_rules.complaints(decoded), *files.complaints)
+    complaints = (
+        *decoded.complaints,
+        *inventory_rules.complaints(decoded, laid),
+        *files.complaints,
+    )
     remarks = {*reading.remarks, *_placed(reading.root, complaints)}
     if remarks:
         raise InventoryError(tuple(_finding(path, remark) for remark in sorted(remarks)))
-    return _inventory(path, decoded, files)
+    return _inventory(path, decoded, laid, files)
 
 
 class _Misplaced(Exception):
@@ -69,7 +74,7 @@ def _text(raw: bytes) -> str:
         text = raw.decode()
     except UnicodeDecodeError as error:
         head = raw[: error.start].decode()
-        raise _misplaced(head, "is not UTF-8 here", "save it as UTF-8") from error
+        raise _misplaced(head, "this is not UTF-8", "save it as UTF-8") from error
     if text.startswith("\ufeff"):
         raise Wrong("begins with a byte order mark", "save it as UTF-8 without one")
     unfit = _UNPRINTABLE.search(text)
@@ -125,7 +130,7 @@ class _Files:
         return found
 
 
-def _inventory(path: Path, decoded: Decoded, files: _Files) -> Inventory:
+def _inventory(path: Path, decoded: Decoded, laid: Layout, files: _Files) -> Inventory:
     ssh = decoded.ssh
     return Inventory(
         name=decoded.name,
@@ -140,7 +145,7 @@ def _inventory(path: Path, decoded: Decoded, files: _Files) -> Inventory:
         groups=_frozen(
             {name: tuple(dict.fromkeys(members)) for name, members in decoded.groups.items()}
         ),
-        networks=_frozen({name: _network(name, decoded) for name in decoded.networks}),
+        networks=_frozen({name: _network(name, decoded, laid) for name in decoded.networks}),
         containers=_frozen(
             {name: _container(name, c, files) for name, c in decoded.containers.items()}
         ),
@@ -151,14 +156,13 @@ def _frozen(mapping: dict[str, _T]) -> Mapping[str, _T]:
     return MappingProxyType(mapping)
 
 
-def _network(name: str, decoded: Decoded) -> Network:
+def _network(name: str, decoded: Decoded, laid: Layout) -> Network:
     document = decoded.networks[name]
-    subnets = dict(subnets_of(document, hosts_of(document, decoded)))
     return Network(
         name=name,
         method=document.method,
         cidr=document.cidr,
-        subnets=_frozen(subnets),
+        subnets=_frozen(dict(laid.subnets[name])),
         mtu=document.mtu,
         egress=document.egress,
         options=decoded.options[name],

@@ -15,20 +15,18 @@ from provision.complaint import KEY, Complaint, Loc, quoted, some
 from provision.container_rules import container_rules
 from provision.inventory_decode import Decoded
 from provision.inventory_schema import NetworkDocument
+from provision.subnets import Layout, Subnets
 from provision.suggest import did_you_mean
 
 
-def complaints(decoded: Decoded) -> Iterator[Complaint]:
+def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     """Every complaint of every rule."""
     if not decoded.written["hosts"]:
-        if not any(c.loc[:1] in (("hosts",), ()) for c in decoded.complaints):
-            hint = "write hosts: {h1: {address: 10.0.0.11}}"
-            yield Complaint(("hosts", KEY), "an inventory has at least 1 host", hint)
-        return
+        return  # told already; every other name would be unknown
     yield from _groups(decoded)
     yield from _same_addresses(decoded)
-    yield from _networks(decoded)
-    yield from container_rules(decoded)
+    yield from _networks(decoded, laid)
+    yield from container_rules(decoded, laid)
 
 
 def _groups(decoded: Decoded) -> Iterator[Complaint]:
@@ -63,28 +61,28 @@ def _same_addresses(decoded: Decoded) -> Iterator[Complaint]:
             yield Complaint(("hosts", name, "address"), message, "each host has its own")
 
 
-def _networks(decoded: Decoded) -> Iterator[Complaint]:
-    parts = {name: subnets.hosts_of(net, decoded) for name, net in decoded.networks.items()}
+def _networks(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     for name, network in decoded.networks.items():
-        named = list(_named_hosts(name, network, decoded))
+        named = list(_named_hosts(name, decoded, laid))
         yield from named
-        if len(parts[name]) < 2 and not named:
+        if len(laid.hosts[name]) < 2 and not named:
             at = ("networks", name, "hosts" if network.hosts is not None else KEY)
             hint = "name another host; one host alone needs only Docker"
             yield Complaint(at, f"network '{name}' needs at least 2 hosts to join", hint)
-        yield from subnets.complaints(name, network, parts[name])
+        yield from subnets.complaints(name, decoded, laid)
     yield from _overlaps(decoded)
-    yield from _management(decoded, parts)
-    yield from _shared_bridge(decoded, parts)
+    yield from _management(decoded, laid)
+    yield from _shared_bridge(decoded, laid)
 
 
-def _named_hosts(name: str, network: NetworkDocument, decoded: Decoded) -> Iterator[Complaint]:
+def _named_hosts(name: str, decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
+    network = decoded.networks[name]
     hosts, groups = decoded.written["hosts"], decoded.written["groups"]
     for k, host in enumerate(network.hosts or ()):
         if host not in hosts and host not in groups:
             at: Loc = ("networks", name, "hosts", k)
             yield _unknown_host(at, host, (*hosts, *groups), "host or group")
-    members = subnets.hosts_of(network, decoded)
+    members = frozenset(laid.hosts[name])
     for host in network.subnets or {}:
         loc = ("networks", name, "subnets", host, KEY)
         if host not in hosts:
@@ -103,7 +101,7 @@ def _overlaps(decoded: Decoded) -> Iterator[Complaint]:
         yield Complaint(("networks", second, "cidr"), message, "choose one apart from it")
 
 
-def _management(decoded: Decoded, parts: dict[str, tuple[str, ...]]) -> Iterator[Complaint]:
+def _management(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     """A network must hold no host's address: its routes and bridges would take it over."""
     owners = sorted((host.address, name) for name, host in decoded.hosts.items())
     addresses = [address for address, _ in owners]
@@ -113,7 +111,7 @@ def _management(decoded: Decoded, parts: dict[str, tuple[str, ...]]) -> Iterator
         if first == last:
             continue
         address, host = owners[first]
-        where = _where(address, network, parts[name])
+        where = _where(address, network, laid.subnets[name])
         more = tuple(name for _, name in owners[first + 1 : last])
         also = f" (and the addresses of {some(more, 3)})" if more else ""
         message = f"{where} contains {host}'s address {address}{also}: this would cut management"
@@ -121,19 +119,19 @@ def _management(decoded: Decoded, parts: dict[str, tuple[str, ...]]) -> Iterator
         yield Complaint(("networks", name, "cidr"), message, hint)
 
 
-def _where(address: IPv4Address, network: NetworkDocument, hosts: tuple[str, ...]) -> str:
-    for host, subnet in subnets.subnets_of(network, hosts).items():
+def _where(address: IPv4Address, network: NetworkDocument, parts: Subnets) -> str:
+    for host, subnet in parts.items():
         if address in subnet:
             return f"{host}'s subnet {subnet}"
     return f"cidr {network.cidr}"
 
 
-def _shared_bridge(decoded: Decoded, parts: dict[str, tuple[str, ...]]) -> Iterator[Complaint]:
+def _shared_bridge(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     takers: dict[str, str] = {}
     for name, network in decoded.networks.items():
         if getattr(network, "bridge", None) != "docker0":
             continue
-        for host in parts[name]:
+        for host in laid.hosts[name]:
             first = takers.setdefault(host, name)
             if first != name:
                 message = f"networks '{first}' and '{name}' both take docker0 of host '{host}'"

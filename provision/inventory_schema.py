@@ -51,6 +51,12 @@ def _read(rule: Callable[[str], object]) -> Callable[[Any], object]:
     return check
 
 
+def _some(hosts: dict[str, Any]) -> dict[str, Any]:
+    if not hosts:
+        raise Wrong("an inventory has at least 1 host", "write hosts: {h1: {address: 10.0.0.11}}")
+    return hosts
+
+
 def _argument(text: str) -> str:
     if "\0" in text:
         raise Wrong(f"{quoted(text)} holds a NUL character", "remove it")
@@ -88,7 +94,9 @@ class TopDocument(Document):
 
     name: Annotated[str, AfterValidator(name_text.inventory_name)]
     ssh: Any = None
-    hosts: dict[Annotated[str, AfterValidator(name_text.host_name)], Any]
+    hosts: Annotated[
+        dict[Annotated[str, AfterValidator(name_text.host_name)], Any], AfterValidator(_some)
+    ]
     groups: dict[Annotated[str, AfterValidator(name_text.group_name)], Any] | None = None
     networks: dict[Annotated[str, AfterValidator(name_text.network_name)], Any] | None = None
     containers: dict[Annotated[str, AfterValidator(name_text.container_name)], Any] | None = None

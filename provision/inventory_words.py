@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ _KEYS = {
     "image": "image: busybox or image: {archive: image.tar}",
     "subnets": "subnets: {h1: 172.20.0.0/24}",
 }
+_PLAIN = re.compile(r"(?!(?:true|false|null)$)-{0,2}[A-Za-z/_][\w/.=-]*", re.IGNORECASE)
 
 
 def complaint(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Complaint:
@@ -48,9 +50,7 @@ def complaint(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Co
     kind, value = error["type"], error["input"]
     if kind == "value_error":
         wrong = error["ctx"]["error"]
-        return Complaint(
-            loc, *((wrong.message, wrong.hint) if isinstance(wrong, Wrong) else (str(wrong),))
-        )
+        return Complaint(loc, str(wrong), wrong.hint if isinstance(wrong, Wrong) else "")
     if kind == "missing":
         return Complaint((*loc[:-1], KEY), *_missing(loc))
     if kind == "extra_forbidden":
@@ -61,7 +61,9 @@ def complaint(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Co
 
 
 def _label(loc: Loc) -> str:
-    last = loc[-1] if loc else "the file"
+    if not loc:
+        return "an inventory"
+    last = loc[-1]
     return f"item {last + 1} of '{loc[-2]}'" if isinstance(last, int) else quoted(last)
 
 
@@ -85,12 +87,15 @@ def _literal(loc: Loc, value: Any, expected: str) -> tuple[str, str]:
     words = tuple(re.findall(r"'([^']*)'", expected))
     hint = did_you_mean(str(value), words, "words") if isinstance(value, str) else ""
     choice = words[0] if len(words) == 1 else ", ".join(words[:-1]) + f" or {words[-1]}"
-    return f"{_label(loc)} cannot be {_shown(value)}", (
+    shown = quoted(value) if isinstance(value, str) else _shown(value)
+    return f"{_label(loc)} cannot be {shown}", (
         hint if hint.startswith("did") else f"write {choice}"
     )
 
 
 def _type(kind: str, loc: Loc, value: Any) -> tuple[str, str]:
+    if value is None and loc:
+        return f"{_label(loc)} is empty", _empty_hint(kind, loc)
     if kind == "string_type":
         return f"{_label(loc)} must be text, not {_shown(value)}", _text_hint(loc, value)
     if kind == "int_type":
@@ -102,8 +107,6 @@ def _type(kind: str, loc: Loc, value: Any) -> tuple[str, str]:
     if kind in ("list_type", "tuple_type"):
         return f"{_label(loc)} must be a list, not {_shown(value)}", _list_hint(loc, value)
     if kind in ("dict_type", "model_type", "model_attributes_type"):
-        if value is None:
-            return f"{_label(loc)} is empty", _mapping_hint(loc)
         return f"{_label(loc)} must be a mapping, not {_shown(value)}", _mapping_hint(loc)
     if kind == "union_tag_not_found" or kind == "union_tag_invalid":
         return (
@@ -123,8 +126,16 @@ def _shown(value: Any) -> str:
     return f"{'' if isinstance(value, bool) else 'the number '}{quoted(value)[1:-1]}"
 
 
+def _empty_hint(kind: str, loc: Loc) -> str:
+    if kind in ("dict_type", "list_type"):
+        return _mapping_hint(loc) if kind == "dict_type" else _list_hint(loc, None)
+    return f"write {_KEYS[str(loc[-1])]}" if str(loc[-1]) in _KEYS else "write a value"
+
+
 def _text_hint(loc: Loc, value: Any) -> str:
-    if isinstance(value, bool | int):
+    if "subnets" in loc[-2:]:
+        return f"write {_KEYS['subnets']}"
+    if isinstance(value, bool | int) and loc[-1] not in ("address", "cidr"):
         return f'quote it: "{quoted(value)[1:-1]}"'
     return f"write {_KEYS[str(loc[-1])]}" if str(loc[-1]) in _KEYS else "write one text"
 
@@ -132,7 +143,7 @@ def _text_hint(loc: Loc, value: Any) -> str:
 def _list_hint(loc: Loc, value: Any) -> str:
     if isinstance(value, str) and value.isprintable() and len(value) < 200:
         return f"write [{', '.join(_words(value))}]"
-    return "write [h1, h2]" if loc[-1] == "hosts" or loc[0] == "groups" else "write [...]"
+    return 'write [sleep, "3600"]' if loc[-1] == "command" else "write [h1, h2]"
 
 
 def _words(text: str) -> list[str]:
@@ -141,11 +152,7 @@ def _words(text: str) -> list[str]:
         words = shlex.split(text)
     except ValueError:
         words = text.split()
-    plain = re.compile(r"[A-Za-z/_.][\w/.=-]*")
-    return [
-        w if plain.fullmatch(w) else '"' + w.replace("\\", r"\\").replace('"', r"\"") + '"'
-        for w in words
-    ]
+    return [word if _PLAIN.fullmatch(word) else json.dumps(word) for word in words]
 
 
 def _mapping_hint(loc: Loc) -> str:

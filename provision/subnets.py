@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from provision import address
@@ -14,7 +15,23 @@ from provision.inventory_schema import NetworkDocument
 Subnets = Mapping[str, IPv4Network]
 
 
-def hosts_of(network: NetworkDocument, decoded: Decoded) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Of each network its hosts, and each host's part of it."""
+
+    hosts: Mapping[str, tuple[str, ...]]
+    subnets: Mapping[str, Subnets]
+
+
+def layout(decoded: Decoded) -> Layout:
+    """The layout of all networks that have no mistake of their own."""
+    networks = decoded.networks
+    hosts = {name: _hosts(network, decoded) for name, network in networks.items()}
+    parts = {name: _subnets(network, hosts[name]) for name, network in networks.items()}
+    return Layout(hosts, parts)
+
+
+def _hosts(network: NetworkDocument, decoded: Decoded) -> tuple[str, ...]:
     """The network's hosts in order, groups expanded, each once; unknown names left out."""
     if network.hosts is None:
         return decoded.written["hosts"]
@@ -26,7 +43,7 @@ def hosts_of(network: NetworkDocument, decoded: Decoded) -> tuple[str, ...]:
     return tuple(hosts)
 
 
-def subnets_of(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
+def _subnets(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
     """Each host's part: its fixed one, else the block of its place among the hosts.
 
     The place counts all hosts, fixed or not, so that adding a host at the end moves nobody.
@@ -41,14 +58,14 @@ def subnets_of(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
     }
 
 
-def complaints(name: str, network: NetworkDocument, hosts: tuple[str, ...]) -> Iterator[Complaint]:
+def complaints(name: str, decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     """What is wrong with a network's parts."""
+    network, hosts, subnets = decoded.networks[name], laid.hosts[name], laid.subnets[name]
     loc: Loc = ("networks", name)
     for host, subnet in _fixed(network).items():
         if not subnet.subnet_of(network.cidr):
             message = f"{host}'s subnet {subnet} is not inside cidr {network.cidr}"
             yield Complaint((*loc, "subnets", host), message, "choose one inside")
-    subnets = subnets_of(network, hosts)
     if any(host not in subnets for host in hosts):
         yield _too_few(loc, network, len(hosts))
     yield from _overlaps(loc, network, subnets)
@@ -77,9 +94,13 @@ def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[
     fixed = _fixed(network)
     for one, other in overlapping(subnets):
         at, rest = (one, other) if one in fixed else (other, one)
+        if not subnets[at].subnet_of(network.cidr):
+            continue
         message = f"{at}'s subnet {subnets[at]} overlaps {rest}'s, {subnets[rest]}"
-        hint = "" if rest in fixed else f" (its place among the hosts), or write {rest}'s here too"
-        yield Complaint((*loc, "subnets", at), message, f"choose another{hint}")
+        hint = "choose another"
+        if rest not in fixed:
+            hint += f": {rest} has that by its place among the hosts, unless you write it here, too"
+        yield Complaint((*loc, "subnets", at), message, hint)
 
 
 def overlapping(networks: Mapping[str, IPv4Network]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 
+from provision.complaint import quoted, some
+
 _LONGEST = 40  # remainders of long words are too many, and nobody mistypes hashes
 _FEW = 64  # in a small vocabulary two letters may differ
 _CANDIDATES = 20
@@ -34,10 +36,8 @@ def did_you_mean(word: str, known: Iterable[str], noun: str) -> str:
     words = tuple(known)
     near = nearest(word, words)
     if near is not None:
-        return f"did you mean '{near}'?"
-    rest = len(words) - 8
-    listed = ", ".join(words[:8]) + (f" and {rest} more" if rest > 0 else "")
-    return f"known {noun}: {listed}" if words else f"there are no {noun}"
+        return f"did you mean {quoted(near)}?"
+    return f"known {noun}: {some(words)}" if words else f"there are no {noun}"
 
 
 @lru_cache(maxsize=64)

@@ -106,12 +106,12 @@ def _remark(event: Any, message: str, hint: str = "") -> Remark:
     return Remark(mark.line + 1, mark.column + 1, message, hint)
 
 
+def _tag(event: Any) -> str:
+    return quoted(event.tag.replace("tag:yaml.org,2002:", "!!"))
+
+
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> Remark:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark else (0, 0)
-    lines = text.splitlines()
-    at = lines[line][column:] if line < len(lines) else ""
-    return Remark(line + 1, column + 1, *syntax_words(error, at))
+    return Remark(*syntax_words(error, text.split("\n")))
 
 
 class _Reader:
@@ -154,7 +154,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             self.spoil(event, "aliases (*) are not allowed here", "write the value out")
         elif event.tag is not None:
-            self.spoil(event, f"tag {quoted(event.tag)} is not allowed", "remove the tag")
+            self.spoil(event, f"tag {_tag(event)} is not allowed", "remove the tag")
         elif event.anchor is not None:
             self.spoil(event, "anchors (&) are not allowed here", "quote text that begins with &")
 
@@ -168,7 +168,7 @@ class _Reader:
         text: str = event.value
         if _UNFIT.search(text):
             self.spoil(event, "no text here may hold a NUL character", "remove it")
-        if event.style is not None:  # quoted and block scalars are text
+        if not event.implicit[0]:  # quoted and block scalars are text
             return text
         if text in _WORDS:
             return _WORDS[text]
@@ -206,8 +206,8 @@ class _Reader:
                 self.spoil(start, "a mapping cannot be a key", "quote a value that begins with {{")
             else:
                 self.spoil(event, "a key must be plain text", "quote it")
-        elif text == "<<" and event.style is None:
+        elif text == "<<" and event.implicit[0]:
             self.spoil(event, "merge keys (<<) are not allowed here", "write the keys out")
-        elif text == "":
+        elif text == "" and event.implicit[0]:
             self.spoil(event, "a key is missing before ':'", "write the key")
         return Node(node.line, node.column, text)

@@ -1,0 +1,110 @@
+"""The strict reader of YAML: values, places and limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from provision.complaint import KEY
+from provision.yaml_nodes import DEEPEST, MOST_NODES, Reading, read
+from provision.yaml_words import syntax_words
+
+
+def plain(text: str) -> object:
+    reading = read(text)
+    assert reading.root is not None, reading.remarks
+    return reading.root.plain()
+
+
+def only(reading: Reading) -> str:
+    (remark,) = reading.remarks
+    return f"{remark.line}:{remark.column}: {remark.message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("0", 0),
+        ("-12", -12),
+        ("010", "010"),
+        ("+1", "+1"),
+        ("0o17", "0o17"),
+        ("0x1f", "0x1f"),
+        ("1_000", "1_000"),
+        ("NO", "NO"),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("1.10", "1.10"),
+        ("22:22", "22:22"),
+        ("52:54:00:12:34:56", "52:54:00:12:34:56"),
+        ("2026-11-24", "2026-11-24"),
+        ("'22'", "22"),
+        ('"true"', "true"),
+        ("9" * 19, "9" * 19),
+        ("|-\n  7", "7"),
+    ],
+)
+def test_scalars(text: str, value: object) -> None:
+    assert plain(f"key: {text}\n") == {"key": value}
+
+
+@pytest.mark.parametrize("key", ["on", "1", "true", "~", "1.10", "010"])
+def test_keys_are_text(key: str) -> None:
+    assert plain(f"{key}: x\n") == {key: "x"}
+
+
+def test_places() -> None:
+    root = read("a: 1\nb:\n  - x\n  - {c: y}\nd:\n").root
+    assert root is not None
+    assert root.place(("a",)) == (1, 4)
+    assert root.place(("a", KEY)) == (1, 1)
+    assert root.place(("b", 1, "c")) == (4, 9)
+    assert root.place(("b", 1, "c", KEY)) == (4, 6)
+    assert root.place(("d",)) == (5, 1)
+    assert root.place(("b", 1, "missing")) == (4, 5)
+    assert root.place(()) == (1, 1)
+
+
+def test_depth() -> None:
+    assert plain("[" * (DEEPEST - 1) + "x" + "]" * (DEEPEST - 1))
+    for text in ("[" * 3000, "{a: " * 3000, "- " * 3000, "? " * 3000):
+        assert "nested deeper than 40" in only(read(text))
+
+
+def test_number_of_values() -> None:
+    assert len(plain("[" + "h," * (MOST_NODES - 1) + "]")) == MOST_NODES - 1  # type: ignore[arg-type]
+    assert only(read("[" + "h," * MOST_NODES + "]")) == f"1:{2 * MOST_NODES}: " + (
+        "the file has more than 20000 values"
+    )
+
+
+def test_the_first_of_two_keys_counts() -> None:
+    reading = read("a: 1\na: 2\n")
+    assert reading.root is not None
+    assert reading.root.plain() == {"a": 1}
+    assert only(reading) == "2:1: duplicate key 'a' (first at 1:1)"
+
+
+def test_keys_of_one_text_are_one_key() -> None:
+    assert only(read("1: a\n'1': b\n")).startswith("2:1: duplicate key")
+
+
+class _Mark:
+    line, column = 0, 3
+
+
+class _Error:
+    problem, context = "something libyaml may say one day", None
+    problem_mark, context_mark = _Mark(), None
+
+
+def test_unknown_syntax_errors_keep_the_parsers_words() -> None:
+    assert syntax_words(_Error(), ["a: b"])[:3] == (
+        1,
+        4,
+        "this is no YAML: something libyaml may say one day",
+    )
