@@ -44,7 +44,7 @@ class UsageError(ProvisionError):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One complaint about an inventory; `line` and `column` count from 1, 0 means the whole file."""
+    """One complaint about an inventory; `line` and `column` count from 1; 0: the file."""
 
     path: Path
     line: int

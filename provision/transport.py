@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -24,6 +25,10 @@ class Transport(Protocol):
         Raises HostError (ConnectError, AuthError, HostKeyError, TimedOut) when the script
         could not be run to its end; a failing script is an Output, not an error.
         """
+        ...
+
+    def send(self, host: str, source: Path, target: str, *, timeout_s: float) -> None:
+        """Copy a file of the controller to `target` on the host. Raises HostError."""
         ...
 
     def close(self) -> None:

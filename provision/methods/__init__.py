@@ -1,10 +1,44 @@
-"""The shelf of network methods: one module each, found by its name (`-` in YAML is `_` here)."""
+"""The shelf of network methods: one module each, found by its name (`-` in YAML is `_` here).
+
+A method's module holds `Options` (what YAML may say), and three pure functions: `desired` yields
+the resources of one network, `findings` says why hosts cannot serve it, and `attachment` names
+what a container of one host is put on.
+"""
 
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Protocol, cast
+
+from provision.errors import UnfitError
+from provision.hostfacts import HostFacts
+from provision.inventory import Inventory, Network
+from provision.resource import Ref, Resource
+
+
+class Method(Protocol):
+    """What every module of this shelf offers; `facts` are of the hosts that were seen."""
+
+    Options: type
+
+    def desired(
+        self, inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
+    ) -> Iterator[Resource]: ...
+
+    def findings(
+        self, inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
+    ) -> Iterator[UnfitError]: ...
+
+    def attachment(self, network: Network, host: str) -> Ref: ...
 
 
 def names() -> tuple[str, ...]:
     """Every method's name as YAML writes it, sorted."""
     return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__)))
+
+
+def named(method: str) -> Method:
+    """The method of this name. The inventory's loader has checked that it is one of `names`."""
+    return cast(Method, import_module(f"{__name__}.{method.replace('-', '_')}"))

@@ -1,0 +1,84 @@
+"""Everything an inventory wants on its hosts: what its methods yield, and what all share. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+
+from provision import methods, script
+from provision.hostfacts import HostFacts
+from provision.inventory import Container, Inventory
+from provision.plan import in_order
+from provision.render import render
+from provision.resource import ETC, Ref, Resource, State, lock, state
+from provision.resources import container as container_kind
+from provision.resources.file import File
+from provision.resources.image import Image, ImageArchive
+from provision.resources.unit import Unit
+
+Facts = Mapping[str, HostFacts]
+
+
+def wanted(inventory: Inventory, facts: Facts) -> State:
+    """The state of every host in `facts`; of a host that was not seen nothing can be said."""
+    resources = [
+        resource
+        for network in inventory.networks.values()
+        for resource in methods.named(network.method).desired(inventory, network, facts)
+    ]
+    resources += [
+        resource
+        for container in inventory.containers.values()
+        if container.host in facts
+        for resource in _container(inventory, container)
+    ]
+    base = state(resources)
+    return state([*resources, *_kept(inventory.name, base)])
+
+
+def _container(inventory: Inventory, container: Container) -> Iterator[Resource]:
+    image, mark = container.image, f"{inventory.name}/{container.network}"
+    brought: Resource = Image(container.host, image.ref, inventory.name)
+    if image.archive is not None:
+        brought = ImageArchive(
+            container.host, image.ref, image.layers, image.archive, inventory.name
+        )
+    yield brought
+    network = inventory.networks[container.network]
+    on = methods.named(network.method).attachment(network, container.host)
+    yield container_kind.Container(
+        host=container.host,
+        container=container.name,
+        image=image.ref,
+        command=container.command,
+        network=on.name if on.kind == "docker_network" else "bridge",
+        address=container.address,
+        restart=container.restart,
+        mark=mark,
+        needs=(on, brought.ref),
+    )
+
+
+def _kept(inventory: str, base: State) -> Iterator[Resource]:
+    """What brings the volatile part back after a reboot, a restart or a flap, on each host."""
+    for host in sorted({ref.host for ref in base}):
+        volatile = [base[ref] for ref in in_order(base) if ref.host == host and base[ref].volatile]
+        if volatile:
+            yield from _follower(host, inventory, volatile)
+
+
+def _follower(host: str, inventory: str, volatile: Iterable[Resource]) -> Iterator[Resource]:
+    folder = f"{ETC}/{inventory}"
+    follow = render("common/follow.sh.j2", inventory=inventory, lock=lock(inventory))
+    digest = sha256(follow.encode()).hexdigest()[:16]
+    restore = script.standalone([resource.create() for resource in volatile])
+    yield File(host, f"{folder}/follow.sh", follow, 0o755)
+    yield File(host, f"{folder}/volatile.sh", restore, 0o755)
+    service = f"provision-{inventory}-follow.service"
+    yield Unit(
+        host,
+        service,
+        inventory,
+        render("common/follow.service.j2", inventory=inventory, digest=digest),
+        needs=tuple(Ref(host, "file", f"{folder}/{name}") for name in ("follow.sh", "volatile.sh")),
+    )

@@ -1,0 +1,238 @@
+"""Looks at hosts, changes them and looks again: one thread a host, one script a wave.
+
+Decides nothing: what differs is `plan`'s word, what a host needs `preflight`'s.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from provision import desired, facts, preflight, script
+from provision.errors import ConflictError, ConnectError, HostError, StepError
+from provision.facts import Look
+from provision.inventory import Inventory
+from provision.plan import Conflict, Operation, Plan, Wave, operations, plan, waves
+from provision.report import Done, Report
+from provision.resource import Ref, Resource, State, lock
+from provision.transport import Transport
+
+LOOK_S = 60.0
+ROUNDS = 3
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of a verb. `timeout_s` bounds each script; `say` gets a line of progress."""
+
+    inventory: Inventory
+    transport: Transport
+    jobs: int = 32
+    timeout_s: float = 600.0
+    say: Callable[[str], None] = lambda _line: None
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Hosts as found: a look for each that answered, an error for each that did not."""
+
+    looks: Mapping[str, Look]
+    errors: Mapping[str, HostError] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> desired.Facts:
+        """Facts by host."""
+        return {host: look.facts for host, look in self.looks.items()}
+
+    def state(self, hosts: Iterable[str], *, ours: bool = True) -> State:
+        """What carries our mark on `hosts`, or what stands there without it."""
+        merged: dict[Ref, Resource] = {}
+        for host in hosts:
+            if host in self.looks:
+                look = self.looks[host]
+                merged.update(look.found if ours else look.foreign)
+        return merged
+
+
+def each(
+    session: Session, hosts: Iterable[str], work: Callable[[str], T]
+) -> tuple[dict[str, T], dict[str, HostError]]:
+    """`work` on every host at once; a host's error is data, not the end of the others."""
+    results: dict[str, T] = {}
+    errors: dict[str, HostError] = {}
+    names = list(hosts)
+    with ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names)))) as pool:
+        futures = {host: pool.submit(work, host) for host in names}
+        for host, future in futures.items():
+            try:
+                results[host] = future.result()
+            except HostError as error:
+                errors[host] = error
+    return results, errors
+
+
+def observe(session: Session, hosts: Iterable[str]) -> Fleet:
+    """Look at hosts by one execution each."""
+    inventory = session.inventory
+
+    def look(host: str) -> Look:
+        nonce = secrets.token_hex(8)
+        peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
+        text = facts.script(inventory.name, peers, nonce=nonce)
+        output = session.transport.run(host, text, timeout_s=min(LOOK_S, session.timeout_s))
+        return facts.parse(host, inventory.name, output, nonce=nonce)
+
+    return Fleet(*each(session, hosts, look))
+
+
+def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy: bool) -> Plan:
+    """What is to be changed on `hosts`; the others are looked at, not touched."""
+    chosen = [host for host in hosts if host in fleet.looks]
+    found, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
+    if destroy:
+        return plan(found, {}, foreign=foreign)
+    everything = desired.wanted(session.inventory, fleet.facts)
+    wanted = {ref: resource for ref, resource in everything.items() if ref.host in set(chosen)}
+    difference = plan(found, wanted, foreign=foreign)
+    seen = {host: fleet.looks[host].facts for host in chosen}
+    in_use = tuple(preflight.overlaps(session.inventory, seen, found))
+    return Plan(difference.changes, difference.conflicts + in_use)
+
+
+def planned(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) -> Report:
+    """Look, and say what would change. Nothing is changed."""
+    fleet, errors = _fit(session, hosts, destroy=destroy)
+    todo = difference(session, fleet, _without(hosts, errors), destroy=destroy)
+    return Report(hosts, tuple(Done(change) for change in todo.changes), todo.conflicts, errors)
+
+
+def change(session: Session, hosts: tuple[str, ...], *, destroy: bool, all_or_none: bool) -> Report:
+    """Look, act and look again until nothing differs. Raises ConflictError before any change."""
+    fleet, errors = _fit(session, hosts, destroy=destroy)
+    fit = _without(hosts, errors)
+    todo = difference(session, fleet, fit, destroy=destroy)
+    _refuse(todo.conflicts)
+    if errors and all_or_none:
+        return Report(hosts, (), (), errors)
+    return _Run(session, destroy=destroy, fleet=fleet).converge(hosts, fit, todo, errors)
+
+
+def _fit(
+    session: Session, hosts: tuple[str, ...], *, destroy: bool
+) -> tuple[Fleet, tuple[HostError, ...]]:
+    """A look, and what keeps any of `hosts` from being changed.
+
+    What is wanted of a host depends on its peers too (the smallest MTU), so those are looked at
+    even when they are not among `hosts`; what fails there is not this run's concern.
+    """
+    fleet = observe(session, hosts if destroy else session.inventory.hosts)
+    unfit = () if destroy else preflight.unfit(session.inventory, fleet.facts)
+    errors = (*fleet.errors.values(), *unfit)
+    return fleet, tuple(error for error in errors if error.host in hosts)
+
+
+def _without(hosts: tuple[str, ...], errors: Iterable[HostError]) -> tuple[str, ...]:
+    bad = {error.host for error in errors}
+    return tuple(host for host in hosts if host not in bad)
+
+
+def _refuse(conflicts: tuple[Conflict, ...]) -> None:
+    if conflicts:
+        lines = "\n".join(f"{conflict.ref.host}: {conflict.found}" for conflict in conflicts)
+        raise ConflictError(
+            lines, "provision adopts nothing: remove it yourself, or choose another name or range"
+        )
+
+
+class _Run:
+    """The rounds of one change: act, look again, act on what still differs."""
+
+    def __init__(self, session: Session, *, destroy: bool, fleet: Fleet) -> None:
+        self.session, self.destroy = session, destroy
+        self.looks = dict(fleet.looks)
+        self.done: list[Done] = []
+        self.errors: list[HostError] = []
+
+    def converge(
+        self,
+        hosts: tuple[str, ...],
+        fit: tuple[str, ...],
+        todo: Plan,
+        errors: tuple[HostError, ...],
+    ) -> Report:
+        """Rounds until the plan is empty, at most ROUNDS; a failure ends them."""
+        for _ in range(ROUNDS):
+            if not todo.changes or self.errors:
+                break
+            self._act(waves(operations(todo)))
+            todo = self._again({done.change.ref.host for done in self.done}, fit)
+        for change in () if self.errors else todo.changes:
+            self.errors.append(
+                StepError(change.ref.host, f"{change.ref.kind} {change.ref.name} still differs")
+            )
+        return Report(hosts, tuple(self.done), (), (*errors, *self.errors))
+
+    def _act(self, waves: tuple[Wave, ...]) -> None:
+        for wave in waves:
+            if self.errors:
+                self._skip(wave)
+                continue
+            count = sum(len(operations) for operations in wave.values())
+            self.session.say(f"changing {len(wave)} host(s), {count} step(s)")
+            results, lost = each(self.session, wave, lambda host: self._script(host, wave[host]))  # noqa: B023
+            for host, outcomes in results.items():
+                self._note(host, wave[host], outcomes)
+            for host, error in lost.items():
+                self.errors.append(StepError(host, f"lost while it was changed: {error.message}"))
+                self.done += [Done(one.change, "unknown", 0.0) for one in wave[host]]
+
+    def _script(self, host: str, todo: tuple[Operation, ...]) -> tuple[script.Outcome | None, ...]:
+        steps = tuple(operation.steps for operation in todo)
+        for upload in script.uploads(tuple(step for some in steps for step in some)):
+            self.session.transport.send(
+                host, upload.source, upload.target, timeout_s=self.session.timeout_s
+            )
+        nonce = secrets.token_hex(8)
+
+        text = script.render(steps, nonce=nonce, lock=lock(self.session.inventory.name))
+        output = self.session.transport.run(host, text, timeout_s=self.session.timeout_s)
+        if output.status == script.LOCKED:
+            raise ConnectError(host, "another change of this inventory holds its lock")
+        return script.read(output.stdout, nonce=nonce, count=len(steps))
+
+    def _note(
+        self,
+        host: str,
+        todo: tuple[Operation, ...],
+        outcomes: tuple[script.Outcome | None, ...],
+    ) -> None:
+        failed = False
+        for operation, outcome in zip(todo, outcomes, strict=True):
+            if outcome is None:
+                self.done.append(Done(operation.change, "not run", 0.0))
+                continue
+            status = "failed" if outcome.status else "done"
+            self.done.append(Done(operation.change, status, outcome.seconds))
+            if outcome.status:
+                failed = True
+                ref = operation.change.ref
+                tail = outcome.output[-800:] or f"exit status {outcome.status}"
+                self.errors.append(StepError(host, f"{ref.kind} {ref.name} failed: {tail}"))
+        if None in outcomes and not failed:
+            self.errors.append(StepError(host, "its script ended before its end"))
+
+    def _skip(self, wave: Wave) -> None:
+        for todo in wave.values():
+            self.done += [Done(operation.change, "not run", 0.0) for operation in todo]
+
+    def _again(self, changed: set[str], fit: tuple[str, ...]) -> Plan:
+        fleet = observe(self.session, sorted(changed))
+        self.looks.update(fleet.looks)
+        for host, error in fleet.errors.items():
+            self.errors.append(StepError(host, f"lost after it was changed: {error.message}"))
+        return difference(self.session, Fleet(self.looks), fit, destroy=self.destroy)

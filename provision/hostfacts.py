@@ -1,0 +1,133 @@
+"""What a host is, before anything of ours: tools, versions, links, ways to its peers. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "nsenter", "ping", "perl", "base64")
+
+PROBE = r"""
+[ -d /run/systemd/system ] && echo systemd yes || echo systemd no
+echo "uid $(id -u)"
+for tool in $tools; do
+  if command -v "$tool" >/dev/null 2>&1; then echo "tool $tool"; fi
+done
+if [ -n "$docker" ]; then echo "docker $docker"; else echo "docker-error $docker_error"; fi
+if command -v ip >/dev/null 2>&1; then
+  echo "link $(ip -j link show)"
+  echo "address $(ip -j -4 addr show)"
+  echo "routes $(ip -N -j -4 route show table main)"
+  for peer in $peers; do echo "way $peer $(ip -j route get "$peer" 2>/dev/null)"; done
+fi
+"""
+"""`$docker` is JSON of `docker info`, `$peers` and `$tools` are lists; set by `facts.script`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface; `mtu` in bytes of IP packet."""
+
+    name: str
+    mtu: int
+    addresses: tuple[IPv4Interface, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the kernel would send to a peer: out of `dev`, `via` a gateway or directly."""
+
+    dev: str
+    via: IPv4Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRoute:
+    """A route of the main table; `proto` is the kernel's number for who made it."""
+
+    dst: IPv4Network
+    dev: str
+    proto: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What one look says of a host. `docker` is its server's version, empty when it is not up."""
+
+    host: str
+    systemd: bool
+    uid: int
+    tools: frozenset[str]
+    docker: tuple[int, ...]
+    docker_error: str
+    live_restore: bool
+    rootless: bool
+    links: dict[str, Link]
+    ways: dict[IPv4Address, Way]
+    routes: tuple[KernelRoute, ...]
+
+    def link_with(self, address: IPv4Address) -> Link | None:
+        """The interface that holds `address`."""
+        for link in self.links.values():
+            if any(address == own.ip for own in link.addresses):
+                return link
+        return None
+
+
+def parse(host: str, text: str) -> HostFacts:
+    """Read what PROBE printed. Raises ValueError."""
+    lines = [line.partition(" ")[::2] for line in text.splitlines() if line]
+    single = dict(lines)
+    docker: dict[str, Any] = json.loads(single.get("docker", "{}"))
+    return HostFacts(
+        host=host,
+        systemd=single["systemd"] == "yes",
+        uid=int(single["uid"]),
+        tools=frozenset(value for key, value in lines if key == "tool"),
+        docker=version(str(docker.get("version") or "")),
+        docker_error=single.get("docker-error", ""),
+        live_restore=bool(docker.get("live_restore")),
+        rootless=any("rootless" in str(option) for option in docker.get("security") or ()),
+        links=_links(single.get("link", "[]"), single.get("address", "[]")),
+        ways=dict(_way(value) for key, value in lines if key == "way" and value.endswith("]")),
+        routes=tuple(_routes(single.get("routes", "[]"))),
+    )
+
+
+def version(text: str) -> tuple[int, ...]:
+    """`28.5.2+dfsg1` → (28, 5, 2); nothing → ()."""
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _links(links: str, addresses: str) -> dict[str, Link]:
+    held: dict[str, list[IPv4Interface]] = {}
+    for entry in json.loads(addresses or "[]"):
+        for info in entry.get("addr_info", ()):
+            address = IPv4Interface(f"{info['local']}/{info['prefixlen']}")
+            held.setdefault(entry["ifname"], []).append(address)
+    return {
+        entry["ifname"]: Link(
+            entry["ifname"], int(entry["mtu"]), tuple(held.get(entry["ifname"], ()))
+        )
+        for entry in json.loads(links or "[]")
+    }
+
+
+def _way(text: str) -> tuple[IPv4Address, Way]:
+    peer, _, answer = text.partition(" ")
+    route = json.loads(answer)[0]
+    via = route.get("gateway")
+    return IPv4Address(peer), Way(str(route["dev"]), IPv4Address(via) if via else None)
+
+
+def _routes(text: str) -> list[KernelRoute]:
+    routes = []
+    for entry in json.loads(text or "[]"):
+        if "dev" in entry and entry["dst"] != "default":
+            number = int(entry.get("protocol", 3))  # absent: boot
+            routes.append(KernelRoute(IPv4Network(entry["dst"]), entry["dev"], number))
+    return routes

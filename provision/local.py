@@ -1,0 +1,42 @@
+"""Scripts on this machine: each host is a command prefix, such as an `nsenter` into a namespace."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from provision.errors import ConnectError, TimedOut
+from provision.transport import Output
+
+
+class Local:
+    """Transport by local processes; `prefixes` maps a host to the argv that enters it."""
+
+    def __init__(self, prefixes: Mapping[str, tuple[str, ...]]) -> None:
+        self._prefixes = prefixes
+
+    def run(self, host: str, script: str, *, timeout_s: float) -> Output:
+        """Run `script`. Raises TimedOut, and ConnectError for a host that is not there."""
+        argv = (*self._prefixes[host], "sh", "-c", 'eval "$(cat)"')
+        try:
+            done = subprocess.run(
+                argv, input=script.encode(), capture_output=True, timeout=timeout_s
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TimedOut(host, f"no end after {timeout_s:g} s") from error
+        except OSError as error:
+            raise ConnectError(host, f"unreachable ({error.strerror})") from error
+        text = (stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
+        return Output(done.returncode, *text)
+
+    def send(self, host: str, source: Path, target: str, *, timeout_s: float) -> None:
+        """Copy a file to `target` as the host sees it."""
+        save = ("sh", "-c", 'mkdir -p "${1%/*}" && cat >"$1"', "sh", target)
+        with source.open("rb") as file:
+            subprocess.run(
+                (*self._prefixes[host], *save), stdin=file, timeout=timeout_s, check=True
+            )
+
+    def close(self) -> None:
+        """Nothing is kept open."""

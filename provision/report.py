@@ -1,0 +1,180 @@
+"""What a run found and did → text and JSON. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from provision.errors import HostError, InventoryError, ProvisionError, StepError
+from provision.plan import Change, Conflict
+from provision.resource import Resource
+
+SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
+MIXED, UNREACHABLE = 6, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A change, and what became of it: "" (only planned), done, failed, not run, unknown."""
+
+    change: Change
+    status: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run over `hosts`."""
+
+    hosts: tuple[str, ...]
+    done: tuple[Done, ...]
+    conflicts: tuple[Conflict, ...]
+    errors: tuple[HostError, ...]
+
+    @property
+    def states(self) -> dict[str, str]:
+        """What became of each host, in the words of the interface."""
+        return {host: self._state(host) for host in self.hosts}
+
+    def _state(self, host: str) -> str:
+        mine = [error for error in self.errors if error.host == host]
+        if any(isinstance(error, StepError) for error in mine):
+            return "failed"
+        if mine:
+            return "unreachable"
+        return "changed" if any(done.change.ref.host == host for done in self.done) else "unchanged"
+
+    @property
+    def exit_status(self) -> int:
+        """The worst over all hosts."""
+        states = set(self.states.values())
+        if "failed" in states or {"unreachable", "changed"} <= states:
+            return MIXED
+        return UNREACHABLE if "unreachable" in states else 0
+
+
+def plan_lines(report: Report) -> Iterator[str]:
+    """The plan, a line for each change, by host."""
+    for host in report.hosts:
+        mine = [done.change for done in report.done if done.change.ref.host == host]
+        if mine:
+            yield f"{host}:"
+        for change in mine:
+            yield f"  {SIGNS[change.verb]} {change.verb} {change.ref.kind} {change.ref.name}"
+            yield from (f"      {line}" for line in _fields(change))
+            if change.disruption:
+                yield f"      ! {change.disruption}"
+    for conflict in report.conflicts:
+        yield f"{conflict.ref.host}: conflict: {conflict.found}"
+    yield summary(report)
+
+
+def _fields(change: Change) -> Iterator[str]:
+    before, after = _json(change.before), _json(change.after)
+    if change.verb == "delete" or after is None:
+        return
+    for key, value in after.items():
+        old = (before or {}).get(key)
+        if before is None:
+            if key not in ("host", "mark", "inventory") and value not in (None, [], ""):
+                yield f"{key}: {_short(value)}"
+        elif old != value:
+            yield f"{key}: {_short(old)} → {_short(value)}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(_short(item) for item in value) if value else "none"
+    text = str(value)
+    if "\n" in text:
+        return f"({len(text.splitlines())} lines)"
+    return text if text else "none"
+
+
+def summary(report: Report) -> str:
+    """One line: how many changes on how many hosts."""
+    if not report.done:
+        return "No change." if not report.errors else "Nothing was changed."
+    counts = dict.fromkeys(SIGNS, 0)
+    for change in {done.change.ref: done.change for done in report.done}.values():
+        counts[change.verb] += 1
+    what = ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count)
+    hosts = len({done.change.ref.host for done in report.done})
+    return f"{what} on {hosts} host{'s' * (hosts != 1)}."
+
+
+def done_lines(report: Report) -> Iterator[str]:
+    """What was done, a line for each change, and the state of each host."""
+    for done in report.done:
+        ref = done.change.ref
+        yield f"{ref.host}: {done.status}: {done.change.verb} {ref.kind} {ref.name}"
+    states = report.states
+    width = max((len(host) for host in states), default=0)
+    for host, state in states.items():
+        yield f"{host:<{width}}  {state}"
+    counts = {state: list(states.values()).count(state) for state in states.values()}
+    yield ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) + "."
+
+
+def plan_json(report: Report) -> dict[str, Any]:
+    """The shape of `plan --json`."""
+    return {
+        "hosts": len(report.hosts),
+        "changes": [change_json(done.change) for done in report.done],
+        "conflicts": [
+            {**conflict.ref._asdict(), "found": conflict.found} for conflict in report.conflicts
+        ],
+    }
+
+
+def done_json(report: Report) -> dict[str, Any]:
+    """The shape of `apply --json` and `destroy --json`."""
+    changes = [
+        {**change_json(done.change), "status": done.status, "seconds": round(done.seconds, 3)}
+        for done in report.done
+    ]
+    return {**plan_json(report), "changes": changes, "hosts": report.states}
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """One change as JSON."""
+    return {
+        **change.ref._asdict(),
+        "verb": change.verb,
+        "before": _json(change.before),
+        "after": _json(change.after),
+        "disruption": change.disruption,
+    }
+
+
+def _json(resource: Resource | None) -> dict[str, Any] | None:
+    if resource is None:
+        return None
+    fields = dataclasses.fields(resource)
+    return {field.name: _plain(getattr(resource, field.name)) for field in fields if field.compare}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def errors_json(errors: Iterable[ProvisionError]) -> list[dict[str, Any]]:
+    """The shape of `errors` under `--json`."""
+    return [entry for error in errors for entry in _error_json(error)]
+
+
+def _error_json(error: ProvisionError) -> Iterator[dict[str, Any]]:
+    blank: dict[str, Any] = {"file": None, "line": None, "column": None, "host": None}
+    if isinstance(error, InventoryError):
+        for finding in error.findings:
+            place = {"file": str(finding.path), "line": finding.line, "column": finding.column}
+            words = {"kind": error.kind, "message": finding.message, "hint": finding.hint}
+            yield {**blank, **words, **place}
+    else:
+        host = getattr(error, "host", None)
+        words = {"kind": error.kind, "message": error.message, "hint": error.hint}
+        yield {**blank, **words, "host": host}

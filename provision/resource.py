@@ -1,0 +1,193 @@
+"""What a host can be made to hold: small frozen values, and the steps that make or remove them.
+
+Pure. A kind of resource is one module in `resources/`; this room defines what all of them share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+ETC = "/etc/provision"
+WAS = "/var/lib/provision/was"
+ABSENT = "@absent"
+"""What a probe prints when the tool that it asks is not on the host."""
+
+
+class Ref(NamedTuple):
+    """The identity of a resource: one per host, kind and name."""
+
+    host: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A command as an argument vector, quoted once by `script`; `stdin` is fed to it."""
+
+    argv: tuple[str, ...]
+    stdin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A file with exactly this text and mode, replaced atomically."""
+
+    path: str
+    text: str
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """Steps to take unless `test` succeeds (or, with `prints`, unless it prints something)."""
+
+    test: Run
+    steps: tuple[Step, ...]
+    prints: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Steps of which a failure is answered by `undo`, and is a failure still."""
+
+    steps: tuple[Step, ...]
+    undo: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of the controller that must lie at `target` before the script of its wave runs."""
+
+    source: Path
+    target: str
+
+
+Step = Run | Put | Unless | Attempt | Upload
+Steps = tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose eyes a probe's output is read with: one host, one inventory."""
+
+    host: str
+    inventory: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One thing on one host. Equality of two values is the whole difference between them.
+
+    Fields that say how to restore or replace, but not what was asked for, take no part in it
+    (`field(compare=False)`).
+    """
+
+    kind: ClassVar[str]
+    volatile: ClassVar[bool] = False
+    """The kernel forgets it at reboot; then every step of `create` can be repeated."""
+    edits: ClassVar[bool] = False
+    """It changes something that it did not make: what is found without our mark is no conflict."""
+    prepares: ClassVar[bool] = False
+    """It is made before anything is deleted, so that a failure costs nothing (an image pull)."""
+    watches: ClassVar[bool] = False
+    """It keeps others as they are: made after them, and removed before them."""
+    probe: ClassVar[str]
+    """POSIX sh that prints what `parse` reads; `$name` is the inventory's name."""
+
+    host: str
+
+    @property
+    def name(self) -> str:
+        """Its name, unique for its kind on its host."""
+        raise NotImplementedError
+
+    @property
+    def ref(self) -> Ref:
+        """Its identity."""
+        return Ref(self.host, self.kind, self.name)
+
+    def requires(self) -> tuple[Ref, ...]:
+        """What it stands on: made before it, and re-creating that re-creates it."""
+        return ()
+
+    def create(self) -> Steps:
+        """Steps from nothing to this."""
+        raise NotImplementedError
+
+    def delete(self) -> Steps:
+        """Steps from this to nothing, or to what was there before us."""
+        raise NotImplementedError
+
+    def update(self, found: Resource) -> Steps | None:  # noqa: ARG002
+        """Steps from `found` to this in place; None: it must be deleted and created."""
+        return None
+
+    def disruption(self, found: Resource | None) -> str | None:  # noqa: ARG002
+        """What stops working for a while when `found` is turned into this; None: nothing."""
+        return None
+
+    def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
+        """Why this found one must not become `after` (None: be deleted): harm to others' things."""
+        return None
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        """Read what `probe` printed on one host. Raises ValueError on what it cannot read."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A resource as found, and whether it carries this inventory's mark."""
+
+    resource: Resource
+    ours: bool
+
+
+State = Mapping[Ref, Resource]
+
+
+def state(resources: Iterable[Resource]) -> State:
+    """The mapping of these resources by identity. Raises ValueError on two with one identity."""
+    result: dict[Ref, Resource] = {}
+    for resource in resources:
+        known = result.setdefault(resource.ref, resource)
+        if known != resource:
+            raise ValueError(f"two different resources are called {resource.ref}")
+    return result
+
+
+def lock(inventory: str) -> str:
+    """The file that is locked while something of this inventory changes on a host."""
+    return f"/run/provision-{inventory}.lock"
+
+
+def remember(path: str, text: str) -> Unless:
+    """Record a first value, once: what a destroy aims at."""
+    return Unless(Run(("test", "-e", path)), (Put(path, text, 0o600),))
+
+
+def forget(path: str) -> Steps:
+    """Remove a file below our own folders, and the folders that it leaves empty."""
+    parent = path.rsplit("/", 1)[0]
+    return (
+        Run(("rm", "-f", "--", path)),
+        Unless(Run(("test", "!", "-d", parent)), (Run(_rmdir(parent)),)),
+    )
+
+
+def rebuilt(found: Resource, after: Resource | None) -> bool:
+    """Whether becoming `after` means that `found` is deleted."""
+    return after is None or after.update(found) is None
+
+
+def _rmdir(folder: str) -> tuple[str, ...]:
+    # `rmdir -p` stops at the first folder that holds something; /etc and /var/lib always do.
+    return ("rmdir", "-p", "--ignore-fail-on-non-empty", "--", folder)

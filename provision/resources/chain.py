@@ -1,0 +1,113 @@
+"""Kind `chain`: an iptables chain of our own and the one rule that leads into it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provision.resource import Resource, Run, Scope, Seen, Steps, Unless
+
+MARK = "provision:"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain(Resource):
+    """`rules` as `iptables -S` prints them, without `-A <chain>`; `hook` is the chain above.
+
+    `hooked` is False when the rule that leads into it is missing; `mark` is `inventory/network`.
+    """
+
+    kind: ClassVar[str] = "chain"
+    volatile: ClassVar[bool] = True
+    probe: ClassVar[str] = r"""
+need iptables
+for table in filter nat; do
+  iptables -w 5 -t "$table" -S | sed "s/^/$table /" || exit 1
+done
+"""
+
+    table: str
+    chain: str
+    hook: str
+    rules: tuple[tuple[str, ...], ...]
+    mark: str
+    hooked: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.table}/{self.chain}"
+
+    def create(self) -> Steps:
+        exists = Run(self._iptables("-n", "-L", self.chain))
+        rules = tuple(self._present("-A", self.chain, rule) for rule in self.rules)
+        return (Unless(exists, (Run(self._iptables("-N", self.chain)),)), *rules, self._hooked)
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return (self._refilled, self._hooked)
+
+    def delete(self) -> Steps:
+        hook = Run(self._iptables("-D", self.hook, *self._leads_here))
+        unhooked = Run(self._iptables("-C", self.hook, *self._leads_here))
+        # The rule may be gone; only then is failing to delete it no failure.
+        gone = Unless(Run(("sh", "-c", '! "$@" 2>/dev/null', "sh", *unhooked.argv)), (hook,))
+        flush, drop = self._iptables("-F", self.chain), self._iptables("-X", self.chain)
+        return (gone, Run(flush), Run(drop))
+
+    @property
+    def _leads_here(self) -> tuple[str, ...]:
+        return ("-m", "comment", "--comment", MARK + self.mark, "-j", self.chain)
+
+    @property
+    def _hooked(self) -> Unless:
+        # First, before Docker's own RETURN and before any masquerade of others.
+        return self._present("-I", self.hook, self._leads_here)
+
+    def _present(self, verb: str, chain: str, rule: tuple[str, ...]) -> Unless:
+        place = ("1",) if verb == "-I" else ()
+        test = Run(self._iptables("-C", chain, *rule))
+        return Unless(test, (Run(self._iptables(verb, chain, *place, *rule)),))
+
+    @property
+    def _refilled(self) -> Run:
+        # One transaction per table: never a moment with half of the rules.
+        lines = [shlex.join(("-A", self.chain, *rule)) for rule in self.rules]
+        text = "\n".join([f"*{self.table}", f":{self.chain} - [0:0]", *lines, "COMMIT", ""])
+        return Run(("iptables-restore", "-w", "5", "--noflush"), stdin=text)
+
+    def _iptables(self, *words: str) -> tuple[str, ...]:
+        return ("iptables", "-w", "5", "-t", self.table, *words)
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        lines = [(table, rule) for table, _, rule in map(_partition, text.splitlines())]
+        for table in ("filter", "nat"):
+            rules = [shlex.split(rule) for owner, rule in lines if owner == table]
+            yield from _chains(table, rules, scope)
+
+
+def _partition(line: str) -> tuple[str, str, str]:
+    return line.partition(" ")
+
+
+def _chains(table: str, rules: list[list[str]], scope: Scope) -> Iterable[Seen]:
+    made = [rule[1] for rule in rules if rule[0] == "-N"]
+    for chain in made:
+        own = tuple(tuple(rule[2:]) for rule in rules if rule[:2] == ["-A", chain])
+        hooks = [rule for rule in rules if rule[0] == "-A" and rule[-2:] == ["-j", chain]]
+        marks = {mark for rule in (*own, *hooks) if (mark := _mark(rule))}
+        mark = min(marks, default="")
+        hook = next((rule[1] for rule in hooks if _mark(rule)), HOOKS[table])
+        ours = mark.split("/")[0] == scope.inventory
+        yield Seen(Chain(scope.host, table, chain, hook, own, mark, bool(hooks)), ours)
+
+
+HOOKS = {"filter": "DOCKER-USER", "nat": "POSTROUTING"}
+"""Where our chains hang: Docker sends all forwarded traffic through DOCKER-USER first."""
+
+
+def _mark(rule: Iterable[str]) -> str:
+    words = list(rule)
+    comment = words[words.index("--comment") + 1] if "--comment" in words else ""
+    return comment.removeprefix(MARK) if comment.startswith(MARK) else ""

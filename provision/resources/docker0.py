@@ -1,0 +1,220 @@
+"""Kind `docker0`: Docker's own default bridge on a subnet of ours, by keys of daemon.json."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any, ClassVar
+
+from provision.resource import (
+    ABSENT,
+    WAS,
+    Attempt,
+    Put,
+    Resource,
+    Run,
+    Scope,
+    Seen,
+    Steps,
+    forget,
+    remember,
+)
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+KEYS = ("bip", "mtu", "ip-masq", "allow-direct-routing")
+_FIXED = ("bridge", "bip", "fixed-cidr", "default-gateway", "mtu", "ip-masq")
+
+
+@dataclass(frozen=True, slots=True)
+class Docker0(Resource):
+    """`settings`: sorted pairs of daemon.json key and JSON value; `effective`: what dockerd runs
+    with (subnet/gateway/mtu/masquerade as `docker network inspect bridge` tells).
+
+    `text` is daemon.json as found (None: no file), `was` our record of it before the first change,
+    `running` the containers that ran, `stopped` those that an interrupted restart left stopped.
+    """
+
+    kind: ClassVar[str] = "docker0"
+    edits: ClassVar[bool] = True
+    probe: ClassVar[str] = rf"""
+need_docker
+format='{{{{json .IPAM.Config}}}} {{{{json .Options}}}}'
+echo "live $(docker network inspect --format "$format" bridge)"
+echo "running $(docker ps --quiet --no-trunc | tr '\n' ' ')"
+[ ! -f {DAEMON_JSON} ] || echo "text $(base64 -w0 <{DAEMON_JSON})"
+for was in {WAS}/*/docker0/daemon.json; do
+  [ -f "$was" ] || continue
+  owner=${{was%/docker0/*}}; echo "was ${{owner##*/}} $(base64 -w0 <"$was")"
+done
+[ ! -f {WAS}/"$name"/docker0/running ] || echo "stopped $(cat {WAS}/"$name"/docker0/running)"
+pid=$(systemctl show --property MainPID --value docker)
+[ ! -r "/proc/$pid/cmdline" ] || echo "flags $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+"""
+
+    settings: tuple[tuple[str, str], ...]
+    effective: tuple[tuple[str, str], ...]
+    inventory: str
+    stopped: tuple[str, ...] = ()
+    text: str | None = field(default=None, compare=False)
+    was: str | None = field(default=None, compare=False)
+    running: tuple[str, ...] = field(default=(), compare=False)
+    taken_by: str = field(default="", compare=False)
+    flags: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        return "docker0"
+
+    def create(self) -> Steps:
+        return self.update(self)
+
+    def update(self, found: Resource) -> Steps:
+        assert isinstance(found, Docker0)
+        merged = _object(found.text) | {key: json.loads(value) for key, value in self.settings}
+        text = json.dumps(merged, indent=2) + "\n"
+        record = remember(self._was, ABSENT if found.text is None else found.text)
+        if (found.settings, found.effective) == (self.settings, self.effective):
+            return (_start(found.stopped), *forget(self._running))
+        return (record, *found.restarted((Put(DAEMON_JSON, text),)))
+
+    def delete(self) -> Steps:
+        return (*self.restarted(self._restored()), *forget(self._was))
+
+    def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
+        if self.taken_by:
+            return f"docker0 belongs to the inventory {self.taken_by} already"
+        if self.flags:
+            return (
+                f"dockerd is started with {' '.join(self.flags)}, which daemon.json cannot change"
+            )
+        try:
+            mine = _object(self.text)
+        except ValueError as error:
+            return f"{DAEMON_JSON} cannot be read: {error}"
+        set_by_others = [key for key in _FIXED if key in mine] if self.was is None else []
+        return f"{DAEMON_JSON} sets {', '.join(set_by_others)} already" if set_by_others else None
+
+    def disruption(self, found: Resource | None) -> str | None:
+        before = found if isinstance(found, Docker0) else self
+        if before.stopped and before.settings == self.settings:
+            return None
+        count = len(before.running)
+        stops = f"; {count} running container{'s' * (count != 1)} stop and start again"
+        return "Docker restarts" + (stops if count else "")
+
+    def restarted(self, change: Steps) -> Steps:
+        """Change daemon.json and restart Docker; on failure the earlier file is put back."""
+        earlier = (Put(DAEMON_JSON, self.text),) if self.text is not None else _REMOVED
+        ran = self.running + self.stopped
+        # With live-restore a running container keeps the old bridge, silently (moby 40272).
+        stop: Steps = (Run(("docker", "stop", *self.running)),) if self.running else ()
+        return (
+            Put(self._running, " ".join(ran) + "\n", 0o600),
+            *change,
+            Attempt((_VALIDATED, *stop, _RESTARTED), (*earlier, _RESTARTED, _start(ran))),
+            _start(ran),
+            *forget(self._running),
+        )
+
+    def _restored(self) -> Steps:
+        """daemon.json as it was, with what others have changed since."""
+        first = _object(None if self.was == ABSENT else self.was)
+        now = {key: value for key, value in _object(self.text).items() if key not in KEYS}
+        now |= {key: first[key] for key in KEYS if key in first}
+        if self.was is not None and now == first:
+            return _REMOVED if self.was == ABSENT else (Put(DAEMON_JSON, self.was),)
+        return (Put(DAEMON_JSON, json.dumps(now, indent=2) + "\n"),)
+
+    @property
+    def _was(self) -> str:
+        return f"{WAS}/{self.inventory}/docker0/daemon.json"
+
+    @property
+    def _running(self) -> str:
+        return f"{WAS}/{self.inventory}/docker0/running"
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        lines = [line.partition(" ")[::2] for line in text.splitlines()]
+        one = dict(lines)
+        records = dict(value.partition(" ")[::2] for key, value in lines if key == "was")
+        daemon_json = _plain(one["text"]) if "text" in one else None
+        ours = scope.inventory in records
+        found = cls(
+            host=scope.host,
+            settings=_settings(daemon_json) if ours else (),
+            effective=_effective(one["live"]),
+            inventory=scope.inventory,
+            stopped=tuple(one.get("stopped", "").split()),
+            text=daemon_json,
+            was=_plain(records[scope.inventory]) if ours else None,
+            running=tuple(one["running"].split()),
+            taken_by=min(records.keys() - {scope.inventory}, default=""),
+            flags=tuple(word for word in one.get("flags", "").split() if _is_flag(word)),
+        )
+        yield Seen(found, ours)
+
+
+_REMOVED: Steps = (Run(("rm", "-f", "--", DAEMON_JSON)),)
+_VALIDATED = Run(
+    # Docker before 23 cannot validate; there a failed start is undone.
+    ("sh", "-c", "dockerd --help | grep -q -- --validate || exit 0; dockerd --validate >/dev/null")
+)
+_RESTARTED = Run(("sh", "-c", "systemctl reset-failed docker; systemctl restart docker"))
+
+
+def _start(containers: tuple[str, ...]) -> Run:
+    there = '[ -n "$(docker ps -aq --no-trunc -f "id=$c")" ] || continue'
+    each = f'for c; do {there}; docker start "$c" || exit; done'
+    return Run(("sh", "-c", each, "sh", *containers))
+
+
+def settings(
+    *, gateway: str, subnet: str, mtu: int, direct: bool
+) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """What to ask of dockerd, and how that shows in `docker network inspect bridge`.
+
+    `direct`: this Docker needs to be told that other hosts may reach containers (28.2 and newer).
+    """
+    values: dict[str, Any] = {"bip": gateway, "mtu": mtu, "ip-masq": False}
+    if direct:
+        values["allow-direct-routing"] = True
+    asked = tuple(sorted((key, json.dumps(value)) for key, value in values.items()))
+    return asked, (("masquerade", "false"), ("mtu", str(mtu)), ("subnet", subnet))
+
+
+def _settings(text: str | None) -> tuple[tuple[str, str], ...]:
+    try:
+        mine = _object(text)
+    except ValueError:
+        return ()
+    return tuple(sorted((key, json.dumps(mine[key])) for key in KEYS if key in mine))
+
+
+def _effective(live: str) -> tuple[tuple[str, str], ...]:
+    pools, end = json.JSONDecoder().raw_decode(live)
+    options = json.loads(live[end:]) or {}
+    # With `bip` older versions print the bridge's address as the subnet.
+    subnet = ip_network(pools[0]["Subnet"], strict=False)
+    masquerade = options.get("com.docker.network.bridge.enable_ip_masquerade", "true")
+    mtu = options.get("com.docker.network.driver.mtu", "1500")
+    return (("masquerade", masquerade), ("mtu", mtu), ("subnet", str(subnet)))
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    value = json.loads(text) if text and text.strip() else {}
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return value
+
+
+def _plain(encoded: str) -> str:
+    return b64decode(encoded).decode("utf-8", "replace")
+
+
+def _is_flag(word: str) -> bool:
+    names = tuple(f"--{key}" for key in _FIXED)
+    return word == "-b" or word.split("=")[0] in names

@@ -1,0 +1,44 @@
+"""Kind `file`: a file in a place of our own, `/etc/provision/<name>/`."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provision.resource import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
+
+
+@dataclass(frozen=True, slots=True)
+class File(Resource):
+    """Exactly `text` with `mode` at `path`, which is below our folder: found there, it is ours."""
+
+    kind: ClassVar[str] = "file"
+    probe: ClassVar[str] = rf"""
+files {ETC}/"$name"/*
+"""
+
+    path: str
+    text: str
+    mode: int
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    def create(self) -> Steps:
+        return (Put(self.path, self.text, self.mode),)
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return (*forget(self.path), Run(("test", "!", "-e", self.path)))
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for line in text.splitlines():
+            mode, content, path = line.split(" ", 2)
+            plain = b64decode(content).decode("utf-8", "replace")
+            yield Seen(cls(scope.host, path, plain, int(mode, 8)), ours=True)

@@ -1,0 +1,131 @@
+"""Kinds `image` and `image_archive`: what containers are made of, pulled or from the controller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import ClassVar
+
+from provision.resource import WAS, Put, Resource, Run, Scope, Seen, Steps, Unless, Upload, forget
+
+CLAIMS = rf"""
+for claim in {WAS}/"$name"/image/*; do [ ! -f "$claim" ] || echo "claim $(cat "$claim")"; done
+"""
+
+
+def _claim(inventory: str, reference: str) -> str:
+    return f"{WAS}/{inventory}/image/{sha256(reference.encode()).hexdigest()[:16]}"
+
+
+def _claimed(inventory: str, reference: str) -> Put:
+    return Put(_claim(inventory, reference), reference + "\n", 0o600)
+
+
+def _removal(inventory: str, reference: str) -> Steps:
+    """One that we brought goes, unless a container of others is made of it by now."""
+    used = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={reference}"))
+    there = Run(("docker", "image", "ls", "--quiet", reference))
+    remove = Run(("docker", "image", "rm", reference))
+    gone = Run(("sh", "-c", '[ -z "$("$@")" ]', "sh", *there.argv))
+    return (
+        Unless(used, (Unless(gone, (remove,)),), prints=True),
+        *forget(_claim(inventory, reference)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Image(Resource):
+    """An image by its name, whatever it holds; pulled where it is absent."""
+
+    kind: ClassVar[str] = "image"
+    edits: ClassVar[bool] = True
+    prepares: ClassVar[bool] = True
+    probe: ClassVar[str] = f"""
+need_docker
+format='{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.Repository}}}}@{{{{.Digest}}}}'
+docker image ls --digests --format "$format"
+{CLAIMS}"""
+
+    reference: str
+    inventory: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.reference
+
+    def create(self) -> Steps:
+        pull = Run(("docker", "pull", "--quiet", self.reference))
+        return (_claimed(self.inventory, self.reference), pull)
+
+    def delete(self) -> Steps:
+        return _removal(self.inventory, self.reference)
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        lines = [line.split() for line in text.splitlines()]
+        claims = {words[1] for words in lines if words[0] == "claim"}
+        present = {word for words in lines if words[0] != "claim" for word in words}
+        for reference in sorted(present):
+            yield Seen(cls(scope.host, reference, scope.inventory), ours=reference in claims)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageArchive(Resource):
+    """An image with exactly the layers (diff ids) of an archive, which the controller sends.
+
+    The same layers, found without our mark, serve; other layers under its name are a conflict.
+    """
+
+    kind: ClassVar[str] = "image_archive"
+    edits: ClassVar[bool] = True
+    prepares: ClassVar[bool] = True
+    probe: ClassVar[str] = f"""
+need_docker
+images() {{
+  inspect '{{{{json .RepoTags}}}} {{{{json .RootFS.Layers}}}}' image \\
+    $(docker image ls --quiet --no-trunc | sort -u)
+}}
+twice images
+{CLAIMS}"""
+
+    reference: str
+    layers: tuple[str, ...]
+    archive: Path | None = field(default=None, compare=False)
+    inventory: str = field(default="", compare=False)
+    claimed: bool = field(default=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.reference
+
+    def create(self) -> Steps:
+        assert self.archive is not None
+        load = Run(("docker", "load", "--quiet", "--input", self._upload))
+        claim = _claimed(self.inventory, self.reference)
+        return (Upload(self.archive, self._upload), claim, load, *forget(self._upload))
+
+    def delete(self) -> Steps:
+        return _removal(self.inventory, self.reference)
+
+    def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
+        return None if self.claimed else f"image {self.reference} is another one and is not ours"
+
+    @property
+    def _upload(self) -> str:
+        digest = sha256("\n".join((self.reference, *self.layers)).encode()).hexdigest()[:16]
+        return f"{WAS}/{self.inventory}/upload/{digest}.tar"
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        claims = {line[6:] for line in text.splitlines() if line.startswith("claim ")}
+        for line in text.splitlines():
+            if line.startswith("claim "):
+                continue
+            tags, end = json.JSONDecoder().raw_decode(line)
+            for tag in tags or ():
+                layers, ours = tuple(json.loads(line[end:]) or ()), tag in claims
+                image = cls(scope.host, tag, layers, inventory=scope.inventory, claimed=ours)
+                yield Seen(image, ours)

@@ -1,0 +1,88 @@
+"""Kind `route`: a static IPv4 route of the main table, marked by `proto` and a claim on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, ClassVar
+
+from provision.resource import ETC, Put, Resource, Run, Scope, Seen, Steps, Unless, forget
+
+PROTO = 240
+"""Our number in `ip route … proto`: iproute2's rt_protos gives it to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Resource):
+    """`dst` is sent to `via` out of `dev`; both empty when the kernel has lost a route of ours."""
+
+    kind: ClassVar[str] = "route"
+    volatile: ClassVar[bool] = True
+    probe: ClassVar[str] = rf"""
+need ip
+for claim in {ETC}/*/routes/*; do
+  [ -f "$claim" ] || continue
+  owner=${{claim%/routes/*}}; echo "claim ${{owner##*/}} ${{claim##*/}}"
+done
+echo "table $(ip -N -j -4 route show table main)"
+"""
+
+    dst: IPv4Network
+    via: IPv4Address | None
+    dev: str
+    inventory: str
+
+    @property
+    def name(self) -> str:
+        return str(self.dst)
+
+    def create(self) -> Steps:
+        # A route cannot carry text, so the claim says whose it is; it comes first, so that an
+        # interrupted apply never leaves a route that nobody owns.
+        claim = Put(self._claim, f"{self.dst} via {self.via} dev {self.dev}\n")
+        words = (str(self.dst), "via", str(self.via), "dev", self.dev, "proto", str(PROTO))
+        there = Run(("ip", "-4", "route", "show", "exact", *words))
+        # Not `replace`: that would answer to the follower's own `ip monitor` without end.
+        return (claim, Unless(there, (Run(("ip", "-4", "route", "replace", *words)),), prints=True))
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        words = ("exact", str(self.dst), "proto", str(PROTO))
+        return (Run(("ip", "-4", "route", "flush", *words)), *forget(self._claim))
+
+    @property
+    def _claim(self) -> str:
+        return f"{ETC}/{self.inventory}/routes/{str(self.dst).replace('/', '_')}"
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        lines = [line.split(" ", 1) for line in text.splitlines()]
+        claims = {tuple(rest.split(" ", 1)) for word, rest in lines if word == "claim"}
+        ours = {IPv4Network(dst.replace("_", "/")) for own, dst in claims if own == scope.inventory}
+        live = _live(next(rest for word, rest in lines if word == "table"))
+        for dst in sorted(ours - live.keys()):
+            yield Seen(cls(scope.host, dst, None, "", scope.inventory), ours=True)
+        for dst, entry in live.items():
+            yield _seen(dst, entry, scope, claimed=dst in ours)
+
+
+def _live(table: str) -> dict[IPv4Network, dict[str, Any]]:
+    """Routes by destination; where there are several, ours counts, else the first."""
+    result: dict[IPv4Network, dict[str, Any]] = {}
+    for entry in json.loads(table or "[]"):
+        if entry["dst"] == "default":
+            continue
+        dst = IPv4Network(entry["dst"])
+        if dst not in result or entry.get("protocol") == str(PROTO):
+            result[dst] = entry
+    return result
+
+
+def _seen(dst: IPv4Network, entry: dict[str, Any], scope: Scope, *, claimed: bool) -> Seen:
+    via = IPv4Address(entry["gateway"]) if "gateway" in entry else None
+    route = Route(scope.host, dst, via, str(entry.get("dev", "")), scope.inventory)
+    return Seen(route, ours=claimed and entry.get("protocol") == str(PROTO))

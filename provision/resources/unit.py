@@ -1,0 +1,80 @@
+"""Kind `unit`: a systemd service of ours, enabled and running."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from provision.resource import Put, Ref, Resource, Run, Scope, Seen, Steps, lock
+
+FOLDER = "/etc/systemd/system"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit(Resource):
+    """The service `service` with exactly this unit file."""
+
+    kind: ClassVar[str] = "unit"
+    watches: ClassVar[bool] = True
+    probe: ClassVar[str] = rf"""
+need systemctl
+unit=provision-$name-follow.service
+if [ -e "{FOLDER}/$unit" ] || [ -h "{FOLDER}/$unit" ]; then
+  echo "enabled $(systemctl is-enabled "$unit" 2>/dev/null)"
+  echo "active $(systemctl is-active "$unit" 2>/dev/null)"
+  files "{FOLDER}/$unit"
+fi
+"""
+
+    service: str
+    inventory: str
+    text: str
+    enabled: bool = True
+    active: bool = True
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.service
+
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
+
+    def create(self) -> Steps:
+        return (
+            Put(f"{FOLDER}/{self.service}", self.text),
+            Run(("systemctl", "daemon-reload")),
+            Run(("systemctl", "-q", "enable", self.service)),
+            Run(("systemctl", "restart", self.service)),
+        )
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return (
+            Run(("systemctl", "-q", "disable", "--now", self.service)),
+            Run(("rm", "-f", "--", f"{FOLDER}/{self.service}")),
+            Run(("systemctl", "daemon-reload")),
+            Run(("rm", "-f", "--", lock(self.inventory))),
+            # A unit that failed stays listed as such without its file.
+            Run(("sh", "-c", 'systemctl reset-failed "$1" 2>/dev/null; :', "sh", self.service)),
+        )
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        if not text:
+            return
+        enabled, active, *file = text.splitlines()
+        content = b64decode(file[0].split(" ")[1]).decode("utf-8", "replace") if file else ""
+        unit = cls(
+            scope.host,
+            f"provision-{scope.inventory}-follow.service",
+            scope.inventory,
+            content,
+            enabled=enabled == "enabled enabled",
+            active=active == "active active",
+        )
+        yield Seen(unit, ours=True)

@@ -1,0 +1,129 @@
+"""Steps → one POSIX sh script with markers; its output → outcomes. Pure; only here is quoted.
+
+A script never reads the terminal or stdin, stops at the first operation that fails, and prints
+`@<nonce> …` lines between operations. The nonce is drawn by the caller, so that no output of a
+command can pass for a marker.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from provision.resource import Attempt, Put, Run, Step, Steps, Unless, Upload
+
+OUTPUT_LIMIT = 4000
+"""Characters of a step's output that are kept, from its end."""
+
+LOCK_WAIT_S = 60
+LOCKED = 75
+"""Exit status of a script that did not get its lock (EX_TEMPFAIL of sysexits.h)."""
+
+PRELUDE = r"""exec </dev/null
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH LC_ALL
+umask 022
+"""
+
+_PUT = r"""put() {
+  case $1 in */*) mkdir -p -- "${1%/*}" || return ;; esac
+  if [ -h "$1" ]; then echo "$1 is a symbolic link" >&2; return 1; fi
+  rm -f -- "$1.provision-new" &&
+  (umask 077 && printf %s "$3" >"$1.provision-new") &&
+  chmod "$2" "$1.provision-new" && sync "$1.provision-new" &&
+  mv -fT -- "$1.provision-new" "$1"
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one operation ended; `status` is the exit status of its first failing step, or 0."""
+
+    status: int
+    seconds: float
+    output: str
+
+
+def quoted(argv: Sequence[str]) -> str:
+    """A command line that any POSIX shell splits into exactly `argv`."""
+    return " ".join(shlex.quote(argument) for argument in argv)
+
+
+def commands(steps: Steps) -> str:
+    """Shell text that is true when every step succeeded; safe to nest."""
+    rendered = [text for step in steps if (text := _command(step))]
+    return " &&\n".join(rendered) or ":"
+
+
+def _command(step: Step) -> str:
+    match step:
+        case Run(argv, stdin):
+            feed = "" if stdin is None else f"printf %s {shlex.quote(stdin)} | "
+            return feed + quoted(argv)
+        case Put(path, text, mode):
+            return f"put {shlex.quote(path)} {mode:o} {shlex.quote(text)}"
+        case Unless(test, steps, prints):
+            return f"{{ {_test(test, prints=prints)} || {{\n{commands(steps)}\n}}; }}"
+        case Attempt(steps, undo):
+            return f"{{ {{\n{commands(steps)}\n}} || {{\n{commands(undo)}\nfalse\n}}; }}"
+        case Upload(_, target):
+            return f"test -e {shlex.quote(target)}"
+
+
+def _test(test: Run, *, prints: bool) -> str:
+    text = _command(test)
+    return f'[ -n "$({text} 2>/dev/null)" ]' if prints else f"{text} >/dev/null 2>&1"
+
+
+def uploads(steps: Steps) -> Iterator[Upload]:
+    """Every upload among `steps`, nested ones included."""
+    for step in steps:
+        match step:
+            case Upload():
+                yield step
+            case Unless(_, inner, _) | Attempt(inner, _):
+                yield from uploads(inner)
+
+
+def render(operations: Sequence[Steps], *, nonce: str, lock: str) -> str:
+    """One script that does `operations` in order and stops at the first that fails.
+
+    It holds `lock` meanwhile, so that no follower puts back what it is removing.
+    """
+    mark = f'printf \'\\n@{nonce} %s %s\\n\' "$*" "$(date +%s.%N)"'
+    held = f"exec 9>{shlex.quote(lock)} && flock -w {LOCK_WAIT_S} 9 || exit {LOCKED}"
+    lines = [PRELUDE, held, _PUT, f"mark() {{ {mark}; }}"]
+    for number, steps in enumerate(operations):
+        lines += [
+            f"mark begin {number} 0",
+            f"{{\n{commands(steps)}\n}} 2>&1",
+            f'status=$?; mark end {number} $status; [ "$status" = 0 ] || exit 1',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def read(stdout: str, *, nonce: str, count: int) -> tuple[Outcome | None, ...]:
+    """The outcome of each operation; None for one that did not run to its end."""
+    pattern = re.compile(rf"^@{re.escape(nonce)} (begin|end) (\d+) (\d+) ([\d.]+)$", re.M)
+    started: dict[int, re.Match[str]] = {}
+    outcomes: list[Outcome | None] = [None] * count
+    for mark in pattern.finditer(stdout):
+        number = int(mark[2])
+        if mark[1] == "begin":
+            started[number] = mark
+        elif number in started and number < count:
+            begin = started[number]
+            text = stdout[begin.end() : mark.start()].strip()
+            seconds = max(0.0, float(mark[4]) - float(begin[4]))
+            outcomes[number] = Outcome(int(mark[3]), seconds, text[-OUTPUT_LIMIT:])
+    return tuple(outcomes)
+
+
+def standalone(operations: Sequence[Steps]) -> str:
+    """A script for a host to keep: does every operation, goes on after a failure, fails then."""
+    lines = ["#!/bin/sh", PRELUDE, _PUT, "failed=0"]
+    lines += [f"{{\n{commands(steps)}\n}} || failed=1" for steps in operations]
+    return "\n".join([*lines, "exit $failed"]) + "\n"
