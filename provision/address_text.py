@@ -15,6 +15,7 @@ _UNUSABLE = {
     "240.0.0.0/4": "in 240.0.0.0/4, which is reserved",
 }
 _RANGES = {IPv4Network(cidr): words for cidr, words in _UNUSABLE.items()}
+_LONGEST = 60  # far above any address; longer text would only fill the message
 _DOTTED = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})*")
 
 
@@ -52,7 +53,7 @@ def _address(text: str, suffix: str = "") -> IPv4Address:
     if ":" in text and re.fullmatch(r"[0-9A-Fa-f:.%\w]*", text):
         raise Wrong(f"{quoted(text)} is no IPv4 address", "IPv6 is not supported; write IPv4")
     parts = text.split(".")
-    if not _DOTTED.fullmatch(text):
+    if len(text) > _LONGEST or not _DOTTED.fullmatch(text):
         raise Wrong(f"{quoted(text)} is no IPv4 address", "write four numbers, like 10.0.0.11")
     if len(parts) != 4:
         raise Wrong(
@@ -103,7 +104,7 @@ def _masked(base: str, prefix: str) -> IPv4Network:
 def _padded(base: str) -> str | None:
     """`10.1` as `10.1.0.0`; None where the text is no beginning of an address."""
     parts = base.split(".")
-    good = _DOTTED.fullmatch(base) and len(parts) <= 4
+    good = len(base) <= _LONGEST and _DOTTED.fullmatch(base) and len(parts) <= 4
     return ".".join([*parts, "0", "0", "0"][:4]) if good else None
 
 

@@ -33,8 +33,13 @@ class Wrong(ValueError):
 def quoted(value: object) -> str:
     """A value for a message: one line, no control characters, not too long."""
     text = value if isinstance(value, str) else _written(value)
-    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    return "'" + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + "'"
+    return f"'{line(text, _LONGEST)}'"
+
+
+def line(text: str, longest: int = 1000) -> str:
+    """Text without control characters and not too long."""
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _written(value: object) -> str:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from provision import image_text, inventory_rules, ssh_key
-from provision.complaint import Complaint, Wrong
+from provision.complaint import Complaint, Wrong, line
 from provision.errors import Finding, InventoryError
 from provision.inventory import Container, Host, Image, Inventory, Network, Ssh
 from provision.inventory_decode import Decoded, decode
@@ -63,7 +63,7 @@ def _finding(path: Path, remark: Remark) -> Finding:
 
 
 def _placed(root: Node, complaints: Iterable[Complaint]) -> list[Remark]:
-    return [Remark(*root.place(c.loc), c.message, c.hint) for c in complaints]
+    return [Remark(*root.place(c.loc), line(c.message), line(c.hint)) for c in complaints]
 
 
 def _text(raw: bytes) -> str:
@@ -85,8 +85,8 @@ def _text(raw: bytes) -> str:
 
 
 def _misplaced(head: str, message: str, hint: str) -> _Misplaced:
-    line = head.count("\n") + 1
-    return _Misplaced(Remark(line, len(head) - head.rfind("\n"), message, hint))
+    row = head.count("\n") + 1
+    return _Misplaced(Remark(row, len(head) - head.rfind("\n"), message, hint))
 
 
 class _Files:

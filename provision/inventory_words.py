@@ -99,7 +99,7 @@ def _type(kind: str, loc: Loc, value: Any) -> tuple[str, str]:
     if kind == "string_type":
         return f"{_label(loc)} must be text, not {_shown(value)}", _text_hint(loc, value)
     if kind == "int_type":
-        number = isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value)
+        number = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value)
         hint = "remove the quotes" if number and str(int(value)) == value else "write digits only"
         return f"{_label(loc)} must be a whole number, not {_shown(value)}", hint
     if kind == "bool_type":

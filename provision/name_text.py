@@ -80,6 +80,8 @@ def user_name(text: str) -> str:
 
 def jump_name(text: str) -> str:
     """What ProxyJump takes: [user@]host[:port], several joined by commas."""
+    if len(text) > 1000:
+        raise Wrong(f"jump {quoted(text)} cannot be used", "write it like user@bastion:22")
     one = r"([A-Za-z0-9_][A-Za-z0-9_.$\\-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?"
     return _matched(text, rf"{one}(,{one})*", "jump", "write it like user@bastion:22")
 

@@ -27,6 +27,14 @@ _ERRORS = {
 }
 
 
+def named(text: str, folder: Path) -> Path:
+    """The file that an inventory in `folder` calls `text`; or `Wrong`."""
+    try:
+        return folder / Path(text).expanduser()
+    except RuntimeError:
+        raise Wrong("there is no such user", "write the whole path") from None
+
+
 def open_regular(path: Path) -> BinaryIO:
     """The file, open for reading, or `Wrong`."""
     try:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from provision.complaint import Wrong, count, quoted
 from provision.image_text import reference
 from provision.inventory import Image
-from provision.regular_file import open_regular
+from provision.regular_file import named, open_regular
 
 _MOST_MEMBERS = 20_000
 _LARGEST_JSON = 4 << 20
@@ -20,8 +20,8 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 def saved_image(text: str, folder: Path) -> Image:
     """The image in an archive, named relative to `folder`; or `Wrong`."""
-    path = folder / text
     try:
+        path = named(text, folder)
         with open_regular(path) as opened:
             return _image(opened, path)
     except Wrong as error:

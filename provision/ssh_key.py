@@ -8,7 +8,7 @@ from base64 import b64decode
 from pathlib import Path
 
 from provision.complaint import Wrong, quoted
-from provision.regular_file import open_regular
+from provision.regular_file import named, open_regular
 
 KINDS = (
     "ssh-ed25519",
@@ -47,8 +47,8 @@ def _names_itself(kind: str, blob: str) -> bool:
 
 def private_key(text: str, folder: Path) -> Path:
     """The key file that `text` names, relative to `folder`; or `Wrong`."""
-    path = _path(text, folder)
     try:
+        path = named(text, folder)
         with open_regular(path) as opened:
             mode = os.fstat(opened.fileno()).st_mode
             head = opened.read(64)
@@ -65,10 +65,3 @@ def private_key(text: str, folder: Path) -> Path:
     if mode & 0o077:
         raise Wrong(f"key {quoted(text)} can be read by others", f"chmod 600 {text}")
     return path
-
-
-def _path(text: str, folder: Path) -> Path:
-    try:
-        return folder / Path(text).expanduser()
-    except RuntimeError:
-        raise Wrong(f"key {quoted(text)}: no such user", "write the whole path") from None

@@ -33,7 +33,7 @@ _PROBLEMS = {
         "a backslash in double quotes begins an escape",
         "use single quotes",
     ),
-    "block sequence entries are not allowed": ("a list cannot begin here", "put it on a new line"),
+    "sequence entries are not allowed": ("a list cannot begin here", "put it on a new line"),
     "undefined tag handle": _NO_TAG,
     "expected alphabetic or numeric": ("* and & are not allowed here", "quote the text"),
     "invalid Unicode character": ("this escape is no character", "write the character itself"),
@@ -59,6 +59,8 @@ def syntax_words(error: Any, lines: Sequence[str]) -> tuple[int, int, str, str]:
 
 def _words(problem: str, context: str, before: str, after: str) -> tuple[str, str]:
     if "mapping values are not allowed" in problem:
+        if len(before) > 1024:  # YAML's limit for a key
+            return "a key is longer than 1024 characters", "shorten it"
         return _SECOND if ": " in before else _NO_SPACE
     if "cannot start any token" in problem and after[:1] in _STARTS:
         return _STARTS[after[:1]]

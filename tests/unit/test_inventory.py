@@ -163,6 +163,22 @@ def test_text_stays_text(tmp_path: Path) -> None:
     assert ", ".join(found.containers["web"].command) == words
 
 
+def test_long_and_odd_text_makes_no_long_or_odd_message(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.yml"
+    key, long, digits = "x" * 1000, "x" * 20_000, "9" * 20_000
+    path.write_text(
+        f"name: {long}\nssh: {{port: {digits}, user: {long}, jump: {long}, key: {long}}}\n"
+        f"hosts:\n  {key}: {{address: {digits}, nic: {long}}}\n"
+        f'  "h\\u202e\\n": {{address: 10.78.0.11}}\n  h3: {{address: 10.78.0.11}}\n'
+        f"networks: {{{key}: {{method: {long}, cidr: {digits}}},\n"
+        f"  b: {{method: routes, cidr: 1.{digits}/{digits}, mtu: '{digits}', {key}: {long}}}}}\n"
+        f"containers: {{{key}: {{host: {long}, network: {long}, image: {long}, command: {long}}}}}"
+    )
+    told = findings(path).splitlines()
+    assert len(told) == 17
+    assert all(len(row) < 300 and row.isprintable() for row in told)
+
+
 def test_it_is_frozen(tmp_path: Path) -> None:
     found = inventory(tmp_path, "name: demo" + HOSTS)
     with pytest.raises(TypeError):
