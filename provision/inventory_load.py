@@ -24,7 +24,10 @@ from provision.yaml_nodes import Node, Remark, read
 
 LARGEST = 1 << 20
 SLEEP = ("sleep", "infinity")  # busybox has it since 1.30 (FANCY_SLEEP, in every distribution)
-_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Also what YAML 1.1 takes for the end of a line and editors do not: lines would be counted wrong.
+_UNPRINTABLE = re.compile(
+    r"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\r(?!\n)"
+)
 _T = TypeVar("_T")
 
 

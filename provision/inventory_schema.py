@@ -28,7 +28,8 @@ from pydantic_core import PydanticCustomError
 from provision import address_text, image_text, name_text, ssh_key
 from provision.complaint import Wrong, quoted
 
-TEXT, MAPPING = "<text>", "<mapping>"  # pydantic puts a union's tag into an error's path
+# Pydantic puts a union's tag into an error's path; no key of a file can hold a NUL.
+TEXT, MAPPING = "\0text", "\0mapping"
 
 
 def _between(low: int, high: int, noun: str) -> Callable[[int], int]:

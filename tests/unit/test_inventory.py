@@ -254,9 +254,9 @@ def test_500_hosts_in_a_second(tmp_path: Path) -> None:
     hosts = "".join(f"  h{i}: {{address: 10.{i // 250}.1.{i % 250 + 1}}}\n" for i in range(500))
     containers = "".join(f"  c{i}: {{host: h{i}, network: blue}}\n" for i in range(500))
     network = "networks: {blue: {method: routes, cidr: 172.16.0.0/12}}\n"
-    started = time.perf_counter()
+    started = time.process_time()
     found = inventory(tmp_path, f"name: big\nhosts:\n{hosts}{network}containers:\n{containers}")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(found.containers) == 500
 
 
@@ -265,9 +265,9 @@ def test_thousands_of_unknown_words_in_a_second(tmp_path: Path) -> None:
     containers = "".join(f"  c{i}: {{host: x{i}, network: bleu{i}}}\n" for i in range(3000))
     network = "networks: {blue: {method: routes, cidr: 172.16.0.0/12}}\n"
     path.write_text(f"name: big{HOSTS}{network}containers:\n{containers}")
-    started = time.perf_counter()
+    started = time.process_time()
     assert findings(path).count("\n") == 5999
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_the_model_needs_neither_yaml_nor_pydantic() -> None:
