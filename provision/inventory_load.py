@@ -23,7 +23,7 @@ from provision.subnets import Layout, layout
 from provision.yaml_nodes import Node, Remark, read
 
 LARGEST = 1 << 20
-SLEEP = ("sleep", "infinity")  # busybox has it since 1.30 (FANCY_SLEEP, in every distribution)
+SLEEP = ("sleep", "infinity")  # seen with Debian's busybox 1.35, 1.37 and 1.38
 # Also what YAML 1.1 takes for the end of a line and editors do not: lines would be counted wrong.
 _UNPRINTABLE = re.compile(
     r"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\r(?!\n)"
