@@ -72,8 +72,8 @@ def _follower(host: str, inventory: str, volatile: Iterable[Resource]) -> Iterat
     follow = render("common/follow.sh.j2", inventory=inventory, lock=lock(inventory))
     digest = sha256(follow.encode()).hexdigest()[:16]
     restore = script.standalone([resource.create() for resource in volatile])
-    yield File(host, f"{folder}/follow.sh", follow, 0o755)
-    yield File(host, f"{folder}/volatile.sh", restore, 0o755)
+    yield File(host, f"{folder}/follow.sh", follow, "0755")
+    yield File(host, f"{folder}/volatile.sh", restore, "0755")
     service = f"provision-{inventory}-follow.service"
     yield Unit(
         host,

@@ -1,17 +1,17 @@
 """The error tree. Pure: says what is wrong and what to do, never prints.
 
-    ProvisionError(message, hint)                           exit status
-     ├ UsageError                                           2
-     ├ InventoryError(findings)                             3
-     ├ PlanError: CycleError                                3
-     ├ ConflictError                                        9
-     ├ HostError(host)                                      4
-     │  ├ ConnectError · AuthError · HostKeyError · TimedOut
-     │  ├ FactsError      a host answered what we cannot read
-     │  └ UnfitError      a host lacks what is needed
-     ├ LabError                                             1
-     ├ StepError(host)                                      6 (the state is mixed)
-     └ VerifyError                                          7
+ProvisionError(message, hint)                           exit status
+ ├ UsageError                                           2
+ ├ InventoryError(findings)                             3
+ ├ PlanError: CycleError                                3
+ ├ ConflictError                                        9
+ ├ HostError(host)                                      4
+ │  ├ ConnectError · AuthError · HostKeyError · TimedOut
+ │  ├ FactsError      a host answered what we cannot read
+ │  └ UnfitError      a host lacks what is needed
+ ├ LabError                                             1
+ ├ StepError(host)                                      6 (the state is mixed)
+ └ VerifyError                                          7
 """
 
 from __future__ import annotations

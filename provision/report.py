@@ -72,25 +72,36 @@ def plan_lines(report: Report) -> Iterator[str]:
 
 
 def _fields(change: Change) -> Iterator[str]:
+    """What is asked for, or what differs; a field that only repeats the name says nothing."""
     before, after = _json(change.before), _json(change.after)
-    if change.verb == "delete" or after is None:
-        return
-    for key, value in after.items():
-        old = (before or {}).get(key)
-        if before is None:
-            if key not in ("host", "mark", "inventory") and value not in (None, [], ""):
-                yield f"{key}: {_short(value)}"
-        elif old != value:
-            yield f"{key}: {_short(old)} → {_short(value)}"
+    for key, value in (after or {}).items():
+        if before is not None:
+            old = before.get(key)
+            if old != value:
+                yield from _lines(f"{key}: ", _short(old), " → ", _short(value))
+        elif key not in _UNSAID and value not in (None, [], "", True, change.ref.name):
+            yield from _lines(f"{key}: ", _short(value))
 
 
-def _short(value: object) -> str:
+_UNSAID = ("host", "mark", "inventory")
+
+
+def _short(value: object) -> list[str]:
+    """A value in lines of its own."""
     if isinstance(value, list):
-        return " ".join(_short(item) for item in value) if value else "none"
-    text = str(value)
-    if "\n" in text:
-        return f"({len(text.splitlines())} lines)"
-    return text if text else "none"
+        nested = any(isinstance(item, list) for item in value)
+        lines = [" ".join(_short(item)) for item in value]
+        return (lines if nested else [" ".join(lines)]) or ["none"]
+    text = "none" if value in (None, "") else str(value)
+    return [f"({len(text.splitlines())} lines)" if "\n" in text else text]
+
+
+def _lines(*parts: str | list[str]) -> Iterator[str]:
+    if all(isinstance(part, str) or len(part) < 2 for part in parts):
+        yield "".join(part if isinstance(part, str) else "".join(part) for part in parts)
+        return
+    for part in parts:
+        yield from [part.strip()] if isinstance(part, str) else (f"  {line}" for line in part)
 
 
 def summary(report: Report) -> str:

@@ -94,8 +94,10 @@ class Ssh:
     def _connect(self, host: str) -> Connection:
         try:
             connection = self._connection(host)
-            for hop in _hops(connection):
-                self._pin(hop, self._inventory.hosts[host])
+            target, *jumps = _hops(connection)
+            self._pin(target, host, self._inventory.hosts[host])
+            for jump in jumps:
+                self._pin(jump, jump.original_host, None)
             connection.open()
         except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
             raise self._failed(host, error) from error
@@ -134,32 +136,24 @@ class Ssh:
             **extra,
         )
 
-    def _pin(self, connection: Connection, host: Host) -> None:
-        """Accept the recorded host keys only, on this hop."""
+    def _pin(self, connection: Connection, name: str, host: Host | None) -> None:
+        """Accept the recorded host keys only, on this hop; `host` is None for a jump host."""
         client = connection.client
-        client.set_missing_host_key_policy(_Refuse(host.name))
+        client.set_missing_host_key_policy(_Refuse())
         keys = client.get_host_keys()
-        last_hop = connection.host in (
-            host.name,
-            str(host.address),
-        ) or connection.original_host in (
-            host.name,
-            str(host.address),
-        )
-        if host.host_key and last_hop:
+        if host and host.host_key:
             kind, text = host.host_key.split()[:2]
-            keys.add(
-                _key_name(connection), kind, paramiko.PKey.from_type_string(kind, b64decode(text))
-            )
+            key = paramiko.PKey.from_type_string(kind, b64decode(text))
+            keys.add(_key_name(connection), kind, key)
             return
-        config = self._config.base_ssh_config.lookup(host.name if last_hop else connection.host)
+        config = self._config.base_ssh_config.lookup(name)
         for path in _known_hosts(config):
             if path.is_file():
                 client.load_host_keys(str(path))
-        alias = config.get("hostkeyalias", host.name if last_hop else "")
-        aliased = keys.lookup(alias) if alias else None
+        # What ssh has recorded under the host's name or alias counts for its address.
+        aliased = keys.lookup(config.get("hostkeyalias", name))
         if aliased and not keys.lookup(_key_name(connection)):
-            for kind, key in aliased.items():
+            for kind, key in list(aliased.items()):
                 keys.add(_key_name(connection), kind, key)
 
     def _failed(self, host: str, error: Exception) -> HostError:
@@ -168,9 +162,6 @@ class Ssh:
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):
-    def __init__(self, host: str) -> None:
-        self.host = host
-
     def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
         digest = b64encode(sha256(key.asbytes()).digest()).decode().rstrip("=")
         raise _UnknownKey(f"its host key is not known: {key.get_name()} SHA256:{digest}")

@@ -1,0 +1,1 @@
+"""Checks of what containers themselves see, run by pytest and testinfra."""

@@ -1,7 +1,7 @@
 """The shelf of network methods: one module each, found by its name (`-` in YAML is `_` here).
 
-A method's module holds `Options` (what YAML may say), and three pure functions: `desired` yields
-the resources of one network, `findings` says why hosts cannot serve it, and `attachment` names
+A method's module holds `Options` (what YAML may say), and pure functions: `desired` yields
+the resources of one network, `findings` says why hosts cannot serve it, `mtu` is the network's, and `attachment` names
 what a container of one host is put on.
 """
 
@@ -30,6 +30,10 @@ class Method(Protocol):
     def findings(
         self, inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
     ) -> Iterator[UnfitError]: ...
+
+    def mtu(
+        self, inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
+    ) -> int: ...
 
     def attachment(self, network: Network, host: str) -> Ref: ...
 

@@ -37,12 +37,21 @@ Facts = Mapping[str, HostFacts]
 
 def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
     """The resources of one network on every host in `facts`."""
-    seen = [host for host in network.hosts if host in facts]
-    mtus = [mtu for host in seen if (mtu := _underlay_mtu(inventory, facts[host], host))]
+    size = mtu(inventory, network, facts)
+    for host in network.hosts:
+        if host in facts:
+            yield from _host(inventory, network, facts[host], size)
+
+
+def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
+    """Bytes of the largest packet that every host in `facts` can send to the others."""
+    links = [
+        facts[host].link_with(inventory.hosts[host].address)
+        for host in network.hosts
+        if host in facts
+    ]
     # On one link there is no router to say "too big", so the smallest link counts for all.
-    mtu = network.mtu or min(mtus, default=1500)
-    for host in seen:
-        yield from _host(inventory, network, facts[host], mtu)
+    return network.mtu or min((link.mtu for link in links if link), default=1500)
 
 
 def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Iterator[Resource]:
@@ -185,8 +194,3 @@ def _nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str
     peers = [inventory.hosts[peer].address for peer in network.hosts if peer != facts.host]
     ways = {facts.ways[peer].dev for peer in peers if peer in facts.ways}
     return tuple(sorted(ways))
-
-
-def _underlay_mtu(inventory: Inventory, facts: HostFacts, host: str) -> int | None:
-    link = facts.link_with(inventory.hosts[host].address)
-    return link.mtu if link else None

@@ -10,6 +10,8 @@ from typing import ClassVar
 from provision.resource import Resource, Run, Scope, Seen, Steps, Unless
 
 MARK = "provision:"
+PREFIX = "PROV-"
+"""Every chain of ours is called so (`address.chain_name`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,9 @@ def _chains(table: str, rules: list[list[str]], scope: Scope) -> Iterable[Seen]:
     for chain in made:
         own = tuple(tuple(rule[2:]) for rule in rules if rule[:2] == ["-A", chain])
         hooks = [rule for rule in rules if rule[0] == "-A" and rule[-2:] == ["-j", chain]]
+        # DOCKER-USER holds a rule with our mark too, and is not ours: the name must be as well.
         marks = {mark for rule in (*own, *hooks) if (mark := _mark(rule))}
-        mark = min(marks, default="")
+        mark = min(marks, default="") if chain.startswith(PREFIX) else ""
         hook = next((rule[1] for rule in hooks if _mark(rule)), HOOKS[table])
         ours = mark.split("/")[0] == scope.inventory
         yield Seen(Chain(scope.host, table, chain, hook, own, mark, bool(hooks)), ours)

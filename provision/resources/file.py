@@ -12,7 +12,7 @@ from provision.resource import ETC, Put, Resource, Run, Scope, Seen, Steps, forg
 
 @dataclass(frozen=True, slots=True)
 class File(Resource):
-    """Exactly `text` with `mode` at `path`, which is below our folder: found there, it is ours."""
+    """Exactly `text` with `mode` (four octal digits) at `path`, which is below our folder: found there, it is ours."""
 
     kind: ClassVar[str] = "file"
     probe: ClassVar[str] = rf"""
@@ -21,14 +21,14 @@ files {ETC}/"$name"/*
 
     path: str
     text: str
-    mode: int
+    mode: str
 
     @property
     def name(self) -> str:
         return self.path
 
     def create(self) -> Steps:
-        return (Put(self.path, self.text, self.mode),)
+        return (Put(self.path, self.text, int(self.mode, 8)),)
 
     def update(self, found: Resource) -> Steps:  # noqa: ARG002
         return self.create()
@@ -41,4 +41,4 @@ files {ETC}/"$name"/*
         for line in text.splitlines():
             mode, content, path = line.split(" ", 2)
             plain = b64decode(content).decode("utf-8", "replace")
-            yield Seen(cls(scope.host, path, plain, int(mode, 8)), ours=True)
+            yield Seen(cls(scope.host, path, plain, mode.zfill(4)), ours=True)

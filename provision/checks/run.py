@@ -1,0 +1,146 @@
+"""Runs the checks by pytest in this process, and keeps what each of them said."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from provision.checks import test_network
+from provision.checks.gather import Evidence, evidence
+from provision.engine import Session
+from provision.errors import HostError, UsageError
+from provision.inventory import Container
+from provision.plan import Change
+
+UNREACHABLE, FOUND = 4, 7
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One judged check; `source` and `target` are containers, or both the host of a drift."""
+
+    check: str
+    source: str
+    target: str
+    ok: bool
+    skipped: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What verify found."""
+
+    containers: tuple[Container, ...]
+    drift: tuple[Change, ...]
+    checks: tuple[Check, ...]
+    errors: tuple[HostError, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Nothing failed; what was skipped is neither passed nor failed."""
+        return not self.errors and not self.drift and all(c.ok or c.skipped for c in self.checks)
+
+    @property
+    def exit_status(self) -> int:
+        """0, 7 for a finding, 4 for a host that could not be asked."""
+        if self.errors:
+            return UNREACHABLE
+        return 0 if self.ok else FOUND
+
+
+def verified(
+    session: Session, hosts: tuple[str, ...], *, junit: Path | None, expression: str | None
+) -> Verification:
+    """Gather evidence on the hosts, judge it. Raises UsageError for a bad `expression`."""
+    begin = time.monotonic()
+    seen = evidence(session, hosts)
+    judge = _Judge(seen)
+    arguments = [test_network.__file__, *_QUIET]
+    arguments += (
+        ["--junitxml", str(junit.resolve()), "-o", "junit_suite_name=provision"] if junit else []
+    )
+    arguments += ["-k", expression] if expression else []
+    # Other plug-ins that happen to be installed have no business here.
+    earlier = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    try:
+        status = pytest.main(arguments, plugins=[judge])
+    finally:
+        os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+        if earlier is not None:
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = earlier
+    if status == pytest.ExitCode.USAGE_ERROR:
+        raise UsageError(f"-k {expression}: pytest cannot read this expression")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED and expression:
+        raise UsageError(
+            f"-k {expression} leaves no check", "checks: drift, ping, source, mtu, tcp"
+        )
+    drift = tuple(change for changes in seen.drift.values() for change in changes)
+    return Verification(
+        seen.containers,
+        drift,
+        tuple(judge.checks),
+        tuple(seen.errors.values()),
+        time.monotonic() - begin,
+    )
+
+
+_QUIET = (
+    "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:logging",
+    "-c", os.devnull, "--rootdir", str(Path(__file__).parent),
+)  # fmt: skip
+
+
+class _Judge:
+    """A pytest plug-in: gives the checks their evidence and pairs, and notes their verdicts."""
+
+    def __init__(self, seen: Evidence) -> None:
+        self._evidence = seen
+        self.checks: list[Check] = []
+
+    @pytest.fixture(scope="session")
+    def seen(self) -> Evidence:
+        return self._evidence
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "on" in metafunc.fixturenames:
+            metafunc.parametrize("on", self._evidence.hosts)
+        if "pair" in metafunc.fixturenames:
+            pairs = [
+                pair
+                for pair in permutations(self._evidence.containers, 2)
+                if pair[0].network == pair[1].network
+            ]
+            ids = [f"{source.name}-{target.name}" for source, target in pairs]
+            metafunc.parametrize("pair", pairs, ids=ids)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+        report = yield
+        if report.when == "call" or report.failed:
+            self.checks.append(_check(item, report, call))
+        return report
+
+
+def _check(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Check:
+    assert isinstance(item, pytest.Function)
+    given = item.callspec.params
+    source, target = (
+        (given["pair"][0].name, given["pair"][1].name) if "pair" in given else (given["on"],) * 2
+    )
+    said = str(call.excinfo.value) if call.excinfo else ""
+    return Check(
+        check=item.originalname.removeprefix("test_"),
+        source=source,
+        target=target,
+        ok=report.passed,
+        skipped=said if report.skipped else None,
+        detail="" if report.skipped else said.split("\nassert ")[0],
+    )
