@@ -1,0 +1,55 @@
+"""Programs of this machine: is each there, run one, and what it said when it failed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from provision.errors import LabError
+
+PACKAGES = {
+    "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "mount": "mount",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "apt-config": "apt",
+}
+
+
+def require_root(verb: str) -> None:
+    if os.geteuid() != 0:
+        raise LabError(
+            f"lab {verb} needs root: it mounts, makes links and boots machines",
+            f"sudo provision lab {verb}",
+        )
+
+
+def require_programs() -> None:
+    """Raise one LabError that names all programs that are missing."""
+    missing = [name for name in PACKAGES if shutil.which(name) is None]
+    if missing:
+        packages = sorted({PACKAGES[name] for name in missing})
+        raise LabError(
+            f"missing on this machine: {', '.join(missing)}",
+            f"apt-get install {' '.join(packages)}",
+        )
+
+
+def run(argv: Sequence[str], *, cwd: Path | None = None) -> str:
+    """Standard output of a command. Raises LabError with the end of what it said."""
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip())[-800:]
+        raise LabError(f"{' '.join(argv[:4])} … failed ({done.returncode}): {said}")
+    return done.stdout
+
+
+def succeeds(argv: Sequence[str]) -> bool:
+    return subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
