@@ -199,7 +199,9 @@ class _Run:
             )
         nonce = secrets.token_hex(8)
 
-        text = script.render(steps, nonce=nonce, lock=lock(self.session.inventory.name))
+        text = script.render(
+            steps, nonce=nonce, lock=lock(self.session.inventory.name), last=self.destroy
+        )
         output = self.session.transport.run(host, text, timeout_s=self.session.timeout_s)
         if output.status == script.LOCKED:
             raise ConnectError(host, "another change of this inventory holds its lock")

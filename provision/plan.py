@@ -43,10 +43,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The steps of one change, or of one half of a replacement."""
+    """The steps of one change, or of one half of a replacement; `removes`: of its first half."""
 
     change: Change
     steps: Steps
+    removes: bool = False
+
+    @property
+    def needs(self) -> tuple[Ref, ...]:
+        """What the thing that is removed or made stands on."""
+        thing = self.change.before if self.removes else self.change.after
+        return thing.requires() if thing else ()
 
 
 Wave = dict[str, tuple[Operation, ...]]
@@ -148,7 +155,7 @@ def operations(plan: Plan) -> tuple[Operation, ...]:
     """The plan as steps in order: preparations, then removals, then what is made."""
     changes = {change.ref: change for change in plan.changes}
     removals = [
-        Operation(changes[ref], _removal(changes[ref]))
+        Operation(changes[ref], _removal(changes[ref]), removes=True)
         for ref in reversed(in_order(_side(changes, "before")))
         if changes[ref].verb in ("delete", "replace")
     ]
@@ -179,16 +186,20 @@ def _making(change: Change) -> Steps:
 
 def waves(operations: Iterable[Operation]) -> tuple[Wave, ...]:
     """Operations by wave and host; a new wave starts only where a need crosses hosts."""
-    level: dict[Ref, int] = {}
+    made: dict[Ref, int] = {}
+    freed: dict[Ref, int] = {}
     host_level: dict[str, int] = {}
     grouped: dict[int, dict[str, list[Operation]]] = {}
     for operation in operations:
         ref = operation.change.ref
-        after = operation.change.after
-        needs = after.requires() if after else ()
-        crossing = [level[need] + 1 for need in needs if need in level and need.host != ref.host]
-        mine = max([host_level.get(ref.host, 0), *crossing])
-        level[ref] = host_level[ref.host] = mine
+        afar = [need for need in operation.needs if need.host != ref.host]
+        ready = [made[need] + 1 for need in afar if need in made]
+        earliest = [freed.get(ref, 0)] if operation.removes else ready
+        mine = host_level[ref.host] = max([host_level.get(ref.host, 0), *earliest])
+        if operation.removes:
+            freed |= {need: max(freed.get(need, 0), mine + 1) for need in afar}
+        else:
+            made[ref] = mine
         grouped.setdefault(mine, {}).setdefault(ref.host, []).append(operation)
     return tuple(
         {host: tuple(found) for host, found in grouped[number].items()}

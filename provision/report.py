@@ -91,7 +91,7 @@ def _short(value: object) -> list[str]:
     if isinstance(value, list):
         nested = any(isinstance(item, list) for item in value)
         lines = [" ".join(_short(item)) for item in value]
-        return (lines if nested else [" ".join(lines)]) or ["none"]
+        return (lines if nested else [" ".join(lines)]) if lines else ["none"]
     text = "none" if value in (None, "") else str(value)
     return [f"({len(text.splitlines())} lines)" if "\n" in text else text]
 

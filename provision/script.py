@@ -88,10 +88,11 @@ def uploads(steps: Steps) -> Iterator[Upload]:
                 yield from uploads(inner)
 
 
-def render(operations: Sequence[Steps], *, nonce: str, lock: str) -> str:
+def render(operations: Sequence[Steps], *, nonce: str, lock: str, last: bool = False) -> str:
     """One script that does `operations` in order and stops at the first that fails.
 
-    It holds `lock` meanwhile, so that no follower puts back what it is removing.
+    It holds `lock` meanwhile, so that no follower puts back what it is removing; with `last`
+    nothing of ours is left when it succeeds, and the lock goes too.
     """
     mark = f'printf \'\\n@{nonce} %s %s\\n\' "$*" "$(date +%s.%N)"'
     held = f"exec 9>{shlex.quote(lock)} && flock -w {LOCK_WAIT_S} 9 || exit {LOCKED}"
@@ -102,6 +103,7 @@ def render(operations: Sequence[Steps], *, nonce: str, lock: str) -> str:
             f"{{\n{commands(steps)}\n}} 2>&1",
             f'status=$?; mark end {number} $status; [ "$status" = 0 ] || exit 1',
         ]
+    lines += [f"rm -f {shlex.quote(lock)}"] if last else []
     return "\n".join(lines) + "\n"
 
 

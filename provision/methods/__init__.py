@@ -1,8 +1,8 @@
 """The shelf of network methods: one module each, found by its name (`-` in YAML is `_` here).
 
-A method's module holds `Options` (what YAML may say), and pure functions: `desired` yields
-the resources of one network, `findings` says why hosts cannot serve it, `mtu` is the network's, and `attachment` names
-what a container of one host is put on.
+A method's module holds `Options` (what YAML may say), and pure functions: `desired` yields the
+resources of one network, `findings` says why hosts cannot serve it, `mtu` is the network's, and
+`attachment` names what a container of one host is put on.
 """
 
 from __future__ import annotations

@@ -60,8 +60,9 @@ twice containers
         return self.container
 
     def requires(self) -> tuple[Ref, ...]:
+        on_docker0 = self.network == "bridge"
         return self.needs or (
-            Ref(self.host, "docker_network", self.network),
+            Ref(self.host, *(("docker0",) * 2 if on_docker0 else ("docker_network", self.network))),
             Ref(self.host, "image", self.image),
             Ref(self.host, "image_archive", self.image),
         )

@@ -33,6 +33,7 @@ class Docker0(Resource):
     """`settings`: sorted pairs of daemon.json key and JSON value; `effective`: what dockerd runs
     with (subnet/gateway/mtu/masquerade as `docker network inspect bridge` tells).
 
+    `bip` is docker0's address now, `first_bip` the one before our first change.
     `text` is daemon.json as found (None: no file), `was` our record of it before the first change,
     `running` the containers that ran, `stopped` those that an interrupted restart left stopped.
     """
@@ -49,6 +50,8 @@ for was in {WAS}/*/docker0/daemon.json; do
   [ -f "$was" ] || continue
   owner=${{was%/docker0/*}}; echo "was ${{owner##*/}} $(base64 -w0 <"$was")"
 done
+echo "bip $(ip -o -4 addr show dev docker0 | sed 's/.* inet \([^ ]*\).*/\1/')"
+[ ! -f {WAS}/"$name"/docker0/bip ] || echo "first $(cat {WAS}/"$name"/docker0/bip)"
 [ ! -f {WAS}/"$name"/docker0/running ] || echo "stopped $(cat {WAS}/"$name"/docker0/running)"
 pid=$(systemctl show --property MainPID --value docker)
 [ ! -r "/proc/$pid/cmdline" ] || echo "flags $(tr '\0' ' ' <"/proc/$pid/cmdline")"
@@ -60,6 +63,8 @@ pid=$(systemctl show --property MainPID --value docker)
     stopped: tuple[str, ...] = ()
     text: str | None = field(default=None, compare=False)
     was: str | None = field(default=None, compare=False)
+    bip: str = field(default="", compare=False)
+    first_bip: str = field(default="", compare=False)
     running: tuple[str, ...] = field(default=(), compare=False)
     taken_by: str = field(default="", compare=False)
     flags: tuple[str, ...] = field(default=(), compare=False)
@@ -77,11 +82,15 @@ pid=$(systemctl show --property MainPID --value docker)
         text = json.dumps(merged, indent=2) + "\n"
         record = remember(self._was, ABSENT if found.text is None else found.text)
         if (found.settings, found.effective) == (self.settings, self.effective):
-            return (_start(found.stopped), *forget(self._running))
-        return (record, *found.restarted((Put(DAEMON_JSON, text),)))
+            return (_each("start", found.stopped), *forget(self._running))
+        first = remember(self._first_bip, found.bip)
+        return (record, first, *found.restarted((Put(DAEMON_JSON, text),)))
 
     def delete(self) -> Steps:
-        return (*self.restarted(self._restored()), *forget(self._was))
+        lasting, once = self._restored()
+        end = _REMOVED if lasting is None else (Put(DAEMON_JSON, lasting),)
+        restarted = self.restarted((Put(DAEMON_JSON, once),))
+        return (*restarted, *end, *forget(self._first_bip), *forget(self._was))
 
     def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
         if self.taken_by:
@@ -110,27 +119,36 @@ pid=$(systemctl show --property MainPID --value docker)
         earlier = (Put(DAEMON_JSON, self.text),) if self.text is not None else _REMOVED
         ran = self.running + self.stopped
         # With live-restore a running container keeps the old bridge, silently (moby 40272).
-        stop: Steps = (Run(("docker", "stop", *self.running)),) if self.running else ()
+        restart = (_VALIDATED, _each("stop", self.running), _RESTARTED)
         return (
             Put(self._running, " ".join(ran) + "\n", 0o600),
             *change,
-            Attempt((_VALIDATED, *stop, _RESTARTED), (*earlier, _RESTARTED, _start(ran))),
-            _start(ran),
+            Attempt(restart, (*earlier, _RESTARTED, _each("start", ran))),
+            _each("start", ran),
             *forget(self._running),
         )
 
-    def _restored(self) -> Steps:
-        """daemon.json as it was, with what others have changed since."""
+    def _restored(self) -> tuple[str | None, str]:
+        """daemon.json as it was, with what others have changed since; and the one to restart with.
+
+        Docker stores the default bridge's subnet: without `bip` it would keep ours for ever, so
+        it is told the first one once more.
+        """
         first = _object(None if self.was == ABSENT else self.was)
         now = {key: value for key, value in _object(self.text).items() if key not in KEYS}
         now |= {key: first[key] for key in KEYS if key in first}
-        if self.was is not None and now == first:
-            return _REMOVED if self.was == ABSENT else (Put(DAEMON_JSON, self.was),)
-        return (Put(DAEMON_JSON, json.dumps(now, indent=2) + "\n"),)
+        once = json.dumps({"bip": self.first_bip} | now, indent=2) + "\n"
+        if now == first:
+            return (None if self.was == ABSENT else self.was), once
+        return json.dumps(now, indent=2) + "\n", once
 
     @property
     def _was(self) -> str:
         return f"{WAS}/{self.inventory}/docker0/daemon.json"
+
+    @property
+    def _first_bip(self) -> str:
+        return f"{WAS}/{self.inventory}/docker0/bip"
 
     @property
     def _running(self) -> str:
@@ -151,6 +169,8 @@ pid=$(systemctl show --property MainPID --value docker)
             stopped=tuple(one.get("stopped", "").split()),
             text=daemon_json,
             was=_plain(records[scope.inventory]) if ours else None,
+            bip=one.get("bip", ""),
+            first_bip=one.get("first", ""),
             running=tuple(one["running"].split()),
             taken_by=min(records.keys() - {scope.inventory}, default=""),
             flags=tuple(word for word in one.get("flags", "").split() if _is_flag(word)),
@@ -163,12 +183,15 @@ _VALIDATED = Run(
     # Docker before 23 cannot validate; there a failed start is undone.
     ("sh", "-c", "dockerd --help | grep -q -- --validate || exit 0; dockerd --validate >/dev/null")
 )
-_RESTARTED = Run(("sh", "-c", "systemctl reset-failed docker; systemctl restart docker"))
+_RESTARTED = Run(
+    ("sh", "-c", "systemctl reset-failed docker 2>/dev/null; systemctl restart docker.service")
+)
 
 
-def _start(containers: tuple[str, ...]) -> Run:
+def _each(verb: str, containers: tuple[str, ...]) -> Run:
+    """`docker VERB` of those that are still there: the same plan may have removed some."""
     there = '[ -n "$(docker ps -aq --no-trunc -f "id=$c")" ] || continue'
-    each = f'for c; do {there}; docker start "$c" || exit; done'
+    each = f'for c; do {there}; docker {verb} "$c" >/dev/null || exit; done'
     return Run(("sh", "-c", each, "sh", *containers))
 
 

@@ -12,7 +12,10 @@ from provision.resource import ETC, Put, Resource, Run, Scope, Seen, Steps, forg
 
 @dataclass(frozen=True, slots=True)
 class File(Resource):
-    """Exactly `text` with `mode` (four octal digits) at `path`, which is below our folder: found there, it is ours."""
+    """Exactly `text` with `mode` (four octal digits) at `path`, which is below our folder.
+
+    Found there, it is ours.
+    """
 
     kind: ClassVar[str] = "file"
     probe: ClassVar[str] = rf"""

@@ -1,12 +1,12 @@
-"""Kind `sysctl`: a kernel setting now and after a reboot, put back when its last user goes."""
+"""Kind `sysctl`: a kernel setting, put back when the last inventory that changed it goes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resource import WAS, Put, Resource, Run, Scope, Seen, Steps, forget, remember
+from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, Unless, forget, remember
 
 KEYS = ("net.ipv4.ip_forward",)
 """The settings that methods ask for; a probe reads just these."""
@@ -14,13 +14,16 @@ KEYS = ("net.ipv4.ip_forward",)
 
 @dataclass(frozen=True, slots=True)
 class Sysctl(Resource):
-    """`key` = `value`. `kept`: our file in /etc/sysctl.d says so too.
+    """`key` = `value`. `first` is the value before any inventory changed it; `shared`: another
+    inventory has changed it too.
 
-    `first` is the value before any inventory touched it; `shared`: another one asks for it too.
+    It is kept by the follower, not by a file in /etc/sysctl.d: where forwarding is on before
+    Docker starts, Docker leaves the FORWARD policy at ACCEPT, and the host is open after a reboot.
     """
 
     kind: ClassVar[str] = "sysctl"
     edits: ClassVar[bool] = True
+    volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 for key in {" ".join(KEYS)}; do
   echo "now $key $(cat "/proc/sys/$(echo "$key" | tr . /)")"
@@ -28,15 +31,12 @@ for key in {" ".join(KEYS)}; do
     [ -f "$was" ] || continue
     owner=${{was%/sysctl/*}}; echo "was $key ${{owner##*/}} $(cat "$was")"
   done
-  file=/etc/sysctl.d/90-provision-$name-$key.conf
-  [ ! -f "$file" ] || echo "kept $key $(sed -n 's/^.* = //p' "$file")"
 done
 """
 
     key: str
     value: str
     inventory: str
-    kept: bool = True
     first: str = field(default="", compare=False)
     shared: bool = field(default=False, compare=False)
 
@@ -45,49 +45,31 @@ done
         return self.key
 
     def create(self) -> Steps:
-        return self.update(self)
+        there = Run(("sh", "-c", '[ "$(sysctl -n "$1")" = "$2" ]', "sh", self.key, self.value))
+        return (Unless(there, (Run(("sysctl", "-q", "-w", f"{self.key}={self.value}")),)),)
 
     def update(self, found: Resource) -> Steps:
         assert isinstance(found, Sysctl)
-        text = f"# provision:{self.inventory}\n{self.key} = {self.value}\n"
-        return (
-            remember(self._was, found.first + "\n"),
-            Put(self._file, text),
-            Run(("sysctl", "-q", "-w", f"{self.key}={self.value}")),
-        )
+        return (remember(self._was, found.first + "\n"), *self.create())
 
     def delete(self) -> Steps:
         restore = () if self.shared else (Run(("sysctl", "-q", "-w", f"{self.key}={self.first}")),)
-        return (Run(("rm", "-f", "--", self._file)), *restore, *forget(self._was))
+        return (*restore, *forget(self._was))
 
     @property
     def _was(self) -> str:
         return f"{WAS}/{self.inventory}/sysctl/{self.key}"
-
-    @property
-    def _file(self) -> str:
-        return f"/etc/sysctl.d/90-provision-{self.inventory}-{self.key}.conf"
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
         lines = [line.split(" ", 2) for line in text.splitlines()]
         for word, key, now in lines:
             if word == "now":
-                yield _seen(cls(scope.host, key, now, scope.inventory, first=now), lines, scope)
-
-
-def _seen(now: Sysctl, lines: list[list[str]], scope: Scope) -> Seen:
-    records = dict(_records(now.key, lines))
-    kept = [value for word, key, value in lines if word == "kept" and key == now.key]
-    ours = scope.inventory in records
-    first = records.get(scope.inventory) or next(iter(records.values()), now.first)
-    seen = replace(
-        now,
-        kept=ours and kept == [now.value],
-        first=first,
-        shared=bool(records.keys() - {scope.inventory}),
-    )
-    return Seen(seen, ours)
+                records = dict(_records(key, lines))
+                mine = records.pop(scope.inventory, None)
+                first = mine or next(iter(records.values()), now)
+                found = cls(scope.host, key, now, scope.inventory, first, bool(records))
+                yield Seen(found, ours=mine is not None)
 
 
 def _records(key: str, lines: list[list[str]]) -> Iterator[tuple[str, str]]:

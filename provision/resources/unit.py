@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resource import Put, Ref, Resource, Run, Scope, Seen, Steps, lock
+from provision.resource import Put, Ref, Resource, Run, Scope, Seen, Steps
 
 FOLDER = "/etc/systemd/system"
 
@@ -58,7 +58,6 @@ fi
             Run(("systemctl", "-q", "disable", "--now", self.service)),
             Run(("rm", "-f", "--", f"{FOLDER}/{self.service}")),
             Run(("systemctl", "daemon-reload")),
-            Run(("rm", "-f", "--", lock(self.inventory))),
             # A unit that failed stays listed as such without its file.
             Run(("sh", "-c", 'systemctl reset-failed "$1" 2>/dev/null; :', "sh", self.service)),
         )
