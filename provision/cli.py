@@ -26,30 +26,27 @@ if TYPE_CHECKING:
 PENDING, INTERRUPTED, FOUND = 10, 130, 7
 
 
-class _Verbs(click.Group):
-    """A group that imports the lab's commands only when they are asked for."""
+class _Lab(click.Group):
+    """`provision lab`, imported only when one of its commands is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "lab"])
+        from provision.lab.commands import lab
+
+        return lab.list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "lab" and not ctx.resilient_parsing and _named_in(sys.argv, "lab"):
-            from provision.lab.commands import lab
+        from provision.lab.commands import lab
 
-            return lab
-        if cmd_name == "lab":
-            return click.Group("lab", short_help="Real hosts on this machine, to try things on.")
-        return super().get_command(ctx, cmd_name)
+        return lab.get_command(ctx, cmd_name)
 
 
-def _named_in(argv: list[str], word: str) -> bool:
-    return word in argv[1:]
-
-
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="provision")
 def provision() -> None:
     """Connect Docker containers on many hosts, and prove that they reach each other."""
+
+
+provision.add_command(_Lab("lab", help="Real hosts on this machine, to try things on (root)."))
 
 
 def main() -> NoReturn:
@@ -274,14 +271,15 @@ def destroy(call: _Call, strategy: str) -> int:
 @click.option("-k", "expression", metavar="EXPR", help="Only checks that match, as pytest's -k.")
 def verify(call: _Call, junit: Path | None, expression: str | None) -> int:
     """Prove from inside the containers that they reach each other, and that nothing drifted."""
-    from provision.checks import run, text
+    from provision.checks.run import verified
+    from provision.checks.text import as_json, show
 
     with call.session() as (session, hosts):
-        result = run.verified(session, hosts, junit=junit, expression=expression)
+        result = verified(session, hosts, junit=junit, expression=expression)
     if call.as_json:
-        click.echo(json.dumps(text.as_json(result), indent=2))
+        click.echo(json.dumps(as_json(result), indent=2))
     else:
-        text.show(result)
+        show(result)
         for error in result.errors:
             _say_error(error)
     return result.exit_status

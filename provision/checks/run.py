@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,7 +133,7 @@ class _Judge:
 
 def _check(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Check:
     assert isinstance(item, pytest.Function)
-    given = item.callspec.params
+    given: Mapping[str, Any] = item.callspec.params
     source, target = (
         (given["pair"][0].name, given["pair"][1].name) if "pair" in given else (given["on"],) * 2
     )

@@ -28,7 +28,7 @@ def up(place: Place, wish: Wish, *, mirror: str | None = None, say: Say) -> dict
     aim = settings.merged(found, wish)
     namespace.refuse_taken_ranges(place, aim.ranges)
     recipes = _recipes(aim)
-    each(recipes.values(), lambda recipe: base.ensure(recipe, mirror, say))
+    each(list(recipes.values()), lambda recipe: base.ensure(recipe, mirror, say))
     with locked(place):
         settings.save(place, aim)
         limits.raise_for(place, aim.count, say)

@@ -103,6 +103,12 @@ def command(seat: Seat, *, bare: bool) -> tuple[str, ...]:
         *(f"--machine={seat.machine}", f"--hostname={seat.host}", "--settings=no"),
         *(f"--network-bridge={namespace.BRIDGES[0]}", f"--network-veth-extra={seat.link}:eth1"),
         *("--capability=all", *(f"--system-call-filter={call}" for call in calls), *docker),
-        *("--console=pipe", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
+        *(
+            "--console=read-only",
+            "--setenv=TERM=dumb",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+        ),
         *("--", "--show-status=yes"),
     )

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 from provision.errors import LabError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+AT_ONCE = max(8, 8 * (os.cpu_count() or 1))
 
 
-def each(items: Iterable[Item], act: Callable[[Item], Result]) -> list[Result]:
+def each(items: Sequence[Item], act: Callable[[Item], Result]) -> list[Result]:
     """The results, in order. All are tried; then one LabError tells of those that failed."""
-    with ThreadPoolExecutor(max(8, 8 * (os.cpu_count() or 1))) as pool:
-        futures = [pool.submit(act, item) for item in items]
-        errors = [error for future in futures if (error := future.exception()) is not None]
-    for error in errors:
-        if not isinstance(error, LabError):
-            raise error
+    results: dict[int, Result] = {}
+    errors: dict[int, Exception] = {}
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for index in range(len(items)):
+        waiting.put(index)
+
+    def work() -> None:
+        while True:
+            try:
+                index = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                results[index] = act(items[index])
+            except Exception as error:
+                errors[index] = error
+
+    # Daemons: Ctrl-C must not wait for hosts that may take minutes.
+    threads = [Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(items)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     if errors:
-        first = errors[0]
-        assert isinstance(first, LabError)
-        more = f"\n({len(errors) - 1} more failed)" if len(errors) > 1 else ""
-        raise LabError(first.message + more, first.hint) from first
-    return [future.result() for future in futures]
+        raise _one([errors[index] for index in sorted(errors)])
+    return [results[index] for index in range(len(items))]
+
+
+def _one(errors: list[Exception]) -> Exception:
+    first = next((error for error in errors if not isinstance(error, LabError)), errors[0])
+    if not isinstance(first, LabError) or len(errors) == 1:
+        return first
+    return LabError(f"{first.message}\n({len(errors) - 1} more failed)", first.hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import subprocess
 import time
@@ -11,6 +12,9 @@ from pathlib import Path
 from provision.errors import LabError
 from provision.lab import image, supervisor
 from provision.lab.place import Place, Seat
+
+# What a console says to steer a terminal: not to be repeated in an error.
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[^\n\x20-\x7e]")
 
 _DOCKER = "until docker info >/dev/null 2>&1; do sleep 0.2; done </dev/null\n"
 _IMAGE = f"""\
@@ -71,6 +75,7 @@ def _answers(address: str) -> bool:
 
 def _not_up(seat: Seat, why: str) -> LabError:
     text = seat.console.read_text(errors="replace") if seat.console.exists() else ""
+    text = _CONTROL.sub("", text)
     tail = "\n".join(f"    {line}" for line in text.splitlines()[-15:])
     return LabError(
         f"{seat.host} did not come up: {why}\n{tail or '    (its console is empty)'}",

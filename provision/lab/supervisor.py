@@ -158,6 +158,13 @@ def _stop_units(place: Place) -> None:
     succeeds(("systemctl", "reset-failed", *units))
 
 
+def unlock(place: Place) -> None:
+    """Delete the locks of trees whose machine was killed; while the trees are still mounted."""
+    for tree in place.state.glob("h*/merged"):
+        about = tree.stat()
+        (_LEFT / f"locks/inode-{about.st_dev}:{about.st_ino}").unlink(missing_ok=True)
+
+
 def remove(place: Place) -> None:
     """Delete what systemd-nspawn and the control groups left behind."""
     for kind in ("propagate", "unix-export"):

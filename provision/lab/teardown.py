@@ -24,6 +24,7 @@ def down(place: Place, *, purge: bool = False, say: Say) -> None:
     if _something_left(place):
         with locked(place):
             supervisor.stop_all(place)
+            supervisor.unlock(place)
             _unmount(place)
             supervisor.remove(place)
             namespace.remove(place)
