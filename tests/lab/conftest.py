@@ -1,0 +1,137 @@
+"""A lab for the tests: real hosts on ranges of its own, beside a developer's lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.lab import bringup, teardown
+from provision.lab.place import Place
+from provision.lab.ranges import ranges
+from provision.lab.settings import Wish
+
+INVENTORIES = Path(__file__).parents[2] / "inventories"
+MANAGEMENT, DATA = "10.97.0", "10.98.0"
+
+CAPTURE = r"""
+export LC_ALL=C
+echo '# links'; ip -br link | awk '{print $1}' | sed 's/@.*//' | grep -v ^veth | sort
+echo '# addresses'; ip -o -4 addr | awk '{print $2, $4}' | sort
+echo '# routes'; ip -N route | sed 's/ linkdown//' | sort; echo '# rules'; ip rule
+echo '# firewall'
+for table in filter nat mangle; do
+  iptables-save -t $table 2>/dev/null | grep -v '^#' | sed 's/\[[0-9:]*\]//' | sed "s/^/$table /"
+done
+iptables-save -t raw 2>/dev/null | grep -e '^-A' | sed 's/^/raw /'
+echo '# docker'; docker network ls --format '{{.Name}} {{.Driver}}' | sort
+docker network inspect bridge --format '{{range .IPAM.Config}}{{.Subnet}}{{end}}'
+docker ps -a --format '{{.Names}} {{.State}}' | sort; docker image ls -q | sort
+echo '# files'; find /etc /run/systemd/system /var/lib/provision \( -type f -o -type l \) \
+  -exec sha256sum {} + 2>/dev/null | sort -k2
+find /etc -type d | sort
+ls -d /run/provision* /var/lib/provision 2>/dev/null
+echo '# processes'; pgrep -c -f '[f]ollow.sh'
+sysctl net.ipv4.ip_forward
+"""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Booted hosts and how tests use them."""
+
+    place: Place
+
+    def ssh(self, host: str, command: str, *, check: bool = True) -> str:
+        """Run a shell line on a host, past provision's own connection."""
+        argv = ("ssh", "-F", str(self.place.ssh_config), "-o", "ConnectTimeout=10", host, command)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=180)
+        assert not check or done.returncode == 0, f"{host}: {command}: {done.stderr}"
+        return done.stdout
+
+    def capture(self) -> dict[str, str]:
+        """What apply must not leave behind, of every host."""
+        return {host: self.ssh(host, CAPTURE, check=False) for host in ("h1", "h2", "h3")}
+
+    def provision(self, *words: str, status: int | None = 0) -> str:
+        """Run `provision` in the lab's folder; what it printed on stdout."""
+        program = Path(sys.executable).with_name("provision")
+        done = subprocess.run(
+            (str(program), *words),
+            cwd=self.place.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"COLUMNS": "120"},
+        )
+        said = f"provision {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert status is None or done.returncode == status, said
+        assert "Traceback" not in done.stderr, said
+        return done.stdout
+
+    def json(self, *words: str, status: int | None = 0) -> Any:
+        """The JSON that `provision … --json` prints."""
+        return json.loads(self.provision(*words, "--json", status=status))
+
+    def executions(self, *words: str) -> dict[str, int]:
+        """SSH executions a host, as `-v` counts them."""
+        program = Path(sys.executable).with_name("provision")
+        done = subprocess.run(
+            (str(program), *words, "-v"),
+            cwd=self.place.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        lines = [line.split() for line in done.stderr.splitlines() if "SSH executions" in line]
+        return {words[0].rstrip(":"): int(words[1]) for words in lines}
+
+    def inventory(self, name: str, *changes: tuple[str, str], to: str | None = None) -> str:
+        """An example inventory with the addresses of this lab, in the lab's folder."""
+        text = (INVENTORIES / name).read_text().replace("10.78.0.", f"{DATA}.")
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        target = self.place.folder / (to or name)
+        target.write_text(text)
+        return target.name
+
+
+@pytest.fixture(scope="session")
+def booted(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], Hosts]]:
+    """Boots three hosts of a suite; asked for another suite, the earlier lab goes first."""
+    if os.geteuid() != 0:
+        pytest.fail("the tests on booted hosts need root: run scripts/test")
+    places: dict[str, Place] = {}
+
+    def boot(suite: str) -> Hosts:
+        if suite not in places:
+            for other in list(places):
+                teardown.down(places.pop(other), say=print)
+            folder = tmp_path_factory.mktemp(f"lab-{suite}")
+            places[suite] = Place(folder)
+            wish = Wish(3, suite, False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))
+            bringup.up(places[suite], wish, say=print)
+        return Hosts(places[suite])
+
+    yield boot
+    for place in places.values():
+        teardown.down(place, say=print)
+        shutil.rmtree(place.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mixed(booted: Callable[[str], Hosts]) -> Hosts:
+    """Three hosts: trixie, bookworm and sid."""
+    return booted("mixed")

@@ -1,0 +1,274 @@
+"""Method `routes` on booted hosts: Docker 20.10, 26.1 and 28.5, none of them mocked."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from provision.lab import power
+from tests.lab.conftest import Hosts
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("h1", "h2", "h3")
+EXAMPLES = ("routes.yml", "routes-docker0.yml")
+
+
+def assert_verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> None:
+    """All ordered pairs pass all checks, at the latest after `within_s` seconds."""
+    deadline = time.monotonic() + within_s
+    while True:
+        result = hosts.json("verify", inventory, status=None)
+        if result.get("ok") or time.monotonic() > deadline:
+            break
+        time.sleep(2)
+    failed = [check for check in result["checks"] if not check["ok"]]
+    assert result["ok"], (failed, result["drift"], result.get("errors"))
+    pairs = {(c["from"], c["to"], c["check"]) for c in result["checks"] if c["check"] != "drift"}
+    assert len(pairs) == 6 * 4, pairs
+    assert not any(check["skipped"] for check in result["checks"])
+
+
+def assert_same(before: dict[str, str], after: dict[str, str]) -> None:
+    """Two captures of all hosts are equal, line by line."""
+    for host, text in before.items():
+        diff = difflib.unified_diff(text.splitlines(), after[host].splitlines(), lineterm="", n=0)
+        assert not (lines := list(diff)), f"{host}:\n" + "\n".join(lines)
+
+
+@pytest.fixture
+def clean(mixed: Hosts) -> Iterator[Hosts]:
+    """Hosts on which nothing of ours is, before and after."""
+    yield mixed
+    power.start(mixed.place, say=print)
+    for name in EXAMPLES:
+        mixed.provision("destroy", mixed.inventory(name), "--yes", status=None)
+
+
+@pytest.fixture
+def applied(clean: Hosts) -> tuple[Hosts, str]:
+    """Hosts with routes.yml applied."""
+    inventory = clean.inventory("routes.yml")
+    clean.provision("apply", inventory)
+    return clean, inventory
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
+    """Apply, verify, nothing more to do, destroy: the hosts are as they were."""
+    inventory = clean.inventory(example)
+    before = clean.capture()
+    done = clean.json("apply", inventory)
+    assert set(done["hosts"].values()) == {"changed"}
+    assert_verified(clean, inventory)
+    assert clean.json("apply", inventory)["changes"] == []
+    assert clean.provision("plan", inventory, "--detailed-exitcode").startswith("No change.")
+    clean.provision("destroy", inventory, "--yes")
+    assert_same(before, clean.capture())
+    assert clean.json("plan", inventory)["changes"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("suite", ["bookworm", "trixie", "sid"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_on_one_suite(booted: Callable[[str], Hosts], suite: str, example: str) -> None:
+    """The same on three hosts of one suite."""
+    test_an_example_from_apply_to_destroy(booted(suite), example)
+
+
+def test_executions_are_three_and_then_one(clean: Hosts) -> None:
+    """A first apply looks, acts and looks again; one without a change only looks."""
+    inventory = clean.inventory("routes.yml")
+    assert clean.executions("apply", inventory) == dict.fromkeys(HOSTS, 3)
+    assert clean.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
+
+
+def test_drift_is_named_exactly_and_healed(applied: tuple[Hosts, str]) -> None:
+    """What was deleted by hand is what the plan shows, and nothing else."""
+    hosts, inventory = applied
+    hosts.ssh("h1", "ip route del 172.20.2.0/24")
+    chain = hosts.ssh("h2", "iptables -S | sed -n 's/^-N \\(PROV-.*\\)/\\1/p'").strip()
+    hosts.ssh("h2", f"iptables -D {chain} 1")
+    hosts.ssh("h3", "docker rm -f c3")
+    changes = hosts.json("plan", inventory)["changes"]
+    assert sorted((c["host"], c["kind"], c["name"]) for c in changes) == [
+        ("h1", "route", "172.20.2.0/24"),
+        ("h2", "chain", f"filter/{chain}"),
+        ("h3", "container", "c3"),
+    ]
+    assert not hosts.json("verify", inventory, status=7)["ok"]
+    hosts.provision("apply", inventory)
+    assert hosts.json("plan", inventory)["changes"] == []
+    assert_verified(hosts, inventory)
+
+
+EVENTS = {
+    "docker restarts": "systemctl restart docker",
+    "containers restart": "docker restart -t 0 $(docker ps -q)",
+    "the link goes down and up": "ip link set dev eth1 down; sleep 1; ip link set dev eth1 up",
+    "networkctl reload": "networkctl reload",
+    "networkctl reconfigure": "networkctl reconfigure eth1",
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_it_survives(applied: tuple[Hosts, str], event: str) -> None:
+    """Without the controller, within 60 s."""
+    hosts, inventory = applied
+    for host in HOSTS:
+        hosts.ssh(host, EVENTS[event])
+    assert_verified(hosts, inventory, within_s=60)
+    assert hosts.json("plan", inventory)["changes"] == []
+
+
+def test_it_survives_a_reboot_of_one_and_of_all(applied: tuple[Hosts, str]) -> None:
+    """One host within 60 s, all of them within 120 s."""
+    hosts, inventory = applied
+    power.reboot(hosts.place, ("h2",), say=print)
+    assert_verified(hosts, inventory, within_s=60)
+    policy = "iptables -S FORWARD | head -n 1"
+    before = [hosts.ssh(host, policy) for host in HOSTS]
+    power.reboot(hosts.place, HOSTS, say=print)
+    assert_verified(hosts, inventory, within_s=120)
+    assert [hosts.ssh(host, policy) for host in HOSTS] == before
+    assert hosts.json("plan", inventory)["changes"] == []
+
+
+def test_a_host_that_is_off_stops_all_or_is_left_out(clean: Hosts) -> None:
+    """Status 4 within 15 s and nothing changed; with per-host the others are done: status 6."""
+    inventory = clean.inventory("routes.yml")
+    before = clean.ssh("h1", "ip route; iptables-save | grep -c PROV", check=False)
+    power.poweroff(clean.place, "h2")
+    begin = time.monotonic()
+    done = clean.json("apply", inventory, status=4)
+    assert time.monotonic() - begin <= 15
+    assert done["hosts"] == {"h1": "unchanged", "h2": "unreachable", "h3": "unchanged"}
+    assert clean.ssh("h1", "ip route; iptables-save | grep -c PROV", check=False) == before
+    done = clean.json("apply", inventory, "--strategy", "per-host", status=6)
+    assert done["hosts"] == {"h1": "changed", "h2": "unreachable", "h3": "changed"}
+    clean.json("verify", inventory, status=4)
+    power.start(clean.place, say=print)
+    clean.provision("apply", inventory)
+    assert_verified(clean, inventory)
+
+
+def test_two_inventories_on_the_same_hosts(applied: tuple[Hosts, str]) -> None:
+    """Destroying one leaves the other whole."""
+    hosts, inventory = applied
+    changes = (("name: demo", "name: second"), ("172.20.", "172.29."), ("blue", "green"))
+    renamed = [(f"  {name}:", f"  other-{name}:") for name in ("c1", "c2", "c3")]
+    other = hosts.inventory("routes.yml", *changes, *renamed, to="second.yml")
+    hosts.provision("apply", other)
+    assert_verified(hosts, other)
+    assert hosts.json("plan", inventory)["changes"] == []
+    hosts.provision("destroy", inventory, "--yes")
+    assert hosts.json("plan", other)["changes"] == []
+    assert_verified(hosts, other)
+    hosts.provision("destroy", other, "--yes")
+
+
+def test_what_is_not_ours_is_a_conflict(clean: Hosts) -> None:
+    """Named, not adopted, and nothing is changed on any host."""
+    inventory = clean.inventory("routes.yml")
+    clean.ssh("h3", "docker network create --subnet 192.0.2.0/24 blue")
+    clean.ssh("h2", "docker run -d --name c2 busybox sleep 1000")
+    try:
+        text = clean.provision("plan", inventory, status=9)
+        assert "h3: conflict: docker_network blue exists and is not ours" in text
+        assert "h2: conflict: container c2 exists and is not ours" in text
+        clean.provision("apply", inventory, status=9)
+        assert "PROV-" not in clean.ssh("h1", "iptables-save")
+    finally:
+        clean.ssh("h3", "docker network rm blue")
+        clean.ssh("h2", "docker rm -f c2")
+
+
+def test_an_overlapping_range_is_a_conflict(clean: Hosts) -> None:
+    """The owner of the range is named."""
+    inventory = clean.inventory("routes.yml")
+    clean.ssh("h1", "docker network create --subnet 172.20.77.0/24 theirs")
+    try:
+        text = clean.provision("plan", inventory, status=9)
+        assert "172.20.0.0/16 overlaps 172.20.77.0/24 on br-" in text
+    finally:
+        clean.ssh("h1", "docker network rm theirs")
+
+
+def test_docker0_restarts_docker_once_and_brings_containers_back(clean: Hosts) -> None:
+    """A container that nobody would restart runs again; daemon.json keeps others' keys."""
+    for host in HOSTS:
+        clean.ssh(
+            host, """mkdir -p /etc/docker; echo '{"debug": false}' >/etc/docker/daemon.json"""
+        )
+        clean.ssh(host, "docker run -d --restart no --name own busybox sleep 1000")
+    try:
+        inventory = clean.inventory("routes-docker0.yml")
+        started = "systemctl show -p ActiveEnterTimestampMonotonic docker"
+        plan = clean.provision("plan", inventory)
+        assert "! Docker restarts; 1 running container stops and starts again" in plan
+        clean.provision("apply", inventory)
+        times = [clean.ssh(host, started) for host in HOSTS]
+        for host in HOSTS:
+            assert "true" in clean.ssh(host, "docker inspect -f '{{.State.Running}}' own")
+            assert '"debug": false' in clean.ssh(host, "cat /etc/docker/daemon.json")
+        assert_verified(clean, inventory)
+        assert clean.json("apply", inventory)["changes"] == []
+        assert [clean.ssh(host, started) for host in HOSTS] == times
+        clean.provision("destroy", inventory, "--yes")
+        for host in HOSTS:
+            assert clean.ssh(host, "cat /etc/docker/daemon.json") == '{"debug": false}\n'
+            assert "true" in clean.ssh(host, "docker inspect -f '{{.State.Running}}' own")
+    finally:
+        for host in HOSTS:
+            clean.ssh(
+                host, "docker rm -f own; rm -f /etc/docker/daemon.json; systemctl restart docker"
+            )
+
+
+def test_an_interrupted_apply_is_simply_run_again(clean: Hosts) -> None:
+    """Killed at any moment, the next apply converges."""
+    import os
+    import signal
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    inventory = clean.inventory("routes.yml")
+    program = str(Path(sys.executable).with_name("provision"))
+    for delay_s in (1.2, 1.8, 2.4):
+        process = subprocess.Popen(
+            (program, "apply", inventory), cwd=clean.place.folder, stdout=subprocess.DEVNULL
+        )
+        time.sleep(delay_s)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        clean.provision("apply", inventory)
+        assert clean.json("plan", inventory)["changes"] == []
+        clean.provision("destroy", inventory, "--yes")
+
+
+def test_an_image_of_the_controller_is_loaded(clean: Hosts) -> None:
+    """A container of an archive; destroy takes the image away again."""
+    archive = clean.place.folder / "tiny.tar"
+    with archive.open("wb") as file:
+        import subprocess
+
+        argv = ("ssh", "-F", str(clean.place.ssh_config), "h1")
+        save = "docker tag busybox tiny:1 && docker save tiny:1 && docker rmi tiny:1 >/dev/null"
+        subprocess.run((*argv, save), stdout=file, check=True)
+    change = (
+        "  c2: {host: h2, network: blue}",
+        "  c2: {host: h2, network: blue, image: {archive: tiny.tar}, command: [sleep, infinity]}",
+    )
+    text = (clean.place.folder / clean.inventory("routes.yml")).read_text()
+    line = next(line for line in text.splitlines() if line.startswith("  c2:"))
+    inventory = clean.inventory("routes.yml", (line, change[1]))
+    clean.provision("apply", inventory)
+    assert "tiny:1" in clean.ssh("h2", "docker ps --format '{{.Image}}'")
+    assert clean.json("plan", inventory)["changes"] == []
+    clean.provision("destroy", inventory, "--yes")
+    assert "tiny" not in clean.ssh("h2", "docker image ls")
+    assert not clean.ssh("h2", "ls -d /var/lib/provision", check=False)
