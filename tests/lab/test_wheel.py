@@ -1,0 +1,55 @@
+"""The wheel works without the checkout: its templates are in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provision.lab import teardown
+from provision.lab.place import Place
+from tests.lab.conftest import INVENTORIES
+
+pytestmark = pytest.mark.lab
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _run(*argv: str | Path, cwd: Path) -> str:
+    done = subprocess.run(
+        [str(word) for word in argv], cwd=cwd, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, f"{argv}: {done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_wheel_boots_a_lab_and_plans_from_another_folder(tmp_path: Path) -> None:
+    """Built, installed into a clean environment, and used from a folder of its own."""
+    if os.geteuid() != 0:
+        pytest.fail("the tests on booted hosts need root: run scripts/test")
+    wheels, environment, folder = tmp_path / "wheels", tmp_path / "venv", tmp_path / "work"
+    folder.mkdir()
+    _run(sys.executable, "-m", "build", "--wheel", "--outdir", wheels, REPOSITORY, cwd=folder)
+    _run(sys.executable, "-m", "venv", environment, cwd=folder)
+    (wheel,) = wheels.glob("*.whl")
+    _run(environment / "bin" / "pip", "install", "--quiet", wheel, cwd=folder)
+    program = environment / "bin" / "provision"
+    text = (INVENTORIES / "routes.yml").read_text().replace("10.78.0.", "10.94.0.")
+    (folder / "routes.yml").write_text(text)
+    where = _run(
+        environment / "bin" / "python",
+        "-c",
+        "import provision; print(provision.__file__)",
+        cwd=folder,
+    )
+    assert where.startswith(str(environment))
+    try:
+        _run(program, "lab", "up", "3", "--ranges", "10.93.0.0/24,10.94.0.0/24", cwd=folder)
+        assert "create docker_network blue" in _run(program, "plan", "routes.yml", cwd=folder)
+        _run(program, "apply", "routes.yml", cwd=folder)
+        assert "0 failed, 0 skipped" in _run(program, "verify", "routes.yml", cwd=folder)
+    finally:
+        teardown.down(Place(folder), say=print)
