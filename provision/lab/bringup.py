@@ -66,7 +66,7 @@ def _prepare(place: Place, aim: Settings, recipes: dict[str, base.Recipe]) -> No
 
 
 def _boot(place: Place, aim: Settings, recipes: dict[str, base.Recipe], say: Say) -> dict[str, str]:
-    alive = supervisor.running(place).supervisors if not supervisor.by_systemd() else None
+    alive = supervisor.running(place).watchers if not supervisor.by_systemd() else None
 
     def boot(host: str) -> str:
         seat = place.seat(host)

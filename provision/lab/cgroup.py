@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from provision.lab.place import Place, Seat
@@ -39,25 +40,26 @@ def folders(seat: Seat) -> tuple[Path, ...]:
     return tuple(tree / f"provision-lab-{seat.place.tag}" / seat.host for tree in _trees())
 
 
-def kill(place: Place) -> None:
-    """Kill whatever runs in the lab's hosts (Linux 5.14)."""
-    for folder in _of(place):
+def kill(groups: Iterable[Path]) -> None:
+    """Kill whatever runs in these groups and below (Linux 5.14)."""
+    for folder in groups:
         switch = folder / "cgroup.kill"
         if switch.exists():
             switch.write_text("1")
 
 
-def remove(place: Place) -> None:
-    """Delete the lab's groups; the kernel needs a moment to let go of ended processes."""
+def remove(groups: Iterable[Path]) -> None:
+    """Delete groups; the kernel needs a moment to let go of ended processes."""
     deadline = time.monotonic() + 10
-    while (found := _of(place)) and time.monotonic() < deadline:
-        for folder in found:
-            for path in sorted((*folder.rglob("*/"), folder), reverse=True):
+    while (left := [group for group in groups if group.is_dir()]) and time.monotonic() < deadline:
+        for group in left:
+            for path in sorted((*group.rglob("*/"), group), reverse=True):
                 with contextlib.suppress(OSError):
                     path.rmdir()
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
-def _of(place: Place) -> list[Path]:
+def of(place: Place) -> list[Path]:
+    """The lab's own groups, as far as they are there."""
     found = (tree / f"provision-lab-{place.tag}" for tree in _trees())
     return [folder for folder in found if folder.is_dir()]

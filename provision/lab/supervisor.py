@@ -7,6 +7,7 @@ of anything leaves nothing that `down` cannot find.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -28,10 +29,11 @@ _LEFT = Path("/run/systemd/nspawn")
 
 @dataclass(slots=True)
 class Running:
-    """Process ids of a lab, by host: systemd-nspawn's and the supervisors'."""
+    """Process ids of a lab: each host's systemd-nspawn and its watchers, and all there are."""
 
     machines: dict[str, int] = field(default_factory=dict)
-    supervisors: dict[str, int] = field(default_factory=dict)
+    watchers: dict[str, list[int]] = field(default_factory=dict)
+    every: list[int] = field(default_factory=list)
 
 
 def by_systemd() -> bool:
@@ -41,14 +43,16 @@ def by_systemd() -> bool:
 def running(place: Place) -> Running:
     """What runs of the lab now."""
     found = Running()
-    machine = f"--machine={place.tag}-"
     for pid, words in _processes():
-        script = Path(words[1]) if words[0] == "sh" and len(words) > 1 else None
-        if script and script.name == "supervisor.sh" and script.parent.parent == place.state:
-            found.supervisors[script.parent.name] = pid
-        elif Path(words[0]).name == "systemd-nspawn":
-            names = (word for word in words if word.startswith(machine))
-            found.machines.update((name.removeprefix(machine), pid) for name in names)
+        program = Path(words[0]).name
+        if program == "sh" and (script := Path(words[1])).parent.parent == place.state:
+            found.every.append(pid)
+            if script.name == "supervisor.sh":
+                found.watchers.setdefault(script.parent.name, []).append(pid)
+        elif names := [word for word in words if word.startswith(f"--machine={place.tag}-")]:
+            found.every.append(pid)
+            if program == "systemd-nspawn":
+                found.machines[names[0].rpartition("-")[2]] = pid
     return found
 
 
@@ -57,14 +61,15 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_text(errors="replace").split("\0")
-                yield int(entry.name), words
+                # One word at least, and the empty one after the last zero byte.
+                yield int(entry.name), words if len(words) > 1 else ["", ""]
 
 
 def watched(seat: Seat) -> bool:
     """Is there somebody who runs the host, or starts it again after a reboot?"""
     if by_systemd():
         return succeeds(("systemctl", "is-active", "--quiet", seat.unit))
-    return seat.host in running(seat.place).supervisors
+    return seat.host in running(seat.place).watchers
 
 
 def start(seat: Seat, *, bare: bool) -> None:
@@ -73,6 +78,10 @@ def start(seat: Seat, *, bare: bool) -> None:
     if by_systemd():
         _start_unit(seat, bare=bare)
         return
+    # What a machine leaves whose watchers were all killed. Afresh, since Linux 6.18 was seen to
+    # kill new processes in a group that had been told to kill once.
+    cgroup.kill(cgroup.folders(seat))
+    cgroup.remove(cgroup.folders(seat))
     cgroup.ensure(seat.place)
     with seat.console.open("a") as console:
         subprocess.Popen(
@@ -121,7 +130,7 @@ def wait_until_off(seat: Seat, *, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         now = running(seat.place)
-        if seat.host not in now.machines and seat.host not in now.supervisors:
+        if seat.host not in now.machines and seat.host not in now.watchers:
             return
         if time.monotonic() > deadline:
             raise LabError(f"{seat.host} still runs after {timeout_s:g} s")
@@ -134,16 +143,15 @@ def stop_all(place: Place) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         now = running(place)
-        # Supervisors first: they would start a machine again.
-        pids = [*now.supervisors.values(), *now.machines.values()]
-        if not pids:
+        if not now.every:
             break
-        for pid in pids:
+        # Watchers first: they would start a machine again.
+        for pid in (*itertools.chain(*now.watchers.values()), *now.every):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        cgroup.kill(place)
+        cgroup.kill(cgroup.of(place))
         time.sleep(0.1)
-    cgroup.kill(place)
+    cgroup.kill(cgroup.of(place))
 
 
 def _stop_units(place: Place) -> None:
@@ -173,4 +181,4 @@ def remove(place: Place) -> None:
     for folder in (_LEFT / "propagate", _LEFT / "unix-export", _LEFT / "locks", _LEFT):
         with contextlib.suppress(OSError):
             folder.rmdir()
-    cgroup.remove(place)
+    cgroup.remove(cgroup.of(place))

@@ -46,7 +46,7 @@ def _something_left(place: Place) -> bool:
         place.state.exists()
         or namespace.path(place).exists()
         or any(Path("/sys/class/net", link).exists() for link in place.links)
-        or bool(now.machines or now.supervisors or _mounts(place))
+        or bool(now.every or _mounts(place))
     )
 
 
