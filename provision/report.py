@@ -121,6 +121,9 @@ def done_lines(report: Report) -> Iterator[str]:
     for done in report.done:
         ref = done.change.ref
         yield f"{ref.host}: {done.status}: {done.change.verb} {ref.kind} {ref.name}"
+    if not report.done and not report.errors:
+        yield "No change."
+        return
     states = report.states
     width = max((len(host) for host in states), default=0)
     for host, state in states.items():

@@ -35,7 +35,10 @@ def _summary(result: Verification) -> str:
 
 def _matrix(result: Verification, network: str) -> Table:
     mine = [container for container in result.containers if container.network == network]
-    table = Table(title=f"network {network}: from (row) to (column)", title_justify="left")
+    mine_names = {container.name for container in mine}
+    kinds = dict.fromkeys(c.check for c in result.checks if c.source in mine_names)
+    title = f"network {network}: {', '.join(kinds)} from (row) to (column)"
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for container in mine:
         table.add_column(f"{container.name}\n{container.host}")
@@ -52,8 +55,10 @@ def _cell(result: Verification, source: str, target: str) -> str:
     failed = [check.check for check in pair if not check.ok and not check.skipped]
     if failed:
         return "FAILED " + " ".join(failed)
-    passed = [check.check for check in pair if check.ok]
-    return "ok " + " ".join(passed) if passed else "skipped"
+    skipped = [check.check for check in pair if check.skipped]
+    if skipped:
+        return "skipped " + " ".join(skipped)
+    return "ok" if pair else ""
 
 
 def as_json(result: Verification) -> dict[str, Any]:

@@ -111,7 +111,9 @@ pid=$(systemctl show --property MainPID --value docker)
         if before.stopped and before.settings == self.settings:
             return None
         count = len(before.running)
-        stops = f"; {count} running container{'s' * (count != 1)} stop and start again"
+        stops = "; 1 running container stops and starts again"
+        if count != 1:
+            stops = f"; {count} running containers stop and start again"
         return "Docker restarts" + (stops if count else "")
 
     def restarted(self, change: Steps) -> Steps:
