@@ -87,6 +87,7 @@ def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
         finish(fresh / "tree", wanted)
         if not wanted.bare:
             image.write(fresh / "tree", fresh / "busybox.tar")
+        (fresh / "apt.conf").unlink()
         # Else a power cut could keep the name and lose the files.
         run(("sync", "-f", str(fresh)))
         fresh.rename(wanted.folder)
@@ -130,14 +131,16 @@ def _source_files() -> dict[str, str]:
 
 
 def _bootstrap(wanted: Recipe, origin: Source, tree: Path) -> None:
-    options = apt_options(run(("apt-config", "dump")))
+    # A file, not words: a proxy's address may hold a password.
+    settings = tree.with_name("apt.conf")
+    settings.touch(mode=0o600)
+    settings.write_text("\n".join((*apt_options(run(("apt-config", "dump"))), "")))
     argv = (
         # Its mounts and processes live in namespaces that end with us, however we end.
         *("setpriv", "--pdeathsig=KILL"),
         *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
-        *(f"--aptopt={option}" for option in options),
-        f"--include={','.join(wanted.packages)}",
+        *(f"--aptopt={settings}", f"--include={','.join(wanted.packages)}"),
         *(wanted.suite, str(tree), origin.line(wanted.suite)),
     )
     done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -148,8 +151,8 @@ def _bootstrap(wanted: Recipe, origin: Source, tree: Path) -> None:
 
 def finish(tree: Path, wanted: Recipe) -> None:
     """Make a fresh tree one that many hosts can share: no identity, no delays."""
-    for path in (tree / "etc/ssh").glob("ssh_host_*"):
-        path.unlink()
+    for path in (*(tree / "etc/ssh").glob("ssh_host_*"), tree / "etc/apt/apt.conf.d/99mmdebstrap"):
+        path.unlink(missing_ok=True)
     for name in ("machine-id", "resolv.conf", "hostname"):
         path = tree / "etc" / name
         path.unlink(missing_ok=True)
