@@ -124,7 +124,7 @@ def _change(ref: Ref, verb: Verb, before: State, wanted: State) -> Change:
     old, new = before.get(ref), wanted.get(ref)
     subject = new or old
     assert subject is not None
-    disruption = subject.disruption(None if subject is old else old)
+    disruption = subject.disruption(None if subject is old else old, anew=verb == "replace")
     return Change(ref, verb, old, new, disruption)
 
 

@@ -129,8 +129,11 @@ class Resource:
         """Steps from `found` to this in place; None: it must be deleted and created."""
         return None
 
-    def disruption(self, found: Resource | None) -> str | None:  # noqa: ARG002
-        """What stops working for a while when `found` is turned into this; None: nothing."""
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+        """What stops working for a while when `found` is turned into this; None: nothing.
+
+        `anew`: it is deleted and created again, be it only for what it stands on.
+        """
         return None
 
     def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
@@ -178,9 +181,15 @@ def forget(path: str) -> Steps:
     """Remove a file below our own folders, and the folders that it leaves empty."""
     parent = path.rsplit("/", 1)[0]
     return (
-        Run(("rm", "-f", "--", path)),
+        Run(("rm", "-f", "--", path, unfinished(path))),
         Unless(Run(("test", "!", "-d", parent)), (Run(_rmdir(parent)),)),
     )
+
+
+def unfinished(path: str) -> str:
+    """Where a file is written before it takes its name; no `*` of a shell matches it."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.provision-new"
 
 
 def rebuilt(found: Resource, after: Resource | None) -> bool:

@@ -27,13 +27,15 @@ export PATH LC_ALL
 umask 022
 """
 
-_PUT = r"""put() {
-  case $1 in */*) mkdir -p -- "${1%/*}" || return ;; esac
+_PUT = r"""put() { # path, mode, text; as it should be already: not touched
   if [ -h "$1" ]; then echo "$1 is a symbolic link" >&2; return 1; fi
-  rm -f -- "$1.provision-new" &&
-  (umask 077 && printf %s "$3" >"$1.provision-new") &&
-  chmod "$2" "$1.provision-new" && sync "$1.provision-new" &&
-  mv -fT -- "$1.provision-new" "$1"
+  [ -f "$1" ] && [ "$(stat -c %a -- "$1")" = "$2" ] &&
+    [ "$(cat -- "$1"; echo .)" = "$3." ] && return
+  mkdir -p -- "${1%/*}" || return
+  new=${1%/*}/.${1##*/}.provision-new
+  rm -f -- "$new" &&
+  (umask 077 && printf %s "$3" >"$new") &&
+  chmod "$2" "$new" && sync "$new" && mv -fT -- "$new" "$1"
 }
 """
 

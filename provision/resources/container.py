@@ -90,8 +90,8 @@ twice containers
             steps.append(Run(("docker", verb, self.container)))
         return tuple(steps)
 
-    def disruption(self, found: Resource | None) -> str | None:
-        if found is None or self.update(found) is not None:
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+        if not anew:
             return None
         return f"container {self.container} stops and a new one starts"
 

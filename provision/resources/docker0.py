@@ -106,7 +106,7 @@ pid=$(systemctl show --property MainPID --value docker)
         set_by_others = [key for key in _FIXED if key in mine] if self.was is None else []
         return f"{DAEMON_JSON} sets {', '.join(set_by_others)} already" if set_by_others else None
 
-    def disruption(self, found: Resource | None) -> str | None:
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
         before = found if isinstance(found, Docker0) else self
         if before.stopped and before.settings == self.settings:
             return None

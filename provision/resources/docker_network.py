@@ -60,8 +60,8 @@ echo "ours $(docker ps --all --no-trunc --quiet --filter label=provision | tr '\
     def delete(self) -> Steps:
         return (Run(("docker", "network", "rm", "--", self.network)),)
 
-    def disruption(self, found: Resource | None) -> str | None:
-        return f"every container on {self.network} is re-created" if found else None
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+        return f"every container on {self.network} is re-created" if anew else None
 
     def objection(self, after: Resource | None) -> str | None:
         if not self.guests or not rebuilt(self, after):

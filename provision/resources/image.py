@@ -11,28 +11,30 @@ from typing import ClassVar
 
 from provision.resource import WAS, Put, Resource, Run, Scope, Seen, Steps, Unless, Upload, forget
 
-CLAIMS = rf"""
-for claim in {WAS}/"$name"/image/*; do [ ! -f "$claim" ] || echo "claim $(cat "$claim")"; done
-"""
+
+def _claims(kind: str) -> str:
+    folder = f'{WAS}/"$name"/{kind}'
+    return f'for claim in {folder}/*; do [ ! -f "$claim" ] || echo "claim $(cat "$claim")"; done\n'
 
 
-def _claim(inventory: str, reference: str) -> str:
-    return f"{WAS}/{inventory}/image/{sha256(reference.encode()).hexdigest()[:16]}"
+def _claim(image: Image | ImageArchive) -> str:
+    digest = sha256(image.reference.encode()).hexdigest()[:16]
+    return f"{WAS}/{image.inventory}/{image.kind}/{digest}"
 
 
-def _claimed(inventory: str, reference: str) -> Put:
-    return Put(_claim(inventory, reference), reference + "\n", 0o600)
+def _claimed(image: Image | ImageArchive) -> Put:
+    return Put(_claim(image), image.reference + "\n", 0o600)
 
 
-def _removal(inventory: str, reference: str) -> Steps:
+def _removal(image: Image | ImageArchive) -> Steps:
     """One that we brought goes, unless a container of others is made of it by now."""
-    used = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={reference}"))
-    there = Run(("docker", "image", "ls", "--quiet", reference))
-    remove = Run(("docker", "image", "rm", reference))
+    used = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image.reference}"))
+    there = Run(("docker", "image", "ls", "--quiet", image.reference))
+    remove = Run(("docker", "image", "rm", image.reference))
     gone = Run(("sh", "-c", '[ -z "$("$@")" ]', "sh", *there.argv))
     return (
         Unless(used, (Unless(gone, (remove,)),), prints=True),
-        *forget(_claim(inventory, reference)),
+        *forget(_claim(image)),
     )
 
 
@@ -47,7 +49,7 @@ class Image(Resource):
 need_docker
 format='{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.Repository}}}}@{{{{.Digest}}}}'
 docker image ls --digests --format "$format"
-{CLAIMS}"""
+{_claims("image")}"""
 
     reference: str
     inventory: str = field(default="", compare=False)
@@ -58,10 +60,10 @@ docker image ls --digests --format "$format"
 
     def create(self) -> Steps:
         pull = Run(("docker", "pull", "--quiet", self.reference))
-        return (_claimed(self.inventory, self.reference), pull)
+        return (_claimed(self), pull)
 
     def delete(self) -> Steps:
-        return _removal(self.inventory, self.reference)
+        return _removal(self)
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
@@ -89,7 +91,7 @@ images() {{
     $(docker image ls --quiet --no-trunc | sort -u)
 }}
 twice images
-{CLAIMS}"""
+{_claims("image_archive")}"""
 
     reference: str
     layers: tuple[str, ...]
@@ -104,11 +106,11 @@ twice images
     def create(self) -> Steps:
         assert self.archive is not None
         load = Run(("docker", "load", "--quiet", "--input", self._upload))
-        claim = _claimed(self.inventory, self.reference)
+        claim = _claimed(self)
         return (Upload(self.archive, self._upload), claim, load, *forget(self._upload))
 
     def delete(self) -> Steps:
-        return _removal(self.inventory, self.reference)
+        return _removal(self)
 
     def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
         return None if self.claimed else f"image {self.reference} is another one and is not ours"

@@ -1,0 +1,127 @@
+"""Golden plans: an inventory, what is found, and exactly what `plan` prints.
+
+`<method>/<case>/inventory.yml` is the file; `found.yml` says how the hosts are: `docker` versions,
+`applied` (everything as wanted, or nothing), then what differs from that. `--update-goldens`
+writes `plan.txt` anew: read it before you commit it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provision import desired, preflight, report
+from provision.errors import UnfitError
+from provision.hostfacts import TOOLS, HostFacts, Link, Way, version
+from provision.inventory import Inventory
+from provision.inventory_load import load
+from provision.plan import Plan, plan
+from provision.report import Done, Report
+from provision.resource import Ref, Resource, State
+from provision.resources.container import Container
+from provision.resources.docker0 import Docker0
+from provision.resources.docker_network import DockerNetwork
+from provision.resources.image import Image
+
+FOLDER = Path(__file__).parent
+CASES = sorted(path.parent for path in FOLDER.glob("*/*/found.yml"))
+
+
+def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
+    """Hosts on one link, with what the case says of them."""
+    addresses = {name: host.address for name, host in inventory.hosts.items()}
+    result = {}
+    for name, address in addresses.items():
+        if name in found.get("unseen", []):
+            continue
+        via = found.get("via", {}).get(name)
+        mtu = found.get("mtu", {}).get(name, 1500)
+        way = Way("eth1", IPv4Address(via) if via else None)
+        result[name] = HostFacts(
+            host=name,
+            systemd=True,
+            uid=found.get("uid", {}).get(name, 0),
+            tools=frozenset(TOOLS) - set(found.get("lacks", {}).get(name, [])),
+            docker=version(found["docker"][name]),
+            docker_error="" if found["docker"][name] else "docker is not installed",
+            live_restore=False,
+            rootless=False,
+            links={"eth1": Link("eth1", mtu, (IPv4Interface(f"{address}/24"),))},
+            ways={peer: way for other, peer in addresses.items() if other != name},
+            routes=(),
+        )
+    return result
+
+
+def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[State, State]:
+    """What carries our mark and what does not, by the case's words."""
+    ours = dict(wanted) if found["applied"] else {}
+    for words in found.get("lost", []):
+        del ours[ref(words)]
+    for words, fields in found.get("differs", {}).items():
+        values = {key: _typed(value) for key, value in fields.items()}
+        ours[ref(words)] = dataclasses.replace(ours[ref(words)], **values)
+    foreign: dict[Ref, Resource] = {}
+    for host in inventory.hosts:
+        foreign[Ref(host, "image", "busybox:latest")] = Image(host, "busybox:latest")
+        untouched = Docker0(host, (), (("subnet", "172.17.0.0/16"),), inventory.name)
+        running = tuple(found.get("running", {}).get(host, []))
+        foreign[untouched.ref] = dataclasses.replace(untouched, running=running)
+    for words in found.get("foreign", []):
+        stranger = _stranger(ref(words))
+        foreign[stranger.ref] = stranger
+    for words in [words for words in foreign if words in ours]:
+        del foreign[words]
+    return ours, foreign
+
+
+def ref(words: str) -> Ref:
+    host, kind, name = words.split(" ", 2)
+    return Ref(host, kind, name)
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, str) and "/" in value:
+        return IPv4Network(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _stranger(ref: Ref) -> Resource:
+    if ref.kind == "docker_network":
+        return DockerNetwork(ref.host, ref.name, IPv4Network("192.0.2.0/24"), None, (), "")
+    return Container(ref.host, ref.name, "nginx", (), "bridge", None, "no", "")
+
+
+def printed(case: Path) -> str:
+    """What `plan` prints for a case, errors of preflight included."""
+    inventory = load(case / "inventory.yml")
+    found = yaml.safe_load((case / "found.yml").read_text())
+    seen = facts(inventory, found)
+    unfit: tuple[UnfitError, ...] = preflight.unfit(inventory, seen)
+    lines = [f"{error}\n  → {error.hint}" for error in unfit]
+    if not unfit:
+        wanted = desired.wanted(inventory, seen)
+        ours, foreign = states(wanted, found, inventory)
+        todo: Plan = plan(ours, wanted, foreign=foreign)
+        done = tuple(Done(change) for change in todo.changes)
+        lines = list(report.plan_lines(Report(tuple(inventory.hosts), done, todo.conflicts, ())))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
+def test_the_plan_is_as_written(case: Path, request: pytest.FixtureRequest) -> None:
+    """Word by word what the user sees."""
+    golden = case / "plan.txt"
+    if request.config.getoption("update_goldens"):
+        golden.write_text(printed(case))
+    assert printed(case) == golden.read_text()
+
+
+def test_there_are_cases() -> None:
+    """An empty folder proves nothing."""
+    assert len(CASES) >= 8

@@ -1,0 +1,257 @@
+"""Toys for the tests of the engine's own logic; they say nothing about real hosts.
+
+A `Toy` is a resource whose steps are commands of a made-up tool, and `Hosts` is a transport that
+understands just these: it proves order, strategies and what becomes of failures, no more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, ClassVar
+
+from provision.errors import HostError
+from provision.inventory import Host, Inventory, Ssh
+from provision.plan import Operation
+from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+from provision.transport import Output
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Toy(Resource):
+    """Re-created where anything but `value` differs; `value` changes in place unless `stiff`."""
+
+    kind: ClassVar[str] = "toy"
+    probe: ClassVar[str] = "toys"
+
+    label: str
+    value: str = ""
+    needs: tuple[Ref, ...] = ()
+    stiff: bool = False
+    trouble: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
+
+    def create(self) -> Steps:
+        return (Run(("toy", "make", self.kind, self._json())),)
+
+    def delete(self) -> Steps:
+        return (Run(("toy", "drop", self.kind, self.label)),)
+
+    def update(self, found: Resource) -> Steps | None:
+        assert isinstance(found, Toy)
+        if self.stiff or found.needs != self.needs or found.stiff != self.stiff:
+            return None
+        return (Run(("toy", "turn", self.kind, self._json())),)
+
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+        return f"{self.label} rests" if found is not None else None
+
+    def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
+        return self.trouble or None
+
+    def __repr__(self) -> str:
+        return f"<{self.ref}={self.value}{'!' * self.stiff} {[str(need) for need in self.needs]}>"
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:  # what hypothesis prints
+        printer.text(repr(self))
+
+    def _json(self) -> str:
+        return json.dumps([self.label, self.value, self.needs, self.stiff])
+
+    @classmethod
+    def read(cls, host: str, text: str) -> Toy:
+        label, value, needs, stiff = json.loads(text)
+        return cls(host, label, value, tuple(Ref(*need) for need in needs), stiff)
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for line in text.splitlines():
+            owner, _, rest = line.partition(" ")
+            yield Seen(cls.read(scope.host, rest), ours=owner == scope.inventory)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Watcher(Toy):
+    kind: ClassVar[str] = "awatcher"  # first in the alphabet, so that sorting alone is not enough
+    watches: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Herald(Toy):
+    kind: ClassVar[str] = "zherald"  # last in the alphabet
+    prepares: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Setting(Toy):
+    kind: ClassVar[str] = "setting"
+    edits: ClassVar[bool] = True
+
+
+KINDS: dict[str, type[Toy]] = {kind.kind: kind for kind in (Toy, Watcher, Herald, Setting)}
+World = dict[Ref, Resource]
+
+
+def act(world: World, operation: Operation) -> None:
+    """Do the steps of one operation as strictly as Docker and as mercilessly as the kernel.
+
+    Making what is there, and turning or dropping what is not, are errors; what stands on a thing
+    that is dropped goes with it.
+    """
+    for step in operation.steps:
+        assert isinstance(step, Run)
+        _do(world, operation.change.ref.host, step.argv)
+
+
+def _do(world: World, host: str, argv: tuple[str, ...]) -> None:
+    tool, verb, kind, text = argv
+    assert tool == "toy"
+    if verb == "drop":
+        _drop(world, Ref(host, kind, text))
+        return
+    toy = KINDS[kind].read(host, text)
+    if verb == "make":
+        assert toy.ref not in world, f"{toy.ref} is there already"
+    else:
+        assert toy.ref in world, f"{toy.ref} is not there"
+    world[toy.ref] = toy
+
+
+def _drop(world: World, ref: Ref) -> None:
+    assert ref in world, f"{ref} is not there"
+    del world[ref]
+    for other, thing in list(world.items()):
+        if other in world and ref in thing.requires():
+            _drop(world, other)
+
+
+def inventory(*hosts: str) -> Inventory:
+    """An inventory of hosts alone; what is wanted on them is the test's word."""
+    known = {h: Host(h, IPv4Address("10.78.0.11") + k) for k, h in enumerate(hosts)}
+    return Inventory("demo", Path("demo.yml"), Ssh(), known, {}, {}, {})
+
+
+HOST = """systemd yes
+uid 0
+tool docker
+tool ip
+tool iptables
+tool sysctl
+tool systemctl
+tool base64
+docker {"version":"28.5.2","live_restore":false,"security":[]}
+link [{"ifname":"eth1","mtu":1500}]
+address [{"ifname":"eth1","addr_info":[{"local":"10.78.0.11","prefixlen":24}]}]
+routes []"""
+
+
+@dataclass
+class Hosts:
+    """A transport to hosts in memory. `broken` commands fail; `lost` hosts raise their error."""
+
+    toys: World = field(default_factory=dict)
+    foreign: World = field(default_factory=dict)
+    broken: set[tuple[str, str, str]] = field(default_factory=set)
+    dying: set[tuple[str, str, str]] = field(default_factory=set)
+    lost: dict[str, HostError] = field(default_factory=dict)
+    lost_after_change: dict[str, HostError] = field(default_factory=dict)
+    deaf: set[str] = field(default_factory=set)
+    locked: set[str] = field(default_factory=set)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    log: list[tuple[str, str]] = field(default_factory=list)
+    sent: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._one = threading.Lock()
+
+    def run(self, host: str, script: str, *, timeout_s: float) -> Output:
+        assert timeout_s > 0
+        with self._one:
+            if host in self.lost:
+                raise self.lost[host]
+            if " begin host\\n" in script:
+                return self._looked(host, script)
+            return self._changed(host, script)
+
+    def send(self, host: str, source: Path, target: str, *, timeout_s: float) -> None:
+        assert timeout_s > 0
+        self.sent.append((host, f"{source} {target}"))
+
+    def close(self) -> None:
+        pass
+
+    def _looked(self, host: str, script: str) -> Output:
+        nonce = re.search(r"@(\w+) begin host", script)
+        assert nonce is not None
+        self.log.append((host, "look"))
+        parts = []
+        for section in re.findall(r"begin (\w+)\\n", script):
+            text = self._section(host, section)
+            parts.append(f"\n@{nonce[1]} begin {section}\n{text}\n\n@{nonce[1]} end {section} 0")
+        return Output(0, "\n".join(parts) + "\n", "")
+
+    def _section(self, host: str, section: str) -> str:
+        if section == "host":
+            return self.facts.get(host, HOST)
+        lines = []
+        for owner, things in (("demo", self.toys), ("other", self.foreign)):
+            for ref, toy in sorted(things.items()):
+                if (ref.host, ref.kind) == (host, section):
+                    assert isinstance(toy, Toy)
+                    lines.append(f"{owner} {toy._json()}")
+        return "\n".join(lines)
+
+    def _changed(self, host: str, script: str) -> Output:
+        self.log.append((host, "change"))
+        if host in self.lost_after_change:
+            self.lost[host] = self.lost_after_change[host]
+        if host in self.locked:
+            return Output(75, "", "")
+        out: list[str] = []
+        number = -1
+        nonce = ""
+        for line in script.splitlines():
+            if match := re.match(r"mark\(\) \{ printf '\\n@(\w+) ", line):
+                nonce = match[1]
+            elif line.startswith("mark begin"):
+                number += 1
+                out.append(f"\n@{nonce} begin {number} 0 10.0")
+            elif line.startswith("toy "):
+                if self._failed(host, line, out):
+                    out.append(f"\n@{nonce} end {number} 3 10.5")
+                    return Output(1, "\n".join(out) + "\n", "")
+                if self._dies(host, line):
+                    return Output(255, "\n".join(out) + "\n", "")
+            elif line.startswith("status=$?; mark end"):
+                out.append(f"\n@{nonce} end {number} 0 10.5")
+        return Output(0, "\n".join(out) + "\n", "")
+
+    def _failed(self, host: str, line: str, out: list[str]) -> bool:
+        argv = tuple(shlex.split(line))
+        self.log.append((host, " ".join((argv[1], _label(argv)))))
+        if (host, argv[1], _label(argv)) in self.broken:
+            out.append(f"toy: cannot {argv[1]} {_label(argv)}")
+            return True
+        if host not in self.deaf and not self._dies(host, line):
+            _do(self.toys, host, argv)
+        return False
+
+    def _dies(self, host: str, line: str) -> bool:
+        argv = tuple(shlex.split(line))
+        return (host, argv[1], _label(argv)) in self.dying
+
+
+def _label(argv: tuple[str, ...]) -> str:
+    return argv[3] if argv[1] == "drop" else str(json.loads(argv[3])[0])
