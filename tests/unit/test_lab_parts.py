@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from provision.errors import LabError, UsageError
-from provision.lab.bringup import refuse_odd
+from provision.lab import keys, tools
+from provision.lab.bringup import refuse_odd, up
 from provision.lab.parallel import each
 from provision.lab.place import Place, addresses_of, host_names, mac, suite_of
 from provision.lab.ranges import DEFAULT, ranges, refuse_taken
@@ -121,3 +123,34 @@ def test_all_hosts_are_tried_and_the_first_failure_is_told() -> None:
     with pytest.raises(LabError, match=r"h2 is down\n\(1 more failed\)"):
         each([1, 2, 3, 4], act)
     assert sorted(tried) == [1, 1, 2, 3, 4, 5]
+
+
+def test_without_root_up_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(LabError, match="lab up needs root") as caught:
+        up(Place(tmp_path), Wish(), say=print)
+    assert caught.value.hint == "sudo provision lab up"
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_programs_are_one_error_with_the_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in tools.PACKAGES.keys() - {"mmdebstrap", "nsenter", "setpriv"}:
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="mmdebstrap, nsenter, setpriv") as caught:
+        tools.require_programs()
+    assert caught.value.hint == "apt-get install mmdebstrap util-linux"
+
+
+def test_a_file_of_the_user_is_not_overwritten(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.dot.mkdir()
+    place.ssh_config.write_text("Host mine\n")
+    with pytest.raises(LabError, match="ssh_config is there and is not of a lab"):
+        keys.refuse_foreign(place)
+    place.state.mkdir()
+    keys.refuse_foreign(place)
