@@ -24,6 +24,7 @@ def up(place: Place, wish: Wish, *, mirror: str | None = None, say: Say) -> dict
     require_root("up")
     require_programs()
     refuse_odd(place.folder)
+    keys.refuse_foreign(place)
     found = settings.load(place)
     aim = settings.merged(found, wish)
     namespace.refuse_taken_ranges(place, aim.ranges)

@@ -44,7 +44,8 @@ def up(
     wish = settings.Wish(count, suite, bare, ranges(wanted) if wanted else None)
     place = _here()
     boots = bringup.up(place, wish, mirror=mirror, say=_say)
-    _say(f"{len(boots)} hosts are up; ssh -F {place.ssh_config} h1")
+    count_up = "1 host is" if len(boots) == 1 else f"{len(boots)} hosts are"
+    _say(f"{count_up} up; ssh -F {place.ssh_config} h1")
 
 
 @lab.command()

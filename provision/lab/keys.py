@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from provision.errors import LabError
 from provision.lab.place import Place, Seat, addresses_of
 from provision.lab.ranges import Ranges
 from provision.lab.tools import run
@@ -15,6 +16,13 @@ from provision.render import render
 def ensure(place: Place) -> None:
     """The lab's own key pair, for root on all its hosts."""
     _make(place.key, f"provision-lab-{place.tag}")
+
+
+def refuse_foreign(place: Place) -> None:
+    """Raise LabError when a file of the user stands where the lab would write one."""
+    there = [path for path in files(place) if path.exists()]
+    if there and not place.state.exists():
+        raise LabError(f"{there[0]} is there and is not of a lab", "move it away")
 
 
 def ensure_host(seat: Seat) -> None:
