@@ -227,6 +227,8 @@ def _exchange(
             channel.sendall(chunk)
         channel.shutdown_write()
         _drain(channel.recv, answer)
+        if len(answer) >= OUTPUT_LIMIT:
+            channel.close()
         drain.join()
         status = channel.recv_exit_status()
     except (paramiko.SSHException, OSError, EOFError) as error:

@@ -1,0 +1,141 @@
+"""SSH to real sshds: pinned keys, sudo, and a connection that goes silent."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.errors import AuthError, ConnectError, HostError, HostKeyError, TimedOut
+from provision.inventory_load import load
+from provision.ssh import Ssh
+from tests.lab.conftest import Hosts
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def transport(mixed: Hosts) -> Iterator[Ssh]:
+    """A transport as `provision` makes it."""
+    inventory = load(mixed.place.folder / mixed.inventory("routes.yml"))
+    ssh = Ssh(inventory, mixed.place.ssh_config)
+    yield ssh
+    ssh.close()
+
+
+def other(mixed: Hosts, *changes: tuple[str, str], known_hosts: str | None = None) -> Ssh:
+    """A transport with a changed inventory, or with other known hosts."""
+    inventory = load(mixed.place.folder / mixed.inventory("routes.yml", *changes, to="ssh.yml"))
+    config = mixed.place.folder / "other_ssh_config"
+    text = mixed.place.ssh_config.read_text()
+    if known_hosts is not None:
+        known = mixed.place.folder / "other_known_hosts"
+        known.write_text(known_hosts)
+        text = text.replace(str(mixed.place.known_hosts), str(known))
+        text = text.replace("StrictHostKeyChecking yes", "StrictHostKeyChecking no")
+    config.write_text(text)
+    return Ssh(inventory, config)
+
+
+def test_any_script_runs_whole(transport: Ssh) -> None:
+    """Long, with quotes and a status of its own; nothing in it can eat the rest of it."""
+    script = "cat >/dev/null\n" + "".join(f": {'x' * 90} {n}\n" for n in range(5000))
+    output = transport.run("h1", script + 'echo "it\'s $((6 * 7))"; exit 3', timeout_s=30)
+    assert (output.status, output.stdout) == (3, "it's 42\n")
+    assert transport.run("h1", "echo again", timeout_s=30).stdout == "again\n"
+    assert transport.executions["h1"] == 2
+
+
+def test_an_unknown_host_key_is_refused(mixed: Hosts) -> None:
+    """Also where ssh_config says StrictHostKeyChecking no; the fingerprint is shown."""
+    with pytest.raises(HostKeyError, match="ssh-ed25519 SHA256:"):
+        other(mixed, known_hosts="").run("h1", "true", timeout_s=30)
+
+
+def test_another_host_key_is_refused(mixed: Hosts, tmp_path: Path) -> None:
+    """Somebody in between has another key."""
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True
+    )
+    key = " ".join((tmp_path / "k.pub").read_text().split()[:2])
+    recorded = mixed.place.known_hosts.read_text().splitlines()
+    wrong = "".join(f"{line.split()[0]} {key}\n" for line in recorded)
+    with pytest.raises(HostKeyError, match="not the recorded one"):
+        other(mixed, known_hosts=wrong).run("h1", "true", timeout_s=30)
+
+
+def test_the_inventorys_host_key_counts_alone(mixed: Hosts) -> None:
+    """With host_key no known_hosts is asked."""
+    line = next(x for x in mixed.place.known_hosts.read_text().splitlines() if ".11 " in x)
+    key = " ".join(line.split()[1:3])
+    text = (mixed.place.folder / mixed.inventory("routes.yml")).read_text()
+    old = next(part for part in text.splitlines() if part.startswith("  h1:"))
+    address = old.split("address: ")[1].split("}")[0]
+    new = f'  h1: {{address: {address}, host_key: "{key}"}}'
+    ssh = other(mixed, (old, new), known_hosts="")
+    assert ssh.run("h1", "echo in", timeout_s=30).stdout == "in\n"
+    ssh.close()
+
+
+def test_a_login_with_sudo(mixed: Hosts) -> None:
+    """Without a password it works; where sudo asks for one, that is said."""
+    mixed.ssh("h2", "id op 2>/dev/null || useradd -m -s /bin/sh op")
+    mixed.ssh("h2", "cp -r /root/.ssh /home/op/ && chown -R op /home/op/.ssh")
+    change = ("name: demo", "name: demo\nssh: {user: op, sudo: true}")
+    try:
+        ssh = other(mixed, change)
+        with pytest.raises(AuthError, match="sudo refused"):
+            ssh.run("h2", "true", timeout_s=30)
+        mixed.ssh("h2", "echo 'op ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/op")
+        assert ssh.run("h2", "id -un", timeout_s=30).stdout == "root\n"
+        ssh.close()
+    finally:
+        mixed.ssh("h2", "rm -f /etc/sudoers.d/op; userdel -rf op", check=False)
+
+
+def test_a_jump_host_is_checked_too(mixed: Hosts) -> None:
+    """Through h1 to h2: with h1's key known it works, without it does not."""
+    recorded = mixed.place.known_hosts.read_text()
+    change = ("name: demo", "name: demo\nssh: {jump: h1}")
+    ssh = other(mixed, change)
+    assert ssh.run("h2", "hostname", timeout_s=30).stdout == "h2\n"
+    ssh.close()
+    without = "".join(line + "\n" for line in recorded.splitlines() if ".11 " not in line)
+    with pytest.raises(HostError):
+        other(mixed, change, known_hosts=without).run("h2", "true", timeout_s=30)
+
+
+def test_a_connection_that_goes_silent_is_noticed_within_10_s(mixed: Hosts, transport: Ssh) -> None:
+    """Half open: what we send is dropped, and no answer ever says so."""
+    transport.run("h2", "true", timeout_s=30)
+    rule = "INPUT -p tcp --dport 22 -j DROP"
+    cut = f"sleep 1; iptables -I {rule}; sleep 20; iptables -D {rule}"
+    mixed.ssh("h2", f"nohup sh -c '{cut}' >/dev/null 2>&1 &")
+    begin = time.monotonic()
+    with pytest.raises((ConnectError, TimedOut)):
+        transport.run("h2", "sleep 60", timeout_s=60)
+    assert time.monotonic() - begin <= 1 + 10
+    begin = time.monotonic()
+    with pytest.raises((ConnectError, TimedOut)):
+        transport.run("h2", "true", timeout_s=60)
+    assert time.monotonic() - begin <= 11
+    time.sleep(12)
+    assert transport.run("h2", "echo back", timeout_s=30).stdout == "back\n"
+
+
+def test_a_script_that_does_not_end_is_given_up(transport: Ssh) -> None:
+    """At its deadline, and the next one runs."""
+    begin = time.monotonic()
+    with pytest.raises(TimedOut, match="no end after 2 s"):
+        transport.run("h3", "sleep 60", timeout_s=2)
+    assert time.monotonic() - begin < 5
+    assert transport.run("h3", "echo next", timeout_s=30).stdout == "next\n"
+
+
+def test_endless_output_is_cut(transport: Ssh) -> None:
+    """A host that never stops talking neither fills the memory nor hangs the run."""
+    with pytest.raises(HostError, match="printed more than"):
+        transport.run("h3", "yes", timeout_s=60)
