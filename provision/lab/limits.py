@@ -25,6 +25,9 @@ _LEAST = {
     "fs/inotify/max_user_instances": (8192, 64),
     "kernel/keys/maxkeys": (20000, 200),
     "kernel/keys/maxbytes": (2000000, 20000),
+    # All namespaces share the table of neighbours; in a full mesh it grows with the square.
+    "net/ipv4/neigh/default/gc_thresh2": (8192, 200),
+    "net/ipv4/neigh/default/gc_thresh3": (16384, 400),
 }
 
 Say = Callable[[str], None]

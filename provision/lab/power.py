@@ -63,6 +63,12 @@ def _reboot(seat: Seat, say: Say) -> None:
     found = settings.require(seat.place)
     address = str(addresses_of(seat.host, found.ranges)[0])
     before = _boot_id(seat)
+    if not before:
+        # What keeps us out may be its network, which a reboot is to mend.
+        say(f"{seat.host}: does not answer by SSH: power off and on")
+        supervisor.cut_power(seat)
+        start(seat.place, say=say)
+        return
     say(f"{seat.host}: rebooting")
     _say_in(seat, "systemctl reboot")
     deadline = time.monotonic() + 90
