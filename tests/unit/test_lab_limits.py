@@ -10,7 +10,7 @@ import pytest
 from provision.lab import limits
 from provision.lab.place import Place
 
-FIRST = {name: "100" for name in limits.needed(1)} | {
+FIRST = dict.fromkeys(limits.needed(1), "100") | {
     "fs/inotify/max_user_instances": "128",
     "kernel/keys/maxkeys": "200",
     "kernel/keys/maxbytes": "20000",
