@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,9 +109,7 @@ class Hosts:
 
 
 @pytest.fixture(scope="session")
-def booted(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], Hosts]]:
+def booted() -> Iterator[Callable[[str], Hosts]]:
     """Boots three hosts of a suite; asked for another suite, the earlier lab goes first."""
     if os.geteuid() != 0:
         pytest.fail("the tests on booted hosts need root: run scripts/test")
@@ -119,8 +118,9 @@ def booted(
     def boot(suite: str) -> Hosts:
         if suite not in places:
             for other in list(places):
-                teardown.down(places.pop(other), say=print)
-            folder = tmp_path_factory.mktemp(f"lab-{suite}")
+                _down(places.pop(other))
+            # Not in pytest's folder: a later run of pytest deletes that of an earlier one.
+            folder = Path(tempfile.mkdtemp(prefix=f"provision-lab-{suite}-", dir="/var/tmp"))
             places[suite] = Place(folder)
             wish = Wish(3, suite, False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))
             bringup.up(places[suite], wish, say=print)
@@ -128,8 +128,12 @@ def booted(
 
     yield boot
     for place in places.values():
-        teardown.down(place, say=print)
-        shutil.rmtree(place.folder, ignore_errors=True)
+        _down(place)
+
+
+def _down(place: Place) -> None:
+    teardown.down(place, say=print)
+    shutil.rmtree(place.folder)
 
 
 @pytest.fixture
