@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
 from provision import methods, script
@@ -67,9 +67,10 @@ def _kept(inventory: str, base: State) -> Iterator[Resource]:
             yield from _follower(host, inventory, volatile)
 
 
-def _follower(host: str, inventory: str, volatile: Iterable[Resource]) -> Iterator[Resource]:
+def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterator[Resource]:
     folder = f"{ETC}/{inventory}"
-    follow = render("common/follow.sh.j2", inventory=inventory, lock=lock(inventory))
+    links = sorted({link for resource in volatile for link in resource.links()})
+    follow = render("common/follow.sh.j2", inventory=inventory, lock=lock(inventory), links=links)
     digest = sha256(follow.encode()).hexdigest()[:16]
     restore = script.standalone([resource.create() for resource in volatile])
     yield File(host, f"{folder}/follow.sh", follow, "0755")

@@ -66,13 +66,20 @@ def each(
     results: dict[str, T] = {}
     errors: dict[str, HostError] = {}
     names = list(hosts)
-    with ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names)))) as pool:
+    pool = ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names))))
+    try:
         futures = {host: pool.submit(work, host) for host in names}
         for host, future in futures.items():
             try:
                 results[host] = future.result()
             except HostError as error:
                 errors[host] = error
+    except BaseException:
+        # Ctrl-C: without their connections the threads end now, not at their deadlines.
+        session.transport.close()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
     return results, errors
 
 

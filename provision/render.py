@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def render(template: str, **values: object) -> str:
 @cache
 def _environment() -> Environment:
     # Files for shells and systemd, not HTML: nothing may be escaped. Values are checked at load.
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(FOLDERS),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -28,3 +29,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         autoescape=False,
     )
+    environment.filters["quote"] = shlex.quote
+    return environment

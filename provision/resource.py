@@ -117,6 +117,10 @@ class Resource:
         """What it stands on: made before it, and re-creating that re-creates it."""
         return ()
 
+    def links(self) -> tuple[str, ...]:
+        """Interfaces of the host whose changes make the kernel forget it."""
+        return ()
+
     def create(self) -> Steps:
         """Steps from nothing to this."""
         raise NotImplementedError

@@ -38,6 +38,9 @@ echo "table $(ip -N -j -4 route show table main)"
     def name(self) -> str:
         return str(self.dst)
 
+    def links(self) -> tuple[str, ...]:
+        return (self.dev,) if self.dev else ()
+
     def create(self) -> Steps:
         # A route cannot carry text, so the claim says whose it is; it comes first, so that an
         # interrupted apply never leaves a route that nobody owns.

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -230,12 +235,6 @@ def test_docker0_restarts_docker_once_and_brings_containers_back(clean: Hosts) -
 
 def test_an_interrupted_apply_is_simply_run_again(clean: Hosts) -> None:
     """Killed at any moment, the next apply converges."""
-    import os
-    import signal
-    import subprocess
-    import sys
-    from pathlib import Path
-
     inventory = clean.inventory("routes.yml")
     program = str(Path(sys.executable).with_name("provision"))
     for delay_s in (1.2, 1.8, 2.4):
@@ -250,12 +249,29 @@ def test_an_interrupted_apply_is_simply_run_again(clean: Hosts) -> None:
         clean.provision("destroy", inventory, "--yes")
 
 
+def test_ctrl_c_ends_at_once(clean: Hosts) -> None:
+    """Status 130 within seconds, whatever a host is doing; the next apply goes on."""
+    inventory = clean.inventory("routes.yml")
+    program = str(Path(sys.executable).with_name("provision"))
+    lock = "exec 9>/run/provision-demo.lock; flock 9; sleep 20"
+    clean.ssh("h2", f"nohup sh -c '{lock}' >/dev/null 2>&1 &")
+    process = subprocess.Popen(
+        (program, "apply", inventory), cwd=clean.place.folder, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(4)  # its script waits for the lock by now
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, time.monotonic() - begin < 5) == (130, True), said
+    assert "interrupted" in said and "Traceback" not in said
+    clean.provision("apply", inventory)
+    assert clean.json("plan", inventory)["changes"] == []
+
+
 def test_an_image_of_the_controller_is_loaded(clean: Hosts) -> None:
     """A container of an archive; destroy takes the image away again."""
     archive = clean.place.folder / "tiny.tar"
     with archive.open("wb") as file:
-        import subprocess
-
         argv = ("ssh", "-F", str(clean.place.ssh_config), "h1")
         save = "docker tag busybox tiny:1 && docker save tiny:1 && docker rmi tiny:1 >/dev/null"
         subprocess.run((*argv, save), stdout=file, check=True)
