@@ -149,7 +149,10 @@ def test_networkd_owns_both_nics(mixed: Place) -> None:
         before = on(mixed, host, "ip -br -4 address show to 10.0.0.0/8; ip -br link")
         on(mixed, host, "networkctl reload && networkctl reconfigure eth1 && sleep 2")
         assert on(mixed, host, "ip -br -4 address show to 10.0.0.0/8; ip -br link") == before
-        assert on(mixed, host, "networkctl --no-legend | grep -c 'configured *$'").strip() == "2"
+        # `configuring` lasts for some seconds on a busy machine.
+        count = "networkctl --no-legend | grep -c 'configured *$'"
+        wait = f'for k in $(seq 40); do [ "$({count})" = 2 ] && break; sleep 0.5; done; {count}'
+        assert on(mixed, host, wait).strip() == "2"
 
 
 def test_reboot_returns_with_the_same_nics_and_keys(mixed: Place) -> None:
