@@ -115,6 +115,15 @@ _SHARED: tuple[Callable[..., Any], ...] = (
 )
 
 
+_strategy = click.option(
+    "--strategy",
+    type=click.Choice(["all-or-none", "per-host"]),
+    default="all-or-none",
+    show_default=True,
+    help="What an unreachable host means for the others.",
+)
+
+
 class _Call:
     """The arguments that all verbs on hosts share."""
 
@@ -222,13 +231,7 @@ def plan(call: _Call, detailed_exitcode: bool) -> int:
 
 @provision.command()
 @_shared
-@click.option(
-    "--strategy",
-    type=click.Choice(["all-or-none", "per-host"]),
-    default="all-or-none",
-    show_default=True,
-    help="What an unreachable host means for the others.",
-)
+@_strategy
 def apply(call: _Call, strategy: str) -> int:
     """Make the hosts as the inventory says."""
     from provision import engine
@@ -240,13 +243,7 @@ def apply(call: _Call, strategy: str) -> int:
 
 @provision.command()
 @_shared
-@click.option(
-    "--strategy",
-    type=click.Choice(["all-or-none", "per-host"]),
-    default="all-or-none",
-    show_default=True,
-    help="What an unreachable host means for the others.",
-)
+@_strategy
 def destroy(call: _Call, strategy: str) -> int:
     """Remove everything that carries this inventory's mark; hosts are as they were before."""
     from provision import engine, report
