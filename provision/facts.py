@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from provision import hostfacts, resources
+from provision import docker_api, hostfacts, resources
 from provision.errors import FactsError
 from provision.hostfacts import HostFacts
 from provision.resource import ABSENT, Resource, Scope, Seen, State, state
@@ -18,31 +18,34 @@ SIZE_LIMIT = 8 * 2**20
 """Bytes of a look that are read; a host that says more is not believed."""
 
 _HELPERS = r"""
-docker_format='{"version":{{json .ServerVersion}},"live_restore":{{json .LiveRestoreEnabled}},'
-docker_format=$docker_format'"security":{{json .SecurityOptions}}}'
 docker= docker_error='docker is not installed'
-if command -v docker >/dev/null 2>&1; then
-  docker=$(docker info --format "$docker_format" 2>/dev/null) &&
-  case $docker in '{"version":""'*) false ;; esac || {
-    docker= docker_error='its daemon does not answer'
-  }
-fi
 need() { command -v "$1" >/dev/null 2>&1 || { echo @absent; exit 0; }; }
 need_docker() { [ -n "$docker" ] || { echo @absent; exit 0; }; }
-inspect() { # format, what, names
-  format=$1 what=$2; shift 2
-  [ $# = 0 ] || docker "$what" inspect --format "$format" "$@"
-}
-twice() { # a probe of several objects, of which one may vanish while it asks
-  answer=$("$@") || answer=$("$@") || exit 1
-  printf '%s\n' "$answer"
-}
+shared() { for word in "$@"; do echo "@@$word"; done; }
 files() { # path, mode and content of each file
   for path in "$@"; do
     [ -f "$path" ] && [ ! -h "$path" ] || continue
     printf '%s %s %s\n' "$(stat -c %a "$path")" "$(base64 -w0 <"$path")" "$path" || exit 1
   done
 }
+"""
+# Answers that several kinds read are asked for once: `shared WORD` in a probe stands for them.
+_SHARED = rf"""
+if command -v docker >/dev/null 2>&1; then
+  docker_error='its daemon does not answer'
+  command -v perl >/dev/null 2>&1 || docker_error='perl is missing, which asks it'
+  answers=$({docker_api.ASK}) && docker=yes && printf '%s\n' "$answers"
+fi
+if command -v ip >/dev/null 2>&1; then
+  {{
+    echo 'address show'; echo 'route show table main'
+    for peer in $peers; do echo "route get $peer"; done
+  }} | ip -N -j -force -batch - 2>/dev/null | sed '1s/^/addresses /;2s/^/routes /;3,$s/^/way /'
+fi
+if command -v systemctl >/dev/null 2>&1; then
+  units=$(systemctl show --property MainPID,ActiveState,UnitFileState docker.service \
+    "provision-$name-follow.service") || units= # where systemd is not the init
+fi
 """
 
 
@@ -65,25 +68,32 @@ def script(inventory: str, peers: Iterable[str], *, nonce: str) -> str:
         _HELPERS,
     ]
     probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in resources.kinds()}
+    lines += _section("shared", _SHARED.strip(), nonce)
     for section, probe in probes.items():
-        lines.append(f"printf '\\n@{nonce} begin {section}\\n'")
-        lines.append(f"(\n{probe.strip()}\n)")
-        lines.append(f"status=$?; printf '\\n@{nonce} end {section} %s\\n' \"$status\"")
+        lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
     return "\n".join(lines) + "\n"
+
+
+def _section(name: str, probe: str, nonce: str) -> tuple[str, str, str]:
+    return (
+        f"printf '\\n@{nonce} begin {name}\\n'",
+        probe,
+        f"status=$?; printf '\\n@{nonce} end {name} %s\\n' \"$status\"",
+    )
 
 
 def parse(host: str, inventory: str, output: Output, *, nonce: str) -> Look:
     """Read one look. Raises FactsError when any part of it is missing or cannot be read."""
-    sections = _sections(host, output, nonce=nonce)
+    printed = sections(host, output, nonce=nonce)
     seen: list[Seen] = []
     for kind in resources.kinds():
-        text = sections[kind.kind]
+        text = printed[kind.kind]
         if text != ABSENT:
             seen += _parse_kind(kind, text, Scope(host, inventory))
     ours = state(one.resource for one in seen if one.ours)
     foreign = state(one.resource for one in seen if not one.ours)
     try:
-        facts = hostfacts.parse(host, sections["host"])
+        facts = hostfacts.parse(host, printed["host"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise FactsError(host, f"its facts cannot be read: {error}") from error
     return Look(facts, ours, foreign)
@@ -96,12 +106,13 @@ def _parse_kind(kind: type[Resource], text: str, scope: Scope) -> list[Seen]:
         raise FactsError(scope.host, f"its {kind.kind} state cannot be read: {error!r}") from error
 
 
-def _sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
+def sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
+    """What each probe printed in one look. Raises FactsError."""
     if len(output.stdout) > SIZE_LIMIT:
         raise FactsError(host, f"it printed more than {SIZE_LIMIT} bytes when looked at")
     pattern = re.compile(rf"^@{nonce} begin (\w+)\n(.*?)\n@{nonce} end \1 (\d+)$", re.M | re.S)
     found = {match[1]: match for match in pattern.finditer(output.stdout)}
-    expected = ["host", *(kind.kind for kind in resources.kinds())]
+    expected = ["shared", "host", *(kind.kind for kind in resources.kinds())]
     for section in expected:
         match = found.get(section)
         if match is None or match[3] != "0":
@@ -110,4 +121,14 @@ def _sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
                 or f"exit status {match[3] if match else output.status}"
             )
             raise FactsError(host, f"looking at its {section} state failed: {tail}")
-    return {section: found[section][2].strip() for section in expected}
+    answers: dict[str, list[str]] = {}
+    for line in found["shared"][2].splitlines():
+        answers.setdefault(line.partition(" ")[0], []).append(line)
+    return {section: _expanded(found[section][2].strip(), answers) for section in expected[1:]}
+
+
+def _expanded(text: str, answers: dict[str, list[str]]) -> str:
+    """A section with the shared answers where its probe asked for them."""
+    lines = text.splitlines()
+    whole = [answers.get(line[2:], []) if line.startswith("@@") else [line] for line in lines]
+    return "\n".join(line for part in whole for line in part)

@@ -16,15 +16,10 @@ echo "uid $(id -u)"
 for tool in $tools; do
   if command -v "$tool" >/dev/null 2>&1; then echo "tool $tool"; fi
 done
-if [ -n "$docker" ]; then echo "docker $docker"; else echo "docker-error $docker_error"; fi
-if command -v ip >/dev/null 2>&1; then
-  echo "link $(ip -j link show)"
-  echo "address $(ip -j -4 addr show)"
-  echo "routes $(ip -N -j -4 route show table main)"
-  for peer in $peers; do echo "way $peer $(ip -j route get "$peer" 2>/dev/null)"; done
-fi
+[ -n "$docker" ] || echo "docker-error $docker_error"
+shared docker_info addresses routes way
 """
-"""`$docker` is JSON of `docker info`, `$peers` and `$tools` are lists; set by `facts.script`."""
+"""`$tools` is a list, `$docker` empty where Docker does not answer; set by `facts.script`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +76,20 @@ def parse(host: str, text: str) -> HostFacts:
     """Read what PROBE printed. Raises ValueError."""
     lines = [line.partition(" ")[::2] for line in text.splitlines() if line]
     single = dict(lines)
-    docker: dict[str, Any] = json.loads(single.get("docker", "{}"))
+    ip = ("tool", "ip") in lines
+    docker: dict[str, Any] = json.loads(single.get("docker_info", "{}"))
     return HostFacts(
         host=host,
         systemd=single["systemd"] == "yes",
         uid=int(single["uid"]),
         tools=frozenset(value for key, value in lines if key == "tool"),
-        docker=version(str(docker.get("version") or "")),
+        docker=version(str(docker.get("ServerVersion") or "")),
         docker_error=single.get("docker-error", ""),
-        live_restore=bool(docker.get("live_restore")),
-        rootless=any("rootless" in str(option) for option in docker.get("security") or ()),
-        links=_links(single.get("link", "[]"), single.get("address", "[]")),
-        ways=dict(_way(value) for key, value in lines if key == "way" and value.endswith("]")),
-        routes=tuple(_routes(single.get("routes", "[]"))),
+        live_restore=bool(docker.get("LiveRestoreEnabled")),
+        rootless=any("rootless" in str(option) for option in docker.get("SecurityOptions") or ()),
+        links=_links(single["addresses"] if ip else "[]"),
+        ways=dict(_way(value) for key, value in lines if key == "way"),
+        routes=tuple(_routes(single["routes"] if ip else "[]")),
     )
 
 
@@ -103,30 +99,30 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
-def _links(links: str, addresses: str) -> dict[str, Link]:
-    held: dict[str, list[IPv4Interface]] = {}
-    for entry in json.loads(addresses or "[]"):
-        for info in entry.get("addr_info", ()):
-            address = IPv4Interface(f"{info['local']}/{info['prefixlen']}")
-            held.setdefault(entry["ifname"], []).append(address)
+def _links(addresses: str) -> dict[str, Link]:
     return {
         entry["ifname"]: Link(
-            entry["ifname"], int(entry["mtu"]), tuple(held.get(entry["ifname"], ()))
+            entry["ifname"],
+            int(entry["mtu"]),
+            tuple(
+                IPv4Interface(f"{info['local']}/{info['prefixlen']}")
+                for info in entry.get("addr_info", ())
+                if info["family"] == "inet"
+            ),
         )
-        for entry in json.loads(links or "[]")
+        for entry in json.loads(addresses)
     }
 
 
-def _way(text: str) -> tuple[IPv4Address, Way]:
-    peer, _, answer = text.partition(" ")
+def _way(answer: str) -> tuple[IPv4Address, Way]:
     route = json.loads(answer)[0]
     via = route.get("gateway")
-    return IPv4Address(peer), Way(str(route["dev"]), IPv4Address(via) if via else None)
+    return IPv4Address(route["dst"]), Way(str(route["dev"]), IPv4Address(via) if via else None)
 
 
 def _routes(text: str) -> list[KernelRoute]:
     routes = []
-    for entry in json.loads(text or "[]"):
+    for entry in json.loads(text):
         if "dev" in entry and entry["dst"] != "default":
             number = int(entry.get("protocol", 3))  # absent: boot
             routes.append(KernelRoute(IPv4Network(entry["dst"]), entry["dev"], number))

@@ -13,7 +13,7 @@ from provision.resource import Ref, State
 from provision.resources.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.route import PROTO, Route
 
-NEEDED = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64")
+NEEDED = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
 OLDEST_DOCKER = (20, 10)
 
 

@@ -9,7 +9,8 @@ import socket
 import threading
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,13 @@ class Ssh:
         path = str(ssh_config) if ssh_config else None
         self._config = Config(runtime_ssh_path=path)
         self._open: dict[str, Connection] = {}
+        self._dialled: dict[str, Future[Connection]] = {}
+
+    def dial(self, hosts: Iterable[str], *, jobs: int) -> None:
+        """Begin to connect to `hosts`, `jobs` at a time; `run` waits for its host and may raise."""
+        pool = ThreadPoolExecutor(max_workers=jobs)
+        self._dialled = {host: pool.submit(self._connect, host) for host in hosts}
+        pool.shutdown(wait=False)
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
         """Run `script` as root. Raises ConnectError, AuthError, HostKeyError, TimedOut."""
@@ -62,6 +70,10 @@ class Ssh:
 
     def close(self) -> None:
         """Close every connection."""
+        while self._dialled:
+            _, future = self._dialled.popitem()
+            future.cancel()
+            future.add_done_callback(_hang_up)
         while self._open:
             _, connection = self._open.popitem()
             connection.close()
@@ -87,7 +99,9 @@ class Ssh:
     def _transport(self, host: str) -> paramiko.Transport:
         connection = self._open.get(host)
         if connection is None or not connection.is_connected:
-            connection = self._open[host] = self._connect(host)
+            dialled = self._dialled.pop(host, None)
+            connection = dialled.result() if dialled else self._connect(host)
+            self._open[host] = connection
         transport: paramiko.Transport = connection.transport
         return transport
 
@@ -159,6 +173,11 @@ class Ssh:
     def _failed(self, host: str, error: Exception) -> HostError:
         self._open.pop(host, None)
         return _host_error(host, error)
+
+
+def _hang_up(dialled: Future[Connection]) -> None:
+    if not dialled.cancelled() and dialled.exception() is None:
+        dialled.result().close()
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):

@@ -151,9 +151,10 @@ tool iptables
 tool sysctl
 tool systemctl
 tool base64
-docker {"version":"28.5.2","live_restore":false,"security":[]}
-link [{"ifname":"eth1","mtu":1500}]
-address [{"ifname":"eth1","addr_info":[{"local":"10.78.0.11","prefixlen":24}]}]
+tool perl
+docker_info {"ServerVersion":"28.5.2","LiveRestoreEnabled":false,"SecurityOptions":[]}
+addresses [{"ifname":"eth1","mtu":1500,"addr_info":\
+[{"family":"inet","local":"10.78.0.11","prefixlen":24}]}]
 routes []"""
 
 

@@ -16,7 +16,7 @@ PREFIX = "PROV-"
 
 @dataclass(frozen=True, slots=True)
 class Chain(Resource):
-    """`rules` as `iptables -S` prints them, without `-A <chain>`; `hook` is the chain above.
+    """`rules` as `iptables-save` prints them, without `-A <chain>`; `hook` is the chain above.
 
     `hooked` is False when the rule that leads into it is missing; `mark` is `inventory/network`.
     """
@@ -25,9 +25,7 @@ class Chain(Resource):
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = r"""
 need iptables
-for table in filter nat; do
-  iptables -w 5 -t "$table" -S | sed "s/^/$table /" || exit 1
-done
+iptables-save
 """
 
     table: str
@@ -83,18 +81,25 @@ done
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
-        lines = [(table, rule) for table, _, rule in map(_partition, text.splitlines())]
-        for table in ("filter", "nat"):
-            rules = [shlex.split(rule) for owner, rule in lines if owner == table]
-            yield from _chains(table, rules, scope)
+        tables = _tables(text)
+        for table in HOOKS:
+            yield from _chains(table, tables.get(table, ()), scope)
 
 
-def _partition(line: str) -> tuple[str, str, str]:
-    return line.partition(" ")
+def _tables(saved: str) -> dict[str, list[str]]:
+    tables: dict[str, list[str]] = {}
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            lines = tables.setdefault(line[1:], [])
+        elif line[:1] in (":", "-"):
+            lines.append(line)
+    return tables
 
 
-def _chains(table: str, rules: list[list[str]], scope: Scope) -> Iterable[Seen]:
-    made = [rule[1] for rule in rules if rule[0] == "-N"]
+def _chains(table: str, lines: Iterable[str], scope: Scope) -> Iterable[Seen]:
+    # `:NAME - [0:0]` is a chain that somebody made; those of the kernel have a policy.
+    made = [line[1:].split()[0] for line in lines if line[0] == ":" and line.split()[1] == "-"]
+    rules = [shlex.split(line) for line in lines if line[0] == "-"]
     for chain in made:
         own = tuple(tuple(rule[2:]) for rule in rules if rule[:2] == ["-A", chain])
         hooks = [rule for rule in rules if rule[0] == "-A" and rule[-2:] == ["-j", chain]]

@@ -14,19 +14,6 @@ from provision.resources.docker_network import LABEL
 COMMAND_LABEL = "provision.command"
 """`image` when the container runs its image's own command, which inspection cannot tell."""
 
-_FIELDS = {
-    "name": ".Name",
-    "labels": ".Config.Labels",
-    "image": ".Config.Image",
-    "command": ".Config.Cmd",
-    "restart": ".HostConfig.RestartPolicy.Name",
-    "mode": ".HostConfig.NetworkMode",
-    "networks": ".NetworkSettings.Networks",
-    "status": ".State.Status",
-    "pid": ".State.Pid",
-}
-_FORMAT = "{" + ",".join(f'"{key}":{{{{json {path}}}}}' for key, path in _FIELDS.items()) + "}"
-
 
 @dataclass(frozen=True, slots=True)
 class Container(Resource):
@@ -37,10 +24,9 @@ class Container(Resource):
     """
 
     kind: ClassVar[str] = "container"
-    probe: ClassVar[str] = rf"""
+    probe: ClassVar[str] = """
 need_docker
-containers() {{ inspect '{_FORMAT}' container $(docker ps --all --quiet --no-trunc); }}
-twice containers
+shared containers container
 """
 
     container: str
@@ -97,31 +83,45 @@ twice containers
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
-        for line in text.splitlines():
-            found = _container(json.loads(line), scope)
+        lines = [line.partition(" ")[::2] for line in text.splitlines()]
+        inspected = [json.loads(entry) for word, entry in lines if word == "container"]
+        known = {entry["Id"] for entry in inspected}
+        for entry in inspected:
+            found = _container(entry, scope)
             yield Seen(found, ours=found.mark.split("/")[0] == scope.inventory)
+        for entry in json.loads(dict(lines)["containers"]):
+            # One of ours that is not inspected vanished in between.
+            if entry["Id"] not in known and LABEL not in (entry["Labels"] or {}):
+                yield Seen(_foreign(entry, scope), ours=False)
 
 
 def _container(entry: dict[str, Any], scope: Scope) -> Container:
-    labels = entry["labels"] or {}
+    settings, how, state = entry["Config"], entry["HostConfig"], entry["State"]
+    labels = settings["Labels"] or {}
     # Docker calls its default network `default` before 28 when no --network was given.
-    mode = "bridge" if entry["mode"] == "default" else entry["mode"]
-    joined = (entry["networks"] or {}).get(mode)
+    mode = "bridge" if how["NetworkMode"] == "default" else how["NetworkMode"]
+    joined = (entry["NetworkSettings"]["Networks"] or {}).get(mode)
     endpoint = joined or {}
     own_command = labels.get(COMMAND_LABEL) != "image"
     return Container(
         host=scope.host,
-        container=entry["name"].removeprefix("/"),
-        image=entry["image"],
-        command=tuple(entry["command"] or ()) if own_command else (),
+        container=entry["Name"].removeprefix("/"),
+        image=settings["Image"],
+        command=tuple(settings["Cmd"] or ()) if own_command else (),
         network=mode if joined is not None else "",
         address=_address((endpoint.get("IPAMConfig") or {}).get("IPv4Address")),
-        restart=entry["restart"] or "no",
+        restart=how["RestartPolicy"]["Name"] or "no",
         mark=labels.get(LABEL, ""),
-        status=entry["status"],
+        status=state["Status"],
         live_address=_address(endpoint.get("IPAddress")),
-        pid=int(entry["pid"]),
+        pid=int(state["Pid"]),
     )
+
+
+def _foreign(entry: dict[str, Any], scope: Scope) -> Container:
+    """One without our mark, of which only the name matters: it is in the way, or it is not."""
+    name = min(entry["Names"] or [entry["Id"]], key=len).removeprefix("/")
+    return Container(scope.host, name, entry["Image"], (), "", None, "", "", entry["State"])
 
 
 def _address(text: str | None) -> IPv4Address | None:

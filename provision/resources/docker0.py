@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, ClassVar
 
+from provision.docker_api import RUNNING
 from provision.resource import (
     ABSENT,
     WAS,
@@ -42,18 +43,15 @@ class Docker0(Resource):
     edits: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need_docker
-format='{{{{json .IPAM.Config}}}} {{{{json .Options}}}}'
-echo "live $(docker network inspect --format "$format" bridge)"
-echo "running $(docker ps --quiet --no-trunc | tr '\n' ' ')"
+shared networks containers addresses
 [ ! -f {DAEMON_JSON} ] || echo "text $(base64 -w0 <{DAEMON_JSON})"
 for was in {WAS}/*/docker0/daemon.json; do
   [ -f "$was" ] || continue
   owner=${{was%/docker0/*}}; echo "was ${{owner##*/}} $(base64 -w0 <"$was")"
 done
-echo "bip $(ip -o -4 addr show dev docker0 | sed 's/.* inet \([^ ]*\).*/\1/')"
 [ ! -f {WAS}/"$name"/docker0/bip ] || echo "first $(cat {WAS}/"$name"/docker0/bip)"
 [ ! -f {WAS}/"$name"/docker0/running ] || echo "stopped $(cat {WAS}/"$name"/docker0/running)"
-pid=$(systemctl show --property MainPID --value docker)
+pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
 [ ! -r "/proc/$pid/cmdline" ] || echo "flags $(tr '\0' ' ' <"/proc/$pid/cmdline")"
 """
 
@@ -166,14 +164,14 @@ pid=$(systemctl show --property MainPID --value docker)
         found = cls(
             host=scope.host,
             settings=_settings(daemon_json) if ours else (),
-            effective=_effective(one["live"]),
+            effective=_effective(json.loads(one["networks"])),
             inventory=scope.inventory,
             stopped=tuple(one.get("stopped", "").split()),
             text=daemon_json,
             was=_plain(records[scope.inventory]) if ours else None,
-            bip=one.get("bip", ""),
+            bip=_bip(json.loads(one["addresses"])),
             first_bip=one.get("first", ""),
-            running=tuple(one["running"].split()),
+            running=_running(json.loads(one["containers"])),
             taken_by=min(records.keys() - {scope.inventory}, default=""),
             flags=tuple(word for word in one.get("flags", "").split() if _is_flag(word)),
         )
@@ -219,9 +217,21 @@ def _settings(text: str | None) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, json.dumps(mine[key])) for key in KEYS if key in mine))
 
 
-def _effective(live: str) -> tuple[tuple[str, str], ...]:
-    pools, end = json.JSONDecoder().raw_decode(live)
-    options = json.loads(live[end:]) or {}
+def _bip(links: list[dict[str, Any]]) -> str:
+    for link in links:
+        for held in link.get("addr_info", ()) if link["ifname"] == "docker0" else ():
+            if held["family"] == "inet":
+                return f"{held['local']}/{held['prefixlen']}"
+    return ""
+
+
+def _running(containers: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(entry["Id"] for entry in containers if entry["State"] in RUNNING)
+
+
+def _effective(networks: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    bridge = next(entry for entry in networks if entry["Name"] == "bridge")
+    pools, options = bridge["IPAM"]["Config"], bridge["Options"] or {}
     # With `bip` older versions print the bridge's address as the subnet.
     subnet = ip_network(pools[0]["Subnet"], strict=False)
     masquerade = options.get("com.docker.network.bridge.enable_ip_masquerade", "true")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
+from provision.docker_api import RUNNING
 from provision.resource import Resource, Run, Scope, Seen, Steps, rebuilt
 
 LABEL = "provision"
@@ -30,13 +31,9 @@ class DockerNetwork(Resource):
     """
 
     kind: ClassVar[str] = "docker_network"
-    probe: ClassVar[str] = r"""
+    probe: ClassVar[str] = """
 need_docker
-networks() {
-  inspect '{{json .}}' network $(docker network ls --quiet --no-trunc --filter driver=bridge)
-}
-twice networks
-echo "ours $(docker ps --all --no-trunc --quiet --filter label=provision | tr '\n' ' ')"
+shared networks containers
 """
 
     network: str
@@ -72,18 +69,30 @@ echo "ours $(docker ps --all --no-trunc --quiet --filter label=provision | tr '\
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
-        lines = text.splitlines()
-        ours = set(lines.pop().removeprefix("ours").split())
-        for line in lines:
-            entry = json.loads(line)
-            mark = (entry.get("Labels") or {}).get(LABEL, "")
-            yield Seen(_network(entry, mark, ours, scope), mark.split("/")[0] == scope.inventory)
+        answers = dict(line.partition(" ")[::2] for line in text.splitlines())
+        guests = _guests(json.loads(answers["containers"]))
+        for entry in json.loads(answers["networks"]):
+            if entry["Driver"] == "bridge":
+                mark = (entry.get("Labels") or {}).get(LABEL, "")
+                found = _network(entry, mark, guests.get(entry["Name"], ()), scope)
+                yield Seen(found, mark.split("/")[0] == scope.inventory)
 
 
-def _network(entry: dict[str, Any], mark: str, ours: set[str], scope: Scope) -> DockerNetwork:
+def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Names of running containers without our mark, by network."""
+    found: dict[str, list[str]] = {}
+    for entry in containers:
+        if entry["State"] in RUNNING and LABEL not in (entry["Labels"] or {}):
+            for network in entry["NetworkSettings"]["Networks"] or {}:
+                found.setdefault(network, []).append(min(entry["Names"]).removeprefix("/"))
+    return {network: tuple(sorted(names)) for network, names in found.items()}
+
+
+def _network(
+    entry: dict[str, Any], mark: str, guests: tuple[str, ...], scope: Scope
+) -> DockerNetwork:
     pools = (entry.get("IPAM") or {}).get("Config") or [{}]
     options = (entry.get("Options") or {}).items()
-    guests = (entry.get("Containers") or {}).items()
     return DockerNetwork(
         scope.host,
         entry["Name"],
@@ -91,7 +100,7 @@ def _network(entry: dict[str, Any], mark: str, ours: set[str], scope: Scope) -> 
         _version_4(IPv4Address, pools[0].get("Gateway")),
         tuple(sorted((key, value) for key, value in options if key in OPTIONS)),
         mark,
-        tuple(sorted(guest["Name"] for name, guest in guests if name not in ours)),
+        guests,
     )
 
 

@@ -47,8 +47,7 @@ class Image(Resource):
     prepares: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 need_docker
-format='{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.Repository}}}}@{{{{.Digest}}}}'
-docker image ls --digests --format "$format"
+shared images
 {_claims("image")}"""
 
     reference: str
@@ -67,10 +66,11 @@ docker image ls --digests --format "$format"
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
-        lines = [line.split() for line in text.splitlines()]
-        claims = {words[1] for words in lines if words[0] == "claim"}
-        present = {word for words in lines if words[0] != "claim" for word in words}
-        for reference in sorted(present):
+        lines = [line.partition(" ")[::2] for line in text.splitlines()]
+        claims = {reference for word, reference in lines if word == "claim"}
+        listed = json.loads(dict(lines)["images"])
+        names = (entry.get(key) for entry in listed for key in ("RepoTags", "RepoDigests"))
+        for reference in sorted({name for some in names for name in some or ()}):
             yield Seen(cls(scope.host, reference, scope.inventory), ours=reference in claims)
 
 
@@ -86,11 +86,7 @@ class ImageArchive(Resource):
     prepares: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 need_docker
-images() {{
-  inspect '{{{{json .RepoTags}}}} {{{{json .RootFS.Layers}}}}' image \\
-    $(docker image ls --quiet --no-trunc | sort -u)
-}}
-twice images
+shared image
 {_claims("image_archive")}"""
 
     reference: str
@@ -122,12 +118,11 @@ twice images
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
-        claims = {line[6:] for line in text.splitlines() if line.startswith("claim ")}
-        for line in text.splitlines():
-            if line.startswith("claim "):
-                continue
-            tags, end = json.JSONDecoder().raw_decode(line)
-            for tag in tags or ():
-                layers, ours = tuple(json.loads(line[end:]) or ()), tag in claims
+        lines = [line.partition(" ")[::2] for line in text.splitlines()]
+        claims = {reference for word, reference in lines if word == "claim"}
+        for entry in (json.loads(entry) for word, entry in lines if word == "image"):
+            layers = tuple(entry["RootFS"].get("Layers") or ())
+            for tag in entry["RepoTags"] or ():
+                ours = tag in claims
                 image = cls(scope.host, tag, layers, inventory=scope.inventory, claimed=ours)
                 yield Seen(image, ours)

@@ -26,7 +26,7 @@ for claim in {ETC}/*/routes/*; do
   [ -f "$claim" ] || continue
   owner=${{claim%/routes/*}}; echo "claim ${{owner##*/}} ${{claim##*/}}"
 done
-echo "table $(ip -N -j -4 route show table main)"
+shared routes
 """
 
     dst: IPv4Network
@@ -63,10 +63,10 @@ echo "table $(ip -N -j -4 route show table main)"
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
-        lines = [line.split(" ", 1) for line in text.splitlines()]
+        lines = [line.partition(" ")[::2] for line in text.splitlines()]
         claims = {tuple(rest.split(" ", 1)) for word, rest in lines if word == "claim"}
         ours = {IPv4Network(dst.replace("_", "/")) for own, dst in claims if own == scope.inventory}
-        live = _live(next(rest for word, rest in lines if word == "table"))
+        live = _live(dict(lines)["routes"])
         for dst in sorted(ours - live.keys()):
             yield Seen(cls(scope.host, dst, None, "", scope.inventory), ours=True)
         for dst, entry in live.items():
@@ -76,7 +76,7 @@ echo "table $(ip -N -j -4 route show table main)"
 def _live(table: str) -> dict[IPv4Network, dict[str, Any]]:
     """Routes by destination; where there are several, ours counts, else the first."""
     result: dict[IPv4Network, dict[str, Any]] = {}
-    for entry in json.loads(table or "[]"):
+    for entry in json.loads(table):
         if entry["dst"] == "default":
             continue
         dst = IPv4Network(entry["dst"])

@@ -22,8 +22,7 @@ class Unit(Resource):
 need systemctl
 unit=provision-$name-follow.service
 if [ -e "{FOLDER}/$unit" ] || [ -h "{FOLDER}/$unit" ]; then
-  echo "enabled $(systemctl is-enabled "$unit" 2>/dev/null)"
-  echo "active $(systemctl is-active "$unit" 2>/dev/null)"
+  printf '%s\n' "$units"
   files "{FOLDER}/$unit"
 fi
 """
@@ -66,14 +65,16 @@ fi
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
         if not text:
             return
-        enabled, active, *file = text.splitlines()
-        content = b64decode(file[0].split(" ")[1]).decode("utf-8", "replace") if file else ""
+        state = dict(line.partition("=")[::2] for line in text.rsplit("\n\n", 1)[-1].splitlines())
+        # A link or a folder in its place has no content, and is not as we want it.
+        file = text.rsplit("\n", 1)[-1].split(" ")
+        content = b64decode(file[1]).decode("utf-8", "replace") if len(file) == 3 else ""
         unit = cls(
             scope.host,
             f"provision-{scope.inventory}-follow.service",
             scope.inventory,
             content,
-            enabled=enabled == "enabled enabled",
-            active=active == "active active",
+            enabled=state["UnitFileState"] == "enabled",
+            active=state["ActiveState"] == "active",
         )
         yield Seen(unit, ours=True)

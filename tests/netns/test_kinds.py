@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from provision import script
+from provision import facts, script
 from provision.local import Local
 from provision.resource import ABSENT, Resource, Scope, Steps
 from provision.resources.chain import Chain
@@ -20,6 +20,7 @@ from provision.resources.file import File
 from provision.resources.route import Route
 from provision.resources.sysctl import Sysctl
 from provision.script import PRELUDE
+from provision.transport import Output
 
 pytestmark = pytest.mark.netns
 
@@ -67,11 +68,8 @@ class Namespace:
     def found(
         self, kind: type[Resource], inventory: str = NAME
     ) -> dict[str, tuple[Resource, bool]]:
-        helpers = (
-            'need() { :; }; need_docker() { :; }\nfiles() { for f; do [ -f "$f" ] || continue\n'
-        )
-        helpers += 'echo "$(stat -c %a "$f") $(base64 -w0 <"$f") $f"; done; }\n'
-        text = self.sh(f"name={inventory}\n{helpers}{kind.probe}")
+        text = self.sh(facts.script(inventory, (), nonce="n0"))
+        text = facts.sections(HOST, Output(0, text, ""), nonce="n0")[kind.kind]
         assert text.strip() != ABSENT
         seen = kind.parse(text.strip(), Scope(HOST, inventory))
         return {one.resource.name: (one.resource, one.ours) for one in seen}
