@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 from provision import methods, script
@@ -14,13 +15,25 @@ from provision.resource import ETC, Ref, Resource, State, lock, state
 from provision.resources import container as container_kind
 from provision.resources.file import File
 from provision.resources.image import Image, ImageArchive
+from provision.resources.package import MANAGER, PACKAGES, Package
 from provision.resources.unit import Unit
 
 Facts = Mapping[str, HostFacts]
 
 
 def wanted(inventory: Inventory, facts: Facts) -> State:
-    """The state of every host in `facts`; of a host that was not seen nothing can be said."""
+    """The state of every host in `facts`; of a host that was not seen nothing can be said.
+
+    Of one without the `ip` command only its packages: what is wanted of it depends on its links.
+    """
+    install = inventory.packages == "install"
+    packages = [
+        Package(host, tool)
+        for host, seen in facts.items()
+        if install and seen.manager == MANAGER
+        for tool in PACKAGES
+    ]
+    facts = {host: _expected(seen) for host, seen in facts.items() if "ip" in seen.tools}
     resources = [
         resource
         for network in inventory.networks.values()
@@ -33,7 +46,12 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         for resource in _container(inventory, container)
     ]
     base = state(resources)
-    return state([*resources, *_kept(inventory.name, base)])
+    return state([*packages, *resources, *_kept(inventory.name, base)])
+
+
+def _expected(seen: HostFacts) -> HostFacts:
+    """A host as it will be once Docker is installed there."""
+    return seen if seen.docker else replace(seen, docker=seen.candidate)
 
 
 def _container(inventory: Inventory, container: Container) -> Iterator[Resource]:

@@ -15,7 +15,7 @@ from provision import desired, facts, preflight, script
 from provision.errors import ConflictError, ConnectError, HostError, StepError
 from provision.facts import Look
 from provision.inventory import Inventory
-from provision.plan import Conflict, Operation, Plan, Wave, operations, plan, waves
+from provision.plan import Conflict, Operation, Plan, Wave, enabling, operations, plan, waves
 from provision.report import Done, Report
 from provision.resource import Ref, Resource, State, lock
 from provision.transport import Transport
@@ -176,13 +176,25 @@ class _Run:
         for _ in range(ROUNDS):
             if not todo.changes or self.errors:
                 break
-            self._act(waves(operations(todo)))
+            first = enabling(todo)
+            self._act(waves(operations(first or todo)))
             todo = self._again({done.change.ref.host for done in self.done}, fit)
+            if first:
+                self._refuse(todo, fit)
         for change in () if self.errors else todo.changes:
             self.errors.append(
                 StepError(change.ref.host, f"{change.ref.kind} {change.ref.name} still differs")
             )
         return Report(hosts, tuple(self.done), (), (*errors, *self.errors))
+
+    def _refuse(self, todo: Plan, fit: tuple[str, ...]) -> None:
+        """What only a look after the packages could tell: it is a failure now, not a refusal."""
+        seen = Fleet(self.looks).facts
+        for unfit in preflight.unfit(self.session.inventory, seen):
+            if unfit.host in fit:
+                self.errors.append(StepError(unfit.host, unfit.message, unfit.hint))
+        for conflict in todo.conflicts:
+            self.errors.append(StepError(conflict.ref.host, conflict.found))
 
     def _act(self, waves: tuple[Wave, ...]) -> None:
         for wave in waves:

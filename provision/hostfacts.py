@@ -16,6 +16,12 @@ echo "uid $(id -u)"
 for tool in $tools; do
   if command -v "$tool" >/dev/null 2>&1; then echo "tool $tool"; fi
 done
+for manager in apt-get dnf yum zypper pacman apk; do
+  if command -v "$manager" >/dev/null 2>&1; then echo "manager $manager"; break; fi
+done
+if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
+  apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
+fi
 [ -n "$docker" ] || echo "docker-error $docker_error"
 shared docker_info addresses routes way
 """
@@ -50,7 +56,11 @@ class KernelRoute:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What one look says of a host. `docker` is its server's version, empty when it is not up."""
+    """What one look says of a host. `docker` is its server's version, empty when it is not up.
+
+    `manager` is the command of its package manager, empty for an unknown one; `candidate` the
+    version of Docker that would be installed, empty where Docker is or where that is not known.
+    """
 
     host: str
     systemd: bool
@@ -63,6 +73,8 @@ class HostFacts:
     links: dict[str, Link]
     ways: dict[IPv4Address, Way]
     routes: tuple[KernelRoute, ...]
+    manager: str = ""
+    candidate: tuple[int, ...] = ()
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""
@@ -89,6 +101,8 @@ def parse(host: str, text: str) -> HostFacts:
         rootless=any("rootless" in str(option) for option in docker.get("SecurityOptions") or ()),
         links=_links(single["addresses"] if ip else "[]"),
         ways=dict(_way(value) for key, value in lines if key == "way"),
+        manager=single.get("manager", ""),
+        candidate=version(single.get("candidate", "")),
         routes=tuple(_routes(single["routes"] if ip else "[]")),
     )
 

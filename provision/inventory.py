@@ -90,6 +90,8 @@ class Inventory:
     groups: Mapping[str, tuple[str, ...]]
     networks: Mapping[str, Network]
     containers: Mapping[str, Container]
+    packages: str = "install"
+    """`install` what a host lacks, or `require` that it lacks nothing."""
 
 
 def load(path: Path) -> Inventory:

@@ -47,6 +47,7 @@ class Decoded:
     options: Mapping[str, Options]
     containers: Mapping[str, ContainerDocument]
     written: Mapping[str, tuple[str, ...]]
+    packages: str
     complaints: tuple[Complaint, ...]
 
 
@@ -67,6 +68,7 @@ def decode(data: object) -> Decoded:
         options=decoder.options(networks),
         containers=decoder.items(ContainerDocument, raw["containers"], "containers"),
         written={name: tuple(raw[name]) for name in SECTIONS},
+        packages=top.packages if top else "install",
         complaints=tuple(decoder.complaints),
     )
 

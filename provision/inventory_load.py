@@ -138,6 +138,7 @@ def _inventory(path: Path, decoded: Decoded, laid: Layout, files: _Files) -> Inv
     return Inventory(
         name=decoded.name,
         path=path,
+        packages=decoded.packages,
         ssh=Ssh(ssh.user, files.key, ssh.port, ssh.jump, ssh.sudo),
         hosts=_frozen(
             {

@@ -95,6 +95,7 @@ class TopDocument(Document):
 
     name: Annotated[str, AfterValidator(name_text.inventory_name)]
     ssh: Any = None
+    packages: Literal["install", "require"] = "install"
     hosts: Annotated[
         dict[Annotated[str, AfterValidator(name_text.host_name)], Any], AfterValidator(_some)
     ]

@@ -14,7 +14,7 @@ from provision.suggest import did_you_mean
 
 # Keys of the contract that this version does not act on; an unknown key would be a lie.
 LATER: dict[str, frozenset[str]] = {
-    "": frozenset({"hosts_from", "packages"}),
+    "": frozenset({"hosts_from"}),
     "containers": frozenset({"ports", "env", "volumes", "interfaces", "mac"}),
 }
 _SECTIONS = {

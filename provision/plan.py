@@ -129,15 +129,23 @@ def _change(ref: Ref, verb: Verb, before: State, wanted: State) -> Change:
 
 
 def in_order(state: State) -> list[Ref]:
-    """References so that each comes after what it requires or watches, otherwise sorted."""
+    """References so that each comes after what it requires or watches, otherwise sorted.
+
+    What prepares comes first; it stands on nothing.
+    """
     sorter: TopologicalSorter[Ref] = TopologicalSorter()
     for ref in sorted(state):
         sorter.add(ref, *sorted(need for need in state[ref].requires() if need in state))
     try:
-        return sorted(sorter.static_order(), key=lambda ref: state[ref].watches)
+        found = tuple(sorter.static_order())
     except GraphCycle as error:
         cycle = " → ".join(str(ref) for ref in error.args[1])
         raise CycleError(f"these need each other: {cycle}") from error
+    return sorted(found, key=lambda ref: _turn(state[ref]))
+
+
+def _turn(resource: Resource) -> tuple[bool, bool, bool]:
+    return resource.watches, not resource.enables, not resource.prepares
 
 
 def _reported_order(changes: dict[Ref, Change]) -> list[Ref]:
@@ -149,6 +157,12 @@ def _reported_order(changes: dict[Ref, Change]) -> list[Ref]:
 def _side(changes: dict[Ref, Change], side: Literal["before", "after"]) -> State:
     sides = {ref: getattr(change, side) for ref, change in changes.items()}
     return {ref: resource for ref, resource in sides.items() if resource is not None}
+
+
+def enabling(plan: Plan) -> Plan | None:
+    """What has to be made before the rest of a plan is more than a guess; None: nothing."""
+    first = tuple(change for change in plan.changes if change.after and change.after.enables)
+    return Plan(first, ()) if first else None
 
 
 def operations(plan: Plan) -> tuple[Operation, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from provision import methods
 from provision.errors import UnfitError
@@ -11,6 +11,7 @@ from provision.inventory import Inventory, Network
 from provision.plan import Conflict
 from provision.resource import Ref, State
 from provision.resources.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.package import MANAGER, PACKAGES
 from provision.resources.route import PROTO, Route
 
 NEEDED = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
@@ -19,15 +20,16 @@ OLDEST_DOCKER = (20, 10)
 
 def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitError, ...]:
     """What hosts lack, all of it; empty when every host in `facts` will do."""
-    lacking = [error for host in facts.values() for error in _host(host)]
-    bare = {error.host for error in lacking}
-    whole = {name: host for name, host in facts.items() if name not in bare}
+    install = inventory.packages == "install"
+    lacking = [error for host in facts.values() for error in _host(host, install=install)]
+    unfit = {error.host for error in lacking}
+    whole = {name: host for name, host in facts.items() if name not in unfit and "ip" in host.tools}
     for network in inventory.networks.values():
         lacking += methods.named(network.method).findings(inventory, network, whole)
     return tuple(lacking)
 
 
-def _host(facts: HostFacts) -> Iterator[UnfitError]:
+def _host(facts: HostFacts, *, install: bool) -> Iterator[UnfitError]:
     host = facts.host
     if facts.uid != 0:
         yield UnfitError(
@@ -39,9 +41,8 @@ def _host(facts: HostFacts) -> Iterator[UnfitError]:
     if not facts.systemd:
         yield UnfitError(host, "systemd is not its init", "provision needs systemd on every host")
     missing = [tool for tool in NEEDED if tool not in facts.tools]
-    if missing:
-        names = ", ".join(missing)
-        yield UnfitError(host, f"it lacks {names}", f"on Debian: apt install {_packages(missing)}")
+    if missing and not (install and facts.manager == MANAGER):
+        yield _missing(facts, missing, install=install)
     if "docker" in facts.tools and not facts.docker:
         hint = f"see `systemctl status docker` on {host}"
         yield UnfitError(host, f"Docker does not serve: {facts.docker_error}", hint)
@@ -54,11 +55,19 @@ def _host(facts: HostFacts) -> Iterator[UnfitError]:
         )
 
 
-_PACKAGE = {"docker": "docker.io", "ip": "iproute2", "sysctl": "procps", "base64": "coreutils"}
-
-
-def _packages(tools: Iterable[str]) -> str:
-    return " ".join(sorted({_PACKAGE.get(tool, tool) for tool in tools}))
+def _missing(facts: HostFacts, tools: list[str], *, install: bool) -> UnfitError:
+    lacks = f"it lacks {', '.join(tools)}"
+    if not install:
+        names = sorted({name for tool in tools for name in PACKAGES.get(tool, (tool,))})
+        return UnfitError(
+            facts.host, lacks, f"say packages: install, or apt install {' '.join(names)}"
+        )
+    manager = facts.manager or "unknown"
+    return UnfitError(
+        facts.host,
+        f"{lacks}, and its package manager ({manager}) is not one that provision can use (apt)",
+        "install them there yourself",
+    )
 
 
 def overlaps(

@@ -98,6 +98,8 @@ class Resource:
     """It is made before anything is deleted, so that a failure costs nothing (an image pull)."""
     watches: ClassVar[bool] = False
     """It keeps others as they are: made after them, and removed before them."""
+    enables: ClassVar[bool] = False
+    """What can be seen of its host changes with it: all else there waits for another look."""
     probe: ClassVar[str]
     """POSIX sh that prints what `parse` reads; `$name` is the inventory's name."""
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from provision.errors import LabError
-from provision.lab import image
+from provision.lab import image, repository
 from provision.lab.place import CACHE
 from provision.lab.sources import Source, apt_options, main_source
 from provision.lab.tools import run
@@ -25,7 +25,7 @@ _BARE = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "sudo"
 _DOCKER = (
     *("docker.io", "etcd-server", "etcd-client", "openvswitch-switch", "iputils-ping"),
     *("iputils-arping", "iptables", "bridge-utils", "python3-minimal", "kmod", "procps", "ethtool"),
-    *("tcpdump", "iperf3", "busybox-static"),
+    *("tcpdump", "iperf3", "busybox-static", "apparmor"),
 )
 # What slows the boot, what needs the internet, and what a method starts when it wants it.
 MASKED = (
@@ -48,7 +48,7 @@ class Recipe:
     bare: bool
     packages: tuple[str, ...]
     masked: tuple[str, ...] = MASKED
-    version: int = 1
+    version: int = 2
 
     @property
     def folder(self) -> Path:
@@ -63,13 +63,20 @@ class Recipe:
     def image(self) -> Path:
         return self.folder / "busybox.tar"
 
+    @property
+    def repository(self) -> Path | None:
+        """Packages for bare hosts to install; None where they are installed already."""
+        return self.folder / "packages" if self.bare else None
+
 
 def recipe(suite: str, *, bare: bool) -> Recipe:
     """What hosts of a suite consist of. Pure."""
-    extra = () if bare else _DOCKER
-    if not bare and suite != "bookworm":
-        extra = (*extra, "docker-cli")  # part of docker.io on bookworm
-    return Recipe(suite, bare, tuple(sorted((*_BARE, *extra))))
+    return Recipe(suite, bare, tuple(sorted((*_BARE, *(() if bare else packages_of(suite))))))
+
+
+def packages_of(suite: str) -> tuple[str, ...]:
+    """What the methods need on a host, as Debian names it."""
+    return _DOCKER if suite == "bookworm" else (*_DOCKER, "docker-cli")  # there in docker.io
 
 
 def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
@@ -83,14 +90,30 @@ def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
         say(f"building the {wanted.suite} base tree, once (about half a minute)")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
+        repository.prepare(fresh / "packages")
         _bootstrap(wanted, source(mirror), fresh / "tree")
         finish(fresh / "tree", wanted)
-        if not wanted.bare:
-            image.write(fresh / "tree", fresh / "busybox.tar")
+        _bring_packages(wanted, fresh)
         (fresh / "apt.conf").unlink()
         # Else a power cut could keep the name and lose the files.
         run(("sync", "-f", str(fresh)))
         fresh.rename(wanted.folder)
+
+
+def _bring_packages(wanted: Recipe, fresh: Path) -> None:
+    """The image of busybox, and a bare host's archive to install from."""
+    packages = fresh / "packages"
+    if not wanted.bare:
+        image.write(fresh / "tree", fresh / "busybox.tar")
+        shutil.rmtree(packages)
+        return
+    unpacked = fresh / "unpacked"
+    repository.unpack(packages, "busybox-static", unpacked)
+    image.write(unpacked, fresh / "busybox.tar")
+    shutil.rmtree(unpacked)
+    repository.index(packages)
+    (fresh / "tree/etc/apt/sources.list").write_text(repository.SOURCE)
+    (fresh / "tree/srv/packages").mkdir()
 
 
 @contextmanager
@@ -135,12 +158,15 @@ def _bootstrap(wanted: Recipe, origin: Source, tree: Path) -> None:
     settings = tree.with_name("apt.conf")
     settings.touch(mode=0o600)
     settings.write_text("\n".join((*apt_options(run(("apt-config", "dump"))), "")))
+    extra = packages_of(wanted.suite) if wanted.bare else ()
+    hooks = [repository.download_hook(tree.with_name("packages"), extra)] if extra else []
     argv = (
         # Its mounts and processes live in namespaces that end with us, however we end.
         *("setpriv", "--pdeathsig=KILL"),
         *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
         *(f"--aptopt={settings}", f"--include={','.join(wanted.packages)}"),
+        *(f"--customize-hook={hook}" for hook in hooks),
         *(wanted.suite, str(tree), origin.line(wanted.suite)),
     )
     done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)

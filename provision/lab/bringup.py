@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def _prepare(place: Place, aim: Settings, recipes: dict[str, base.Recipe]) -> No
         ),
     )
     keys.write_config(place, aim.hosts, aim.ranges)
+    shutil.copyfile(next(iter(recipes.values())).image, place.image)
     keys.hand_over(place)
 
 
@@ -70,11 +72,11 @@ def _boot(place: Place, aim: Settings, recipes: dict[str, base.Recipe], say: Say
     alive = supervisor.running(place).watchers if not supervisor.by_systemd() else None
 
     def boot(host: str) -> str:
-        seat = place.seat(host)
+        seat, recipe = place.seat(host), recipes[suite_of(host, aim.suite)]
         if not (supervisor.watched(seat) if alive is None else host in alive):
             say(f"{host}: starting ({suite_of(host, aim.suite)})")
-            supervisor.start(seat, bare=aim.bare)
-        tar = None if aim.bare else recipes[suite_of(host, aim.suite)].image
+            supervisor.start(seat, recipe.repository)
+        tar = None if aim.bare else recipe.image
         address = str(addresses_of(host, aim.ranges)[0])
         patience_s = 90 + 3 * aim.count
         return ready.wait(seat, address, docker=not aim.bare, image_tar=tar, timeout_s=patience_s)

@@ -54,9 +54,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def files(place: Place) -> tuple[Path, ...]:
-    """What the user's own ssh reads."""
+    """What is made for the user's own ssh and inventories."""
     public = place.key.with_suffix(".pub")
-    return place.ssh_config, place.key, public, place.known_hosts
+    return place.ssh_config, place.key, public, place.known_hosts, place.image
 
 
 def hand_over(place: Place) -> None:

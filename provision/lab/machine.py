@@ -12,6 +12,7 @@ from provision.lab.base import Recipe
 from provision.lab.cgroup import folders
 from provision.lab.place import Seat, addresses_of, mac
 from provision.lab.ranges import Ranges
+from provision.lab.repository import INSIDE
 from provision.lab.tools import run
 from provision.render import render
 
@@ -84,25 +85,28 @@ def _write_scripts(seat: Seat, recipe: Recipe) -> None:
         host=seat.host,
         cgroups=folders(seat),
         attach=attach,
-        command=shlex.join(command(seat, bare=recipe.bare)),
+        command=shlex.join(command(seat, recipe.repository)),
     )
     seat.script.write_text(text)
 
 
-def command(seat: Seat, *, bare: bool) -> tuple[str, ...]:
+def command(seat: Seat, packages: Path | None) -> tuple[str, ...]:
     """The machine's command line.
 
     runc needs the key calls (its session keyring) and bpf (devices of cgroup v2). `--register=no
     --keep-unit`, because systemd need not be the machine's PID 1; so `reboot` ends with 133.
     """
     calls = ("add_key", "keyctl", "bpf")
-    docker = () if bare else (f"--bind={seat.docker}:/var/lib/docker",)
+    # Docker's own overlays cannot lie on the overlay of the tree.
+    binds = [f"--bind={seat.docker}:/var/lib/docker"]
+    if packages is not None:
+        binds.append(f"--bind-ro={packages}:{INSIDE}")
     return (
         *("nsenter", f"--net={namespace.path(seat.place)}", "systemd-nspawn", "--quiet"),
         *("--register=no", "--keep-unit", "--boot", f"--directory={seat.merged}"),
         *(f"--machine={seat.machine}", f"--hostname={seat.host}", "--settings=no"),
         *(f"--network-bridge={namespace.BRIDGES[0]}", f"--network-veth-extra={seat.link}:eth1"),
-        *("--capability=all", *(f"--system-call-filter={call}" for call in calls), *docker),
+        *("--capability=all", *(f"--system-call-filter={call}" for call in calls), *binds),
         *(
             "--console=read-only",
             "--setenv=TERM=dumb",

@@ -47,6 +47,11 @@ class Place:
         return self.dot / "lab_ed25519"
 
     @property
+    def image(self) -> Path:
+        """An archive of busybox, for hosts that have no image and reach no registry."""
+        return self.dot / "busybox.tar"
+
+    @property
     def known_hosts(self) -> Path:
         return self.dot / "known_hosts"
 

@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)
 _DOCKER = "until docker info >/dev/null 2>&1; do sleep 0.2; done </dev/null\n"
 _IMAGE = f"""\
 docker image inspect {image.NAME} >/dev/null 2>&1 ||
-    docker import --change 'CMD ["sh"]' - {image.NAME} >/dev/null || exit 1
+    docker load --quiet >/dev/null || exit 1
 """
 _BOOT_ID = "cat /proc/sys/kernel/random/boot_id\n"
 

@@ -72,11 +72,11 @@ def watched(seat: Seat) -> bool:
     return seat.host in running(seat.place).watchers
 
 
-def start(seat: Seat, *, bare: bool) -> None:
+def start(seat: Seat, packages: Path | None) -> None:
     """Start the host's machine; it goes on when this process and its terminal are gone."""
     _clear_left_over(seat)
     if by_systemd():
-        _start_unit(seat, bare=bare)
+        _start_unit(seat, packages)
         return
     # What a machine leaves whose watchers were all killed. Afresh, since Linux 6.18 was seen to
     # kill new processes in a group that had been told to kill once.
@@ -94,8 +94,8 @@ def start(seat: Seat, *, bare: bool) -> None:
         )
 
 
-def _start_unit(seat: Seat, *, bare: bool) -> None:
-    words = (f'"{word}"' for word in command(seat, bare=bare))
+def _start_unit(seat: Seat, packages: Path | None) -> None:
+    words = (f'"{word}"' for word in command(seat, packages))
     unit = render(
         "lab/host.service.j2",
         folder=seat.place.folder,

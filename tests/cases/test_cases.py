@@ -27,6 +27,7 @@ from provision.resources.container import Container
 from provision.resources.docker0 import Docker0
 from provision.resources.docker_network import DockerNetwork
 from provision.resources.image import Image
+from provision.resources.package import Package
 
 FOLDER = Path(__file__).parent
 CASES = sorted(path.parent for path in FOLDER.glob("*/*/found.yml"))
@@ -54,6 +55,7 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             links={"eth1": Link("eth1", mtu, (IPv4Interface(f"{address}/24"),))},
             ways={peer: way for other, peer in addresses.items() if other != name},
             routes=(),
+            manager=found.get("manager", "apt-get"),
         )
     return result
 
@@ -67,6 +69,10 @@ def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[
         values = {key: _typed(value) for key, value in fields.items()}
         ours[ref(words)] = dataclasses.replace(ours[ref(words)], **values)
     foreign: dict[Ref, Resource] = {}
+    for thing in [thing for thing in wanted.values() if isinstance(thing, Package)]:
+        ours.pop(thing.ref, None)
+        if thing.tool not in found.get("lacks", {}).get(thing.host, []):
+            foreign[thing.ref] = thing
     for host in inventory.hosts:
         foreign[Ref(host, "image", "busybox:latest")] = Image(host, "busybox:latest")
         untouched = Docker0(host, (), (("subnet", "172.17.0.0/16"),), inventory.name)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -51,6 +51,7 @@ class Hosts:
     """Booted hosts and how tests use them."""
 
     place: Place
+    inventories: ClassVar[Path] = INVENTORIES
 
     def ssh(self, host: str, command: str, *, check: bool = True) -> str:
         """Run a shell line on a host, past provision's own connection."""

@@ -52,5 +52,5 @@ def test_every_kind_has_captures_of_three_suites() -> None:
 def test_what_is_ours_was_seen() -> None:
     """The captures are of hosts with something of ours: every kind but the archive shows it."""
     shown = {path.parent.name for path in CAPTURES if read(path)}
-    # Docker had turned forwarding on itself, and the image was there before us.
-    assert {*KINDS, "host"} - shown == {"image", "image_archive", "sysctl"}
+    # Docker had turned forwarding on itself; image and commands were there before us.
+    assert {*KINDS, "host"} - shown == {"image", "image_archive", "package", "sysctl"}

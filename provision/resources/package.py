@@ -1,0 +1,83 @@
+"""Kind `package`: a command that the host needs, from its own package manager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provision.resource import Resource, Run, Scope, Seen, Steps
+
+MANAGER = "apt-get"
+"""The only package manager that is used; others are refused by name before any change."""
+
+# Command → its Debian packages. Docker says that it fails without apparmor_parser where the
+# kernel has AppArmor, and pulls nothing without certificates.
+PACKAGES = {
+    "docker": ("docker.io", "ca-certificates", "apparmor"),
+    "ip": ("iproute2",),
+    "iptables": ("iptables",),
+    "sysctl": ("procps",),
+    "base64": ("coreutils",),
+    "perl": ("perl-base",),
+    "ping": ("iputils-ping",),
+    "nsenter": ("util-linux",),
+}
+# Split off from docker.io after bookworm (12) and Ubuntu 24.04, where it does not exist.
+_LATER = {"docker": "docker-cli"}
+
+_INSTALL = """
+export DEBIAN_FRONTEND=noninteractive
+get() {
+  apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \\
+    --no-install-recommends install "$@"
+}
+tool=$1 later=$2; shift 2
+get "$@" || { apt-get -q update && get "$@"; } || exit
+[ -z "$later" ] || command -v "$tool" >/dev/null || get "$later"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Package(Resource):
+    """The command `tool`, whatever package brought it; where it is missing ours is installed.
+
+    It stays when the inventory is destroyed: by then others may count on it.
+    """
+
+    kind: ClassVar[str] = "package"
+    edits: ClassVar[bool] = True
+    prepares: ClassVar[bool] = True
+    enables: ClassVar[bool] = True
+    probe: ClassVar[str] = f"""
+for tool in {" ".join(PACKAGES)}; do
+  if command -v "$tool" >/dev/null 2>&1; then echo "$tool"; fi
+done
+"""
+
+    tool: str
+
+    @property
+    def name(self) -> str:
+        return PACKAGES[self.tool][0]
+
+    def create(self) -> Steps:
+        packages = PACKAGES[self.tool]
+        later = _LATER.get(self.tool, "")
+        return (Run(("sh", "-c", _INSTALL, "sh", self.tool, later, *packages)),)
+
+    def delete(self) -> Steps:
+        return ()
+
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+        # dockerd sets the FORWARD policy to DROP when it is the one that turns forwarding on.
+        return "Docker starts, and what the host forwards is dropped" if self._docker else None
+
+    @property
+    def _docker(self) -> bool:
+        return self.tool == "docker"
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for tool in text.splitlines():
+            yield Seen(cls(scope.host, tool), ours=False)
