@@ -21,6 +21,8 @@ class Ssh:
     port: int | None = None
     jump: str | None = None
     sudo: bool = False
+    address: str | None = None
+    """Where one host's sshd is, when not where its name or `address` leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Host:
     address: IPv4Address
     nic: str | None = None
     host_key: str | None = None
+    ssh: Ssh = Ssh()
 
 
 class Options(Protocol):
@@ -85,7 +88,6 @@ class Inventory:
 
     name: str
     path: Path
-    ssh: Ssh
     hosts: Mapping[str, Host]
     groups: Mapping[str, tuple[str, ...]]
     networks: Mapping[str, Network]

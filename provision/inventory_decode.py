@@ -19,6 +19,7 @@ from provision.inventory_schema import (
     ContainerDocument,
     Document,
     HostDocument,
+    HostSshDocument,
     NetworkDocument,
     SshDocument,
     TopDocument,
@@ -42,6 +43,7 @@ class Decoded:
     name: str
     ssh: SshDocument
     hosts: Mapping[str, HostDocument]
+    host_ssh: Mapping[str, HostSshDocument]
     groups: Mapping[str, list[str]]
     networks: Mapping[str, NetworkDocument]
     options: Mapping[str, Options]
@@ -63,6 +65,7 @@ def decode(data: object) -> Decoded:
         name=top.name if top else "",
         ssh=ssh or SshDocument(),
         hosts=decoder.items(HostDocument, raw["hosts"], "hosts"),
+        host_ssh=decoder.host_ssh(raw["hosts"]),
         groups=decoder.groups(raw["groups"]),
         networks=networks,
         options=decoder.options(networks),
@@ -94,6 +97,15 @@ class _Decoder:
 
     def items(self, kind: type[_Doc], raw: dict[str, Any], section: str) -> dict[str, _Doc]:
         documents = {n: self.document(kind, value, (section, n)) for n, value in raw.items()}
+        return {name: document for name, document in documents.items() if document}
+
+    def host_ssh(self, raw: dict[str, Any]) -> dict[str, HostSshDocument]:
+        """The ssh of each host that says something of its own."""
+        given = {name: value["ssh"] for name, value in raw.items() if "ssh" in _mapping(value)}
+        documents = {
+            name: self.document(HostSshDocument, value, ("hosts", name, "ssh"))
+            for name, value in given.items()
+        }
         return {name: document for name, document in documents.items() if document}
 
     def groups(self, raw: dict[str, Any]) -> dict[str, list[str]]:

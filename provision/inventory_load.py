@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from provision import image_text, inventory_rules, ssh_key
-from provision.complaint import Complaint, Wrong, line
+from provision.complaint import Complaint, Loc, Wrong, line
 from provision.errors import Finding, InventoryError
 from provision.inventory import Container, Host, Image, Inventory, Network, Ssh
 from provision.inventory_decode import Decoded, decode
+from provision.inventory_others import with_others
 from provision.inventory_schema import ContainerDocument
 from provision.regular_file import content
 from provision.saved_image import saved_image
@@ -42,17 +43,28 @@ def load(path: Path) -> Inventory:
     reading = read(text)
     if reading.root is None:
         raise InventoryError(tuple(_finding(path, remark) for remark in reading.remarks))
-    decoded = decode(reading.root.plain())
+    data, others = with_others(reading.root.plain(), path.parent)
+    if others.unread:
+        here = _placed(reading.root, others.complaints)
+        told = [_finding(path, one) for one in sorted({*reading.remarks, *here})]
+        raise InventoryError((*told, *others.troubles))
+    decoded = decode(data)
     laid = layout(decoded)
     files = _Files(decoded, path.parent)
     complaints = (
         *decoded.complaints,
         *inventory_rules.complaints(decoded, laid),
         *files.complaints,
+        *others.complaints,
     )
-    remarks = {*reading.remarks, *_placed(reading.root, complaints)}
-    if remarks:
-        raise InventoryError(tuple(_finding(path, remark) for remark in sorted(remarks)))
+    afar = [one for one in complaints if others.place(one.loc, reading.root)]
+    near = [one for one in complaints if not others.place(one.loc, reading.root)]
+    findings = [
+        *(_finding(path, one) for one in sorted({*reading.remarks, *_placed(reading.root, near)})),
+        *others.findings(afar),
+    ]
+    if findings:
+        raise InventoryError(tuple(findings))
     return _inventory(path, decoded, laid, files)
 
 
@@ -98,17 +110,21 @@ class _Files:
     def __init__(self, decoded: Decoded, folder: Path) -> None:
         self.folder = folder
         self.complaints: list[Complaint] = []
-        self.key = self._key(decoded.ssh.key)
+        self.key = self._key(decoded.ssh.key, ("ssh", "key"))
+        self.host_keys = {
+            name: self._key(ssh.key, ("hosts", name, "ssh", "key"))
+            for name, ssh in decoded.host_ssh.items()
+        }
         self.archives: dict[str, Image | Wrong] = {}
         for name, container in decoded.containers.items():
             if container.image is not None and not isinstance(container.image, str):
                 self._archive(name, container.image.archive)
 
-    def _key(self, text: str | None) -> Path | None:
+    def _key(self, text: str | None, loc: Loc) -> Path | None:
         try:
             return None if text is None else ssh_key.private_key(text, self.folder)
         except Wrong as error:
-            self.complaints.append(Complaint(("ssh", "key"), error.message, error.hint))
+            self.complaints.append(Complaint(loc, error.message, error.hint))
             return None
 
     def _archive(self, container: str, text: str) -> None:
@@ -134,15 +150,13 @@ class _Files:
 
 
 def _inventory(path: Path, decoded: Decoded, laid: Layout, files: _Files) -> Inventory:
-    ssh = decoded.ssh
     return Inventory(
         name=decoded.name,
         path=path,
         packages=decoded.packages,
-        ssh=Ssh(ssh.user, files.key, ssh.port, ssh.jump, ssh.sudo),
         hosts=_frozen(
             {
-                name: Host(name, host.address, host.nic, host.host_key)
+                name: Host(name, host.address, host.nic, host.host_key, _ssh(name, decoded, files))
                 for name, host in decoded.hosts.items()
             }
         ),
@@ -153,6 +167,23 @@ def _inventory(path: Path, decoded: Decoded, laid: Layout, files: _Files) -> Inv
         containers=_frozen(
             {name: _container(name, c, files) for name, c in decoded.containers.items()}
         ),
+    )
+
+
+def _ssh(host: str, decoded: Decoded, files: _Files) -> Ssh:
+    """How to log in to one host: its own words before those for all."""
+    every = decoded.ssh
+    ssh = Ssh(every.user, files.key, every.port, every.jump, every.sudo)
+    own = decoded.host_ssh.get(host)
+    if own is None:
+        return ssh
+    return Ssh(
+        user=own.user or ssh.user,
+        key=files.host_keys[host] or ssh.key,
+        port=own.port or ssh.port,
+        jump=own.jump or ssh.jump,
+        sudo=ssh.sudo if own.sudo is None else own.sudo,
+        address=own.address,
     )
 
 

@@ -95,6 +95,7 @@ class TopDocument(Document):
 
     name: Annotated[str, AfterValidator(name_text.inventory_name)]
     ssh: Any = None
+    hosts_from: File | None = None
     packages: Literal["install", "require"] = "install"
     hosts: Annotated[
         dict[Annotated[str, AfterValidator(name_text.host_name)], Any], AfterValidator(_some)
@@ -114,10 +115,22 @@ class SshDocument(Document):
     sudo: bool = False
 
 
+class HostSshDocument(Document):
+    """`ssh` of one host: what differs there from the `ssh` of all."""
+
+    address: Annotated[str, AfterValidator(name_text.host_name)] | None = None
+    user: Annotated[str, AfterValidator(name_text.user_name)] | None = None
+    key: File | None = None
+    port: Port | None = None
+    jump: Annotated[str, AfterValidator(name_text.jump_name)] | None = None
+    sudo: bool | None = None
+
+
 class HostDocument(Document):
-    """One of `hosts`."""
+    """One of `hosts`; its `ssh` is decoded by itself."""
 
     address: Address
+    ssh: Any = None
     nic: Annotated[str, AfterValidator(name_text.nic_name)] | None = None
     host_key: Annotated[str, AfterValidator(ssh_key.host_key)] | None = None
 

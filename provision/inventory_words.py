@@ -14,12 +14,12 @@ from provision.suggest import did_you_mean
 
 # Keys of the contract that this version does not act on; an unknown key would be a lie.
 LATER: dict[str, frozenset[str]] = {
-    "": frozenset({"hosts_from"}),
     "containers": frozenset({"ports", "env", "volumes", "interfaces", "mac"}),
 }
 _SECTIONS = {
     "ssh": "ssh: {user: root}",
     "hosts": "hosts: {h1: {address: 10.0.0.11}}",
+    "hosts_from": "hosts_from: ansible-hosts.yml",
     "groups": "groups: {edge: [h1]}",
     "networks": "networks: {blue: {method: routes, cidr: 172.20.0.0/16}}",
     "containers": "containers: {web: {host: h1, network: blue}}",

@@ -81,7 +81,8 @@ class Ssh:
     def _execute(
         self, host: str, argv: tuple[str, ...], data: bytes | Iterator[bytes], timeout_s: float
     ) -> Output:
-        command = quoted(("sudo", "-n", "--", *argv) if self._inventory.ssh.sudo else argv)
+        sudo = self._inventory.hosts[host].ssh.sudo
+        command = quoted(("sudo", "-n", "--", *argv) if sudo else argv)
         try:
             channel = self._transport(host).open_session(timeout=CHANNEL_S)
         except (paramiko.SSHException, OSError) as error:
@@ -119,15 +120,16 @@ class Ssh:
         return connection
 
     def _connection(self, host: str) -> Connection:
-        ssh = self._inventory.ssh
-        known = self._config.base_ssh_config.lookup(host)
+        wanted = self._inventory.hosts[host]
+        ssh, config = wanted.ssh, self._config.base_ssh_config
+        named = dict(config.lookup(host))
         # ssh_config's HostName where there is one, else the address: its names need no DNS.
-        target = known["hostname"]
-        if target == host:
-            target = str(self._inventory.hosts[host].address)
-            named = {key: value for key, value in known.items() if key != "hostname"}
-        else:
-            named = dict(known)
+        target = named.pop("hostname")
+        if ssh.address is not None:
+            named |= config.lookup(ssh.address)
+            target = named.pop("hostname")
+        elif target == host:
+            target = str(wanted.address)
         options: dict[str, Any] = {
             "banner_timeout": BANNER_S,
             "auth_timeout": AUTH_S,

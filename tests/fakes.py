@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from provision.errors import HostError
-from provision.inventory import Host, Inventory, Ssh
+from provision.inventory import Host, Inventory
 from provision.plan import Operation
 from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
 from provision.transport import Output
@@ -140,7 +140,7 @@ def _drop(world: World, ref: Ref) -> None:
 def inventory(*hosts: str) -> Inventory:
     """An inventory of hosts alone; what is wanted on them is the test's word."""
     known = {h: Host(h, IPv4Address("10.78.0.11") + k) for k, h in enumerate(hosts)}
-    return Inventory("demo", Path("demo.yml"), Ssh(), known, {}, {}, {})
+    return Inventory("demo", Path("demo.yml"), known, {}, {}, {})
 
 
 HOST = """systemd yes

@@ -149,7 +149,7 @@ def test_another_host_at_the_end_moves_nobody(tmp_path: Path) -> None:
 
 def test_empty_sections_are_no_sections(tmp_path: Path) -> None:
     found = inventory(tmp_path, f"name: demo{HOSTS}ssh:\ngroups:\nnetworks:\ncontainers:\n")
-    assert (found.ssh, dict(found.groups), dict(found.networks)) == (Ssh(), {}, {})
+    assert (found.hosts["h1"].ssh, dict(found.groups), dict(found.networks)) == (Ssh(), {}, {})
 
 
 def test_text_stays_text(tmp_path: Path) -> None:
@@ -193,7 +193,16 @@ def test_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ssh = "ssh: {user: root, key: %s, port: 22, jump: me@bastion:2222, sudo: true}"
     for name in ("id", "~/id", str(key)):
         found = inventory(tmp_path, f"name: demo{HOSTS}{ssh % name}")
-        assert found.ssh == Ssh("root", key, 22, "me@bastion:2222", True)
+        assert found.hosts["h1"].ssh == Ssh("root", key, 22, "me@bastion:2222", True)
+
+
+def test_ssh_of_one_host(tmp_path: Path) -> None:
+    """Its own words count before those for all."""
+    hosts = "\nhosts:\n  h1: {address: 10.78.0.11, ssh: {address: gate.example, port: 2201}}\n"
+    hosts += "  h2: {address: 10.78.0.12, ssh: {user: me, sudo: false}}\n"
+    found = inventory(tmp_path, f"name: demo\nssh: {{user: root, sudo: true}}{hosts}")
+    assert found.hosts["h1"].ssh == Ssh("root", None, 2201, None, True, "gate.example")
+    assert found.hosts["h2"].ssh == Ssh("me", None, None, None, False, None)
 
 
 @pytest.mark.parametrize(

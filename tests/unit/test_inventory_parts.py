@@ -14,7 +14,7 @@ import pytest
 from provision import address, address_text, image_text, ssh_key, suggest
 from provision.complaint import Wrong, quoted
 from provision.errors import UsageError
-from provision.inventory import Host, Inventory, Ssh
+from provision.inventory import Host, Inventory
 from provision.limit import select
 from provision.saved_image import saved_image
 
@@ -22,7 +22,6 @@ NAMES = ("h1", "h2", "h3", "web-1", "web-2")
 FLEET = Inventory(
     name="demo",
     path=Path("demo.yml"),
-    ssh=Ssh(),
     hosts={name: Host(name, IPv4Address("10.0.0.1")) for name in NAMES},
     groups={"edge": ("h3", "h1"), "web": ("web-1", "web-2"), "nobody": ()},
     networks={},
