@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from provision.engine import Session
     from provision.inventory import Inventory
     from provision.report import Report
+    from provision.ssh import Ssh
 
 PENDING, INTERRUPTED, FOUND = 10, 130, 7
 
@@ -149,9 +151,9 @@ class _Call:
         from provision.limit import select
 
         hosts = select(inventory, self.limit)
-        from provision.ssh import Ssh
-
-        transport = Ssh(inventory, self.ssh_config or _nearest_ssh_config(self.path))
+        transport = self.transport(inventory)
+        for remark in transport.remarks():
+            click.echo(remark, err=True)
         try:
             transport.dial(hosts, jobs=self.jobs)
             # Imported while the hosts answer: it costs as much time as they need.
@@ -163,6 +165,13 @@ class _Call:
             if self.verbose:
                 for host, count in transport.executions.items():
                     click.echo(f"{host}: {count} SSH executions", err=True)
+
+    def transport(self, inventory: Inventory) -> Ssh:
+        """SSH by the nearest ssh_config; nobody is contacted yet."""
+        from provision.ssh import Ssh
+
+        config = self.ssh_config or _nearest(self.path, "ssh_config")
+        return Ssh(inventory, config, _nearest(self.path, "known_hosts"))
 
     def say(self, line: str) -> None:
         if self.verbose or sys.stderr.isatty():
@@ -186,11 +195,11 @@ def _load(path: Path) -> Inventory:
     return load(path)
 
 
-def _nearest_ssh_config(inventory: Path) -> Path | None:
-    """`.provision/ssh_config` beside the inventory, in a parent folder of it, or here."""
+def _nearest(inventory: Path, name: str) -> Path | None:
+    """`.provision/NAME` beside the inventory, in a parent folder of it, or here."""
     folder = inventory.resolve().parent
     for place in (folder, *folder.parents, Path.cwd()):
-        path = place / ".provision" / "ssh_config"
+        path = place / ".provision" / name
         if path.is_file():
             return path
     return None
@@ -288,6 +297,50 @@ def verify(call: _Call, junit: Path | None, expression: str | None) -> int:
         for error in result.errors:
             _say_error(error)
     return result.exit_status
+
+
+@provision.command()
+@_shared
+def trust(call: _Call) -> int:
+    """Show the host keys of new hosts, and record them after a yes."""
+    from provision.limit import select
+    from provision.report import errors_json
+    from provision.trust import changed_key, record, survey
+
+    inventory = _load(call.path)
+    hosts = select(inventory, call.limit)
+    path = _nearest(call.path, "known_hosts")
+    path = path or call.path.resolve().parent / ".provision" / "known_hosts"
+    recorded: set[str] = set()
+    while True:
+        found = survey(call.transport(inventory), hosts, jobs=call.jobs)
+        new = found.of("new")
+        for offer in new:
+            click.echo(f"{offer.host} ({offer.name}): {offer.kind} {offer.fingerprint}", err=True)
+        if not new:
+            break
+        _agree(call, f"Record {'it' if len(new) == 1 else f'these {len(new)} keys'} in {path}?")
+        # Behind a jump host that is known now may be hosts that are not.
+        record(path, new)
+        recorded |= {offer.name for offer in new}
+    errors = (*found.errors, *(changed_key(offer, path) for offer in found.of("changed")))
+    if call.as_json:
+        keys = [asdict(offer) | {"recorded": offer.name in recorded} for offer in found.offers]
+        click.echo(json.dumps({"keys": keys, "errors": errors_json(errors)}, indent=2))
+    else:
+        known = len(found.of("known")) - len(recorded)
+        click.echo(f"{known} known, {len(recorded)} recorded.")
+        for error in errors:
+            _say_error(error)
+    return max((error.exit_status for error in errors), default=0)
+
+
+def _agree(call: _Call, question: str) -> None:
+    if call.yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to answer on", "say --yes")
+    click.confirm(question, abort=True, err=True)
 
 
 def _changed(call: _Call, done: Report) -> int:

@@ -18,6 +18,7 @@ PACKAGE = ROOT / "provision"
 ACTING = {
     "cli",
     "ssh",
+    "trust",
     "local",
     "engine",
     "checks",
@@ -35,6 +36,7 @@ LOWER_FIRST = (
     ("desired", "plan", "facts", "preflight", "report"),
     ("engine",),
     ("checks", "ssh", "local"),
+    ("trust",),
     ("cli",),
 )
 

@@ -1,0 +1,72 @@
+"""Which host keys are new, and recording those that a person has agreed to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.errors import HostError, HostKeyError
+from provision.ssh import Ssh
+
+if TYPE_CHECKING:
+    from provision.ssh.offer import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Keys as shown, jump hosts before what is behind them, and hosts that showed none."""
+
+    offers: tuple[Offer, ...]
+    errors: tuple[HostError, ...]
+
+    def of(self, status: str) -> tuple[Offer, ...]:
+        """Those that are `new`, `known` or `changed`."""
+        return tuple(offer for offer in self.offers if offer.status == status)
+
+
+def survey(ssh: Ssh, hosts: Iterable[str], *, jobs: int) -> Survey:
+    """Ask every host, and every jump host before it, for its key. Nobody logs in at `hosts`."""
+    names = list(hosts)
+    offers: dict[str, Offer] = {}
+    errors: list[HostError] = []
+
+    def ask(host: str) -> tuple[Offer, ...] | HostError:
+        try:
+            return ssh.offers(host)
+        except HostError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=min(jobs, len(names))) as pool:
+        for answer in pool.map(ask, names):
+            if isinstance(answer, HostError):
+                errors.append(answer)
+            else:
+                offers |= {offer.name: offer for offer in answer}
+    return Survey(tuple(offers.values()), tuple(errors))
+
+
+def changed_key(offer: Offer, path: Path) -> HostKeyError:
+    """The error of a host that shows another key than the one on record."""
+    return HostKeyError(
+        offer.host,
+        f"its host key is not the recorded one: it shows {offer.kind} {offer.fingerprint}",
+        f"if the host was installed anew, delete the line of {offer.name} from {path} first",
+    )
+
+
+def record(path: Path, offers: Iterable[Offer]) -> None:
+    """Append keys to a file of host keys, which is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text() if path.is_file() else ""
+    begin = "\n" if before and not before.endswith("\n") else ""
+    lines = "".join(f"{offer.line}\n" for offer in offers)
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("w") as file:
+        file.write(before + begin + lines)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
