@@ -15,7 +15,17 @@ from provision import desired, facts, preflight, script
 from provision.errors import ConflictError, ConnectError, HostError, StepError
 from provision.facts import Look
 from provision.inventory import Inventory
-from provision.plan import Conflict, Operation, Plan, Wave, enabling, operations, plan, waves
+from provision.plan import (
+    Change,
+    Conflict,
+    Operation,
+    Plan,
+    Wave,
+    enabling,
+    operations,
+    plan,
+    waves,
+)
 from provision.report import Done, Report
 from provision.resource import Ref, Resource, State, lock
 from provision.transport import Transport
@@ -118,14 +128,25 @@ def planned(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) 
     return Report(hosts, tuple(Done(change) for change in todo.changes), todo.conflicts, errors)
 
 
-def change(session: Session, hosts: tuple[str, ...], *, destroy: bool, all_or_none: bool) -> Report:
-    """Look, act and look again until nothing differs. Raises ConflictError before any change."""
+def change(
+    session: Session,
+    hosts: tuple[str, ...],
+    *,
+    destroy: bool,
+    all_or_none: bool,
+    agreed: Callable[[tuple[Change, ...]], None] = lambda _changes: None,
+) -> Report:
+    """Look, act and look again until nothing differs.
+
+    Raises ConflictError before any change, and what `agreed` raises when it sees the changes.
+    """
     fleet, errors = _fit(session, hosts, destroy=destroy)
     fit = _without(hosts, errors)
     todo = difference(session, fleet, fit, destroy=destroy)
     _refuse(todo.conflicts)
     if errors and all_or_none:
         return Report(hosts, (), (), errors)
+    agreed(todo.changes)
     return _Run(session, destroy=destroy, fleet=fleet).converge(hosts, fit, todo, errors)
 
 

@@ -1,7 +1,7 @@
 """The error tree. Pure: says what is wrong and what to do, never prints.
 
 ProvisionError(message, hint)                           exit status
- ├ UsageError                                           2
+ ├ UsageError: StalePlanError                           2
  ├ InventoryError(findings)                             3
  ├ PlanError: CycleError                                3
  ├ ConflictError                                        9
@@ -55,6 +55,10 @@ class Finding:
     def __str__(self) -> str:
         place = f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
         return f"{place}: {self.message}" + (f"; {self.hint}" if self.hint else "")
+
+
+class StalePlanError(UsageError):
+    """A saved plan is not what would be done now."""
 
 
 class InventoryError(ProvisionError):

@@ -21,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Tag,
+    WithJsonSchema,
     create_model,
 )
 from pydantic_core import PydanticCustomError
@@ -39,6 +40,10 @@ def _between(low: int, high: int, noun: str) -> Callable[[int], int]:
         return number
 
     return check
+
+
+def _range(low: int, high: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})
 
 
 def _read(rule: Callable[[str], object]) -> Callable[[Any], object]:
@@ -76,10 +81,14 @@ def _form(value: Any) -> str | None:
 
 Cidr = Annotated[IPv4Network, BeforeValidator(_read(address_text.cidr))]
 Address = Annotated[IPv4Address, BeforeValidator(_read(address_text.ipv4))]
-Port = Annotated[int, AfterValidator(_between(1, 65535, "port"))]
+Port = Annotated[int, AfterValidator(_between(1, 65535, "port")), _range(1, 65535)]
 # 576 is what every IPv4 host accepts (RFC 791), 65535 all that its length field can say.
-Mtu = Annotated[int, AfterValidator(_between(576, 65535, "mtu"))]
-SubnetSize = Annotated[int, AfterValidator(_between(8, address_text.SMALLEST, "subnet_size"))]
+Mtu = Annotated[int, AfterValidator(_between(576, 65535, "mtu")), _range(576, 65535)]
+SubnetSize = Annotated[
+    int,
+    AfterValidator(_between(8, address_text.SMALLEST, "subnet_size")),
+    _range(8, address_text.SMALLEST),
+]
 Argument = Annotated[str, AfterValidator(_argument)]
 File = Annotated[str, AfterValidator(_file)]
 

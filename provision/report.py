@@ -44,7 +44,8 @@ class Report:
             return "failed"
         if mine:
             return "unreachable"
-        return "changed" if any(done.change.ref.host == host for done in self.done) else "unchanged"
+        acted = any(done.change.ref.host == host and done.status for done in self.done)
+        return "changed" if acted else "unchanged"
 
     @property
     def exit_status(self) -> int:

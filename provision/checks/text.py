@@ -22,10 +22,11 @@ def show(result: Verification) -> None:
             verdict = f"skipped: {check.skipped}" if check.skipped else f"FAILED: {check.detail}"
             where = check.source if check.check == "drift" else f"{check.source} → {check.target}"
             console.print(f"{check.check} {where}: {verdict}", markup=False)
-    console.print(_summary(result))
+    console.print(summary(result))
 
 
-def _summary(result: Verification) -> str:
+def summary(result: Verification) -> str:
+    """One line: how many checks passed, failed and were skipped."""
     passed = sum(check.ok for check in result.checks)
     skipped = sum(check.skipped is not None for check in result.checks)
     failed = len(result.checks) - passed - skipped
@@ -43,12 +44,13 @@ def _matrix(result: Verification, network: str) -> Table:
     for container in mine:
         table.add_column(f"{container.name}\n{container.host}")
     for source in mine:
-        cells = [_cell(result, source.name, target.name) for target in mine]
+        cells = [cell(result, source.name, target.name) for target in mine]
         table.add_row(f"{source.name} on {source.host}", *cells)
     return table
 
 
-def _cell(result: Verification, source: str, target: str) -> str:
+def cell(result: Verification, source: str, target: str) -> str:
+    """What the checks from one container to another said, in a word or two."""
     if source == target:
         return "·"
     pair = [c for c in result.checks if (c.source, c.target) == (source, target)]

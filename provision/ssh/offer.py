@@ -33,7 +33,7 @@ def offered(connection: Connection, host: str) -> Offer:
     Raises what paramiko and the system raise.
     """
     recorded = connection.client.get_host_keys().lookup(key_name(connection)) or {}
-    behind = connection.gateway is not None
+    behind = bool(connection.gateway)
     address = (connection.host, int(connection.port))
     sock = connection.open_gateway() if behind else socket.create_connection(address, CONNECT_S)
     with paramiko.Transport(sock) as transport:

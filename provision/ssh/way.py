@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import paramiko
@@ -33,9 +34,14 @@ class Ways:
             ) from error
         self._config = Config(ssh_config=parsed)
         self._known_hosts = known_hosts
+        self._lock = Lock()
 
     def to(self, host: Host) -> Connection:
         """The connection to a managed host, with every hop's keys pinned."""
+        with self._lock:  # fabric's Config is not made for threads
+            return self._to(host)
+
+    def _to(self, host: Host) -> Connection:
         ssh, named = host.ssh, self._lookup(host.name)
         # ssh_config's HostName where there is one, else the address: its names need no DNS.
         target = named.pop("hostname")
@@ -51,7 +57,8 @@ class Ways:
             config=self._config,
             connect_timeout=CONNECT_S,
             connect_kwargs=_login(named, ssh.key),
-            gateway=self._gateway(ssh.jump, named),
+            # False: else fabric would look for a jump host of its own, whose key nobody pins.
+            gateway=self._gateway(ssh.jump, named) or False,
         )
         if host.host_key:
             hostkeys.pin(connection, (hostkeys.given(host.host_key),))
@@ -92,7 +99,7 @@ class Ways:
             config=self._config,
             connect_timeout=CONNECT_S,
             connect_kwargs=_login(named, None),
-            gateway=before or self._gateway(None, named),
+            gateway=before or self._gateway(None, named) or False,
         )
         names = (hostkeys.key_name(connection), named.get("hostkeyalias", name))
         hostkeys.pin(connection, hostkeys.recorded(names, named, self._known_hosts))

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "provision"
 ACTING = {
     "cli",
+    "commands",
     "ssh",
     "trust",
     "local",
@@ -37,6 +38,7 @@ LOWER_FIRST = (
     ("engine",),
     ("checks", "ssh", "local"),
     ("trust",),
+    ("commands",),
     ("cli",),
 )
 

@@ -1,0 +1,55 @@
+"""Containers as users' tests see them: where they run, their address, and commands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import testinfra.host
+
+from provision.checks.backend import host as testinfra_host
+from provision.engine import Session, observe
+from provision.errors import VerifyError
+from provision.resource import Ref
+from provision.resources.container import Container
+
+
+@dataclass(frozen=True, slots=True)
+class LiveContainer:
+    """A running container. `on` is the testinfra host that it runs on."""
+
+    name: str
+    host: str
+    network: str
+    address: IPv4Address | None
+    pid: int
+    on: testinfra.host.Host
+
+    def run(self, command: str, *arguments: str) -> testinfra.host.CommandResult:
+        """Run a command in the container, quoted as testinfra does: `run("ping -c1 %s", to)`."""
+        inside = "docker exec %s sh -c %s"
+        return self.on.run(inside, self.name, self.on.backend.get_command(command, *arguments))
+
+    def run_by_host(self, command: str, *arguments: str) -> testinfra.host.CommandResult:
+        """Run a tool of the host in the container's network: the image needs to hold nothing."""
+        inside = "nsenter -t %s -n sh -c %s"
+        return self.on.run(inside, str(self.pid), self.on.backend.get_command(command, *arguments))
+
+
+def live_containers(session: Session, hosts: Iterable[str]) -> Mapping[str, LiveContainer]:
+    """Those of `hosts`, by name. Raises HostError, or VerifyError for one that does not run."""
+    wanted = [c for c in session.inventory.containers.values() if c.host in set(hosts)]
+    fleet = observe(session, sorted({container.host for container in wanted}))
+    for error in fleet.errors.values():
+        raise error
+    found: dict[str, LiveContainer] = {}
+    for container in wanted:
+        ref = Ref(container.host, "container", container.name)
+        seen = fleet.looks[container.host].found.get(ref)
+        if not isinstance(seen, Container) or not seen.pid:
+            raise VerifyError(f"{container.name} does not run on {container.host}", "apply first")
+        door = testinfra_host(container.host, session.transport, timeout_s=session.timeout_s)
+        where = (container.name, container.host, container.network)
+        found[container.name] = LiveContainer(*where, seen.live_address, seen.pid, door)
+    return found

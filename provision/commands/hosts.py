@@ -1,0 +1,153 @@
+"""plan, apply, destroy, verify: the verbs that look at hosts and change them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.call import (
+    FILE,
+    Call,
+    echo,
+    on_hosts,
+    on_hosts_or_plan,
+    say_error,
+    strategy,
+)
+from provision.errors import UsageError
+
+if TYPE_CHECKING:
+    from provision.report import Report
+
+PENDING, CONFLICT = 10, 9
+
+
+@click.command()
+@on_hosts
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 when changes are pending.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save it for apply --plan FILE.")
+def plan(call: Call, detailed_exitcode: bool, output: Path | None) -> int:
+    """Say what apply would change, and what it would disturb."""
+    from provision import engine, report
+
+    with call.session() as (session, hosts):
+        found = engine.planned(session, hosts)
+    if call.as_json:
+        shape = report.plan_json(found)
+        errors = report.errors_json(found.errors)
+        click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
+    else:
+        echo(report.plan_lines(found))
+        _explain(found)
+    if found.conflicts:
+        return CONFLICT
+    if output is not None and not found.errors:
+        from provision.saved_plan import save
+
+        save(output, call.path, call.limit, found)
+    status = found.exit_status
+    return status or (PENDING if found.done and detailed_exitcode else 0)
+
+
+@click.command()
+@on_hosts_or_plan
+@click.option(
+    "--plan", "saved", type=FILE, metavar="FILE", help="Make just what `plan -o FILE` has said."
+)
+@strategy
+def apply(call: Call, saved: Path | None, strategy: str) -> int:
+    """Make the hosts as the inventory says."""
+    if (call.path is None) == (saved is None):
+        raise UsageError("apply takes an inventory, or --plan FILE", "name one of the two")
+    if saved is not None:
+        return _apply_saved(call, saved, strategy)
+    from provision import engine
+
+    with call.session() as (session, hosts):
+        done = engine.change(session, hosts, destroy=False, all_or_none=strategy == "all-or-none")
+    return _changed(call, done)
+
+
+def _apply_saved(call: Call, saved: Path, strategy: str) -> int:
+    from provision import engine
+    from provision.saved_plan import read, still_true
+
+    if call.limit is not None:
+        raise UsageError("--limit and --plan do not go together", "the plan says which hosts")
+    found = read(saved)
+    call.path, call.limit = found.inventory, found.limit
+    with call.session() as (session, hosts):
+        done = engine.change(
+            session,
+            hosts,
+            destroy=False,
+            all_or_none=strategy == "all-or-none",
+            agreed=lambda todo: still_true(found, todo),
+        )
+    return _changed(call, done)
+
+
+@click.command()
+@on_hosts
+@strategy
+def destroy(call: Call, strategy: str) -> int:
+    """Remove everything that carries this inventory's mark; hosts are as they were before."""
+    from provision import engine, report
+
+    if not call.yes and not sys.stdin.isatty():
+        raise UsageError("destroy asks first, and there is no terminal", "say --yes")
+    with call.session() as (session, hosts):
+        if not call.yes:
+            found = engine.planned(session, hosts, destroy=True)
+            echo(report.plan_lines(found))
+            if found.done:
+                call.agreed("Remove all of this?")
+        done = engine.change(session, hosts, destroy=True, all_or_none=strategy == "all-or-none")
+    return _changed(call, done)
+
+
+@click.command()
+@on_hosts
+@click.option("--junit", type=FILE, metavar="FILE", help="JUnit XML to write.")
+@click.option("--html", type=FILE, metavar="FILE", help="A page to write, whole in one file.")
+@click.option("-k", "expression", metavar="EXPR", help="Only checks that match, as pytest's -k.")
+def verify(call: Call, junit: Path | None, html: Path | None, expression: str | None) -> int:
+    """Prove from inside the containers that they reach each other, and that nothing drifted."""
+    from provision.checks.run import verified
+    from provision.checks.text import as_json, show
+
+    with call.session() as (session, hosts):
+        result = verified(session, hosts, junit=junit, expression=expression)
+    if html is not None:
+        from provision.checks.page import page
+
+        html.write_text(page(result, call.path.name))
+    if call.as_json:
+        click.echo(json.dumps(as_json(result), indent=2))
+    else:
+        show(result)
+        for error in result.errors:
+            say_error(error)
+    return result.exit_status
+
+
+def _changed(call: Call, done: Report) -> int:
+    from provision import report
+
+    if call.as_json:
+        shape = report.done_json(done)
+        errors = report.errors_json(done.errors)
+        click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
+    else:
+        echo(report.done_lines(done))
+        _explain(done)
+    return done.exit_status
+
+
+def _explain(found: Report) -> None:
+    for error in found.errors:
+        say_error(error)

@@ -1,0 +1,47 @@
+"""trust: the host keys of new hosts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from provision.commands.call import Call, load, on_hosts, say_error
+from provision.nearby import nearest
+
+
+@click.command()
+@on_hosts
+def trust(call: Call) -> int:
+    """Show the host keys of new hosts, and record them after a yes."""
+    from provision.limit import select
+    from provision.report import errors_json
+    from provision.trust import changed_key, record, survey
+
+    inventory = load(call.path)
+    hosts = select(inventory, call.limit)
+    path = nearest(call.path, "known_hosts")
+    path = path or call.path.resolve().parent / ".provision" / "known_hosts"
+    recorded: set[str] = set()
+    while True:
+        found = survey(call.transport(inventory), hosts, jobs=call.jobs)
+        new = found.of("new")
+        for offer in new:
+            click.echo(f"{offer.host} ({offer.name}): {offer.kind} {offer.fingerprint}", err=True)
+        if not new:
+            break
+        call.agreed(f"Record {'it' if len(new) == 1 else f'these {len(new)} keys'} in {path}?")
+        # Behind a jump host that is known now may be hosts that are not.
+        record(path, new)
+        recorded |= {offer.name for offer in new}
+    errors = (*found.errors, *(changed_key(offer, path) for offer in found.of("changed")))
+    if call.as_json:
+        keys = [asdict(offer) | {"recorded": offer.name in recorded} for offer in found.offers]
+        click.echo(json.dumps({"keys": keys, "errors": errors_json(errors)}, indent=2))
+    else:
+        known = len(found.of("known")) - len(recorded)
+        click.echo(f"{known} known, {len(recorded)} recorded.")
+        for error in errors:
+            say_error(error)
+    return max((error.exit_status for error in errors), default=0)

@@ -1,0 +1,198 @@
+"""Verbs that contact no host: schema, init, completion; and a saved plan's file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from provision.errors import StalePlanError, UsageError
+from provision.inventory_json_schema import json_schema
+from provision.inventory_load import load
+from provision.plan import Change
+from provision.report import Done, Report
+from provision.resource import Ref
+from provision.resources.sysctl import Sysctl
+from provision.saved_plan import read, save, still_true
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = str(Path(sys.executable).with_name("provision"))
+
+
+def run(folder: Path, *words: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    done = subprocess.run(
+        (PROGRAM, *words),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=os.environ | (env or {}),
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_schema_is_one_and_the_examples_fit_it() -> None:
+    """Also the goldens' inventories, of which all are valid."""
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    paths = [*ROOT.glob("inventories/*.yml"), *ROOT.glob("tests/cases/*/*/inventory.yml")]
+    assert len(paths) > 5
+    for path in paths:
+        validator.validate(yaml.safe_load(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nmae": "demo"},
+        {"packages": "maybe"},
+        {"hosts": {"h1": {"adress": "10.0.0.1"}}},
+        {"networks": {"blue": {"method": "route", "cidr": "10.0.0.0/8"}}},
+        {"networks": {"BLUE": {"method": "routes", "cidr": "10.0.0.0/8"}}},
+        {"containers": {"c1": {"network": "blue"}}},
+        {"ssh": {"port": 70000}},
+    ],
+)
+def test_the_schema_finds_slips(change: dict[str, Any]) -> None:
+    """What an editor should underline."""
+    good = {"name": "demo", "hosts": {"h1": {"address": "10.0.0.1"}}}
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert validator.is_valid(good)
+    assert not validator.is_valid(good | change)
+
+
+def test_the_schema_says_what_a_key_means(tmp_path: Path) -> None:
+    """The verb prints it as JSON."""
+    status, out, _ = run(tmp_path, "schema")
+    assert status == 0
+    host = json.loads(out)["properties"]["hosts"]["additionalProperties"]["properties"]
+    assert "peers" in host["address"]["description"] or "hosts" in host["address"]["description"]
+
+
+def test_init_writes_a_valid_inventory(tmp_path: Path) -> None:
+    """With options it asks nothing."""
+    words = ("--host", "a=10.1.1.1", "--host", "b=10.1.1.2", "--name", "mine", "--user", "me")
+    assert run(tmp_path, "init", *words)[0] == 0
+    found = load(tmp_path / "inventory.yml")
+    assert (found.name, list(found.hosts), found.hosts["a"].ssh.sudo) == ("mine", ["a", "b"], True)
+    status, _, err = run(tmp_path, "init", *words)
+    assert (status, "inventory.yml is there already" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "which hosts?"),
+        (("--host", "a"), "'a' names no host"),
+        (("--host", "a=1.2.3"), "1.2.3 has 3 of an IPv4"),
+        (("--host", "a=10.1.1.1", "--host", "b=10.1.1.1"), "same address"),
+        (("--host", "a=10.1.1.1", "--host", "b=10.1.1.2", "--method", "rutes"), "'routes'"),
+    ],
+)
+def test_init_refuses_what_makes_no_inventory(
+    tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    """And leaves no file."""
+    status, _, err = run(tmp_path, "init", *words)
+    assert status == 2
+    assert told in err and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_tab_completes_verbs_and_names(tmp_path: Path) -> None:
+    """Verbs, and for --limit the hosts and groups of the inventory."""
+    (tmp_path / "i.yml").write_text(
+        "name: demo\nhosts: {h1: {address: 10.0.0.1}, web: {address: 10.0.0.2}}\n"
+        "groups: {edge: [h1]}\n"
+    )
+
+    def completed(line: str) -> set[str]:
+        words = line.split(" ")
+        env = {
+            "_PROVISION_COMPLETE": "bash_complete",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words) - 1),
+        }
+        _, out, _ = run(tmp_path, env=env)
+        return {entry.split(",", 1)[1] for entry in out.split()}
+
+    assert {"plan", "apply", "verify"} <= completed("provision ")
+    assert completed("provision plan i.yml --limit e") == {"edge"}
+    assert completed("provision plan i.yml --limit edge:!h") == {"edge:!h1"}
+    for shell in ("bash", "zsh", "fish"):
+        assert "_PROVISION_COMPLETE" in run(tmp_path, "completion", shell)[1]
+
+
+def _report(value: str) -> Report:
+    before, after = (Sysctl("h1", "k", text, "demo") for text in ("0", value))
+    change = Change(Ref("h1", "sysctl", "k"), "update", before, after, None)
+    return Report(("h1", "h2"), (Done(change),), (), ())
+
+
+def test_a_saved_plan_is_the_plan_or_it_is_stale(tmp_path: Path) -> None:
+    """Any other change, one more or one less makes it another plan."""
+    planned, other = _report("1"), _report("2")
+    save(tmp_path / "p", tmp_path / "i.yml", "h1,h2", planned)
+    saved = read(tmp_path / "p")
+    assert (saved.inventory, saved.limit) == (tmp_path / "i.yml", "h1,h2")
+    still_true(saved, [done.change for done in planned.done])
+    for changes in ([], [done.change for done in other.done]):
+        with pytest.raises(StalePlanError, match="h1: the plan was made from another state"):
+            still_true(saved, changes)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"digests": 1}', '{"digests": {}}', "\0"])
+def test_what_is_no_saved_plan(tmp_path: Path, text: str) -> None:
+    """One word, no traceback."""
+    (tmp_path / "p").write_text(text)
+    with pytest.raises(UsageError, match="is no saved plan"):
+        read(tmp_path / "p")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("apply",), "apply takes an inventory, or --plan FILE"),
+        (("apply", "i.yml", "--plan", "p"), "apply takes an inventory, or --plan FILE"),
+        (("apply", "--plan", "nothing"), "no such file"),
+        (("plan", "i.yml", "--limit", "h9"), "no host or group is named 'h9'"),
+        (("plan", "i.yml", "--limit", "!all"), "leaves no host"),
+        (("plan", "i.yml", "--timeout", "0"), "'--timeout'"),
+        (("plan", "i.yml", "--timeout", "abc"), "'--timeout'"),
+        (("plan", "i.yml", "--timeout", "1e9"), "'--timeout'"),
+        (("plan", "i.yml", "--jobs", "0"), "'--jobs'"),
+        (("plan", "i.yml", "--ssh-config", "nothing"), "there is no such file"),
+        (("destroy", "i.yml"), "there is no terminal"),
+        (("trust",), "Missing argument"),
+        (("aply", "i.yml"), "No such command"),
+    ],
+)
+def test_usage_errors_are_one_word_and_status_2(
+    tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    """Before any host is contacted."""
+    hosts = "{h1: {address: 192.0.2.1}, h2: {address: 192.0.2.2}}"
+    (tmp_path / "i.yml").write_text(f"name: demo\nhosts: {hosts}\n")
+    status, _, err = run(tmp_path, *words)
+    assert (status, told in err, "Traceback" in err) == (2, True, False), err
+
+
+@pytest.mark.parametrize("place", [".", "/dev/zero", "/dev/null", "fifo", "loop", "big", "none"])
+def test_an_inventory_that_is_no_file(tmp_path: Path, place: str) -> None:
+    """Status 3 at once, whatever the path leads to."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(2 << 30)
+    done = subprocess.run(
+        (PROGRAM, "plan", place), cwd=tmp_path, capture_output=True, text=True, timeout=10
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False), done.stderr
