@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,22 @@ class Survey:
 
     offers: tuple[Offer, ...]
     errors: tuple[HostError, ...]
+
+    @property
+    def seen(self) -> set[str]:
+        """Hosts and jump hosts that have shown a key, or that failed to."""
+        return {offer.host for offer in self.offers} | {error.host for error in self.errors}
+
+    def known_now(self) -> Survey:
+        """The same after its new keys were recorded."""
+        offers = (
+            replace(one, status="known") if one.status == "new" else one for one in self.offers
+        )
+        return Survey(tuple(offers), self.errors)
+
+    def __add__(self, later: Survey) -> Survey:
+        offers = {offer.name: offer for offer in (*self.offers, *later.offers)}
+        return Survey(tuple(offers.values()), (*self.errors, *later.errors))
 
     def of(self, status: str) -> tuple[Offer, ...]:
         """Those that are `new`, `known` or `changed`."""
@@ -40,7 +56,7 @@ def survey(ssh: Ssh, hosts: Iterable[str], *, jobs: int) -> Survey:
         except HostError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=min(jobs, len(names))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(names)))) as pool:
         for answer in pool.map(ask, names):
             if isinstance(answer, HostError):
                 errors.append(answer)

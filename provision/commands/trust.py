@@ -24,17 +24,21 @@ def trust(call: Call) -> int:
     path = nearest(call.path, "known_hosts")
     path = path or call.path.resolve().parent / ".provision" / "known_hosts"
     recorded: set[str] = set()
+    found = survey(call.transport(inventory), hosts, jobs=call.jobs)
     while True:
-        found = survey(call.transport(inventory), hosts, jobs=call.jobs)
         new = found.of("new")
         for offer in new:
             click.echo(f"{offer.host} ({offer.name}): {offer.kind} {offer.fingerprint}", err=True)
         if not new:
             break
         call.agreed(f"Record {'it' if len(new) == 1 else f'these {len(new)} keys'} in {path}?")
-        # Behind a jump host that is known now may be hosts that are not.
         record(path, new)
         recorded |= {offer.name for offer in new}
+        # Behind a jump host that is known now may be hosts that are not. Only those are asked
+        # again: sshd counts connections on which nobody logs in, and turns away whom it counted.
+        hidden = [host for host in hosts if host not in found.seen]
+        later = survey(call.transport(inventory), hidden, jobs=call.jobs)
+        found = found.known_now() + later
     errors = (*found.errors, *(changed_key(offer, path) for offer in found.of("changed")))
     if call.as_json:
         keys = [asdict(offer) | {"recorded": offer.name in recorded} for offer in found.offers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 
 import paramiko
@@ -9,6 +10,8 @@ import paramiko
 from provision.errors import AuthError, ConnectError, HostError, HostKeyError
 
 CONNECT_S = 10.0
+# What it raises is ours to tell; without a handler Python prints its tracebacks.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class UnknownKey(paramiko.SSHException):
@@ -40,6 +43,8 @@ def host_error(host: str, error: Exception) -> HostError:
 
 
 def _reachable_hint(error: Exception) -> str:
+    if "banner" in str(error):
+        return "its sshd turns us away (MaxStartups, PerSourcePenalties): try again in a minute"
     if isinstance(error, socket.gaierror):
         return "its name does not resolve: give HostName in ssh_config"
     return ""
