@@ -42,7 +42,7 @@ class Session:
 
     inventory: Inventory
     transport: Transport
-    jobs: int = 32
+    jobs: int = 64
     timeout_s: float = 600.0
     say: Callable[[str], None] = lambda _line: None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "nsenter", "ping", "perl", "base64")
+TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "nsenter", "perl", "base64")
 
 PROBE = r"""
 [ -d /run/systemd/system ] && echo systemd yes || echo systemd no

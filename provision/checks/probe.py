@@ -20,8 +20,6 @@ LISTEN_S = 180
 """A listener ends by itself after so many seconds, whatever becomes of the controller."""
 CALL_BYTES = 65536
 CALL_S = 10
-HEADERS = 28
-"""Bytes of IPv4 and ICMP header: `ping -s` counts without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +71,19 @@ def stop(pids: Iterable[int]) -> str:
 
 
 def call(sources: Iterable[Endpoint], targets: Iterable[Endpoint], ports: Mapping[str, int]) -> str:
-    """A script that checks every pair from `sources` to `targets`; all pairs at once."""
+    """A script that checks every pair from `sources` to `targets`: one process for each source."""
     ends = tuple(targets)
     program = render("checks/call.pl")
-    lines = [PRELUDE, _tools("nsenter", "ping", "perl"), f"program={shlex.quote(program)}", _PAIR]
+    lines = [PRELUDE, _tools("nsenter", "perl"), f"program={shlex.quote(program)}"]
     for source in sources:
-        for target in ends:
-            if target.network == source.network and target.container != source.container:
-                pair = (source.container, target.container, str(source.pid), str(target.address))
-                size, port = str(source.mtu - HEADERS), str(ports.get(target.container, 0))
-                lines.append(f"{quoted(('pair', *pair, size, port))} &")
+        words = [source.container, str(source.mtu), str(CALL_BYTES), str(CALL_S)]
+        for end in ends:
+            if end.network == source.network and end.container != source.container:
+                words += [end.container, str(end.address), str(ports.get(end.container, 0))]
+        enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
+        # Each answer is one short line, which the kernel writes to a pipe as a whole.
+        lines.append(f'{enter} "$program" {quoted(words)} &')
     return "\n".join([*lines, "wait"]) + "\n"
-
-
-_PAIR = rf"""
-# Each answer is one short line, which the kernel writes to a pipe as a whole.
-say() {{ printf 'answer %s %s %s %s %s\n' "$1" "$from" "$to" "$2" "$(echo "$3" | tr '\n' ' ')"; }}
-enter() {{ nsenter -t "$pid" -n "$@" 2>&1; }}
-last() {{ echo "$1" | tail -n 2; }}
-pair() {{
-  from=$1 to=$2 pid=$3 address=$4 size=$5 port=$6
-  # The first packet may be lost while a neighbour is asked for; after it every one counts.
-  enter ping -n -q -c 1 -W 2 "$address" >/dev/null
-  answer=$(enter ping -n -q -c 3 -i 0.2 -W 2 "$address"); status=$?
-  case $answer in *' 0% packet loss'*) ;; *) status=1 ;; esac
-  say ping "$status" "$(last "$answer")"
-  answer=$(enter ping -n -q -c 2 -i 0.2 -W 2 -M do -s "$size" "$address"); status=$?
-  case $answer in *' 0% packet loss'*) ;; *) status=1 ;; esac
-  say mtu "$status" "$(last "$answer")"
-  answer=$(enter perl -e "$program" "$address" "$port" {CALL_BYTES} {CALL_S}); status=$?
-  say tcp "$status" "$answer"
-}}
-"""
 
 
 def _tools(*names: str) -> str:

@@ -89,7 +89,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="FILE",
         help="To use.",
     ),
-    click.option("--jobs", type=click.IntRange(1, 500), default=32, show_default=True),
+    click.option("--jobs", type=click.IntRange(1, 500), default=64, show_default=True),
     click.option(
         "--timeout",
         type=click.FloatRange(1, 86400),

@@ -24,7 +24,7 @@ from provision.lab.tools import run
 _BARE = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "sudo", "ca-certificates")
 _DOCKER = (
     *("docker.io", "etcd-server", "etcd-client", "openvswitch-switch", "iputils-ping"),
-    *("iputils-arping", "iptables", "bridge-utils", "python3-minimal", "kmod", "procps", "ethtool"),
+    *("iputils-arping", "iptables", "bridge-utils", "python3", "kmod", "procps", "ethtool"),
     *("tcpdump", "iperf3", "busybox-static", "apparmor"),
 )
 # What slows the boot, what needs the internet, and what a method starts when it wants it.

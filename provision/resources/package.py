@@ -20,7 +20,6 @@ PACKAGES = {
     "sysctl": ("procps",),
     "base64": ("coreutils",),
     "perl": ("perl-base",),
-    "ping": ("iputils-ping",),
     "nsenter": ("util-linux",),
 }
 # Split off from docker.io after bookworm (12) and Ubuntu 24.04, where it does not exist.
