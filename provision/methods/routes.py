@@ -142,7 +142,15 @@ def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[U
 
 def _own_findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
     address = inventory.hosts[facts.host].address
-    if facts.link_with(address) is None:
+    link = facts.link_with(address)
+    if link is not None and network.mtu is not None and network.mtu > link.mtu:
+        yield UnfitError(
+            facts.host,
+            f"network {network.name} asks for an mtu of {network.mtu}, and {link.name} carries "
+            f"{link.mtu}",
+            f"write mtu: {link.mtu} or less, or leave it out",
+        )
+    if link is None:
         held = [str(a) for link in facts.links.values() for a in link.addresses]
         yield UnfitError(
             facts.host,
