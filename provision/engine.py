@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from provision import desired, facts, preflight, script
+from provision import facts, script
 from provision.errors import ConflictError, ConnectError, HostError, StepError
 from provision.facts import Look
+from provision.hostfacts import HostFacts
 from provision.inventory import Inventory
 from provision.plan import (
     Change,
@@ -55,7 +56,7 @@ class Fleet:
     errors: Mapping[str, HostError] = field(default_factory=dict)
 
     @property
-    def facts(self) -> desired.Facts:
+    def facts(self) -> Mapping[str, HostFacts]:
         """Facts by host."""
         return {host: look.facts for host, look in self.looks.items()}
 
@@ -70,7 +71,10 @@ class Fleet:
 
 
 def each(
-    session: Session, hosts: Iterable[str], work: Callable[[str], T]
+    session: Session,
+    hosts: Iterable[str],
+    work: Callable[[str], T],
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, T], dict[str, HostError]]:
     """`work` on every host at once; a host's error is data, not the end of the others."""
     results: dict[str, T] = {}
@@ -79,6 +83,7 @@ def each(
     pool = ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names))))
     try:
         futures = {host: pool.submit(work, host) for host in names}
+        meanwhile()
         for host, future in futures.items():
             try:
                 results[host] = future.result()
@@ -104,7 +109,13 @@ def observe(session: Session, hosts: Iterable[str]) -> Fleet:
         output = session.transport.run(host, text, timeout_s=min(LOOK_S, session.timeout_s))
         return facts.parse(host, inventory.name, output, nonce=nonce)
 
-    return Fleet(*each(session, hosts, look))
+    return Fleet(*each(session, hosts, look, _import_judges))
+
+
+def _import_judges() -> None:
+    """Load what judges a look while the hosts answer: no run is longer for it."""
+    import provision.desired
+    import provision.preflight  # noqa: F401
 
 
 def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy: bool) -> Plan:
@@ -113,6 +124,8 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     found, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
     if destroy:
         return plan(found, {}, foreign=foreign)
+    from provision import desired, preflight
+
     everything = desired.wanted(session.inventory, fleet.facts)
     wanted = {ref: resource for ref, resource in everything.items() if ref.host in set(chosen)}
     difference = plan(found, wanted, foreign=foreign)
@@ -159,6 +172,8 @@ def _fit(
     even when they are not among `hosts`; what fails there is not this run's concern.
     """
     fleet = observe(session, hosts if destroy else session.inventory.hosts)
+    from provision import preflight
+
     unfit = () if destroy else preflight.unfit(session.inventory, fleet.facts)
     errors = (*fleet.errors.values(), *unfit)
     return fleet, tuple(error for error in errors if error.host in hosts)
@@ -210,6 +225,8 @@ class _Run:
 
     def _refuse(self, todo: Plan, fit: tuple[str, ...]) -> None:
         """What only a look after the packages could tell: it is a failure now, not a refusal."""
+        from provision import preflight
+
         seen = Fleet(self.looks).facts
         for unfit in preflight.unfit(self.session.inventory, seen):
             if unfit.host in fit:

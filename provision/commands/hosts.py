@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,13 +37,7 @@ def plan(call: Call, detailed_exitcode: bool, output: Path | None) -> int:
 
     with call.session() as (session, hosts):
         found = engine.planned(session, hosts)
-    if call.as_json:
-        shape = report.plan_json(found)
-        errors = report.errors_json(found.errors)
-        click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
-    else:
-        echo(report.plan_lines(found))
-        _explain(found)
+    _tell(call, found, report.plan_json, report.plan_lines)
     if found.conflicts:
         return CONFLICT
     if output is not None and not found.errors:
@@ -138,16 +133,23 @@ def verify(call: Call, junit: Path | None, html: Path | None, expression: str | 
 def _changed(call: Call, done: Report) -> int:
     from provision import report
 
-    if call.as_json:
-        shape = report.done_json(done)
-        errors = report.errors_json(done.errors)
-        click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
-    else:
-        echo(report.done_lines(done))
-        _explain(done)
+    _tell(call, done, report.done_json, report.done_lines)
     return done.exit_status
 
 
-def _explain(found: Report) -> None:
+def _tell(
+    call: Call,
+    found: Report,
+    shape: Callable[[Report], dict[str, Any]],
+    lines: Callable[[Report], Iterable[str]],
+) -> None:
+    """A report in the form that was asked for, with what went wrong."""
+    if call.as_json:
+        from provision.report import errors_json
+
+        errors = errors_json(found.errors)
+        click.echo(json.dumps(shape(found) | ({"errors": errors} if errors else {}), indent=2))
+        return
+    echo(lines(found))
     for error in found.errors:
         say_error(error)
