@@ -19,7 +19,6 @@ from provision.inventory_decode import Decoded, decode
 from provision.inventory_others import with_others
 from provision.inventory_schema import ContainerDocument
 from provision.regular_file import content
-from provision.saved_image import saved_image
 from provision.subnets import Layout, layout
 from provision.yaml_nodes import Node, Remark, read
 
@@ -136,6 +135,8 @@ class _Files:
             self.complaints.append(Complaint(loc, found.message, found.hint))
 
     def _image(self, text: str) -> Image | Wrong:
+        from provision.saved_image import saved_image  # few files name archives; it needs tarfile
+
         try:
             return saved_image(text, self.folder)
         except Wrong as error:

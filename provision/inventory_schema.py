@@ -96,7 +96,8 @@ File = Annotated[str, AfterValidator(_file)]
 class Document(BaseModel):
     """Every mapping of the file: only known keys, and no value taken for another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # Built when first used: most files need few of these, and building costs as much as import.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class TopDocument(Document):
