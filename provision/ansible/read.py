@@ -116,9 +116,12 @@ def _host(name: str, variables: Variables, problems: list[Wrong]) -> dict[str, A
         "user": _value(variables, "ansible_user", problems),
     }
     key = _value(variables, "ansible_ssh_private_key_file", problems)
-    if key is not None:
-        spot = _named(variables, "ansible_ssh_private_key_file")
-        ssh["key"] = str((spot.spot.path.parent if spot else Path()) / Path(str(key)).expanduser())
+    found = _named(variables, "ansible_ssh_private_key_file")
+    if key is not None and found is not None:
+        try:
+            ssh["key"] = str(regular_file.named(str(key), found.spot.path.parent))
+        except WrongFile as error:
+            problems.append(Wrong(found.spot, f"{quoted(key)}: {error.message}", error.hint))
     become = _value(variables, "ansible_become", problems)
     if become is not None:
         ssh["sudo"] = str(become).lower() in ("true", "yes", "on", "1", "y", "t")

@@ -19,6 +19,8 @@ from provision.ssh.offer import Offer, offered
 from provision.ssh.way import Ways, hops
 from provision.transport import Output
 
+# RuntimeError: the home folder of a user whom nobody knows (`~nobody/key` in ssh_config).
+_FAILURES = (paramiko.SSHException, OSError, EOFError, ValueError, RuntimeError)
 # The script comes on stdin as a whole and is run by eval: no limit on its length, no file, and
 # nothing in it can eat the rest of it. The line has no characters that csh or fish would read.
 _SHELL = ("sh", "-c", 'eval "$(cat)"')
@@ -76,7 +78,7 @@ class Ssh:
                 found.append(offered(hop, name))
                 if found[-1].status != "known":
                     break
-        except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
+        except _FAILURES as error:
             raise self._failed(host, error) from error
         return tuple(found)
 
@@ -133,7 +135,7 @@ class Ssh:
         try:
             connection = self._ways.to(self._inventory.hosts[host])
             connection.open()
-        except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
+        except _FAILURES as error:
             raise self._failed(host, error) from error
         notice_silence(connection.transport)
         return connection

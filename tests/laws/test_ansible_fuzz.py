@@ -43,7 +43,7 @@ def check(text: str, suffix: str) -> None:
             assert set(members) <= set(found.hosts)
 
 
-@settings(max_examples=400, deadline=1000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=5000, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(SEEDS), st.integers(0, 2**32), st.sampled_from((".ini", ".yml", "", ".json"))
 )
@@ -52,7 +52,7 @@ def test_a_mutated_inventory(text: str, seed: int, suffix: str) -> None:
     check(mutated(text, seed), suffix)
 
 
-@settings(max_examples=200, deadline=1000)
+@settings(max_examples=200, deadline=5000)
 @given(st.text(max_size=300), st.sampled_from((".ini", ".yml")))
 def test_any_text(text: str, suffix: str) -> None:
     """Also what nobody would write."""

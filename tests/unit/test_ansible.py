@@ -128,6 +128,10 @@ def test_logins_become_ours(tmp_path: Path) -> None:
             "[g]\nh1 ansible_host=10.0.0.1\n[g:vars]\nansible_ssh_common_args='-o ProxyJump=b'\n",
             "hosts.ini:4:1: ansible_ssh_common_args of h1 is not read, and leads through another",
         ),
+        (
+            "h1 ansible_host=10.0.0.1 ansible_private_key_file=~nobody-here/id\n",
+            "hosts.ini:1:1: '~nobody-here/id': there is no such user",
+        ),
         ("h1 ansible_host=10.0.0.1 ansible_port=x\n", "hosts.ini:1:1: 'port' must be a whole"),
         ("h1 ansible_host=10.0.0.1\nh2 ansible_host=10.0.0.1\n", "hosts.ini:2:1: h1 and h2 have"),
     ],
