@@ -64,7 +64,8 @@ def _prepare(place: Place, aim: Settings, recipes: dict[str, base.Recipe]) -> No
         ),
     )
     keys.write_config(place, aim.hosts, aim.ranges)
-    shutil.copyfile(next(iter(recipes.values())).image, place.image)
+    if not place.image.exists():
+        shutil.copyfile(next(iter(recipes.values())).image, place.image)
     keys.hand_over(place)
 
 
