@@ -256,7 +256,12 @@ def test_ctrl_c_ends_at_once(clean: Hosts) -> None:
     lock = "exec 9>/run/provision-demo.lock; flock 9; sleep 20"
     clean.ssh("h2", f"nohup sh -c '{lock}' >/dev/null 2>&1 &")
     process = subprocess.Popen(
-        (program, "apply", inventory), cwd=clean.place.folder, stderr=subprocess.PIPE, text=True
+        (program, "apply", inventory),
+        cwd=clean.place.folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in a shell's background, the signal is ignored from birth.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(4)  # its script waits for the lock by now
     process.send_signal(signal.SIGINT)
