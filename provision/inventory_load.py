@@ -56,8 +56,10 @@ def load(path: Path) -> Inventory:
         *files.complaints,
         *others.complaints,
     )
-    afar = [one for one in complaints if others.place(one.loc, reading.root)]
-    near = [one for one in complaints if not others.place(one.loc, reading.root)]
+    near: list[Complaint] = []
+    afar: list[Complaint] = []
+    for one in complaints:
+        (afar if others.place(one.loc, reading.root) else near).append(one)
     findings = [
         *(_finding(path, one) for one in sorted({*reading.remarks, *_placed(reading.root, near)})),
         *others.findings(afar),

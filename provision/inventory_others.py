@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.complaint import KEY, Complaint, Loc, line, quoted
-from provision.complaint import Wrong as WrongFile
+from provision.complaint import KEY, Complaint, Loc, Wrong, line, quoted
 from provision.errors import Finding
 from provision.regular_file import named
 
@@ -53,23 +52,23 @@ def with_others(data: Any, folder: Path) -> tuple[Any, Others]:
     if not isinstance(text, str) or not text or "\0" in text:
         return data, Others()
     # Here, as most inventories name no other, and it costs a second YAML reader.
-    from provision.ansible.model import Wrong
+    from provision.ansible.model import Misread
     from provision.ansible.read import read
 
     loc: Loc = ("hosts_from",)
     try:
         found = read(named(text, folder))
-    except WrongFile as error:
-        return data, _unread(loc, error.message, error.hint)
     except Wrong as error:
+        return data, _unread(loc, error.message, error.hint)
+    except Misread as error:
         if error.spot.line:
             return data, Others(troubles=(_finding(error),), unread=True)
         return data, _unread(loc, f"{quoted(text)}: {error.message}", error.hint)
     spots: dict[Loc, Spot] = {("hosts", name): spot for name, spot in found.spots.items()}
     spots |= {("groups", name): spot for name, spot in found.group_spots.items()}
     troubles = tuple(_finding(problem) for problem in found.problems)
-    hosts = _joined(found.hosts, data.get("hosts"))
-    groups = {**found.groups, **(data.get("groups") or {})}
+    hosts = _joined(found.hosts, data.get("hosts"), _host)
+    groups = _joined(found.groups, data.get("groups"), lambda _found, own: own)
     return {**data, "hosts": hosts, "groups": groups}, Others(spots, (), troubles)
 
 
@@ -82,16 +81,28 @@ def _finding(error: Any) -> Finding:
     return Finding(spot.path, spot.line, 1, line(error.message), line(error.hint))
 
 
-def _joined(found: Mapping[str, dict[str, Any]], own: Any) -> Any:
-    """Ansible's hosts, then ours; what our file says of one of Ansible's counts, key by key."""
-    if own is not None and not isinstance(own, dict):
+def _joined(found: Mapping[str, Any], own: Any, both: Callable[[Any, Any], Any]) -> Any:
+    """Ansible's entries, then ours; `both` says what becomes of one that is in both files.
+
+    What is no mapping stays as it is: the decoder refuses it, with its place.
+    """
+    if own is None:
+        return dict(found)
+    if not isinstance(own, dict):
         return own
-    hosts: dict[str, Any] = dict(found)
-    for name, value in (own or {}).items():
-        earlier = hosts.get(name)
-        if earlier is None or not isinstance(value, dict):
-            hosts[name] = value if value is not None or earlier is None else earlier
-            continue
-        ssh = {**earlier.get("ssh", {}), **(value.get("ssh") or {})}
-        hosts[name] = {**earlier, **value} | ({"ssh": ssh} if ssh else {})
-    return hosts
+    return {**found, **{k: both(found[k], v) if k in found else v for k, v in own.items()}}
+
+
+def _host(found: dict[str, Any], own: Any) -> Any:
+    """One host: what our file says of it counts, key by key."""
+    if own is None:
+        return found
+    if not isinstance(own, dict):
+        return own
+    return {**found, **own, **_joined_ssh(found, own)}
+
+
+def _joined_ssh(found: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    if "ssh" not in found and "ssh" not in own:
+        return {}
+    return {"ssh": _joined(found.get("ssh", {}), own.get("ssh"), lambda _found, own: own)}

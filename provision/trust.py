@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.engine import Session, each
 from provision.errors import HostError, HostKeyError
+from provision.inventory import Inventory
 from provision.ssh import Ssh
 
 if TYPE_CHECKING:
@@ -44,25 +45,11 @@ class Survey:
         return tuple(offer for offer in self.offers if offer.status == status)
 
 
-def survey(ssh: Ssh, hosts: Iterable[str], *, jobs: int) -> Survey:
+def survey(ssh: Ssh, inventory: Inventory, hosts: Iterable[str], *, jobs: int) -> Survey:
     """Ask every host, and every jump host before it, for its key. Nobody logs in at `hosts`."""
-    names = list(hosts)
-    offers: dict[str, Offer] = {}
-    errors: list[HostError] = []
-
-    def ask(host: str) -> tuple[Offer, ...] | HostError:
-        try:
-            return ssh.offers(host)
-        except HostError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(names)))) as pool:
-        for answer in pool.map(ask, names):
-            if isinstance(answer, HostError):
-                errors.append(answer)
-            else:
-                offers |= {offer.name: offer for offer in answer}
-    return Survey(tuple(offers.values()), tuple(errors))
+    answers, errors = each(Session(inventory, ssh, jobs), hosts, ssh.offers)
+    offers = {offer.name: offer for answer in answers.values() for offer in answer}
+    return Survey(tuple(offers.values()), tuple(errors.values()))
 
 
 def changed_key(offer: Offer, path: Path) -> HostKeyError:

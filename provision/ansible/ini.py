@@ -8,14 +8,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from provision.ansible.model import ALL, UNGROUPED, Spot, Tree, Value, Variables, Wrong
+from provision.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
 from provision.ansible.names import expanded
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 
 
 def read(path: Path, text: str) -> Tree:
-    """The inventory in a text. Raises Wrong."""
+    """The inventory in a text. Raises Misread."""
     tree = Tree()
     group, kind = UNGROUPED, "hosts"
     later: list[tuple[str, str, Spot]] = []
@@ -42,17 +42,17 @@ def read(path: Path, text: str) -> Tree:
             tree.group(group, spot).variables[name] = value
     for name, what, spot in later:
         if name not in declared:
-            raise Wrong(spot, f"group '{name}' has {what}: it has no section", f"add [{name}]")
+            raise Misread(spot, f"group '{name}' has {what}: it has no section", f"add [{name}]")
     return _joined(tree)
 
 
 def _section(line: str, spot: Spot) -> tuple[str, str]:
     match = _SECTION.fullmatch(line)
     if not match:
-        raise Wrong(spot, "this is no section", "write [group], [group:children] or [group:vars]")
+        raise Misread(spot, "this is no section", "write [group], [group:children] or [group:vars]")
     kind = match[2] or "hosts"
     if kind not in ("hosts", "children", "vars"):
-        raise Wrong(spot, f"unknown kind of section '{kind}'", "write :children or :vars")
+        raise Misread(spot, f"unknown kind of section '{kind}'", "write :children or :vars")
     return match[1], kind
 
 
@@ -72,7 +72,7 @@ def _host(tree: Tree, group: str, line: str, spot: Spot) -> None:
     for word in words:
         name, sign, value = word.partition("=")
         if not sign:
-            raise Wrong(spot, f"'{word}' is no key=value", "put quotes around text with spaces")
+            raise Misread(spot, f"'{word}' is no key=value", "put quotes around text with spaces")
         variables[name] = Value(_typed(value), spot)
     for name in names:
         tree.host(name, group, spot, variables)
@@ -82,13 +82,13 @@ def _words(line: str, spot: Spot) -> list[str]:
     try:
         return shlex.split(line, comments=True)
     except ValueError as error:
-        raise Wrong(spot, f"this line cannot be read: {error}", "close the quote") from error
+        raise Misread(spot, f"this line cannot be read: {error}", "close the quote") from error
 
 
 def _assignment(line: str, spot: Spot) -> tuple[str, Value]:
     name, sign, value = line.partition("=")
     if not sign:
-        raise Wrong(spot, "this is no key=value", "write name=value")
+        raise Misread(spot, "this is no key=value", "write name=value")
     return name.strip(), Value(_typed(value.strip()), spot)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ class Group:
     variables: Variables = field(default_factory=dict)
 
 
-class Wrong(Exception):
+class Misread(Exception):
     """What is wrong at which line."""
 
     def __init__(self, spot: Spot, message: str, hint: str = "") -> None:
@@ -68,10 +67,10 @@ class Tree:
             members.append(name)
 
     def child(self, name: str, parent: str, spot: Spot) -> None:
-        """Say that a group is in another. Raises Wrong where groups would hold each other."""
+        """Say that a group is in another. Raises Misread where groups would hold each other."""
         self.group(name, spot)
         if parent == name or parent in self.below(name):
-            raise Wrong(spot, f"group '{name}' would hold itself", "remove one of the children")
+            raise Misread(spot, f"group '{name}' would hold itself", "remove one of the children")
         children = self.group(parent, spot).children
         if name not in children:
             children.append(name)
@@ -115,12 +114,18 @@ class Tree:
                     depths[child] = max(depths[child], depths[name] + 1)
         return depths
 
-    def holders(self, host: str) -> Iterator[str]:
-        """Groups that hold a host, the nearest to it last."""
+    def holders(self) -> dict[str, list[str]]:
+        """Groups that hold each host, the nearest to it last."""
         depths = self.depths()
-        inside = [name for name in self.groups if host in self.members(name) and name != ALL]
-        yield ALL
-        yield from sorted(inside, key=lambda name: (depths[name], self.priority(name), name))
+        inner = sorted(
+            (name for name in self.groups if name != ALL),
+            key=lambda name: (depths[name], self.priority(name), name),
+        )
+        found: dict[str, list[str]] = {host: [ALL] for host in self.hosts}
+        for name in inner:
+            for host in self.members(name):
+                found[host].append(name)
+        return found
 
     def priority(self, group: str) -> int:
         """`ansible_group_priority`: which of two groups of one depth wins."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from string import ascii_letters
 
-from provision.ansible.model import Spot, Wrong
+from provision.ansible.model import Misread, Spot
 
 MOST = 10_000
 _RANGE = re.compile(r"\[([^\]:]*):([^\]:]*)(?::([^\]:]*))?\]")
@@ -20,7 +20,7 @@ def expanded(text: str, spot: Spot) -> tuple[tuple[str, ...], int | None]:
     while any(_RANGE.search(one) for one in names):
         names = [better for one in names for better in _first_range(one, spot)]
         if len(names) > MOST:
-            raise Wrong(spot, f"'{text}' names more than {MOST} hosts", "write a smaller range")
+            raise Misread(spot, f"'{text}' names more than {MOST} hosts", "write a smaller range")
     return tuple(names), port
 
 
@@ -35,7 +35,7 @@ def _first_range(text: str, spot: Spot) -> list[str]:
 
 
 def _parts(first: str, last: str, step: str, text: str, spot: Spot) -> list[str]:
-    wrong = Wrong(spot, f"'{text}' holds no range", "write it like web[01:20] or db[a:c]")
+    wrong = Misread(spot, f"'{text}' holds no range", "write it like web[01:20] or db[a:c]")
     if not step.isdigit() or not int(step):
         raise wrong
     if len(first) == len(last) == 1 and first in ascii_letters and last in ascii_letters:
@@ -47,8 +47,8 @@ def _parts(first: str, last: str, step: str, text: str, spot: Spot) -> list[str]
         raise wrong
     padded = len(first) > 1 and first[0] == "0"
     if padded and len(first) != len(last):
-        raise Wrong(spot, f"'{text}': begin and end are of different length", "write [01:20]")
+        raise Misread(spot, f"'{text}': begin and end are of different length", "write [01:20]")
     if int(last) - int(first) > MOST * int(step):
-        raise Wrong(spot, f"'{text}' names more than {MOST} hosts", "write a smaller range")
+        raise Misread(spot, f"'{text}' names more than {MOST} hosts", "write a smaller range")
     width = len(first) if padded else 0
     return [str(number).zfill(width) for number in range(int(first), int(last) + 1, int(step))]

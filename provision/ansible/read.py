@@ -10,9 +10,8 @@ from typing import Any
 
 from provision import regular_file
 from provision.ansible import ini, yaml_form
-from provision.ansible.model import ALL, UNGROUPED, Spot, Tree, Value, Variables, Wrong
-from provision.complaint import Wrong as WrongFile
-from provision.complaint import quoted
+from provision.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
+from provision.complaint import Wrong, quoted
 
 LARGEST = 4 << 20
 # Variable → its older names, which Ansible still reads.
@@ -38,11 +37,11 @@ class Found:
     spots: Mapping[str, Spot]
     group_spots: Mapping[str, Spot]
     variables: Mapping[str, Variables]
-    problems: tuple[Wrong, ...]
+    problems: tuple[Misread, ...]
 
 
 def read(path: Path) -> Found:
-    """The inventory of a file. Raises Wrong at the first thing that cannot be read at all."""
+    """The inventory of a file. Raises Misread at the first thing that cannot be read at all."""
     text = _text(path)
     form = yaml_form if path.suffix in (".yml", ".yaml", ".json") else ini
     tree = form.read(path, text)
@@ -50,7 +49,7 @@ def read(path: Path) -> Found:
     inside = {host for name, hosts in groups.items() if name != UNGROUPED for host in hosts}
     groups[UNGROUPED] = [host for host in tree.order() if host not in inside]
     variables = _all_variables(tree, path.parent)
-    problems: list[Wrong] = []
+    problems: list[Misread] = []
     hosts = {name: _host(name, variables[name], problems) for name in tree.order()}
     filled = {name: members for name, members in groups.items() if members}
     group_spots = {name: group.spot for name, group in tree.groups.items()}
@@ -62,10 +61,10 @@ def read(path: Path) -> Found:
 def _text(path: Path) -> str:
     try:
         return regular_file.content(path, LARGEST).decode()
-    except WrongFile as error:
-        raise Wrong(Spot(path, 0), error.message, error.hint) from error
+    except Wrong as error:
+        raise Misread(Spot(path, 0), error.message, error.hint) from error
     except UnicodeDecodeError as error:
-        raise Wrong(Spot(path, 0), "this is not UTF-8", "save it as UTF-8") from error
+        raise Misread(Spot(path, 0), "this is not UTF-8", "save it as UTF-8") from error
 
 
 def _all_variables(tree: Tree, folder: Path) -> dict[str, Variables]:
@@ -73,8 +72,9 @@ def _all_variables(tree: Tree, folder: Path) -> dict[str, Variables]:
     groups = tree.groups | {ALL: tree.groups.get(ALL) or tree.group(ALL, Spot(folder, 0))}
     files = {name: _beside(folder / "group_vars", name) for name in groups}
     result: dict[str, Variables] = {}
+    holders_of = tree.holders()
     for host, own in tree.hosts.items():
-        holders = [*tree.holders(host)]
+        holders = holders_of[host]
         merged: Variables = {}
         for name in holders:
             merged |= groups[name].variables
@@ -106,7 +106,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _host(name: str, variables: Variables, problems: list[Wrong]) -> dict[str, Any]:
+def _host(name: str, variables: Variables, problems: list[Misread]) -> dict[str, Any]:
     """What our own inventory would say of this host."""
     problems += _not_followed(name, variables)
     target = _value(variables, "ansible_host", problems)
@@ -120,8 +120,8 @@ def _host(name: str, variables: Variables, problems: list[Wrong]) -> dict[str, A
     if key is not None and found is not None:
         try:
             ssh["key"] = str(regular_file.named(str(key), found.spot.path.parent))
-        except WrongFile as error:
-            problems.append(Wrong(found.spot, f"{quoted(key)}: {error.message}", error.hint))
+        except Wrong as error:
+            problems.append(Misread(found.spot, f"{quoted(key)}: {error.message}", error.hint))
     become = _value(variables, "ansible_become", problems)
     if become is not None:
         ssh["sudo"] = str(become).lower() in ("true", "yes", "on", "1", "y", "t")
@@ -147,16 +147,16 @@ def _named(variables: Variables, name: str) -> Value | None:
     return next((variables[word] for word in names if word in variables), None)
 
 
-def _value(variables: Variables, name: str, problems: list[Wrong]) -> Any:
+def _value(variables: Variables, name: str, problems: list[Misread]) -> Any:
     found = _named(variables, name)
     if found is None:
         return None
     if isinstance(found.value, yaml_form.Opaque):
-        problems.append(Wrong(found.spot, f"{name} is a value only Ansible can read", _OWN))
+        problems.append(Misread(found.spot, f"{name} is a value only Ansible can read", _OWN))
         return None
     if isinstance(found.value, str) and ("{{" in found.value or "{%" in found.value):
         text = f"{name} is a template, {quoted(found.value)}, which only Ansible evaluates"
-        problems.append(Wrong(found.spot, text, _OWN))
+        problems.append(Misread(found.spot, text, _OWN))
         return None
     return found.value
 
@@ -164,13 +164,13 @@ def _value(variables: Variables, name: str, problems: list[Wrong]) -> Any:
 _OWN = "write the value itself, or give the host's keys under our own hosts:"
 
 
-def _not_followed(host: str, variables: Variables) -> Iterator[Wrong]:
+def _not_followed(host: str, variables: Variables) -> Iterator[Misread]:
     """What Ansible would do otherwise than we: said, and not passed over in silence."""
     for name in (name for name in _OPTIONS if name in variables):
         # Other options, such as those on host keys, are ours to choose.
         if any(way in str(variables[name].value).lower() for way in _WAYS):
             text = f"{name} of {host} is not read, and leads through another host"
-            yield Wrong(variables[name].spot, text, "put ProxyJump into ssh_config")
+            yield Misread(variables[name].spot, text, "put ProxyJump into ssh_config")
     accepted = {
         "ansible_connection": ("ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"),
         "ansible_become_method": ("sudo", "ansible.builtin.sudo"),
@@ -180,4 +180,4 @@ def _not_followed(host: str, variables: Variables) -> Iterator[Wrong]:
         found = variables.get(name)
         if found is not None and str(found.value) not in values:
             text = f"{name} of {host} is {quoted(found.value)}; only {values[0]} is known here"
-            yield Wrong(found.spot, text, "leave this host out, or change the variable")
+            yield Misread(found.spot, text, "leave this host out, or change the variable")

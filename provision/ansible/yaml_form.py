@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from provision.ansible.model import ALL, Spot, Tree, Value, Variables, Wrong
+from provision.ansible.model import ALL, Misread, Spot, Tree, Value, Variables
 from provision.ansible.names import expanded
 
 DEEPEST = 40
@@ -29,7 +29,7 @@ _Loader.add_constructor(None, lambda _loader, _node: Opaque())
 
 
 def read(path: Path, text: str) -> Tree:
-    """The inventory in a text. Raises Wrong."""
+    """The inventory in a text. Raises Misread."""
     tree = Tree()
     for name, spot, body in _pairs(_root(path, text), path):
         _group(tree, name, spot, body, path, 0)
@@ -37,7 +37,7 @@ def read(path: Path, text: str) -> Tree:
 
 
 def variables(path: Path, text: str) -> Variables:
-    """The variables of a file of group_vars or host_vars. Raises Wrong."""
+    """The variables of a file of group_vars or host_vars. Raises Misread."""
     root = _root(path, text)
     return {} if root is None else _variables(root, path)
 
@@ -48,9 +48,9 @@ def _root(path: Path, text: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         spot = Spot(path, mark.line + 1 if mark else 1)
-        raise Wrong(spot, f"this is no YAML: {error.problem}", "check the lines above") from error
+        raise Misread(spot, f"this is no YAML: {error.problem}", "check the lines above") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise Wrong(Spot(path, 1), f"this is no YAML: {error}") from error
+        raise Misread(Spot(path, 1), f"this is no YAML: {error}") from error
     return None if root is None or _is_null(root) else root
 
 
@@ -58,13 +58,13 @@ def _group(
     tree: Tree, name: str, spot: Spot, body: yaml.Node | None, path: Path, depth: int
 ) -> None:
     if depth > DEEPEST:
-        raise Wrong(spot, f"groups nested deeper than {DEEPEST}")
+        raise Misread(spot, f"groups nested deeper than {DEEPEST}")
     group = tree.group(name, spot)
     parts = {key: (at, value) for key, at, value in _pairs(body, path)}
     unknown = [key for key in parts if key not in ("hosts", "children", "vars")]
     if unknown:
         at, _ = parts[unknown[0]]
-        raise Wrong(at, f"'{unknown[0]}' in group '{name}'", "write hosts, children or vars")
+        raise Misread(at, f"'{unknown[0]}' in group '{name}'", "write hosts, children or vars")
     if "vars" in parts:
         at, value = parts["vars"]
         group.variables.update(_variables(value, path) if value else {})
@@ -88,7 +88,7 @@ def _pairs(node: yaml.Node | None, path: Path) -> list[tuple[str, Spot, yaml.Nod
         return [(str(node.value), Spot(path, node.start_mark.line + 1), None)]
     if not isinstance(node, yaml.MappingNode):
         spot = Spot(path, node.start_mark.line + 1)
-        raise Wrong(spot, "a list stands where a mapping is wanted", "write name: on each line")
+        raise Misread(spot, "a list stands where a mapping is wanted", "write name: on each line")
     loader = _Loader("")
     loader.flatten_mapping(node)
     return [

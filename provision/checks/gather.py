@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 from provision import methods
 from provision.checks import probe
@@ -30,6 +31,15 @@ class Evidence:
     answers: Mapping[tuple[str, str, str], Answer]
     absent: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
+
+
+def pairs(containers: Iterable[Container]) -> list[tuple[Container, Container]]:
+    """Every ordered pair of containers of one network."""
+    return [
+        (source, target)
+        for source, target in permutations(containers, 2)
+        if source.network == target.network
+    ]
 
 
 def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:

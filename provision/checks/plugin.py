@@ -9,7 +9,6 @@ nothing, and imports nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,14 +69,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for name in wanted:
             metafunc.parametrize(name, [], indirect=True)
         return
+    from provision.checks.gather import pairs
+
     hosts = _hosts(metafunc.config, inventory)
     containers = [c for c in inventory.containers.values() if c.host in hosts]
-    pairs = [pair for pair in permutations(containers, 2) if pair[0].network == pair[1].network]
     values: dict[str, list[Any]] = {
         "provision_host": list(hosts),
         "provision_container": [container.name for container in containers],
         "provision_network": list(inventory.networks),
-        "provision_pair": [(source.name, target.name) for source, target in pairs],
+        "provision_pair": [(source.name, target.name) for source, target in pairs(containers)],
     }
     for name in wanted:
         ids = ["-".join(one) if isinstance(one, tuple) else one for one in values[name]]
@@ -99,13 +99,10 @@ def provision_session(
 ) -> Iterator[Session]:
     """A session over SSH: one connection a host, closed at the end."""
     from provision.engine import Session
-    from provision.nearby import nearest
     from provision.ssh import Ssh
 
-    path = provision_inventory.path
     given = pytestconfig.getoption("--provision-ssh-config")
-    config = Path(given) if given else nearest(path, "ssh_config")
-    transport = Ssh(provision_inventory, config, nearest(path, "known_hosts"))
+    transport = Ssh.nearby(provision_inventory, Path(given) if given else None)
     yield Session(provision_inventory, transport)
     transport.close()
 

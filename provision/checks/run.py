@@ -6,14 +6,13 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision.checks import test_network
-from provision.checks.gather import Evidence, evidence
+from provision.checks.gather import Evidence, evidence, pairs
 from provision.engine import Session
 from provision.errors import HostError, UsageError
 from provision.inventory import Container
@@ -115,13 +114,9 @@ class _Judge:
         if "on" in metafunc.fixturenames:
             metafunc.parametrize("on", self._evidence.hosts)
         if "pair" in metafunc.fixturenames:
-            pairs = [
-                pair
-                for pair in permutations(self._evidence.containers, 2)
-                if pair[0].network == pair[1].network
-            ]
-            ids = [f"{source.name}-{target.name}" for source, target in pairs]
-            metafunc.parametrize("pair", pairs, ids=ids)
+            every = pairs(self._evidence.containers)
+            ids = [f"{source.name}-{target.name}" for source, target in every]
+            metafunc.parametrize("pair", every, ids=ids)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.errors import HostError, ProvisionError, UsageError
-from provision.nearby import nearest
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -130,10 +129,10 @@ class Call:
 
         hosts = select(inventory, self.limit)
         transport = self.transport(inventory)
-        for remark in transport.remarks():
-            click.echo(remark, err=True)
         try:
             transport.dial(hosts, jobs=self.jobs)
+            for remark in transport.remarks():
+                click.echo(remark, err=True)
             # Imported while the hosts answer: it costs as much time as they need.
             from provision.engine import Session
 
@@ -145,11 +144,10 @@ class Call:
                     click.echo(f"{host}: {count} SSH executions", err=True)
 
     def transport(self, inventory: Inventory) -> Ssh:
-        """SSH by the nearest ssh_config; nobody is contacted yet."""
+        """SSH by --ssh-config, or by the nearest; nobody is contacted yet."""
         from provision.ssh import Ssh
 
-        config = self.ssh_config or nearest(self.path, "ssh_config")
-        return Ssh(inventory, config, nearest(self.path, "known_hosts"))
+        return Ssh.nearby(inventory, self.ssh_config)
 
     def say(self, line: str) -> None:
         """A line of progress."""

@@ -24,7 +24,7 @@ def trust(call: Call) -> int:
     path = nearest(call.path, "known_hosts")
     path = path or call.path.resolve().parent / ".provision" / "known_hosts"
     recorded: set[str] = set()
-    found = survey(call.transport(inventory), hosts, jobs=call.jobs)
+    found = survey(call.transport(inventory), inventory, hosts, jobs=call.jobs)
     while True:
         new = found.of("new")
         for offer in new:
@@ -37,7 +37,7 @@ def trust(call: Call) -> int:
         # Behind a jump host that is known now may be hosts that are not. Only those are asked
         # again: sshd counts connections on which nobody logs in, and turns away whom it counted.
         hidden = [host for host in hosts if host not in found.seen]
-        later = survey(call.transport(inventory), hidden, jobs=call.jobs)
+        later = survey(call.transport(inventory), inventory, hidden, jobs=call.jobs)
         found = found.known_now() + later
     errors = (*found.errors, *(changed_key(offer, path) for offer in found.of("changed")))
     if call.as_json:

@@ -12,6 +12,7 @@ from fabric import Connection
 
 from provision.errors import AuthError, ConnectError, HostError
 from provision.inventory import Inventory
+from provision.nearby import nearest
 from provision.script import quoted
 from provision.ssh.exchange import CHANNEL_S, exchange, notice_silence
 from provision.ssh.failure import host_error
@@ -46,6 +47,14 @@ class Ssh:
         self._ways = Ways(ssh_config, known_hosts)
         self._open: dict[str, Connection] = {}
         self._dialled: dict[str, Future[Connection]] = {}
+
+    @classmethod
+    def nearby(cls, inventory: Inventory, ssh_config: Path | None = None) -> Ssh:
+        """By an ssh_config, else by that of the inventory's project; and its known hosts."""
+        path = inventory.path
+        return cls(
+            inventory, ssh_config or nearest(path, "ssh_config"), nearest(path, "known_hosts")
+        )
 
     def dial(self, hosts: Iterable[str], *, jobs: int) -> None:
         """Begin to connect to `hosts`, `jobs` at a time; `run` waits for its host and may raise."""

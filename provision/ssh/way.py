@@ -34,6 +34,7 @@ class Ways:
             ) from error
         self._config = Config(ssh_config=parsed)
         self._known_hosts = known_hosts
+        self._named: dict[str, dict[str, Any]] = {}
         self._lock = Lock()
 
     def to(self, host: Host) -> Connection:
@@ -50,32 +51,51 @@ class Ways:
             target = named.pop("hostname")
         elif target == host.name:
             target = str(host.address)
-        connection = Connection(
-            target,
-            user=ssh.user or named.get("user"),
-            port=ssh.port or int(named.get("port", 22)),
-            config=self._config,
-            connect_timeout=CONNECT_S,
-            connect_kwargs=_login(named, ssh.key),
-            # False: else fabric would look for a jump host of its own, whose key nobody pins.
-            gateway=self._gateway(ssh.jump, named) or False,
-        )
+        gateway = self._gateway(ssh.jump, named)
+        connection = self._connection(target, named, ssh.user, ssh.port, gateway, key=ssh.key)
         if host.host_key:
             hostkeys.pin(connection, (hostkeys.given(host.host_key),))
         else:
-            alias = named.get("hostkeyalias", host.name)
-            names = (hostkeys.key_name(connection), alias)
-            hostkeys.pin(connection, hostkeys.recorded(names, named, self._known_hosts))
+            self._pin(connection, named, host.name)
         return connection
+
+    def _connection(
+        self,
+        target: str,
+        named: dict[str, Any],
+        user: str | None,
+        port: int | str | None,
+        gateway: Connection | str | None,
+        *,
+        key: Path | None = None,
+    ) -> Connection:
+        return Connection(
+            target,
+            user=user or named.get("user"),
+            port=int(port or named.get("port", 22)),
+            config=self._config,
+            connect_timeout=CONNECT_S,
+            connect_kwargs=_login(named, key),
+            # False: else fabric would look for a jump host of its own, whose key nobody pins.
+            gateway=gateway or False,
+        )
+
+    def _pin(self, connection: Connection, named: dict[str, Any], name: str) -> None:
+        names = (hostkeys.key_name(connection), named.get("hostkeyalias", name))
+        hostkeys.pin(connection, hostkeys.recorded(names, named, self._known_hosts))
 
     def unread(self, host: Host) -> tuple[str, ...]:
         """Options that hold for a host and that are not used."""
-        named = self._lookup(host.name)
+        with self._lock:
+            named = self._lookup(host.name)
         off = ("no", "none")
         return tuple(word for word in ssh_config.UNREAD if named.get(word, "no").lower() not in off)
 
     def _lookup(self, name: str) -> dict[str, Any]:
-        return dict(self._config.base_ssh_config.lookup(name))
+        # Kept, as it goes through all of ssh_config and may run commands (`Match exec`).
+        if name not in self._named:
+            self._named[name] = dict(self._config.base_ssh_config.lookup(name))
+        return dict(self._named[name])
 
     def _gateway(self, jump: str | None, named: dict[str, Any]) -> Connection | str | None:
         """The nearest jump host, behind which the others are; or a ProxyCommand."""
@@ -92,17 +112,9 @@ class Ways:
         user, _, place = text.rpartition("@")
         name, _, port = place.partition(":")
         named = self._lookup(name)
-        connection = Connection(
-            named["hostname"],
-            user=user or named.get("user"),
-            port=int(port or named.get("port", 22)),
-            config=self._config,
-            connect_timeout=CONNECT_S,
-            connect_kwargs=_login(named, None),
-            gateway=before or self._gateway(None, named) or False,
-        )
-        names = (hostkeys.key_name(connection), named.get("hostkeyalias", name))
-        hostkeys.pin(connection, hostkeys.recorded(names, named, self._known_hosts))
+        gateway = before or self._gateway(None, named)
+        connection = self._connection(named["hostname"], named, user, port, gateway)
+        self._pin(connection, named, name)
         return connection
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provision.ansible.model import Wrong
+from provision.ansible.model import Misread
 from provision.ansible.read import read
 
 FOLDER = Path(__file__).parents[1] / "unit/ansible"
@@ -34,7 +34,7 @@ def check(text: str, suffix: str) -> None:
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         try:
             found = read(path)
-        except Wrong as error:
+        except Misread as error:
             assert error.message and error.spot.path == path
             assert 0 <= error.spot.line <= len(text.splitlines()) + 1
             return

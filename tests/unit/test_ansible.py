@@ -160,6 +160,20 @@ def test_the_same_of_yaml(tmp_path: Path, text: str, message: str) -> None:
     assert told(tmp_path, text, name="hosts.yml").startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ("groups: [h1]\n", "demo.yml:3:9: 'groups' must be a mapping, not a list"),
+        ("hosts: [h1]\n", "demo.yml:3:8: 'hosts' must be a mapping, not a list"),
+        ("hosts: {h1: 7}\n", "demo.yml:3:13: 'h1' must be a mapping, not the number 7"),
+        ("hosts: {h1: {ssh: x}}\n", "demo.yml:3:19: 'ssh' must be a mapping, not the text 'x'"),
+    ],
+)
+def test_our_own_file_is_told_of_its_own_mistakes(tmp_path: Path, own: str, message: str) -> None:
+    """Also where it says more of a host or a group of the other file."""
+    assert told(tmp_path, "h1 ansible_host=10.0.0.1 ansible_user=me\n", own).startswith(message)
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """Is our own file's mistake."""
     path = tmp_path / "demo.yml"
