@@ -1,4 +1,4 @@
-"""Looks at hosts, changes them and looks again: one thread a host, one script a wave.
+"""Changes hosts: looks, acts by one script a wave, and looks again until nothing differs.
 
 Decides nothing: what differs is `plan`'s word, what a host needs `preflight`'s.
 """
@@ -6,132 +6,16 @@ Decides nothing: what differs is `plan`'s word, what a host needs `preflight`'s.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Callable, Iterable
 
-from provision import facts, script
+from provision import script
 from provision.errors import ConflictError, ConnectError, HostError, StepError
-from provision.facts import Look
-from provision.hostfacts import HostFacts
-from provision.inventory import Inventory
-from provision.plan import (
-    Change,
-    Conflict,
-    Operation,
-    Plan,
-    Wave,
-    enabling,
-    operations,
-    plan,
-    waves,
-)
+from provision.fleet import Fleet, Session, difference, each, observe
+from provision.plan import Change, Conflict, Operation, Plan, Wave, enabling, operations, waves
 from provision.report import Done, Report
-from provision.resource import Ref, Resource, State, lock
-from provision.transport import Transport
+from provision.resource import lock
 
-LOOK_S = 60.0
 ROUNDS = 3
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One run of a verb. `timeout_s` bounds each script; `say` gets a line of progress."""
-
-    inventory: Inventory
-    transport: Transport
-    jobs: int = 64
-    timeout_s: float = 600.0
-    say: Callable[[str], None] = lambda _line: None
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """Hosts as found: a look for each that answered, an error for each that did not."""
-
-    looks: Mapping[str, Look]
-    errors: Mapping[str, HostError] = field(default_factory=dict)
-
-    @property
-    def facts(self) -> Mapping[str, HostFacts]:
-        """Facts by host."""
-        return {host: look.facts for host, look in self.looks.items()}
-
-    def state(self, hosts: Iterable[str], *, ours: bool = True) -> State:
-        """What carries our mark on `hosts`, or what stands there without it."""
-        merged: dict[Ref, Resource] = {}
-        for host in hosts:
-            if host in self.looks:
-                look = self.looks[host]
-                merged.update(look.found if ours else look.foreign)
-        return merged
-
-
-def each(
-    session: Session,
-    hosts: Iterable[str],
-    work: Callable[[str], T],
-    meanwhile: Callable[[], None] = lambda: None,
-) -> tuple[dict[str, T], dict[str, HostError]]:
-    """`work` on every host at once; a host's error is data, not the end of the others."""
-    results: dict[str, T] = {}
-    errors: dict[str, HostError] = {}
-    names = list(hosts)
-    pool = ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names))))
-    try:
-        futures = {host: pool.submit(work, host) for host in names}
-        meanwhile()
-        for host, future in futures.items():
-            try:
-                results[host] = future.result()
-            except HostError as error:
-                errors[host] = error
-    except BaseException:
-        # Ctrl-C: without their connections the threads end now, not at their deadlines.
-        session.transport.close()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-    return results, errors
-
-
-def observe(session: Session, hosts: Iterable[str]) -> Fleet:
-    """Look at hosts by one execution each."""
-    inventory = session.inventory
-
-    def look(host: str) -> Look:
-        nonce = secrets.token_hex(8)
-        peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
-        text = facts.script(inventory.name, peers, nonce=nonce)
-        output = session.transport.run(host, text, timeout_s=min(LOOK_S, session.timeout_s))
-        return facts.parse(host, inventory.name, output, nonce=nonce)
-
-    return Fleet(*each(session, hosts, look, _import_judges))
-
-
-def _import_judges() -> None:
-    """Load what judges a look while the hosts answer: no run is longer for it."""
-    import provision.desired
-    import provision.preflight  # noqa: F401
-
-
-def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy: bool) -> Plan:
-    """What is to be changed on `hosts`; the others are looked at, not touched."""
-    chosen = [host for host in hosts if host in fleet.looks]
-    found, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
-    if destroy:
-        return plan(found, {}, foreign=foreign)
-    from provision import desired, preflight
-
-    everything = desired.wanted(session.inventory, fleet.facts)
-    wanted = {ref: resource for ref, resource in everything.items() if ref.host in set(chosen)}
-    difference = plan(found, wanted, foreign=foreign)
-    seen = {host: fleet.looks[host].facts for host in chosen}
-    in_use = tuple(preflight.overlaps(session.inventory, seen, found))
-    return Plan(difference.changes, difference.conflicts + in_use)
 
 
 def planned(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) -> Report:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.engine import Session, each
 from provision.errors import HostError, HostKeyError
+from provision.fleet import Session, each
 from provision.inventory import Inventory
 from provision.ssh import Ssh
 

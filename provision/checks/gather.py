@@ -10,8 +10,8 @@ from provision import methods
 from provision.checks import probe
 from provision.checks.backend import host as testinfra_host
 from provision.checks.probe import Answer, Endpoint
-from provision.engine import Fleet, Session, difference, each, observe
 from provision.errors import HostError
+from provision.fleet import Fleet, Session, difference, each, observe
 from provision.inventory import Container
 from provision.plan import Change
 from provision.resource import Ref

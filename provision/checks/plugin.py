@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import testinfra.host
 
     from provision.checks.live import LiveContainer
-    from provision.engine import Session
+    from provision.fleet import Session
     from provision.inventory import Inventory, Network
 
 _LOADED = pytest.StashKey["Inventory"]()
@@ -98,7 +98,7 @@ def provision_session(
     pytestconfig: pytest.Config, provision_inventory: Inventory
 ) -> Iterator[Session]:
     """A session over SSH: one connection a host, closed at the end."""
-    from provision.engine import Session
+    from provision.fleet import Session
     from provision.ssh import Ssh
 
     given = pytestconfig.getoption("--provision-ssh-config")

@@ -13,8 +13,8 @@ import pytest
 
 from provision.checks import test_network
 from provision.checks.gather import Evidence, evidence, pairs
-from provision.engine import Session
 from provision.errors import HostError, UsageError
+from provision.fleet import Session
 from provision.inventory import Container
 from provision.plan import Change
 

@@ -16,7 +16,7 @@ from provision.errors import HostError, ProvisionError, UsageError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from provision.engine import Session
+    from provision.fleet import Session
     from provision.inventory import Inventory
     from provision.ssh import Ssh
 
@@ -134,7 +134,8 @@ class Call:
             for remark in transport.remarks():
                 click.echo(remark, err=True)
             # Imported while the hosts answer: it costs as much time as they need.
-            from provision.engine import Session
+            import provision.engine  # noqa: F401
+            from provision.fleet import Session
 
             yield Session(inventory, transport, self.jobs, self.timeout_s, self.say), hosts
         finally:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from provision import desired, engine, preflight, report, resources
-from provision.engine import Session
+from provision import fleet as fleet_room
 from provision.errors import ConflictError, ConnectError
+from provision.fleet import Session
 from provision.resource import Ref, Resource
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
@@ -160,5 +161,5 @@ def test_destroy_asks_for_no_tool_that_it_does_not_need(fleet: Fleet) -> None:
     """A host that lost Docker can still be given back."""
     fleet.apply()
     fleet.hosts.facts = dict.fromkeys(HOSTS, HOST.replace("tool docker\n", ""))
-    assert preflight.unfit(fleet.session.inventory, engine.observe(fleet.session, HOSTS).facts)
+    assert preflight.unfit(fleet.session.inventory, fleet_room.observe(fleet.session, HOSTS).facts)
     assert fleet.apply(destroy=True).exit_status == 0
