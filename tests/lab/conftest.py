@@ -10,19 +10,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from provision.lab import bringup, teardown
+from provision.lab import bringup, settings, teardown
 from provision.lab.place import Place
-from provision.lab.ranges import ranges
 from provision.lab.settings import Wish
+from tests.lab.free import free_ranges
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
-# Others may be given, to run beside another run of the tests.
-MANAGEMENT, DATA = os.environ.get("PROVISION_TEST_RANGES", "10.97.0,10.98.0").split(",")
 
 CAPTURE = r"""
 export LC_ALL=C
@@ -52,6 +51,13 @@ class Hosts:
 
     place: Place
     inventories: ClassVar[Path] = INVENTORIES
+
+    @cached_property
+    def networks(self) -> tuple[str, str]:
+        """Management and data, as what stands before the last dot: `10.130.0`, `10.130.1`."""
+        both = settings.require(self.place).ranges.both
+        management, data = (str(network[0]) for network in both)
+        return management.removesuffix(".0"), data.removesuffix(".0")
 
     def ssh(self, host: str, command: str, *, check: bool = True) -> str:
         """Run a shell line on a host, past provision's own connection."""
@@ -100,7 +106,7 @@ class Hosts:
 
     def inventory(self, name: str, *changes: tuple[str, str], to: str | None = None) -> str:
         """An example inventory with the addresses of this lab, in the lab's folder."""
-        text = (INVENTORIES / name).read_text().replace("10.78.0.", f"{DATA}.")
+        text = (INVENTORIES / name).read_text().replace("10.78.0.", f"{self.networks[1]}.")
         for old, new in changes:
             assert old in text, old
             text = text.replace(old, new)
@@ -123,7 +129,7 @@ def booted() -> Iterator[Callable[[str], Hosts]]:
             # Not in pytest's folder: a later run of pytest deletes that of an earlier one.
             folder = Path(tempfile.mkdtemp(prefix=f"provision-lab-{suite}-", dir="/var/tmp"))
             places[suite] = Place(folder)
-            wish = Wish(3, suite, False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))
+            wish = Wish(3, suite, False, free_ranges(places[suite]))
             bringup.up(places[suite], wish, say=print)
         return Hosts(places[suite])
 

@@ -11,9 +11,9 @@ import pytest
 
 from provision.lab import bringup, teardown
 from provision.lab.place import Place
-from provision.lab.ranges import ranges
 from provision.lab.settings import Wish
-from tests.lab.conftest import DATA, MANAGEMENT, Hosts
+from tests.lab.conftest import Hosts
+from tests.lab.free import free_ranges
 
 pytestmark = pytest.mark.lab
 OWN_IMAGE = tuple(
@@ -28,15 +28,13 @@ def bare() -> Iterator[Hosts]:
     """One bare host of each suite; their packages come from a folder of the lab."""
     folder = Path(tempfile.mkdtemp(prefix="provision-lab-bare-", dir="/var/tmp"))
     place = Place(folder)
-    management, data = (part.rsplit(".", 1) for part in (MANAGEMENT, DATA))
-    wanted = f"{management[0]}.{int(management[1]) + 1}.0/24,{data[0]}.{int(data[1]) + 1}.0/24"
-    bringup.up(place, Wish(3, "mixed", True, ranges(wanted)), say=print)
+    bringup.up(place, Wish(3, "mixed", True, free_ranges(place)), say=print)
     hosts = Hosts(place)
     text = (hosts.inventories / "routes.yml").read_text()
     for old, new in OWN_IMAGE:
         assert old in text
         text = text.replace(old, new.replace("A}", ".provision/busybox.tar}"))
-    own = f"{data[0]}.{int(data[1]) + 1}."
+    own = f"{hosts.networks[1]}."
     (folder / "bare.yml").write_text(text.replace("10.78.0.", own))
     (folder / "strict.yml").write_text("packages: require\n" + text.replace("10.78.0.", own))
     yield hosts

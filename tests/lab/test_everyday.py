@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import MANAGEMENT, Hosts
+from tests.lab.conftest import Hosts
 
 pytestmark = pytest.mark.lab
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -52,8 +52,8 @@ def run(folder: Path, *words: str, status: int = 0, stdin: int = subprocess.DEVN
     return done.stdout + done.stderr
 
 
-def own_inventory(apart: Path) -> str:
-    hosts = "".join(f"  h{n}: {{address: {MANAGEMENT}.1{n}}}\n" for n in (1, 2, 3))
+def own_inventory(mixed: Hosts, apart: Path) -> str:
+    hosts = "".join(f"  h{n}: {{address: {mixed.networks[0]}.1{n}}}\n" for n in (1, 2, 3))
     network = "networks: {blue: {method: routes, cidr: 172.20.0.0/16}}\n"
     text = f"name: own\nssh: {{user: root, key: id}}\nhosts:\n{hosts}{network}"
     (apart / "own.yml").write_text(text)
@@ -62,7 +62,7 @@ def own_inventory(apart: Path) -> str:
 
 def test_a_new_host_is_trusted_after_a_yes_only(mixed: Hosts, apart: Path) -> None:
     """Refused before; fingerprints as ssh-keygen prints them; a changed key is never replaced."""
-    name = own_inventory(apart)
+    name = own_inventory(mixed, apart)
     assert "provision trust INVENTORY" in run(apart, "plan", name, status=4)
     assert "there is a question" in run(apart, "trust", name, status=2)
     known = apart / ".provision/known_hosts"
@@ -90,9 +90,9 @@ def test_a_new_host_is_trusted_after_a_yes_only(mixed: Hosts, apart: Path) -> No
     assert "somebody may be in between" in run(apart, "plan", name, status=4)
 
 
-def test_an_agent_logs_in(apart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_logs_in(mixed: Hosts, apart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a locked key that only the agent holds open."""
-    name = own_inventory(apart)
+    name = own_inventory(mixed, apart)
     argv = ("ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(apart / "id"))
     agent = subprocess.run(("ssh-agent", "-s"), capture_output=True, text=True, check=True).stdout
     words = dict(part.split("=", 1) for part in agent.replace("\n", "").split(";") if "=" in part)
@@ -109,22 +109,22 @@ def test_an_agent_logs_in(apart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(int(words["SSH_AGENT_PID"]), 15)
 
 
-def test_a_jump_host_is_trusted_before_what_is_behind_it(apart: Path) -> None:
+def test_a_jump_host_is_trusted_before_what_is_behind_it(mixed: Hosts, apart: Path) -> None:
     """One round for the jump host, one for those behind; a swapped key of it is refused."""
-    name = own_inventory(apart)
-    jump = f"jump: root@{MANAGEMENT}.11"
+    name = own_inventory(mixed, apart)
+    jump = f"jump: root@{mixed.networks[0]}.11"
     text = (apart / name).read_text().replace("key: id", f"key: id, {jump}")
     (apart / name).write_text(text)
-    config = f"Host {MANAGEMENT}.*\n  IdentityFile {apart}/id\n"
+    config = f"Host {mixed.networks[0]}.*\n  IdentityFile {apart}/id\n"
     (apart / "home/.ssh/config").write_text(config)
     said = run(apart, "trust", name, "--yes", "--limit", "h2,h3")
     assert "0 known, 3 recorded." in said.replace("1 known, 2", "0 known, 3")
     assert "to create on 2 hosts" in run(apart, "plan", name, "--limit", "h2,h3")
     known = apart / ".provision/known_hosts"
     lines = known.read_text().splitlines()
-    assert {line.split()[0] for line in lines} == {f"{MANAGEMENT}.1{n}" for n in (1, 2, 3)}
+    assert {line.split()[0] for line in lines} == {f"{mixed.networks[0]}.1{n}" for n in (1, 2, 3)}
     keys = {line.split()[0]: line.split(" ", 1)[1] for line in lines}
-    swapped = keys | {f"{MANAGEMENT}.11": keys[f"{MANAGEMENT}.12"]}
+    swapped = keys | {f"{mixed.networks[0]}.11": keys[f"{mixed.networks[0]}.12"]}
     known.write_text("".join(f"{host} {key}\n" for host, key in swapped.items()))
     said = run(apart, "plan", name, "--limit", "h2", status=4)
     assert "h2: its host key is not the recorded one" in said
@@ -132,7 +132,7 @@ def test_a_jump_host_is_trusted_before_what_is_behind_it(apart: Path) -> None:
 
 def test_an_ansible_inventory_as_it_is(mixed: Hosts, apart: Path) -> None:
     """Hosts, logins and groups from the file; our own says only what joins them."""
-    lines = "".join(f"h{n} ansible_host={MANAGEMENT}.1{n}\n" for n in (1, 2, 3))
+    lines = "".join(f"h{n} ansible_host={mixed.networks[0]}.1{n}\n" for n in (1, 2, 3))
     (apart / "hosts.ini").write_text(
         f"[lab]\n{lines}[edge]\nh1\n[all:vars]\nansible_user=root\n"
         "ansible_ssh_private_key_file=id\n"

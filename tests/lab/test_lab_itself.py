@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import re
@@ -16,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from provision.errors import LabError
-from provision.lab import bringup, namespace, power, ready, supervisor, teardown
+from provision.lab import bringup, power, ready, supervisor, teardown
 from provision.lab.place import Place
 from provision.lab.ranges import Ranges, ranges
 from provision.lab.settings import Wish
+from tests.lab.free import free_ranges
 
 pytestmark = [
     pytest.mark.lab,
@@ -27,16 +27,6 @@ pytestmark = [
 ]
 LAB = "from provision.lab.commands import lab; lab()"
 SYSCTLS = ("fs/inotify/max_user_instances", "kernel/keys/maxkeys", "kernel/keys/maxbytes")
-
-
-def free_ranges(place: Place) -> Ranges:
-    """Not the default: a developer's lab may run beside the tests."""
-    for second in range(130, 250):
-        wanted = ranges(f"10.{second}.0.0/24,10.{second}.1.0/24")
-        with contextlib.suppress(LabError):
-            namespace.refuse_taken_ranges(place, wanted)
-            return wanted
-    raise AssertionError("no free range")
 
 
 def up(

@@ -12,6 +12,7 @@ import pytest
 from provision.lab import teardown
 from provision.lab.place import Place
 from tests.lab.conftest import INVENTORIES
+from tests.lab.free import free_ranges
 
 pytestmark = pytest.mark.lab
 
@@ -37,7 +38,9 @@ def test_the_wheel_boots_a_lab_and_plans_from_another_folder(tmp_path: Path) -> 
     (wheel,) = wheels.glob("*.whl")
     _run(environment / "bin" / "pip", "install", "--quiet", wheel, cwd=folder)
     program = environment / "bin" / "provision"
-    text = (INVENTORIES / "routes.yml").read_text().replace("10.78.0.", "10.94.0.")
+    free = free_ranges(Place(folder))
+    data = str(free.data[0]).removesuffix("0")
+    text = (INVENTORIES / "routes.yml").read_text().replace("10.78.0.", data)
     (folder / "routes.yml").write_text(text)
     where = _run(
         environment / "bin" / "python",
@@ -47,7 +50,7 @@ def test_the_wheel_boots_a_lab_and_plans_from_another_folder(tmp_path: Path) -> 
     )
     assert where.startswith(str(environment))
     try:
-        _run(program, "lab", "up", "3", "--ranges", "10.93.0.0/24,10.94.0.0/24", cwd=folder)
+        _run(program, "lab", "up", "3", "--ranges", str(free), cwd=folder)
         assert "create docker_network blue" in _run(program, "plan", "routes.yml", cwd=folder)
         _run(program, "apply", "routes.yml", cwd=folder)
         assert "0 failed, 0 skipped" in _run(program, "verify", "routes.yml", cwd=folder)

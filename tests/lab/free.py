@@ -1,0 +1,20 @@
+"""Address ranges for the tests' labs: whatever else runs on this machine keeps its own."""
+
+from __future__ import annotations
+
+import contextlib
+
+from provision.errors import LabError
+from provision.lab import namespace
+from provision.lab.place import Place
+from provision.lab.ranges import Ranges, ranges
+
+
+def free_ranges(place: Place) -> Ranges:
+    """Two that nothing here uses: not the default, which a developer's lab has."""
+    for second in range(130, 250):
+        wanted = ranges(f"10.{second}.0.0/24,10.{second}.1.0/24")
+        with contextlib.suppress(LabError):
+            namespace.refuse_taken_ranges(place, wanted)
+            return wanted
+    raise AssertionError("no free range")
