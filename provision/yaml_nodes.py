@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from provision.complaint import KEY, Loc, quoted
-from provision.yaml_words import syntax_words
+from provision.yaml_words import DEEPEST, TOO_DEEP, syntax_words
 
-DEEPEST = 40
 MOST_NODES = 20_000
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: dict[str, bool | None] = {
@@ -140,7 +139,7 @@ class _Reader:
         if self.nodes > MOST_NODES:
             raise _Stop(event, f"the file has more than {MOST_NODES} values", "split it")
         if depth > DEEPEST:
-            raise _Stop(event, f"nested deeper than {DEEPEST}", "is a bracket not closed?")
+            raise _Stop(event, *TOO_DEEP)
         self.refuse(event)
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, yaml.MappingStartEvent):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+DEEPEST = 40
+# Our own limit; libyaml from PyYAML 6.0.4 on has one, too, and in brackets reads ahead to it.
+TOO_DEEP = (f"nested deeper than {DEEPEST}", "is a bracket not closed?")
 _INDENT = "check that the keys of a level begin in one column"
 _FLOW = "separate by commas and close every bracket"
 _NOT_CLOSED = ("a list or mapping is not closed before here", _FLOW)
@@ -36,6 +39,7 @@ _PROBLEMS = {
     "sequence entries are not allowed": ("a list cannot begin here", "put it on a new line"),
     "undefined tag handle": _NO_TAG,
     "expected alphabetic or numeric": ("* and & are not allowed here", "quote the text"),
+    "exceeded maximum nesting depth": TOO_DEEP,
     "invalid Unicode character": ("this escape is no character", "write the character itself"),
 }
 _STARTS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from provision.complaint import KEY
-from provision.yaml_nodes import DEEPEST, MOST_NODES, Reading, read
-from provision.yaml_words import syntax_words
+from provision.yaml_nodes import MOST_NODES, Reading, read
+from provision.yaml_words import DEEPEST, syntax_words
 
 
 def plain(text: str) -> object:
