@@ -7,13 +7,20 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
-from provision import address
+from provision import address, container_text
 from provision.complaint import Complaint, Loc, quoted, some
+from provision.inventory import Port
 from provision.inventory_decode import Decoded
 from provision.inventory_schema import ContainerDocument
-from provision.name_text import DOCKER_WORDS
 from provision.subnets import Layout, Subnets
 from provision.suggest import did_you_mean
+
+MODES = ("bridge", "host", "none")
+_OWN_NOTHING = {
+    "host": "it has the host's own interfaces, and its programs listen there",
+    "none": "it has no interface but lo",
+    "container": "it has the interfaces of the other container",
+}
 
 
 def container_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
@@ -24,6 +31,7 @@ def container_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
         yield from wrong
         if not wrong and container.network in laid.hosts:
             yield from _membership(loc, container, laid)
+    yield from _ports(decoded)
     yield from _addresses(decoded, laid.subnets)
     yield from _crowds(decoded, laid.subnets)
 
@@ -40,14 +48,68 @@ def _host(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[
 
 def _network(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Complaint]:
     networks, name = decoded.written["networks"], container.network
-    if name in _known(networks):
-        return
-    if name in DOCKER_WORDS or name.startswith("container:"):
-        message = f"network {quoted(name)} is not supported yet in this version"
-        yield Complaint((*loc, "network"), message, "name one of the file's networks")
+    if name in _known(networks) or name in MODES:
+        yield from _unfit(loc, container)
+    elif name.startswith("container:"):
+        yield from _shared(loc, container, decoded)
+        yield from _unfit(loc, container)
     else:
-        hint = did_you_mean(name, networks, "networks")
+        hint = did_you_mean(name, (*networks, *MODES), "networks")
         yield Complaint((*loc, "network"), f"unknown network {quoted(name)}", hint)
+
+
+def _unfit(loc: Loc, container: ContainerDocument) -> Iterator[Complaint]:
+    """Keys that mean nothing where the container has no interface of Docker's own."""
+    name = container.network
+    reason = _OWN_NOTHING.get(name.partition(":")[0])
+    if name == "bridge" and container.address:
+        message = "Docker fixes no addresses on its default bridge"
+        yield Complaint((*loc, "address"), message, "remove it, or use a network of this file")
+    for key in ("ports", "address", "mac") if reason else ():
+        if getattr(container, key):
+            hint = "give it to that container" if name.startswith("container:") else "remove it"
+            yield Complaint(
+                (*loc, key), f"'{key}' cannot be with network {quoted(name)}: {reason}", hint
+            )
+
+
+def _shared(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Complaint]:
+    """`container:NAME` leads to another container of the same host, and at once."""
+    known, name = decoded.written["containers"], container.network.partition(":")[2]
+    at: Loc = (*loc, "network")
+    other = decoded.containers.get(name)
+    if name not in _known(known):
+        hint = did_you_mean(name, known, "containers")
+        yield Complaint(at, f"unknown container {quoted(name)}", hint)
+    elif other is not None and name == loc[1]:
+        yield Complaint(at, f"container '{name}' cannot share its own namespace", "name another")
+    elif other is not None and other.host != container.host:
+        message = f"container '{name}' runs on {other.host}, not on {container.host}"
+        yield Complaint(at, message, "name a container of the same host")
+    elif other is not None and other.network.startswith("container:"):
+        message = f"container '{name}' has no namespace of its own: {other.network}"
+        yield Complaint(at, message, f"write network: {quoted(other.network)}")
+
+
+def _ports(decoded: Decoded) -> Iterator[Complaint]:
+    """Each port of a host leads to one container."""
+    taken: dict[tuple[str, int, str], list[tuple[Port, str]]] = {}
+    for name, container in decoded.containers.items():
+        for k, text in enumerate(container.ports):
+            for port in container_text.ports(text):
+                others = taken.setdefault((container.host, port.published, port.protocol), [])
+                first = next((o for p, o in others if _same_ip(p, port)), None)
+                others.append((port, name))
+                if first is not None:
+                    what = f"{container.host}'s {port.protocol} port {port.published}"
+                    by = "twice" if first == name else f"by '{first}' already"
+                    at: Loc = ("containers", name, "ports", k)
+                    yield Complaint(at, f"{what} is published {by}", "choose another")
+                    break
+
+
+def _same_ip(one: Port, other: Port) -> bool:
+    return one.ip is None or other.ip is None or one.ip == other.ip
 
 
 @lru_cache(maxsize=8)

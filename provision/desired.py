@@ -16,6 +16,7 @@ from provision.resources import container as container_kind
 from provision.resources.file import File
 from provision.resources.image import Image, ImageArchive
 from provision.resources.package import MANAGER, PACKAGES, Package
+from provision.resources.shared_namespace import SharedNamespace
 from provision.resources.unit import Unit
 
 Facts = Mapping[str, HostFacts]
@@ -62,19 +63,40 @@ def _container(inventory: Inventory, container: Container) -> Iterator[Resource]
             container.host, image.ref, image.layers, image.archive, inventory.name
         )
     yield brought
-    network = inventory.networks[container.network]
-    on = methods.named(network.method).attachment(network, container.host)
+    on = _place(inventory, container)
     yield container_kind.Container(
         host=container.host,
         container=container.name,
         image=image.ref,
         command=container.command,
-        network=on.name if on.kind == "docker_network" else "bridge",
+        network=on.name if on and on.kind == "docker_network" else _mode(inventory, container),
         address=container.address,
         restart=container.restart,
         mark=mark,
-        needs=(on, brought.ref),
+        env=container.env,
+        volumes=tuple(sorted(container.volumes)),
+        ports=tuple(sorted(map(str, container.ports))),
+        mac=container.mac,
+        needs=(*((on,) if on else ()), brought.ref),
     )
+    if container.shares:
+        yield SharedNamespace(container.host, container.name, container.shares, inventory.name)
+
+
+def _mode(inventory: Inventory, container: Container) -> str:
+    """Docker's word where the place is no Docker network of ours."""
+    return "bridge" if container.network in inventory.networks else container.network
+
+
+def _place(inventory: Inventory, container: Container) -> Ref | None:
+    """The resource that a container is put on; None where Docker has all that it needs."""
+    network = inventory.networks.get(container.network)
+    if network is not None:
+        return methods.named(network.method).attachment(network, container.host)
+    if container.shares:
+        return Ref(container.host, "container", container.shares)
+    # On a host whose docker0 is ours, the default bridge is what we make of it.
+    return Ref(container.host, "docker0", "docker0") if container.network == "bridge" else None
 
 
 def _kept(inventory: str, base: State) -> Iterator[Resource]:

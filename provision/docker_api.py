@@ -9,7 +9,7 @@ from __future__ import annotations
 SOCKET = "/var/run/docker.sock"
 
 # No single quote in here: the shell's are around it. Paths: docs.docker.com/reference/api/engine.
-_PERL = rf"""
+_TALK = rf"""
 use Socket;
 alarm 30;
 my $buffer = "";
@@ -35,22 +35,54 @@ sub get {{
   return $status == 200 ? $body : "";
 }}
 sub answer {{ print "$_[0] $_[1]\n" if $_[1] ne ""; return $_[1] }}
+sub inspect {{ # one container → its process, 0 when it does not run
+  my ($pid) = answer("container", get("/containers/$_[0]/json")) =~ /"Pid":(\d+)/;
+  return $pid || 0;
+}}
+sub inode {{ # of a namespace of a process
+  my ($found) = (readlink("/proc/$_[0]/ns/$_[1]") // "") =~ /(\d+)/;
+  return $found // 0;
+}}
+"""
+_LOOK = r"""
 answer("docker_info", get("/info"));
 answer("networks", get("/networks"));
 answer("containers", get("/containers/json?all=1"));
 my $ours = get("/containers/json?all=1&filters=%7B%22label%22%3A%5B%22provision%22%5D%7D");
-answer("container", get("/containers/$_/json")) for $ours =~ /"Id":"([0-9a-f]{{64}})"/g;
+for my $id ($ours =~ /"Id":"([0-9a-f]{64})"/g) {
+  my $pid = inspect($id) or next;
+  print "netns $id ", inode($pid, "net"), "\n";
+}
 my $images = answer("images", get("/images/json"));
 my %seen;
 answer("image", get("/images/$_/json"))
-  for grep {{ not $seen{{$_}}++ }} $images =~ /"Id":"(sha256:[0-9a-f]{{64}})"/g;
+  for grep { not $seen{$_}++ } $images =~ /"Id":"(sha256:[0-9a-f]{64})"/g;
+"""
+_SPACES = r"""
+answer("networks", get("/networks"));
+sub spaces {
+  my ($id, $pid) = @_;
+  print join(" ", "spaces", $id, $pid, map { inode($pid, $_) } qw(net mnt pid)), "\n";
+}
+spaces("host", 1);
+for my $id (get("/containers/json?all=1") =~ /"Id":"([0-9a-f]{64})"/g) {
+  my $pid = inspect($id) or next;
+  spaces($id, $pid);
+}
 """
 
-ASK = f"perl -e '{_PERL}'"
+ASK = f"perl -e '{_TALK}{_LOOK}'"
 """A shell command that prints `word JSON` lines, and fails when no daemon answers.
 
 Words: docker_info, networks, containers (all, in short), container (each that carries our label,
-inspected), images (all, in short), image (each, inspected). What vanishes meanwhile is left out.
+inspected), netns (of each of these that runs: its id, and its network namespace's inode), images
+(all, in short), image (each, inspected). What vanishes meanwhile is left out.
+"""
+SPACES = f"perl -e '{_TALK}{_SPACES}'"
+"""The same for where containers live.
+
+Words: networks, container (each on the host, inspected), spaces (of the host, and of each container
+that runs: its id or `host`, process, and the inodes of its namespaces net, mnt and pid).
 """
 RUNNING = ("running", "paused", "restarting")
 """States of a container in which its processes live, as `docker ps` without --all shows them."""

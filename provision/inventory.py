@@ -69,9 +69,27 @@ class Image:
     layers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """A port of the host that leads to one of a container; `ip` None: at every address."""
+
+    ip: IPv4Address | None
+    published: int
+    target: int
+    protocol: str
+
+    def __str__(self) -> str:
+        at = f"{self.ip}:" if self.ip else ""
+        return f"{at}{self.published}:{self.target}/{self.protocol}"
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container of one host. An empty `command` means the image's own."""
+    """A container of one host. An empty `command` means the image's own.
+
+    `network` is one of the inventory's, or Docker's own: `bridge`, `host`, `none`, or
+    `container:NAME` for the namespace of another container of the same host.
+    """
 
     name: str
     host: str
@@ -80,6 +98,16 @@ class Container:
     command: tuple[str, ...]
     address: IPv4Address | None
     restart: str
+    env: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    mac: str | None = None
+
+    @property
+    def shares(self) -> str | None:
+        """The container whose network namespace this one uses."""
+        word, _, name = self.network.partition(":")
+        return name if word == "container" else None
 
 
 @dataclass(frozen=True, slots=True)

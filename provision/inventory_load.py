@@ -6,15 +6,15 @@ Reads the named file, its ssh key and its image archives; contacts no host.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from provision import image_text, inventory_rules, ssh_key
+from provision import container_text, image_text, inventory_rules, ssh_key
 from provision.complaint import Complaint, Loc, Wrong, line
 from provision.errors import Finding, InventoryError
-from provision.inventory import Container, Host, Image, Inventory, Network, Ssh
+from provision.inventory import Container, Host, Image, Inventory, Network, Port, Ssh
 from provision.inventory_decode import Decoded, decode
 from provision.inventory_others import with_others
 from provision.inventory_schema import ContainerDocument
@@ -207,6 +207,11 @@ def _network(name: str, decoded: Decoded, laid: Layout) -> Network:
     )
 
 
+def _ports(document: ContainerDocument) -> Iterator[Port]:
+    for text in document.ports:
+        yield from container_text.ports(text)
+
+
 def _container(name: str, document: ContainerDocument, files: _Files) -> Container:
     found = files.image(document)
     # Busybox alone would be a shell without input, which ends at once and restarts for ever.
@@ -219,4 +224,8 @@ def _container(name: str, document: ContainerDocument, files: _Files) -> Contain
         command=own if document.command is None else tuple(document.command),
         address=document.address,
         restart=document.restart,
+        env=tuple(sorted(document.env.items())),
+        volumes=tuple(sorted(document.volumes)),
+        ports=tuple(sorted(_ports(document), key=str)),
+        mac=document.mac,
     )

@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from provision import address_text, image_text, name_text, ssh_key
+from provision import address_text, container_text, image_text, name_text, ssh_key
 from provision.complaint import Wrong, quoted
 
 # Pydantic puts a union's tag into an error's path; no key of a file can hold a NUL.
@@ -175,6 +175,10 @@ class ContainerDocument(Document):
     image: Annotated[ImageText | ImageFile, Discriminator(_form)] | None = None
     command: list[Argument] | None = None
     address: Address | None = None
+    mac: Annotated[str, AfterValidator(container_text.mac)] | None = None
+    ports: list[Annotated[str, AfterValidator(container_text.port)]] = []
+    env: dict[Annotated[str, AfterValidator(container_text.variable)], Argument] = {}
+    volumes: list[Annotated[str, AfterValidator(container_text.volume)]] = []
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
 
 

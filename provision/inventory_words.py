@@ -14,7 +14,7 @@ from provision.suggest import did_you_mean
 
 # Keys of the contract that this version does not act on; an unknown key would be a lie.
 LATER: dict[str, frozenset[str]] = {
-    "containers": frozenset({"ports", "env", "volumes", "interfaces", "mac"}),
+    "containers": frozenset({"interfaces"}),
 }
 _SECTIONS = {
     "ssh": "ssh: {user: root}",
@@ -29,6 +29,11 @@ _ITEMS = {
     "groups": "[h1, h2]",
     "networks": "{method: routes, cidr: 172.20.0.0/16}",
     "containers": "{host: h1, network: blue}",
+}
+_LISTS = {
+    "command": '[sleep, "3600"]',
+    "ports": '["8080:80"]',
+    "volumes": '["/srv/web:/www:ro"]',
 }
 _KEYS = {
     "name": "name: demo",
@@ -143,7 +148,7 @@ def _text_hint(loc: Loc, value: Any) -> str:
 def _list_hint(loc: Loc, value: Any) -> str:
     if isinstance(value, str) and value.isprintable() and len(value) < 200:
         return f"write [{', '.join(_words(value))}]"
-    return 'write [sleep, "3600"]' if loc[-1] == "command" else "write [h1, h2]"
+    return f"write {_LISTS.get(str(loc[-1]), '[h1, h2]')}"
 
 
 def _words(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
@@ -13,6 +13,10 @@ from provision.resources.docker_network import LABEL
 
 COMMAND_LABEL = "provision.command"
 """`image` when the container runs its image's own command, which inspection cannot tell."""
+ENV_LABEL = "provision.env"
+"""The names of the variables that we gave, as JSON: inspection mixes them with the image's."""
+MAC_LABEL = "provision.mac"
+"""The MAC address that was asked for; inspection shows one in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class Container(Resource):
     """A container with Docker's name `container`; an empty `command` is the image's own.
 
     `address` is the fixed one, None where Docker chooses; `live_address` is what it has now.
-    `network` is Docker's name of it; empty when it was taken off its network by hand.
+    `network` is Docker's name of it, `host`, `none`, or `container:NAME`; empty when the container
+    was taken off its network by hand. `ports` are words of `docker run --publish`.
     """
 
     kind: ClassVar[str] = "container"
@@ -36,6 +41,10 @@ shared containers container
     address: IPv4Address | None
     restart: str
     mark: str
+    env: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    mac: str | None = None
     status: str = "running"
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     live_address: IPv4Address | None = field(default=None, compare=False)
@@ -46,20 +55,46 @@ shared containers container
         return self.container
 
     def requires(self) -> tuple[Ref, ...]:
-        on_docker0 = self.network == "bridge"
         return self.needs or (
-            Ref(self.host, *(("docker0",) * 2 if on_docker0 else ("docker_network", self.network))),
+            self._place,
             Ref(self.host, "image", self.image),
             Ref(self.host, "image_archive", self.image),
         )
 
+    @property
+    def _place(self) -> Ref:
+        """What its network is, as far as a resource of ours may be that."""
+        word, _, name = self.network.partition(":")
+        if word == "container":
+            return Ref(self.host, "container", name)
+        return Ref(self.host, *(("docker0",) * 2 if word == "bridge" else ("docker_network", word)))
+
     def create(self) -> Steps:
-        labels = {LABEL: self.mark, COMMAND_LABEL: "own" if self.command else "image"}
-        words = [word for pair in labels.items() for word in ("--label", "=".join(pair))]
-        address = ("--ip", str(self.address)) if self.address else ()
-        how = ("--network", self.network, *address, "--restart", self.restart)
         run = ("docker", "run", "--detach", "--pull", "never", "--name", self.container)
-        return (Run((*run, *how, *words, "--", self.image, *self.command)),)
+        return (Run((*run, *self._options(), "--", self.image, *self.command)),)
+
+    def _options(self) -> Iterator[str]:
+        yield from ("--network", self.network, "--restart", self.restart)
+        if self.address:
+            yield from ("--ip", str(self.address))
+        if self.mac:
+            yield from ("--mac-address", self.mac)
+        for port in self.ports:
+            yield from ("--publish", port)
+        for volume in self.volumes:
+            yield from ("--volume", volume)
+        for variable in self.env:
+            yield from ("--env", "=".join(variable))
+        for label in self._labels().items():
+            yield from ("--label", "=".join(label))
+
+    def _labels(self) -> dict[str, str]:
+        labels = {LABEL: self.mark, COMMAND_LABEL: "own" if self.command else "image"}
+        if self.env:
+            labels[ENV_LABEL] = json.dumps([name for name, _ in self.env])
+        if self.mac:
+            labels[MAC_LABEL] = self.mac
+        return labels
 
     def delete(self) -> Steps:
         return (Run(("docker", "rm", "--force", "--volumes", "--", self.container)),)
@@ -85,9 +120,9 @@ shared containers container
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         inspected = [json.loads(entry) for word, entry in lines if word == "container"]
-        known = {entry["Id"] for entry in inspected}
+        known = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
         for entry in inspected:
-            found = _container(entry, scope)
+            found = _container(entry, known, scope)
             yield Seen(found, ours=found.mark.split("/")[0] == scope.inventory)
         for entry in json.loads(dict(lines)["containers"]):
             # One of ours that is not inspected vanished in between.
@@ -95,13 +130,19 @@ shared containers container
                 yield Seen(_foreign(entry, scope), ours=False)
 
 
-def _container(entry: dict[str, Any], scope: Scope) -> Container:
+def _container(entry: dict[str, Any], known: Mapping[str, str], scope: Scope) -> Container:
+    """One that carries our label; `known` are the names of all such, by id."""
     settings, how, state = entry["Config"], entry["HostConfig"], entry["State"]
     labels = settings["Labels"] or {}
     # Docker calls its default network `default` before 28 when no --network was given.
     mode = "bridge" if how["NetworkMode"] == "default" else how["NetworkMode"]
+    word, _, shared = mode.partition(":")
     joined = (entry["NetworkSettings"]["Networks"] or {}).get(mode)
+    if word == "container":
+        # Docker keeps the other's id; one that is re-created has another, and is no longer shared.
+        mode, joined = f"container:{known.get(shared, shared)}", {}
     endpoint = joined or {}
+    variables = dict(pair.partition("=")[::2] for pair in settings["Env"] or ())
     own_command = labels.get(COMMAND_LABEL) != "image"
     return Container(
         host=scope.host,
@@ -112,10 +153,25 @@ def _container(entry: dict[str, Any], scope: Scope) -> Container:
         address=_address((endpoint.get("IPAMConfig") or {}).get("IPv4Address")),
         restart=how["RestartPolicy"]["Name"] or "no",
         mark=labels.get(LABEL, ""),
+        env=tuple(
+            (name, variables.get(name, "")) for name in json.loads(labels.get(ENV_LABEL, "[]"))
+        ),
+        volumes=tuple(sorted(how["Binds"] or ())),
+        ports=tuple(sorted(_ports(how["PortBindings"] or {}))),
+        mac=labels.get(MAC_LABEL),
         status=state["Status"],
         live_address=_address(endpoint.get("IPAddress")),
         pid=int(state["Pid"]),
     )
+
+
+def _ports(bindings: dict[str, list[dict[str, str]]]) -> Iterator[str]:
+    """PortBindings of the API as words of `docker run --publish`."""
+    for target, places in bindings.items():
+        for place in places:
+            ip = place["HostIp"]
+            at = f"{ip}:" if ip not in ("", "0.0.0.0") else ""
+            yield f"{at}{place['HostPort']}:{target}"
 
 
 def _foreign(entry: dict[str, Any], scope: Scope) -> Container:

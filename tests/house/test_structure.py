@@ -34,7 +34,9 @@ ACTING = {
 FORBIDDEN = {"subprocess", "socket", "time", "os", "threading", "fabric", "paramiko", "testinfra"}
 LOWER_FIRST = (
     ("errors", "address", "resource", "render", "hostfacts", "inventory", "transport", "script"),
-    ("resources", "methods"),
+    ("resources",),
+    ("host_part",),
+    ("methods",),
     ("desired", "plan", "facts", "preflight", "report"),
     ("fleet",),
     ("engine",),

@@ -1,0 +1,151 @@
+"""A host's part of a network: the bridge that Docker puts containers on, and rules for it. Pure.
+
+What a method adds is how the parts reach each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
+
+from provision.address import chain_name, gateway, interface_name
+from provision.errors import UnfitError
+from provision.hostfacts import HostFacts
+from provision.inventory import Inventory, Network
+from provision.resource import Ref, Resource
+from provision.resources import docker0, docker_network
+from provision.resources.chain import Chain
+from provision.resources.docker0 import Docker0
+from provision.resources.docker_network import DockerNetwork
+
+
+def bridge(
+    inventory: Inventory, network: Network, facts: HostFacts, *, mtu: int, nics: tuple[str, ...]
+) -> Resource:
+    """Docker's bridge with the host's part on it; through `nics` the other parts come in."""
+    subnet = network.subnets[facts.host]
+    if on_docker0(network):
+        asked, shown = docker0.settings(
+            gateway=f"{gateway(subnet)}/{subnet.prefixlen}",
+            subnet=str(subnet),
+            mtu=mtu,
+            direct=facts.docker >= (28, 2),
+        )
+        return Docker0(facts.host, asked, shown, inventory.name)
+    options = {
+        docker_network.BRIDGE_NAME: bridge_name(inventory, network),
+        docker_network.MTU: str(mtu),
+        # Docker's own rule would hide the source from the other hosts' containers.
+        docker_network.MASQUERADE: "false",
+    }
+    if facts.docker >= (28, 2):
+        # Since 28 Docker drops what comes to a container from another host, in the raw table,
+        # before any chain of a user; this is its own exception, by interface.
+        options[docker_network.TRUSTED] = ":".join(nics)
+    elif facts.docker >= (28, 0):
+        options[docker_network.GATEWAY_MODE] = "routed"
+    return DockerNetwork(
+        facts.host,
+        network.name,
+        subnet,
+        gateway(subnet),
+        tuple(sorted(options.items())),
+        f"{inventory.name}/{network.name}",
+    )
+
+
+def chains(
+    inventory: Inventory, network: Network, host: str, nics: tuple[str, ...]
+) -> Iterator[Chain]:
+    """Rules that let the network's own traffic pass between bridge and `nics`, untranslated."""
+    mark, name = f"{inventory.name}/{network.name}", chain_name(inventory.name, network.name)
+    own, whole = network.subnets[host], network.cidr
+    bridge = bridge_name(inventory, network)
+    accepts = []
+    for nic in nics:
+        accepts.append(_rule(mark, whole, own, ("-i", nic, "-o", bridge), "ACCEPT"))
+        accepts.append(_rule(mark, own, whole, ("-i", bridge, "-o", nic), "ACCEPT"))
+    yield Chain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
+    translation = [_rule(mark, own, whole, (), "ACCEPT")]
+    if network.egress == "masquerade":
+        translation.append(_egress(mark, own, bridge))
+    yield Chain(host, "nat", name, "POSTROUTING", tuple(translation), mark)
+
+
+def _rule(
+    mark: str, source: IPv4Network, target: IPv4Network, links: tuple[str, ...], verdict: str
+) -> tuple[str, ...]:
+    # In the order in which `iptables -S` prints a rule, so that both are equal.
+    comment = ("-m", "comment", "--comment", f"provision:{mark}")
+    return ("-s", str(source), "-d", str(target), *links, *comment, "-j", verdict)
+
+
+def _egress(mark: str, own: IPv4Network, bridge: str) -> tuple[str, ...]:
+    comment = ("-m", "comment", "--comment", f"provision:{mark}")
+    return ("-s", str(own), "!", "-o", bridge, *comment, "-j", "MASQUERADE")
+
+
+def attachment(network: Network, host: str) -> Ref:
+    """What a container of this network is put on."""
+    if on_docker0(network):
+        return Ref(host, "docker0", "docker0")
+    return Ref(host, "docker_network", network.name)
+
+
+def on_docker0(network: Network) -> bool:
+    """Whether Docker's own default bridge takes the part."""
+    return getattr(network.options, "bridge", None) == "docker0"
+
+
+def bridge_name(inventory: Inventory, network: Network) -> str:
+    """The bridge's interface on the host."""
+    return "docker0" if on_docker0(network) else interface_name("br-", inventory.name, network.name)
+
+
+def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str, ...]:
+    """The interfaces behind which the peers are."""
+    peers = [inventory.hosts[peer].address for peer in network.hosts if peer != facts.host]
+    ways = {facts.ways[peer].dev for peer in peers if peer in facts.ways}
+    return tuple(sorted(ways))
+
+
+def mtu(
+    inventory: Inventory, network: Network, facts: Mapping[str, HostFacts], *, overhead: int = 0
+) -> int:
+    """Bytes of the largest packet that every host in `facts` can send to the others."""
+    links = [
+        facts[host].link_with(inventory.hosts[host].address)
+        for host in network.hosts
+        if host in facts
+    ]
+    # On one link there is no router to say "too big", so the smallest link counts for all.
+    return network.mtu or min((link.mtu for link in links if link), default=1500) - overhead
+
+
+def findings(
+    inventory: Inventory, network: Network, facts: HostFacts, *, overhead: int = 0
+) -> Iterator[UnfitError]:
+    """Why a host that was seen cannot hold its part; `overhead`: bytes that a packet grows by."""
+    address = inventory.hosts[facts.host].address
+    link = facts.link_with(address)
+    if link is not None and network.mtu is not None and network.mtu > link.mtu - overhead:
+        grows = f" less {overhead} for the tunnel" if overhead else ""
+        yield UnfitError(
+            facts.host,
+            f"network {network.name} asks for an mtu of {network.mtu}, and {link.name} carries "
+            f"{link.mtu}{grows}",
+            f"write mtu: {link.mtu - overhead} or less, or leave it out",
+        )
+    if link is None:
+        held = [str(a) for link in facts.links.values() for a in link.addresses]
+        yield UnfitError(
+            facts.host,
+            f"its address {address} is on none of its interfaces; it has {', '.join(held)}",
+            f"give the address that its peers reach as hosts.{facts.host}.address",
+        )
+    if on_docker0(network) and (28, 0) <= facts.docker < (28, 2):
+        yield UnfitError(
+            facts.host,
+            "Docker 28.0 and 28.1 keep other hosts from containers on docker0",
+            "use Docker 28.2 or newer, or leave out `bridge: docker0`",
+        )

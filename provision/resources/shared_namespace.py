@@ -1,0 +1,81 @@
+"""Kind `shared_namespace`: a container of mode `container:NAME` lives where the other lives.
+
+Docker binds the two once, when the second starts: restarting the first leaves the second in a
+namespace without interfaces, and a restart of the daemon may leave it exited
+(github.com/moby/moby/issues/50326).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.docker_network import LABEL
+
+# The follower runs this at every start of a container. One that ended after the other had started
+# was stopped by a person: it stays as it is. Two seconds, as its programs have no network left.
+_FOLLOW = r"""
+set -- "$1" $(docker inspect --type container --format \
+  '{{.State.Running}} {{.State.Pid}} {{.State.StartedAt}} {{.State.FinishedAt}}' -- "$2" "$1")
+[ "$2" = true ] || exit 0
+if [ "$6" = true ]; then
+  [ "/proc/$3/ns/net" -ef "/proc/$7/ns/net" ] && exit 0
+else
+  expr "$4" \> "$9" >/dev/null || exit 0
+fi
+docker restart -t 2 "$1" >/dev/null
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedNamespace(Resource):
+    """`container` is in the network namespace in which `owner` is now."""
+
+    kind: ClassVar[str] = "shared_namespace"
+    volatile: ClassVar[bool] = True
+    probe: ClassVar[str] = """
+need_docker
+shared container netns
+"""
+
+    container: str
+    owner: str
+    inventory: str
+
+    @property
+    def name(self) -> str:
+        return self.container
+
+    def requires(self) -> tuple[Ref, ...]:
+        return tuple(Ref(self.host, "container", name) for name in (self.container, self.owner))
+
+    def create(self) -> Steps:
+        return (Run(("sh", "-c", _FOLLOW, "sh", self.container, self.owner)),)
+
+    def delete(self) -> Steps:
+        return ()  # it ends with its container
+
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+        return None
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        lines = [line.partition(" ")[::2] for line in text.splitlines()]
+        inspected = [json.loads(entry) for word, entry in lines if word == "container"]
+        spaces = dict(rest.split(" ") for word, rest in lines if word == "netns")
+        by_id = {entry["Id"]: entry for entry in inspected}
+        for entry in inspected:
+            word, _, other = entry["HostConfig"]["NetworkMode"].partition(":")
+            owner = by_id.get(other)
+            if word != "container" or owner is None:
+                continue
+            own, others = (spaces.get(each["Id"]) for each in (entry, owner))
+            if own is None or own != others:
+                continue
+            mark = (entry["Config"]["Labels"] or {}).get(LABEL, "").split("/")[0]
+            sharer, shared = (each["Name"].removeprefix("/") for each in (entry, owner))
+            found = cls(scope.host, sharer, shared, mark)
+            yield Seen(found, ours=mark == scope.inventory)
