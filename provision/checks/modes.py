@@ -1,0 +1,124 @@
+"""What each network mode means, judged by namespaces and links, not by names. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.inventory import Container, Inventory, Port
+from provision.wiring import Link, Lodger, Space, Translation, Wiring
+
+Words = Iterator[str]
+
+
+def wrong(inventory: Inventory, container: Container, wiring: Wiring) -> tuple[str, ...]:
+    """All that is not as the container's mode says; empty when it is."""
+    found = wiring.containers.get(container.name)
+    if found is None or not found.net:
+        return (f"container {container.name} does not run on {container.host}",)
+    if container.network == "host":
+        return tuple(_host(inventory, container, found, wiring))
+    if container.shares:
+        return tuple(_shared(container.shares, found, wiring))
+    apart = tuple(_apart(found, wiring))
+    if apart:
+        return apart
+    space = wiring.spaces[found.net]
+    if container.network == "none":
+        return tuple(_none(space))
+    return tuple(_bridged(container.network, space, wiring))
+
+
+def _where(found: Lodger, wiring: Wiring) -> str:
+    if found.net == wiring.root.inode:
+        return "the host's"
+    others = [one.name for one in wiring.owners() if one.net == found.net and one != found]
+    return f"that of container {others[0]}" if others else "one of its own"
+
+
+def _apart(found: Lodger, wiring: Wiring) -> Words:
+    """A namespace of its own: neither the host's nor one that another container brought."""
+    where = _where(found, wiring)
+    if where != "one of its own":
+        yield f"its network namespace is {where}, not one of its own"
+
+
+def _host(inventory: Inventory, container: Container, found: Lodger, wiring: Wiring) -> Words:
+    if found.net != wiring.root.inode:
+        yield f"its network namespace is {_where(found, wiring)}, not the host's"
+    elif inventory.hosts[container.host].address not in wiring.spaces[found.net].addresses:
+        yield f"it has not the host's address {inventory.hosts[container.host].address}"
+
+
+def _shared(name: str, found: Lodger, wiring: Wiring) -> Words:
+    owner = wiring.containers.get(name)
+    if owner is None or not owner.net:
+        yield f"container {name}, whose namespace it shares, does not run"
+        return
+    if found.net != owner.net:
+        yield f"its network namespace is {_where(found, wiring)}, not that of container {name}"
+    if found.mnt == owner.mnt:
+        yield f"it has the file systems of {name}"
+    if found.processes == owner.processes:
+        yield f"it has the processes of {name}"
+
+
+def _none(space: Space) -> Words:
+    for link in space.links:
+        if link.name != "lo":
+            yield f"it has an interface beside lo: {link.name} {_held(link)}".rstrip()
+    for route in space.routes:
+        yield f"it has a route: {route.dst} {route.via or route.dev}"
+
+
+def _bridged(network: str, space: Space, wiring: Wiring) -> Words:
+    bridge = wiring.root.link(wiring.bridges.get(network, ""))
+    if bridge is None:
+        yield f"the host has no bridge of Docker's network {network}"
+        return
+    plugged = [link for link in space.links if _on(link, bridge, wiring)]
+    if not plugged:
+        yield from _unplugged(space, bridge, wiring)
+        return
+    ranges = [own.network for own in bridge.addresses]
+    if not any(own.ip in part for own in plugged[0].addresses for part in ranges):
+        held, parts = _held(plugged[0]) or "no address", ", ".join(map(str, ranges))
+        yield f"{plugged[0].name} has {held}, none of {bridge.name}'s range {parts or '(none)'}"
+    gateways = [route.via for route in space.routes if route.dst == "default"]
+    if not any(str(own.ip) in gateways for own in bridge.addresses):
+        told = gateways[0] if gateways else "none"
+        expected = ", ".join(str(own.ip) for own in bridge.addresses) or "missing"
+        yield f"its default gateway is {told}, not {bridge.name}'s address ({expected})"
+
+
+def _on(link: Link, bridge: Link, wiring: Wiring) -> bool:
+    outer = wiring.outer(link)
+    return outer is not None and outer.master == bridge.name
+
+
+def _unplugged(space: Space, bridge: Link, wiring: Wiring) -> Words:
+    links = [link for link in space.links if link.name != "lo"]
+    if not links:
+        yield f"it has no interface but lo, so none on {bridge.name}"
+    for link in links:
+        outer = wiring.outer(link)
+        if outer is None:
+            yield f"{link.name} is no veth whose outer end is on the host"
+        else:
+            at = f"a port of {outer.master}" if outer.master else "a port of no bridge"
+            yield f"{outer.name}, the outer end of its {link.name}, is {at}, not of {bridge.name}"
+
+
+def _held(link: Link) -> str:
+    return ", ".join(map(str, link.addresses))
+
+
+def translation(container: Container, port: Port, wiring: Wiring) -> Translation | None:
+    """Docker's DNAT rule that leads a published port to where the container is now."""
+    found = wiring.containers.get(container.name)
+    space = wiring.spaces.get(found.net) if found else None
+    for rule in wiring.translations if space else ():
+        asked = (rule.ip, rule.protocol, rule.port, rule.target)
+        mine = (port.ip, port.protocol, port.published, port.target)
+        if asked == mine and rule.to in space.addresses:  # type: ignore[union-attr]
+            return rule
+    return None
