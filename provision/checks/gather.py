@@ -2,115 +2,208 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
-from provision import methods
-from provision.checks import probe
+from provision import methods, wiring
+from provision.checks import ports, probe
 from provision.checks.backend import host as testinfra_host
-from provision.checks.probe import Answer, Endpoint
+from provision.checks.probe import Answer, Endpoint, Listener
 from provision.errors import HostError
 from provision.fleet import Fleet, Session, difference, each, observe
-from provision.inventory import Container
-from provision.plan import Change
+from provision.inventory import Container, Inventory
+from provision.plan import Change, Conflict
 from provision.resource import Ref
 from provision.resources.container import Container as Found
+from provision.wiring import Wiring
 
 PROBE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What was seen: drift by host, the answer of each check and pair, and why there is none."""
+class Drift:
+    """How one host differs from the inventory, and what of others is in the way."""
 
+    changes: tuple[Change, ...]
+    conflicts: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen: drift by host, how each is wired before and after the calls, the answer of
+    each check and pair, and why there is none."""
+
+    inventory: Inventory
     hosts: tuple[str, ...]
     containers: tuple[Container, ...]
-    drift: Mapping[str, tuple[Change, ...]]
+    drift: Mapping[str, Drift]
     endpoints: Mapping[str, Endpoint]
+    listeners: Mapping[str, Listener]
+    before: Mapping[str, Wiring]
+    after: Mapping[str, Wiring]
     answers: Mapping[tuple[str, str, str], Answer]
     absent: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
 
 
-def pairs(containers: Iterable[Container]) -> list[tuple[Container, Container]]:
-    """Every ordered pair of containers of one network."""
+def segment(inventory: Inventory, container: Container) -> str:
+    """The name of those that reach each other by their own addresses; empty for none."""
+    if container.network in inventory.networks:
+        return container.network
+    return f"bridge of {container.host}" if container.network == "bridge" else ""
+
+
+def pairs(
+    inventory: Inventory, containers: Iterable[Container]
+) -> list[tuple[Container, Container]]:
+    """Every ordered pair of containers of one segment."""
     return [
         (source, target)
         for source, target in permutations(containers, 2)
-        if source.network == target.network
+        if segment(inventory, source) == segment(inventory, target) != ""
     ]
 
 
 def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
     """Look, listen, call, stop: four executions a host, however many pairs there are."""
     fleet = observe(session, session.inventory.hosts)
-    ends = _endpoints(session, fleet, hosts)
-    drift = _drift(session, fleet, hosts)
-    listened, lost = _round(session, ends, lambda mine: probe.listen(mine))
-    ports: dict[str, int] = {}
-    pids: dict[str, tuple[int, ...]] = {}
-    for host, text in listened.items():
-        found, pids[host] = probe.listeners(text)
-        ports |= found
-    everywhere = tuple(ends.values())
-    try:
-        called, broken = _round(session, ends, lambda mine: probe.call(mine, everywhere, ports))
-    finally:
-        each(session, [host for host in pids if pids[host]], _stopping(session, pids))
-    answers = {key: one for text in called.values() for key, one in probe.answers(text).items()}
-    absent = {host: probe.missing(text) for host, text in called.items() if probe.missing(text)}
     chosen = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
-    errors = {**lost, **broken, **fleet.errors}
-    mine = {host: error for host, error in errors.items() if host in hosts}
-    return Evidence(hosts, chosen, drift, ends, answers, absent, mine)
+    ends = {end.container: end for end in _endpoints(session.inventory, fleet, chosen)}
+    seen = _Rounds(session, hosts, fleet, ends).seen({container.host for container in chosen})
+    errors = {**seen.errors, **fleet.errors}
+    return Evidence(
+        session.inventory,
+        hosts,
+        chosen,
+        _drift(session, fleet, hosts),
+        ends,
+        seen.listeners,
+        seen.before,
+        seen.after,
+        seen.answers,
+        seen.absent,
+        {host: error for host, error in errors.items() if host in hosts},
+    )
 
 
-def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, tuple[Change, ...]]:
-    changes = difference(session, fleet, hosts, destroy=False).changes
+def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, Drift]:
+    differs = difference(session, fleet, hosts, destroy=False)
+    looked = [host for host in hosts if host in fleet.looks]
     return {
-        host: tuple(change for change in changes if change.ref.host == host)
-        for host in hosts
-        if host in fleet.looks
+        host: Drift(
+            tuple(change for change in differs.changes if change.ref.host == host),
+            tuple(conflict for conflict in differs.conflicts if conflict.ref.host == host),
+        )
+        for host in looked
     }
 
 
-def _endpoints(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, Endpoint]:
-    result: dict[str, Endpoint] = {}
-    for container in session.inventory.containers.values():
+def _endpoints(
+    inventory: Inventory, fleet: Fleet, chosen: Iterable[Container]
+) -> Iterator[Endpoint]:
+    shared = {container.shares for container in inventory.containers.values()}
+    for container in chosen:
         look = fleet.looks.get(container.host)
         found = look.found.get(Ref(container.host, "container", container.name)) if look else None
-        if (
-            container.host in hosts
-            and isinstance(found, Found)
-            and found.pid
-            and found.live_address
-        ):
-            network = session.inventory.networks[container.network]
-            mtu = methods.named(network.method).mtu(session.inventory, network, fleet.facts)
-            where = (container.name, container.host, container.network)
-            result[container.name] = Endpoint(*where, found.pid, found.live_address, mtu)
-    return result
+        part = segment(inventory, container)
+        if isinstance(found, Found) and found.pid and (found.live_address or not part):
+            yield Endpoint(
+                container.name,
+                container.host,
+                part,
+                found.pid,
+                found.live_address,
+                _mtu(inventory, fleet, container),
+                tuple(sorted({ports.inner(port) for port in container.ports})),
+                called=bool(part) or container.name in shared,
+            )
 
 
-def _round(
-    session: Session,
-    ends: Mapping[str, Endpoint],
-    script: Callable[[tuple[Endpoint, ...]], str],
-) -> tuple[dict[str, str], dict[str, HostError]]:
-    """One script on each host that has endpoints; what it printed."""
-
-    def run(host: str) -> str:
-        mine = tuple(end for end in ends.values() if end.host == host)
-        door = testinfra_host(host, session.transport, timeout_s=min(PROBE_S, session.timeout_s))
-        return str(door.run(script(mine)).stdout)
-
-    return each(session, sorted({end.host for end in ends.values()}), run)
+def _mtu(inventory: Inventory, fleet: Fleet, container: Container) -> int:
+    network = inventory.networks.get(container.network)
+    if network is not None:
+        return methods.named(network.method).mtu(inventory, network, fleet.facts)
+    docker0 = fleet.facts[container.host].links.get("docker0")
+    return docker0.mtu if docker0 else 1500
 
 
-def _stopping(session: Session, pids: Mapping[str, tuple[int, ...]]) -> Callable[[str], object]:
-    def stop(host: str) -> object:
-        door = testinfra_host(host, session.transport, timeout_s=min(30.0, session.timeout_s))
-        return door.run(probe.stop(pids[host]))
+class _Rounds:
+    """The rounds that listen, call and stop; what they said is kept in here."""
 
-    return stop
+    def __init__(
+        self,
+        session: Session,
+        hosts: tuple[str, ...],
+        fleet: Fleet,
+        ends: Mapping[str, Endpoint],
+    ) -> None:
+        self.session, self.hosts, self.ends = session, hosts, ends
+        self.looked = tuple(host for host in hosts if host in fleet.looks)
+        self.listeners: dict[str, Listener] = {}
+        self.before: dict[str, Wiring] = {}
+        self.after: dict[str, Wiring] = {}
+        self.answers: dict[tuple[str, str, str], Answer] = {}
+        self.absent: dict[str, tuple[str, ...]] = {}
+        self.errors: dict[str, HostError] = {}
+
+    def seen(self, busy: set[str]) -> _Rounds:
+        """All rounds, on the hosts that have containers and on those that call them."""
+        for host, text in self._round(busy, self._listen).items():
+            self.listeners |= probe.listeners(text)
+            self._look(host, text, self.before)
+            if lacking := probe.missing(text):
+                self.absent[host] = lacking
+        try:
+            for text in self._round(self.looked, self._call()).values():
+                self.answers |= probe.answers(text)
+        finally:
+            for host, text in self._round(self.before, self._stop).items():
+                self._look(host, text, self.after)
+        return self
+
+    def _look(self, host: str, text: str, into: dict[str, Wiring]) -> None:
+        try:
+            into[host] = wiring.parse(host, text)
+        except HostError as error:
+            self.errors.setdefault(host, error)
+
+    def _mine(self, host: str) -> tuple[Endpoint, ...]:
+        return tuple(end for end in self.ends.values() if end.host == host)
+
+    def _listen(self, host: str) -> str:
+        called = [end for end in self._mine(host) if end.called]
+        return probe.whole(probe.listen(called), wiring.SCRIPT)
+
+    def _call(self) -> Callable[[str], str]:
+        every = tuple(end for end in self.ends.values() if end.segment)
+        numbers = {name: listener.port for name, listener in self.listeners.items()}
+        found = ports.openings(self.session.inventory, self.hosts, self.ends, self.listeners)
+        openings = tuple(found)
+
+        def script(host: str) -> str:
+            mine = tuple(end for end in self._mine(host) if end.segment)
+            grouped = ports.by_source(one for one in openings if one.by == host)
+            words = {key: [one.words for one in group] for key, group in grouped.items()}
+            if not mine and not words:
+                return ""
+            return probe.whole(probe.call(mine, every, numbers), probe.opened(words))
+
+        return script
+
+    def _stop(self, host: str) -> str:
+        pids = [one.pid for name, one in self.listeners.items() if self.ends[name].host == host]
+        return probe.whole(probe.stop(pids), wiring.SCRIPT)
+
+    def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
+        """One script on each host that has one; what it printed."""
+        timeout_s = min(PROBE_S, self.session.timeout_s)
+
+        def run(host: str) -> str:
+            door = testinfra_host(host, self.session.transport, timeout_s=timeout_s)
+            return str(door.run(text).stdout) if (text := script(host)) else ""
+
+        asked = sorted(set(hosts) & set(self.looked))
+        printed, lost = each(self.session, asked, run)
+        self.errors = {**lost, **self.errors}
+        return printed

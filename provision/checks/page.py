@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from provision.checks.run import Verification
-from provision.checks.text import cell, summary
+from provision.checks.text import cell, segments, summary
 from provision.render import render
 
 
 def page(result: Verification, title: str) -> str:
     """The page's text: a matrix for each network, what failed, what drifted."""
-    networks = {
-        network: [c for c in result.containers if c.network == network]
-        for network in dict.fromkeys(container.network for container in result.containers)
-    }
     return render(
         "report/verify.html.j2",
         title=title,
         result=result,
-        networks=networks,
+        networks=segments(result),
         cell=lambda source, target: cell(result, source, target),
         summary=summary(result),
     )

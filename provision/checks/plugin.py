@@ -77,7 +77,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "provision_host": list(hosts),
         "provision_container": [container.name for container in containers],
         "provision_network": list(inventory.networks),
-        "provision_pair": [(source.name, target.name) for source, target in pairs(containers)],
+        "provision_pair": [
+            (source.name, target.name) for source, target in pairs(inventory, containers)
+        ],
     }
     for name in wanted:
         ids = ["-".join(one) if isinstance(one, tuple) else one for one in values[name]]

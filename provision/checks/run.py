@@ -5,38 +5,28 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision.checks import test_network
-from provision.checks.gather import Evidence, evidence, pairs
+from provision.checks.gather import Evidence, evidence
+from provision.checks.subjects import Check, about, subjects
 from provision.errors import HostError, UsageError
 from provision.fleet import Session
-from provision.inventory import Container
+from provision.inventory import Container, Inventory
 from provision.plan import Change
 
 UNREACHABLE, FOUND = 4, 7
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One judged check; `source` and `target` are containers, or both the host of a drift."""
-
-    check: str
-    source: str
-    target: str
-    ok: bool
-    skipped: str | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Verification:
     """What verify found."""
 
+    inventory: Inventory
     containers: tuple[Container, ...]
     drift: tuple[Change, ...]
     checks: tuple[Check, ...]
@@ -80,11 +70,11 @@ def verified(
     if status == pytest.ExitCode.USAGE_ERROR:
         raise UsageError(f"-k {expression}: pytest cannot read this expression")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED and expression:
-        raise UsageError(
-            f"-k {expression} leaves no check", "checks: drift, ping, source, mtu, tcp"
-        )
-    drift = tuple(change for changes in seen.drift.values() for change in changes)
+        known = [name.removeprefix("test_") for name in vars(test_network) if name[:5] == "test_"]
+        raise UsageError(f"-k {expression} leaves no check", f"checks: {', '.join(known)}")
+    drift = tuple(change for each in seen.drift.values() for change in each.changes)
     return Verification(
+        session.inventory,
         seen.containers,
         drift,
         tuple(judge.checks),
@@ -100,10 +90,10 @@ _QUIET = (
 
 
 class _Judge:
-    """A pytest plug-in: gives the checks their evidence and pairs, and notes their verdicts."""
+    """A pytest plug-in: gives the checks their evidence and subjects, and notes their verdicts."""
 
     def __init__(self, seen: Evidence) -> None:
-        self._evidence = seen
+        self._evidence, self._subjects = seen, subjects(seen)
         self.checks: list[Check] = []
 
     @pytest.fixture(scope="session")
@@ -111,12 +101,9 @@ class _Judge:
         return self._evidence
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if "on" in metafunc.fixturenames:
-            metafunc.parametrize("on", self._evidence.hosts)
-        if "pair" in metafunc.fixturenames:
-            every = pairs(self._evidence.containers)
-            ids = [f"{source.name}-{target.name}" for source, target in every]
-            metafunc.parametrize("pair", every, ids=ids)
+        for subject, (values, ids) in self._subjects.items():
+            if subject in metafunc.fixturenames:
+                metafunc.parametrize(subject, values, ids=ids)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
@@ -129,14 +116,9 @@ class _Judge:
 def _check(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Check:
     assert isinstance(item, pytest.Function)
     given: Mapping[str, Any] = item.callspec.params
-    source, target = (
-        (given["pair"][0].name, given["pair"][1].name) if "pair" in given else (given["on"],) * 2
-    )
     said = str(call.excinfo.value) if call.excinfo else ""
-    return Check(
-        check=item.originalname.removeprefix("test_"),
-        source=source,
-        target=target,
+    return replace(
+        about(item.originalname.removeprefix("test_"), given),
         ok=report.passed,
         skipped=said if report.skipped else None,
         detail="" if report.skipped else said.split("\nassert ")[0],

@@ -1,57 +1,141 @@
-"""The checks themselves; pytest runs them once for each host or ordered pair of containers."""
+"""The checks themselves; pytest runs them once for each host, container, port or ordered pair."""
 
 from __future__ import annotations
 
 import pytest
 
+from provision.checks import modes, ports
 from provision.checks.gather import Evidence
-from provision.inventory import Container
+from provision.checks.ports import Publication
+from provision.inventory import Container, Port
 
 
 def test_drift(seen: Evidence, on: str) -> None:
     """The host is as the inventory says."""
-    if on in seen.errors:
-        pytest.fail(str(seen.errors[on]))
-    changes = [f"{c.verb} {c.ref.kind} {c.ref.name}" for c in seen.drift[on]]
-    assert not changes, "differs: " + "; ".join(changes)
+    _reached(seen, on)
+    drift = seen.drift[on]
+    taken = {conflict.ref for conflict in drift.conflicts}
+    differs = [conflict.found for conflict in drift.conflicts]
+    differs += [f"{c.verb} {c.ref.kind} {c.ref.name}" for c in drift.changes if c.ref not in taken]
+    assert not differs, "differs: " + "; ".join(differs)
+
+
+def test_mode(seen: Evidence, container: Container) -> None:
+    """Its namespace, its links, its addresses and its routes are what its network means."""
+    _asked(seen, container.host)
+    wrong = modes.wrong(seen.inventory, container, seen.before[container.host])
+    assert not wrong, "; ".join(wrong)
+
+
+def test_lo(seen: Evidence, sharer: Container) -> None:
+    """Both containers of one namespace talk by TCP over lo."""
+    assert sharer.shares is not None
+    _running(seen, sharer, seen.inventory.containers[sharer.shares])
+    assert _answer(seen, "lo", sharer.name, sharer.host, sharer.shares) == "same 127.0.0.1"
+
+
+def test_alone(seen: Evidence, loner: Container) -> None:
+    """A container without a network reaches no host."""
+    _running(seen, loner)
+    for host in seen.inventory.hosts:
+        _asked(seen, loner.host)
+        answer = seen.answers.get(("alone", loner.name, host))
+        assert answer is not None, f"{loner.host} gave no answer"
+        assert "unreachable" in answer.text, f"reaching {host}: {answer.text}"
+
+
+def test_dnat(seen: Evidence, published: tuple[Container, Port]) -> None:
+    """Docker's rule for the port is there, leads to the container, and counts what is sent."""
+    container, port = published
+    _asked(seen, container.host)
+    before = modes.translation(container, port, seen.before[container.host])
+    assert before is not None, (
+        f"no DNAT rule leads {port} to {container.name} (docker restart {container.name} makes it)"
+    )
+    after = modes.translation(container, port, seen.after[container.host])
+    assert after is not None, f"the DNAT rule of {port} went away meanwhile"
+    if port.ip is not None and port.ip.is_loopback:
+        return  # Docker's proxy serves the host itself there, past the rule
+    assert after.packets > before.packets, f"the DNAT rule of {port} counted no packet"
+
+
+def test_port(seen: Evidence, publication: Publication) -> None:
+    """A published port leads to the container, from afar as from within."""
+    target = publication.target
+    callers = [seen.inventory.containers[publication.caller]] if publication.caller else []
+    _running(seen, *callers, target)
+    said = _answer(seen, publication.label, publication.source, publication.by, target.name)
+    port = ports.inner(publication.port)
+    if port in seen.listeners[target.name].held:
+        within = _answer(seen, f"inside={port}", target.name, target.host, target.name)
+        assert said == within, f"it answers {said!r} from afar, {within!r} from within"
+    else:
+        assert said.startswith("same "), said
 
 
 def test_ping(seen: Evidence, pair: tuple[Container, Container]) -> None:
     """Every packet to the container's own address is answered."""
-    _answered(seen, "ping", pair)
+    _between(seen, "ping", pair)
 
 
 def test_source(seen: Evidence, pair: tuple[Container, Container]) -> None:
     """The far side sees the container's own address: nothing on the way translates it."""
-    answer = _answered(seen, "tcp", pair)
+    answer = _between(seen, "tcp", pair)
     own = str(seen.endpoints[pair[0].name].address)
     assert answer == f"same {own}", f"{pair[1].name} saw {answer.removeprefix('same ')}, not {own}"
 
 
 def test_mtu(seen: Evidence, pair: tuple[Container, Container]) -> None:
     """A packet of exactly the network's MTU passes without being split."""
-    _answered(seen, "mtu", pair)
+    _between(seen, "mtu", pair)
 
 
 def test_tcp(seen: Evidence, pair: tuple[Container, Container]) -> None:
     """What is sent comes back unchanged."""
-    assert _answered(seen, "tcp", pair).startswith("same ")
+    assert _between(seen, "tcp", pair).startswith("same ")
 
 
-def _answered(seen: Evidence, check: str, pair: tuple[Container, Container]) -> str:
+def _between(seen: Evidence, check: str, pair: tuple[Container, Container]) -> str:
     source, target = pair
-    for container in pair:
-        if container.host in seen.errors:
-            pytest.fail(str(seen.errors[container.host]))
+    _running(seen, *pair)
+    if check == "tcp":
+        _equipped(seen, target.host)
+    return _answer(seen, check, source.name, source.host, target.name)
+
+
+def _running(seen: Evidence, *containers: Container) -> None:
+    for container in containers:
+        _reached(seen, container.host)
         if container.name not in seen.endpoints:
-            pytest.fail(f"container {container.name} does not run on {container.host}")
-    if source.host in seen.absent:
-        pytest.skip(f"{source.host} lacks {', '.join(seen.absent[source.host])}")
-    if check == "tcp" and target.host in seen.absent:
-        pytest.skip(f"{target.host} lacks {', '.join(seen.absent[target.host])}")
-    answer = seen.answers.get((check, source.name, target.name))
+            pytest.fail(
+                f"container {container.name} does not run on {container.host} with an address"
+            )
+        _equipped(seen, container.host)
+
+
+def _asked(seen: Evidence, host: str) -> None:
+    _reached(seen, host)
+    _equipped(seen, host)
+    if host not in seen.after:
+        pytest.fail(f"{host} gave no answer")
+
+
+def _reached(seen: Evidence, host: str) -> None:
+    if host in seen.errors:
+        pytest.fail(str(seen.errors[host]))
+
+
+def _equipped(seen: Evidence, host: str) -> None:
+    if host in seen.absent:
+        pytest.skip(f"{host} lacks {', '.join(seen.absent[host])}")
+
+
+def _answer(seen: Evidence, check: str, source: str, host: str, target: str) -> str:
+    _reached(seen, host)
+    _equipped(seen, host)
+    answer = seen.answers.get((check, source, target))
     if answer is None:
-        pytest.fail(f"{source.host} gave no answer")
+        pytest.fail(f"{host} gave no answer")
     if answer.status:
         pytest.fail(answer.text or f"exit status {answer.status}")
     return answer.text

@@ -8,21 +8,70 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from provision.checks.run import Check, Verification
+from provision.checks.gather import segment
+from provision.checks.run import Verification
+from provision.checks.subjects import Check
+from provision.inventory import Container
 from provision.report import change_json
+
+_OF_MODE = ("mode", "lo", "alone")
+_ON_HOST = ("drift", *_OF_MODE)
 
 
 def show(result: Verification) -> None:
-    """Print the matrices of all networks, what failed and a summary."""
+    """Print the matrices of all networks, modes and ports, what failed and a summary."""
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    for network in dict.fromkeys(container.network for container in result.containers):
-        console.print(_matrix(result, network))
+    for name, containers in segments(result).items():
+        console.print(_matrix(result, name, containers))
+    if any(check.check == "mode" for check in result.checks):
+        console.print(_modes(result))
+    if any(check.check == "port" for check in result.checks):
+        console.print(_ports(result))
     for check in result.checks:
         if not check.ok:
             verdict = f"skipped: {check.skipped}" if check.skipped else f"FAILED: {check.detail}"
-            where = check.source if check.check == "drift" else f"{check.source} → {check.target}"
-            console.print(f"{check.check} {where}: {verdict}", markup=False)
+            console.print(f"{check.check} {_where(check)}: {verdict}", markup=False)
     console.print(summary(result))
+
+
+def _where(check: Check) -> str:
+    if check.check in _ON_HOST and check.check != "lo":
+        return check.source
+    port = f" {check.port}" if check.port else ""
+    return f"{check.source} → {check.target}{port}"
+
+
+def segments(result: Verification) -> dict[str, list[Container]]:
+    """Those that reach each other by their own addresses, by what joins them."""
+    found: dict[str, list[Container]] = {}
+    for container in result.containers:
+        if name := segment(result.inventory, container):
+            found.setdefault(name, []).append(container)
+    return {name: containers for name, containers in found.items() if len(containers) > 1}
+
+
+def _modes(result: Verification) -> Table:
+    table = Table(title="modes: what each container's network means", title_justify="left")
+    for word in ("container", "host", "network", "is so"):
+        table.add_column(word)
+    for container in result.containers:
+        mine = [c for c in result.checks if c.check in _OF_MODE and c.source == container.name]
+        table.add_row(container.name, container.host, container.network, verdict(mine))
+    return table
+
+
+def _ports(result: Verification) -> Table:
+    """One row for each published port; Docker's rule is judged by what all callers sent."""
+    table = Table(title="published ports", title_justify="left")
+    for word in ("host", "port", "container", "opened from", "is so"):
+        table.add_column(word)
+    for container in result.containers:
+        for port in map(str, container.ports):
+            mine = [c for c in result.checks if (c.target, c.port) == (container.name, port)]
+            callers = [c.source for c in mine if c.check == "port"]
+            row = (container.host, port, container.name, " ".join(callers), verdict(mine))
+            table.add_row(*row)
+    return table
 
 
 def summary(result: Verification) -> str:
@@ -34,11 +83,12 @@ def summary(result: Verification) -> str:
     return words if result.checks else "There was nothing to check."
 
 
-def _matrix(result: Verification, network: str) -> Table:
-    mine = [container for container in result.containers if container.network == network]
-    mine_names = {container.name for container in mine}
-    kinds = dict.fromkeys(c.check for c in result.checks if c.source in mine_names)
-    title = f"network {network}: {', '.join(kinds)} from (row) to (column)"
+def _matrix(result: Verification, name: str, mine: list[Container]) -> Table:
+    names = {container.name for container in mine}
+    kinds = dict.fromkeys(
+        c.check for c in result.checks if {c.source, c.target} <= names and _of_pair(c)
+    )
+    title = f"network {name}: {', '.join(kinds)} from (row) to (column)"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for container in mine:
@@ -49,18 +99,28 @@ def _matrix(result: Verification, network: str) -> Table:
     return table
 
 
+def _of_pair(check: Check) -> bool:
+    return check.check not in _ON_HOST and check.port is None
+
+
 def cell(result: Verification, source: str, target: str) -> str:
     """What the checks from one container to another said, in a word or two."""
     if source == target:
         return "·"
-    pair = [c for c in result.checks if (c.source, c.target) == (source, target)]
-    failed = [check.check for check in pair if not check.ok and not check.skipped]
+    return verdict(
+        [c for c in result.checks if (c.source, c.target) == (source, target) and _of_pair(c)]
+    )
+
+
+def verdict(checks: list[Check]) -> str:
+    """`ok`, or what failed or was skipped; nothing where nothing was asked."""
+    failed = dict.fromkeys(c.check for c in checks if not c.ok and not c.skipped)
     if failed:
         return "FAILED " + " ".join(failed)
-    skipped = [check.check for check in pair if check.skipped]
+    skipped = dict.fromkeys(c.check for c in checks if c.skipped)
     if skipped:
         return "skipped " + " ".join(skipped)
-    return "ok" if pair else ""
+    return "ok" if checks else ""
 
 
 def as_json(result: Verification) -> dict[str, Any]:
@@ -83,6 +143,7 @@ def _json(check: Check) -> dict[str, Any]:
         "check": check.check,
         "from": check.source,
         "to": check.target,
+        "port": check.port,
         "ok": check.ok,
         "skipped": check.skipped,
         "detail": check.detail,

@@ -1,24 +1,54 @@
-# Answers TCP inside a network namespace: tells each caller the address it came from, and sends
-# back what it got. Prints its port and process id once it listens; ends by itself.
+# Answers TCP and UDP inside a network namespace: tells each caller the address it came from, and
+# sends back what it got. Ends by itself. Arguments: seconds, bytes of data, the address to listen
+# at, then ports as `tcp/80` and `udp/53`. Prints its own TCP port, its process id, and those of the
+# ports that a program of the container holds already.
 use strict; use warnings; use Socket; use POSIX ();
-my ($seconds, $limit) = @ARGV;
-socket(my $server, PF_INET, SOCK_STREAM, getprotobyname('tcp') || 6) or die "socket: $!";
-setsockopt($server, SOL_SOCKET, SO_REUSEADDR, pack('l', 1));
-bind($server, sockaddr_in(0, INADDR_ANY)) or die "bind: $!";
-listen($server, 256) or die "listen: $!";
-my ($port) = sockaddr_in(getsockname($server));
+my ($seconds, $limit, $at, @ports) = @ARGV;
+my $here = inet_aton($at);
+sub opened { # a socket that listens there; undef where somebody else does
+  my ($protocol, $number) = @_;
+  my $tcp = $protocol eq 'tcp';
+  socket(my $socket, PF_INET, $tcp ? SOCK_STREAM : SOCK_DGRAM, $tcp ? 6 : 17) or die "socket: $!";
+  setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, pack('l', 1)) if $tcp;
+  if (!bind($socket, sockaddr_in($number, $here))) { return undef if $!{EADDRINUSE}; die "bind: $!" }
+  return $socket unless $tcp;
+  return $socket if listen($socket, 256);
+  return undef if $!{EADDRINUSE};
+  die "listen: $!";
+}
+my $server = opened('tcp', 0);
+my ($own) = sockaddr_in(getsockname($server));
+my (%streams, %datagrams, @held);
+$streams{fileno $server} = $server;
+for my $word (@ports) {
+  my $socket = opened(split m{/}, $word);
+  if (!defined $socket) { push @held, $word }
+  elsif ($word =~ /^tcp/) { $streams{fileno $socket} = $socket }
+  else { $datagrams{fileno $socket} = $socket }
+}
 my $child = fork();
 die "fork: $!" unless defined $child;
-if ($child) { print "$port $child\n"; exit 0 }
+if ($child) { print join(' ', $own, $child, @held), "\n"; exit 0 }
 POSIX::setsid();
 open(STDIN, '<', '/dev/null'); open(STDOUT, '>', '/dev/null'); open(STDERR, '>', '/dev/null');
 $SIG{CHLD} = 'IGNORE';
 alarm $seconds;
+my $watched = '';
+vec($watched, $_, 1) = 1 for keys %streams, keys %datagrams;
 while (1) {
-  my $peer = accept(my $client, $server) or next;
+  next if select(my $ready = $watched, undef, undef, undef) < 1;
+  for my $number (grep { vec($ready, $_, 1) } keys %datagrams) {
+    my $peer = recv($datagrams{$number}, my $data, 65536, 0) or next;
+    my (undef, $address) = sockaddr_in($peer);
+    send($datagrams{$number}, inet_ntoa($address) . "\n" . $data, 0, $peer);
+  }
+  serve($streams{$_}) for grep { vec($ready, $_, 1) } keys %streams;
+}
+sub serve {
+  my $peer = accept(my $client, $_[0]) or return;
   my $answerer = fork();
-  if (!defined $answerer || $answerer) { close $client; next }
-  close $server;
+  if (!defined $answerer || $answerer) { close $client; return }
+  close $_ for values %streams, values %datagrams;
   alarm 20;
   my (undef, $address) = sockaddr_in($peer);
   my $data = '';
