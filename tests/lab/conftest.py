@@ -36,7 +36,9 @@ iptables-save -t raw 2>/dev/null | grep -e '^-A' | sed 's/^/raw /'
 echo '# docker'; docker network ls --format '{{.Name}} {{.Driver}}' | sort
 docker network inspect bridge --format '{{range .IPAM.Config}}{{.Subnet}}{{end}}'
 docker ps -a --format '{{.Names}} {{.State}}' | sort; docker image ls -q | sort
-echo '# files'; find /etc /run/systemd/system /var/lib/provision \( -type f -o -type l \) \
+# mtab is the list of mounts: Docker keeps the host's namespace in it once that was asked for.
+echo '# files'
+find /etc /run/systemd/system /var/lib/provision ! -path /etc/mtab \( -type f -o -type l \) \
   -exec sha256sum {} + 2>/dev/null | sort -k2
 find /etc -type d | sort
 ls -d /run/provision* /var/lib/provision 2>/dev/null

@@ -15,7 +15,7 @@ from provision import hostfacts, resources
 from provision.resource import Scope
 
 FOLDER = Path(__file__).parent
-INVENTORIES = {"routes": "demo", "docker0": "classic"}
+INVENTORIES = {"routes": "demo", "docker0": "classic", "modes": "modes", "shared": "shared"}
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
 KINDS = {kind.kind: kind for kind in resources.kinds()}
 

@@ -1,0 +1,226 @@
+"""Docker's own network modes and published ports on booted hosts: Docker 20.10, 26.1 and 28.5."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from provision.lab import power
+from tests.lab.conftest import Hosts
+from tests.lab.test_routes import HOSTS, assert_same
+
+pytestmark = pytest.mark.lab
+
+Failed = dict[tuple[str, str, str], str]
+EXAMPLES = {
+    "mode-bridge.yml": {"drift", "mode", "dnat", "port", "ping", "source", "mtu", "tcp"},
+    "mode-host.yml": {"drift", "mode"},
+    "mode-container.yml": {"drift", "mode", "lo", "dnat", "port"},
+    "mode-none.yml": {"drift", "mode", "alone"},
+    "modes.yml": {"drift", "mode", "lo", "alone", "dnat", "port", "ping", "source", "mtu", "tcp"},
+}
+
+
+def failed(result: dict[str, Any]) -> Failed:
+    """What did not pass, by check, source and target; and why."""
+    return {
+        (check["check"], check["from"], check["to"]): check["detail"]
+        for check in result["checks"]
+        if not check["ok"]
+    }
+
+
+def assert_verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> dict[str, Any]:
+    """Every check passes, at the latest after `within_s` seconds."""
+    deadline = time.monotonic() + within_s
+    while True:
+        result: dict[str, Any] = hosts.json("verify", inventory, status=None)
+        if result["ok"] or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    assert result["ok"], (failed(result), result.get("errors"))
+    assert not any(check["skipped"] for check in result["checks"])
+    return result
+
+
+@pytest.fixture
+def clean(mixed: Hosts) -> Iterator[Hosts]:
+    """Hosts on which nothing of ours is, before and after."""
+    yield mixed
+    power.start(mixed.place, say=print)
+    for name in EXAMPLES:
+        mixed.provision("destroy", mixed.inventory(name), "--yes", status=None)
+
+
+@pytest.fixture
+def applied(clean: Hosts) -> tuple[Hosts, str]:
+    """Hosts with modes.yml applied."""
+    inventory = clean.inventory("modes.yml")
+    clean.provision("apply", inventory)
+    return clean, inventory
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
+    """Apply, verify, nothing more to do in one execution, destroy: the hosts are as they were."""
+    inventory = clean.inventory(example)
+    before = clean.capture()
+    clean.provision("apply", inventory)
+    result = assert_verified(clean, inventory, within_s=10)
+    assert {check["check"] for check in result["checks"]} == EXAMPLES[example]
+    assert set(clean.executions("apply", inventory).values()) == {1}
+    assert clean.json("plan", inventory)["changes"] == []
+    clean.provision("destroy", inventory, "--yes")
+    assert_same(before, clean.capture())
+
+
+def test_ports_are_opened_from_every_other_host_and_container(applied: tuple[Hosts, str]) -> None:
+    """By TCP and UDP; the port of 127.0.0.1 from its own host only."""
+    hosts, inventory = applied
+    checks = assert_verified(hosts, inventory, within_s=10)["checks"]
+    opened = {(c["port"], c["to"], c["from"]) for c in checks if c["check"] == "port"}
+    for port in ("8080:80/tcp", "8053:53/udp"):
+        callers = {source for found, target, source in opened if (found, target) == (port, "web1")}
+        assert callers == {"h2", "h3", "web2", "site", "net2", "net3"}, port
+    assert {source for port, _, source in opened if port == "127.0.0.1:9090:90/tcp"} == {"h2"}
+
+
+SURVIVES = {
+    "containers restart": "docker restart -t 0 $(docker ps -q)",
+    "shared ones restart": "docker restart -t 0 $(docker ps -qf name=web1 -f name=net3)",
+    "docker restarts": "systemctl restart docker",
+    "the link goes down and up": "ip link set dev eth1 down; sleep 1; ip link set dev eth1 up",
+}
+
+
+@pytest.mark.parametrize("event", SURVIVES)
+def test_it_survives(applied: tuple[Hosts, str], event: str) -> None:
+    """Without the controller; the second time too, and nobody restarts on and on."""
+    hosts, inventory = applied
+    for _ in range(2):
+        for host in HOSTS:
+            hosts.ssh(host, f"{SURVIVES[event]} || true")
+        assert_verified(hosts, inventory)
+    assert hosts.json("plan", inventory)["changes"] == []
+    # Docker's own restarts are not in RestartCount; when a container began is.
+    began = "docker inspect -f '{{.State.StartedAt}}' side1"
+    first = hosts.ssh("h1", began)
+    time.sleep(4)
+    assert hosts.ssh("h1", began) == first
+
+
+def test_it_survives_a_reboot_of_all(applied: tuple[Hosts, str]) -> None:
+    """Containers that share a namespace find each other again."""
+    hosts, inventory = applied
+    power.reboot(hosts.place, HOSTS, say=print)
+    assert_verified(hosts, inventory, within_s=120)
+    assert hosts.json("plan", inventory)["changes"] == []
+
+
+def test_what_a_person_stopped_stays_stopped(applied: tuple[Hosts, str]) -> None:
+    """The follower does not start a sharer that was stopped by hand; apply does."""
+    hosts, inventory = applied
+    hosts.ssh("h1", "docker stop -t 0 side1; docker restart -t 0 net1")
+    time.sleep(3)
+    running = "docker inspect -f '{{.State.Running}}' side1"
+    assert hosts.ssh("h1", running).strip() == "false"
+    changes = hosts.json("plan", inventory)["changes"]
+    assert ("container", "side1") in {(c["kind"], c["name"]) for c in changes}
+    hosts.provision("apply", inventory)
+    assert_verified(hosts, inventory, within_s=10)
+
+
+def test_a_dead_namespace_is_named_and_healed(applied: tuple[Hosts, str]) -> None:
+    """Without its follower a sharer stays in the dead namespace: verify says so, apply mends it."""
+    hosts, inventory = applied
+    hosts.ssh("h1", "systemctl stop provision-modes-follow; docker restart -t 0 web1")
+    wrong = failed(hosts.json("verify", inventory, status=7))
+    assert "not that of container web1" in wrong["mode", "side1", "side1"]
+    assert ("lo", "side1", "web1") in wrong
+    kinds = {(c["kind"], c["name"]) for c in hosts.json("plan", inventory)["changes"]}
+    unit = ("unit", "provision-modes-follow.service")
+    assert kinds == {("shared_namespace", "side1"), unit}
+    hosts.provision("apply", inventory)
+    assert_verified(hosts, inventory, within_s=10)
+
+
+def test_a_changed_field_re_creates_just_that_container(applied: tuple[Hosts, str]) -> None:
+    """And says so in the plan; what shares its namespace goes with it."""
+    hosts, _ = applied
+    ids = "docker ps -a --no-trunc --format '{{.Names}} {{.ID}}'"
+    before = dict(line.split() for line in hosts.ssh("h1", ids).splitlines())
+    changed = hosts.inventory("modes.yml", ("ROLE: client", "ROLE: server"), to="changed.yml")
+    (change,) = hosts.json("plan", changed)["changes"]
+    assert (change["verb"], change["name"]) == ("replace", "net1")
+    assert change["disruption"] == "container net1 stops and a new one starts"
+    hosts.provision("apply", changed)
+    after = dict(line.split() for line in hosts.ssh("h1", ids).splitlines())
+    assert {name for name in before if before[name] != after[name]} == {"net1"}
+    assert hosts.ssh("h1", "docker exec net1 env | grep ROLE").strip() == "ROLE=server"
+    assert_verified(hosts, changed, within_s=10)
+
+
+def test_a_deleted_dnat_rule_is_named(applied: tuple[Hosts, str]) -> None:
+    """And nothing else: Docker's proxy still serves the port."""
+    hosts, inventory = applied
+    hosts.ssh("h1", "iptables -t nat -D DOCKER $(iptables -t nat -S DOCKER | sed -n "
+              "'s/^-A DOCKER \\(.*--dport 8080 .*\\)/\\1/p')")  # fmt: skip
+    wrong = failed(hosts.json("verify", inventory, status=7))
+    assert list(wrong) == [("dnat", "h1", "web1")]
+    assert "no DNAT rule leads 8080:80/tcp to web1" in wrong["dnat", "h1", "web1"]
+    hosts.ssh("h1", "docker restart -t 0 web1")
+    assert_verified(hosts, inventory)
+
+
+def test_a_veth_out_of_the_bridge_is_named(applied: tuple[Hosts, str]) -> None:
+    """By the host's end of it; what else fails is that container's traffic."""
+    hosts, inventory = applied
+    link = hosts.ssh(
+        "h2",
+        "pid=$(docker inspect -f '{{.State.Pid}}' web2); "
+        "index=$(nsenter -t $pid -n ip -o link show dev eth0 | sed 's/.*@if\\([0-9]*\\):.*/\\1/'); "
+        'ip -o link | sed -n "s/^$index: \\([^@]*\\)@.*/\\1/p"',
+    ).strip()
+    hosts.ssh("h2", f"ip link set dev {link} nomaster")
+    wrong = failed(hosts.json("verify", inventory, status=7))
+    expected = f"{link}, the outer end of its eth0, is a port of no bridge, not of docker0"
+    assert wrong["mode", "web2", "web2"] == expected
+    assert all("web2" in key for key in wrong), wrong
+    hosts.ssh("h2", "docker restart -t 0 web2")
+    assert_verified(hosts, inventory)
+
+
+# Container → its host, the mode in which a person makes it anew, and what is said of its namespace.
+OTHER_MODES = {
+    "own2": ("h2", "bridge", "its network namespace is one of its own, not the host's"),
+    "web2": ("h2", "host", "its network namespace is the host's, not one of its own"),
+    "net2": ("h2", "none", "it has no interface but lo, so none on"),
+    "side1": (
+        "h1",
+        "bridge",
+        "its network namespace is one of its own, not that of container web1",
+    ),
+    "bare1": ("h1", "bridge", "it has an interface beside lo: eth0"),
+    "bare2": ("h2", "container:web2", "its network namespace is that of container web2"),
+}
+
+
+@pytest.mark.parametrize("container", OTHER_MODES)
+def test_another_mode_than_declared_is_named(applied: tuple[Hosts, str], container: str) -> None:
+    """A container that a person made anew in another mode: judged by its namespace."""
+    hosts, inventory = applied
+    host, mode, said = OTHER_MODES[container]
+    make = f"docker run -d --name {container} --network {mode} busybox sleep 1000"
+    hosts.ssh(host, f"docker rm -f {container} && {make}")
+    try:
+        wrong = failed(hosts.json("verify", inventory, status=7))
+        assert said in wrong["mode", container, container]
+        assert [key for key in wrong if key[0] == "mode"] == [("mode", container, container)]
+        assert f"container {container} exists and is not ours" in wrong["drift", host, host]
+    finally:
+        hosts.ssh(host, f"docker rm -f {container}")
+    hosts.provision("apply", inventory)
+    assert_verified(hosts, inventory)
