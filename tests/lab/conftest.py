@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,9 +69,16 @@ class Hosts:
         assert not check or done.returncode == 0, f"{host}: {command}: {done.stderr}"
         return done.stdout
 
+    def everywhere(self, command: str, *, check: bool = True) -> dict[str, str]:
+        """Run a shell line on all three hosts at once."""
+        names = ("h1", "h2", "h3")
+        with ThreadPoolExecutor() as pool:
+            said = pool.map(lambda host: self.ssh(host, command, check=check), names)
+            return dict(zip(names, said, strict=True))
+
     def capture(self) -> dict[str, str]:
         """What apply must not leave behind, of every host."""
-        return {host: self.ssh(host, CAPTURE, check=False) for host in ("h1", "h2", "h3")}
+        return self.everywhere(CAPTURE, check=False)
 
     def provision(self, *words: str, status: int | None = 0) -> str:
         """Run `provision` in the lab's folder; what it printed on stdout."""

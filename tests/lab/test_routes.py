@@ -32,8 +32,9 @@ def assert_verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> No
         time.sleep(2)
     failed = [check for check in result["checks"] if not check["ok"]]
     assert result["ok"], (failed, result["drift"], result.get("errors"))
-    pairs = {(c["from"], c["to"], c["check"]) for c in result["checks"] if c["check"] != "drift"}
-    assert len(pairs) == 6 * 4, pairs
+    alone = ("drift", "mode")
+    pairs = {(c["from"], c["to"], c["check"]) for c in result["checks"] if c["check"] not in alone}
+    assert len(pairs) == 6 * 7, pairs
     assert not any(check["skipped"] for check in result["checks"])
 
 
