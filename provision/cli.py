@@ -30,6 +30,8 @@ _VERBS = {
     "apply": "provision.commands.hosts",
     "verify": "provision.commands.hosts",
     "destroy": "provision.commands.hosts",
+    "show": "provision.commands.look",
+    "graph": "provision.commands.look",
     "schema": "provision.commands.files",
     "completion": "provision.commands.files",
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.errors import HostError, ProvisionError, UsageError
+from provision.printable import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -28,11 +29,6 @@ def say_error(error: ProvisionError) -> None:
         click.secho(f"{prefix}{printable(line)}", err=True, fg="red")
     if error.hint:
         click.echo(f"  → {printable(error.hint)}", err=True)
-
-
-def printable(text: str) -> str:
-    """What a host says must not steer the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def echo(lines: Iterable[str]) -> None:
