@@ -105,7 +105,7 @@ def _verdict(path: Path) -> Verdict:
     from provision.graph.verdict import read
 
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise UsageError(f"--verify {path}: {reason}") from error
@@ -114,6 +114,6 @@ def _verdict(path: Path) -> Verdict:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"-o {path}: {error.strerror}") from error

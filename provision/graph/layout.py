@@ -159,7 +159,7 @@ class _Sheet:
                 ends = (box.x + box.width, _middle(box)), (into.x, y)
                 self._bent(edge, ends, self.x[1] + self.widths[1] + LANE * lane)
                 if edge.label:
-                    self.picture.words.append(Word(self.labels_x, y - 3, edge.label, "pair"))
+                    self.picture.words.append(Word(self.labels_x, y - 4, edge.label, "pair"))
 
     def _shares(self, machine: Machine) -> None:
         """On the right side, from whoever brought the namespace to those that live in it."""
@@ -220,8 +220,8 @@ def _width(node: Node) -> float:
 
 
 def _title(machine: Machine) -> str:
-    trouble = f"  {machine.trouble}" if machine.trouble else ""
-    return f"{machine.name}  {machine.address}{trouble}"
+    trouble = f": {machine.trouble}" if machine.trouble else ""
+    return f"{machine.name} {machine.address}{trouble}"
 
 
 def _middle(box: Box) -> float:

@@ -39,6 +39,8 @@ LOWER_FIRST = (
     ("methods",),
     ("desired", "plan", "facts", "preflight", "report"),
     ("fleet",),
+    ("show",),
+    ("graph",),
     ("engine",),
     ("checks", "ssh", "local"),
     ("trust",),
