@@ -95,7 +95,8 @@ def _container(inventory: Inventory, found: Wiring, lodger: Lodger) -> dict[str,
     links = []
     for link in space.links if space else ():
         outer = found.outer(link) if whose(found, lodger) != "host" else None
-        ends = {"port": outer.name if outer else None, "bridge": outer.master if outer else None}
+        on = (outer.master or None) if outer else None
+        ends = {"port": outer.name if outer else None, "bridge": on}
         links.append(_link(link) | ends)
     return {
         "container": lodger.name,

@@ -52,5 +52,7 @@ def _drawn(table: Table, *, framed: bool) -> Drawn:
 
 
 def _cell(word: str, *, framed: bool) -> Text:
-    text = printable(word) or ("" if framed else "-")
-    return Text(text, style="red" if framed and word == "missing" else "")
+    text = printable(word)
+    if not framed:
+        return Text(text or "-")
+    return Text(text.replace("; ", "\n"), style="red" if word == "missing" else "")
