@@ -18,6 +18,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from provision.errors import ConnectError, FactsError, HostError, UsageError
@@ -27,6 +29,7 @@ from provision.graph.drawing import Drawing, Edge, Lan, Machine, Node
 from provision.graph.forms import FORMS, dot_word, mermaid_word, svg, text
 from provision.graph.layout import Box, Picture, Word, picture
 from provision.graph.verdict import read
+from provision.printable import printable
 from provision.show.shape import shape
 from provision.show.tables import Table, tables
 from provision.show.text import framed, plain
@@ -185,6 +188,21 @@ def test_each_form_quotes() -> None:
     assert re.fullmatch(r'"(?:[\w ._:/()→,-]|#\d+;|<br/>)*"', mermaid_word(HOSTILE, HOSTILE))
     root = ElementTree.fromstring(svg(replace(drawing(seen()), title="</title><script>")))
     assert root.findtext("{http://www.w3.org/2000/svg}title") == "</title><script>"
+
+
+@given(st.text())
+def test_any_word_survives_each_form(said: str) -> None:
+    """Once it is fit for a terminal, XML gives it back, and no quote ends early."""
+    word = printable(said)
+    node = Node("h1_1", "nic", (f"x{word}",))
+    drawn = Drawing("t", (Machine("h1", "10.0.0.1", (node,)),), ())
+    root = ElementTree.fromstring(svg(drawn))
+    assert f"x{word}" in [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
+    quoted = re.fullmatch(r'"((?:[^"\\]|\\.)*)"', dot_word(word))
+    assert quoted and re.sub(r"\\(.)", r"\1", quoted[1]) == word
+    told = mermaid_word(word)
+    assert not re.search(r"[\"<>&`|\[\]{}\\]", told[1:-1])
+    assert re.sub(r"#(\d+);", lambda code: chr(int(code[1])), told) == f'"{word}"'
 
 
 # Geometry: what must hold however many things are drawn.
