@@ -29,6 +29,7 @@ class Toy(Resource):
 
     kind: ClassVar[str] = "toy"
     probe: ClassVar[str] = "toys"
+    witness: ClassVar[str] = "toys"
 
     label: str
     value: str = ""

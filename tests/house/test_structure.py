@@ -114,7 +114,7 @@ def test_every_kind_is_on_the_shelf_and_whole() -> None:
     assert len(names) == len(set(names))
     for kind in resources.kinds():
         assert kind.probe.strip()
-        for needed in ("parse", "create", "delete"):
+        for needed in ("witness", "parse", "create", "delete"):
             assert needed in vars(kind), (kind.kind, needed)
         assert kind.__doc__
 
