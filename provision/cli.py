@@ -30,6 +30,9 @@ _VERBS = {
     "apply": "provision.commands.hosts",
     "verify": "provision.commands.hosts",
     "destroy": "provision.commands.hosts",
+    "confirm": "provision.commands.guard",
+    "status": "provision.commands.guard",
+    "recover": "provision.commands.guard",
     "schema": "provision.commands.files",
     "completion": "provision.commands.files",
 }

@@ -133,7 +133,7 @@ shared image
         return (Upload(self.archive, self._upload), claim, load, *forget(self._upload))
 
     def delete(self) -> Steps:
-        return _removal(self)
+        return (*_removal(self), *forget(self._upload))
 
     def retire(self, txn: str) -> Steps:
         aside = self._aside(txn)

@@ -37,9 +37,11 @@ echo '# docker'; docker network ls --format '{{.Name}} {{.Driver}}' | sort
 docker network inspect bridge --format '{{range .IPAM.Config}}{{.Subnet}}{{end}}'
 docker ps -a --format '{{.Names}} {{.State}}' | sort; docker image ls -q | sort
 echo '# files'; find /etc /run/systemd/system /var/lib/provision \( -type f -o -type l \) \
+  -not -path '/var/lib/provision/guard-*' -not -path '/var/lib/provision/reverted.*' \
   -exec sha256sum {} + 2>/dev/null | sort -k2
 find /etc -type d | sort
-ls -d /run/provision* /var/lib/provision 2>/dev/null
+ls -d /run/provision* 2>/dev/null
+ls -d /var/lib/provision/* 2>/dev/null | grep -v -e '/guard-' -e '/reverted\.'
 echo '# processes'; pgrep -c -f '[f]ollow.sh'
 sysctl net.ipv4.ip_forward
 """
@@ -58,6 +60,12 @@ class Hosts:
         both = settings.require(self.place).ranges.both
         management, data = (str(network[0]) for network in both)
         return management.removesuffix(".0"), data.removesuffix(".0")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `provision` runs with: its notes stay in the lab's folder."""
+        state = str(self.place.folder / "state")
+        return os.environ | {"COLUMNS": "120", "XDG_STATE_HOME": state}
 
     def ssh(self, host: str, command: str, *, check: bool = True) -> str:
         """Run a shell line on a host, past provision's own connection."""
@@ -79,7 +87,7 @@ class Hosts:
             capture_output=True,
             text=True,
             timeout=300,
-            env=os.environ | {"COLUMNS": "120"},
+            env=self.environment,
         )
         said = f"provision {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert status is None or done.returncode == status, said
@@ -99,6 +107,7 @@ class Hosts:
             capture_output=True,
             text=True,
             timeout=300,
+            env=self.environment,
         )
         assert done.returncode == 0, done.stderr
         lines = [line.split() for line in done.stderr.splitlines() if "SSH executions" in line]
