@@ -8,15 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from provision import guard
 from provision.errors import ChangedError, ConflictError, HostError, LockedError, StepError
 from provision.fleet import LOOK_S, Fleet, Session, difference, observe
 from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, waves
 from provision.report import Done, Report
-from provision.transaction import TWICE_S, Transaction, locked
+
+if TYPE_CHECKING:
+    # Imported when there is something to change: most runs only look.
+    from provision.transaction import Transaction
 
 ROUNDS = 3
+TWICE_S = 10.0
+"""What a neighbour remembers of the old way of SSH is forgotten by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,9 @@ def _free(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
     """Raises LockedError where a change is under way: whose, since when and until when."""
     for host in sorted(hosts):
         if fleet.looks[host].facts.held:
+            from provision import guard
+            from provision.transaction import locked
+
             said = session.transport.run(host, guard.status(), timeout_s=LOOK_S)
             raise locked(host, guard.records(said.stdout))
 
@@ -175,6 +183,8 @@ class _Run:
             self.errors.append(StepError(conflict.ref.host, conflict.found))
 
     def _transact(self, hosts: tuple[str, ...], todo: Plan) -> bool:
+        from provision.transaction import Transaction
+
         change = Transaction(self.session, self.how.verb, self.how.window_s)
         try:
             self._change(change, hosts, todo)

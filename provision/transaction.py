@@ -30,8 +30,6 @@ STEP_S = 180.0
 GRACE_S = 30.0
 """How long after its deadline a host that is not heard of is still asked."""
 ASK_S = 2.0
-TWICE_S = 10.0
-"""What a neighbour remembers of the old way is forgotten by then."""
 
 
 @dataclass
