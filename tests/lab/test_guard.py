@@ -15,6 +15,7 @@ from tests.lab.faults import HOSTS, KILL_ACT, KILL_MIDST, QUICK, Faults, faults
 pytestmark = pytest.mark.lab
 BLACKHOLE = "iptables -I INPUT -m comment --comment fault -m length --length 1200:65535 -j DROP"
 DROP = "iptables -I INPUT -p tcp --dport 22 -m comment --comment fault"
+SHARP = "--timer-property=AccuracySec=100ms"
 STEPS = 9
 """Steps of the first apply of routes.yml on a host."""
 
@@ -37,7 +38,7 @@ def reverted(states: dict[str, str]) -> bool:
 def heal_in(seconds: int, command: str) -> str:
     """Shell text: the fault, which goes by itself."""
     undo = command.replace("-I INPUT", "-D INPUT")
-    return f"{command}; systemd-run -q --collect --on-active={seconds} {undo}"
+    return f"{command}; systemd-run -q --collect --on-active={seconds} {SHARP} {undo}"
 
 
 def test_a_failed_step_is_undone_everywhere(hurt: Faults, inventory: str) -> None:
@@ -122,7 +123,7 @@ def test_hosts_that_are_cut_off_undo_it_alone(
     """The others are told at once; what was cut off has undone it at its deadline."""
     for host, cut in cuts.items():
         back = "ip link set host0 up" if "link" in cut else cut.replace("-I INPUT", "-D INPUT")
-        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=50 {back}")
+        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=45 {SHARP} {back}")
     done = hurt.hosts.json("apply", inventory, *QUICK, status=None)
     assert done["hosts"]["h1"] == "reverted (failed)"
     for host in cuts:
