@@ -241,7 +241,7 @@ def _record(state: str, fields: list[str]) -> Record | None:
         txn, since, deadline, ended, reason, result, about, log, now = map(str.strip, fields)
         words = json.loads(about or "{}")
         owner, inventory, verb = (str(words.get(k, "")) for k in ("owner", "inventory", "verb"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     if not re.fullmatch(r"[0-9a-f]+", txn) or state not in _STATES:
         return None
