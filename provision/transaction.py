@@ -59,8 +59,11 @@ class Transaction:
 
     # --- arming: all hosts before the first change on any ---
 
-    def arm(self, waves: Sequence[Wave]) -> Mapping[str, Look]:
-        """Hold every host, and look at it. Raises LockedError when another change holds one."""
+    def arm(self, waves: Sequence[Wave], *, kept: bool = False) -> Mapping[str, Look]:
+        """Hold every host, and look at it; why one could not be held is in `errors`.
+
+        `kept`: the first part stays whatever comes, as packages do.
+        """
         first: dict[str, tuple[Operation, ...]] = {}
         for wave in waves:
             first = wave | first
@@ -71,7 +74,9 @@ class Transaction:
         # Two runs at once meet at the same first host, and one of them goes on.
         for some in (hosts[:1], hosts[1:]):
             found, lost = each(
-                self.session, some, lambda host: self._arm(host, first[host], seconds)
+                self.session,
+                some,
+                lambda host: self._arm(host, self._part(first[host], kept=kept), seconds),
             )
             looks |= found
             self.errors += lost.values()
@@ -87,11 +92,11 @@ class Transaction:
         )
         return int(self.session.timeout_s if slow else min(self.session.timeout_s, STEP_S))
 
-    def _arm(self, host: str, todo: tuple[Operation, ...], seconds: int) -> Look:
+    def _arm(self, host: str, part: Part, seconds: int) -> Look:
         nonce = secrets.token_hex(8)
         self.armed.append(host)  # it may be, from here on
         self._until(host, seconds)
-        text = guard.arm(self.txn, self._part(todo), seconds=seconds, nonce=nonce)
+        text = guard.arm(self.txn, part, seconds=seconds, nonce=nonce)
         look = self._run(host, f"{text}\n{look_text(self.session, host, nonce)}", LOOK_S)
         if look.status == guard.BUSY:
             self.armed.remove(host)
@@ -101,15 +106,16 @@ class Transaction:
             raise ConnectError(host, f"its guard refuses a change: {_tail(look.stderr)}")
         return facts.parse(host, self.session.inventory.name, look, nonce=nonce)
 
-    def _part(self, todo: tuple[Operation, ...]) -> Part:
-        return Part(undo(todo, txn=self.txn.id), discard(todo, txn=self.txn.id))
+    def _part(self, todo: tuple[Operation, ...], *, kept: bool = False) -> Part:
+        return Part(undo(todo, txn=self.txn.id), discard(todo, txn=self.txn.id), kept)
 
     # --- acting ---
 
     def act(self, wave: Wave) -> None:
         """Make one wave; what failed is in `errors`."""
         self.journal.note("act", hosts=sorted(wave))
-        results, lost = each(self.session, wave, lambda host: self._act(host, wave[host]))
+        seconds = self.window_s + self._budget(wave)
+        results, lost = each(self.session, wave, lambda host: self._act(host, wave[host], seconds))
         for host, outcomes in results.items():
             self._note(host, wave[host], outcomes)
         for host, error in lost.items():
@@ -121,7 +127,9 @@ class Transaction:
         for todo in wave.values():
             self.done += [Done(operation.change, "not run", 0.0) for operation in todo]
 
-    def _act(self, host: str, todo: tuple[Operation, ...]) -> tuple[script.Outcome | None, ...]:
+    def _act(
+        self, host: str, todo: tuple[Operation, ...], seconds: int
+    ) -> tuple[script.Outcome | None, ...]:
         steps = tuple(operation.steps for operation in todo)
         for upload in script.uploads(tuple(step for some in steps for step in some)):
             self.session.transport.send(
@@ -132,7 +140,9 @@ class Transaction:
         held = lock(self.session.inventory.name)
         change = script.render(steps, nonce=nonce, lock=held, journal=guard.journal(number))
         part = self._part(todo) if number > 1 else None
-        text = guard.act(self.txn, number, change, part, nonce=nonce)
+        if part is not None:
+            self._until(host, seconds)
+        text = guard.act(self.txn, number, change, part, seconds=seconds, nonce=nonce)
         output = self._run(host, text, self.session.timeout_s)
         if output.status == script.LOCKED:
             raise ConnectError(host, "another program holds the lock of this inventory")

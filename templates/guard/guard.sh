@@ -140,6 +140,10 @@ act() { # id, part; runs as a unit of its own
   if [ "$2" = 1 ]; then
     /bin/sh "$T/witness" >"$T/still" 2>&1
     cmp -s "$T/before" "$T/still" || { diff "$T/before" "$T/still" >"$T/out.1"; exit 4; }
+  elif [ -e "$T/kept.$(($2 - 1))" ]; then
+    # What is kept (packages) is part of what the undo goes back to.
+    /bin/sh "$T/witness" >"$T/still" 2>&1 && sync "$T/still" && mv -T "$T/still" "$T/before" ||
+      exit 4
   fi
   exec /bin/sh "$T/act.$2" >"$T/out.$2" 2>&1
 }
@@ -184,6 +188,8 @@ undo() { # folder, list or early: the parts from the last to the first
   done
 }
 same() { # is it as it was before? Seen, not believed.
+  # Of what is kept nothing is undone.
+  [ -e "$1/kept.1" ] && ! grep -qsv '^1\.' "$1/journal" && return
   /bin/sh "$1/witness" >"$now" 7<&- 8<&- 9<&- 2>&1
   cmp -s "$1/before" "$now"
 }
