@@ -221,7 +221,7 @@ def test_f13_and_f14_a_host_that_restarts_before_the_confirmation(
     power.start(hurt.hosts.place, say=print)
     hurt.until(inventory, lambda found: found["h2"] == found["h3"] == "reverted (boot)", 40)
     assert time.monotonic() - begin < 60
-    hurt.hosts.provision("confirm", inventory, status=None)
+    hurt.hosts.provision("confirm", inventory, status=2)
     hurt.hosts.provision("recover", inventory)
     hurt.assert_old()
     hurt.assert_converges(inventory)
