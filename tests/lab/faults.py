@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -95,6 +96,8 @@ class Faults:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Where the tests run in a shell's background, the signal is ignored from birth.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def states(self, inventory: str) -> dict[str, str]:
