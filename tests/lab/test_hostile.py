@@ -36,11 +36,9 @@ def test_a_host_that_lies_stops_the_change(hurt: Faults, lie: str) -> None:
     """It is named, status 4; nothing is written or changed anywhere."""
     inventory = hurt.hosts.inventory("routes.yml")
     tool, what = LIES[lie]
-    text = f"#!/bin/sh\n{what}\n"
-    hurt.inside(
-        "h2", f"mkdir -p /usr/local/sbin; printf %s {shlex.quote(text)} >/usr/local/sbin/{tool}"
-    )
-    hurt.inside("h2", f"chmod +x /usr/local/sbin/{tool}")
+    text, path = f"#!/bin/sh\n{what}\n", f"/usr/local/sbin/{tool}"
+    put = f"mkdir -p /usr/local/sbin; printf %s {shlex.quote(text)} >{path}; chmod +x {path}"
+    hurt.inside("h2", put)
     try:
         done = hurt.hosts.json("apply", inventory, status=4)
         assert {error["host"] for error in done["errors"]} == {"h2"}
