@@ -156,14 +156,19 @@ rearm() { # id, seconds: the new one first, so that there is never a moment with
   note "$T/looked" yes
 }
 
+refuse() { # id, status, why: unless its undo has begun in this very moment
+  [ "$(id_in "$T")" = "$1" ] || exit 3
+  fail "$2" "$3"
+}
 confirm() { # id, word (or --force, who)
   [ "$(id_in "$T")" = "$1" ] || exit 3
   if [ "$2" = --force ]; then note "$T/forced" "$3"; else
-    [ "$(printf %s "$2" | sha256sum | cut -c1-64)" = "$(cat "$T/nonce")" ] || exit 7
+    [ "$(printf %s "$2" | sha256sum | cut -c1-64)" = "$(cat "$T/nonce")" ] ||
+      refuse "$1" 7 "that is not its word"
   fi
-  [ -e "$T/looked" ] || fail 4 "its change has not been made and looked at yet"
+  [ -e "$T/looked" ] || refuse "$1" 4 "its change has not been made and looked at yet"
   # What cannot be recorded is not confirmed, and will be undone.
-  to "$T" "$D/confirmed.$1" || fail 9 "it cannot be recorded"
+  to "$T" "$D/confirmed.$1" || refuse "$1" 9 "it cannot be recorded"
   stop_timers "$1"
   note "$D/confirmed.$1/ended" "$(date +%s)"
   alone

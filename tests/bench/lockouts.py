@@ -47,6 +47,7 @@ WAIT_S = 150
 def main() -> None:
     """Boot a lab, force the failures, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the lab is taken down
     parser.add_argument("failures", type=int, nargs="?", default=34)
     parser.add_argument("reboots", type=int, nargs="?", default=7)
     given = parser.parse_args()
@@ -86,9 +87,13 @@ def came_back(hurt: Faults, since: Callable[[str], float]) -> list[float]:
         begin = time.monotonic()
         while time.monotonic() - begin < WAIT_S:
             argv = ("ssh", "-F", str(hurt.hosts.place.ssh_config), "-o", "ConnectTimeout=2")
-            done = subprocess.run((*argv, host, ENDED), capture_output=True, text=True)
-            if done.returncode == 0:
-                return float(done.stdout.split()[-1]) - since(host)
+            # One that began before the lock-out never ends by itself.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done = subprocess.run(
+                    (*argv, host, ENDED), capture_output=True, text=True, timeout=4
+                )
+                if done.returncode == 0:
+                    return float(done.stdout.split()[-1]) - since(host)
             time.sleep(0.1)
         raise SystemExit(f"{host} did not come back")
 

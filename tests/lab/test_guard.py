@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from provision import guard
 from provision.lab import power
 from tests.lab.conftest import Hosts
 from tests.lab.faults import HOSTS, KILL_ACT, KILL_MIDST, QUICK, Faults, faults
@@ -342,3 +344,46 @@ def test_f28_docker_does_not_start_with_it(hurt: Faults) -> None:
     finally:
         hurt.hosts.ssh("h2", f"docker rm -f own; rm -r {folder}; systemctl daemon-reload")
     hurt.assert_converges(inventory)
+
+
+# One change of one file, confirmed within 50 ms of its deadline; which end it has must be one end.
+RACE = r"""
+D=/var/lib/provision; mkdir -p -m 700 $D; umask 077
+for turn in $(seq TURNS); do
+  id=$(head -c 8 /dev/urandom | od -An -tx1 | tr -d ' \n') N=$D/new.$id; rm -f /run/raced; mkdir $N
+  echo $id >$N/id; echo '{}' >$N/about; printf word | sha256sum | cut -c1-64 >$N/nonce
+  echo /run/provision-race.lock >$N/lock; echo '[ ! -e /run/raced ] || echo raced' >$N/witness
+  echo 'case $1 in list) echo 0 ;; 0) rm -f /run/raced ;; esac' >$N/undo.1
+  sh $GUARD arm $id 2; touch /run/raced $D/txn/looked; echo 1.0 >$D/txn/journal
+  at=$(systemctl show -p NextElapseUSecMonotonic --value "provision-revert-$id-*.timer")
+  now=$(cut -d' ' -f1 /proc/uptime)
+  sleep $(echo "$at $now" | perl -ne '
+    my %unit = (day => 86400, h => 3600, min => 60, s => 1, ms => 0.001, us => 0.000001);
+    my ($left) = / ([\d.]+)$/; $left = -$left - 0.05 + rand(0.1);
+    $left += $1 * ($unit{$2} // 0) while /([\d.]+)([a-z]+)/g;
+    print $left > 0 ? $left : 0')
+  sh $GUARD confirm $id word; confirm=$?
+  while [ -d $D/txn ] || [ -d $D/reverting.$id ]; do sleep 0.05; done
+  echo "race $confirm $(cd $D; ls -d *.$id | sed 's/\..*//' | tr '\n' ' ')$(ls /run/raced 2>&1)"
+done
+rm -rf $D /run/raced
+"""
+
+
+@pytest.mark.parametrize("turns", [4, pytest.param(100, marks=pytest.mark.full)])
+def test_f20_a_confirmation_at_the_deadline(hurt: Faults, turns: int) -> None:
+    """It is kept, and the host was told so, or it is undone, and the confirmation was refused."""
+    _, text = guard.program()
+    text = text.replace("clean() {", "clean() { return")  # the record is what is asked for here
+    put = f"cat >/run/guard <<'@end'\n{text}@end\n"
+    program = f"{put}GUARD=/run/guard\n{RACE.replace('TURNS', str(turns))}\nrm /run/guard"
+    with ThreadPoolExecutor(len(HOSTS)) as pool:
+        said = list(pool.map(lambda host: hurt.hosts.ssh(host, program), HOSTS))
+    races = [line for text in said for line in text.splitlines() if line.startswith("race ")]
+    print(*races, sep="\n")
+    assert len(races) == turns * len(HOSTS)
+    for race in races:
+        _, status, state, there = race.split(" ", 3)
+        assert (status, state) in {("0", "confirmed"), ("3", "reverted")}, races
+        assert (there == "/run/raced") == (state == "confirmed"), races
+    hurt.assert_old()
