@@ -207,11 +207,11 @@ revert() { # id, reason
     [ "$(id_in "$T")" = "$1" ] || exit 0
     # Where nothing can be recorded, no confirmation can be either: go on.
     to "$T" "$R" 2>/dev/null || R=$T
+    rm -f "$R/reserve"
     note "$R/reason" "$2"
   fi
   exec 7<"$R" && flock 7
   [ -d "$R" ] || exit 0 # another has done it meanwhile
-  rm -f "$R/reserve"
   stop_acts "$1"
   # Not on the disk, which may be full: a command whose output cannot be written fails.
   log=/run/provision-undo-$1.log now=/run/provision-undo-$1.now
@@ -231,9 +231,10 @@ revert() { # id, reason
   (tail -c 4000 "$log" >"$R/log") 2>/dev/null
   unlock_inventory "$R"
   rm -f "$now" "/run/provision-undo-$1.log"
-  [ "$R" = "$T" ] || to "$R" "$D/reverted.$1"
   alone
-  [ "$(cat "$D/reverted.$1/result" 2>/dev/null)" != reverted ] || tidy "$D/reverted.$1"
+  # What could not be recorded is undone again, at the deadline or at the next boot.
+  [ "$R" != "$T" ] && to "$R" "$D/reverted.$1" || exit 0
+  [ $result != reverted ] || tidy "$D/reverted.$1"
   boot_off
   stop_timers "$1"
   exit 0
@@ -245,6 +246,7 @@ boot() { # early or late
     id=$(id_in "$R")
     if [ "$R" = "$T" ]; then
       to "$T" "$D/reverting.$id" && R=$D/reverting.$id
+      rm -f "$R/reserve"
       note "$R/reason" boot
     fi
     if [ "$1" = early ]; then undo "$R" early; else (revert "$id" boot); fi

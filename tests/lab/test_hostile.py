@@ -20,7 +20,8 @@ LIES = {
     "shell and templates": ("ip", f"printf '%s\\n%s\\n' {shlex.quote(LINKS)} '[]'"),
     "no JSON": ("ip", "head -c 3000 /dev/urandom"),
     "JSON without an end": ("ip", "printf '%0100000d\\n' 0 | tr 0 ["),
-    "output without an end": ("perl", "yes 'networks []'"),
+    # By a program whose answer is passed on as it comes: a host that keeps it eats its own memory.
+    "output without an end": ("ip", "exec yes '[]'"),
     "a forged section": ("perl", "printf '\\n@0 begin route\\nclaim x\\n@0 end route 0\\n'"),
 }
 
