@@ -8,15 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from provision import guard
 from provision.errors import ChangedError, ConflictError, HostError, LockedError, StepError
 from provision.fleet import LOOK_S, Fleet, Session, difference, observe
 from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, waves
 from provision.report import Done, Report
-from provision.transaction import TWICE_S, Transaction, locked
+
+if TYPE_CHECKING:
+    # Imported when there is something to change: most runs only look.
+    from provision.transaction import Transaction
 
 ROUNDS = 3
+TWICE_S = 10.0
+"""What a neighbour remembers of the old way of SSH is forgotten by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,9 @@ def _free(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
     """Raises LockedError where a change is under way: whose, since when and until when."""
     for host in sorted(hosts):
         if fleet.looks[host].facts.held:
+            from provision import guard
+            from provision.host_state import locked
+
             said = session.transport.run(host, guard.status(), timeout_s=LOOK_S)
             raise locked(host, guard.records(said.stdout))
 
@@ -147,34 +155,25 @@ class _Run:
     def converge(self, hosts: tuple[str, ...]) -> bool:
         """Change `hosts` until nothing differs; whether all of them keep it."""
         todo = self._todo(hosts)
-        first = enabling(todo)
-        while todo.changes:
-            if not self._transact(hosts, first or todo):
-                return False
-            if first is None:
-                return True
-            # Only now can be seen what else is wanted of a host that had no Docker.
-            todo, first = self._todo(hosts), None
-            self._refuse(todo, hosts)
-            if self.errors:
-                return False
-        return True
+        return not todo.changes or self._transact(hosts, todo)
 
     def _todo(self, hosts: Iterable[str]) -> Plan:
         return difference(self.session, Fleet(self.looks), hosts, destroy=self.how.destroy)
 
-    def _refuse(self, todo: Plan, fit: tuple[str, ...]) -> None:
+    def _refused(self, todo: Plan, fit: tuple[str, ...]) -> Iterator[HostError]:
         """What only a look after the packages could tell: it is a failure now, not a refusal."""
         from provision import preflight
 
         seen = Fleet(self.looks).facts
         for unfit in preflight.unfit(self.session.inventory, seen):
             if unfit.host in fit:
-                self.errors.append(StepError(unfit.host, unfit.message, unfit.hint))
+                yield StepError(unfit.host, unfit.message, unfit.hint)
         for conflict in todo.conflicts:
-            self.errors.append(StepError(conflict.ref.host, conflict.found))
+            yield StepError(conflict.ref.host, conflict.found)
 
     def _transact(self, hosts: tuple[str, ...], todo: Plan) -> bool:
+        from provision.transaction import Transaction
+
         change = Transaction(self.session, self.how.verb, self.how.window_s)
         try:
             self._change(change, hosts, todo)
@@ -190,17 +189,23 @@ class _Run:
         return kept and not change.errors
 
     def _change(self, change: Transaction, hosts: tuple[str, ...], todo: Plan) -> None:
-        steps = waves(operations(todo, txn=change.txn.id))
+        first = enabling(todo)
+        steps = waves(operations(first or todo, txn=change.txn.id))
         if not self._armed(change, hosts, todo, steps):
             change.disarm()
             locks = [error for error in change.errors if isinstance(error, LockedError)]
             if locks:
                 raise locks[0]
             return
-        for _ in range(ROUNDS):
+        left = todo
+        for _ in range(ROUNDS + bool(first)):
             self._act(change, steps)
             self.looks |= change.look(change.armed)
-            left = self._left(hosts, todo)
+            left = self._todo(hosts)
+            if first:
+                # Only now can be seen what else is wanted of a host that had no Docker.
+                change.errors += self._refused(left, hosts)
+                first = None
             if change.errors or not left.changes:
                 break
             steps = waves(operations(left, txn=change.txn.id))
@@ -215,20 +220,14 @@ class _Run:
         self, change: Transaction, hosts: tuple[str, ...], todo: Plan, steps: tuple[Wave, ...]
     ) -> bool:
         """Whether every host is held, and is still as it was when this was planned."""
-        self.looks |= change.arm(steps)
+        self.looks |= change.arm(steps, kept=enabling(todo) is not None)
         if change.errors:
             return False
-        now = self._todo(hosts)
-        for one in set((enabling(now) or now).changes) ^ set(todo.changes):
+        for one in set(self._todo(hosts).changes) ^ set(todo.changes):
             change.errors.append(
                 ChangedError(one.ref.host, f"{one.ref.kind} {one.ref.name} has changed meanwhile")
             )
         return not change.errors
-
-    def _left(self, hosts: tuple[str, ...], todo: Plan) -> Plan:
-        """What still differs, of what was to be changed; more may differ once tools are there."""
-        left = self._todo(hosts)
-        return (enabling(left) or Plan((), ())) if enabling(todo) else left
 
     def _act(self, change: Transaction, steps: tuple[Wave, ...]) -> None:
         for wave in steps:

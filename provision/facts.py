@@ -17,6 +17,8 @@ from provision.transport import Output
 SIZE_LIMIT = 8 * 2**20
 """Bytes of a look that are read; a host that says more is not believed."""
 
+# What reading an answer that is not one may raise; the last of JSON that nests without end.
+_UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 _HELPERS = r"""
 docker= docker_error='docker is not installed'
 need() { command -v "$1" >/dev/null 2>&1 || { echo @absent; exit 0; }; }
@@ -94,7 +96,7 @@ def parse(host: str, inventory: str, output: Output, *, nonce: str) -> Look:
     foreign = state(one.resource for one in seen if not one.ours)
     try:
         facts = hostfacts.parse(host, printed["host"])
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except _UNREADABLE as error:
         raise FactsError(host, f"its facts cannot be read: {error}") from error
     return Look(facts, ours, foreign)
 
@@ -102,7 +104,7 @@ def parse(host: str, inventory: str, output: Output, *, nonce: str) -> Look:
 def _parse_kind(kind: type[Resource], text: str, scope: Scope) -> list[Seen]:
     try:
         return list(kind.parse(text, scope))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise FactsError(scope.host, f"its {kind.kind} state cannot be read: {error!r}") from error
 
 

@@ -64,10 +64,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The files of one part of a change: a wave, or a later round."""
+    """The files of one part of a change: a wave, or a later round. `kept`: it is not undone."""
 
     undo: str
     discard: str
+    kept: bool = False
 
 
 def program() -> tuple[str, str]:
@@ -120,8 +121,11 @@ def arm(txn: Txn, part: Part, *, seconds: int, nonce: str) -> str:
     )
 
 
-def act(txn: Txn, number: int, change: str, part: Part | None, *, nonce: str) -> str:
-    """Make one part of an armed change, as a unit of the host: it goes on when SSH does not."""
+def act(txn: Txn, number: int, change: str, part: Part | None, *, seconds: int, nonce: str) -> str:
+    """Make one part of an armed change, as a unit of the host: it goes on when SSH does not.
+
+    A later part brings what the first one had when it was armed: its undo, and its time.
+    """
     path, _ = program()
     files = {f"act.{number}": change} | (_numbered(part, number) if part else {})
     unit = f"provision-act-{txn.id}-{number}"
@@ -131,6 +135,7 @@ def act(txn: Txn, number: int, change: str, part: Part | None, *, nonce: str) ->
             "umask 077",
             f"refuse() {{ printf '%s\\n' \"$1\" >&2; exit {REFUSED}; }}",
             f'[ "$(cat {TXN}/id 2>/dev/null)" = {txn.id} ] || exit {GONE}',
+            f"sh {path} rearm {txn.id} {seconds} || exit {GONE}" if part else ":",
             *_files({f"{TXN}/{name}": text for name, text in files.items()}, nonce),
             f"sync {' '.join(f'{TXN}/{name}' for name in files)} {TXN} || exit {REFUSED}",
             f"systemd-run -q --wait --collect --unit={unit} -p Environment=HOME=/root \\",
@@ -241,7 +246,7 @@ def _record(state: str, fields: list[str]) -> Record | None:
         txn, since, deadline, ended, reason, result, about, log, now = map(str.strip, fields)
         words = json.loads(about or "{}")
         owner, inventory, verb = (str(words.get(k, "")) for k in ("owner", "inventory", "verb"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     if not re.fullmatch(r"[0-9a-f]+", txn) or state not in _STATES:
         return None
@@ -257,7 +262,8 @@ _STATES = ("txn", "reverting", "reverted", "confirmed")
 
 
 def _numbered(part: Part, number: int) -> dict[str, str]:
-    return {f"undo.{number}": part.undo, f"discard.{number}": part.discard}
+    files = {f"undo.{number}": part.undo, f"discard.{number}": part.discard}
+    return files | ({f"kept.{number}": ""} if part.kept else {})
 
 
 def _files(files: Mapping[str, str], nonce: str) -> Iterator[str]:

@@ -51,6 +51,7 @@ def bridge(
         gateway(subnet),
         tuple(sorted(options.items())),
         f"{inventory.name}/{network.name}",
+        ssh=facts.ssh_from is not None and facts.ssh_from in subnet,
     )
 
 

@@ -27,8 +27,9 @@ fi
 ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
   sed -n 's/^SSH_CONNECTION=//p')}
 echo "ssh $ssh"
-[ ! -d /var/lib/provision ] || ls -d /var/lib/provision/txn /var/lib/provision/reverting.* \
-  /var/lib/provision/guard-* 2>/dev/null | sed 's,^.*/,guard ,'
+for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
+  [ ! -e "$kept" ] || echo "guard ${kept##*/}"
+done
 shared docker_info addresses routes way
 """
 """`$tools` is a list, `$docker` empty where Docker does not answer; set by `facts.script`."""

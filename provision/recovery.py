@@ -14,7 +14,7 @@ from provision import guard, journal
 from provision.errors import ConnectError, HostError, UsageError
 from provision.fleet import LOOK_S, Session, each
 from provision.guard import Record, Txn
-from provision.transaction import ended, owner, word
+from provision.host_state import ended, owner, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,12 @@ def confirm(session: Session, hosts: Iterable[str], *, txn: str | None, force: b
         names = ", ".join(sorted({record.id for record in held.values()})) or "none"
         raise UsageError(f"the changes that wait for a word: {names}", "name one with --txn ID")
     (one,) = ids
+    for host, record in found.latest.items():
+        if record.id == one and record.state in ("reverting", "reverted"):
+            raise UsageError(
+                f"{host} has undone the change {one} already",
+                "`provision recover INVENTORY` undoes it on the other hosts, too",
+            )
     said = journal.word(session.inventory.path, one)
     if said is None and not force:
         raise UsageError(

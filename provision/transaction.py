@@ -5,19 +5,18 @@ Decides nothing of what is changed. It claims of a host only what that host has 
 
 from __future__ import annotations
 
-import getpass
 import secrets
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provision import facts, guard, script
-from provision.errors import ConnectError, HostError, LockedError, StepError
+from provision.errors import ConnectError, HostError, StepError
 from provision.facts import Look
 from provision.fleet import LOOK_S, Session, each, look_text
 from provision.guard import Part, Record, Txn
+from provision.host_state import ended, locked, owner, pending, word
 from provision.journal import LEFT, Journal
 from provision.plan import Operation, Wave
 from provision.report import Done
@@ -30,8 +29,6 @@ STEP_S = 180.0
 GRACE_S = 30.0
 """How long after its deadline a host that is not heard of is still asked."""
 ASK_S = 2.0
-TWICE_S = 10.0
-"""What a neighbour remembers of the old way is forgotten by then."""
 
 
 @dataclass
@@ -61,8 +58,11 @@ class Transaction:
 
     # --- arming: all hosts before the first change on any ---
 
-    def arm(self, waves: Sequence[Wave]) -> Mapping[str, Look]:
-        """Hold every host, and look at it. Raises LockedError when another change holds one."""
+    def arm(self, waves: Sequence[Wave], *, kept: bool = False) -> Mapping[str, Look]:
+        """Hold every host, and look at it; why one could not be held is in `errors`.
+
+        `kept`: the first part stays whatever comes, as packages do.
+        """
         first: dict[str, tuple[Operation, ...]] = {}
         for wave in waves:
             first = wave | first
@@ -73,7 +73,9 @@ class Transaction:
         # Two runs at once meet at the same first host, and one of them goes on.
         for some in (hosts[:1], hosts[1:]):
             found, lost = each(
-                self.session, some, lambda host: self._arm(host, first[host], seconds)
+                self.session,
+                some,
+                lambda host: self._arm(host, self._part(first[host], kept=kept), seconds),
             )
             looks |= found
             self.errors += lost.values()
@@ -89,11 +91,11 @@ class Transaction:
         )
         return int(self.session.timeout_s if slow else min(self.session.timeout_s, STEP_S))
 
-    def _arm(self, host: str, todo: tuple[Operation, ...], seconds: int) -> Look:
+    def _arm(self, host: str, part: Part, seconds: int) -> Look:
         nonce = secrets.token_hex(8)
         self.armed.append(host)  # it may be, from here on
         self._until(host, seconds)
-        text = guard.arm(self.txn, self._part(todo), seconds=seconds, nonce=nonce)
+        text = guard.arm(self.txn, part, seconds=seconds, nonce=nonce)
         look = self._run(host, f"{text}\n{look_text(self.session, host, nonce)}", LOOK_S)
         if look.status == guard.BUSY:
             self.armed.remove(host)
@@ -103,15 +105,16 @@ class Transaction:
             raise ConnectError(host, f"its guard refuses a change: {_tail(look.stderr)}")
         return facts.parse(host, self.session.inventory.name, look, nonce=nonce)
 
-    def _part(self, todo: tuple[Operation, ...]) -> Part:
-        return Part(undo(todo, txn=self.txn.id), discard(todo, txn=self.txn.id))
+    def _part(self, todo: tuple[Operation, ...], *, kept: bool = False) -> Part:
+        return Part(undo(todo, txn=self.txn.id), discard(todo, txn=self.txn.id), kept)
 
     # --- acting ---
 
     def act(self, wave: Wave) -> None:
         """Make one wave; what failed is in `errors`."""
         self.journal.note("act", hosts=sorted(wave))
-        results, lost = each(self.session, wave, lambda host: self._act(host, wave[host]))
+        seconds = self.window_s + self._budget(wave)
+        results, lost = each(self.session, wave, lambda host: self._act(host, wave[host], seconds))
         for host, outcomes in results.items():
             self._note(host, wave[host], outcomes)
         for host, error in lost.items():
@@ -123,7 +126,9 @@ class Transaction:
         for todo in wave.values():
             self.done += [Done(operation.change, "not run", 0.0) for operation in todo]
 
-    def _act(self, host: str, todo: tuple[Operation, ...]) -> tuple[script.Outcome | None, ...]:
+    def _act(
+        self, host: str, todo: tuple[Operation, ...], seconds: int
+    ) -> tuple[script.Outcome | None, ...]:
         steps = tuple(operation.steps for operation in todo)
         for upload in script.uploads(tuple(step for some in steps for step in some)):
             self.session.transport.send(
@@ -134,7 +139,9 @@ class Transaction:
         held = lock(self.session.inventory.name)
         change = script.render(steps, nonce=nonce, lock=held, journal=guard.journal(number))
         part = self._part(todo) if number > 1 else None
-        text = guard.act(self.txn, number, change, part, nonce=nonce)
+        if part is not None:
+            self._until(host, seconds)
+        text = guard.act(self.txn, number, change, part, seconds=seconds, nonce=nonce)
         output = self._run(host, text, self.session.timeout_s)
         if output.status == script.LOCKED:
             raise ConnectError(host, "another program holds the lock of this inventory")
@@ -263,53 +270,6 @@ class Transaction:
     def _run(self, host: str, text: str, timeout_s: float) -> Output:
         limit = min(timeout_s, self.session.timeout_s)
         return self.session.transport.run(host, text, timeout_s=limit)
-
-
-def owner() -> str:
-    """Who holds a lock, for those who find it."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"
-
-
-def pending(seconds: float) -> str:
-    """The state of a host that has so many seconds left."""
-    return f"pending until {time.strftime('%H:%M:%S', time.localtime(time.time() + seconds))}"
-
-
-def word(record: Record) -> str:
-    """A host's record in the words of the interface."""
-    if record.state == "confirmed":
-        return "confirmed"
-    if record.state == "reverted" and record.result == "reverted":
-        return "unchanged" if record.reason == "none" else f"reverted ({record.reason})"
-    if record.state == "reverted":
-        return f"unknown (undo incomplete after {record.reason})"
-    if not record.deadline:
-        return "pending until an unknown time"
-    return pending(record.deadline - record.now)
-
-
-def ended(state: str) -> bool:
-    """Whether nothing more will happen to such a host by itself."""
-    return not state.startswith("pending")
-
-
-def locked(host: str, records: Iterable[Record]) -> LockedError:
-    """The error that says who holds a host, since when, and until when."""
-    for record in records:
-        if record.pending:
-            since = time.time() - (record.now - record.since)
-            at = time.strftime("%H:%M:%S", time.localtime(since))
-            return LockedError(
-                host,
-                f"{record.owner} is changing it since {at} ({record.verb} of {record.inventory}, "
-                f"change {record.id}), {word(record)}",
-                "wait for its end; `provision status` and `provision recover` show and end it",
-            )
-    return LockedError(host, "another change holds it")
 
 
 def _tail(text: str) -> str:

@@ -53,7 +53,7 @@ id=$(of "$1") || exit
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
 
-    `guests` are containers on it without our mark.
+    `guests` are containers on it without our mark; `ssh`: we come from its range.
     """
 
     kind: ClassVar[str] = "docker_network"
@@ -74,10 +74,14 @@ docker network ls --quiet --no-trunc --filter label=provision |
     options: tuple[tuple[str, str], ...]
     mark: str
     guests: tuple[str, ...] = field(default=(), compare=False)
+    ssh: bool = field(default=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         return self.network
+
+    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+        return self.ssh
 
     def create(self) -> Steps:
         options = [word for pair in self.options for word in ("--opt", "=".join(pair))]

@@ -140,6 +140,10 @@ act() { # id, part; runs as a unit of its own
   if [ "$2" = 1 ]; then
     /bin/sh "$T/witness" >"$T/still" 2>&1
     cmp -s "$T/before" "$T/still" || { diff "$T/before" "$T/still" >"$T/out.1"; exit 4; }
+  elif [ -e "$T/kept.$(($2 - 1))" ]; then
+    # What is kept (packages) is part of what the undo goes back to.
+    /bin/sh "$T/witness" >"$T/still" 2>&1 && sync "$T/still" && mv -T "$T/still" "$T/before" ||
+      exit 4
   fi
   exec /bin/sh "$T/act.$2" >"$T/out.$2" 2>&1
 }
@@ -152,14 +156,19 @@ rearm() { # id, seconds: the new one first, so that there is never a moment with
   note "$T/looked" yes
 }
 
+refuse() { # id, status, why: unless its undo has begun in this very moment
+  [ "$(id_in "$T")" = "$1" ] || exit 3
+  fail "$2" "$3"
+}
 confirm() { # id, word (or --force, who)
   [ "$(id_in "$T")" = "$1" ] || exit 3
   if [ "$2" = --force ]; then note "$T/forced" "$3"; else
-    [ "$(printf %s "$2" | sha256sum | cut -c1-64)" = "$(cat "$T/nonce")" ] || exit 7
+    [ "$(printf %s "$2" | sha256sum | cut -c1-64)" = "$(cat "$T/nonce")" ] ||
+      refuse "$1" 7 "that is not its word"
   fi
-  [ -e "$T/looked" ] || fail 4 "its change has not been made and looked at yet"
+  [ -e "$T/looked" ] || refuse "$1" 4 "its change has not been made and looked at yet"
   # What cannot be recorded is not confirmed, and will be undone.
-  to "$T" "$D/confirmed.$1" || fail 9 "it cannot be recorded"
+  to "$T" "$D/confirmed.$1" || refuse "$1" 9 "it cannot be recorded"
   stop_timers "$1"
   note "$D/confirmed.$1/ended" "$(date +%s)"
   alone
@@ -184,6 +193,8 @@ undo() { # folder, list or early: the parts from the last to the first
   done
 }
 same() { # is it as it was before? Seen, not believed.
+  # Of what is kept nothing is undone.
+  [ -e "$1/kept.1" ] && ! grep -qsv '^1\.' "$1/journal" && return
   /bin/sh "$1/witness" >"$now" 7<&- 8<&- 9<&- 2>&1
   cmp -s "$1/before" "$now"
 }
@@ -196,11 +207,11 @@ revert() { # id, reason
     [ "$(id_in "$T")" = "$1" ] || exit 0
     # Where nothing can be recorded, no confirmation can be either: go on.
     to "$T" "$R" 2>/dev/null || R=$T
+    rm -f "$R/reserve"
     note "$R/reason" "$2"
   fi
   exec 7<"$R" && flock 7
   [ -d "$R" ] || exit 0 # another has done it meanwhile
-  rm -f "$R/reserve"
   stop_acts "$1"
   # Not on the disk, which may be full: a command whose output cannot be written fails.
   log=/run/provision-undo-$1.log now=/run/provision-undo-$1.now
@@ -220,9 +231,10 @@ revert() { # id, reason
   (tail -c 4000 "$log" >"$R/log") 2>/dev/null
   unlock_inventory "$R"
   rm -f "$now" "/run/provision-undo-$1.log"
-  [ "$R" = "$T" ] || to "$R" "$D/reverted.$1"
   alone
-  [ "$(cat "$D/reverted.$1/result" 2>/dev/null)" != reverted ] || tidy "$D/reverted.$1"
+  # What could not be recorded is undone again, at the deadline or at the next boot.
+  [ "$R" != "$T" ] && to "$R" "$D/reverted.$1" || exit 0
+  [ $result != reverted ] || tidy "$D/reverted.$1"
   boot_off
   stop_timers "$1"
   exit 0
@@ -234,6 +246,7 @@ boot() { # early or late
     id=$(id_in "$R")
     if [ "$R" = "$T" ]; then
       to "$T" "$D/reverting.$id" && R=$D/reverting.$id
+      rm -f "$R/reserve"
       note "$R/reason" boot
     fi
     if [ "$1" = early ]; then undo "$R" early; else (revert "$id" boot); fi

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from provision import guard
 from provision.lab import power
 from tests.lab.conftest import Hosts
 from tests.lab.faults import HOSTS, KILL_ACT, KILL_MIDST, QUICK, Faults, faults
@@ -15,6 +17,7 @@ from tests.lab.faults import HOSTS, KILL_ACT, KILL_MIDST, QUICK, Faults, faults
 pytestmark = pytest.mark.lab
 BLACKHOLE = "iptables -I INPUT -m comment --comment fault -m length --length 1200:65535 -j DROP"
 DROP = "iptables -I INPUT -p tcp --dport 22 -m comment --comment fault"
+SHARP = "--timer-property=AccuracySec=100ms"
 STEPS = 9
 """Steps of the first apply of routes.yml on a host."""
 
@@ -37,7 +40,7 @@ def reverted(states: dict[str, str]) -> bool:
 def heal_in(seconds: int, command: str) -> str:
     """Shell text: the fault, which goes by itself."""
     undo = command.replace("-I INPUT", "-D INPUT")
-    return f"{command}; systemd-run -q --collect --on-active={seconds} {undo}"
+    return f"{command}; systemd-run -q --collect --on-active={seconds} {SHARP} {undo}"
 
 
 def test_a_failed_step_is_undone_everywhere(hurt: Faults, inventory: str) -> None:
@@ -122,7 +125,7 @@ def test_hosts_that_are_cut_off_undo_it_alone(
     """The others are told at once; what was cut off has undone it at its deadline."""
     for host, cut in cuts.items():
         back = "ip link set host0 up" if "link" in cut else cut.replace("-I INPUT", "-D INPUT")
-        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=50 {back}")
+        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=45 {SHARP} {back}")
     done = hurt.hosts.json("apply", inventory, *QUICK, status=None)
     assert done["hosts"]["h1"] == "reverted (failed)"
     for host in cuts:
@@ -220,7 +223,7 @@ def test_f13_and_f14_a_host_that_restarts_before_the_confirmation(
     power.start(hurt.hosts.place, say=print)
     hurt.until(inventory, lambda found: found["h2"] == found["h3"] == "reverted (boot)", 40)
     assert time.monotonic() - begin < 60
-    hurt.hosts.provision("confirm", inventory, status=None)
+    hurt.hosts.provision("confirm", inventory, status=2)
     hurt.hosts.provision("recover", inventory)
     hurt.assert_old()
     hurt.assert_converges(inventory)
@@ -279,19 +282,25 @@ def test_f21_no_room_to_record_a_change(hurt: Faults, inventory: str) -> None:
     hurt.assert_old()
 
 
-@pytest.mark.parametrize("what", ["it goes on", KILL_ACT])
-def test_f22_the_disk_is_full_after_that(hurt: Faults, inventory: str, what: str) -> None:
-    """Both ends work all the same."""
+def test_f22_the_disk_is_full_when_it_is_confirmed(hurt: Faults, inventory: str) -> None:
+    """A rename needs no room."""
     hurt.hosts.ssh("h2", SMALL)
-    hurt.at_step("h2", 9, f"{FILL}; {what if what == KILL_ACT else ':'}")
-    done = hurt.hosts.json("apply", inventory, status=None)
-    state = "reverted (failed)" if what == KILL_ACT else "confirmed"
-    assert set(done["hosts"].values()) == {state}, done
+    hurt.hosts.provision("apply", inventory, "--manual")
+    hurt.hosts.ssh("h2", f"{FILL}; :")
+    assert hurt.hosts.provision("confirm", inventory).count("confirmed") == 3
     hurt.inside("h2", "rm -f /var/lib/provision/fill")
-    if state == "confirmed":
-        hurt.hosts.provision("destroy", inventory, "--yes")
-    hurt.inside("h2", "rm -rf /var/lib/provision/*; umount /var/lib/provision")
-    hurt.inside("h2", "rmdir /var/lib/provision")
+    hurt.hosts.provision("destroy", inventory, "--yes")
+    hurt.inside("h2", "umount /var/lib/provision; rmdir /var/lib/provision")
+    hurt.assert_old()
+
+
+def test_f22_the_disk_is_full_when_it_is_undone(hurt: Faults, inventory: str) -> None:
+    """The undo has kept some room for itself."""
+    hurt.hosts.ssh("h2", SMALL)
+    hurt.at_step("h2", 9, f"{FILL}; {KILL_ACT}")
+    done = hurt.hosts.json("apply", inventory, status=None)
+    assert set(done["hosts"].values()) == {"reverted (failed)"}, done["hosts"]
+    hurt.inside("h2", "umount /var/lib/provision; rmdir /var/lib/provision")
     hurt.heal()
     hurt.assert_old()
 
@@ -341,3 +350,46 @@ def test_f28_docker_does_not_start_with_it(hurt: Faults) -> None:
     finally:
         hurt.hosts.ssh("h2", f"docker rm -f own; rm -r {folder}; systemctl daemon-reload")
     hurt.assert_converges(inventory)
+
+
+# One change of one file, confirmed within 50 ms of its deadline; which end it has must be one end.
+RACE = r"""
+D=/var/lib/provision; mkdir -p -m 700 $D; umask 077
+for turn in $(seq TURNS); do
+  id=$(head -c 8 /dev/urandom | od -An -tx1 | tr -d ' \n') N=$D/new.$id; rm -f /run/raced; mkdir $N
+  echo $id >$N/id; echo '{}' >$N/about; printf word | sha256sum | cut -c1-64 >$N/nonce
+  echo /run/provision-race.lock >$N/lock; echo '[ ! -e /run/raced ] || echo raced' >$N/witness
+  echo 'case $1 in list) echo 0 ;; 0) rm -f /run/raced ;; esac' >$N/undo.1
+  sh $GUARD arm $id 2; touch /run/raced $D/txn/looked; echo 1.0 >$D/txn/journal
+  at=$(systemctl show -p NextElapseUSecMonotonic --value "provision-revert-$id-*.timer")
+  now=$(cut -d' ' -f1 /proc/uptime)
+  sleep $(echo "$at $now" | perl -ne '
+    my %unit = (day => 86400, h => 3600, min => 60, s => 1, ms => 0.001, us => 0.000001);
+    my ($left) = / ([\d.]+)$/; $left = -$left - 0.05 + rand(0.1);
+    $left += $1 * ($unit{$2} // 0) while /([\d.]+)([a-z]+)/g;
+    print $left > 0 ? $left : 0')
+  sh $GUARD confirm $id word; confirm=$?
+  while [ -d $D/txn ] || [ -d $D/reverting.$id ]; do sleep 0.05; done
+  echo "race $confirm $(cd $D; ls -d *.$id | sed 's/\..*//' | tr '\n' ' ')$(ls /run/raced 2>&1)"
+done
+rm -rf $D /run/raced
+"""
+
+
+@pytest.mark.parametrize("turns", [4, pytest.param(100, marks=pytest.mark.full)])
+def test_f20_a_confirmation_at_the_deadline(hurt: Faults, turns: int) -> None:
+    """It is kept, and the host was told so, or it is undone, and the confirmation was refused."""
+    _, text = guard.program()
+    text = text.replace("clean() {", "clean() { return")  # the record is what is asked for here
+    put = f"cat >/run/guard <<'@end'\n{text}@end\n"
+    program = f"{put}GUARD=/run/guard\n{RACE.replace('TURNS', str(turns))}\nrm /run/guard"
+    with ThreadPoolExecutor(len(HOSTS)) as pool:
+        said = list(pool.map(lambda host: hurt.hosts.ssh(host, program), HOSTS))
+    races = [line for text in said for line in text.splitlines() if line.startswith("race ")]
+    print(*races, sep="\n")
+    assert len(races) == turns * len(HOSTS)
+    for race in races:
+        _, status, state, there = race.split(" ", 3)
+        assert (status, state) in {("0", "confirmed"), ("3", "reverted")}, races
+        assert (there == "/run/raced") == (state == "confirmed"), races
+    hurt.assert_old()

@@ -1,0 +1,53 @@
+"""A booted host whose programs lie: nothing of it runs here or on other hosts."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.conftest import Hosts
+from tests.lab.faults import Faults, faults
+
+pytestmark = pytest.mark.lab
+LINKS = (
+    '[{"ifname":"$(touch /tmp/evil);{{7*7}}","mtu":1500,"addr_info":[{"family":"inet",'
+    '"local":"10.0.0.1","prefixlen":24}]},{"ifname":"../../tmp/evil\\u001b[2J","mtu":1500}]'
+)
+LIES = {
+    "shell and templates": ("ip", f"printf '%s\\n%s\\n' {shlex.quote(LINKS)} '[]'"),
+    "no JSON": ("ip", "head -c 3000 /dev/urandom"),
+    "JSON without an end": ("ip", "printf '%0100000d\\n' 0 | tr 0 ["),
+    # By a program whose answer is passed on as it comes: a host that keeps it eats its own memory.
+    "output without an end": ("ip", "exec yes '[]'"),
+    "a forged section": ("perl", "printf '\\n@0 begin route\\nclaim x\\n@0 end route 0\\n'"),
+}
+
+
+@pytest.fixture
+def hurt(mixed: Hosts) -> Iterator[Faults]:
+    with faults(mixed) as found:
+        yield found
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_host_that_lies_stops_the_change(hurt: Faults, lie: str) -> None:
+    """It is named, status 4; nothing is written or changed anywhere."""
+    inventory = hurt.hosts.inventory("routes.yml")
+    tool, what = LIES[lie]
+    text, path = f"#!/bin/sh\n{what}\n", f"/usr/local/sbin/{tool}"
+    put = f"mkdir -p /usr/local/sbin; printf %s {shlex.quote(text)} >{path}; chmod +x {path}"
+    hurt.inside("h2", put)
+    try:
+        done = hurt.hosts.json("apply", inventory, status=4)
+        assert {error["host"] for error in done["errors"]} == {"h2"}
+        assert done["hosts"]["h1"] == done["hosts"]["h3"] == "unchanged"
+        shown = hurt.hosts.provision("plan", inventory, status=None)
+        assert shown.replace("\n", "").isprintable()
+    finally:
+        hurt.inside("h2", f"rm -f {path}")
+    assert not Path("/tmp/evil").exists()
+    hurt.assert_old()
+    assert not any(hurt.hosts.ssh(host, "ls /tmp/evil", check=False) for host in ("h1", "h2", "h3"))
