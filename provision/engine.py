@@ -13,7 +13,7 @@ from provision.errors import ConflictError, ConnectError, HostError, StepError
 from provision.fleet import Fleet, Session, difference, each, observe
 from provision.plan import Change, Conflict, Operation, Plan, Wave, enabling, operations, waves
 from provision.report import Done, Report
-from provision.resource import lock
+from provision.resource import Issue, Steps, lock
 
 ROUNDS = 3
 
@@ -44,6 +44,8 @@ def change(
     if errors and all_or_none:
         return Report(hosts, (), (), errors)
     agreed(todo.changes)
+    if not destroy:
+        session, todo = _supplied(session, fleet, fit, todo)
     return _Run(session, destroy=destroy, fleet=fleet).converge(hosts, fit, todo, errors)
 
 
@@ -63,6 +65,20 @@ def _fit(
     return fleet, tuple(error for error in errors if error.host in hosts)
 
 
+def _supplied(
+    session: Session, fleet: Fleet, fit: tuple[str, ...], todo: Plan
+) -> tuple[Session, Plan]:
+    """The same with all that hosts get from here at hand. Raises SupplyError."""
+    from provision import supplies
+
+    supplies.held(todo)
+    whole = supplies.complete(session, todo)
+    return (
+        whole,
+        todo if whole is session else difference(whole, fleet, fit, destroy=False),
+    )
+
+
 def _without(hosts: tuple[str, ...], errors: Iterable[HostError]) -> tuple[str, ...]:
     bad = {error.host for error in errors}
     return tuple(host for host in hosts if host not in bad)
@@ -74,6 +90,14 @@ def _refuse(conflicts: tuple[Conflict, ...]) -> None:
         raise ConflictError(
             lines, "provision adopts nothing: remove it yourself, or choose another name or range"
         )
+
+
+def _signed(steps: Steps) -> Steps:
+    if not any(isinstance(step, Issue) for step in steps):
+        return steps
+    from provision import pki  # its library costs as much as all the rest
+
+    return pki.signed(steps)
 
 
 class _Run:
@@ -133,7 +157,7 @@ class _Run:
                 self.done += [Done(one.change, "unknown", 0.0) for one in wave[host]]
 
     def _script(self, host: str, todo: tuple[Operation, ...]) -> tuple[script.Outcome | None, ...]:
-        steps = tuple(operation.steps for operation in todo)
+        steps = tuple(_signed(operation.steps) for operation in todo)
         for upload in script.uploads(tuple(step for some in steps for step in some)):
             self.session.transport.send(
                 host, upload.source, upload.target, timeout_s=self.session.timeout_s

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from base64 import b64decode
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "nsenter", "perl", "base64")
+TOOLS = (
+    "docker",
+    "ip",
+    "iptables",
+    "sysctl",
+    "systemctl",
+    "nsenter",
+    "perl",
+    "base64",
+    "etcd",
+    "etcdctl",
+    "openssl",
+)
 
 PROBE = r"""
 [ -d /run/systemd/system ] && echo systemd yes || echo systemd no
@@ -22,10 +35,18 @@ done
 if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
   apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
 fi
+echo "machine $(uname -m)"
+if command -v flanneld >/dev/null 2>&1; then
+  echo "flanneld $(command -v flanneld) $(flanneld --version 2>&1 | tail -n 1)"
+fi
+for file in /etc/provision/"$name"/pki/*.csr /etc/provision/"$name"/pki/*.ca.crt; do
+  [ ! -f "$file" ] || echo "tls ${file##*/} $(base64 -w0 <"$file")"
+done
 [ -n "$docker" ] || echo "docker-error $docker_error"
 shared docker_info addresses routes way
 """
-"""`$tools` is a list, `$docker` empty where Docker does not answer; set by `facts.script`."""
+"""`$tools` is a list, `$name` the inventory's, `$docker` empty where Docker does not
+answer; set by `facts.script`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +96,13 @@ class HostFacts:
     routes: tuple[KernelRoute, ...]
     manager: str = ""
     candidate: tuple[int, ...] = ()
+    machine: str = ""
+    """As `uname -m` says."""
+    flanneld: str = ""
+    """Its own flanneld's path, and its version; empty where there is none."""
+    flanneld_version: tuple[int, ...] = ()
+    tls: dict[str, str] = field(default_factory=dict)
+    """Requests for certificates, and authorities' certificates, by the names of their files."""
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""
@@ -90,6 +118,7 @@ def parse(host: str, text: str) -> HostFacts:
     single = dict(lines)
     ip = ("tool", "ip") in lines
     docker: dict[str, Any] = json.loads(single.get("docker_info", "{}"))
+    own = single.get("flanneld", "")
     return HostFacts(
         host=host,
         systemd=single["systemd"] == "yes",
@@ -104,6 +133,10 @@ def parse(host: str, text: str) -> HostFacts:
         manager=single.get("manager", ""),
         candidate=version(single.get("candidate", "")),
         routes=tuple(_routes(single["routes"] if ip else "[]")),
+        machine=single.get("machine", ""),
+        flanneld=own.partition(" ")[0],
+        flanneld_version=version(own.partition(" ")[2].removeprefix("v")),
+        tls=dict(_file(value) for key, value in lines if key == "tls"),
     )
 
 
@@ -111,6 +144,11 @@ def version(text: str) -> tuple[int, ...]:
     """`28.5.2+dfsg1` → (28, 5, 2); nothing → ()."""
     match = re.match(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _file(words: str) -> tuple[str, str]:
+    name, content = words.split(" ")
+    return name, b64decode(content).decode("utf-8", "replace")
 
 
 def _links(addresses: str) -> dict[str, Link]:
