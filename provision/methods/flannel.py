@@ -9,7 +9,7 @@ from hashlib import sha256
 from provision import host_part
 from provision.errors import UnfitError
 from provision.flannel import etcd
-from provision.flannel.options import OVERHEAD, Options, config, device, members, options
+from provision.flannel.options import OVERHEAD, Options, config, device, members, options, port
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
 from provision.render import render
@@ -19,8 +19,9 @@ from provision.resources.program import Program, place
 from provision.resources.service import Service
 from provision.resources.sysctl import Sysctl
 from provision.resources.tls_request import stem
+from provision.tunnel import Tunnel
 
-__all__ = ("Options", "attachment", "desired", "findings", "mtu", "tools")
+__all__ = ("Options", "attachment", "desired", "findings", "mtu", "tools", "tunnel")
 
 OLDEST = (0, 23)
 """flannel whose vxlan device keeps its MAC whatever udev says."""
@@ -41,6 +42,18 @@ def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Re
 def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
     """Bytes of the largest packet that every host in `facts` can send to the others."""
     return host_part.mtu(inventory, network, facts, overhead=OVERHEAD[options(network).backend])
+
+
+def tunnel(network: Network) -> Tunnel | None:
+    """What packets are wrapped in on their way to another host."""
+    said = options(network)
+    match said.backend:
+        case "vxlan":
+            return Tunnel("vxlan", port(said) or 0, optional=said.direct_routing)
+        case "udp":
+            return Tunnel("udp", port(said) or 0)
+        case _:
+            return None
 
 
 def tools(network: Network, host: str) -> tuple[str, ...]:
