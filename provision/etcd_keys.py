@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
+from provision.resource import Ref, Scope
+
 OWN = "/provision"
 """Keys that say what is ours are below `/provision/<inventory>/<network>/`."""
 DOWN = "down"
@@ -80,6 +82,17 @@ def words(value: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def stands_on(found: Mapping[str, str], network: str, scope: Scope) -> tuple[Ref, ...]:
+    """What a host asks etcd by, and etcd itself: to be removed after the keys."""
+    said = words(found.get(f"{own(scope.inventory, network)}/config", ""))
+    service = f"provision-{scope.inventory}-{network}-etcd.service"
+    return (
+        Ref(scope.host, "file", ctl(scope.inventory, network)),
+        Ref(scope.host, "certificate", f"{network}.client"),
+        *(Ref(str(member), "service", service) for member in said.get("members", ())),
+    )
 
 
 def _plain(encoded: str) -> str:

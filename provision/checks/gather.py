@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from provision import methods, wiring
-from provision.checks import overlay, ports, probe, wire
+from provision.checks import ports, probe, wire
 from provision.checks.backend import host as testinfra_host
-from provision.checks.overlay import Maps
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Wire
 from provision.errors import HostError
+from provision.flannel import look as overlay
+from provision.flannel.look import Maps
 from provision.fleet import Fleet, Session, difference, each, observe
 from provision.inventory import Container, Inventory
 from provision.plan import Change, Conflict

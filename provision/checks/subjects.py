@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provision.checks import overlay, ports
+from provision.checks import ports
 from provision.checks.gather import Evidence, pairs
+from provision.flannel import look as overlay
 from provision.inventory import Container
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from provision.checks import modes, overlay, ports
+from provision.checks import modes, ports
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
 from provision.checks.wire import Way
+from provision.flannel import look as overlay
 from provision.inventory import Container, Network, Port
 
 

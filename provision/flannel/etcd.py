@@ -17,7 +17,7 @@ from provision.resources.etcd_config import EtcdConfig
 from provision.resources.etcd_data import EtcdData
 from provision.resources.etcd_lease import EtcdLease
 from provision.resources.file import File
-from provision.resources.service import Service
+from provision.resources.service import Service, head
 from provision.resources.tls_request import TlsRequest, stem
 
 CLIENT, MEMBER = "client", "member"
@@ -136,8 +136,10 @@ def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resou
         for member in members(network)
     )
     yield data
+    needs = (data.ref, certificate_ref(network, host, MEMBER))
     text = render(
         "flannel/etcd.service.j2",
+        head=head(f"{inventory.name}/{network.name}", needs, ()),
         mark=f"{inventory.name}/{network.name}",
         host=host,
         state=data.folder,
@@ -149,14 +151,7 @@ def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resou
         ca=ca(inventory, network),
         peer_name=f"{network.name}.{MEMBER}",
     )
-    mine = certificate_ref(network, host, MEMBER)
-    yield Service(
-        host,
-        name,
-        f"{inventory.name}/{network.name}",
-        text,
-        needs=(data.ref, mine),
-    )
+    yield Service(host, name, f"{inventory.name}/{network.name}", text, needs=needs)
 
 
 def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
@@ -166,6 +161,7 @@ def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
         prefix=options(network).etcd.prefix,
         config=config(network, mtu),
         cluster=cluster(inventory, network),
+        members=members(network),
         inventory=inventory.name,
         after=(*_asking(inventory, network, members(network)[0]), *services(inventory, network)),
     )

@@ -16,7 +16,7 @@ from provision.render import render
 from provision.resource import Ref, Resource
 from provision.resources.flannel import Flannel
 from provision.resources.program import Program, place
-from provision.resources.service import Service
+from provision.resources.service import Service, head
 from provision.resources.sysctl import Sysctl
 from provision.resources.tls_request import stem
 from provision.tunnel import Tunnel
@@ -103,13 +103,20 @@ def _joined(
     path = program.path if program else facts.flanneld
     needs = [traces.ref, etcd.certificate_ref(network, host, etcd.CLIENT)]
     needs += [program.ref] if program else []
+    after = (
+        etcd.lease_ref(network, host),
+        etcd.config_ref(network),
+        *etcd.services(inventory, network),
+    )
+    mark = f"{inventory.name}/{network.name}"
     yield Service(
         host,
         f"provision-{inventory.name}-{network.name}-flanneld.service",
-        f"{inventory.name}/{network.name}",
+        mark,
         render(
             "flannel/flanneld.service.j2",
-            mark=f"{inventory.name}/{network.name}",
+            head=head(mark, tuple(needs), after),
+            mark=mark,
             subnet=network.subnets[host],
             config=sha256(config(network, mtu).encode()).hexdigest()[:16],
             etcd=etcd.service(inventory, network) if host in members(network) else "",
@@ -127,11 +134,7 @@ def _joined(
         stops="packets between hosts are lost until flannel is back",
         brief=said.backend != "udp",
         needs=tuple(needs),
-        after=(
-            etcd.lease_ref(network, host),
-            etcd.config_ref(network),
-            *etcd.services(inventory, network),
-        ),
+        after=after,
     )
 
 

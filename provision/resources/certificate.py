@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provision.resource import ETC, Issue, Ref, Resource, Run, Scope, Seen, Steps, forget
+from provision.resource import ETC, Issue, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
 from provision.resources.tls_request import stem
 
 DAYS, RENEW_DAYS = 730, 180
@@ -23,7 +23,8 @@ class Certificate(Resource):
 
     `request` and `authority` are the sha256 of the request that it answers and of the authority's
     certificate; `fresh` and `intact`: it serves for a while, and is what was issued.
-    `csr` and `trusted` are those files, `signer` where the controller has the authority's key.
+    `csr` and `trusted` are those files, `signer` where the controller has the authority's key;
+    `held` are paths and texts of one that was found, which is brought back rather than signed.
     """
 
     kind: ClassVar[str] = "certificate"
@@ -38,7 +39,14 @@ for issued; do
 *}}
   echo "issued $role $fresh $(base64 -w0 <"$issued") ${{until#notAfter=}}"
 done
-cd {ETC}/"$name"/pki && sha256sum -- *.crt *.csr | sed 's/^/sum /'
+cd {ETC}/"$name"/pki || exit
+sha256sum -- *.crt *.csr | sed 's/^/sum /'
+for file in *.crt; do echo "file $file $(base64 -w0 <"$file")"; done
+"""
+    witness: ClassVar[str] = rf"""
+for file in {ETC}/*/pki/*.crt {ETC}/*/pki/*.issued; do
+  [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
+done
 """
 
     network: str
@@ -55,6 +63,7 @@ cd {ETC}/"$name"/pki && sha256sum -- *.crt *.csr | sed 's/^/sum /'
     trusted: str = field(default="", compare=False)
     signer: Path = field(default=Path(), compare=False)
     users: tuple[str, ...] = field(default=(), compare=False)
+    held: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -68,6 +77,8 @@ cd {ETC}/"$name"/pki && sha256sum -- *.crt *.csr | sed 's/^/sum /'
         return (Ref(self.host, "tls_request", self.name),)
 
     def create(self) -> Steps:
+        if self.held:
+            return tuple(Put(path, text) for path, text in self.held)
         said = {
             "addresses": self.addresses,
             "server": self.server,
@@ -103,17 +114,22 @@ cd {ETC}/"$name"/pki && sha256sum -- *.crt *.csr | sed 's/^/sum /'
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
         lines = [line.split(" ", 1) for line in text.splitlines()]
-        sums = {}
+        sums, texts = {}, {}
         for word, rest in lines:
             if word == "sum":
                 value, name = rest.split(maxsplit=1)
                 sums[name] = value
+            elif word == "file":
+                name, content = rest.split(" ")
+                texts[name] = b64decode(content).decode("utf-8", "replace")
         for word, rest in lines:
             if word == "issued":
-                yield Seen(_certificate(rest, sums, scope), ours=True)
+                yield Seen(_certificate(rest, sums, texts, scope), ours=True)
 
 
-def _certificate(line: str, sums: dict[str, str], scope: Scope) -> Certificate:
+def _certificate(
+    line: str, sums: dict[str, str], texts: dict[str, str], scope: Scope
+) -> Certificate:
     name, fresh, encoded, until = line.split(" ", 3)
     network, role = name.split(".")
     said = _object(b64decode(encoded))
@@ -129,7 +145,17 @@ def _certificate(line: str, sums: dict[str, str], scope: Scope) -> Certificate:
         fresh=fresh == "yes",
         intact=sums.get(f"{name}.crt") == said.get("certificate"),
         until=until,
+        held=_held(scope.inventory, network, name, texts, b64decode(encoded)),
     )
+
+
+def _held(
+    inventory: str, network: str, name: str, texts: dict[str, str], record: bytes
+) -> tuple[tuple[str, str], ...]:
+    folder = f"{ETC}/{inventory}/pki"
+    ends = (f"{network}.ca.crt", f"{name}.crt")
+    files = tuple((f"{folder}/{end}", texts[end]) for end in ends if end in texts)
+    return (*files, (f"{folder}/{name}.issued", record.decode("utf-8", "replace")))
 
 
 def _object(raw: bytes) -> dict[str, Any]:

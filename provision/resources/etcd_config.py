@@ -60,10 +60,13 @@ shared etcd
 echo "peers $peers"
 """
 
+    witness: ClassVar[str] = ":"  # etcd's own, on several hosts at once
+
     network: str
     prefix: str
     config: str
     cluster: str
+    members: tuple[str, ...]
     inventory: str
     stale: tuple[str, ...] = ()
     after: tuple[Ref, ...] = field(default=(), compare=False)
@@ -87,7 +90,8 @@ echo "peers $peers"
         return (self._written(found.stale if found.cluster == self.cluster else ()),)
 
     def _written(self, stale: tuple[str, ...]) -> Run:
-        mine = json.dumps({"host": self.host, "prefix": self.prefix, "cluster": self.cluster})
+        said = {"host": self.host, "prefix": self.prefix, "cluster": self.cluster}
+        mine = json.dumps(said | {"members": self.members})
         pairs = (keys.config_key(self.prefix), self.config, self._own, mine)
         return written(keys.ctl(self.inventory, self.network), *pairs, *stale)
 
@@ -128,7 +132,9 @@ def _configs(
             prefix=prefix,
             config=value,
             cluster=str(said.get("cluster", "")),
+            members=tuple(said.get("members", ())),
             inventory=scope.inventory,
+            after=keys.stands_on(found, network, scope),
             stale=tuple(_stale(f"{own}/hosts/", found, peers, scope.host)),
         )
         mine = said.get("prefix") == prefix

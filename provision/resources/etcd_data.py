@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from provision import aside
 from provision.resource import Resource, Run, Scope, Seen, Steps
 
 PRIVATE = "/var/lib/private"
@@ -36,6 +37,10 @@ done
 :
 """
 
+    witness: ClassVar[str] = rf"""
+for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; done
+"""
+
     network: str
     cluster: str
     inventory: str
@@ -58,6 +63,23 @@ done
 
     def delete(self) -> Steps:
         return (Run(("sh", "-c", _REMOVE, "sh", self.service, self.folder)),)
+
+    def retire(self, txn: str) -> Steps:
+        return (self._stopped, *aside.put_aside(txn, self._path), *self.delete())
+
+    def restore(self, txn: str) -> Steps:
+        return (self._stopped, *aside.brought_back(txn, self._path))
+
+    def discard(self, txn: str) -> Steps:
+        return aside.dropped(txn, self._path)
+
+    @property
+    def _path(self) -> str:
+        return f"{PRIVATE}/{self.folder}"
+
+    @property
+    def _stopped(self) -> Run:
+        return Run(("sh", "-c", 'systemctl stop "$1" 2>/dev/null; :', "sh", self.service))
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:

@@ -43,6 +43,8 @@ class EtcdLease(Resource):
 shared etcd
 """
 
+    witness: ClassVar[str] = ":"
+
     network: str
     prefix: str
     subnet: IPv4Network
@@ -112,6 +114,7 @@ def _lease(network: str, found: Mapping[str, str], scope: Scope) -> Iterator[See
             cluster=str(said.get("cluster", "")),
             inventory=scope.inventory,
             others=others,
+            after=keys.stands_on(found, network, scope),
         ),
         ours=True,
     )

@@ -47,6 +47,10 @@ for device in /sys/class/net/flannel*; do
 done
 """
 
+    witness: ClassVar[str] = rf"""
+for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
+"""
+
     network: str
     backend: str
     device: str

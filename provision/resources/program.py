@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from provision import aside
 from provision.resource import Resource, Run, Scope, Seen, Steps, Upload, forget, unfinished
 
 BIN = "/var/lib/provision/bin"
@@ -42,6 +43,10 @@ for stamp in {BIN}/"$name"/*/*.sha256; do
 done
 """
 
+    witness: ClassVar[str] = rf"""
+for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$stamp")"; done
+"""
+
     path: str
     sha256: str
     source: Path | None = field(default=None, compare=False)
@@ -56,11 +61,21 @@ done
         place = ("sh", "-c", _PLACE, "sh", new, self.path, self.sha256)
         return (Upload(self.source, new), Run(place))
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
-        return self.create()
-
     def delete(self) -> Steps:
         return (*forget(f"{self.path}.sha256"), *forget(self.path))
+
+    @property
+    def _paths(self) -> tuple[str, str]:
+        return f"{self.path}.sha256", self.path
+
+    def retire(self, txn: str) -> Steps:
+        return aside.put_aside(txn, *self._paths)
+
+    def restore(self, txn: str) -> Steps:
+        return aside.brought_back(txn, *self._paths)
+
+    def discard(self, txn: str) -> Steps:
+        return aside.dropped(txn, *self._paths)
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,9 +34,9 @@ systemctl reset-failed "$1" 2>/dev/null
 class Service(Resource):
     """The service `service` with exactly this unit file, enabled and running.
 
-    `mark` is `inventory/network`, the first line of the file. `needs` are re-created with it,
-    `after` only come before it. `stops`: what its end means; in place it restarts at once, which
-    says nothing where it is `brief`.
+    `mark` is `inventory/network`. `needs` are re-created with it, `after` only come before it; the
+    file's `head` holds all three, so that they are known when it is found. `stops`: what its end
+    means; in place it restarts at once, which says nothing where it is `brief`.
     """
 
     kind: ClassVar[str] = "service"
@@ -49,6 +50,12 @@ for path in {FOLDER}/provision-"$name"-*.service; do
   files "$path"
 done
 [ -z "$services" ] || systemctl show --property Id,ActiveState,UnitFileState $services
+"""
+
+    witness: ClassVar[str] = rf"""
+for file in {FOLDER}/provision-*.service; do
+  [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
+done
 """
 
     service: str
@@ -101,8 +108,30 @@ done
             service = path.rsplit("/", 1)[1]
             mark = plain.split("\n", 1)[0].removeprefix("# provision:")
             enabled, active = states.get(service, (ABSENT, ABSENT))
-            found = cls(scope.host, service, mark, plain, enabled == "enabled", active == "active")
+            found = cls(
+                host=scope.host,
+                service=service,
+                mark=mark,
+                text=plain,
+                enabled=enabled == "enabled",
+                active=active == "active",
+                needs=_refs("needs", plain),
+                after=_refs("after", plain),
+            )
             yield Seen(found, ours=mark.startswith(f"{scope.inventory}/"))
+
+
+def head(mark: str, needs: tuple[Ref, ...], after: tuple[Ref, ...]) -> str:
+    """The first lines of a unit file: whose it is, and what it stands on."""
+    lines = [f"# provision:{mark}"]
+    for word, refs in (("needs", needs), ("after", after)):
+        lines += [f"# {word} {ref.host} {ref.kind} {ref.name}" for ref in refs]
+    return "\n".join(lines)
+
+
+def _refs(word: str, text: str) -> tuple[Ref, ...]:
+    found = re.findall(rf"^# {word} (\S+) (\S+) (.+)$", text, re.M)
+    return tuple(Ref(*words) for words in found)
 
 
 def _states(lines: list[str]) -> dict[str, tuple[str, str]]:

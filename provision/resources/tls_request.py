@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from provision import aside
 from provision.resource import ETC, Resource, Run, Scope, Seen, Steps, forget
 
 # The request comes last and by a rename: where it is, the key is whole.
 _MAKE = """
+if [ -s "$1.key" ] && [ -s "$1.csr" ]; then chown root "$1.key" && chmod 600 "$1.key"; exit; fi
 mkdir -p -- "${1%/*}" || exit
 umask 077
 openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" 2>/dev/null ||
@@ -42,6 +44,12 @@ for request in {ETC}/"$name"/pki/*.csr; do
 done
 """
 
+    witness: ClassVar[str] = rf"""
+for file in {ETC}/*/pki/*.csr {ETC}/*/pki/*.key; do
+  [ ! -f "$file" ] || echo "$(stat -c '%U %a %n' "$file") $(sha256sum <"$file")"
+done
+"""
+
     network: str
     role: str
     inventory: str
@@ -58,8 +66,24 @@ done
     def create(self) -> Steps:
         return (Run(("sh", "-c", _MAKE, "sh", self._stem, self.name)),)
 
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
     def delete(self) -> Steps:
         return (*forget(f"{self._stem}.key"), *forget(f"{self._stem}.csr"))
+
+    @property
+    def _paths(self) -> tuple[str, str]:
+        return f"{self._stem}.csr", f"{self._stem}.key"
+
+    def retire(self, txn: str) -> Steps:
+        return aside.put_aside(txn, *self._paths)
+
+    def restore(self, txn: str) -> Steps:
+        return aside.brought_back(txn, *self._paths)
+
+    def discard(self, txn: str) -> Steps:
+        return aside.dropped(txn, *self._paths)
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:

@@ -42,7 +42,7 @@ echo '# files'
 find /etc /run/systemd/system /var/lib/provision ! -path /etc/mtab \( -type f -o -type l \) \
   -exec sha256sum {} + 2>/dev/null | sort -k2
 find /etc -type d | sort
-ls -d /run/provision* /var/lib/provision 2>/dev/null
+ls -d /run/provision* /var/lib/provision* /var/lib/private/provision* 2>/dev/null
 echo '# processes'; pgrep -c -f '[f]ollow.sh'
 sysctl net.ipv4.ip_forward
 """
