@@ -20,6 +20,7 @@ from provision.resources.certificate import Certificate
 
 Row = tuple[str, ...]
 
+CONFIGS = ("network", "config", "seen from")
 SUBNETS = ("network", "subnet", "host", "address", "backend", "seen from")
 CERTIFICATES = ("host", "network", "role", "valid until", "renewed by the next apply")
 
@@ -115,6 +116,25 @@ def shape(found: Iterable[Overlay]) -> list[dict[str, Any]]:
         }
         for one in found
     ]
+
+
+def tables(found: tuple[Overlay, ...]) -> Iterator[tuple[str, Row, tuple[Row, ...]]]:
+    """Title, names of columns and rows of each table that is not empty."""
+    for title, columns, rows in (
+        ("flannel's settings", CONFIGS, config_rows(found)),
+        ("flannel's subnets", SUBNETS, subnet_rows(found)),
+        ("certificates", CERTIFICATES, certificate_rows(found)),
+    ):
+        if rows:
+            yield title, columns, rows
+
+
+def config_rows(found: Iterable[Overlay]) -> tuple[Row, ...]:
+    """Under CONFIGS: the settings, or why they are not known, with the hosts that see it so."""
+    seers: dict[Row, list[str]] = {}
+    for one in found:
+        seers.setdefault((one.network, one.config or one.trouble), []).append(one.host)
+    return tuple((*row, " ".join(hosts)) for row, hosts in seers.items())
 
 
 def subnet_rows(found: Iterable[Overlay]) -> tuple[Row, ...]:
