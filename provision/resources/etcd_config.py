@@ -10,21 +10,22 @@ from typing import ClassVar
 from provision import etcd_keys as keys
 from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
 
-WAIT_S = "60"
-WAIT = """
+WAIT_S = 60
+WAIT = f"""
+end=$(($(date +%s) + {WAIT_S}))
 until "$ctl" --command-timeout=3s get /provision/ready >/dev/null 2>&1; do
-  wait=$((wait - 1)); [ "$wait" -gt 0 ] || {
+  [ "$(date +%s)" -lt "$end" ] || {{
     "$ctl" --command-timeout=3s get / 2>&1 | tail -n 3
     echo "etcd does not answer: do most of its members run, and let this host in (no --limit)?"
     exit 1
-  }
+  }}
   sleep 1
 done
 """
-"""Shell: wait until the etcd that `$ctl` asks has a majority, at most `$wait` seconds."""
+"""Shell: wait until the etcd that `$ctl` asks has a majority."""
 
 _WRITE = f"""
-ctl=$1 wait={WAIT_S} key=$2 value=$3 own=$4 mine=$5; shift 5
+ctl=$1 key=$2 value=$3 own=$4 mine=$5; shift 5
 {WAIT}
 for stale; do "$ctl" del -- "$stale" || exit; done
 "$ctl" put -- "$own" "$mine" && "$ctl" put -- "$key" "$value"

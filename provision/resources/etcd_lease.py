@@ -10,12 +10,12 @@ from typing import ClassVar
 
 from provision import etcd_keys as keys
 from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
-from provision.resources.etcd_config import WAIT, WAIT_S, removed
+from provision.resources.etcd_config import WAIT, removed
 
 # What flannel has written there stays, if it says the same: it holds the device's MAC, which the
 # others need. A second key with our address would be the one that flannel takes.
 _WRITE = f"""
-ctl=$1 wait={WAIT_S} key=$2 value=$3 own=$4 ours=$5 address=$6 backend=$7
+ctl=$1 key=$2 value=$3 own=$4 ours=$5 address=$6 backend=$7
 {WAIT}
 "$ctl" put -- "$own" "$ours" || exit
 held=

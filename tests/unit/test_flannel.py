@@ -21,7 +21,8 @@ from provision.errors import SupplyError
 from provision.flannel import look, options, view
 from provision.inventory import Inventory
 from provision.inventory_load import load
-from provision.resource import Issue, Put, Steps
+from provision.resource import Issue, Put, Scope, Steps
+from provision.resources.etcd_config import EtcdConfig
 from provision.resources.tls_request import TlsRequest
 
 ROOT = Path(__file__).parents[2]
@@ -102,11 +103,16 @@ def test_parts_are_counted_from_subnet_min(tmp_path: Path) -> None:
 def answer(leases: Mapping[str, Mapping[str, str]]) -> str:
     """As `etcdctl get --prefix / -w json` prints it."""
     keys = {f"/coreos.com/network/subnets/{subnet}": said for subnet, said in leases.items()}
+    return printed({key: json.dumps(said) for key, said in keys.items()})
+
+
+def printed(pairs: Mapping[str, str]) -> str:
+    """Keys and values as etcdctl's JSON."""
 
     def plain(text: str) -> str:
         return base64.b64encode(text.encode()).decode()
 
-    kvs = [{"key": plain(key), "value": plain(json.dumps(said))} for key, said in keys.items()]
+    kvs = [{"key": plain(key), "value": plain(said)} for key, said in pairs.items()]
     return json.dumps({"header": {"revision": 7}, "kvs": kvs, "count": len(kvs)})
 
 
@@ -173,6 +179,27 @@ def test_show_has_the_tutorials_look_ups(tmp_path: Path) -> None:
         ("172.16.2.0/24", "h3"),
     ]
     assert view.shape(found)[0]["subnets"][1]["host"] == "h2"
+
+
+def test_keys_of_a_host_that_is_in_the_file_no_longer_are_removed() -> None:
+    """Those that say so themselves: a stranger's are not ours to remove."""
+    own = "/provision/demo/over"
+    said = {"host": "h1", "prefix": "/coreos.com/network", "cluster": "c", "members": ["h1"]}
+    pairs = {"/coreos.com/network/config": "{}", f"{own}/config": json.dumps(said)}
+    for number in (1, 2, 3):
+        key = f"/coreos.com/network/subnets/172.16.{number}.0-24"
+        pairs[key] = json.dumps(lease(number))
+        mine = {"key": key, "address": f"10.78.0.1{number}", "cluster": "c"}
+        pairs[f"{own}/hosts/h{number}"] = json.dumps(mine)
+    pairs["/coreos.com/network/subnets/172.16.9.0-24"] = json.dumps(lease(9))
+    text = f"etcd over {printed(pairs)}\npeers 10.78.0.12"
+    (found,) = EtcdConfig.parse(text, Scope("h1", "demo"))
+    assert found.ours and isinstance(found.resource, EtcdConfig)
+    stale = ("/coreos.com/network/subnets/172.16.3.0-24", f"{own}/hosts/h3")
+    assert found.resource.stale == stale
+    assert not list(EtcdConfig.parse(text, Scope("h2", "demo")))
+    (foreign,) = EtcdConfig.parse(text, Scope("h1", "another"))
+    assert not foreign.ours
 
 
 # -- certificates
