@@ -12,7 +12,7 @@ from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
 from provision.render import render
 from provision.resource import Ref, Resource
-from provision.resources.certificate import Certificate, digest
+from provision.resources.certificate import Certificate, digest, user
 from provision.resources.etcd_config import EtcdConfig
 from provision.resources.etcd_data import EtcdData
 from provision.resources.etcd_lease import EtcdLease
@@ -97,7 +97,6 @@ def _certificate(
 ) -> Certificate:
     request = facts[host].tls.get(f"{network.name}.{role}.csr", "")
     trust = trusted(network, facts)
-    daemon = "etcd" if role == MEMBER else "flanneld"
     return Certificate(
         host=host,
         network=network.name,
@@ -110,7 +109,7 @@ def _certificate(
         csr=request,
         trusted=trust,
         signer=signer(inventory, network),
-        users=(f"provision-{inventory.name}-{network.name}-{daemon}.service",),
+        users=(user(inventory.name, network.name, role),),
     )
 
 

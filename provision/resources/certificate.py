@@ -145,6 +145,7 @@ def _certificate(
         fresh=fresh == "yes",
         intact=sums.get(f"{name}.crt") == said.get("certificate"),
         until=until,
+        users=(user(scope.inventory, network, role),),
         held=_held(scope.inventory, network, name, texts, b64decode(encoded)),
     )
 
@@ -165,6 +166,11 @@ def _object(raw: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def user(inventory: str, network: str, role: str) -> str:
+    """The service that shows a role's certificate."""
+    return f"provision-{inventory}-{network}-{'etcd' if role == 'member' else 'flanneld'}.service"
 
 
 def digest(text: str) -> str:

@@ -53,7 +53,7 @@ done
 """
 
     witness: ClassVar[str] = rf"""
-for file in {FOLDER}/provision-*.service; do
+for file in {FOLDER}/provision-*-etcd.service {FOLDER}/provision-*-flanneld.service; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 """

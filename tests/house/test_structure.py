@@ -23,6 +23,9 @@ ACTING = {
     "local",
     "fleet",
     "engine",
+    "transaction",
+    "recovery",
+    "journal",
     "checks",
     "lab",
     # These read the inventory's file and what it names, and nothing else.
@@ -43,12 +46,14 @@ LOWER_FIRST = (
     ("host_part",),
     ("flannel",),
     ("methods",),
-    ("desired", "plan", "facts", "preflight", "report"),
+    ("desired", "plan", "facts", "preflight", "report", "undo", "guard", "journal"),
     ("fleet",),
     ("show",),
     ("graph",),
     ("flanneld", "pki"),
     ("supplies",),
+    ("transaction",),
+    ("recovery",),
     ("engine",),
     ("checks", "ssh", "local"),
     ("trust",),
@@ -124,7 +129,7 @@ def test_every_kind_is_on_the_shelf_and_whole() -> None:
     assert len(names) == len(set(names))
     for kind in resources.kinds():
         assert kind.probe.strip()
-        for needed in ("parse", "create", "delete"):
+        for needed in ("witness", "parse", "create", "delete"):
             assert needed in vars(kind), (kind.kind, needed)
         assert kind.__doc__
 

@@ -71,7 +71,7 @@ def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
     inventory = clean.inventory(example)
     before = clean.capture()
     done = clean.json("apply", inventory)
-    assert set(done["hosts"].values()) == {"changed"}
+    assert set(done["hosts"].values()) == {"confirmed"}
     verified(clean, inventory)
     assert clean.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
     assert clean.json("plan", inventory)["changes"] == []
