@@ -21,7 +21,8 @@ from provision.guard import Part, Record, Txn
 from provision.journal import LEFT, Journal
 from provision.plan import Operation, Wave
 from provision.report import Done
-from provision.resource import Issue, Steps, lock
+from provision.resource import lock
+from provision.supplies import signed
 from provision.transport import Output
 from provision.undo import discard, undo
 
@@ -124,7 +125,7 @@ class Transaction:
             self.done += [Done(operation.change, "not run", 0.0) for operation in todo]
 
     def _act(self, host: str, todo: tuple[Operation, ...]) -> tuple[script.Outcome | None, ...]:
-        steps = tuple(_signed(operation.steps) for operation in todo)
+        steps = tuple(signed(operation.steps) for operation in todo)
         for upload in script.uploads(tuple(step for some in steps for step in some)):
             self.session.transport.send(
                 host, upload.source, upload.target, timeout_s=self.session.timeout_s
@@ -263,14 +264,6 @@ class Transaction:
     def _run(self, host: str, text: str, timeout_s: float) -> Output:
         limit = min(timeout_s, self.session.timeout_s)
         return self.session.transport.run(host, text, timeout_s=limit)
-
-
-def _signed(steps: Steps) -> Steps:
-    if not any(isinstance(step, Issue) for step in steps):
-        return steps
-    from provision import pki  # its library costs as much as all the rest
-
-    return pki.signed(steps)
 
 
 def owner() -> str:
