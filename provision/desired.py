@@ -15,7 +15,7 @@ from provision.resource import ETC, Ref, Resource, State, lock, state
 from provision.resources import container as container_kind
 from provision.resources.file import File
 from provision.resources.image import Image, ImageArchive
-from provision.resources.package import MANAGER, PACKAGES, Package
+from provision.resources.package import EVERYWHERE, MANAGER, Package
 from provision.resources.shared_namespace import SharedNamespace
 from provision.resources.unit import Unit
 
@@ -32,7 +32,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         Package(host, tool)
         for host, seen in facts.items()
         if install and seen.manager == MANAGER
-        for tool in PACKAGES
+        for tool in (*EVERYWHERE, *_tools(inventory, host))
     ]
     facts = {host: _expected(seen) for host, seen in facts.items() if "ip" in seen.tools}
     resources = [
@@ -48,6 +48,15 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
     ]
     base = state(resources)
     return state([*packages, *resources, *_kept(inventory.name, base)])
+
+
+def _tools(inventory: Inventory, host: str) -> tuple[str, ...]:
+    """What the methods of a host's networks need there, beside what every host needs."""
+    found: dict[str, None] = {}
+    for network in inventory.networks.values():
+        if host in network.hosts:
+            found |= dict.fromkeys(methods.tools(network, host))
+    return tuple(found)
 
 
 def _expected(seen: HostFacts) -> HostFacts:

@@ -68,6 +68,8 @@ def change(
     if errors and how.all_or_none:
         return Report(hosts, (), (), errors)
     agreed(todo.changes)
+    if not how.destroy:
+        session, todo = _supplied(session, fleet, fit, todo)
     _free(session, fleet, {change.ref.host for change in todo.changes})
     run = _Run(session, how, fleet)
     for some in _turns(fit, how):
@@ -126,6 +128,20 @@ def _fit(
     unfit = () if destroy else preflight.unfit(session.inventory, fleet.facts)
     errors = (*fleet.errors.values(), *unfit)
     return fleet, tuple(error for error in errors if error.host in hosts)
+
+
+def _supplied(
+    session: Session, fleet: Fleet, fit: tuple[str, ...], todo: Plan
+) -> tuple[Session, Plan]:
+    """The same with all that hosts get from here at hand. Raises SupplyError."""
+    from provision import supplies
+
+    supplies.held(todo)
+    whole = supplies.complete(session, todo)
+    return (
+        whole,
+        todo if whole is session else difference(whole, fleet, fit, destroy=False),
+    )
 
 
 def _without(hosts: tuple[str, ...], errors: Iterable[HostError]) -> tuple[str, ...]:

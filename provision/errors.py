@@ -4,6 +4,7 @@ ProvisionError(message, hint)                           exit status
  ├ UsageError: StalePlanError                           2
  ├ InventoryError(findings)                             3
  ├ PlanError: CycleError                                3
+ ├ SupplyError                                          3 (this machine lacks what hosts need)
  ├ ConflictError                                        9
  ├ HostError(host)                                      4
  │  ├ ConnectError · AuthError · HostKeyError · TimedOut
@@ -81,6 +82,12 @@ class PlanError(ProvisionError):
 
 class CycleError(PlanError):
     """Resources that need each other."""
+
+
+class SupplyError(ProvisionError):
+    """This machine lacks what hosts are to get; no host was changed."""
+
+    exit_status = 3
 
 
 class ConflictError(ProvisionError):

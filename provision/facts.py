@@ -48,6 +48,11 @@ if command -v systemctl >/dev/null 2>&1; then
   units=$(systemctl show --property MainPID,ActiveState,UnitFileState docker.service \
     "provision-$name-follow.service") || units= # where systemd is not the init
 fi
+for ctl in /etc/provision/"$name"/etcdctl-*; do
+  [ -x "$ctl" ] || continue
+  answer=$("$ctl" --command-timeout=3s get --prefix / -w json 2>/dev/null) || answer=down
+  printf 'etcd %s %s\n' "${{ctl##*/etcdctl-}}" "$answer"
+done
 """
 
 

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from base64 import b64decode
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "nsenter", "perl", "base64")
+TOOLS = (
+    "docker",
+    "ip",
+    "iptables",
+    "sysctl",
+    "systemctl",
+    "nsenter",
+    "perl",
+    "base64",
+    "etcd",
+    "etcdctl",
+    "openssl",
+)
 
 PROBE = r"""
 [ -d /run/systemd/system ] && echo systemd yes || echo systemd no
@@ -22,6 +35,13 @@ done
 if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
   apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
 fi
+echo "machine $(uname -m)"
+if command -v flanneld >/dev/null 2>&1; then
+  echo "flanneld $(command -v flanneld) $(flanneld --version 2>&1 | tail -n 1)"
+fi
+for file in /etc/provision/"$name"/pki/*.csr /etc/provision/"$name"/pki/*.ca.crt; do
+  [ ! -f "$file" ] || echo "tls ${file##*/} $(base64 -w0 <"$file")"
+done
 [ -n "$docker" ] || echo "docker-error $docker_error"
 # sudo takes it out of the environment, but not out of its own.
 ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
@@ -32,7 +52,8 @@ for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provi
 done
 shared docker_info addresses routes way
 """
-"""`$tools` is a list, `$docker` empty where Docker does not answer; set by `facts.script`."""
+"""`$tools` is a list, `$name` the inventory's, `$docker` empty where Docker does not
+answer; set by `facts.script`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,13 @@ class HostFacts:
     candidate: tuple[int, ...] = ()
     ssh_from: IPv4Address | None = None
     guard: tuple[str, ...] = ()
+    machine: str = ""
+    """As `uname -m` says."""
+    flanneld: str = ""
+    """Its own flanneld's path, and its version; empty where there is none."""
+    flanneld_version: tuple[int, ...] = ()
+    tls: dict[str, str] = field(default_factory=dict)
+    """Requests for certificates, and authorities' certificates, by the names of their files."""
 
     @property
     def held(self) -> bool:
@@ -105,6 +133,7 @@ def parse(host: str, text: str) -> HostFacts:
     single = dict(lines)
     ip = ("tool", "ip") in lines
     docker: dict[str, Any] = json.loads(single.get("docker_info", "{}"))
+    own = single.get("flanneld", "")
     return HostFacts(
         host=host,
         systemd=single["systemd"] == "yes",
@@ -121,6 +150,10 @@ def parse(host: str, text: str) -> HostFacts:
         ssh_from=_version_4(single.get("ssh", "").split(" ")[0]),
         guard=tuple(value for key, value in lines if key == "guard"),
         routes=tuple(_routes(single["routes"] if ip else "[]")),
+        machine=single.get("machine", ""),
+        flanneld=own.partition(" ")[0],
+        flanneld_version=version(own.partition(" ")[2].removeprefix("v")),
+        tls=dict(_file(value) for key, value in lines if key == "tls"),
     )
 
 
@@ -135,6 +168,11 @@ def _version_4(text: str) -> IPv4Address | None:
         return IPv4Address(text)
     except ValueError:
         return None
+
+
+def _file(words: str) -> tuple[str, str]:
+    name, content = words.split(" ")
+    return name, b64decode(content).decode("utf-8", "replace")
 
 
 def _links(addresses: str) -> dict[str, Link]:

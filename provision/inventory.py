@@ -43,6 +43,14 @@ class Options(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A program on the controller that hosts get."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """A network over several hosts; `subnets` holds every host of it, in the network's order."""
 
@@ -53,6 +61,8 @@ class Network:
     mtu: int | None
     egress: str
     options: Options
+    program: Program | None = None
+    """What its hosts run, where this machine has it already."""
 
     @property
     def hosts(self) -> tuple[str, ...]:

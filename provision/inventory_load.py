@@ -14,7 +14,17 @@ from typing import TypeVar
 from provision import container_text, image_text, inventory_rules, ssh_key
 from provision.complaint import Complaint, Loc, Wrong, line
 from provision.errors import Finding, InventoryError
-from provision.inventory import Container, Host, Image, Inventory, Network, Port, Ssh
+from provision.inventory import (
+    Container,
+    Host,
+    Image,
+    Inventory,
+    Network,
+    Options,
+    Port,
+    Program,
+    Ssh,
+)
 from provision.inventory_decode import Decoded, decode
 from provision.inventory_others import with_others
 from provision.inventory_schema import ContainerDocument
@@ -116,6 +126,7 @@ class _Files:
             name: self._key(ssh.key, ("hosts", name, "ssh", "key"))
             for name, ssh in decoded.host_ssh.items()
         }
+        self.programs = {name: self._program(name, o) for name, o in decoded.options.items()}
         self.archives: dict[str, Image | Wrong] = {}
         for name, container in decoded.containers.items():
             if container.image is not None and not isinstance(container.image, str):
@@ -125,6 +136,20 @@ class _Files:
         try:
             return None if text is None else ssh_key.private_key(text, self.folder)
         except Wrong as error:
+            self.complaints.append(Complaint(loc, error.message, error.hint))
+            return None
+
+    def _program(self, network: str, options: Options) -> Program | None:
+        """What a network's hosts are to run, where its method has them run something."""
+        if not hasattr(options, "flanneld"):
+            return None
+        from provision import flanneld
+
+        try:
+            named: str | None = options.flanneld
+            return flanneld.cached() if named is None else flanneld.file(named, self.folder)
+        except Wrong as error:
+            loc = ("networks", network, "flanneld")
             self.complaints.append(Complaint(loc, error.message, error.hint))
             return None
 
@@ -166,7 +191,7 @@ def _inventory(path: Path, decoded: Decoded, laid: Layout, files: _Files) -> Inv
         groups=_frozen(
             {name: tuple(dict.fromkeys(members)) for name, members in decoded.groups.items()}
         ),
-        networks=_frozen({name: _network(name, decoded, laid) for name in decoded.networks}),
+        networks=_frozen({name: _network(name, decoded, laid, files) for name in decoded.networks}),
         containers=_frozen(
             {name: _container(name, c, files) for name, c in decoded.containers.items()}
         ),
@@ -194,7 +219,7 @@ def _frozen(mapping: dict[str, _T]) -> Mapping[str, _T]:
     return MappingProxyType(mapping)
 
 
-def _network(name: str, decoded: Decoded, laid: Layout) -> Network:
+def _network(name: str, decoded: Decoded, laid: Layout, files: _Files) -> Network:
     document = decoded.networks[name]
     return Network(
         name=name,
@@ -204,6 +229,7 @@ def _network(name: str, decoded: Decoded, laid: Layout) -> Network:
         mtu=document.mtu,
         egress=document.egress,
         options=decoded.options[name],
+        program=files.programs[name],
     )
 
 

@@ -26,6 +26,10 @@ def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     yield from _groups(decoded)
     yield from _same_addresses(decoded)
     yield from _networks(decoded, laid)
+    if any(network.method == "flannel" for network in decoded.networks.values()):
+        from provision import flannel_rules
+
+        yield from flannel_rules.complaints(decoded, laid)
     yield from container_rules(decoded, laid)
 
 

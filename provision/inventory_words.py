@@ -45,6 +45,9 @@ _KEYS = {
     "archive": "archive: image.tar",
     "image": "image: busybox or image: {archive: image.tar}",
     "subnets": "subnets: {h1: 172.20.0.0/24}",
+    "etcd": "etcd: {members: [h1, h2, h3]}",
+    "subnet_min": "subnet_min: 172.16.0.0",
+    "subnet_max": "subnet_max: 172.16.255.0",
 }
 _PLAIN = re.compile(r"(?!(?:true|false|null)$)-{0,2}[A-Za-z/_][\w/.=-]*", re.IGNORECASE)
 
@@ -83,6 +86,8 @@ def _unknown(loc: Loc, known: tuple[str, ...]) -> tuple[str, str]:
     key, section = str(loc[-1]), str(loc[0]) if len(loc) == 3 else ""
     if key in LATER.get(section, ()) and len(loc) in (1, 3):
         return f"{quoted(key)} is not supported yet in this version", "remove it"
+    if loc[-2:-1] == ("etcd",):
+        known = ("members", "prefix", "client_port", "peer_port")
     if key == "archive" or loc[-2:-1] == ("image",):
         known = ("archive",)
     return f"unknown key {quoted(key)}", did_you_mean(key, known, "keys")

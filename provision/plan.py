@@ -58,7 +58,7 @@ class Operation:
     def needs(self) -> tuple[Ref, ...]:
         """What the thing that is removed or made stands on."""
         thing = self.change.before if self.removes else self.change.after
-        return thing.requires() if thing else ()
+        return (*thing.requires(), *thing.follows()) if thing else ()
 
 
 Wave = dict[str, tuple[Operation, ...]]
@@ -143,13 +143,14 @@ def _change(ref: Ref, verb: Verb, before: State, wanted: State, *, adopts: bool)
 
 
 def in_order(state: State) -> list[Ref]:
-    """References so that each comes after what it requires or watches, otherwise sorted.
+    """References so that each comes after what it requires, follows or watches, otherwise sorted.
 
     What prepares comes first; it stands on nothing.
     """
     sorter: TopologicalSorter[Ref] = TopologicalSorter()
     for ref in sorted(state):
-        sorter.add(ref, *sorted(need for need in state[ref].requires() if need in state))
+        before = (*state[ref].requires(), *state[ref].follows())
+        sorter.add(ref, *sorted(need for need in before if need in state))
     try:
         found = tuple(sorter.static_order())
     except GraphCycle as error:

@@ -11,6 +11,7 @@ from provision.inventory import Inventory, Network
 from provision.plan import Conflict
 from provision.resource import Ref, State
 from provision.resources.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.flannel import Flannel
 from provision.resources.package import MANAGER, PACKAGES
 from provision.resources.route import PROTO, Route
 
@@ -21,7 +22,11 @@ OLDEST_DOCKER = (20, 10)
 def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitError, ...]:
     """What hosts lack, all of it; empty when every host in `facts` will do."""
     install = inventory.packages == "install"
-    lacking = [error for host in facts.values() for error in _host(host, install=install)]
+    lacking = [
+        error
+        for name, host in facts.items()
+        for error in _host(host, _needed(inventory, name), install=install)
+    ]
     unfit = {error.host for error in lacking}
     whole = {name: host for name, host in facts.items() if name not in unfit and "ip" in host.tools}
     for network in inventory.networks.values():
@@ -29,7 +34,12 @@ def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitEr
     return tuple(lacking)
 
 
-def _host(facts: HostFacts, *, install: bool) -> Iterator[UnfitError]:
+def _needed(inventory: Inventory, host: str) -> tuple[str, ...]:
+    networks = [network for network in inventory.networks.values() if host in network.hosts]
+    return (*NEEDED, *(tool for network in networks for tool in methods.tools(network, host)))
+
+
+def _host(facts: HostFacts, needed: tuple[str, ...], *, install: bool) -> Iterator[UnfitError]:
     host = facts.host
     if facts.uid != 0:
         yield UnfitError(
@@ -40,7 +50,7 @@ def _host(facts: HostFacts, *, install: bool) -> Iterator[UnfitError]:
         return
     if not facts.systemd:
         yield UnfitError(host, "systemd is not its init", "provision needs systemd on every host")
-    missing = [tool for tool in NEEDED if tool not in facts.tools]
+    missing = [tool for tool in dict.fromkeys(needed) if tool not in facts.tools]
     if missing and not (install and facts.manager == MANAGER):
         yield _missing(facts, missing, install=install)
     if "docker" in facts.tools and not facts.docker:
@@ -84,6 +94,7 @@ def overlaps(
         for ref, resource in found.items()
         if isinstance(resource, DockerNetwork)
     }
+    flannels = [(ref.host, thing) for ref, thing in found.items() if isinstance(thing, Flannel)]
     for network in inventory.networks.values():
         for host in network.hosts:
             for route in facts[host].routes if host in facts else ():
@@ -91,6 +102,10 @@ def overlaps(
                     (route.proto == PROTO and (host, str(route.dst)) in ours)
                     or (host, route.dev) in bridges
                     or (route.dev == "docker0" and _takes_docker0(network, host))
+                    or any(
+                        host == at and (route.dev == one.device or route.dst.subnet_of(one.cidr))
+                        for at, one in flannels
+                    )
                     or route.dst in network.subnets.values()  # the plan names this one itself
                 )
                 if not mine and route.dst.overlaps(network.cidr):

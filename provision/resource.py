@@ -69,7 +69,28 @@ class Upload:
     target: str
 
 
-Step = Run | Put | Unless | Attempt | Upload
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A certificate that the controller signs: `target`.crt and `target`.issued on the host.
+
+    `request` is PEM, `signer` where the authority's key and certificate are (`.key`, `.crt`),
+    `trusted` the authority's certificate that hosts have by now (empty: none), which also goes to
+    `authority`. `record` is a JSON object to which the certificate's sha256 is added.
+    """
+
+    request: str
+    signer: Path
+    trusted: str
+    subject: str
+    addresses: tuple[str, ...]
+    server: bool
+    days: int
+    target: str
+    authority: str
+    record: str
+
+
+Step = Run | Put | Unless | Attempt | Upload | Issue
 Steps = tuple[Step, ...]
 
 
@@ -123,6 +144,10 @@ class Resource:
 
     def requires(self) -> tuple[Ref, ...]:
         """What it stands on: made before it, and re-creating that re-creates it."""
+        return ()
+
+    def follows(self) -> tuple[Ref, ...]:
+        """What is made before it, too, but can be made again without it."""
         return ()
 
     def links(self) -> tuple[str, ...]:

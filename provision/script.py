@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from provision.resource import Attempt, Put, Run, Step, Steps, Unless, Upload
+from provision.resource import Attempt, Issue, Put, Run, Step, Steps, Unless, Upload
 
 OUTPUT_LIMIT = 4000
 """Characters of a step's output that are kept, from its end."""
@@ -73,6 +73,8 @@ def _command(step: Step) -> str:
             return f"{{ {{\n{commands(steps)}\n}} || {{\n{commands(undo)}\nfalse\n}}; }}"
         case Upload(_, target):
             return f"test -e {shlex.quote(target)}"
+        case Issue():
+            raise TypeError("a certificate is signed before its script is rendered")
 
 
 def _test(test: Run, *, prints: bool) -> str:

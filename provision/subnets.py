@@ -49,13 +49,21 @@ def _subnets(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
     The place counts all hosts, fixed or not, so that adding a host at the end moves nobody.
     Hosts beyond the last block are left out; `complaints` tells them.
     """
-    fixed = _fixed(network)
-    size, room = network.subnet_size, address.blocks(network.cidr, network.subnet_size)
+    fixed, size, first = _fixed(network), network.subnet_size, _first(network)
+    room = address.blocks(network.cidr, size) - first
     return {
-        host: fixed[host] if host in fixed else address.block(network.cidr, size, k)
+        host: fixed[host] if host in fixed else address.block(network.cidr, size, first + k)
         for k, host in enumerate(hosts)
         if host in fixed or k < room
     }
+
+
+def _first(network: NetworkDocument) -> int:
+    """The number of the first block that hosts get; a method may leave out some."""
+    low = getattr(network, "subnet_min", None)
+    if not isinstance(low, IPv4Address) or low not in network.cidr:
+        return 0
+    return (int(low) - int(network.cidr.network_address)) >> (32 - network.subnet_size)
 
 
 def complaints(name: str, decoded: Decoded, laid: Layout) -> Iterator[Complaint]:

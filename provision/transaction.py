@@ -21,6 +21,7 @@ from provision.journal import LEFT, Journal
 from provision.plan import Operation, Wave
 from provision.report import Done
 from provision.resource import lock
+from provision.supplies import signed
 from provision.transport import Output
 from provision.undo import discard, undo
 
@@ -129,7 +130,7 @@ class Transaction:
     def _act(
         self, host: str, todo: tuple[Operation, ...], seconds: int
     ) -> tuple[script.Outcome | None, ...]:
-        steps = tuple(operation.steps for operation in todo)
+        steps = tuple(signed(operation.steps) for operation in todo)
         for upload in script.uploads(tuple(step for some in steps for step in some)):
             self.session.transport.send(
                 host, upload.source, upload.target, timeout_s=self.session.timeout_s

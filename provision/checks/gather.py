@@ -12,6 +12,8 @@ from provision.checks.backend import host as testinfra_host
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Wire
 from provision.errors import HostError
+from provision.flannel import look as overlay
+from provision.flannel.look import Maps
 from provision.fleet import Fleet, Session, difference, each, observe
 from provision.inventory import Container, Inventory
 from provision.plan import Change, Conflict
@@ -45,6 +47,7 @@ class Evidence:
     after: Mapping[str, Wiring]
     answers: Mapping[tuple[str, str, str], Answer]
     wires: Mapping[str, Wire]
+    maps: Mapping[str, Maps]
     absent: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
 
@@ -72,7 +75,8 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
     fleet = observe(session, session.inventory.hosts)
     chosen = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
     ends = {end.container: end for end in _endpoints(session.inventory, fleet, chosen)}
-    seen = _Rounds(session, hosts, fleet, ends).seen({container.host for container in chosen})
+    busy = {*(container.host for container in chosen), *overlay.hosts(session.inventory)}
+    seen = _Rounds(session, hosts, fleet, ends).seen(busy)
     errors = {**seen.errors, **fleet.errors}
     return Evidence(
         session.inventory,
@@ -85,6 +89,7 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
         seen.after,
         seen.answers,
         seen.wires,
+        seen.maps,
         seen.absent,
         {host: error for host, error in errors.items() if host in hosts},
     )
@@ -149,6 +154,7 @@ class _Rounds:
         self.answers: dict[tuple[str, str, str], Answer] = {}
         self.watchers: dict[str, int | None] = {}
         self.wires: dict[str, Wire] = {}
+        self.maps: dict[str, Maps] = {}
         self.absent: dict[str, tuple[str, ...]] = {}
         self.errors: dict[str, HostError] = {}
 
@@ -157,6 +163,7 @@ class _Rounds:
         for host, text in self._round(busy, self._listen).items():
             self.listeners |= probe.listeners(text)
             self.watchers[host], self.wires[host] = wire.pid(text), wire.seen(text)
+            self.maps[host] = overlay.seen(text)
             self._look(host, text, self.before)
             if lacking := probe.missing(text):
                 self.absent[host] = lacking
@@ -182,7 +189,8 @@ class _Rounds:
     def _listen(self, host: str) -> str:
         called = [end for end in self._mine(host) if end.called]
         watch = wire.watch(self.session.inventory)
-        return probe.whole(probe.listen(called), watch, wiring.SCRIPT)
+        asked = overlay.script(self.session.inventory, host)
+        return probe.whole(probe.listen(called), watch, wiring.SCRIPT, asked)
 
     def _call(self) -> Callable[[str], str]:
         every = tuple(end for end in self.ends.values() if end.segment)

@@ -8,6 +8,7 @@ from typing import Any
 
 from provision.checks import ports
 from provision.checks.gather import Evidence, pairs
+from provision.flannel import look as overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,12 @@ def subjects(seen: Evidence) -> Subjects:
     loners = [c for c in containers if c.network == "none"]
     published = [(c, port) for c in containers for port in c.ports]
     publications = list(ports.publications(seen.inventory, seen.hosts))
+    overlaid = [(host, n) for host in seen.hosts for n in overlay.networks(seen.inventory, host)]
     every = pairs(seen.inventory, containers)
     joined = [pair for pair in every if pair[0].network in seen.inventory.networks]
     return {
         "on": (seen.hosts, seen.hosts),
+        "overlaid": (overlaid, [f"{host}-{network.name}" for host, network in overlaid]),
         "container": (containers, [c.name for c in containers]),
         "sharer": (sharers, [c.name for c in sharers]),
         "loner": (loners, [c.name for c in loners]),
@@ -56,6 +59,8 @@ def about(check: str, given: Mapping[str, Any]) -> Check:
     match subject:
         case "on":
             return Check(check, value, value)
+        case "overlaid":
+            return Check(check, value[0], value[0])
         case "sharer":
             return Check(check, value.name, value.shares)
         case "published":

@@ -8,7 +8,8 @@ from provision.checks import modes, ports
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
 from provision.checks.wire import Way
-from provision.inventory import Container, Port
+from provision.flannel import look as overlay
+from provision.inventory import Container, Network, Port
 
 
 def test_drift(seen: Evidence, on: str) -> None:
@@ -19,6 +20,24 @@ def test_drift(seen: Evidence, on: str) -> None:
     differs = [conflict.found for conflict in drift.conflicts]
     differs += [f"{c.verb} {c.ref.kind} {c.ref.name}" for c in drift.changes if c.ref not in taken]
     assert not differs, "differs: " + "; ".join(differs)
+
+
+def test_etcd(seen: Evidence, overlaid: tuple[str, Network]) -> None:
+    """Every member of the network's etcd answers this host and is healthy."""
+    host, network = overlaid
+    _asked(seen, host)
+    wrong = overlay.unhealthy(seen.inventory, network, seen.maps[host].get(network.name))
+    assert not wrong, wrong
+
+
+def test_leases(seen: Evidence, overlaid: tuple[str, Network]) -> None:
+    """etcd's map of subnet to host, as this host gets it, is the inventory's."""
+    host, network = overlaid
+    _asked(seen, host)
+    found = seen.maps[host].get(network.name)
+    assert found and not found.trouble, "etcd gives no answer"
+    wrong = overlay.misplaced(seen.inventory, network, found)
+    assert not wrong, wrong
 
 
 def test_mode(seen: Evidence, container: Container) -> None:

@@ -15,7 +15,7 @@ from provision.inventory import Container
 from provision.report import change_json
 
 _OF_MODE = ("mode", "lo", "alone")
-_ON_HOST = ("drift", *_OF_MODE)
+_ON_HOST = ("drift", "etcd", "leases", *_OF_MODE)
 
 
 def show(result: Verification) -> None:

@@ -170,7 +170,7 @@ class Way:
             if frame not in as_declared:
                 way = " → ".join(map(str, frame.outer))
                 yield f"traffic inside {Tunnel(frame.protocol, frame.port)} {way}"  # type: ignore[arg-type]
-        if declared is None:
+        if declared is None or (declared.optional and not wrapped):
             if self.apart and not frames:
                 yield "nothing of it"
             return

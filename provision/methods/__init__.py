@@ -3,8 +3,9 @@
 A method's module holds `Options` (what YAML may say), and pure functions: `desired` yields the
 resources of one network, `findings` says why hosts cannot serve it, `mtu` is the network's, and
 `attachment` names what a container of one host is put on. It may also hold `tunnel`: what packets
-are wrapped in on their way to another host (without it: nothing), and `flat`: whether all
-containers of the network are on one layer 2 (without it: they are not).
+are wrapped in on their way to another host (without it: nothing), `flat`: whether all containers
+of the network are on one layer 2 (without it: they are not), and `tools`: commands that a host
+needs beside those of every host.
 """
 
 from __future__ import annotations
@@ -61,3 +62,9 @@ def flat(network: Network) -> bool:
     """Whether a broadcast of one container reaches all others of the network."""
     said = getattr(named(network.method), "flat", None)
     return bool(said(network)) if said else False
+
+
+def tools(network: Network, host: str) -> tuple[str, ...]:
+    """Commands that a method needs on a host, beside those that every host needs."""
+    ask = getattr(named(network.method), "tools", None)
+    return tuple(ask(network, host)) if ask else ()

@@ -80,7 +80,7 @@ done
     @property
     def _refilled(self) -> Run:
         # One transaction per table: never a moment with half of the rules.
-        lines = [shlex.join(("-A", self.chain, *rule)) for rule in self.rules]
+        lines = [" ".join(map(_saved, ("-A", self.chain, *rule))) for rule in self.rules]
         text = "\n".join([f"*{self.table}", f":{self.chain} - [0:0]", *lines, "COMMIT", ""])
         return Run(("iptables-restore", "-w", "5", "--noflush"), stdin=text)
 
@@ -92,6 +92,13 @@ done
         tables = _tables(text)
         for table in HOOKS:
             yield from _chains(table, tables.get(table, ()), scope)
+
+
+def _saved(word: str) -> str:
+    """A word of a rule for iptables-restore, which knows no quotes but these."""
+    if word and not any(char.isspace() or char in "\"'\\" for char in word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _tables(saved: str) -> dict[str, list[str]]:

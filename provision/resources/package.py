@@ -21,7 +21,12 @@ PACKAGES = {
     "base64": ("coreutils",),
     "perl": ("perl-base",),
     "nsenter": ("util-linux",),
+    "openssl": ("openssl",),
+    "etcdctl": ("etcd-client",),
+    "etcd": ("etcd-server",),
 }
+EVERYWHERE = ("docker", "ip", "iptables", "sysctl", "base64", "perl", "nsenter")
+"""What every host needs; a method may need more of its own."""
 # Split off from docker.io after bookworm (12) and Ubuntu 24.04, where it does not exist.
 _LATER = {"docker": "docker-cli"}
 
@@ -34,6 +39,8 @@ get() {
 tool=$1 later=$2; shift 2
 get "$@" || { apt-get -q update && get "$@"; } || exit
 [ -z "$later" ] || command -v "$tool" >/dev/null || get "$later"
+# Debian starts an etcd that anybody on the host may write to; nobody has asked for that one.
+[ "$tool" != etcd ] || systemctl -q disable --now etcd.service
 """
 
 

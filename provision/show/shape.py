@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision.flannel import view as overlay
 from provision.inventory import Inventory, Network
 from provision.report import errors_json
 from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
@@ -16,6 +17,7 @@ def shape(view: View) -> dict[str, Any]:
     return {
         "inventory": view.inventory.name,
         "networks": [_network(view, network) for network in view.inventory.networks.values()],
+        **({"overlays": overlay.shape(view.overlays)} if view.overlays else {}),
         "hosts": {host: _host(view.inventory, found) for host, found in view.found.items()},
         **errors,
     }

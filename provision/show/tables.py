@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from provision.flannel import view as overlay
 from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
 from provision.wiring import Link, Route, Translation, Wiring
 
@@ -21,7 +22,10 @@ class Table:
 
 
 def tables(view: View) -> Iterator[Table]:
-    """Networks, bridges, containers, published ports, interfaces, routes; none that is empty."""
+    """Networks, bridges, containers, published ports, interfaces, routes; none that is empty.
+
+    And of flannel networks what etcdctl would print.
+    """
     for title, columns, rows in (
         ("networks", "network method cidr host subnet bridge", _networks(view)),
         ("bridges", "host bridge network addresses port container interface", _all(view, _ports)),
@@ -37,6 +41,7 @@ def tables(view: View) -> Iterator[Table]:
         found = tuple(rows)
         if found:
             yield Table(title, tuple(columns.split()), found)
+    yield from (Table(*words) for words in overlay.tables(view.overlays))
 
 
 def remarks(view: View) -> Iterator[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from provision import wiring
 from provision.errors import FactsError, HostError
 from provision.facts import SIZE_LIMIT
+from provision.flannel import view as overlay
+from provision.flannel.view import Overlay
 from provision.fleet import LOOK_S, Session, each
 from provision.inventory import Inventory, Network
 from provision.script import PRELUDE
@@ -24,6 +26,8 @@ class View:
     hosts: tuple[str, ...]
     found: Mapping[str, Wiring]
     errors: tuple[HostError, ...]
+    overlays: tuple[Overlay, ...] = ()
+    """Each flannel network, as each of its hosts that answered sees it."""
 
     @property
     def exit_status(self) -> int:
@@ -34,17 +38,20 @@ class View:
 def view(session: Session, hosts: tuple[str, ...]) -> View:
     """Look at hosts; one that does not answer is an error beside the others."""
 
-    def look(host: str) -> Wiring:
-        script = PRELUDE + wiring.SCRIPT
+    def look(host: str) -> tuple[Wiring, tuple[Overlay, ...]]:
+        script = PRELUDE + wiring.SCRIPT + "\n" + overlay.script(session.inventory, host)
         output = session.transport.run(host, script, timeout_s=min(LOOK_S, session.timeout_s))
         if output.status or len(output.stdout) > SIZE_LIMIT:
             tail = output.stderr.strip()[-500:] or f"exit status {output.status}"
             tail = tail if output.status else f"it printed more than {SIZE_LIMIT} bytes"
             raise FactsError(host, f"how it is wired cannot be seen: {tail}")
-        return wiring.parse(host, output.stdout)
+        overlays = overlay.seen(session.inventory, host, output.stdout)
+        return wiring.parse(host, output.stdout), overlays
 
-    found, errors = each(session, hosts, look)
-    return View(session.inventory, hosts, found, tuple(errors.values()))
+    looks, errors = each(session, hosts, look)
+    found = {host: wired for host, (wired, _) in looks.items()}
+    overlays = tuple(one for _, each_of in looks.values() for one in each_of)
+    return View(session.inventory, hosts, found, tuple(errors.values()), overlays)
 
 
 def leader(found: Wiring, lodger: Lodger) -> Lodger | None:

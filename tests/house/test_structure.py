@@ -34,17 +34,25 @@ ACTING = {
     "regular_file",
     "saved_image",
     "ssh_key",
+    # What only this machine holds: a program for hosts, and the authority of their certificates.
+    "flanneld",
+    "pki",
+    "supplies",
 }
 FORBIDDEN = {"subprocess", "socket", "time", "os", "threading", "fabric", "paramiko", "testinfra"}
 LOWER_FIRST = (
     ("errors", "address", "resource", "render", "hostfacts", "inventory", "transport", "script"),
+    ("etcd_keys",),
     ("resources",),
     ("host_part",),
+    ("flannel",),
     ("methods",),
     ("desired", "plan", "facts", "preflight", "report", "undo", "guard", "journal"),
     ("fleet",),
     ("show",),
     ("graph",),
+    ("flanneld", "pki"),
+    ("supplies",),
     ("host_state",),
     ("transaction",),
     ("recovery",),

@@ -43,7 +43,7 @@ find /etc /run/systemd/system /var/lib/provision ! -path /etc/mtab \( -type f -o
   -not -path '/var/lib/provision/guard-*' -not -path '/var/lib/provision/reverted.*' \
   -exec sha256sum {} + 2>/dev/null | sort -k2
 find /etc -type d | sort
-ls -d /run/provision* 2>/dev/null
+ls -d /run/provision* /var/lib/provision-* /var/lib/private/provision* 2>/dev/null
 ls -d /var/lib/provision/* 2>/dev/null | grep -v -e '/guard-' -e '/reverted\.'
 echo '# processes'; pgrep -c -f '[f]ollow.sh'
 sysctl net.ipv4.ip_forward

@@ -1,0 +1,192 @@
+"""A network's etcd: keys, certificates, settings and its members' services. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from provision import etcd_keys as keys
+from provision.flannel import guards
+from provision.flannel.options import cluster, config, members, options
+from provision.hostfacts import HostFacts
+from provision.inventory import Inventory, Network
+from provision.render import render
+from provision.resource import Ref, Resource
+from provision.resources.certificate import Certificate, digest, user
+from provision.resources.etcd_config import EtcdConfig
+from provision.resources.etcd_data import EtcdData
+from provision.resources.etcd_lease import EtcdLease
+from provision.resources.file import File
+from provision.resources.service import Service, head
+from provision.resources.tls_request import TlsRequest, stem
+
+CLIENT, MEMBER = "client", "member"
+Facts = Mapping[str, HostFacts]
+
+
+def resources(
+    inventory: Inventory, network: Network, facts: Facts, host: str, mtu: int
+) -> Iterator[Resource]:
+    """All of one host but its flanneld: identity, its part of etcd, and its lease."""
+    for role in roles(network, host):
+        yield TlsRequest(host, network.name, role, inventory.name)
+        yield _certificate(inventory, network, facts, host, role)
+    yield _ctl(inventory, network, host)
+    if host in members(network):
+        yield from _member(inventory, network, host)
+    yield from guards.chains(inventory, network, facts[host])
+    if host == members(network)[0]:
+        yield _config(inventory, network, mtu)
+    yield _lease(inventory, network, host)
+
+
+def roles(network: Network, host: str) -> tuple[str, ...]:
+    """A member has a second key: with that of a client nobody can pass for a member."""
+    return (CLIENT, MEMBER) if host in members(network) else (CLIENT,)
+
+
+def service(inventory: Inventory, network: Network) -> str:
+    return f"provision-{inventory.name}-{network.name}-etcd.service"
+
+
+def services(inventory: Inventory, network: Network) -> tuple[Ref, ...]:
+    """Every member's."""
+    name = service(inventory, network)
+    return tuple(Ref(host, "service", name) for host in members(network))
+
+
+def endpoints(inventory: Inventory, network: Network) -> str:
+    """Where clients find etcd."""
+    said = options(network).etcd
+    hosts = members(network)
+    return ",".join(f"https://{inventory.hosts[host].address}:{said.client_port}" for host in hosts)
+
+
+def ca(inventory: Inventory, network: Network) -> str:
+    return stem(inventory.name, network.name, "ca") + ".crt"
+
+
+def config_ref(network: Network) -> Ref:
+    key = keys.config_key(options(network).etcd.prefix)
+    return Ref(members(network)[0], "etcd_config", f"{network.name}{key}")
+
+
+def lease_ref(network: Network, host: str) -> Ref:
+    key = keys.subnet_key(options(network).etcd.prefix, network.subnets[host])
+    return Ref(host, "etcd_lease", f"{network.name}{key}")
+
+
+def certificate_ref(network: Network, host: str, role: str) -> Ref:
+    return Ref(host, "certificate", f"{network.name}.{role}")
+
+
+def trusted(network: Network, facts: Facts) -> str:
+    """The authority's certificate that the hosts have by now; the first member's counts."""
+    order = (*members(network), *network.hosts)
+    found = (facts[host].tls.get(f"{network.name}.ca.crt", "") for host in order if host in facts)
+    return next(filter(None, found), "")
+
+
+def signer(inventory: Inventory, network: Network) -> Path:
+    """Where the controller keeps the network's authority, without the ends of its two files."""
+    return inventory.path.parent / ".provision" / "pki" / inventory.name / network.name
+
+
+def _certificate(
+    inventory: Inventory, network: Network, facts: Facts, host: str, role: str
+) -> Certificate:
+    request = facts[host].tls.get(f"{network.name}.{role}.csr", "")
+    trust = trusted(network, facts)
+    return Certificate(
+        host=host,
+        network=network.name,
+        role=role,
+        inventory=inventory.name,
+        addresses=(str(inventory.hosts[host].address),),
+        server=role == MEMBER,
+        request=digest(request) if request else "",
+        authority=digest(trust) if trust else "",
+        csr=request,
+        trusted=trust,
+        signer=signer(inventory, network),
+        users=(user(inventory.name, network.name, role),),
+    )
+
+
+def _ctl(inventory: Inventory, network: Network, host: str) -> File:
+    text = render(
+        "flannel/etcdctl.j2",
+        mark=f"{inventory.name}/{network.name}",
+        network=network.name,
+        prefix=options(network).etcd.prefix,
+        endpoints=endpoints(inventory, network),
+        ca=ca(inventory, network),
+        stem=stem(inventory.name, network.name, CLIENT),
+    )
+    return File(host, keys.ctl(inventory.name, network.name), text, "0755")
+
+
+def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
+    said, address = options(network).etcd, inventory.hosts[host].address
+    name, token = service(inventory, network), cluster(inventory, network)
+    data = EtcdData(host, network.name, token, inventory.name, name)
+    places = (
+        f"{member}=https://{inventory.hosts[member].address}:{said.peer_port}"
+        for member in members(network)
+    )
+    yield data
+    needs = (data.ref, certificate_ref(network, host, MEMBER))
+    text = render(
+        "flannel/etcd.service.j2",
+        head=head(f"{inventory.name}/{network.name}", needs, ()),
+        mark=f"{inventory.name}/{network.name}",
+        host=host,
+        state=data.folder,
+        token=token,
+        cluster=",".join(places),
+        client=f"https://{address}:{said.client_port}",
+        peer=f"https://{address}:{said.peer_port}",
+        stem=stem(inventory.name, network.name, MEMBER),
+        ca=ca(inventory, network),
+        peer_name=f"{network.name}.{MEMBER}",
+    )
+    yield Service(host, name, f"{inventory.name}/{network.name}", text, needs=needs)
+
+
+def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
+    return EtcdConfig(
+        host=members(network)[0],
+        network=network.name,
+        prefix=options(network).etcd.prefix,
+        config=config(network, mtu),
+        cluster=cluster(inventory, network),
+        members=members(network),
+        inventory=inventory.name,
+        after=(*_asking(inventory, network, members(network)[0]), *services(inventory, network)),
+    )
+
+
+def _asking(inventory: Inventory, network: Network, host: str) -> tuple[Ref, ...]:
+    """What a host needs to ask etcd; its members let it in before."""
+    ctl = Ref(host, "file", keys.ctl(inventory.name, network.name))
+    doors = (guards.inward_ref(inventory, network, member) for member in members(network))
+    return ctl, certificate_ref(network, host, CLIENT), *doors
+
+
+def _lease(inventory: Inventory, network: Network, host: str) -> EtcdLease:
+    said = options(network)
+    return EtcdLease(
+        host=host,
+        network=network.name,
+        prefix=said.etcd.prefix,
+        subnet=network.subnets[host],
+        address=str(inventory.hosts[host].address),
+        backend="" if said.backend == "udp" else said.backend,  # flannel writes none for udp
+        cluster=cluster(inventory, network),
+        inventory=inventory.name,
+        after=(
+            *_asking(inventory, network, host),
+            *services(inventory, network),
+            config_ref(network),
+        ),
+    )

@@ -1,0 +1,143 @@
+"""What YAML may say of a `flannel` network, and what follows from it alone. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from hashlib import sha256
+from ipaddress import IPv4Address
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator
+
+from provision.complaint import Wrong, quoted
+from provision.inventory import Inventory, Network
+from provision.inventory_schema import Document, File, Port, between
+
+MOST_MEMBERS = 3
+OVERHEAD = {"vxlan": 50, "udp": 28, "host-gw": 0}
+"""Bytes that a packet grows by on its way to another host."""
+PORTS = {"vxlan": 8472, "udp": 8285}
+
+
+def _prefix(text: str) -> str:
+    parts = text.split("/")
+    if parts[0] or len(parts) < 2 or not all(parts[1:]) or not text.isascii():
+        raise Wrong(f"prefix {quoted(text)} is no path of etcd", "write /coreos.com/network")
+    if any(not (char.isalnum() or char in "/._-") for char in text) or text == OWN:
+        raise Wrong(
+            f"prefix {quoted(text)} holds what is not for names", "use letters, digits, . _ -"
+        )
+    return text
+
+
+OWN = "/provision"
+"""Keys of etcd that say what is ours lie below it."""
+
+Vni = Annotated[int, AfterValidator(between(1, 2**24 - 1, "vni"))]
+
+
+class Etcd(Document):
+    """`etcd`: where the map of the network is kept."""
+
+    members: list[str] | None = None
+    prefix: Annotated[str, AfterValidator(_prefix)] = "/coreos.com/network"
+    client_port: Port = 2379
+    peer_port: Port = 2380
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The keys of a `flannel` network, beside those of every network.
+
+    backend: how packets travel; `vni`, `direct_routing` and `port` are vxlan's,
+    `port` is udp's, too.
+    bridge: `docker0` lets Docker's own default bridge take the host's part; None makes a
+    Docker network of its own and restarts no daemon.
+    flanneld: a file with the program; None: the host's own, or one built here.
+    """
+
+    method: ClassVar[str] = "flannel"
+    backend: Literal["vxlan", "udp", "host-gw"] = "vxlan"
+    bridge: Literal["docker0"] | None = None
+    vni: Vni | None = None
+    port: Port | None = None
+    direct_routing: bool = False
+    subnet_min: IPv4Address | None = None
+    subnet_max: IPv4Address | None = None
+    ip_masq: bool = False
+    etcd: Etcd = field(default_factory=Etcd)
+    flanneld: File | None = None
+
+
+def options(network: Network) -> Options:
+    """The options of a network of this method."""
+    assert isinstance(network.options, Options)
+    return network.options
+
+
+def members(network: Network) -> tuple[str, ...]:
+    """Hosts that hold etcd: the named ones, else the first three, or the first alone."""
+    named = options(network).etcd.members
+    return tuple(named) if named else default_members(network.hosts)
+
+
+def default_members(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """An odd number, of which a minority may be lost."""
+    return hosts[:MOST_MEMBERS] if len(hosts) >= MOST_MEMBERS else hosts[:1]
+
+
+def vni(said: Options) -> int:
+    """The number of the vxlan; flannel's own default is 1."""
+    return said.vni or 1
+
+
+def port(said: Options) -> int | None:
+    """The UDP port that packets between hosts travel to; None: they are not wrapped."""
+    return said.port or PORTS[said.backend] if said.backend in PORTS else None
+
+
+def device(network: Network) -> str | None:
+    """The interface that leads to the other hosts; None: those that lead there anyway."""
+    said = options(network)
+    return {"vxlan": f"flannel.{vni(said)}", "udp": "flannel0"}.get(said.backend)
+
+
+def config(network: Network, mtu: int) -> str:
+    """What flannel reads at PREFIX/config, always in the same words. `mtu`: the containers'."""
+    said, size = options(network), next(iter(network.subnets.values())).prefixlen
+    first, last = (
+        network.cidr.network_address,
+        network.cidr.broadcast_address + 1 - 2 ** (32 - size),
+    )
+    whole: dict[str, Any] = {
+        "Network": str(network.cidr),
+        "SubnetLen": size,
+        # Without it flannel leaves out the first subnet, which is the first host's.
+        "SubnetMin": str(said.subnet_min or first),
+        "SubnetMax": str(said.subnet_max or last),
+        "Backend": {"Type": said.backend} | _backend(said, mtu),
+    }
+    return json.dumps(whole)
+
+
+def _backend(said: Options, mtu: int) -> dict[str, Any]:
+    match said.backend:
+        case "vxlan":
+            # flannel takes MTU for the link's below, and subtracts its own 50.
+            below = {"MTU": mtu + OVERHEAD["vxlan"], "DirectRouting": said.direct_routing}
+            return {"VNI": vni(said), "Port": port(said), **below}
+        case "udp":
+            return {"Port": port(said)}
+        case _:
+            return {}
+
+
+def cluster(inventory: Inventory, network: Network) -> str:
+    """A word that changes when etcd's members do: another one is another etcd."""
+    said = options(network).etcd
+    places = [f"{host}={inventory.hosts[host].address}" for host in members(network)]
+    words = (
+        f"{inventory.name}/{network.name} {' '.join(places)} {said.client_port} {said.peer_port}"
+    )
+    return sha256(words.encode()).hexdigest()[:8]

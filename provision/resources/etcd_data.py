@@ -1,0 +1,89 @@
+"""Kind `etcd_data`: the folder that a member of an etcd of ours keeps its part in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provision import aside
+from provision.resource import Resource, Run, Scope, Seen, Steps
+
+PRIVATE = "/var/lib/private"
+"""Where systemd keeps the StateDirectory of a service with a user of its own."""
+FOLDER = "provision-etcd"
+
+_REMOVE = """
+systemctl stop "$1" 2>/dev/null
+for root in /var/lib/private /var/lib; do
+  rm -rf -- "$root/$2" && { [ ! -d "$root/${2%/*}" ] ||
+    (cd "$root" && rmdir -p --ignore-fail-on-non-empty -- "${2%/*}"); } || exit
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdData(Resource):
+    """The folder of one cluster; another cluster (other members) begins with an empty one.
+
+    `service` keeps it open, and is stopped before it is removed.
+    """
+
+    kind: ClassVar[str] = "etcd_data"
+    probe: ClassVar[str] = rf"""
+for folder in {PRIVATE}/{FOLDER}/"$name"/*; do
+  [ -d "$folder" ] && echo "${{folder##*/}}"
+done
+:
+"""
+
+    witness: ClassVar[str] = rf"""
+for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; done
+"""
+
+    network: str
+    cluster: str
+    inventory: str
+    service: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}.{self.cluster}"
+
+    @property
+    def folder(self) -> str:
+        """Below /var/lib/private, and as a link below /var/lib."""
+        return f"{FOLDER}/{self.inventory}/{self.name}"
+
+    def create(self) -> Steps:
+        return (
+            Run(("mkdir", "-p", "-m", "700", "--", PRIVATE)),
+            Run(("mkdir", "-p", "-m", "700", "--", f"{PRIVATE}/{self.folder}")),
+        )
+
+    def delete(self) -> Steps:
+        return (Run(("sh", "-c", _REMOVE, "sh", self.service, self.folder)),)
+
+    def retire(self, txn: str) -> Steps:
+        return (self._stopped, *aside.put_aside(txn, self._path), *self.delete())
+
+    def restore(self, txn: str) -> Steps:
+        return (self._stopped, *aside.brought_back(txn, self._path))
+
+    def discard(self, txn: str) -> Steps:
+        return aside.dropped(txn, self._path)
+
+    @property
+    def _path(self) -> str:
+        return f"{PRIVATE}/{self.folder}"
+
+    @property
+    def _stopped(self) -> Run:
+        return Run(("sh", "-c", 'systemctl stop "$1" 2>/dev/null; :', "sh", self.service))
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for line in text.splitlines():
+            network, _, cluster = line.rpartition(".")
+            service = f"provision-{scope.inventory}-{network}-etcd.service"
+            yield Seen(cls(scope.host, network, cluster, scope.inventory, service), ours=True)

@@ -1,0 +1,152 @@
+"""Kind `service`: a daemon of a network, as a systemd service of ours."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from provision.resource import ABSENT, Put, Ref, Resource, Run, Scope, Seen, Steps
+
+FOLDER = "/etc/systemd/system"
+WAIT_S = 45
+
+# One that waits for its peers (etcd for a majority, flanneld for etcd) has started well enough.
+_START = """
+systemctl reset-failed "$1" 2>/dev/null
+timeout "$2" systemctl restart "$1" && exit
+[ "$(systemctl is-active "$1")" = activating ] && exit
+systemctl --no-pager --lines 5 status "$1"
+exit 1
+"""
+_STOP = """
+[ -e "$2" ] || [ -h "$2" ] || exit 0
+systemctl -q disable --now "$1"
+rm -f -- "$2" && systemctl daemon-reload
+systemctl reset-failed "$1" 2>/dev/null
+[ ! -e "$2" ]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Resource):
+    """The service `service` with exactly this unit file, enabled and running.
+
+    `mark` is `inventory/network`. `needs` are re-created with it, `after` only come before it; the
+    file's `head` holds all three, so that they are known when it is found. `stops`: what its end
+    means; in place it restarts at once, which says nothing where it is `brief`.
+    """
+
+    kind: ClassVar[str] = "service"
+    probe: ClassVar[str] = rf"""
+need systemctl
+services=
+for path in {FOLDER}/provision-"$name"-*.service; do
+  case $path in */provision-"$name"-follow.service) continue ;; esac
+  [ -f "$path" ] || continue
+  services="$services ${{path##*/}}"
+  files "$path"
+done
+[ -z "$services" ] || systemctl show --property Id,ActiveState,UnitFileState $services
+"""
+
+    witness: ClassVar[str] = rf"""
+for file in {FOLDER}/provision-*-etcd.service {FOLDER}/provision-*-flanneld.service; do
+  [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
+done
+"""
+
+    service: str
+    mark: str
+    text: str
+    enabled: bool = True
+    active: bool = True
+    stops: str = field(default="", compare=False)
+    brief: bool = field(default=True, compare=False)
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
+    after: tuple[Ref, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.service
+
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
+
+    def follows(self) -> tuple[Ref, ...]:
+        return self.after
+
+    def create(self) -> Steps:
+        return (
+            Put(f"{FOLDER}/{self.service}", self.text),
+            Run(("systemctl", "daemon-reload")),
+            Run(("systemctl", "-q", "enable", self.service)),
+            Run(("sh", "-c", _START, "sh", self.service, str(WAIT_S))),
+        )
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return (Run(("sh", "-c", _STOP, "sh", self.service, f"{FOLDER}/{self.service}")),)
+
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:
+        ran = isinstance(found, Service) and found.active
+        return self.stops or None if ran and (anew or not self.brief) else None
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        lines = text.splitlines()
+        states = _states(lines)
+        for line in lines:
+            if f" {FOLDER}/" not in line:
+                continue
+            _, content, path = line.split(" ", 2)
+            plain = b64decode(content).decode("utf-8", "replace")
+            service = path.rsplit("/", 1)[1]
+            mark = plain.split("\n", 1)[0].removeprefix("# provision:")
+            enabled, active = states.get(service, (ABSENT, ABSENT))
+            found = cls(
+                host=scope.host,
+                service=service,
+                mark=mark,
+                text=plain,
+                enabled=enabled == "enabled",
+                active=active == "active",
+                needs=_refs("needs", plain),
+                after=_refs("after", plain),
+            )
+            yield Seen(found, ours=mark.startswith(f"{scope.inventory}/"))
+
+
+def head(mark: str, needs: tuple[Ref, ...], after: tuple[Ref, ...]) -> str:
+    """The first lines of a unit file: whose it is, and what it stands on."""
+    lines = [f"# provision:{mark}"]
+    for word, refs in (("needs", needs), ("after", after)):
+        lines += [f"# {word} {ref.host} {ref.kind} {ref.name}" for ref in refs]
+    return "\n".join(lines)
+
+
+def _refs(word: str, text: str) -> tuple[Ref, ...]:
+    found = re.findall(rf"^# {word} (\S+) (\S+) (.+)$", text, re.M)
+    return tuple(Ref(*words) for words in found)
+
+
+def _states(lines: list[str]) -> dict[str, tuple[str, str]]:
+    """Of each service whether it is enabled and whether it runs."""
+    found: dict[str, dict[str, str]] = {}
+    current: dict[str, str] = {}
+    for line in lines:
+        key, sign, value = line.partition("=")
+        if not line:
+            current = {}
+        elif sign and " " not in key:
+            current[key] = value
+            if "Id" in current:
+                found[current["Id"]] = current
+    return {
+        name: (words.get("UnitFileState", ""), words.get("ActiveState", ""))
+        for name, words in found.items()
+    }

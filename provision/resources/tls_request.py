@@ -1,0 +1,94 @@
+"""Kind `tls_request`: a private key that never leaves its host, and a request signed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provision import aside
+from provision.resource import ETC, Resource, Run, Scope, Seen, Steps, forget
+
+# The request comes last and by a rename: where it is, the key is whole.
+_MAKE = """
+if [ -s "$1.key" ] && [ -s "$1.csr" ]; then chown root "$1.key" && chmod 600 "$1.key"; exit; fi
+mkdir -p -- "${1%/*}" || exit
+umask 077
+openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" 2>/dev/null ||
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" || exit
+chmod 600 "$1.key" &&
+  openssl req -new -sha256 -key "$1.key" -subj "/CN=$2" -out "$1.csr.new" &&
+  chmod 644 "$1.csr.new" && sync "$1.key" "$1.csr.new" && mv -f -- "$1.csr.new" "$1.csr"
+"""
+
+
+def stem(inventory: str, network: str, role: str) -> str:
+    """What the files of a role are called, without their ends."""
+    return f"{ETC}/{inventory}/pki/{network}.{role}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsRequest(Resource):
+    """The key of `role` in a network, and a request signed by it. Found whole, it is ours.
+
+    The names in the certificate are the controller's to choose, not the request's.
+    """
+
+    kind: ClassVar[str] = "tls_request"
+    enables: ClassVar[bool] = True
+    probe: ClassVar[str] = rf"""
+for request in {ETC}/"$name"/pki/*.csr; do
+  key=${{request%.csr}}.key
+  [ -f "$request" ] && [ -s "$key" ] && [ ! -h "$key" ] || continue
+  request=${{request##*/}}; echo "${{request%.csr}} $(stat -c '%U %a' "$key")"
+done
+"""
+
+    witness: ClassVar[str] = rf"""
+for file in {ETC}/*/pki/*.csr {ETC}/*/pki/*.key; do
+  [ ! -f "$file" ] || echo "$(stat -c '%U %a %n' "$file") $(sha256sum <"$file")"
+done
+"""
+
+    network: str
+    role: str
+    inventory: str
+    guarded: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}.{self.role}"
+
+    @property
+    def _stem(self) -> str:
+        return stem(self.inventory, self.network, self.role)
+
+    def create(self) -> Steps:
+        return (Run(("sh", "-c", _MAKE, "sh", self._stem, self.name)),)
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return (*forget(f"{self._stem}.key"), *forget(f"{self._stem}.csr"))
+
+    @property
+    def _paths(self) -> tuple[str, str]:
+        return f"{self._stem}.csr", f"{self._stem}.key"
+
+    def retire(self, txn: str) -> Steps:
+        return aside.put_aside(txn, *self._paths)
+
+    def restore(self, txn: str) -> Steps:
+        return aside.brought_back(txn, *self._paths)
+
+    def discard(self, txn: str) -> Steps:
+        return aside.dropped(txn, *self._paths)
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for line in text.splitlines():
+            name, owner, mode = line.rsplit(" ", 2)
+            network, role = name.split(".")
+            guarded = (owner, mode) == ("root", "600")
+            yield Seen(cls(scope.host, network, role, scope.inventory, guarded), ours=True)

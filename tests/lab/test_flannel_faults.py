@@ -1,0 +1,274 @@
+"""Method `flannel` on booted hosts that stay applied: strangers, faults, changes in place."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from provision.lab import power
+from provision.pki import signed
+from provision.resource import Issue, Put
+from tests.lab.conftest import Hosts
+from tests.lab.test_flannel import (
+    CTL,
+    ETCD,
+    FLANNELD,
+    HOSTS,
+    LEASE,
+    VXLAN,
+    address,
+    findings,
+    verified,
+)
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def over(booted: Callable[[str], Hosts]) -> Iterator[tuple[Hosts, str]]:
+    """Hosts with flannel-vxlan.yml applied; each test leaves it whole."""
+    hosts = booted("mixed")
+    inventory = hosts.inventory(VXLAN)
+    hosts.provision("apply", inventory)
+    yield hosts, inventory
+    power.start(hosts.place, say=print)
+    hosts.provision("destroy", hosts.inventory(VXLAN), "--yes")
+
+
+def test_etcd_and_flanneld_are_hardened(over: tuple[Hosts, str]) -> None:
+    """systemd's own measure of exposure, of 10; and nothing listens for health."""
+    hosts, _ = over
+    for service in (ETCD, FLANNELD):
+        for host in HOSTS:
+            said = hosts.ssh(host, f"systemd-analyze security --no-pager {service} | tail -n 1")
+            found = re.search(r": (\d+\.\d+) ", said)
+            assert found and float(found[1]) <= 5.0, (host, said)
+    ports = hosts.ssh("h1", "ss -Hlntp | grep -E 'etcd|flanneld'")
+    assert {line.split()[3] for line in ports.splitlines()} == {
+        f"{address(hosts, 1)}:2379",
+        f"{address(hosts, 1)}:2380",
+    }
+
+
+def test_private_keys_stay_on_their_hosts(over: tuple[Hosts, str]) -> None:
+    """Each host has its own, for root alone; the authority's is here, for its owner alone."""
+    hosts, _ = over
+    keys = hosts.everywhere("cat /etc/provision/overlay/pki/*.key")
+    assert len(set(keys.values())) == 3
+    modes = hosts.everywhere("stat -c '%U %a' /etc/provision/overlay/pki/*.key")
+    assert set(modes.values()) == {"root 600\nroot 600\n"}
+    folder = hosts.place.folder / ".provision" / "pki" / "overlay"
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        "over.crt": 0o600,
+        "over.key": 0o600,
+    }
+    body = (folder / "over.key").read_text().splitlines()[1]
+    assert not any(hosts.everywhere(f"grep -rl '{body}' /etc/provision", check=False).values())
+
+
+def test_strangers_neither_read_nor_write_etcd(over: tuple[Hosts, str]) -> None:
+    """A container, a machine outside the inventory, and a host without a certificate."""
+    hosts, _ = over
+    for number in (1, 2):
+        target = f"{address(hosts, number)} 2379"
+        said = hosts.ssh("h1", f"docker exec c1 nc -w 2 {target} </dev/null; echo $?")
+        assert said.strip().endswith("1"), said
+    outside = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
+    for port in ("2379", "2380"):
+        argv = ("python3", "-c", outside, address(hosts, 2), port)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10)
+        assert "imed out" in done.stderr, done.stderr
+    plain = "ETCDCTL_API=3 etcdctl --command-timeout=1s --dial-timeout=1s --endpoints"
+    verbs = ("get /coreos.com/network/config", "put /coreos.com/network/config x")
+    for verb in verbs:
+        for words in (
+            f"{plain}=http://{address(hosts, 2)}:2379",
+            f"{plain}=https://{address(hosts, 2)}:2379 --insecure-skip-tls-verify",
+        ):
+            said = hosts.ssh("h1", f"{words} {verb} >/dev/null 2>&1; echo $?")
+            assert said.strip() != "0", words
+    assert '"vxlan"' in hosts.ssh("h1", f"{CTL} get /coreos.com/network/config")
+
+
+def test_a_client_cannot_pass_for_a_member(over: tuple[Hosts, str]) -> None:
+    """The peers' port asks for the members' name in the certificate."""
+    hosts, _ = over
+    pki = "/etc/provision/overlay/pki/over"
+    ask = (
+        "{ printf 'GET /version HTTP/1.0\r\n\r\n'; sleep 1; } | timeout 5 openssl s_client -quiet"
+        f" -connect {address(hosts, 2)}:2380 -CAfile {pki}.ca.crt"
+        f" -cert {pki}.%s.crt -key {pki}.%s.key 2>/dev/null"
+    )
+    assert "etcdserver" in hosts.ssh("h1", ask.replace("%s", "member"), check=False)
+    assert "etcdserver" not in hosts.ssh("h1", ask.replace("%s", "client"), check=False)
+
+
+def test_poisoned_and_strange_leases_are_found(over: tuple[Hosts, str]) -> None:
+    """A host that writes others' keys is named by verify; apply puts back what is ours."""
+    hosts, inventory = over
+    strange = '{"PublicIP":"192.0.2.9","BackendType":"vxlan",'
+    strange += '"BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:09"}}'
+    try:
+        hosts.ssh("h1", f"{CTL} put {LEASE.format(77)} '{strange}'")
+        said = findings(hosts, inventory)
+        words = "a strange lease: 172.16.77.0/24 is of 192.0.2.9, which is no host of the inventory"
+        assert said.count(f"leases: {words}") == 3, said
+    finally:
+        hosts.ssh("h1", f"{CTL} del {LEASE.format(77)}")
+    poisoned = strange.replace("192.0.2.9", address(hosts, 3))
+    # A flanneld that runs puts its own back at once.
+    hosts.ssh("h2", f"systemctl stop {FLANNELD}")
+    hosts.ssh("h1", f"{CTL} put {LEASE.format(1)} '{poisoned}'")
+    said = findings(hosts, inventory)
+    assert any("172.16.1.0/24 is of h3, not of h2" in one for one in said), said
+    assert any("h3 has 2 leases" in one for one in said), said
+    hosts.provision("apply", inventory)
+    verified(hosts, inventory)
+
+
+def test_a_deleted_lease_comes_back_to_the_same_subnet(over: tuple[Hosts, str]) -> None:
+    """Within 15 s, by flanneld alone, and after its restart, too."""
+    hosts, inventory = over
+    hosts.ssh("h1", f"{CTL} del {LEASE.format(1)}")
+    deadline = time.monotonic() + 15
+    ping = "docker exec c1 ping -c 1 -W 1 $(cat /dev/stdin)"
+    target = hosts.ssh("h2", "docker inspect -f '{{.NetworkSettings.Networks.over.IPAddress}}' c2")
+    while True:
+        back = address(hosts, 2) in hosts.ssh("h1", f"{CTL} get {LEASE.format(1)}")
+        words = ping.replace("$(cat /dev/stdin)", target.strip())
+        if back and "1 packets received" in hosts.ssh("h1", words, check=False):
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    hosts.ssh("h2", f"systemctl restart {FLANNELD}")
+    verified(hosts, inventory)
+    assert hosts.json("plan", inventory)["changes"] == []
+
+
+def test_a_lost_device_is_healed_and_its_peers_learn_its_mac(over: tuple[Hosts, str]) -> None:
+    """flannel.1 is deleted by hand: all pairs are whole again within 30 s."""
+    hosts, inventory = over
+    hosts.ssh("h2", f"ip link del flannel.1; systemctl restart {FLANNELD}")
+    verified(hosts, inventory, within_s=30)
+
+
+def test_etcd_down_costs_no_packet(over: tuple[Hosts, str], seconds: int = 20) -> None:
+    """All members; flanneld does not restart meanwhile, and one that starts then waits."""
+    hosts, inventory = over
+    restarts = f"systemctl show -p NRestarts -p MainPID {FLANNELD}"
+    before = hosts.ssh("h1", restarts)
+    target = hosts.ssh("h3", "docker inspect -f '{{.NetworkSettings.Networks.over.IPAddress}}' c3")
+    hosts.everywhere(f"systemctl stop {ETCD}")
+    ping = f"docker exec c1 ping -q -c {seconds * 5} -i 0.2 {target.strip()}"
+    done = subprocess.run(
+        ("ssh", "-F", str(hosts.place.ssh_config), "h1", ping),
+        capture_output=True,
+        text=True,
+        timeout=seconds * 2 + 60,
+    )
+    assert " 0% packet loss" in done.stdout, done.stdout
+    assert hosts.ssh("h1", restarts) == before
+    hosts.ssh("h2", f"systemctl restart --no-block {FLANNELD}; sleep 3")
+    assert "activating" in hosts.ssh("h2", f"systemctl is-active {FLANNELD}", check=False)
+    said = findings(hosts, inventory)
+    assert any(one.startswith("etcd: ") for one in said), said
+    hosts.provision("apply", inventory)
+    verified(hosts, inventory)
+
+
+@pytest.mark.full
+def test_etcd_down_for_five_minutes_costs_no_packet(over: tuple[Hosts, str]) -> None:
+    """The same for as long as the promise says."""
+    test_etcd_down_costs_no_packet(over, 300)
+
+
+def test_one_flipped_byte_is_found(over: tuple[Hosts, str]) -> None:
+    """Another program than was sent does not start, is drift, and is replaced."""
+    hosts, inventory = over
+    path = "/var/lib/provision/bin/overlay/over/flanneld"
+    hosts.ssh(
+        "h3",
+        f"cp {path} {path}.x && printf x | dd of={path}.x bs=1 seek=4096 conv=notrunc status=none"
+        f" && mv {path}.x {path}; systemctl restart --no-block {FLANNELD}; sleep 2",
+    )
+    assert hosts.ssh("h3", f"systemctl is-active {FLANNELD}", check=False).strip() != "active"
+    changes = hosts.json("plan", inventory)["changes"]
+    assert ("h3", "program", path) in {(c["host"], c["kind"], c["name"]) for c in changes}
+    hosts.provision("apply", inventory)
+    verified(hosts, inventory)
+
+
+def test_certificates_are_renewed_in_time(over: tuple[Hosts, str]) -> None:
+    """One with ten days left is drift, and the next apply makes another; etcd takes it."""
+    hosts, inventory = over
+    signer = hosts.place.folder / ".provision" / "pki" / "overlay" / "over"
+    stem = "/etc/provision/overlay/pki/over.member"
+    issue = Issue(
+        request=hosts.ssh("h1", f"cat {stem}.csr"),
+        signer=signer,
+        trusted=signer.with_name("over.crt").read_text(),
+        subject="over.member",
+        addresses=(address(hosts, 1),),
+        server=True,
+        days=10,
+        target=stem,
+        authority="/etc/provision/overlay/pki/over.ca.crt",
+        record=hosts.ssh("h1", f"cat {stem}.issued"),
+    )
+    for step in signed((issue,)):
+        assert isinstance(step, Put)
+        hosts.ssh("h1", f"cat >{step.path} <<'END'\n{step.text.rstrip()}\nEND")
+    changes = hosts.json("plan", inventory)["changes"]
+    assert [(c["host"], c["name"]) for c in changes] == [("h1", "over.member")]
+    hosts.provision("apply", inventory)
+    until = f"openssl x509 -noout -checkend $((600 * 86400)) -in {stem}.crt"
+    assert "will not expire" in hosts.ssh("h1", until)
+    verified(hosts, inventory)
+
+
+def test_without_the_authority_nothing_is_changed(over: tuple[Hosts, str]) -> None:
+    """A checkout that lacks it can look; to issue a certificate it says what to copy."""
+    hosts, inventory = over
+    pki = hosts.place.folder / ".provision" / "pki"
+    pki.rename(pki.with_name("elsewhere"))
+    try:
+        assert hosts.json("plan", inventory)["changes"] == []
+        hosts.ssh("h2", "rm /etc/provision/overlay/pki/over.client.issued")
+        error = hosts.json("apply", inventory, status=3)["errors"][0]
+        assert error["kind"] == "SupplyError" and "over.key is missing" in error["message"]
+        assert "copy " in error["hint"]
+        assert not pki.exists()
+    finally:
+        pki.with_name("elsewhere").rename(pki)
+    hosts.provision("apply", inventory)
+    verified(hosts, inventory)
+
+
+def test_backends_are_switched_in_place(over: tuple[Hosts, str]) -> None:
+    """vxlan to udp to host-gw and back: verified, nothing stale, subnets as before."""
+    hosts, inventory = over
+    devices = "ls /sys/class/net | grep flannel; ip route | grep '^172.16' | grep -v ' dev br-'"
+    for backend, device in (("udp", "flannel0"), ("host-gw", None), ("vxlan", "flannel.1")):
+        change = ("backend: vxlan", f"backend: {backend}")
+        switched = hosts.inventory(VXLAN, change)
+        plan = hosts.provision("plan", switched)
+        assert "! packets between hosts are lost until flannel is back" in plan
+        hosts.provision("apply", switched)
+        verified(hosts, switched)
+        assert hosts.json("plan", switched)["changes"] == []
+        for host, said in hosts.everywhere(devices, check=False).items():
+            words = set(re.findall(r"flannel[.\d]+|eth1", said))
+            assert words == {device or "eth1"}, (host, said)
+    assert switched == inventory
+
+
+def test_all_hosts_reboot_at_once(over: tuple[Hosts, str]) -> None:
+    """Each waits for the others; within 120 s all is whole, by nobody's hand."""
+    hosts, inventory = over
+    power.reboot(hosts.place, HOSTS, say=print)
+    verified(hosts, inventory, within_s=120)
+    assert hosts.json("plan", inventory)["changes"] == []
