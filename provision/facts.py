@@ -38,9 +38,10 @@ if command -v docker >/dev/null 2>&1; then
 fi
 if command -v ip >/dev/null 2>&1; then
   {{
-    echo 'address show'; echo 'route show table main'
+    echo 'address show'; echo 'route show table main'; echo 'route show table all'
     for peer in $peers; do echo "route get $peer"; done
-  }} | ip -N -j -force -batch - 2>/dev/null | sed '1s/^/addresses /;2s/^/routes /;3,$s/^/way /'
+  }} | ip -N -j -force -batch - 2>/dev/null |
+    sed '1s/^/addresses /;2s/^/routes /;3s/^/every_route /;4,$s/^/way /'
 fi
 if command -v systemctl >/dev/null 2>&1; then
   units=$(systemctl show --property MainPID,ActiveState,UnitFileState docker.service \

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
+from provision import uplinks
+from provision.uplinks import First, Uplink
+
 TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "nsenter", "perl", "base64")
 
-PROBE = r"""
+PROBE = (
+    r"""
 [ -d /run/systemd/system ] && echo systemd yes || echo systemd no
 echo "uid $(id -u)"
 for tool in $tools; do
@@ -25,6 +30,8 @@ fi
 [ -n "$docker" ] || echo "docker-error $docker_error"
 shared docker_info addresses routes way
 """
+    + uplinks.PROBE
+)
 """`$tools` is a list, `$docker` empty where Docker does not answer; set by `facts.script`."""
 
 
@@ -75,6 +82,11 @@ class HostFacts:
     routes: tuple[KernelRoute, ...]
     manager: str = ""
     candidate: tuple[int, ...] = ()
+    uplinks: Mapping[str, Uplink] = field(default_factory=dict)
+    moved: Mapping[str, First] = field(default_factory=dict)
+    """What NICs were that this inventory has made ports, by bridge."""
+    filters_vlans: bool = True
+    """Whether its Linux bridges can keep VLANs apart, as far as one is there to tell."""
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""
@@ -104,6 +116,9 @@ def parse(host: str, text: str) -> HostFacts:
         manager=single.get("manager", ""),
         candidate=version(single.get("candidate", "")),
         routes=tuple(_routes(single["routes"] if ip else "[]")),
+        uplinks=uplinks.parse(lines, json.loads(single["addresses"] if ip else "[]")),
+        moved=uplinks.records(lines),
+        filters_vlans=not any(key == "unfiltered" for key, _ in lines),
     )
 
 

@@ -85,6 +85,8 @@ def overlaps(
         if isinstance(resource, DockerNetwork)
     }
     for network in inventory.networks.values():
+        if network.method == "pipework":
+            continue  # its range is the LAN: the hosts are on it by intent
         for host in network.hosts:
             for route in facts[host].routes if host in facts else ():
                 mine = (

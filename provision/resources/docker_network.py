@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.docker_api import RUNNING
-from provision.resource import Resource, Run, Scope, Seen, Steps, rebuilt
+from provision.resource import Ref, Resource, Run, Scope, Seen, Steps, rebuilt
 
 LABEL = "provision"
 """Label key of everything that we make in Docker; its value is `<inventory>/<network>`."""
@@ -19,7 +19,8 @@ MTU = "com.docker.network.driver.mtu"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
 GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
-OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE)
+INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
+OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT)
 """Options that we set or leave out on purpose; others (a default of the daemon) are not ours."""
 
 
@@ -27,7 +28,8 @@ OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE)
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
 
-    `guests` are containers on it without our mark.
+    Docker hands out addresses of `part` only, where there is one. `guests` are containers on it
+    without our mark.
     """
 
     kind: ClassVar[str] = "docker_network"
@@ -41,17 +43,23 @@ shared networks containers
     gateway: IPv4Address | None
     options: tuple[tuple[str, str], ...]
     mark: str
+    part: IPv4Network | None = None
     guests: tuple[str, ...] = field(default=(), compare=False)
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
         return self.network
 
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
+
     def create(self) -> Steps:
         options = [word for pair in self.options for word in ("--opt", "=".join(pair))]
         where = ("--subnet", str(self.subnet), "--gateway", str(self.gateway))
+        part = ("--ip-range", str(self.part)) if self.part else ()
         mark = ("--label", f"{LABEL}={self.mark}")
-        make = ("docker", "network", "create", "--driver", "bridge", *where, *mark)
+        make = ("docker", "network", "create", "--driver", "bridge", *where, *part, *mark)
         return (Run((*make, *options, "--", self.network)),)
 
     def delete(self) -> Steps:
@@ -100,6 +108,7 @@ def _network(
         _version_4(IPv4Address, pools[0].get("Gateway")),
         tuple(sorted((key, value) for key, value in options if key in OPTIONS)),
         mark,
+        _version_4(IPv4Network, pools[0].get("IPRange")),
         guests,
     )
 
