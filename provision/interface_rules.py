@@ -77,6 +77,7 @@ def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
             yield from _values(at, one)
             yield from _whole_nic(at, name, container, one, nics)
             yield from _same_address(at, name, one, owners)
+            yield from _reserved(at, one, decoded)
 
 
 def _modes(loc: Loc, container: ContainerDocument) -> Iterator[Complaint]:
@@ -203,3 +204,22 @@ def _same_address(
             message = f"containers '{first}' and '{name}' have the same address {address}"
             key = "address" if one.address == text else "addresses"
             yield Complaint((*at, key), message, "each has its own")
+
+
+def _reserved(at: Loc, one: InterfaceDocument, decoded: Decoded) -> Iterator[Complaint]:
+    """Addresses of the LAN that a host, its router or Docker has; a VLAN is a LAN of its own."""
+    network = decoded.networks.get(one.network or "")
+    if network is None or one.vlan is not None:
+        return
+    pool, router = getattr(network, "pool", None), getattr(network, "gateway", None)
+    owners = {host.address: f"{name}'s address" for name, host in decoded.hosts.items()}
+    owners |= {router: "the gateway"} if router else {}
+    for text in addresses_of(one):
+        own = ip_interface(text).ip
+        key = "address" if one.address == text else "addresses"
+        if own in owners:
+            message = f"{own} is {owners[own]} on network '{one.network}'"
+            yield Complaint((*at, key), message, "choose one that nobody has")
+        elif pool is not None and own in pool:
+            message = f"{own} is in pool {pool}, from which Docker gives addresses"
+            yield Complaint((*at, key), message, "choose one outside")

@@ -69,9 +69,7 @@ def _owners(link: Uplink) -> Iterator[tuple[str, str]]:
     elif link.managers[0] != MANAGER:
         yield f"{link.name} belongs to {link.managers[0]}", hint
     elif not link.network:
-        message = (
-            f"the file by which networkd has set up {link.name} is gone"
-        )
+        message = f"the file by which networkd has set up {link.name} is gone"
         yield message, f"run networkctl reload and networkctl reconfigure {link.name}"
     if link.dynamic:
         message = f"{link.name} has its address by DHCP, which the bridge would ask for anew"
