@@ -212,7 +212,9 @@ def _reserved(at: Loc, one: InterfaceDocument, decoded: Decoded) -> Iterator[Com
     if network is None or one.vlan is not None:
         return
     pool, router = getattr(network, "pool", None), getattr(network, "gateway", None)
-    owners = {host.address: f"{name}'s address" for name, host in decoded.hosts.items()}
+    owners: dict[object, str] = {
+        host.address: f"{name}'s address" for name, host in decoded.hosts.items()
+    }
     owners |= {router: "the gateway"} if router else {}
     for text in addresses_of(one):
         own = ip_interface(text).ip

@@ -163,7 +163,7 @@ def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mt
         bridge=options(network).bridge,
         subnet=str(network.cidr),
         part=str(network.subnets[facts.host]),
-        gateway=str(_gateway(inventory, network, facts.host)),
+        gateway=str(options(network).gateway) if options(network).gateway else None,
         mtu=mtu,
     )
     needs = (bridge_ref(network, facts.host),)

@@ -223,11 +223,12 @@ def settings(
 
 
 def replaced(
-    *, bridge: str, subnet: str, part: str, gateway: str, mtu: int
+    *, bridge: str, subnet: str, part: str, gateway: str | None, mtu: int
 ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
     """The same for a bridge of the host's that takes the place of docker0."""
-    values: dict[str, Any] = {"bridge": bridge, "fixed-cidr": part, "default-gateway": gateway}
-    values |= {"mtu": mtu, "ip-masq": False}
+    values: dict[str, Any] = {"bridge": bridge, "fixed-cidr": part, "mtu": mtu, "ip-masq": False}
+    if gateway:
+        values["default-gateway"] = gateway  # the bridge's own address is it anyway
     asked = tuple(sorted((key, json.dumps(value)) for key, value in values.items()))
     return asked, (("masquerade", "false"), ("mtu", str(mtu)), ("subnet", subnet))
 
