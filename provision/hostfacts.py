@@ -85,6 +85,9 @@ class HostFacts:
     uplinks: Mapping[str, Uplink] = field(default_factory=dict)
     moved: Mapping[str, First] = field(default_factory=dict)
     """What NICs were that this inventory has made ports, by bridge."""
+    defaults: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    """Its default routes, and its lines of resolv.conf."""
     filters_vlans: bool = True
     """Whether its Linux bridges can keep VLANs apart, as far as one is there to tell."""
 
@@ -118,6 +121,8 @@ def parse(host: str, text: str) -> HostFacts:
         routes=tuple(_routes(single["routes"] if ip else "[]")),
         uplinks=uplinks.parse(lines, json.loads(single["addresses"] if ip else "[]")),
         moved=uplinks.records(lines),
+        defaults=uplinks.defaults(lines),
+        dns=tuple(value for key, value in lines if key == "dns"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),
     )
 

@@ -45,7 +45,17 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> First | N
     recorded = facts.moved.get(options(network).bridge)
     if recorded is not None and recorded.nic == link.name:
         return replace(recorded, seat=seat)
-    return First(link.name, link.mac, link.mtu, link.network, link.addresses, link.routes, seat)
+    return First(
+        link.name,
+        link.mac,
+        link.mtu,
+        link.network,
+        link.addresses,
+        link.routes,
+        tuple(words for words in facts.defaults if f" dev {link.name}" not in words),
+        facts.dns,
+        seat,
+    )
 
 
 def _seat(inventory: Inventory, network: Network, host: str) -> str:
@@ -55,6 +65,26 @@ def _seat(inventory: Inventory, network: Network, host: str) -> str:
     name = interface_name("host-", inventory.name, network.name)
     other = interface_name("port-", inventory.name, network.name)
     return f"{name} {other} {hashed_mac(inventory.name, network.name, host)}"
+
+
+def lost(facts: HostFacts) -> tuple[str, ...]:
+    """What a host had before its NIC became a port, and has no more."""
+    wrong = [
+        f"name server {line.partition(' ')[2]} is gone"
+        for was in facts.moved.values()
+        for line in was.dns
+        if line not in facts.dns
+    ]
+    for bridge, was in facts.moved.items():
+        seat = was.seat.split(" ")[0] if was.seat else bridge
+        now = facts.uplinks.get(seat)
+        held = {words.split(" ")[0] for words in now.addresses} if now else set()
+        gone = {words.split(" ")[0] for words in was.addresses} - held
+        gone |= set(was.routes) - set(now.routes if now else ())
+        wrong += [f"{words} is not on {seat}" for words in sorted(gone)]
+    defaults = {words for was in facts.moved.values() for words in was.defaults}
+    wrong += [f"default route {words} is gone" for words in sorted(defaults - set(facts.defaults))]
+    return tuple(wrong)
 
 
 def nic(inventory: Inventory, network: Network, facts: HostFacts) -> str:

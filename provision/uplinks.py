@@ -45,6 +45,9 @@ done
 for was in {WAS}/"$name"/uplink/*; do
   [ ! -f "$was" ] || echo "was ${{was##*/}} $(base64 -w0 <"$was")"
 done
+while read -r word rest; do
+  case $word in nameserver | search | domain | options) echo "dns $word $rest" ;; esac
+done </etc/resolv.conf 2>/dev/null
 shared every_route
 """
 
@@ -76,7 +79,11 @@ class Uplink:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """What a NIC was before it became a port: what its bridge takes over and gives back."""
+    """What a NIC was before it became a port: what its bridge takes over and gives back.
+
+    `defaults` are the host's default routes by other NICs, `dns` its lines of resolv.conf: both are
+    to stay. `seat`: the host's veth, its other end and its MAC, where it has one.
+    """
 
     nic: str
     mac: str
@@ -84,6 +91,8 @@ class First:
     network: str
     addresses: tuple[str, ...]
     routes: tuple[str, ...]
+    defaults: tuple[str, ...]
+    dns: tuple[str, ...]
     seat: str = field(default="", compare=False)
 
     @property
@@ -93,14 +102,15 @@ class First:
         return json.dumps(words, indent=1) + "\n"
 
 
-_KEPT = ("nic", "mac", "mtu", "network", "addresses", "routes", "seat")
+_LISTS = ("addresses", "routes", "defaults", "dns")
+_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat")
 
 
 def first(text: str) -> First:
     """A record. Raises ValueError."""
     words = json.loads(text)
-    for key in ("addresses", "routes"):
-        words[key] = tuple(words[key])
+    for key in _LISTS:
+        words[key] = tuple(words.get(key, ()))
     return First(**{key: words[key] for key in _KEPT})
 
 
@@ -121,6 +131,17 @@ def records(lines: Iterable[tuple[str, str]]) -> dict[str, First]:
     """What this inventory has recorded of NICs that it moved, by bridge."""
     words = [rest.partition(" ")[::2] for key, rest in lines if key == "was"]
     return {bridge: first(_plain(encoded)) for bridge, encoded in words}
+
+
+def defaults(lines: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The host's default routes, with their devices."""
+    routes = json.loads(dict(lines).get("every_route", "[]"))
+    return tuple(
+        f"{words} dev {nic}"
+        for nic in sorted({one["dev"] for one in routes if "dev" in one})
+        for words in _routes(routes, nic)
+        if words.startswith(("default ", "::/0 "))
+    )
 
 
 def _plain(encoded: str) -> str:
