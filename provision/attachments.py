@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from provision import methods
 from provision.address import interface_name
+from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Container, Interface, Inventory
 from provision.resource import Ref
@@ -18,6 +19,34 @@ def attached(
     """Every interface that a container has beside Docker's."""
     for one in container.interfaces:
         yield _attachment(inventory, container, one, facts)
+
+
+def findings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[UnfitError]:
+    """Why hosts that were seen cannot give containers what they are to have."""
+    for container in inventory.containers.values():
+        seen = facts.get(container.host)
+        for one in container.interfaces if seen else ():
+            yield from _findings(container, one, seen)  # type: ignore[arg-type]
+
+
+def _findings(container: Container, one: Interface, facts: HostFacts) -> Iterator[UnfitError]:
+    name = one.nic or one.macvlan
+    link = facts.uplinks.get(name)
+    if not name or name in facts.given:
+        return
+    if link is None:
+        has = ", ".join(sorted(each for each in facts.uplinks if each != "lo"))
+        message = f"it has no NIC {name} for container {container.name}"
+        yield UnfitError(facts.host, message, f"its links are {has}")
+    elif link.master:
+        message = f"{name} is a port of {link.master}, so container {container.name} cannot have it"
+        yield UnfitError(facts.host, message, "use an interface on that bridge, or another NIC")
+    elif one.nic and any(link.name in words.split(" ")[-1:] for words in facts.defaults):
+        message = f"{name} is the host's own way out: container {container.name} would take it"
+        yield UnfitError(facts.host, message, "use macvlan, or another NIC")
+    elif link.wireless or not link.ether:
+        message = f"{name} is no wired Ethernet link, so container {container.name} cannot use it"
+        yield UnfitError(facts.host, message, "name an Ethernet NIC")
 
 
 def _attachment(

@@ -88,6 +88,8 @@ class HostFacts:
     defaults: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     """Its default routes, and its lines of resolv.conf."""
+    given: frozenset[str] = frozenset()
+    """NICs that this inventory has given to containers, where they cannot be seen."""
     filters_vlans: bool = True
     """Whether its Linux bridges can keep VLANs apart, as far as one is there to tell."""
 
@@ -123,6 +125,7 @@ def parse(host: str, text: str) -> HostFacts:
         moved=uplinks.records(lines),
         defaults=uplinks.defaults(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
+        given=frozenset(value for key, value in lines if key == "given"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),
     )
 

@@ -48,6 +48,11 @@ done
 while read -r word rest; do
   case $word in nameserver | search | domain | options) echo "dns $word $rest" ;; esac
 done </etc/resolv.conf 2>/dev/null
+for claim in /etc/provision/"$name"/attachments/*/*; do
+  [ -f "$claim" ] || continue
+  read -r way _ on _ <"$claim"
+  [ "$way" != nic ] || echo "given $on"
+done
 shared every_route
 """
 

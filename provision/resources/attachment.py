@@ -42,11 +42,15 @@ for claim in {ETC}/"$name"/attachments/*/*; do
     ip -N -j -d link show | sed 's/^/links /'
     ! command -v bridge >/dev/null 2>&1 || bridge -j vlan show | tr -d '\n' | sed 's/^/vlans /'
     echo
-    ! command -v ovs-vsctl >/dev/null 2>&1 || ovs-vsctl --timeout=5 --format=json \
-      --columns=name,tag find port external_ids:provision="$name" 2>/dev/null | sed 's/^/ports /'
-    for bridge in $(ovs-vsctl --timeout=5 list-br 2>/dev/null); do
-      echo "ovs $bridge $(ovs-vsctl --timeout=5 list-ports "$bridge" | tr '\n' ' ')"
-    done
+    # Not its socket: on some hosts systemd listens there, and asking would start it.
+    database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
+    [ -z "$database" ] || ! kill -0 "$database" 2>/dev/null || {{
+      ovs-vsctl --timeout=5 --format=json --columns=name,tag \
+        find port external_ids:provision="$name" | sed 's/^/ports /'
+      for bridge in $(ovs-vsctl --timeout=5 list-br); do
+        echo "ovs $bridge $(ovs-vsctl --timeout=5 list-ports "$bridge" | tr '\n' ' ')"
+      done
+    }}
   }}
   entered="$entered$who "
   pid=$(printf '%s\n' "$answers" | while read -r word one pid _; do
