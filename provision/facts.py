@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from provision import docker_api, hostfacts, resources
+from provision import docker_api, hostfacts, resources, uplinks
 from provision.errors import FactsError
 from provision.hostfacts import HostFacts
 from provision.resource import ABSENT, Resource, Scope, Seen, State, state
@@ -59,14 +59,18 @@ class Look:
     foreign: State
 
 
-def script(inventory: str, peers: Iterable[str], *, nonce: str) -> str:
-    """The script of one look; `peers` are the addresses whose ways are asked for."""
+def script(inventory: str, peers: Iterable[str], *, nonce: str, unused: Iterable[str] = ()) -> str:
+    """The script of one look; `peers` are the addresses whose ways are asked for.
+
+    `unused` are addresses of the LAN that nobody may have before the first apply.
+    """
     lines = [
         PRELUDE,
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(hostfacts.TOOLS))}",
         _HELPERS,
+        *uplinks.asking(tuple(unused)),
     ]
     probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in resources.kinds()}
     lines += _section("shared", _SHARED.strip(), nonce)

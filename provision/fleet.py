@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from provision import facts
+from provision import facts, lan
 from provision.errors import HostError
 from provision.facts import Look
 from provision.hostfacts import HostFacts
@@ -93,7 +93,8 @@ def observe(session: Session, hosts: Iterable[str]) -> Fleet:
     def look(host: str) -> Look:
         nonce = secrets.token_hex(8)
         peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
-        text = facts.script(inventory.name, peers, nonce=nonce)
+        unused = lan.unused(inventory, host)
+        text = facts.script(inventory.name, peers, nonce=nonce, unused=unused)
         output = session.transport.run(host, text, timeout_s=min(LOOK_S, session.timeout_s))
         return facts.parse(host, inventory.name, output, nonce=nonce)
 

@@ -88,6 +88,8 @@ class HostFacts:
     defaults: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     """Its default routes, and its lines of resolv.conf."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Addresses that containers are to have and somebody has already: the MAC that answered."""
     given: frozenset[str] = frozenset()
     """NICs that this inventory has given to containers, where they cannot be seen."""
     filters_vlans: bool = True
@@ -125,6 +127,7 @@ def parse(host: str, text: str) -> HostFacts:
         moved=uplinks.records(lines),
         defaults=uplinks.defaults(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
+        taken=uplinks.taken(lines),
         given=frozenset(value for key, value in lines if key == "given"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),
     )

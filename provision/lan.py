@@ -12,6 +12,7 @@ from provision.address import chain_name, interface_name
 from provision.hostfacts import HostFacts
 from provision.interface_text import hashed_mac
 from provision.inventory import Inventory, Network
+from provision.lan_parts import METHOD
 from provision.resource import Ref, Resource
 from provision.resources import docker0, docker_network
 from provision.resources.bridge import Bridge
@@ -85,6 +86,25 @@ def lost(facts: HostFacts) -> tuple[str, ...]:
     defaults = {words for was in facts.moved.values() for words in was.defaults}
     wrong += [f"default route {words} is gone" for words in sorted(defaults - set(facts.defaults))]
     return tuple(wrong)
+
+
+def unused(inventory: Inventory, host: str) -> tuple[str, ...]:
+    """Addresses of LANs that are to be a host's containers' own."""
+    lans = {
+        name: network
+        for name, network in inventory.networks.items()
+        if network.method == METHOD and host in network.subnets
+    }
+    pools = [network.subnets[host] for network in lans.values() if options(network).pool]
+    written = [
+        text.partition("/")[0]
+        for container in inventory.containers.values()
+        for one in container.interfaces
+        if container.host == host and one.network in lans and not one.vlan
+        for text in one.addresses
+        if ":" not in text
+    ]
+    return (*(str(address) for pool in pools for address in pool), *written)
 
 
 def nic(inventory: Inventory, network: Network, facts: HostFacts) -> str:

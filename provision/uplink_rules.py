@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from provision import lan
 from provision.errors import UnfitError
@@ -33,7 +34,12 @@ def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
         yield UnfitError(host, message, "write kind: ovs, or leave out vlan")
     if bridge in facts.moved:
         return  # it is a port of ours already
-    for message, hint in (*_shape(link), *_owners(link), *_place(inventory, network, facts, link)):
+    for message, hint in (
+        *_shape(link),
+        *_owners(link),
+        *_place(inventory, network, facts, link),
+        *_used(network, facts),
+    ):
         yield UnfitError(host, message, hint)
 
 
@@ -45,6 +51,16 @@ def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str
     address = inventory.hosts[facts.host].address
     message = f"its address {address} is on none of its links, so network {network.name} has no NIC"
     return UnfitError(facts.host, message, f"write nic: one of {has}")
+
+
+def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
+    pool = lan.options(network).pool
+    for address, mac in facts.taken.items():
+        if IPv4Address(address) in network.cidr:
+            held = pool is not None and IPv4Address(address) in pool
+            what = f"pool {pool} holds {address}, which" if held else f"{address}"
+            message = f"{what} is in use on the LAN: {mac} answers for it"
+            yield message, "choose addresses that nobody has"
 
 
 def _shape(link: Uplink) -> Iterator[tuple[str, str]]:

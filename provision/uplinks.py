@@ -6,8 +6,10 @@ import json
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
+from provision.render import render
 from provision.resource import WAS
 
 # A manager is asked by the files that it keeps of each link: no process is started for a host that
@@ -53,8 +55,29 @@ for claim in /etc/provision/"$name"/attachments/*/*; do
   read -r way _ on _ <"$claim"
   [ "$way" != nic ] || echo "given $on"
 done
+[ -z "$asking" ] || [ -n "$(ls {WAS}/"$name"/uplink 2>/dev/null)" ] || {{
+  nic=$(ip -o route get "${{unused%% *}}" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+  for one in $unused; do set -- "$@" own "$one" "$one"; done
+  [ -z "$nic" ] || perl -e "$asking" "$name" "$nic" 1500 "$@"
+}}
 shared every_route
 """
+
+_MOST = 256
+"""So many addresses are asked for at once; a pool that is larger is not all asked for."""
+
+
+def asking(unused: tuple[str, ...]) -> tuple[str, ...]:
+    """Lines of a look before PROBE: the program that asks, and whom it asks for."""
+    program = render("checks/lan.pl") if unused else ""
+    return (f"unused={quote(' '.join(unused[:_MOST]))}", f"asking={quote(program)}")
+
+
+def taken(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Who answered, by address."""
+    words = [rest.split(" ", 4) for key, rest in lines if key == "answer"]
+    return {said[2]: said[4].partition(" ")[0] for said in words if said[3] != "0"}
+
 
 _OURS = "/etc/systemd/network/05-provision-"
 _KERNEL, _RA, _DHCP = "2", "9", "16"
