@@ -67,6 +67,9 @@ size=; [ "$mtu" = - ] || size="mtu $mtu"
 case $way in
 bridge | ovs)
   ip link add name "$outer" $size type veth peer name "$interface" $size netns "$pid" || exit
+  ip link set dev "$outer" addrgenmode none
+  # What a datapath in userspace reads here the kernel sees, too: it must not answer for the host.
+  [ "$way" = bridge ] || echo 8 >"/proc/sys/net/ipv4/conf/$outer/arp_ignore" || exit
   within ip link set dev "$interface" alias "$mark+" || exit ;;
 macvlan)
   below=$on

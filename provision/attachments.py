@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import methods
-from provision.address import interface_name
+from provision.address import plug_name
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Container, Interface, Inventory
@@ -59,7 +59,7 @@ def _attachment(
         interface=one.name,
         way=way,
         parent=parent,
-        outer=interface_name("pw-", inventory.name, f"{container.name}/{one.name}"),
+        outer=plug_name(inventory.name, container.name, one.name),
         mac=one.mac,
         vlan=one.vlan,
         mtu=one.mtu or mtu,
@@ -91,5 +91,5 @@ def _place(
     network = inventory.networks[one.network]
     method = methods.named(network.method)
     bridge = method.plug(network, host)  # type: ignore[attr-defined]
-    way = "ovs" if bridge.kind == "ovs_bridge" else "bridge"
+    way = "ovs" if bridge.kind == "switch" else "bridge"
     return way, bridge.name, method.mtu(inventory, network, facts), (bridge,)

@@ -92,3 +92,53 @@ agree || exit
 """
 )
 """The same arguments, and the files of networkd's that go."""
+
+JOIN_OVS = (
+    _BEGIN
+    + r"""
+datapath=$5
+ovs() { ovs-vsctl --timeout=10 "$@"; }
+spanning=false; [ "$stp" = 0 ] || spanning=true
+ovs --may-exist add-br "$bridge" -- set bridge "$bridge" datapath_type="$datapath" \
+  fail_mode=standalone stp_enable="$spanning" other_config:hwaddr="\"$mac\"" \
+  external_ids:provision="\"$4\"" || exit
+ip link set dev "$bridge" mtu "$mtu" up && notify "$bridge" 1 || exit
+ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provision="\"$4\"" || exit
+{
+  lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $bridge/"
+  lines "$routes" | sed "s/^/route replace /;s/\$/ dev $bridge/"
+  lines "$addresses" | while read -r address rest; do
+    ! has "$nic" "$address" || echo "address delete $address dev $nic"
+  done
+  lines "$routes" | sed "s/^/route replace /;s/\$/ dev $bridge/"
+  echo "link set dev $bridge address $mac"
+} | ip -batch - || exit
+agree
+"""
+)
+"""For a bridge of Open vSwitch: the same arguments, and its datapath."""
+
+LEAVE_OVS = (
+    _BEGIN
+    + r"""
+files=$5
+notify "$nic" 1
+if there "$nic"; then
+  {
+    lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $nic/"
+    echo "link set dev $nic up"
+    lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
+    ! there "$bridge" || lines "$addresses" | while read -r address rest; do
+      ! has "$bridge" "$address" || echo "address delete $address dev $bridge"
+    done
+    lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
+    echo "link set dev $nic address $mac"
+  } | ip -batch - || exit
+fi
+rm -f -- $files
+ovs-vsctl --timeout=10 --if-exists del-br "$bridge" || exit
+notify "$nic" 0
+agree
+"""
+)
+"""The same arguments, and the files of networkd's that go."""

@@ -31,6 +31,7 @@ def container_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
         yield from wrong
         if not wrong and container.network in laid.hosts:
             yield from _membership(loc, container, laid)
+            yield from lan_parts.poolless(loc, container.network, decoded)
     yield from _ports(decoded)
     yield from _addresses(decoded, laid.subnets)
     yield from _crowds(decoded, laid.subnets)

@@ -90,6 +90,8 @@ class HostFacts:
     """Its default routes, and its lines of resolv.conf."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Addresses that containers are to have and somebody has already: the MAC that answered."""
+    ovs: str = ""
+    """The datapath that a bridge of Open vSwitch has there; empty where that does not run."""
     given: frozenset[str] = frozenset()
     """NICs that this inventory has given to containers, where they cannot be seen."""
     filters_vlans: bool = True
@@ -128,6 +130,7 @@ def parse(host: str, text: str) -> HostFacts:
         defaults=uplinks.defaults(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
         taken=uplinks.taken(lines),
+        ovs=single.get("ovs", ""),
         given=frozenset(value for key, value in lines if key == "given"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),
     )

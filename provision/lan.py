@@ -19,6 +19,8 @@ from provision.resources.bridge import Bridge
 from provision.resources.chain import Chain
 from provision.resources.docker0 import Docker0
 from provision.resources.docker_network import DockerNetwork
+from provision.resources.seal import Seal
+from provision.resources.switch import Switch
 from provision.resources.sysctl import Sysctl
 from provision.uplinks import First, Uplink
 
@@ -33,7 +35,7 @@ def options(network: Network) -> Options:
 
 def bridge_ref(network: Network, host: str) -> Ref:
     """The resource that is the bridge."""
-    kind = "ovs_bridge" if options(network).kind == "ovs" else "bridge"
+    kind = "switch" if options(network).kind == "ovs" else "bridge"
     return Ref(host, kind, options(network).bridge)
 
 
@@ -45,7 +47,7 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> First | N
     seat = _seat(inventory, network, facts.host)
     recorded = facts.moved.get(options(network).bridge)
     if recorded is not None and recorded.nic == link.name:
-        return replace(recorded, seat=seat)
+        return replace(recorded, seat=seat, switch=_switch(network, facts, recorded))
     return First(
         link.name,
         link.mac,
@@ -56,7 +58,15 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> First | N
         tuple(words for words in facts.defaults if f" dev {link.name}" not in words),
         facts.dns,
         seat,
+        _switch(network, facts, None),
     )
+
+
+def _switch(network: Network, facts: HostFacts, recorded: First | None) -> str:
+    """The datapath of a bridge of Open vSwitch; that of one that is there stays."""
+    if options(network).kind == "linux":
+        return ""
+    return (recorded.switch if recorded else "") or facts.ovs or "netdev"
 
 
 def _seat(inventory: Inventory, network: Network, host: str) -> str:
@@ -140,7 +150,11 @@ def resources(
     was = first(inventory, network, facts)
     if was is None:
         return
-    yield _bridge(inventory, network, facts, was, mtu)
+    bridge = _bridge(inventory, network, facts, was, mtu)
+    yield bridge
+    if was.switch:
+        yield from _sealed(inventory, network, facts.host, was)
+        return
     yield _passing(inventory, network, facts.host)
     if options(network).docker0:
         yield _default_bridge(inventory, network, facts, mtu)
@@ -155,7 +169,8 @@ def _bridge(
 ) -> Bridge:
     asked, tags = options(network), vlans(inventory, network)
     words = was.seat.split(" ") if was.seat else []
-    return Bridge(
+    kind = Switch if was.switch else Bridge
+    return kind(
         facts.host,
         asked.bridge,
         was.nic,
@@ -174,10 +189,18 @@ def _bridge(
             vlans=tags,
             seat=(words[0], words[1], words[2]) if words else None,
             network=was.network,
+            switch=bool(was.switch),
         ),
         f"{inventory.name}/{asked.bridge}",
         was=was,
     )
+
+
+def _sealed(inventory: Inventory, network: Network, host: str, was: First) -> Iterator[Resource]:
+    """The userspace datapath reads a NIC beside the kernel, which would answer everything, too."""
+    if was.switch == "netdev":
+        mark = f"{inventory.name}/{network.name}"
+        yield Seal(host, was.nic, mark, needs=(bridge_ref(network, host),))
 
 
 def _gateway(inventory: Inventory, network: Network, host: str) -> IPv4Address:

@@ -49,6 +49,7 @@ def complaints(
     gateway: IPv4Address | None = getattr(network, "gateway", None)
     yield from _hosts(loc, network, hosts, decoded)
     yield from _docker0(loc, network, pool)
+    yield from _ovs(loc, network, pool)
     if gateway is not None and gateway not in network.cidr:
         hint = "write the router that hosts of this LAN have"
         yield Complaint((*loc, "gateway"), f"gateway {gateway} is not inside {network.cidr}", hint)
@@ -91,6 +92,17 @@ def _docker0(loc: Loc, network: NetworkDocument, pool: IPv4Network | None) -> It
         yield Complaint(at, message, "write host_port: bridge, or leave docker0 out")
     if getattr(network, "kind", None) == "ovs":
         yield Complaint(at, "docker0 is a Linux bridge always", "write kind: linux")
+
+
+def _ovs(loc: Loc, network: NetworkDocument, pool: IPv4Network | None) -> Iterator[Complaint]:
+    if getattr(network, "kind", None) != "ovs":
+        return
+    if pool is not None:
+        message = "Docker puts no container on a bridge of Open vSwitch"
+        yield Complaint((*loc, "pool"), message, "remove it, and give containers interfaces")
+    if getattr(network, "host_port", None) == "veth":
+        message = "a bridge of Open vSwitch has a port of its own for the host"
+        yield Complaint((*loc, "host_port"), message, "remove it")
 
 
 def _taken(
@@ -137,3 +149,12 @@ def fits(
     hint = f"choose one of {part[0]} to {part[-1]}"
     if pool is not None and fixed not in part:
         yield Complaint(loc, f"{fixed} is not in {host}'s part of the pool, {part}", hint)
+
+
+def poolless(loc: Loc, name: str, decoded: Decoded) -> Iterator[Complaint]:
+    """A container that Docker shall put on a LAN of which it may hand out nothing."""
+    network = decoded.networks[name]
+    if network.method == METHOD and getattr(network, "pool", None) is None:
+        message = f"network '{name}' has no pool from which Docker could give an address"
+        hint = "write network: none and interfaces, or give the network a pool"
+        yield Complaint((*loc, "network"), message, hint)

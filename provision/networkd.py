@@ -48,9 +48,13 @@ def files(
     vlans: tuple[int, ...],
     seat: tuple[str, str, str] | None,
     network: str,
+    switch: bool = False,
 ) -> Files:
     """Paths and texts; `seat` is the host's veth, its other end, and its MAC, where it has one."""
     device, above, below, pair, top, port = paths(inventory, bridge)
+    if switch:  # Open vSwitch makes the bridge, and its database knows the port
+        own = (above, f"[Match]\nName={bridge}\n\n{_host(network)}")
+        return _headed(inventory, [(below, _port(nic, "", network, ())), own])
     filtering = "VLANFiltering=yes\n" if vlans else ""
     delay = "" if stp else "ForwardDelaySec=0\n"
     made = [
@@ -87,7 +91,7 @@ def _port(nic: str, bridge: str, network: str, vlans: tuple[int, ...]) -> str:
     """The NIC: its [Link] as it was, a port of the bridge and nothing else."""
     kept = [(name, lines) for name, lines in sections(network) if name == "Link"]
     cable = [line for line in _network(network) if _key(line) in _CABLE]
-    own = ("Bridge=" + bridge, *_SILENT.splitlines(), *cable)
+    own = (*((f"Bridge={bridge}",) if bridge else ()), *_SILENT.splitlines(), *cable)
     parts: list[Section] = [("Match", (f"Name={nic}",)), *kept, ("Network", own)]
     if vlans:
         parts.append(("BridgeVLAN", ("VLAN=1", "PVID=1", "EgressUntagged=1")))

@@ -60,6 +60,8 @@ done
   for one in $unused; do set -- "$@" own "$one" "$one"; done
   [ -z "$nic" ] || perl -e "$asking" "$name" "$nic" 1500 "$@"
 }}
+read -r pid 2>/dev/null </run/openvswitch/ovsdb-server.pid && kill -0 "$pid" 2>/dev/null &&
+  if [ -d /sys/module/openvswitch ]; then echo ovs system; else echo ovs netdev; fi
 shared every_route
 """
 
@@ -110,7 +112,8 @@ class First:
     """What a NIC was before it became a port: what its bridge takes over and gives back.
 
     `defaults` are the host's default routes by other NICs, `dns` its lines of resolv.conf: both are
-    to stay. `seat`: the host's veth, its other end and its MAC, where it has one.
+    to stay. `seat`: the host's veth, its other end and its MAC, where it has one. `switch`: the
+    datapath of Open vSwitch, empty where the bridge is the kernel's.
     """
 
     nic: str
@@ -122,6 +125,7 @@ class First:
     defaults: tuple[str, ...]
     dns: tuple[str, ...]
     seat: str = field(default="", compare=False)
+    switch: str = ""
 
     @property
     def text(self) -> str:
@@ -131,7 +135,7 @@ class First:
 
 
 _LISTS = ("addresses", "routes", "defaults", "dns")
-_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat")
+_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch")
 
 
 def first(text: str) -> First:
@@ -139,7 +143,7 @@ def first(text: str) -> First:
     words = json.loads(text)
     for key in _LISTS:
         words[key] = tuple(words.get(key, ()))
-    return First(**{key: words[key] for key in _KEPT})
+    return First(**{key: words[key] for key in _KEPT if key in words})
 
 
 def parse(lines: Iterable[tuple[str, str]], links: Iterable[dict[str, Any]]) -> dict[str, Uplink]:

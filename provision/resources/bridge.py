@@ -116,11 +116,12 @@ done
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
         lines = [line.split(" ", 2) for line in text.splitlines()]
-        kept = {words[1]: _plain(words[2]) for words in lines if words[0] == "was"}
+        kept = {words[1]: plain(words[2]) for words in lines if words[0] == "was"}
         shared = [line for line in text.splitlines() if line.startswith("addresses ")]
         links = json.loads(shared[0].partition(" ")[2]) if shared else []
         for bridge, record in kept.items():
-            yield Seen(_found(bridge, first(record), lines, links, scope), ours=True)
+            if not first(record).switch:
+                yield Seen(_found(bridge, first(record), lines, links, scope), ours=True)
         for words in lines:
             if words[0] == "link" and words[1] not in kept:
                 stranger = cls(scope.host, words[1], "", "", 0, "", False, (), (), "")
@@ -134,7 +135,6 @@ def _found(
     settings = dict(
         words[2].split(" ", 1) for words in lines if words[0] == "set" and words[1] == bridge
     )
-    files = [words[2] for words in lines if words[0] == "file" and words[1] == bridge]
     tagged = next((w[2] for w in lines if w[0] == "vlans" and w[1] == bridge), "")
     held = by_name.get(bridge, {})
     port = by_name.get(was.nic, {})
@@ -145,16 +145,16 @@ def _found(
         was.nic if port.get("master") == bridge else "",
         held.get("address", ""),
         int(held.get("mtu", 0)),
-        _seat(was, by_name),
+        seat(was, by_name),
         settings.get("stp_state", "0") != "0" or delay,
         _vlans(was.nic, tagged) if settings.get("vlan_filtering") == "1" else (),
-        tuple(sorted(_file(text) for text in files)),
+        found_files(bridge, lines),
         f"{scope.inventory}/{bridge}",
         was=was,
     )
 
 
-def _seat(was: First, links: dict[str, dict[str, Any]]) -> str:
+def seat(was: First, links: dict[str, dict[str, Any]]) -> str:
     """The one link that holds all of the host's addresses; empty when there is none or another."""
     wanted = {words.split(" ")[0] for words in was.addresses}
     holders = {
@@ -178,10 +178,17 @@ def _vlans(nic: str, printed: str) -> tuple[int, ...]:
     return ()
 
 
+def found_files(bridge: str, lines: Iterable[list[str]]) -> networkd.Files:
+    """The files of ours, as a probe printed them."""
+    texts = [words[2] for words in lines if words[0] == "file" and words[1] == bridge]
+    return tuple(sorted(_file(text) for text in texts))
+
+
 def _file(text: str) -> tuple[str, str]:
     _, content, path = text.split(" ", 2)
-    return path, _plain(content)
+    return path, plain(content)
 
 
-def _plain(encoded: str) -> str:
+def plain(encoded: str) -> str:
+    """The text of a file that a probe printed."""
     return b64decode(encoded).decode("utf-8", "replace")

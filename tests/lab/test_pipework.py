@@ -80,6 +80,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     for name in Path(mixed.place.folder).glob("*.yml"):
         mixed.provision("destroy", name.name, "--yes", status=None)
         name.unlink()
+    mixed.everywhere("docker ps -aq | xargs -r docker rm -f")
 
 
 def test_the_example_from_apply_to_destroy(clean: Hosts) -> None:
@@ -109,7 +110,8 @@ def test_a_container_that_starts_has_its_interface_at_once(clean: Hosts) -> None
     """Restarted, made anew by hand under its name, or started by the daemon: within 5 s."""
     inventory = clean.inventory("pipework.yml")
     clean.provision("apply", inventory)
-    anew = "docker rm -f bare1 && docker run -d --name bare1 --network none busybox sleep 3600"
+    anew = "docker rm -f bare1 && docker run -d --name bare1 --restart always"
+    anew += " --network none busybox sleep 3600"
     for event in ("docker restart -t 0 bare1", anew, "systemctl restart docker"):
         clean.ssh("h1", event)
         began = time.monotonic()
