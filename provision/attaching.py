@@ -63,6 +63,9 @@ if [ "$way" != nic ] || [ "$now" != "$mark+" ]; then
     echo "container $container has an interface $interface that is not ours" >&2; exit 1
   }
 fi
+# By itself, before the link is made anew: a port that goes and comes in one transaction keeps the
+# daemon's socket on the link that is dead.
+[ "$way" != ovs ] || ovs-vsctl --timeout=10 --if-exists del-port "$outer" || exit
 size=; [ "$mtu" = - ] || size="mtu $mtu"
 case $way in
 bridge | ovs)
@@ -108,7 +111,7 @@ bridge)
 ovs)
   tag=; [ "$vlan" = - ] || tag="tag=$vlan"
   owner=${mark#provision:}
-  ovs-vsctl --timeout=10 --if-exists del-port "$outer" -- add-port "$on" "$outer" $tag \
+  ovs-vsctl --timeout=10 add-port "$on" "$outer" $tag \
     -- set port "$outer" external_ids:provision="${owner%%/*}" &&
   ip link set dev "$outer" up || exit ;;
 esac

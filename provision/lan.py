@@ -167,7 +167,7 @@ def resources(
 def _bridge(
     inventory: Inventory, network: Network, facts: HostFacts, was: First, mtu: int
 ) -> Bridge:
-    asked, tags = options(network), vlans(inventory, network)
+    asked, tags = options(network), () if was.switch else vlans(inventory, network)
     words = was.seat.split(" ") if was.seat else []
     kind = Switch if was.switch else Bridge
     return kind(

@@ -53,8 +53,8 @@ def files(
     """Paths and texts; `seat` is the host's veth, its other end, and its MAC, where it has one."""
     device, above, below, pair, top, port = paths(inventory, bridge)
     if switch:  # Open vSwitch makes the bridge, and its database knows the port
-        own = (above, f"[Match]\nName={bridge}\n\n{_host(network)}")
-        return _headed(inventory, [(below, _port(nic, "", network, ())), own])
+        top_file = (above, f"[Match]\nName={bridge}\n\n{_host(network)}")
+        return _headed(inventory, [(below, _port(nic, "", network, ())), top_file])
     filtering = "VLANFiltering=yes\n" if vlans else ""
     delay = "" if stp else "ForwardDelaySec=0\n"
     made = [

@@ -306,3 +306,63 @@ containers:
     network: bridge
     interfaces: [{macvlan: host0, address: 10.77.0.242/24, gateway: 10.77.0.254}]
 """
+
+
+OVS = "systemctl -q unmask openvswitch-switch; systemctl -q enable --now openvswitch-switch 2>&1"
+
+
+@pytest.mark.parametrize("example", ["pipework-vlan.yml", "pipework-ovs.yml"])
+def test_a_bridge_of_open_vswitch_from_apply_to_destroy(clean: Hosts, example: str) -> None:
+    """The same by Open vSwitch, and VLANs that do not hear each other."""
+    clean.everywhere(OVS)
+    inventory = clean.inventory(example)
+    before, cables = clean.capture(), nics(clean)
+    clean.provision("apply", inventory)
+    seen = {check["check"] for check in verified(clean, inventory)["checks"]}
+    assert ("apart" in seen) == (example == "pipework-vlan.yml")
+    assert clean.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
+    clean.everywhere("docker restart -t 0 $(docker ps -q)")
+    verified(clean, inventory, within_s=FOLLOW_S)
+    power.reboot(clean.place, HOSTS, say=print)
+    verified(clean, inventory)
+    if example == "pipework-vlan.yml":
+        # A port that lost its tag hears the others.
+        clean.ssh("h1", "ovs-vsctl clear port $(ovs-vsctl list-ports ovsbr0 | grep pw-red1) tag")
+        wrong = failing(clean, inventory)
+        assert ("apart", "red1/eth1", "plain2/eth1") in wrong
+        assert ("drift", "h1", "h1") in wrong
+        clean.provision("apply", inventory)
+        verified(clean, inventory)
+    clean.provision("destroy", inventory, "--yes")
+    assert_same(_without_database(before), _without_database(clean.capture()))
+    assert_same(cables, nics(clean))
+
+
+def _without_database(captures: dict[str, str]) -> dict[str, str]:
+    """Open vSwitch counts what it does in its own database."""
+    return {
+        host: "\n".join(line for line in text.splitlines() if "/openvswitch/" not in line)
+        for host, text in captures.items()
+    }
+
+
+def test_hosts_that_cannot_are_refused_before_any_change(clean: Hosts) -> None:
+    """By what the hosts themselves say: no such NIC, another owner, an address that is taken."""
+    lan = clean.networks[1]
+    before = clean.capture()
+    one = clean.inventory(
+        "pipework.yml", (f"h2: {{address: {lan}.12", f"h2: {{nic: eth9, address: {lan}.12")
+    )
+    clean.ssh("h1", "mkdir -p /run/network && echo eth1=eth1 >/run/network/ifstate")
+    clean.ssh("h3", f"ip address add {lan}.225/32 dev host0")
+    said = [error["message"] for error in clean.json("apply", one, status=4)["errors"]]
+    assert any("it has no NIC eth9" in text for text in said)
+    assert any("eth1 belongs to ifupdown and systemd-networkd at once" in text for text in said)
+    assert any(f"holds {lan}.225, which is in use on the LAN" in text for text in said)
+    clean.ssh("h1", "rm -r /run/network")
+    clean.ssh("h3", f"ip address delete {lan}.225/32 dev host0")
+
+    tagged = clean.inventory("pipework-vlan.yml", (", kind: ovs, bridge: ovsbr0", ""))
+    said = [error["message"] for error in clean.json("apply", tagged, status=4)["errors"]]
+    assert any("keeps no VLANs apart" in text for text in said)
+    assert_same(before, clean.capture())

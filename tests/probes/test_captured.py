@@ -19,6 +19,8 @@ INVENTORIES = {
     "routes": "demo",
     "docker0": "classic",
     "pipework": "lan",
+    "ovs": "ovslan",
+    "vlans": "vlans",
     "modes": "modes",
     "shared": "shared",
 }
