@@ -66,6 +66,11 @@ def attachment(network: Network, host: str) -> Ref:
     return Ref(host, "docker_network", network.name)
 
 
+def flat(network: Network) -> bool:  # noqa: ARG001
+    """A broadcast of one container reaches all others: they are on one LAN."""
+    return True
+
+
 def plug(network: Network, host: str) -> Ref:
     """The bridge that interfaces of containers join."""
     return lan.bridge_ref(network, host)
