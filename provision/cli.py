@@ -32,6 +32,9 @@ _VERBS = {
     "destroy": "provision.commands.hosts",
     "show": "provision.commands.look",
     "graph": "provision.commands.look",
+    "confirm": "provision.commands.guard",
+    "status": "provision.commands.guard",
+    "recover": "provision.commands.guard",
     "schema": "provision.commands.files",
     "completion": "provision.commands.files",
 }

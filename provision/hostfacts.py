@@ -28,6 +28,13 @@ if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; 
   apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
 fi
 [ -n "$docker" ] || echo "docker-error $docker_error"
+# sudo takes it out of the environment, but not out of its own.
+ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
+  sed -n 's/^SSH_CONNECTION=//p')}
+echo "ssh $ssh"
+for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
+  [ ! -e "$kept" ] || echo "guard ${kept##*/}"
+done
 shared docker_info addresses routes way
 """
     + uplinks.PROBE
@@ -67,6 +74,8 @@ class HostFacts:
 
     `manager` is the command of its package manager, empty for an unknown one; `candidate` the
     version of Docker that would be installed, empty where Docker is or where that is not known.
+    `ssh_from` is where this login came from, `ssh_to` the own address that it came to; `guard` the
+    names of what the guard keeps there.
     """
 
     host: str
@@ -96,6 +105,14 @@ class HostFacts:
     """NICs that this inventory has given to containers, where they cannot be seen."""
     filters_vlans: bool = True
     """Whether its Linux bridges can keep VLANs apart, as far as one is there to tell."""
+    ssh_from: IPv4Address | None = None
+    ssh_to: IPv4Address | None = None
+    guard: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether a change of it is under way."""
+        return any(name == "txn" or name.startswith("reverting.") for name in self.guard)
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""
@@ -124,6 +141,9 @@ def parse(host: str, text: str) -> HostFacts:
         ways=dict(_way(value) for key, value in lines if key == "way"),
         manager=single.get("manager", ""),
         candidate=version(single.get("candidate", "")),
+        ssh_from=_version_4(single.get("ssh", "").split(" ")[0]),
+        ssh_to=_version_4([*single.get("ssh", "").split(" "), "", ""][2]),
+        guard=tuple(value for key, value in lines if key == "guard"),
         routes=tuple(_routes(single["routes"] if ip else "[]")),
         uplinks=uplinks.parse(lines, json.loads(single["addresses"] if ip else "[]")),
         moved=uplinks.records(lines),
@@ -140,6 +160,13 @@ def version(text: str) -> tuple[int, ...]:
     """`28.5.2+dfsg1` → (28, 5, 2); nothing → ()."""
     match = re.match(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _version_4(text: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        return None
 
 
 def _links(addresses: str) -> dict[str, Link]:

@@ -59,6 +59,7 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> First | N
         facts.dns,
         seat,
         _switch(network, facts, None),
+        facts.ssh_to is not None and facts.link_with(facts.ssh_to) == facts.links.get(link.name),
     )
 
 

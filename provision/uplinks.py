@@ -113,7 +113,7 @@ class First:
 
     `defaults` are the host's default routes by other NICs, `dns` its lines of resolv.conf: both are
     to stay. `seat`: the host's veth, its other end and its MAC, where it has one. `switch`: the
-    datapath of Open vSwitch, empty where the bridge is the kernel's.
+    datapath of Open vSwitch, empty where the bridge is the kernel's. `ssh`: we come in by this NIC.
     """
 
     nic: str
@@ -126,6 +126,7 @@ class First:
     dns: tuple[str, ...]
     seat: str = field(default="", compare=False)
     switch: str = ""
+    ssh: bool = False
 
     @property
     def text(self) -> str:
@@ -135,7 +136,7 @@ class First:
 
 
 _LISTS = ("addresses", "routes", "defaults", "dns")
-_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch")
+_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch", "ssh")
 
 
 def first(text: str) -> First:

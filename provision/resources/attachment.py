@@ -63,6 +63,10 @@ for claim in {ETC}/"$name"/attachments/*/*; do
 done
 """
 
+    witness: ClassVar[str] = rf"""
+for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
+"""
+
     container: str
     interface: str
     way: str

@@ -56,6 +56,17 @@ for was in {WAS}/"$name"/uplink/*; do
 done
 """
 
+    witness: ClassVar[str] = rf"""
+for file in {WAS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
+  [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
+done
+need ip
+ip -4 -o address show scope global |
+  sed -n 's/^[0-9]*: *\([^ ]*\) *inet \([^ ]*\) .*/\1 \2/p' |
+  grep -v -e '^docker0 ' -e '^br-' -e '^veth' | sort
+ip -4 route show default | sed 's/ *$//' | sort
+"""
+
     bridge: str
     nic: str
     mac: str
@@ -108,6 +119,9 @@ done
     @property
     def _inventory(self) -> str:
         return self.mark.split("/")[0]
+
+    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+        return self.was is not None and self.was.ssh
 
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:
         moved = isinstance(found, Bridge) and found.was is not None and not anew

@@ -24,6 +24,12 @@ need iptables
 [ -z "$(ls {WAS}/"$name"/uplink 2>/dev/null)" ] || iptables -w 5 -t raw -S PREROUTING
 """
 
+    witness: ClassVar[str] = rf"""
+need iptables
+[ -z "$(ls {WAS}/*/uplink 2>/dev/null)" ] ||
+  iptables -w 5 -t raw -S PREROUTING | grep -F provision: || :
+"""
+
     nic: str
     mark: str
     needs: tuple[Ref, ...] = field(default=(), compare=False)

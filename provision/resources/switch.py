@@ -38,6 +38,7 @@ for was in {WAS}/"$name"/uplink/*; do
   echo "set $bridge datapath $(ovs-vsctl --timeout=5 get bridge "$bridge" datapath_type)"
 done
 """
+    witness: ClassVar[str] = ":"  # what it holds is what kind `bridge` looks at
 
     def create(self) -> Steps:
         assert self.was is not None

@@ -40,9 +40,11 @@ docker ps -a --format '{{.Names}} {{.State}}' | sort; docker image ls -q | sort
 # mtab is the list of mounts: Docker keeps the host's namespace in it once that was asked for.
 echo '# files'
 find /etc /run/systemd/system /var/lib/provision ! -path /etc/mtab \( -type f -o -type l \) \
+  -not -path '/var/lib/provision/guard-*' -not -path '/var/lib/provision/reverted.*' \
   -exec sha256sum {} + 2>/dev/null | sort -k2
 find /etc -type d | sort
-ls -d /run/provision* /var/lib/provision 2>/dev/null
+ls -d /run/provision* 2>/dev/null
+ls -d /var/lib/provision/* 2>/dev/null | grep -v -e '/guard-' -e '/reverted\.'
 echo '# processes'; pgrep -c -f '[f]ollow.sh'
 sysctl net.ipv4.ip_forward
 """
@@ -61,6 +63,12 @@ class Hosts:
         both = settings.require(self.place).ranges.both
         management, data = (str(network[0]) for network in both)
         return management.removesuffix(".0"), data.removesuffix(".0")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `provision` runs with: its notes stay in the lab's folder."""
+        state = str(self.place.folder / "state")
+        return os.environ | {"COLUMNS": "120", "XDG_STATE_HOME": state}
 
     def ssh(self, host: str, command: str, *, check: bool = True) -> str:
         """Run a shell line on a host, past provision's own connection."""
@@ -89,7 +97,7 @@ class Hosts:
             capture_output=True,
             text=True,
             timeout=300,
-            env=os.environ | {"COLUMNS": "120"},
+            env=self.environment,
         )
         said = f"provision {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert status is None or done.returncode == status, said
@@ -109,6 +117,7 @@ class Hosts:
             capture_output=True,
             text=True,
             timeout=300,
+            env=self.environment,
         )
         assert done.returncode == 0, done.stderr
         lines = [line.split() for line in done.stderr.splitlines() if "SSH executions" in line]
