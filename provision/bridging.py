@@ -10,7 +10,7 @@ from __future__ import annotations
 
 _BEGIN = r"""
 bridge=$1 nic=$2 seat=$3 other=$4 mac=$5 seat_mac=$6 mtu=$7 stp=$8 filtering=$9; shift 9
-vlans=$1 addresses=$2 routes=$3
+vlans=$1 addresses=$2 routes=$3 peer=$4; shift 4
 master() { link=$(readlink "/sys/class/net/$1/master") && echo "${link##*/}"; }
 there() { [ -e "/sys/class/net/$1" ]; }
 lines() { printf '%s\n' "$1" | grep .; }
@@ -22,6 +22,31 @@ has() { on "$1" | grep -qxF "${2%% *}"; }
 notify() { for file in ipv4/conf/"$1"/arp_notify ipv6/conf/"$1"/ndisc_notify; do
   [ ! -e "/proc/sys/net/$file" ] || echo "$2" >"/proc/sys/net/$file"
 done; }
+# A ping each 5 ms to who is on the other side tells how long nothing came through.
+watched() {
+  pings=; silence=$(mktemp /run/provision-ping.XXXXXX) || return 0
+  [ "$peer" != - ] && ping -V 2>/dev/null | grep -q iputils || return 0
+  ping -n -D -i 0.005 -w 60 "$peer" >"$silence" 2>/dev/null 9>&- &
+  pings=$!
+  sleep 0.3
+}
+told() {
+  if [ -n "$pings" ]; then
+    sleep 0.5
+    kill -INT "$pings" 2>/dev/null
+    wait "$pings" 2>/dev/null
+    perl -e '
+      my ($peer, $last, $most) = (shift, 0, 0);
+      while (<>) {
+        next unless /^\[([0-9.]+)\] \d+ bytes/;
+        $most = $1 - $last if $last && $1 - $last > $most;
+        $last = $1;
+      }
+      printf "\@note longest silence to $peer: %d ms\n", $most * 1000 if $most;
+    ' "$peer" "$silence"
+  fi
+  rm -f "$silence"
+}
 agree() { # networkd reads its files again; nothing changes, as all is as they say
   ! systemctl -q is-active systemd-networkd || networkctl reload || return
 }
@@ -30,13 +55,14 @@ agree() { # networkd reads its files again; nothing changes, as all is as they s
 JOIN = (
     _BEGIN
     + r"""
+watched
 delay=0; [ "$stp" = 0 ] || delay=1500
 settings="stp_state $stp forward_delay $delay"
 # Not every kernel can: it is a setting of its own.
 [ "$filtering" = 0 ] || settings="$settings vlan_filtering 1"
 {
   there "$bridge" || echo "link add name $bridge address $mac type bridge $settings"
-  echo "link set dev $bridge alias provision:$4"
+  echo "link set dev $bridge alias provision:$1"
   echo "link set dev $bridge type bridge $settings"
   echo "link set dev $bridge mtu $mtu up"
   if [ "$seat" != "$bridge" ]; then
@@ -58,17 +84,20 @@ notify "$seat" 1
   [ "$seat" = "$bridge" ] || echo "link set dev $seat address $seat_mac"
 } | ip -batch - || exit
 for vlan in $vlans; do bridge vlan add dev "$nic" vid "$vlan" || exit; done
-agree
+agree || exit
+told
 """
 )
 """Arguments: bridge, NIC, the link that holds the host's addresses and its other end, MAC, MAC of
 that link, MTU, STP (0 or 1), VLAN filtering (0 or 1), VLANs, then addresses and routes as lines of
-words of iproute2, and what the mark says after its first word."""
+words of iproute2, whom to ping meanwhile (`-`: nobody), and what the mark says after its first
+word."""
 
 LEAVE = (
     _BEGIN
     + r"""
-files=$5
+files=$2
+watched
 notify "$nic" 1
 if there "$nic"; then
   {
@@ -89,6 +118,7 @@ agree || exit
 # In this order: networkd 252 gives up a link whose bridge goes while it is still to be its port.
 [ "$seat" = "$bridge" ] || ! there "$seat" || ip link delete dev "$seat" || exit
 ! there "$bridge" || ip link delete dev "$bridge" || exit
+told
 """
 )
 """The same arguments, and the files of networkd's that go."""
@@ -96,14 +126,15 @@ agree || exit
 JOIN_OVS = (
     _BEGIN
     + r"""
-datapath=$5
+datapath=$2
 ovs() { ovs-vsctl --timeout=10 "$@"; }
+watched
 spanning=false; [ "$stp" = 0 ] || spanning=true
 ovs --may-exist add-br "$bridge" -- set bridge "$bridge" datapath_type="$datapath" \
   fail_mode=standalone stp_enable="$spanning" other_config:hwaddr="\"$mac\"" \
-  external_ids:provision="\"$4\"" || exit
+  external_ids:provision="\"$1\"" || exit
 ip link set dev "$bridge" mtu "$mtu" up && notify "$bridge" 1 || exit
-ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provision="\"$4\"" || exit
+ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provision="\"$1\"" || exit
 {
   lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $bridge/"
   lines "$routes" | sed "s/^/route replace /;s/\$/ dev $bridge/"
@@ -113,7 +144,8 @@ ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provis
   lines "$routes" | sed "s/^/route replace /;s/\$/ dev $bridge/"
   echo "link set dev $bridge address $mac"
 } | ip -batch - || exit
-agree
+agree || exit
+told
 """
 )
 """For a bridge of Open vSwitch: the same arguments, and its datapath."""
@@ -121,7 +153,8 @@ agree
 LEAVE_OVS = (
     _BEGIN
     + r"""
-files=$5
+files=$2
+watched
 notify "$nic" 1
 if there "$nic"; then
   {
@@ -138,7 +171,8 @@ fi
 rm -f -- $files
 ovs-vsctl --timeout=10 --if-exists del-br "$bridge" || exit
 notify "$nic" 0
-agree
+agree || exit
+told
 """
 )
 """The same arguments, and the files of networkd's that go."""

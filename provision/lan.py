@@ -59,8 +59,18 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> First | N
         facts.dns,
         seat,
         _switch(network, facts, None),
-        facts.ssh_to is not None and facts.link_with(facts.ssh_to) == facts.links.get(link.name),
+        ssh := facts.ssh_to is not None
+        and facts.link_with(facts.ssh_to) == facts.links.get(link.name),
+        _peer(inventory, network, facts, ssh=ssh),
     )
+
+
+def _peer(inventory: Inventory, network: Network, facts: HostFacts, *, ssh: bool) -> str:
+    """Somebody on the LAN who answers: who logs in from there, a host of ours, or the router."""
+    others = [inventory.hosts[host].address for host in network.hosts if host != facts.host]
+    if ssh and facts.ssh_from is not None:
+        return str(facts.ssh_from)
+    return str(next(iter(others), options(network).gateway or ""))
 
 
 def _switch(network: Network, facts: HostFacts, recorded: First | None) -> str:

@@ -113,7 +113,8 @@ class First:
 
     `defaults` are the host's default routes by other NICs, `dns` its lines of resolv.conf: both are
     to stay. `seat`: the host's veth, its other end and its MAC, where it has one. `switch`: the
-    datapath of Open vSwitch, empty where the bridge is the kernel's. `ssh`: we come in by this NIC.
+    datapath of Open vSwitch, empty where the bridge is the kernel's. `ssh`: we come in by this NIC;
+    `peer`: somebody behind it.
     """
 
     nic: str
@@ -127,6 +128,7 @@ class First:
     seat: str = field(default="", compare=False)
     switch: str = ""
     ssh: bool = False
+    peer: str = ""
 
     @property
     def text(self) -> str:
@@ -136,7 +138,7 @@ class First:
 
 
 _LISTS = ("addresses", "routes", "defaults", "dns")
-_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch", "ssh")
+_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch", "ssh", "peer")
 
 
 def first(text: str) -> First:

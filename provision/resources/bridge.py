@@ -110,7 +110,8 @@ ip -4 route show default | sed 's/ *$//' | sort
         flags = ("1" if self.stp else "0", "1" if self.vlans else "0")
         tags = " ".join(map(str, self.vlans))
         lines = ("\n".join(was.addresses), "\n".join(was.routes))
-        return Run(("sh", "-c", program, "sh", *words, *flags, tags, *lines, *more))
+        peer = was.peer or "-"
+        return Run(("sh", "-c", program, "sh", *words, *flags, tags, *lines, peer, *more))
 
     @property
     def _was(self) -> str:
