@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from provision import docker_api, hostfacts, resources, uplinks
@@ -59,10 +59,13 @@ class Look:
     foreign: State
 
 
-def script(inventory: str, peers: Iterable[str], *, nonce: str, unused: Iterable[str] = ()) -> str:
+def script(
+    inventory: str, peers: Iterable[str], *, nonce: str, asked: Mapping[str, str] | None = None
+) -> str:
     """The script of one look; `peers` are the addresses whose ways are asked for.
 
-    `unused` are addresses of the LAN that nobody may have before the first apply.
+    `asked` are addresses of the LAN for which is asked before the first apply, with the word of
+    `checks/lan.pl` for what is expected: `own` (nobody has it) or `router` (somebody has).
     """
     lines = [
         PRELUDE,
@@ -70,7 +73,7 @@ def script(inventory: str, peers: Iterable[str], *, nonce: str, unused: Iterable
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(hostfacts.TOOLS))}",
         _HELPERS,
-        *uplinks.asking(tuple(unused)),
+        *uplinks.asking(asked or {}),
     ]
     probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in resources.kinds()}
     lines += _section("shared", _SHARED.strip(), nonce)

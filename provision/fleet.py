@@ -104,8 +104,8 @@ def look_text(session: Session, host: str, nonce: str) -> str:
     """The script that looks at one host."""
     inventory = session.inventory
     peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
-    unused = lan.unused(inventory, host)
-    return facts.script(inventory.name, peers, nonce=nonce, unused=unused)
+    asked = lan.asked(inventory, host)
+    return facts.script(inventory.name, peers, nonce=nonce, asked=asked)
 
 
 def _import_judges() -> None:

@@ -98,7 +98,9 @@ class HostFacts:
     dns: tuple[str, ...] = ()
     """Its default routes, and its lines of resolv.conf."""
     taken: Mapping[str, str] = field(default_factory=dict)
-    """Addresses that containers are to have and somebody has already: the MAC that answered."""
+    silent: Mapping[str, str] = field(default_factory=dict)
+    """What was said of addresses that containers are to have and somebody has already; and of
+    routers for which not just one machine answers."""
     ovs: str = ""
     """The datapath that a bridge of Open vSwitch has there; empty where that does not run."""
     given: frozenset[str] = frozenset()
@@ -149,7 +151,8 @@ def parse(host: str, text: str) -> HostFacts:
         moved=uplinks.records(lines),
         defaults=uplinks.defaults(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
-        taken=uplinks.taken(lines),
+        taken=uplinks.answered(lines, "duplicate"),
+        silent=uplinks.answered(lines, "arp"),
         ovs=single.get("ovs", ""),
         given=frozenset(value for key, value in lines if key == "given"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),

@@ -109,23 +109,28 @@ def lost(facts: HostFacts) -> tuple[str, ...]:
     return tuple(wrong)
 
 
-def unused(inventory: Inventory, host: str) -> tuple[str, ...]:
-    """Addresses of LANs that are to be a host's containers' own."""
+def asked(inventory: Inventory, host: str) -> dict[str, str]:
+    """Addresses of LANs that are to be a host's containers' own, and their routers."""
     lans = {
         name: network
         for name, network in inventory.networks.items()
         if network.method == METHOD and host in network.subnets
     }
     pools = [network.subnets[host] for network in lans.values() if options(network).pool]
-    written = [
-        text.partition("/")[0]
+    mine = [
+        one
         for container in inventory.containers.values()
         for one in container.interfaces
         if container.host == host and one.network in lans and not one.vlan
-        for text in one.addresses
-        if ":" not in text
     ]
-    return (*(str(address) for pool in pools for address in pool), *written)
+    own = [text.partition("/")[0] for one in mine for text in one.addresses if ":" not in text]
+    vias = [route.via for one in mine for route in one.routes if route.to == "default"]
+    vias += [str(gateway) for each in lans.values() if (gateway := options(each).gateway)]
+    return {
+        **{via: "router" for via in vias if ":" not in via},
+        **dict.fromkeys(own, "own"),
+        **{str(address): "own" for pool in pools for address in pool},
+    }
 
 
 def nic(inventory: Inventory, network: Network, facts: HostFacts) -> str:

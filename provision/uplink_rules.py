@@ -35,7 +35,8 @@ def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
     ):
         message = f"its kernel keeps no VLANs apart on bridges, as network {network.name} asks"
         yield UnfitError(host, message, "write kind: ovs, or leave out vlan")
-    if bridge in facts.moved:
+    moved = facts.moved.get(bridge)
+    if moved is not None and moved.nic == name:
         return  # it is a port of ours already
     for message, hint in (
         *_shape(link),
@@ -58,12 +59,15 @@ def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str
 
 def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
     pool = lan.options(network).pool
-    for address, mac in facts.taken.items():
+    for address, said in facts.taken.items():
         if IPv4Address(address) in network.cidr:
             held = pool is not None and IPv4Address(address) in pool
             what = f"pool {pool} holds {address}, which" if held else f"{address}"
-            message = f"{what} is in use on the LAN: {mac} answers for it"
+            message = f"{what} is in use on the LAN: {said}"
             yield message, "choose addresses that nobody has"
+    for address, said in facts.silent.items():
+        if IPv4Address(address) in network.cidr:
+            yield f"gateway {address} cannot be used: {said}", "write the LAN's router"
 
 
 def _shape(link: Uplink) -> Iterator[tuple[str, str]]:

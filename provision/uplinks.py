@@ -56,8 +56,12 @@ for claim in /etc/provision/"$name"/attachments/*/*; do
   [ "$way" != nic ] || echo "given $on"
 done
 [ -z "$asking" ] || [ -n "$(ls {WAS}/"$name"/uplink 2>/dev/null)" ] || {{
-  nic=$(ip -o route get "${{unused%% *}}" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
-  for one in $unused; do set -- "$@" own "$one" "$one"; done
+  first=${{asked#* }}
+  nic=$(ip -o route get "${{first%% *}}" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+  for word in $asked; do
+    set -- "$@" "$word" # an address is its own name
+    case $word in *.*) set -- "$@" "$word" ;; esac
+  done
   [ -z "$nic" ] || perl -e "$asking" "$name" "$nic" 1500 "$@"
 }}
 read -r pid 2>/dev/null </run/openvswitch/ovsdb-server.pid && kill -0 "$pid" 2>/dev/null &&
@@ -69,16 +73,17 @@ _MOST = 256
 """So many addresses are asked for at once; a pool that is larger is not all asked for."""
 
 
-def asking(unused: tuple[str, ...]) -> tuple[str, ...]:
+def asking(asked: Mapping[str, str]) -> tuple[str, ...]:
     """Lines of a look before PROBE: the program that asks, and whom it asks for."""
-    program = render("checks/lan.pl") if unused else ""
-    return (f"unused={quote(' '.join(unused[:_MOST]))}", f"asking={quote(program)}")
+    program = render("checks/lan.pl") if asked else ""
+    words = " ".join(f"{word} {address}" for address, word in [*asked.items()][:_MOST])
+    return (f"asked={quote(words)}", f"asking={quote(program)}")
 
 
-def taken(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Who answered, by address."""
+def answered(lines: Iterable[tuple[str, str]], check: str) -> dict[str, str]:
+    """Addresses for which the answer was wrong, and what was said."""
     words = [rest.split(" ", 4) for key, rest in lines if key == "answer"]
-    return {said[2]: said[4].partition(" ")[0] for said in words if said[3] != "0"}
+    return {said[2]: said[4] for said in words if said[0] == check and said[3] != "0"}
 
 
 _OURS = "/etc/systemd/network/05-provision-"
