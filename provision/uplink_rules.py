@@ -120,6 +120,9 @@ def _place(
             f"network {network.name} asks for an mtu of {network.mtu}, and {link.name} carries"
         )
         yield f"{message} {link.mtu}", f"write mtu: {link.mtu} or less, or leave it out"
+    if asked.stp and facts.ssh_to is not None and str(facts.ssh_to) in addresses:
+        message = f"stp: true keeps {link.name} silent for 30 s, and SSH comes in by it"
+        yield message, "leave stp out, or bridge another NIC"
     if asked.gateway is not None and f"{asked.gateway}" in addresses:
         yield (
             f"gateway {asked.gateway} is its own address",

@@ -58,6 +58,7 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             routes=(),
             manager=found.get("manager", "apt-get"),
             uplinks=uplinks(name, address, mtu, found),
+            ssh_to=address if name in found.get("ssh", []) else None,
         )
     return result
 

@@ -366,3 +366,73 @@ def test_hosts_that_cannot_are_refused_before_any_change(clean: Hosts) -> None:
     said = [error["message"] for error in clean.json("apply", tagged, status=4)["errors"]]
     assert any("keeps no VLANs apart" in text for text in said)
     assert_same(before, clean.capture())
+
+
+def _over_management(hosts: Hosts, *changes: tuple[str, str]) -> str:
+    """The example on the NIC by which SSH comes in, in the lab's folder."""
+    management, lan = hosts.networks
+    text = (hosts.place.folder / hosts.inventory("pipework.yml")).read_text()
+    text = text.replace(f"{lan}.", f"{management}.").replace("name: lan\n", "name: mgmt\n", 1)
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    (hosts.place.folder / "management.yml").write_text(text)
+    return "management.yml"
+
+
+def test_the_management_nic_moves_and_ssh_stays(clean: Hosts) -> None:
+    """On all hosts at once, under the guard; how long nothing came through is in the report."""
+    inventory = _over_management(clean)
+    before = clean.capture()
+    plan = clean.json("plan", inventory)["changes"]
+    ssh = [c for c in plan if c["kind"] == "bridge" and "way that SSH takes" in c["disruption"]]
+    assert len(ssh) == 3
+    session = subprocess.Popen(
+        ("ssh", "-F", str(clean.place.ssh_config), "h1", "cat"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    silences: list[dict[str, int]] = []
+    for _ in range(3):  # other work on this machine makes gaps of its own
+        done = clean.json("apply", inventory)
+        assert set(done["hosts"].values()) == {"confirmed"}
+        silences.append(
+            {
+                change["host"]: int(found[1])
+                for change in done["changes"]
+                if (found := re.search(r"silence to \S+: (\d+) ms", change["note"]))
+            }
+        )
+        verified(clean, inventory)
+        clean.provision("destroy", inventory, "--yes")
+        if max(silences[-1].values()) <= 50:
+            break
+    assert set(silences[-1]) == set(HOSTS) and max(silences[-1].values()) <= 50, silences
+    assert session.stdin is not None
+    said, _ = session.communicate("still here", timeout=20)
+    assert said == "still here"
+    assert_same(before, clean.capture())
+
+
+def test_a_management_nic_that_cannot_move_stays(clean: Hosts) -> None:
+    """A wrong gateway, a wrong NIC, STP: refused. A batch that fails: undone, the host answers."""
+    before, management = clean.capture(), clean.networks[0]
+    refused = {
+        "nobody answers ARP": (f"gateway: {management}.254", f"gateway: {management}.253"),
+        "is on host0, not on eth1": ("    # nic: eth1 ", "    nic: eth1 #"),
+        "no NIC eht0": ("    # nic: eth1 ", "    nic: eht0 #"),
+        "silent for 30 s": ("    # stp: true", "    stp: true"),
+    }
+    for words, change in refused.items():
+        said = clean.json("apply", _over_management(clean, change), status=4)["errors"]
+        assert all(words in error["message"] for error in said) and len(said) == 3, said
+    inventory = _over_management(clean)
+    clean.ssh("h2", f"cat >/usr/local/sbin/ip <<'X'\n{FAILING}X\nchmod +x /usr/local/sbin/ip")
+    try:
+        done = clean.json("apply", inventory, status=None)
+        assert "third line" in clean.ssh("h2", "cat /run/ip-failed")
+    finally:
+        clean.ssh("h2", "rm -f /usr/local/sbin/ip /run/ip-failed")
+    assert set(done["hosts"].values()) == {"reverted (failed)"}
+    assert_same(before, clean.capture())
