@@ -19,6 +19,7 @@ from provision.resources.bridge import Bridge
 from provision.resources.chain import Chain
 from provision.resources.docker0 import Docker0
 from provision.resources.docker_network import DockerNetwork
+from provision.resources.mute import Mute
 from provision.resources.seal import Seal
 from provision.resources.switch import Switch
 from provision.resources.sysctl import Sysctl
@@ -171,6 +172,8 @@ def resources(
     if was.switch:
         yield from _sealed(inventory, network, facts.host, was)
         return
+    if was.seat:
+        yield Mute(facts.host, bridge.bridge, needs=(bridge.ref,))
     yield _passing(inventory, network, facts.host)
     if options(network).docker0:
         yield _default_bridge(inventory, network, facts, mtu)

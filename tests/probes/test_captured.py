@@ -21,6 +21,7 @@ INVENTORIES = {
     "pipework": "lan",
     "ovs": "ovslan",
     "vlans": "vlans",
+    "veth": "lan",
     "modes": "modes",
     "shared": "shared",
 }
