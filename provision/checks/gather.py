@@ -160,7 +160,7 @@ class _Rounds:
         self.before: dict[str, Wiring] = {}
         self.after: dict[str, Wiring] = {}
         self.answers: dict[tuple[str, str, str], Answer] = {}
-        self.sniffers: dict[str, str] = {}
+        self.watchers: dict[str, int | None] = {}
         self.wires: dict[str, Wire] = {}
         self.absent: dict[str, tuple[str, ...]] = {}
         self.errors: dict[str, HostError] = {}
@@ -169,7 +169,7 @@ class _Rounds:
         """All rounds, on the hosts that have containers and on those that call them."""
         for host, text in self._round(busy, self._listen).items():
             self.listeners |= probe.listeners(text)
-            self.sniffers[host] = text
+            self.watchers[host], self.wires[host] = wire.pid(text), wire.seen(text)
             self._look(host, text, self.before)
             if lacking := probe.missing(text):
                 self.absent[host] = lacking
@@ -179,7 +179,8 @@ class _Rounds:
         finally:
             for host, text in self._round(self.before, self._stop).items():
                 self._look(host, text, self.after)
-                self.wires[host] = wire.seen(self.sniffers[host] + text)
+                if self.watchers[host]:
+                    self.wires[host] = wire.seen(text)
         return self
 
     def _look(self, host: str, text: str, into: dict[str, Wiring]) -> None:
@@ -193,8 +194,8 @@ class _Rounds:
 
     def _listen(self, host: str) -> str:
         called = [end for end in self._mine(host) if end.called]
-        watched = wire.watch(self.session.inventory)
-        return probe.whole(probe.listen(called), wiring.SCRIPT, watched)
+        watch = wire.watch(self.session.inventory)
+        return probe.whole(probe.listen(called), watch, wiring.SCRIPT)
 
     def _call(self) -> Callable[[str], str]:
         every = tuple(end for end in self.ends.values() if end.segment)
@@ -209,29 +210,15 @@ class _Rounds:
             asked = lan_probe.script(one for one in self.questions if one.host == host)
             if not mine and not words and not asked:
                 return ""
-            shouts = [self._datagrams(end, every) for end in mine]
-            return probe.whole(
-                probe.call(mine, every, numbers), probe.opened(words), asked, *shouts
-            )
+            calls = (probe.call(mine, every, numbers), probe.opened(words), asked)
+            return probe.whole(*calls, wire.sent(self.session.inventory, mine, every))
 
         return script
 
-    def _datagrams(self, end: Endpoint, every: Iterable[Endpoint]) -> str:
-        network = self.session.inventory.networks.get(end.segment)
-        if network is None:
-            return ""
-        others = {
-            other.container: other.address
-            for other in every
-            if other.segment == end.segment and other != end and other.address
-        }
-        part = wire.subnet(network, end.host)
-        return wire.datagrams(end.pid, end.container, end.mtu, part, others)
-
     def _stop(self, host: str) -> str:
         pids = [one.pid for name, one in self.listeners.items() if self.ends[name].host == host]
-        told = wire.told(wire.pid(self.sniffers[host]))
-        return probe.whole(probe.stop(pids), wiring.SCRIPT, told)
+        told = wire.told(self.watchers[host])
+        return probe.whole(probe.stop(pids), told, wiring.SCRIPT)
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
         """One script on each host that has one; what it printed."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from provision.checks import ports
 from provision.checks.gather import Evidence, pairs
-from provision.inventory import Container
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,9 @@ def subjects(seen: Evidence) -> Subjects:
             publications,
             [f"{one.source}-{one.target.name}-{one.port}" for one in publications],
         ),
-        "pair": (every, _names(every)),
-        "joined": (joined, _names(joined)),
+        "pair": (every, [f"{source.name}-{target.name}" for source, target in every]),
+        "joined": (joined, [f"{source.name}-{target.name}" for source, target in joined]),
     }
-
-
-def _names(pairs: list[tuple[Container, Container]]) -> list[str]:
-    return [f"{source.name}-{target.name}" for source, target in pairs]
 
 
 def about(check: str, given: Mapping[str, Any]) -> Check:

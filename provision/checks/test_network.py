@@ -96,9 +96,9 @@ def test_tcp(seen: Evidence, pair: tuple[Container, Container]) -> None:
     assert _between(seen, "tcp", pair).startswith("same ")
 
 
-def test_udp(seen: Evidence, joined: tuple[Container, Container]) -> None:
+def test_udp(seen: Evidence, pair: tuple[Container, Container]) -> None:
     """A datagram that fills the MTU arrives, with its checksum right."""
-    _between(seen, "udp", joined)
+    _between(seen, "udp", pair)
 
 
 def test_wire(seen: Evidence, joined: tuple[Container, Container]) -> None:
@@ -117,7 +117,7 @@ def test_broadcast(seen: Evidence, joined: tuple[Container, Container]) -> None:
 def _way(seen: Evidence, pair: tuple[Container, Container]) -> Way:
     _between(seen, "ping", pair)
     source, target = (seen.endpoints[container.name].address for container in pair)
-    assert source is not None and target is not None  # what is on a network has one
+    assert source is not None and target is not None
     way = Way(seen.inventory, pair, (source, target), seen.wires)
     if reason := way.unwatched():
         pytest.skip(reason)

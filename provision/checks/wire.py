@@ -1,17 +1,19 @@
 """What travels between hosts: a sniffer on each counts frames while containers call. Pure.
 
-`watch` starts it, `datagrams` sends what it is to see beside the calls, `told` ends it; `seen`
+`watch` starts it, `sent` sends what it is to see beside the calls, `told` ends it; `seen`
 reads what it counted, and `Way` judges that by what a method declares (`tunnel`, `flat`).
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from provision import methods
+from provision.checks.probe import Endpoint
 from provision.inventory import Container, Inventory, Network
 from provision.render import render
 from provision.script import quoted
@@ -89,21 +91,32 @@ def _ends(source: str, target: str) -> Ends:
     return IPv4Address(source), IPv4Address(target)
 
 
-def datagrams(
-    pid: int, name: str, mtu: int, subnet: IPv4Network, targets: Mapping[str, IPv4Address]
-) -> str:
-    """A command that sends a broadcast in a container, and UDP that fills the MTU to `targets`."""
-    perl = ("perl", "-e", render("checks/datagrams.pl"))
-    words = [word for target, address in targets.items() for word in (target, str(address))]
-    everybody = str(subnet.broadcast_address)
-    return (
-        quoted(("nsenter", "-t", str(pid), "-n", *perl, name, str(mtu), everybody, *words)) + " &\n"
-    )
+def sent(inventory: Inventory, sources: Iterable[Endpoint], targets: Iterable[Endpoint]) -> str:
+    """A script that sends from each of `sources` a broadcast, and UDP that fills the MTU to all
+    of `targets` that it reaches."""
+    ends = tuple(targets)
+    lines = [f"datagrams={shlex.quote(render('checks/datagrams.pl'))}"]
+    for source in sources:
+        words = [source.container, str(source.mtu), str(_everybody(inventory, source))]
+        for end in ends:
+            if end.segment == source.segment and end.container != source.container:
+                words += [end.container, str(end.address)]
+        enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
+        lines.append(f'{enter} "$datagrams" {quoted(words)} &')
+    return "\n".join(lines) + "\n"
 
 
-def subnet(network: Network, host: str) -> IPv4Network:
+def _everybody(inventory: Inventory, source: Endpoint) -> IPv4Address:
+    network = inventory.networks.get(source.segment)
+    return _subnet(network, source.host).broadcast_address if network else _ALL
+
+
+def _subnet(network: Network, host: str) -> IPv4Network:
     """Whom a broadcast of a container on this host is for."""
     return network.cidr if methods.flat(network) else network.subnets[host]
+
+
+_ALL = IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +193,7 @@ class Way:
     def copies(self) -> int:
         """How often the first one's broadcast came by an interface of the other's host."""
         source, target = self.pair
-        everybody = subnet(self.network, source.host).broadcast_address
+        everybody = _subnet(self.network, source.host).broadcast_address
         return max(self._counts((self.ends[0], everybody), target.host), default=0)
 
     def _counts(self, ends: Ends, host: str) -> Iterable[int]:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.lab
 
 Failed = dict[tuple[str, str, str], str]
 EXAMPLES = {
-    "mode-bridge.yml": {"drift", "mode", "dnat", "port", "ping", "source", "mtu", "tcp"},
+    "mode-bridge.yml": {"drift", "mode", "dnat", "port", "ping", "source", "mtu", "tcp", "udp"},
     "mode-host.yml": {"drift", "mode"},
     "mode-container.yml": {"drift", "mode", "lo", "dnat", "port"},
     "mode-none.yml": {"drift", "mode", "alone"},
