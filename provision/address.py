@@ -40,6 +40,11 @@ def interface_name(prefix: str, inventory: str, network: str) -> str:
     return _name(prefix + network, inventory, network, INTERFACE_LENGTH)
 
 
+def plug_name(inventory: str, container: str, interface: str) -> str:
+    """The host's end of a container's interface, such as `pw-web-k2x7qa`."""
+    return _name(f"pw-{container}", inventory, f"{container}/{interface}", INTERFACE_LENGTH)
+
+
 def chain_name(inventory: str, network: str) -> str:
     """An iptables chain name such as `PROV-demo-blue-k2x7qa`: at most 28 characters."""
     return _name(f"PROV-{inventory}-{network}", inventory, network, CHAIN_LENGTH)

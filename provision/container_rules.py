@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
-from provision import address, container_text
+from provision import address, container_text, lan_parts
 from provision.complaint import Complaint, Loc, quoted, some
 from provision.inventory import Port
 from provision.inventory_decode import Decoded
@@ -31,6 +31,7 @@ def container_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
         yield from wrong
         if not wrong and container.network in laid.hosts:
             yield from _membership(loc, container, laid)
+            yield from lan_parts.poolless(loc, container.network, decoded)
     yield from _ports(decoded)
     yield from _addresses(decoded, laid.subnets)
     yield from _crowds(decoded, laid.subnets)
@@ -138,7 +139,11 @@ def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Compl
             hint = f"remove it, or remove 'bridge' from network '{container.network}'"
             yield Complaint(loc, "Docker fixes no addresses on docker0", hint)
             continue
-        yield from _fits(loc, container.address, container, subnet)
+        network = decoded.networks[container.network]
+        if network.method == lan_parts.METHOD:
+            yield from lan_parts.fits(loc, container.address, container.host, network, subnet)
+        else:
+            yield from _fits(loc, container.address, container, subnet)
         first = owners.setdefault((container.network, str(container.address)), name)
         if first != name:
             message = f"containers '{first}' and '{name}' have the same address {container.address}"
@@ -171,7 +176,9 @@ def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Complain
             continue
         place = (container.network, container.host)
         seen[place] += 1
-        if seen[place] == address.room(subnet) + 1:
+        lan = decoded.networks[container.network].method == lan_parts.METHOD
+        room = subnet.num_addresses if lan else address.room(subnet)
+        if seen[place] == room + 1:
             message = f"{container.host}'s part of '{container.network}', {subnet}, is full"
-            hint = f"it has {address.room(subnet)} addresses; use another host, or a wider part"
+            hint = f"it has {room} addresses; use another host, or a wider part"
             yield Complaint(("containers", name, "host"), message, hint)

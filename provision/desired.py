@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from provision import methods, script
+from provision import attachments, methods, script
 from provision.hostfacts import HostFacts
 from provision.inventory import Container, Inventory
 from provision.plan import in_order
@@ -44,7 +44,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         resource
         for container in inventory.containers.values()
         if container.host in facts
-        for resource in _container(inventory, container)
+        for resource in _container(inventory, container, facts)
     ]
     base = state(resources)
     return state([*packages, *resources, *_kept(inventory.name, base)])
@@ -64,7 +64,7 @@ def _expected(seen: HostFacts) -> HostFacts:
     return seen if seen.docker else replace(seen, docker=seen.candidate)
 
 
-def _container(inventory: Inventory, container: Container) -> Iterator[Resource]:
+def _container(inventory: Inventory, container: Container, facts: Facts) -> Iterator[Resource]:
     image, mark = container.image, f"{inventory.name}/{container.network}"
     brought: Resource = Image(container.host, image.ref, inventory.name)
     if image.archive is not None:
@@ -88,6 +88,7 @@ def _container(inventory: Inventory, container: Container) -> Iterator[Resource]
         mac=container.mac,
         needs=(*((on,) if on else ()), brought.ref),
     )
+    yield from attachments.attached(inventory, container, facts)
     if container.shares:
         yield SharedNamespace(container.host, container.name, container.shares, inventory.name)
 
@@ -119,7 +120,15 @@ def _kept(inventory: str, base: State) -> Iterator[Resource]:
 def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterator[Resource]:
     folder = f"{ETC}/{inventory}"
     links = sorted({link for resource in volatile for link in resource.links()})
-    follow = render("common/follow.sh.j2", inventory=inventory, lock=lock(inventory), links=links)
+    # To enter the namespace of a container takes more than to change that of the host.
+    enters = any(resource.kind == "attachment" for resource in volatile)
+    follow = render(
+        "common/follow.sh.j2",
+        inventory=inventory,
+        lock=lock(inventory),
+        links=links,
+        enters=enters,
+    )
     digest = sha256(follow.encode()).hexdigest()[:16]
     restore = script.standalone([resource.create() for resource in volatile])
     yield File(host, f"{folder}/follow.sh", follow, "0755")
@@ -129,6 +138,6 @@ def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterat
         host,
         service,
         inventory,
-        render("common/follow.service.j2", inventory=inventory, digest=digest),
+        render("common/follow.service.j2", inventory=inventory, digest=digest, enters=enters),
         needs=tuple(Ref(host, "file", f"{folder}/{name}") for name in ("follow.sh", "volatile.sh")),
     )

@@ -36,7 +36,9 @@ sub get {{
 }}
 sub answer {{ print "$_[0] $_[1]\n" if $_[1] ne ""; return $_[1] }}
 sub inspect {{ # one container → its process, 0 when it does not run
-  my ($pid) = answer("container", get("/containers/$_[0]/json")) =~ /"Pid":(\d+)/;
+  my $body = answer("container", get("/containers/$_[0]/json"));
+  my ($pid) = $body =~ /"Pid":(\d+)/;
+  print "lives $1 $pid\n" if $pid and $body =~ /"Name":"\/([^"]+)"/;
   return $pid || 0;
 }}
 sub inode {{ # of a namespace of a process
@@ -75,7 +77,8 @@ ASK = f"perl -e '{_TALK}{_LOOK}'"
 """A shell command that prints `word JSON` lines, and fails when no daemon answers.
 
 Words: docker_info, networks, containers (all, in short), container (each that carries our label,
-inspected), netns (of each of these that runs: its id, and its network namespace's inode), images
+inspected), lives (of each of these that runs: its name and process), netns (the same: its id, and
+its network namespace's inode), images
 (all, in short), image (each, inspected). What vanishes meanwhile is left out.
 """
 SPACES = f"perl -e '{_TALK}{_SPACES}'"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from provision import docker_api, hostfacts, resources
+from provision import docker_api, hostfacts, resources, uplinks
 from provision.errors import FactsError
 from provision.hostfacts import HostFacts
 from provision.resource import ABSENT, Resource, Scope, Seen, State, state
@@ -40,9 +40,10 @@ if command -v docker >/dev/null 2>&1; then
 fi
 if command -v ip >/dev/null 2>&1; then
   {{
-    echo 'address show'; echo 'route show table main'
+    echo 'address show'; echo 'route show table main'; echo 'route show table all'
     for peer in $peers; do echo "route get $peer"; done
-  }} | ip -N -j -force -batch - 2>/dev/null | sed '1s/^/addresses /;2s/^/routes /;3,$s/^/way /'
+  }} | ip -N -j -force -batch - 2>/dev/null |
+    sed '1s/^/addresses /;2s/^/routes /;3s/^/every_route /;4,$s/^/way /'
 fi
 if command -v systemctl >/dev/null 2>&1; then
   units=$(systemctl show --property MainPID,ActiveState,UnitFileState docker.service \
@@ -65,14 +66,21 @@ class Look:
     foreign: State
 
 
-def script(inventory: str, peers: Iterable[str], *, nonce: str) -> str:
-    """The script of one look; `peers` are the addresses whose ways are asked for."""
+def script(
+    inventory: str, peers: Iterable[str], *, nonce: str, asked: Mapping[str, str] | None = None
+) -> str:
+    """The script of one look; `peers` are the addresses whose ways are asked for.
+
+    `asked` are addresses of the LAN for which is asked before the first apply, with the word of
+    `checks/lan.pl` for what is expected: `own` (nobody has it) or `router` (somebody has).
+    """
     lines = [
         PRELUDE,
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(hostfacts.TOOLS))}",
         _HELPERS,
+        *uplinks.asking(asked or {}),
     ]
     probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in resources.kinds()}
     lines += _section("shared", _SHARED.strip(), nonce)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from provision import facts
+from provision import facts, lan
 from provision.errors import HostError
 from provision.facts import Look
 from provision.hostfacts import HostFacts
@@ -104,7 +104,8 @@ def look_text(session: Session, host: str, nonce: str) -> str:
     """The script that looks at one host."""
     inventory = session.inventory
     peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
-    return facts.script(inventory.name, peers, nonce=nonce)
+    asked = lan.asked(inventory, host)
+    return facts.script(inventory.name, peers, nonce=nonce, asked=asked)
 
 
 def _import_judges() -> None:

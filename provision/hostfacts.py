@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
+
+from provision import uplinks
+from provision.uplinks import First, Uplink
 
 TOOLS = (
     "docker",
@@ -23,7 +27,8 @@ TOOLS = (
     "openssl",
 )
 
-PROBE = r"""
+PROBE = (
+    r"""
 [ -d /run/systemd/system ] && echo systemd yes || echo systemd no
 echo "uid $(id -u)"
 for tool in $tools; do
@@ -52,6 +57,8 @@ for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provi
 done
 shared docker_info addresses routes way
 """
+    + uplinks.PROBE
+)
 """`$tools` is a list, `$name` the inventory's, `$docker` empty where Docker does not
 answer; set by `facts.script`."""
 
@@ -88,7 +95,8 @@ class HostFacts:
 
     `manager` is the command of its package manager, empty for an unknown one; `candidate` the
     version of Docker that would be installed, empty where Docker is or where that is not known.
-    `ssh_from` is where this login came from; `guard` the names of what the guard keeps there.
+    `ssh_from` is where this login came from, `ssh_to` the own address that it came to; `guard` the
+    names of what the guard keeps there.
     """
 
     host: str
@@ -104,7 +112,24 @@ class HostFacts:
     routes: tuple[KernelRoute, ...]
     manager: str = ""
     candidate: tuple[int, ...] = ()
+    uplinks: Mapping[str, Uplink] = field(default_factory=dict)
+    moved: Mapping[str, First] = field(default_factory=dict)
+    """What NICs were that this inventory has made ports, by bridge."""
+    defaults: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    """Its default routes, and its lines of resolv.conf."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)
+    """What was said of addresses that containers are to have and somebody has already; and of
+    routers for which not just one machine answers."""
+    ovs: str = ""
+    """The datapath that a bridge of Open vSwitch has there; empty where that does not run."""
+    given: frozenset[str] = frozenset()
+    """NICs that this inventory has given to containers, where they cannot be seen."""
+    filters_vlans: bool = True
+    """Whether its Linux bridges can keep VLANs apart, as far as one is there to tell."""
     ssh_from: IPv4Address | None = None
+    ssh_to: IPv4Address | None = None
     guard: tuple[str, ...] = ()
     machine: str = ""
     """As `uname -m` says."""
@@ -148,12 +173,22 @@ def parse(host: str, text: str) -> HostFacts:
         manager=single.get("manager", ""),
         candidate=version(single.get("candidate", "")),
         ssh_from=_version_4(single.get("ssh", "").split(" ")[0]),
+        ssh_to=_version_4([*single.get("ssh", "").split(" "), "", ""][2]),
         guard=tuple(value for key, value in lines if key == "guard"),
         routes=tuple(_routes(single["routes"] if ip else "[]")),
         machine=single.get("machine", ""),
         flanneld=own.partition(" ")[0],
         flanneld_version=version(own.partition(" ")[2].removeprefix("v")),
         tls=dict(_file(value) for key, value in lines if key == "tls"),
+        uplinks=uplinks.parse(lines, json.loads(single["addresses"] if ip else "[]")),
+        moved=uplinks.records(lines),
+        defaults=uplinks.defaults(lines),
+        dns=tuple(value for key, value in lines if key == "dns"),
+        taken=uplinks.answered(lines, "duplicate"),
+        silent=uplinks.answered(lines, "arp"),
+        ovs=single.get("ovs", ""),
+        given=frozenset(value for key, value in lines if key == "given"),
+        filters_vlans=not any(key == "unfiltered" for key, _ in lines),
     )
 
 

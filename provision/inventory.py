@@ -94,6 +94,45 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
+class InterfaceRoute:
+    """A route inside a container; `to` is a range or `default`, `via` empty on the link."""
+
+    to: str
+    via: str = ""
+    source: str = ""
+    metric: int = 0
+    table: int = 254
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceRule:
+    """A rule inside a container that sends packets to a table; empty: whatever it is."""
+
+    priority: int
+    table: int
+    source: str = ""
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface of a container beside Docker's: on a bridge of `network`, a `macvlan` on a NIC
+    of the host, or that `nic` itself. `mac` empty: the NIC's own; `mtu` 0: that of what it is on.
+    """
+
+    name: str
+    network: str = ""
+    macvlan: str = ""
+    nic: str = ""
+    addresses: tuple[str, ...] = ()
+    routes: tuple[InterfaceRoute, ...] = ()
+    rules: tuple[InterfaceRule, ...] = ()
+    mac: str = ""
+    vlan: int = 0
+    mtu: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """A container of one host. An empty `command` means the image's own.
 
@@ -112,6 +151,7 @@ class Container:
     volumes: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     mac: str | None = None
+    interfaces: tuple[Interface, ...] = ()
 
     @property
     def shares(self) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from provision import container_text, image_text, inventory_rules, ssh_key
+from provision import container_text, image_text, interface_rules, inventory_rules, ssh_key
 from provision.complaint import Complaint, Loc, Wrong, line
 from provision.errors import Finding, InventoryError
 from provision.inventory import (
@@ -193,7 +193,10 @@ def _inventory(path: Path, decoded: Decoded, laid: Layout, files: _Files) -> Inv
         ),
         networks=_frozen({name: _network(name, decoded, laid, files) for name in decoded.networks}),
         containers=_frozen(
-            {name: _container(name, c, files) for name, c in decoded.containers.items()}
+            {
+                name: _container(name, c, files, decoded.name)
+                for name, c in decoded.containers.items()
+            }
         ),
     )
 
@@ -238,7 +241,7 @@ def _ports(document: ContainerDocument) -> Iterator[Port]:
         yield from container_text.ports(text)
 
 
-def _container(name: str, document: ContainerDocument, files: _Files) -> Container:
+def _container(name: str, document: ContainerDocument, files: _Files, inventory: str) -> Container:
     found = files.image(document)
     # Busybox alone would be a shell without input, which ends at once and restarts for ever.
     own = SLEEP if found.ref == image_text.DEFAULT else ()
@@ -254,4 +257,5 @@ def _container(name: str, document: ContainerDocument, files: _Files) -> Contain
         volumes=tuple(sorted(document.volumes)),
         ports=tuple(sorted(_ports(document), key=str)),
         mac=document.mac,
+        interfaces=tuple(interface_rules.interfaces(inventory, name, document)),
     )

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from provision import subnets
+from provision import interface_rules, lan_parts, subnets
 from provision.complaint import KEY, Complaint, Loc, quoted, some
 from provision.container_rules import container_rules
 from provision.inventory_decode import Decoded
@@ -31,6 +31,7 @@ def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
 
         yield from flannel_rules.complaints(decoded, laid)
     yield from container_rules(decoded, laid)
+    yield from interface_rules.complaints(decoded, laid)
 
 
 def _groups(decoded: Decoded) -> Iterator[Complaint]:
@@ -69,7 +70,8 @@ def _networks(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     for name, network in decoded.networks.items():
         named = list(_named_hosts(name, decoded, laid))
         yield from named
-        if len(laid.hosts[name]) < 2 and not named:
+        alone = network.method == lan_parts.METHOD  # a LAN has others than ours on it
+        if len(laid.hosts[name]) < 2 and not named and not alone:
             at = ("networks", name, "hosts" if network.hosts is not None else KEY)
             hint = "name another host; one host alone needs only Docker"
             yield Complaint(at, f"network '{name}' needs at least 2 hosts to join", hint)
@@ -110,6 +112,8 @@ def _management(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     owners = sorted((host.address, name) for name, host in decoded.hosts.items())
     addresses = [address for address, _ in owners]
     for name, network in decoded.networks.items():
+        if network.method == lan_parts.METHOD:
+            continue  # its range is the very LAN that the hosts are on
         first = bisect_left(addresses, network.cidr.network_address)
         last = bisect_right(addresses, network.cidr.broadcast_address)
         if first == last:

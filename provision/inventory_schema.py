@@ -26,7 +26,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from provision import address_text, container_text, image_text, name_text, ssh_key
+from provision import (
+    address_text,
+    container_text,
+    image_text,
+    interface_text,
+    name_text,
+    ssh_key,
+)
 from provision.complaint import Wrong, quoted
 
 # Pydantic puts a union's tag into an error's path; no key of a file can hold a NUL.
@@ -169,6 +176,53 @@ ImageText = Annotated[str, AfterValidator(image_text.reference), Tag(TEXT)]
 ImageFile = Annotated[ArchiveDocument, Tag(MAPPING)]
 
 
+Gateway = Annotated[str, AfterValidator(interface_text.gateway)]
+Prefix = Annotated[str, AfterValidator(interface_text.prefix)]
+Nic = Annotated[str, AfterValidator(name_text.nic_name)]
+# 0 is "no table", 255 the kernel's own.
+Table = Annotated[int, AfterValidator(between(1, 252, "table")), _range(1, 252)]
+Priority = Annotated[int, AfterValidator(between(1, 32765, "priority")), _range(1, 32765)]
+Vlan = Annotated[int, AfterValidator(between(1, 4094, "vlan")), _range(1, 4094)]
+
+
+class RouteDocument(Document):
+    """One of an interface's `routes`."""
+
+    to: Annotated[str, AfterValidator(interface_text.destination)]
+    via: Gateway | None = None
+    source: Gateway | None = None
+    metric: Annotated[int, AfterValidator(between(1, 2**31, "metric")), _range(1, 2**31)] = 0
+    table: Table | None = None
+
+
+class RuleDocument(Document):
+    """One of an interface's `rules`; a source or a destination sends to a table."""
+
+    source: Prefix | None = None
+    to: Prefix | None = None
+    table: Table
+    priority: Priority
+
+
+class InterfaceDocument(Document):
+    """One of a container's `interfaces`."""
+
+    network: str | None = None
+    macvlan: Nic | None = None
+    nic: Nic | None = None
+    name: Nic | None = None
+    address: Annotated[str, AfterValidator(interface_text.address)] | None = None
+    addresses: list[Annotated[str, AfterValidator(interface_text.address)]] = []
+    gateway: Gateway | None = None
+    gateway6: Gateway | None = None
+    routes: list[RouteDocument] = []
+    rules: list[RuleDocument] = []
+    mac: Annotated[str, AfterValidator(container_text.mac)] | None = None
+    mac_from: Annotated[str, AfterValidator(_argument)] | None = None
+    vlan: Vlan | None = None
+    mtu: Mtu | None = None
+
+
 class ContainerDocument(Document):
     """One of `containers`."""
 
@@ -182,6 +236,7 @@ class ContainerDocument(Document):
     env: dict[Annotated[str, AfterValidator(container_text.variable)], Argument] = {}
     volumes: list[Annotated[str, AfterValidator(container_text.volume)]] = []
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
+    interfaces: list[InterfaceDocument] = []
 
 
 def options_of(method: str) -> Any:

@@ -9,12 +9,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from provision.complaint import KEY, Complaint, Loc, Wrong, quoted
-from provision.inventory_schema import MAPPING, TEXT
+from provision.inventory_schema import (
+    MAPPING,
+    TEXT,
+    Document,
+    InterfaceDocument,
+    RouteDocument,
+    RuleDocument,
+)
 from provision.suggest import did_you_mean
 
 # Keys of the contract that this version does not act on; an unknown key would be a lie.
-LATER: dict[str, frozenset[str]] = {
-    "containers": frozenset({"interfaces"}),
+LATER: dict[str, frozenset[str]] = {}
+# Mappings in lists of a container: what their keys may be.
+_NESTED: dict[str, type[Document]] = {
+    "interfaces": InterfaceDocument,
+    "routes": RouteDocument,
+    "rules": RuleDocument,
 }
 _SECTIONS = {
     "ssh": "ssh: {user: root}",
@@ -34,6 +45,10 @@ _LISTS = {
     "command": '[sleep, "3600"]',
     "ports": '["8080:80"]',
     "volumes": '["/srv/web:/www:ro"]',
+    "interfaces": "[{network: lan, address: 10.78.0.245/24}]",
+    "addresses": '[10.78.0.245/24, "fd00::245/64"]',
+    "routes": "[{to: 10.9.0.0/16, via: 10.78.0.1}]",
+    "rules": "[{source: 10.78.0.245/32, table: 100, priority: 1000}]",
 }
 _KEYS = {
     "name": "name: demo",
@@ -90,6 +105,8 @@ def _unknown(loc: Loc, known: tuple[str, ...]) -> tuple[str, str]:
         known = ("members", "prefix", "client_port", "peer_port")
     if key == "archive" or loc[-2:-1] == ("image",):
         known = ("archive",)
+    if len(loc) > 4 and loc[-3] in _NESTED:
+        known = tuple(_NESTED[str(loc[-3])].model_fields)
     return f"unknown key {quoted(key)}", did_you_mean(key, known, "keys")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from provision import methods
+from provision import attachments, methods
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
@@ -31,6 +31,7 @@ def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitEr
     whole = {name: host for name, host in facts.items() if name not in unfit and "ip" in host.tools}
     for network in inventory.networks.values():
         lacking += methods.named(network.method).findings(inventory, network, whole)
+    lacking += attachments.findings(inventory, whole)
     return tuple(lacking)
 
 
@@ -96,6 +97,8 @@ def overlaps(
     }
     flannels = [(ref.host, thing) for ref, thing in found.items() if isinstance(thing, Flannel)]
     for network in inventory.networks.values():
+        if network.method == "pipework":
+            continue  # its range is the LAN: the hosts are on it by intent
         for host in network.hosts:
             for route in facts[host].routes if host in facts else ():
                 mine = (

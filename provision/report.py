@@ -17,11 +17,15 @@ MIXED, UNDONE, INTERRUPTED = 6, 5, 130
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A change, and what became of it: "" (only planned), done, failed, not run, unknown."""
+    """A change, and what became of it: "" (only planned), done, failed, not run, unknown.
+
+    `note` is what its steps say of themselves.
+    """
 
     change: Change
     status: str = ""
     seconds: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ def done_lines(report: Report) -> Iterator[str]:
     """What was done, a line for each change, and the state of each host."""
     for done in report.done:
         ref = done.change.ref
-        yield f"{ref.host}: {done.status}: {done.change.verb} {ref.kind} {ref.name}"
+        note = f" ({done.note})" if done.note else ""
+        yield f"{ref.host}: {done.status}: {done.change.verb} {ref.kind} {ref.name}{note}"
     if not report.done and not report.errors:
         yield "No change."
         return
@@ -154,7 +159,12 @@ def plan_json(report: Report) -> dict[str, Any]:
 def done_json(report: Report) -> dict[str, Any]:
     """The shape of `apply --json` and `destroy --json`."""
     changes = [
-        {**change_json(done.change), "status": done.status, "seconds": round(done.seconds, 3)}
+        {
+            **change_json(done.change),
+            "status": done.status,
+            "seconds": round(done.seconds, 3),
+            "note": done.note,
+        }
         for done in report.done
     ]
     return {**plan_json(report), "changes": changes, "hosts": report.states}

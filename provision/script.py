@@ -48,6 +48,12 @@ class Outcome:
     seconds: float
     output: str
 
+    @property
+    def note(self) -> str:
+        """What its steps say of themselves, by lines that begin with `@note`."""
+        lines = self.output.splitlines()
+        return "; ".join(line[6:] for line in lines if line.startswith("@note "))
+
 
 def quoted(argv: Sequence[str]) -> str:
     """A command line that any POSIX shell splits into exactly `argv`."""

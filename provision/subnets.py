@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from provision import address
+from provision import address, lan_parts
 from provision.address_text import SMALLEST
 from provision.complaint import Complaint, Loc, count
 from provision.inventory_decode import Decoded
@@ -49,6 +49,8 @@ def _subnets(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
     The place counts all hosts, fixed or not, so that adding a host at the end moves nobody.
     Hosts beyond the last block are left out; `complaints` tells them.
     """
+    if network.method == lan_parts.METHOD:
+        return lan_parts.parts(network, hosts)
     fixed, size, first = _fixed(network), network.subnet_size, _first(network)
     room = address.blocks(network.cidr, size) - first
     return {
@@ -70,6 +72,9 @@ def complaints(name: str, decoded: Decoded, laid: Layout) -> Iterator[Complaint]
     """What is wrong with a network's parts."""
     network, hosts, subnets = decoded.networks[name], laid.hosts[name], laid.subnets[name]
     loc: Loc = ("networks", name)
+    if network.method == lan_parts.METHOD:
+        yield from lan_parts.complaints(loc, network, hosts, decoded)
+        return
     for host, subnet in _fixed(network).items():
         if not subnet.subnet_of(network.cidr):
             message = f"{host}'s subnet {subnet} is not inside cidr {network.cidr}"

@@ -163,7 +163,7 @@ class Transaction:
                 self.done.append(Done(operation.change, "not run", 0.0))
                 continue
             status = "failed" if outcome.status else "done"
-            self.done.append(Done(operation.change, status, outcome.seconds))
+            self.done.append(Done(operation.change, status, outcome.seconds, outcome.note))
             if outcome.status:
                 failed = True
                 ref = operation.change.ref

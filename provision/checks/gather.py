@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 
-from provision import methods, wiring
-from provision.checks import ports, probe, wire
+from provision import lan, methods, wiring
+from provision.checks import lan_probe, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
+from provision.checks.lan_probe import Question
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Wire
 from provision.errors import HostError
@@ -50,6 +51,8 @@ class Evidence:
     maps: Mapping[str, Maps]
     absent: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
+    questions: tuple[Question, ...] = ()
+    lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def segment(inventory: Inventory, container: Container) -> str:
@@ -75,8 +78,9 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
     fleet = observe(session, session.inventory.hosts)
     chosen = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
     ends = {end.container: end for end in _endpoints(session.inventory, fleet, chosen)}
+    questions = lan_probe.questions(lan_probe.seats(session.inventory, fleet, hosts))
     busy = {*(container.host for container in chosen), *overlay.hosts(session.inventory)}
-    seen = _Rounds(session, hosts, fleet, ends).seen(busy)
+    seen = _Rounds(session, hosts, fleet, ends, questions).seen(busy)
     errors = {**seen.errors, **fleet.errors}
     return Evidence(
         session.inventory,
@@ -92,6 +96,12 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
         seen.maps,
         seen.absent,
         {host: error for host, error in errors.items() if host in hosts},
+        questions,
+        {
+            host: lan.lost(fleet.facts[host])
+            for host in hosts
+            if host in fleet.looks and fleet.facts[host].moved
+        },
     )
 
 
@@ -145,7 +155,9 @@ class _Rounds:
         hosts: tuple[str, ...],
         fleet: Fleet,
         ends: Mapping[str, Endpoint],
+        questions: tuple[Question, ...],
     ) -> None:
+        self.questions = questions
         self.session, self.hosts, self.ends = session, hosts, ends
         self.looked = tuple(host for host in hosts if host in fleet.looks)
         self.listeners: dict[str, Listener] = {}
@@ -202,9 +214,10 @@ class _Rounds:
             mine = tuple(end for end in self._mine(host) if end.segment)
             grouped = ports.by_source(one for one in openings if one.by == host)
             words = {key: [one.words for one in group] for key, group in grouped.items()}
-            if not mine and not words:
+            asked = lan_probe.script(one for one in self.questions if one.host == host)
+            if not mine and not words and not asked:
                 return ""
-            calls = (probe.call(mine, every, numbers), probe.opened(words))
+            calls = (probe.call(mine, every, numbers), probe.opened(words), asked)
             return probe.whole(*calls, wire.sent(self.session.inventory, mine, every))
 
         return script

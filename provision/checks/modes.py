@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision import methods
-from provision.inventory import Container, Inventory, Port
+from provision import lan, methods
+from provision.inventory import Container, Inventory, Network, Port
+from provision.lan_parts import METHOD
 from provision.wiring import Link, Lodger, Space, Translation, Wiring
 
 Words = Iterator[str]
@@ -25,7 +26,12 @@ def wrong(inventory: Inventory, container: Container, wiring: Wiring) -> tuple[s
         return apart
     space = wiring.spaces[found.net]
     if container.network == "none":
-        return tuple(_none(space))
+        return tuple(_none(space, {one.name for one in container.interfaces}))
+    network = inventory.networks.get(container.network)
+    if network is not None and network.method == METHOD:
+        return tuple(_on_lan(inventory, network, container.host, space, wiring))
+    if any(route.to == "default" for one in container.interfaces for route in one.routes):
+        return ()  # its own interface leads out, not the bridge
     return tuple(_bridged(_dockers_name(inventory, container), space, wiring))
 
 
@@ -72,12 +78,30 @@ def _shared(name: str, found: Lodger, wiring: Wiring) -> Words:
         yield f"it has the processes of {name}"
 
 
-def _none(space: Space) -> Words:
+def _none(space: Space, ours: set[str]) -> Words:
     for link in space.links:
-        if link.name != "lo":
+        if link.name != "lo" and link.name not in ours:
             yield f"it has an interface beside lo: {link.name} {_held(link)}".rstrip()
     for route in space.routes:
-        yield f"it has a route: {route.dst} {route.via or route.dev}"
+        if route.dev not in ours:
+            yield f"it has a route: {route.dst} {route.via or route.dev}"
+
+
+def _on_lan(
+    inventory: Inventory, network: Network, host: str, space: Space, wiring: Wiring
+) -> Words:
+    """Docker's veth is a port of the LAN's bridge, and leads to the LAN's router."""
+    bridge = wiring.root.link(lan.options(network).bridge)
+    if bridge is None:
+        yield f"the host has no bridge {lan.options(network).bridge}"
+        return
+    if not any(_on(link, bridge, wiring) for link in space.links):
+        yield from _unplugged(space, bridge, wiring)
+        return
+    router = lan.options(network).gateway or inventory.hosts[host].address
+    told = [route.via for route in space.routes if route.dst == "default"]
+    if told != [str(router)]:
+        yield f"its default gateway is {' and '.join(told) or 'none'}, not {router}"
 
 
 def _bridged(network: str, space: Space, wiring: Wiring) -> Words:

@@ -142,7 +142,7 @@ def _of_mode(
     owner = container.shares
     if owner is not None and owner in listeners:
         yield Opening("lo", *caller, owner, "tcp", LOOPBACK, listeners[owner].port, own=True)
-    if container.network == "none":
+    if container.network == "none" and not container.interfaces:
         for host in inventory.hosts.values():
             yield Opening("alone", *caller, host.name, "tcp", host.address, SSHD, own=False)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from provision.checks import test_network
+from provision.checks import test_lan, test_network
 from provision.checks.gather import Evidence, evidence
 from provision.checks.subjects import Check, about, subjects
 from provision.errors import HostError, UsageError
@@ -53,7 +53,8 @@ def verified(
     begin = time.monotonic()
     seen = evidence(session, hosts)
     judge = _Judge(seen)
-    arguments = [test_network.__file__, *_QUIET]
+    rooms = (test_network, test_lan) if seen.questions else (test_network,)
+    arguments = [*(str(room.__file__) for room in rooms), *_QUIET]
     arguments += (
         ["--junitxml", str(junit.resolve()), "-o", "junit_suite_name=provision"] if junit else []
     )
@@ -70,7 +71,12 @@ def verified(
     if status == pytest.ExitCode.USAGE_ERROR:
         raise UsageError(f"-k {expression}: pytest cannot read this expression")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED and expression:
-        known = [name.removeprefix("test_") for name in vars(test_network) if name[:5] == "test_"]
+        known = [
+            name.removeprefix("test_")
+            for room in rooms
+            for name in vars(room)
+            if name[:5] == "test_"
+        ]
         raise UsageError(f"-k {expression} leaves no check", f"checks: {', '.join(known)}")
     drift = tuple(change for each in seen.drift.values() for change in each.changes)
     return Verification(

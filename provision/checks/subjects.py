@@ -31,13 +31,24 @@ def subjects(seen: Evidence) -> Subjects:
     """By the name of a check's argument, its values and their names."""
     containers = seen.containers
     sharers = [c for c in containers if c.shares]
-    loners = [c for c in containers if c.network == "none"]
+    loners = [c for c in containers if c.network == "none" and not c.interfaces]
     published = [(c, port) for c in containers for port in c.ports]
     publications = list(ports.publications(seen.inventory, seen.hosts))
     overlaid = [(host, n) for host in seen.hosts for n in overlay.networks(seen.inventory, host)]
     every = pairs(seen.inventory, containers)
     joined = [pair for pair in every if pair[0].network in seen.inventory.networks]
+    words = {"reach": ("reach", "router"), "direct": ("reach",), "own": ("own",)}
+    lan = {
+        name: [one for one in seen.questions if one.word in kinds]
+        for name, kinds in (words | {"apart": ("apart",)}).items()
+    }
+    moved = [host for host in seen.hosts if host in seen.lost]
     return {
+        **{
+            name: (each, [f"{w.source.name}-{w.target}" for w in each])
+            for name, each in lan.items()
+        },
+        "moved": (moved, moved),
         "on": (seen.hosts, seen.hosts),
         "overlaid": (overlaid, [f"{host}-{network.name}" for host, network in overlaid]),
         "container": (containers, [c.name for c in containers]),
@@ -57,7 +68,9 @@ def about(check: str, given: Mapping[str, Any]) -> Check:
     """The check of one subject, not judged yet."""
     (subject, value) = next((name, value) for name, value in given.items())
     match subject:
-        case "on":
+        case "reach" | "direct" | "own" | "apart":
+            return Check(check, value.source.name, value.target)
+        case "on" | "moved":
             return Check(check, value, value)
         case "overlaid":
             return Check(check, value[0], value[0])

@@ -15,6 +15,7 @@ from provision.resource import (
     WAS,
     Attempt,
     Put,
+    Ref,
     Resource,
     Run,
     Scope,
@@ -26,7 +27,8 @@ from provision.resource import (
 )
 
 DAEMON_JSON = "/etc/docker/daemon.json"
-KEYS = ("bip", "mtu", "ip-masq", "allow-direct-routing")
+_PLACE = ("bridge", "fixed-cidr", "default-gateway")
+KEYS = ("bip", "mtu", "ip-masq", "allow-direct-routing", *_PLACE)
 _FIXED = ("bridge", "bip", "fixed-cidr", "default-gateway", "mtu", "ip-masq")
 
 
@@ -73,10 +75,14 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     running: tuple[str, ...] = field(default=(), compare=False)
     taken_by: str = field(default="", compare=False)
     flags: tuple[str, ...] = field(default=(), compare=False)
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
         return "docker0"
+
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
 
     def create(self) -> Steps:
         return self.update(self)
@@ -250,6 +256,17 @@ def settings(
     values: dict[str, Any] = {"bip": gateway, "mtu": mtu, "ip-masq": False}
     if direct:
         values["allow-direct-routing"] = True
+    asked = tuple(sorted((key, json.dumps(value)) for key, value in values.items()))
+    return asked, (("masquerade", "false"), ("mtu", str(mtu)), ("subnet", subnet))
+
+
+def replaced(
+    *, bridge: str, subnet: str, part: str, gateway: str | None, mtu: int
+) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """The same for a bridge of the host's that takes the place of docker0."""
+    values: dict[str, Any] = {"bridge": bridge, "fixed-cidr": part, "mtu": mtu, "ip-masq": False}
+    if gateway:
+        values["default-gateway"] = gateway  # the bridge's own address is it anyway
     asked = tuple(sorted((key, json.dumps(value)) for key, value in values.items()))
     return asked, (("masquerade", "false"), ("mtu", str(mtu)), ("subnet", subnet))
 

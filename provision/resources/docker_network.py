@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.docker_api import RUNNING
-from provision.resource import Resource, Run, Scope, Seen, Steps, rebuilt
+from provision.resource import Ref, Resource, Run, Scope, Seen, Steps, rebuilt
 
 LABEL = "provision"
 """Label key of everything that we make in Docker; its value is `<inventory>/<network>`."""
@@ -19,7 +19,8 @@ MTU = "com.docker.network.driver.mtu"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
 GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
-OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE)
+INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
+OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT)
 """Options that we set or leave out on purpose; others (a default of the daemon) are not ours."""
 
 
@@ -53,7 +54,8 @@ id=$(of "$1") || exit
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
 
-    `guests` are containers on it without our mark; `ssh`: we come from its range.
+    Docker hands out addresses of `part` only, where there is one. `guests` are containers on it
+    without our mark; `ssh`: we come from its range.
     """
 
     kind: ClassVar[str] = "docker_network"
@@ -73,8 +75,10 @@ docker network ls --quiet --no-trunc --filter label=provision |
     gateway: IPv4Address | None
     options: tuple[tuple[str, str], ...]
     mark: str
+    part: IPv4Network | None = None
     guests: tuple[str, ...] = field(default=(), compare=False)
     ssh: bool = field(default=False, compare=False, repr=False)
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -83,11 +87,15 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
         return self.ssh
 
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
+
     def create(self) -> Steps:
         options = [word for pair in self.options for word in ("--opt", "=".join(pair))]
         where = ("--subnet", str(self.subnet), "--gateway", str(self.gateway))
+        part = ("--ip-range", str(self.part)) if self.part else ()
         mark = ("--label", f"{LABEL}={self.mark}")
-        words = ("--driver", "bridge", *where, *mark, *options, "--", self.network)
+        words = ("--driver", "bridge", *where, *part, *mark, *options, "--", self.network)
         known = (self.network, self.mark, str(self.subnet))
         return (Run(("sh", "-c", _CREATE, "sh", *known, *words)),)
 
@@ -137,6 +145,7 @@ def _network(
         _version_4(IPv4Address, pools[0].get("Gateway")),
         tuple(sorted((key, value) for key, value in options if key in OPTIONS)),
         mark,
+        _version_4(IPv4Network, pools[0].get("IPRange")),
         guests,
     )
 

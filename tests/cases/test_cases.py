@@ -28,6 +28,7 @@ from provision.resources.docker0 import Docker0
 from provision.resources.docker_network import DockerNetwork
 from provision.resources.image import Image
 from provision.resources.package import Package
+from provision.uplinks import Uplink
 
 FOLDER = Path(__file__).parent
 CASES = sorted(path.parent for path in FOLDER.glob("*/*/found.yml"))
@@ -56,8 +57,27 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             ways={peer: way for other, peer in addresses.items() if other != name},
             routes=(),
             manager=found.get("manager", "apt-get"),
+            uplinks=uplinks(name, address, mtu, found),
+            ssh_to=address if name in found.get("ssh", []) else None,
         )
     return result
+
+
+def uplinks(host: str, address: IPv4Address, mtu: int, found: dict[str, Any]) -> dict[str, Uplink]:
+    """The host's one NIC, owned by systemd-networkd, and what the case says of it."""
+    eth1 = Uplink(
+        "eth1",
+        mac=f"0a:00:00:00:00:{int(address) & 255:02x}",
+        mtu=mtu,
+        managers=("systemd-networkd",),
+        network=f"[Match]\nName=eth1\n\n[Network]\nAddress={address}/24\n",
+        addresses=(f"{address}/24 broadcast 10.78.0.255",),
+    )
+    said = found.get("uplinks", {}).get(host, {})
+    others = [Uplink(name, managers=("systemd-networkd",)) for name in found.get("nics", [])]
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items()}
+    link = dataclasses.replace(eth1, **values)
+    return {one.name: one for one in (link, *others)}
 
 
 def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[State, State]:

@@ -18,6 +18,10 @@ FOLDER = Path(__file__).parent
 INVENTORIES = {
     "routes": "demo",
     "docker0": "classic",
+    "pipework": "lan",
+    "ovs": "ovslan",
+    "vlans": "vlans",
+    "veth": "lan",
     "modes": "modes",
     "shared": "shared",
     "flannel": "overlay",

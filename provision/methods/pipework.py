@@ -1,0 +1,76 @@
+"""Method `pipework`: containers sit on the hosts' own LAN, by a bridge with the NIC as its port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import ClassVar, Literal
+
+from provision import lan, uplink_rules
+from provision.errors import UnfitError
+from provision.hostfacts import HostFacts
+from provision.inventory import Inventory, Network
+from provision.resource import Ref, Resource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What YAML may say of a `pipework` network, beside the keys of every network.
+
+    `cidr` is the LAN that the hosts are on; `pool` the part of it that Docker may hand out, of
+    which each host has a part of its own. `nic` None: the one that holds the host's address.
+    `host_port` veth: the host's addresses are on a veth into the bridge, not on the bridge.
+    `docker0` replace: the bridge takes the place of Docker's own default bridge.
+    """
+
+    method: ClassVar[str] = "pipework"
+    bridge: str = "bri0"
+    nic: str | None = None
+    gateway: IPv4Address | None = None
+    pool: IPv4Network | None = None
+    kind: Literal["linux", "ovs"] = "linux"
+    host_port: Literal["bridge", "veth"] = "bridge"
+    stp: bool = False
+    docker0: Literal["replace"] | None = None
+
+
+Facts = Mapping[str, HostFacts]
+
+
+def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+    """The resources of one network on every host in `facts`."""
+    size = mtu(inventory, network, facts)
+    for host in network.hosts:
+        if host in facts:
+            yield from lan.resources(inventory, network, facts[host], mtu=size)
+
+
+def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
+    """Bytes of the largest packet that every host's NIC can send: on one link no router says."""
+    seen = [lan.uplink(inventory, network, facts[host]) for host in network.hosts if host in facts]
+    return network.mtu or min((link.mtu for link in seen if link), default=1500)
+
+
+def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[UnfitError]:
+    """Why hosts that were seen cannot serve this network."""
+    for host in network.hosts:
+        if host in facts:
+            yield from uplink_rules.findings(inventory, network, facts[host])
+
+
+def attachment(network: Network, host: str) -> Ref:
+    """What Docker puts a container of this network on."""
+    if lan.options(network).docker0:
+        return Ref(host, "docker0", "docker0")
+    return Ref(host, "docker_network", network.name)
+
+
+def flat(network: Network) -> bool:  # noqa: ARG001
+    """A broadcast of one container reaches all others: they are on one LAN."""
+    return True
+
+
+def plug(network: Network, host: str) -> Ref:
+    """The bridge that interfaces of containers join."""
+    return lan.bridge_ref(network, host)

@@ -1,0 +1,209 @@
+"""Kind `bridge`: a Linux bridge of ours that has a NIC of the host as its port.
+
+It takes the NIC's place: MAC, addresses and routes, and the files of systemd-networkd by which a
+host comes up so without us. What the NIC was is recorded before the first change.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from provision import networkd
+from provision.bridging import JOIN, LEAVE
+from provision.resource import (
+    WAS,
+    Attempt,
+    Put,
+    Resource,
+    Run,
+    Scope,
+    Seen,
+    Steps,
+    forget,
+    remember,
+)
+from provision.uplinks import First, first
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge(Resource):
+    """`seat` is the link that holds the host's addresses: the bridge, or a veth into it.
+
+    `vlans` are those that the NIC carries tagged, beside the untagged one; `files` are pairs of
+    path and text; `was` is what the NIC was.
+    """
+
+    kind: ClassVar[str] = "bridge"
+    probe: ClassVar[str] = rf"""
+need ip
+for link in /sys/class/net/*; do echo "link ${{link##*/}}"; done
+shared addresses
+for was in {WAS}/"$name"/uplink/*; do
+  [ -f "$was" ] || continue
+  bridge=${{was##*/}}
+  echo "was $bridge $(base64 -w0 <"$was")"
+  files {networkd.FOLDER}/05-provision-"$name"-"$bridge"[.-]* | sed "s/^/file $bridge /"
+  [ -d "/sys/class/net/$bridge/bridge" ] || continue
+  for key in stp_state forward_delay vlan_filtering; do
+    value="/sys/class/net/$bridge/bridge/$key"
+    [ ! -e "$value" ] || echo "set $bridge $key $(cat "$value")"
+  done
+  ! command -v bridge >/dev/null 2>&1 || echo "vlans $bridge $(bridge -j vlan show | tr -d '\n')"
+done
+"""
+
+    witness: ClassVar[str] = rf"""
+for file in {WAS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
+  [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
+done
+need ip
+ip -4 -o address show scope global |
+  sed -n 's/^[0-9]*: *\([^ ]*\) *inet \([^ ]*\) .*/\1 \2/p' |
+  grep -v -e '^docker0 ' -e '^br-' -e '^veth' | sort
+ip -4 route show default | sed 's/ *$//' | sort
+"""
+
+    bridge: str
+    nic: str
+    mac: str
+    mtu: int
+    seat: str
+    stp: bool
+    vlans: tuple[int, ...]
+    files: networkd.Files
+    mark: str
+    was: First | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.bridge
+
+    def links(self) -> tuple[str, ...]:
+        return (self.nic,)
+
+    def create(self) -> Steps:
+        assert self.was is not None
+        written = tuple(Put(path, text) for path, text in self.files)
+        # What a batch that stops half way leaves is no place for a host to be.
+        joined = Attempt((self._run(JOIN, self.mark),), self.delete())
+        return (remember(self._was, self.was.text), *written, joined)
+
+    def update(self, found: Resource) -> Steps | None:
+        assert isinstance(found, Bridge)
+        assert found.was is not None and self.was is not None
+        same = (found.was.nic, found.was.seat) == (self.was.nic, self.was.seat)
+        return self.create() if same else None
+
+    def delete(self) -> Steps:
+        paths = " ".join(networkd.paths(self._inventory, self.bridge))
+        return (self._run(LEAVE, self.mark, paths), *forget(self._was))
+
+    def _run(self, program: str, *more: str) -> Run:
+        was = self.was
+        assert was is not None
+        seat = was.seat.split(" ") if was.seat else [self.bridge, "-", was.mac]
+        words = (self.bridge, was.nic, *seat[:2], was.mac, seat[2], str(self.mtu or was.mtu))
+        flags = ("1" if self.stp else "0", "1" if self.vlans else "0")
+        tags = " ".join(map(str, self.vlans))
+        lines = ("\n".join(was.addresses), "\n".join(was.routes))
+        peer = was.peer or "-"
+        return Run(("sh", "-c", program, "sh", *words, *flags, tags, *lines, peer, *more))
+
+    @property
+    def _was(self) -> str:
+        return f"{WAS}/{self._inventory}/uplink/{self.bridge}"
+
+    @property
+    def _inventory(self) -> str:
+        return self.mark.split("/")[0]
+
+    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+        return self.was is not None and self.was.ssh
+
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:
+        moved = isinstance(found, Bridge) and found.was is not None and not anew
+        return None if moved else f"the host's addresses move from {self.nic} to {self.seat}"
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        lines = [line.split(" ", 2) for line in text.splitlines()]
+        kept = {words[1]: plain(words[2]) for words in lines if words[0] == "was"}
+        shared = [line for line in text.splitlines() if line.startswith("addresses ")]
+        links = json.loads(shared[0].partition(" ")[2]) if shared else []
+        for bridge, record in kept.items():
+            if not first(record).switch:
+                yield Seen(_found(bridge, first(record), lines, links, scope), ours=True)
+        for words in lines:
+            if words[0] == "link" and words[1] not in kept:
+                stranger = cls(scope.host, words[1], "", "", 0, "", False, (), (), "")
+                yield Seen(stranger, ours=False)
+
+
+def _found(
+    bridge: str, was: First, lines: list[list[str]], links: list[dict[str, Any]], scope: Scope
+) -> Bridge:
+    by_name = {link["ifname"]: link for link in links}
+    settings = dict(
+        words[2].split(" ", 1) for words in lines if words[0] == "set" and words[1] == bridge
+    )
+    tagged = next((w[2] for w in lines if w[0] == "vlans" and w[1] == bridge), "")
+    held = by_name.get(bridge, {})
+    port = by_name.get(was.nic, {})
+    delay = int(settings.get("forward_delay", "0")) > 0
+    return Bridge(
+        scope.host,
+        bridge,
+        was.nic if port.get("master") == bridge else "",
+        held.get("address", ""),
+        int(held.get("mtu", 0)),
+        seat(was, by_name),
+        settings.get("stp_state", "0") != "0" or delay,
+        _vlans(was.nic, tagged) if settings.get("vlan_filtering") == "1" else (),
+        found_files(bridge, lines),
+        f"{scope.inventory}/{bridge}",
+        was=was,
+    )
+
+
+def seat(was: First, links: dict[str, dict[str, Any]]) -> str:
+    """The one link that holds all of the host's addresses; empty when there is none or another."""
+    wanted = {words.split(" ")[0] for words in was.addresses}
+    holders = {
+        name
+        for name, link in links.items()
+        for info in link.get("addr_info", ())
+        if f"{info.get('local')}/{info.get('prefixlen')}" in wanted
+    }
+    if len(holders) != 1:
+        return ""
+    (name,) = holders
+    held = {f"{one['local']}/{one['prefixlen']}" for one in links[name]["addr_info"] if one}
+    up = "UP" in links[name].get("flags", ())
+    return name if wanted <= held and up else ""
+
+
+def _vlans(nic: str, printed: str) -> tuple[int, ...]:
+    for port in json.loads(printed or "[]"):
+        if port["ifname"] == nic:
+            return tuple(sorted(int(one["vlan"]) for one in port["vlans"] if one["vlan"] != 1))
+    return ()
+
+
+def found_files(bridge: str, lines: Iterable[list[str]]) -> networkd.Files:
+    """The files of ours, as a probe printed them."""
+    texts = [words[2] for words in lines if words[0] == "file" and words[1] == bridge]
+    return tuple(sorted(_file(text) for text in texts))
+
+
+def _file(text: str) -> tuple[str, str]:
+    _, content, path = text.split(" ", 2)
+    return path, plain(content)
+
+
+def plain(encoded: str) -> str:
+    """The text of a file that a probe printed."""
+    return b64decode(encoded).decode("utf-8", "replace")

@@ -1,0 +1,54 @@
+"""Kind `mute`: a bridge that holds no address does not answer ARP for those of its host.
+
+Linux answers on every link for every address of the host; with the addresses on a veth into the
+bridge the LAN would hear two machines. No file of networkd's can say so, hence the follower does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from provision.resource import WAS, Ref, Resource, Run, Scope, Seen, Steps
+
+_SAY = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
+
+
+@dataclass(frozen=True, slots=True)
+class Mute(Resource):
+    """`link` has arp_ignore 8: no answer for any local address."""
+
+    kind: ClassVar[str] = "mute"
+    volatile: ClassVar[bool] = True
+    probe: ClassVar[str] = rf"""
+for was in {WAS}/"$name"/uplink/*; do
+  file=/proc/sys/net/ipv4/conf/${{was##*/}}/arp_ignore
+  [ ! -f "$file" ] || [ "$(cat "$file")" != 8 ] || echo "${{was##*/}}"
+done
+"""
+    witness: ClassVar[str] = ":"  # it goes with its bridge
+
+    link: str
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.link
+
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
+
+    def create(self) -> Steps:
+        return (Run(("sh", "-c", _SAY, "sh", self.link)),)
+
+    def delete(self) -> Steps:
+        return (Run(("sh", "-c", _UNSAY, "sh", self.link)),)
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for link in text.split():
+            yield Seen(cls(scope.host, link), ours=True)
+
+
+_UNSAY = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ ! -e "$file" ] || echo 0 >"$file"'

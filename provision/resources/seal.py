@@ -1,0 +1,64 @@
+"""Kind `seal`: the kernel's own stack drops what a NIC receives, as a userspace datapath reads it.
+
+https://docs.openvswitch.org/en/latest/intro/install/userspace/ asks for such a rule.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from provision.resource import WAS, Ref, Resource, Run, Scope, Seen, Steps, Unless
+
+
+@dataclass(frozen=True, slots=True)
+class Seal(Resource):
+    """One rule in the raw table for `nic`; `mark` is `inventory/network`."""
+
+    kind: ClassVar[str] = "seal"
+    volatile: ClassVar[bool] = True
+    probe: ClassVar[str] = rf"""
+need iptables
+[ -z "$(ls {WAS}/"$name"/uplink 2>/dev/null)" ] || iptables -w 5 -t raw -S PREROUTING
+"""
+
+    witness: ClassVar[str] = rf"""
+need iptables
+[ -z "$(ls {WAS}/*/uplink 2>/dev/null)" ] ||
+  iptables -w 5 -t raw -S PREROUTING | grep -F provision: || :
+"""
+
+    nic: str
+    mark: str
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.nic
+
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
+
+    def create(self) -> Steps:
+        return (Unless(self._rule("-C"), (self._rule("-I"),)),)
+
+    def delete(self) -> Steps:
+        gone = Run(("sh", "-c", '! "$@" 2>/dev/null', "sh", *self._rule("-C").argv))
+        return (Unless(gone, (self._rule("-D"),)),)
+
+    def _rule(self, verb: str) -> Run:
+        comment = ("-m", "comment", "--comment", f"provision:{self.mark}")
+        place = ("-t", "raw", verb, "PREROUTING", "-i", self.nic)
+        return Run(("iptables", "-w", "5", *place, *comment, "-j", "DROP"))
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for line in text.splitlines():
+            words = shlex.split(line)
+            if words[:3] == ["-A", "PREROUTING", "-i"] and words[-2:] == ["-j", "DROP"]:
+                mark = words[words.index("--comment") + 1] if "--comment" in words else ""
+                if mark.startswith(f"provision:{scope.inventory}/"):
+                    mark = mark.removeprefix("provision:")
+                    yield Seen(cls(scope.host, words[3], mark), ours=True)

@@ -1,0 +1,130 @@
+"""Why a host's NIC cannot become a bridge's port: found before anything is changed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from provision import lan
+from provision.errors import UnfitError
+from provision.hostfacts import HostFacts
+from provision.inventory import Inventory, Network
+from provision.uplinks import Uplink
+
+MANAGER = "systemd-networkd"
+_KEPT_OUT = (
+    "provision changes a NIC only through systemd-networkd: give {} to that, or name another"
+)
+
+
+def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
+    """Everything that is wrong with one host's NIC."""
+    host, bridge = facts.host, lan.options(network).bridge
+    name = lan.nic(inventory, network, facts)
+    link = facts.uplinks.get(name)
+    if lan.options(network).kind == "ovs" and not facts.ovs:
+        message = f"Open vSwitch does not run there, which network {network.name} needs"
+        yield UnfitError(host, message, "run apt install openvswitch-switch, and start its service")
+    if link is None:
+        yield _missing(inventory, network, facts, name)
+        return
+    if (
+        lan.vlans(inventory, network)
+        and lan.options(network).kind == "linux"
+        and not facts.filters_vlans
+    ):
+        message = f"its kernel keeps no VLANs apart on bridges, as network {network.name} asks"
+        yield UnfitError(host, message, "write kind: ovs, or leave out vlan")
+    moved = facts.moved.get(bridge)
+    if moved is not None and moved.nic == name:
+        return  # it is a port of ours already
+    for message, hint in (
+        *_shape(link),
+        *_owners(link),
+        *_place(inventory, network, facts, link),
+        *_used(network, facts),
+    ):
+        yield UnfitError(host, message, hint)
+
+
+def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str) -> UnfitError:
+    has = ", ".join(sorted(one for one in facts.uplinks if one != "lo"))
+    if name:
+        hint = f"its links are {has}"
+        return UnfitError(facts.host, f"it has no NIC {name} for network {network.name}", hint)
+    address = inventory.hosts[facts.host].address
+    message = f"its address {address} is on none of its links, so network {network.name} has no NIC"
+    return UnfitError(facts.host, message, f"write nic: one of {has}")
+
+
+def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
+    pool = lan.options(network).pool
+    for address, said in facts.taken.items():
+        if IPv4Address(address) in network.cidr:
+            held = pool is not None and IPv4Address(address) in pool
+            what = f"pool {pool} holds {address}, which" if held else f"{address}"
+            message = f"{what} is in use on the LAN: {said}"
+            yield message, "choose addresses that nobody has"
+    for address, said in facts.silent.items():
+        if IPv4Address(address) in network.cidr:
+            yield f"gateway {address} cannot be used: {said}", "write the LAN's router"
+
+
+def _shape(link: Uplink) -> Iterator[tuple[str, str]]:
+    if link.master:
+        message = f"{link.name} is a port of {link.master} already"
+        yield message, f"take it out of {link.master}, or name another nic"
+    if link.bridge:
+        yield f"{link.name} is a bridge, and no NIC", "name the NIC that is its port"
+    elif link.wireless:
+        message = f"{link.name} is wireless: its access point takes frames of one MAC only"
+        yield message, "use method routes, or a wired NIC"
+    elif not link.ether:
+        yield f"{link.name} is no Ethernet link and cannot be a port", "name an Ethernet NIC"
+
+
+def _owners(link: Uplink) -> Iterator[tuple[str, str]]:
+    hint = _KEPT_OUT.format(link.name)
+    if len(link.managers) > 1:
+        yield f"{link.name} belongs to {' and '.join(link.managers)} at once", "leave it to one"
+    elif not link.managers:
+        yield f"{link.name} belongs to no network manager: a reboot would lose its bridge", hint
+    elif link.managers[0] != MANAGER:
+        yield f"{link.name} belongs to {link.managers[0]}", hint
+    elif not link.network:
+        message = f"the file by which networkd has set up {link.name} is gone"
+        yield message, f"run networkctl reload and networkctl reconfigure {link.name}"
+    if link.dynamic:
+        message = f"{link.name} has its address by DHCP, which the bridge would ask for anew"
+        yield message, "give the host a fixed address"
+
+
+def _place(
+    inventory: Inventory, network: Network, facts: HostFacts, link: Uplink
+) -> Iterator[tuple[str, str]]:
+    held = [words.split(" ")[0] for words in link.addresses]
+    addresses = [address.partition("/")[0] for address in held]
+    address, asked = inventory.hosts[facts.host].address, lan.options(network)
+    if str(address) not in addresses:
+        where = facts.link_with(address)
+        on = f"is on {where.name}" if where else "is nowhere"
+        message = f"its address {address} {on}, not on {link.name}"
+        yield message, f"write hosts.{facts.host}.nic, or the address that {link.name} has"
+    elif not any(
+        f"/{network.cidr.prefixlen}" in one for one in held if one.startswith(f"{address}/")
+    ):
+        message = f"{link.name} is in {held[addresses.index(str(address))]}, not in {network.cidr}"
+        yield message, "write the LAN's range as cidr"
+    if network.mtu is not None and network.mtu > link.mtu:
+        message = (
+            f"network {network.name} asks for an mtu of {network.mtu}, and {link.name} carries"
+        )
+        yield f"{message} {link.mtu}", f"write mtu: {link.mtu} or less, or leave it out"
+    if asked.stp and facts.ssh_to is not None and str(facts.ssh_to) in addresses:
+        message = f"stp: true keeps {link.name} silent for 30 s, and SSH comes in by it"
+        yield message, "leave stp out, or bridge another NIC"
+    if asked.gateway is not None and f"{asked.gateway}" in addresses:
+        yield (
+            f"gateway {asked.gateway} is its own address",
+            "write the LAN's router, or leave it out",
+        )

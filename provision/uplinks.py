@@ -1,0 +1,264 @@
+"""A host's NICs as something to bridge: who owns them, what they carry, what forbids it. Pure."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from shlex import quote
+from typing import Any
+
+from provision.render import render
+from provision.resource import WAS
+
+# A manager is asked by the files that it keeps of each link: no process is started for a host that
+# needs none of this. networkd: /run/systemd/netif; NetworkManager(8); ifupdown's ifstate.
+PROBE = rf"""
+for link in /sys/class/net/*; do
+  nic=${{link##*/}}
+  [ ! -d "$link/phy80211" ] && [ ! -d "$link/wireless" ] || echo "wireless $nic"
+  [ ! -d "$link/bridge" ] || echo "bridge $nic"
+  [ ! -d "$link/bridge" ] || [ -e "$link/bridge/vlan_filtering" ] || echo "unfiltered $nic"
+  read -r index 2>/dev/null <"$link/ifindex" || continue
+  if [ -f "/run/systemd/netif/links/$index" ]; then
+    while read -r line; do
+      case $line in NETWORK_FILE=?*)
+        path=${{line#*=}}
+        echo "networkd $nic $path"
+        for part in "$path" /etc/systemd/network/"${{path##*/}}".d/*.conf; do
+          [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
+        done
+      esac
+    done <"/run/systemd/netif/links/$index"
+    [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic"
+  fi
+  if [ -f "/run/NetworkManager/devices/$index" ]; then
+    while read -r line; do
+      case $line in managed=true | managed=1) echo "manager $nic NetworkManager" ;; esac
+    done <"/run/NetworkManager/devices/$index"
+  fi
+  if [ -f /run/network/ifstate ]; then
+    while read -r line; do
+      case $line in "$nic="*) echo "manager $nic ifupdown" ;; esac
+    done </run/network/ifstate
+  fi
+done
+for was in {WAS}/"$name"/uplink/*; do
+  [ ! -f "$was" ] || echo "was ${{was##*/}} $(base64 -w0 <"$was")"
+done
+while read -r word rest; do
+  case $word in nameserver | search | domain | options) echo "dns $word $rest" ;; esac
+done </etc/resolv.conf 2>/dev/null
+for claim in /etc/provision/"$name"/attachments/*/*; do
+  [ -f "$claim" ] || continue
+  read -r way _ on _ <"$claim"
+  [ "$way" != nic ] || echo "given $on"
+done
+[ -z "$asking" ] || [ -n "$(ls {WAS}/"$name"/uplink 2>/dev/null)" ] || {{
+  first=${{asked#* }}
+  nic=$(ip -o route get "${{first%% *}}" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+  for word in $asked; do
+    set -- "$@" "$word" # an address is its own name
+    case $word in *.*) set -- "$@" "$word" ;; esac
+  done
+  [ -z "$nic" ] || perl -e "$asking" "$name" "$nic" 1500 "$@"
+}}
+read -r pid 2>/dev/null </run/openvswitch/ovsdb-server.pid && kill -0 "$pid" 2>/dev/null &&
+  if [ -d /sys/module/openvswitch ]; then echo ovs system; else echo ovs netdev; fi
+shared every_route
+"""
+
+_MOST = 256
+"""So many addresses are asked for at once; a pool that is larger is not all asked for."""
+
+
+def asking(asked: Mapping[str, str]) -> tuple[str, ...]:
+    """Lines of a look before PROBE: the program that asks, and whom it asks for."""
+    program = render("checks/lan.pl") if asked else ""
+    words = " ".join(f"{word} {address}" for address, word in [*asked.items()][:_MOST])
+    return (f"asked={quote(words)}", f"asking={quote(program)}")
+
+
+def answered(lines: Iterable[tuple[str, str]], check: str) -> dict[str, str]:
+    """Addresses for which the answer was wrong, and what was said."""
+    words = [rest.split(" ", 4) for key, rest in lines if key == "answer"]
+    return {said[2]: said[4] for said in words if said[0] == check and said[3] != "0"}
+
+
+_OURS = "/etc/systemd/network/05-provision-"
+_KERNEL, _RA, _DHCP = "2", "9", "16"
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """A link of the host. `addresses` and `routes` are words of iproute2 without the device.
+
+    `managers` own it (systemd-networkd, netplan, NetworkManager, ifupdown); `network` is the text
+    of networkd's file for it; `dynamic`: an address of it is leased.
+    """
+
+    name: str
+    mac: str = ""
+    mtu: int = 1500
+    ether: bool = True
+    wireless: bool = False
+    bridge: bool = False
+    master: str = ""
+    managers: tuple[str, ...] = ()
+    network: str = ""
+    dynamic: bool = False
+    addresses: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What a NIC was before it became a port: what its bridge takes over and gives back.
+
+    `defaults` are the host's default routes by other NICs, `dns` its lines of resolv.conf: both are
+    to stay. `seat`: the host's veth, its other end and its MAC, where it has one. `switch`: the
+    datapath of Open vSwitch, empty where the bridge is the kernel's. `ssh`: we come in by this NIC;
+    `peer`: somebody behind it.
+    """
+
+    nic: str
+    mac: str
+    mtu: int
+    network: str
+    addresses: tuple[str, ...]
+    routes: tuple[str, ...]
+    defaults: tuple[str, ...]
+    dns: tuple[str, ...]
+    seat: str = field(default="", compare=False)
+    switch: str = ""
+    ssh: bool = False
+    peer: str = ""
+
+    @property
+    def text(self) -> str:
+        """As it is recorded on the host."""
+        words = {key: getattr(self, key) for key in _KEPT}
+        return json.dumps(words, indent=1) + "\n"
+
+
+_LISTS = ("addresses", "routes", "defaults", "dns")
+_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch", "ssh", "peer")
+
+
+def first(text: str) -> First:
+    """A record. Raises ValueError."""
+    words = json.loads(text)
+    for key in _LISTS:
+        words[key] = tuple(words.get(key, ()))
+    return First(**{key: words[key] for key in _KEPT if key in words})
+
+
+def parse(lines: Iterable[tuple[str, str]], links: Iterable[dict[str, Any]]) -> dict[str, Uplink]:
+    """Every link of a host by name; `links` as `ip -j address show` gives them."""
+    said = list(lines)
+    routes = json.loads(dict(said).get("every_route", "[]"))
+    words = [(key, *rest.partition(" ")[::2]) for key, rest in said]
+    return {
+        link["ifname"]: _uplink(
+            link, routes, [(k, v) for k, nic, v in words if nic == link["ifname"]]
+        )
+        for link in links
+    }
+
+
+def records(lines: Iterable[tuple[str, str]]) -> dict[str, First]:
+    """What this inventory has recorded of NICs that it moved, by bridge."""
+    words = [rest.partition(" ")[::2] for key, rest in lines if key == "was"]
+    return {bridge: first(_plain(encoded)) for bridge, encoded in words}
+
+
+def defaults(lines: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The host's default routes, with their devices."""
+    routes = json.loads(dict(lines).get("every_route", "[]"))
+    return tuple(
+        f"{words} dev {nic}"
+        for nic in sorted({one["dev"] for one in routes if "dev" in one})
+        for words in _routes(routes, nic)
+        if words.startswith(("default ", "::/0 "))
+    )
+
+
+def _plain(encoded: str) -> str:
+    return b64decode(encoded).decode("utf-8", "replace")
+
+
+def _uplink(
+    link: dict[str, Any], routes: list[dict[str, Any]], words: list[tuple[str, str]]
+) -> Uplink:
+    keys = [key for key, _ in words]
+    files = [value for key, value in words if key == "networkd"]
+    managers = [value for key, value in words if key == "manager"]
+    managers += ["netplan" if "netplan" in path else "systemd-networkd" for path in files]
+    infos = link.get("addr_info", ())
+    return Uplink(
+        name=link["ifname"],
+        mac=link.get("address", ""),
+        mtu=int(link["mtu"]),
+        ether=link.get("link_type") in ("ether", "[1]"),
+        wireless="wireless" in keys,
+        bridge="bridge" in keys,
+        master=link.get("master", ""),
+        managers=tuple(sorted(set(managers))),
+        network="\n".join(_plain(value) for key, value in words if key == "network_file"),
+        dynamic="lease" in keys or any(one.get("dynamic") for one in infos if _version_4(one)),
+        addresses=tuple(_addresses(infos)),
+        routes=tuple(_routes(routes, link["ifname"])),
+    )
+
+
+def _version_4(info: Mapping[str, Any]) -> bool:
+    return info.get("family") == "inet"
+
+
+def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for one in infos:
+        four, scope = _version_4(one), str(one.get("scope"))
+        # Link-local ones are the kernel's, dynamic ones of IPv6 come with the next advertisement.
+        if not four and (scope in ("link", "253") or one.get("dynamic")):
+            continue
+        words = [f"{one['local']}/{one['prefixlen']}"]
+        words += ["peer", one["address"]] if "address" in one else []
+        words += ["broadcast", one["broadcast"]] if "broadcast" in one else []
+        words += ["scope", scope] if four and scope not in ("global", "0") else []
+        words += ["noprefixroute"] if one.get("noprefixroute") else []
+        yield " ".join(words if four else [*words, "nodad"])
+
+
+def _routes(routes: Iterable[dict[str, Any]], nic: str) -> Iterator[str]:
+    for one in routes:
+        protocol = str(one.get("protocol", "3"))
+        if one.get("dev") != nic or protocol in (_KERNEL, _RA, _DHCP):
+            continue
+        if str(one.get("type", "1")) not in ("1", "unicast"):
+            continue
+        words = [
+            one["dst"] if one["dst"] != "default" or ":" not in one.get("gateway", "") else "::/0"
+        ]
+        words += ["via", one["gateway"]] if "gateway" in one else []
+        words += ["src", one["prefsrc"]] if "prefsrc" in one else []
+        words += ["metric", str(one["metric"])] if one.get("metric") else []
+        words += ["table", str(one["table"])] if str(one.get("table", "254")) != "254" else []
+        words += ["mtu", str(found["mtu"])] if (found := _metrics(one)) and "mtu" in found else []
+        words += (
+            ["scope", str(one["scope"])]
+            if str(one.get("scope", "0")) not in ("0", "global")
+            else []
+        )
+        words += ["onlink"] if "onlink" in one.get("flags", ()) else []
+        yield " ".join([*words, "proto", protocol])
+
+
+def _metrics(route: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = route.get("metrics") or [{}]
+    return dict(found[0])
+
+
+def ours(path: str) -> bool:
+    """Whether a file of networkd's is one that we made."""
+    return path.startswith(_OURS)
