@@ -20,16 +20,28 @@ from provision.resources.docker_network import DockerNetwork
 
 
 def bridge(
-    inventory: Inventory, network: Network, facts: HostFacts, *, mtu: int, nics: tuple[str, ...]
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    *,
+    mtu: int,
+    nics: tuple[str, ...] = (),
+    flat: bool = False,
 ) -> Resource:
-    """Docker's bridge with the host's part on it; through `nics` the other parts come in."""
-    subnet = network.subnets[facts.host]
+    """Docker's bridge with the host's part on it; through `nics` the other parts come in.
+
+    `flat`: all bridges of the network are one layer 2. Then each has the whole range, of which
+    Docker hands out the host's part.
+    """
+    part = network.subnets[facts.host]
+    subnet = network.cidr if flat else part
     if on_docker0(network):
         asked, shown = docker0.settings(
-            gateway=f"{gateway(subnet)}/{subnet.prefixlen}",
+            gateway=f"{gateway(part)}/{subnet.prefixlen}",
             subnet=str(subnet),
             mtu=mtu,
-            direct=facts.docker >= (28, 2),
+            direct=not flat and facts.docker >= (28, 2),
+            ip_range=str(part) if flat else "",
         )
         return Docker0(facts.host, asked, shown, inventory.name)
     options = {
@@ -38,7 +50,9 @@ def bridge(
         # Docker's own rule would hide the source from the other hosts' containers.
         docker_network.MASQUERADE: "false",
     }
-    if facts.docker >= (28, 2):
+    if flat:
+        pass  # what comes from other hosts comes by a port of the bridge, which Docker lets pass
+    elif facts.docker >= (28, 2):
         # Since 28 Docker drops what comes to a container from another host, in the raw table,
         # before any chain of a user; this is its own exception, by interface.
         options[docker_network.TRUSTED] = ":".join(nics)
@@ -48,14 +62,15 @@ def bridge(
         facts.host,
         network.name,
         subnet,
-        gateway(subnet),
+        gateway(part),
         tuple(sorted(options.items())),
         f"{inventory.name}/{network.name}",
+        part if flat else None,
     )
 
 
 def chains(
-    inventory: Inventory, network: Network, host: str, nics: tuple[str, ...]
+    inventory: Inventory, network: Network, host: str, nics: tuple[str, ...] = ()
 ) -> Iterator[Chain]:
     """Rules that let the network's own traffic pass between bridge and `nics`, untranslated."""
     mark, name = f"{inventory.name}/{network.name}", chain_name(inventory.name, network.name)
@@ -65,7 +80,8 @@ def chains(
     for nic in nics:
         accepts.append(_rule(mark, whole, own, ("-i", nic, "-o", bridge), "ACCEPT"))
         accepts.append(_rule(mark, own, whole, ("-i", bridge, "-o", nic), "ACCEPT"))
-    yield Chain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
+    if accepts:
+        yield Chain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
     translation = [_rule(mark, own, whole, (), "ACCEPT")]
     if network.egress == "masquerade":
         translation.append(_egress(mark, own, bridge))
@@ -149,3 +165,18 @@ def findings(
             "Docker 28.0 and 28.1 keep other hosts from containers on docker0",
             "use Docker 28.2 or newer, or leave out `bridge: docker0`",
         )
+
+
+def peer_findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
+    """Why a host that was seen cannot send to its peers, be it through routers."""
+    nic = inventory.hosts[facts.host].nic
+    for peer in network.hosts:
+        address = inventory.hosts[peer].address
+        way = facts.ways.get(address)
+        if peer == facts.host:
+            continue
+        if way is None:
+            yield UnfitError(facts.host, f"it has no route to {peer} ({address})")
+        elif nic is not None and facts.carrier(way.dev) != nic:
+            what = f"{peer} ({address}) is reached by {way.dev}, not by {nic}"
+            yield UnfitError(facts.host, what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
@@ -84,11 +84,15 @@ class HostFacts:
     candidate: tuple[int, ...] = ()
     ssh_from: IPv4Address | None = None
     guard: tuple[str, ...] = ()
+    carriers: dict[str, str] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:
         """Whether a change of it is under way."""
         return any(name == "txn" or name.startswith("reverting.") for name in self.guard)
+    def carrier(self, dev: str) -> str:
+        """The NIC that carries what goes out of `dev`, where that is a bridge of ours above it."""
+        return self.carriers.get(dev, dev)
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""

@@ -31,7 +31,7 @@ from provision.suggest import did_you_mean
 
 SECTIONS = ("hosts", "groups", "networks", "containers")
 # Methods of the contract that later versions bring.
-LATER_METHODS = ("pipework", "flannel", "ovs-gre")
+LATER_METHODS = ("pipework", "flannel")
 _Doc = TypeVar("_Doc", bound=Document)
 _MEMBERS = TypeAdapter(list[str])
 

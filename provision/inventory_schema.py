@@ -33,7 +33,9 @@ from provision.complaint import Wrong, quoted
 TEXT, MAPPING = "\0text", "\0mapping"
 
 
-def _between(low: int, high: int, noun: str) -> Callable[[int], int]:
+def between(low: int, high: int, noun: str) -> Callable[[int], int]:
+    """A rule for a number."""
+
     def check(number: int) -> int:
         if not low <= number <= high:
             raise Wrong(f"{noun} {number} is not from {low} to {high}")
@@ -81,12 +83,12 @@ def _form(value: Any) -> str | None:
 
 Cidr = Annotated[IPv4Network, BeforeValidator(_read(address_text.cidr))]
 Address = Annotated[IPv4Address, BeforeValidator(_read(address_text.ipv4))]
-Port = Annotated[int, AfterValidator(_between(1, 65535, "port")), _range(1, 65535)]
+Port = Annotated[int, AfterValidator(between(1, 65535, "port")), _range(1, 65535)]
 # 576 is what every IPv4 host accepts (RFC 791), 65535 all that its length field can say.
-Mtu = Annotated[int, AfterValidator(_between(576, 65535, "mtu")), _range(576, 65535)]
+Mtu = Annotated[int, AfterValidator(between(576, 65535, "mtu")), _range(576, 65535)]
 SubnetSize = Annotated[
     int,
-    AfterValidator(_between(8, address_text.SMALLEST, "subnet_size")),
+    AfterValidator(between(8, address_text.SMALLEST, "subnet_size")),
     _range(8, address_text.SMALLEST),
 ]
 Argument = Annotated[str, AfterValidator(_argument)]
@@ -191,7 +193,7 @@ def options_of(method: str) -> Any:
 def network_document(method: str) -> type[NetworkDocument]:
     """`NetworkDocument` with the keys of one method."""
     options = options_of(method)
-    hints = get_type_hints(options)
+    hints = get_type_hints(options, include_extras=True)
     keys: dict[str, Any] = {
         field.name: (_textual(hints[field.name]), _default(field)) for field in fields(options)
     }

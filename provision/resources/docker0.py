@@ -26,7 +26,7 @@ from provision.resource import (
 )
 
 DAEMON_JSON = "/etc/docker/daemon.json"
-KEYS = ("bip", "mtu", "ip-masq", "allow-direct-routing")
+KEYS = ("bip", "fixed-cidr", "mtu", "ip-masq", "allow-direct-routing")
 _FIXED = ("bridge", "bip", "fixed-cidr", "default-gateway", "mtu", "ip-masq")
 
 
@@ -241,17 +241,21 @@ def _each(verb: str, containers: tuple[str, ...]) -> Run:
 
 
 def settings(
-    *, gateway: str, subnet: str, mtu: int, direct: bool
+    *, gateway: str, subnet: str, mtu: int, direct: bool, ip_range: str = ""
 ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
     """What to ask of dockerd, and how that shows in `docker network inspect bridge`.
 
     `direct`: this Docker needs to be told that other hosts may reach containers (28.2 and newer).
+    `ip_range`: the part of the subnet that Docker takes addresses from; empty: all of it.
     """
     values: dict[str, Any] = {"bip": gateway, "mtu": mtu, "ip-masq": False}
     if direct:
         values["allow-direct-routing"] = True
+    if ip_range:
+        values["fixed-cidr"] = ip_range
     asked = tuple(sorted((key, json.dumps(value)) for key, value in values.items()))
-    return asked, (("masquerade", "false"), ("mtu", str(mtu)), ("subnet", subnet))
+    shown = (("masquerade", "false"), ("mtu", str(mtu)), ("subnet", subnet))
+    return asked, (*shown, *((("range", ip_range),) if ip_range else ()))
 
 
 def _settings(text: str | None) -> tuple[tuple[str, str], ...]:
@@ -281,7 +285,9 @@ def _effective(networks: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     subnet = ip_network(pools[0]["Subnet"], strict=False)
     masquerade = options.get("com.docker.network.bridge.enable_ip_masquerade", "true")
     mtu = options.get("com.docker.network.driver.mtu", "1500")
-    return (("masquerade", masquerade), ("mtu", mtu), ("subnet", str(subnet)))
+    shown = (("masquerade", masquerade), ("mtu", mtu), ("subnet", str(subnet)))
+    part = pools[0].get("IPRange", "")
+    return (*shown, *((("range", part),) if part else ()))
 
 
 def _object(text: str | None) -> dict[str, Any]:

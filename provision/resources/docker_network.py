@@ -53,6 +53,8 @@ id=$(of "$1") || exit
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
 
+    `ip_range` is the part of the subnet that Docker takes addresses from; None: all of it.
+
     `guests` are containers on it without our mark.
     """
 
@@ -73,6 +75,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
     gateway: IPv4Address | None
     options: tuple[tuple[str, str], ...]
     mark: str
+    ip_range: IPv4Network | None = None
     guests: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -81,7 +84,8 @@ docker network ls --quiet --no-trunc --filter label=provision |
 
     def create(self) -> Steps:
         options = [word for pair in self.options for word in ("--opt", "=".join(pair))]
-        where = ("--subnet", str(self.subnet), "--gateway", str(self.gateway))
+        part = ("--ip-range", str(self.ip_range)) if self.ip_range else ()
+        where = ("--subnet", str(self.subnet), *part, "--gateway", str(self.gateway))
         mark = ("--label", f"{LABEL}={self.mark}")
         words = ("--driver", "bridge", *where, *mark, *options, "--", self.network)
         known = (self.network, self.mark, str(self.subnet))
@@ -133,6 +137,7 @@ def _network(
         _version_4(IPv4Address, pools[0].get("Gateway")),
         tuple(sorted((key, value) for key, value in options if key in OPTIONS)),
         mark,
+        _version_4(IPv4Network, pools[0].get("IPRange")),
         guests,
     )
 

@@ -15,7 +15,14 @@ from provision import hostfacts, resources
 from provision.resource import Scope
 
 FOLDER = Path(__file__).parent
-INVENTORIES = {"routes": "demo", "docker0": "classic", "modes": "modes", "shared": "shared"}
+INVENTORIES = {
+    "routes": "demo",
+    "docker0": "classic",
+    "modes": "modes",
+    "shared": "shared",
+    "vxlan": "wide",
+    "routed": "routed",
+}
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
 KINDS = {kind.kind: kind for kind in resources.kinds()}
 
