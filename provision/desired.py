@@ -15,7 +15,7 @@ from provision.resource import ETC, Ref, Resource, State, lock, state
 from provision.resources import container as container_kind
 from provision.resources.file import File
 from provision.resources.image import Image, ImageArchive
-from provision.resources.package import MANAGER, PACKAGES, Package
+from provision.resources.package import MANAGER, OF_METHODS, PACKAGES, Package
 from provision.resources.shared_namespace import SharedNamespace
 from provision.resources.unit import Unit
 
@@ -32,7 +32,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         Package(host, tool)
         for host, seen in facts.items()
         if install and seen.manager == MANAGER
-        for tool in PACKAGES
+        for tool in (*(PACKAGES.keys() - OF_METHODS), *methods.tools(inventory, host))
     ]
     facts = {host: _expected(seen) for host, seen in facts.items() if "ip" in seen.tools}
     resources = [

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "nsenter", "perl", "base64")
+from provision import ovsdb
+
+TOOLS = (
+    *("docker", "ip", "iptables", "sysctl", "systemctl", "nsenter", "perl", "base64"),
+    *("ovs-vsctl", "ethtool"),
+)
 
 PROBE = r"""
 [ -d /run/systemd/system ] && echo systemd yes || echo systemd no
@@ -22,6 +27,9 @@ done
 if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
   apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
 fi
+if command -v ovs-vsctl >/dev/null 2>&1; then
+  [ -d /sys/module/openvswitch ] || modprobe -n -q openvswitch 2>/dev/null && echo datapath kernel
+fi
 [ -n "$docker" ] || echo "docker-error $docker_error"
 # sudo takes it out of the environment, but not out of its own.
 ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
@@ -29,7 +37,7 @@ ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
 echo "ssh $ssh"
 [ ! -d /var/lib/provision ] || ls -d /var/lib/provision/txn /var/lib/provision/reverting.* \
   /var/lib/provision/guard-* 2>/dev/null | sed 's,^.*/,guard ,'
-shared docker_info addresses routes way
+shared docker_info addresses routes way ovs_bridges
 """
 """`$tools` is a list, `$docker` empty where Docker does not answer; set by `facts.script`."""
 
@@ -85,14 +93,19 @@ class HostFacts:
     ssh_from: IPv4Address | None = None
     guard: tuple[str, ...] = ()
     carriers: dict[str, str] = field(default_factory=dict)
+    """NICs that are ports of our bridges of Open vSwitch, by bridge."""
+    kernel_datapath: bool = False
+    """Whether the kernel has Open vSwitch's datapath, loaded or not."""
 
     @property
     def held(self) -> bool:
         """Whether a change of it is under way."""
         return any(name == "txn" or name.startswith("reverting.") for name in self.guard)
+
     def carrier(self, dev: str) -> str:
         """The NIC that carries what goes out of `dev`, where that is a bridge of ours above it."""
-        return self.carriers.get(dev, dev)
+        named = dev.removeprefix(ovsdb.NIC_BRIDGE)  # in case the daemon does not run just now
+        return self.carriers.get(dev) or (named if named in self.links else dev)
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""
@@ -124,6 +137,12 @@ def parse(host: str, text: str) -> HostFacts:
         ssh_from=_version_4(single.get("ssh", "").split(" ")[0]),
         guard=tuple(value for key, value in lines if key == "guard"),
         routes=tuple(_routes(single["routes"] if ip else "[]")),
+        carriers={
+            row["name"]: row["external_ids"][ovsdb.NIC]
+            for row in ovsdb.bridges(text)
+            if ovsdb.NIC in row["external_ids"]
+        },
+        kernel_datapath="datapath" in single,
     )
 
 

@@ -21,7 +21,11 @@ OLDEST_DOCKER = (20, 10)
 def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitError, ...]:
     """What hosts lack, all of it; empty when every host in `facts` will do."""
     install = inventory.packages == "install"
-    lacking = [error for host in facts.values() for error in _host(host, install=install)]
+    lacking = [
+        error
+        for host in facts.values()
+        for error in _host(host, (*NEEDED, *methods.tools(inventory, host.host)), install=install)
+    ]
     unfit = {error.host for error in lacking}
     whole = {name: host for name, host in facts.items() if name not in unfit and "ip" in host.tools}
     for network in inventory.networks.values():
@@ -29,7 +33,7 @@ def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitEr
     return tuple(lacking)
 
 
-def _host(facts: HostFacts, *, install: bool) -> Iterator[UnfitError]:
+def _host(facts: HostFacts, needed: tuple[str, ...], *, install: bool) -> Iterator[UnfitError]:
     host = facts.host
     if facts.uid != 0:
         yield UnfitError(
@@ -40,7 +44,7 @@ def _host(facts: HostFacts, *, install: bool) -> Iterator[UnfitError]:
         return
     if not facts.systemd:
         yield UnfitError(host, "systemd is not its init", "provision needs systemd on every host")
-    missing = [tool for tool in NEEDED if tool not in facts.tools]
+    missing = [tool for tool in needed if tool not in facts.tools]
     if missing and not (install and facts.manager == MANAGER):
         yield _missing(facts, missing, install=install)
     if "docker" in facts.tools and not facts.docker:

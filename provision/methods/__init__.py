@@ -4,7 +4,8 @@ A method's module holds `Options` (what YAML may say), and pure functions: `desi
 resources of one network, `findings` says why hosts cannot serve it, `mtu` is the network's, and
 `attachment` names what a container of one host is put on. It may also hold `tunnel`: what packets
 are wrapped in on their way to another host (without it: nothing), and `flat`: whether all
-containers of the network are on one layer 2 (without it: they are not).
+containers of the network are on one layer 2 (without it: they are not). `TOOLS` are commands that
+its hosts need beside those of every method.
 """
 
 from __future__ import annotations
@@ -61,3 +62,10 @@ def flat(network: Network) -> bool:
     """Whether a broadcast of one container reaches all others of the network."""
     said = getattr(named(network.method), "flat", None)
     return bool(said(network)) if said else False
+
+
+def tools(inventory: Inventory, host: str) -> tuple[str, ...]:
+    """Commands that the methods of a host's networks need, beside those of every method."""
+    mine = [network for network in inventory.networks.values() if host in network.hosts]
+    found = (getattr(named(network.method), "TOOLS", ()) for network in mine)
+    return tuple(dict.fromkeys(tool for tools in found for tool in tools))

@@ -21,7 +21,11 @@ PACKAGES = {
     "base64": ("coreutils",),
     "perl": ("perl-base",),
     "nsenter": ("util-linux",),
+    "ovs-vsctl": ("openvswitch-switch",),
+    "ethtool": ("ethtool",),
 }
+OF_METHODS = frozenset({"ovs-vsctl", "ethtool"})
+"""Those that only some methods ask for."""
 # Split off from docker.io after bookworm (12) and Ubuntu 24.04, where it does not exist.
 _LATER = {"docker": "docker-cli"}
 

@@ -22,6 +22,7 @@ INVENTORIES = {
     "shared": "shared",
     "vxlan": "wide",
     "routed": "routed",
+    "ovs": "tunnel",
 }
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
 KINDS = {kind.kind: kind for kind in resources.kinds()}
