@@ -60,7 +60,7 @@ settle() { # from $1 to $2
   elif [ -z "$(held "$2" addresses)" ]; then
     moved=$(cat "$record" 2>/dev/null)
   else
-    [ -s "$record" ] || remember "$(held "$2" all)"
+    [ "$verb" = return ] || [ -s "$record" ] || remember "$(held "$2" all)"
     return
   fi
   [ -z "$moved" ] || move "$1" "$2"
@@ -74,10 +74,28 @@ made() { # the bridge, with the NIC's MAC, so that no neighbour has to learn ano
     "other_config:hwaddr=\"$(cat "/sys/class/net/$nic/address")\"" \
     "external_ids:provision-nic=\"$nic\"" "external_ids:provision-$inventory=underlay"
 }
+# The userspace datapath takes packets as they are: neither merged nor with their checksum left open.
+OFFLOADS='rx-checksumming:rx generic-receive-offload:gro large-receive-offload:lro'
+plain() { # switches off on the NIC what is on and can be
+  on=$(ethtool -k "$nic" | grep ': on$')
+  for pair in $OFFLOADS; do
+    case "$on" in *"${pair%:*}: on"*) ;; *) continue ;; esac
+    grep -qx "${pair#*:}" "$record.offloads" 2>/dev/null || {
+      mkdir -p -- "${record%/*}" && echo "${pair#*:}" >>"$record.offloads" || return
+    }
+    ethtool -K "$nic" "${pair#*:}" off >/dev/null 2>&1
+  done
+  :
+}
+offloaded() { # and on again
+  [ -f "$record.offloads" ] || return 0
+  while read -r word; do ethtool -K "$nic" "$word" on >/dev/null 2>&1; done <"$record.offloads"
+  rm -f -- "$record.offloads"
+}
 raised() { [ $(($(cat "/sys/class/net/$1/flags") & 1)) = 1 ] || ip link set dev "$1" up; }
 
 if [ "$verb" = return ]; then
-  open_nic && settle "$bridge" "$nic" || exit 1
+  open_nic && settle "$bridge" "$nic" && offloaded || exit 1
   ! runs || ovs --if-exists del-br "$bridge"
   exit
 fi
@@ -87,7 +105,7 @@ if runs; then made || status=1; else status=1; fi
 if runs && there "$bridge"; then
   # The NIC's packets reach the kernel beside the bridge, too, which would answer them twice:
   # https://docs.openvswitch.org/en/latest/intro/install/userspace/ (firewall rules).
-  raised "$bridge" && settle "$nic" "$bridge" && { drop -C 2>/dev/null || drop -I; } || status=1
+  plain && raised "$bridge" && settle "$nic" "$bridge" && { drop -C 2>/dev/null || drop -I; } || status=1
 else
   open_nic && settle "$bridge" "$nic" || status=1
 fi
