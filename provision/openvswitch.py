@@ -89,7 +89,20 @@ def _underlays(inventory: Inventory, network: Network, facts: HostFacts) -> Iter
     for dev in host_part.nics(inventory, network, facts):
         nic = facts.carrier(dev)
         bridge = interface_name_of(nic)
-        yield Underlay(facts.host, nic, bridge, bridge, inventory.name)
+        yield Underlay(facts.host, nic, bridge, bridge, inventory.name, ssh=_ssh(facts, nic))
+
+
+def _ssh(facts: HostFacts, nic: str) -> bool:
+    """Whether the login may have come by this NIC: it did unless another has its range."""
+    ranges = [
+        (facts.carrier(link.name), held.network)
+        for link in facts.links.values()
+        for held in link.addresses
+    ]
+    holders = {
+        name for name, part in ranges if facts.ssh_from is not None and facts.ssh_from in part
+    }
+    return not holders or nic in holders
 
 
 def interface_name_of(nic: str) -> str:

@@ -16,6 +16,9 @@ ASK = """ovs-vsctl -t 5 -f json \
  -- --columns=_uuid,name,type,options,ofport,error list Interface"""
 """Prints a line for each table, in the order of `TABLES`."""
 
+SERVED = 'kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null || exit 0'
+"""Ends a probe where the daemon does not run; asking its socket could start it."""
+
 TABLES = ("ovs_bridges", "ovs_ports", "ovs_interfaces")
 NIC, INNER, MARK = "provision-nic", "provision-inner", "provision"
 """Keys of external_ids: whose addresses a bridge holds, a veth's other end, and whose it is."""

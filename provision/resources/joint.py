@@ -46,6 +46,15 @@ need_ovs
 shared {" ".join(ovsdb.TABLES)}
 """
 
+    witness: ClassVar[str] = rf"""
+for path in /sys/class/net/{PREFIX}*; do
+  [ -e "$path" ] || continue
+  echo "${{path##*/}} $(cat "$path/ifalias" "$path/mtu" | tr '\n' ' ')"
+  ls -d "$path"/upper_* 2>/dev/null
+done
+:
+"""
+
     outer: str
     bridge: str
     inner: str
@@ -112,6 +121,13 @@ shared {" ".join(ovsdb.TABLES)}
     def update(self, found: Resource) -> Steps | None:
         assert isinstance(found, Joint)
         return self.create() if (found.outer, found.mark) == (self.outer, self.mark) else None
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
+        if before is None:
+            return self.delete()
+        assert isinstance(before, Joint)
+        # One that had lost a half is left whole: nobody asked for the half.
+        return before.create() if before.bridge and before.master and before.mtu else ()
 
     def delete(self) -> Steps:
         port = Run((*VSCTL, "--if-exists", "del-port", self.outer))

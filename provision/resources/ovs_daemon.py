@@ -41,6 +41,13 @@ done
 [ ! -e /etc/openvswitch/conf.db ] || echo database
 """
 
+    witness: ClassVar[str] = rf"""
+command -v ovs-vsctl >/dev/null 2>&1 || exit 0
+echo "$(systemctl is-enabled {SERVICE}) $(systemctl is-active {SERVICE})"
+for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
+[ ! -e /etc/openvswitch/conf.db ] || echo database
+"""
+
     inventory: str
     enabled: bool = True
     active: bool = True
@@ -60,6 +67,8 @@ done
         return (remember(self._was, found.first + "\n"), *self.create())
 
     def delete(self) -> Steps:
+        if not self.first:
+            return forget(self._was)
         state, active, *new = self.first.split()
         steps: list[Run] = []
         if active != "active" and not self.others:
@@ -72,6 +81,17 @@ done
             verb = "mask" if state == "masked" else "disable"
             steps.append(Run(("systemctl", "-q", verb, SERVICE)))
         return (*steps, *forget(self._was))
+
+    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+        return self.update(self)
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if before is None:
+            return self.delete()  # it came with its package, which stays
+        assert isinstance(before, OvsDaemon)
+        if ours:
+            return () if before.active else (Run(("systemctl", "stop", SERVICE)),)
+        return before.delete()
 
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
         return "Open vSwitch starts" if isinstance(found, OvsDaemon) and not found.active else None

@@ -118,5 +118,5 @@ def _seen(dst: IPv4Network, entry: dict[str, Any], scope: Scope, *, claimed: boo
     via = IPv4Address(entry["gateway"]) if "gateway" in entry else None
     # Others (linkdown) say how the link is, not what was asked for.
     flags = tuple(flag for flag in entry.get("flags", ()) if flag == "onlink")
-    route = Route(scope.host, dst, via, str(entry.get("dev", "")), scope.inventory, flags)
+    route = Route(scope.host, dst, via, str(entry.get("dev", "")), scope.inventory, flags=flags)
     return Seen(route, ours=claimed and entry.get("protocol") == str(PROTO))

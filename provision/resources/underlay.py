@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from provision import ovsdb
@@ -44,6 +44,16 @@ done
 shared {" ".join(ovsdb.TABLES)}
 """
 
+    # The addresses of NICs and of their bridges; what Docker's bridges have comes and goes.
+    witness: ClassVar[str] = f"""
+need ip
+ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' | while read -r dev _ held; do
+  echo "$dev $held"
+done | sort
+iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep provision:underlay
+for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
+"""
+
     nic: str
     bridge: str
     home: str
@@ -53,10 +63,14 @@ shared {" ".join(ovsdb.TABLES)}
     claimed: bool = True
     others: tuple[str, ...] = field(default=(), compare=False)
     obstacle: str = field(default="", compare=False)
+    ssh: bool = field(default=True, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         return self.nic
+
+    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+        return self.ssh
 
     def links(self) -> tuple[str, ...]:
         return (self.nic, self.bridge)
@@ -72,6 +86,13 @@ shared {" ".join(ovsdb.TABLES)}
             key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
             return (Run((*ovsdb.VSCTL, "--if-exists", *key)), *forget(self._record))
         return (self._script("return"), *forget(self._record))
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        assert before is None or isinstance(before, Underlay)
+        if before is None or not before.bridge:
+            return self.delete()
+        # What was ours is left as it should be; what others had made only loses our claim.
+        return () if ours else replace(self, others=before.others).delete()
 
     def _script(self, verb: str) -> Run:
         words = (verb, self.bridge, self.nic, self.inventory, self._record)

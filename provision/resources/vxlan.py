@@ -50,6 +50,17 @@ for path in /sys/class/net/{PREFIX}*; do
 done
 """
 
+    witness: ClassVar[str] = rf"""
+for path in /sys/class/net/{PREFIX}*; do
+  [ -e "$path" ] || continue
+  dev=${{path##*/}}
+  echo "$dev $(cat "$path/ifalias" "$path/mtu" "$path/address" | tr '\n' ' ')"
+  ls -d "$path"/upper_* 2>/dev/null
+  bridge fdb show dev "$dev" | grep 'dst.*permanent' | sort
+done
+:
+"""
+
     device: str
     vni: int
     port: int
