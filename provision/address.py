@@ -45,6 +45,18 @@ def plug_name(inventory: str, container: str, interface: str) -> str:
     return _name(f"pw-{container}", inventory, f"{container}/{interface}", INTERFACE_LENGTH)
 
 
+def mac_address(inventory: str, network: str, host: str) -> str:
+    """A MAC address of our own for one host of a network: locally administered, of one device."""
+    digest = sha256(f"{inventory}/{network}/{host}".encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x0A, *digest[:5]))
+
+
+def network_id(inventory: str, network: str) -> int:
+    """A VNI of our own, 24 bits and not 0: networks of two inventories do not meet."""
+    digest = sha256(f"vni {inventory}/{network}".encode()).digest()
+    return int.from_bytes(digest[:3], "big") % (2**24 - 1) + 1
+
+
 def chain_name(inventory: str, network: str) -> str:
     """An iptables chain name such as `PROV-demo-blue-k2x7qa`: at most 28 characters."""
     return _name(f"PROV-{inventory}-{network}", inventory, network, CHAIN_LENGTH)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from provision import docker_api, hostfacts, resources, uplinks
+from provision import docker_api, hostfacts, ovsdb, resources, uplinks
 from provision.errors import FactsError
 from provision.hostfacts import HostFacts
 from provision.resource import ABSENT, Resource, Scope, Seen, State, state
@@ -20,9 +20,13 @@ SIZE_LIMIT = 8 * 2**20
 # What reading an answer that is not one may raise; the last of JSON that nests without end.
 _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 _HELPERS = r"""
-docker= docker_error='docker is not installed'
+docker= docker_error='docker is not installed' ovs=
 need() { command -v "$1" >/dev/null 2>&1 || { echo @absent; exit 0; }; }
 need_docker() { [ -n "$docker" ] || { echo @absent; exit 0; }; }
+need_ovs() { # nothing where it does not run; it is an error when it does and gives no answer
+  [ -n "$ovs" ] || exit 0
+  [ "$ovs" = yes ] || { echo 'Open vSwitch does not answer' >&2; exit 1; }
+}
 shared() { for word in "$@"; do echo "@@$word"; done; }
 files() { # path, mode and content of each file
   for path in "$@"; do
@@ -31,6 +35,7 @@ files() { # path, mode and content of each file
   done
 }
 """
+_OVS_TABLES = ";".join(f"{line}s/^/{word} /" for line, word in enumerate(ovsdb.TABLES, 1))
 # Answers that several kinds read are asked for once: `shared WORD` in a probe stands for them.
 _SHARED = rf"""
 if command -v docker >/dev/null 2>&1; then
@@ -45,9 +50,17 @@ if command -v ip >/dev/null 2>&1; then
   }} | ip -N -j -force -batch - 2>/dev/null |
     sed '1s/^/addresses /;2s/^/routes /;3s/^/every_route /;4,$s/^/way /'
 fi
+# Not its socket: on some hosts systemd listens there, and asking would start it.
+database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
+if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
+  ovs=no
+  answers=$({ovsdb.ASK}) && ovs=yes &&
+    printf '%s\n' "$answers" | sed '{_OVS_TABLES}'
+fi
 if command -v systemctl >/dev/null 2>&1; then
-  units=$(systemctl show --property MainPID,ActiveState,UnitFileState docker.service \
-    "provision-$name-follow.service") || units= # where systemd is not the init
+  units=$(systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
+    openvswitch-switch.service "provision-$name-follow.service") ||
+    units= # where systemd is not the init
 fi
 for ctl in /etc/provision/"$name"/etcdctl-*; do
   [ -x "$ctl" ] || continue

@@ -8,28 +8,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
+from provision import daemon_json
 from provision.address import chain_name, gateway, interface_name
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
 from provision.resource import Ref, Resource
-from provision.resources import docker0, docker_network
+from provision.resources import docker_network
 from provision.resources.chain import Chain
 from provision.resources.docker0 import Docker0
 from provision.resources.docker_network import DockerNetwork
 
 
 def bridge(
-    inventory: Inventory, network: Network, facts: HostFacts, *, mtu: int, nics: tuple[str, ...]
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    *,
+    mtu: int,
+    nics: tuple[str, ...] = (),
+    flat: bool = False,
 ) -> Resource:
-    """Docker's bridge with the host's part on it; through `nics` the other parts come in."""
-    subnet = network.subnets[facts.host]
+    """Docker's bridge with the host's part on it; through `nics` the other parts come in.
+
+    `flat`: all bridges of the network are one layer 2. Then each has the whole range, of which
+    Docker hands out the host's part.
+    """
+    part = network.subnets[facts.host]
+    subnet = network.cidr if flat else part
     if on_docker0(network):
-        asked, shown = docker0.settings(
-            gateway=f"{gateway(subnet)}/{subnet.prefixlen}",
+        asked, shown = daemon_json.settings(
+            gateway=f"{gateway(part)}/{subnet.prefixlen}",
             subnet=str(subnet),
             mtu=mtu,
-            direct=facts.docker >= (28, 2),
+            direct=not flat and facts.docker >= (28, 2),
+            ip_range=str(part) if flat else "",
         )
         return Docker0(facts.host, asked, shown, inventory.name)
     options = {
@@ -38,7 +51,9 @@ def bridge(
         # Docker's own rule would hide the source from the other hosts' containers.
         docker_network.MASQUERADE: "false",
     }
-    if facts.docker >= (28, 2):
+    if flat:
+        pass  # what comes from other hosts comes by a port of the bridge, which Docker lets pass
+    elif facts.docker >= (28, 2):
         # Since 28 Docker drops what comes to a container from another host, in the raw table,
         # before any chain of a user; this is its own exception, by interface.
         options[docker_network.TRUSTED] = ":".join(nics)
@@ -48,15 +63,16 @@ def bridge(
         facts.host,
         network.name,
         subnet,
-        gateway(subnet),
+        gateway(part),
         tuple(sorted(options.items())),
         f"{inventory.name}/{network.name}",
+        part if flat else None,
         ssh=facts.ssh_from is not None and facts.ssh_from in subnet,
     )
 
 
 def chains(
-    inventory: Inventory, network: Network, host: str, nics: tuple[str, ...]
+    inventory: Inventory, network: Network, host: str, nics: tuple[str, ...] = ()
 ) -> Iterator[Chain]:
     """Rules that let the network's own traffic pass between bridge and `nics`, untranslated."""
     mark, name = f"{inventory.name}/{network.name}", chain_name(inventory.name, network.name)
@@ -66,7 +82,8 @@ def chains(
     for nic in nics:
         accepts.append(_rule(mark, whole, own, ("-i", nic, "-o", bridge), "ACCEPT"))
         accepts.append(_rule(mark, own, whole, ("-i", bridge, "-o", nic), "ACCEPT"))
-    yield Chain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
+    if accepts:
+        yield Chain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
     translation = [_rule(mark, own, whole, (), "ACCEPT")]
     if network.egress == "masquerade":
         translation.append(_egress(mark, own, bridge))
@@ -150,3 +167,18 @@ def findings(
             "Docker 28.0 and 28.1 keep other hosts from containers on docker0",
             "use Docker 28.2 or newer, or leave out `bridge: docker0`",
         )
+
+
+def peer_findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
+    """Why a host that was seen cannot send to its peers, be it through routers."""
+    nic = inventory.hosts[facts.host].nic
+    for peer in network.hosts:
+        address = inventory.hosts[peer].address
+        way = facts.ways.get(address)
+        if peer == facts.host:
+            continue
+        if way is None:
+            yield UnfitError(facts.host, f"it has no route to {peer} ({address})")
+        elif nic is not None and facts.carrier(way.dev) != nic:
+            what = f"{peer} ({address}) is reached by {way.dev}, not by {nic}"
+            yield UnfitError(facts.host, what)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from provision import uplinks
+from provision import ovsdb, uplinks
 from provision.uplinks import First, Uplink
 
 TOOLS = (
@@ -25,6 +25,8 @@ TOOLS = (
     "etcd",
     "etcdctl",
     "openssl",
+    "ovs-vsctl",
+    "ethtool",
 )
 
 PROBE = (
@@ -47,6 +49,9 @@ fi
 for file in /etc/provision/"$name"/pki/*.csr /etc/provision/"$name"/pki/*.ca.crt; do
   [ ! -f "$file" ] || echo "tls ${file##*/} $(base64 -w0 <"$file")"
 done
+if command -v ovs-vsctl >/dev/null 2>&1; then
+  [ -d /sys/module/openvswitch ] || modprobe -n -q openvswitch 2>/dev/null && echo datapath kernel
+fi
 [ -n "$docker" ] || echo "docker-error $docker_error"
 # sudo takes it out of the environment, but not out of its own.
 ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
@@ -55,7 +60,7 @@ echo "ssh $ssh"
 for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
   [ ! -e "$kept" ] || echo "guard ${kept##*/}"
 done
-shared docker_info addresses routes way
+shared docker_info addresses routes way ovs_bridges
 """
     + uplinks.PROBE
 )
@@ -138,11 +143,20 @@ class HostFacts:
     flanneld_version: tuple[int, ...] = ()
     tls: dict[str, str] = field(default_factory=dict)
     """Requests for certificates, and authorities' certificates, by the names of their files."""
+    carriers: dict[str, str] = field(default_factory=dict)
+    """NICs that are ports of our bridges of Open vSwitch, by bridge."""
+    kernel_datapath: bool = False
+    """Whether the kernel has Open vSwitch's datapath, loaded or not."""
 
     @property
     def held(self) -> bool:
         """Whether a change of it is under way."""
         return any(name == "txn" or name.startswith("reverting.") for name in self.guard)
+
+    def carrier(self, dev: str) -> str:
+        """The NIC that carries what goes out of `dev`, where that is a bridge of ours above it."""
+        named = dev.removeprefix(ovsdb.NIC_BRIDGE)  # in case the daemon does not run just now
+        return self.carriers.get(dev) or (named if named in self.links else dev)
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""
@@ -189,6 +203,12 @@ def parse(host: str, text: str) -> HostFacts:
         ovs=single.get("ovs", ""),
         given=frozenset(value for key, value in lines if key == "given"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),
+        carriers={
+            row["name"]: row["external_ids"][ovsdb.NIC]
+            for row in ovsdb.bridges(text)
+            if ovsdb.NIC in row["external_ids"]
+        },
+        kernel_datapath="datapath" in single,
     )
 
 

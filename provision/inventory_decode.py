@@ -30,8 +30,6 @@ from provision.inventory_words import complaint
 from provision.suggest import did_you_mean
 
 SECTIONS = ("hosts", "groups", "networks", "containers")
-# Methods of the contract that later versions bring.
-LATER_METHODS = ("ovs-gre",)
 _Doc = TypeVar("_Doc", bound=Document)
 _MEMBERS = TypeAdapter(list[str])
 
@@ -145,7 +143,4 @@ class _Decoder:
 
 def _no_method(method: str, at: Loc) -> Complaint:
     known = methods.names()
-    if method in LATER_METHODS:
-        words = f"known methods: {', '.join(known)}"
-        return Complaint(at, f"method '{method}' is not supported yet in this version", words)
     return Complaint(at, f"unknown method {quoted(method)}", did_you_mean(method, known, "methods"))

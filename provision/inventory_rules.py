@@ -15,6 +15,7 @@ from provision.complaint import KEY, Complaint, Loc, quoted, some
 from provision.container_rules import container_rules
 from provision.inventory_decode import Decoded
 from provision.inventory_schema import NetworkDocument
+from provision.overlay_rules import overlay_rules
 from provision.subnets import Layout, Subnets
 from provision.suggest import did_you_mean
 
@@ -32,6 +33,7 @@ def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
         yield from flannel_rules.complaints(decoded, laid)
     yield from container_rules(decoded, laid)
     yield from interface_rules.complaints(decoded, laid)
+    yield from overlay_rules(decoded, laid)
 
 
 def _groups(decoded: Decoded) -> Iterator[Complaint]:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, cast
 
-from provision import networkd
+from provision import daemon_json, networkd
 from provision.address import chain_name, interface_name
 from provision.hostfacts import HostFacts
 from provision.interface_text import hashed_mac
 from provision.inventory import Inventory, Network
 from provision.lan_parts import METHOD
 from provision.resource import Ref, Resource
-from provision.resources import docker0, docker_network
+from provision.resources import docker_network
 from provision.resources.bridge import Bridge
 from provision.resources.chain import Chain
 from provision.resources.docker0 import Docker0
@@ -251,7 +251,7 @@ def _docker_network(
 
 
 def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Docker0:
-    asked, shown = docker0.replaced(
+    asked, shown = daemon_json.replaced(
         bridge=options(network).bridge,
         subnet=str(network.cidr),
         part=str(network.subnets[facts.host]),

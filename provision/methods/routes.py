@@ -78,7 +78,7 @@ def _peer_findings(inventory: Inventory, facts: HostFacts, peer: str) -> Iterato
             f"{peer} ({address}) is not on the same link: it is reached through {way.via}",
             "direct routes need all hosts on one link; the router between would not know them",
         )
-    elif nic is not None and way.dev != nic:
+    elif nic is not None and facts.carrier(way.dev) != nic:
         yield UnfitError(facts.host, f"{peer} ({address}) is reached by {way.dev}, not by {nic}")
 
 

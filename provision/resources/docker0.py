@@ -246,31 +246,6 @@ def _each(verb: str, containers: tuple[str, ...]) -> Run:
     return Run(("sh", "-c", each, "sh", *containers))
 
 
-def settings(
-    *, gateway: str, subnet: str, mtu: int, direct: bool
-) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    """What to ask of dockerd, and how that shows in `docker network inspect bridge`.
-
-    `direct`: this Docker needs to be told that other hosts may reach containers (28.2 and newer).
-    """
-    values: dict[str, Any] = {"bip": gateway, "mtu": mtu, "ip-masq": False}
-    if direct:
-        values["allow-direct-routing"] = True
-    asked = tuple(sorted((key, json.dumps(value)) for key, value in values.items()))
-    return asked, (("masquerade", "false"), ("mtu", str(mtu)), ("subnet", subnet))
-
-
-def replaced(
-    *, bridge: str, subnet: str, part: str, gateway: str | None, mtu: int
-) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    """The same for a bridge of the host's that takes the place of docker0."""
-    values: dict[str, Any] = {"bridge": bridge, "fixed-cidr": part, "mtu": mtu, "ip-masq": False}
-    if gateway:
-        values["default-gateway"] = gateway  # the bridge's own address is it anyway
-    asked = tuple(sorted((key, json.dumps(value)) for key, value in values.items()))
-    return asked, (("masquerade", "false"), ("mtu", str(mtu)), ("subnet", subnet))
-
-
 def _settings(text: str | None) -> tuple[tuple[str, str], ...]:
     try:
         mine = _object(text)
@@ -298,7 +273,9 @@ def _effective(networks: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     subnet = ip_network(pools[0]["Subnet"], strict=False)
     masquerade = options.get("com.docker.network.bridge.enable_ip_masquerade", "true")
     mtu = options.get("com.docker.network.driver.mtu", "1500")
-    return (("masquerade", masquerade), ("mtu", mtu), ("subnet", str(subnet)))
+    shown = (("masquerade", masquerade), ("mtu", mtu), ("subnet", str(subnet)))
+    part = pools[0].get("IPRange", "")
+    return (*shown, *((("range", part),) if part else ()))
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -24,6 +24,8 @@ PACKAGES = {
     "openssl": ("openssl",),
     "etcdctl": ("etcd-client",),
     "etcd": ("etcd-server",),
+    "ovs-vsctl": ("openvswitch-switch",),
+    "ethtool": ("ethtool",),
 }
 EVERYWHERE = ("docker", "ip", "iptables", "sysctl", "base64", "perl", "nsenter")
 """What every host needs; a method may need more of its own."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.resource import ETC, Put, Resource, Run, Scope, Seen, Steps, Unless, forget
+from provision.resource import ETC, Put, Ref, Resource, Run, Scope, Seen, Steps, Unless, forget
 
 PROTO = 240
 """Our number in `ip route … proto`: iproute2's rt_protos gives it to nobody."""
@@ -16,7 +16,10 @@ PROTO = 240
 
 @dataclass(frozen=True, slots=True)
 class Route(Resource):
-    """`dst` is sent to `via` out of `dev`; both empty when the kernel has lost a route of ours."""
+    """`dst` is sent to `via` out of `dev`; both empty when the kernel has lost a route of ours.
+
+    `flags` may hold `onlink`: `via` is in no range of `dev`, which is a VXLAN device of ours.
+    """
 
     kind: ClassVar[str] = "route"
     volatile: ClassVar[bool] = True
@@ -40,6 +43,7 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
     dev: str
     inventory: str
     ssh: bool = field(default=False, compare=False, repr=False)
+    flags: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,14 +55,18 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
     def links(self) -> tuple[str, ...]:
         return (self.dev,) if self.dev else ()
 
+    def requires(self) -> tuple[Ref, ...]:
+        return (Ref(self.host, "vxlan", self.dev),) if self.flags else ()
+
     def create(self) -> Steps:
         # A route cannot carry text, so the claim says whose it is; it comes first, so that an
         # interrupted apply never leaves a route that nobody owns.
         claim = Put(self._claim, f"{self.dst} via {self.via} dev {self.dev}\n")
         words = (str(self.dst), "via", str(self.via), "dev", self.dev, "proto", str(PROTO))
         there = Run(("ip", "-4", "route", "show", "exact", *words))
-        # Not `replace`: that would answer to the follower's own `ip monitor` without end.
-        return (claim, Unless(there, (Run(("ip", "-4", "route", "replace", *words)),), prints=True))
+        replaced = Run(("ip", "-4", "route", "replace", *words, *self.flags))
+        # Not `replace` alone: that would answer to the follower's own `ip monitor` without end.
+        return (claim, Unless(there, (replaced,), prints=True))
 
     def update(self, found: Resource) -> Steps:  # noqa: ARG002
         return self.create()
@@ -108,5 +116,7 @@ def _live(table: str) -> dict[IPv4Network, dict[str, Any]]:
 
 def _seen(dst: IPv4Network, entry: dict[str, Any], scope: Scope, *, claimed: bool) -> Seen:
     via = IPv4Address(entry["gateway"]) if "gateway" in entry else None
-    route = Route(scope.host, dst, via, str(entry.get("dev", "")), scope.inventory)
+    # Others (linkdown) say how the link is, not what was asked for.
+    flags = tuple(flag for flag in entry.get("flags", ()) if flag == "onlink")
+    route = Route(scope.host, dst, via, str(entry.get("dev", "")), scope.inventory, flags=flags)
     return Seen(route, ours=claimed and entry.get("protocol") == str(PROTO))

@@ -27,7 +27,9 @@ from provision.resources.container import Container
 from provision.resources.docker0 import Docker0
 from provision.resources.docker_network import DockerNetwork
 from provision.resources.image import Image
+from provision.resources.ovs_daemon import OvsDaemon
 from provision.resources.package import Package
+from provision.resources.underlay import Underlay
 from provision.uplinks import Uplink
 
 FOLDER = Path(__file__).parent
@@ -59,6 +61,7 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             manager=found.get("manager", "apt-get"),
             uplinks=uplinks(name, address, mtu, found),
             ssh_to=address if name in found.get("ssh", []) else None,
+            kernel_datapath=name in found.get("kernel_datapath", []),
         )
     return result
 
@@ -95,6 +98,18 @@ def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[
             foreign[thing.ref] = thing
     for host in inventory.hosts:
         foreign[Ref(host, "image", "busybox:latest")] = Image(host, "busybox:latest")
+        for stranger in (
+            OvsDaemon(host, inventory.name, False, False, first="masked inactive new"),
+            Underlay(
+                host,
+                "eth1",
+                "",
+                "eth1",
+                inventory.name,
+                obstacle=found.get("obstacles", {}).get(host, ""),
+            ),
+        ):
+            foreign[stranger.ref] = stranger
         untouched = Docker0(host, (), (("subnet", "172.17.0.0/16"),), inventory.name)
         running = tuple(found.get("running", {}).get(host, []))
         foreign[untouched.ref] = dataclasses.replace(untouched, running=running)

@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import uuid
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from provision.resources.chain import Chain
 from provision.resources.file import File
 from provision.resources.route import Route
 from provision.resources.sysctl import Sysctl
+from provision.resources.vxlan import ANY, Forward, Vxlan
 from provision.script import PRELUDE
 from provision.transport import Output
 
@@ -42,6 +43,7 @@ iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER; iptables -A DOCKER-
 sleep 600 & echo $!
 """
 CAPTURE = """
+ip -br link | sed 's/@.*//'
 ip -N route; iptables-save | grep -v '^#' | sed 's/\\[.*\\]//'; sysctl net.ipv4.ip_forward
 find /etc/provision /var/lib/provision /run/provision-demo* 2>/dev/null; :
 """
@@ -108,9 +110,27 @@ def chain(*sources: str) -> Chain:
     return Chain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", rules, "demo/blue")
 
 
+def vxlan(*forwards: Forward, learning: bool = True) -> Vxlan:
+    return Vxlan(
+        host=HOST,
+        device="vx-blue-x",
+        vni=42,
+        port=4789,
+        local=IPv4Address("192.0.2.1"),
+        mac="0a:00:00:00:00:01",
+        mtu=1450,
+        learning=learning,
+        master="",
+        address=IPv4Interface("172.20.0.0/32"),
+        forwards=forwards,
+        mark="demo/blue",
+    )
+
+
 EXAMPLES: dict[str, Resource] = {
     "route": route(),
     "chain": chain("172.20.0.0/16", "172.21.0.0/16"),
+    "vxlan": vxlan(Forward(ANY, IPv4Address("192.0.2.8")), Forward(ANY, IPv4Address("192.0.2.9"))),
     "file": File(HOST, "/etc/provision/demo/a", "it's $HOME\n\t\\x\n", "0755"),
 }
 
@@ -221,3 +241,19 @@ def test_the_kept_script_restores_everything_and_can_be_repeated(namespace: Name
     assert namespace.found(Chain)[wanted[0].name] == (wanted[0], True)
     namespace.sh("ip link set dev up0 down")
     assert namespace.transport.run(HOST, text, timeout_s=30).status == 1
+
+
+def test_a_forwarding_table_is_changed_in_place(namespace: Namespace) -> None:
+    """Peers come and go without the device; a MAC's place and its neighbour go together."""
+    peer, mac = IPv4Address("192.0.2.8"), "0a:00:00:00:00:08"
+    before = vxlan(Forward(ANY, peer), Forward(ANY, IPv4Address("192.0.2.9")))
+    after = vxlan(Forward(ANY, peer), Forward(mac, peer, IPv4Address("172.20.1.0")))
+    namespace.do(before.create())
+    index = namespace.sh("cat /sys/class/net/vx-blue-x/ifindex")
+    for found, wanted in ((before, after), (after, before)):
+        steps = wanted.update(found)
+        assert steps is not None
+        namespace.do(steps)
+        assert namespace.found(Vxlan)[wanted.name] == (wanted, True)
+    assert namespace.sh("cat /sys/class/net/vx-blue-x/ifindex") == index
+    assert vxlan(learning=False).update(before) is None

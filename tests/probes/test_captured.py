@@ -19,12 +19,15 @@ INVENTORIES = {
     "routes": "demo",
     "docker0": "classic",
     "pipework": "lan",
-    "ovs": "ovslan",
+    "ovslan": "ovslan",
     "vlans": "vlans",
     "veth": "lan",
     "modes": "modes",
     "shared": "shared",
     "flannel": "overlay",
+    "vxlan": "wide",
+    "routed": "routed",
+    "ovs": "tunnel",
 }
 # What etcd holds says whose it is by the inventory's names of hosts.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}

@@ -1,0 +1,72 @@
+"""Kind `ovs_bridge`: a bridge of Open vSwitch of our own, kept by its database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from provision import ovsdb
+from provision.ovsdb import VSCTL, quoted
+from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+
+
+@dataclass(frozen=True, slots=True)
+class OvsBridge(Resource):
+    """`datapath` is `system` (the kernel's) or `netdev` (the daemon's own); `rstp`: it runs it."""
+
+    kind: ClassVar[str] = "ovs_bridge"
+    probe: ClassVar[str] = """
+need_ovs
+shared ovs_bridges
+"""
+
+    witness: ClassVar[str] = f"""
+{ovsdb.SERVED}
+ovs-vsctl -t 5 -f csv --no-headings \
+  --columns=name,datapath_type,fail_mode,rstp_enable,external_ids list Bridge | sort
+"""
+
+    bridge: str
+    datapath: str
+    rstp: bool
+    mark: str
+    fail_mode: str = "standalone"
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.bridge
+
+    def requires(self) -> tuple[Ref, ...]:
+        return self.needs
+
+    def create(self) -> Steps:
+        settings = (
+            f"datapath_type={self.datapath}",
+            f"fail_mode={self.fail_mode}",
+            f"rstp_enable={str(self.rstp).lower()}",
+            f"external_ids:{ovsdb.MARK}={quoted(self.mark)}",
+        )
+        set_ = ("--", "set", "bridge", self.bridge, *settings)
+        return (Run((*VSCTL, "--may-exist", "add-br", self.bridge, *set_)),)
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return (Run((*VSCTL, "--if-exists", "del-br", self.bridge)),)
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for row in ovsdb.bridges(text):
+            mark = row["external_ids"].get(ovsdb.MARK, "")
+            found = cls(
+                scope.host,
+                row["name"],
+                row["datapath_type"] or "system",
+                bool(row["rstp_enable"]),
+                mark,
+                str(row["fail_mode"] or ""),
+            )
+            yield Seen(found, mark.split("/")[0] == scope.inventory)

@@ -1,0 +1,73 @@
+"""Kind `ovs_tunnel`: a port of a bridge of Open vSwitch that leads to one peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provision import ovsdb
+from provision.ovsdb import VSCTL, quoted
+from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+
+TYPES = ("gre", "vxlan")
+
+
+@dataclass(frozen=True, slots=True)
+class OvsTunnel(Resource):
+    """`options` are sorted pairs; between `protected` ports nothing passes.
+
+    `trouble` is what Open vSwitch says of a port that does not work; it is made again then.
+    """
+
+    kind: ClassVar[str] = "ovs_tunnel"
+    probe: ClassVar[str] = f"""
+need_ovs
+shared {" ".join(ovsdb.TABLES)}
+"""
+
+    witness: ClassVar[str] = f"""
+{ovsdb.SERVED}
+ovs-vsctl -t 5 -f csv --no-headings --columns=name,type,options list Interface | sort
+ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list Port | sort
+"""
+
+    port: str
+    bridge: str
+    type: str
+    options: tuple[tuple[str, str], ...]
+    protected: bool
+    mark: str
+    trouble: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.port
+
+    def requires(self) -> tuple[Ref, ...]:
+        return (Ref(self.host, "ovs_bridge", self.bridge),)
+
+    def create(self) -> Steps:
+        interface = ("--", "set", "interface", self.port, f"type={self.type}")
+        options = tuple(f"options:{key}={quoted(value)}" for key, value in self.options)
+        mark = f"external_ids:{ovsdb.MARK}={quoted(self.mark)}"
+        port = ("--", "set", "port", self.port, f"protected={str(self.protected).lower()}", mark)
+        # One transaction: never a moment in which the port is there and not protected.
+        add = ("--if-exists", "del-port", self.port, "--", "add-port", self.bridge, self.port)
+        return (Run((*VSCTL, *add, *interface, *options, *port)),)
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return (Run((*VSCTL, "--if-exists", "del-port", self.port)),)
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        for port in ovsdb.ports(text):
+            if port.type in TYPES:
+                mark = port.ids.get(ovsdb.MARK, "")
+                options = tuple(sorted(port.options.items()))
+                where = (scope.host, port.name, port.bridge, port.type)
+                found = cls(*where, options, port.protected, mark, port.trouble)
+                yield Seen(found, mark.split("/")[0] == scope.inventory)

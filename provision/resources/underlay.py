@@ -1,0 +1,163 @@
+"""Kind `underlay`: a NIC as a port of a bridge of Open vSwitch, which holds its addresses.
+
+The userspace datapath looks for a tunnel's far end behind its own bridges only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from provision import ovsdb
+from provision.render import render
+from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, forget
+
+PREFIX = ovsdb.NIC_BRIDGE
+_LOOPBACK = "lo"
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay(Resource):
+    """`home` is the device that holds the NIC's addresses: `bridge`, or the NIC itself.
+
+    `sealed`: what the NIC receives reaches the kernel by the bridge alone. `claimed`: the bridge
+    says that this inventory needs it; `others` do, too, and it goes with the last.
+    `obstacle`: why the NIC cannot be moved.
+    """
+
+    kind: ClassVar[str] = "underlay"
+    edits: ClassVar[bool] = True
+    volatile: ClassVar[bool] = True
+    probe: ClassVar[str] = f"""
+need ip
+shared addresses
+need_ovs
+for path in /sys/class/net/{PREFIX}*; do
+  [ -e "$path" ] || continue
+  nic=$(ovs-vsctl -t 5 --if-exists get bridge "${{path##*/}}" external_ids:{ovsdb.NIC} | tr -d '"')
+  [ -n "$nic" ] || continue
+  iptables -w 5 -t raw -C PREROUTING -i "$nic" -m comment --comment provision:underlay -j DROP \
+    2>/dev/null && echo "sealed $nic"
+done
+shared {" ".join(ovsdb.TABLES)}
+"""
+
+    # The addresses of NICs and of their bridges; what Docker's bridges have comes and goes.
+    witness: ClassVar[str] = f"""
+need ip
+ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' | while read -r dev _ held; do
+  echo "$dev $held"
+done | sort
+iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep provision:underlay
+for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
+"""
+
+    nic: str
+    bridge: str
+    home: str
+    inventory: str
+    sealed: bool = True
+    attached: bool = True
+    claimed: bool = True
+    others: tuple[str, ...] = field(default=(), compare=False)
+    obstacle: str = field(default="", compare=False)
+    ssh: bool = field(default=True, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.nic
+
+    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+        return self.ssh
+
+    def links(self) -> tuple[str, ...]:
+        return (self.nic, self.bridge)
+
+    def create(self) -> Steps:
+        return (self._script("settle"),)
+
+    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        if self.others:
+            key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
+            return (Run((*ovsdb.VSCTL, "--if-exists", *key)), *forget(self._record))
+        return (self._script("return"), *forget(self._record))
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        assert before is None or isinstance(before, Underlay)
+        if before is None or not before.bridge:
+            return self.delete()
+        # What was ours is left as it should be; what others had made only loses our claim.
+        return () if ours else replace(self, others=before.others).delete()
+
+    def _script(self, verb: str) -> Run:
+        words = (verb, self.bridge, self.nic, self.inventory, self._record)
+        return Run(("sh", "-c", render("ovs/underlay.sh"), "sh", *words))
+
+    @property
+    def _record(self) -> str:
+        return f"{WAS}/{self.inventory}/underlay/{self.nic}"
+
+    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+        if isinstance(found, Underlay) and found.bridge:
+            return None
+        where = "goes back to the kernel" if found is None else "moves under Open vSwitch"
+        return f"{self.nic} {where}; its addresses and routes stay, packets may be lost meanwhile"
+
+    def objection(self, after: Resource | None) -> str | None:
+        return self.obstacle or None if after is not None and not self.bridge else None
+
+    @classmethod
+    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+        lines = [line.partition(" ")[::2] for line in text.splitlines()]
+        links = {link["ifname"]: link for link in json.loads(dict(lines)["addresses"])}
+        sealed = {rest for word, rest in lines if word == "sealed"}
+        ports = {port.name: port.bridge for port in ovsdb.ports(text)}
+        moved: set[str] = set()
+        for row in ovsdb.bridges(text):
+            nic = row["external_ids"].get(ovsdb.NIC)
+            if nic:
+                moved.add(nic)
+                yield _moved(nic, row, links, ports.get(nic) == row["name"], nic in sealed, scope)
+        for name, link in links.items():
+            if name not in moved and name != _LOOPBACK:
+                obstacle = _obstacle(link, ports.get(name, ""))
+                found = cls(scope.host, name, "", name, scope.inventory, obstacle=obstacle)
+                yield Seen(found, ours=False)
+
+
+def _moved(
+    nic: str, row: ovsdb.Row, links: dict[str, Any], attached: bool, sealed: bool, scope: Scope
+) -> Seen:
+    bridge, users = row["name"], sorted(_users(row["external_ids"]))
+    # The bridge holds them, unless the NIC got some again from whoever manages it.
+    home = nic if _held(links.get(nic, {})) else bridge if _held(links.get(bridge, {})) else ""
+    others = tuple(user for user in users if user != scope.inventory)
+    mine = scope.inventory in users
+    found = Underlay(scope.host, nic, bridge, home, scope.inventory, sealed, attached, mine, others)
+    return Seen(found, mine)
+
+
+def _users(ids: dict[str, str]) -> Iterator[str]:
+    for key, value in ids.items():
+        if key.startswith("provision-") and value == "underlay":
+            yield key.removeprefix("provision-")
+
+
+def _held(link: dict[str, Any]) -> list[dict[str, Any]]:
+    return [own for own in link.get("addr_info", ()) if own["family"] == "inet"]
+
+
+def _obstacle(link: dict[str, Any], bridge: str) -> str:
+    name = link["ifname"]
+    if bridge:
+        return f"{name} is a port of {bridge}, a bridge of Open vSwitch that is not ours"
+    if link.get("master"):
+        return f"{name} is a port of {link['master']}"
+    if any(own.get("dynamic") for own in _held(link)):
+        return f"{name} has its address by DHCP, which would bring it back to {name}: fix it first"
+    return ""

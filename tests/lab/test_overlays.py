@@ -1,0 +1,190 @@
+"""Methods `vxlan`, `ovs-gre` and `ovs-vxlan` on booted hosts, real frames between them.
+
+The hosts' kernel has no module of Open vSwitch: its datapath here is the daemon's own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from provision.lab import power
+from tests.lab.conftest import Hosts
+from tests.lab.test_routes import HOSTS, assert_same
+
+pytestmark = pytest.mark.lab
+
+PAIRS = {"ping", "source", "mtu", "tcp", "udp", "wire", "broadcast"}
+Change = tuple[str, str]
+VARIANTS: dict[str, tuple[str, tuple[Change, ...]]] = {
+    "vxlan.yml": ("vxlan.yml", ()),
+    "ovs-gre.yml": ("ovs-gre.yml", ()),
+    "ovs-vxlan.yml": ("ovs-vxlan.yml", ()),
+    "routed": ("vxlan.yml", (("# mode: routed", "mode: routed"),)),
+    "docker0": ("vxlan.yml", (("# bridge: docker0", "bridge: docker0"),)),
+    "ovs-docker0": ("ovs-gre.yml", (("# bridge: docker0", "bridge: docker0"),)),
+    "key-rstp": (
+        "ovs-gre.yml",
+        (("# key: 7", "key: 7"), ("# rstp: true", "rstp: true"), ("name: tunnel", "name: tree")),
+    ),
+}
+EXAMPLES = ("vxlan.yml", "ovs-gre.yml", "ovs-vxlan.yml")
+
+
+def inventory(hosts: Hosts, variant: str) -> str:
+    """A variant's inventory, in the lab's folder."""
+    name, changes = VARIANTS[variant]
+    return hosts.inventory(name, *changes, to=f"{variant.removesuffix('.yml')}.yml")
+
+
+def verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> dict[str, Any]:
+    """Every check of every ordered pair passes, at the latest after `within_s` seconds."""
+    deadline = time.monotonic() + within_s
+    while True:
+        result: dict[str, Any] = hosts.json("verify", inventory, status=None)
+        if result.get("ok") or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    failed = [check for check in result["checks"] if not check["ok"]]
+    assert result["ok"], (failed, result.get("errors"))
+    assert not any(check["skipped"] for check in result["checks"])
+    seen = {(c["from"], c["to"], c["check"]) for c in result["checks"] if c["check"] in PAIRS}
+    assert len(seen) == 6 * len(PAIRS), seen
+    return result
+
+
+@pytest.fixture
+def clean(mixed: Hosts) -> Iterator[Hosts]:
+    """Hosts on which nothing of ours is, before and after."""
+    yield mixed
+    power.start(mixed.place, say=print)
+    for variant in VARIANTS:
+        mixed.provision("destroy", inventory(mixed, variant), "--yes", status=None)
+
+
+def everywhere(hosts: Hosts, command: str) -> None:
+    """Run a shell line on every host."""
+    for host in HOSTS:
+        hosts.ssh(host, command)
+
+
+def cycle(hosts: Hosts, name: str, *, events: bool) -> None:
+    """From apply to destroy, through what takes things away; the hosts are as they were."""
+    before = hosts.capture()
+    hosts.provision("apply", name)
+    verified(hosts, name)
+    assert hosts.executions("apply", name) == dict.fromkeys(HOSTS, 1)
+    if events:
+        for event in EVENTS:
+            everywhere(hosts, event)
+            verified(hosts, name)
+            assert hosts.json("plan", name)["changes"] == []
+        power.reboot(hosts.place, HOSTS, say=print)
+        verified(hosts, name, within_s=120)
+        assert hosts.json("apply", name)["changes"] == []
+    hosts.provision("destroy", name, "--yes")
+    assert_same(before, hosts.capture())
+
+
+EVENTS = (
+    "systemctl restart docker",
+    "systemctl is-active -q openvswitch-switch || exit 0; systemctl restart openvswitch-switch",
+    "networkctl reconfigure eth1; networkctl reload",
+)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
+    """Restarts of Docker and Open vSwitch, a reconfigured NIC, and a reboot of all in between."""
+    cycle(clean, inventory(clean, example), events=True)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("variant", sorted(VARIANTS.keys() - set(EXAMPLES)))
+def test_a_variant_from_apply_to_destroy(clean: Hosts, variant: str) -> None:
+    """Other modes and options through the same."""
+    cycle(clean, inventory(clean, variant), events=True)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("suite", ["bookworm", "trixie", "sid"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_on_one_suite(booted: Callable[[str], Hosts], suite: str, example: str) -> None:
+    """The same on three hosts of one suite."""
+    hosts = booted(suite)
+    cycle(hosts, inventory(hosts, example), events=False)
+
+
+BREAKS = {
+    "ovs-vsctl set port gre-h1-7fkwxg protected=false": {"ovs_tunnel"},
+    "ovs-vsctl del-port oo-tun-h4afpi": {"joint"},
+    "ethtool -K oi-tun-h4afpi tx on": {"joint"},
+    "ip link set dev oi-tun-h4afpi nomaster": {"joint"},
+    "iptables -t raw -D PREROUTING -i eth1 -m comment --comment provision:underlay -j DROP": {
+        "underlay"
+    },
+}
+
+
+def test_drift_is_named_exactly_and_healed(clean: Hosts) -> None:
+    """What a person broke is what the plan shows on that host, and nothing else."""
+    name = inventory(clean, "ovs-gre.yml")
+    clean.provision("apply", name)
+    for command, kinds in BREAKS.items():
+        clean.ssh("h2", command)
+        changes = clean.json("plan", name)["changes"]
+        assert {(c["host"], c["kind"]) for c in changes} == {("h2", kind) for kind in kinds}
+        clean.provision("apply", name)
+        assert clean.json("plan", name)["changes"] == []
+    verified(clean, name)
+
+
+def test_a_loop_and_a_bare_way_are_found(clean: Hosts) -> None:
+    """Without protected ports a broadcast comes more than once; the checks can fail."""
+    name = inventory(clean, "ovs-gre.yml")
+    clean.provision("apply", name)
+    ports = "$(ovs-vsctl list-ports ov-tun-h4afpi | grep ^gre)"
+    # A loop for as long as it takes to see it; a storm would take the machine's processors.
+    clean.ssh("h1", f"for p in {ports}; do ovs-vsctl set port $p protected=false; done")
+    result = clean.json("verify", name, "-k", "broadcast", status=7)
+    assert any(not check["ok"] for check in result["checks"] if check["check"] == "broadcast")
+    clean.provision("apply", name)
+    verified(clean, name)
+
+
+def test_the_host_stays_reachable_while_open_vswitch_is_down(clean: Hosts) -> None:
+    """The NIC has its addresses then; and nothing is destroyed halfway."""
+    name, before = inventory(clean, "ovs-gre.yml"), clean.capture()
+    clean.provision("apply", name)
+    clean.ssh("h2", "systemctl stop openvswitch-switch; sleep 3")
+    data = clean.networks[1]
+    assert f"{data}.12/24" in clean.ssh("h2", "ip -br address show dev eth1")
+    clean.ssh("h2", f"ping -c 2 -W 2 {data}.11")
+    text = clean.provision("destroy", name, "--yes", status=9)
+    assert text == "" and "ov-tun" in clean.ssh("h1", "ovs-vsctl list-br")
+    clean.ssh("h2", "systemctl start openvswitch-switch")
+    verified(clean, name)
+    clean.provision("destroy", name, "--yes")
+    assert_same(before, clean.capture())
+
+
+def test_inventories_share_the_underlay_and_others_keep_their_bridges(clean: Hosts) -> None:
+    """The NIC goes back with the last inventory; a stranger's bridge is never touched."""
+    first, second = inventory(clean, "ovs-vxlan.yml"), inventory(clean, "key-rstp")
+    clean.provision("apply", first)
+    everywhere(clean, "ovs-vsctl add-br theirs -- set bridge theirs datapath_type=netdev")
+    clean.provision("apply", second)
+    verified(clean, first)
+    verified(clean, second)
+    clean.provision("destroy", first, "--yes")
+    verified(clean, second)
+    assert clean.json("plan", second)["changes"] == []
+    assert "theirs" in clean.ssh("h1", "ovs-vsctl list-br")
+    everywhere(clean, "ovs-vsctl del-br theirs")
+    clean.provision("destroy", second, "--yes")
+    for host in HOSTS:
+        assert "phy-" not in clean.ssh(host, "ip -br link")
+        assert clean.ssh(host, "systemctl is-enabled openvswitch-switch", check=False) == "masked\n"
