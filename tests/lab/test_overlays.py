@@ -99,7 +99,8 @@ EVENTS = (
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
     """Restarts of Docker and Open vSwitch, a reconfigured NIC, and a reboot of all in between."""
-    cycle(clean, inventory(clean, example), events=True)
+    # The two of Open vSwitch differ in their tunnels alone.
+    cycle(clean, inventory(clean, example), events=example != "ovs-vxlan.yml")
 
 
 @pytest.mark.full
@@ -129,6 +130,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.full
 def test_drift_is_named_exactly_and_healed(clean: Hosts) -> None:
     """What a person broke is what the plan shows on that host, and nothing else."""
     name = inventory(clean, "ovs-gre.yml")
@@ -155,6 +157,7 @@ def test_a_loop_and_a_bare_way_are_found(clean: Hosts) -> None:
     verified(clean, name)
 
 
+@pytest.mark.full
 def test_the_host_stays_reachable_while_open_vswitch_is_down(clean: Hosts) -> None:
     """The NIC has its addresses then; and nothing is destroyed halfway."""
     name, before = inventory(clean, "ovs-gre.yml"), clean.capture()
@@ -171,6 +174,7 @@ def test_the_host_stays_reachable_while_open_vswitch_is_down(clean: Hosts) -> No
     assert_same(before, clean.capture())
 
 
+@pytest.mark.full
 def test_inventories_share_the_underlay_and_others_keep_their_bridges(clean: Hosts) -> None:
     """The NIC goes back with the last inventory; a stranger's bridge is never touched."""
     first, second = inventory(clean, "ovs-vxlan.yml"), inventory(clean, "key-rstp")
