@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from provision import guard, journal
 from provision.errors import ConnectError, HostError, UsageError
+from provision.fate import ended, owner, word
 from provision.fleet import LOOK_S, Session, each
 from provision.guard import Record, Txn
-from provision.transaction import ended, owner, word
 
 
 @dataclass(frozen=True, slots=True)

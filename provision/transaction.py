@@ -5,17 +5,16 @@ Decides nothing of what is changed. It claims of a host only what that host has 
 
 from __future__ import annotations
 
-import getpass
 import secrets
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provision import facts, guard, script
-from provision.errors import ConnectError, HostError, LockedError, StepError
+from provision.errors import ConnectError, HostError, StepError
 from provision.facts import Look
+from provision.fate import ended, locked, owner, pending, word
 from provision.fleet import LOOK_S, Session, each, look_text
 from provision.guard import Part, Record, Txn
 from provision.journal import LEFT, Journal
@@ -271,53 +270,6 @@ class Transaction:
     def _run(self, host: str, text: str, timeout_s: float) -> Output:
         limit = min(timeout_s, self.session.timeout_s)
         return self.session.transport.run(host, text, timeout_s=limit)
-
-
-def owner() -> str:
-    """Who holds a lock, for those who find it."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"
-
-
-def pending(seconds: float) -> str:
-    """The state of a host that has so many seconds left."""
-    return f"pending until {time.strftime('%H:%M:%S', time.localtime(time.time() + seconds))}"
-
-
-def word(record: Record) -> str:
-    """A host's record in the words of the interface."""
-    if record.state == "confirmed":
-        return "confirmed"
-    if record.state == "reverted" and record.result == "reverted":
-        return "unchanged" if record.reason == "none" else f"reverted ({record.reason})"
-    if record.state == "reverted":
-        return f"unknown (undo incomplete after {record.reason})"
-    if not record.deadline:
-        return "pending until an unknown time"
-    return pending(record.deadline - record.now)
-
-
-def ended(state: str) -> bool:
-    """Whether nothing more will happen to such a host by itself."""
-    return not state.startswith("pending")
-
-
-def locked(host: str, records: Iterable[Record]) -> LockedError:
-    """The error that says who holds a host, since when, and until when."""
-    for record in records:
-        if record.pending:
-            since = time.time() - (record.now - record.since)
-            at = time.strftime("%H:%M:%S", time.localtime(since))
-            return LockedError(
-                host,
-                f"{record.owner} is changing it since {at} ({record.verb} of {record.inventory}, "
-                f"change {record.id}), {word(record)}",
-                "wait for its end; `provision status` and `provision recover` show and end it",
-            )
-    return LockedError(host, "another change holds it")
 
 
 def _tail(text: str) -> str:
