@@ -108,7 +108,7 @@ def _free(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
     for host in sorted(hosts):
         if fleet.looks[host].facts.held:
             from provision import guard
-            from provision.host_state import locked
+            from provision.fate import locked
 
             said = session.transport.run(host, guard.status(), timeout_s=LOOK_S)
             raise locked(host, guard.records(said.stdout))

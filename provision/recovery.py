@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from provision import guard, journal
 from provision.errors import ConnectError, HostError, UsageError
+from provision.fate import ended, owner, word
 from provision.fleet import LOOK_S, Session, each
 from provision.guard import Record, Txn
-from provision.host_state import ended, owner, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,11 @@ def recover(
             continue
         mine = [host for host, record in found.held.items() if record.id == one]
         said = journal.word(session.inventory.path, one)
-        text = guard.revert(one, "operator", nonce=secrets.token_hex(4))
         if one in kept and said is not None:
             text = guard.confirm(Txn(one, said, owner(), session.inventory.name, ""))
+            found = _told(session, found, mine, text, gone="confirmed")
+            mine = [host for host in mine if host in found.held]  # too late there
+        text = guard.revert(one, "operator", nonce=secrets.token_hex(4))
         found = _told(session, found, mine, text, gone="confirmed")
     return found
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from provision import facts, guard, script
 from provision.errors import ConnectError, HostError, StepError
 from provision.facts import Look
+from provision.fate import ended, locked, owner, pending, word
 from provision.fleet import LOOK_S, Session, each, look_text
 from provision.guard import Part, Record, Txn
-from provision.host_state import ended, locked, owner, pending, word
 from provision.journal import LEFT, Journal
 from provision.plan import Operation, Wave
 from provision.report import Done

@@ -167,6 +167,7 @@ confirm() { # id, word (or --force, who)
       refuse "$1" 7 "that is not its word"
   fi
   [ -e "$T/looked" ] || refuse "$1" 4 "its change has not been made and looked at yet"
+  [ ! -e "/run/provision-undone-$1" ] || fail 9 "it is undone already, which could not be recorded"
   # What cannot be recorded is not confirmed, and will be undone.
   to "$T" "$D/confirmed.$1" || refuse "$1" 9 "it cannot be recorded"
   stop_timers "$1"
@@ -207,6 +208,8 @@ revert() { # id, reason
     [ "$(id_in "$T")" = "$1" ] || exit 0
     # Where nothing can be recorded, no confirmation can be either: go on.
     to "$T" "$R" 2>/dev/null || R=$T
+    # A confirmation that comes when it can be recorded again comes too late.
+    [ "$R" != "$T" ] || note "/run/provision-undone-$1" "$2"
     rm -f "$R/reserve"
     note "$R/reason" "$2"
   fi
@@ -234,6 +237,7 @@ revert() { # id, reason
   alone
   # What could not be recorded is undone again, at the deadline or at the next boot.
   [ "$R" != "$T" ] && to "$R" "$D/reverted.$1" || exit 0
+  rm -f "/run/provision-undone-$1"
   [ $result != reverted ] || tidy "$D/reverted.$1"
   boot_off
   stop_timers "$1"

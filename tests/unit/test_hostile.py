@@ -11,8 +11,8 @@ from provision import desired, engine, fleet, guard, report, resources
 from provision.commands.call import printable
 from provision.engine import How
 from provision.errors import FactsError, HostError
+from provision.fate import word
 from provision.fleet import Session
-from provision.host_state import word
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
 PAYLOADS = [

@@ -1,4 +1,4 @@
-"""What became of a host, and who holds it, in the words of the report and of errors."""
+"""What became of a host, in the words of the interface, by its own record of a change."""
 
 from __future__ import annotations
 
