@@ -30,6 +30,7 @@ _VERBS = {
     "apply": "provision.commands.hosts",
     "verify": "provision.commands.hosts",
     "destroy": "provision.commands.hosts",
+    "compare": "provision.commands.compare",
     "schema": "provision.commands.files",
     "completion": "provision.commands.files",
 }

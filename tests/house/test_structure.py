@@ -24,6 +24,7 @@ ACTING = {
     "fleet",
     "engine",
     "checks",
+    "comparison",
     "lab",
     # These read the inventory's file and what it names, and nothing else.
     "inventory_load",
@@ -41,7 +42,7 @@ LOWER_FIRST = (
     ("fleet",),
     ("engine",),
     ("checks", "ssh", "local"),
-    ("trust",),
+    ("comparison", "trust"),
     ("commands",),
     ("cli",),
 )
