@@ -5,7 +5,6 @@ Changes nothing but processes, and ends those.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterable
 
@@ -27,7 +26,6 @@ class Bench:
     def __init__(self, session: Session, source: str, target: str, terms: Terms) -> None:
         self.session, self.source, self.target, self.terms = session, source, target, terms
         self.one_kernel = False
-        self._folder = f"/run/provision-compare.{secrets.token_hex(4)}"
         self._open = False
 
     def survey(self, fleet: Fleet) -> tuple[Machine, ...]:
@@ -54,7 +52,7 @@ class Bench:
         Those that did not start, by candidate, and why.
         """
         self._open = True
-        text = self._run(self.target, probe.serve(lanes, self._folder, life_s), QUICK_S * 2)
+        text = self._run(self.target, probe.serve(lanes, life_s), QUICK_S * 2)
         return probe.failed(text)
 
     def mtus(self, lanes: Iterable[Lane]) -> dict[str, int]:
@@ -77,7 +75,7 @@ class Bench:
         return found.figures | cpu
 
     def _once(self, what: str, lane: Lane) -> tuple[str, Measured]:
-        script = probe.measure(what, lane, self.terms, self._folder)
+        script = probe.measure(what, lane, self.terms)
         limit_s = self.terms.seconds + probe.PATIENCE_S + QUICK_S
         for tries in range(TRIES):
             text = self._run(self.source, script, limit_s)
@@ -92,14 +90,16 @@ class Bench:
 
     def close(self) -> None:
         """End all that runs, on both hosts. Raises HostError."""
-        if not self._open:
-            return
-        script = probe.stop(self._folder)
+        if self._open:
+            self.sweep()
+            self._open = False
+
+    def sweep(self) -> None:
+        """End all that runs of any comparison, also of one that was killed. Raises HostError."""
         ends = (self.source, self.target)
-        _, errors = each(self.session, ends, lambda host: self._run(host, script))
+        _, errors = each(self.session, ends, lambda host: self._run(host, probe.stop()))
         for error in errors.values():
             raise error
-        self._open = False
 
     def _clock(self, text: str, which: int) -> Clock:
         found = probe.clocks(text)

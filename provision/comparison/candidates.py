@@ -146,9 +146,10 @@ def text(candidate: Candidate, ground: Ground, *, switching: bool = False) -> st
         "hosts": {host.name: _host(host) for host in ground.hosts},
     }
     if candidate.method is not None:
-        document["networks"] = {"net": _network(candidate, ground, ground.ranges[place])}
+        # Docker knows it by this name, and knows no inventories.
+        document["networks"] = {mark: _network(candidate, ground, ground.ranges[place])}
     document["containers"] = {
-        f"{mark}-{number}": _container(candidate, host.name)
+        f"{mark}-{number}": _container(candidate, host.name, mark)
         for number, host in enumerate(ground.hosts[:CONTAINERS], 1)
     }
     return json.dumps(document, indent=1)
@@ -169,9 +170,9 @@ def _network(candidate: Candidate, ground: Ground, block: IPv4Network) -> dict[s
     return {"method": candidate.method, **where, **candidate.options}
 
 
-def _container(candidate: Candidate, host: str) -> dict[str, Any]:
+def _container(candidate: Candidate, host: str, network: str) -> dict[str, Any]:
     if candidate.method is not None:
-        return {"host": host, "network": "net"}
+        return {"host": host, "network": network}
     iperf = f"{PUBLISHED_IPERF}:{IPERF}"
     ports = [iperf, f"{iperf}/udp", f"{PUBLISHED_ASK}:{ASK}"]
     return {"host": host, "network": "bridge", "ports": ports}

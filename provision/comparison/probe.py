@@ -2,7 +2,7 @@
 
 On the host that is called: servers in each namespace, started once. On the host that calls: one
 script a measurement. The tools are the hosts', so that an image needs nothing; what runs is noted
-in one folder of /run, by which `stop` ends it and of which nothing is left.
+in a folder, by which `stop` ends it and of which nothing is left.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from provision.script import PRELUDE, quoted
 
 TOOLS = ("iperf3", "perl", "nsenter", "setsid", "timeout", "ss", "ip")
 PACKAGES = {"iperf3": "iperf3", "perl": "perl-base", "ss": "iproute2", "ip": "iproute2"}
+NOTES = "/run/provision-compare"
+"""A folder with a file for each process that runs, named by its number."""
 PATIENCE_S = 15
 """What a measurement may take beyond its seconds before its host ends it."""
 
@@ -111,25 +113,22 @@ def one_kernel(first: Clock, between: Clock, last: Clock) -> bool:
     return counts and abs(first.boot - between.boot) <= 1
 
 
-def serve(lanes: Iterable[Lane], folder: str, life_s: int) -> str:
+def serve(lanes: Iterable[Lane], life_s: int) -> str:
     """A script that starts servers in the namespaces of all targets and waits for their ports."""
-    lines = [PRELUDE, _noted(folder), f"life={life_s}", _SERVE]
-    lines.insert(-1, f"program={shlex.quote(render('compare/answer.pl'))}")
+    program = shlex.quote(render("compare/answer.pl"))
+    lines = [PRELUDE, _ENTER, f"life={life_s}", f"program={program}", _SERVE]
     for lane in lanes:
         words = (lane.candidate, str(lane.target), str(lane.at), str(IPERF), str(ASK))
         lines.append(f"serve {quoted(words)}")
     return "\n".join(lines) + "\n"
 
 
-def _noted(folder: str) -> str:
-    return f'noted={shlex.quote(folder)}; mkdir -p "$noted"\n{_ENTER}'
-
-
-_ENTER = """within() { # process id (0: this host), command
+_WITHIN = """within() { # process id (0: this host), command
   local pid=$1; shift
   if [ "$pid" = 0 ]; then exec "$@"; else exec nsenter -t "$pid" -n "$@"; fi
 }
 """
+_ENTER = f"{_WITHIN}noted={NOTES}; mkdir -p $noted\n"
 _SERVE = """serve() { # candidate, process id, address, port of iperf3, port of ours
   said=$noted/said.$1; tries=0
   within "$2" setsid timeout "$life" iperf3 -s -B "$3" -p "$4" >"$said" 2>&1 &
@@ -144,7 +143,8 @@ _SERVE = """serve() { # candidate, process id, address, port of iperf3, port of 
     sleep 0.1
   done
   sleep 0.1
-  if kill -0 $iperf 2>/dev/null; then rm -f "$said"; echo "serves $1"
+  # That of a process which has ended, but was not waited for, is empty.
+  if [ -n "$(tr -d '\\0' <"/proc/$iperf/cmdline")" ]; then rm -f "$said"; echo "serves $1"
   else echo "failed $1 iperf3: $(tail -n 1 "$said")"; fi
 }"""
 
@@ -156,7 +156,7 @@ def failed(text: str) -> dict[str, str]:
 
 def mtus(lanes: Iterable[Lane]) -> str:
     """A script that tells the link by which each source sends, and its MTU."""
-    lines = [PRELUDE, _ENTER]
+    lines = [PRELUDE, _WITHIN]
     for lane in lanes:
         way = quoted(("within", str(lane.source), "ip", "-o", "route", "get", str(lane.address)))
         link = f"\"$({way} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\""
@@ -171,11 +171,10 @@ def mtus_told(text: str) -> dict[str, int]:
     return {name: int(size) for name, size in re.findall(r"^mtu (\S+) (\d+)$", text, re.M)}
 
 
-def measure(what: str, lane: Lane, terms: Terms, folder: str) -> str:
+def measure(what: str, lane: Lane, terms: Terms) -> str:
     """A script that measures once, between two readings of the clock."""
     argv = ("timeout", str(terms.seconds + PATIENCE_S), *_argv(what, lane, terms))
-    return f"""{PRELUDE}{_noted(folder)}
-{_CLOCK}within {lane.source} {quoted(argv)} 2>&1 &
+    return f"""{PRELUDE}{_ENTER}{_CLOCK}within {lane.source} {quoted(argv)} 2>&1 &
 echo >"$noted/$!" || kill $!
 wait $!; status=$?; rm -f "$noted/$!"
 {_CLOCK}exit $status
@@ -240,13 +239,19 @@ def _iperf(said: str) -> dict[str, dict[str, float]]:
     return end
 
 
-def stop(folder: str) -> str:
-    """A script that ends all that the folder notes, and removes it."""
-    return f"""{PRELUDE}noted={shlex.quote(folder)}
-[ -d "$noted" ] || exit 0
-cd "$noted" || exit
+def stop() -> str:
+    """A script that ends all that is noted, and removes the notes."""
+    return _STOP
+
+
+# The name is compared, as the number of a process may be another's by now.
+_STOP = f"""{PRELUDE}
+[ -d {NOTES} ] || exit 0
+cd {NOTES} || exit
 for number in *; do
-  case $number in said*) ;; *) kill -- "$number" 2>/dev/null;; esac
+  case $(cat "/proc/${{number#-}}/comm" 2>/dev/null) in
+    timeout|iperf3|perl|setsid|nsenter) kill -- "$number";;
+  esac
 done
-cd /; rm -rf "$noted"
+cd / && rm -rf {NOTES}
 """

@@ -63,6 +63,7 @@ class _Run:
 
     def prepare(self, pool: str | None) -> None:
         """Remove what a run that was killed has left on the hosts, and look at them."""
+        self.bench.sweep()
         sweep(self.session, self.hosts)
         ground, fleet = surveyed(self.session, self.hosts, pool)
         self.machines = self.bench.survey(fleet)

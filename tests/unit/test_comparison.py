@@ -67,14 +67,14 @@ def test_a_candidate_makes_an_inventory(
 
 
 def test_candidates_stand_on_ranges_of_their_own(tmp_path: Path) -> None:
-    """And under container names of their own, so that they can stand side by side."""
+    """And under names of their own, so that they can stand side by side."""
     cidrs: list[IPv4Network] = []
     names: list[str] = []
     for one in there():
         (tmp_path / "it.yml").write_text(candidates.text(one, ground()))
         found = load(tmp_path / "it.yml")
         cidrs += [network.cidr for network in found.networks.values() if not one.on_lan]
-        names += found.containers
+        names += [*found.containers, *found.networks]
     assert not any(a.overlaps(b) for k, a in enumerate(cidrs) for b in cidrs[:k])
     assert len(names) == len(set(names))
 
@@ -83,7 +83,7 @@ def test_many_hosts_have_smaller_parts(tmp_path: Path) -> None:
     """A range holds 200 hosts, too."""
     hosts = tuple(Host(f"h{n}", IPv4Address("10.78.0.1") + n) for n in range(200))
     (tmp_path / "it.yml").write_text(candidates.text(TABLE[0], replace(ground(), hosts=hosts)))
-    assert len(load(tmp_path / "it.yml").networks["net"].subnets) == 200
+    assert len(load(tmp_path / "it.yml").networks["cmp-routes"].subnets) == 200
 
 
 def test_what_is_not_there_is_left_out_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +338,9 @@ class Bench:
     def __init__(self, *_given: object) -> None:
         self.count = 0
         self.closed = True
+
+    def sweep(self) -> None:
+        pass
 
     def survey(self, _fleet: object) -> tuple[Machine, ...]:
         return comparison().machines
