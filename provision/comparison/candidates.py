@@ -47,15 +47,19 @@ class Candidate:
     on_lan: bool = False
 
 
-_FLANNEL = frozenset({"flannel"})
+_ONE = frozenset({"flannel"})
+# A flannel of the user's own may be on these hosts, with etcd's usual ports.
+_ETCD = {"etcd": {"client_port": 12379, "peer_port": 12380}}
 _NIC = frozenset({"nic"})
 TABLE = (
     Candidate("routes", "cmp-routes", "routes"),
     Candidate("ports", "cmp-ports", None),
     Candidate("vxlan", "cmp-vxlan", "vxlan"),
-    Candidate("flannel-vxlan", "cmp-fl-vx", "flannel", {"backend": "vxlan"}, claims=_FLANNEL),
-    Candidate("flannel-host-gw", "cmp-fl-gw", "flannel", {"backend": "host-gw"}, claims=_FLANNEL),
-    Candidate("flannel-udp", "cmp-fl-udp", "flannel", {"backend": "udp"}, claims=_FLANNEL),
+    Candidate("flannel-vxlan", "cmp-fl-vx", "flannel", {"backend": "vxlan", **_ETCD}, claims=_ONE),
+    Candidate(
+        "flannel-host-gw", "cmp-fl-gw", "flannel", {"backend": "host-gw", **_ETCD}, claims=_ONE
+    ),
+    Candidate("flannel-udp", "cmp-fl-udp", "flannel", {"backend": "udp", **_ETCD}, claims=_ONE),
     Candidate("ovs-gre", "cmp-ovs-gr", "ovs-gre", alone=True, claims=_NIC),
     Candidate("ovs-vxlan", "cmp-ovs-vx", "ovs-vxlan", alone=True, claims=_NIC),
     Candidate("pipework", "cmp-pipe", "pipework", alone=True, claims=_NIC, on_lan=True),
@@ -120,7 +124,7 @@ def _clash(one: Candidate, other: Candidate) -> bool:
 
 
 def free(taken: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
-    """Ranges that overlap none of `taken`, at least one for each candidate and for switching.
+    """Ranges that overlap none of `taken`, at least one for each candidate.
 
     Raises UsageError where there are too few.
     """
@@ -128,7 +132,7 @@ def free(taken: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
     ranges = tuple(
         block for block in RANGE.subnets(new_prefix=19) if not any(block.overlaps(u) for u in used)
     )
-    if len(ranges) <= len(TABLE):
+    if len(ranges) < len(TABLE):
         raise UsageError(f"too little of {RANGE} is free on the hosts to compare in")
     return ranges
 
@@ -138,7 +142,6 @@ def text(candidate: Candidate, ground: Ground, *, switching: bool = False) -> st
 
     `switching`: under one name for all of them, so that one takes the place of another.
     """
-    place = len(TABLE) if switching else TABLE.index(candidate)
     mark = SWITCH if switching else candidate.mark
     document: dict[str, Any] = {
         "name": mark,
@@ -147,7 +150,8 @@ def text(candidate: Candidate, ground: Ground, *, switching: bool = False) -> st
     }
     if candidate.method is not None:
         # Docker knows it by this name, and knows no inventories.
-        document["networks"] = {mark: _network(candidate, ground, ground.ranges[place])}
+        block = ground.ranges[TABLE.index(candidate)]
+        document["networks"] = {mark: _network(candidate, ground, block)}
     document["containers"] = {
         f"{mark}-{number}": _container(candidate, host.name, mark)
         for number, host in enumerate(ground.hosts[:CONTAINERS], 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -100,10 +99,12 @@ def _quiet(session: Session, inventory: Inventory) -> Session:
 
 
 class Stand:
-    """Candidates on the hosts, each by the inventory that it makes."""
+    """Candidates on the hosts, each by the inventory that it makes, in `folder`."""
 
-    def __init__(self, session: Session, hosts: tuple[str, ...], ground: Ground) -> None:
-        self.session, self.hosts, self.ground = session, hosts, ground
+    def __init__(
+        self, session: Session, hosts: tuple[str, ...], ground: Ground, folder: Path
+    ) -> None:
+        self.session, self.hosts, self.ground, self.folder = session, hosts, ground, folder
 
     def apply(self, one: Candidate, *, switching: bool = False) -> float:
         """Make it; seconds that it took. Raises ConflictError, HostError."""
@@ -149,15 +150,10 @@ class Stand:
 
     def _inventory(self, one: Candidate, *, switching: bool = False) -> Inventory:
         """The candidate's inventory, read as a file of it would be; logins are the user's own."""
-        text = candidates.text(one, self.ground, switching=switching)
-        with tempfile.TemporaryDirectory(prefix="provision-compare-") as folder:
-            path = Path(folder) / f"{one.name}.yml"
-            path.write_text(text)
-            loaded = load(path)
+        path = self.folder / f"{one.name}.yml"
+        path.write_text(candidates.text(one, self.ground, switching=switching))
         own = MappingProxyType({host.name: host for host in self.ground.hosts})
-        return replace(
-            _with_image(loaded, self.session.inventory), hosts=own, path=self.session.inventory.path
-        )
+        return replace(_with_image(load(path), self.session.inventory), hosts=own)
 
 
 def _with_image(inventory: Inventory, users: Inventory) -> Inventory:

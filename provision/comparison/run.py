@@ -6,11 +6,13 @@ the end of the others.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 from provision.comparison import candidates
 from provision.comparison.bench import Bench
@@ -43,9 +45,11 @@ def compared(
     """
     if len(hosts) < 2:
         raise UsageError("comparing needs two hosts", "name more in the inventory, or by --limit")
-    run = _Run(session, hosts, terms, strict=strict)
-    run.prepare(pool)
-    return run.whole(tuple(chosen), lacking)
+    # What a method keeps beside its inventory, such as keys, goes with the run.
+    with tempfile.TemporaryDirectory(prefix="provision-compare-") as folder:
+        run = _Run(session, hosts, terms, strict=strict)
+        run.prepare(pool, Path(folder))
+        return run.whole(tuple(chosen), lacking)
 
 
 class _Run:
@@ -61,13 +65,13 @@ class _Run:
         self.errors: list[ProvisionError] = []
         self.standing: list[Candidate | None] = []
 
-    def prepare(self, pool: str | None) -> None:
+    def prepare(self, pool: str | None, folder: Path) -> None:
         """Remove what a run that was killed has left on the hosts, and look at them."""
         self.bench.sweep()
         sweep(self.session, self.hosts)
         ground, fleet = surveyed(self.session, self.hosts, pool)
         self.machines = self.bench.survey(fleet)
-        self.stand = Stand(self.session, self.hosts, ground)
+        self.stand = Stand(self.session, self.hosts, ground, folder)
 
     def whole(self, chosen: tuple[Candidate, ...], lacking: Mapping[str, str]) -> Comparison:
         """All turns, then switching from each to the next."""
@@ -214,14 +218,14 @@ class _Run:
             if self.strict:
                 self._fail(name, error)
             else:
-                why = str(error)
+                why = _line(error)
                 self.courses[name] = replace(self.courses[name], status="left out", reason=why)
                 self.session.say(f"{name}: left out: {why}")
         except ProvisionError as error:
             self._fail(name, error)
 
     def _fail(self, name: str, error: ProvisionError) -> None:
-        why = str(error)
+        why = _line(error)
         self.courses[name] = replace(self.courses[name], status="failed", reason=why)
         self.errors.append(error)
         self.session.say(f"{name}: failed: {why}")
@@ -231,6 +235,10 @@ class _Run:
         noted = {**(course.seconds or {}), step: seconds}
         self.courses[one.name] = replace(course, seconds=noted)
         self.session.say(f"{one.name}: {step} {how}took {seconds:.1f} s")
+
+
+def _line(error: ProvisionError) -> str:
+    return "; ".join(str(error).splitlines())
 
 
 def _rotated(lanes: list[Lane], by: int) -> list[Lane]:

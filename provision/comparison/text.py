@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -12,10 +13,14 @@ from provision.comparison.candidates import LIMIT
 from provision.comparison.figures import SHOWN, Figure, Spread
 from provision.comparison.result import STEPS, Comparison, Course
 
+WIDTH = 120
+
 
 def show(result: Comparison) -> None:
     """Print the tables of figures, ratios and times, and what was left out or failed."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    # Where nobody looks at it yet, no column is cut for the sake of a narrow terminal.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
     if result.readings:
         for table in (figures(result), ratios(result), times(result)):
             if table.row_count:
@@ -29,7 +34,7 @@ def figures(result: Comparison) -> Table:
     source, target = (machine.host for machine in result.machines)
     table = _table(f"from {source} to {target}: medians", ("method", "MTU"))
     for one in SHOWN:
-        table.add_column(f"{one.short}\n{one.unit}", justify="right")
+        table.add_column(f"{one.short}\n{one.unit}", justify="right", no_wrap=True)
     for course in result.shown:
         found = [result.spread(course.candidate, one) for one in SHOWN]
         cells = [number(one.middle) if one else "–" for one in found]
@@ -43,7 +48,7 @@ def ratios(result: Comparison) -> Table:
     table = _table(title, ("method",))
     with_ratio = [one for one in SHOWN if one.ratio]
     for one in with_ratio:
-        table.add_column(f"{one.short} {'↑' if one.more else '↓'}")
+        table.add_column(f"{one.short} {'↑' if one.more else '↓'}", no_wrap=True)
     for course in result.shown:
         if course.candidate != LIMIT:
             cells = [ratio(result.ratio(course.candidate, one)) for one in with_ratio]
@@ -72,7 +77,7 @@ def _seconds(course: Course, step: str) -> str:
 def _table(title: str, columns: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for word in columns:
-        table.add_column(word)
+        table.add_column(word, no_wrap=True)
     return table
 
 

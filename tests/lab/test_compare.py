@@ -20,7 +20,7 @@ pytestmark = pytest.mark.lab
 
 METHODS = "routes,ports"
 RATIOS = ("tcp_1", "tcp_8", "requests", "rtt_p50", "rtt_p99", "cpu")
-LEFT = r"ls -d /run/provision* 2>/dev/null; pgrep -a iperf3; pgrep -af 'perl -e'; true"
+LEFT = r"ls -d /run/provision* 2>/dev/null; pgrep -a iperf3; pgrep -af '[p]erl -e'; true"
 
 
 @pytest.fixture
