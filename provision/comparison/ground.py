@@ -74,20 +74,26 @@ def host_lane(inventory: Inventory, target: str) -> Lane:
 def sweep(session: Session, hosts: tuple[str, ...]) -> None:
     """Remove all that a comparison may have left that was killed. Raises HostError."""
     for mark in (*(one.mark for one in TABLE), SWITCH):
-        _changed(_named(session, hosts, mark), hosts, destroy=True)
+        path = session.inventory.path
+        _changed(_named(session, hosts, mark, path), hosts, destroy=True)
 
 
-def _named(session: Session, hosts: tuple[str, ...], mark: str) -> Session:
+def _named(session: Session, hosts: tuple[str, ...], mark: str, path: Path) -> Session:
     """Enough of an inventory to destroy by."""
     known = {name: session.inventory.hosts[name] for name in hosts}
-    bare = Inventory(mark, session.inventory.path, MappingProxyType(known), {}, {}, {})
+    bare = Inventory(mark, path, MappingProxyType(known), {}, {}, {})
     return _quiet(session, bare)
 
 
 def _changed(session: Session, hosts: tuple[str, ...], *, destroy: bool) -> float:
-    """Make or remove; seconds that it took. Raises ConflictError, HostError."""
+    """Make or remove; seconds that it took.
+
+    Raises ConflictError, HostError, and KeyboardInterrupt, also where the engine has answered it.
+    """
     begin = time.monotonic()
     report = engine.change(session, hosts, destroy=destroy, all_or_none=True)
+    if getattr(report, "interrupted", False):
+        raise KeyboardInterrupt
     for error in report.errors:
         raise error
     return time.monotonic() - begin
@@ -104,7 +110,8 @@ class Stand:
     def __init__(
         self, session: Session, hosts: tuple[str, ...], ground: Ground, folder: Path
     ) -> None:
-        self.session, self.hosts, self.ground, self.folder = session, hosts, ground, folder
+        self.session, self.hosts, self.ground = session, hosts, ground
+        self.path = folder / "compare.yml"
 
     def apply(self, one: Candidate, *, switching: bool = False) -> float:
         """Make it; seconds that it took. Raises ConflictError, HostError."""
@@ -144,16 +151,14 @@ class Stand:
 
     def destroy(self, one: Candidate | None) -> float:
         """Remove it, or with None what was switched; seconds. Raises HostError."""
-        return _changed(
-            _named(self.session, self.hosts, one.mark if one else SWITCH), self.hosts, destroy=True
-        )
+        session = _named(self.session, self.hosts, one.mark if one else SWITCH, self.path)
+        return _changed(session, self.hosts, destroy=True)
 
     def _inventory(self, one: Candidate, *, switching: bool = False) -> Inventory:
         """The candidate's inventory, read as a file of it would be; logins are the user's own."""
-        path = self.folder / f"{one.name}.yml"
-        path.write_text(candidates.text(one, self.ground, switching=switching))
+        self.path.write_text(candidates.text(one, self.ground, switching=switching))
         own = MappingProxyType({host.name: host for host in self.ground.hosts})
-        return replace(_with_image(load(path), self.session.inventory), hosts=own)
+        return replace(_with_image(load(self.path), self.session.inventory), hosts=own)
 
 
 def _with_image(inventory: Inventory, users: Inventory) -> Inventory:
