@@ -30,7 +30,12 @@ _VERBS = {
     "apply": "provision.commands.hosts",
     "verify": "provision.commands.hosts",
     "destroy": "provision.commands.hosts",
+    "show": "provision.commands.look",
+    "graph": "provision.commands.look",
     "compare": "provision.commands.compare",
+    "confirm": "provision.commands.guard",
+    "status": "provision.commands.guard",
+    "recover": "provision.commands.guard",
     "schema": "provision.commands.files",
     "completion": "provision.commands.files",
 }

@@ -1,21 +1,38 @@
-"""Changes hosts: looks, acts by one script a wave, and looks again until nothing differs.
+"""Changes hosts: looks, acts under their guards, looks anew, and has them keep it or undo it.
 
 Decides nothing: what differs is `plan`'s word, what a host needs `preflight`'s.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
-from provision import script
-from provision.errors import ConflictError, ConnectError, HostError, StepError
-from provision.fleet import Fleet, Session, difference, each, observe
-from provision.plan import Change, Conflict, Operation, Plan, Wave, enabling, operations, waves
+from provision import guard
+from provision.errors import ChangedError, ConflictError, HostError, LockedError, StepError
+from provision.fleet import LOOK_S, Fleet, Session, difference, observe
+from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, waves
 from provision.report import Done, Report
-from provision.resource import lock
+from provision.transaction import TWICE_S, Transaction, locked
 
 ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a change is made. `canary` goes first and alone; `manual`: a person confirms it."""
+
+    destroy: bool = False
+    all_or_none: bool = True
+    canary: str | None = None
+    window_s: int = 90
+    manual: bool = False
+
+    @property
+    def verb(self) -> str:
+        """The verb that people know."""
+        return "destroy" if self.destroy else "apply"
 
 
 def planned(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) -> Report:
@@ -28,23 +45,63 @@ def planned(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) 
 def change(
     session: Session,
     hosts: tuple[str, ...],
+    how: How,
     *,
-    destroy: bool,
-    all_or_none: bool,
     agreed: Callable[[tuple[Change, ...]], None] = lambda _changes: None,
 ) -> Report:
-    """Look, act and look again until nothing differs.
+    """Look, act and look again until nothing differs; then the hosts keep it, or undo it.
 
-    Raises ConflictError before any change, and what `agreed` raises when it sees the changes.
+    Raises ConflictError and LockedError before any change, and what `agreed` raises when it sees
+    the changes.
     """
-    fleet, errors = _fit(session, hosts, destroy=destroy)
+    fleet, errors = _fit(session, hosts, destroy=how.destroy)
+    if _taken_over(session, fleet, hosts):
+        fleet, errors = _fit(session, hosts, destroy=how.destroy)
     fit = _without(hosts, errors)
-    todo = difference(session, fleet, fit, destroy=destroy)
+    todo = difference(session, fleet, fit, destroy=how.destroy)
     _refuse(todo.conflicts)
-    if errors and all_or_none:
+    if errors and how.all_or_none:
         return Report(hosts, (), (), errors)
     agreed(todo.changes)
-    return _Run(session, destroy=destroy, fleet=fleet).converge(hosts, fit, todo, errors)
+    _free(session, fleet, {change.ref.host for change in todo.changes})
+    run = _Run(session, how, fleet)
+    for some in _turns(fit, how):
+        if not run.converge(some):
+            break
+    return Report(hosts, tuple(run.done), (), (*errors, *run.errors), run.states, run.interrupted)
+
+
+def _turns(fit: tuple[str, ...], how: How) -> Iterator[tuple[str, ...]]:
+    """Hosts that are changed together, one group after the other."""
+    if how.canary is None:
+        yield fit
+        return
+    yield (how.canary,)
+    yield tuple(host for host in fit if host != how.canary)
+
+
+def _taken_over(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:
+    """Whether there was a change of a run of ours that has died: it is undone, or kept, first."""
+    held = [host for host in hosts if host in fleet.looks and fleet.looks[host].facts.held]
+    if not held:
+        return False
+    from provision import recovery
+    from provision.journal import abandoned
+
+    found = recovery.standing(session, held)
+    ids = {one.id for one in found.held.values() if abandoned(session.inventory.path, one.id)}
+    if ids:
+        session.warn("a run that was interrupted has left changes: undoing them first")
+        recovery.recover(session, session.inventory.hosts, only=ids)
+    return bool(ids)
+
+
+def _free(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
+    """Raises LockedError where a change is under way: whose, since when and until when."""
+    for host in sorted(hosts):
+        if fleet.looks[host].facts.held:
+            said = session.transport.run(host, guard.status(), timeout_s=LOOK_S)
+            raise locked(host, guard.records(said.stdout))
 
 
 def _fit(
@@ -77,35 +134,34 @@ def _refuse(conflicts: tuple[Conflict, ...]) -> None:
 
 
 class _Run:
-    """The rounds of one change: act, look again, act on what still differs."""
+    """Changes under one guard after another: what brings tools first, then all else."""
 
-    def __init__(self, session: Session, *, destroy: bool, fleet: Fleet) -> None:
-        self.session, self.destroy = session, destroy
+    def __init__(self, session: Session, how: How, fleet: Fleet) -> None:
+        self.session, self.how = session, how
         self.looks = dict(fleet.looks)
         self.done: list[Done] = []
         self.errors: list[HostError] = []
+        self.states: dict[str, str] = {}
+        self.interrupted = False
 
-    def converge(
-        self,
-        hosts: tuple[str, ...],
-        fit: tuple[str, ...],
-        todo: Plan,
-        errors: tuple[HostError, ...],
-    ) -> Report:
-        """Rounds until the plan is empty, at most ROUNDS; a failure ends them."""
-        for _ in range(ROUNDS):
-            if not todo.changes or self.errors:
-                break
-            first = enabling(todo)
-            self._act(waves(operations(first or todo)))
-            todo = self._again({done.change.ref.host for done in self.done}, fit)
-            if first:
-                self._refuse(todo, fit)
-        for change in () if self.errors else todo.changes:
-            self.errors.append(
-                StepError(change.ref.host, f"{change.ref.kind} {change.ref.name} still differs")
-            )
-        return Report(hosts, tuple(self.done), (), (*errors, *self.errors))
+    def converge(self, hosts: tuple[str, ...]) -> bool:
+        """Change `hosts` until nothing differs; whether all of them keep it."""
+        todo = self._todo(hosts)
+        first = enabling(todo)
+        while todo.changes:
+            if not self._transact(hosts, first or todo):
+                return False
+            if first is None:
+                return True
+            # Only now can be seen what else is wanted of a host that had no Docker.
+            todo, first = self._todo(hosts), None
+            self._refuse(todo, hosts)
+            if self.errors:
+                return False
+        return True
+
+    def _todo(self, hosts: Iterable[str]) -> Plan:
+        return difference(self.session, Fleet(self.looks), hosts, destroy=self.how.destroy)
 
     def _refuse(self, todo: Plan, fit: tuple[str, ...]) -> None:
         """What only a look after the packages could tell: it is a failure now, not a refusal."""
@@ -118,64 +174,96 @@ class _Run:
         for conflict in todo.conflicts:
             self.errors.append(StepError(conflict.ref.host, conflict.found))
 
-    def _act(self, waves: tuple[Wave, ...]) -> None:
-        for wave in waves:
-            if self.errors:
-                self._skip(wave)
-                continue
-            count = sum(len(operations) for operations in wave.values())
-            self.session.say(f"changing {len(wave)} host(s), {count} step(s)")
-            results, lost = each(self.session, wave, lambda host: self._script(host, wave[host]))  # noqa: B023
-            for host, outcomes in results.items():
-                self._note(host, wave[host], outcomes)
-            for host, error in lost.items():
-                self.errors.append(StepError(host, f"lost while it was changed: {error.message}"))
-                self.done += [Done(one.change, "unknown", 0.0) for one in wave[host]]
+    def _transact(self, hosts: tuple[str, ...], todo: Plan) -> bool:
+        change = Transaction(self.session, self.how.verb, self.how.window_s)
+        try:
+            self._change(change, hosts, todo)
+        except KeyboardInterrupt:
+            self._interrupt(change)
+        finally:
+            change.journal.close()
+            self.done += change.done
+            self.errors += change.errors
+            self.states |= change.states
+        good = ("pending",) if self.how.manual else ("confirmed",)
+        kept = all(state.split(" ")[0] in good for state in change.states.values())
+        return kept and not change.errors
 
-    def _script(self, host: str, todo: tuple[Operation, ...]) -> tuple[script.Outcome | None, ...]:
-        steps = tuple(operation.steps for operation in todo)
-        for upload in script.uploads(tuple(step for some in steps for step in some)):
-            self.session.transport.send(
-                host, upload.source, upload.target, timeout_s=self.session.timeout_s
+    def _change(self, change: Transaction, hosts: tuple[str, ...], todo: Plan) -> None:
+        steps = waves(operations(todo, txn=change.txn.id))
+        if not self._armed(change, hosts, todo, steps):
+            change.disarm()
+            locks = [error for error in change.errors if isinstance(error, LockedError)]
+            if locks:
+                raise locks[0]
+            return
+        for _ in range(ROUNDS):
+            self._act(change, steps)
+            self.looks |= change.look(change.armed)
+            left = self._left(hosts, todo)
+            if change.errors or not left.changes:
+                break
+            steps = waves(operations(left, txn=change.txn.id))
+        for one in () if change.errors else left.changes:
+            change.errors.append(
+                StepError(one.ref.host, f"{one.ref.kind} {one.ref.name} still differs")
             )
-        nonce = secrets.token_hex(8)
+        self._again(change, todo)
+        self._end(change)
 
-        text = script.render(
-            steps, nonce=nonce, lock=lock(self.session.inventory.name), last=self.destroy
-        )
-        output = self.session.transport.run(host, text, timeout_s=self.session.timeout_s)
-        if output.status == script.LOCKED:
-            raise ConnectError(host, "another change of this inventory holds its lock")
-        return script.read(output.stdout, nonce=nonce, count=len(steps))
+    def _armed(
+        self, change: Transaction, hosts: tuple[str, ...], todo: Plan, steps: tuple[Wave, ...]
+    ) -> bool:
+        """Whether every host is held, and is still as it was when this was planned."""
+        self.looks |= change.arm(steps)
+        if change.errors:
+            return False
+        now = self._todo(hosts)
+        for one in set((enabling(now) or now).changes) ^ set(todo.changes):
+            change.errors.append(
+                ChangedError(one.ref.host, f"{one.ref.kind} {one.ref.name} has changed meanwhile")
+            )
+        return not change.errors
 
-    def _note(
-        self,
-        host: str,
-        todo: tuple[Operation, ...],
-        outcomes: tuple[script.Outcome | None, ...],
-    ) -> None:
-        failed = False
-        for operation, outcome in zip(todo, outcomes, strict=True):
-            if outcome is None:
-                self.done.append(Done(operation.change, "not run", 0.0))
+    def _left(self, hosts: tuple[str, ...], todo: Plan) -> Plan:
+        """What still differs, of what was to be changed; more may differ once tools are there."""
+        left = self._todo(hosts)
+        return (enabling(left) or Plan((), ())) if enabling(todo) else left
+
+    def _act(self, change: Transaction, steps: tuple[Wave, ...]) -> None:
+        for wave in steps:
+            if change.errors and self.how.all_or_none:
+                change.skip(wave)
                 continue
-            status = "failed" if outcome.status else "done"
-            self.done.append(Done(operation.change, status, outcome.seconds))
-            if outcome.status:
-                failed = True
-                ref = operation.change.ref
-                tail = outcome.output[-800:] or f"exit status {outcome.status}"
-                self.errors.append(StepError(host, f"{ref.kind} {ref.name} failed: {tail}"))
-        if None in outcomes and not failed:
-            self.errors.append(StepError(host, "its script ended before its end"))
+            count = sum(len(some) for some in wave.values())
+            self.session.say(f"changing {len(wave)} host(s), {count} step(s)")
+            change.act(wave)
 
-    def _skip(self, wave: Wave) -> None:
-        for todo in wave.values():
-            self.done += [Done(operation.change, "not run", 0.0) for operation in todo]
+    def _again(self, change: Transaction, todo: Plan) -> None:
+        """What a neighbour still remembers of the old way is forgotten at the second look."""
+        hosts = sorted({one.ref.host for one in todo.changes if one.ssh})
+        if hosts and not change.errors:
+            self.session.say(f"{', '.join(hosts)}: looking again in {TWICE_S:g} s")
+            time.sleep(TWICE_S)
+            change.look(hosts)
 
-    def _again(self, changed: set[str], fit: tuple[str, ...]) -> Plan:
-        fleet = observe(self.session, sorted(changed))
-        self.looks.update(fleet.looks)
-        for host, error in fleet.errors.items():
-            self.errors.append(StepError(host, f"lost after it was changed: {error.message}"))
-        return difference(self.session, Fleet(self.looks), fit, destroy=self.destroy)
+    def _end(self, change: Transaction) -> None:
+        bad = {error.host for error in change.errors}
+        if bad and self.how.all_or_none:
+            bad = set(change.armed)
+        if bad:
+            change.revert(bad & set(change.armed), "failed")
+        good = [host for host in change.armed if host not in bad]
+        if self.how.manual:
+            change.leave(good)
+        elif good:
+            change.confirm(good)
+
+    def _interrupt(self, change: Transaction) -> None:
+        self.interrupted = True
+        self.session.warn("interrupted: undoing it; once more leaves that to the hosts' deadlines")
+        try:
+            change.revert(change.armed, "operator")
+        except KeyboardInterrupt:
+            self.session.warn("left to the hosts: each undoes it at its deadline")
+            change.leave(change.armed)

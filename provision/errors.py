@@ -7,10 +7,12 @@ ProvisionError(message, hint)                           exit status
  ├ ConflictError                                        9
  ├ HostError(host)                                      4
  │  ├ ConnectError · AuthError · HostKeyError · TimedOut
+ │  ├ LockedError     8: another change holds it
+ │  ├ ChangedError    it is not as it was when the change was planned
  │  ├ FactsError      a host answered what we cannot read
  │  └ UnfitError      a host lacks what is needed
  ├ LabError                                             1
- ├ StepError(host)                                      6 (the state is mixed)
+ ├ StepError(host)                                      5 (undone; 6 where it is mixed)
  └ VerifyError                                          7
 """
 
@@ -124,14 +126,24 @@ class UnfitError(HostError):
     """The host lacks something that is needed."""
 
 
+class LockedError(HostError):
+    """Another change, of this or of another run, holds the host."""
+
+    exit_status = 8
+
+
+class ChangedError(HostError):
+    """The host is not as it was any more when the change was planned; nothing was done there."""
+
+
 class LabError(ProvisionError):
     """The lab on this machine cannot do what was asked."""
 
 
 class StepError(HostError):
-    """A command of a change failed; what was done before it stays."""
+    """A command of a change failed; its host undoes what was done before it."""
 
-    exit_status = 6
+    exit_status = 5
 
 
 class VerifyError(ProvisionError):

@@ -27,13 +27,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of a verb. `timeout_s` bounds each script; `say` gets a line of progress."""
+    """One run of a verb. `timeout_s` bounds each script; `say` gets a line of progress, `warn` one
+    that has to be read."""
 
     inventory: Inventory
     transport: Transport
     jobs: int = 64
     timeout_s: float = 600.0
     say: Callable[[str], None] = lambda _line: None
+    warn: Callable[[str], None] = lambda _line: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +90,21 @@ def each(
 
 def observe(session: Session, hosts: Iterable[str]) -> Fleet:
     """Look at hosts by one execution each."""
-    inventory = session.inventory
 
     def look(host: str) -> Look:
         nonce = secrets.token_hex(8)
-        peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
-        text = facts.script(inventory.name, peers, nonce=nonce)
+        text = look_text(session, host, nonce)
         output = session.transport.run(host, text, timeout_s=min(LOOK_S, session.timeout_s))
-        return facts.parse(host, inventory.name, output, nonce=nonce)
+        return facts.parse(host, session.inventory.name, output, nonce=nonce)
 
     return Fleet(*each(session, hosts, look, _import_judges))
+
+
+def look_text(session: Session, host: str, nonce: str) -> str:
+    """The script that looks at one host."""
+    inventory = session.inventory
+    peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
+    return facts.script(inventory.name, peers, nonce=nonce)
 
 
 def _import_judges() -> None:

@@ -23,6 +23,12 @@ if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; 
   apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
 fi
 [ -n "$docker" ] || echo "docker-error $docker_error"
+# sudo takes it out of the environment, but not out of its own.
+ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
+  sed -n 's/^SSH_CONNECTION=//p')}
+echo "ssh $ssh"
+[ ! -d /var/lib/provision ] || ls -d /var/lib/provision/txn /var/lib/provision/reverting.* \
+  /var/lib/provision/guard-* 2>/dev/null | sed 's,^.*/,guard ,'
 shared docker_info addresses routes way
 """
 """`$tools` is a list, `$docker` empty where Docker does not answer; set by `facts.script`."""
@@ -60,6 +66,7 @@ class HostFacts:
 
     `manager` is the command of its package manager, empty for an unknown one; `candidate` the
     version of Docker that would be installed, empty where Docker is or where that is not known.
+    `ssh_from` is where this login came from; `guard` the names of what the guard keeps there.
     """
 
     host: str
@@ -75,6 +82,13 @@ class HostFacts:
     routes: tuple[KernelRoute, ...]
     manager: str = ""
     candidate: tuple[int, ...] = ()
+    ssh_from: IPv4Address | None = None
+    guard: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether a change of it is under way."""
+        return any(name == "txn" or name.startswith("reverting.") for name in self.guard)
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""
@@ -103,6 +117,8 @@ def parse(host: str, text: str) -> HostFacts:
         ways=dict(_way(value) for key, value in lines if key == "way"),
         manager=single.get("manager", ""),
         candidate=version(single.get("candidate", "")),
+        ssh_from=_version_4(single.get("ssh", "").split(" ")[0]),
+        guard=tuple(value for key, value in lines if key == "guard"),
         routes=tuple(_routes(single["routes"] if ip else "[]")),
     )
 
@@ -111,6 +127,13 @@ def version(text: str) -> tuple[int, ...]:
     """`28.5.2+dfsg1` → (28, 5, 2); nothing → ()."""
     match = re.match(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _version_4(text: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        return None
 
 
 def _links(addresses: str) -> dict[str, Link]:

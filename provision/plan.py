@@ -16,13 +16,18 @@ Verb = Literal["create", "update", "replace", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One resource that differs; `before` is None for create, `after` for delete."""
+    """One resource that differs; `before` is None for create, `after` for delete.
+
+    `adopts`: `before` is there without our mark. `ssh`: the way that SSH takes may be cut.
+    """
 
     ref: Ref
     verb: Verb
     before: Resource | None
     after: Resource | None
     disruption: str | None
+    adopts: bool = False
+    ssh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,12 @@ def plan(found: State, wanted: State, *, foreign: State | None = None) -> Plan:
     before = dict(found) | {
         ref: thing for ref, thing in foreign.items() if thing.edits and ref in wanted
     }
-    verbs = _verbs(before, wanted, created=frozenset(before) - frozenset(found))
-    changes = {ref: _change(ref, verb, before, wanted) for ref, verb in verbs.items()}
+    adopted = frozenset(before) - frozenset(found)
+    verbs = _verbs(before, wanted, created=adopted)
+    changes = {
+        ref: _change(ref, verb, before, wanted, adopts=ref in adopted)
+        for ref, verb in verbs.items()
+    }
     ordered = tuple(changes[ref] for ref in _reported_order(changes))
     return Plan(ordered, conflicts + tuple(_objections(ordered)))
 
@@ -120,12 +129,17 @@ def _verb(before: Resource | None, after: Resource | None) -> Verb | None:
     return "replace" if after.update(before) is None else "update"
 
 
-def _change(ref: Ref, verb: Verb, before: State, wanted: State) -> Change:
+SSH_PATH = "the way that SSH takes changes"
+
+
+def _change(ref: Ref, verb: Verb, before: State, wanted: State, *, adopts: bool) -> Change:
     old, new = before.get(ref), wanted.get(ref)
     subject = new or old
     assert subject is not None
+    ssh = subject.touches_ssh(None if subject is old else old)
     disruption = subject.disruption(None if subject is old else old, anew=verb == "replace")
-    return Change(ref, verb, old, new, disruption)
+    said = "; ".join(text for text in (disruption, SSH_PATH if ssh else None) if text)
+    return Change(ref, verb, old, new, said or None, adopts, ssh)
 
 
 def in_order(state: State) -> list[Ref]:
@@ -165,11 +179,14 @@ def enabling(plan: Plan) -> Plan | None:
     return Plan(first, ()) if first else None
 
 
-def operations(plan: Plan) -> tuple[Operation, ...]:
-    """The plan as steps in order: preparations, then removals, then what is made."""
+def operations(plan: Plan, *, txn: str | None = None) -> tuple[Operation, ...]:
+    """The plan as steps in order: preparations, then removals, then what is made.
+
+    `txn` names the change in what it only puts aside; without it all that goes is deleted.
+    """
     changes = {change.ref: change for change in plan.changes}
     removals = [
-        Operation(changes[ref], _removal(changes[ref]), removes=True)
+        Operation(changes[ref], _removal(changes[ref], txn), removes=True)
         for ref in reversed(in_order(_side(changes, "before")))
         if changes[ref].verb in ("delete", "replace")
     ]
@@ -185,9 +202,9 @@ def _prepares(change: Change) -> bool:
     return change.verb == "create" and change.after is not None and change.after.prepares
 
 
-def _removal(change: Change) -> Steps:
+def _removal(change: Change, txn: str | None) -> Steps:
     assert change.before is not None
-    return change.before.delete()
+    return change.before.delete() if txn is None else change.before.retire(txn)
 
 
 def _making(change: Change) -> Steps:

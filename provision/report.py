@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from provision.errors import HostError, InventoryError, ProvisionError, StepError
+from provision.errors import ChangedError, HostError, InventoryError, ProvisionError, StepError
 from provision.plan import Change, Conflict
 from provision.resource import Resource
 
 SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
-MIXED, UNREACHABLE = 6, 4
+MIXED, UNDONE, INTERRUPTED = 6, 5, 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run over `hosts`."""
+    """One run over `hosts`; `ends` says what became of those on which a change was begun."""
 
     hosts: tuple[str, ...]
     done: tuple[Done, ...]
     conflicts: tuple[Conflict, ...]
     errors: tuple[HostError, ...]
+    ends: Mapping[str, str] = field(default_factory=dict)
+    interrupted: bool = False
 
     @property
     def states(self) -> dict[str, str]:
@@ -39,21 +41,26 @@ class Report:
         return {host: self._state(host) for host in self.hosts}
 
     def _state(self, host: str) -> str:
-        mine = [error for error in self.errors if error.host == host]
-        if any(isinstance(error, StepError) for error in mine):
-            return "failed"
-        if mine:
-            return "unreachable"
-        acted = any(done.change.ref.host == host and done.status for done in self.done)
-        return "changed" if acted else "unchanged"
+        if host in self.ends:
+            return self.ends[host]
+        other = (StepError, ChangedError)
+        lost = any(error.host == host and not isinstance(error, other) for error in self.errors)
+        return "unreachable" if lost else "unchanged"
 
     @property
     def exit_status(self) -> int:
         """The worst over all hosts."""
-        states = set(self.states.values())
-        if "failed" in states or {"unreachable", "changed"} <= states:
+        if self.interrupted:
+            return INTERRUPTED
+        words = {state.split(" ")[0] for state in self.states.values()}
+        failed = bool(self.errors) and "pending" in words
+        if "unknown" in words or failed or len(words & {"confirmed", "reverted", "pending"}) > 1:
             return MIXED
-        return UNREACHABLE if "unreachable" in states else 0
+        if {"confirmed", "unreachable"} <= words or {"pending", "unreachable"} <= words:
+            return MIXED
+        if "reverted" in words:
+            return UNDONE
+        return max((error.exit_status for error in self.errors), default=0)
 
 
 def plan_lines(report: Report) -> Iterator[str]:

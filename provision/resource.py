@@ -100,8 +100,14 @@ class Resource:
     """It keeps others as they are: made after them, and removed before them."""
     enables: ClassVar[bool] = False
     """What can be seen of its host changes with it: all else there waits for another look."""
+    on_disk: ClassVar[bool] = False
+    """Its steps only write files: after a reboot they are undone before the network starts."""
     probe: ClassVar[str]
     """POSIX sh that prints what `parse` reads; `$name` is the inventory's name."""
+    witness: ClassVar[str]
+    """POSIX sh that prints, of all that this kind ever made on a host, what stays the same as long
+    as nobody changes it: no counter, process, time or drawn number. The host compares it before a
+    change and after its undo. Absent tools and things print nothing. `:` where nothing is kept."""
 
     host: str
 
@@ -123,13 +129,47 @@ class Resource:
         """Interfaces of the host whose changes make the kernel forget it."""
         return ()
 
+    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+        """Whether becoming this from `found` may cut the way that SSH takes.
+
+        Asked of the found one itself when it is removed. Such a change is looked at twice.
+        """
+        return False
+
     def create(self) -> Steps:
-        """Steps from nothing to this."""
+        """Steps to this from nothing, or from any part of this: they can be repeated."""
         raise NotImplementedError
 
     def delete(self) -> Steps:
-        """Steps from this to nothing, or to what was there before us."""
+        """Steps to nothing, or to what was there before us, from this or any part of it.
+
+        They succeed, too, where nothing of it is left.
+        """
         raise NotImplementedError
+
+    def retire(self, txn: str) -> Steps:  # noqa: ARG002
+        """Steps that take this out of the way in the change `txn`, so that `restore` has it back.
+
+        For what cannot be made again as it was: a container's files, an image.
+        """
+        return self.delete()
+
+    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+        """Steps back to this from any point of `retire`; its successor is gone by then."""
+        return self.create()
+
+    def discard(self, txn: str) -> Steps:  # noqa: ARG002
+        """Steps that end what `retire` has kept, once the change is confirmed."""
+        return ()
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
+        """Steps back to `before` from any point of the way to this.
+
+        `ours` is False where `before` had been there without our mark.
+        """
+        if before is None:
+            return self.delete()
+        return before.update(self) or (*self.delete(), *before.create())
 
     def update(self, found: Resource) -> Steps | None:  # noqa: ARG002
         """Steps from `found` to this in place; None: it must be deleted and created."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.resource import Attempt, Put, Run, Step, Steps, Unless, Upload
@@ -90,17 +90,21 @@ def uploads(steps: Steps) -> Iterator[Upload]:
                 yield from uploads(inner)
 
 
-def render(operations: Sequence[Steps], *, nonce: str, lock: str, last: bool = False) -> str:
+def render(
+    operations: Sequence[Steps], *, nonce: str, lock: str, last: bool = False, journal: str = ":"
+) -> str:
     """One script that does `operations` in order and stops at the first that fails.
 
     It holds `lock` meanwhile, so that no follower puts back what it is removing; with `last`
-    nothing of ours is left when it succeeds, and the lock goes too.
+    nothing of ours is left when it succeeds, and the lock goes too. `journal` is shell text that
+    notes `$1`, the number of an operation, before that begins.
     """
     mark = f'printf \'\\n@{nonce} %s %s\\n\' "$*" "$(date +%s.%N)"'
     held = f"exec 9>{shlex.quote(lock)} && flock -w {LOCK_WAIT_S} 9 || exit {LOCKED}"
-    lines = [PRELUDE, held, _PUT, f"mark() {{ {mark}; }}"]
+    lines = [PRELUDE, held, _PUT, f"mark() {{ {mark}; }}", f"journal() {{ {journal}; }}"]
     for number, steps in enumerate(operations):
         lines += [
+            f"journal {number} || exit 1",
             f"mark begin {number} 0",
             f"{{\n{commands(steps)}\n}} 2>&1",
             f'status=$?; mark end {number} $status; [ "$status" = 0 ] || exit 1',
@@ -131,3 +135,14 @@ def standalone(operations: Sequence[Steps]) -> str:
     lines = ["#!/bin/sh", PRELUDE, _PUT, "failed=0"]
     lines += [f"{{\n{commands(steps)}\n}} || failed=1" for steps in operations]
     return "\n".join([*lines, "exit $failed"]) + "\n"
+
+
+def cases(answers: Mapping[str, Sequence[str]], steps: Mapping[str, Steps]) -> str:
+    """A script for a host to keep, which does the steps of the name that it is given.
+
+    A name of `answers` prints the words of it instead.
+    """
+    lines = ["#!/bin/sh", PRELUDE, _PUT, "case $1 in"]
+    lines += [f"{name}) echo {quoted(words)} ;;" for name, words in answers.items()]
+    lines += [f"{name})\n{commands(some)}\n;;" for name, some in steps.items()]
+    return "\n".join([*lines, "*) exit 2 ;;", "esac"]) + "\n"

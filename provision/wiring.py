@@ -19,18 +19,35 @@ from provision.resources.docker_network import BRIDGE_NAME, LABEL
 SCRIPT = rf"""
 look() {{ # the inode of a network namespace, and the words that enter it
   inode=$1; shift
-  printf 'address show\nroute show table main\n' | "$@" ip -j -d -batch - |
-    sed "1s/^/links $inode /;2s/^/routes $inode /"
+  found=$(printf 'address show\nroute show table main\n' | "$@" ip -j -d -batch -) || return 1
+  printf '%s\n' "$found" | sed "1s/^/links $inode /;2s/^/routes $inode /"
 }}
-answers=$({docker_api.SPACES}) || exit 1
+inode() {{ readlink "/proc/1/ns/$1" | tr -dc 0-9; }}
+undocked='Docker is not installed'
+if command -v docker >/dev/null 2>&1; then
+  undocked="Docker's daemon does not answer"
+  command -v perl >/dev/null 2>&1 || undocked='perl is missing, which asks Docker'
+  answers=$({docker_api.SPACES}) && undocked=
+fi
+if [ -n "$undocked" ]; then
+  answers="networks []
+spaces host 1 $(inode net) $(inode mnt) $(inode pid)"
+  echo "undocked $undocked"
+fi
 printf '%s\n' "$answers"
-seen=' '
-printf '%s\n' "$answers" | sed -n 's/^spaces //p' | while read -r _ pid net _ _; do
-  case $seen in *" $net "*) continue ;; esac
-  seen="$seen$net "
-  look "$net" nsenter -t "$pid" -n
-done
-iptables -w 30 -t nat -v -S | sed 's/^/nat /'
+printf '%s\n' "$answers" | sed -n 's/^spaces //p' | {{
+  seen=' '
+  while read -r _ pid net _ _; do
+    case $seen in *" $net "*) continue ;; esac
+    seen="$seen$net "
+    # A container may end meanwhile; all else that goes wrong is an error.
+    look "$net" nsenter -t "$pid" -n || [ ! -e "/proc/$pid" ] || exit 1
+  done
+}} || exit 1
+if command -v iptables >/dev/null 2>&1; then
+  nat=$(iptables -w 30 -t nat -v -S) || exit 1
+  printf '%s\n' "$nat" | sed 's/^/nat /'
+fi
 echo wired
 """
 """Prints a line for each thing; the last says that nothing is missing."""
@@ -119,7 +136,11 @@ class Translation:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """One host; `bridges` gives the Linux bridge of each of Docker's networks."""
+    """One host; `bridges` gives the Linux bridge of each of Docker's networks.
+
+    `undocked` says why Docker told nothing: then only the host's own links, routes and rules are
+    known.
+    """
 
     host: str
     root: Space
@@ -128,6 +149,7 @@ class Wiring:
     bridges: Mapping[str, str]
     nat: tuple[str, ...]
     translations: tuple[Translation, ...]
+    undocked: str = ""
 
     def outer(self, link: Link) -> Link | None:
         """The host's end of a container's veth."""
@@ -187,7 +209,9 @@ def _wiring(host: str, lines: list[tuple[str, str]]) -> Wiring:
     inspected = [json.loads(rest) for word, rest in lines if word == "container"]
     names = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
     nat = tuple(rest for word, rest in lines if word == "nat")
-    lodgers = [_lodger(entry, names, lives.get(entry["Id"], (0,) * 4)) for entry in inspected]
+    # Without a look at its namespace a container ended meanwhile.
+    alive = {who: numbers for who, numbers in lives.items() if numbers[1] in spaces}
+    lodgers = [_lodger(entry, names, alive.get(entry["Id"], (0,) * 4)) for entry in inspected]
     return Wiring(
         host=host,
         root=spaces[lives["host"][1]],
@@ -196,6 +220,7 @@ def _wiring(host: str, lines: list[tuple[str, str]]) -> Wiring:
         bridges=dict(_bridges(json.loads(dict(lines)["networks"]))),
         nat=nat,
         translations=tuple(_translations(nat)),
+        undocked=dict(lines).get("undocked", ""),
     )
 
 
@@ -222,7 +247,8 @@ def _links(found: Iterable[dict[str, Any]]) -> Iterator[Link]:
 
 def _routes(found: Iterable[dict[str, Any]]) -> Iterator[Route]:
     for entry in found:
-        yield Route(entry["dst"], entry.get("gateway", ""), entry.get("dev", ""))
+        for way in entry.get("nexthops") or (entry,):
+            yield Route(entry["dst"], way.get("gateway", ""), way.get("dev", ""))
 
 
 def _lodger(entry: dict[str, Any], names: Mapping[str, str], lives: tuple[int, ...]) -> Lodger:

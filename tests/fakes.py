@@ -29,6 +29,7 @@ class Toy(Resource):
 
     kind: ClassVar[str] = "toy"
     probe: ClassVar[str] = "toys"
+    witness: ClassVar[str] = "toys"
 
     label: str
     value: str = ""
@@ -115,17 +116,26 @@ def act(world: World, operation: Operation) -> None:
         _do(world, operation.change.ref.host, step.argv)
 
 
-def _do(world: World, host: str, argv: tuple[str, ...]) -> None:
+def take_back(world: World, operation: Operation, steps: Steps) -> None:
+    """Do the steps that undo an operation: they can be repeated, and may find nothing to do."""
+    for step in steps:
+        assert isinstance(step, Run)
+        _do(world, operation.change.ref.host, step.argv, strict=False)
+
+
+def _do(world: World, host: str, argv: tuple[str, ...], *, strict: bool = True) -> None:
     tool, verb, kind, text = argv
     assert tool == "toy"
     if verb == "drop":
-        _drop(world, Ref(host, kind, text))
+        ref = Ref(host, kind, text)
+        if strict or ref in world:
+            _drop(world, ref)
         return
     toy = KINDS[kind].read(host, text)
     if verb == "make":
-        assert toy.ref not in world, f"{toy.ref} is there already"
+        assert not strict or toy.ref not in world, f"{toy.ref} is there already"
     else:
-        assert toy.ref in world, f"{toy.ref} is not there"
+        assert not strict or toy.ref in world, f"{toy.ref} is not there"
     world[toy.ref] = toy
 
 
@@ -160,31 +170,43 @@ routes []"""
 
 @dataclass
 class Hosts:
-    """A transport to hosts in memory. `broken` commands fail; `lost` hosts raise their error."""
+    """A transport to hosts in memory, each with a guard that keeps its word.
+
+    `broken` commands fail; `lost` hosts raise their error; `held` hosts are held by another run.
+    What a guard undoes is what it had seen when it was armed: the undo itself is a law's matter.
+    """
 
     toys: World = field(default_factory=dict)
     foreign: World = field(default_factory=dict)
     broken: set[tuple[str, str, str]] = field(default_factory=set)
     dying: set[tuple[str, str, str]] = field(default_factory=set)
     lost: dict[str, HostError] = field(default_factory=dict)
-    lost_after_change: dict[str, HostError] = field(default_factory=dict)
+    lost_after: dict[tuple[str, str], HostError] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
     locked: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
+    meddled: dict[str, Toy] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     log: list[tuple[str, str]] = field(default_factory=list)
     sent: list[tuple[str, str]] = field(default_factory=list)
+    guards: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._one = threading.Lock()
+        self._before: dict[str, World] = {}
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
         assert timeout_s > 0
         with self._one:
             if host in self.lost:
                 raise self.lost[host]
-            if " begin host\\n" in script:
-                return self._looked(host, script)
-            return self._changed(host, script)
+            what = _verb(script)
+            self.log.append((host, what))
+            try:
+                return getattr(self, f"_{what}")(host, script)
+            finally:
+                if (host, what) in self.lost_after:
+                    self.lost[host] = self.lost_after[host, what]
 
     def send(self, host: str, source: Path, target: str, *, timeout_s: float) -> None:
         assert timeout_s > 0
@@ -193,10 +215,62 @@ class Hosts:
     def close(self) -> None:
         pass
 
+    def _look(self, host: str, script: str) -> Output:
+        return self._looked(host, script)
+
+    def _arm(self, host: str, script: str) -> Output:
+        if host in self.held:
+            self.guards[host] = {"state": "txn", "id": "beef", "owner": "eve@far"}
+            return Output(8, self._record(host), "busy")
+        match = re.search(r" arm (\w+) (\d+)", script)
+        assert match is not None
+        self.guards[host] = {"state": "txn", "id": match[1], "owner": "me@here"}
+        if host in self.meddled:
+            self.toys[self.meddled[host].ref] = self.meddled[host]
+        self._before[host] = {r: v for r, v in self.toys.items() if r.host == host}
+        return self._looked(host, script)
+
+    def _rearm(self, host: str, script: str) -> Output:
+        if self.guards[host]["state"] != "txn":
+            return Output(3, self._record(host), "")
+        nonce = re.search(r"@(\w+) kept", script)
+        assert nonce is not None
+        seen = self._looked(host, script)
+        return Output(0, f"@{nonce[1]} kept {'x' * 65536}\n{seen.stdout}", "")
+
+    def _confirm(self, host: str, script: str) -> Output:
+        assert " confirm " in script
+        if self.guards[host]["state"] == "txn":
+            self.guards[host]["state"] = "confirmed"
+        return Output(0, self._record(host), "")
+
+    def _revert(self, host: str, script: str) -> Output:
+        match = re.search(r" revert (\w+) (\w+)", script)
+        assert match is not None
+        held = self.guards.get(host, {})
+        if held.get("id") == match[1] and held["state"] == "txn":
+            for ref in [ref for ref in self.toys if ref.host == host]:
+                del self.toys[ref]
+            self.toys |= self._before[host]
+            held |= {"state": "reverted", "result": "reverted", "reason": match[2]}
+        return Output(0, self._record(host), "")
+
+    def _status(self, host: str, script: str) -> Output:  # noqa: ARG002
+        return Output(0, self._record(host), "")
+
+    def _record(self, host: str) -> str:
+        held = self.guards.get(host)
+        if held is None:
+            return ""
+        about = json.dumps({"owner": held["owner"], "inventory": "demo", "verb": "apply"})
+        fields = ("id", "since", "deadline", "ended", "reason", "result")
+        known = {"since": "1000", "deadline": "1090"} | held
+        words = [known.get(key, "") for key in fields]
+        return "\t".join([f"record {held['state']}", *words, about, "", "1010"]) + "\n"
+
     def _looked(self, host: str, script: str) -> Output:
         nonce = re.search(r"@(\w+) begin host", script)
         assert nonce is not None
-        self.log.append((host, "look"))
         parts = []
         for section in re.findall(r"begin (\w+)\\n", script):
             text = self._section(host, section)
@@ -214,16 +288,15 @@ class Hosts:
                     lines.append(f"{owner} {toy._json()}")
         return "\n".join(lines)
 
-    def _changed(self, host: str, script: str) -> Output:
-        self.log.append((host, "change"))
-        if host in self.lost_after_change:
-            self.lost[host] = self.lost_after_change[host]
+    def _act(self, host: str, script: str) -> Output:
         if host in self.locked:
             return Output(75, "", "")
         out: list[str] = []
         number = -1
         nonce = ""
-        for line in script.splitlines():
+        text = re.search(r"/act\.\d+ <<'(@\w+)'[^\n]*\n(.*?)\n\1\n", script, re.S)
+        assert text is not None
+        for line in text[2].splitlines():
             if match := re.match(r"mark\(\) \{ printf '\\n@(\w+) ", line):
                 nonce = match[1]
             elif line.startswith("mark begin"):
@@ -252,6 +325,14 @@ class Hosts:
     def _dies(self, host: str, line: str) -> bool:
         argv = tuple(shlex.split(line))
         return (host, argv[1], _label(argv)) in self.dying
+
+
+def _verb(script: str) -> str:
+    """Which of the guard's verbs a script is for; none: a look."""
+    found = re.search(r"guard(?:-\w+)?\"? (arm|act|rearm|confirm|revert) [0-9a-f]", script)
+    if found is not None:
+        return found[1]
+    return "look" if " begin host\\n" in script else "status"
 
 
 def _label(argv: tuple[str, ...]) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from provision import methods, wiring
-from provision.checks import ports, probe
+from provision.checks import ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.probe import Answer, Endpoint, Listener
+from provision.checks.wire import Wire
 from provision.errors import HostError
 from provision.fleet import Fleet, Session, difference, each, observe
 from provision.inventory import Container, Inventory
@@ -32,7 +33,7 @@ class Drift:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What was seen: drift by host, how each is wired before and after the calls, the answer of
-    each check and pair, and why there is none."""
+    each check and pair, what travelled between hosts, and why there is none."""
 
     inventory: Inventory
     hosts: tuple[str, ...]
@@ -43,6 +44,7 @@ class Evidence:
     before: Mapping[str, Wiring]
     after: Mapping[str, Wiring]
     answers: Mapping[tuple[str, str, str], Answer]
+    wires: Mapping[str, Wire]
     absent: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
 
@@ -82,6 +84,7 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
         seen.before,
         seen.after,
         seen.answers,
+        seen.wires,
         seen.absent,
         {host: error for host, error in errors.items() if host in hosts},
     )
@@ -144,6 +147,8 @@ class _Rounds:
         self.before: dict[str, Wiring] = {}
         self.after: dict[str, Wiring] = {}
         self.answers: dict[tuple[str, str, str], Answer] = {}
+        self.sniffers: dict[str, str] = {}
+        self.wires: dict[str, Wire] = {}
         self.absent: dict[str, tuple[str, ...]] = {}
         self.errors: dict[str, HostError] = {}
 
@@ -151,6 +156,7 @@ class _Rounds:
         """All rounds, on the hosts that have containers and on those that call them."""
         for host, text in self._round(busy, self._listen).items():
             self.listeners |= probe.listeners(text)
+            self.sniffers[host] = text
             self._look(host, text, self.before)
             if lacking := probe.missing(text):
                 self.absent[host] = lacking
@@ -160,6 +166,7 @@ class _Rounds:
         finally:
             for host, text in self._round(self.before, self._stop).items():
                 self._look(host, text, self.after)
+                self.wires[host] = wire.seen(self.sniffers[host] + text)
         return self
 
     def _look(self, host: str, text: str, into: dict[str, Wiring]) -> None:
@@ -173,7 +180,8 @@ class _Rounds:
 
     def _listen(self, host: str) -> str:
         called = [end for end in self._mine(host) if end.called]
-        return probe.whole(probe.listen(called), wiring.SCRIPT)
+        watched = wire.watch(self.session.inventory)
+        return probe.whole(probe.listen(called), wiring.SCRIPT, watched)
 
     def _call(self) -> Callable[[str], str]:
         every = tuple(end for end in self.ends.values() if end.segment)
@@ -187,13 +195,27 @@ class _Rounds:
             words = {key: [one.words for one in group] for key, group in grouped.items()}
             if not mine and not words:
                 return ""
-            return probe.whole(probe.call(mine, every, numbers), probe.opened(words))
+            shouts = [self._datagrams(end, every) for end in mine]
+            return probe.whole(probe.call(mine, every, numbers), probe.opened(words), *shouts)
 
         return script
 
+    def _datagrams(self, end: Endpoint, every: Iterable[Endpoint]) -> str:
+        network = self.session.inventory.networks.get(end.segment)
+        if network is None:
+            return ""
+        others = {
+            other.container: other.address
+            for other in every
+            if other.segment == end.segment and other != end and other.address
+        }
+        part = wire.subnet(network, end.host)
+        return wire.datagrams(end.pid, end.container, end.mtu, part, others)
+
     def _stop(self, host: str) -> str:
         pids = [one.pid for name, one in self.listeners.items() if self.ends[name].host == host]
-        return probe.whole(probe.stop(pids), wiring.SCRIPT)
+        told = wire.told(wire.pid(self.sniffers[host]))
+        return probe.whole(probe.stop(pids), wiring.SCRIPT, told)
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
         """One script on each host that has one; what it printed."""

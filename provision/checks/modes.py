@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision import methods
 from provision.inventory import Container, Inventory, Port
 from provision.wiring import Link, Lodger, Space, Translation, Wiring
 
@@ -25,7 +26,16 @@ def wrong(inventory: Inventory, container: Container, wiring: Wiring) -> tuple[s
     space = wiring.spaces[found.net]
     if container.network == "none":
         return tuple(_none(space))
-    return tuple(_bridged(container.network, space, wiring))
+    return tuple(_bridged(_dockers_name(inventory, container), space, wiring))
+
+
+def _dockers_name(inventory: Inventory, container: Container) -> str:
+    """What Docker calls the network: its default bridge may be what a network is put on."""
+    network = inventory.networks.get(container.network)
+    if network is None:
+        return container.network
+    on = methods.named(network.method).attachment(network, container.host)
+    return "bridge" if on.kind == "docker0" else on.name
 
 
 def _where(found: Lodger, wiring: Wiring) -> str:

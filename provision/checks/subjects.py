@@ -8,6 +8,7 @@ from typing import Any
 
 from provision.checks import ports
 from provision.checks.gather import Evidence, pairs
+from provision.inventory import Container
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ def subjects(seen: Evidence) -> Subjects:
     published = [(c, port) for c in containers for port in c.ports]
     publications = list(ports.publications(seen.inventory, seen.hosts))
     every = pairs(seen.inventory, containers)
+    joined = [pair for pair in every if pair[0].network in seen.inventory.networks]
     return {
         "on": (seen.hosts, seen.hosts),
         "container": (containers, [c.name for c in containers]),
@@ -44,8 +46,13 @@ def subjects(seen: Evidence) -> Subjects:
             publications,
             [f"{one.source}-{one.target.name}-{one.port}" for one in publications],
         ),
-        "pair": (every, [f"{source.name}-{target.name}" for source, target in every]),
+        "pair": (every, _names(every)),
+        "joined": (joined, _names(joined)),
     }
+
+
+def _names(pairs: list[tuple[Container, Container]]) -> list[str]:
+    return [f"{source.name}-{target.name}" for source, target in pairs]
 
 
 def about(check: str, given: Mapping[str, Any]) -> Check:
@@ -61,7 +68,7 @@ def about(check: str, given: Mapping[str, Any]) -> Check:
             return Check(check, container.host, container.name, str(port))
         case "publication":
             return Check(check, value.source, value.target.name, str(value.port))
-        case "pair":
+        case "pair" | "joined":
             return Check(check, value[0].name, value[1].name)
         case _:
             return Check(check, value.name, value.name)

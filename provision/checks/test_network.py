@@ -7,6 +7,7 @@ import pytest
 from provision.checks import modes, ports
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
+from provision.checks.wire import Way
 from provision.inventory import Container, Port
 
 
@@ -93,6 +94,34 @@ def test_mtu(seen: Evidence, pair: tuple[Container, Container]) -> None:
 def test_tcp(seen: Evidence, pair: tuple[Container, Container]) -> None:
     """What is sent comes back unchanged."""
     assert _between(seen, "tcp", pair).startswith("same ")
+
+
+def test_udp(seen: Evidence, joined: tuple[Container, Container]) -> None:
+    """A datagram that fills the MTU arrives, with its checksum right."""
+    _between(seen, "udp", joined)
+
+
+def test_wire(seen: Evidence, joined: tuple[Container, Container]) -> None:
+    """Between hosts, traffic is wrapped as the method declares, or not at all."""
+    wrong = _way(seen, joined).wrong()
+    assert not wrong, wrong
+
+
+def test_broadcast(seen: Evidence, joined: tuple[Container, Container]) -> None:
+    """It is seen once on each host of one layer 2, and nowhere else: nothing loops or leaks."""
+    way = _way(seen, joined)
+    copies, expected = way.copies(), way.expected_copies()
+    assert copies == expected, f"{joined[1].host} saw it {copies} times, not {expected}"
+
+
+def _way(seen: Evidence, pair: tuple[Container, Container]) -> Way:
+    _between(seen, "ping", pair)
+    source, target = (seen.endpoints[container.name].address for container in pair)
+    assert source is not None and target is not None  # what is on a network has one
+    way = Way(seen.inventory, pair, (source, target), seen.wires)
+    if reason := way.unwatched():
+        pytest.skip(reason)
+    return way
 
 
 def _between(seen: Evidence, check: str, pair: tuple[Container, Container]) -> str:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.errors import HostError, ProvisionError, UsageError
+from provision.printable import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from provision.engine import How
     from provision.fleet import Session
     from provision.inventory import Inventory
     from provision.ssh import Ssh
@@ -30,9 +32,8 @@ def say_error(error: ProvisionError) -> None:
         click.echo(f"  → {printable(error.hint)}", err=True)
 
 
-def printable(text: str) -> str:
-    """What a host says must not steer the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+def _warn(line: str) -> None:
+    click.echo(printable(line), err=True)
 
 
 def echo(lines: Iterable[str]) -> None:
@@ -99,13 +100,69 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--yes", is_flag=True, help="Ask nothing."),
     click.option("-v", "--verbose", is_flag=True, help="Say what is done on each host."),
 )
-strategy = click.option(
-    "--strategy",
-    type=click.Choice(["all-or-none", "per-host"]),
-    default="all-or-none",
-    show_default=True,
-    help="What an unreachable host means for the others.",
+_GUARD: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--strategy",
+        metavar="all-or-none|canary=HOST|per-host",
+        default="all-or-none",
+        show_default=True,
+        help="What a failure on one host means for the others.",
+    ),
+    click.option(
+        "--confirm-window",
+        "window",
+        type=click.IntRange(15, 3600),
+        default=90,
+        show_default=True,
+        metavar="S",
+        help="Seconds after which a host that nobody confirms undoes the change.",
+    ),
+    click.option("--manual", is_flag=True, help="Leave the last word to `provision confirm`."),
 )
+
+
+class Choice:
+    """How a change is to be made, as the command line says."""
+
+    def __init__(self, *, strategy: str, window: int, manual: bool) -> None:
+        self.word, _, self.canary = strategy.partition("=")
+        given = self.word in ("all-or-none", "per-host") and "=" not in strategy
+        if not given and not (self.word == "canary" and self.canary):
+            raise UsageError(
+                f"--strategy {strategy}: there is no such strategy",
+                "say all-or-none, canary=HOST or per-host",
+            )
+        self.window, self.manual = window, manual
+
+    def engine(self, hosts: tuple[str, ...], *, destroy: bool = False) -> How:
+        """The same for the engine, which knows the hosts."""
+        from provision.engine import How
+
+        if self.canary and self.canary not in hosts:
+            raise UsageError(
+                f"--strategy canary={self.canary}: that is none of the hosts",
+                f"name one of {', '.join(hosts)}",
+            )
+        return How(
+            destroy=destroy,
+            all_or_none=self.word != "per-host",
+            canary=self.canary or None,
+            window_s=self.window,
+            manual=self.manual,
+        )
+
+
+def under_guard(verb: Callable[..., int]) -> Callable[..., int]:
+    """A verb with the options of a change, which gets them as a Choice."""
+
+    def call(*args: Any, **given: Any) -> int:
+        names = ("strategy", "window", "manual")
+        return verb(*args, how=Choice(**{name: given.pop(name) for name in names}), **given)
+
+    wrapped: Callable[..., int] = update_wrapper(call, verb)
+    for decorate in reversed(_GUARD):
+        wrapped = decorate(wrapped)
+    return wrapped
 
 
 class Call:
@@ -137,7 +194,7 @@ class Call:
             import provision.engine  # noqa: F401
             from provision.fleet import Session
 
-            yield Session(inventory, transport, self.jobs, self.timeout_s, self.say), hosts
+            yield Session(inventory, transport, self.jobs, self.timeout_s, self.say, _warn), hosts
         finally:
             transport.close()
             if self.verbose:

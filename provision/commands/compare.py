@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from provision.commands.call import FILE, Call, on_hosts, printable, say_error
+from provision.commands.call import FILE, Call, on_hosts, say_error
 from provision.errors import UsageError
+from provision.printable import printable
 
 if TYPE_CHECKING:
     from provision.comparison.result import Comparison

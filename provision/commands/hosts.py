@@ -13,11 +13,12 @@ import click
 from provision.commands.call import (
     FILE,
     Call,
+    Choice,
     echo,
     on_hosts,
     on_hosts_or_plan,
     say_error,
-    strategy,
+    under_guard,
 )
 from provision.errors import UsageError
 
@@ -53,22 +54,21 @@ def plan(call: Call, detailed_exitcode: bool, output: Path | None) -> int:
 @click.option(
     "--plan", "saved", type=FILE, metavar="FILE", help="Make just what `plan -o FILE` has said."
 )
-@strategy
-def apply(call: Call, saved: Path | None, strategy: str) -> int:
+@under_guard
+def apply(call: Call, saved: Path | None, how: Choice) -> int:
     """Make the hosts as the inventory says."""
     if (call.path is None) == (saved is None):
         raise UsageError("apply takes an inventory, or --plan FILE", "name one of the two")
     if saved is not None:
-        return _apply_saved(call, saved, strategy)
-    from provision import engine
-
+        return _apply_saved(call, saved, how)
     with call.session() as (session, hosts):
-        done = engine.change(session, hosts, destroy=False, all_or_none=strategy == "all-or-none")
+        from provision import engine
+
+        done = engine.change(session, hosts, how.engine(hosts))
     return _changed(call, done)
 
 
-def _apply_saved(call: Call, saved: Path, strategy: str) -> int:
-    from provision import engine
+def _apply_saved(call: Call, saved: Path, how: Choice) -> int:
     from provision.saved_plan import read, still_true
 
     if call.limit is not None:
@@ -76,20 +76,18 @@ def _apply_saved(call: Call, saved: Path, strategy: str) -> int:
     found = read(saved)
     call.path, call.limit = found.inventory, found.limit
     with call.session() as (session, hosts):
+        from provision import engine
+
         done = engine.change(
-            session,
-            hosts,
-            destroy=False,
-            all_or_none=strategy == "all-or-none",
-            agreed=lambda todo: still_true(found, todo),
+            session, hosts, how.engine(hosts), agreed=lambda todo: still_true(found, todo)
         )
     return _changed(call, done)
 
 
 @click.command()
 @on_hosts
-@strategy
-def destroy(call: Call, strategy: str) -> int:
+@under_guard
+def destroy(call: Call, how: Choice) -> int:
     """Remove everything that carries this inventory's mark; hosts are as they were before."""
     from provision import engine, report
 
@@ -101,7 +99,7 @@ def destroy(call: Call, strategy: str) -> int:
             echo(report.plan_lines(found))
             if found.done:
                 call.agreed("Remove all of this?")
-        done = engine.change(session, hosts, destroy=True, all_or_none=strategy == "all-or-none")
+        done = engine.change(session, hosts, how.engine(hosts, destroy=True))
     return _changed(call, done)
 
 

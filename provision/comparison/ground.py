@@ -24,7 +24,7 @@ from provision.comparison.candidates import (
     Ground,
 )
 from provision.comparison.probe import Lane
-from provision.errors import UsageError, VerifyError
+from provision.errors import ProvisionError, UsageError, VerifyError
 from provision.fleet import Fleet, Session, observe
 from provision.inventory import Inventory
 from provision.inventory_load import load
@@ -91,11 +91,17 @@ def _changed(session: Session, hosts: tuple[str, ...], *, destroy: bool) -> floa
     Raises ConflictError, HostError, and KeyboardInterrupt, also where the engine has answered it.
     """
     begin = time.monotonic()
-    report = engine.change(session, hosts, destroy=destroy, all_or_none=True)
-    if getattr(report, "interrupted", False):
+    report = engine.change(session, hosts, engine.How(destroy=destroy))
+    if report.interrupted:
         raise KeyboardInterrupt
     for error in report.errors:
+        error.exit_status = report.exit_status  # only the whole knows whether it is mixed
         raise error
+    if report.exit_status:
+        states = ", ".join(f"{host} {state}" for host, state in report.states.items())
+        unknown = ProvisionError(f"it is not known what became of the hosts: {states}")
+        unknown.exit_status = report.exit_status
+        raise unknown
     return time.monotonic() - begin
 
 

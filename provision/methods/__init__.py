@@ -2,7 +2,9 @@
 
 A method's module holds `Options` (what YAML may say), and pure functions: `desired` yields the
 resources of one network, `findings` says why hosts cannot serve it, `mtu` is the network's, and
-`attachment` names what a container of one host is put on.
+`attachment` names what a container of one host is put on. It may also hold `tunnel`: what packets
+are wrapped in on their way to another host (without it: nothing), and `flat`: whether all
+containers of the network are on one layer 2 (without it: they are not).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
 from provision.resource import Ref, Resource
+from provision.tunnel import Tunnel
 
 
 class Method(Protocol):
@@ -46,3 +49,15 @@ def names() -> tuple[str, ...]:
 def named(method: str) -> Method:
     """The method of this name. The inventory's loader has checked that it is one of `names`."""
     return cast(Method, import_module(f"{__name__}.{method.replace('-', '_')}"))
+
+
+def tunnel(network: Network) -> Tunnel | None:
+    """What the network's packets are wrapped in between hosts; None: they travel as they are."""
+    said = getattr(named(network.method), "tunnel", None)
+    return cast("Tunnel | None", said(network)) if said else None
+
+
+def flat(network: Network) -> bool:
+    """Whether a broadcast of one container reaches all others of the network."""
+    said = getattr(named(network.method), "flat", None)
+    return bool(said(network)) if said else False

@@ -51,7 +51,9 @@ def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) ->
         if peer != host:
             address = inventory.hosts[peer].address
             way = facts.ways.get(address)
-            yield Route(host, subnet, address, way.dev if way else "", inventory.name)
+            device = way.dev if way else ""
+            ssh = facts.ssh_from is not None and facts.ssh_from in subnet
+            yield Route(host, subnet, address, device, inventory.name, ssh)
     yield from host_part.chains(inventory, network, host, nics)
 
 

@@ -27,6 +27,12 @@ class Chain(Resource):
 need iptables
 iptables-save
 """
+    witness: ClassVar[str] = rf"""
+need iptables
+for table in filter nat; do
+  iptables-save -t $table | sed -n "/{PREFIX}/s/^/$table /p" | sed 's/ \[[0-9:]*\]$//'
+done
+"""
 
     table: str
     chain: str
@@ -53,7 +59,9 @@ iptables-save
         # The rule may be gone; only then is failing to delete it no failure.
         gone = Unless(Run(("sh", "-c", '! "$@" 2>/dev/null', "sh", *unhooked.argv)), (hook,))
         flush, drop = self._iptables("-F", self.chain), self._iptables("-X", self.chain)
-        return (gone, Run(flush), Run(drop))
+        exists = self._iptables("-n", "-L", self.chain)
+        missing = Run(("sh", "-c", '! "$@" >/dev/null 2>&1', "sh", *exists))
+        return (gone, Unless(missing, (Run(flush), Run(drop))))
 
     @property
     def _leads_here(self) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resource import Ref, Resource, Run, Scope, Seen, Steps, Unless
 from provision.resources.docker_network import LABEL
 
 COMMAND_LABEL = "provision.command"
@@ -17,6 +18,65 @@ ENV_LABEL = "provision.env"
 """The names of the variables that we gave, as JSON: inspection mixes them with the image's."""
 MAC_LABEL = "provision.mac"
 """The MAC address that was asked for; inspection shows one in any case."""
+_ASIDE = re.compile(r"\.provision-[0-9a-f]+$")
+"""How a container is called that a change has put aside: it is nobody's until the change ends."""
+
+# Docker takes a name that no container has for the beginning of an id: ask for the id first.
+_OF = r"""
+of() {
+  docker ps --all --no-trunc --format "{{.ID}} {{.Names}}" | while read -r id name; do
+    [ "$name" != "$1" ] || echo "$id"
+  done
+}
+"""
+_RUN = (
+    _OF
+    + r"""
+name=$1 mark=$2; shift 2
+id=$(of "$name") && [ -n "$id" ] || exec docker run "$@"
+[ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" = "$mark" ] &&
+  docker start "$id"
+"""
+)
+_REMOVE = (
+    _OF
+    + r"""
+id=$(of "$1") || exit
+[ -z "$id" ] || docker rm --force --volumes "$id"
+"""
+)
+_RETIRE = (
+    _OF
+    + r"""
+id=$(of "$1") || exit
+if [ -n "$id" ]; then docker rename "$id" "$2" || exit; else id=$(of "$2"); fi
+[ -n "$id" ] || exit 0
+docker update --restart no "$id" >/dev/null || exit
+docker kill "$id" >/dev/null 2>&1
+[ "$(docker inspect --format '{{.State.Running}}' "$id")" = false ]
+"""
+)
+# A stopped container knows its network by id: on one that was made again it has to be put anew
+# (seen with Docker 20.10, 26.1 and 28.5).
+_RESTORE = (
+    _OF
+    + r"""
+name=$1 aside=$2 restart=$3 status=$4 network=$5; shift 5
+id=$(of "$aside") || exit
+if [ -n "$id" ]; then
+  new=$(of "$name")
+  [ -z "$new" ] || docker rm --force --volumes "$new" >/dev/null || exit
+  docker rename "$id" "$name" || exit
+else id=$(of "$name"); [ -n "$id" ] || exit 3; fi
+docker update --restart "$restart" "$id" >/dev/null || exit
+case $status in running | paused | restarting) ;; *) exit 0 ;; esac
+docker start "$id" >/dev/null 2>&1 || {
+  docker network disconnect --force "$network" "$id"
+  docker network connect "$@" "$network" "$id" && docker start "$id" >/dev/null || exit
+}
+[ "$status" != paused ] || docker pause "$id" >/dev/null
+"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +92,17 @@ class Container(Resource):
     probe: ClassVar[str] = """
 need_docker
 shared containers container
+"""
+    # Which address Docker drew is its own affair; a fixed one is in IPAMConfig.
+    witness: ClassVar[str] = r"""
+need_docker
+docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker inspect --format '
+{{.Name}} {{.Config.Image}} {{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Labels}}
+{{.Name}} {{.State.Status}} {{.HostConfig.NetworkMode}} {{json .HostConfig.RestartPolicy}}
+{{.Name}} {{json .HostConfig.Binds}} {{json .HostConfig.PortBindings}}
+{{$name := .Name}}{{range $net, $how := .NetworkSettings.Networks}}
+{{$name}} {{$net}} {{with $how.IPAMConfig}}{{.IPv4Address}}{{end}}
+{{end}}' | grep . | sort
 """
 
     container: str
@@ -70,8 +141,9 @@ shared containers container
         return Ref(self.host, *(("docker0",) * 2 if word == "bridge" else ("docker_network", word)))
 
     def create(self) -> Steps:
-        run = ("docker", "run", "--detach", "--pull", "never", "--name", self.container)
-        return (Run((*run, *self._options(), "--", self.image, *self.command)),)
+        run = ("--detach", "--pull", "never", "--name", self.container)
+        words = (*run, *self._options(), "--", self.image, *self.command)
+        return (_sh(_RUN, self.container, self.mark, *words),)
 
     def _options(self) -> Iterator[str]:
         yield from ("--network", self.network, "--restart", self.restart)
@@ -97,7 +169,22 @@ shared containers container
         return labels
 
     def delete(self) -> Steps:
-        return (Run(("docker", "rm", "--force", "--volumes", "--", self.container)),)
+        return (_sh(_REMOVE, self.container),)
+
+    def retire(self, txn: str) -> Steps:
+        return (_sh(_RETIRE, self.container, self._aside(txn)),)
+
+    def restore(self, txn: str) -> Steps:
+        address = ("--ip", str(self.address)) if self.address else ()
+        how = (self.restart, self.status, self.network, *address)
+        back = _sh(_RESTORE, self.container, self._aside(txn), *how)
+        return (Unless(back, self.create()),)
+
+    def discard(self, txn: str) -> Steps:
+        return (_sh(_REMOVE, self._aside(txn)),)
+
+    def _aside(self, txn: str) -> str:
+        return f"{self.container}.provision-{txn}"
 
     def update(self, found: Resource) -> Steps | None:
         assert isinstance(found, Container)
@@ -107,8 +194,9 @@ shared containers container
         if found.restart != self.restart:
             steps.append(Run(("docker", "update", "--restart", self.restart, self.container)))
         if found.status != self.status:
-            verb = "unpause" if found.status == "paused" else "start"
-            steps.append(Run(("docker", verb, self.container)))
+            verbs = {"running": "start", "paused": "pause"}
+            verb = "unpause" if found.status == "paused" else verbs.get(self.status, "kill")
+            steps.append(_sh(_OF + 'docker "$2" "$(of "$1")"', self.container, verb))
         return tuple(steps)
 
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
@@ -123,11 +211,17 @@ shared containers container
         known = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
         for entry in inspected:
             found = _container(entry, known, scope)
+            if _ASIDE.search(found.container):
+                continue
             yield Seen(found, ours=found.mark.split("/")[0] == scope.inventory)
         for entry in json.loads(dict(lines)["containers"]):
             # One of ours that is not inspected vanished in between.
             if entry["Id"] not in known and LABEL not in (entry["Labels"] or {}):
                 yield Seen(_foreign(entry, scope), ours=False)
+
+
+def _sh(text: str, *words: str) -> Run:
+    return Run(("sh", "-c", text, "sh", *words))
 
 
 def _container(entry: dict[str, Any], known: Mapping[str, str], scope: Scope) -> Container:

@@ -20,6 +20,7 @@ from provision.resource import (
     Scope,
     Seen,
     Steps,
+    Unless,
     forget,
     remember,
 )
@@ -53,6 +54,12 @@ done
 [ ! -f {WAS}/"$name"/docker0/running ] || echo "stopped $(cat {WAS}/"$name"/docker0/running)"
 pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
 [ ! -r "/proc/$pid/cmdline" ] || echo "flags $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+"""
+    witness: ClassVar[str] = rf"""
+[ ! -f {DAEMON_JSON} ] || echo "daemon.json $(sha256sum <{DAEMON_JSON})"
+for was in {WAS}/*/docker0/*; do [ ! -f "$was" ] || echo "$was $(sha256sum <"$was")"; done
+need ip
+ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .*/docker0 \1/p'
 """
 
     settings: tuple[tuple[str, str], ...]
@@ -89,6 +96,38 @@ pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
         end = _REMOVED if lasting is None else (Put(DAEMON_JSON, lasting),)
         restarted = self.restarted((Put(DAEMON_JSON, once),))
         return (*restarted, *end, *forget(self._first_bip), *forget(self._was))
+
+    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+        """From any point of `delete`: the records, the file as found, and Docker as it ran."""
+        return (*self._records(), *self._as_found())
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        assert isinstance(before, Docker0)
+        if ours:
+            return before.restore("")
+        # As it was before us: told its first address once more, by which Docker stores it.
+        once = json.dumps({"bip": before.bip} | _object(before.text), indent=2) + "\n"
+        end = _REMOVED if before.text is None else (Put(DAEMON_JSON, before.text),)
+        restarted = before.restarted((Put(DAEMON_JSON, once),))
+        runs = before._runs()
+        records = (*forget(self._first_bip), *forget(self._was), *forget(self._running))
+        return (Unless(runs, restarted), *end, _each("start", before.running), *records)
+
+    def _runs(self) -> Run:
+        """Whether Docker runs with what it ran with when this was found."""
+        shown = dict(self.effective)
+        words = (self.bip, shown.get("mtu", ""), shown.get("masquerade", ""))
+        return Run(("sh", "-c", _AS_BEFORE, "sh", *words))
+
+    def _records(self) -> Steps:
+        was = () if self.was is None else (remember(self._was, self.was),)
+        return (*was, *((remember(self._first_bip, self.first_bip),) if self.first_bip else ()))
+
+    def _as_found(self) -> Steps:
+        end = _REMOVED if self.text is None else (Put(DAEMON_JSON, self.text),)
+        runs = self._runs()
+        started = _each("start", self.running)
+        return (Unless(runs, self.restarted(end)), *end, started, *forget(self._running))
 
     def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
         if self.taken_by:
@@ -178,6 +217,12 @@ pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
         yield Seen(found, ours)
 
 
+_AS_BEFORE = r"""
+option() { docker network inspect --format "{{index .Options \"com.docker.network.$1\"}}" bridge; }
+mtu=$(option driver.mtu) && masquerade=$(option bridge.enable_ip_masquerade) || exit
+[ "${mtu:-1500} ${masquerade:-true}" = "$2 $3" ] &&
+[ "$(ip -4 -o address show dev docker0 | sed -n 's/.* inet \([0-9./]*\) .*/\1/p')" = "$1" ]
+"""
 _REMOVED: Steps = (Run(("rm", "-f", "--", DAEMON_JSON)),)
 _VALIDATED = Run(
     # Docker before 23 cannot validate; there a failed start is undone.

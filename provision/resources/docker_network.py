@@ -23,6 +23,32 @@ OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE)
 """Options that we set or leave out on purpose; others (a default of the daemon) are not ours."""
 
 
+# Docker takes a name that no network has for the beginning of an id: ask for the id first.
+_OF = r"""
+of() {
+  docker network ls --no-trunc --format "{{.ID}} {{.Name}}" | while read -r id name; do
+    [ "$name" != "$1" ] || echo "$id"
+  done
+}
+"""
+_CREATE = (
+    _OF
+    + r"""
+name=$1 mark=$2 subnet=$3; shift 3
+id=$(of "$name") && [ -n "$id" ] || exec docker network create "$@"
+shown='{{index .Labels "provision"}} {{range .IPAM.Config}}{{.Subnet}}{{end}}'
+[ "$(docker network inspect --format "$shown" "$id")" = "$mark $subnet" ]
+"""
+)
+_REMOVE = (
+    _OF
+    + r"""
+id=$(of "$1") || exit
+[ -z "$id" ] || docker network rm "$id"
+"""
+)
+
+
 @dataclass(frozen=True, slots=True)
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
@@ -34,6 +60,12 @@ class DockerNetwork(Resource):
     probe: ClassVar[str] = """
 need_docker
 shared networks containers
+"""
+    witness: ClassVar[str] = r"""
+need_docker
+docker network ls --quiet --no-trunc --filter label=provision |
+  xargs -r docker network inspect --format '
+{{.Name}} {{.Driver}} {{json .IPAM.Config}} {{json .Options}} {{json .Labels}}' | grep . | sort
 """
 
     network: str
@@ -51,11 +83,12 @@ shared networks containers
         options = [word for pair in self.options for word in ("--opt", "=".join(pair))]
         where = ("--subnet", str(self.subnet), "--gateway", str(self.gateway))
         mark = ("--label", f"{LABEL}={self.mark}")
-        make = ("docker", "network", "create", "--driver", "bridge", *where, *mark)
-        return (Run((*make, *options, "--", self.network)),)
+        words = ("--driver", "bridge", *where, *mark, *options, "--", self.network)
+        known = (self.network, self.mark, str(self.subnet))
+        return (Run(("sh", "-c", _CREATE, "sh", *known, *words)),)
 
     def delete(self) -> Steps:
-        return (Run(("docker", "network", "rm", "--", self.network)),)
+        return (Run(("sh", "-c", _REMOVE, "sh", self.network)),)
 
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
         return f"every container on {self.network} is re-created" if anew else None

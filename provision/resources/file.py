@@ -18,8 +18,14 @@ class File(Resource):
     """
 
     kind: ClassVar[str] = "file"
+    on_disk: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 files {ETC}/"$name"/*
+"""
+    witness: ClassVar[str] = rf"""
+for file in {ETC}/*/*; do
+  [ ! -f "$file" ] || echo "$(stat -c '%a %n' "$file") $(sha256sum <"$file")"
+done
 """
 
     path: str

@@ -17,6 +17,12 @@ def _claims(kind: str) -> str:
     return f'for claim in {folder}/*; do [ ! -f "$claim" ] || echo "claim $(cat "$claim")"; done\n'
 
 
+# The images themselves are brought by others, too: only the claims tell what is ours.
+_WITNESS = f"""
+for claim in {WAS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
+"""
+
+
 def _claim(image: Image | ImageArchive) -> str:
     digest = sha256(image.reference.encode()).hexdigest()[:16]
     return f"{WAS}/{image.inventory}/{image.kind}/{digest}"
@@ -38,6 +44,16 @@ def _removal(image: Image | ImageArchive) -> Steps:
     )
 
 
+def _tagged(reference: str) -> Run:
+    return Run(("docker", "image", "inspect", "--format", ".", reference))
+
+
+def _untagged(reference: str) -> Steps:
+    """Take a name off an image, which goes with its last one."""
+    gone = Run(("sh", "-c", '! "$@" >/dev/null 2>&1', "sh", *_tagged(reference).argv))
+    return (Unless(gone, (Run(("docker", "image", "rm", reference)),)),)
+
+
 @dataclass(frozen=True, slots=True)
 class Image(Resource):
     """An image by its name, whatever it holds; pulled where it is absent."""
@@ -49,6 +65,7 @@ class Image(Resource):
 need_docker
 shared images
 {_claims("image")}"""
+    witness: ClassVar[str] = _WITNESS
 
     reference: str
     inventory: str = field(default="", compare=False)
@@ -62,6 +79,15 @@ shared images
         return (_claimed(self), pull)
 
     def delete(self) -> Steps:
+        return _removal(self)
+
+    def retire(self, txn: str) -> Steps:  # noqa: ARG002
+        return forget(_claim(self))
+
+    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+        return (_claimed(self),)
+
+    def discard(self, txn: str) -> Steps:  # noqa: ARG002
         return _removal(self)
 
     @classmethod
@@ -88,6 +114,7 @@ class ImageArchive(Resource):
 need_docker
 shared image
 {_claims("image_archive")}"""
+    witness: ClassVar[str] = ":"  # that of `image` shows both
 
     reference: str
     layers: tuple[str, ...]
@@ -106,7 +133,32 @@ shared image
         return (Upload(self.archive, self._upload), claim, load, *forget(self._upload))
 
     def delete(self) -> Steps:
-        return _removal(self)
+        return (*_removal(self), *forget(self._upload))
+
+    def retire(self, txn: str) -> Steps:
+        aside = self._aside(txn)
+        return (
+            Unless(_tagged(aside), (Run(("docker", "tag", self.reference, aside)),)),
+            *_untagged(self.reference),
+            *forget(_claim(self)),
+        )
+
+    def restore(self, txn: str) -> Steps:
+        aside = self._aside(txn)
+        back = Run(("docker", "tag", aside, self.reference))
+        gone = Run(("sh", "-c", '! "$@" >/dev/null 2>&1', "sh", *_tagged(aside).argv))
+        return (Unless(gone, (back, *_untagged(aside))), _claimed(self))
+
+    def discard(self, txn: str) -> Steps:
+        """A container of others may be made of it by now: then it keeps its name."""
+        aside = self._aside(txn)
+        used = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={aside}"))
+        named = Unless(_tagged(self.reference), (Run(("docker", "tag", aside, self.reference)),))
+        unused = Run(("sh", "-c", '[ -z "$("$@")" ]', "sh", *used.argv))
+        return (Unless(unused, (named,)), *_untagged(aside))
+
+    def _aside(self, txn: str) -> str:
+        return f"provision-{txn}:{sha256(self.reference.encode()).hexdigest()[:16]}"
 
     def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
         return None if self.claimed else f"image {self.reference} is another one and is not ours"

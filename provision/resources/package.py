@@ -53,6 +53,7 @@ for tool in {" ".join(PACKAGES)}; do
   if command -v "$tool" >/dev/null 2>&1; then echo "$tool"; fi
 done
 """
+    witness: ClassVar[str] = ":"  # what was installed stays
 
     tool: str
 

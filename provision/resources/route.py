@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
@@ -28,15 +28,25 @@ for claim in {ETC}/*/routes/*; do
 done
 shared routes
 """
+    # Which device is down comes and goes by itself.
+    witness: ClassVar[str] = rf"""
+need ip
+ip -N -4 route show table main proto {PROTO} | sed 's/ linkdown//g;s/ dead//g;s/ *$//' | sort
+for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
+"""
 
     dst: IPv4Network
     via: IPv4Address | None
     dev: str
     inventory: str
+    ssh: bool = field(default=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         return str(self.dst)
+
+    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+        return self.ssh
 
     def links(self) -> tuple[str, ...]:
         return (self.dev,) if self.dev else ()
@@ -54,8 +64,19 @@ shared routes
         return self.create()
 
     def delete(self) -> Steps:
+        return (self._flushed, *forget(self._claim))
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
+        if before is None:
+            return self.delete()
+        assert isinstance(before, Route)
+        # Before, the kernel had lost it.
+        return (self._flushed,) if not before.dev else before.create()
+
+    @property
+    def _flushed(self) -> Run:
         words = ("exact", str(self.dst), "proto", str(PROTO))
-        return (Run(("ip", "-4", "route", "flush", *words)), *forget(self._claim))
+        return Run(("ip", "-4", "route", "flush", *words))
 
     @property
     def _claim(self) -> str:

@@ -47,6 +47,7 @@ class SharedNamespace(Resource):
 need_docker
 shared container netns
 """
+    witness: ClassVar[str] = ":"  # it lives and ends with the containers, which have theirs
 
     container: str
     owner: str

@@ -33,6 +33,10 @@ for key in {" ".join(KEYS)}; do
   done
 done
 """
+    witness: ClassVar[str] = rf"""
+for key in {" ".join(KEYS)}; do echo "$key $(cat "/proc/sys/$(echo "$key" | tr . /)")"; done
+for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
+"""
 
     key: str
     value: str
@@ -55,6 +59,13 @@ done
     def delete(self) -> Steps:
         restore = () if self.shared else (Run(("sysctl", "-q", "-w", f"{self.key}={self.first}")),)
         return (*restore, *forget(self._was))
+
+    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+        return self.update(self)
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        assert isinstance(before, Sysctl)
+        return (*before.create(), *(() if ours else forget(self._was)))
 
     @property
     def _was(self) -> str:

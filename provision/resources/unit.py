@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resource import Put, Ref, Resource, Run, Scope, Seen, Steps
+from provision.resource import Put, Ref, Resource, Run, Scope, Seen, Steps, Unless
 
 FOLDER = "/etc/systemd/system"
 
@@ -25,6 +25,14 @@ if [ -e "{FOLDER}/$unit" ] || [ -h "{FOLDER}/$unit" ]; then
   printf '%s\n' "$units"
   files "{FOLDER}/$unit"
 fi
+"""
+    witness: ClassVar[str] = rf"""
+need systemctl
+for unit in {FOLDER}/provision-*-follow.service; do
+  [ -f "$unit" ] || continue
+  sha256sum <"$unit"
+  unit=${{unit##*/}}; echo "$unit $(systemctl is-enabled "$unit") $(systemctl is-active "$unit")"
+done
 """
 
     service: str
@@ -45,8 +53,8 @@ fi
         return (
             Put(f"{FOLDER}/{self.service}", self.text),
             Run(("systemctl", "daemon-reload")),
-            Run(("systemctl", "-q", "enable", self.service)),
-            Run(("systemctl", "restart", self.service)),
+            Run(("systemctl", "-q", "enable" if self.enabled else "disable", self.service)),
+            Run(("systemctl", "restart" if self.active else "stop", self.service)),
         )
 
     def update(self, found: Resource) -> Steps:  # noqa: ARG002
@@ -54,7 +62,12 @@ fi
 
     def delete(self) -> Steps:
         return (
-            Run(("systemctl", "-q", "disable", "--now", self.service)),
+            # Without its file it cannot be disabled, but it may run still.
+            Unless(
+                Run(("test", "!", "-e", f"{FOLDER}/{self.service}")),
+                (Run(("systemctl", "-q", "disable", self.service)),),
+            ),
+            Run(("sh", "-c", 'systemctl stop "$1" 2>/dev/null; :', "sh", self.service)),
             Run(("rm", "-f", "--", f"{FOLDER}/{self.service}")),
             Run(("systemctl", "daemon-reload")),
             # A unit that failed stays listed as such without its file.

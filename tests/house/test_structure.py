@@ -23,6 +23,9 @@ ACTING = {
     "local",
     "fleet",
     "engine",
+    "transaction",
+    "recovery",
+    "journal",
     "checks",
     "comparison",
     "lab",
@@ -38,8 +41,12 @@ LOWER_FIRST = (
     ("resources",),
     ("host_part",),
     ("methods",),
-    ("desired", "plan", "facts", "preflight", "report"),
+    ("desired", "plan", "facts", "preflight", "report", "undo", "guard", "journal"),
     ("fleet",),
+    ("show",),
+    ("graph",),
+    ("transaction",),
+    ("recovery",),
     ("engine",),
     ("checks", "ssh", "local"),
     ("comparison", "trust"),
@@ -115,7 +122,7 @@ def test_every_kind_is_on_the_shelf_and_whole() -> None:
     assert len(names) == len(set(names))
     for kind in resources.kinds():
         assert kind.probe.strip()
-        for needed in ("parse", "create", "delete"):
+        for needed in ("witness", "parse", "create", "delete"):
             assert needed in vars(kind), (kind.kind, needed)
         assert kind.__doc__
 

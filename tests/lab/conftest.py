@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,9 +40,11 @@ docker ps -a --format '{{.Names}} {{.State}}' | sort; docker image ls -q | sort
 # mtab is the list of mounts: Docker keeps the host's namespace in it once that was asked for.
 echo '# files'
 find /etc /run/systemd/system /var/lib/provision ! -path /etc/mtab \( -type f -o -type l \) \
+  -not -path '/var/lib/provision/guard-*' -not -path '/var/lib/provision/reverted.*' \
   -exec sha256sum {} + 2>/dev/null | sort -k2
 find /etc -type d | sort
-ls -d /run/provision* /var/lib/provision 2>/dev/null
+ls -d /run/provision* 2>/dev/null
+ls -d /var/lib/provision/* 2>/dev/null | grep -v -e '/guard-' -e '/reverted\.'
 echo '# processes'; pgrep -c -f '[f]ollow.sh'
 sysctl net.ipv4.ip_forward
 """
@@ -61,6 +64,12 @@ class Hosts:
         management, data = (str(network[0]) for network in both)
         return management.removesuffix(".0"), data.removesuffix(".0")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `provision` runs with: its notes stay in the lab's folder."""
+        state = str(self.place.folder / "state")
+        return os.environ | {"COLUMNS": "120", "XDG_STATE_HOME": state}
+
     def ssh(self, host: str, command: str, *, check: bool = True) -> str:
         """Run a shell line on a host, past provision's own connection."""
         argv = ("ssh", "-F", str(self.place.ssh_config), "-o", "ConnectTimeout=10", host, command)
@@ -68,9 +77,16 @@ class Hosts:
         assert not check or done.returncode == 0, f"{host}: {command}: {done.stderr}"
         return done.stdout
 
+    def everywhere(self, command: str, *, check: bool = True) -> dict[str, str]:
+        """Run a shell line on all three hosts at once."""
+        names = ("h1", "h2", "h3")
+        with ThreadPoolExecutor() as pool:
+            said = pool.map(lambda host: self.ssh(host, command, check=check), names)
+            return dict(zip(names, said, strict=True))
+
     def capture(self) -> dict[str, str]:
         """What apply must not leave behind, of every host."""
-        return {host: self.ssh(host, CAPTURE, check=False) for host in ("h1", "h2", "h3")}
+        return self.everywhere(CAPTURE, check=False)
 
     def provision(self, *words: str, status: int | None = 0) -> str:
         """Run `provision` in the lab's folder; what it printed on stdout."""
@@ -81,7 +97,7 @@ class Hosts:
             capture_output=True,
             text=True,
             timeout=300,
-            env=os.environ | {"COLUMNS": "120"},
+            env=self.environment,
         )
         said = f"provision {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert status is None or done.returncode == status, said
@@ -101,6 +117,7 @@ class Hosts:
             capture_output=True,
             text=True,
             timeout=300,
+            env=self.environment,
         )
         assert done.returncode == 0, done.stderr
         lines = [line.split() for line in done.stderr.splitlines() if "SSH executions" in line]

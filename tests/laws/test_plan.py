@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from provision.plan import Operation, operations, plan, waves
 from provision.resource import Ref, Resource, State, state
-from tests.fakes import Herald, Setting, Toy, Watcher, World, act
+from provision.undo import inverse, order
+from tests.fakes import Herald, Setting, Toy, Watcher, World, act, take_back
 
 HOSTS = ("h1", "h2")
 LABELS = ("a", "b", "c", "d", "e")
@@ -94,6 +95,23 @@ def test_any_prefix_can_be_undone(a: State, b: State, data: st.DataObject) -> No
     world = interrupted(a, b, data)
     for operation in difference(dict(world), a):
         act(world, operation)
+    assert world == a
+
+
+@given(states(), states(), st.data())
+def test_what_was_rendered_before_undoes_any_prefix(
+    a: State, b: State, data: st.DataObject
+) -> None:
+    """The law of the guard: the first k steps, or half of step k + 1, then the undo, gives a."""
+    todo, world = difference(a, b), dict(a)
+    done = data.draw(st.integers(0, len(todo)), label="done")
+    begun = min(len(todo), done + data.draw(st.integers(0, 1), label="begun and cut"))
+    for operation in todo[:done]:
+        act(world, operation)
+    for _ in range(data.draw(st.integers(1, 2), label="times")):  # an undo may be cut, and repeated
+        for number in order(todo):
+            if number < begun:
+                take_back(world, todo[number], inverse(todo[number], txn="0"))
     assert world == a
 
 

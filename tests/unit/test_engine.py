@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provision import desired, engine, preflight, report, resources
+from provision import desired, engine, preflight, report, resources, transaction
 from provision import fleet as fleet_room
-from provision.errors import ConflictError, ConnectError
+from provision.engine import How
+from provision.errors import ConflictError, ConnectError, LockedError
 from provision.fleet import Session
 from provision.resource import Ref, Resource
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
@@ -33,12 +35,18 @@ class Fleet:
         self.session = Session(inventory(*HOSTS), self.hosts)
 
     def apply(self, hosts: tuple[str, ...] = HOSTS, **options: Any) -> report.Report:
-        given = {"destroy": False, "all_or_none": True} | options
-        return engine.change(self.session, hosts, **given)
+        return engine.change(self.session, hosts, How(**{"window_s": 0} | options))
 
-    def executions(self) -> dict[str, int]:
-        kinds = [host for host, what in self.hosts.log if what in ("look", "change")]
-        return {host: kinds.count(host) for host in HOSTS}
+    def executions(self, host: str = "h1") -> list[str]:
+        return [what for name, what in self.hosts.log if name == host and " " not in what]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No waiting for hosts in memory, and no notes in anybody's home."""
+    for name in ("STEP_S", "GRACE_S", "ASK_S"):
+        monkeypatch.setattr(transaction, name, 0)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 @pytest.fixture
@@ -46,13 +54,21 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
     return Fleet(monkeypatch, [Toy(host, "a") for host in HOSTS])
 
 
-def test_three_executions_and_then_one(fleet: Fleet) -> None:
-    """Look, act, look again; and only a look where nothing differs."""
-    assert fleet.apply().states == dict.fromkeys(HOSTS, "changed")
-    assert fleet.executions() == dict.fromkeys(HOSTS, 3)
+def test_five_executions_and_then_one(fleet: Fleet) -> None:
+    """Look, arm, act, look anew, confirm; and only a look where nothing differs."""
+    assert fleet.apply().states == dict.fromkeys(HOSTS, "confirmed")
+    assert fleet.executions() == ["look", "arm", "act", "rearm", "confirm"]
     done = fleet.apply()
     assert (done.states, done.exit_status) == (dict.fromkeys(HOSTS, "unchanged"), 0)
-    assert fleet.executions() == dict.fromkeys(HOSTS, 4)
+    assert fleet.executions()[5:] == ["look"]
+
+
+def test_every_host_is_held_before_any_is_changed(fleet: Fleet) -> None:
+    """The first one alone: two runs at once meet there."""
+    fleet.apply()
+    verbs = [what for _, what in fleet.hosts.log if what in ("arm", "act")]
+    assert verbs == ["arm"] * 3 + ["act"] * 3
+    assert fleet.hosts.log[3] == ("h1", "arm")
 
 
 def test_an_unreachable_host_stops_all(fleet: Fleet) -> None:
@@ -68,7 +84,7 @@ def test_per_host_does_the_others(fleet: Fleet) -> None:
     """They are changed, status 6; with nothing to change it is 4."""
     fleet.hosts.lost["h2"] = ConnectError("h2", "unreachable")
     done = fleet.apply(all_or_none=False)
-    assert done.states == {"h1": "changed", "h2": "unreachable", "h3": "changed"}
+    assert done.states == {"h1": "confirmed", "h2": "unreachable", "h3": "confirmed"}
     assert done.exit_status == 6
     assert fleet.apply(all_or_none=False).exit_status == 4
 
@@ -77,44 +93,123 @@ def test_a_host_outside_the_limit_is_looked_at_and_left_alone(fleet: Fleet) -> N
     """Its trouble is not this run's."""
     fleet.hosts.lost["h3"] = ConnectError("h3", "unreachable")
     done = fleet.apply(("h1",))
-    assert (done.states, done.exit_status) == ({"h1": "changed"}, 0)
+    assert (done.states, done.exit_status) == ({"h1": "confirmed"}, 0)
     assert {ref.host for ref in fleet.hosts.toys} == {"h1"}
 
 
 def test_a_failed_step_is_reported_with_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What follows on that host is not run; the others go on; status 6."""
+    """What follows on that host is not run; all hosts are as before: status 5."""
     fleet = Fleet(monkeypatch, [Toy(host, name) for host in HOSTS for name in "abc"])
     fleet.hosts.broken.add(("h2", "make", "b"))
     done = fleet.apply()
     mine = {one.change.ref.name: one.status for one in done.done if one.change.ref.host == "h2"}
     assert mine == {"a": "done", "b": "failed", "c": "not run"}
-    assert done.states == {"h1": "changed", "h2": "failed", "h3": "changed"}
-    assert done.exit_status == 6
+    assert done.states == dict.fromkeys(HOSTS, "reverted (failed)")
+    assert done.exit_status == 5
     assert "toy: cannot make b" in str(done.errors[0])
+    assert not fleet.hosts.toys
+
+
+def test_per_host_keeps_what_went_well(fleet: Fleet) -> None:
+    """Only the host that failed is undone: status 6."""
+    fleet.hosts.broken.add(("h2", "make", "a"))
+    done = fleet.apply(all_or_none=False)
+    assert done.states == {"h1": "confirmed", "h2": "reverted (failed)", "h3": "confirmed"}
+    assert done.exit_status == 6
+    assert {ref.host for ref in fleet.hosts.toys} == {"h1", "h3"}
+
+
+def test_a_canary_that_fails_leaves_the_others_untouched(fleet: Fleet) -> None:
+    """They are not even held."""
+    fleet.hosts.broken.add(("h2", "make", "a"))
+    done = fleet.apply(canary="h2")
+    assert done.states == {"h1": "unchanged", "h2": "reverted (failed)", "h3": "unchanged"}
+    assert done.exit_status == 5
+    assert "arm" not in fleet.executions("h1")
+
+
+def test_a_canary_goes_first(fleet: Fleet) -> None:
+    """The rest together, once it is confirmed."""
+    assert fleet.apply(canary="h3").states == dict.fromkeys(HOSTS, "confirmed")
+    order = [host for host, what in fleet.hosts.log if what == "confirm"]
+    assert order[0] == "h3" and sorted(order) == list(HOSTS)
+
+
+def test_the_last_word_can_be_a_persons(fleet: Fleet) -> None:
+    """Made and looked at, and left to be confirmed."""
+    done = fleet.apply(manual=True, window_s=3600)
+    assert all(state.startswith("pending until ") for state in done.states.values())
+    assert (done.exit_status, len(fleet.hosts.toys)) == (0, 3)
+    assert {held["state"] for held in fleet.hosts.guards.values()} == {"txn"}
 
 
 def test_success_is_a_second_look(fleet: Fleet) -> None:
     """A command that succeeds and changes nothing is a failure, after three rounds."""
     fleet.hosts.deaf.add("h1")
     done = fleet.apply()
-    assert done.states["h1"] == "failed"
-    assert done.exit_status == 6
-    assert fleet.executions()["h1"] == 1 + 2 * engine.ROUNDS
+    assert done.states == dict.fromkeys(HOSTS, "reverted (failed)")
+    assert done.exit_status == 5
+    rounds = ["act", "rearm"] * engine.ROUNDS
+    assert fleet.executions() == ["look", "arm", *rounds, "revert"]
 
 
-def test_a_host_lost_while_it_is_changed_is_mixed(fleet: Fleet) -> None:
-    """Its state is unknown, so the status is 6."""
-    fleet.hosts.lost_after_change["h3"] = ConnectError("h3", "the connection broke")
+def test_a_host_lost_while_it_is_changed_is_unknown(fleet: Fleet) -> None:
+    """The others are undone at once; it does so at its deadline, and says so when asked: 6."""
+    fleet.hosts.lost_after["h3", "act"] = ConnectError("h3", "the connection broke")
     done = fleet.apply()
-    assert done.states["h3"] == "failed"
+    assert done.states["h1"] == done.states["h2"] == "reverted (failed)"
+    assert done.states["h3"].startswith("unknown (last seen ")
+    assert done.exit_status == 6
+
+
+def test_a_lost_confirmation_is_asked_for_again(fleet: Fleet) -> None:
+    """Never guessed: a host that does not say that it keeps the change is unknown."""
+    fleet.hosts.lost_after["h3", "rearm"] = ConnectError("h3", "the connection broke")
+    done = fleet.apply()
+    assert done.states["h1"] == "confirmed"
+    assert done.states["h3"].startswith("unknown (last seen ")
     assert done.exit_status == 6
 
 
 def test_a_script_that_dies_is_a_failure(fleet: Fleet) -> None:
-    """No end marker: what it did last is not known."""
+    """No end marker: what it did last is not known, and it is undone."""
     fleet.hosts.dying.add(("h1", "make", "a"))
+    assert fleet.apply().states == dict.fromkeys(HOSTS, "reverted (failed)")
+
+
+def test_a_host_that_others_change_meanwhile_is_left_alone(fleet: Fleet) -> None:
+    """Between the look and the arming: nothing is changed anywhere."""
+    fleet.hosts.meddled["h2"] = Toy("h2", "a", "meddled")
     done = fleet.apply()
-    assert done.states["h1"] == "failed"
+    assert "has changed meanwhile" in str(done.errors[0])
+    assert done.states == dict.fromkeys(HOSTS, "unchanged")
+    assert done.exit_status == 4
+    assert list(fleet.hosts.toys.values()) == [fleet.hosts.meddled["h2"]]
+
+
+def test_another_run_that_holds_a_host_is_named(fleet: Fleet) -> None:
+    """Status 8; nothing is changed, and no other host stays held."""
+    fleet.hosts.held.add("h2")
+    with pytest.raises(LockedError, match="eve@far is changing it since") as raised:
+        fleet.apply()
+    assert raised.value.exit_status == 8
+    assert not fleet.hosts.toys
+    assert fleet.hosts.guards["h1"]["state"] == "reverted"
+
+
+def test_ctrl_c_undoes_it_everywhere(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once: now, status 130."""
+    real = transaction.Transaction.look
+
+    def interrupted(*_: Any) -> Any:
+        monkeypatch.setattr(transaction.Transaction, "look", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transaction.Transaction, "look", interrupted)
+    done = fleet.apply()
+    assert done.states == dict.fromkeys(HOSTS, "reverted (operator)")
+    assert done.exit_status == 130
+    assert not fleet.hosts.toys
 
 
 def test_what_is_not_ours_stops_before_any_change(fleet: Fleet) -> None:
@@ -133,16 +228,16 @@ def test_destroy_removes_ours_alone(fleet: Fleet) -> None:
     stranger = Toy("h2", "theirs")
     fleet.hosts.foreign[stranger.ref] = stranger
     done = fleet.apply(destroy=True)
-    assert done.states == dict.fromkeys(HOSTS, "changed")
+    assert done.states == dict.fromkeys(HOSTS, "confirmed")
     assert not fleet.hosts.toys
     assert list(fleet.hosts.foreign) == [Ref("h2", "toy", "theirs")]
 
 
-def test_a_locked_host_is_not_changed(fleet: Fleet) -> None:
-    """Another run of this inventory is at work there."""
+def test_a_program_that_holds_the_lock_of_the_inventory_fails_the_change(fleet: Fleet) -> None:
+    """Such as a follower that hangs."""
     fleet.hosts.locked.add("h1")
     done = fleet.apply()
-    assert done.states["h1"] == "failed"
+    assert done.states["h1"] == "reverted (failed)"
     assert "lock" in str(done.errors[0])
 
 

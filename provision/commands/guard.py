@@ -1,0 +1,78 @@
+"""confirm, status, recover: the change that is under way on hosts, from any machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.commands.call import Call, echo, on_hosts, say_error
+
+if TYPE_CHECKING:
+    from provision.recovery import Standing
+
+UNREACHABLE, MIXED = 4, 6
+
+
+@click.command()
+@on_hosts
+def status(call: Call) -> int:
+    """Say what each host's last change is, and what became of it; changes nothing."""
+    with call.session() as (session, hosts):
+        from provision import recovery
+
+        return _tell(call, recovery.standing(session, hosts))
+
+
+@click.command()
+@on_hosts
+@click.option("--txn", metavar="ID", help="Which change, where more than one waits.")
+@click.option("--force", is_flag=True, help="Also one that was not made from this machine.")
+def confirm(call: Call, txn: str | None, force: bool) -> int:
+    """Keep the change that waits for it (apply --manual)."""
+    with call.session() as (session, hosts):
+        from provision import recovery
+
+        return _tell(call, recovery.confirm(session, hosts, txn=txn, force=force))
+
+
+@click.command()
+@on_hosts
+def recover(call: Call) -> int:
+    """End what an interrupted run has left: kept where a host has kept it, else undone."""
+    with call.session() as (session, hosts):
+        from provision import recovery
+
+        return _tell(call, recovery.recover(session, hosts))
+
+
+def _tell(call: Call, found: Standing) -> int:
+    if call.as_json:
+        from provision.report import errors_json
+
+        changes = {host: asdict(record) for host, record in found.latest.items()}
+        errors = errors_json(found.errors.values())
+        shape = {"hosts": found.states, "changes": changes}
+        click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
+    else:
+        echo(_lines(found))
+        for error in found.errors.values():
+            say_error(error)
+    states = found.states.values()
+    if any(state.startswith("unknown") for state in states):
+        return MIXED
+    return UNREACHABLE if found.errors else 0
+
+
+def _lines(found: Standing) -> list[str]:
+    width = max((len(host) for host in found.hosts), default=0)
+    lines = []
+    for host, state in found.states.items():
+        record = found.latest.get(host)
+        line = f"{host:<{width}}  {state}"
+        if record is not None:
+            line += f"  ({record.verb} of {record.inventory} by {record.owner}, {record.id})"
+        lines.append(line)
+    return lines

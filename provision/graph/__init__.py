@@ -1,0 +1,1 @@
+"""Drawings of what hosts are found to be."""

@@ -1,0 +1,138 @@
+"""What hosts say of their changes, and the end of one from any machine: kept, or undone.
+
+The hosts' records count; the controller's journal says only what a silent host last was.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from provision import guard, journal
+from provision.errors import ConnectError, HostError, UsageError
+from provision.fleet import LOOK_S, Session, each
+from provision.guard import Record, Txn
+from provision.transaction import ended, owner, word
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The latest change of each host that answered (none: never changed), and who did not."""
+
+    hosts: tuple[str, ...]
+    latest: Mapping[str, Record]
+    errors: Mapping[str, HostError] = field(default_factory=dict)
+    last_seen: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Each host in the words of the interface."""
+        return {host: self._state(host) for host in self.hosts}
+
+    def _state(self, host: str) -> str:
+        if host in self.errors:
+            seen = self.last_seen.get(host)
+            return f"unknown (last seen {seen})" if seen else "unreachable"
+        record = self.latest.get(host)
+        return word(record) if record else "unchanged"
+
+    @property
+    def held(self) -> dict[str, Record]:
+        """Hosts on which a change waits for its end, or whose undo came to none."""
+        return {
+            host: record
+            for host, record in self.latest.items()
+            if record.pending or (record.state == "reverted" and record.result == "incomplete")
+        }
+
+
+def standing(session: Session, hosts: Iterable[str]) -> Standing:
+    """Ask every host."""
+    names = tuple(hosts)
+    text = guard.status()
+    answers, errors = each(
+        session, names, lambda host: session.transport.run(host, text, timeout_s=LOOK_S)
+    )
+    found = {host: _latest(guard.records(output.stdout)) for host, output in answers.items()}
+    latest = {host: record for host, record in found.items() if record is not None}
+    return Standing(names, latest, errors, _seen(session, errors))
+
+
+def _latest(records: Iterable[Record]) -> Record | None:
+    return max(records, key=lambda record: (record.pending, record.since), default=None)
+
+
+def _seen(session: Session, hosts: Iterable[str]) -> dict[str, str]:
+    """When the journal last had a silent host in a change that it has not seen the end of."""
+    last: dict[str, str] = {}
+    for path in sorted(journal.folder(session.inventory.path).glob("*.jsonl")):
+        for note in journal.notes(session.inventory.path, path.stem):
+            for host in hosts:
+                if host in note.get("hosts", ()):
+                    last[host] = time.strftime("%H:%M:%S", time.localtime(note["at"]))
+                if ended(note.get("states", {}).get(host, "pending")):
+                    last.pop(host, None)
+    return last
+
+
+def confirm(session: Session, hosts: Iterable[str], *, txn: str | None, force: bool) -> Standing:
+    """Keep a change that waits for it, on all its hosts at once; none when one does not answer.
+
+    Raises UsageError when there is none, or more than one, or its word is not known here.
+    """
+    found = standing(session, hosts)
+    for error in found.errors.values():
+        raise ConnectError(error.host, error.message, "no host was told to keep the change")
+    held = {host: record for host, record in found.held.items() if record.state == "txn"}
+    ids = {record.id for record in held.values() if txn in (None, record.id)}
+    if len(ids) != 1:
+        names = ", ".join(sorted({record.id for record in held.values()})) or "none"
+        raise UsageError(f"the changes that wait for a word: {names}", "name one with --txn ID")
+    (one,) = ids
+    said = journal.word(session.inventory.path, one)
+    if said is None and not force:
+        raise UsageError(
+            f"the change {one} was not made from here, so its word is not known",
+            f"provision status says whose it is; then: --txn {one} --force",
+        )
+    text = guard.force(one, owner())
+    if said is not None:
+        text = guard.confirm(Txn(one, said, owner(), session.inventory.name, ""))
+    return _told(session, found, [h for h in held if held[h].id == one], text, gone="confirmed")
+
+
+def recover(
+    session: Session, hosts: Iterable[str], *, only: Collection[str] | None = None
+) -> Standing:
+    """End every change that is under way (or `only` these): kept where another of its hosts keeps
+    it and its word is known here, else undone."""
+    found = standing(session, hosts)
+    kept = {record.id for record in found.latest.values() if record.state == "confirmed"}
+    for one in sorted({record.id for record in found.held.values()}):
+        if only is not None and one not in only:
+            continue
+        mine = [host for host, record in found.held.items() if record.id == one]
+        said = journal.word(session.inventory.path, one)
+        text = guard.revert(one, "operator", nonce=secrets.token_hex(4))
+        if one in kept and said is not None:
+            text = guard.confirm(Txn(one, said, owner(), session.inventory.name, ""))
+        found = _told(session, found, mine, text, gone="confirmed")
+    return found
+
+
+def _told(
+    session: Session, found: Standing, hosts: Iterable[str], text: str, *, gone: str
+) -> Standing:
+    """Tell hosts, and what they say then; one that says nothing has kept it and cleaned up."""
+    answers, errors = each(
+        session, hosts, lambda host: session.transport.run(host, text, timeout_s=session.timeout_s)
+    )
+    latest = dict(found.latest)
+    for host, output in answers.items():
+        record = _latest(guard.records(output.stdout))
+        was = latest[host]
+        empty = Record(gone, was.id, 0, 0, 0, 0, "", "", was.owner, was.inventory, was.verb)
+        latest[host] = record or empty
+    return Standing(found.hosts, latest, {**found.errors, **errors}, found.last_seen)

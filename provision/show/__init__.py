@@ -1,0 +1,1 @@
+"""What hosts are found to be, for people and for machines."""

@@ -1,0 +1,128 @@
+"""A view → the JSON of `provision show --json`, whose keys keep their meaning. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provision.inventory import Inventory, Network
+from provision.report import errors_json
+from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
+from provision.wiring import Link, Lodger, Route, Space, Translation, Wiring
+
+
+def shape(view: View) -> dict[str, Any]:
+    """Everything that was found, by host."""
+    errors = {"errors": errors_json(view.errors)} if view.errors else {}
+    return {
+        "inventory": view.inventory.name,
+        "networks": [_network(view, network) for network in view.inventory.networks.values()],
+        "hosts": {host: _host(view.inventory, found) for host, found in view.found.items()},
+        **errors,
+    }
+
+
+def _network(view: View, network: Network) -> dict[str, Any]:
+    parts = {}
+    for host, subnet in network.subnets.items():
+        if host in view.hosts:
+            found = view.found.get(host)
+            on = bridge(found, network) if found else None
+            parts[host] = {"subnet": str(subnet), "bridge": on.name if on else None}
+    words = {"network": network.name, "method": network.method, "cidr": str(network.cidr)}
+    return {**words, "hosts": parts}
+
+
+def _host(inventory: Inventory, found: Wiring) -> dict[str, Any]:
+    lodgers = found.containers.values()
+    return {
+        "address": str(inventory.hosts[found.host].address),
+        "undocked": found.undocked or None,
+        "namespace": found.root.inode,
+        "interfaces": [_link(link) for link in found.root.links],
+        "routes": _routes(found.root),
+        "bridges": [_bridge(found, link) for link in bridges(found)],
+        "containers": [_container(inventory, found, lodger) for lodger in lodgers],
+        "ports": [
+            _port(found, lodger, place, inside)
+            for lodger in lodgers
+            for place, inside in lodger.published
+        ]
+        + [{"container": None, "published": None, "to": None, "rule": _rule(one)}
+           for one in stray(found)],
+        "nat": list(found.nat),
+    }  # fmt: skip
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {
+        "interface": link.name,
+        "kind": link.kind or None,
+        "addresses": [str(own) for own in link.addresses],
+        "mac": link.mac or None,
+        "mtu": link.mtu,
+        "up": link.up,
+        "master": link.master or None,
+    }
+
+
+def _routes(space: Space) -> list[dict[str, Any]]:
+    def one(route: Route) -> dict[str, Any]:
+        return {"to": route.dst, "via": route.via or None, "dev": route.dev or None}
+
+    return [one(route) for route in space.routes]
+
+
+def _bridge(found: Wiring, link: Link) -> dict[str, Any]:
+    ports = []
+    for port in found.ports(link.name):
+        inner = found.inner(port)
+        ends = {
+            "container": inner[0].name if inner else None,
+            "interface": inner[1].name if inner else None,
+        }
+        ports.append({"port": port.name, "kind": port.kind or None, "up": port.up, **ends})
+    return {
+        "bridge": link.name,
+        "network": docker_network(found, link) or None,
+        "addresses": [str(own) for own in link.addresses],
+        "up": link.up,
+        "ports": ports,
+    }
+
+
+def _container(inventory: Inventory, found: Wiring, lodger: Lodger) -> dict[str, Any]:
+    space = found.spaces.get(lodger.net)
+    links = []
+    for link in space.links if space else ():
+        outer = found.outer(link) if whose(found, lodger) != "host" else None
+        on = (outer.master or None) if outer else None
+        ends = {"port": outer.name if outer else None, "bridge": on}
+        links.append(_link(link) | ends)
+    return {
+        "container": lodger.name,
+        "ours": lodger.mark.partition("/")[0] == inventory.name,
+        "image": lodger.image,
+        "status": lodger.status,
+        "mode": lodger.mode,
+        "namespace": lodger.net or None,
+        "namespace_of": whose(found, lodger) or None,
+        "interfaces": links,
+        "routes": _routes(space) if space else [],
+    }
+
+
+def _port(found: Wiring, lodger: Lodger, place: str, inside: str) -> dict[str, Any]:
+    one = rule(found, lodger, place, inside)
+    where = {"container": lodger.name, "published": place, "to": inside}
+    return {**where, "rule": _rule(one) if one else None}
+
+
+def _rule(one: Translation) -> dict[str, Any]:
+    return {
+        "ip": str(one.ip) if one.ip else None,
+        "protocol": one.protocol,
+        "port": one.port,
+        "to": f"{one.to}:{one.target}",
+        "packets": one.packets,
+        "bytes": one.bytes,
+    }

@@ -1,0 +1,114 @@
+"""Hosts as they are wired, by one execution each. Changes nothing, and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from provision import wiring
+from provision.errors import FactsError, HostError
+from provision.facts import SIZE_LIMIT
+from provision.fleet import LOOK_S, Session, each
+from provision.inventory import Inventory, Network
+from provision.script import PRELUDE
+from provision.wiring import Link, Lodger, Translation, Wiring
+
+UNREACHABLE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What was asked for, and what each host that answered is like."""
+
+    inventory: Inventory
+    hosts: tuple[str, ...]
+    found: Mapping[str, Wiring]
+    errors: tuple[HostError, ...]
+
+    @property
+    def exit_status(self) -> int:
+        """4 when a host could not be asked."""
+        return UNREACHABLE if self.errors else 0
+
+
+def view(session: Session, hosts: tuple[str, ...]) -> View:
+    """Look at hosts; one that does not answer is an error beside the others."""
+
+    def look(host: str) -> Wiring:
+        script = PRELUDE + wiring.SCRIPT
+        output = session.transport.run(host, script, timeout_s=min(LOOK_S, session.timeout_s))
+        if output.status or len(output.stdout) > SIZE_LIMIT:
+            tail = output.stderr.strip()[-500:] or f"exit status {output.status}"
+            tail = tail if output.status else f"it printed more than {SIZE_LIMIT} bytes"
+            raise FactsError(host, f"how it is wired cannot be seen: {tail}")
+        return wiring.parse(host, output.stdout)
+
+    found, errors = each(session, hosts, look)
+    return View(session.inventory, hosts, found, tuple(errors.values()))
+
+
+def leader(found: Wiring, lodger: Lodger) -> Lodger | None:
+    """The container whose network namespace this one lives in, by inodes and not by names.
+
+    Itself, when nobody else brought it; None in the host's namespace and without a process.
+    """
+    if not lodger.net or lodger.net == found.root.inode:
+        return None
+    others = (one for one in found.owners() if one.net == lodger.net)
+    return next(others, next(one for one in found.containers.values() if one.net == lodger.net))
+
+
+def whose(found: Wiring, lodger: Lodger) -> str:
+    """Whose network namespace it lives in: `host`, `own`, another container's name, or nobody's."""
+    if not lodger.net:
+        return ""
+    first = leader(found, lodger)
+    if first is None:
+        return "host"
+    return "own" if first == lodger else first.name
+
+
+def rule(found: Wiring, lodger: Lodger, place: str, inside: str) -> Translation | None:
+    """The DNAT rule of Docker's that leads a published port to where the container is now."""
+    at, _, port = place.rpartition(":")
+    target, _, protocol = inside.partition("/")
+    space = found.spaces.get(lodger.net)
+    for one in found.translations if space else ():
+        asked = (at, port, target, protocol)
+        has = (str(one.ip or "0.0.0.0"), str(one.port), str(one.target), one.protocol)
+        if has == asked and one.to in space.addresses:  # type: ignore[union-attr]
+            return one
+    return None
+
+
+def stray(found: Wiring) -> Iterator[Translation]:
+    """DNAT rules that lead to no published port of a container that runs."""
+    known = [
+        rule(found, lodger, place, inside)
+        for lodger in found.containers.values()
+        for place, inside in lodger.published
+    ]
+    yield from (one for one in found.translations if one not in known)
+
+
+def bridge(found: Wiring, network: Network) -> Link | None:
+    """The bridge that holds an address of the host's part of a network, or is named for it."""
+    subnet = network.subnets.get(found.host)
+    for link in found.root.links:
+        if subnet and link.kind in BRIDGES and any(own.ip in subnet for own in link.addresses):
+            return link
+    return found.root.link(found.bridges.get(network.name, ""))
+
+
+def bridges(found: Wiring) -> tuple[Link, ...]:
+    """The host's bridges."""
+    return tuple(link for link in found.root.links if link.kind in BRIDGES)
+
+
+def docker_network(found: Wiring, bridge: Link) -> str:
+    """The name of Docker's network on a bridge."""
+    return next((name for name, link in found.bridges.items() if link == bridge.name), "")
+
+
+BRIDGES = ("bridge", "openvswitch")
+"""Kinds of links that have ports."""

@@ -1,0 +1,316 @@
+"""One change under the guards of its hosts: armed, made, looked at anew, and confirmed or undone.
+
+Decides nothing of what is changed. It claims of a host only what that host has said.
+"""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from provision import facts, guard, script
+from provision.errors import ConnectError, HostError, LockedError, StepError
+from provision.facts import Look
+from provision.fleet import LOOK_S, Session, each, look_text
+from provision.guard import Part, Record, Txn
+from provision.journal import LEFT, Journal
+from provision.plan import Operation, Wave
+from provision.report import Done
+from provision.resource import lock
+from provision.transport import Output
+from provision.undo import discard, undo
+
+STEP_S = 180.0
+"""Seconds that the steps of one wave may take on a host, unless they bring something there."""
+GRACE_S = 30.0
+"""How long after its deadline a host that is not heard of is still asked."""
+ASK_S = 2.0
+TWICE_S = 10.0
+"""What a neighbour remembers of the old way is forgotten by then."""
+
+
+@dataclass
+class Transaction:
+    """A change of some hosts. `window_s`: how long a host waits for the confirmation.
+
+    `states` says what became of each host that was armed, in the words of the interface.
+    """
+
+    session: Session
+    verb: str
+    window_s: int
+    txn: Txn = field(init=False)
+    states: dict[str, str] = field(default_factory=dict)
+    done: list[Done] = field(default_factory=list)
+    errors: list[HostError] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        inventory = self.session.inventory
+        self.txn = Txn(
+            secrets.token_hex(8), secrets.token_hex(16), owner(), inventory.name, self.verb
+        )
+        self.journal = Journal(inventory.path, self.txn.id)
+        self.armed: list[str] = []
+        self._parts: Counter[str] = Counter()
+        self._deadlines: dict[str, float] = {}
+
+    # --- arming: all hosts before the first change on any ---
+
+    def arm(self, waves: Sequence[Wave]) -> Mapping[str, Look]:
+        """Hold every host, and look at it. Raises LockedError when another change holds one."""
+        first: dict[str, tuple[Operation, ...]] = {}
+        for wave in waves:
+            first = wave | first
+        seconds = self.window_s + sum(self._budget(wave) for wave in waves)
+        hosts = sorted(first)
+        self.journal.note("arm", hosts=hosts, word=self.txn.word, verb=self.verb)
+        looks: dict[str, Look] = {}
+        # Two runs at once meet at the same first host, and one of them goes on.
+        for some in (hosts[:1], hosts[1:]):
+            found, lost = each(
+                self.session, some, lambda host: self._arm(host, first[host], seconds)
+            )
+            looks |= found
+            self.errors += lost.values()
+            if lost:
+                break
+        return looks
+
+    def _budget(self, wave: Wave) -> int:
+        slow = any(
+            one.change.after is not None and one.change.after.prepares
+            for some in wave.values()
+            for one in some
+        )
+        return int(self.session.timeout_s if slow else min(self.session.timeout_s, STEP_S))
+
+    def _arm(self, host: str, todo: tuple[Operation, ...], seconds: int) -> Look:
+        nonce = secrets.token_hex(8)
+        self.armed.append(host)  # it may be, from here on
+        self._until(host, seconds)
+        text = guard.arm(self.txn, self._part(todo), seconds=seconds, nonce=nonce)
+        look = self._run(host, f"{text}\n{look_text(self.session, host, nonce)}", LOOK_S)
+        if look.status == guard.BUSY:
+            self.armed.remove(host)
+            raise locked(host, guard.records(look.stdout))
+        if look.status:
+            self.armed.remove(host)
+            raise ConnectError(host, f"its guard refuses a change: {_tail(look.stderr)}")
+        return facts.parse(host, self.session.inventory.name, look, nonce=nonce)
+
+    def _part(self, todo: tuple[Operation, ...]) -> Part:
+        return Part(undo(todo, txn=self.txn.id), discard(todo, txn=self.txn.id))
+
+    # --- acting ---
+
+    def act(self, wave: Wave) -> None:
+        """Make one wave; what failed is in `errors`."""
+        self.journal.note("act", hosts=sorted(wave))
+        results, lost = each(self.session, wave, lambda host: self._act(host, wave[host]))
+        for host, outcomes in results.items():
+            self._note(host, wave[host], outcomes)
+        for host, error in lost.items():
+            self.errors.append(StepError(host, f"lost while it was changed: {error.message}"))
+            self.done += [Done(one.change, "unknown", 0.0) for one in wave[host]]
+
+    def skip(self, wave: Wave) -> None:
+        """Say that a wave is not made."""
+        for todo in wave.values():
+            self.done += [Done(operation.change, "not run", 0.0) for operation in todo]
+
+    def _act(self, host: str, todo: tuple[Operation, ...]) -> tuple[script.Outcome | None, ...]:
+        steps = tuple(operation.steps for operation in todo)
+        for upload in script.uploads(tuple(step for some in steps for step in some)):
+            self.session.transport.send(
+                host, upload.source, upload.target, timeout_s=self.session.timeout_s
+            )
+        self._parts[host] += 1
+        number, nonce = self._parts[host], secrets.token_hex(8)
+        held = lock(self.session.inventory.name)
+        change = script.render(steps, nonce=nonce, lock=held, journal=guard.journal(number))
+        part = self._part(todo) if number > 1 else None
+        text = guard.act(self.txn, number, change, part, nonce=nonce)
+        output = self._run(host, text, self.session.timeout_s)
+        if output.status == script.LOCKED:
+            raise ConnectError(host, "another program holds the lock of this inventory")
+        if output.status in (guard.GONE, guard.REFUSED):
+            why = "it has undone the change" if output.status == guard.GONE else "it has changed"
+            raise ConnectError(host, f"{why}: {_tail(output.stdout + output.stderr)}")
+        return script.read(output.stdout, nonce=nonce, count=len(steps))
+
+    def _note(
+        self,
+        host: str,
+        todo: tuple[Operation, ...],
+        outcomes: tuple[script.Outcome | None, ...],
+    ) -> None:
+        failed = False
+        for operation, outcome in zip(todo, outcomes, strict=True):
+            if outcome is None:
+                self.done.append(Done(operation.change, "not run", 0.0))
+                continue
+            status = "failed" if outcome.status else "done"
+            self.done.append(Done(operation.change, status, outcome.seconds))
+            if outcome.status:
+                failed = True
+                ref = operation.change.ref
+                tail = outcome.output[-800:] or f"exit status {outcome.status}"
+                self.errors.append(StepError(host, f"{ref.kind} {ref.name} failed: {tail}"))
+        if None in outcomes and not failed:
+            self.errors.append(StepError(host, "its script ended before its end"))
+
+    # --- looking anew ---
+
+    def look(self, hosts: Iterable[str]) -> Mapping[str, Look]:
+        """Look over new connections that carry whole packets; from here the window counts."""
+        self.session.transport.close()
+        looks, lost = each(self.session, hosts, self._look)
+        for host, error in lost.items():
+            self.errors.append(StepError(host, f"lost after it was changed: {error.message}"))
+        return looks
+
+    def _look(self, host: str) -> Look:
+        nonce = secrets.token_hex(8)
+        text = guard.rearm(self.txn, seconds=self.window_s, nonce=nonce)
+        output = self._run(host, f"{text}\n{look_text(self.session, host, nonce)}", LOOK_S)
+        if output.status in (guard.GONE, guard.REFUSED):
+            raise ConnectError(host, f"it does not keep the change: {_tail(output.stderr)}")
+        if not guard.kept(output.stdout, nonce=nonce):
+            raise ConnectError(host, f"of {guard.PADDING} bytes sent to and from it some are lost")
+        self._until(host, self.window_s)
+        return facts.parse(host, self.session.inventory.name, output, nonce=nonce)
+
+    # --- the end ---
+
+    def confirm(self, hosts: Iterable[str]) -> None:
+        """Keep the change on `hosts`, at once; what each says is its state."""
+        asked = sorted(hosts)
+        self.journal.note("confirm", hosts=asked)
+        self._end(asked, lambda: guard.confirm(self.txn), gone="confirmed")
+        self.journal.note("ended", states={host: self.states[host] for host in asked})
+
+    def disarm(self) -> None:
+        """Let go of every host, on none of which anything was changed."""
+        self.journal.note("disarm", hosts=self.armed)
+        self.session.transport.close()
+        text = guard.revert(self.txn.id, "none", nonce=secrets.token_hex(4))
+        # One that does not answer lets go at its deadline; there is nothing to undo by then.
+        each(self.session, self.armed, lambda host: self._run(host, text, LOOK_S))
+
+    def revert(self, hosts: Iterable[str], reason: str) -> None:
+        """Undo the change on `hosts` now; one that is not heard of does it at its deadline."""
+        asked = sorted(hosts)
+        self.journal.note("revert", hosts=asked, reason=reason)
+        self.session.transport.close()
+        nonce = secrets.token_hex(4)
+        self._end(asked, lambda: guard.revert(self.txn.id, reason, nonce=nonce), gone="unchanged")
+        self.journal.note("ended", states={host: self.states[host] for host in asked})
+
+    def leave(self, hosts: Sequence[str]) -> None:
+        """Say of `hosts` that the change is still to be confirmed or undone there."""
+        self.journal.note(LEFT, hosts=list(hosts))
+        for host in hosts:
+            left = self._deadlines[host] - time.monotonic()
+            self.states[host] = pending(left)
+
+    def _end(self, hosts: Sequence[str], text: Callable[[], str], *, gone: str) -> None:
+        for host in hosts:
+            self.states[host] = pending(self._deadlines.get(host, 0) - time.monotonic())
+        answers, lost = each(
+            self.session, hosts, lambda host: self._run(host, text(), self.session.timeout_s)
+        )
+        for host, output in answers.items():
+            self.states[host] = self._word(guard.records(output.stdout), gone)
+        self._ask({h for h in hosts if h in lost or not ended(self.states[h])}, gone)
+
+    def _ask(self, hosts: set[str], gone: str) -> None:
+        """Ask until every host has come to an end, or should have by far."""
+        seen = time.strftime("%H:%M:%S")
+        for host in sorted(hosts):
+            late = self._deadlines.get(host, 0) - time.monotonic() + GRACE_S
+            self.session.warn(
+                f"{host}: no answer; it is asked for {max(0, late):.0f} s more, until it should "
+                "have undone the change by itself"
+            )
+        while hosts:
+            now = time.monotonic()
+            lost = {host for host in hosts if now > self._deadlines.get(host, 0) + GRACE_S}
+            self.states |= dict.fromkeys(lost, f"unknown (last seen {seen})")
+            hosts = hosts - lost
+            if not hosts:
+                return
+            time.sleep(ASK_S)
+            self.session.transport.close()
+            answers, _ = each(self.session, hosts, lambda h: self._run(h, guard.status(), LOOK_S))
+            for host, output in answers.items():
+                word = self._word(guard.records(output.stdout), gone)
+                if ended(word):
+                    self.states[host] = word
+                    hosts = hosts - {host}
+
+    def _word(self, records: Iterable[Record], gone: str) -> str:
+        mine = [record for record in records if record.id == self.txn.id]
+        return word(mine[0]) if mine else gone
+
+    def _until(self, host: str, seconds: float) -> None:
+        self._deadlines[host] = time.monotonic() + seconds
+
+    def _run(self, host: str, text: str, timeout_s: float) -> Output:
+        limit = min(timeout_s, self.session.timeout_s)
+        return self.session.transport.run(host, text, timeout_s=limit)
+
+
+def owner() -> str:
+    """Who holds a lock, for those who find it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
+
+
+def pending(seconds: float) -> str:
+    """The state of a host that has so many seconds left."""
+    return f"pending until {time.strftime('%H:%M:%S', time.localtime(time.time() + seconds))}"
+
+
+def word(record: Record) -> str:
+    """A host's record in the words of the interface."""
+    if record.state == "confirmed":
+        return "confirmed"
+    if record.state == "reverted" and record.result == "reverted":
+        return "unchanged" if record.reason == "none" else f"reverted ({record.reason})"
+    if record.state == "reverted":
+        return f"unknown (undo incomplete after {record.reason})"
+    if not record.deadline:
+        return "pending until an unknown time"
+    return pending(record.deadline - record.now)
+
+
+def ended(state: str) -> bool:
+    """Whether nothing more will happen to such a host by itself."""
+    return not state.startswith("pending")
+
+
+def locked(host: str, records: Iterable[Record]) -> LockedError:
+    """The error that says who holds a host, since when, and until when."""
+    for record in records:
+        if record.pending:
+            since = time.time() - (record.now - record.since)
+            at = time.strftime("%H:%M:%S", time.localtime(since))
+            return LockedError(
+                host,
+                f"{record.owner} is changing it since {at} ({record.verb} of {record.inventory}, "
+                f"change {record.id}), {word(record)}",
+                "wait for its end; `provision status` and `provision recover` show and end it",
+            )
+    return LockedError(host, "another change holds it")
+
+
+def _tail(text: str) -> str:
+    return text.strip()[-500:] or "it says no more"

@@ -1,0 +1,152 @@
+"""Faults for booted hosts, put in from outside, and the oracle that every one of them ends with."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision.lab import power, supervisor
+from tests.lab.conftest import Hosts
+
+HOSTS = ("h1", "h2", "h3")
+QUICK = ("--timeout", "30", "--confirm-window", "15")
+"""A host of which nothing is heard undoes the change at the latest after 45 s."""
+LEFT = r"""
+ls -d /var/lib/provision/txn /var/lib/provision/new.* /var/lib/provision/reverting.* \
+  /var/lib/provision/confirmed.*/discard.* /run/provision-undo* \
+  /etc/systemd/system/provision-boot* /etc/systemd/system/*/provision-boot* 2>/dev/null
+systemctl list-units --plain --no-legend 'provision-act-*' 'provision-revert-*' 'provision-undo-*'
+docker ps -a --format '{{.Names}}' | grep 'provision-'
+"""
+# Every command of a change goes through one of these, on the path before the real ones. The sync
+# of the journal comes before each step; `next` ends the change after the first command of it.
+_SYNC = r"""#!/bin/sh
+/usr/bin/sync "$@"; status=$?
+case $1 in */journal)
+  [ "$(grep -c '^1\.' "$1")" != "$(cat /run/fault/step)" ] || {
+    mv /run/fault/step /run/fault/done; . /run/fault/what; } ;;
+esac
+exit $status
+"""
+_NEXT = r"""#!/bin/sh
+real=$(PATH=/usr/sbin:/usr/bin:/sbin:/bin command -v ${0##*/})
+"$real" "$@"; status=$?
+[ ! -e /run/fault/next ] || { rm /run/fault/next; systemctl kill -s KILL 'provision-act-*'; }
+exit $status
+"""
+WRAPPED = ("docker", "ip", "iptables", "iptables-restore", "systemctl", "mv")
+KILL_ACT = "/usr/bin/systemctl kill -s KILL 'provision-act-*'"
+KILL_MIDST = "touch /run/fault/next"
+
+
+@dataclass(frozen=True)
+class Faults:
+    """One lab whose hosts are hurt, and how they were before."""
+
+    hosts: Hosts
+    before: dict[str, str]
+
+    def at_step(self, host: str, step: int, what: str) -> None:
+        """Have `what` (shell text) happen on `host` when step `step` (from 1) begins."""
+        lines = ["mkdir -p /run/fault /usr/local/sbin; rm -f /run/fault/*"]
+        files = {
+            "/usr/local/sbin/sync": _SYNC,
+            "/run/fault/what": what,
+            "/run/fault/step": str(step),
+        }
+        files |= {f"/usr/local/sbin/{name}": _NEXT for name in WRAPPED}
+        lines += [f"printf %s {shlex.quote(text)} >{path}" for path, text in files.items()]
+        self.hosts.ssh(host, "; ".join([*lines, "chmod +x /usr/local/sbin/*"]))
+
+    def heal(self) -> None:
+        """Take every fault away, past SSH."""
+        names = " ".join(f"/usr/local/sbin/{name}" for name in ("sync", *WRAPPED))
+        rules = "iptables -S INPUT | sed -n '/ fault/s/^-A/iptables -D/p' | sh"
+        for host in HOSTS:
+            self.inside(host, f"rm -rf /run/fault {names}; {rules}; ip link set host0 up")
+            self.inside(host, "umount -q /var/lib/provision; :")
+
+    def inside(self, host: str, text: str) -> str:
+        """Run shell text in a host without its network."""
+        machine = supervisor.running(self.hosts.place).machines[host]
+        children = Path(f"/proc/{machine}/task/{machine}/children").read_text().split()
+        argv = ("nsenter", "-t", children[0], "-a", "sh", "-c", text)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
+
+    def path(self, host: str, name: str) -> Path:
+        """What lies on a host's disk, seen from the machine."""
+        return self.hosts.place.seat(host).merged / name
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """`provision` with these words, not waited for."""
+        program = str(Path(sys.executable).with_name("provision"))
+        return subprocess.Popen(
+            (program, *words),
+            cwd=self.hosts.place.folder,
+            env=self.hosts.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def states(self, inventory: str) -> dict[str, str]:
+        """What `status` says of each host."""
+        found: dict[str, str] = self.hosts.json("status", inventory, status=None)["hosts"]
+        return found
+
+    def until(self, inventory: str, done: Callable[[dict[str, str]], bool], within_s: float) -> Any:
+        """Ask for the states until they are as wanted; how long that took."""
+        begin = time.monotonic()
+        while True:
+            states = self.states(inventory)
+            if done(states):
+                return time.monotonic() - begin
+            assert time.monotonic() - begin < within_s, states
+            time.sleep(0.5)
+
+    def assert_old(self) -> None:
+        """Every host answers a new connection, is as it was, and keeps nothing of the change."""
+        after = self.hosts.capture()
+        for host, text in self.before.items():
+            diff = difflib.unified_diff(text.splitlines(), after[host].splitlines(), "", "", n=0)
+            assert not (lines := list(diff)), f"{host}:\n" + "\n".join(lines)
+        self.assert_nothing_left()
+
+    def assert_nothing_left(self) -> None:
+        """No change under way, no timer, no unit, nothing put aside."""
+        left = {host: self.hosts.ssh(host, LEFT, check=False) for host in HOSTS}
+        assert not any(left.values()), left
+
+    def assert_converges(self, inventory: str) -> None:
+        """Another apply reaches the goal; what destroy leaves is how it was before."""
+        self.hosts.provision("apply", inventory)
+        assert self.hosts.json("plan", inventory)["changes"] == []
+        assert set(self.states(inventory).values()) <= {"confirmed", "unchanged"}
+        self.assert_nothing_left()
+        self.hosts.provision("destroy", inventory, "--yes")
+        self.assert_old()
+
+
+@contextmanager
+def faults(hosts: Hosts) -> Iterator[Faults]:
+    """Hosts to hurt; healed and given back afterwards."""
+    inventory = hosts.inventory("routes.yml")
+    power.start(hosts.place, say=print)
+    hosts.provision("recover", inventory, status=None)
+    hosts.provision("destroy", inventory, "--yes", status=None)
+    found = Faults(hosts, hosts.capture())
+    try:
+        yield found
+    finally:
+        power.start(hosts.place, say=print)
+        found.heal()
+        hosts.provision("recover", inventory, status=None)
+        hosts.provision("destroy", inventory, "--yes", status=None)

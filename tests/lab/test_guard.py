@@ -1,0 +1,343 @@
+"""The guard on booted hosts: whatever fails, each is reachable, and as it was or shall be."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from provision.lab import power
+from tests.lab.conftest import Hosts
+from tests.lab.faults import HOSTS, KILL_ACT, KILL_MIDST, QUICK, Faults, faults
+
+pytestmark = pytest.mark.lab
+BLACKHOLE = "iptables -I INPUT -m comment --comment fault -m length --length 1200:65535 -j DROP"
+DROP = "iptables -I INPUT -p tcp --dport 22 -m comment --comment fault"
+STEPS = 9
+"""Steps of the first apply of routes.yml on a host."""
+
+
+@pytest.fixture
+def hurt(mixed: Hosts) -> Iterator[Faults]:
+    with faults(mixed) as found:
+        yield found
+
+
+@pytest.fixture
+def inventory(mixed: Hosts) -> str:
+    return mixed.inventory("routes.yml")
+
+
+def reverted(states: dict[str, str]) -> bool:
+    return all(state.startswith("reverted (") for state in states.values())
+
+
+def heal_in(seconds: int, command: str) -> str:
+    """Shell text: the fault, which goes by itself."""
+    undo = command.replace("-I INPUT", "-D INPUT")
+    return f"{command}; systemd-run -q --collect --on-active={seconds} {undo}"
+
+
+def test_a_failed_step_is_undone_everywhere(hurt: Faults, inventory: str) -> None:
+    """Status 5, every host as before; then it converges."""
+    hurt.at_step("h2", 5, KILL_ACT)
+    done = hurt.hosts.json("apply", inventory, status=5)
+    assert set(done["hosts"].values()) == {"reverted (failed)"}
+    assert set(hurt.states(inventory).values()) == {"reverted (failed)"}
+    hurt.assert_old()
+    hurt.assert_converges(inventory)
+
+
+def crash_points() -> list[object]:
+    """Each step, cut before it and in its midst; a sample unless `full`."""
+    every = [(step, how) for step in range(1, STEPS + 1) for how in (KILL_ACT, KILL_MIDST)]
+    sample = [(1, KILL_ACT), (3, KILL_MIDST), (8, KILL_MIDST), (9, KILL_MIDST)]
+    return [
+        pytest.param(*point, marks=() if point in sample else pytest.mark.full) for point in every
+    ]
+
+
+@pytest.mark.parametrize(("step", "how"), crash_points())
+def test_a_crash_at_any_step_is_undone(hurt: Faults, inventory: str, step: int, how: str) -> None:
+    """On all three hosts at once, Docker 20.10, 26.1 and 28.5."""
+    for host in HOSTS:
+        hurt.at_step(host, step, how)
+    hurt.hosts.provision("apply", inventory, status=5)
+    for host in HOSTS:
+        assert hurt.path(host, "run/fault").exists() or "done" in hurt.inside(host, "ls /run/fault")
+    hurt.heal()
+    hurt.assert_old()
+
+
+@pytest.mark.parametrize("step", [2, pytest.param(5, marks=pytest.mark.full)])
+def test_a_crash_of_destroy_gives_back_the_very_containers(
+    hurt: Faults, inventory: str, step: int
+) -> None:
+    """With their files: they were only put aside."""
+    hurt.hosts.provision("apply", inventory)
+    ids = [hurt.hosts.ssh(host, "docker ps -q --no-trunc") for host in HOSTS]
+    for number, host in enumerate(HOSTS, start=1):
+        hurt.hosts.ssh(host, f"docker exec c{number} sh -c 'echo kept >/file'")
+        hurt.at_step(host, step + 1, KILL_ACT)
+    before = hurt.hosts.capture()
+    done = hurt.hosts.json("destroy", inventory, "--yes", status=5)
+    assert set(done["hosts"].values()) == {"reverted (failed)"}
+    hurt.heal()
+    assert [hurt.hosts.ssh(host, "docker ps -q --no-trunc") for host in HOSTS] == ids
+    assert "kept" in hurt.hosts.ssh("h2", "docker exec c2 cat /file")
+    Faults(hurt.hosts, before).assert_old()
+    assert hurt.hosts.json("plan", inventory)["changes"] == []
+    assert hurt.hosts.json("verify", inventory)["ok"]
+
+
+def test_f1_a_host_that_cannot_be_reached_stops_all(hurt: Faults, inventory: str) -> None:
+    """Status 4 in time, nothing changed elsewhere."""
+    hurt.hosts.ssh("h2", heal_in(25, f"{DROP} -j DROP"))
+    begin = time.monotonic()
+    done = hurt.hosts.json("apply", inventory, status=4)
+    assert time.monotonic() - begin < 20
+    assert done["hosts"] == {"h1": "unchanged", "h2": "unreachable", "h3": "unchanged"}
+    hurt.heal()
+    hurt.assert_old()
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        # F2: the link goes; F3: nothing comes in any more.
+        {"h2": "ip link set host0 down", "h3": f"{DROP} -j DROP"},
+        # F4: old connections live, new ones do not; F7: large packets vanish.
+        {
+            "h2": f"{DROP} -m conntrack --ctstate NEW -j DROP",
+            "h3": BLACKHOLE,
+        },
+    ],
+    ids=["F2 and F3", "F4 and F7"],
+)
+def test_hosts_that_are_cut_off_undo_it_alone(
+    hurt: Faults, inventory: str, cuts: dict[str, str]
+) -> None:
+    """The others are told at once; what was cut off has undone it at its deadline."""
+    for host, cut in cuts.items():
+        back = "ip link set host0 up" if "link" in cut else cut.replace("-I INPUT", "-D INPUT")
+        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=50 {back}")
+    done = hurt.hosts.json("apply", inventory, *QUICK, status=None)
+    assert done["hosts"]["h1"] == "reverted (failed)"
+    for host in cuts:
+        assert done["hosts"][host] in ("reverted (deadline)", "reverted (failed)"), done["hosts"]
+    hurt.heal()
+    hurt.assert_old()
+    hurt.assert_converges(inventory)
+
+
+def test_f9_a_controller_that_is_killed_before_it_confirms(hurt: Faults, inventory: str) -> None:
+    """All hosts are as before, at the latest 5 s after their deadlines; any machine can tell."""
+    run = hurt.start("apply", inventory, *QUICK)
+    looked = [hurt.path(host, "var/lib/provision/txn/looked") for host in HOSTS]
+    while not any(path.exists() for path in looked) and run.poll() is None:
+        time.sleep(0.001)
+    run.kill()
+    run.wait()
+    assert any(not path.exists() or path.parent.exists() for path in looked)
+    assert hurt.until(inventory, reverted, 60) <= 55
+    assert set(hurt.states(inventory).values()) == {"reverted (deadline)"}
+    hurt.assert_old()
+    hurt.assert_converges(inventory)
+
+
+def test_a_killed_apply_is_simply_run_again(hurt: Faults, inventory: str) -> None:
+    """From the same machine nobody waits for deadlines. F12: what was begun goes on meanwhile."""
+    hurt.at_step("h2", 4, "sleep 3")
+    run = hurt.start("apply", inventory)
+    while not hurt.path("h2", "var/lib/provision/txn/journal").exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    run.kill()
+    run.wait()
+    hurt.assert_converges(inventory)
+
+
+def test_f10_a_controller_that_is_killed_while_it_confirms(hurt: Faults, inventory: str) -> None:
+    """Each host says what it did; never is one thing called another."""
+    run = hurt.start("apply", inventory, *QUICK)
+    folder = [hurt.path(host, "var/lib/provision") for host in HOSTS]
+    while run.poll() is None and not any(
+        list(at.glob("confirmed.*")) for at in folder if at.exists()
+    ):
+        time.sleep(0.001)
+    run.kill()
+    run.wait()
+    hurt.until(inventory, lambda found: not any("pending" in each for each in found.values()), 60)
+    states = hurt.states(inventory)
+    assert set(states.values()) <= {"confirmed", "reverted (deadline)"}
+    for host, state in states.items():
+        there = "PROV-" in hurt.hosts.ssh(host, "iptables-save")
+        assert there == (state == "confirmed"), (host, state)
+    hurt.assert_converges(inventory)
+
+
+def test_f11_ctrl_c_undoes_it_now(hurt: Faults, inventory: str) -> None:
+    """Once: all hosts at once, status 130."""
+    hurt.at_step("h2", 4, "sleep 30")
+    run = hurt.start("apply", inventory)
+    while not hurt.inside("h2", "ls /run/fault/done 2>/dev/null"):
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=40)
+    assert run.returncode == 130, said
+    assert said.count("reverted (operator)") >= 3, said
+    hurt.heal()
+    hurt.assert_old()
+
+
+def test_f11_ctrl_c_twice_leaves_it_to_the_hosts(hurt: Faults, inventory: str) -> None:
+    """And says so; F19: what hangs at the deadline is stopped."""
+    hurt.at_step("h2", 4, "sleep 1000")
+    run = hurt.start("apply", inventory, *QUICK)
+    while not hurt.inside("h2", "ls /run/fault/done 2>/dev/null"):
+        time.sleep(0.1)
+    for _ in range(2):
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    said, _ = run.communicate(timeout=40)
+    assert run.returncode == 130, said
+    assert "left to the hosts" in said or said.count("reverted (operator)") >= 3, said
+    assert hurt.until(inventory, reverted, 60) <= 55
+    hurt.heal()
+    hurt.assert_old()
+
+
+def test_f13_and_f14_a_host_that_restarts_before_the_confirmation(
+    hurt: Faults, inventory: str
+) -> None:
+    """A reboot and a power cut: reachable and as before within 20 s; the rest is recovered."""
+    hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "600")
+    begin = time.monotonic()
+    power.reboot(hurt.hosts.place, ("h2",), say=print)
+    power.cut_power(hurt.hosts.place, "h3")
+    power.start(hurt.hosts.place, say=print)
+    hurt.until(inventory, lambda found: found["h2"] == found["h3"] == "reverted (boot)", 40)
+    assert time.monotonic() - begin < 60
+    hurt.hosts.provision("confirm", inventory, status=None)
+    hurt.hosts.provision("recover", inventory)
+    hurt.assert_old()
+    hurt.assert_converges(inventory)
+
+
+def test_f14_power_goes_in_the_midst_of_the_undo(hurt: Faults, inventory: str) -> None:
+    """The next boot finishes it."""
+    hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "15")
+    folder = hurt.path("h1", "var/lib/provision")
+    while not list(folder.glob("reverting.*")):
+        time.sleep(0.01)
+    power.cut_power(hurt.hosts.place, "h1")
+    power.start(hurt.hosts.place, say=print)
+    hurt.until(inventory, reverted, 40)
+    hurt.assert_old()
+
+
+def test_f17_two_controllers_at_once(hurt: Faults, inventory: str) -> None:
+    """Exactly one goes on; the other names it."""
+    runs = [hurt.start("apply", inventory) for _ in range(2)]
+    said = [run.communicate(timeout=120)[0] for run in runs]
+    statuses = sorted(run.returncode for run in runs)
+    assert statuses == [0, 8], said
+    loser = next(text for run, text in zip(runs, said, strict=True) if run.returncode == 8)
+    assert "is changing it since" in loser and "pending until" in loser, loser
+    assert hurt.hosts.json("plan", inventory)["changes"] == []
+    hurt.assert_nothing_left()
+
+
+def test_a_person_has_the_last_word(hurt: Faults, inventory: str) -> None:
+    """--manual and confirm; a stranger needs to say that it is one."""
+    hurt.hosts.provision("apply", inventory, "--manual")
+    assert hurt.hosts.provision("confirm", inventory).count("confirmed") == 3
+    assert hurt.hosts.json("plan", inventory)["changes"] == []
+    hurt.hosts.provision("confirm", inventory, status=2)
+    hurt.hosts.provision("destroy", inventory, "--yes", "--manual")
+    (hurt.hosts.place.folder / "state").rename(hurt.hosts.place.folder / "elsewhere")
+    try:
+        hurt.hosts.provision("confirm", inventory, status=2)
+        hurt.hosts.provision("confirm", inventory, "--force")
+    finally:
+        (hurt.hosts.place.folder / "elsewhere").rename(hurt.hosts.place.folder / "state")
+    hurt.assert_old()
+
+
+SMALL = "mkdir -p /var/lib/provision; mount -t tmpfs -o size=300k,mode=700 none /var/lib/provision"
+FILL = "dd if=/dev/zero of=/var/lib/provision/fill bs=1k 2>/dev/null"
+
+
+def test_f21_no_room_to_record_a_change(hurt: Faults, inventory: str) -> None:
+    """Refused, and nothing is changed on any host."""
+    hurt.hosts.ssh("h2", f"{SMALL}; {FILL}; :")
+    done = hurt.hosts.json("apply", inventory, status=4)
+    assert "no room" in str(done["errors"]) or "cannot be written" in str(done["errors"])
+    hurt.hosts.ssh("h2", "umount /var/lib/provision; rmdir /var/lib/provision")
+    hurt.assert_old()
+
+
+@pytest.mark.parametrize("what", ["it goes on", KILL_ACT])
+def test_f22_the_disk_is_full_after_that(hurt: Faults, inventory: str, what: str) -> None:
+    """Both ends work all the same."""
+    hurt.hosts.ssh("h2", SMALL)
+    hurt.at_step("h2", 9, f"{FILL}; {what if what == KILL_ACT else ':'}")
+    done = hurt.hosts.json("apply", inventory, status=None)
+    state = "reverted (failed)" if what == KILL_ACT else "confirmed"
+    assert set(done["hosts"].values()) == {state}, done
+    hurt.inside("h2", "rm -f /var/lib/provision/fill")
+    if state == "confirmed":
+        hurt.hosts.provision("destroy", inventory, "--yes")
+    hurt.inside("h2", "rm -rf /var/lib/provision/*; umount /var/lib/provision")
+    hurt.inside("h2", "rmdir /var/lib/provision")
+    hurt.heal()
+    hurt.assert_old()
+
+
+def test_f23_the_records_cannot_be_written(hurt: Faults, inventory: str) -> None:
+    """Nothing is confirmed there, and what runs is undone."""
+    hurt.hosts.ssh("h2", SMALL)
+    hurt.at_step("h2", 9, "mount -o remount,ro /var/lib/provision")
+    done = hurt.hosts.json("apply", inventory, *QUICK, status=6)
+    assert done["hosts"]["h1"] == done["hosts"]["h3"] == "reverted (failed)"
+    assert done["hosts"]["h2"].startswith("unknown")
+    assert "PROV-" not in hurt.inside("h2", "iptables-save")
+    hurt.inside("h2", "mount -o remount,rw /var/lib/provision")
+    hurt.hosts.provision("recover", inventory)
+    assert hurt.states(inventory)["h2"].startswith("reverted (")
+    hurt.inside("h2", "umount /var/lib/provision; rmdir /var/lib/provision")
+    hurt.heal()
+    hurt.assert_old()
+
+
+def test_f27_dockerd_dies_in_the_midst(hurt: Faults, inventory: str) -> None:
+    """Whatever comes of it, it is one or the other."""
+    hurt.at_step("h3", 7, "kill -9 $(cat /run/docker.pid)")
+    done = hurt.hosts.json("apply", inventory, status=None)
+    assert set(done["hosts"].values()) in ({"confirmed"}, {"reverted (failed)"}), done
+    hurt.heal()
+    if "confirmed" not in done["hosts"].values():
+        hurt.assert_old()
+    hurt.assert_converges(inventory)
+
+
+def test_f28_docker_does_not_start_with_it(hurt: Faults) -> None:
+    """Docker and the containers that ran are back."""
+    inventory = hurt.hosts.inventory("routes-docker0.yml")
+    refuse = '[Service]\nExecStartPre=/bin/sh -c "! grep -q 172.2 /etc/docker/daemon.json"\n'
+    folder = "/run/systemd/system/docker.service.d"
+    hurt.hosts.ssh(
+        "h2",
+        f"mkdir -p {folder}; printf '%s' '{refuse}' >{folder}/fault.conf; systemctl daemon-reload; "
+        "docker run -d --restart no --name own busybox sleep 1000",
+    )
+    before = hurt.hosts.capture()
+    try:
+        done = hurt.hosts.json("apply", inventory, status=5)
+        assert set(done["hosts"].values()) == {"reverted (failed)"}, done
+        Faults(hurt.hosts, before).assert_old()
+    finally:
+        hurt.hosts.ssh("h2", f"docker rm -f own; rm -r {folder}; systemctl daemon-reload")
+    hurt.assert_converges(inventory)
