@@ -124,6 +124,10 @@ def remarks(result: Comparison) -> Iterator[str]:
             f"iperf3 {machine.iperf3}, {machine.processors} × {machine.processor or 'processor'}, "
             f"load {machine.load:g}"
         )
+    busy = [one.host for one in result.machines if one.load > one.processors]
+    if busy:
+        names = " and ".join(busy)
+        yield f"{names} had more to do than this: read ratios, and how far they spread."
     yield summary(result)
 
 

@@ -247,7 +247,7 @@ def comparison() -> Comparison:
     )
     took = {"apply": 2.04, "verify": 1.0, "destroy": 1.51}
     return Comparison(
-        (machine, replace(machine, host="h2", system="Debian 12")),
+        (machine, replace(machine, host="h2", system="Debian 12", load=9.0)),
         True,
         Terms(2, 2, 100),
         (
