@@ -50,7 +50,6 @@ class Candidate:
 _ONE = frozenset({"flannel"})
 # A flannel of the user's own may be on these hosts, with etcd's usual ports.
 _ETCD = {"etcd": {"client_port": 12379, "peer_port": 12380}}
-_NIC = frozenset({"nic"})
 TABLE = (
     Candidate("routes", "cmp-routes", "routes"),
     Candidate("ports", "cmp-ports", None),
@@ -60,9 +59,9 @@ TABLE = (
         "flannel-host-gw", "cmp-fl-gw", "flannel", {"backend": "host-gw", **_ETCD}, claims=_ONE
     ),
     Candidate("flannel-udp", "cmp-fl-udp", "flannel", {"backend": "udp", **_ETCD}, claims=_ONE),
-    Candidate("ovs-gre", "cmp-ovs-gr", "ovs-gre", alone=True, claims=_NIC),
-    Candidate("ovs-vxlan", "cmp-ovs-vx", "ovs-vxlan", alone=True, claims=_NIC),
-    Candidate("pipework", "cmp-pipe", "pipework", alone=True, claims=_NIC, on_lan=True),
+    Candidate("ovs-gre", "cmp-ovs-gr", "ovs-gre", alone=True),
+    Candidate("ovs-vxlan", "cmp-ovs-vx", "ovs-vxlan", alone=True),
+    Candidate("pipework", "cmp-pipe", "pipework", {"bridge": "bri-cmp"}, alone=True, on_lan=True),
 )
 
 
