@@ -116,7 +116,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(clean: tuple[Hosts, str])
     """Its networks, and its servers, which would else end by themselves."""
     hosts, inventory = clean
     before = hosts.capture()
-    process = started(hosts, inventory, "--methods", METHODS, "--seconds", "1")
+    process = started(hosts, inventory, "--methods", "routes", "--seconds", "1")
     read_until(process, "round 1")
     process.kill()
     process.communicate()
