@@ -93,12 +93,16 @@ def _show(result: Comparison) -> None:
 @contextmanager
 def _ended_gently() -> Iterator[None]:
     """A lost terminal or a `kill` is like Ctrl-C: what stands is destroyed."""
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    earlier = [signal.signal(number, _interrupt) for number in signals]
+    # What is ignored stays so: that is what `nohup` is for.
+    earlier = {
+        number: signal.signal(number, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:
-        for number, handler in zip(signals, earlier, strict=True):
+        for number, handler in earlier.items():
             signal.signal(number, handler)
 
 

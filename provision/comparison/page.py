@@ -16,6 +16,8 @@ from provision.render import render
 
 NAMES, PLOT, LABELS, ROW, TOP = 120, 250, 60, 26, 18
 """Widths of a chart's columns, the height of a row, and what is above the first."""
+LARGEST = 3.0
+"""The largest ratio that is drawn: one that is fifty times slower must not hide the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Bar:
     high: float
     dots: tuple[float, ...]
     label: str
+    beyond: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,11 @@ def charts(result: Comparison) -> Iterator[Chart]:
 
 
 def _chart(result: Comparison, figure: Figure, found: dict[str, Spread]) -> Chart:
-    most = max(1.0, *(spread.high for spread in found.values())) * 1.05
+    highest = max(1.0, *(spread.high for spread in found.values()))
+    most = min(highest, LARGEST) * 1.05
 
     def x(ratio: float) -> float:
-        return round(PLOT * ratio / most, 1)
+        return round(PLOT * min(ratio / most, 1.0), 1)
 
     bars = tuple(
         Bar(
@@ -98,7 +102,8 @@ def _chart(result: Comparison, figure: Figure, found: dict[str, Spread]) -> Char
             x(spread.low),
             x(spread.high),
             tuple(x(ratio) for ratio in ratios(result.readings, name, figure.key)),
-            f"{spread.middle:.2f}",
+            number(spread.middle) if spread.middle >= 10 else f"{spread.middle:.2f}",
+            spread.middle > most,
         )
         for place, (name, spread) in enumerate(found.items())
     )

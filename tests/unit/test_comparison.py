@@ -300,12 +300,15 @@ def test_the_page_is_whole() -> None:
 
 def test_a_chart_fits_its_frame() -> None:
     """Bars, dots and the limit's line; each figure with a ratio has one."""
-    found = list(charts(comparison()))
+    slow = tuple(Reading("ports", 1, n, "cpu", 0.5 * 40) for n in (1, 2))
+    found = list(charts(replace(comparison(), readings=(*comparison().readings, *slow))))
     assert len(found) == sum(one.ratio for one in FIGURES) - 2
     for chart in found:
         ends = [x for bar in chart.bars for x in (bar.middle, bar.low, bar.high, *bar.dots)]
         assert all(0 <= x <= 250 for x in (*ends, chart.one))
         assert 2 <= len(chart.ticks) <= 7
+    (far,) = [bar for bar in found[-1].bars if bar.name == "ports"]
+    assert (far.beyond, far.middle, far.label) == (True, 250, "45.0")
 
 
 @pytest.mark.parametrize(
