@@ -90,6 +90,8 @@ class _Run:
         except KeyboardInterrupt:
             interrupted = True
             self.session.say("interrupted: what stands is destroyed (again: it is left)")
+        except ProvisionError as error:  # a host is lost: there is nothing left to compare
+            self._fail(None, error)
         finally:
             self._clear()
         return Comparison(
@@ -121,7 +123,7 @@ class _Run:
 
     def _raised(self, one: Candidate) -> Lane | None:
         """Apply and verify a candidate; how it is measured, or None where that failed."""
-        with self._told(one.name):
+        with self._told(one.name, optional=not self.strict):
             self.standing.append(one)
             self._note(one, "apply", self.stand.apply(one))
             self._note(one, "verify", self.stand.verify(one))
@@ -154,7 +156,8 @@ class _Run:
                 self.courses[lane.candidate] = replace(course, mtu=size, turn=course.turn or turn)
             yield good
         finally:
-            self.bench.close()
+            with self._told(None):
+                self.bench.close()
 
     def _rounds(self, turn: int, rounds: range, lanes: Sequence[Lane]) -> None:
         """Each measurement of all lanes in turn, so that one and its limit are close in time."""
@@ -202,33 +205,35 @@ class _Run:
 
     def _clear(self) -> None:
         """Destroy what stands; it is tried for each, and what failed is told."""
-        with self._told(LIMIT):
+        with self._told(None):
             self.bench.close()
         for one in reversed(self.standing):
-            with self._told(one.name if one else LIMIT):
+            with self._told(one.name if one else None):
                 self.stand.destroy(one)
         self.standing.clear()
 
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        """What goes wrong in here is told of a candidate, and the run goes on."""
+    def _told(self, name: str | None, *, optional: bool = False) -> Iterator[None]:
+        """What goes wrong in here is told, of a candidate or of the run, which goes on.
+
+        `optional`: what the hosts cannot serve is left out.
+        """
         try:
             yield
-        except UnfitError as error:
-            if self.strict:
-                self._fail(name, error)
-            else:
+        except ProvisionError as error:
+            if name and optional and isinstance(error, UnfitError):
                 why = _line(error)
                 self.courses[name] = replace(self.courses[name], status="left out", reason=why)
                 self.session.say(f"{name}: left out: {why}")
-        except ProvisionError as error:
-            self._fail(name, error)
+            else:
+                self._fail(name, error)
 
-    def _fail(self, name: str, error: ProvisionError) -> None:
+    def _fail(self, name: str | None, error: ProvisionError) -> None:
         why = _line(error)
-        self.courses[name] = replace(self.courses[name], status="failed", reason=why)
+        if name:
+            self.courses[name] = replace(self.courses[name], status="failed", reason=why)
         self.errors.append(error)
-        self.session.say(f"{name}: failed: {why}")
+        self.session.say(f"{name}: failed: {why}" if name else why)
 
     def _note(self, one: Candidate, step: str, seconds: float, how: str = "") -> None:
         course = self.courses[one.name]

@@ -23,7 +23,7 @@ from provision.comparison.probe import Clock, Lane
 from provision.comparison.result import Comparison, Course, Machine, Terms, as_json
 from provision.comparison.text import figures, number, remarks, times
 from provision.comparison.text import ratios as ratio_table
-from provision.errors import ConflictError, FactsError, UnfitError, UsageError
+from provision.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
 from provision.fleet import Session
 from provision.inventory import Host
 from provision.inventory_load import load
@@ -489,6 +489,37 @@ def test_what_stays_is_told_and_tried_again(
     assert log.count("destroy a") == 2
     assert result.exit_status == 4
     assert "it stays" in result.courses[1].reason
+
+
+def test_a_lost_host_ends_the_run_with_a_report(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands is tried to be destroyed, and what was measured is told."""
+
+    def lost(*_given: object) -> dict[str, int]:
+        raise ConnectError("h2", "it is gone")
+
+    monkeypatch.setattr(run.Bench, "mtus", lost)
+    result = went(A, B)
+    assert log[-2:] == ["destroy b", "destroy a"]
+    assert (result.exit_status, [str(error) for error in result.errors]) == (4, ["h2: it is gone"])
+    assert {course.status for course in result.courses} == {"not reached"}
+
+
+def test_servers_that_do_not_end_hide_no_interruption(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are told."""
+
+    def stuck(_bench: object) -> None:
+        raise FactsError("h2", "it serves on")
+
+    monkeypatch.setattr(run.Bench, "break_at", 3)
+    monkeypatch.setattr(run.Bench, "close", stuck)
+    result = went(A)
+    assert (result.interrupted, result.exit_status) == (True, 130)
+    assert "h2: it serves on" in map(str, result.errors)
+    assert log[-1] == "destroy a"
 
 
 def test_one_host_is_too_few(log: list[str]) -> None:
