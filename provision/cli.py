@@ -32,6 +32,7 @@ _VERBS = {
     "destroy": "provision.commands.hosts",
     "show": "provision.commands.look",
     "graph": "provision.commands.look",
+    "compare": "provision.commands.compare",
     "confirm": "provision.commands.guard",
     "status": "provision.commands.guard",
     "recover": "provision.commands.guard",

@@ -28,6 +28,7 @@ ACTING = {
     "recovery",
     "journal",
     "checks",
+    "comparison",
     "lab",
     # These read the inventory's file and what it names, and nothing else.
     "inventory_load",
@@ -57,7 +58,7 @@ LOWER_FIRST = (
     ("recovery",),
     ("engine",),
     ("checks", "ssh", "local"),
-    ("trust",),
+    ("comparison", "trust"),
     ("commands",),
     ("cli",),
 )

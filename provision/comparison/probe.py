@@ -1,0 +1,257 @@
+"""The scripts that measure, and what they print. Pure.
+
+On the host that is called: servers in each namespace, started once. On the host that calls: one
+script a measurement. The tools are the hosts', so that an image needs nothing; what runs is noted
+in a folder, by which `stop` ends it and of which nothing is left.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from provision.comparison.candidates import ASK, IPERF
+from provision.comparison.result import Machine, Terms
+from provision.render import render
+from provision.script import PRELUDE, quoted
+
+TOOLS = ("iperf3", "perl", "nsenter", "setsid", "timeout", "ss", "ip")
+PACKAGES = {"iperf3": "iperf3", "perl": "perl-base", "ss": "iproute2", "ip": "iproute2"}
+NOTES = "/run/provision-compare"
+"""A folder with a file for each process that runs, named by its number."""
+PATIENCE_S = 15
+"""What a measurement may take beyond its seconds before its host ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The way from one process's network to another's; process 0 is the host itself.
+
+    Servers of `target` listen at `at`; it is called at `address`, `iperf` and `ask`.
+    """
+
+    candidate: str
+    source: int
+    target: int
+    at: IPv4Address
+    address: IPv4Address
+    iperf: int
+    ask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """/proc/stat: when the kernel booted, processor ticks that were busy, context switches."""
+
+    boot: int
+    busy: int
+    switches: int
+
+
+def survey() -> str:
+    """A script that tells what a host is and lacks."""
+    tools = " ".join(TOOLS)
+    return f"""{PRELUDE}
+for tool in {tools}; do command -v "$tool" >/dev/null 2>&1 || echo "absent $tool"; done
+echo "kernel $(uname -r)"
+sed -n 's/^PRETTY_NAME="*\\([^"]*\\)"*$/system \\1/p' /etc/os-release
+echo "processors $(getconf _NPROCESSORS_ONLN)"
+sed -n 's/^model name[^:]*: /processor /p' /proc/cpuinfo | head -n 1
+sed -n 's/^\\([^ ]*\\) .*/load \\1/p' /proc/loadavg
+! command -v iperf3 >/dev/null 2>&1 || iperf3 --version | sed -n '1s/^iperf /iperf3 /p'
+{_CLOCK}"""
+
+
+_CLOCK = r"sed -n 's/^\(cpu\|ctxt\|btime\) /clock \1 /p' /proc/stat" + "\n"
+
+
+def clock_only() -> str:
+    """A script that reads only the clock."""
+    return PRELUDE + _CLOCK
+
+
+def missing(text: str) -> tuple[str, ...]:
+    """Tools that a host lacks, of what `survey` printed."""
+    return tuple(re.findall(r"^absent (\S+)$", text, re.M))
+
+
+def machine(host: str, docker: Iterable[int], text: str) -> Machine:
+    """What `survey` said of a host."""
+    said = dict(line.partition(" ")[::2] for line in text.splitlines())
+    return Machine(
+        host=host,
+        system=said.get("system", ""),
+        kernel=said.get("kernel", ""),
+        processors=int(said.get("processors", "0") or 0),
+        processor=said.get("processor", "").strip(),
+        docker=".".join(map(str, docker)),
+        iperf3=said.get("iperf3", "").split(" ")[0],
+        load=float(said.get("load", "0") or 0),
+    )
+
+
+def clocks(text: str) -> tuple[Clock, ...]:
+    """Every clock that a script here printed, in order."""
+    found: list[Clock] = []
+    said: dict[str, list[int]] = {}
+    for key, numbers in re.findall(r"^clock (\w+) +(.*)$", text, re.M):
+        said[key] = [int(number) for number in numbers.split()]
+        if key == "btime":  # the last of the three in /proc/stat
+            user, nice, system, _idle, _wait, irq, softirq = said["cpu"][:7]
+            busy = user + nice + system + irq + softirq
+            found.append(Clock(said["btime"][0], busy, said["ctxt"][0]))
+    return tuple(found)
+
+
+def one_kernel(first: Clock, between: Clock, last: Clock) -> bool:
+    """Whether a clock of another host, read between two of this one, is this one's own."""
+    counts = first.switches <= between.switches <= last.switches
+    return counts and abs(first.boot - between.boot) <= 1
+
+
+def serve(lanes: Iterable[Lane], life_s: int) -> str:
+    """A script that starts servers in the namespaces of all targets and waits for their ports."""
+    program = shlex.quote(render("compare/answer.pl"))
+    lines = [PRELUDE, _ENTER, f"life={life_s}", f"program={program}", _SERVE]
+    for lane in lanes:
+        words = (lane.candidate, str(lane.target), str(lane.at), str(IPERF), str(ASK))
+        lines.append(f"serve {quoted(words)}")
+    return "\n".join(lines) + "\n"
+
+
+_WITHIN = """within() { # process id (0: this host), command
+  local pid=$1; shift
+  if [ "$pid" = 0 ]; then exec "$@"; else exec nsenter -t "$pid" -n "$@"; fi
+}
+"""
+_ENTER = f"{_WITHIN}noted={NOTES}; mkdir -p $noted\n"
+_SERVE = """serve() { # candidate, process id, address, port of iperf3, port of ours
+  said=$noted/said.$1; tries=0
+  within "$2" setsid timeout "$life" iperf3 -s -B "$3" -p "$4" >"$said" 2>&1 &
+  iperf=$!; echo >"$noted/$iperf" || { kill $iperf; return; }
+  asked=$(within "$2" perl -e "$program" "$life" "$3" "$5" 2>&1)
+  case $asked in
+    *[!0-9]*|'') echo "failed $1 $asked" | tr '\\n' ' '; echo; return;;
+    *) echo >"$noted/-$asked" || kill -- "-$asked";;
+  esac
+  until [ -n "$(within "$2" ss -Hltn "sport = :$4")" ]; do
+    tries=$((tries + 1)); [ $tries -lt 50 ] || break
+    sleep 0.1
+  done
+  sleep 0.1
+  # That of a process which has ended, but was not waited for, is empty.
+  if [ -n "$(tr -d '\\0' <"/proc/$iperf/cmdline")" ]; then rm -f "$said"; echo "serves $1"
+  else echo "failed $1 iperf3: $(tail -n 1 "$said")"; fi
+}"""
+
+
+def failed(text: str) -> dict[str, str]:
+    """Candidates whose servers did not start, of what `serve` printed; and why."""
+    return {name: why.strip() for name, why in re.findall(r"^failed (\S+) (.*)$", text, re.M)}
+
+
+def mtus(lanes: Iterable[Lane]) -> str:
+    """A script that tells the link by which each source sends, and its MTU."""
+    lines = [PRELUDE, _WITHIN]
+    for lane in lanes:
+        way = quoted(("within", str(lane.source), "ip", "-o", "route", "get", str(lane.address)))
+        link = f"\"$({way} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\""
+        show = f"within {lane.source} ip -o link show dev {link}"
+        told = f"s/.* mtu \\([0-9]*\\).*/mtu {lane.candidate} \\1/p"
+        lines.append(f"({show}) | sed -n {shlex.quote(told)}")
+    return "\n".join(lines) + "\n"
+
+
+def mtus_told(text: str) -> dict[str, int]:
+    """MTUs by candidate."""
+    return {name: int(size) for name, size in re.findall(r"^mtu (\S+) (\d+)$", text, re.M)}
+
+
+def measure(what: str, lane: Lane, terms: Terms) -> str:
+    """A script that measures once, between two readings of the clock."""
+    argv = ("timeout", str(terms.seconds + PATIENCE_S), *_argv(what, lane, terms))
+    return f"""{PRELUDE}{_ENTER}{_CLOCK}within {lane.source} {quoted(argv)} 2>&1 &
+echo >"$noted/$!" || kill $!
+wait $!; status=$?; rm -f "$noted/$!"
+{_CLOCK}exit $status
+"""
+
+
+def _argv(what: str, lane: Lane, terms: Terms) -> tuple[str, ...]:
+    seconds, address = str(terms.seconds), str(lane.address)
+    if what in ("rtt", "requests"):
+        return ("perl", "-e", render("compare/ask.pl"), what, address, str(lane.ask), seconds)
+    iperf = ("iperf3", "-J", "-c", address, "-p", str(lane.iperf), "-t", seconds)
+    if what == "udp":
+        return (*iperf, "-u", "-b", f"{terms.udp_mbit_s}M")
+    return (*iperf, "-P", what.removeprefix("tcp_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Figures of one run, and how many bytes it moved (0 where that is not told)."""
+
+    figures: dict[str, float]
+    bytes: int = 0
+
+
+def measured(what: str, text: str) -> Measured:
+    """What `measure` printed. Raises ValueError with the reason where it failed."""
+    said = "\n".join(line for line in text.splitlines() if not line.startswith("clock "))
+    if what == "rtt":
+        _, p50, p99 = _words(said, "rtt")
+        return Measured({"rtt_p50": float(p50), "rtt_p99": float(p99)})
+    if what == "requests":
+        count, seconds = _words(said, "requests")
+        return Measured({"requests": int(count) / float(seconds)})
+    end = _iperf(said)
+    if what == "udp":
+        return Measured({"udp_loss": float(end["sum"]["lost_percent"])})
+    received = end["sum_received"]
+    return Measured({what: received["bits_per_second"] / 1e9}, int(received["bytes"]))
+
+
+def not_yet(why: str) -> bool:
+    """Whether a measurement failed as iperf3's server closes its port for a moment after each."""
+    return "refused" in why or "busy" in why
+
+
+def _words(said: str, what: str) -> list[str]:
+    match = re.search(rf"^{what} (.*)$", said, re.M)
+    if match is None:
+        raise ValueError(said.strip()[-300:] or "no answer")
+    return match[1].split()
+
+
+def _iperf(said: str) -> dict[str, dict[str, float]]:
+    start = said.find("{")
+    try:
+        found = json.loads(said[start:])
+        if "error" in found:
+            raise ValueError(str(found["error"])[:300])
+        end: dict[str, dict[str, float]] = found["end"]
+    except (json.JSONDecodeError, KeyError) as error:
+        raise ValueError(said.strip()[-300:] or "no answer") from error
+    return end
+
+
+def stop() -> str:
+    """A script that ends all that is noted, and removes the notes."""
+    return _STOP
+
+
+# The name is compared, as the number of a process may be another's by now.
+_STOP = f"""{PRELUDE}
+[ -d {NOTES} ] || exit 0
+cd {NOTES} || exit
+for number in *; do
+  case $(cat "/proc/${{number#-}}/comm" 2>/dev/null) in
+    timeout|iperf3|perl|setsid|nsenter) kill -- "$number";;
+  esac
+done
+cd / && rm -rf {NOTES}
+"""

@@ -1,0 +1,530 @@
+"""compare: its table of candidates, its arithmetic, what it reads and what it prints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from provision import methods
+from provision.comparison import candidates, probe, run
+from provision.comparison.candidates import LIMIT, TABLE, Candidate, Ground
+from provision.comparison.figures import FIGURES, MEASURES, Reading, Spread, ratios, spread
+from provision.comparison.page import charts, page
+from provision.comparison.probe import Clock, Lane
+from provision.comparison.result import Comparison, Course, Machine, Terms, as_json
+from provision.comparison.text import figures, number, remarks, times
+from provision.comparison.text import ratios as ratio_table
+from provision.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
+from provision.fleet import Session
+from provision.inventory import Host
+from provision.inventory_load import load
+from provision.render import render
+from tests.fakes import Hosts, inventory
+
+HERE = Path(__file__).parent / "comparison"
+HOSTS = tuple(Host(f"h{n}", IPv4Address(f"10.78.0.{10 + n}")) for n in (1, 2, 3))
+
+
+def ground(count: int = 3) -> Ground:
+    pool = IPv4Network("10.78.0.224/28")
+    lan = IPv4Network("10.78.0.0/24")
+    return Ground(HOSTS[:count], candidates.free(()), lan=lan, pool=pool)
+
+
+def there() -> list[Candidate]:
+    return [one for one in TABLE if one.method is None or one.method in methods.names()]
+
+
+def test_the_tables_names_are_each_ones_own() -> None:
+    """Also the names of the inventories, by which things are destroyed."""
+    for names in ([one.name for one in TABLE], [one.mark for one in TABLE]):
+        assert len(set(names)) == len(TABLE)
+        assert LIMIT not in names and candidates.SWITCH not in names
+
+
+@pytest.mark.parametrize("one", there(), ids=lambda one: one.name)
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("switching", [False, True])
+def test_a_candidate_makes_an_inventory(
+    one: Candidate, count: int, switching: bool, tmp_path: Path
+) -> None:
+    """That the loader takes, with a container on each host."""
+    path = tmp_path / "it.yml"
+    path.write_text(candidates.text(one, ground(count), switching=switching))
+    found = load(path)
+    assert found.name == (candidates.SWITCH if switching else one.mark)
+    assert [c.host for c in found.containers.values()] == [h.name for h in HOSTS[:count]]
+    assert {network.method for network in found.networks.values()} <= {one.method}
+
+
+def test_candidates_stand_on_ranges_of_their_own(tmp_path: Path) -> None:
+    """And under names of their own, so that they can stand side by side."""
+    cidrs: list[IPv4Network] = []
+    names: list[str] = []
+    for one in there():
+        (tmp_path / "it.yml").write_text(candidates.text(one, ground()))
+        found = load(tmp_path / "it.yml")
+        cidrs += [network.cidr for network in found.networks.values() if not one.on_lan]
+        names += [*found.containers, *found.networks]
+    assert not any(a.overlaps(b) for k, a in enumerate(cidrs) for b in cidrs[:k])
+    assert len(names) == len(set(names))
+
+
+def test_many_hosts_have_smaller_parts(tmp_path: Path) -> None:
+    """A range holds 200 hosts, too."""
+    hosts = tuple(Host(f"h{n}", IPv4Address("10.78.0.1") + n) for n in range(200))
+    (tmp_path / "it.yml").write_text(candidates.text(TABLE[0], replace(ground(), hosts=hosts)))
+    assert len(load(tmp_path / "it.yml").networks["cmp-routes"].subnets) == 200
+
+
+def test_what_is_not_there_is_left_out_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default with the reason; asked for, it is a mistake of the command line."""
+    monkeypatch.setattr(methods, "names", lambda: ("routes",))
+    found, lacking = candidates.chosen(None, pool=False)
+    assert [one.name for one in found] == ["routes", "ports"]
+    assert lacking["vxlan"] == "method vxlan is not in this version"
+    with pytest.raises(UsageError, match="method flannel is not in this version"):
+        candidates.chosen("routes,flannel-udp", pool=False)
+    monkeypatch.setattr(methods, "names", lambda: ("routes", "pipework"))
+    with pytest.raises(UsageError, match="--pool"):
+        candidates.chosen("pipework", pool=False)
+    assert candidates.chosen("pipework", pool=True)[0][0].name == "pipework"
+
+
+def test_methods_are_named_one_by_one() -> None:
+    """In the table's order; the limit is always there, and may be said."""
+    found, lacking = candidates.chosen("ports, host,routes", pool=False)
+    assert ([one.name for one in found], lacking) == (["routes", "ports"], {})
+    assert candidates.chosen("host", pool=False) == ((), {})
+    with pytest.raises(UsageError) as caught:
+        candidates.chosen("rutes", pool=False)
+    assert "routes" in caught.value.hint
+    with pytest.raises(UsageError, match="names nothing"):
+        candidates.chosen(",", pool=False)
+
+
+def test_turns_keep_apart_what_cannot_stand_together() -> None:
+    """One that moves the NIC is alone; of one claim there is one in each turn."""
+    groups = candidates.turns(TABLE)
+    assert sorted(one.name for group in groups for one in group) == sorted(o.name for o in TABLE)
+    for group in groups:
+        assert len(group) == 1 or not any(one.alone for one in group)
+        assert sum("flannel" in one.name for one in group) <= 1
+    assert len(groups) == 6
+    assert candidates.turns(()) == ()
+
+
+def test_ranges_avoid_what_is_taken() -> None:
+    """A route of anybody in the range takes a part of it; too many leave none."""
+    taken = IPv4Network("198.18.40.0/24")
+    assert not any(block.overlaps(taken) for block in candidates.free([taken]))
+    with pytest.raises(UsageError, match="too little of"):
+        candidates.free([IPv4Network("198.18.0.0/16")])
+
+
+def readings() -> tuple[Reading, ...]:
+    """Two turns; the second machine is half as fast, for the limit too."""
+    each = {
+        LIMIT: {1: (10.0, 8.0), 2: (5.0,)},
+        "routes": {1: (9.0, 8.0)},
+        "ports": {2: (4.0,)},
+    }
+    return tuple(
+        Reading(name, turn, number, key, value)
+        for key in ("tcp_1", "tcp_8")
+        for name, turns in each.items()
+        for turn, found in turns.items()
+        for number, value in enumerate(found, 1)
+    )
+
+
+def test_a_ratio_is_to_the_limit_of_the_same_round() -> None:
+    """So that what slowed both falls out of it."""
+    assert ratios(readings(), "routes", "tcp_1") == (0.9, 1.0)
+    assert ratios(readings(), "ports", "tcp_1") == (0.8,)
+    assert ratios(readings(), "ports", "rtt_p50") == ()
+    without = [one for one in readings() if one.candidate != LIMIT]
+    assert ratios(without, "routes", "tcp_1") == ()
+
+
+def test_a_spread_is_smallest_middle_and_largest() -> None:
+    """Of an even number the middle is between two."""
+    assert spread([3.0, 1.0, 2.0, 10.0]) == Spread(1.0, 2.5, 10.0)
+    assert spread([]) is None
+
+
+def answer(text: str) -> str:
+    clock = "clock cpu  100 0 50 1000 5 0 10 0 0 0\nclock ctxt 777\nclock btime 5\n"
+    return f"{clock}{text}\n{clock}"
+
+
+def test_iperf3s_own_words_are_read() -> None:
+    """As version 3.18 printed them."""
+    tcp = probe.measured("tcp_8", answer((HERE / "iperf3-tcp.json").read_text()))
+    assert (round(tcp.figures["tcp_8"], 2), tcp.bytes) == (3.95, 500665096)
+    udp = probe.measured("udp", answer((HERE / "iperf3-udp.json").read_text()))
+    assert udp.figures == {"udp_loss": 0.0}
+
+
+def test_our_own_words_are_read() -> None:
+    """Microseconds, and requests by the time that they took."""
+    assert probe.measured("rtt", answer("rtt 4000 31.5 402.1")).figures == {
+        "rtt_p50": 31.5,
+        "rtt_p99": 402.1,
+    }
+    assert probe.measured("requests", answer("requests 5000 2.5")).figures == {"requests": 2000}
+
+
+@pytest.mark.parametrize(
+    ("what", "said", "told"),
+    [
+        ("tcp_1", '{"end": {}, "error": "unable to connect to server"}', "unable to connect"),
+        ("tcp_1", "iperf3: not found", "not found"),
+        ("tcp_1", "", "no answer"),
+        ("udp", '{"end": {"streams": []', "streams"),
+        ("rtt", "connect: Connection refused", "refused"),
+        ("requests", "", "no answer"),
+    ],
+)
+def test_a_failed_measurement_says_why(what: str, said: str, told: str) -> None:
+    """And gives no figure."""
+    with pytest.raises(ValueError, match=told):
+        probe.measured(what, answer(said))
+
+
+def test_the_clock_tells_whether_two_hosts_are_one_kernel() -> None:
+    """By a count that lies between two readings of the other host."""
+    first, again = probe.clocks(answer(""))
+    assert first == again == Clock(boot=5, busy=160, switches=777)
+    assert probe.one_kernel(Clock(5, 0, 10), Clock(5, 0, 12), Clock(5, 0, 15))
+    assert not probe.one_kernel(Clock(5, 0, 10), Clock(5, 0, 99), Clock(5, 0, 15))
+    assert not probe.one_kernel(Clock(5, 0, 10), Clock(900, 0, 12), Clock(5, 0, 15))
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="needs perl")
+def test_the_small_messages_go_there_and_back() -> None:
+    """The two programs themselves, over this machine's loopback."""
+    port = "28431"
+    argv = ("perl", "-e", render("compare/answer.pl"), "60", "127.0.0.1", port)
+    leader = int(subprocess.run(argv, capture_output=True, check=True, text=True).stdout)
+    try:
+        for what in ("rtt", "requests"):
+            ask = ("perl", "-e", render("compare/ask.pl"), what, "127.0.0.1", port, "1")
+            said = subprocess.run(ask, capture_output=True, check=True, text=True).stdout
+            found = probe.measured(what, said).figures
+            assert all(0 < value < 1e6 for value in found.values()), said
+            if what == "rtt":
+                assert found["rtt_p50"] <= found["rtt_p99"]
+    finally:
+        subprocess.run(("kill", "--", f"-{leader}"), check=True)
+    time.sleep(0.2)
+    refused = subprocess.run(ask, capture_output=True, text=True)
+    assert refused.returncode and "refused" in refused.stderr
+
+
+def comparison() -> Comparison:
+    """All kinds of courses, with values that are easy to divide."""
+    machine = Machine("h1", "Debian 13", "6.18", 2, "EPYC", "26.1.5", "3.18", 0.5)
+    values: Mapping[str, Sequence[float]] = {
+        "tcp_1": (10.0, 8.0), "tcp_8": (20.0, 20.0), "requests": (5000.0, 4000.0),
+        "rtt_p50": (20.0, 25.0), "rtt_p99": (100.0, 110.0), "cpu": (0.5, 0.4), "udp_loss": (0, 0),
+    }  # fmt: skip
+    shares = {LIMIT: 1.0, "routes": 0.95, "vxlan": 0.5}
+    found = tuple(
+        Reading(name, 1, number, key, value * share * (number if name == "vxlan" else 1))
+        for name, share in shares.items()
+        for key, both in values.items()
+        for number, value in enumerate(both, 1)
+    )
+    took = {"apply": 2.04, "verify": 1.0, "destroy": 1.51}
+    return Comparison(
+        (machine, replace(machine, host="h2", system="Debian 12", load=9.0)),
+        True,
+        Terms(2, 2, 100),
+        (
+            Course(LIMIT, "compared", turn=1, mtu=1500),
+            Course("routes", "compared", "", 1, 1500, {**took, "switch": 3.0}, "vxlan"),
+            Course("vxlan", "compared", "", 1, 1450, took),
+            Course("ports", "failed", "h2: ports: <iperf3> died", 1, None, {"apply": 1.0}),
+            Course("pipework", "left out", "it takes addresses of the LAN"),
+            Course("ovs-gre", "not reached", turn=2),
+        ),
+        found,
+        (UnfitError("h2", "ports: <iperf3> died"),),
+        took_s=61.234,
+    )
+
+
+def golden(name: str, found: str) -> None:
+    """Compare with the file; a new one is written, to be read, and fails."""
+    path = HERE / name
+    if not path.exists():
+        path.write_text(found)
+        pytest.fail(f"{path} is new: read it")
+    assert found == path.read_text()
+
+
+def test_the_json_is_the_documented_one() -> None:
+    """Its shape is a promise."""
+    golden("compare.json", json.dumps(as_json(comparison()), indent=2, ensure_ascii=False) + "\n")
+
+
+def test_the_tables_are_as_people_read_them() -> None:
+    """In a terminal of 100 columns."""
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    for table in (figures(comparison()), ratio_table(comparison()), times(comparison())):
+        console.print(table)
+    for line in remarks(comparison()):
+        console.print(line, markup=False)
+    text = "\n".join(line.rstrip() for line in console.export_text().splitlines())
+    golden("compare.txt", text + "\n")
+
+
+def test_the_page_is_whole() -> None:
+    """One file: nothing is fetched, and a host's words are text."""
+    found = page(comparison(), "demo.yml")
+    golden("compare.html", found)
+    for word in ("http://", "https://", "src=", "<script", "<iperf3>"):
+        assert word not in found
+    assert "&lt;iperf3&gt;" in found
+
+
+def test_a_chart_fits_its_frame() -> None:
+    """Bars, dots and the limit's line; each figure with a ratio has one."""
+    slow = tuple(Reading("ports", 1, n, "cpu", 0.5 * 40) for n in (1, 2))
+    found = list(charts(replace(comparison(), readings=(*comparison().readings, *slow))))
+    assert len(found) == sum(one.ratio for one in FIGURES) - 2
+    for chart in found:
+        ends = [x for bar in chart.bars for x in (bar.middle, bar.low, bar.high, *bar.dots)]
+        assert all(0 <= x <= 250 for x in (*ends, chart.one))
+        assert 2 <= len(chart.ticks) <= 7
+    (far,) = [bar for bar in found[-1].bars if bar.name == "ports"]
+    assert (far.beyond, far.middle, far.label) == (True, 250, "45.0")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0, "0"), (0.01234, "0.0123"), (3.456, "3.46"), (34.56, "34.6"), (34567.8, "34568")],
+)
+def test_numbers_have_three_digits(value: float, told: str) -> None:
+    """As many as a measurement can have, and no exponent."""
+    assert number(value) == told
+
+
+def test_the_exit_status_is_the_worst() -> None:
+    """As the interface orders them."""
+    whole = replace(comparison(), errors=())
+    assert whole.exit_status == 0
+    assert comparison().exit_status == 4
+    both = (UnfitError("h2", "x"), ConflictError("y"))
+    assert replace(whole, errors=both).exit_status == 4
+    assert replace(whole, interrupted=True).exit_status == 130
+
+
+class Bench:
+    """Measures nothing: says who was asked. `break_at` interrupts at that measurement."""
+
+    one_kernel = True
+    break_at = 0
+    deaf: tuple[str, ...] = ()
+    log: list[str]
+
+    def __init__(self, *_given: object) -> None:
+        self.count = 0
+        self.closed = True
+
+    def sweep(self) -> None:
+        pass
+
+    def survey(self, _fleet: object) -> tuple[Machine, ...]:
+        return comparison().machines
+
+    def open(self, _lanes: Sequence[Lane], _life_s: int) -> dict[str, str]:
+        self.closed = False
+        return {}
+
+    def mtus(self, lanes: Sequence[Lane]) -> dict[str, int]:
+        return {lane.candidate: 1500 for lane in lanes}
+
+    def measure(self, what: str, lane: Lane) -> dict[str, float]:
+        self.count += 1
+        if self.count == self.break_at:
+            raise KeyboardInterrupt
+        if lane.candidate in self.deaf:
+            raise FactsError("h1", f"{lane.candidate}: {what}: no answer")
+        self.log.append(f"{what} {lane.candidate}")
+        return {{"udp": "udp_loss", "rtt": "rtt_p50"}.get(what, what): 1.0}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Stand:
+    """Applies nothing; `unfit` cannot be, and `stuck` cannot be removed."""
+
+    log: list[str]
+    unfit: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+
+    def __init__(self, *_given: object) -> None:
+        pass
+
+    def apply(self, one: Candidate, *, switching: bool = False) -> float:
+        self.log.append(f"{'switch to' if switching else 'apply'} {one.name}")
+        if one.name in self.unfit:
+            raise UnfitError("h1", "it cannot")
+        return 1.0
+
+    def verify(self, _one: Candidate) -> float:
+        return 0.5
+
+    def lane(self, one: Candidate) -> Lane:
+        here = IPv4Address("10.0.0.1")
+        return Lane(one.name, 1, 1, here, here, 1, 1)
+
+    def destroy(self, one: Candidate | None) -> float:
+        name = one.name if one else "switched"
+        self.log.append(f"destroy {name}")
+        if name in self.stuck:
+            raise FactsError("h1", "it stays")
+        return 1.0
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What a run did, on hosts that are none."""
+    said: list[str] = []
+    monkeypatch.setattr(run, "Bench", type("B", (Bench,), {"log": said}))
+    monkeypatch.setattr(run, "Stand", type("S", (Stand,), {"log": said}))
+    monkeypatch.setattr(run, "surveyed", lambda *_given: (ground(), None))
+    monkeypatch.setattr(run, "sweep", lambda *_given: None)
+    yield said
+
+
+A, B = Candidate("a", "a", "routes"), Candidate("b", "b", "routes")
+MOVER = Candidate("mover", "m", "routes", alone=True)
+
+
+def went(*chosen: Candidate, rounds: int = 2, strict: bool = False) -> Comparison:
+    session = Session(inventory("h1", "h2"), Hosts())
+    terms = Terms(1, rounds, 100)
+    return run.compared(session, ("h1", "h2"), chosen, terms, lacking={}, strict=strict)
+
+
+def test_a_run_interleaves_and_destroys(log: list[str]) -> None:
+    """Each measurement of all in turn, another one first in each round; then switching."""
+    result = went(A, B)
+    assert log[:2] == ["apply a", "apply b"]
+    assert log[2:5] == ["tcp_1 a", "tcp_1 b", "tcp_1 host"]
+    assert log[2 + 3 * len(MEASURES) :][:3] == ["tcp_1 b", "tcp_1 host", "tcp_1 a"]
+    assert log[-6:] == [
+        "destroy b", "destroy a", "switch to a", "switch to b", "switch to a", "destroy switched",
+    ]  # fmt: skip
+    assert {c.candidate: c.switched_from for c in result.courses} == {
+        LIMIT: None, "a": "b", "b": "a"
+    }  # fmt: skip
+    assert (result.exit_status, {c.status for c in result.courses}) == (0, {"compared"})
+
+
+def test_the_limit_is_measured_before_and_after_what_moves_the_nic(log: list[str]) -> None:
+    """Never beside it; each of its rounds has a pair."""
+    result = went(MOVER)
+    where = [log.index("apply mover"), log.index("destroy mover")]
+    hosts = [k for k, line in enumerate(log) if line.endswith(" host")]
+    assert len([k for k in hosts if k < where[0]]) == len(MEASURES)
+    assert len([k for k in hosts if k > where[1]]) == len(MEASURES)
+    assert len(ratios(result.readings, "mover", "tcp_1")) == 2
+
+
+def test_an_interrupted_run_destroys_and_tells(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured until then is kept."""
+    monkeypatch.setattr(run.Bench, "break_at", 5)
+    result = went(A, B)
+    assert log[-2:] == ["destroy b", "destroy a"]
+    assert (result.exit_status, result.interrupted, len(result.readings)) == (130, True, 4)
+    assert not any("switch" in line for line in log)
+
+
+def test_one_that_fails_is_not_the_end_of_the_others(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is measured no more, told, destroyed, and not switched to."""
+    monkeypatch.setattr(run.Bench, "deaf", ("a",))
+    result = went(A, B)
+    status = {course.candidate: course.status for course in result.courses}
+    assert status == {LIMIT: "compared", "a": "failed", "b": "compared"}
+    assert ("destroy a" in log, log.count("tcp_1 b"), result.exit_status) == (True, 2, 4)
+    assert len(result.errors) == 1
+
+
+def test_one_that_cannot_be_is_left_out_unless_it_was_named(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its reason."""
+    monkeypatch.setattr(run.Stand, "unfit", ("a",))
+    course = went(A, B).courses[1]
+    assert (course.status, course.reason) == ("left out", "h1: it cannot")
+    assert went(A, B).exit_status == 0
+    assert went(A, B, strict=True).exit_status == 4
+    assert log.count("destroy a") == 3
+
+
+def test_what_stays_is_told_and_tried_again(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of the run."""
+    monkeypatch.setattr(run.Stand, "stuck", ("a",))
+    result = went(A, B)
+    assert log.count("destroy a") == 2
+    assert result.exit_status == 4
+    assert "it stays" in result.courses[1].reason
+
+
+def test_a_lost_host_ends_the_run_with_a_report(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands is tried to be destroyed, and what was measured is told."""
+
+    def lost(*_given: object) -> dict[str, int]:
+        raise ConnectError("h2", "it is gone")
+
+    monkeypatch.setattr(run.Bench, "mtus", lost)
+    result = went(A, B)
+    assert log[-2:] == ["destroy b", "destroy a"]
+    assert (result.exit_status, [str(error) for error in result.errors]) == (4, ["h2: it is gone"])
+    assert {course.status for course in result.courses} == {"not reached"}
+
+
+def test_servers_that_do_not_end_hide_no_interruption(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are told."""
+
+    def stuck(_bench: object) -> None:
+        raise FactsError("h2", "it serves on")
+
+    monkeypatch.setattr(run.Bench, "break_at", 3)
+    monkeypatch.setattr(run.Bench, "close", stuck)
+    result = went(A)
+    assert (result.interrupted, result.exit_status) == (True, 130)
+    assert "h2: it serves on" in map(str, result.errors)
+    assert log[-1] == "destroy a"
+
+
+def test_one_host_is_too_few(log: list[str]) -> None:
+    """There is nothing between a host and itself."""
+    session = Session(inventory("h1"), Hosts())
+    with pytest.raises(UsageError, match="two hosts"):
+        run.compared(session, ("h1",), (A,), Terms(1, 1, 1), lacking={})
+    assert not log
