@@ -89,6 +89,7 @@ def test_methods_are_measured_and_removed(clean: tuple[Hosts, str]) -> None:
     assert_same(before, hosts.capture())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("moment", ["apply took", "round 1 of 50: udp"])
 def test_ctrl_c_destroys_and_tells(clean: tuple[Hosts, str], moment: str) -> None:
     """In the middle of making and of measuring: status 130, and nothing is left."""
@@ -112,6 +113,7 @@ def test_ctrl_c_destroys_and_tells(clean: tuple[Hosts, str], moment: str) -> Non
     assert_same(before, hosts.capture())
 
 
+@pytest.mark.full
 def test_what_a_killed_run_left_is_removed_by_the_next(clean: tuple[Hosts, str]) -> None:
     """Its networks, and its servers, which would else end by themselves."""
     hosts, inventory = clean

@@ -65,7 +65,9 @@ def address(hosts: Hosts, number: int) -> str:
     return f"{hosts.networks[1]}.1{number}"
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize(
+    "example", [VXLAN, *(pytest.param(name, marks=pytest.mark.full) for name in EXAMPLES[1:])]
+)
 def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
     """Apply within a minute, verify, nothing more to do, destroy: the hosts are as they were."""
     inventory = clean.inventory(example)
@@ -102,6 +104,7 @@ def test_an_example_on_one_suite(booted: Callable[[str], Hosts], suite: str) -> 
     test_an_example_from_apply_to_destroy(booted(suite), VXLAN)
 
 
+@pytest.mark.full
 def test_a_host_is_added_and_removed(clean: Hosts) -> None:
     """Only it changes, and etcd's members let it in; destroyed alone, the rest stays whole."""
     hosts = clean
@@ -128,6 +131,7 @@ def test_a_host_is_added_and_removed(clean: Hosts) -> None:
     assert_same(before, hosts.capture())
 
 
+@pytest.mark.full
 def test_etcd_moves_to_other_members(clean: Hosts) -> None:
     """It starts anew there; the map is the same, and verified."""
     one = ("    # etcd: {members: [h1, h2, h3],", "    etcd: {members: [h2],")

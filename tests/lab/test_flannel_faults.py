@@ -39,6 +39,7 @@ def over(booted: Callable[[str], Hosts]) -> Iterator[tuple[Hosts, str]]:
     hosts.provision("destroy", hosts.inventory(VXLAN), "--yes")
 
 
+@pytest.mark.full
 def test_etcd_and_flanneld_are_hardened(over: tuple[Hosts, str]) -> None:
     """systemd's own measure of exposure, of 10; and nothing listens for health."""
     hosts, _ = over
@@ -54,6 +55,7 @@ def test_etcd_and_flanneld_are_hardened(over: tuple[Hosts, str]) -> None:
     }
 
 
+@pytest.mark.full
 def test_private_keys_stay_on_their_hosts(over: tuple[Hosts, str]) -> None:
     """Each host has its own, for root alone; the authority's is here, for its owner alone."""
     hosts, _ = over
@@ -94,6 +96,7 @@ def test_strangers_neither_read_nor_write_etcd(over: tuple[Hosts, str]) -> None:
     assert '"vxlan"' in hosts.ssh("h1", f"{CTL} get /coreos.com/network/config")
 
 
+@pytest.mark.full
 def test_a_client_cannot_pass_for_a_member(over: tuple[Hosts, str]) -> None:
     """The peers' port asks for the members' name in the certificate."""
     hosts, _ = over
@@ -186,6 +189,7 @@ def test_etcd_down_for_five_minutes_costs_no_packet(over: tuple[Hosts, str]) -> 
     test_etcd_down_costs_no_packet(over, 300)
 
 
+@pytest.mark.full
 def test_one_flipped_byte_is_found(over: tuple[Hosts, str]) -> None:
     """Another program than was sent does not start, is drift, and is replaced."""
     hosts, inventory = over
@@ -202,6 +206,7 @@ def test_one_flipped_byte_is_found(over: tuple[Hosts, str]) -> None:
     verified(hosts, inventory)
 
 
+@pytest.mark.full
 def test_certificates_are_renewed_in_time(over: tuple[Hosts, str]) -> None:
     """One with ten days left is drift, and the next apply makes another; etcd takes it."""
     hosts, inventory = over
@@ -230,6 +235,7 @@ def test_certificates_are_renewed_in_time(over: tuple[Hosts, str]) -> None:
     verified(hosts, inventory)
 
 
+@pytest.mark.full
 def test_without_the_authority_nothing_is_changed(over: tuple[Hosts, str]) -> None:
     """A checkout that lacks it can look; to issue a certificate it says what to copy."""
     hosts, inventory = over
@@ -266,6 +272,7 @@ def test_backends_are_switched_in_place(over: tuple[Hosts, str]) -> None:
     assert switched == inventory
 
 
+@pytest.mark.full
 def test_all_hosts_reboot_at_once(over: tuple[Hosts, str]) -> None:
     """Each waits for the others; within 120 s all is whole, by nobody's hand."""
     hosts, inventory = over

@@ -122,6 +122,7 @@ def test_a_container_that_starts_has_its_interface_at_once(clean: Hosts) -> None
         assert wanted in clean.ssh("h1", "docker exec bare1 ip route")
 
 
+@pytest.mark.full
 def test_verify_sees_what_is_broken(clean: Hosts) -> None:
     """A second owner of an address, a lost port, another name server: each by its own check."""
     inventory = clean.inventory("pipework.yml")
@@ -174,6 +175,7 @@ def test_a_variant_from_apply_to_destroy(clean: Hosts, variant: str) -> None:
     assert_same(cables, nics(clean))
 
 
+@pytest.mark.full
 def test_the_nic_moves_without_a_gap_and_a_batch_that_fails_is_undone(clean: Hosts) -> None:
     """One batch a move: at most 50 ms of silence, and as before where its third line fails."""
     inventory = clean.inventory("pipework.yml")
@@ -214,6 +216,7 @@ exec /usr/sbin/ip "$@"
 """
 
 
+@pytest.mark.full
 def test_a_whole_nic_comes_home_before_its_namespace_dies(clean: Hosts) -> None:
     """The lab's NICs are veths: one that was not moved out would be gone for good."""
     target = clean.place.folder / "nic.yml"
@@ -258,6 +261,7 @@ def _answers(
         time.sleep(0.2)
 
 
+@pytest.mark.full
 def test_macvlans_routes_and_rules_from_apply_to_destroy(clean: Hosts) -> None:
     """Both families, tables and rules, beside Docker's own interface and its default route."""
     target = clean.place.folder / "more.yml"
@@ -312,6 +316,7 @@ containers:
 OVS = "systemctl -q unmask openvswitch-switch; systemctl -q enable --now openvswitch-switch 2>&1"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("example", ["pipework-vlan.yml", "pipework-ovs.yml"])
 def test_a_bridge_of_open_vswitch_from_apply_to_destroy(clean: Hosts, example: str) -> None:
     """The same by Open vSwitch, and VLANs that do not hear each other."""
@@ -381,6 +386,7 @@ def _over_management(hosts: Hosts, *changes: tuple[str, str]) -> str:
     return "management.yml"
 
 
+@pytest.mark.full
 def test_the_management_nic_moves_and_ssh_stays(clean: Hosts) -> None:
     """On all hosts at once, under the guard; how long nothing came through is in the report."""
     inventory = _over_management(clean)
@@ -416,6 +422,7 @@ def test_the_management_nic_moves_and_ssh_stays(clean: Hosts) -> None:
     assert_same(before, clean.capture())
 
 
+@pytest.mark.full
 def test_a_management_nic_that_cannot_move_stays(clean: Hosts) -> None:
     """A wrong gateway, a wrong NIC, STP: refused. A batch that fails: undone, the host answers."""
     before, management = clean.capture(), clean.networks[0]
