@@ -79,4 +79,4 @@ def test_a_package_that_cannot_be_had_is_named(bare: Hosts) -> None:
     failed = bare.json("apply", "bare.yml", status=5)
     assert [error["host"] for error in failed["errors"]] == ["h3"]
     assert "iptables" in failed["errors"][0]["message"]
-    assert failed["hosts"]["h3"] == "failed"
+    assert failed["hosts"]["h3"] == "reverted (failed)"
