@@ -129,7 +129,7 @@ def done_lines(report: Report) -> Iterator[str]:
     for done in report.done:
         ref = done.change.ref
         yield f"{ref.host}: {done.status}: {done.change.verb} {ref.kind} {ref.name}"
-    if not report.done and not report.errors:
+    if not report.done and not report.errors and not report.ends:
         yield "No change."
         return
     states = report.states
