@@ -134,7 +134,7 @@ def done_lines(report: Report) -> Iterator[str]:
         ref = done.change.ref
         note = f" ({done.note})" if done.note else ""
         yield f"{ref.host}: {done.status}: {done.change.verb} {ref.kind} {ref.name}{note}"
-    if not report.done and not report.errors:
+    if not report.done and not report.errors and not report.ends:
         yield "No change."
         return
     states = report.states
