@@ -44,12 +44,12 @@ done
 shared {" ".join(ovsdb.TABLES)}
 """
 
-    # The addresses of NICs and of their bridges; what Docker's bridges have comes and goes.
+    # The addresses of NICs and of their bridges; what Docker's bridges and flannel have comes and
+    # goes, and so does the number of a veth's other end behind the `@`.
     witness: ClassVar[str] = f"""
 need ip
-ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' | while read -r dev _ held; do
-  echo "$dev $held"
-done | sort
+ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' -e '^flannel' |
+  while read -r dev _ held; do echo "${{dev%%@*}} $held"; done | sort
 iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep provision:underlay
 for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
 """
