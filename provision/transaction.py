@@ -60,13 +60,16 @@ class Transaction:
     # --- arming: all hosts before the first change on any ---
 
     def arm(self, waves: Sequence[Wave], *, kept: bool = False) -> Mapping[str, Look]:
-        """Hold every host, and look at it; why one could not be held is in `errors`.
+        """Hold every host that is not held yet, and look at it; why one cannot be is in `errors`.
 
         `kept`: the first part stays whatever comes, as packages do.
         """
         first: dict[str, tuple[Operation, ...]] = {}
         for wave in waves:
             first = wave | first
+        first = {host: todo for host, todo in first.items() if host not in self.armed}
+        if not first:
+            return {}
         seconds = self.window_s + sum(self._budget(wave) for wave in waves)
         hosts = sorted(first)
         self.journal.note("arm", hosts=hosts, word=self.txn.word, verb=self.verb)
