@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from provision.lab import bringup, settings, teardown
+from provision.lab import bringup, settings, supervisor, teardown
 from provision.lab.place import Place
 from provision.lab.settings import Wish
 from tests.lab.free import free_ranges
@@ -76,6 +76,13 @@ class Hosts:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=180)
         assert not check or done.returncode == 0, f"{host}: {command}: {done.stderr}"
         return done.stdout
+
+    def inside(self, host: str, text: str) -> str:
+        """Run shell text in a host without its network and its sshd."""
+        machine = supervisor.running(self.place).machines[host]
+        children = Path(f"/proc/{machine}/task/{machine}/children").read_text().split()
+        argv = ("nsenter", "-t", children[0], "-a", "sh", "-c", text)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
 
     def everywhere(self, command: str, *, check: bool = True) -> dict[str, str]:
         """Run a shell line on all three hosts at once."""

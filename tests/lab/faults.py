@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provision.lab import power, supervisor
+from provision.lab import power
 from tests.lab.conftest import Hosts
 
 HOSTS = ("h1", "h2", "h3")
@@ -77,10 +77,7 @@ class Faults:
 
     def inside(self, host: str, text: str) -> str:
         """Run shell text in a host without its network."""
-        machine = supervisor.running(self.hosts.place).machines[host]
-        children = Path(f"/proc/{machine}/task/{machine}/children").read_text().split()
-        argv = ("nsenter", "-t", children[0], "-a", "sh", "-c", text)
-        return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
+        return self.hosts.inside(host, text)
 
     def path(self, host: str, name: str) -> Path:
         """What lies on a host's disk, seen from the machine."""
