@@ -8,6 +8,26 @@ from provision.resource import Run, Steps
 
 ASIDE = "/var/lib/provision/aside"
 
+
+class PutAside:
+    """What a kind does whose things are files and folders only, those of `_paths`."""
+
+    __slots__ = ()
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def retire(self, txn: str) -> Steps:
+        return put_aside(txn, *self._paths)
+
+    def restore(self, txn: str) -> Steps:
+        return brought_back(txn, *self._paths)
+
+    def discard(self, txn: str) -> Steps:
+        return dropped(txn, *self._paths)
+
+
 _KEEP = """
 while [ $# -gt 0 ]; do
   if [ -e "$1" ]; then

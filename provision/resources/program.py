@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from provision import aside
+from provision.aside import PutAside
 from provision.resource import Resource, Run, Scope, Seen, Steps, Upload, forget, unfinished
 
 BIN = "/var/lib/provision/bin"
@@ -26,7 +26,7 @@ def place(inventory: str, network: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Program(Resource):
+class Program(PutAside, Resource):
     """The program at `path`. `source` is None where the controller has it not yet.
 
     Its sha256 is computed where it lies; a look computes it again when the file was touched.
@@ -67,15 +67,6 @@ for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$st
     @property
     def _paths(self) -> tuple[str, str]:
         return f"{self.path}.sha256", self.path
-
-    def retire(self, txn: str) -> Steps:
-        return aside.put_aside(txn, *self._paths)
-
-    def restore(self, txn: str) -> Steps:
-        return aside.brought_back(txn, *self._paths)
-
-    def discard(self, txn: str) -> Steps:
-        return aside.dropped(txn, *self._paths)
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision import aside
+from provision.aside import PutAside
 from provision.resource import ETC, Resource, Run, Scope, Seen, Steps, forget
 
 # The request comes last and by a rename: where it is, the key is whole.
@@ -28,7 +28,7 @@ def stem(inventory: str, network: str, role: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class TlsRequest(Resource):
+class TlsRequest(PutAside, Resource):
     """The key of `role` in a network, and a request signed by it. Found whole, it is ours.
 
     The names in the certificate are the controller's to choose, not the request's.
@@ -75,15 +75,6 @@ done
     @property
     def _paths(self) -> tuple[str, str]:
         return f"{self._stem}.csr", f"{self._stem}.key"
-
-    def retire(self, txn: str) -> Steps:
-        return aside.put_aside(txn, *self._paths)
-
-    def restore(self, txn: str) -> Steps:
-        return aside.brought_back(txn, *self._paths)
-
-    def discard(self, txn: str) -> Steps:
-        return aside.dropped(txn, *self._paths)
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:

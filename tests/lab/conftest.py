@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -129,6 +130,17 @@ class Hosts:
         assert done.returncode == 0, done.stderr
         lines = [line.split() for line in done.stderr.splitlines() if "SSH executions" in line]
         return {words[0].rstrip(":"): int(words[1]) for words in lines}
+
+    def verified(self, inventory: str, *, within_s: float = 60) -> Any:
+        """What verify says: all of it passes, nothing is skipped, at the latest after that."""
+        deadline = time.monotonic() + within_s
+        while not (result := self.json("verify", inventory, status=None)).get("ok"):
+            if time.monotonic() > deadline:
+                failed = [check for check in result.get("checks", ()) if not check["ok"]]
+                raise AssertionError((failed, result.get("drift"), result.get("errors")))
+            time.sleep(1)
+        assert not any(check["skipped"] for check in result["checks"]), result
+        return result
 
     def inventory(self, name: str, *changes: tuple[str, str], to: str | None = None) -> str:
         """An example inventory with the addresses of this lab, in the lab's folder."""

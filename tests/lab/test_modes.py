@@ -36,19 +36,6 @@ def failed(result: dict[str, Any]) -> Failed:
     }
 
 
-def assert_verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> dict[str, Any]:
-    """Every check passes, at the latest after `within_s` seconds."""
-    deadline = time.monotonic() + within_s
-    while True:
-        result: dict[str, Any] = hosts.json("verify", inventory, status=None)
-        if result["ok"] or time.monotonic() > deadline:
-            break
-        time.sleep(1)
-    assert result["ok"], (failed(result), result.get("errors"))
-    assert not any(check["skipped"] for check in result["checks"])
-    return result
-
-
 @pytest.fixture
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts on which nothing of ours is, before and after."""
@@ -73,7 +60,7 @@ def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
     inventory = clean.inventory(example)
     before = clean.capture()
     clean.provision("apply", inventory)
-    result = assert_verified(clean, inventory, within_s=10)
+    result = clean.verified(inventory, within_s=10)
     assert {check["check"] for check in result["checks"]} == EXAMPLES[example]
     assert set(clean.executions("apply", inventory).values()) == {1}
     assert clean.json("plan", inventory)["changes"] == []
@@ -84,7 +71,7 @@ def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
 def test_ports_are_opened_from_every_other_host_and_container(applied: tuple[Hosts, str]) -> None:
     """By TCP and UDP; the port of 127.0.0.1 from its own host only."""
     hosts, inventory = applied
-    checks = assert_verified(hosts, inventory, within_s=10)["checks"]
+    checks = hosts.verified(inventory, within_s=10)["checks"]
     opened = {(c["port"], c["to"], c["from"]) for c in checks if c["check"] == "port"}
     for port in ("8080:80/tcp", "8053:53/udp"):
         callers = {source for found, target, source in opened if (found, target) == (port, "web1")}
@@ -106,7 +93,7 @@ def test_it_survives(applied: tuple[Hosts, str], event: str) -> None:
     hosts, inventory = applied
     for _ in range(2):
         hosts.everywhere(f"{SURVIVES[event]} || true")
-        assert_verified(hosts, inventory)
+        hosts.verified(inventory)
     assert hosts.json("plan", inventory)["changes"] == []
     # Docker's own restarts are not in RestartCount; when a container began is.
     began = "docker inspect -f '{{.State.StartedAt}}' side1"
@@ -119,7 +106,7 @@ def test_it_survives_a_reboot_of_all(applied: tuple[Hosts, str]) -> None:
     """Containers that share a namespace find each other again."""
     hosts, inventory = applied
     power.reboot(hosts.place, HOSTS, say=print)
-    assert_verified(hosts, inventory, within_s=120)
+    hosts.verified(inventory, within_s=120)
     assert hosts.json("plan", inventory)["changes"] == []
 
 
@@ -133,7 +120,7 @@ def test_what_a_person_stopped_stays_stopped(applied: tuple[Hosts, str]) -> None
     changes = hosts.json("plan", inventory)["changes"]
     assert ("container", "side1") in {(c["kind"], c["name"]) for c in changes}
     hosts.provision("apply", inventory)
-    assert_verified(hosts, inventory, within_s=10)
+    hosts.verified(inventory, within_s=10)
 
 
 def test_a_dead_namespace_is_named_and_healed(applied: tuple[Hosts, str]) -> None:
@@ -147,7 +134,7 @@ def test_a_dead_namespace_is_named_and_healed(applied: tuple[Hosts, str]) -> Non
     unit = ("unit", "provision-modes-follow.service")
     assert kinds == {("shared_namespace", "side1"), unit}
     hosts.provision("apply", inventory)
-    assert_verified(hosts, inventory, within_s=10)
+    hosts.verified(inventory, within_s=10)
 
 
 def test_a_changed_field_re_creates_just_that_container(applied: tuple[Hosts, str]) -> None:
@@ -163,7 +150,7 @@ def test_a_changed_field_re_creates_just_that_container(applied: tuple[Hosts, st
     after = dict(line.split() for line in hosts.ssh("h1", ids).splitlines())
     assert {name for name in before if before[name] != after[name]} == {"net1"}
     assert hosts.ssh("h1", "docker exec net1 env | grep ROLE").strip() == "ROLE=server"
-    assert_verified(hosts, changed, within_s=10)
+    hosts.verified(changed, within_s=10)
 
 
 def test_a_deleted_dnat_rule_is_named(applied: tuple[Hosts, str]) -> None:
@@ -175,7 +162,7 @@ def test_a_deleted_dnat_rule_is_named(applied: tuple[Hosts, str]) -> None:
     assert list(wrong) == [("dnat", "h1", "web1")]
     assert "no DNAT rule leads 8080:80/tcp to web1" in wrong["dnat", "h1", "web1"]
     hosts.ssh("h1", "docker restart -t 0 web1")
-    assert_verified(hosts, inventory)
+    hosts.verified(inventory)
 
 
 def test_a_veth_out_of_the_bridge_is_named(applied: tuple[Hosts, str]) -> None:
@@ -193,7 +180,7 @@ def test_a_veth_out_of_the_bridge_is_named(applied: tuple[Hosts, str]) -> None:
     assert wrong["mode", "web2", "web2"] == expected
     assert all("web2" in key for key in wrong), wrong
     hosts.ssh("h2", "docker restart -t 0 web2")
-    assert_verified(hosts, inventory)
+    hosts.verified(inventory)
 
 
 # Container → its host, the mode in which a person makes it anew, and what is said of its namespace.
@@ -226,4 +213,4 @@ def test_another_mode_than_declared_is_named(applied: tuple[Hosts, str], contain
     finally:
         hosts.ssh(host, f"docker rm -f {container}")
     hosts.provision("apply", inventory)
-    assert_verified(hosts, inventory)
+    hosts.verified(inventory)
