@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
 
-from provision import lan, methods, wiring
+from provision import lan, methods, wiring_look
 from provision.checks import lan_probe, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import Question
@@ -191,7 +191,7 @@ class _Rounds:
 
     def _look(self, host: str, text: str, into: dict[str, Wiring]) -> None:
         try:
-            into[host] = wiring.parse(host, text)
+            into[host] = wiring_look.parse(host, text)
         except HostError as error:
             self.errors.setdefault(host, error)
 
@@ -202,7 +202,7 @@ class _Rounds:
         called = [end for end in self._mine(host) if end.called]
         watch = wire.watch(self.session.inventory)
         asked = overlay.script(self.session.inventory, host)
-        return probe.whole(probe.listen(called), watch, wiring.SCRIPT, asked)
+        return probe.whole(probe.listen(called), watch, wiring_look.SCRIPT, asked)
 
     def _call(self) -> Callable[[str], str]:
         every = tuple(end for end in self.ends.values() if end.segment)
@@ -225,7 +225,7 @@ class _Rounds:
     def _stop(self, host: str) -> str:
         pids = [one.pid for name, one in self.listeners.items() if self.ends[name].host == host]
         told = wire.told(self.watchers[host])
-        return probe.whole(probe.stop(pids), told, wiring.SCRIPT)
+        return probe.whole(probe.stop(pids), told, wiring_look.SCRIPT)
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
         """One script on each host that has one; what it printed."""

@@ -19,7 +19,8 @@ from provision.inventory_load import load
 from provision.show.tables import remarks, tables
 from provision.show.text import plain
 from provision.show.view import View, leader, whose
-from provision.wiring import Wiring, parse
+from provision.wiring import Wiring
+from provision.wiring_look import parse
 
 FOLDER = Path(__file__).parent / "wiring"
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}

@@ -35,7 +35,7 @@ from provision.show.tables import Table, tables
 from provision.show.text import framed, plain
 from provision.show.view import View, view
 from provision.transport import Output
-from provision.wiring import parse
+from provision.wiring_look import parse
 
 FOLDER = Path(__file__).parent / "show"
 WIRING = Path(__file__).parents[1] / "probes/wiring"
