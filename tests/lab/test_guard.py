@@ -355,7 +355,7 @@ def test_f28_docker_does_not_start_with_it(hurt: Faults) -> None:
     hurt.assert_converges(inventory)
 
 
-# One change of one file, confirmed within 50 ms of its deadline; which end it has must be one end.
+# One change of one file, confirmed within 0.1 s of its deadline; its end must be one end.
 RACE = r"""
 D=/var/lib/provision; mkdir -p -m 700 $D; umask 077
 for turn in $(seq TURNS); do
@@ -364,18 +364,14 @@ for turn in $(seq TURNS); do
   echo /run/provision-race.lock >$N/lock; echo '[ ! -e /run/raced ] || echo raced' >$N/witness
   echo 'case $1 in list) echo 0 ;; 0) rm -f /run/raced ;; esac' >$N/undo.1
   sh $GUARD arm $id 2; touch /run/raced $D/txn/looked; echo 1.0 >$D/txn/journal
-  at=$(systemctl show -p NextElapseUSecMonotonic --value "provision-revert-$id-*.timer")
-  now=$(cut -d' ' -f1 /proc/uptime)
-  sleep $(echo "$at $now" | perl -ne '
-    my %unit = (day => 86400, h => 3600, min => 60, s => 1, ms => 0.001, us => 0.000001);
-    my ($left) = / ([\d.]+)$/; $left = -$left - 0.05 + rand(0.1);
-    $left += $1 * ($unit{$2} // 0) while /([\d.]+)([a-z]+)/g;
-    print $left > 0 ? $left : 0')
+  echo "$(cat $D/txn/deadline) $(date +%s.%N)" >/run/times
+  sleep $(perl -ane '
+    $left = $F[0] - $F[1] - 0.05 + rand(0.15); print $left > 0 ? $left : 0' /run/times)
   sh $GUARD confirm $id word; confirm=$?
   while [ -d $D/txn ] || [ -d $D/reverting.$id ]; do sleep 0.05; done
   echo "race $confirm $(cd $D; ls -d *.$id | sed 's/\..*//' | tr '\n' ' ')$(ls /run/raced 2>&1)"
 done
-rm -rf $D /run/raced
+rm -rf $D /run/raced /run/times
 """
 
 
