@@ -48,7 +48,7 @@ def script(inventory: Inventory, host: str) -> str:
         get = quoted((ctl, "--command-timeout=5s", "get", "--prefix", "/", "-w", "json"))
         health = quoted((ctl, "--command-timeout=5s", "endpoint", "health"))
         lines.append(
-            f'if answer=$({get} 2>&1); then echo "etcd {network.name} $answer"\n'
+            f'if answer=$(bounded {get} 2>&1); then echo "etcd {network.name} $answer"\n'
             f'else printf \'trouble {network.name} %s\\n\' "$(echo "$answer" | tail -n 1)"; fi\n'
             f"{health} 2>&1 | sed 's/^/health {network.name} /'"
         )
