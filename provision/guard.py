@@ -186,7 +186,7 @@ def force(txn_id: str, owner: str) -> str:
 def revert(txn_id: str, reason: str, *, nonce: str) -> str:
     """Undo it now, as a unit of the host, and wait for the end."""
     unit = f"provision-undo-{txn_id}-{nonce}"
-    run = f"systemd-run -q --wait --collect --unit={unit} -p OOMScoreAdjust=-1000 -p Nice=-20"
+    run = f"systemd-run -q --wait --collect --unit={unit} -p OOMScoreAdjust=-1000"
     one = f'{run} /bin/sh "$guard" revert {txn_id} {shlex.quote(reason)}'
     return "\n".join(
         [

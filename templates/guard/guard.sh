@@ -35,7 +35,7 @@ set_timer() { # id, seconds, folder → its name; never the same name twice
   # is for a clock that is set back.
   systemd-run -q --collect --unit="$timer" --on-calendar="@$deadline" --on-active="$(($2 + 1))" \
     --timer-property=AccuracySec=10ms --timer-property=IgnoreOnIsolate=yes \
-    -p Type=oneshot -p TimeoutStartSec=infinity -p OOMScoreAdjust=-1000 -p Nice=-20 \
+    -p Type=oneshot -p TimeoutStartSec=infinity -p OOMScoreAdjust=-1000 \
     -p Restart=on-failure -p RestartSec=1 -p StartLimitIntervalSec=0 \
     /bin/sh "$0" revert "$1" deadline 7<&- 8<&- && systemctl -q is-active "$timer.timer" || return
   note "$3/deadline" "$deadline" || :
@@ -215,8 +215,6 @@ revert() { # id, reason
     rm -f "$R/reserve"
     note "$R/reason" "$2"
   fi
-  # Before all other work of a host that has much of it: a session of its own has its own share.
-  (echo -20 >/proc/self/autogroup) 2>/dev/null
   exec 7<"$R" && flock 7
   [ -d "$R" ] || exit 0 # another has done it meanwhile
   stop_acts "$1"

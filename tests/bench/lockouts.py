@@ -47,6 +47,12 @@ networks:
 QUICK = ("--timeout", "20", "--confirm-window", "15")
 """A host of which nothing is heard undoes the change after 35 s."""
 SEEN = "[ ! -d /var/lib/provision/reverted.{0} ] || iptables-save | grep -q PROV- || echo undone"
+LEFT = """now=$(date +%s%3N)
+left=$(($(cat /var/lib/provision/txn/deadline) * 1000 - now))
+sleep "$((left / 1000)).$(printf %03d $((left % 1000)))"
+rm /run/opens
+"""
+"""Waits for the deadline of the change under way, to the millisecond."""
 WAIT_S = 150
 LOCKED_OUT_S = 3.0
 """How long before its deadline a host is shown to be out of reach."""
@@ -198,9 +204,9 @@ def dropped_port(hurt: Faults) -> list[Came]:
     inventory = hurt.hosts.inventory("routes.yml")
     for host in HOSTS:
         rule = "INPUT -p tcp --dport 22 -m comment --comment fault -j DROP"
-        at = '--on-calendar="@$(cat /var/lib/provision/txn/deadline)"'
-        sharp = "--timer-property=AccuracySec=1ms"
-        hurt.at_step(host, 8, f"iptables -I {rule}; systemd-run -q {at} {sharp} iptables -D {rule}")
+        hurt.hosts.ssh(host, f"cat >/run/opens <<'@end'\n{LEFT}iptables -D {rule}\n@end")
+        run = "systemd-run -q --collect sh /run/opens"
+        hurt.at_step(host, 8, f"iptables -I {rule}; {run}")
     process = hurt.start("apply", inventory, *QUICK)
     came = after_deadlines(hurt, locked_out=True)
     process.communicate(timeout=WAIT_S)
