@@ -37,14 +37,13 @@ def order(operations: Sequence[Operation]) -> tuple[int, ...]:
 
 def _urgent(operations: Sequence[Operation]) -> set[int]:
     """What touches SSH, and what has to be undone before that: what was made on it, and what it
-    stood on, where that was taken away."""
+    stood on, where that was taken away or made anew."""
     found: set[int] = set()
     refs: set[Ref] = set()
     for number, operation in enumerate(operations):
         ref, needs = operation.change.ref, set(operation.needs)
-        below = operation.removes and ref in refs
         above = not operation.removes and bool(refs & needs) and not _watches(operation)
-        if operation.change.ssh or below or above:
+        if operation.change.ssh or ref in refs or above:
             found.add(number)
             refs |= {ref, *needs} if operation.removes else {ref}
     return found

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,19 +33,17 @@ from provision.lab import bringup, power, teardown
 from provision.lab.place import Place
 from provision.lab.settings import Wish
 from tests.lab.conftest import Hosts
-from tests.lab.faults import HOSTS, Faults, faults
+from tests.lab.faults import (
+    HOSTS,
+    QUICK,
+    Faults,
+    faults,
+    seen_from_afar,
+    towards,
+    until_looked,
+)
 from tests.lab.free import free_ranges
 
-OPERATOR = "10.66.66.1"
-"""Where the hosts see us, behind their router: no network of theirs holds it."""
-LOCKOUT = """name: lockout
-hosts: {{h1: {{address: {0}.11}}, h2: {{address: {0}.12}}, h3: {{address: {0}.13}}}}
-networks:
-  wrong: {{method: routes, cidr: 10.66.0.0/16,
-    subnets: {{h1: 10.66.1.0/24, h2: 10.66.66.0/24, h3: 10.66.3.0/24}}}}
-"""
-QUICK = ("--timeout", "20", "--confirm-window", "15")
-"""A host of which nothing is heard undoes the change after 35 s."""
 SEEN = "[ ! -d /var/lib/provision/reverted.{0} ] || iptables-save | grep -q PROV- || echo undone"
 LEFT = """now=$(date +%s%3N)
 left=$(($(cat /var/lib/provision/txn/deadline) * 1000 - now))
@@ -91,7 +89,7 @@ def campaign(hosts: Hosts, failures: int, reboots: int) -> None:
     rounds = [kinds[number % len(kinds)] for number in range(failures)] + [rebooted] * reboots
     took: dict[str, list[Came]] = {}
     for number, kind in enumerate(rounds):
-        with faults(hosts) as hurt, seen_from_afar(hurt) if kind is wrong_route else hurt_only():
+        with faults(hosts) as hurt:
             came = kind(hurt)
             took.setdefault(kind.__name__, []).extend(came)
             said = ", ".join(map(str, came))
@@ -172,20 +170,14 @@ def answers(hurt: Faults, host: str) -> bool:
         return False
 
 
-def until_looked(hurt: Faults, run: subprocess.Popen[str]) -> None:
-    files = [hurt.path(host, "var/lib/provision/txn/looked") for host in HOSTS]
-    while run.poll() is None and not all(file.exists() for file in files):
-        time.sleep(0.005)
-
-
 def wrong_route(hurt: Faults) -> list[Came]:
     """A network takes the range in which we are: answers to us go to another host."""
-    inventory = hurt.hosts.place.folder / "lockout.yml"
-    inventory.write_text(LOCKOUT.format(hurt.hosts.networks[1]))
-    run = hurt.start("apply", inventory.name, *QUICK)
-    came = after_deadlines(hurt, locked_out=True)
-    said, _ = run.communicate(timeout=WAIT_S)
-    assert "confirmed" not in said, said
+    with seen_from_afar(hurt) as us:
+        run = hurt.start("apply", towards(hurt.hosts, us), *QUICK)
+        came = after_deadlines(hurt, locked_out=True)
+        said, _ = run.communicate(timeout=WAIT_S)
+        assert "confirmed" not in said, said
+        hurt.assert_old()
     return came
 
 
@@ -235,38 +227,6 @@ def _restarted(hurt: Faults, end: Callable[[str], object]) -> list[Came]:
         power.start(hurt.hosts.place, say=lambda _text: None)
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         return list(pool.map(lambda host: came_back(hurt, host, ids[host], begin), HOSTS))
-
-
-@contextlib.contextmanager
-def hurt_only() -> Iterator[None]:
-    """Seen from where the lab has us."""
-    yield
-
-
-@contextlib.contextmanager
-def seen_from_afar(hurt: Faults) -> Iterator[None]:
-    """The hosts reach us by their router only, at an address that no network of theirs holds."""
-    management = hurt.hosts.networks[0]
-    way = subprocess.run(
-        ("ip", "-o", "route", "get", f"{management}.11"), capture_output=True, text=True, check=True
-    ).stdout.split()
-    device = way[way.index("dev") + 1]
-    for host in HOSTS:
-        hurt.inside(host, f"ip route replace default via {management}.254")
-    ip("address", "add", f"{OPERATOR}/32", "dev", "lo")
-    ip("route", "replace", f"{management}.0/24", "dev", device, "src", OPERATOR)
-    hurt.before.update(hurt.hosts.capture())
-    try:
-        yield
-    finally:
-        ip("route", "replace", f"{management}.0/24", "dev", device, "src", f"{management}.254")
-        ip("address", "del", f"{OPERATOR}/32", "dev", "lo")
-        for host in HOSTS:
-            hurt.inside(host, "ip route del default")
-
-
-def ip(*words: str) -> None:
-    subprocess.run(("ip", *words), check=True)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from provision.lab import power, supervisor
 from tests.lab.conftest import Hosts
 
 HOSTS = ("h1", "h2", "h3")
-QUICK = ("--timeout", "30", "--confirm-window", "15")
-"""A host of which nothing is heard undoes the change at the latest after 45 s."""
+QUICK = ("--timeout", "20", "--confirm-window", "15")
+"""A host of which nothing is heard undoes the change at the latest after 35 s."""
+_TOWARDS = """name: lockout
+hosts: {{h1: {{address: {0}.11}}, h2: {{address: {0}.12}}, h3: {{address: {0}.13}}}}
+networks:
+  wrong: {{method: routes, cidr: 10.66.0.0/16,
+    subnets: {{h1: 10.66.1.0/24, h2: {1}, h3: 10.66.3.0/24}}}}
+"""
 LEFT = r"""
 ls -d /var/lib/provision/txn /var/lib/provision/new.* /var/lib/provision/reverting.* \
   /var/lib/provision/confirmed.*/discard.* /run/provision-undo* \
@@ -164,3 +172,44 @@ def faults(hosts: Hosts, example: str = "routes.yml") -> Iterator[Faults]:
             inventory = hosts.inventory(example)
             hosts.provision("recover", inventory, status=None)
             hosts.provision("destroy", inventory, "--yes", status=None)
+
+
+def until_looked(hurt: Faults, run: subprocess.Popen[str]) -> None:
+    """Wait until all hosts have been looked at over new connections, or a run has ended."""
+    files = [hurt.path(host, "var/lib/provision/txn/looked") for host in HOSTS]
+    while run.poll() is None and not all(file.exists() for file in files):
+        time.sleep(0.005)
+
+
+@contextmanager
+def seen_from_afar(hurt: Faults) -> Iterator[IPv4Address]:
+    """The hosts reach us by their router only, at an address that no network of theirs holds."""
+    management = hurt.hosts.networks[0]
+    # Each lab has its own, as several may run on this machine.
+    us = IPv4Address(f"10.66.{16 + crc32(management.encode()) % 200}.1")
+    way = _ip("-o", "route", "get", f"{management}.11").split()
+    device = way[way.index("dev") + 1]
+    for host in HOSTS:
+        hurt.inside(host, f"ip route replace default via {management}.254")
+    _ip("address", "add", f"{us}/32", "dev", "lo")
+    _ip("route", "replace", f"{management}.0/24", "dev", device, "src", str(us))
+    hurt.before.update(hurt.hosts.capture())
+    try:
+        yield us
+    finally:
+        _ip("route", "replace", f"{management}.0/24", "dev", device, "src", f"{management}.254")
+        _ip("address", "del", f"{us}/32", "dev", "lo")
+        for host in HOSTS:
+            hurt.inside(host, "ip route del default")
+        hurt.before.update(hurt.hosts.capture())
+
+
+def towards(hosts: Hosts, us: IPv4Address) -> str:
+    """An inventory by which h2 has the range in which we are, so that answers to us go there."""
+    target = hosts.place.folder / "lockout.yml"
+    target.write_text(_TOWARDS.format(hosts.networks[1], IPv4Network(f"{us}/24", strict=False)))
+    return target.name
+
+
+def _ip(*words: str) -> str:
+    return subprocess.run(("ip", *words), check=True, capture_output=True, text=True).stdout

@@ -12,14 +12,21 @@ import pytest
 from provision import guard
 from provision.lab import power
 from tests.lab.conftest import Hosts
-from tests.lab.faults import HOSTS, KILL_ACT, KILL_MIDST, QUICK, Faults, faults
+from tests.lab.faults import (
+    HOSTS,
+    KILL_ACT,
+    QUICK,
+    Faults,
+    faults,
+    seen_from_afar,
+    towards,
+    until_looked,
+)
 
 pytestmark = pytest.mark.lab
 BLACKHOLE = "iptables -I INPUT -m comment --comment fault -m length --length 1200:65535 -j DROP"
 DROP = "iptables -I INPUT -p tcp --dport 22 -m comment --comment fault"
 SHARP = "--timer-property=AccuracySec=100ms"
-STEPS = 9
-"""Steps of the first apply of routes.yml on a host."""
 
 
 @pytest.fixture
@@ -53,27 +60,6 @@ def test_a_failed_step_is_undone_everywhere(hurt: Faults, inventory: str) -> Non
     hurt.assert_converges(inventory)
 
 
-def crash_points() -> list[object]:
-    """Each step, cut before it and in its midst; a sample unless `full`."""
-    every = [(step, how) for step in range(1, STEPS + 1) for how in (KILL_ACT, KILL_MIDST)]
-    sample = [(1, KILL_ACT), (3, KILL_MIDST), (8, KILL_MIDST), (9, KILL_MIDST)]
-    return [
-        pytest.param(*point, marks=() if point in sample else pytest.mark.full) for point in every
-    ]
-
-
-@pytest.mark.parametrize(("step", "how"), crash_points())
-def test_a_crash_at_any_step_is_undone(hurt: Faults, inventory: str, step: int, how: str) -> None:
-    """On all three hosts at once, Docker 20.10, 26.1 and 28.5."""
-    for host in HOSTS:
-        hurt.at_step(host, step, how)
-    hurt.hosts.provision("apply", inventory, status=5)
-    for host in HOSTS:
-        assert hurt.path(host, "run/fault").exists() or "done" in hurt.inside(host, "ls /run/fault")
-    hurt.heal()
-    hurt.assert_old()
-
-
 @pytest.mark.parametrize("step", [2, pytest.param(5, marks=pytest.mark.full)])
 def test_a_crash_of_destroy_gives_back_the_very_containers(
     hurt: Faults, inventory: str, step: int
@@ -93,6 +79,59 @@ def test_a_crash_of_destroy_gives_back_the_very_containers(
     Faults(hurt.hosts, before).assert_old()
     assert hurt.hosts.json("plan", inventory)["changes"] == []
     assert hurt.hosts.json("verify", inventory)["ok"]
+
+
+def test_a_canary_fails_alone(hurt: Faults, inventory: str) -> None:
+    """Nobody else is touched; when it is well, the others follow."""
+    hurt.at_step("h1", 5, KILL_ACT)
+    done = hurt.hosts.json("apply", inventory, "--strategy", "canary=h1", status=5)
+    assert done["hosts"] == {"h1": "reverted (failed)"}
+    hurt.heal()
+    assert set(hurt.states(inventory).values()) == {"reverted (failed)", "unchanged"}
+    hurt.assert_old()
+    done = hurt.hosts.json("apply", inventory, "--strategy", "canary=h1")
+    assert done["hosts"] == dict.fromkeys(HOSTS, "confirmed")
+    hurt.assert_converges(inventory)
+
+
+def test_per_host_the_others_keep_theirs(hurt: Faults, inventory: str) -> None:
+    """Status 6, as hosts differ then; the next apply changes that host alone."""
+    hurt.at_step("h2", 5, KILL_ACT)
+    done = hurt.hosts.json("apply", inventory, "--strategy", "per-host", status=6)
+    assert done["hosts"] == {"h1": "confirmed", "h2": "reverted (failed)", "h3": "confirmed"}
+    hurt.heal()
+    hurt.assert_nothing_left()
+    left = hurt.hosts.json("plan", inventory)["changes"]
+    assert {change["host"] for change in left} == {"h2"}
+    hurt.assert_converges(inventory)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["it stays", "it goes between the looks"])
+def test_a_change_of_the_way_of_ssh_is_looked_at_twice(hurt: Faults, cut: bool) -> None:
+    """After 10 s again; a host that is lost meanwhile undoes it by itself, the others at once."""
+    with seen_from_afar(hurt) as us:
+        for host in HOSTS:
+            # Ours is the closer one, so that the network's route does no harm.
+            hurt.inside(host, f"ip route add {us} via {hurt.hosts.networks[0]}.254")
+        hurt.before.update(hurt.hosts.capture())
+        inventory = towards(hurt.hosts, us)
+        run = hurt.start("apply", inventory, *QUICK)
+        until_looked(hurt, run)
+        first = time.monotonic()
+        if cut:
+            hurt.inside("h2", heal_in(30, f"{DROP} -j DROP"))
+        said, _ = run.communicate(timeout=120)
+        assert "h1, h2, h3: looking again in 10 s" in said, said
+        if cut:
+            assert run.returncode in (5, 6), said
+            hurt.until(inventory, reverted, 60)
+            hurt.assert_old()
+        else:
+            assert run.returncode == 0 and time.monotonic() - first > 10, said
+        hurt.hosts.provision("destroy", inventory, "--yes")
+        hurt.assert_old()
+        for host in HOSTS:
+            hurt.inside(host, f"ip route del {us}")
 
 
 def test_f1_a_host_that_cannot_be_reached_stops_all(hurt: Faults, inventory: str) -> None:
@@ -125,7 +164,7 @@ def test_hosts_that_are_cut_off_undo_it_alone(
     """The others are told at once; what was cut off has undone it at its deadline."""
     for host, cut in cuts.items():
         back = "ip link set host0 up" if "link" in cut else cut.replace("-I INPUT", "-D INPUT")
-        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=45 {SHARP} {back}")
+        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=40 {SHARP} {back}")
     done = hurt.hosts.json("apply", inventory, *QUICK, status=None)
     assert done["hosts"]["h1"] == "reverted (failed)"
     for host in cuts:
@@ -144,7 +183,7 @@ def test_f9_a_controller_that_is_killed_before_it_confirms(hurt: Faults, invento
     run.kill()
     run.wait()
     assert any(not path.exists() or path.parent.exists() for path in looked)
-    assert hurt.until(inventory, reverted, 60) <= 55
+    hurt.until(inventory, reverted, 45)
     assert set(hurt.states(inventory).values()) == {"reverted (deadline)"}
     hurt.assert_old()
     hurt.assert_converges(inventory)
@@ -207,7 +246,7 @@ def test_f11_ctrl_c_twice_leaves_it_to_the_hosts(hurt: Faults, inventory: str) -
     said, _ = run.communicate(timeout=40)
     assert run.returncode == 130, said
     assert "left to the hosts" in said or said.count("reverted (operator)") >= 3, said
-    assert hurt.until(inventory, reverted, 60) <= 55
+    hurt.until(inventory, reverted, 45)
     hurt.heal()
     hurt.assert_old()
 
@@ -308,13 +347,15 @@ def test_f22_the_disk_is_full_when_it_is_undone(hurt: Faults, inventory: str) ->
 def test_f23_the_records_cannot_be_written(hurt: Faults, inventory: str) -> None:
     """Nothing is confirmed there, and what runs is undone, once for all."""
     hurt.hosts.ssh("h2", SMALL)
-    hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "20")
+    hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "15")
     hurt.hosts.ssh("h2", "mount -o remount,ro /var/lib/provision")
     said = hurt.hosts.json("confirm", inventory, status=None)["hosts"]
     assert (said["h1"], said["h3"]) == ("confirmed", "confirmed")
     assert said["h2"].startswith("pending until")
-    time.sleep(26)
-    assert "PROV-" not in hurt.hosts.ssh("h2", "iptables-save")
+    begin = time.monotonic()
+    while "PROV-" in hurt.hosts.ssh("h2", "iptables-save"):
+        assert time.monotonic() - begin < 30
+        time.sleep(0.5)
     hurt.inside("h2", "mount -o remount,rw /var/lib/provision")
     hurt.hosts.provision("recover", inventory)
     assert hurt.states(inventory)["h2"].startswith("reverted (")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,10 @@ LIES = {
 }
 
 
-@pytest.fixture
-def hurt(mixed: Hosts) -> Iterator[Faults]:
-    with faults(mixed) as found:
+@pytest.fixture(scope="module")
+def hurt(booted: Callable[[str], Hosts]) -> Iterator[Faults]:
+    """One for all lies: each is shown to have changed nothing."""
+    with faults(booted("mixed")) as found:
         yield found
 
 
