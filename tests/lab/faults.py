@@ -182,15 +182,22 @@ def until_looked(hurt: Faults, run: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def seen_from_afar(hurt: Faults) -> Iterator[IPv4Address]:
-    """The hosts reach us by their router only, at an address that no network of theirs holds."""
+def seen_from_afar(hurt: Faults, *, kept: bool = False) -> Iterator[IPv4Address]:
+    """The hosts reach us by their router only, at an address that no network of theirs holds.
+
+    `kept`: by a rule of their own, so that no route of the main table can lead away from us.
+    """
     management = hurt.hosts.networks[0]
     # Each lab has its own, as several may run on this machine.
     us = IPv4Address(f"10.66.{16 + crc32(management.encode()) % 200}.1")
     way = _ip("-o", "route", "get", f"{management}.11").split()
     device = way[way.index("dev") + 1]
+    rule = f"rule add to {us} lookup 66" if kept else "rule show"
+    gone = rule.replace(" add ", " del ")
     for host in HOSTS:
-        hurt.inside(host, f"ip route replace default via {management}.254")
+        for table in ("66", "main"):
+            hurt.inside(host, f"ip route replace default via {management}.254 table {table}")
+        hurt.inside(host, f"ip {rule}")
     _ip("address", "add", f"{us}/32", "dev", "lo")
     _ip("route", "replace", f"{management}.0/24", "dev", device, "src", str(us))
     hurt.before.update(hurt.hosts.capture())
@@ -200,7 +207,7 @@ def seen_from_afar(hurt: Faults) -> Iterator[IPv4Address]:
         _ip("route", "replace", f"{management}.0/24", "dev", device, "src", f"{management}.254")
         _ip("address", "del", f"{us}/32", "dev", "lo")
         for host in HOSTS:
-            hurt.inside(host, "ip route del default")
+            hurt.inside(host, f"ip route del default; ip route flush table 66; ip {gone}")
         hurt.before.update(hurt.hosts.capture())
 
 
