@@ -188,8 +188,8 @@ def seen_from_afar(hurt: Faults, *, kept: bool = False) -> Iterator[IPv4Address]
     `kept`: by a rule of their own, so that no route of the main table can lead away from us.
     """
     management = hurt.hosts.networks[0]
-    # Each lab has its own, as several may run on this machine.
-    us = IPv4Address(f"10.66.{16 + crc32(management.encode()) % 200}.1")
+    # Each lab has its own, as several may run on this machine; .1 would be a gateway of Docker.
+    us = IPv4Address(f"10.66.{16 + crc32(management.encode()) % 200}.77")
     way = _ip("-o", "route", "get", f"{management}.11").split()
     device = way[way.index("dev") + 1]
     rule = f"rule add to {us} lookup 66" if kept else "rule show"

@@ -111,7 +111,7 @@ def test_a_change_of_the_way_of_ssh_is_looked_at_twice(hurt: Faults, cut: bool) 
     """After 10 s again; a host that is lost meanwhile undoes it by itself, the others at once."""
     with seen_from_afar(hurt, kept=True) as us:
         inventory = towards(hurt.hosts, us)
-        run = hurt.start("apply", inventory, *QUICK)
+        run = hurt.start("apply", inventory, "-v", *QUICK)
         until_looked(hurt, run)
         first = time.monotonic()
         if cut:
