@@ -11,7 +11,7 @@ from provision import docker_api, hostfacts, ovsdb, resources, uplinks
 from provision.errors import FactsError
 from provision.hostfacts import HostFacts
 from provision.resource import ABSENT, Resource, Scope, Seen, State, state
-from provision.script import PRELUDE
+from provision.script import BOUNDED, PRELUDE
 from provision.transport import Output
 
 SIZE_LIMIT = 8 * 2**20
@@ -93,6 +93,7 @@ def script(
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(hostfacts.TOOLS))}",
+        BOUNDED,
         _HELPERS,
         *uplinks.asking(asked or {}),
     ]

@@ -15,8 +15,9 @@ from typing import Any
 from provision import docker_api
 from provision.errors import FactsError
 from provision.resources.docker_network import BRIDGE_NAME, LABEL
+from provision.script import BOUNDED
 
-SCRIPT = rf"""
+SCRIPT = rf"""{BOUNDED}
 look() {{ # the inode of a network namespace, and the words that enter it
   inode=$1; shift
   found=$(printf 'address show\nroute show table main\n' | bounded "$@" ip -j -d -batch -) ||
