@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ChangedError, ConflictError, HostError, LockedError, StepError
 from provision.fleet import LOOK_S, Fleet, Session, difference, observe
-from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, waves
+from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, stays, waves
 from provision.report import Done, Report
 
 if TYPE_CHECKING:
@@ -157,6 +157,10 @@ def _refuse(conflicts: tuple[Conflict, ...]) -> None:
         )
 
 
+def _steps(plan: Plan, change: Transaction) -> tuple[Wave, ...]:
+    return waves(operations(plan, txn=change.txn.id))
+
+
 class _Run:
     """Changes under one guard after another: what brings tools first, then all else."""
 
@@ -206,27 +210,27 @@ class _Run:
 
     def _change(self, change: Transaction, hosts: tuple[str, ...], todo: Plan) -> None:
         first = enabling(todo)
-        steps = waves(operations(first or todo, txn=change.txn.id))
-        if not self._armed(change, hosts, todo, steps):
+        steps = _steps(first or todo, change)
+        if not self._armed(change, hosts, todo, first or todo):
             change.disarm()
             locks = [error for error in change.errors if isinstance(error, LockedError)]
             if locks:
                 raise locks[0]
             return
         left = todo
-        for _ in range(ROUNDS + bool(first)):
+        for _ in range(ROUNDS + 2 * bool(first)):
             self._act(change, steps)
             self.looks |= change.look(change.armed)
             left = self._todo(hosts)
             if first:
                 # Only now can be seen what else is wanted of a host that had no Docker.
                 change.errors += self._refused(left, hosts)
-                first = None
             if change.errors or not left.changes:
                 break
-            steps = waves(operations(left, txn=change.txn.id))
+            first = enabling(left) if first else None
+            steps = _steps(first or left, change)
             # Some hosts change only because of what has become known of others meanwhile.
-            self.looks |= change.arm(steps)
+            self.looks |= change.arm(steps, kept=stays(first or left))
             if change.errors:
                 break
         for one in () if change.errors else left.changes:
@@ -236,11 +240,9 @@ class _Run:
         self._again(change, todo)
         self._end(change)
 
-    def _armed(
-        self, change: Transaction, hosts: tuple[str, ...], todo: Plan, steps: tuple[Wave, ...]
-    ) -> bool:
+    def _armed(self, change: Transaction, hosts: tuple[str, ...], todo: Plan, first: Plan) -> bool:
         """Whether every host is held, and is still as it was when this was planned."""
-        self.looks |= change.arm(steps, kept=enabling(todo) is not None)
+        self.looks |= change.arm(_steps(first, change), kept=stays(first))
         if change.errors:
             return False
         for one in set(self._todo(hosts).changes) ^ set(todo.changes):

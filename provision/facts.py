@@ -11,7 +11,7 @@ from provision import docker_api, hostfacts, ovsdb, resources, uplinks
 from provision.errors import FactsError
 from provision.hostfacts import HostFacts
 from provision.resource import ABSENT, Resource, Scope, Seen, State, state
-from provision.script import PRELUDE
+from provision.script import BOUNDED, PRELUDE
 from provision.transport import Output
 
 SIZE_LIMIT = 8 * 2**20
@@ -31,7 +31,8 @@ shared() { for word in "$@"; do echo "@@$word"; done; }
 files() { # path, mode and content of each file
   for path in "$@"; do
     [ -f "$path" ] && [ ! -h "$path" ] || continue
-    printf '%s %s %s\n' "$(stat -c %a "$path")" "$(base64 -w0 <"$path")" "$path" || exit 1
+    text=$(head -c 1048576 "$path" | base64 -w0)
+    printf '%s %s %s\n' "$(stat -c %a "$path")" "$text" "$path" || exit 1
   done
 }
 """
@@ -41,7 +42,7 @@ _SHARED = rf"""
 if command -v docker >/dev/null 2>&1; then
   docker_error='its daemon does not answer'
   command -v perl >/dev/null 2>&1 || docker_error='perl is missing, which asks it'
-  answers=$({docker_api.ASK}) && docker=yes && printf '%s\n' "$answers"
+  answers=$(bounded {docker_api.ASK}) && docker=yes && printf '%s\n' "$answers"
 fi
 if command -v ip >/dev/null 2>&1; then
   {{
@@ -54,17 +55,17 @@ fi
 database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
 if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
   ovs=no
-  answers=$({ovsdb.ASK}) && ovs=yes &&
+  answers=$(bounded {ovsdb.ASK}) && ovs=yes &&
     printf '%s\n' "$answers" | sed '{_OVS_TABLES}'
 fi
 if command -v systemctl >/dev/null 2>&1; then
-  units=$(systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
+  units=$(bounded systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
     openvswitch-switch.service "provision-$name-follow.service") ||
     units= # where systemd is not the init
 fi
 for ctl in /etc/provision/"$name"/etcdctl-*; do
   [ -x "$ctl" ] || continue
-  answer=$("$ctl" --command-timeout=3s get --prefix / -w json 2>/dev/null) || answer=down
+  answer=$(bounded "$ctl" --command-timeout=3s get --prefix / -w json 2>/dev/null) || answer=down
   printf 'etcd %s %s\n' "${{ctl##*/etcdctl-}}" "$answer"
 done
 """
@@ -92,6 +93,7 @@ def script(
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(hostfacts.TOOLS))}",
+        BOUNDED,
         _HELPERS,
         *uplinks.asking(asked or {}),
     ]

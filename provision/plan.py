@@ -175,9 +175,20 @@ def _side(changes: dict[Ref, Change], side: Literal["before", "after"]) -> State
 
 
 def enabling(plan: Plan) -> Plan | None:
-    """What has to be made before the rest of a plan is more than a guess; None: nothing."""
-    first = tuple(change for change in plan.changes if change.after and change.after.enables)
-    return Plan(first, ()) if first else None
+    """What has to be made before the rest of a plan is more than a guess; None: nothing.
+
+    What is brought there alone, as it stays whatever comes: an undo goes back to what is with it.
+    """
+    first = [change for change in plan.changes if change.after and change.after.enables]
+    brought = [change for change in first if change.after and change.after.prepares]
+    return Plan(tuple(brought or first), ()) if first else None
+
+
+def stays(plan: Plan) -> bool:
+    """Whether of all this nothing is undone."""
+    return all(
+        one.after is not None and one.after.enables and one.after.prepares for one in plan.changes
+    )
 
 
 def operations(plan: Plan, *, txn: str | None = None) -> tuple[Operation, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from provision import script
 from provision.plan import Operation
-from provision.resource import Steps, forget
+from provision.resource import Ref, Steps, forget
 
 
 def inverse(operation: Operation, *, txn: str) -> Steps:
@@ -26,9 +26,39 @@ def inverse(operation: Operation, *, txn: str) -> Steps:
 
 
 def order(operations: Sequence[Operation]) -> tuple[int, ...]:
-    """Which operation's undo comes first: what touches SSH, then the last that was made."""
+    """Which operation's undo comes first: what touches SSH, then what the kernel drops at once, so
+    that a way out is not kept by programs that hang; in each of these the last that was made."""
+    ssh = _urgent(operations)
+    needed = {ref for operation in operations if not _watches(operation) for ref in operation.needs}
+    quick = {n for n, one in enumerate(operations) if _quick(one) and one.change.ref not in needed}
     last_first = range(len(operations) - 1, -1, -1)
-    return tuple(sorted(last_first, key=lambda number: not operations[number].change.ssh))
+    return tuple(sorted(last_first, key=lambda n: (n not in ssh, n not in quick)))
+
+
+def _urgent(operations: Sequence[Operation]) -> set[int]:
+    """What touches SSH, and what has to be undone before that: what was made on it, and what it
+    stood on, where that was taken away or made anew."""
+    found: set[int] = set()
+    refs: set[Ref] = set()
+    for number, operation in enumerate(operations):
+        ref, needs = operation.change.ref, set(operation.needs)
+        above = not operation.removes and bool(refs & needs) and not _watches(operation)
+        if operation.change.ssh or ref in refs or above:
+            found.add(number)
+            refs |= {ref, *needs} if operation.removes else {ref}
+    return found
+
+
+def _watches(operation: Operation) -> bool:
+    # What it watches can go before it: it is held as long as the undo takes.
+    return operation.change.after is not None and operation.change.after.watches
+
+
+def _quick(operation: Operation) -> bool:
+    """Whether its undo only deletes something of the kernel's."""
+    made = operation.change.after
+    new = operation.change.verb == "create" and not operation.change.adopts
+    return new and made is not None and made.volatile
 
 
 def undo(operations: Sequence[Operation], *, txn: str) -> str:

@@ -45,7 +45,7 @@ for link in /sys/class/net/*; do
   fi
 done
 for was in {WAS}/"$name"/uplink/*; do
-  [ ! -f "$was" ] || echo "was ${{was##*/}} $(base64 -w0 <"$was")"
+  [ ! -f "$was" ] || echo "was ${{was##*/}} $(head -c 65536 "$was" | base64 -w0)"
 done
 while read -r word rest; do
   case $word in nameserver | search | domain | options) echo "dns $word $rest" ;; esac

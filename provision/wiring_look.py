@@ -14,12 +14,14 @@ from typing import Any
 from provision import docker_api
 from provision.errors import FactsError
 from provision.resources.docker_network import BRIDGE_NAME, LABEL
+from provision.script import BOUNDED
 from provision.wiring import Link, Lodger, Route, Space, Translation, Wiring
 
-SCRIPT = rf"""
+SCRIPT = rf"""{BOUNDED}
 look() {{ # the inode of a network namespace, and the words that enter it
   inode=$1; shift
-  found=$(printf 'address show\nroute show table main\n' | "$@" ip -j -d -batch -) || return 1
+  found=$(printf 'address show\nroute show table main\n' | bounded "$@" ip -j -d -batch -) ||
+    return 1
   printf '%s\n' "$found" | sed "1s/^/links $inode /;2s/^/routes $inode /"
 }}
 inode() {{ readlink "/proc/1/ns/$1" | tr -dc 0-9; }}
@@ -27,7 +29,7 @@ undocked='Docker is not installed'
 if command -v docker >/dev/null 2>&1; then
   undocked="Docker's daemon does not answer"
   command -v perl >/dev/null 2>&1 || undocked='perl is missing, which asks Docker'
-  answers=$({docker_api.SPACES}) && undocked=
+  answers=$(bounded {docker_api.SPACES}) && undocked=
 fi
 if [ -n "$undocked" ]; then
   answers="networks []
@@ -45,7 +47,7 @@ printf '%s\n' "$answers" | sed -n 's/^spaces //p' | {{
   done
 }} || exit 1
 if command -v iptables >/dev/null 2>&1; then
-  nat=$(iptables -w 30 -t nat -v -S) || exit 1
+  nat=$(bounded iptables -w 30 -t nat -v -S) || exit 1
   printf '%s\n' "$nat" | sed 's/^/nat /'
 fi
 echo wired

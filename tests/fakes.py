@@ -22,6 +22,9 @@ from provision.plan import Operation
 from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
 from provision.transport import Output
 
+SSH = "c"
+"""A toy of this label touches the way that SSH takes."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Toy(Resource):
@@ -43,6 +46,9 @@ class Toy(Resource):
 
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
+
+    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+        return self.label == SSH
 
     def create(self) -> Steps:
         return (Run(("toy", "make", self.kind, self._json())),)
@@ -101,7 +107,13 @@ class Setting(Toy):
     edits: ClassVar[bool] = True
 
 
-KINDS: dict[str, type[Toy]] = {kind.kind: kind for kind in (Toy, Watcher, Herald, Setting)}
+@dataclass(frozen=True, slots=True, repr=False)
+class Passing(Toy):
+    kind: ClassVar[str] = "passing"
+    volatile: ClassVar[bool] = True
+
+
+KINDS: dict[str, type[Toy]] = {kind.kind: kind for kind in (Toy, Watcher, Herald, Setting, Passing)}
 World = dict[Ref, Resource]
 
 

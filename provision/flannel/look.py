@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from provision import etcd_keys as keys
 from provision.flannel.options import members, options
 from provision.inventory import Inventory, Network
-from provision.script import quoted
+from provision.script import BOUNDED, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ def hosts(inventory: Inventory) -> frozenset[str]:
 
 def script(inventory: Inventory, host: str) -> str:
     """A script that asks each etcd of a host's networks for all keys and each member's health."""
-    lines = []
+    lines = [BOUNDED]
     for network in networks(inventory, host):
         ctl = keys.ctl(inventory.name, network.name)
         get = quoted((ctl, "--command-timeout=5s", "get", "--prefix", "/", "-w", "json"))
         health = quoted((ctl, "--command-timeout=5s", "endpoint", "health"))
         lines.append(
-            f'if answer=$({get} 2>&1); then echo "etcd {network.name} $answer"\n'
+            f'if answer=$(bounded {get} 2>&1); then echo "etcd {network.name} $answer"\n'
             f'else printf \'trouble {network.name} %s\\n\' "$(echo "$answer" | tail -n 1)"; fi\n'
             f"{health} 2>&1 | sed 's/^/health {network.name} /'"
         )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from provision.errors import LabError
-from provision.lab import cgroup
+from provision.lab import cgroup, namespace
 from provision.lab.machine import command
 from provision.lab.place import Place, Seat
 from provision.lab.tools import run, succeeds
@@ -110,7 +110,8 @@ def _start_unit(seat: Seat, packages: Path | None) -> None:
 
 
 def _clear_left_over(seat: Seat) -> None:
-    """A machine that died hard leaves folders behind, and the next start would refuse them."""
+    """What a machine that died hard leaves behind, and the next start would refuse."""
+    namespace.clear(seat)
     for folder in (_LEFT / "propagate" / seat.machine, _LEFT / "unix-export" / seat.machine):
         if folder.is_dir():
             succeeds(("umount", "--recursive", str(folder)))

@@ -159,6 +159,10 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             yield from ("--env", "=".join(variable))
         for label in self._labels().items():
             yield from ("--label", "=".join(label))
+        if self.command[:1] == ("sleep",):
+            # The first process of a container does not heed TERM unless it asks for it: a stop, or
+            # a reboot of the host, would wait 10 s for it.
+            yield from ("--stop-signal", "KILL")
 
     def _labels(self) -> dict[str, str]:
         labels = {LABEL: self.mark, COMMAND_LABEL: "own" if self.command else "image"}

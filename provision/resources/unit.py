@@ -10,6 +10,7 @@ from typing import ClassVar
 from provision.resource import Put, Ref, Resource, Run, Scope, Seen, Steps, Unless
 
 FOLDER = "/etc/systemd/system"
+ABLE = ("systemctl", "-q", "--no-reload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,9 @@ done
     def create(self) -> Steps:
         return (
             Put(f"{FOLDER}/{self.service}", self.text),
+            # One reload does for both: it takes the longest of all this.
+            Run((*ABLE, "enable" if self.enabled else "disable", self.service)),
             Run(("systemctl", "daemon-reload")),
-            Run(("systemctl", "-q", "enable" if self.enabled else "disable", self.service)),
             Run(("systemctl", "restart" if self.active else "stop", self.service)),
         )
 
@@ -65,7 +67,7 @@ done
             # Without its file it cannot be disabled, but it may run still.
             Unless(
                 Run(("test", "!", "-e", f"{FOLDER}/{self.service}")),
-                (Run(("systemctl", "-q", "disable", self.service)),),
+                (Run((*ABLE, "disable", self.service)),),
             ),
             Run(("sh", "-c", 'systemctl stop "$1" 2>/dev/null; :', "sh", self.service)),
             Run(("rm", "-f", "--", f"{FOLDER}/{self.service}")),

@@ -29,14 +29,16 @@ timers() {
   systemctl list-units --all --plain --no-legend --full "provision-revert-$1-*.timer" |
     while read -r unit _; do echo "$unit"; done
 }
-set_timer() { # id, seconds → its name; never the same name twice
-  timer=provision-revert-$1-$(date +%s%N)
-  systemd-run -q --collect --unit="$timer" --on-active="$2" \
-    --timer-property=AccuracySec=100ms --timer-property=IgnoreOnIsolate=yes \
+set_timer() { # id, seconds, folder → its name; never the same name twice
+  timer=provision-revert-$1-$(date +%s%N) deadline=$(($(date +%s) + $2 + 1))
+  # By the clock, as a reload of systemd's units begins --on-active anew, whoever asks for it; that
+  # is for a clock that is set back.
+  systemd-run -q --collect --unit="$timer" --on-calendar="@$deadline" --on-active="$(($2 + 1))" \
+    --timer-property=AccuracySec=10ms --timer-property=IgnoreOnIsolate=yes \
     -p Type=oneshot -p TimeoutStartSec=infinity -p OOMScoreAdjust=-1000 \
     -p Restart=on-failure -p RestartSec=1 -p StartLimitIntervalSec=0 \
     /bin/sh "$0" revert "$1" deadline 7<&- 8<&- && systemctl -q is-active "$timer.timer" || return
-  note "$3/deadline" "$(($(date +%s) + $2))" || :
+  note "$3/deadline" "$deadline" || :
 }
 stop_timers() { # id, but not this one
   for unit in $(timers "$1"); do

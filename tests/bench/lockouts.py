@@ -4,23 +4,27 @@
 
 Each round is a failure of all three hosts of a mixed lab, the next kind of failure in the next
 round: a wrong route to the controller, a killed controller, a dropped port 22, a killed host.
-Printed is for each kind how many hosts came back, how many seconds after their deadline (after the
-order to start, for killed and rebooted ones) a new SSH connection was served by a host that had
-undone the change, and how many did not come back.
+Printed is for each kind how many hosts came back, and how many seconds after their deadline (after
+the order to start, for killed and rebooted ones) a new SSH connection was served, and one saw the
+change undone. A host that does not come back ends it with its name.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shutil
 import signal
+import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -29,19 +33,38 @@ from provision.lab import bringup, power, teardown
 from provision.lab.place import Place
 from provision.lab.settings import Wish
 from tests.lab.conftest import Hosts
-from tests.lab.faults import HOSTS, QUICK, Faults, faults
+from tests.lab.faults import (
+    HOSTS,
+    QUICK,
+    Faults,
+    faults,
+    seen_from_afar,
+    towards,
+    until_looked,
+)
 from tests.lab.free import free_ranges
 
-OPERATOR = "10.66.66.1"
-"""Where the hosts see us, behind their router: no network of theirs holds it."""
-LOCKOUT = """name: lockout
-hosts: {{h1: {{address: {0}.11}}, h2: {{address: {0}.12}}, h3: {{address: {0}.13}}}}
-networks:
-  wrong: {{method: routes, cidr: 10.66.0.0/16,
-    subnets: {{h1: 10.66.1.0/24, h2: 10.66.66.0/24, h3: 10.66.3.0/24}}}}
+SEEN = "[ ! -d /var/lib/provision/reverted.{0} ] || iptables-save | grep -q PROV- || echo undone"
+LEFT = """now=$(date +%s%3N)
+left=$(($(cat /var/lib/provision/txn/deadline) * 1000 - now))
+sleep "$((left / 1000)).$(printf %03d $((left % 1000)))"
+rm /run/opens
 """
-ENDED = "ls -d /var/lib/provision/reverted.* && ! iptables-save | grep -q PROV- && date +%s.%N"
+"""Waits for the deadline of the change under way, to the millisecond."""
 WAIT_S = 150
+LOCKED_OUT_S = 3.0
+"""How long before its deadline a host is shown to be out of reach."""
+
+
+@dataclass(frozen=True)
+class Came:
+    """Seconds until a host served a new connection, and until one saw the change undone."""
+
+    served: float
+    undone: float
+
+    def __str__(self) -> str:
+        return f"{self.served:.1f} s ({self.undone:.1f} s)"
 
 
 def main() -> None:
@@ -64,144 +87,146 @@ def campaign(hosts: Hosts, failures: int, reboots: int) -> None:
     """All rounds; a host that does not come back ends it with its name."""
     kinds = [wrong_route, killed_controller, dropped_port, killed_host]
     rounds = [kinds[number % len(kinds)] for number in range(failures)] + [rebooted] * reboots
-    took: dict[str, list[float]] = {}
+    took: dict[str, list[Came]] = {}
     for number, kind in enumerate(rounds):
-        with faults(hosts) as hurt, seen_from_afar(hurt) if kind is wrong_route else hurt_only():
+        with faults(hosts) as hurt:
             came = kind(hurt)
             took.setdefault(kind.__name__, []).extend(came)
-            print(f"{number + 1}/{len(rounds)} {kind.__name__}: {rounded(came)}", flush=True)
+            said = ", ".join(map(str, came))
+            print(f"{number + 1}/{len(rounds)} {kind.__name__}: {said}", flush=True)
             # The record of the change is all that is left of it.
             hurt.assert_old()
-    for name, seconds in took.items():
-        print(f"{name}: {len(seconds)} hosts, 0 lost, worst {max(seconds):.1f} s, all back")
+    print(f"machine: {os.cpu_count()} cores, load {os.getloadavg()[2]:.0f}")
+    for name, every in took.items():
+        served, undone = ([getattr(each, what) for each in every] for what in ("served", "undone"))
+        print(
+            f"{name}: {len(every)} hosts, 0 lost; served {spread(served)}; undone {spread(undone)}"
+        )
 
 
-def rounded(seconds: list[float]) -> str:
-    return ", ".join(f"{each:.1f} s" for each in seconds)
+def spread(seconds: list[float]) -> str:
+    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
+    return f"{low:.1f}/{middle:.1f}/{high:.1f} s (least, median, most)"
 
 
-def came_back(hurt: Faults, since: Callable[[str], float]) -> list[float]:
-    """Seconds from `since` until each host serves a new connection and has undone the change."""
+def change(hurt: Faults, host: str) -> tuple[str, float]:
+    """The change that has just been armed on a host, and its deadline by the host's own clock."""
+    (folder,) = [hurt.path(host, "var/lib/provision/txn")]
+    until(lambda: (folder / "deadline").exists(), f"{host} is not armed")
+    return (folder / "id").read_text().strip(), float((folder / "deadline").read_text())
 
-    def wait(host: str) -> float:
-        begin = time.monotonic()
-        while time.monotonic() - begin < WAIT_S:
-            argv = ("ssh", "-F", str(hurt.hosts.place.ssh_config), "-o", "ConnectTimeout=2")
-            # One that began before the lock-out never ends by itself.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                done = subprocess.run(
-                    (*argv, host, ENDED), capture_output=True, text=True, timeout=4
-                )
-                if done.returncode == 0:
-                    return float(done.stdout.split()[-1]) - since(host)
-            time.sleep(0.1)
-        raise SystemExit(f"{host} did not come back")
+
+def until(done: Callable[[], bool], otherwise: str) -> None:
+    begin = time.monotonic()
+    while not done():
+        if time.monotonic() - begin > WAIT_S:
+            raise SystemExit(otherwise)
+        time.sleep(0.005)
+
+
+def after_deadlines(hurt: Faults, *, locked_out: bool) -> list[Came]:
+    """How the hosts come back after the deadlines of the change that is under way."""
+
+    def wait(host: str) -> Came:
+        change_id, deadline = change(hurt, host)
+        if locked_out:
+            time.sleep(max(0.0, deadline - LOCKED_OUT_S - time.time()))
+            if answers(hurt, host):
+                raise SystemExit(f"{host} was never locked out")
+        time.sleep(max(0.0, deadline - time.time()))
+        return came_back(hurt, host, change_id, deadline)
 
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         return list(pool.map(wait, HOSTS))
 
 
-def deadline(hurt: Faults, host: str) -> float:
-    """Of the change that has just ended, by the host's own record."""
-    (record,) = hurt.path(host, "var/lib/provision").glob("reverted.*")
-    return float((record / "deadline").read_text())
+def came_back(hurt: Faults, host: str, change_id: str, since: float) -> Came:
+    """Connect anew, again and again; a try that gets no answer does not hold up the next one."""
+    config = str(hurt.hosts.place.ssh_config)
+    argv = ("ssh", "-F", config, host, f"date +%s.%N; {SEEN.format(change_id)}")
+    served: float | None = None
+    begin = time.monotonic()
+    while time.monotonic() - begin < WAIT_S:
+        if answers(hurt, host):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+                said = done.stdout.split()
+                if done.returncode == 0 and said:
+                    # Both by the end of a connection, as its user has it.
+                    served = served or time.time() - since
+                    if "undone" in said:
+                        return Came(served, time.time() - since)
+        time.sleep(0.1)
+    raise SystemExit(f"{host} did not come back")
 
 
-def until_looked(hurt: Faults, run: subprocess.Popen[str]) -> None:
-    files = [hurt.path(host, "var/lib/provision/txn/looked") for host in HOSTS]
-    while run.poll() is None and not all(file.exists() for file in files):
-        time.sleep(0.005)
+def answers(hurt: Faults, host: str) -> bool:
+    """Whether its sshd says anything to a new connection."""
+    address = f"{hurt.hosts.networks[0]}.{10 + int(host[1:])}"
+    try:
+        with socket.create_connection((address, 22), timeout=0.5) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
-def wrong_route(hurt: Faults) -> list[float]:
+def wrong_route(hurt: Faults) -> list[Came]:
     """A network takes the range in which we are: answers to us go to another host."""
-    inventory = hurt.hosts.place.folder / "lockout.yml"
-    inventory.write_text(LOCKOUT.format(hurt.hosts.networks[1]))
-    run = hurt.start("apply", inventory.name, *QUICK)
-    came = came_back(hurt, lambda host: deadline(hurt, host))
-    said, _ = run.communicate(timeout=WAIT_S)
-    assert "confirmed" not in said, said
+    with seen_from_afar(hurt) as us:
+        run = hurt.start("apply", towards(hurt.hosts, us), *QUICK)
+        came = after_deadlines(hurt, locked_out=True)
+        said, _ = run.communicate(timeout=WAIT_S)
+        assert "confirmed" not in said, said
+        hurt.assert_old()
     return came
 
 
-def killed_controller(hurt: Faults) -> list[float]:
+def killed_controller(hurt: Faults) -> list[Came]:
     """Made everywhere and looked at, and nobody comes back to confirm."""
     inventory = hurt.hosts.inventory("routes.yml")
     run = hurt.start("apply", inventory, "--manual", *QUICK)
     until_looked(hurt, run)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    return came_back(hurt, lambda host: deadline(hurt, host))
+    return after_deadlines(hurt, locked_out=False)
 
 
-def dropped_port(hurt: Faults) -> list[float]:
+def dropped_port(hurt: Faults) -> list[Came]:
     """Port 22 is dropped while the change is made; it opens again when the deadline comes."""
     inventory = hurt.hosts.inventory("routes.yml")
     for host in HOSTS:
         rule = "INPUT -p tcp --dport 22 -m comment --comment fault -j DROP"
-        opens = (
-            f"sleep $(($(cat /var/lib/provision/txn/deadline) - $(date +%s))); iptables -D {rule}"
-        )
-        run = f"systemd-run -q --collect sh -c '{opens}'"
+        hurt.hosts.ssh(host, f"cat >/run/opens <<'@end'\n{LEFT}iptables -D {rule}\n@end")
+        run = "systemd-run -q --collect sh /run/opens"
         hurt.at_step(host, 8, f"iptables -I {rule}; {run}")
     process = hurt.start("apply", inventory, *QUICK)
-    came = came_back(hurt, lambda host: deadline(hurt, host))
+    came = after_deadlines(hurt, locked_out=True)
     process.communicate(timeout=WAIT_S)
     return came
 
 
-def killed_host(hurt: Faults) -> list[float]:
+def killed_host(hurt: Faults) -> list[Came]:
     """The power goes before the confirmation, and comes back."""
     return _restarted(hurt, lambda host: power.cut_power(hurt.hosts.place, host))
 
 
-def rebooted(hurt: Faults) -> list[float]:
+def rebooted(hurt: Faults) -> list[Came]:
     """A reboot before the confirmation."""
     return _restarted(hurt, lambda host: hurt.inside(host, "systemctl --no-block reboot"))
 
 
-def _restarted(hurt: Faults, end: Callable[[str], object]) -> list[float]:
+def _restarted(hurt: Faults, end: Callable[[str], object]) -> list[Came]:
     inventory = hurt.hosts.inventory("routes.yml")
     hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "3600")
+    ids = {host: change(hurt, host)[0] for host in HOSTS}
     begin = time.time()
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         list(pool.map(end, HOSTS))
     if end.__qualname__.startswith("killed_host"):
         begin = time.time()
         power.start(hurt.hosts.place, say=lambda _text: None)
-    return came_back(hurt, lambda _host: begin)
-
-
-@contextlib.contextmanager
-def hurt_only() -> Iterator[None]:
-    """Seen from where the lab has us."""
-    yield
-
-
-@contextlib.contextmanager
-def seen_from_afar(hurt: Faults) -> Iterator[None]:
-    """The hosts reach us by their router only, at an address that no network of theirs holds."""
-    management = hurt.hosts.networks[0]
-    way = subprocess.run(
-        ("ip", "-o", "route", "get", f"{management}.11"), capture_output=True, text=True, check=True
-    ).stdout.split()
-    device = way[way.index("dev") + 1]
-    for host in HOSTS:
-        hurt.inside(host, f"ip route replace default via {management}.254")
-    ip("address", "add", f"{OPERATOR}/32", "dev", "lo")
-    ip("route", "replace", f"{management}.0/24", "dev", device, "src", OPERATOR)
-    hurt.before.update(hurt.hosts.capture())
-    try:
-        yield
-    finally:
-        ip("route", "replace", f"{management}.0/24", "dev", device, "src", f"{management}.254")
-        ip("address", "del", f"{OPERATOR}/32", "dev", "lo")
-        for host in HOSTS:
-            hurt.inside(host, "ip route del default")
-
-
-def ip(*words: str) -> None:
-    subprocess.run(("ip", *words), check=True)
+    with ThreadPoolExecutor(len(HOSTS)) as pool:
+        return list(pool.map(lambda host: came_back(hurt, host, ids[host], begin), HOSTS))
 
 
 if __name__ == "__main__":

@@ -11,15 +11,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from provision.lab import power
 from tests.lab.conftest import Hosts
 
 HOSTS = ("h1", "h2", "h3")
-QUICK = ("--timeout", "30", "--confirm-window", "15")
-"""A host of which nothing is heard undoes the change at the latest after 45 s."""
+QUICK = ("--timeout", "20", "--confirm-window", "15")
+"""A host of which nothing is heard undoes the change at the latest after 35 s."""
+_TOWARDS = """name: lockout
+hosts: {{h1: {{address: {0}.11}}, h2: {{address: {0}.12}}, h3: {{address: {0}.13}}}}
+networks:
+  wrong: {{method: routes, cidr: 10.66.0.0/16,
+    subnets: {{h1: 10.66.1.0/24, h2: {1}, h3: 10.66.3.0/24}}}}
+"""
 LEFT = r"""
 ls -d /var/lib/provision/txn /var/lib/provision/new.* /var/lib/provision/reverting.* \
   /var/lib/provision/confirmed.*/discard.* /run/provision-undo* \
@@ -32,7 +40,8 @@ docker ps -a --format '{{.Names}}' | grep 'provision-'
 _SYNC = r"""#!/bin/sh
 /usr/bin/sync "$@"; status=$?
 case $1 in */journal)
-  [ "$(grep -c '^1\.' "$1")" != "$(cat /run/fault/step)" ] || {
+  grep -c . "$1" >/run/fault/begun
+  [ "$(cat /run/fault/begun)" != "$(cat /run/fault/step)" ] || {
     mv /run/fault/step /run/fault/done; . /run/fault/what; } ;;
 esac
 exit $status
@@ -54,6 +63,8 @@ class Faults:
 
     hosts: Hosts
     before: dict[str, str]
+    ignored: tuple[str, ...] = ()
+    """What lines of a capture may hold that differ in any case."""
 
     def at_step(self, host: str, step: int, what: str) -> None:
         """Have `what` (shell text) happen on `host` when step `step` (from 1) begins."""
@@ -116,7 +127,9 @@ class Faults:
         """Every host answers a new connection, is as it was, and keeps nothing of the change."""
         after = self.hosts.capture()
         for host in self.before:
-            diff = difflib.unified_diff(_lasting(self.before[host]), _lasting(after[host]), n=0)
+            diff = difflib.unified_diff(
+                self._lasting(self.before[host]), self._lasting(after[host]), n=0
+            )
             assert not (lines := list(diff)), f"{host}:\n" + "\n".join(lines)
         self.assert_nothing_left()
 
@@ -134,25 +147,73 @@ class Faults:
         self.hosts.provision("destroy", inventory, "--yes")
         self.assert_old()
 
-
-def _lasting(captured: str) -> list[str]:
-    """Without what a record says of an earlier change, and the mounts of each container."""
-    passing = ("/var/lib/provision/confirmed.", "/etc/mtab")
-    return [line for line in captured.splitlines() if not any(word in line for word in passing)]
+    def _lasting(self, captured: str) -> list[str]:
+        """Without what a record says of an earlier change, and the mounts of each container."""
+        passing = ("/var/lib/provision/confirmed.", "/etc/mtab", *self.ignored)
+        return [line for line in captured.splitlines() if not any(word in line for word in passing)]
 
 
 @contextmanager
-def faults(hosts: Hosts) -> Iterator[Faults]:
-    """Hosts to hurt; healed and given back afterwards."""
-    inventory = hosts.inventory("routes.yml")
-    power.start(hosts.place, say=print)
-    hosts.provision("recover", inventory, status=None)
-    hosts.provision("destroy", inventory, "--yes", status=None)
+def faults(hosts: Hosts, example: str = "routes.yml") -> Iterator[Faults]:
+    """Hosts to hurt by changes of an example; healed and given back as they were afterwards."""
     found = Faults(hosts, hosts.capture())
+    found.assert_nothing_left()
     try:
         yield found
     finally:
         power.start(hosts.place, say=print)
         found.heal()
-        hosts.provision("recover", inventory, status=None)
-        hosts.provision("destroy", inventory, "--yes", status=None)
+        try:
+            found.assert_old()
+        except AssertionError:
+            inventory = hosts.inventory(example)
+            hosts.provision("recover", inventory, status=None)
+            hosts.provision("destroy", inventory, "--yes", status=None)
+
+
+def until_looked(hurt: Faults, run: subprocess.Popen[str]) -> None:
+    """Wait until all hosts have been looked at over new connections, or a run has ended."""
+    files = [hurt.path(host, "var/lib/provision/txn/looked") for host in HOSTS]
+    while run.poll() is None and not all(file.exists() for file in files):
+        time.sleep(0.005)
+
+
+@contextmanager
+def seen_from_afar(hurt: Faults, *, kept: bool = False) -> Iterator[IPv4Address]:
+    """The hosts reach us by their router only, at an address that no network of theirs holds.
+
+    `kept`: by a rule of their own, so that no route of the main table can lead away from us.
+    """
+    management = hurt.hosts.networks[0]
+    # Each lab has its own, as several may run on this machine; .1 would be a gateway of Docker.
+    us = IPv4Address(f"10.66.{16 + crc32(management.encode()) % 200}.77")
+    way = _ip("-o", "route", "get", f"{management}.11").split()
+    device = way[way.index("dev") + 1]
+    rule = f"rule add to {us} lookup 66" if kept else "rule show"
+    gone = rule.replace(" add ", " del ")
+    for host in HOSTS:
+        for table in ("66", "main"):
+            hurt.inside(host, f"ip route replace default via {management}.254 table {table}")
+        hurt.inside(host, f"ip {rule}")
+    _ip("address", "add", f"{us}/32", "dev", "lo")
+    _ip("route", "replace", f"{management}.0/24", "dev", device, "src", str(us))
+    hurt.before.update(hurt.hosts.capture())
+    try:
+        yield us
+    finally:
+        _ip("route", "replace", f"{management}.0/24", "dev", device, "src", f"{management}.254")
+        _ip("address", "del", f"{us}/32", "dev", "lo")
+        for host in HOSTS:
+            hurt.inside(host, f"ip route del default; ip route flush table 66; ip {gone}")
+        hurt.before.update(hurt.hosts.capture())
+
+
+def towards(hosts: Hosts, us: IPv4Address) -> str:
+    """An inventory by which h2 has the range in which we are, so that answers to us go there."""
+    target = hosts.place.folder / "lockout.yml"
+    target.write_text(_TOWARDS.format(hosts.networks[1], IPv4Network(f"{us}/24", strict=False)))
+    return target.name
+
+
+def _ip(*words: str) -> str:
+    return subprocess.run(("ip", *words), check=True, capture_output=True, text=True).stdout

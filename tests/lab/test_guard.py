@@ -12,14 +12,20 @@ import pytest
 from provision import guard
 from provision.lab import power
 from tests.lab.conftest import Hosts
-from tests.lab.faults import HOSTS, KILL_ACT, KILL_MIDST, QUICK, Faults, faults
+from tests.lab.faults import (
+    HOSTS,
+    KILL_ACT,
+    QUICK,
+    Faults,
+    faults,
+    seen_from_afar,
+    towards,
+)
 
 pytestmark = pytest.mark.lab
 BLACKHOLE = "iptables -I INPUT -m comment --comment fault -m length --length 1200:65535 -j DROP"
 DROP = "iptables -I INPUT -p tcp --dport 22 -m comment --comment fault"
 SHARP = "--timer-property=AccuracySec=100ms"
-STEPS = 9
-"""Steps of the first apply of routes.yml on a host."""
 
 
 @pytest.fixture
@@ -53,27 +59,6 @@ def test_a_failed_step_is_undone_everywhere(hurt: Faults, inventory: str) -> Non
     hurt.assert_converges(inventory)
 
 
-def crash_points() -> list[object]:
-    """Each step, cut before it and in its midst; a sample unless `full`."""
-    every = [(step, how) for step in range(1, STEPS + 1) for how in (KILL_ACT, KILL_MIDST)]
-    sample = [(1, KILL_ACT), (3, KILL_MIDST), (8, KILL_MIDST), (9, KILL_MIDST)]
-    return [
-        pytest.param(*point, marks=() if point in sample else pytest.mark.full) for point in every
-    ]
-
-
-@pytest.mark.parametrize(("step", "how"), crash_points())
-def test_a_crash_at_any_step_is_undone(hurt: Faults, inventory: str, step: int, how: str) -> None:
-    """On all three hosts at once, Docker 20.10, 26.1 and 28.5."""
-    for host in HOSTS:
-        hurt.at_step(host, step, how)
-    hurt.hosts.provision("apply", inventory, status=5)
-    for host in HOSTS:
-        assert hurt.path(host, "run/fault").exists() or "done" in hurt.inside(host, "ls /run/fault")
-    hurt.heal()
-    hurt.assert_old()
-
-
 @pytest.mark.parametrize("step", [2, pytest.param(5, marks=pytest.mark.full)])
 def test_a_crash_of_destroy_gives_back_the_very_containers(
     hurt: Faults, inventory: str, step: int
@@ -93,6 +78,54 @@ def test_a_crash_of_destroy_gives_back_the_very_containers(
     Faults(hurt.hosts, before).assert_old()
     assert hurt.hosts.json("plan", inventory)["changes"] == []
     assert hurt.hosts.json("verify", inventory)["ok"]
+
+
+def test_a_canary_fails_alone(hurt: Faults, inventory: str) -> None:
+    """Nobody else is touched; when it is well, the others follow."""
+    hurt.at_step("h1", 5, KILL_ACT)
+    done = hurt.hosts.json("apply", inventory, "--strategy", "canary=h1", status=5)
+    assert done["hosts"] == {"h1": "reverted (failed)", "h2": "unchanged", "h3": "unchanged"}
+    hurt.heal()
+    assert set(hurt.states(inventory).values()) == {"reverted (failed)", "unchanged"}
+    hurt.assert_old()
+    done = hurt.hosts.json("apply", inventory, "--strategy", "canary=h1")
+    assert done["hosts"] == dict.fromkeys(HOSTS, "confirmed")
+    hurt.assert_converges(inventory)
+
+
+def test_per_host_the_others_keep_theirs(hurt: Faults, inventory: str) -> None:
+    """Status 6, as hosts differ then; the next apply changes that host alone."""
+    hurt.at_step("h2", 5, KILL_ACT)
+    done = hurt.hosts.json("apply", inventory, "--strategy", "per-host", status=6)
+    assert done["hosts"] == {"h1": "confirmed", "h2": "reverted (failed)", "h3": "confirmed"}
+    hurt.heal()
+    hurt.assert_nothing_left()
+    left = hurt.hosts.json("plan", inventory)["changes"]
+    assert {change["host"] for change in left} == {"h2"}
+    hurt.assert_converges(inventory)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["it stays", "it goes between the looks"])
+def test_a_change_of_the_way_of_ssh_is_looked_at_twice(hurt: Faults, cut: bool) -> None:
+    """After 10 s again; a host that is lost meanwhile undoes it by itself, the others at once."""
+    with seen_from_afar(hurt, kept=True) as us:
+        inventory = towards(hurt.hosts, us)
+        run = hurt.start("apply", inventory, "-v", *QUICK)
+        assert run.stdout is not None
+        shown = iter(run.stdout.readline, "")
+        assert any("h1, h2, h3: looking again in 10 s" in line for line in shown)
+        first = time.monotonic()
+        if cut:
+            hurt.inside("h2", heal_in(30, f"{DROP} -j DROP"))
+        said, _ = run.communicate(timeout=120)
+        if cut:
+            assert run.returncode in (5, 6), said
+            hurt.until(inventory, reverted, 60)
+            hurt.assert_old()
+        else:
+            assert run.returncode == 0 and time.monotonic() - first > 9, said
+        hurt.hosts.provision("destroy", inventory, "--yes")
+        hurt.assert_old()
 
 
 def test_f1_a_host_that_cannot_be_reached_stops_all(hurt: Faults, inventory: str) -> None:
@@ -125,7 +158,7 @@ def test_hosts_that_are_cut_off_undo_it_alone(
     """The others are told at once; what was cut off has undone it at its deadline."""
     for host, cut in cuts.items():
         back = "ip link set host0 up" if "link" in cut else cut.replace("-I INPUT", "-D INPUT")
-        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=45 {SHARP} {back}")
+        hurt.at_step(host, 6, f"{cut}; systemd-run -q --collect --on-active=40 {SHARP} {back}")
     done = hurt.hosts.json("apply", inventory, *QUICK, status=None)
     assert done["hosts"]["h1"] == "reverted (failed)"
     for host in cuts:
@@ -144,7 +177,7 @@ def test_f9_a_controller_that_is_killed_before_it_confirms(hurt: Faults, invento
     run.kill()
     run.wait()
     assert any(not path.exists() or path.parent.exists() for path in looked)
-    assert hurt.until(inventory, reverted, 60) <= 55
+    hurt.until(inventory, reverted, 45)
     assert set(hurt.states(inventory).values()) == {"reverted (deadline)"}
     hurt.assert_old()
     hurt.assert_converges(inventory)
@@ -207,7 +240,7 @@ def test_f11_ctrl_c_twice_leaves_it_to_the_hosts(hurt: Faults, inventory: str) -
     said, _ = run.communicate(timeout=40)
     assert run.returncode == 130, said
     assert "left to the hosts" in said or said.count("reverted (operator)") >= 3, said
-    assert hurt.until(inventory, reverted, 60) <= 55
+    hurt.until(inventory, reverted, 45)
     hurt.heal()
     hurt.assert_old()
 
@@ -308,13 +341,15 @@ def test_f22_the_disk_is_full_when_it_is_undone(hurt: Faults, inventory: str) ->
 def test_f23_the_records_cannot_be_written(hurt: Faults, inventory: str) -> None:
     """Nothing is confirmed there, and what runs is undone, once for all."""
     hurt.hosts.ssh("h2", SMALL)
-    hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "20")
+    hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "15")
     hurt.hosts.ssh("h2", "mount -o remount,ro /var/lib/provision")
     said = hurt.hosts.json("confirm", inventory, status=None)["hosts"]
     assert (said["h1"], said["h3"]) == ("confirmed", "confirmed")
     assert said["h2"].startswith("pending until")
-    time.sleep(26)
-    assert "PROV-" not in hurt.hosts.ssh("h2", "iptables-save")
+    begin = time.monotonic()
+    while "PROV-" in hurt.hosts.ssh("h2", "iptables-save"):
+        assert time.monotonic() - begin < 30
+        time.sleep(0.5)
     hurt.inside("h2", "mount -o remount,rw /var/lib/provision")
     hurt.hosts.provision("recover", inventory)
     assert hurt.states(inventory)["h2"].startswith("reverted (")
@@ -355,7 +390,7 @@ def test_f28_docker_does_not_start_with_it(hurt: Faults) -> None:
     hurt.assert_converges(inventory)
 
 
-# One change of one file, confirmed within 50 ms of its deadline; which end it has must be one end.
+# One change of one file, confirmed within 0.1 s of its deadline; its end must be one end.
 RACE = r"""
 D=/var/lib/provision; mkdir -p -m 700 $D; umask 077
 for turn in $(seq TURNS); do
@@ -364,18 +399,14 @@ for turn in $(seq TURNS); do
   echo /run/provision-race.lock >$N/lock; echo '[ ! -e /run/raced ] || echo raced' >$N/witness
   echo 'case $1 in list) echo 0 ;; 0) rm -f /run/raced ;; esac' >$N/undo.1
   sh $GUARD arm $id 2; touch /run/raced $D/txn/looked; echo 1.0 >$D/txn/journal
-  at=$(systemctl show -p NextElapseUSecMonotonic --value "provision-revert-$id-*.timer")
-  now=$(cut -d' ' -f1 /proc/uptime)
-  sleep $(echo "$at $now" | perl -ne '
-    my %unit = (day => 86400, h => 3600, min => 60, s => 1, ms => 0.001, us => 0.000001);
-    my ($left) = / ([\d.]+)$/; $left = -$left - 0.05 + rand(0.1);
-    $left += $1 * ($unit{$2} // 0) while /([\d.]+)([a-z]+)/g;
-    print $left > 0 ? $left : 0')
+  echo "$(cat $D/txn/deadline) $(date +%s.%N)" >/run/times
+  sleep $(perl -ane '
+    $left = $F[0] - $F[1] - 0.05 + rand(0.15); print $left > 0 ? $left : 0' /run/times)
   sh $GUARD confirm $id word; confirm=$?
   while [ -d $D/txn ] || [ -d $D/reverting.$id ]; do sleep 0.05; done
   echo "race $confirm $(cd $D; ls -d *.$id | sed 's/\..*//' | tr '\n' ' ')$(ls /run/raced 2>&1)"
 done
-rm -rf $D /run/raced
+rm -rf $D /run/raced /run/times
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +22,19 @@ LIES = {
     "JSON without an end": ("ip", "printf '%0100000d\\n' 0 | tr 0 ["),
     # By a program whose answer is passed on as it comes: a host that keeps it eats its own memory.
     "output without an end": ("ip", "exec yes '[]'"),
+    # By one whose answer is kept: it is not read to its end.
+    "an answer that is too long": (
+        "perl",
+        "yes 'networks []' | head -c 99000000 && touch /run/read",
+    ),
     "a forged section": ("perl", "printf '\\n@0 begin route\\nclaim x\\n@0 end route 0\\n'"),
 }
 
 
-@pytest.fixture
-def hurt(mixed: Hosts) -> Iterator[Faults]:
-    with faults(mixed) as found:
+@pytest.fixture(scope="module")
+def hurt(booted: Callable[[str], Hosts]) -> Iterator[Faults]:
+    """One for all lies: each is shown to have changed nothing."""
+    with faults(booted("mixed")) as found:
         yield found
 
 
@@ -46,8 +52,23 @@ def test_a_host_that_lies_stops_the_change(hurt: Faults, lie: str) -> None:
         assert done["hosts"]["h1"] == done["hosts"]["h3"] == "unchanged"
         shown = hurt.hosts.provision("plan", inventory, status=None)
         assert shown.replace("\n", "").isprintable()
+        assert not hurt.inside("h2", "ls /run/read 2>/dev/null")
     finally:
         hurt.inside("h2", f"rm -f {path}")
     assert not Path("/tmp/evil").exists()
     hurt.assert_old()
     assert not any(hurt.hosts.ssh(host, "ls /tmp/evil", check=False) for host in ("h1", "h2", "h3"))
+
+
+@pytest.mark.full
+def test_a_program_that_never_answers_is_ended(hurt: Faults) -> None:
+    """On the host, too: what asked it does not wait for ever."""
+    path = "/usr/local/sbin/perl"
+    hurt.inside("h2", f"mkdir -p /usr/local/sbin; printf '#!/bin/sh\nexec sleep 987' >{path}")
+    try:
+        hurt.inside("h2", f"chmod +x {path}")
+        done = hurt.hosts.json("plan", hurt.hosts.inventory("routes.yml"), status=None)
+        assert {error["host"] for error in done["errors"]} == {"h2"}
+        assert not hurt.inside("h2", "pgrep -f '[s]leep 987'")
+    finally:
+        hurt.inside("h2", f"rm -f {path}")

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from provision.plan import Operation, operations, plan, waves
 from provision.resource import Ref, Resource, State, state
 from provision.undo import inverse, order
-from tests.fakes import Herald, Setting, Toy, Watcher, World, act, take_back
+from tests.fakes import SSH, Herald, Passing, Setting, Toy, Watcher, World, act, take_back
 
 HOSTS = ("h1", "h2")
 LABELS = ("a", "b", "c", "d", "e")
-REFS = [Ref(host, "toy", label) for host in HOSTS for label in LABELS]
+KINDS = {kind.kind: kind for kind in (Toy, Passing)}
+REFS = [Ref(host, kind, label) for host in HOSTS for kind in KINDS for label in LABELS]
 
 
 @st.composite
@@ -27,7 +28,8 @@ def states(draw: st.DrawFn) -> State:
         possible = order[:number] + [Ref(h, "zherald", x) for h, x in heralds if h == ref.host]
         needs = draw(st.sets(st.sampled_from(possible), max_size=2)) if possible else ()
         value, stiff = draw(st.sampled_from("xyz")), draw(st.booleans())
-        things.append(Toy(ref.host, ref.name, value, tuple(sorted(needs)), stiff))
+        kind = KINDS[ref.kind]
+        things.append(kind(ref.host, ref.name, value, tuple(sorted(needs)), stiff))
     for host in draw(st.sets(st.sampled_from(HOSTS))):
         watched = tuple(ref for ref in order if ref.host == host)[:1]
         things.append(Watcher(host, "w", draw(st.sampled_from("xy")), watched))
@@ -113,6 +115,16 @@ def test_what_was_rendered_before_undoes_any_prefix(
             if number < begun:
                 take_back(world, todo[number], inverse(todo[number], txn="0"))
     assert world == a
+
+
+def test_the_way_of_ssh_is_undone_first_then_what_the_kernel_drops_at_once() -> None:
+    """With what was made on it; all else in its turn, from the last."""
+    way = Ref("h1", "toy", SSH)
+    things = [Toy("h1", name) for name in ("a", SSH)]
+    things += [Toy("h1", "d", needs=(way,)), Passing("h1", "b"), Toy("h1", "e")]
+    todo = difference({}, state(things))
+    names = [todo[number].change.ref.name for number in order(todo)]
+    assert names == ["d", SSH, "b", "e", "a"]
 
 
 @given(states(), states())
