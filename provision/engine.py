@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import ChangedError, ConflictError, HostError, LockedError, StepError
 from provision.fleet import LOOK_S, Fleet, Session, difference, observe
-from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, waves
+from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, stays, waves
 from provision.report import Done, Report
 
 if TYPE_CHECKING:
@@ -214,17 +214,17 @@ class _Run:
                 raise locks[0]
             return
         left = todo
-        for _ in range(ROUNDS + bool(first)):
+        for _ in range(ROUNDS + 2 * bool(first)):
             self._act(change, steps)
             self.looks |= change.look(change.armed)
             left = self._todo(hosts)
             if first:
                 # Only now can be seen what else is wanted of a host that had no Docker.
                 change.errors += self._refused(left, hosts)
-                first = None
+                first = enabling(left) if stays(first) else None
             if change.errors or not left.changes:
                 break
-            steps = waves(operations(left, txn=change.txn.id))
+            steps = waves(operations(first or left, txn=change.txn.id))
             # Some hosts change only because of what has become known of others meanwhile.
             self.looks |= change.arm(steps)
             if change.errors:
@@ -240,7 +240,7 @@ class _Run:
         self, change: Transaction, hosts: tuple[str, ...], todo: Plan, steps: tuple[Wave, ...]
     ) -> bool:
         """Whether every host is held, and is still as it was when this was planned."""
-        self.looks |= change.arm(steps, kept=enabling(todo) is not None)
+        self.looks |= change.arm(steps, kept=stays(enabling(todo)))
         if change.errors:
             return False
         for one in set(self._todo(hosts).changes) ^ set(todo.changes):

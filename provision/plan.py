@@ -175,9 +175,18 @@ def _side(changes: dict[Ref, Change], side: Literal["before", "after"]) -> State
 
 
 def enabling(plan: Plan) -> Plan | None:
-    """What has to be made before the rest of a plan is more than a guess; None: nothing."""
+    """What has to be made before the rest of a plan is more than a guess; None: nothing.
+
+    What stays whatever comes is a part of its own: the undo goes back to how it has left the host.
+    """
     first = tuple(change for change in plan.changes if change.after and change.after.enables)
-    return Plan(first, ()) if first else None
+    staying = tuple(change for change in first if change.after and change.after.stays)
+    return Plan(staying or first, ()) if first else None
+
+
+def stays(plan: Plan | None) -> bool:
+    """Whether there is a plan, and nothing of it is ever undone."""
+    return plan is not None and all(one.after and one.after.stays for one in plan.changes)
 
 
 def operations(plan: Plan, *, txn: str | None = None) -> tuple[Operation, ...]:
