@@ -77,7 +77,7 @@ def gre_breaks(data: str) -> dict[str, Break]:
         "a container's MTU lowered": Break(
             {"h2": eth0 + "1300"},
             {"h2": eth0 + "1462"},
-            of(("mtu", "udp"), "g2→g1", "g2→g3"),
+            of(("mtu", "udp"), "g1↔g2", "g2↔g3"),  # a veth drops what is larger
             "Message too long",
         ),
         "a container's MTU raised": Break(
