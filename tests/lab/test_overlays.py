@@ -185,15 +185,17 @@ def test_the_host_stays_reachable_while_open_vswitch_is_down(clean: Hosts) -> No
     """The NIC has its addresses then; and nothing is destroyed halfway."""
     name, before = inventory(clean, "ovs-gre.yml"), clean.capture()
     clean.provision("apply", name)
-    clean.ssh("h2", "systemctl stop openvswitch-switch; sleep 3")
-    data = clean.networks[1]
-    assert f"{data}.12/24" in clean.ssh("h2", "ip -br address show dev eth1")
-    clean.ssh("h2", f"ping -c 2 -W 2 {data}.11; sleep 12")
-    said = clean.ssh("h2", "journalctl -q -o cat -u provision-tunnel-follow --since -15s")
-    assert len(said.splitlines()) < 5, said
-    text = clean.provision("destroy", name, "--yes", status=9)
-    assert text == "" and "ov-tun" in clean.ssh("h1", "ovs-vsctl list-br")
-    clean.ssh("h2", "systemctl start openvswitch-switch")
+    try:
+        clean.ssh("h2", "systemctl stop openvswitch-switch; sleep 3")
+        data = clean.networks[1]
+        assert f"{data}.12/24" in clean.ssh("h2", "ip -br address show dev eth1")
+        clean.ssh("h2", f"ping -c 2 -W 2 {data}.11; sleep 12")
+        said = clean.ssh("h2", "journalctl -q -o cat -u provision-tunnel-follow --since -15s")
+        assert len(said.splitlines()) < 5, said
+        text = clean.provision("destroy", name, "--yes", status=9)
+        assert text == "" and "ov-tun" in clean.ssh("h1", "ovs-vsctl list-br")
+    finally:
+        clean.ssh("h2", "systemctl start openvswitch-switch")
     verified(clean, name)
     assert "as it should be" in clean.ssh("h2", "journalctl -q -u provision-tunnel-follow")
     clean.provision("destroy", name, "--yes")
