@@ -132,7 +132,7 @@ def test_a_variant_from_apply_to_destroy(clean: Hosts, variant: str) -> None:
 def test_an_example_on_one_suite(booted: Callable[[str], Hosts], suite: str, example: str) -> None:
     """The same on three hosts of one suite."""
     hosts = booted(suite)
-    cycle(hosts, inventory(hosts, example))
+    cycle(hosts, inventory(hosts, example), reboot=False)
 
 
 NO_NETWORK = r"""cat >/usr/local/sbin/docker <<'X'
