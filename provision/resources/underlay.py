@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from provision import ovsdb
 from provision.render import render
-from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, forget
+from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, Unless, forget
 
 PREFIX = ovsdb.NIC_BRIDGE
 _LOOPBACK = "lo"
@@ -58,7 +58,9 @@ need ip
 ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' -e '^flannel' |
   while read -r dev _ held; do echo "${{dev%%@*}} $held"; done | sort
 iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep provision:underlay
-for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
+for was in {WAS}/*/underlay/*; do
+  case $was in *.offloads) ;; *) [ ! -f "$was" ] || echo "$was" ;; esac
+done
 """
 
     nic: str
@@ -93,7 +95,8 @@ for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
     def delete(self) -> Steps:
         if self.others:
             key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
-            return (Run((*ovsdb.VSCTL, "--if-exists", *key)), *forget(self._record))
+            gone = Run((*ovsdb.VSCTL, "--if-exists", *key))
+            return (gone, self._bequeathed(self.others[0]), *forget(self._record))
         return (self._script("return"), *forget(self._record))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
@@ -102,6 +105,12 @@ for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
             return self.delete()
         # What was ours is left as it should be; what others had made only loses our claim.
         return () if ours else replace(self, others=before.others).delete()
+
+    def _bequeathed(self, heir: str) -> Unless:
+        """Whoever goes last switches on again what the first one had switched off."""
+        mine, his = f"{self._record}.offloads", f"{WAS}/{heir}/underlay/{self.nic}.offloads"
+        move = 'mkdir -p -- "${2%/*}" && cat -- "$1" >>"$2" && rm -f -- "$1"'
+        return Unless(Run(("test", "!", "-e", mine)), (Run(("sh", "-c", move, "sh", mine, his)),))
 
     def _script(self, verb: str) -> Run:
         words = (verb, self.bridge, self.nic, self.inventory, self._record)
