@@ -49,9 +49,13 @@ def prove(hosts: Hosts, name: str, breaks: dict[str, Break]) -> None:
     for what, one in breaks.items():
         for host, command in one.broken.items():
             hosts.ssh(host, command)
-        result = hosts.json("verify", name, status=7)
-        seen = {(c["check"], c["from"], c["to"]): c for c in result["checks"] if c["check"] in ALL}
-        failed = {key for key, check in seen.items() if not check["ok"]}
+        for _ in range(2):  # a busy machine may lose a packet, but not twice the same
+            result = hosts.json("verify", name, status=7)
+            every = [check for check in result["checks"] if check["check"] in ALL]
+            seen = {(check["check"], check["from"], check["to"]): check for check in every}
+            failed = {key for key, check in seen.items() if not check["ok"]}
+            if failed == one.failing:
+                break
         assert failed == one.failing, (what, sorted(failed), sorted(one.failing))
         said = [str(seen[key]) for key in failed]
         assert any(one.words in text for text in said), (what, said)
@@ -112,23 +116,22 @@ def gre_breaks(data: str) -> dict[str, Break]:
     }
 
 
-def test_whatever_breaks_gre_is_found(clean: Hosts) -> None:
-    """Checksums, MTU, tunnels' ends and keys, and the way between hosts."""
-    prove(clean, inventory(clean, "ovs-gre.yml"), gre_breaks(clean.networks[1]))
+OFTEN = ("checksums left to a device on the joining veth", "a container's MTU raised")
+OFTEN += ("a tunnel with the wrong key", "traffic by another host")
 
 
-def test_a_loop_is_found(clean: Hosts) -> None:
-    """Without protected ports a broadcast comes more than once."""
-    name = inventory(clean, "ovs-gre.yml")
-    clean.provision("apply", name)
+@pytest.mark.parametrize("which", ["often", pytest.param("all", marks=pytest.mark.full)])
+def test_whatever_breaks_gre_is_found(clean: Hosts, which: str) -> None:
+    """Checksums, MTU, tunnels' ends and keys, the way between hosts; and a loop."""
+    name, breaks = inventory(clean, "ovs-gre.yml"), gre_breaks(clean.networks[1])
+    prove(clean, name, {what: breaks[what] for what in (breaks if which == "all" else OFTEN)})
     ports = "$(ovs-vsctl list-ports ov-tun-h4afpi | grep ^gre)"
     # A loop for as long as it takes to see it; a storm would take the machine's processors.
     clean.ssh("h1", f"for p in {ports}; do ovs-vsctl set port $p protected=false; done")
     result = clean.json("verify", name, "-k", "broadcast", status=7)
     failed = [check for check in result["checks"] if check["check"] == "broadcast"]
     assert any(not check["ok"] and "times, not 1" in str(check) for check in failed), failed
-    clean.provision("apply", name)
-    verified(clean, name)
+    clean.provision("destroy", name, "--yes")
 
 
 def vxlan_breaks(data: str) -> dict[str, Break]:
@@ -162,7 +165,9 @@ def vxlan_breaks(data: str) -> dict[str, Break]:
 
 def test_whatever_breaks_vxlan_is_found(clean: Hosts) -> None:
     """A table with an entry too much or too few, and a link that carries less."""
-    prove(clean, inventory(clean, "vxlan.yml"), vxlan_breaks(clean.networks[1]))
+    name = inventory(clean, "vxlan.yml")
+    prove(clean, name, vxlan_breaks(clean.networks[1]))
+    clean.provision("destroy", name, "--yes")
 
 
 @pytest.mark.full

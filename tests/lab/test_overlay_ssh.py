@@ -65,6 +65,7 @@ def test_such_a_nic_is_refused(clean: Hosts) -> None:
     assert_same(before, clean.capture())
 
 
+@pytest.mark.full
 def test_a_nic_that_takes_ssh_with_it_comes_back(clean: Hosts) -> None:
     """Who insists loses TCP, and each host takes the change back alone: none is locked out."""
     with faults(clean) as hurt:

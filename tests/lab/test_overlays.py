@@ -143,8 +143,9 @@ X
 chmod +x /usr/local/sbin/docker"""
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("example", ["ovs-gre.yml", "flannel-vxlan.yml"])
+@pytest.mark.parametrize(
+    "example", ["ovs-gre.yml", pytest.param("flannel-vxlan.yml", marks=pytest.mark.full)]
+)
 def test_a_first_apply_that_fails_is_undone_whole(clean: Hosts, example: str) -> None:
     """Also what had to be made before the rest could be planned: a service, and certificates."""
     with faults(clean) as hurt:
@@ -207,6 +208,7 @@ def test_inventories_share_the_underlay_and_forwarding(clean: Hosts) -> None:
     """The NIC goes back with the last inventory, and so does what the kernel was set to."""
     first, second = inventory(clean, "ovs-vxlan.yml"), inventory(clean, "key-rstp")
     clean.everywhere("sysctl -q -w net.ipv4.ip_forward=0")
+    before, offloads = clean.capture(), clean.everywhere("ethtool -k eth1")
     clean.provision("apply", first)
     clean.provision("apply", second)
     verified(clean, first)
@@ -215,10 +217,8 @@ def test_inventories_share_the_underlay_and_forwarding(clean: Hosts) -> None:
     verified(clean, second)
     assert clean.json("plan", second)["changes"] == []
     clean.provision("destroy", second, "--yes")
-    for host in HOSTS:
-        assert "phy-" not in clean.ssh(host, "ip -br link")
-        assert clean.ssh(host, "systemctl is-enabled openvswitch-switch", check=False) == "masked\n"
-        assert clean.ssh(host, "sysctl -n net.ipv4.ip_forward") == "0\n"
+    assert_same(before, clean.capture())
+    assert clean.everywhere("ethtool -k eth1") == offloads
     clean.everywhere("sysctl -q -w net.ipv4.ip_forward=1")
 
 
@@ -235,19 +235,25 @@ ovs-vsctl list-ports theirs; ip -br address show dev theirs; systemctl is-active
 """
 
 
+def captured(hosts: Hosts) -> dict[str, str]:
+    """All but the database's file, to which Open vSwitch appends whatever changes."""
+    texts = hosts.capture()
+    return {host: re.sub(r"(?m)^\w+  \S+/conf\.db$", "", text) for host, text in texts.items()}
+
+
 @pytest.mark.full
 def test_bridges_of_others_stay_as_they_are(clean: Hosts) -> None:
     """Those that were there before, and the service that was running."""
     name = inventory(clean, "ovs-gre.yml")
     try:
         clean.everywhere(THEIRS)
-        before, theirs = clean.capture(), clean.everywhere(ASKED)
+        before, theirs = captured(clean), clean.everywhere(ASKED)
         clean.provision("apply", name)
         verified(clean, name)
         assert clean.everywhere(ASKED) == theirs
         clean.provision("destroy", name, "--yes")
         assert clean.everywhere(ASKED) == theirs
-        assert_same(before, clean.capture())
+        assert_same(before, captured(clean))
     finally:
         files = "/var/lib/openvswitch/conf.db /var/lib/openvswitch/.conf.db.~lock~"
         back = (
