@@ -47,8 +47,8 @@ def inventory(hosts: Hosts, column: str) -> str:
 def filtered(hosts: Hosts, *rules: str) -> None:
     """Have the bridge between the hosts filter by these words of ebtables."""
     for rule in rules:
-        # The other bridge carries SSH.
-        rule = rule.replace("-A FORWARD", f"-A FORWARD --logical-in {namespace.BRIDGES[1]}")
+        # By eth1's outer ends: another bridge there carries SSH.
+        rule = rule.replace("-A FORWARD", "-A FORWARD -i e1-+")
         within = ("nsenter", f"--net={namespace.path(hosts.place)}")
         subprocess.run((*within, "ebtables", *rule.split()), check=True)
 
