@@ -59,7 +59,8 @@ def _host(
     mark, datapath = f"{inventory.name}/{network.name}", chosen(facts, fabric)
     yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
     yield OvsDaemon(host, inventory.name)
-    moved = list(_underlays(inventory, network, facts)) if datapath == "netdev" else []
+    insisted = fabric.datapath == "netdev"
+    moved = list(_underlays(inventory, network, facts, insisted)) if datapath == "netdev" else []
     yield from moved
     needs = tuple(nic.ref for nic in moved)
     yield OvsBridge(host, bridge, datapath, fabric.rstp, mark, needs=needs)
@@ -87,11 +88,14 @@ def chosen(facts: HostFacts, fabric: Fabric) -> str:
     return "system" if facts.kernel_datapath else "netdev"
 
 
-def _underlays(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Underlay]:
+def _underlays(
+    inventory: Inventory, network: Network, facts: HostFacts, insisted: bool
+) -> Iterator[Underlay]:
     for dev in host_part.nics(inventory, network, facts):
         nic = facts.carrier(dev)
         bridge = interface_name_of(nic)
-        yield Underlay(facts.host, nic, bridge, bridge, inventory.name, ssh=_ssh(facts, nic))
+        where = (facts.host, nic, bridge, bridge, inventory.name)
+        yield Underlay(*where, ssh=_ssh(facts, nic), insisted=insisted)
 
 
 def _ssh(facts: HostFacts, nic: str) -> bool:

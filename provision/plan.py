@@ -177,18 +177,16 @@ def _side(changes: dict[Ref, Change], side: Literal["before", "after"]) -> State
 def enabling(plan: Plan) -> Plan | None:
     """What has to be made before the rest of a plan is more than a guess; None: nothing.
 
-    What is brought there alone, as it stays whatever comes: an undo goes back to what is with it.
+    What stays whatever comes is a part of its own: the undo goes back to how it has left the host.
     """
-    first = [change for change in plan.changes if change.after and change.after.enables]
-    brought = [change for change in first if change.after and change.after.prepares]
-    return Plan(tuple(brought or first), ()) if first else None
+    first = tuple(change for change in plan.changes if change.after and change.after.enables)
+    staying = tuple(change for change in first if change.after and change.after.stays)
+    return Plan(staying or first, ()) if first else None
 
 
 def stays(plan: Plan) -> bool:
-    """Whether of all this nothing is undone."""
-    return all(
-        one.after is not None and one.after.enables and one.after.prepares for one in plan.changes
-    )
+    """Whether nothing of it is ever undone."""
+    return all(one.after is not None and one.after.stays for one in plan.changes)
 
 
 def operations(plan: Plan, *, txn: str | None = None) -> tuple[Operation, ...]:

@@ -121,6 +121,8 @@ class Resource:
     """It keeps others as they are: made after them, and removed before them."""
     enables: ClassVar[bool] = False
     """What can be seen of its host changes with it: all else there waits for another look."""
+    stays: ClassVar[bool] = False
+    """It is not undone and not deleted: what is installed."""
     on_disk: ClassVar[bool] = False
     """Its steps only write files: after a reboot they are undone before the network starts."""
     probe: ClassVar[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision import lan, methods
+from provision.checks.probe import Endpoint
 from provision.inventory import Container, Inventory, Network, Port
 from provision.lan_parts import METHOD
 from provision.wiring import Link, Lodger, Space, Translation, Wiring
@@ -144,6 +145,16 @@ def _unplugged(space: Space, bridge: Link, wiring: Wiring) -> Words:
 
 def _held(link: Link) -> str:
     return ", ".join(map(str, link.addresses))
+
+
+def oversized(end: Endpoint, wiring: Wiring) -> str:
+    """How an interface sends larger packets than its network carries; empty where none does."""
+    found = wiring.containers.get(end.container)
+    space = wiring.spaces.get(found.net) if found else None
+    for link in space.links if space else ():
+        if link.mtu > end.mtu and any(own.ip == end.address for own in link.addresses):
+            return f"its {link.name} sends up to {link.mtu} bytes, the network carries {end.mtu}"
+    return ""
 
 
 def translation(container: Container, port: Port, wiring: Wiring) -> Translation | None:

@@ -106,8 +106,12 @@ def test_source(seen: Evidence, pair: tuple[Container, Container]) -> None:
 
 
 def test_mtu(seen: Evidence, pair: tuple[Container, Container]) -> None:
-    """A packet of exactly the network's MTU passes without being split."""
+    """A packet of exactly the network's MTU passes without being split; none is larger."""
     _between(seen, "mtu", pair)
+    source = pair[0]
+    if source.network in seen.inventory.networks and source.host in seen.before:
+        wrong = modes.oversized(seen.endpoints[source.name], seen.before[source.host])
+        assert not wrong, wrong
 
 
 def test_tcp(seen: Evidence, pair: tuple[Container, Container]) -> None:

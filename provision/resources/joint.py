@@ -16,9 +16,15 @@ PREFIX = "oi-"
 """Every inner end of ours is called so (`address.interface_name`)."""
 _UP = 1  # IFF_UP of linux/if.h
 
-_ATTACHED = """
-[ "$(ovs-vsctl -t 10 port-to-br "$1")" = "$2" ] &&
+# A daemon that does not run is not asked: that fails loudly, or starts it by its socket.
+_RUNS = 'kill -0 "$(cat /run/openvswitch/ovs-vswitchd.pid 2>/dev/null)" 2>/dev/null'
+_ATTACHED = f"""
+{_RUNS} && [ "$(ovs-vsctl -t 10 port-to-br "$1")" = "$2" ] &&
   [ "$(ovs-vsctl -t 10 get interface "$1" ofport)" -gt 0 ]
+"""
+_CHANGE = f"""
+{_RUNS} || {{ echo 'Open vSwitch does not run' >&2; exit 1; }}
+exec "$@"
 """
 
 
@@ -116,7 +122,8 @@ done
             f"external_ids:{ovsdb.MARK}={quoted(self.mark)}",
             f"external_ids:{ovsdb.INNER}={quoted(self.inner)}",
         )
-        return Run((*VSCTL, *words, "--", "set", "port", self.outer, *ids))
+        change = (*VSCTL, *words, "--", "set", "port", self.outer, *ids)
+        return Run(("sh", "-c", _CHANGE, "sh", *change))
 
     def update(self, found: Resource) -> Steps | None:
         assert isinstance(found, Joint)

@@ -57,6 +57,7 @@ class Package(Resource):
     edits: ClassVar[bool] = True
     prepares: ClassVar[bool] = True
     enables: ClassVar[bool] = True
+    stays: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 for tool in {" ".join(PACKAGES)}; do
   if command -v "$tool" >/dev/null 2>&1; then echo "$tool"; fi

@@ -15,7 +15,8 @@ KEYS = ("net.ipv4.ip_forward",)
 @dataclass(frozen=True, slots=True)
 class Sysctl(Resource):
     """`key` = `value`. `first` is the value before any inventory changed it; `shared`: another
-    inventory has changed it too.
+    inventory has changed it too. `claimed` is False where only others are on record as its users:
+    the last one to go puts `first` back, so each must be known.
 
     It is kept by the follower, not by a file in /etc/sysctl.d: where forwarding is on before
     Docker starts, Docker leaves the FORWARD policy at ACCEPT, and the host is open after a reboot.
@@ -41,6 +42,7 @@ for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; do
     key: str
     value: str
     inventory: str
+    claimed: bool = True
     first: str = field(default="", compare=False)
     shared: bool = field(default=False, compare=False)
 
@@ -79,7 +81,8 @@ for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; do
                 records = dict(_records(key, lines))
                 mine = records.pop(scope.inventory, None)
                 first = mine or next(iter(records.values()), now)
-                found = cls(scope.host, key, now, scope.inventory, first, bool(records))
+                claimed = mine is not None or not records
+                found = cls(scope.host, key, now, scope.inventory, claimed, first, bool(records))
                 yield Seen(found, ours=mine is not None)
 
 

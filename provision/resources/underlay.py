@@ -12,10 +12,16 @@ from typing import Any, ClassVar
 
 from provision import ovsdb
 from provision.render import render
-from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, forget
+from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, Unless, forget
 
 PREFIX = ovsdb.NIC_BRIDGE
 _LOOPBACK = "lo"
+# Seen on the lab's hosts: ping passes, and every TCP segment is dropped for its checksum.
+_OPEN_CHECKSUMS = """\
+is a veth, and SSH may come by it: packets come from a veth with checksums that nobody has \
+computed, which Open vSwitch's own datapath does not mend, so TCP to its addresses would be dead. \
+Load the kernel's openvswitch module, or run `ethtool -K <its other end> tx off` outside and write \
+datapath: netdev"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,8 @@ class Underlay(Resource):
 
     `sealed`: what the NIC receives reaches the kernel by the bridge alone. `claimed`: the bridge
     says that this inventory needs it; `others` do, too, and it goes with the last.
-    `obstacle`: why the NIC cannot be moved.
+    `obstacle`: why the NIC cannot be moved. `nested`: its other end is in another namespace, as
+    that of a container's veth; `insisted`: a person wrote that it moves all the same.
     """
 
     kind: ClassVar[str] = "underlay"
@@ -51,7 +58,9 @@ need ip
 ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' -e '^flannel' |
   while read -r dev _ held; do echo "${{dev%%@*}} $held"; done | sort
 iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep provision:underlay
-for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
+for was in {WAS}/*/underlay/*; do
+  case $was in *.offloads) ;; *) [ ! -f "$was" ] || echo "$was" ;; esac
+done
 """
 
     nic: str
@@ -63,7 +72,9 @@ for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
     claimed: bool = True
     others: tuple[str, ...] = field(default=(), compare=False)
     obstacle: str = field(default="", compare=False)
+    nested: bool = field(default=False, compare=False, repr=False)
     ssh: bool = field(default=True, compare=False, repr=False)
+    insisted: bool = field(default=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -84,7 +95,8 @@ for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
     def delete(self) -> Steps:
         if self.others:
             key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
-            return (Run((*ovsdb.VSCTL, "--if-exists", *key)), *forget(self._record))
+            gone = Run((*ovsdb.VSCTL, "--if-exists", *key))
+            return (gone, self._bequeathed(self.others[0]), *forget(self._record))
         return (self._script("return"), *forget(self._record))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
@@ -93,6 +105,12 @@ for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
             return self.delete()
         # What was ours is left as it should be; what others had made only loses our claim.
         return () if ours else replace(self, others=before.others).delete()
+
+    def _bequeathed(self, heir: str) -> Unless:
+        """Whoever goes last switches on again what the first one had switched off."""
+        mine, his = f"{self._record}.offloads", f"{WAS}/{heir}/underlay/{self.nic}.offloads"
+        move = 'mkdir -p -- "${2%/*}" && cat -- "$1" >>"$2" && rm -f -- "$1"'
+        return Unless(Run(("test", "!", "-e", mine)), (Run(("sh", "-c", move, "sh", mine, his)),))
 
     def _script(self, verb: str) -> Run:
         words = (verb, self.bridge, self.nic, self.inventory, self._record)
@@ -109,7 +127,11 @@ for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
         return f"{self.nic} {where}; its addresses and routes stay, packets may be lost meanwhile"
 
     def objection(self, after: Resource | None) -> str | None:
-        return self.obstacle or None if after is not None and not self.bridge else None
+        if not isinstance(after, Underlay) or self.bridge:
+            return None
+        if self.nested and after.ssh and not after.insisted:
+            return f"{self.nic} {_OPEN_CHECKSUMS}"
+        return self.obstacle or None
 
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
@@ -125,8 +147,9 @@ for was in {WAS}/*/underlay/*; do [ ! -f "$was" ] || echo "$was"; done
                 yield _moved(nic, row, links, ports.get(nic) == row["name"], nic in sealed, scope)
         for name, link in links.items():
             if name not in moved and name != _LOOPBACK:
-                obstacle = _obstacle(link, ports.get(name, ""))
-                found = cls(scope.host, name, "", name, scope.inventory, obstacle=obstacle)
+                obstacle, nested = _obstacle(link, ports.get(name, "")), "link_netnsid" in link
+                where = (scope.host, name, "", name, scope.inventory)
+                found = cls(*where, obstacle=obstacle, nested=nested)
                 yield Seen(found, ours=False)
 
 

@@ -39,7 +39,7 @@ class Ways:
 
     def to(self, host: Host) -> Connection:
         """The connection to a managed host, with every hop's keys pinned."""
-        with self._lock:  # fabric's Config is not made for threads
+        with self._lock:  # fabric's Config is not made for threads: it is emptied and filled anew
             return self._to(host)
 
     def _to(self, host: Host) -> Connection:
@@ -73,7 +73,8 @@ class Ways:
             target,
             user=user or named.get("user"),
             port=int(port or named.get("port", 22)),
-            config=self._config,
+            # One for each: while one connection is made, another may be opened by its own thread.
+            config=self._config.clone(),
             connect_timeout=CONNECT_S,
             connect_kwargs=_login(named, key),
             # False: else fabric would look for a jump host of its own, whose key nobody pins.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from provision.plan import Operation, operations, plan, waves
+from provision.plan import Operation, enabling, operations, plan, stays, waves
 from provision.resource import Ref, Resource, State, state
+from provision.resources.ovs_daemon import OvsDaemon
+from provision.resources.package import Package
 from provision.undo import inverse, order
 from tests.fakes import SSH, Herald, Passing, Setting, Toy, Watcher, World, act, take_back
 
@@ -224,3 +226,13 @@ def test_a_new_wave_starts_only_where_an_edge_crosses_hosts(a: State, b: State) 
     one = {ref: thing for ref, thing in a.items() if ref.host == "h1"}
     other = {ref: thing for ref, thing in b.items() if ref.host == "h1"}
     assert len(waves(difference(one, other))) <= 1
+
+
+def test_what_stays_comes_before_what_is_undone() -> None:
+    """The undo goes back to how packages have left a host, not to how a service of ours has."""
+    package, daemon = Package("h1", "docker"), OvsDaemon("h2", "demo")
+    first = enabling(plan({}, state([package, daemon])))
+    assert first and {one.ref for one in first.changes} == {package.ref} and stays(first)
+    second = enabling(plan({}, state([daemon])))
+    assert second and {one.ref for one in second.changes} == {daemon.ref} and not stays(second)
+    assert enabling(plan({}, state([Toy("h1", "a", "x")]))) is None

@@ -210,21 +210,25 @@ def test_a_chain_that_lost_its_hook_is_deleted_all_the_same(namespace: Namespace
     assert namespace.sh("iptables -S") == before
 
 
-def test_a_sysctl_is_put_back_by_its_last_user(namespace: Namespace) -> None:
-    """Two inventories ask for forwarding; it goes when both are gone."""
+@pytest.mark.parametrize("leaving", [(NAME, "second"), ("second", NAME)])
+def test_a_sysctl_is_put_back_by_its_last_user(
+    namespace: Namespace, leaving: tuple[str, str]
+) -> None:
+    """Two inventories ask for forwarding; it goes when both are gone, whichever goes first."""
     namespace.sh("sysctl -qw net.ipv4.ip_forward=0")
     key = "net.ipv4.ip_forward"
     for name in (NAME, "second"):
+        wanted = Sysctl(HOST, key, "1", name)
         found, ours = namespace.found(Sysctl, name)[key]
-        assert not ours
-        namespace.do(Sysctl(HOST, key, "1", name).update(found))
-        namespace.sh("sysctl -qw net.ipv4.ip_forward=1")
-    for name, left in ((NAME, "1"), ("second", "0")):
-        mine, ours = namespace.found(Sysctl, name)[key]
-        # The second found it at the wanted value; it recorded the first one's first value.
-        assert ours
+        # The second finds the value that it wants; what it plans is to be on record, too.
+        assert found != wanted and not ours
+        namespace.do(wanted.update(found))
+        assert namespace.found(Sysctl, name)[key] == (wanted, True)
+    for name, left in zip(leaving, ("1", "0"), strict=True):
+        mine, _ = namespace.found(Sysctl, name)[key]
         namespace.do(mine.delete())
         assert namespace.sh("sysctl -n net.ipv4.ip_forward").strip() == left
+    assert namespace.sh("ls /var/lib/provision/was 2>/dev/null; :") == ""
 
 
 def test_the_kept_script_restores_everything_and_can_be_repeated(namespace: Namespace) -> None:

@@ -100,3 +100,11 @@ def test_what_is_not_used_is_named(home: Path) -> None:
     ways = Ways(home / "config")
     assert ways.unread(host("h1")) == ("certificatefile",)
     assert ways.unread(host("h2")) == ()
+
+
+def test_connections_share_no_settings(tmp_path: Path) -> None:
+    """Fabric empties and refills those of one that is made, while another may be read."""
+    (tmp_path / "config").touch()
+    ways = Ways(tmp_path / "config")
+    made = [ways.to(host(name)) for name in ("h1", "h2")]
+    assert made[0].config is not made[1].config
