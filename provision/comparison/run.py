@@ -128,9 +128,11 @@ class _Run:
         apart = any(one.alone for one in group)
         half = (self.terms.rounds + 1) // 2 if apart else 0
         self._rounds(number, rounds[:half], (limit,))
-        standing = [lane for one in group if (lane := self._raised(one))]
+        # A packet passes the rules of what was made later before its own: the most come first.
+        standing = [lane for one in reversed(group) if (lane := self._raised(one))]
+        standing.reverse()
         self._rounds(number, rounds, standing if apart else (limit, *standing))
-        for one in reversed(group):
+        for one in group:
             self._razed(one)
         self._rounds(number, rounds[half:] if apart else range(0), (limit,))
 

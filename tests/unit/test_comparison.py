@@ -418,13 +418,16 @@ def went(*chosen: Candidate, rounds: int = 2, strict: bool = False) -> Compariso
 
 
 def test_a_run_interleaves_and_destroys(log: list[str]) -> None:
-    """Each measurement of all in turn, another one first in each round; then switching."""
+    """Each measurement of all in turn, another one first in each round; then switching.
+
+    The first is made last: a packet passes the rules of those made later before its own.
+    """
     result = went(A, B)
-    assert log[:2] == ["apply a", "apply b"]
+    assert log[:2] == ["apply b", "apply a"]
     assert log[2:5] == ["tcp_1 a", "tcp_1 b", "tcp_1 host"]
     assert log[2 + 3 * len(MEASURES) :][:3] == ["tcp_1 b", "tcp_1 host", "tcp_1 a"]
     assert log[-6:] == [
-        "destroy b", "destroy a", "switch to a", "switch to b", "switch to a", "destroy switched",
+        "destroy a", "destroy b", "switch to a", "switch to b", "switch to a", "destroy switched",
     ]  # fmt: skip
     assert {c.candidate: c.switched_from for c in result.courses} == {
         LIMIT: None, "a": "b", "b": "a"
@@ -448,7 +451,7 @@ def test_an_interrupted_run_destroys_and_tells(
     """What was measured until then is kept."""
     monkeypatch.setattr(run.Bench, "break_at", 5)
     result = went(A, B)
-    assert log[-2:] == ["destroy b", "destroy a"]
+    assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, result.interrupted, len(result.readings)) == (130, True, 4)
     assert not any("switch" in line for line in log)
 
@@ -498,7 +501,7 @@ def test_a_lost_host_ends_the_run_with_a_report(
 
     monkeypatch.setattr(run.Bench, "mtus", lost)
     result = went(A, B)
-    assert log[-2:] == ["destroy b", "destroy a"]
+    assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, [str(error) for error in result.errors]) == (4, ["h2: it is gone"])
     assert {course.status for course in result.courses} == {"not reached"}
 
