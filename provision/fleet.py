@@ -18,7 +18,8 @@ from provision.hostfacts import HostFacts
 from provision.inventory import Inventory
 from provision.plan import Plan, plan
 from provision.resource import Ref, Resource, State
-from provision.transport import Transport
+from provision.returning import returned
+from provision.transport import Output, Transport
 
 LOOK_S = 60.0
 
@@ -95,7 +96,7 @@ def observe(session: Session, hosts: Iterable[str]) -> Fleet:
         nonce = secrets.token_hex(8)
         text = look_text(session, host, nonce)
         output = session.transport.run(host, text, timeout_s=min(LOOK_S, session.timeout_s))
-        return facts.parse(host, session.inventory.name, output, nonce=nonce)
+        return look_read(session, host, output, nonce)
 
     return Fleet(*each(session, hosts, look, _import_judges))
 
@@ -106,6 +107,12 @@ def look_text(session: Session, host: str, nonce: str) -> str:
     peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
     asked = lan.asked(inventory, host)
     return facts.script(inventory.name, peers, nonce=nonce, asked=asked)
+
+
+def look_read(session: Session, host: str, output: Output, nonce: str) -> Look:
+    """What that script printed. Raises FactsError."""
+    found = facts.parse(host, session.inventory.name, output, nonce=nonce)
+    return returned(session.inventory, found)
 
 
 def _import_judges() -> None:

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provision import facts, guard, script
+from provision import guard, script
 from provision.errors import ConnectError, HostError, StepError
 from provision.facts import Look
 from provision.fate import ended, locked, owner, pending, word
-from provision.fleet import LOOK_S, Session, each, look_text
+from provision.fleet import LOOK_S, Session, each, look_read, look_text
 from provision.guard import Part, Record, Txn
 from provision.journal import LEFT, Journal
 from provision.plan import Operation, Wave
@@ -107,7 +107,7 @@ class Transaction:
         if look.status:
             self.armed.remove(host)
             raise ConnectError(host, f"its guard refuses a change: {_tail(look.stderr)}")
-        return facts.parse(host, self.session.inventory.name, look, nonce=nonce)
+        return look_read(self.session, host, look, nonce)
 
     def _part(self, todo: tuple[Operation, ...], *, kept: bool = False) -> Part:
         return Part(undo(todo, txn=self.txn.id), discard(todo, txn=self.txn.id), kept)
@@ -194,7 +194,7 @@ class Transaction:
         if not guard.kept(output.stdout, nonce=nonce):
             raise ConnectError(host, f"of {guard.PADDING} bytes sent to and from it some are lost")
         self._until(host, self.window_s)
-        return facts.parse(host, self.session.inventory.name, output, nonce=nonce)
+        return look_read(self.session, host, output, nonce)
 
     # --- the end ---
 

@@ -64,7 +64,8 @@ def listen(endpoints: Iterable[Endpoint]) -> str:
     for end in endpoints:
         # Without an address of its own a container is called by its neighbours over lo only.
         at = "0.0.0.0" if end.segment else "127.0.0.1"
-        perl = ("perl", "-e", program, str(LISTEN_S), str(CALL_BYTES), at, *end.ports)
+        limits = (str(LISTEN_S), str(end.pid), str(CALL_BYTES))
+        perl = ("perl", "-e", program, *limits, at, *end.ports)
         enter = quoted(("nsenter", "-t", str(end.pid), "-n", *perl))
         lines.append(f"printf 'listen %s %s\\n' {shlex.quote(end.container)} \"$({enter})\"")
     return "\n".join(lines) + "\n"

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     metavar="MBIT",
     help="Mbit/s that are sent where the loss is measured.",
 )
-@click.option("--pool", metavar="CIDR", help="Free addresses of the hosts' LAN, for pipework.")
+@click.option(
+    "--pool", metavar="CIDR", help="Free addresses of the hosts' LAN, for pipework [looked for]."
+)
 @click.option("--html", type=FILE, metavar="FILE", help="A page to write, whole in one file.")
 def compare(
     call: Call,
@@ -55,7 +57,7 @@ def compare(
 
     if html is not None and not html.resolve().parent.is_dir():
         raise UsageError(f"--html {html}: there is no such folder")
-    chosen, lacking = candidates.chosen(methods, pool=pool is not None)
+    chosen, lacking = candidates.chosen(methods)
     terms = Terms(seconds, rounds, udp_rate)
     with call.session() as (session, hosts), _ended_gently():
         from dataclasses import replace

@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from provision.comparison import probe
-from provision.comparison.probe import Clock, Lane, Measured
+from provision.comparison import answers, probe
+from provision.comparison.answers import Clock, Measured
+from provision.comparison.probe import Lane
 from provision.comparison.result import Machine, Terms
 from provision.errors import FactsError, UnfitError
 from provision.fleet import Fleet, Session, each
@@ -33,7 +34,7 @@ class Bench:
         ends = (self.source, self.target)
         said = {host: self._run(host, probe.survey()) for host in ends}
         for host, text in said.items():
-            if lacking := probe.missing(text):
+            if lacking := answers.missing(text):
                 packages = sorted({probe.PACKAGES.get(tool, tool) for tool in lacking})
                 told = f"comparing needs {', '.join(lacking)}, which it lacks"
                 raise UnfitError(host, told, f"install there {' '.join(packages)}")
@@ -41,9 +42,9 @@ class Bench:
         first, between, last = (
             self._clock(text, 0) for text in (*(said[host] for host in ends), again)
         )
-        self.one_kernel = probe.one_kernel(first, between, last)
+        self.one_kernel = answers.one_kernel(first, between, last)
         return tuple(
-            probe.machine(host, fleet.facts[host].docker, text) for host, text in said.items()
+            answers.machine(host, fleet.facts[host].docker, text) for host, text in said.items()
         )
 
     def open(self, lanes: Iterable[Lane], life_s: int) -> dict[str, str]:
@@ -53,11 +54,11 @@ class Bench:
         """
         self._open = True
         text = self._run(self.target, probe.serve(lanes, life_s), QUICK_S * 2)
-        return probe.failed(text)
+        return answers.failed(text)
 
     def mtus(self, lanes: Iterable[Lane]) -> dict[str, int]:
         """The MTU of the link by which each lane's source sends, by candidate."""
-        return probe.mtus_told(self._run(self.source, probe.mtus(lanes)))
+        return answers.mtus_told(self._run(self.source, probe.mtus(lanes)))
 
     def measure(self, what: str, lane: Lane) -> dict[str, float]:
         """Figures of one measurement. Raises FactsError with the reason where it failed."""
@@ -80,9 +81,9 @@ class Bench:
         for tries in range(TRIES):
             text = self._run(self.source, script, limit_s)
             try:
-                return text, probe.measured(what, text)
+                return text, answers.measured(what, text)
             except ValueError as error:
-                if tries + 1 < TRIES and probe.not_yet(str(error)):
+                if tries + 1 < TRIES and answers.not_yet(str(error)):
                     time.sleep(AGAIN_S)
                     continue
                 raise FactsError(self.source, f"{lane.candidate}: {what}: {error}") from error
@@ -102,7 +103,7 @@ class Bench:
             raise error
 
     def _clock(self, text: str, which: int) -> Clock:
-        found = probe.clocks(text)
+        found = answers.clocks(text)
         if len(found) <= which:
             raise FactsError(self.source, "/proc/stat cannot be read there")
         return found[which]

@@ -76,12 +76,12 @@ class Ground:
     pool: IPv4Network | None = None
 
 
-def chosen(asked: str | None, *, pool: bool) -> tuple[tuple[Candidate, ...], dict[str, str]]:
+def chosen(asked: str | None) -> tuple[tuple[Candidate, ...], dict[str, str]]:
     """The candidates that `--methods` names, or all that can be; and why others cannot.
 
     Raises UsageError for one that is named and unknown, or cannot be.
     """
-    lacking = {one.name: why for one in TABLE if (why := _lacks(one, pool=pool))}
+    lacking = {one.name: why for one in TABLE if (why := _lacks(one))}
     if asked is None:
         return tuple(one for one in TABLE if one.name not in lacking), lacking
     names = [name.strip() for name in asked.split(",") if name.strip()]
@@ -98,11 +98,9 @@ def chosen(asked: str | None, *, pool: bool) -> tuple[tuple[Candidate, ...], dic
     return tuple(one for one in TABLE if one.name in names), {}
 
 
-def _lacks(candidate: Candidate, *, pool: bool) -> str:
+def _lacks(candidate: Candidate) -> str:
     if candidate.method is not None and candidate.method not in methods.names():
         return f"method {candidate.method} is not in this version"
-    if candidate.on_lan and not pool:
-        return "it takes addresses of the hosts' own LAN: say which are free by --pool CIDR"
     return ""
 
 

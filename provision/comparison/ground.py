@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,8 +24,9 @@ from provision.comparison.candidates import (
     Candidate,
     Ground,
 )
+from provision.comparison.pool import pool as found_pool
 from provision.comparison.probe import Lane
-from provision.errors import ProvisionError, UsageError, VerifyError
+from provision.errors import ProvisionError, UnfitError, VerifyError
 from provision.fleet import Fleet, Session, observe
 from provision.inventory import Inventory
 from provision.inventory_load import load
@@ -32,8 +34,18 @@ from provision.inventory_load import load
 ANYWHERE = IPv4Address("0.0.0.0")
 
 
-def surveyed(session: Session, hosts: tuple[str, ...], pool: str | None) -> tuple[Ground, Fleet]:
-    """Where candidates can be put. Raises HostError for a host that does not answer."""
+def surveyed(
+    session: Session,
+    hosts: tuple[str, ...],
+    chosen: Iterable[Candidate],
+    pool: str | None,
+    *,
+    strict: bool,
+) -> tuple[Ground, Fleet, dict[str, str]]:
+    """Where candidates can be put, and which of `chosen` cannot be, and why.
+
+    Raises HostError for a host that does not answer, and with `strict` for what cannot be.
+    """
     fleet = observe(session, hosts)
     for error in fleet.errors.values():
         raise error
@@ -42,27 +54,16 @@ def surveyed(session: Session, hosts: tuple[str, ...], pool: str | None) -> tupl
     taken = [route.dst for facts in fleet.facts.values() for route in facts.routes]
     taken += [network.cidr for network in inventory.networks.values()]
     ground = Ground(own, candidates.free(taken), inventory.packages)
-    if pool is not None:
-        lan, free = _lan(inventory, fleet, hosts[0], pool)
-        ground = replace(ground, lan=lan, pool=free)
-    return ground, fleet
-
-
-def _lan(
-    inventory: Inventory, fleet: Fleet, host: str, pool: str
-) -> tuple[IPv4Network, IPv4Network]:
-    """The LAN of the hosts, and the part of it that is said to be free."""
-    address = inventory.hosts[host].address
-    link = fleet.facts[host].link_with(address)
-    own = [held.network for held in link.addresses if held.ip == address] if link else []
+    on_lan = [one.name for one in chosen if one.on_lan]
+    if pool is None and not on_lan:
+        return ground, fleet, {}
     try:
-        free = IPv4Network(pool)
-    except ValueError as error:
-        raise UsageError(f"--pool {pool}: {error}", "write a range, like 10.0.0.224/28") from error
-    if not own or not free.subnet_of(own[0]):
-        lan = f"{own[0]}, the LAN of {host}" if own else f"a LAN of {host}"
-        raise UsageError(f"--pool {pool} is no part of {lan}")
-    return own[0], free
+        lan, free = found_pool(session, fleet, hosts, pool)
+    except UnfitError as error:
+        if strict:
+            raise
+        return ground, fleet, dict.fromkeys(on_lan, str(error))
+    return replace(ground, lan=lan, pool=free), fleet, {}
 
 
 def host_lane(inventory: Inventory, target: str) -> Lane:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from provision.comparison.candidates import LIMIT
 from provision.comparison.figures import SHOWN, Figure, Spread, ratios
 from provision.comparison.result import STEPS, Comparison
-from provision.comparison.text import better, number, remarks, summary
+from provision.comparison.text import better, number, remarks, share, summary
 from provision.render import render
 
-NAMES, PLOT, LABELS, ROW, TOP = 120, 250, 60, 26, 18
+NAMES, PLOT, LABELS, ROW, TOP = 110, 240, 120, 26, 22
 """Widths of a chart's columns, the height of a row, and what is above the first."""
 LARGEST = 3.0
 """The largest ratio that is drawn: one that is fifty times slower must not hide the others."""
@@ -22,7 +22,10 @@ LARGEST = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One method: everything in the chart's own units, x from the left edge of the plot."""
+    """One method: everything in the chart's own units, x from the left edge of the plot.
+
+    `label` is the median, `span` the smallest and the largest.
+    """
 
     name: str
     y: int
@@ -31,6 +34,7 @@ class Bar:
     high: float
     dots: tuple[float, ...]
     label: str
+    span: str
     beyond: bool
 
 
@@ -60,6 +64,7 @@ def page(result: Comparison, title: str) -> str:
         row=ROW,
         columns=SHOWN,
         cell=lambda course, figure: _cell(result.spread(course.candidate, figure)),
+        between=lambda course, figure: _between(result.spread(course.candidate, figure)),
         beside=lambda course, figure: _beside(result.ratio(course.candidate, figure)),
         steps=STEPS,
         remarks=tuple(remarks(result))[:-1],
@@ -72,7 +77,11 @@ def _cell(found: Spread | None) -> str:
 
 
 def _beside(found: Spread | None) -> str:
-    return f"× {found.middle:.2f}" if found else ""
+    return f"× {share(found.middle)}" if found else ""
+
+
+def _between(found: Spread | None) -> str:
+    return f"{number(found.low)}–{number(found.high)}" if found and found.high else ""
 
 
 def charts(result: Comparison) -> Iterator[Chart]:
@@ -102,7 +111,8 @@ def _chart(result: Comparison, figure: Figure, found: dict[str, Spread]) -> Char
             x(spread.low),
             x(spread.high),
             tuple(x(ratio) for ratio in ratios(result.readings, name, figure.key)),
-            number(spread.middle) if spread.middle >= 10 else f"{spread.middle:.2f}",
+            share(spread.middle),
+            f"{share(spread.low)}–{share(spread.high)}",
             spread.middle > most,
         )
         for place, (name, spread) in enumerate(found.items())

@@ -1,4 +1,4 @@
-"""The scripts that measure, and what they print. Pure.
+"""The scripts that measure; `answers` reads what they print. Pure.
 
 On the host that is called: servers in each namespace, started once. On the host that calls: one
 script a measurement. The tools are the hosts', so that an image needs nothing; what runs is noted
@@ -7,15 +7,13 @@ in a folder, by which `stop` ends it and of which nothing is left.
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from provision.comparison.candidates import ASK, IPERF
-from provision.comparison.result import Machine, Terms
+from provision.comparison.result import Terms
 from provision.render import render
 from provision.script import PRELUDE, quoted
 
@@ -43,15 +41,6 @@ class Lane:
     ask: int
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """/proc/stat: when the kernel booted, processor ticks that were busy, context switches."""
-
-    boot: int
-    busy: int
-    switches: int
-
-
 def survey() -> str:
     """A script that tells what a host is and lacks."""
     tools = " ".join(TOOLS)
@@ -72,45 +61,6 @@ _CLOCK = r"sed -n 's/^\(cpu\|ctxt\|btime\) /clock \1 /p' /proc/stat" + "\n"
 def clock_only() -> str:
     """A script that reads only the clock."""
     return PRELUDE + _CLOCK
-
-
-def missing(text: str) -> tuple[str, ...]:
-    """Tools that a host lacks, of what `survey` printed."""
-    return tuple(re.findall(r"^absent (\S+)$", text, re.M))
-
-
-def machine(host: str, docker: Iterable[int], text: str) -> Machine:
-    """What `survey` said of a host."""
-    said = dict(line.partition(" ")[::2] for line in text.splitlines())
-    return Machine(
-        host=host,
-        system=said.get("system", ""),
-        kernel=said.get("kernel", ""),
-        processors=int(said.get("processors", "0") or 0),
-        processor=said.get("processor", "").strip(),
-        docker=".".join(map(str, docker)),
-        iperf3=said.get("iperf3", "").split(" ")[0],
-        load=float(said.get("load", "0") or 0),
-    )
-
-
-def clocks(text: str) -> tuple[Clock, ...]:
-    """Every clock that a script here printed, in order."""
-    found: list[Clock] = []
-    said: dict[str, list[int]] = {}
-    for key, numbers in re.findall(r"^clock (\w+) +(.*)$", text, re.M):
-        said[key] = [int(number) for number in numbers.split()]
-        if key == "btime":  # the last of the three in /proc/stat
-            user, nice, system, _idle, _wait, irq, softirq = said["cpu"][:7]
-            busy = user + nice + system + irq + softirq
-            found.append(Clock(said["btime"][0], busy, said["ctxt"][0]))
-    return tuple(found)
-
-
-def one_kernel(first: Clock, between: Clock, last: Clock) -> bool:
-    """Whether a clock of another host, read between two of this one, is this one's own."""
-    counts = first.switches <= between.switches <= last.switches
-    return counts and abs(first.boot - between.boot) <= 1
 
 
 def serve(lanes: Iterable[Lane], life_s: int) -> str:
@@ -149,11 +99,6 @@ _SERVE = """serve() { # candidate, process id, address, port of iperf3, port of 
 }"""
 
 
-def failed(text: str) -> dict[str, str]:
-    """Candidates whose servers did not start, of what `serve` printed; and why."""
-    return {name: why.strip() for name, why in re.findall(r"^failed (\S+) (.*)$", text, re.M)}
-
-
 def mtus(lanes: Iterable[Lane]) -> str:
     """A script that tells the link by which each source sends, and its MTU."""
     lines = [PRELUDE, _WITHIN]
@@ -164,11 +109,6 @@ def mtus(lanes: Iterable[Lane]) -> str:
         told = f"s/.* mtu \\([0-9]*\\).*/mtu {lane.candidate} \\1/p"
         lines.append(f"({show}) | sed -n {shlex.quote(told)}")
     return "\n".join(lines) + "\n"
-
-
-def mtus_told(text: str) -> dict[str, int]:
-    """MTUs by candidate."""
-    return {name: int(size) for name, size in re.findall(r"^mtu (\S+) (\d+)$", text, re.M)}
 
 
 def measure(what: str, lane: Lane, terms: Terms) -> str:
@@ -189,54 +129,6 @@ def _argv(what: str, lane: Lane, terms: Terms) -> tuple[str, ...]:
     if what == "udp":
         return (*iperf, "-u", "-b", f"{terms.udp_mbit_s}M")
     return (*iperf, "-P", what.removeprefix("tcp_"))
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Figures of one run, and how many bytes it moved (0 where that is not told)."""
-
-    figures: dict[str, float]
-    bytes: int = 0
-
-
-def measured(what: str, text: str) -> Measured:
-    """What `measure` printed. Raises ValueError with the reason where it failed."""
-    said = "\n".join(line for line in text.splitlines() if not line.startswith("clock "))
-    if what == "rtt":
-        _, p50, p99 = _words(said, "rtt")
-        return Measured({"rtt_p50": float(p50), "rtt_p99": float(p99)})
-    if what == "requests":
-        count, seconds = _words(said, "requests")
-        return Measured({"requests": int(count) / float(seconds)})
-    end = _iperf(said)
-    if what == "udp":
-        return Measured({"udp_loss": float(end["sum"]["lost_percent"])})
-    received = end["sum_received"]
-    return Measured({what: received["bits_per_second"] / 1e9}, int(received["bytes"]))
-
-
-def not_yet(why: str) -> bool:
-    """Whether a measurement failed as iperf3's server closes its port for a moment after each."""
-    return "refused" in why or "busy" in why
-
-
-def _words(said: str, what: str) -> list[str]:
-    match = re.search(rf"^{what} (.*)$", said, re.M)
-    if match is None:
-        raise ValueError(said.strip()[-300:] or "no answer")
-    return match[1].split()
-
-
-def _iperf(said: str) -> dict[str, dict[str, float]]:
-    start = said.find("{")
-    try:
-        found = json.loads(said[start:])
-        if "error" in found:
-            raise ValueError(str(found["error"])[:300])
-        end: dict[str, dict[str, float]] = found["end"]
-    except (json.JSONDecodeError, KeyError) as error:
-        raise ValueError(said.strip()[-300:] or "no answer") from error
-    return end
 
 
 def stop() -> str:

@@ -10,17 +10,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from provision.comparison import candidates
 from provision.comparison.bench import Bench
-from provision.comparison.candidates import LIMIT, Candidate
-from provision.comparison.figures import FIGURES, MEASURES, Reading
+from provision.comparison.candidates import Candidate
+from provision.comparison.figures import MEASURES
 from provision.comparison.ground import Stand, host_lane, surveyed, sweep
 from provision.comparison.probe import PATIENCE_S, Lane
-from provision.comparison.result import Comparison, Course, Terms
+from provision.comparison.record import Record
+from provision.comparison.result import Comparison, Machine, Terms
 from provision.errors import ProvisionError, UnfitError, UsageError
 from provision.fleet import Session
 
@@ -45,64 +45,75 @@ def compared(
     """
     if len(hosts) < 2:
         raise UsageError("comparing needs two hosts", "name more in the inventory, or by --limit")
+    bench = Bench(session, hosts[0], hosts[1], terms)
+    # What a run that was killed has left on the hosts goes first.
+    bench.sweep()
+    sweep(session, hosts)
+    ground, fleet, unfit = surveyed(session, hosts, chosen, pool, strict=strict)
+    machines = bench.survey(fleet)
+    able = tuple(one for one in chosen if one.name not in unfit)
     # What a method keeps beside its inventory, such as keys, goes with the run.
     with tempfile.TemporaryDirectory(prefix="provision-compare-") as folder:
-        run = _Run(session, hosts, terms, strict=strict)
-        run.prepare(pool, Path(folder))
-        return run.whole(tuple(chosen), lacking)
+        stand = Stand(session, hosts, ground, Path(folder))
+        run = _Run(session, hosts[1], terms, bench, stand, able, strict=strict)
+        return run.whole(machines, {**lacking, **unfit})
 
 
 class _Run:
-    """The state of one run; all that is measured is kept, whatever becomes of the rest."""
+    """The state of one run. It is measured to the host `target`."""
 
     def __init__(
-        self, session: Session, hosts: tuple[str, ...], terms: Terms, *, strict: bool
+        self,
+        session: Session,
+        target: str,
+        terms: Terms,
+        bench: Bench,
+        stand: Stand,
+        chosen: tuple[Candidate, ...],
+        *,
+        strict: bool,
     ) -> None:
-        self.session, self.hosts, self.terms, self.strict = session, hosts, terms, strict
-        self.bench = Bench(session, hosts[0], hosts[1], terms)
-        self.courses: dict[str, Course] = {}
-        self.readings: list[Reading] = []
-        self.errors: list[ProvisionError] = []
+        self.session, self.target, self.terms, self.strict = session, target, terms, strict
+        self.bench, self.stand, self.chosen = bench, stand, chosen
+        self.turns = candidates.turns(chosen) or ((),)
         self.standing: list[Candidate | None] = []
 
-    def prepare(self, pool: str | None, folder: Path) -> None:
-        """Remove what a run that was killed has left on the hosts, and look at them."""
-        self.bench.sweep()
-        sweep(self.session, self.hosts)
-        ground, fleet = surveyed(self.session, self.hosts, pool)
-        self.machines = self.bench.survey(fleet)
-        self.stand = Stand(self.session, self.hosts, ground, folder)
-
-    def whole(self, chosen: tuple[Candidate, ...], lacking: Mapping[str, str]) -> Comparison:
+    def whole(self, machines: tuple[Machine, ...], lacking: Mapping[str, str]) -> Comparison:
         """All turns, then switching from each to the next."""
         begin = time.monotonic()
         interrupted = False
-        turns = candidates.turns(chosen) or ((),)
-        self.courses = {LIMIT: Course(LIMIT, "not reached")}
-        for number, group in enumerate(turns, 1):
-            for one in group:
-                self.courses[one.name] = Course(one.name, "not reached", turn=number)
-        self.courses |= {name: Course(name, "left out", why) for name, why in lacking.items()}
+        self.session.say(self._plan())
+        self.record = Record(self.session.say, self.turns, lacking)
         try:
-            for number, group in enumerate(turns, 1):
+            for number, group in enumerate(self.turns, 1):
                 self._turn(number, group)
-            self._switch([one for one in chosen if self.courses[one.name].status == "compared"])
+            good = [one for one in self.chosen if self.record.status(one.name) == "compared"]
+            self._switch(good)
         except KeyboardInterrupt:
             interrupted = True
             self.session.say("interrupted: what stands is destroyed (again: it is left)")
         except ProvisionError as error:  # a host is lost: there is nothing left to compare
-            self._fail(None, error)
+            self.record.fail(None, error)
         finally:
             self._clear()
         return Comparison(
-            self.machines,
+            machines,
             self.bench.one_kernel,
             self.terms,
-            tuple(self.courses.values()),
-            tuple(self.readings),
-            tuple(self.errors),
+            tuple(self.record.courses.values()),
+            tuple(self.record.readings),
+            tuple(self.record.errors),
             interrupted,
             time.monotonic() - begin,
+        )
+
+    def _plan(self) -> str:
+        """How much there is to do, said before it begins."""
+        lanes = sum(len(group) + 1 for group in self.turns)
+        count = lanes * self.terms.rounds * len(MEASURES)
+        return (
+            f"{len(self.chosen)} methods in {len(self.turns)} turns: {count} measurements of "
+            f"{self.terms.seconds} s, and each method is made, switched to and removed"
         )
 
     def _turn(self, number: int, group: tuple[Candidate, ...]) -> None:
@@ -110,34 +121,38 @@ class _Run:
 
         Where one moves the NIC, the limit is measured before and after it instead.
         """
-        limit = host_lane(self.session.inventory, self.hosts[1])
+        names = ", ".join(one.name for one in group)
+        self.session.say(f"turn {number} of {len(self.turns)}: {names or 'host to host alone'}")
+        limit = host_lane(self.session.inventory, self.target)
         rounds = range(1, self.terms.rounds + 1)
         apart = any(one.alone for one in group)
         half = (self.terms.rounds + 1) // 2 if apart else 0
         self._rounds(number, rounds[:half], (limit,))
-        standing = [lane for one in group if (lane := self._raised(one))]
+        # A packet passes the rules of what was made later before its own: the most come first.
+        standing = [lane for one in reversed(group) if (lane := self._raised(one))]
+        standing.reverse()
         self._rounds(number, rounds, standing if apart else (limit, *standing))
-        for one in reversed(group):
+        for one in group:
             self._razed(one)
         self._rounds(number, rounds[half:] if apart else range(0), (limit,))
 
     def _raised(self, one: Candidate) -> Lane | None:
         """Apply and verify a candidate; how it is measured, or None where that failed."""
-        with self._told(one.name, optional=not self.strict):
+        with self.record.told(one.name, optional=not self.strict):
             self.standing.append(one)
-            self._note(one, "apply", self.stand.apply(one))
-            self._note(one, "verify", self.stand.verify(one))
+            self.record.took(one.name, "apply", self.stand.apply(one))
+            self.record.took(one.name, "verify", self.stand.verify(one))
             return self.stand.lane(one)
         return None
 
     def _razed(self, one: Candidate) -> None:
         if one not in self.standing:
             return
-        with self._told(one.name):
+        with self.record.told(one.name):
             seconds = self.stand.destroy(one)
             self.standing.remove(one)
-            if self.courses[one.name].status != "left out":
-                self._note(one, "destroy", seconds)
+            if self.record.status(one.name) != "left out":
+                self.record.took(one.name, "destroy", seconds)
 
     @contextmanager
     def _served(self, turn: int, lanes: Sequence[Lane]) -> Iterator[list[Lane]]:
@@ -147,16 +162,14 @@ class _Run:
         try:
             failed = self.bench.open(lanes, life_s)
             sizes = self.bench.mtus(lanes)
-            good = [lane for lane in lanes if lane.candidate not in failed]
             for name, why in failed.items():
-                self._fail(name, UnfitError(self.hosts[1], f"{name}: {why}"))
+                self.record.fail(name, UnfitError(self.target, f"{name}: {why}"))
+            good = [lane for lane in lanes if lane.candidate not in failed]
             for lane in good:
-                course = self.courses[lane.candidate]
-                size = sizes.get(lane.candidate)
-                self.courses[lane.candidate] = replace(course, mtu=size, turn=course.turn or turn)
+                self.record.served(lane.candidate, turn, sizes.get(lane.candidate))
             yield good
         finally:
-            with self._told(None):
+            with self.record.told(None):
                 self.bench.close()
 
     def _rounds(self, turn: int, rounds: range, lanes: Sequence[Lane]) -> None:
@@ -174,84 +187,41 @@ class _Run:
                     self.session.say(f"{head}: {'; '.join(told)}")
 
     def _measured(self, turn: int, number: int, what: str, lane: Lane, lanes: list[Lane]) -> str:
-        name = lane.candidate
         try:
             figures = self.bench.measure(what, lane)
         except ProvisionError as error:
-            self._fail(name, error)
+            self.record.fail(lane.candidate, error)
             lanes.remove(lane)
-            return f"{name} failed"
-        self.readings += [Reading(name, turn, number, key, v) for key, v in figures.items()]
-        if self.courses[name].status == "not reached":
-            self.courses[name] = replace(self.courses[name], status="compared")
-        return f"{name} {_brief(figures)}"
+            return f"{lane.candidate} failed"
+        return self.record.read(lane.candidate, turn, number, figures)
 
     def _switch(self, chain: list[Candidate]) -> None:
         """From each to the next under one name, and from the last to the first."""
         if len(chain) < 2:
             return
+        self.session.say("switching from each to the next")
         self.standing.append(None)
         earlier: Candidate | None = None
         for one in (*chain, chain[0]):
-            with self._told(one.name):
+            with self.record.told(one.name):
                 seconds = self.stand.apply(one, switching=True)
                 if earlier is not None:
-                    self._note(one, "switch", seconds, f"from {earlier.name} ")
-                    course = self.courses[one.name]
-                    self.courses[one.name] = replace(course, switched_from=earlier.name)
+                    self.record.took(one.name, "switch", seconds, earlier.name)
                 earlier = one
                 continue
             break
 
     def _clear(self) -> None:
         """Destroy what stands; it is tried for each, and what failed is told."""
-        with self._told(None):
+        with self.record.told(None):
             self.bench.close()
         for one in reversed(self.standing):
-            with self._told(one.name if one else None):
+            with self.record.told(one.name if one else None):
                 self.stand.destroy(one)
         self.standing.clear()
-
-    @contextmanager
-    def _told(self, name: str | None, *, optional: bool = False) -> Iterator[None]:
-        """What goes wrong in here is told, of a candidate or of the run, which goes on.
-
-        `optional`: what the hosts cannot serve is left out.
-        """
-        try:
-            yield
-        except ProvisionError as error:
-            if name and optional and isinstance(error, UnfitError):
-                why = _line(error)
-                self.courses[name] = replace(self.courses[name], status="left out", reason=why)
-                self.session.say(f"{name}: left out: {why}")
-            else:
-                self._fail(name, error)
-
-    def _fail(self, name: str | None, error: ProvisionError) -> None:
-        why = _line(error)
-        if name:
-            self.courses[name] = replace(self.courses[name], status="failed", reason=why)
-        self.errors.append(error)
-        self.session.say(f"{name}: failed: {why}" if name else why)
-
-    def _note(self, one: Candidate, step: str, seconds: float, how: str = "") -> None:
-        course = self.courses[one.name]
-        noted = {**(course.seconds or {}), step: seconds}
-        self.courses[one.name] = replace(course, seconds=noted)
-        self.session.say(f"{one.name}: {step} {how}took {seconds:.1f} s")
-
-
-def _line(error: ProvisionError) -> str:
-    return "; ".join(str(error).splitlines())
 
 
 def _rotated(lanes: list[Lane], by: int) -> list[Lane]:
     """Another one begins in each round."""
     cut = by % len(lanes) if lanes else 0
     return lanes[cut:] + lanes[:cut]
-
-
-def _brief(figures: dict[str, float]) -> str:
-    units = {one.key: one.unit for one in FIGURES}
-    return ", ".join(f"{value:.3g} {units[key]}" for key, value in figures.items())

@@ -97,7 +97,14 @@ def ratio(found: Spread | None) -> str:
     """`0.97`, and in the next line `0.95–0.99`."""
     if found is None:
         return "–"
-    return f"{found.middle:.2f}\n{found.low:.2f}–{found.high:.2f}"
+    return f"{share(found.middle)}\n{share(found.low)}–{share(found.high)}"
+
+
+def share(value: float) -> str:
+    """A ratio: two places, as many as count above 10, and two digits of a small one."""
+    if value >= 10:
+        return number(value)
+    return f"{value:.2f}" if value >= 0.1 or not value else f"{value:#.2g}"
 
 
 def better(figure: Figure) -> str:

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from provision.comparison.candidates import LIMIT, TABLE
 from provision.lab import power
 from tests.lab.conftest import Hosts
 from tests.lab.test_routes import HOSTS, assert_same
@@ -57,6 +59,13 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"it never said {words!r}:\n{said}")
 
 
+def finished(process: subprocess.Popen[str], limit_s: float) -> tuple[Any, str]:
+    """The JSON that it printed, and all that it said meanwhile; exit status 0."""
+    out, said = process.communicate(timeout=limit_s)
+    assert process.returncode == 0, said
+    return json.loads(out), said
+
+
 def assert_nothing_runs(hosts: Hosts) -> None:
     for host in HOSTS:
         assert not hosts.ssh(host, LEFT).strip()
@@ -85,6 +94,27 @@ def test_methods_are_measured_and_removed(clean: tuple[Hosts, str]) -> None:
     assert 0.05 < found["host"]["figures"]["tcp_1"]["median"] < 1000
     page = (hosts.place.folder / "compare.html").read_text()
     assert page.count("<svg") == len(RATIOS) and "http" not in page.replace("http-equiv", "")
+    assert_nothing_runs(hosts)
+    assert_same(before, hosts.capture())
+
+
+@pytest.mark.full
+def test_every_method_in_one_run(clean: tuple[Hosts, str]) -> None:
+    """Nothing but the inventory is said: all are made, switched to, and removed without a trace."""
+    hosts, inventory = clean
+    before = hosts.capture()
+    words = ("--seconds", "1", "--rounds", "1", "--json")
+    result, said = finished(started(hosts, inventory, *words), 1800)
+    assert "turn 6 of 6" in said and "nobody answers for them" in said
+    assert (result["ok"], result["interrupted"]) == (True, False), said
+    names = [course["method"] for course in result["methods"]]
+    assert names == [LIMIT, *(one.name for one in TABLE)]
+    for course in result["methods"]:
+        assert course["status"] == "compared", course
+        assert course["figures"]["tcp_8"]["median"] > 0
+        if course["method"] != LIMIT:
+            assert all(value > 0 for value in course["seconds"].values()), course
+            assert course["switched_from"] and course["ratios"]["tcp_8"]["median"] > 0
     assert_nothing_runs(hosts)
     assert_same(before, hosts.capture())
 

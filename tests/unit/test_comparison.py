@@ -15,11 +15,12 @@ import pytest
 from rich.console import Console
 
 from provision import methods
-from provision.comparison import candidates, probe, run
+from provision.comparison import answers, candidates, run
+from provision.comparison.answers import Clock
 from provision.comparison.candidates import LIMIT, TABLE, Candidate, Ground
 from provision.comparison.figures import FIGURES, MEASURES, Reading, Spread, ratios, spread
-from provision.comparison.page import charts, page
-from provision.comparison.probe import Clock, Lane
+from provision.comparison.page import PLOT, charts, page
+from provision.comparison.probe import Lane
 from provision.comparison.result import Comparison, Course, Machine, Terms, as_json
 from provision.comparison.text import figures, number, remarks, times
 from provision.comparison.text import ratios as ratio_table
@@ -89,27 +90,23 @@ def test_many_hosts_have_smaller_parts(tmp_path: Path) -> None:
 def test_what_is_not_there_is_left_out_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """By default with the reason; asked for, it is a mistake of the command line."""
     monkeypatch.setattr(methods, "names", lambda: ("routes",))
-    found, lacking = candidates.chosen(None, pool=False)
+    found, lacking = candidates.chosen(None)
     assert [one.name for one in found] == ["routes", "ports"]
     assert lacking["vxlan"] == "method vxlan is not in this version"
     with pytest.raises(UsageError, match="method flannel is not in this version"):
-        candidates.chosen("routes,flannel-udp", pool=False)
-    monkeypatch.setattr(methods, "names", lambda: ("routes", "pipework"))
-    with pytest.raises(UsageError, match="--pool"):
-        candidates.chosen("pipework", pool=False)
-    assert candidates.chosen("pipework", pool=True)[0][0].name == "pipework"
+        candidates.chosen("routes,flannel-udp")
 
 
 def test_methods_are_named_one_by_one() -> None:
     """In the table's order; the limit is always there, and may be said."""
-    found, lacking = candidates.chosen("ports, host,routes", pool=False)
+    found, lacking = candidates.chosen("ports, host,routes")
     assert ([one.name for one in found], lacking) == (["routes", "ports"], {})
-    assert candidates.chosen("host", pool=False) == ((), {})
+    assert candidates.chosen("host") == ((), {})
     with pytest.raises(UsageError) as caught:
-        candidates.chosen("rutes", pool=False)
+        candidates.chosen("rutes")
     assert "routes" in caught.value.hint
     with pytest.raises(UsageError, match="names nothing"):
-        candidates.chosen(",", pool=False)
+        candidates.chosen(",")
 
 
 def test_turns_keep_apart_what_cannot_stand_together() -> None:
@@ -169,19 +166,19 @@ def answer(text: str) -> str:
 
 def test_iperf3s_own_words_are_read() -> None:
     """As version 3.18 printed them."""
-    tcp = probe.measured("tcp_8", answer((HERE / "iperf3-tcp.json").read_text()))
+    tcp = answers.measured("tcp_8", answer((HERE / "iperf3-tcp.json").read_text()))
     assert (round(tcp.figures["tcp_8"], 2), tcp.bytes) == (3.95, 500665096)
-    udp = probe.measured("udp", answer((HERE / "iperf3-udp.json").read_text()))
+    udp = answers.measured("udp", answer((HERE / "iperf3-udp.json").read_text()))
     assert udp.figures == {"udp_loss": 0.0}
 
 
 def test_our_own_words_are_read() -> None:
     """Microseconds, and requests by the time that they took."""
-    assert probe.measured("rtt", answer("rtt 4000 31.5 402.1")).figures == {
+    assert answers.measured("rtt", answer("rtt 4000 31.5 402.1")).figures == {
         "rtt_p50": 31.5,
         "rtt_p99": 402.1,
     }
-    assert probe.measured("requests", answer("requests 5000 2.5")).figures == {"requests": 2000}
+    assert answers.measured("requests", answer("requests 5000 2.5")).figures == {"requests": 2000}
 
 
 @pytest.mark.parametrize(
@@ -198,16 +195,16 @@ def test_our_own_words_are_read() -> None:
 def test_a_failed_measurement_says_why(what: str, said: str, told: str) -> None:
     """And gives no figure."""
     with pytest.raises(ValueError, match=told):
-        probe.measured(what, answer(said))
+        answers.measured(what, answer(said))
 
 
 def test_the_clock_tells_whether_two_hosts_are_one_kernel() -> None:
     """By a count that lies between two readings of the other host."""
-    first, again = probe.clocks(answer(""))
+    first, again = answers.clocks(answer(""))
     assert first == again == Clock(boot=5, busy=160, switches=777)
-    assert probe.one_kernel(Clock(5, 0, 10), Clock(5, 0, 12), Clock(5, 0, 15))
-    assert not probe.one_kernel(Clock(5, 0, 10), Clock(5, 0, 99), Clock(5, 0, 15))
-    assert not probe.one_kernel(Clock(5, 0, 10), Clock(900, 0, 12), Clock(5, 0, 15))
+    assert answers.one_kernel(Clock(5, 0, 10), Clock(5, 0, 12), Clock(5, 0, 15))
+    assert not answers.one_kernel(Clock(5, 0, 10), Clock(5, 0, 99), Clock(5, 0, 15))
+    assert not answers.one_kernel(Clock(5, 0, 10), Clock(900, 0, 12), Clock(5, 0, 15))
 
 
 @pytest.mark.skipif(shutil.which("perl") is None, reason="needs perl")
@@ -220,7 +217,7 @@ def test_the_small_messages_go_there_and_back() -> None:
         for what in ("rtt", "requests"):
             ask = ("perl", "-e", render("compare/ask.pl"), what, "127.0.0.1", port, "1")
             said = subprocess.run(ask, capture_output=True, check=True, text=True).stdout
-            found = probe.measured(what, said).figures
+            found = answers.measured(what, said).figures
             assert all(0 < value < 1e6 for value in found.values()), said
             if what == "rtt":
                 assert found["rtt_p50"] <= found["rtt_p99"]
@@ -305,10 +302,10 @@ def test_a_chart_fits_its_frame() -> None:
     assert len(found) == sum(one.ratio for one in FIGURES) - 2
     for chart in found:
         ends = [x for bar in chart.bars for x in (bar.middle, bar.low, bar.high, *bar.dots)]
-        assert all(0 <= x <= 250 for x in (*ends, chart.one))
+        assert all(0 <= x <= PLOT for x in (*ends, chart.one))
         assert 2 <= len(chart.ticks) <= 7
     (far,) = [bar for bar in found[-1].bars if bar.name == "ports"]
-    assert (far.beyond, far.middle, far.label) == (True, 250, "45.0")
+    assert (far.beyond, far.middle, far.label) == (True, PLOT, "45.0")
 
 
 @pytest.mark.parametrize(
@@ -405,7 +402,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     said: list[str] = []
     monkeypatch.setattr(run, "Bench", type("B", (Bench,), {"log": said}))
     monkeypatch.setattr(run, "Stand", type("S", (Stand,), {"log": said}))
-    monkeypatch.setattr(run, "surveyed", lambda *_given: (ground(), None))
+    monkeypatch.setattr(run, "surveyed", lambda *_given, **_said: (ground(), None, {}))
     monkeypatch.setattr(run, "sweep", lambda *_given: None)
     yield said
 
@@ -421,13 +418,16 @@ def went(*chosen: Candidate, rounds: int = 2, strict: bool = False) -> Compariso
 
 
 def test_a_run_interleaves_and_destroys(log: list[str]) -> None:
-    """Each measurement of all in turn, another one first in each round; then switching."""
+    """Each measurement of all in turn, another one first in each round; then switching.
+
+    The first is made last: a packet passes the rules of those made later before its own.
+    """
     result = went(A, B)
-    assert log[:2] == ["apply a", "apply b"]
+    assert log[:2] == ["apply b", "apply a"]
     assert log[2:5] == ["tcp_1 a", "tcp_1 b", "tcp_1 host"]
     assert log[2 + 3 * len(MEASURES) :][:3] == ["tcp_1 b", "tcp_1 host", "tcp_1 a"]
     assert log[-6:] == [
-        "destroy b", "destroy a", "switch to a", "switch to b", "switch to a", "destroy switched",
+        "destroy a", "destroy b", "switch to a", "switch to b", "switch to a", "destroy switched",
     ]  # fmt: skip
     assert {c.candidate: c.switched_from for c in result.courses} == {
         LIMIT: None, "a": "b", "b": "a"
@@ -451,7 +451,7 @@ def test_an_interrupted_run_destroys_and_tells(
     """What was measured until then is kept."""
     monkeypatch.setattr(run.Bench, "break_at", 5)
     result = went(A, B)
-    assert log[-2:] == ["destroy b", "destroy a"]
+    assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, result.interrupted, len(result.readings)) == (130, True, 4)
     assert not any("switch" in line for line in log)
 
@@ -501,7 +501,7 @@ def test_a_lost_host_ends_the_run_with_a_report(
 
     monkeypatch.setattr(run.Bench, "mtus", lost)
     result = went(A, B)
-    assert log[-2:] == ["destroy b", "destroy a"]
+    assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, [str(error) for error in result.errors]) == (4, ["h2: it is gone"])
     assert {course.status for course in result.courses} == {"not reached"}
 

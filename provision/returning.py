@@ -1,0 +1,114 @@
+"""A host's facts as they will be once an inventory has given back the NICs it needs no more. Pure.
+
+A method that takes the place of another is planned by these: the bridge that holds a NIC's
+addresses now goes in the same change, before anything is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from provision.facts import Look
+from provision.hostfacts import HostFacts, Link, Way
+from provision.inventory import Inventory, Network
+from provision.lan_parts import METHOD as LAN
+from provision.resource import Resource
+from provision.resources.route import Route
+from provision.resources.underlay import Underlay
+from provision.uplinks import Uplink
+
+SWITCHED = ("ovs-gre", "ovs-vxlan")
+"""Methods whose userspace datapath takes the NIC."""
+
+
+def returned(inventory: Inventory, look: Look) -> Look:
+    """A look with every NIC in its own place that no network of the file moves."""
+    facts = look.facts
+    back = dict(_back(inventory, look))
+    if not back:
+        return replace(look, facts=_without_own(inventory, look))
+    seen = replace(
+        facts,
+        links=_links(facts, back),
+        ways={peer: Way(back.get(way.dev, way.dev), way.via) for peer, way in facts.ways.items()},
+        routes=tuple(replace(one, dev=back.get(one.dev, one.dev)) for one in facts.routes),
+        uplinks=_uplinks(facts, back),
+        defaults=tuple(_renamed(words, back) for words in facts.defaults),
+        moved={name: was for name, was in facts.moved.items() if was.nic not in back.values()},
+        carriers={name: nic for name, nic in facts.carriers.items() if name not in back},
+    )
+    foreign = {ref: _freed(one, back) for ref, one in look.foreign.items()}
+    look = replace(look, facts=seen, foreign=foreign)
+    return replace(look, facts=_without_own(inventory, look))
+
+
+def _back(inventory: Inventory, look: Look) -> Iterator[tuple[str, str]]:
+    """What holds a NIC's addresses now, and the NIC."""
+    networks = [one for one in inventory.networks.values() if look.facts.host in one.hosts]
+    kept = {getattr(one.options, "bridge", None) for one in networks if one.method == LAN}
+    for bridge, was in look.facts.moved.items():
+        if bridge not in kept:
+            yield was.seat.split(" ")[0] or bridge, was.nic
+    if _switched(networks):
+        return
+    for resource in look.found.values():
+        # Another inventory that needs it keeps it.
+        if isinstance(resource, Underlay) and resource.bridge and not resource.others:
+            yield resource.bridge, resource.nic
+
+
+def _freed(resource: Resource, back: Mapping[str, str]) -> Resource:
+    """A NIC that is a port of what goes is in nobody's way."""
+    if isinstance(resource, Underlay) and resource.nic in back.values():
+        return replace(resource, obstacle="")
+    return resource
+
+
+def _without_own(inventory: Inventory, look: Look) -> HostFacts:
+    """Without the routes of ours that go, too: nobody is to keep them for the NIC."""
+    parts = {part for network in inventory.networks.values() for part in network.subnets.values()}
+    gone = {
+        f"{one.dst} via {one.via} "
+        for one in look.found.values()
+        if isinstance(one, Route) and one.dst not in parts
+    }
+    if not gone:
+        return look.facts
+    links = {
+        name: replace(link, routes=tuple(r for r in link.routes if not r.startswith(tuple(gone))))
+        for name, link in look.facts.uplinks.items()
+    }
+    return replace(look.facts, uplinks=links)
+
+
+def _switched(networks: list[Network]) -> bool:
+    return any(one.method in SWITCHED for one in networks)
+
+
+def _links(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Link]:
+    links = {name: link for name, link in facts.links.items() if name not in back}
+    for holder, nic in back.items():
+        if holder in facts.links and nic in links:
+            held = facts.links[holder].addresses
+            links[nic] = replace(links[nic], addresses=(*links[nic].addresses, *held))
+    return links
+
+
+def _uplinks(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Uplink]:
+    links = {name: link for name, link in facts.uplinks.items() if name not in back}
+    for holder, nic in back.items():
+        above, below = facts.uplinks.get(holder), links.get(nic)
+        if above is not None and below is not None:
+            links[nic] = replace(
+                below,
+                master="",
+                addresses=(*below.addresses, *above.addresses),
+                routes=(*below.routes, *above.routes),
+            )
+    return links
+
+
+def _renamed(words: str, back: Mapping[str, str]) -> str:
+    head, _, dev = words.rpartition(" dev ")
+    return f"{head} dev {back.get(dev, dev)}"

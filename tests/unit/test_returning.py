@@ -1,0 +1,115 @@
+"""How a host is seen whose NIC goes back in the same change that is planned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+
+from provision import hostfacts
+from provision.facts import Look
+from provision.hostfacts import HostFacts, KernelRoute, Link, Way
+from provision.inventory import Inventory
+from provision.inventory_load import load
+from provision.resource import Resource, state
+from provision.resources.route import Route
+from provision.resources.underlay import Underlay
+from provision.returning import returned
+from provision.uplinks import First, Uplink
+from tests.fakes import HOST
+
+OWN = IPv4Interface("10.78.0.11/24")
+PEER = IPv4Address("10.78.0.12")
+PART = IPv4Network("172.16.1.0/24")
+PIPEWORK = "{method: pipework, cidr: 10.78.0.0/24, pool: 10.78.0.224/28}"
+OVS = "{method: ovs-gre, cidr: 172.16.0.0/16}"
+ROUTES = "{method: routes, cidr: 172.16.0.0/16}"
+
+
+def wants(tmp_path: Path, network: str) -> Inventory:
+    path = tmp_path / "it.yml"
+    path.write_text(
+        "name: it\nhosts:\n  h1: {address: 10.78.0.11}\n  h2: {address: 10.78.0.12}\n"
+        f"networks:\n  n: {network}\n"
+    )
+    return load(path)
+
+
+def above(holder: str) -> HostFacts:
+    """A host whose address is on `holder`, above eth1."""
+    words = ("10.78.0.11/24",)
+    return replace(
+        hostfacts.parse("h1", HOST),
+        links={"eth1": Link("eth1", 1500, ()), holder: Link(holder, 1500, (OWN,))},
+        ways={PEER: Way(holder, None)},
+        routes=(KernelRoute(OWN.network, holder, 2),),
+        uplinks={
+            "eth1": Uplink("eth1", master=holder, managers=("systemd-networkd",)),
+            holder: Uplink(holder, bridge=True, addresses=words, routes=("default via 10.78.0.1",)),
+        },
+        defaults=(f"default via 10.78.0.1 dev {holder}", "default via 10.9.0.1 dev wan"),
+    )
+
+
+def moved(seat: str = "") -> HostFacts:
+    """The same by pipework's bridge, with the record of what the NIC was."""
+    was = First("eth1", "", 1500, "", ("10.78.0.11/24",), (), (), (), seat=seat)
+    return replace(above(seat.split(" ")[0] or "bri0"), moved={"bri0": was})
+
+
+def switched(*others: str) -> Look:
+    """The same by Open vSwitch's, which other inventories may need, too."""
+    found = Underlay("h1", "eth1", "phy-eth1", "phy-eth1", "it", others=others)
+    return Look(replace(above("phy-eth1"), carriers={"phy-eth1": "eth1"}), state([found]), {})
+
+
+def assert_back(facts: HostFacts, holder: str) -> None:
+    """eth1 has everything, and `holder` is not there."""
+    assert holder not in facts.links and holder not in facts.uplinks
+    assert facts.link_with(OWN.ip) == Link("eth1", 1500, (OWN,))
+    assert facts.ways[PEER] == Way("eth1", None)
+    assert [one.dev for one in facts.routes] == ["eth1"]
+    nic = facts.uplinks["eth1"]
+    assert (nic.master, nic.managers) == ("", ("systemd-networkd",))
+    assert (nic.addresses, nic.routes) == (("10.78.0.11/24",), ("default via 10.78.0.1",))
+    assert facts.defaults == ("default via 10.78.0.1 dev eth1", "default via 10.9.0.1 dev wan")
+    assert not facts.moved and not facts.carriers
+
+
+def test_a_bridge_that_goes_gives_the_nic_back(tmp_path: Path) -> None:
+    """Also where a veth holds the addresses; what Open vSwitch said stood in the way does not."""
+    stuck = Underlay("h1", "eth1", "", "eth1", "it", obstacle="eth1 is a port of bri0")
+    foreign: list[Resource] = [stuck]
+    seen = returned(wants(tmp_path, OVS), Look(moved(), {}, state(foreign)))
+    assert_back(seen.facts, "bri0")
+    (freed,) = seen.foreign.values()
+    assert isinstance(freed, Underlay) and freed.obstacle == ""
+    seat = returned(wants(tmp_path, ROUTES), Look(moved("host-it port-it 02:00"), {}, {}))
+    assert_back(seen.facts, "bri0")
+    assert seat.facts.link_with(OWN.ip) == Link("eth1", 1500, (OWN,))
+
+
+def test_open_vswitch_gives_the_nic_back(tmp_path: Path) -> None:
+    """To a bridge, or to the kernel."""
+    for network in (PIPEWORK, ROUTES):
+        assert_back(returned(wants(tmp_path, network), switched()).facts, "phy-eth1")
+
+
+def test_what_is_needed_stays(tmp_path: Path) -> None:
+    """By the file itself, or by another inventory."""
+    at = Look(moved(), {}, {})
+    assert returned(wants(tmp_path, PIPEWORK), at) == at
+    for network, look in ((OVS, switched()), (PIPEWORK, switched("other"))):
+        assert returned(wants(tmp_path, network), look) == look
+
+
+def test_routes_of_ours_that_go_are_no_nics_own(tmp_path: Path) -> None:
+    """A bridge that takes the NIC's place would keep them else; those of the file it keeps."""
+    words = (f"{PART} via {PEER} proto 240", "10.5.0.0/16 via 10.78.0.1 proto 3")
+    nic = Uplink("eth1", addresses=("10.78.0.11/24",), routes=words)
+    facts = replace(hostfacts.parse("h1", HOST), uplinks={"eth1": nic})
+    found = state([Route("h1", PART, PEER, "eth1", "it")])
+    seen = returned(wants(tmp_path, PIPEWORK), Look(facts, found, {}))
+    assert seen.facts.uplinks["eth1"].routes == words[1:]
+    same = Look(facts, found, {})
+    assert returned(wants(tmp_path, ROUTES), same) == same
