@@ -7,7 +7,6 @@ host comes up so without us. What the NIC was is recorded before the first chang
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -26,7 +25,7 @@ from provision.resource import (
     forget,
     remember,
 )
-from provision.uplinks import First, first
+from provision.uplink_records import First, first, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +201,3 @@ def found_files(bridge: str, lines: Iterable[list[str]]) -> networkd.Files:
 def _file(text: str) -> tuple[str, str]:
     _, content, path = text.split(" ", 2)
     return path, plain(content)
-
-
-def plain(encoded: str) -> str:
-    """The text of a file that a probe printed."""
-    return b64decode(encoded).decode("utf-8", "replace")
