@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from provision import networkd
 from provision.bridging import JOIN, LEAVE
+from provision.render import render
 from provision.resource import (
     WAS,
     Attempt,
@@ -110,7 +111,8 @@ ip -4 route show default | sed 's/ *$//' | sort
         tags = " ".join(map(str, self.vlans))
         lines = ("\n".join(was.addresses), "\n".join(was.routes))
         peer = was.peer or "-"
-        return Run(("sh", "-c", program, "sh", *words, *flags, tags, *lines, peer, *more))
+        ping = render("checks/silence.pl")
+        return Run(("sh", "-c", program, "sh", ping, *words, *flags, tags, *lines, peer, *more))
 
     @property
     def _was(self) -> str:
