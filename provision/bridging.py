@@ -45,6 +45,7 @@ unwarmed() { ! there provision-warm || ip link delete dev provision-warm; }
 # A ping each 5 ms to who is on the other side tells how long nothing came through.
 watched() {
   pings=; silence=$(mktemp /run/provision-ping.XXXXXX) || return 0
+  trap 'rm -f "$silence"; [ -z "$pings" ] || kill "$pings" 2>/dev/null' EXIT
   [ "$peer" != - ] || return 0
   $first perl -e "$ping" "$peer" >"$silence" 2>/dev/null 9>&- &
   pings=$!
@@ -56,8 +57,8 @@ told() {
     kill "$pings" 2>/dev/null
     wait "$pings" 2>/dev/null
     cat "$silence"
+    pings=
   fi
-  rm -f "$silence"
 }
 agree() { # networkd reads its files again; nothing changes, as all is as they say
   ! systemctl -q is-active systemd-networkd || networkctl reload || return
