@@ -185,10 +185,10 @@ BREAKS = {
         "address delete LAN.254/32 dev bri0",
         {("arp", "bare1/eth1", "gateway"), ("arp", "h1", "gateway")},
     ),
-    "a smaller cable": (
+    "a smaller port": (
         "h2",
-        "link set dev eth1 mtu 1400",
-        "link set dev eth1 mtu 1500",
+        "link set dev $(ip -br link | grep -o '^pw-[^@]*') mtu 1400",
+        "link set dev $(ip -br link | grep -o '^pw-[^@]*') mtu 1500",
         {("size", "h1", "bare2/lan0"), ("size", "bare2/lan0", "bare1/eth1")},
     ),
     "a lost route": (
