@@ -113,6 +113,9 @@ ovs)
   owner=${mark#provision:}
   ovs-vsctl --timeout=10 add-port "$on" "$outer" $tag \
     -- set port "$outer" external_ids:provision="${owner%%/*}" &&
+  # A datapath in userspace sends frames as they are: a checksum left to the NIC is never made.
+  { [ "$(ovs-vsctl --timeout=10 get bridge "$on" datapath_type)" != netdev ] ||
+    within ethtool -K "$interface" tx off >/dev/null; } &&
   ip link set dev "$outer" up || exit ;;
 esac
 [ "$mac" = - ] || within ip link set dev "$interface" address "$mac" || exit

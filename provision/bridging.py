@@ -1,14 +1,20 @@
 """Shell programs that make a NIC a bridge's port and give it back. Pure text.
 
 All that touches the path of the host's own packets is in one `ip -batch`, in the order in which
-nothing is lost: bridge up, NIC its port, addresses above, routes above, addresses off the NIC,
-routes once more, neighbours told. Each program takes the state as it is: what is done already is
-left out.
+nothing is lost: NIC the bridge's port, addresses above, routes above, addresses off the NIC, routes
+once more. A port's frames reach the host by its bridge and leave by the NIC itself, so either may
+hold the addresses meanwhile. Each program takes the state as it is: what is done already is left
+out.
+
+What would make a gap is done before: a bridge drops all it is to send until it had a port that is
+up, and the kernel sees to that in a worker of its own, hence a veth as its first port; and a link
+that knows no neighbour asks for it first, hence the NIC's neighbours go to the bridge.
 """
 
 from __future__ import annotations
 
 _BEGIN = r"""
+ping=$1; shift
 bridge=$1 nic=$2 seat=$3 other=$4 mac=$5 seat_mac=$6 mtu=$7 stp=$8 filtering=$9; shift 9
 vlans=$1 addresses=$2 routes=$3 peer=$4; shift 4
 master() { link=$(readlink "/sys/class/net/$1/master") && echo "${link##*/}"; }
@@ -22,30 +28,37 @@ has() { on "$1" | grep -qxF "${2%% *}"; }
 notify() { for file in ipv4/conf/"$1"/arp_notify ipv6/conf/"$1"/ndisc_notify; do
   [ ! -e "/proc/sys/net/$file" ] || echo "$2" >"/proc/sys/net/$file"
 done; }
+# Nothing else of the host shall come before these for long.
+first='nice -n -20'; ! chrt -f 1 true 2>/dev/null || first='chrt -f 1'
+# All lines are there before the first is done.
+at_once() { moves=$(cat) && printf '%s\n' "$moves" | $first ip -batch -; }
+# Who is known on one link is known on the other: it need not be asked for while packets wait.
+acquaint() {
+  ip neigh show dev "$1" 2>/dev/null |
+    sed -n 's/^\([^ ]*\) .*lladdr \([0-9a-f:]*\) \(.*\)/\1 \2 \3/p' |
+    while read -r address lladdr state; do
+      case $state in *PERMANENT*) kept=permanent ;; *) kept=stale ;; esac
+      echo "neigh replace $address lladdr $lladdr dev $2 nud $kept"
+    done | ip -force -batch - >/dev/null 2>&1 || :
+}
+unwarmed() { ! there provision-warm || ip link delete dev provision-warm; }
 # A ping each 5 ms to who is on the other side tells how long nothing came through.
 watched() {
   pings=; silence=$(mktemp /run/provision-ping.XXXXXX) || return 0
-  [ "$peer" != - ] && ping -V 2>/dev/null | grep -q iputils || return 0
-  ping -n -D -i 0.005 -w 60 "$peer" >"$silence" 2>/dev/null 9>&- &
+  trap 'rm -f "$silence"; [ -z "$pings" ] || kill "$pings" 2>/dev/null' EXIT
+  [ "$peer" != - ] || return 0
+  $first perl -e "$ping" "$peer" >"$silence" 2>/dev/null 9>&- &
   pings=$!
   sleep 0.3
 }
 told() {
   if [ -n "$pings" ]; then
-    sleep 0.5
-    kill -INT "$pings" 2>/dev/null
+    sleep 0.2
+    kill "$pings" 2>/dev/null
     wait "$pings" 2>/dev/null
-    perl -e '
-      my ($peer, $last, $most) = (shift, 0, 0);
-      while (<>) {
-        next unless /^\[([0-9.]+)\] \d+ bytes/;
-        $most = $1 - $last if $last && $1 - $last > $most;
-        $last = $1;
-      }
-      printf "\@note longest silence to $peer: %d ms\n", $most * 1000 if $most;
-    ' "$peer" "$silence"
+    cat "$silence"
+    pings=
   fi
-  rm -f "$silence"
 }
 agree() { # networkd reads its files again; nothing changes, as all is as they say
   ! systemctl -q is-active systemd-networkd || networkctl reload || return
@@ -55,7 +68,6 @@ agree() { # networkd reads its files again; nothing changes, as all is as they s
 JOIN = (
     _BEGIN
     + r"""
-watched
 delay=0; [ "$stp" = 0 ] || delay=1500
 settings="stp_state $stp forward_delay $delay"
 # Not every kernel can: it is a setting of its own.
@@ -70,9 +82,20 @@ settings="stp_state $stp forward_delay $delay"
       "type veth peer name $other mtu $mtu"
     echo "link set dev $other master $bridge up"
     echo "link set dev $seat up"
+  elif [ "$(master "$nic")" != "$bridge" ] && [ "$stp" = 0 ]; then
+    there provision-warm ||
+      echo "link add name provision-warm mtu $mtu type veth peer name provision-warm1 mtu $mtu"
+    echo "link set dev provision-warm addrgenmode none master $bridge up"
+    echo "link set dev provision-warm1 addrgenmode none up"
   fi
 } | ip -batch - || exit
 notify "$seat" 1
+watched
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  [ "$stp" = 0 ] && [ "$(cat "/sys/class/net/$bridge/operstate")" != up ] || break
+  sleep 0.1
+done
+acquaint "$nic" "$seat"
 {
   [ "$(master "$nic")" = "$bridge" ] || echo "link set dev $nic master $bridge"
   lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $seat/"
@@ -82,16 +105,17 @@ notify "$seat" 1
   done
   lines "$routes" | sed "s/^/route replace /;s/\$/ dev $seat/"
   [ "$seat" = "$bridge" ] || echo "link set dev $seat address $seat_mac"
-} | ip -batch - || exit
+} | at_once || exit
+unwarmed || exit
 for vlan in $vlans; do bridge vlan add dev "$nic" vid "$vlan" || exit; done
 agree || exit
 told
 """
 )
-"""Arguments: bridge, NIC, the link that holds the host's addresses and its other end, MAC, MAC of
-that link, MTU, STP (0 or 1), VLAN filtering (0 or 1), VLANs, then addresses and routes as lines of
-words of iproute2, whom to ping meanwhile (`-`: nobody), and what the mark says after its first
-word."""
+"""Arguments: the program of `checks/silence.pl`, bridge, NIC, the link that holds the host's
+addresses and its other end, MAC, MAC of that link, MTU, STP (0 or 1), VLAN filtering (0 or 1),
+VLANs, then addresses and routes as lines of words of iproute2, whom to ping meanwhile (`-`:
+nobody), and what the mark says after its first word."""
 
 LEAVE = (
     _BEGIN
@@ -99,22 +123,31 @@ LEAVE = (
 files=$2
 watched
 notify "$nic" 1
+# networkd 257 takes a port that is freed for a new link and would drop its routes: until the NIC is
+# out it leaves it alone.
+[ "$(master "$nic")" != "$bridge" ] || for file in $files; do
+  case $file in *-nic.network)
+    printf '[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' "$nic" >"$file" && agree || exit
+  esac
+done
 if there "$nic"; then
+  ! there "$seat" || acquaint "$seat" "$nic"
   {
-    lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $nic/"
-    [ "$(master "$nic")" != "$bridge" ] || echo "link set dev $nic nomaster"
     echo "link set dev $nic up"
+    lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $nic/"
     lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
     ! there "$seat" || lines "$addresses" | while read -r address rest; do
       ! has "$seat" "$address" || echo "address delete $address dev $seat"
     done
     lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
-    echo "link set dev $nic address $mac"
-  } | ip -batch - || exit
+    [ "$(master "$nic")" != "$bridge" ] || echo "link set dev $nic nomaster"
+    [ "$seat" = "$bridge" ] || echo "link set dev $nic address $mac"
+  } | at_once || exit
 fi
 notify "$nic" 0
 rm -f -- $files
 agree || exit
+unwarmed || exit
 # In this order: networkd 252 gives up a link whose bridge goes while it is still to be its port.
 [ "$seat" = "$bridge" ] || ! there "$seat" || ip link delete dev "$seat" || exit
 ! there "$bridge" || ip link delete dev "$bridge" || exit
@@ -128,12 +161,13 @@ JOIN_OVS = (
     + r"""
 datapath=$2
 ovs() { ovs-vsctl --timeout=10 "$@"; }
-watched
 spanning=false; [ "$stp" = 0 ] || spanning=true
 ovs --may-exist add-br "$bridge" -- set bridge "$bridge" datapath_type="$datapath" \
   fail_mode=standalone stp_enable="$spanning" other_config:hwaddr="\"$mac\"" \
-  external_ids:provision="\"$1\"" || exit
+  external_ids:provision-lan="\"$1\"" || exit
 ip link set dev "$bridge" mtu "$mtu" up && notify "$bridge" 1 || exit
+watched
+acquaint "$nic" "$bridge"
 ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provision="\"$1\"" || exit
 {
   lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $bridge/"
@@ -142,13 +176,15 @@ ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provis
     ! has "$nic" "$address" || echo "address delete $address dev $nic"
   done
   lines "$routes" | sed "s/^/route replace /;s/\$/ dev $bridge/"
-  echo "link set dev $bridge address $mac"
-} | ip -batch - || exit
+} | at_once || exit
 agree || exit
 told
 """
 )
-"""For a bridge of Open vSwitch: the same arguments, and its datapath."""
+"""For a bridge of Open vSwitch: the same arguments, and its datapath.
+
+Its mark has a key of its own: kind `ovs_bridge` takes what is marked `provision` for its own.
+"""
 
 LEAVE_OVS = (
     _BEGIN
@@ -157,16 +193,16 @@ files=$2
 watched
 notify "$nic" 1
 if there "$nic"; then
+  ! there "$bridge" || acquaint "$bridge" "$nic"
   {
-    lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $nic/"
     echo "link set dev $nic up"
+    lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $nic/"
     lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
     ! there "$bridge" || lines "$addresses" | while read -r address rest; do
       ! has "$bridge" "$address" || echo "address delete $address dev $bridge"
     done
     lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
-    echo "link set dev $nic address $mac"
-  } | ip -batch - || exit
+  } | at_once || exit
 fi
 rm -f -- $files
 ovs-vsctl --timeout=10 --if-exists del-br "$bridge" || exit

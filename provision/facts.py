@@ -55,8 +55,8 @@ fi
 database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
 if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
   ovs=no
-  answers=$(bounded {ovsdb.ASK}) && ovs=yes &&
-    printf '%s\n' "$answers" | sed '{_OVS_TABLES}'
+  tables=$(bounded {ovsdb.ASK}) && ovs=yes && # `answers` are Docker's, which probes read
+    printf '%s\n' "$tables" | sed '{_OVS_TABLES}'
 fi
 if command -v systemctl >/dev/null 2>&1; then
   units=$(bounded systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from provision import ovsdb, uplinks
-from provision.uplinks import First, Uplink
+from provision import ovsdb, uplink_records, uplinks
+from provision.uplink_records import First
+from provision.uplinks import Uplink
 
 TOOLS = (
     "docker",
@@ -60,7 +61,7 @@ echo "ssh $ssh"
 for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
   [ ! -e "$kept" ] || echo "guard ${kept##*/}"
 done
-shared docker_info addresses routes way ovs_bridges
+shared docker_info addresses routes way ovs_bridges ovs_ports ovs_interfaces
 """
     + uplinks.PROBE
 )
@@ -127,8 +128,6 @@ class HostFacts:
     silent: Mapping[str, str] = field(default_factory=dict)
     """What was said of addresses that containers are to have and somebody has already; and of
     routers for which not just one machine answers."""
-    ovs: str = ""
-    """The datapath that a bridge of Open vSwitch has there; empty where that does not run."""
     given: frozenset[str] = frozenset()
     """NICs that this inventory has given to containers, where they cannot be seen."""
     filters_vlans: bool = True
@@ -194,13 +193,14 @@ def parse(host: str, text: str) -> HostFacts:
         flanneld=own.partition(" ")[0],
         flanneld_version=version(own.partition(" ")[2].removeprefix("v")),
         tls=dict(_file(value) for key, value in lines if key == "tls"),
-        uplinks=uplinks.parse(lines, json.loads(single["addresses"] if ip else "[]")),
-        moved=uplinks.records(lines),
+        uplinks=uplinks.parse(
+            lines, json.loads(single["addresses"] if ip else "[]"), ovsdb.places(text)
+        ),
+        moved=uplink_records.records(lines),
         defaults=uplinks.defaults(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
         taken=uplinks.answered(lines, "duplicate"),
         silent=uplinks.answered(lines, "arp"),
-        ovs=single.get("ovs", ""),
         given=frozenset(value for key, value in lines if key == "given"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),
         carriers={

@@ -11,6 +11,9 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from provision.complaint import Wrong, quoted
 
+LAST = 254
+"""The main table."""
+
 
 def address(text: str) -> str:
     """An address with its prefix length, IPv4 or IPv6."""
@@ -76,3 +79,26 @@ def hashed_mac(*words: str) -> str:
     """A unicast, locally administered MAC that belongs to these words."""
     digest = sha256("\0".join(words).encode()).hexdigest()
     return ":".join(("02", *(digest[k : k + 2] for k in range(0, 10, 2))))
+
+
+def route_words(to: str, via: str, source: str, metric: int, table: int) -> str:
+    """A route as words of `ip route`, without its device."""
+    family = "default" if to in ("default", "0.0.0.0/0", "::/0") else to
+    words = [family if "/" in family or family == "default" else f"{family}/{whole(family)}"]
+    words += ["via", via] if via else []
+    words += ["src", source] if source else []
+    words += ["metric", str(metric)] if metric else []
+    words += ["table", str(table)] if table != LAST else []
+    return " ".join(words)
+
+
+def whole(address: str) -> int:
+    """Bits of an address that stands for itself alone."""
+    return 128 if ":" in address else 32
+
+
+def rule_words(priority: int, table: int, source: str, to: str) -> str:
+    """A rule as words of `ip rule`."""
+    words = ["from", source] if source else []
+    words += ["to", to] if to else []
+    return " ".join([*words, "table", str(table), "priority", str(priority)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from provision import host_part
+from provision import host_part, lan, lan_parts
 from provision.address import interface_name
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
@@ -151,9 +151,22 @@ def findings(
             seen = facts[host]
             yield from host_part.findings(inventory, network, seen, overhead=fabric.overhead)
             yield from host_part.peer_findings(inventory, network, seen)
+            if chosen(seen, fabric) == "netdev":
+                yield from _bridged(inventory, network, seen)
             if fabric.datapath == "system" and not seen.kernel_datapath:
                 what = "its kernel has no openvswitch module, which datapath: system needs"
                 yield UnfitError(host, what, "write datapath: auto or netdev")
+
+
+def _bridged(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
+    """A NIC is a port of one bridge: no network of method pipework of this file has it, too."""
+    nics = {facts.carrier(dev) for dev in host_part.nics(inventory, network, facts)}
+    for other in inventory.networks.values():
+        if other.method == lan_parts.METHOD and facts.host in other.hosts:
+            both = {lan.nic(inventory, other, facts), lan.options(other).bridge} & nics
+            for nic in sorted(both):
+                what = f"networks {other.name} and {network.name} would both make {nic} their port"
+                yield UnfitError(facts.host, what, "leave its host out of one of them")
 
 
 def attachment(network: Network, host: str) -> Ref:

@@ -11,8 +11,8 @@ VSCTL = ("ovs-vsctl", "-t", "30")
 """The command, which gives up after 30 s where the daemon is not there to do what it is told."""
 
 ASK = """ovs-vsctl -t 5 -f json \
- -- --columns=name,datapath_type,fail_mode,rstp_enable,external_ids,ports list Bridge \
- -- --columns=_uuid,name,interfaces,protected,external_ids list Port \
+ -- --columns=name,datapath_type,fail_mode,rstp_enable,stp_enable,external_ids,ports list Bridge \
+ -- --columns=_uuid,name,interfaces,protected,tag,external_ids list Port \
  -- --columns=_uuid,name,type,options,ofport,error list Interface"""
 """Prints a line for each table, in the order of `TABLES`."""
 
@@ -31,7 +31,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of a bridge with one interface; `trouble` is why it does not work, if it does not."""
+    """A port of a bridge with one interface; `trouble` is why it does not work, if it does not.
+
+    `tag` is its VLAN, 0 where it carries all.
+    """
 
     name: str
     bridge: str
@@ -40,6 +43,7 @@ class Port:
     protected: bool
     ids: Mapping[str, str]
     trouble: str
+    tag: int = 0
 
 
 def bridges(text: str) -> list[Row]:
@@ -58,6 +62,12 @@ def ports(text: str) -> Iterator[Port]:
                 yield _port(bridge["name"], port, found[0])
 
 
+def places(text: str) -> dict[str, str]:
+    """The bridge of every port, and of every bridge's own device."""
+    own = {str(row["name"]): str(row["name"]) for row in bridges(text)}
+    return {port.name: port.bridge for port in ports(text)} | own
+
+
 def _port(bridge: str, port: Row, interface: Row) -> Port:
     trouble = str(interface["error"] or "")
     if not trouble and (interface["ofport"] or -1) < 0:
@@ -70,6 +80,7 @@ def _port(bridge: str, port: Row, interface: Row) -> Port:
         bool(port["protected"]),
         port["external_ids"],
         trouble,
+        int(port.get("tag") or 0),
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
 from provision.render import render
 from provision.resource import WAS
+from provision.uplink_records import plain
 
 # A manager is asked by the files that it keeps of each link: no process is started for a host that
 # needs none of this. networkd: /run/systemd/netif; NetworkManager(8); ifupdown's ifstate.
@@ -64,8 +64,6 @@ done
   done
   [ -z "$nic" ] || perl -e "$asking" "$name" "$nic" 1500 "$@"
 }}
-read -r pid 2>/dev/null </run/openvswitch/ovsdb-server.pid && kill -0 "$pid" 2>/dev/null &&
-  if [ -d /sys/module/openvswitch ]; then echo ovs system; else echo ovs netdev; fi
 shared every_route
 """
 
@@ -112,65 +110,22 @@ class Uplink:
     routes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class First:
-    """What a NIC was before it became a port: what its bridge takes over and gives back.
+def parse(
+    lines: Iterable[tuple[str, str]], links: Iterable[dict[str, Any]], switches: Mapping[str, str]
+) -> dict[str, Uplink]:
+    """Every link of a host by name; `links` as `ip -j address show` gives them.
 
-    `defaults` are the host's default routes by other NICs, `dns` its lines of resolv.conf: both are
-    to stay. `seat`: the host's veth, its other end and its MAC, where it has one. `switch`: the
-    datapath of Open vSwitch, empty where the bridge is the kernel's. `ssh`: we come in by this NIC;
-    `peer`: somebody behind it.
+    `switches`: the bridge of Open vSwitch that a link is a port of, or the own device of.
     """
-
-    nic: str
-    mac: str
-    mtu: int
-    network: str
-    addresses: tuple[str, ...]
-    routes: tuple[str, ...]
-    defaults: tuple[str, ...]
-    dns: tuple[str, ...]
-    seat: str = field(default="", compare=False)
-    switch: str = ""
-    ssh: bool = False
-    peer: str = ""
-
-    @property
-    def text(self) -> str:
-        """As it is recorded on the host."""
-        words = {key: getattr(self, key) for key in _KEPT}
-        return json.dumps(words, indent=1) + "\n"
-
-
-_LISTS = ("addresses", "routes", "defaults", "dns")
-_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch", "ssh", "peer")
-
-
-def first(text: str) -> First:
-    """A record. Raises ValueError."""
-    words = json.loads(text)
-    for key in _LISTS:
-        words[key] = tuple(words.get(key, ()))
-    return First(**{key: words[key] for key in _KEPT if key in words})
-
-
-def parse(lines: Iterable[tuple[str, str]], links: Iterable[dict[str, Any]]) -> dict[str, Uplink]:
-    """Every link of a host by name; `links` as `ip -j address show` gives them."""
     said = list(lines)
     routes = json.loads(dict(said).get("every_route", "[]"))
     words = [(key, *rest.partition(" ")[::2]) for key, rest in said]
     return {
         link["ifname"]: _uplink(
-            link, routes, [(k, v) for k, nic, v in words if nic == link["ifname"]]
+            link, routes, [(k, v) for k, nic, v in words if nic == link["ifname"]], switches
         )
         for link in links
     }
-
-
-def records(lines: Iterable[tuple[str, str]]) -> dict[str, First]:
-    """What this inventory has recorded of NICs that it moved, by bridge."""
-    words = [rest.partition(" ")[::2] for key, rest in lines if key == "was"]
-    return {bridge: first(_plain(encoded)) for bridge, encoded in words}
 
 
 def defaults(lines: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -184,28 +139,30 @@ def defaults(lines: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     )
 
 
-def _plain(encoded: str) -> str:
-    return b64decode(encoded).decode("utf-8", "replace")
-
-
 def _uplink(
-    link: dict[str, Any], routes: list[dict[str, Any]], words: list[tuple[str, str]]
+    link: dict[str, Any],
+    routes: list[dict[str, Any]],
+    words: list[tuple[str, str]],
+    switches: Mapping[str, str],
 ) -> Uplink:
     keys = [key for key, _ in words]
     files = [value for key, value in words if key == "networkd"]
     managers = [value for key, value in words if key == "manager"]
     managers += ["netplan" if "netplan" in path else "systemd-networkd" for path in files]
     infos = link.get("addr_info", ())
+    # A datapath in userspace takes a link without the kernel's knowing: its database says so.
+    switch = switches.get(link["ifname"], "")
+    above = switch if switch != link["ifname"] else ""
     return Uplink(
         name=link["ifname"],
         mac=link.get("address", ""),
         mtu=int(link["mtu"]),
         ether=link.get("link_type") in ("ether", "[1]"),
         wireless="wireless" in keys,
-        bridge="bridge" in keys,
-        master=link.get("master", ""),
+        bridge="bridge" in keys or switch == link["ifname"],
+        master=above or link.get("master", ""),
         managers=tuple(sorted(set(managers))),
-        network="\n".join(_plain(value) for key, value in words if key == "network_file"),
+        network="\n".join(plain(value) for key, value in words if key == "network_file"),
         dynamic="lease" in keys or any(one.get("dynamic") for one in infos if _version_4(one)),
         addresses=tuple(_addresses(infos)),
         routes=tuple(_routes(routes, link["ifname"])),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import ClassVar, Literal
 
-from provision import lan, uplink_rules
+from provision import lan, lan_resources, uplink_rules
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
@@ -43,7 +43,7 @@ def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Re
     size = mtu(inventory, network, facts)
     for host in network.hosts:
         if host in facts:
-            yield from lan.resources(inventory, network, facts[host], mtu=size)
+            yield from lan_resources.resources(inventory, network, facts[host], mtu=size)
 
 
 def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
@@ -57,6 +57,11 @@ def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[U
     for host in network.hosts:
         if host in facts:
             yield from uplink_rules.findings(inventory, network, facts[host])
+
+
+def tools(network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG001
+    """Commands of a host that the method needs beside those of every method."""
+    return ("ovs-vsctl", "ethtool") if lan.options(network).kind == "ovs" else ()
 
 
 def attachment(network: Network, host: str) -> Ref:

@@ -7,13 +7,13 @@ host comes up so without us. What the NIC was is recorded before the first chang
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from provision import networkd
 from provision.bridging import JOIN, LEAVE
+from provision.render import render
 from provision.resource import (
     WAS,
     Attempt,
@@ -26,7 +26,7 @@ from provision.resource import (
     forget,
     remember,
 )
-from provision.uplinks import First, first
+from provision.uplink_records import First, first, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,8 @@ ip -4 route show default | sed 's/ *$//' | sort
         tags = " ".join(map(str, self.vlans))
         lines = ("\n".join(was.addresses), "\n".join(was.routes))
         peer = was.peer or "-"
-        return Run(("sh", "-c", program, "sh", *words, *flags, tags, *lines, peer, *more))
+        ping = render("checks/silence.pl")
+        return Run(("sh", "-c", program, "sh", ping, *words, *flags, tags, *lines, peer, *more))
 
     @property
     def _was(self) -> str:
@@ -202,8 +203,3 @@ def found_files(bridge: str, lines: Iterable[list[str]]) -> networkd.Files:
 def _file(text: str) -> tuple[str, str]:
     _, content, path = text.split(" ", 2)
     return path, plain(content)
-
-
-def plain(encoded: str) -> str:
-    """The text of a file that a probe printed."""
-    return b64decode(encoded).decode("utf-8", "replace")

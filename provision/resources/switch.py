@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from provision import networkd
+from provision import networkd, ovsdb
 from provision.bridging import JOIN_OVS, LEAVE_OVS
 from provision.resource import WAS, Attempt, Put, Resource, Scope, Seen, Steps, forget, remember
-from provision.resources.bridge import Bridge, found_files, plain, seat
-from provision.uplinks import First, first
+from provision.resources.bridge import Bridge, found_files, seat
+from provision.uplink_records import First, first, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,9 @@ for was in {WAS}/"$name"/uplink/*; do
   bridge=${{was##*/}}
   echo "was $bridge $(base64 -w0 <"$was")"
   files {networkd.FOLDER}/05-provision-"$name"-"$bridge"[.-]* | sed "s/^/file $bridge /"
-  pid=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null) && kill -0 "$pid" || continue
-  ports=$(ovs-vsctl --timeout=5 list-ports "$bridge" 2>/dev/null) || continue
-  echo "ports $bridge $(echo "$ports" | tr '\n' ' ')"
-  echo "set $bridge stp $(ovs-vsctl --timeout=5 get bridge "$bridge" stp_enable)"
-  echo "set $bridge datapath $(ovs-vsctl --timeout=5 get bridge "$bridge" datapath_type)"
 done
+need_ovs
+shared {" ".join(ovsdb.TABLES)}
 """
     witness: ClassVar[str] = ":"  # what it holds is what kind `bridge` looks at
 
@@ -55,38 +52,44 @@ done
         lines = [line.split(" ", 2) for line in text.splitlines()]
         shared = [line for line in text.splitlines() if line.startswith("addresses ")]
         links = {one["ifname"]: one for one in json.loads(shared[0][10:])} if shared else {}
-        for word, bridge, *rest in lines:
-            if word == "was" and first(plain(rest[0])).switch:
-                was = first(plain(rest[0]))
-                yield Seen(cls._found(bridge, was, lines, links, scope), ours=True)
-
-    @classmethod
-    def _found(
-        cls,
-        bridge: str,
-        was: First,
-        lines: list[list[str]],
-        links: dict[str, dict[str, object]],
-        scope: Scope,
-    ) -> Switch:
-        mine = [words for words in lines if words[1] == bridge]
-        ports = next((words[2].split() for words in mine if words[0] == "ports"), [])
-        settings = dict(words[2].split(" ", 1) for words in mine if words[0] == "set")
-        same = settings.get("datapath", "").strip('"') == was.switch
-        held = links.get(bridge, {})
-        return cls(
-            scope.host,
-            bridge,
-            was.nic if was.nic in ports and same else "",
-            str(held.get("address", "")),
-            int(str(held.get("mtu", 0))),
-            seat(was, links),
-            settings.get("stp") == "true",
-            (),
-            found_files(bridge, lines),
-            f"{scope.inventory}/{bridge}",
-            was=was,
-        )
+        kept = {words[1]: first(plain(words[2])) for words in lines if words[0] == "was"}
+        rows = {row["name"]: row for row in ovsdb.bridges(text)}
+        ports = {port.name: port for port in ovsdb.ports(text) if not port.trouble}
+        for bridge, was in kept.items():
+            if was.switch:
+                row, held = rows.get(bridge, {}), links.get(bridge, {})
+                files = found_files(bridge, lines)
+                yield Seen(_found(bridge, was, row, held, ports, links, files, scope), ours=True)
+        for name in (rows.keys() | links.keys()) - kept.keys():
+            stranger = cls(scope.host, name, "", "", 0, "", False, (), (), "")
+            yield Seen(stranger, ours=False)
 
     def update(self, found: Resource) -> Steps | None:
         return Bridge.update(self, found)
+
+
+def _found(
+    bridge: str,
+    was: First,
+    row: ovsdb.Row,
+    held: dict[str, Any],
+    ports: dict[str, ovsdb.Port],
+    links: dict[str, dict[str, Any]],
+    files: networkd.Files,
+    scope: Scope,
+) -> Switch:
+    port = ports.get(was.nic)
+    attached = port is not None and port.bridge == bridge and row["datapath_type"] == was.switch
+    return Switch(
+        scope.host,
+        bridge,
+        was.nic if attached else "",
+        str(held.get("address", "")),
+        int(held.get("mtu", 0)),
+        seat(was, links),
+        bool(row.get("stp_enable")),
+        (),
+        files,
+        f"{scope.inventory}/{bridge}",
+        was=was,
+    )

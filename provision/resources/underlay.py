@@ -138,7 +138,7 @@ done
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         links = {link["ifname"]: link for link in json.loads(dict(lines)["addresses"])}
         sealed = {rest for word, rest in lines if word == "sealed"}
-        ports = {port.name: port.bridge for port in ovsdb.ports(text)}
+        ports = ovsdb.places(text)
         moved: set[str] = set()
         for row in ovsdb.bridges(text):
             nic = row["external_ids"].get(ovsdb.NIC)
@@ -177,6 +177,8 @@ def _held(link: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _obstacle(link: dict[str, Any], bridge: str) -> str:
     name = link["ifname"]
+    if bridge == name:
+        return f"{name} is a bridge of Open vSwitch, and no NIC"
     if bridge:
         return f"{name} is a port of {bridge}, a bridge of Open vSwitch that is not ours"
     if link.get("master"):

@@ -15,7 +15,8 @@ from provision.resource import Resource, state
 from provision.resources.route import Route
 from provision.resources.underlay import Underlay
 from provision.returning import returned
-from provision.uplinks import First, Uplink
+from provision.uplink_records import First
+from provision.uplinks import Uplink
 from tests.fakes import HOST
 
 OWN = IPv4Interface("10.78.0.11/24")

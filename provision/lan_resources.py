@@ -1,0 +1,149 @@
+"""What a `pipework` network is on one host: the bridge, Docker's network on it, and rules. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from provision import daemon_json, networkd
+from provision.address import chain_name
+from provision.hostfacts import HostFacts
+from provision.inventory import Inventory, Network
+from provision.lan import bridge_ref, first, options, vlans
+from provision.resource import Resource
+from provision.resources import docker_network
+from provision.resources.bridge import Bridge
+from provision.resources.chain import Chain
+from provision.resources.docker0 import Docker0
+from provision.resources.docker_network import DockerNetwork
+from provision.resources.mute import Mute
+from provision.resources.ovs_daemon import OvsDaemon
+from provision.resources.seal import Seal
+from provision.resources.switch import Switch
+from provision.resources.sysctl import Sysctl
+from provision.uplink_records import First
+
+
+def resources(
+    inventory: Inventory, network: Network, facts: HostFacts, *, mtu: int
+) -> Iterator[Resource]:
+    """Everything of this network on one host."""
+    was = first(inventory, network, facts)
+    if was is None:
+        return
+    if was.switch:
+        yield OvsDaemon(facts.host, inventory.name)
+    bridge = _bridge(inventory, network, facts, was, mtu)
+    yield bridge
+    if was.switch:
+        yield from _sealed(inventory, network, facts.host, was)
+        return
+    if was.seat:
+        yield Mute(facts.host, bridge.bridge, needs=(bridge.ref,))
+    yield _passing(inventory, network, facts.host)
+    if options(network).docker0:
+        yield _default_bridge(inventory, network, facts, mtu)
+    elif options(network).pool:
+        yield _docker_network(inventory, network, facts, mtu)
+    if options(network).pool and options(network).gateway is None:
+        yield from _leaving(inventory, network, facts.host)
+
+
+def _bridge(
+    inventory: Inventory, network: Network, facts: HostFacts, was: First, mtu: int
+) -> Bridge:
+    asked, tags = options(network), () if was.switch else vlans(inventory, network)
+    words = was.seat.split(" ") if was.seat else []
+    kind = Switch if was.switch else Bridge
+    return kind(
+        facts.host,
+        asked.bridge,
+        was.nic,
+        was.mac,
+        mtu,
+        words[0] if words else asked.bridge,
+        asked.stp,
+        tags,
+        networkd.files(
+            inventory.name,
+            asked.bridge,
+            nic=was.nic,
+            mac=was.mac,
+            mtu=mtu,
+            stp=asked.stp,
+            vlans=tags,
+            seat=(words[0], words[1], words[2]) if words else None,
+            network=was.network,
+            switch=bool(was.switch),
+        ),
+        f"{inventory.name}/{asked.bridge}",
+        was=was,
+    )
+
+
+def _sealed(inventory: Inventory, network: Network, host: str, was: First) -> Iterator[Resource]:
+    """The userspace datapath reads a NIC beside the kernel, which would answer everything, too."""
+    if was.switch == "netdev":
+        mark = f"{inventory.name}/{network.name}"
+        yield Seal(host, was.nic, mark, needs=(bridge_ref(network, host),))
+
+
+def _gateway(inventory: Inventory, network: Network, host: str) -> IPv4Address:
+    """The containers' router: the LAN's, or the host itself."""
+    return options(network).gateway or inventory.hosts[host].address
+
+
+def _docker_network(
+    inventory: Inventory, network: Network, facts: HostFacts, mtu: int
+) -> DockerNetwork:
+    asked = {
+        docker_network.BRIDGE_NAME: options(network).bridge,
+        docker_network.MTU: str(mtu),
+        # Containers are on the LAN themselves: nothing is to be hidden behind the host.
+        docker_network.MASQUERADE: "false",
+        # The bridge's addresses are the host's matter; Docker would put the gateway's on it.
+        docker_network.INHIBIT: "true",
+    }
+    return DockerNetwork(
+        facts.host,
+        network.name,
+        network.cidr,
+        _gateway(inventory, network, facts.host),
+        tuple(sorted(asked.items())),
+        f"{inventory.name}/{network.name}",
+        network.subnets[facts.host],
+        needs=(bridge_ref(network, facts.host),),
+    )
+
+
+def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Docker0:
+    asked, shown = daemon_json.replaced(
+        bridge=options(network).bridge,
+        subnet=str(network.cidr),
+        part=str(network.subnets[facts.host]),
+        gateway=str(options(network).gateway) if options(network).gateway else None,
+        mtu=mtu,
+    )
+    needs = (bridge_ref(network, facts.host),)
+    return Docker0(facts.host, asked, shown, inventory.name, needs=needs)
+
+
+def _passing(inventory: Inventory, network: Network, host: str) -> Chain:
+    """Frames that only cross the bridge pass where br_netfilter shows them to iptables."""
+    mark, bridge = f"{inventory.name}/{network.name}", options(network).bridge
+    comment = ("-m", "comment", "--comment", f"provision:{mark}")
+    rule = ("-i", bridge, "-o", bridge, *comment, "-j", "ACCEPT")
+    name = chain_name(inventory.name, network.name)
+    return Chain(host, "filter", name, "DOCKER-USER", (rule,), mark)
+
+
+def _leaving(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
+    """Without a router on the LAN the host is the containers' way out."""
+    yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
+    if network.egress == "none":
+        return
+    mark = f"{inventory.name}/{network.name}"
+    comment = ("-m", "comment", "--comment", f"provision:{mark}")
+    source = ("-s", str(network.subnets[host]), "!", "-o", options(network).bridge)
+    name = chain_name(inventory.name, network.name)
+    yield Chain(host, "nat", name, "POSTROUTING", ((*source, *comment, "-j", "MASQUERADE"),), mark)
