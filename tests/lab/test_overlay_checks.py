@@ -25,12 +25,13 @@ Failing = frozenset[tuple[str, str, str]]
 @dataclass(frozen=True)
 class Break:
     """Shell lines by host that break something, and those that mend it; what `verify` then says:
-    the failing checks with their pairs, and words of one of them."""
+    the failing checks with their pairs, words of one of them, and what may fail beside them."""
 
     broken: dict[str, str]
     mended: dict[str, str]
     failing: Failing
     words: str
+    beside: Failing = frozenset()
 
 
 def of(checks: Iterable[str], *ways: str) -> Failing:
@@ -54,9 +55,9 @@ def prove(hosts: Hosts, name: str, breaks: dict[str, Break]) -> None:
             every = [check for check in result["checks"] if check["check"] in ALL]
             seen = {(check["check"], check["from"], check["to"]): check for check in every}
             failed = {key for key, check in seen.items() if not check["ok"]}
-            if failed == one.failing:
+            if failed - one.beside == one.failing:
                 break
-        assert failed == one.failing, (what, sorted(failed), sorted(one.failing))
+        assert failed - one.beside == one.failing, (what, sorted(failed), sorted(one.failing))
         said = [str(seen[key]) for key in failed]
         assert any(one.words in text for text in said), (what, said)
         for host, command in one.mended.items():
@@ -101,6 +102,10 @@ def gre_breaks(data: str) -> dict[str, Break]:
             {"h2": "ovs-vsctl remove interface gre-h1-7fkwxg options key"},
             of(ALL, "g1↔g2"),
             "0 of 3 packets",
+            # A key takes 4 bytes, so packets of the full MTU are too large for the NIC by that
+            # tunnel; what goes elsewhere at that moment can be lost, too (seen; why, is a guess:
+            # Open vSwitch sends in batches).
+            of(("mtu", "udp"), "g2→g3"),
         ),
         # Last, as `apply` makes the ports again: all passes, but by a third host.
         "traffic by another host": Break(
