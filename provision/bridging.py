@@ -32,11 +32,14 @@ done; }
 first='nice -n -20'; ! chrt -f 1 true 2>/dev/null || first='chrt -f 1'
 # All lines are there before the first is done.
 at_once() { moves=$(cat) && printf '%s\n' "$moves" | $first ip -batch -; }
-# Who is known on one link is known on the other: it need not be asked for while packets wait.
+# Routers and the peer are known on the other link, too: they need not be asked for while packets
+# wait. Nobody else: what a container had that goes may soon be another's.
 acquaint() {
+  known=" $peer $(lines "$routes" | sed -n 's/.* via \([^ ]*\).*/\1/p' | tr '\n' ' ') "
   ip neigh show dev "$1" 2>/dev/null |
     sed -n 's/^\([^ ]*\) .*lladdr \([0-9a-f:]*\) \(.*\)/\1 \2 \3/p' |
     while read -r address lladdr state; do
+      case $known in *" $address "*) ;; *) continue ;; esac
       case $state in *PERMANENT*) kept=permanent ;; *) kept=stale ;; esac
       echo "neigh replace $address lladdr $lladdr dev $2 nud $kept"
     done | ip -force -batch - >/dev/null 2>&1 || :
