@@ -25,7 +25,7 @@ STEPS = {
     "vxlan.yml": 7,
     "ovs-gre.yml": 12,
     "ovs-vxlan.yml": 12,
-    "modes.yml": 9,
+    "modes.yml": 13,
 }
 """Steps of each example's first apply, and of its destroy, on the host that has most."""
 HOWS = (KILL_ACT, KILL_MIDST)

@@ -105,7 +105,13 @@ def test_per_host_the_others_keep_theirs(hurt: Faults, inventory: str) -> None:
     hurt.assert_converges(inventory)
 
 
-@pytest.mark.parametrize("cut", [False, True], ids=["it stays", "it goes between the looks"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(False, id="it stays", marks=pytest.mark.full),
+        pytest.param(True, id="it goes between the looks"),
+    ],
+)
 def test_a_change_of_the_way_of_ssh_is_looked_at_twice(hurt: Faults, cut: bool) -> None:
     """After 10 s again; a host that is lost meanwhile undoes it by itself, the others at once."""
     with seen_from_afar(hurt, kept=True) as us:
