@@ -127,8 +127,9 @@ def _building(wanted: Recipe) -> Iterator[Path]:
             shutil.rmtree(fresh, ignore_errors=True)
 
 
-def source(mirror: str | None) -> Source:
-    """The Debian archive to build from: `--mirror`, or that of this machine."""
+def source(mirror: str | None) -> Source | None:
+    """The Debian archive to build from: `--mirror`, or that of this machine. On Ubuntu, whose
+    archive has no Debian suites, None: the one that mmdebstrap takes where none is named."""
     if mirror is not None:
         return Source(mirror, "", {"signed-by": str(_KEYRING)} if _KEYRING.exists() else {})
     found = main_source(_source_files())
@@ -137,13 +138,12 @@ def source(mirror: str | None) -> Source:
             "no Debian archive in /etc/apt/sources.list or sources.list.d",
             "name one: provision lab up --mirror URL",
         )
-    if found.is_ubuntu:
+    if found.is_ubuntu and not _KEYRING.exists():
         raise LabError(
             "this machine's packages are Ubuntu's; the lab's hosts are Debian",
-            "apt-get install debian-archive-keyring, then name a Debian archive:"
-            " provision lab up --mirror URL",
+            "apt-get install debian-archive-keyring",
         )
-    return found
+    return None if found.is_ubuntu else found
 
 
 def _source_files() -> dict[str, str]:
@@ -153,7 +153,7 @@ def _source_files() -> dict[str, str]:
     return {str(path): path.read_text(errors="replace") for path in every if path.is_file()}
 
 
-def _bootstrap(wanted: Recipe, origin: Source, tree: Path) -> None:
+def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path) -> None:
     # A file, not words: a proxy's address may hold a password.
     settings = tree.with_name("apt.conf")
     settings.touch(mode=0o600)
@@ -167,7 +167,7 @@ def _bootstrap(wanted: Recipe, origin: Source, tree: Path) -> None:
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
         *(f"--aptopt={settings}", f"--include={','.join(wanted.packages)}"),
         *(f"--customize-hook={hook}" for hook in hooks),
-        *(wanted.suite, str(tree), origin.line(wanted.suite)),
+        *(wanted.suite, str(tree), *((origin.line(wanted.suite),) if origin else ())),
     )
     done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:

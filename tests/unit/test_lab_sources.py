@@ -56,13 +56,18 @@ def test_disabled_entries_and_keys_in_the_file() -> None:
     assert main_source({"x.sources": inline + key}) == Source("http://m.example/debian", "sid")
 
 
-def test_ubuntu_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ubuntu_needs_debians_keys_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its own archive has no Debian suites: mmdebstrap knows where they are."""
     text = "deb http://mirror.example/ubuntu noble main\n"
     monkeypatch.setattr(base, "_source_files", lambda: {"sources.list": text})
+    monkeypatch.setattr(base, "_KEYRING", tmp_path / "keyring.gpg")
     with pytest.raises(LabError, match="Ubuntu") as caught:
         base.source(None)
-    assert "--mirror URL" in caught.value.hint
-    assert base.source("http://mirror.example/debian").uri == "http://mirror.example/debian"
+    assert "debian-archive-keyring" in caught.value.hint
+    (tmp_path / "keyring.gpg").touch()
+    assert base.source(None) is None
+    named = base.source("http://mirror.example/debian")
+    assert named is not None and named.uri == "http://mirror.example/debian"
 
 
 def test_no_archive_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
