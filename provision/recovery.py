@@ -113,7 +113,7 @@ def recover(
     session: Session, hosts: Iterable[str], *, only: Collection[str] | None = None
 ) -> Standing:
     """End every change that is under way (or `only` these): kept where another of its hosts keeps
-    it and its word is known here, else undone."""
+    it, else undone."""
     found = standing(session, hosts)
     kept = {record.id for record in found.latest.values() if record.state == "confirmed"}
     for one in sorted({record.id for record in found.held.values()}):
@@ -121,8 +121,11 @@ def recover(
             continue
         mine = [host for host, record in found.held.items() if record.id == one]
         said = journal.word(session.inventory.path, one)
-        if one in kept and said is not None:
-            text = guard.confirm(Txn(one, said, owner(), session.inventory.name, ""))
+        if one in kept:
+            # From another machine its word is not known: two states would be the worse end.
+            text = guard.force(one, owner())
+            if said is not None:
+                text = guard.confirm(Txn(one, said, owner(), session.inventory.name, ""))
             found = _told(session, found, mine, text, gone="confirmed")
             mine = [host for host in mine if host in found.held]  # too late there
         text = guard.revert(one, "operator", nonce=secrets.token_hex(4))
