@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from provision.errors import ChangedError, HostError, InventoryError, ProvisionError, StepError
+from provision.errors import (
+    ChangedError,
+    HostError,
+    InventoryError,
+    ProvisionError,
+    StepError,
+    UnfitError,
+)
 from provision.plan import Change, Conflict
 from provision.resource import Resource
 
@@ -47,7 +54,7 @@ class Report:
     def _state(self, host: str) -> str:
         if host in self.ends:
             return self.ends[host]
-        other = (StepError, ChangedError)
+        other = (StepError, ChangedError, UnfitError)
         lost = any(error.host == host and not isinstance(error, other) for error in self.errors)
         return "unreachable" if lost else "unchanged"
 
