@@ -100,6 +100,13 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--yes", is_flag=True, help="Ask nothing."),
     click.option("-v", "--verbose", is_flag=True, help="Say what is done on each host."),
 )
+_HEEDED_ON_HOSTS: dict[str, type | None] = {
+    "--ssh-config": str,
+    "--jobs": int,
+    "--timeout": float,
+    "--yes": None,
+    "-v --verbose": None,
+}
 _GUARD: tuple[Callable[..., Any], ...] = (
     click.option(
         "--strategy",
@@ -240,6 +247,17 @@ def _shared(verb: Callable[..., int], argument: Callable[..., Any]) -> Callable[
     for decorate in reversed((argument, *_OPTIONS)):
         wrapped = decorate(wrapped)
     return wrapped
+
+
+def everywhere(verb: Callable[..., int]) -> Callable[..., int]:
+    """A verb that contacts no host, with the options of those that do: it takes no notice of them.
+
+    A script can give every verb the same options.
+    """
+    for flags, value in _HEEDED_ON_HOSTS.items():
+        kind = {"is_flag": True} if value is None else {"type": value}
+        verb = click.option(*flags.split(), expose_value=False, hidden=True, **kind)(verb)
+    return verb
 
 
 def load(path: Path) -> Inventory:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
-from provision.commands.call import FILE, INVENTORY, JSON, load
+from provision.commands.call import FILE, INVENTORY, JSON, everywhere, load
 from provision.errors import UsageError
 
 
 @click.command()
 @INVENTORY
 @JSON
+@everywhere
 def validate(inventory: Path, as_json: bool) -> int:
     """Check an inventory; contacts no host."""
     loaded = load(inventory)
@@ -32,6 +33,7 @@ def validate(inventory: Path, as_json: bool) -> int:
 
 
 @click.command()
+@everywhere
 def schema() -> int:
     """Print the JSON Schema of the inventory, for editors."""
     from provision.inventory_json_schema import json_schema
@@ -44,9 +46,14 @@ def schema() -> int:
 @click.argument("file", type=FILE, default=Path("inventory.yml"))
 @click.option("--name", metavar="NAME", help="What marks all that the file makes [demo].")
 @click.option("--host", "hosts", multiple=True, metavar="NAME=ADDRESS", help="Once for each host.")
-@click.option("--method", metavar="METHOD", help="How the hosts are joined [routes].")
+@click.option(
+    "--method",
+    metavar="METHOD",
+    help="How the hosts are joined [routes]; pipework needs a pool: see inventories/pipework.yml.",
+)
 @click.option("--cidr", metavar="CIDR", help="The network's range [172.20.0.0/16].")
 @click.option("--user", metavar="USER", help="Log in as this user, by sudo if it is not root.")
+@everywhere
 def init(
     file: Path,
     name: str | None,
@@ -71,7 +78,7 @@ def init(
         user=user or (_ask("Log in as", "root") if asking else None),
     )
     write(file, answers)
-    click.echo(f"{file} is written; next: provision plan {file}", err=True)
+    click.echo(f"{file} is written; next: provision trust {file}", err=True)
     return 0
 
 
@@ -93,6 +100,7 @@ def _ask_hosts() -> tuple[str, ...]:
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@everywhere
 def completion(shell: str) -> int:
     """Print the completion script of a shell: eval "$(provision completion bash)"."""
     from click.shell_completion import get_completion_class

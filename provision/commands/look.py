@@ -38,7 +38,7 @@ def show(call: Call) -> int:
     "--format",
     "form",
     type=click.Choice(["svg", "dot", "mermaid", "text"]),
-    help="[by -o's suffix .svg, .dot, .mmd, .txt; else text]",
+    help="[by -o's suffix .svg, .dot, .gv, .mmd, .txt; else text]",
 )
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="The file to write [stdout].")
 @click.option("--verify", type=FILE, metavar="FILE", help="Colours by what verify --json found.")
