@@ -22,7 +22,10 @@ _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, Recu
 _HELPERS = r"""
 docker= docker_error='docker is not installed' ovs=
 need() { command -v "$1" >/dev/null 2>&1 || { echo @absent; exit 0; }; }
-need_docker() { [ -n "$docker" ] || { echo @absent; exit 0; }; }
+need_docker() { # what it says is not there is not there; what cannot be read is an error
+  [ "$docker" != cut ] || { echo 'Docker says more than 8 MiB of what it has' >&2; exit 1; }
+  [ -n "$docker" ] || { echo @absent; exit 0; }
+}
 need_ovs() { # nothing where it does not run; it is an error when it does and gives no answer
   [ -n "$ovs" ] || exit 0
   [ "$ovs" = yes ] || { echo 'Open vSwitch does not answer' >&2; exit 1; }
@@ -42,7 +45,8 @@ _SHARED = rf"""
 if command -v docker >/dev/null 2>&1; then
   docker_error='its daemon does not answer'
   command -v perl >/dev/null 2>&1 || docker_error='perl is missing, which asks it'
-  answers=$(bounded {docker_api.ASK}) && docker=yes && printf '%s\n' "$answers"
+  answers=$(bounded {docker_api.ASK})
+  case $? in 0) docker=yes; printf '%s\n' "$answers" ;; 3) docker=cut ;; esac
 fi
 if command -v ip >/dev/null 2>&1; then
   {{

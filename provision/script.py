@@ -28,9 +28,11 @@ umask 022
 """
 
 BOUNDED = r"""
-bounded() { # a command → what it prints, if it ends well in 40 s and with less than 8 MiB
+bounded() { # a command → what it prints, if it ends well in 40 s; status 3: it is more than 8 MiB
   said=$({ timeout -k 2 40 "$@" && echo @whole; } | head -c 8388608)
-  case $said in *@whole) printf '%s\n' "${said%@whole}" ;; *) return 1 ;; esac
+  case $said in *@whole) printf '%s\n' "${said%@whole}"; return ;; esac
+  [ ${#said} -lt 8388600 ] || return 3
+  return 1
 }
 """
 """For looks: a shell keeps all of `$(…)`, and a program that has no end would take the host's
