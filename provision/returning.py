@@ -48,8 +48,10 @@ def _back(inventory: Inventory, look: Look) -> Iterator[tuple[str, str]]:
     networks = [one for one in inventory.networks.values() if look.facts.host in one.hosts]
     kept = {getattr(one.options, "bridge", None) for one in networks if one.method == LAN}
     for bridge, was in look.facts.moved.items():
-        if bridge not in kept:
-            yield was.seat.split(" ")[0] or bridge, was.nic
+        holder, nic = was.seat.split(" ")[0] or bridge, look.facts.uplinks.get(was.nic)
+        # What somebody has made a port of another bridge meanwhile is not ours to give back.
+        if bridge not in kept and (nic is None or nic.master in ("", bridge, holder)):
+            yield holder, was.nic
     if _switched(networks):
         return
     for resource in look.found.values():
@@ -97,12 +99,14 @@ def _links(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Link]:
 
 def _uplinks(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Uplink]:
     links = {name: link for name, link in facts.uplinks.items() if name not in back}
+    networks = {was.nic: was.network for was in facts.moved.values()}
     for holder, nic in back.items():
         above, below = facts.uplinks.get(holder), links.get(nic)
         if above is not None and below is not None:
             links[nic] = replace(
                 below,
                 master="",
+                network=networks.get(nic, below.network),  # its manager's file; now it is ours
                 addresses=(*below.addresses, *above.addresses),
                 routes=(*below.routes, *above.routes),
             )

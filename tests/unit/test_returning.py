@@ -90,6 +90,25 @@ def test_a_bridge_that_goes_gives_the_nic_back(tmp_path: Path) -> None:
     assert seat.facts.link_with(OWN.ip) == Link("eth1", 1500, (OWN,))
 
 
+def test_a_bridge_of_another_name_finds_the_nics_first_file(tmp_path: Path) -> None:
+    """The one on the host is ours, and has no address: the new bridge would come up without."""
+    first = "[Match]\nName=eth1\n\n[Network]\nAddress=10.78.0.11/24\n"
+    facts = moved()
+    was = replace(facts.moved["bri0"], network=first)
+    nic = replace(facts.uplinks["eth1"], network="[Match]\nName=eth1\n\n[Network]\nBridge=bri0\n")
+    facts = replace(facts, moved={"bri0": was}, uplinks={**facts.uplinks, "eth1": nic})
+    renamed = wants(tmp_path, PIPEWORK.replace("}", ", bridge: bri1}"))
+    assert returned(renamed, Look(facts, {}, {})).facts.uplinks["eth1"].network == first
+
+
+def test_a_nic_that_somebody_else_has_taken_meanwhile_is_not_given_back(tmp_path: Path) -> None:
+    """Its port of a bridge of theirs is in the way, and is said."""
+    facts = moved()
+    nic = replace(facts.uplinks["eth1"], master="br-lan")
+    facts = replace(facts, uplinks={**facts.uplinks, "eth1": nic})
+    assert returned(wants(tmp_path, OVS), Look(facts, {}, {})).facts.uplinks["eth1"] == nic
+
+
 def test_open_vswitch_gives_the_nic_back(tmp_path: Path) -> None:
     """To a bridge, or to the kernel."""
     for network in (PIPEWORK, ROUTES):
