@@ -127,10 +127,10 @@ files=$2
 watched
 notify "$nic" 1
 # networkd 257 takes a port that is freed for a new link and would drop its routes: until the NIC is
-# out it leaves it alone.
+# out it leaves it alone. Where that cannot be said the NIC goes back all the same.
 [ "$(master "$nic")" != "$bridge" ] || for file in $files; do
   case $file in *-nic.network)
-    printf '[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' "$nic" >"$file" && agree || exit
+    printf '[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' "$nic" >"$file" && agree || :
   esac
 done
 if there "$nic"; then

@@ -123,6 +123,8 @@ class Resource:
     """What can be seen of its host changes with it: all else there waits for another look."""
     stays: ClassVar[bool] = False
     """It is not undone and not deleted: what is installed."""
+    by_docker: ClassVar[bool] = False
+    """Its steps need Docker's daemon, which may hang."""
     on_disk: ClassVar[bool] = False
     """Its steps only write files: after a reboot they are undone before the network starts."""
     probe: ClassVar[str]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from provision import script
 from provision.plan import Operation
-from provision.resource import Ref, Steps, forget
+from provision.resource import Ref, Resource, Steps, forget
 
 
 def inverse(operation: Operation, *, txn: str) -> Steps:
@@ -36,17 +36,30 @@ def order(operations: Sequence[Operation]) -> tuple[int, ...]:
 
 
 def _urgent(operations: Sequence[Operation]) -> set[int]:
-    """What touches SSH, and what has to be undone before that: what was made on it, and what it
-    stood on, where that was taken away or made anew."""
+    """What touches SSH, and what has to be undone before that: what was made on it or holds the
+    same interface, what it stood on where that was taken away or made anew, and the tools that were
+    taken away after it. What only Docker takes off a bridge is not waited for."""
+    docker = {operation.change.ref for operation in operations if _thing(operation).by_docker}
     found: set[int] = set()
     refs: set[Ref] = set()
+    links: set[tuple[str, str]] = set()
     for number, operation in enumerate(operations):
-        ref, needs = operation.change.ref, set(operation.needs)
-        above = not operation.removes and bool(refs & needs) and not _watches(operation)
-        if operation.change.ssh or ref in refs or above:
+        ref, thing = operation.change.ref, _thing(operation)
+        mine = {(ref.host, link) for link in thing.links()}
+        below = refs & docker if thing.by_docker else refs
+        above = not operation.removes and not _watches(operation) and below & set(operation.needs)
+        tool = operation.removes and thing.enables and any(one.host == ref.host for one in refs)
+        if operation.change.ssh or ref in refs or links & mine or above or tool:
             found.add(number)
-            refs |= {ref, *needs} if operation.removes else {ref}
+            refs |= {ref, *operation.needs} if operation.removes else {ref}
+            links |= mine
     return found
+
+
+def _thing(operation: Operation) -> Resource:
+    thing = operation.change.before if operation.removes else operation.change.after
+    assert thing is not None
+    return thing
 
 
 def _watches(operation: Operation) -> bool:
@@ -74,8 +87,7 @@ def undo(operations: Sequence[Operation], *, txn: str) -> str:
 
 
 def _on_disk(operation: Operation) -> bool:
-    thing = operation.change.before if operation.removes else operation.change.after
-    return thing is not None and thing.on_disk
+    return _thing(operation).on_disk
 
 
 def discard(operations: Sequence[Operation], *, txn: str) -> str:

@@ -90,6 +90,12 @@ class Toy(Resource):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Docked(Toy):
+    kind: ClassVar[str] = "docked"
+    by_docker: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Watcher(Toy):
     kind: ClassVar[str] = "awatcher"  # first in the alphabet, so that sorting alone is not enough
     watches: ClassVar[bool] = True

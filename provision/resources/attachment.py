@@ -25,6 +25,7 @@ class Attachment(Resource):
     """
 
     kind: ClassVar[str] = "attachment"
+    by_docker: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need ip

@@ -89,6 +89,7 @@ class Container(Resource):
     """
 
     kind: ClassVar[str] = "container"
+    by_docker: ClassVar[bool] = True
     probe: ClassVar[str] = """
 need_docker
 shared containers container

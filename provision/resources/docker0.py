@@ -43,6 +43,7 @@ class Docker0(Resource):
     """
 
     kind: ClassVar[str] = "docker0"
+    by_docker: ClassVar[bool] = True
     edits: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need_docker

@@ -59,6 +59,7 @@ class DockerNetwork(Resource):
     """
 
     kind: ClassVar[str] = "docker_network"
+    by_docker: ClassVar[bool] = True
     probe: ClassVar[str] = """
 need_docker
 shared networks containers

@@ -59,6 +59,7 @@ class Image(Resource):
     """An image by its name, whatever it holds; pulled where it is absent."""
 
     kind: ClassVar[str] = "image"
+    by_docker: ClassVar[bool] = True
     edits: ClassVar[bool] = True
     prepares: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
@@ -108,6 +109,7 @@ class ImageArchive(Resource):
     """
 
     kind: ClassVar[str] = "image_archive"
+    by_docker: ClassVar[bool] = True
     edits: ClassVar[bool] = True
     prepares: ClassVar[bool] = True
     probe: ClassVar[str] = f"""

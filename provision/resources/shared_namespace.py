@@ -42,6 +42,7 @@ class SharedNamespace(Resource):
     """`container` is in the network namespace in which `owner` is now."""
 
     kind: ClassVar[str] = "shared_namespace"
+    by_docker: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = """
 need_docker

@@ -10,7 +10,7 @@ from provision.resource import Ref, Resource, State, state
 from provision.resources.ovs_daemon import OvsDaemon
 from provision.resources.package import Package
 from provision.undo import inverse, order
-from tests.fakes import SSH, Herald, Passing, Setting, Toy, Watcher, World, act, take_back
+from tests.fakes import SSH, Docked, Herald, Passing, Setting, Toy, Watcher, World, act, take_back
 
 HOSTS = ("h1", "h2")
 LABELS = ("a", "b", "c", "d", "e")
@@ -120,13 +120,14 @@ def test_what_was_rendered_before_undoes_any_prefix(
 
 
 def test_the_way_of_ssh_is_undone_first_then_what_the_kernel_drops_at_once() -> None:
-    """With what was made on it; all else in its turn, from the last."""
+    """With what was made on it, but for what hangs where Docker does; all else from the last."""
     way = Ref("h1", "toy", SSH)
     things = [Toy("h1", name) for name in ("a", SSH)]
     things += [Toy("h1", "d", needs=(way,)), Passing("h1", "b"), Toy("h1", "e")]
+    things += [Docked("h1", "f", needs=(way,))]
     todo = difference({}, state(things))
     names = [todo[number].change.ref.name for number in order(todo)]
-    assert names == ["d", SSH, "b", "e", "a"]
+    assert names == ["d", SSH, "b", "f", "e", "a"]
 
 
 @given(states(), states())
