@@ -68,7 +68,9 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
         return (self._stopped, *aside.put_aside(txn, self._path), *self.delete())
 
     def restore(self, txn: str) -> Steps:
-        return (self._stopped, *aside.brought_back(txn, self._path))
+        # systemd starts nothing where others may look into it, and that folder was gone, too.
+        private = Run(("install", "-d", "-m", "700", "--", PRIVATE))
+        return (self._stopped, private, *aside.brought_back(txn, self._path))
 
     def discard(self, txn: str) -> Steps:
         return aside.dropped(txn, self._path)
