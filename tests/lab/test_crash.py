@@ -1,14 +1,13 @@
 """A change that is cut at any of its steps, by every method: undone whole, on all hosts at once.
 
-By default a few of the cuts, other ones with each commit; all of them in the full tests.
+By default a few of the cuts, the same ones in each run; all of them in the full tests.
 """
 
 from __future__ import annotations
 
 import random
-import subprocess
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -31,17 +30,10 @@ STEPS = {
 HOWS = (KILL_ACT, KILL_MIDST)
 DATABASE = "/etc/openvswitch/"
 """Open vSwitch counts there what it does."""
-OTHERS = 2
-"""Of so many examples beside routes.yml both changes are cut once by default."""
-
-
-def commit() -> str:
-    """What is checked out: the seed of the sample."""
-    argv = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
-
-
-SAMPLE = ("routes.yml", *random.Random(commit()).sample(tuple(STEPS)[1:], OTHERS))
+SETTLED_S = 60
+"""Members of etcd that start anew wait for each other."""
+SAMPLED = ("routes.yml", "flannel-vxlan.yml", "ovs-gre.yml")
+"""Those of which both changes are cut once by default."""
 
 
 class Crash:
@@ -70,7 +62,10 @@ class Crash:
         self._cut(step, how, "destroy", self.inventory, "--yes")
         assert self.hosts.everywhere("docker ps -q --no-trunc | sort") == ids, (step, how)
         Faults(self.hosts, self.new, ignored=(DATABASE,)).assert_old()
-        assert self.hosts.json("plan", self.inventory)["changes"] == [], (step, how)
+        deadline = time.monotonic() + SETTLED_S
+        while changes := self.hosts.json("plan", self.inventory)["changes"]:
+            assert time.monotonic() < deadline, (step, how, changes)
+            time.sleep(2)
 
     def destroy(self) -> int:
         """Take it away whole; how many steps that takes."""
@@ -102,10 +97,13 @@ def crash(booted: Callable[[str], Hosts], example: str) -> Iterator[Crash]:
         yield Crash(found, example)
 
 
-@pytest.mark.parametrize("example", SAMPLE)
+@pytest.mark.parametrize(
+    "example",
+    [one if one in SAMPLED else pytest.param(one, marks=pytest.mark.full) for one in STEPS],
+)
 def test_a_crash_at_some_step_is_undone(crash: Crash, example: str) -> None:
     """One of apply, and one of destroy."""
-    chance = random.Random(f"{commit()} {example}")
+    chance = random.Random(example)
     crash.of_apply(chance.randint(1, STEPS[example]), chance.choice(HOWS))
     crash.apply()
     crash.of_destroy(chance.randint(1, STEPS[example]), chance.choice(HOWS))

@@ -296,10 +296,6 @@ def test_f17_two_controllers_at_once(hurt: Faults, inventory: str) -> None:
 def test_a_person_has_the_last_word(hurt: Faults, inventory: str) -> None:
     """--manual and confirm; a stranger needs to say that it is one, and keeps what a host keeps."""
     hurt.hosts.provision("apply", inventory, "--manual")
-    assert hurt.hosts.provision("confirm", inventory).count("confirmed") == 3
-    assert hurt.hosts.json("plan", inventory)["changes"] == []
-    hurt.hosts.provision("confirm", inventory, status=2)
-    hurt.hosts.provision("destroy", inventory, "--yes", "--manual")
     (hurt.hosts.place.folder / "state").rename(hurt.hosts.place.folder / "elsewhere")
     try:
         hurt.hosts.provision("confirm", inventory, status=2)
@@ -307,6 +303,10 @@ def test_a_person_has_the_last_word(hurt: Faults, inventory: str) -> None:
         assert hurt.hosts.provision("recover", inventory).count("confirmed") == 3
     finally:
         (hurt.hosts.place.folder / "elsewhere").rename(hurt.hosts.place.folder / "state")
+    assert hurt.hosts.json("plan", inventory)["changes"] == []
+    hurt.hosts.provision("confirm", inventory, status=2)
+    hurt.hosts.provision("destroy", inventory, "--yes", "--manual")
+    assert hurt.hosts.provision("confirm", inventory).count("confirmed") == 3
     hurt.assert_old()
 
 
