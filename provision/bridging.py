@@ -47,7 +47,8 @@ acquaint() {
 unwarmed() { ! there provision-warm || ip link delete dev provision-warm; }
 # A ping each 5 ms to who is on the other side tells how long nothing came through.
 watched() {
-  pings=; silence=$(mktemp /run/provision-ping.XXXXXX) || return 0
+  # One name: what a killed one leaves goes with the way back.
+  pings=; silence=/run/provision-ping.$nic; : >"$silence" || return 0
   trap 'rm -f "$silence"; [ -z "$pings" ] || kill "$pings" 2>/dev/null' EXIT
   [ "$peer" != - ] || return 0
   $first perl -e "$ping" "$peer" >"$silence" 2>/dev/null 9>&- &
