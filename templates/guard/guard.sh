@@ -204,12 +204,16 @@ same() { # is it as it was before? Seen, not believed.
   cmp -s "$1/before" "$now"
 }
 
+gone() { # id; another has done it meanwhile
+  rm -f "/run/provision-undone-$1"
+  exit 0
+}
 revert() { # id, reason
   R=$D/reverting.$1
   # One whose undo came to no good end before may be asked for it again.
   [ "$(cat "$D/reverted.$1/result" 2>/dev/null)" != incomplete ] || to "$D/reverted.$1" "$R"
   if [ ! -d "$R" ]; then
-    [ "$(id_in "$T")" = "$1" ] || exit 0
+    [ "$(id_in "$T")" = "$1" ] || gone "$1"
     # Where nothing can be recorded, no confirmation can be either: go on.
     to "$T" "$R" 2>/dev/null || R=$T
     # A confirmation that comes when it can be recorded again comes too late.
@@ -217,8 +221,9 @@ revert() { # id, reason
     rm -f "$R/reserve"
     note "$R/reason" "$2"
   fi
+  [ -d "$R" ] || gone "$1"
   exec 7<"$R" && flock 7
-  [ -d "$R" ] || exit 0 # another has done it meanwhile
+  [ -d "$R" ] || gone "$1"
   stop_acts "$1"
   # Not on the disk, which may be full: a command whose output cannot be written fails.
   log=/run/provision-undo-$1.log now=/run/provision-undo-$1.now

@@ -362,6 +362,7 @@ def test_f23_the_records_cannot_be_written(hurt: Faults, inventory: str) -> None
     hurt.hosts.provision("recover", inventory)
     assert hurt.states(inventory)["h2"].startswith("reverted (")
     hurt.inside("h2", "umount /var/lib/provision; rmdir /var/lib/provision")
+    hurt.assert_nothing_left()
     hurt.assert_converges(inventory)
 
 
