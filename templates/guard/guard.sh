@@ -33,12 +33,12 @@ set_timer() { # id, seconds, folder → its name; never the same name twice
   timer=provision-revert-$1-$(date +%s%N) deadline=$(($(date +%s) + $2 + 1))
   # By the clock, as a reload of systemd's units begins --on-active anew, whoever asks for it; that
   # is for a clock that is set back. Where the guard itself is gone by then it has had its end.
-  set -- "$@" '[ ! -e "$1" ] || exec /bin/sh "$@"'
+  # No dollar is left in the words: systemd 252 would put its own values there.
   systemd-run -q --collect --unit="$timer" --on-calendar="@$deadline" --on-active="$(($2 + 1))" \
     --timer-property=AccuracySec=10ms --timer-property=IgnoreOnIsolate=yes \
     -p Type=oneshot -p TimeoutStartSec=infinity -p OOMScoreAdjust=-1000 \
     -p Restart=on-failure -p RestartSec=1 -p StartLimitIntervalSec=0 \
-    /bin/sh -c "$4" sh "$0" revert "$1" deadline 7<&- 8<&- &&
+    /bin/sh -c "[ ! -e $0 ] || exec /bin/sh $0 revert $1 deadline" 7<&- 8<&- &&
     systemctl -q is-active "$timer.timer" || return
   note "$3/deadline" "$deadline" || :
 }
