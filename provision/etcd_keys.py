@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
+from provision.encoded import plain
 from provision.resource import Ref, Scope
 
 OWN = "/provision"
@@ -56,7 +56,7 @@ def networks(text: str) -> Iterator[tuple[str, Mapping[str, str] | None]]:
 def values(answer: str) -> Mapping[str, str]:
     """Keys and values of one answer."""
     return {
-        _plain(entry["key"]): _plain(entry.get("value", ""))
+        plain(entry["key"]): plain(entry.get("value", ""))
         for entry in json.loads(answer).get("kvs") or ()
     }
 
@@ -93,7 +93,3 @@ def stands_on(found: Mapping[str, str], network: str, scope: Scope) -> tuple[Ref
         Ref(scope.host, "certificate", f"{network}.client"),
         *(Ref(str(member), "service", service) for member in said.get("members", ())),
     )
-
-
-def _plain(encoded: str) -> str:
-    return b64decode(encoded).decode("utf-8", "replace")

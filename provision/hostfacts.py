@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 from provision import ovsdb, uplink_records, uplinks
+from provision.encoded import plain
 from provision.uplink_records import First
 from provision.uplinks import Uplink
 
@@ -227,7 +227,7 @@ def _version_4(text: str) -> IPv4Address | None:
 
 def _file(words: str) -> tuple[str, str]:
     name, content = words.split(" ")
-    return name, b64decode(content).decode("utf-8", "replace")
+    return name, plain(content)
 
 
 def _links(addresses: str) -> dict[str, Link]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from provision.encoded import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,3 @@ def records(lines: Iterable[tuple[str, str]]) -> dict[str, First]:
     """What this inventory has recorded of NICs that it moved, by bridge."""
     words = [rest.partition(" ")[::2] for key, rest in lines if key == "was"]
     return {bridge: first(plain(encoded)) for bridge, encoded in words}
-
-
-def plain(encoded: str) -> str:
-    """The text of a file that a probe printed."""
-    return b64decode(encoded).decode("utf-8", "replace")

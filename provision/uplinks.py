@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
+from provision.encoded import plain
 from provision.render import render
 from provision.resource import WAS
-from provision.uplink_records import plain
 
 # A manager is asked by the files that it keeps of each link: no process is started for a host that
 # needs none of this. networkd: /run/systemd/netif; NetworkManager(8); ifupdown's ifstate.

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from provision import networkd
 from provision.bridging import JOIN, LEAVE
+from provision.encoded import plain
 from provision.render import render
 from provision.resource import (
     WAS,
@@ -26,7 +27,7 @@ from provision.resource import (
     forget,
     remember,
 )
-from provision.uplink_records import First, first, plain
+from provision.uplink_records import First, first
 
 
 @dataclass(frozen=True, slots=True)

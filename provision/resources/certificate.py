@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
+from provision.encoded import plain
 from provision.resource import ETC, Issue, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
 from provision.resources.tls_request import stem
 
@@ -121,7 +122,7 @@ done
                 sums[name] = value
             elif word == "file":
                 name, content = rest.split(" ")
-                texts[name] = b64decode(content).decode("utf-8", "replace")
+                texts[name] = plain(content)
         for word, rest in lines:
             if word == "issued":
                 yield Seen(_certificate(rest, sums, texts, scope), ours=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, ClassVar
 
 from provision.docker_api import RUNNING
+from provision.encoded import plain
 from provision.resource import (
     ABSENT,
     WAS,
@@ -205,7 +205,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         one = dict(lines)
         records = dict(value.partition(" ")[::2] for key, value in lines if key == "was")
-        daemon_json = _plain(one["text"]) if "text" in one else None
+        daemon_json = plain(one["text"]) if "text" in one else None
         ours = scope.inventory in records
         found = cls(
             host=scope.host,
@@ -214,7 +214,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             inventory=scope.inventory,
             stopped=tuple(one.get("stopped", "").split()),
             text=daemon_json,
-            was=_plain(records[scope.inventory]) if ours else None,
+            was=plain(records[scope.inventory]) if ours else None,
             bip=_bip(json.loads(one["addresses"])),
             first_bip=one.get("first", ""),
             running=_running(json.loads(one["containers"])),
@@ -284,10 +284,6 @@ def _object(text: str | None) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
     return value
-
-
-def _plain(encoded: str) -> str:
-    return b64decode(encoded).decode("utf-8", "replace")
 
 
 def _is_flag(word: str) -> bool:

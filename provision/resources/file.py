@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from provision.encoded import plain
 from provision.resource import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
 
 
@@ -48,6 +48,6 @@ done
     @classmethod
     def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
         for line in text.splitlines():
-            mode, content, path = line.split(" ", 2)
-            plain = b64decode(content).decode("utf-8", "replace")
-            yield Seen(cls(scope.host, path, plain, mode.zfill(4)), ours=True)
+            mode, encoded, path = line.split(" ", 2)
+            content = plain(encoded)
+            yield Seen(cls(scope.host, path, content, mode.zfill(4)), ours=True)

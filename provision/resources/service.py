@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from provision.encoded import plain
 from provision.resource import ABSENT, Put, Ref, Resource, Run, Scope, Seen, Steps
 
 FOLDER = "/etc/systemd/system"
@@ -103,20 +103,20 @@ done
         for line in lines:
             if f" {FOLDER}/" not in line:
                 continue
-            _, content, path = line.split(" ", 2)
-            plain = b64decode(content).decode("utf-8", "replace")
+            _, encoded, path = line.split(" ", 2)
+            content = plain(encoded)
             service = path.rsplit("/", 1)[1]
-            mark = plain.split("\n", 1)[0].removeprefix("# provision:")
+            mark = content.split("\n", 1)[0].removeprefix("# provision:")
             enabled, active = states.get(service, (ABSENT, ABSENT))
             found = cls(
                 host=scope.host,
                 service=service,
                 mark=mark,
-                text=plain,
+                text=content,
                 enabled=enabled == "enabled",
                 active=active == "active",
-                needs=_refs("needs", plain),
-                after=_refs("after", plain),
+                needs=_refs("needs", content),
+                after=_refs("after", content),
             )
             yield Seen(found, ours=mark.startswith(f"{scope.inventory}/"))
 

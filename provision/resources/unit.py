@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from provision.encoded import plain
 from provision.resource import Put, Ref, Resource, Run, Scope, Seen, Steps, Unless
 
 FOLDER = "/etc/systemd/system"
@@ -83,7 +83,7 @@ done
         state = dict(line.partition("=")[::2] for line in text.rsplit("\n\n", 1)[-1].splitlines())
         # A link or a folder in its place has no content, and is not as we want it.
         file = text.rsplit("\n", 1)[-1].split(" ")
-        content = b64decode(file[1]).decode("utf-8", "replace") if len(file) == 3 else ""
+        content = plain(file[1]) if len(file) == 3 else ""
         unit = cls(
             scope.host,
             f"provision-{scope.inventory}-follow.service",
