@@ -9,10 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 from provision import address, container_text, lan_parts
 from provision.complaint import Complaint, Loc, quoted, some
+from provision.documents import ContainerDocument, Decoded, Layout, Subnets
 from provision.inventory import Port
-from provision.inventory_decode import Decoded
-from provision.inventory_schema import ContainerDocument
-from provision.subnets import Layout, Subnets
 from provision.suggest import did_you_mean
 
 MODES = ("bridge", "host", "none")

@@ -12,10 +12,8 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
 from provision.complaint import KEY, Complaint, Loc, quoted
+from provision.documents import Decoded, Layout, NetworkDocument
 from provision.flannel.options import MOST_MEMBERS, Etcd, Options, default_members, port, vni
-from provision.inventory_decode import Decoded
-from provision.inventory_schema import NetworkDocument
-from provision.subnets import Layout
 from provision.suggest import did_you_mean
 
 _OF = {"vni": ("vxlan",), "direct_routing": ("vxlan",), "port": ("vxlan", "udp")}

@@ -7,10 +7,8 @@ from ipaddress import ip_address, ip_interface
 
 from provision import interface_text
 from provision.complaint import KEY, Complaint, Loc, quoted, some
+from provision.documents import ContainerDocument, Decoded, InterfaceDocument, Layout, RouteDocument
 from provision.inventory import Interface, InterfaceRoute, InterfaceRule
-from provision.inventory_decode import Decoded
-from provision.inventory_schema import ContainerDocument, InterfaceDocument, RouteDocument
-from provision.subnets import Layout
 from provision.suggest import did_you_mean
 
 PLACES = ("network", "macvlan", "nic")

@@ -1,7 +1,4 @@
-"""The inventory: frozen values that every other room reads, and `load`, which makes them from YAML.
-
-Pure but for reading the named file: no host is contacted here.
-"""
+"""The inventory: frozen values that every other module reads. `inventory_load` makes them."""
 
 from __future__ import annotations
 
@@ -172,11 +169,3 @@ class Inventory:
     containers: Mapping[str, Container]
     packages: str = "install"
     """`install` what a host lacks, or `require` that it lacks nothing."""
-
-
-def load(path: Path) -> Inventory:
-    """The inventory in a file; raises InventoryError with all findings in file order."""
-    # Here, as YAML and pydantic cost more than all the rest, and most verbs' help needs neither.
-    from provision.inventory_load import load
-
-    return load(path)

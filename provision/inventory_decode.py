@@ -7,48 +7,31 @@ asked about all the others. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from provision import methods
 from provision.complaint import Complaint, Loc, Wrong, quoted
-from provision.inventory import Options
-from provision.inventory_schema import (
+from provision.documents import (
     ContainerDocument,
+    Decoded,
     Document,
     HostDocument,
     HostSshDocument,
     NetworkDocument,
     SshDocument,
     TopDocument,
-    network_document,
-    options_of,
 )
+from provision.inventory import Options
+from provision.inventory_schema import network_document, options_of
 from provision.inventory_words import complaint
 from provision.suggest import did_you_mean
 
 SECTIONS = ("hosts", "groups", "networks", "containers")
 _Doc = TypeVar("_Doc", bound=Document)
 _MEMBERS = TypeAdapter(list[str])
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The good items of a file, and under `written` the names of all, good or not."""
-
-    name: str
-    ssh: SshDocument
-    hosts: Mapping[str, HostDocument]
-    host_ssh: Mapping[str, HostSshDocument]
-    groups: Mapping[str, list[str]]
-    networks: Mapping[str, NetworkDocument]
-    options: Mapping[str, Options]
-    containers: Mapping[str, ContainerDocument]
-    written: Mapping[str, tuple[str, ...]]
-    packages: str
-    complaints: tuple[Complaint, ...]
 
 
 def decode(data: object) -> Decoded:

@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from provision import methods
-from provision.inventory_schema import (
+from provision.documents import (
     ContainerDocument,
     Document,
     HostDocument,
     HostSshDocument,
     SshDocument,
     TopDocument,
-    network_document,
 )
+from provision.inventory_schema import network_document
 
 _NAMES = {
     "hosts": r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$",

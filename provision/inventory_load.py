@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from provision import container_text, image_text, interface_rules, inventory_rules, ssh_key
 from provision.complaint import Complaint, Loc, Wrong, line
+from provision.documents import ContainerDocument, Decoded, Layout
 from provision.errors import Finding, InventoryError
 from provision.inventory import (
     Container,
@@ -25,11 +26,10 @@ from provision.inventory import (
     Program,
     Ssh,
 )
-from provision.inventory_decode import Decoded, decode
+from provision.inventory_decode import decode
 from provision.inventory_others import with_others
-from provision.inventory_schema import ContainerDocument
 from provision.regular_file import content
-from provision.subnets import Layout, layout
+from provision.subnets import layout
 from provision.yaml_nodes import Node, Remark, read
 
 LARGEST = 1 << 20

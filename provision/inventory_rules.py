@@ -13,10 +13,8 @@ from ipaddress import IPv4Address
 from provision import interface_rules, lan_parts, subnets
 from provision.complaint import KEY, Complaint, Loc, quoted, some
 from provision.container_rules import container_rules
-from provision.inventory_decode import Decoded
-from provision.inventory_schema import NetworkDocument
+from provision.documents import Decoded, Layout, NetworkDocument, Subnets
 from provision.overlay_rules import overlay_rules
-from provision.subnets import Layout, Subnets
 from provision.suggest import did_you_mean
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provision.complaint import KEY, Complaint, Loc, Wrong, quoted
-from provision.inventory_schema import (
+from provision.documents import (
     MAPPING,
     TEXT,
     Document,

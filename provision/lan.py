@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from provision.address import interface_name
 from provision.hostfacts import HostFacts
 from provision.interface_text import hashed_mac
 from provision.inventory import Inventory, Network
+from provision.lan_options import Options
 from provision.lan_parts import METHOD
 from provision.resource import Ref
 from provision.uplink_records import First
 from provision.uplinks import Uplink
-
-if TYPE_CHECKING:
-    from provision.methods.pipework import Options
 
 
 def options(network: Network) -> Options:

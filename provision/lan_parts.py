@@ -11,8 +11,7 @@ from provision import address
 from provision.complaint import Complaint, Loc, count
 
 if TYPE_CHECKING:
-    from provision.inventory_decode import Decoded
-    from provision.inventory_schema import NetworkDocument
+    from provision.documents import Decoded, NetworkDocument
 
 METHOD = "pipework"
 _WHOLE = 32

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from provision.address import network_id
 from provision.complaint import KEY, Complaint
-from provision.inventory_decode import Decoded
-from provision.subnets import Layout
+from provision.documents import Decoded, Layout
 
 
 def overlay_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from provision import address, lan_parts
 from provision.address_text import SMALLEST
 from provision.complaint import Complaint, Loc, count
-from provision.inventory_decode import Decoded
-from provision.inventory_schema import NetworkDocument
-
-Subnets = Mapping[str, IPv4Network]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Of each network its hosts, and each host's part of it."""
-
-    hosts: Mapping[str, tuple[str, ...]]
-    subnets: Mapping[str, Subnets]
+from provision.documents import Decoded, Layout, NetworkDocument, Subnets
 
 
 def layout(decoded: Decoded) -> Layout:

@@ -11,8 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator
 
 from provision.complaint import Wrong, quoted
+from provision.documents import Document
 from provision.inventory import Inventory, Network
-from provision.inventory_schema import Document, File, Port, between
+from provision.scalars import File, Port, between
 
 MOST_MEMBERS = 3
 OVERHEAD = {"vxlan": 50, "udp": 28, "host-gw": 0}

@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
-from typing import ClassVar, Literal
 
 from provision import lan, lan_resources, uplink_rules
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
+from provision.lan_options import Options as Options
 from provision.resource import Ref, Resource
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What YAML may say of a `pipework` network, beside the keys of every network.
-
-    `cidr` is the LAN that the hosts are on; `pool` the part of it that Docker may hand out, of
-    which each host has a part of its own. `nic` None: the one that holds the host's address.
-    `host_port` veth: the host's addresses are on a veth into the bridge, not on the bridge.
-    `docker0` replace: the bridge takes the place of Docker's own default bridge.
-    """
-
-    method: ClassVar[str] = "pipework"
-    bridge: str = "bri0"
-    nic: str | None = None
-    gateway: IPv4Address | None = None
-    pool: IPv4Network | None = None
-    kind: Literal["linux", "ovs"] = "linux"
-    host_port: Literal["bridge", "veth"] = "bridge"
-    stp: bool = False
-    docker0: Literal["replace"] | None = None
-
 
 Facts = Mapping[str, HostFacts]
 

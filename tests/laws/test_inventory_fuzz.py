@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.errors import InventoryError
-from provision.inventory import Inventory, load
+from provision.inventory import Inventory
+from provision.inventory_load import load
 
 HOSTS = ("h1", "h2", "h3", "h4")
 Path_ = tuple[str | int, ...]

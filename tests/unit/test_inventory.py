@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from provision.errors import InventoryError
-from provision.inventory import Container, Image, Inventory, Ssh, load
+from provision.inventory import Container, Image, Inventory, Ssh
+from provision.inventory_load import load
 
 ROOT = Path(__file__).parents[2]
 BAD = ROOT / "tests/cases/bad-input"

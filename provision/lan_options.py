@@ -1,0 +1,28 @@
+"""The keys of a `pipework` network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What YAML may say of a `pipework` network, beside the keys of every network.
+
+    `cidr` is the LAN that the hosts are on; `pool` the part of it that Docker may hand out, of
+    which each host has a part of its own. `nic` None: the one that holds the host's address.
+    `host_port` veth: the host's addresses are on a veth into the bridge, not on the bridge.
+    `docker0` replace: the bridge takes the place of Docker's own default bridge.
+    """
+
+    method: ClassVar[str] = "pipework"
+    bridge: str = "bri0"
+    nic: str | None = None
+    gateway: IPv4Address | None = None
+    pool: IPv4Network | None = None
+    kind: Literal["linux", "ovs"] = "linux"
+    host_port: Literal["bridge", "veth"] = "bridge"
+    stp: bool = False
+    docker0: Literal["replace"] | None = None
