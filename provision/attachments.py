@@ -8,8 +8,8 @@ from provision import methods
 from provision.address import plug_name
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.interface_text import route_words, rule_words
 from provision.inventory import Container, Interface, Inventory
+from provision.model.fields.interfaces import route_words, rule_words
 from provision.resource import Ref
 from provision.resources.attachment import Attachment
 

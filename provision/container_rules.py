@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
-from provision import address, container_text, lan_parts
+from provision import address, lan_parts
 from provision.complaint import Complaint, Loc, quoted, some
 from provision.documents import ContainerDocument, Decoded, Layout, Subnets
 from provision.inventory import Port
+from provision.model.fields import containers
 from provision.suggest import did_you_mean
 
 MODES = ("bridge", "host", "none")
@@ -95,7 +96,7 @@ def _ports(decoded: Decoded) -> Iterator[Complaint]:
     taken: dict[tuple[str, int, str], list[tuple[Port, str]]] = {}
     for name, container in decoded.containers.items():
         for k, text in enumerate(container.ports):
-            for port in container_text.ports(text):
+            for port in containers.ports(text):
                 others = taken.setdefault((container.host, port.published, port.protocol), [])
                 first = next((o for p, o in others if _same_ip(p, port)), None)
                 others.append((port, name))

@@ -9,10 +9,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag
 
-from provision import container_text, image_text, interface_text, name_text, ssh_key
 from provision.complaint import Complaint, Wrong
 from provision.inventory import Options
-from provision.scalars import (
+from provision.model.fields import (
+    containers as container_text,
+)
+from provision.model.fields import (
+    images,
+    names,
+    ssh_keys,
+)
+from provision.model.fields import (
+    interfaces as interface_text,
+)
+from provision.model.fields.scalars import (
     Address,
     Argument,
     Cidr,
@@ -52,36 +62,36 @@ class Document(BaseModel):
 class TopDocument(Document):
     """The file as a whole; what its sections hold is decoded item by item."""
 
-    name: Annotated[str, AfterValidator(name_text.inventory_name)]
+    name: Annotated[str, AfterValidator(names.inventory_name)]
     ssh: Any = None
     hosts_from: File | None = None
     packages: Literal["install", "require"] = "install"
     hosts: Annotated[
-        dict[Annotated[str, AfterValidator(name_text.host_name)], Any], AfterValidator(_some)
+        dict[Annotated[str, AfterValidator(names.host_name)], Any], AfterValidator(_some)
     ]
-    groups: dict[Annotated[str, AfterValidator(name_text.group_name)], Any] | None = None
-    networks: dict[Annotated[str, AfterValidator(name_text.network_name)], Any] | None = None
-    containers: dict[Annotated[str, AfterValidator(name_text.container_name)], Any] | None = None
+    groups: dict[Annotated[str, AfterValidator(names.group_name)], Any] | None = None
+    networks: dict[Annotated[str, AfterValidator(names.network_name)], Any] | None = None
+    containers: dict[Annotated[str, AfterValidator(names.container_name)], Any] | None = None
 
 
 class SshDocument(Document):
     """`ssh`."""
 
-    user: Annotated[str, AfterValidator(name_text.user_name)] | None = None
+    user: Annotated[str, AfterValidator(names.user_name)] | None = None
     key: File | None = None
     port: Port | None = None
-    jump: Annotated[str, AfterValidator(name_text.jump_name)] | None = None
+    jump: Annotated[str, AfterValidator(names.jump_name)] | None = None
     sudo: bool = False
 
 
 class HostSshDocument(Document):
     """`ssh` of one host: what differs there from the `ssh` of all."""
 
-    address: Annotated[str, AfterValidator(name_text.host_name)] | None = None
-    user: Annotated[str, AfterValidator(name_text.user_name)] | None = None
+    address: Annotated[str, AfterValidator(names.host_name)] | None = None
+    user: Annotated[str, AfterValidator(names.user_name)] | None = None
     key: File | None = None
     port: Port | None = None
-    jump: Annotated[str, AfterValidator(name_text.jump_name)] | None = None
+    jump: Annotated[str, AfterValidator(names.jump_name)] | None = None
     sudo: bool | None = None
 
 
@@ -90,8 +100,8 @@ class HostDocument(Document):
 
     address: Address
     ssh: Any = None
-    nic: Annotated[str, AfterValidator(name_text.nic_name)] | None = None
-    host_key: Annotated[str, AfterValidator(ssh_key.host_key)] | None = None
+    nic: Annotated[str, AfterValidator(names.nic_name)] | None = None
+    host_key: Annotated[str, AfterValidator(ssh_keys.host_key)] | None = None
 
 
 class NetworkDocument(Document):
@@ -112,13 +122,13 @@ class ArchiveDocument(Document):
     archive: File
 
 
-ImageText = Annotated[str, AfterValidator(image_text.reference), Tag(TEXT)]
+ImageText = Annotated[str, AfterValidator(images.reference), Tag(TEXT)]
 ImageFile = Annotated[ArchiveDocument, Tag(MAPPING)]
 
 
 Gateway = Annotated[str, AfterValidator(interface_text.gateway)]
 Prefix = Annotated[str, AfterValidator(interface_text.prefix)]
-Nic = Annotated[str, AfterValidator(name_text.nic_name)]
+Nic = Annotated[str, AfterValidator(names.nic_name)]
 
 
 class RouteDocument(Document):

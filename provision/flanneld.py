@@ -20,7 +20,7 @@ from pathlib import Path
 from provision.complaint import Wrong, quoted
 from provision.errors import SupplyError
 from provision.inventory import Program
-from provision.regular_file import named, open_regular
+from provision.model.fields.files import named, open_regular
 from provision.render import FOLDERS
 
 GO = (1, 26)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from provision import ovsdb
-from provision.interface_text import LAST, route_words, rule_words, whole
+from provision.model.fields.interfaces import LAST, route_words, rule_words, whole
 
 PROTO = "240"
 """Our number in `ip route … proto` and `ip rule … protocol`."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 
-from provision import interface_text
 from provision.complaint import KEY, Complaint, Loc, quoted, some
 from provision.documents import ContainerDocument, Decoded, InterfaceDocument, Layout, RouteDocument
 from provision.inventory import Interface, InterfaceRoute, InterfaceRule
+from provision.model.fields import interfaces as interface_text
 from provision.suggest import did_you_mean
 
 PLACES = ("network", "macvlan", "nic")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from provision import container_text, image_text, interface_rules, inventory_rules, ssh_key
+from provision import interface_rules, inventory_rules
 from provision.complaint import Complaint, Loc, Wrong, line
 from provision.documents import ContainerDocument, Decoded, Layout
 from provision.errors import Finding, InventoryError
@@ -28,7 +28,8 @@ from provision.inventory import (
 )
 from provision.inventory_decode import decode
 from provision.inventory_others import with_others
-from provision.regular_file import content
+from provision.model.fields import containers, images, ssh_keys
+from provision.model.fields.files import content
 from provision.subnets import layout
 from provision.yaml_nodes import Node, Remark, read
 
@@ -134,7 +135,7 @@ class _Files:
 
     def _key(self, text: str | None, loc: Loc) -> Path | None:
         try:
-            return None if text is None else ssh_key.private_key(text, self.folder)
+            return None if text is None else ssh_keys.private_key(text, self.folder)
         except Wrong as error:
             self.complaints.append(Complaint(loc, error.message, error.hint))
             return None
@@ -162,7 +163,7 @@ class _Files:
             self.complaints.append(Complaint(loc, found.message, found.hint))
 
     def _image(self, text: str) -> Image | Wrong:
-        from provision.saved_image import saved_image  # few files name archives; it needs tarfile
+        from provision.model.fields.image_archives import saved_image
 
         try:
             return saved_image(text, self.folder)
@@ -171,7 +172,7 @@ class _Files:
 
     def image(self, container: ContainerDocument) -> Image:
         if container.image is None or isinstance(container.image, str):
-            return Image(container.image or image_text.DEFAULT)
+            return Image(container.image or images.DEFAULT)
         found = self.archives[container.image.archive]
         assert isinstance(found, Image)
         return found
@@ -238,13 +239,13 @@ def _network(name: str, decoded: Decoded, laid: Layout, files: _Files) -> Networ
 
 def _ports(document: ContainerDocument) -> Iterator[Port]:
     for text in document.ports:
-        yield from container_text.ports(text)
+        yield from containers.ports(text)
 
 
 def _container(name: str, document: ContainerDocument, files: _Files, inventory: str) -> Container:
     found = files.image(document)
     # Busybox alone would be a shell without input, which ends at once and restarts for ever.
-    own = SLEEP if found.ref == image_text.DEFAULT else ()
+    own = SLEEP if found.ref == images.DEFAULT else ()
     return Container(
         name=name,
         host=document.host,

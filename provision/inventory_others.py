@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.complaint import KEY, Complaint, Loc, Wrong, line, quoted
 from provision.errors import Finding
-from provision.regular_file import named
+from provision.model.fields.files import named
 
 if TYPE_CHECKING:
     from provision.ansible.model import Spot

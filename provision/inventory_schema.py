@@ -16,7 +16,7 @@ from pydantic import create_model
 
 from provision import methods
 from provision.documents import NetworkDocument
-from provision.scalars import Address, Cidr
+from provision.model.fields.scalars import Address, Cidr
 
 
 def options_of(method: str) -> Any:

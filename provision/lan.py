@@ -7,10 +7,10 @@ from typing import cast
 
 from provision.address import interface_name
 from provision.hostfacts import HostFacts
-from provision.interface_text import hashed_mac
 from provision.inventory import Inventory, Network
 from provision.lan_options import Options
 from provision.lan_parts import METHOD
+from provision.model.fields.interfaces import hashed_mac
 from provision.resource import Ref
 from provision.uplink_records import First
 from provision.uplinks import Uplink

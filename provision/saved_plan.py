@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from provision.errors import StalePlanError, UsageError
+from provision.model.fields.files import content
 from provision.plan import Change
-from provision.regular_file import content
 from provision.report import Report, change_json, plan_json
 
 LARGEST = 64 << 20

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from provision import address, lan_parts
-from provision.address_text import SMALLEST
 from provision.complaint import Complaint, Loc, count
 from provision.documents import Decoded, Layout, NetworkDocument, Subnets
+from provision.model.fields.addresses import SMALLEST
 
 
 def layout(decoded: Decoded) -> Layout:

@@ -8,10 +8,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from provision import regular_file
 from provision.ansible import ini, yaml_form
 from provision.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
 from provision.complaint import Wrong, quoted
+from provision.model.fields import files as regular_file
 
 LARGEST = 4 << 20
 # Variable → its older names, which Ansible still reads.

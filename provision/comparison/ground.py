@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
 
-from provision import engine, image_text
+from provision import engine
 from provision.checks.live import live_containers
 from provision.checks.run import verified
 from provision.comparison import candidates
@@ -30,6 +30,7 @@ from provision.errors import ProvisionError, UnfitError, VerifyError
 from provision.fleet import Fleet, Session, observe
 from provision.inventory import Inventory
 from provision.inventory_load import load
+from provision.model.fields import images
 
 ANYWHERE = IPv4Address("0.0.0.0")
 
@@ -173,7 +174,7 @@ def _with_image(inventory: Inventory, users: Inventory) -> Inventory:
     brought = [
         container.image
         for container in users.containers.values()
-        if container.image.archive and container.image.ref == image_text.DEFAULT
+        if container.image.archive and container.image.ref == images.DEFAULT
     ]
     if not brought:
         return inventory

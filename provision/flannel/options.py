@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from provision.complaint import Wrong, quoted
 from provision.documents import Document
 from provision.inventory import Inventory, Network
-from provision.scalars import File, Port, between
+from provision.model.fields.scalars import File, Port, between
 
 MOST_MEMBERS = 3
 OVERHEAD = {"vxlan": 50, "udp": 28, "host-gw": 0}

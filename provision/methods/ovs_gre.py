@@ -10,8 +10,8 @@ from provision import openvswitch
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
+from provision.model.fields.overlays import GRE_OVERHEAD, KEY_OVERHEAD, Key
 from provision.openvswitch import Fabric, attachment, tools
-from provision.overlay_text import GRE_OVERHEAD, KEY_OVERHEAD, Key
 from provision.resource import Resource
 from provision.tunnel import Tunnel
 

@@ -11,8 +11,8 @@ from provision.address import network_id
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
+from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.openvswitch import Fabric, attachment, tools
-from provision.overlay_text import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.resource import Resource
 from provision.tunnel import Tunnel
 

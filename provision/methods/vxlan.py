@@ -12,7 +12,7 @@ from provision.address import interface_name, mac_address, network_id
 from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
 from provision.inventory import Inventory, Network
-from provision.overlay_text import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
+from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.resource import Ref, Resource
 from provision.resources import vxlan
 from provision.resources.route import Route

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from provision import address, address_text, image_text, ssh_key, suggest
+from provision import address, suggest
 from provision.complaint import Wrong, quoted
 from provision.errors import UsageError
 from provision.inventory import Host, Inventory
 from provision.limit import select
-from provision.saved_image import saved_image
+from provision.model.fields import addresses, images, ssh_keys
+from provision.model.fields.image_archives import saved_image
 
 NAMES = ("h1", "h2", "h3", "web-1", "web-2")
 FLEET = Inventory(
@@ -57,9 +58,9 @@ def test_names_differ() -> None:
 
 
 def test_addresses() -> None:
-    assert address_text.ipv4("169.254.1.1") == IPv4Address("169.254.1.1")
-    assert address_text.cidr("10.0.0.0/8") == IPv4Network("10.0.0.0/8")
-    assert address_text.cidr("10.0.0.8/29") == IPv4Network("10.0.0.8/29")
+    assert addresses.ipv4("169.254.1.1") == IPv4Address("169.254.1.1")
+    assert addresses.cidr("10.0.0.0/8") == IPv4Network("10.0.0.0/8")
+    assert addresses.cidr("10.0.0.8/29") == IPv4Network("10.0.0.8/29")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_quoted_text_is_one_printable_line() -> None:
     ],
 )
 def test_references(text: str, reference: str) -> None:
-    assert image_text.reference(text) == reference
+    assert images.reference(text) == reference
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_references(text: str, reference: str) -> None:
 )
 def test_no_references(text: str) -> None:
     with pytest.raises(Wrong):
-        image_text.reference(text)
+        images.reference(text)
 
 
 def _key(kind: str) -> str:
@@ -115,14 +116,14 @@ def _key(kind: str) -> str:
     return f"{kind} {b64encode(blob).decode()}"
 
 
-@pytest.mark.parametrize("kind", ssh_key.KINDS)
+@pytest.mark.parametrize("kind", ssh_keys.KINDS)
 def test_host_keys(kind: str) -> None:
-    assert ssh_key.host_key(_key(kind) + " root@h1\n") == _key(kind)
+    assert ssh_keys.host_key(_key(kind) + " root@h1\n") == _key(kind)
 
 
 def test_two_lines_are_no_host_key() -> None:
     with pytest.raises(Wrong):
-        ssh_key.host_key(f"{_key('ssh-rsa')}\n{_key('ssh-rsa')}")
+        ssh_keys.host_key(f"{_key('ssh-rsa')}\n{_key('ssh-rsa')}")
 
 
 def _tar(path: Path, **files: object) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from provision import address_text
 from provision.complaint import Wrong, quoted
+from provision.model.fields import addresses
 
 
 def between(low: int, high: int, noun: str) -> Callable[[int], int]:
@@ -51,15 +51,15 @@ def _file(text: str) -> str:
     return text
 
 
-Cidr = Annotated[IPv4Network, BeforeValidator(_read(address_text.cidr))]
-Address = Annotated[IPv4Address, BeforeValidator(_read(address_text.ipv4))]
+Cidr = Annotated[IPv4Network, BeforeValidator(_read(addresses.cidr))]
+Address = Annotated[IPv4Address, BeforeValidator(_read(addresses.ipv4))]
 Port = Annotated[int, AfterValidator(between(1, 65535, "port")), number_range(1, 65535)]
 # 576 is what every IPv4 host accepts (RFC 791), 65535 all that its length field can say.
 Mtu = Annotated[int, AfterValidator(between(576, 65535, "mtu")), number_range(576, 65535)]
 SubnetSize = Annotated[
     int,
-    AfterValidator(between(8, address_text.SMALLEST, "subnet_size")),
-    number_range(8, address_text.SMALLEST),
+    AfterValidator(between(8, addresses.SMALLEST, "subnet_size")),
+    number_range(8, addresses.SMALLEST),
 ]
 Argument = Annotated[str, AfterValidator(argument)]
 File = Annotated[str, AfterValidator(_file)]

@@ -8,7 +8,7 @@ from base64 import b64decode
 from pathlib import Path
 
 from provision.complaint import Wrong, quoted
-from provision.regular_file import named, open_regular
+from provision.model.fields.files import named, open_regular
 
 KINDS = (
     "ssh-ed25519",

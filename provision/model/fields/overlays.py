@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from provision.scalars import Port, between
+from provision.model.fields.scalars import Port, between
 
 VXLAN_PORT = 4789
 # Outer IPv4, UDP, VXLAN and the inner Ethernet header: 20 + 8 + 8 + 14.

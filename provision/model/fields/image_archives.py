@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from provision.complaint import Wrong, count, quoted
-from provision.image_text import reference
 from provision.inventory import Image
-from provision.regular_file import named, open_regular
+from provision.model.fields.files import named, open_regular
+from provision.model.fields.images import reference
 
 _MOST_MEMBERS = 20_000
 _LARGEST_JSON = 4 << 20
