@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import methods
-from provision.address import plug_name
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Container, Interface, Inventory
+from provision.model.errors import UnfitError
 from provision.model.fields.interfaces import route_words, rule_words
+from provision.model.inventory import Container, Interface, Inventory
+from provision.model.names import plug_name
 from provision.resource import Ref
 from provision.resources.attachment import Attachment
 

@@ -17,7 +17,7 @@ import click
 
 from provision import __version__
 from provision.commands.call import say_error
-from provision.errors import ProvisionError
+from provision.model.errors import ProvisionError
 
 INTERRUPTED = 130
 # Verb → the module that holds it, in the order in which people meet them.

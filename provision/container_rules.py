@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
-from provision import address, lan_parts
-from provision.complaint import Complaint, Loc, quoted, some
-from provision.documents import ContainerDocument, Decoded, Layout, Subnets
-from provision.inventory import Port
+from provision import lan_parts
+from provision.model import names as address
+from provision.model.documents import ContainerDocument, Decoded, Layout, Subnets
 from provision.model.fields import containers
-from provision.suggest import did_you_mean
+from provision.model.findings import Complaint, Loc, quoted, some
+from provision.model.inventory import Port
+from provision.model.suggest import did_you_mean
 
 MODES = ("bridge", "host", "none")
 _OWN_NOTHING = {

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from provision import attachments, methods, script
 from provision.hostfacts import HostFacts
-from provision.inventory import Container, Inventory
+from provision.model.inventory import Container, Inventory
 from provision.plan import in_order
 from provision.render import render
 from provision.resource import ETC, Ref, Resource, State, lock, state

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.errors import ChangedError, ConflictError, HostError, LockedError, StepError
 from provision.fleet import LOOK_S, Fleet, Session, difference, observe
+from provision.model.errors import ChangedError, ConflictError, HostError, LockedError, StepError
 from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, stays, waves
 from provision.report import Done, Report
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from provision import docker_api, hostfacts, ovsdb, resources, uplinks
-from provision.errors import FactsError
 from provision.hostfacts import HostFacts
+from provision.model.errors import FactsError
 from provision.resource import ABSENT, Resource, Scope, Seen, State, state
 from provision.script import BOUNDED, PRELUDE
 from provision.transport import Output

@@ -7,8 +7,8 @@ import socket
 import time
 from collections.abc import Iterable
 
-from provision.errors import LockedError
 from provision.guard import Record
+from provision.model.errors import LockedError
 
 
 def owner() -> str:

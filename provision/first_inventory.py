@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from provision.complaint import quoted
-from provision.errors import InventoryError, UsageError
 from provision.inventory_load import load
+from provision.model.errors import InventoryError, UsageError
+from provision.model.findings import quoted
 from provision.render import render
 
 

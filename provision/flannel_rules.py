@@ -11,10 +11,10 @@ from dataclasses import fields
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
-from provision.complaint import KEY, Complaint, Loc, quoted
-from provision.documents import Decoded, Layout, NetworkDocument
 from provision.flannel.options import MOST_MEMBERS, Etcd, Options, default_members, port, vni
-from provision.suggest import did_you_mean
+from provision.model.documents import Decoded, Layout, NetworkDocument
+from provision.model.findings import KEY, Complaint, Loc, quoted
+from provision.model.suggest import did_you_mean
 
 _OF = {"vni": ("vxlan",), "direct_routing": ("vxlan",), "port": ("vxlan", "udp")}
 

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from provision.complaint import Wrong, quoted
-from provision.errors import SupplyError
-from provision.inventory import Program
+from provision.model.errors import SupplyError
 from provision.model.fields.files import named, open_regular
+from provision.model.findings import Wrong, quoted
+from provision.model.inventory import Program
 from provision.render import FOLDERS
 
 GO = (1, 26)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from provision import facts, lan
-from provision.errors import HostError
 from provision.facts import Look
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory
+from provision.model.errors import HostError
+from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
 from provision.resource import Ref, Resource, State
 from provision.returning import returned

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
 from provision import daemon_json
-from provision.address import chain_name, gateway, interface_name
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory, Network
+from provision.model.names import chain_name, gateway, interface_name
 from provision.resource import Ref, Resource
 from provision.resources import docker_network
 from provision.resources.chain import Chain

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 
-from provision.complaint import KEY, Complaint, Loc, quoted, some
-from provision.documents import ContainerDocument, Decoded, InterfaceDocument, Layout, RouteDocument
-from provision.inventory import Interface, InterfaceRoute, InterfaceRule
+from provision.model.documents import (
+    ContainerDocument,
+    Decoded,
+    InterfaceDocument,
+    Layout,
+    RouteDocument,
+)
 from provision.model.fields import interfaces as interface_text
-from provision.suggest import did_you_mean
+from provision.model.findings import KEY, Complaint, Loc, quoted, some
+from provision.model.inventory import Interface, InterfaceRoute, InterfaceRule
+from provision.model.suggest import did_you_mean
 
 PLACES = ("network", "macvlan", "nic")
 _SAMPLE = "write one of network: lan, macvlan: eth1 or nic: eth2"

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from provision import methods
-from provision.complaint import Complaint, Loc, Wrong, quoted
-from provision.documents import (
+from provision.inventory_schema import network_document, options_of
+from provision.inventory_words import complaint
+from provision.model.documents import (
     ContainerDocument,
     Decoded,
     Document,
@@ -24,10 +25,9 @@ from provision.documents import (
     SshDocument,
     TopDocument,
 )
-from provision.inventory import Options
-from provision.inventory_schema import network_document, options_of
-from provision.inventory_words import complaint
-from provision.suggest import did_you_mean
+from provision.model.findings import Complaint, Loc, Wrong, quoted
+from provision.model.inventory import Options
+from provision.model.suggest import did_you_mean
 
 SECTIONS = ("hosts", "groups", "networks", "containers")
 _Doc = TypeVar("_Doc", bound=Document)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from provision import methods
-from provision.documents import (
+from provision.inventory_schema import network_document
+from provision.model.documents import (
     ContainerDocument,
     Document,
     HostDocument,
@@ -16,7 +17,6 @@ from provision.documents import (
     SshDocument,
     TopDocument,
 )
-from provision.inventory_schema import network_document
 
 _NAMES = {
     "hosts": r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$",

@@ -12,10 +12,14 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from provision import interface_rules, inventory_rules
-from provision.complaint import Complaint, Loc, Wrong, line
-from provision.documents import ContainerDocument, Decoded, Layout
-from provision.errors import Finding, InventoryError
-from provision.inventory import (
+from provision.inventory_decode import decode
+from provision.inventory_others import with_others
+from provision.model.documents import ContainerDocument, Decoded, Layout
+from provision.model.errors import Finding, InventoryError
+from provision.model.fields import containers, images, ssh_keys
+from provision.model.fields.files import content
+from provision.model.findings import Complaint, Loc, Wrong, line
+from provision.model.inventory import (
     Container,
     Host,
     Image,
@@ -26,10 +30,6 @@ from provision.inventory import (
     Program,
     Ssh,
 )
-from provision.inventory_decode import decode
-from provision.inventory_others import with_others
-from provision.model.fields import containers, images, ssh_keys
-from provision.model.fields.files import content
 from provision.subnets import layout
 from provision.yaml_nodes import Node, Remark, read
 

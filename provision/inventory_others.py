@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.complaint import KEY, Complaint, Loc, Wrong, line, quoted
-from provision.errors import Finding
+from provision.model.errors import Finding
 from provision.model.fields.files import named
+from provision.model.findings import KEY, Complaint, Loc, Wrong, line, quoted
 
 if TYPE_CHECKING:
     from provision.ansible.model import Spot

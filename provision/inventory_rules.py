@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import interface_rules, lan_parts, subnets
-from provision.complaint import KEY, Complaint, Loc, quoted, some
 from provision.container_rules import container_rules
-from provision.documents import Decoded, Layout, NetworkDocument, Subnets
+from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
+from provision.model.findings import KEY, Complaint, Loc, quoted, some
+from provision.model.suggest import did_you_mean
 from provision.overlay_rules import overlay_rules
-from provision.suggest import did_you_mean
 
 
 def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:

@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pydantic import create_model
 
 from provision import methods
-from provision.documents import NetworkDocument
+from provision.model.documents import NetworkDocument
 from provision.model.fields.scalars import Address, Cidr
 
 

@@ -8,8 +8,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from provision.complaint import KEY, Complaint, Loc, Wrong, quoted
-from provision.documents import (
+from provision.model.documents import (
     MAPPING,
     TEXT,
     Document,
@@ -17,7 +16,8 @@ from provision.documents import (
     RouteDocument,
     RuleDocument,
 )
-from provision.suggest import did_you_mean
+from provision.model.findings import KEY, Complaint, Loc, Wrong, quoted
+from provision.model.suggest import did_you_mean
 
 # Keys of the contract that this version does not act on; an unknown key would be a lie.
 LATER: dict[str, frozenset[str]] = {}

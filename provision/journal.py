@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from provision.errors import UsageError
+from provision.model.errors import UsageError
 
 LEFT = "left to a person"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from provision.address import interface_name
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
 from provision.lan_options import Options
 from provision.lan_parts import METHOD
 from provision.model.fields.interfaces import hashed_mac
+from provision.model.inventory import Inventory, Network
+from provision.model.names import interface_name
 from provision.resource import Ref
 from provision.uplink_records import First
 from provision.uplinks import Uplink

@@ -7,11 +7,11 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from provision import address
-from provision.complaint import Complaint, Loc, count
+from provision.model import names as address
+from provision.model.findings import Complaint, Loc, count
 
 if TYPE_CHECKING:
-    from provision.documents import Decoded, NetworkDocument
+    from provision.model.documents import Decoded, NetworkDocument
 
 METHOD = "pipework"
 _WHOLE = 32

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import daemon_json, networkd
-from provision.address import chain_name
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
 from provision.lan import bridge_ref, first, options, vlans
+from provision.model.inventory import Inventory, Network
+from provision.model.names import chain_name
 from provision.resource import Resource
 from provision.resources import docker_network
 from provision.resources.bridge import Bridge

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from provision.complaint import quoted
-from provision.errors import UsageError
-from provision.inventory import Inventory
-from provision.suggest import did_you_mean
+from provision.model.errors import UsageError
+from provision.model.findings import quoted
+from provision.model.inventory import Inventory
+from provision.model.suggest import did_you_mean
 
 
 def select(inventory: Inventory, pattern: str | None) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from provision.errors import ConnectError, TimedOut
+from provision.model.errors import ConnectError, TimedOut
 from provision.transport import Output
 
 

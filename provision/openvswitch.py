@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from provision import host_part, lan, lan_parts
-from provision.address import interface_name
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory, Network
+from provision.model.names import interface_name
 from provision.resource import Ref, Resource
 from provision.resources import joint, underlay
 from provision.resources.joint import Joint

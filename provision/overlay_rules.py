@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.address import network_id
-from provision.complaint import KEY, Complaint
-from provision.documents import Decoded, Layout
+from provision.model.documents import Decoded, Layout
+from provision.model.findings import KEY, Complaint
+from provision.model.names import network_id
 
 
 def overlay_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:

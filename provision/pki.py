@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import SupplyError
+from provision.model.errors import SupplyError
 from provision.resource import Attempt, Issue, Put, Step, Steps, Unless
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from graphlib import CycleError as GraphCycle
 from graphlib import TopologicalSorter
 from typing import Literal
 
-from provision.errors import CycleError
+from provision.model.errors import CycleError
 from provision.resource import Ref, Resource, State, Steps
 
 Verb = Literal["create", "update", "replace", "delete"]

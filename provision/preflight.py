@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import attachments, methods
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory, Network
 from provision.plan import Conflict
 from provision.resource import Ref, State
 from provision.resources.docker_network import BRIDGE_NAME, DockerNetwork

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from provision import guard, journal
-from provision.errors import ConnectError, HostError, UsageError
 from provision.fate import ended, owner, word
 from provision.fleet import LOOK_S, Session, each
 from provision.guard import Record, Txn
+from provision.model.errors import ConnectError, HostError, UsageError
 
 
 @dataclass(frozen=True, slots=True)

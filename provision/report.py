@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from provision.errors import (
+from provision.model.errors import (
     ChangedError,
     HostError,
     InventoryError,

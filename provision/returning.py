@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from provision.facts import Look
 from provision.hostfacts import HostFacts, Link, Way
-from provision.inventory import Inventory, Network
 from provision.lan_parts import METHOD as LAN
+from provision.model.inventory import Inventory, Network
 from provision.resource import Resource
 from provision.resources.route import Route
 from provision.resources.underlay import Underlay

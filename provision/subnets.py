@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
-from provision import address, lan_parts
-from provision.complaint import Complaint, Loc, count
-from provision.documents import Decoded, Layout, NetworkDocument, Subnets
+from provision import lan_parts
+from provision.model import names
+from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
 from provision.model.fields.addresses import SMALLEST
+from provision.model.findings import Complaint, Loc, count
 
 
 def layout(decoded: Decoded) -> Layout:
@@ -40,9 +41,9 @@ def _subnets(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
     if network.method == lan_parts.METHOD:
         return lan_parts.parts(network, hosts)
     fixed, size, first = _fixed(network), network.subnet_size, _first(network)
-    room = address.blocks(network.cidr, size) - first
+    room = names.blocks(network.cidr, size) - first
     return {
-        host: fixed[host] if host in fixed else address.block(network.cidr, size, first + k)
+        host: fixed[host] if host in fixed else names.block(network.cidr, size, first + k)
         for k, host in enumerate(hosts)
         if host in fixed or k < room
     }
@@ -80,7 +81,7 @@ def _too_few(loc: Loc, network: NetworkDocument, hosts: int) -> Complaint:
     cidr, size = network.cidr, network.subnet_size
     bits = (hosts - 1).bit_length()
     written = "subnet_size" in network.model_fields_set
-    room = address.blocks(cidr, size)
+    room = names.blocks(cidr, size)
     part = f"holds {count(room, 'subnet')} of /{size}" if room else f"is smaller than a /{size}"
     if cidr.prefixlen + bits <= SMALLEST:
         hint = f"write subnet_size: {cidr.prefixlen + bits}, or a wider cidr"

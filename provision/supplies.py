@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from provision.fleet import Session
-from provision.inventory import Inventory, Program
+from provision.model.inventory import Inventory, Program
 from provision.plan import Plan
 from provision.resource import Issue, Steps
 from provision.resources.certificate import Certificate

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provision import guard, script
-from provision.errors import ConnectError, HostError, StepError
 from provision.facts import Look
 from provision.fate import ended, locked, owner, pending, word
 from provision.fleet import LOOK_S, Session, each, look_read, look_text
 from provision.guard import Part, Record, Txn
 from provision.journal import LEFT, Journal
+from provision.model.errors import ConnectError, HostError, StepError
 from provision.plan import Operation, Wave
 from provision.report import Done
 from provision.resource import lock

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import HostError, HostKeyError
 from provision.fleet import Session, each
-from provision.inventory import Inventory
+from provision.model.errors import HostError, HostKeyError
+from provision.model.inventory import Inventory
 from provision.ssh import Ssh
 
 if TYPE_CHECKING:

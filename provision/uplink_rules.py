@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import lan
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory, Network
 from provision.uplinks import Uplink
 
 MANAGER = "systemd-networkd"

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 from provision import docker_api
-from provision.errors import FactsError
+from provision.model.errors import FactsError
 from provision.resources.docker_network import BRIDGE_NAME, LABEL
 from provision.script import BOUNDED
 from provision.wiring import Link, Lodger, Route, Space, Translation, Wiring

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from provision.complaint import KEY, Loc, quoted
+from provision.model.findings import KEY, Loc, quoted
 from provision.yaml_words import DEEPEST, TOO_DEEP, syntax_words
 
 MOST_NODES = 20_000

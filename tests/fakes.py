@@ -16,8 +16,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provision.errors import HostError
-from provision.inventory import Host, Inventory
+from provision.model.errors import HostError
+from provision.model.inventory import Host, Inventory
 from provision.plan import Operation
 from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
 from provision.transport import Output

@@ -10,8 +10,8 @@ from typing import Any
 
 from provision.ansible import ini, yaml_form
 from provision.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
-from provision.complaint import Wrong, quoted
 from provision.model.fields import files as regular_file
+from provision.model.findings import Wrong, quoted
 
 LARGEST = 4 << 20
 # Variable → its older names, which Ansible still reads.

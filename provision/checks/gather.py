@@ -12,11 +12,11 @@ from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import Question
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Wire
-from provision.errors import HostError
 from provision.flannel import look as overlay
 from provision.flannel.look import Maps
 from provision.fleet import Fleet, Session, difference, each, observe
-from provision.inventory import Container, Inventory
+from provision.model.errors import HostError
+from provision.model.inventory import Container, Inventory
 from provision.plan import Change, Conflict
 from provision.resource import Ref
 from provision.resources.container import Container as Found

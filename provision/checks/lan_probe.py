@@ -12,8 +12,8 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from provision import lan, methods
 from provision.fleet import Fleet
-from provision.inventory import Container, Inventory, Network
 from provision.lan_parts import METHOD
+from provision.model.inventory import Container, Inventory, Network
 from provision.render import render
 from provision.resource import Ref
 from provision.resources.container import Container as Found

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address
 import testinfra.host
 
 from provision.checks.backend import host as testinfra_host
-from provision.errors import VerifyError
 from provision.fleet import Session, observe
+from provision.model.errors import VerifyError
 from provision.resource import Ref
 from provision.resources.container import Container
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from provision import lan, methods
 from provision.checks.probe import Endpoint
-from provision.inventory import Container, Inventory, Network, Port
 from provision.lan_parts import METHOD
+from provision.model.inventory import Container, Inventory, Network, Port
 from provision.wiring import Link, Lodger, Space, Translation, Wiring
 
 Words = Iterator[str]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from provision.checks.live import LiveContainer
     from provision.fleet import Session
-    from provision.inventory import Inventory, Network
+    from provision.model.inventory import Inventory, Network
 
 _LOADED = pytest.StashKey["Inventory"]()
 
@@ -38,8 +38,8 @@ def _inventory(config: pytest.Config) -> Inventory | None:
     given = config.getoption("--provision-inventory")
     if given is None:
         return None
-    from provision.errors import ProvisionError
     from provision.inventory_load import load
+    from provision.model.errors import ProvisionError
 
     try:
         config.stash[_LOADED] = load(Path(given))
@@ -49,8 +49,8 @@ def _inventory(config: pytest.Config) -> Inventory | None:
 
 
 def _hosts(config: pytest.Config, inventory: Inventory) -> tuple[str, ...]:
-    from provision.errors import ProvisionError
     from provision.limit import select
+    from provision.model.errors import ProvisionError
 
     try:
         return select(inventory, config.getoption("--provision-limit"))

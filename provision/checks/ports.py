@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from provision.checks.probe import Endpoint, Listener
-from provision.inventory import Container, Inventory, Port
+from provision.model.inventory import Container, Inventory, Port
 
 LOOPBACK = IPv4Address("127.0.0.1")
 SSHD = 22

@@ -14,9 +14,9 @@ import pytest
 from provision.checks import test_lan, test_network
 from provision.checks.gather import Evidence, evidence
 from provision.checks.subjects import Check, about, subjects
-from provision.errors import HostError, UsageError
 from provision.fleet import Session
-from provision.inventory import Container, Inventory
+from provision.model.errors import HostError, UsageError
+from provision.model.inventory import Container, Inventory
 from provision.plan import Change
 
 UNREACHABLE, FOUND = 4, 7

@@ -9,7 +9,7 @@ from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
 from provision.checks.wire import Way
 from provision.flannel import look as overlay
-from provision.inventory import Container, Network, Port
+from provision.model.inventory import Container, Network, Port
 
 
 def test_drift(seen: Evidence, on: str) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from provision.checks.gather import segment
 from provision.checks.run import Verification
 from provision.checks.subjects import Check
-from provision.inventory import Container
+from provision.model.inventory import Container
 from provision.report import change_json
 
 _OF_MODE = ("mode", "lo", "alone")

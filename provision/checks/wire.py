@@ -14,10 +14,10 @@ from ipaddress import IPv4Address, IPv4Network
 
 from provision import methods
 from provision.checks.probe import Endpoint
-from provision.inventory import Container, Inventory, Network
+from provision.model.inventory import Container, Inventory, Network
+from provision.model.tunnel import Tunnel
 from provision.render import render
 from provision.script import quoted
-from provision.tunnel import Tunnel
 
 WATCH_S = 180
 """A sniffer ends by itself after so many seconds, whatever becomes of the controller."""

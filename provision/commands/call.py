@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.errors import HostError, ProvisionError, UsageError
-from provision.printable import printable
+from provision.model.errors import HostError, ProvisionError, UsageError
+from provision.model.terminal import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from provision.engine import How
     from provision.fleet import Session
-    from provision.inventory import Inventory
+    from provision.model.inventory import Inventory
     from provision.ssh import Ssh
 
 

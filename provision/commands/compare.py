@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from provision.commands.call import FILE, Call, on_hosts, say_error
-from provision.errors import UsageError
-from provision.printable import printable
+from provision.model.errors import UsageError
+from provision.model.terminal import printable
 
 if TYPE_CHECKING:
     from provision.comparison.result import Comparison

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from provision.commands.call import FILE, INVENTORY, JSON, everywhere, load
-from provision.errors import UsageError
+from provision.model.errors import UsageError
 
 
 @click.command()

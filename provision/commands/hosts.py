@@ -20,7 +20,7 @@ from provision.commands.call import (
     say_error,
     under_guard,
 )
-from provision.errors import UsageError
+from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
     from provision.report import Report

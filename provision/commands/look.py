@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.commands.call import FILE, Call, on_hosts, say_error
-from provision.errors import UsageError
+from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
     from provision.graph.verdict import Verdict

@@ -12,8 +12,8 @@ from provision.comparison import answers, probe
 from provision.comparison.answers import Clock, Measured
 from provision.comparison.probe import Lane
 from provision.comparison.result import Machine, Terms
-from provision.errors import FactsError, UnfitError
 from provision.fleet import Fleet, Session, each
+from provision.model.errors import FactsError, UnfitError
 
 TICKS_S = 100
 """Ticks of /proc/stat in a second, on every Linux that runs Docker (USER_HZ)."""

@@ -13,9 +13,9 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from provision import methods
-from provision.errors import UsageError
-from provision.inventory import Host
-from provision.suggest import did_you_mean
+from provision.model.errors import UsageError
+from provision.model.inventory import Host
+from provision.model.suggest import did_you_mean
 
 LIMIT = "host"
 """The limit of all: processes of the hosts themselves."""

@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import islice
 
 from provision import uplinks
-from provision.errors import UnfitError, UsageError
 from provision.fleet import Fleet, Session
 from provision.hostfacts import Link
 from provision.lan import asked as wanted_on_lan
+from provision.model.errors import UnfitError, UsageError
 from provision.render import render
 from provision.script import PRELUDE, quoted
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from provision.comparison.candidates import LIMIT, Candidate
 from provision.comparison.figures import FIGURES, Reading
 from provision.comparison.result import Course
-from provision.errors import ProvisionError, UnfitError
+from provision.model.errors import ProvisionError, UnfitError
 
 
 class Record:

@@ -8,7 +8,7 @@ from typing import Any
 
 from provision.comparison.candidates import LIMIT
 from provision.comparison.figures import FIGURES, Figure, Reading, Spread, ratios, spread, values
-from provision.errors import ProvisionError
+from provision.model.errors import ProvisionError
 from provision.report import errors_json
 
 UNREACHABLE, FOUND, INTERRUPTED = 4, 7, 130

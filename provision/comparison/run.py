@@ -21,8 +21,8 @@ from provision.comparison.ground import Stand, host_lane, surveyed, sweep
 from provision.comparison.probe import PATIENCE_S, Lane
 from provision.comparison.record import Record
 from provision.comparison.result import Comparison, Machine, Terms
-from provision.errors import ProvisionError, UnfitError, UsageError
 from provision.fleet import Session
+from provision.model.errors import ProvisionError, UnfitError, UsageError
 
 SETTLE_S = 300
 """What a server lives beyond all measurements of its turn."""

@@ -9,7 +9,7 @@ from provision import etcd_keys as keys
 from provision.flannel import guards
 from provision.flannel.options import cluster, config, members, options
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.inventory import Inventory, Network
 from provision.render import render
 from provision.resource import Ref, Resource
 from provision.resources.certificate import Certificate, digest, user

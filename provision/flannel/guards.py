@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision import host_part
-from provision.address import chain_name
 from provision.flannel.options import device, members, options, port
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.inventory import Inventory, Network
+from provision.model.names import chain_name
 from provision.resource import Ref
 from provision.resources.chain import Chain
 

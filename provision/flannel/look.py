@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from provision import etcd_keys as keys
 from provision.flannel.options import members, options
-from provision.inventory import Inventory, Network
+from provision.model.inventory import Inventory, Network
 from provision.script import BOUNDED, quoted
 
 

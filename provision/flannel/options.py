@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator
 
-from provision.complaint import Wrong, quoted
-from provision.documents import Document
-from provision.inventory import Inventory, Network
+from provision.model.documents import Document
 from provision.model.fields.scalars import File, Port, between
+from provision.model.findings import Wrong, quoted
+from provision.model.inventory import Inventory, Network
 
 MOST_MEMBERS = 3
 OVERHEAD = {"vxlan": 50, "udp": 28, "host-gw": 0}

@@ -14,7 +14,7 @@ from typing import Any
 from provision import etcd_keys as keys
 from provision.flannel import look
 from provision.flannel.options import options
-from provision.inventory import Inventory
+from provision.model.inventory import Inventory
 from provision.resource import Scope
 from provision.resources.certificate import Certificate
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from provision.errors import HostError
 from provision.graph.drawing import Drawing, Edge, Lan, Machine, Node
 from provision.graph.verdict import UNCHECKED, Verdict
-from provision.printable import printable
+from provision.model.errors import HostError
+from provision.model.terminal import printable
 from provision.show.tables import held
 from provision.show.view import BRIDGES, View, docker_network, leader
 from provision.wiring import Link, Lodger, Wiring

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from provision.errors import UsageError
+from provision.model.errors import UsageError
 
 OK, FAILED = "ok", "failed"
 Thing = tuple[str, str, str]

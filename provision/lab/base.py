@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab import image, repository
 from provision.lab.place import CACHE
 from provision.lab.sources import Source, apt_options, main_source
 from provision.lab.tools import run
+from provision.model.errors import LabError
 
 _BARE = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "sudo", "ca-certificates")
 _DOCKER = (

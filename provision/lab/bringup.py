@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab import base, keys, limits, machine, namespace, ready, settings, supervisor
 from provision.lab.lock import locked
 from provision.lab.parallel import each
 from provision.lab.place import SUITES, Place, addresses_of, suite_of
 from provision.lab.settings import Settings, Wish
 from provision.lab.tools import require_programs, require_root
+from provision.model.errors import LabError
 
 _ODD = re.compile(r"""[\s:,;"'`\\%$*?\[\](){}<>|&!#~]""")
 

@@ -8,8 +8,8 @@ import tarfile
 from hashlib import sha256
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab.tools import run
+from provision.model.errors import LabError
 
 NAME = "busybox:latest"
 _FILES = {

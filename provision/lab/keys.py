@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab.place import Place, Seat, addresses_of
 from provision.lab.ranges import Ranges
 from provision.lab.tools import run
+from provision.model.errors import LabError
 from provision.render import render
 
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from provision.errors import LabError
 from provision.lab.place import Place
+from provision.model.errors import LabError
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import os
 import shlex
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab import keys, namespace
 from provision.lab.base import Recipe
 from provision.lab.cgroup import folders
@@ -14,6 +13,7 @@ from provision.lab.place import Seat, addresses_of, mac
 from provision.lab.ranges import Ranges
 from provision.lab.repository import INSIDE
 from provision.lab.tools import run
+from provision.model.errors import LabError
 from provision.render import render
 
 _TUN = "c! /dev/net/tun 0666 root root - 10:200\n"

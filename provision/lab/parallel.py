@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from provision.errors import LabError
+from provision.model.errors import LabError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -6,12 +6,12 @@ import subprocess
 import time
 from ipaddress import IPv4Address
 
-from provision.errors import LabError
 from provision.lab import ready, settings, supervisor
 from provision.lab.bringup import Say, up
 from provision.lab.parallel import each
 from provision.lab.place import Place, Seat, addresses_of
 from provision.lab.settings import Wish
+from provision.model.errors import LabError
 
 
 def addresses(place: Place) -> dict[str, tuple[IPv4Address, IPv4Address]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from provision.errors import LabError, UsageError
+from provision.model.errors import LabError, UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab import image, supervisor
 from provision.lab.place import Place, Seat
+from provision.model.errors import LabError
 
 # What a console says to steer a terminal: not to be repeated in an error.
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[^\n\x20-\x7e]")

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab.place import Place, host_names
 from provision.lab.ranges import DEFAULT, Ranges, ranges
+from provision.model.errors import LabError
 
 _AGAIN = "provision lab down, then provision lab up"
 

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab import cgroup, namespace
 from provision.lab.machine import command
 from provision.lab.place import Place, Seat
 from provision.lab.tools import run, succeeds
+from provision.model.errors import LabError
 from provision.render import render
 
 _UNITS = Path("/run/systemd/system")

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from provision.errors import LabError
 from provision.lab import base, keys, limits, namespace, supervisor
 from provision.lab.lock import locked
 from provision.lab.place import CACHE, Place
 from provision.lab.tools import require_root
+from provision.model.errors import LabError
 
 Say = Callable[[str], None]
 

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision.errors import LabError
+from provision.model.errors import LabError
 
 PACKAGES = {
     "mmdebstrap": "mmdebstrap",

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Protocol, cast
 
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory, Network
+from provision.model.tunnel import Tunnel
 from provision.resource import Ref, Resource
-from provision.tunnel import Tunnel
 
 
 class Method(Protocol):

@@ -7,11 +7,12 @@ from dataclasses import replace
 from hashlib import sha256
 
 from provision import host_part
-from provision.errors import UnfitError
 from provision.flannel import etcd
 from provision.flannel.options import OVERHEAD, Options, config, device, members, options, port
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory, Network
+from provision.model.tunnel import Tunnel
 from provision.render import render
 from provision.resource import Ref, Resource
 from provision.resources.flannel import Flannel
@@ -19,7 +20,6 @@ from provision.resources.program import Program, place
 from provision.resources.service import Service, head
 from provision.resources.sysctl import Sysctl
 from provision.resources.tls_request import stem
-from provision.tunnel import Tunnel
 
 __all__ = ("Options", "attachment", "desired", "findings", "mtu", "tools", "tunnel")
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from provision import openvswitch
-from provision.address import network_id
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
+from provision.model.inventory import Inventory, Network
+from provision.model.names import network_id
+from provision.model.tunnel import Tunnel
 from provision.openvswitch import Fabric, attachment, tools
 from provision.resource import Resource
-from provision.tunnel import Tunnel
 
 __all__ = ["Options", "attachment", "desired", "findings", "flat", "mtu", "tools", "tunnel"]
 

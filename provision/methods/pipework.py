@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import lan, lan_resources, uplink_rules
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
 from provision.lan_options import Options as Options
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory, Network
 from provision.resource import Ref, Resource
 
 Facts = Mapping[str, HostFacts]

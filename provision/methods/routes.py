@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from provision import host_part
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory, Network
 from provision.resource import Ref, Resource
 from provision.resources.route import Route
 from provision.resources.sysctl import Sysctl

@@ -8,17 +8,17 @@ from ipaddress import IPv4Interface
 from typing import ClassVar, Literal
 
 from provision import host_part
-from provision.address import interface_name, mac_address, network_id
-from provision.errors import UnfitError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
+from provision.model.errors import UnfitError
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
+from provision.model.inventory import Inventory, Network
+from provision.model.names import interface_name, mac_address, network_id
+from provision.model.tunnel import Tunnel
 from provision.resource import Ref, Resource
 from provision.resources import vxlan
 from provision.resources.route import Route
 from provision.resources.sysctl import Sysctl
 from provision.resources.vxlan import Forward, Vxlan
-from provision.tunnel import Tunnel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

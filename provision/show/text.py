@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as Drawn
 from rich.text import Text
 
-from provision.printable import printable
+from provision.model.terminal import printable
 from provision.show.tables import Table
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from provision import wiring_look
-from provision.errors import FactsError, HostError
 from provision.facts import SIZE_LIMIT
 from provision.flannel import view as overlay
 from provision.flannel.view import Overlay
 from provision.fleet import LOOK_S, Session, each
-from provision.inventory import Inventory, Network
+from provision.model.errors import FactsError, HostError
+from provision.model.inventory import Inventory, Network
 from provision.script import PRELUDE
 from provision.wiring import Link, Lodger, Translation, Wiring
 

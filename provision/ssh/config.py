@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from provision.complaint import quoted
-from provision.errors import UsageError
+from provision.model.errors import UsageError
+from provision.model.findings import quoted
 
 USER, SYSTEM = Path("~/.ssh/config"), Path("/etc/ssh/ssh_config")
 DEEPEST = 16  # as OpenSSH

@@ -9,7 +9,7 @@ from typing import Any
 
 import paramiko
 
-from provision.errors import ConnectError, FactsError, TimedOut
+from provision.model.errors import ConnectError, FactsError, TimedOut
 from provision.transport import Output
 
 CHANNEL_S = 5.0

@@ -7,7 +7,7 @@ import socket
 
 import paramiko
 
-from provision.errors import AuthError, ConnectError, HostError, HostKeyError
+from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError
 
 CONNECT_S = 10.0
 # What it raises is ours to tell; without a handler Python prints its tracebacks.

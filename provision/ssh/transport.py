@@ -10,8 +10,8 @@ from pathlib import Path
 import paramiko
 from fabric import Connection
 
-from provision.errors import AuthError, ConnectError, HostError
-from provision.inventory import Inventory
+from provision.model.errors import AuthError, ConnectError, HostError
+from provision.model.inventory import Inventory
 from provision.nearby import nearest
 from provision.script import quoted
 from provision.ssh.exchange import CHANNEL_S, exchange, notice_silence

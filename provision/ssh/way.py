@@ -11,8 +11,8 @@ from typing import Any
 import paramiko
 from fabric import Config, Connection
 
-from provision.errors import UsageError
-from provision.inventory import Host
+from provision.model.errors import UsageError
+from provision.model.inventory import Host
 from provision.ssh import config as ssh_config
 from provision.ssh import hostkeys
 from provision.ssh.exchange import CHANNEL_S

@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from provision import desired, flanneld, preflight, report
-from provision.errors import UnfitError
 from provision.hostfacts import TOOLS, HostFacts, Link, Way, version
-from provision.inventory import Inventory
 from provision.inventory_load import load
+from provision.model.errors import UnfitError
+from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
 from provision.report import Done, Report
 from provision.resource import Ref, Resource, State

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
-from provision.errors import LabError
 from provision.lab import namespace
 from provision.lab.place import Place
 from provision.lab.ranges import Ranges, ranges
+from provision.model.errors import LabError
 
 
 def free_ranges(place: Place) -> Ranges:

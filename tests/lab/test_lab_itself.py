@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import LabError
 from provision.lab import bringup, power, ready, supervisor, teardown
 from provision.lab.place import Place
 from provision.lab.ranges import Ranges, ranges
 from provision.lab.settings import Wish
+from provision.model.errors import LabError
 from tests.lab.free import free_ranges
 
 pytestmark = [

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import AuthError, ConnectError, HostError, HostKeyError, TimedOut
 from provision.inventory_load import load
+from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError, TimedOut
 from provision.ssh import Ssh
 from tests.lab.conftest import Hosts
 

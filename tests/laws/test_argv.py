@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision import desired, hostfacts, script
-from provision.errors import InventoryError
-from provision.inventory import Inventory
 from provision.inventory_load import load
+from provision.model.errors import InventoryError
+from provision.model.inventory import Inventory
 from provision.plan import operations, plan
 from provision.resources.container import Container
 from provision.undo import inverse

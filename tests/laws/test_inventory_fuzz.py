@@ -14,9 +14,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.errors import InventoryError
-from provision.inventory import Inventory
 from provision.inventory_load import load
+from provision.model.errors import InventoryError
+from provision.model.inventory import Inventory
 
 HOSTS = ("h1", "h2", "h3", "h4")
 Path_ = tuple[str | int, ...]

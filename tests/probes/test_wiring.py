@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import FactsError
 from provision.graph.draw import drawing
 from provision.graph.forms import text
 from provision.inventory_load import load
+from provision.model.errors import FactsError
 from provision.show.tables import remarks, tables
 from provision.show.text import plain
 from provision.show.view import View, leader, whose

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from provision.ansible.read import read
-from provision.errors import InventoryError, UsageError
-from provision.inventory import Inventory, Ssh
 from provision.inventory_load import load
 from provision.limit import select
+from provision.model.errors import InventoryError, UsageError
+from provision.model.inventory import Inventory, Ssh
 
 FOLDER = Path(__file__).parent / "ansible"
 FILES = [*sorted(path for path in FOLDER.glob("*") if path.is_file()), FOLDER / "beside/hosts"]

@@ -24,10 +24,10 @@ from provision.comparison.probe import Lane
 from provision.comparison.result import Comparison, Course, Machine, Terms, as_json
 from provision.comparison.text import figures, number, remarks, times
 from provision.comparison.text import ratios as ratio_table
-from provision.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
 from provision.fleet import Session
-from provision.inventory import Host
 from provision.inventory_load import load
+from provision.model.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
+from provision.model.inventory import Host
 from provision.render import render
 from tests.fakes import Hosts, inventory
 

@@ -15,9 +15,9 @@ from provision.comparison import bench, probe
 from provision.comparison.bench import Bench
 from provision.comparison.probe import Lane
 from provision.comparison.result import Terms
-from provision.errors import FactsError, UnfitError
 from provision.facts import Look
 from provision.fleet import Fleet, Session
+from provision.model.errors import FactsError, UnfitError
 from provision.transport import Output
 from tests.fakes import HOST, inventory
 

@@ -13,11 +13,11 @@ from provision import hostfacts
 from provision.comparison.candidates import TABLE
 from provision.comparison.ground import surveyed
 from provision.comparison.pool import parts_of, pool
-from provision.errors import UnfitError, UsageError
 from provision.facts import Look
 from provision.fleet import Fleet, Session
 from provision.hostfacts import Link
 from provision.inventory_load import load
+from provision.model.errors import UnfitError, UsageError
 from provision.transport import Output
 from tests.fakes import HOST
 

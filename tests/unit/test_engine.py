@@ -11,8 +11,8 @@ import pytest
 from provision import desired, engine, preflight, report, resources, transaction
 from provision import fleet as fleet_room
 from provision.engine import How
-from provision.errors import ConflictError, ConnectError, LockedError
 from provision.fleet import Session
+from provision.model.errors import ConflictError, ConnectError, LockedError
 from provision.resource import Ref, Resource
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 

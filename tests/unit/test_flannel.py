@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provision import aside, flanneld, pki, script
-from provision.errors import SupplyError
 from provision.flannel import look, options, view
-from provision.inventory import Inventory
 from provision.inventory_load import load
+from provision.model.errors import SupplyError
+from provision.model.inventory import Inventory
 from provision.resource import Issue, Put, Scope, Steps
 from provision.resources.etcd_config import EtcdConfig
 from provision.resources.tls_request import TlsRequest

@@ -10,9 +10,9 @@ import pytest
 from provision import desired, engine, fleet, guard, report, resources
 from provision.commands.call import printable
 from provision.engine import How
-from provision.errors import FactsError, HostError
 from provision.fate import word
 from provision.fleet import Session
+from provision.model.errors import FactsError, HostError
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
 PAYLOADS = [

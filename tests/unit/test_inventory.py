@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import InventoryError
-from provision.inventory import Container, Image, Inventory, Ssh
 from provision.inventory_load import load
+from provision.model.errors import InventoryError
+from provision.model.inventory import Container, Image, Inventory, Ssh
 
 ROOT = Path(__file__).parents[2]
 BAD = ROOT / "tests/cases/bad-input"
@@ -286,7 +286,7 @@ def test_thousands_of_unknown_words_in_a_second(tmp_path: Path) -> None:
 
 def test_the_model_needs_neither_yaml_nor_pydantic() -> None:
     code = (
-        "import sys, provision.inventory, provision.errors, provision.limit, provision.address\n"
+        "import sys, provision.model.inventory, provision.model.errors, provision.limit, provision.model.names\n"
         "print({'yaml', 'pydantic'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from provision import address, suggest
-from provision.complaint import Wrong, quoted
-from provision.errors import UsageError
-from provision.inventory import Host, Inventory
 from provision.limit import select
+from provision.model import names, suggest
+from provision.model.errors import UsageError
 from provision.model.fields import addresses, images, ssh_keys
 from provision.model.fields.image_archives import saved_image
+from provision.model.findings import Wrong, quoted
+from provision.model.inventory import Host, Inventory
 
 NAMES = ("h1", "h2", "h3", "web-1", "web-2")
 FLEET = Inventory(
@@ -32,29 +32,29 @@ FLEET = Inventory(
 
 def test_blocks() -> None:
     cidr = IPv4Network("172.20.0.0/16")
-    assert address.blocks(cidr, 24) == 256
-    assert address.blocks(cidr, 12) == 0
-    assert address.block(cidr, 24, 255) == IPv4Network("172.20.255.0/24")
-    assert address.gateway(IPv4Network("172.20.1.0/24")) == IPv4Address("172.20.1.1")
-    assert address.room(IPv4Network("172.20.1.0/29")) == 5
+    assert names.blocks(cidr, 24) == 256
+    assert names.blocks(cidr, 12) == 0
+    assert names.block(cidr, 24, 255) == IPv4Network("172.20.255.0/24")
+    assert names.gateway(IPv4Network("172.20.1.0/24")) == IPv4Address("172.20.1.1")
+    assert names.room(IPv4Network("172.20.1.0/29")) == 5
 
 
 def test_names_are_stable() -> None:
     """They are on hosts already: another hash would leave the old links and chains behind."""
-    assert address.interface_name("br-", "demo", "blue") == "br-blue-v242wt"
-    assert address.chain_name("demo", "blue") == "PROV-demo-blue-v242wt"
+    assert names.interface_name("br-", "demo", "blue") == "br-blue-v242wt"
+    assert names.chain_name("demo", "blue") == "PROV-demo-blue-v242wt"
 
 
 @pytest.mark.parametrize("network", ["a", "abcdefghijklmno", "a-b-c-d-e-f-g-h"])
 def test_names_fit(network: str) -> None:
-    assert len(address.interface_name("prefix", "abcdefghij", network)) <= 15
-    assert len(address.chain_name("abcdefghij", network)) <= 28
+    assert len(names.interface_name("prefix", "abcdefghij", network)) <= 15
+    assert len(names.chain_name("abcdefghij", network)) <= 28
 
 
 def test_names_differ() -> None:
     pairs = [("a", "b-c"), ("a-b", "c"), ("demo", "x" * 14 + "1"), ("demo", "x" * 14 + "2")]
-    assert len({address.chain_name(*pair) for pair in pairs}) == 4
-    assert len({address.interface_name("br-", *pair) for pair in pairs}) == 4
+    assert len({names.chain_name(*pair) for pair in pairs}) == 4
+    assert len({names.interface_name("br-", *pair) for pair in pairs}) == 4
 
 
 def test_addresses() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provision.complaint import KEY
+from provision.model.findings import KEY
 from provision.yaml_nodes import MOST_NODES, Reading, read
 from provision.yaml_words import DEEPEST, syntax_words
 

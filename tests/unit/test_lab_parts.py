@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import LabError, UsageError
 from provision.lab import keys, tools
 from provision.lab.bringup import refuse_odd, up
 from provision.lab.parallel import each
 from provision.lab.place import Place, addresses_of, host_names, mac, suite_of
 from provision.lab.ranges import DEFAULT, ranges, refuse_taken
 from provision.lab.settings import Settings, Wish, load, merged, save
+from provision.model.errors import LabError, UsageError
 
 
 def test_names_derive_from_the_folder_and_fit_the_kernel() -> None:

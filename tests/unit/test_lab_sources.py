@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import LabError
 from provision.lab import base
 from provision.lab.sources import Source, apt_options, main_source
+from provision.model.errors import LabError
 
 DEB822 = """\
 Types: deb

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from provision import desired, methods
-from provision.errors import ProvisionError
 from provision.hostfacts import HostFacts
-from provision.inventory import Inventory, Network
 from provision.inventory_load import load
+from provision.model.errors import ProvisionError
+from provision.model.inventory import Inventory, Network
 from provision.preflight import unfit
 from provision.resource import Resource
 from provision.resources.bridge import Bridge

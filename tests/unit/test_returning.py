@@ -9,8 +9,8 @@ from pathlib import Path
 from provision import hostfacts
 from provision.facts import Look
 from provision.hostfacts import HostFacts, KernelRoute, Link, Way
-from provision.inventory import Inventory
 from provision.inventory_load import load
+from provision.model.inventory import Inventory
 from provision.resource import Resource, state
 from provision.resources.route import Route
 from provision.resources.underlay import Underlay

@@ -22,14 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from provision.errors import ConnectError, FactsError, HostError, UsageError
 from provision.fleet import Session
 from provision.graph.draw import drawing
 from provision.graph.drawing import Drawing, Edge, Lan, Machine, Node
 from provision.graph.forms import FORMS, dot_word, mermaid_word, svg, text
 from provision.graph.layout import Box, Picture, Word, picture
 from provision.graph.verdict import read
-from provision.printable import printable
+from provision.model.errors import ConnectError, FactsError, HostError, UsageError
+from provision.model.terminal import printable
 from provision.show.shape import shape
 from provision.show.tables import Table, tables
 from provision.show.text import framed, plain

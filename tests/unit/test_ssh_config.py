@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import UsageError
-from provision.inventory import Host
-from provision.inventory import Ssh as Login
+from provision.model.errors import UsageError
+from provision.model.inventory import Host
+from provision.model.inventory import Ssh as Login
 from provision.ssh.way import Ways, hops
 
 

@@ -10,9 +10,9 @@ import pytest
 from provision import methods
 from provision.checks import wire
 from provision.checks.wire import Way
-from provision.inventory import Inventory
 from provision.inventory_load import load
-from provision.tunnel import Tunnel
+from provision.model.inventory import Inventory
+from provision.model.tunnel import Tunnel
 from tests.house.test_structure import ROOT
 
 GRE = "gre 0 10.78.0.11 10.78.0.12 172.20.0.2 172.20.1.2 9"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv4Network, NetmaskValueError
 
-from provision.complaint import Wrong, quoted
+from provision.model.findings import Wrong, quoted
 
 SMALLEST = 29  # a /29 has 5 addresses for containers beside the gateway
 _UNUSABLE = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from ipaddress import AddressValueError, IPv4Address
 
-from provision.complaint import Wrong, quoted
-from provision.inventory import Port
+from provision.model.findings import Wrong, quoted
+from provision.model.inventory import Port
 
 _SPAN = r"[0-9]{1,5}(?:-[0-9]{1,5})?"
 _PORT = re.compile(

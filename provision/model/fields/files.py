@@ -8,7 +8,7 @@ from errno import EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
 from pathlib import Path
 from typing import BinaryIO
 
-from provision.complaint import Wrong
+from provision.model.findings import Wrong
 
 _KINDS = {
     stat.S_IFDIR: "a folder",

@@ -7,10 +7,10 @@ import tarfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from provision.complaint import Wrong, count, quoted
-from provision.inventory import Image
 from provision.model.fields.files import named, open_regular
 from provision.model.fields.images import reference
+from provision.model.findings import Wrong, count, quoted
+from provision.model.inventory import Image
 
 _MOST_MEMBERS = 20_000
 _LARGEST_JSON = 4 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from provision.complaint import Wrong, quoted
+from provision.model.findings import Wrong, quoted
 
 DEFAULT = "busybox:latest"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"

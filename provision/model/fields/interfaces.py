@@ -9,7 +9,7 @@ import re
 from hashlib import sha256
 from ipaddress import ip_address, ip_interface, ip_network
 
-from provision.complaint import Wrong, quoted
+from provision.model.findings import Wrong, quoted
 
 LAST = 254
 """The main table."""

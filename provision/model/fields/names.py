@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from provision.complaint import Wrong, quoted
+from provision.model.findings import Wrong, quoted
 
 DOCKER_WORDS = ("bridge", "host", "none", "default")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"

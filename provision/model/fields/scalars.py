@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from provision.complaint import Wrong, quoted
 from provision.model.fields import addresses
+from provision.model.findings import Wrong, quoted
 
 
 def between(low: int, high: int, noun: str) -> Callable[[int], int]:

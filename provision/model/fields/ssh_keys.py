@@ -7,8 +7,8 @@ import os
 from base64 import b64decode
 from pathlib import Path
 
-from provision.complaint import Wrong, quoted
 from provision.model.fields.files import named, open_regular
+from provision.model.findings import Wrong, quoted
 
 KINDS = (
     "ssh-ed25519",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 
-from provision.complaint import quoted, some
+from provision.model.findings import quoted, some
 
 _LONGEST = 40  # remainders of long words are too many, and nobody mistypes hashes
 _FEW = 64  # in a small vocabulary two letters may differ

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag
 
-from provision.complaint import Complaint, Wrong
-from provision.inventory import Options
 from provision.model.fields import (
     containers as container_text,
 )
@@ -37,6 +35,8 @@ from provision.model.fields.scalars import (
     between,
     number_range,
 )
+from provision.model.findings import Complaint, Wrong
+from provision.model.inventory import Options
 
 # Pydantic puts a union's tag into an error's path; no key of a file can hold a NUL.
 TEXT, MAPPING = "\0text", "\0mapping"
