@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from provision import attachments, methods, script
+from provision import attachments, methods
 from provision.hostfacts import HostFacts
 from provision.model.inventory import Container, Inventory
 from provision.plan import in_order
-from provision.render import render
-from provision.resource import ETC, Ref, Resource, State, lock, state
 from provision.resources import container as container_kind
+from provision.resources import script
+from provision.resources.base import ETC, Ref, Resource, State, lock, state
 from provision.resources.file import File
 from provision.resources.image import Image, ImageArchive
 from provision.resources.package import EVERYWHERE, MANAGER, Package
+from provision.resources.render import render
 from provision.resources.shared_namespace import SharedNamespace
 from provision.resources.unit import Unit
 

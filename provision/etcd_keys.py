@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from provision.encoded import plain
-from provision.resource import Ref, Scope
+from provision.resources.base import Ref, Scope
 
 OWN = "/provision"
 """Keys that say what is ours are below `/provision/<inventory>/<network>/`."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from provision import docker_api, hostfacts, ovsdb, resources, uplinks
 from provision.hostfacts import HostFacts
 from provision.model.errors import FactsError
-from provision.resource import ABSENT, Resource, Scope, Seen, State, state
-from provision.script import BOUNDED, PRELUDE
+from provision.resources.base import ABSENT, Resource, Scope, Seen, State, state
+from provision.resources.script import BOUNDED, PRELUDE
 from provision.transport import Output
 
 SIZE_LIMIT = 8 * 2**20

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from provision.inventory_load import load
 from provision.model.errors import InventoryError, UsageError
 from provision.model.findings import quoted
-from provision.render import render
+from provision.resources.render import render
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from provision.model.errors import SupplyError
 from provision.model.fields.files import named, open_regular
 from provision.model.findings import Wrong, quoted
 from provision.model.inventory import Program
-from provision.render import FOLDERS
+from provision.resources.render import FOLDERS
 
 GO = (1, 26)
 _MODULE = "github.com/flannel-io/flannel"

@@ -17,7 +17,7 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
-from provision.resource import Ref, Resource, State
+from provision.resources.base import Ref, Resource, State
 from provision.returning import returned
 from provision.transport import Output, Transport
 

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from provision import resources, script
-from provision.render import render
-from provision.resource import lock
+from provision import resources
+from provision.resources import script
+from provision.resources.base import lock
+from provision.resources.render import render
 
 FOLDER = "/var/lib/provision"
 TXN = f"{FOLDER}/txn"

@@ -13,8 +13,8 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
-from provision.resource import Ref, Resource
 from provision.resources import docker_network
+from provision.resources.base import Ref, Resource
 from provision.resources.chain import Chain
 from provision.resources.docker0 import Docker0
 from provision.resources.docker_network import DockerNetwork

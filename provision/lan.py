@@ -11,7 +11,7 @@ from provision.lan_parts import METHOD
 from provision.model.fields.interfaces import hashed_mac
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
-from provision.resource import Ref
+from provision.resources.base import Ref
 from provision.uplink_records import First
 from provision.uplinks import Uplink
 

@@ -10,8 +10,8 @@ from provision.hostfacts import HostFacts
 from provision.lan import bridge_ref, first, options, vlans
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
-from provision.resource import Resource
 from provision.resources import docker_network
+from provision.resources.base import Resource
 from provision.resources.bridge import Bridge
 from provision.resources.chain import Chain
 from provision.resources.docker0 import Docker0

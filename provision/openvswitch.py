@@ -13,8 +13,8 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
-from provision.resource import Ref, Resource
 from provision.resources import joint, underlay
+from provision.resources.base import Ref, Resource
 from provision.resources.joint import Joint
 from provision.resources.ovs_bridge import OvsBridge
 from provision.resources.ovs_daemon import OvsDaemon

@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from typing import Literal
 
 from provision.model.errors import CycleError
-from provision.resource import Ref, Resource, State, Steps
+from provision.resources.base import Ref, Resource, State, Steps
 
 Verb = Literal["create", "update", "replace", "delete"]
 

@@ -9,7 +9,7 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.plan import Conflict
-from provision.resource import Ref, State
+from provision.resources.base import Ref, State
 from provision.resources.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.flannel import Flannel
 from provision.resources.package import MANAGER, PACKAGES

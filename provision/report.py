@@ -16,7 +16,7 @@ from provision.model.errors import (
     UnfitError,
 )
 from provision.plan import Change, Conflict
-from provision.resource import Resource
+from provision.resources.base import Resource
 
 SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
 MIXED, UNDONE, INTERRUPTED = 6, 5, 130

@@ -13,7 +13,7 @@ from provision.facts import Look
 from provision.hostfacts import HostFacts, Link, Way
 from provision.lan_parts import METHOD as LAN
 from provision.model.inventory import Inventory, Network
-from provision.resource import Resource
+from provision.resources.base import Resource
 from provision.resources.route import Route
 from provision.resources.underlay import Underlay
 from provision.uplinks import Uplink

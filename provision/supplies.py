@@ -8,7 +8,7 @@ from dataclasses import replace
 from provision.fleet import Session
 from provision.model.inventory import Inventory, Program
 from provision.plan import Plan
-from provision.resource import Issue, Steps
+from provision.resources.base import Issue, Steps
 from provision.resources.certificate import Certificate
 from provision.resources.program import Program as Sent
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provision import guard, script
+from provision import guard
 from provision.facts import Look
 from provision.fate import ended, locked, owner, pending, word
 from provision.fleet import LOOK_S, Session, each, look_read, look_text
@@ -20,7 +20,8 @@ from provision.journal import LEFT, Journal
 from provision.model.errors import ConnectError, HostError, StepError
 from provision.plan import Operation, Wave
 from provision.report import Done
-from provision.resource import lock
+from provision.resources import script
+from provision.resources.base import lock
 from provision.supplies import signed
 from provision.transport import Output
 from provision.undo import discard, undo

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from provision import script
 from provision.plan import Operation
-from provision.resource import Ref, Resource, Steps, forget
+from provision.resources import script
+from provision.resources.base import Ref, Resource, Steps, forget
 
 
 def inverse(operation: Operation, *, txn: str) -> Steps:

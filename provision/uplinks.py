@@ -9,8 +9,8 @@ from shlex import quote
 from typing import Any
 
 from provision.encoded import plain
-from provision.render import render
-from provision.resource import WAS
+from provision.resources.base import WAS
+from provision.resources.render import render
 
 # A manager is asked by the files that it keeps of each link: no process is started for a host that
 # needs none of this. networkd: /run/systemd/netif; NetworkManager(8); ifupdown's ifstate.

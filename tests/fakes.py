@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from provision.model.errors import HostError
 from provision.model.inventory import Host, Inventory
 from provision.plan import Operation
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
 from provision.transport import Output
 
 SSH = "c"

@@ -18,7 +18,7 @@ from provision.fleet import Fleet, Session, difference, each, observe
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
 from provision.plan import Change, Conflict
-from provision.resource import Ref
+from provision.resources.base import Ref
 from provision.resources.container import Container as Found
 from provision.wiring import Wiring
 

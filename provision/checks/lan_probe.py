@@ -14,10 +14,10 @@ from provision import lan, methods
 from provision.fleet import Fleet
 from provision.lan_parts import METHOD
 from provision.model.inventory import Container, Inventory, Network
-from provision.render import render
-from provision.resource import Ref
+from provision.resources.base import Ref
 from provision.resources.container import Container as Found
-from provision.script import quoted
+from provision.resources.render import render
+from provision.resources.script import quoted
 
 # Asking an own child of a macvlan's parent, or the far side of it, is answered by nobody.
 DOCKER_LINK = "eth0"

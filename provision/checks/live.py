@@ -11,7 +11,7 @@ import testinfra.host
 from provision.checks.backend import host as testinfra_host
 from provision.fleet import Session, observe
 from provision.model.errors import VerifyError
-from provision.resource import Ref
+from provision.resources.base import Ref
 from provision.resources.container import Container
 
 

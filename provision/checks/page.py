@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from provision.checks.run import Verification
 from provision.checks.text import cell, segments, summary
-from provision.render import render
+from provision.resources.render import render
 
 
 def page(result: Verification, title: str) -> str:

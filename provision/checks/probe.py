@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from provision.render import render
-from provision.script import PRELUDE, quoted
+from provision.resources.render import render
+from provision.resources.script import PRELUDE, quoted
 
 LISTEN_S = 180
 """A listener ends by itself after so many seconds, whatever becomes of the controller."""

@@ -16,8 +16,8 @@ from provision import methods
 from provision.checks.probe import Endpoint
 from provision.model.inventory import Container, Inventory, Network
 from provision.model.tunnel import Tunnel
-from provision.render import render
-from provision.script import quoted
+from provision.resources.render import render
+from provision.resources.script import quoted
 
 WATCH_S = 180
 """A sniffer ends by itself after so many seconds, whatever becomes of the controller."""

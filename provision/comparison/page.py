@@ -12,7 +12,7 @@ from provision.comparison.candidates import LIMIT
 from provision.comparison.figures import SHOWN, Figure, Spread, ratios
 from provision.comparison.result import STEPS, Comparison
 from provision.comparison.text import better, number, remarks, share, summary
-from provision.render import render
+from provision.resources.render import render
 
 NAMES, PLOT, LABELS, ROW, TOP = 110, 240, 120, 26, 22
 """Widths of a chart's columns, the height of a row, and what is above the first."""

@@ -11,8 +11,8 @@ from provision.fleet import Fleet, Session
 from provision.hostfacts import Link
 from provision.lan import asked as wanted_on_lan
 from provision.model.errors import UnfitError, UsageError
-from provision.render import render
-from provision.script import PRELUDE, quoted
+from provision.resources.render import render
+from provision.resources.script import PRELUDE, quoted
 
 MOST = 256
 """So many addresses are asked for at most."""

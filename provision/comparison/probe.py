@@ -14,8 +14,8 @@ from ipaddress import IPv4Address
 
 from provision.comparison.candidates import ASK, IPERF
 from provision.comparison.result import Terms
-from provision.render import render
-from provision.script import PRELUDE, quoted
+from provision.resources.render import render
+from provision.resources.script import PRELUDE, quoted
 
 TOOLS = ("iperf3", "perl", "nsenter", "setsid", "timeout", "ss", "ip")
 PACKAGES = {"iperf3": "iperf3", "perl": "perl-base", "ss": "iproute2", "ip": "iproute2"}

@@ -10,13 +10,13 @@ from provision.flannel import guards
 from provision.flannel.options import cluster, config, members, options
 from provision.hostfacts import HostFacts
 from provision.model.inventory import Inventory, Network
-from provision.render import render
-from provision.resource import Ref, Resource
+from provision.resources.base import Ref, Resource
 from provision.resources.certificate import Certificate, digest, user
 from provision.resources.etcd_config import EtcdConfig
 from provision.resources.etcd_data import EtcdData
 from provision.resources.etcd_lease import EtcdLease
 from provision.resources.file import File
+from provision.resources.render import render
 from provision.resources.service import Service, head
 from provision.resources.tls_request import TlsRequest, stem
 

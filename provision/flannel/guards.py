@@ -13,7 +13,7 @@ from provision.flannel.options import device, members, options, port
 from provision.hostfacts import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
-from provision.resource import Ref
+from provision.resources.base import Ref
 from provision.resources.chain import Chain
 
 Rule = tuple[str, ...]

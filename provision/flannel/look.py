@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from provision import etcd_keys as keys
 from provision.flannel.options import members, options
 from provision.model.inventory import Inventory, Network
-from provision.script import BOUNDED, quoted
+from provision.resources.script import BOUNDED, quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from provision import etcd_keys as keys
 from provision.flannel import look
 from provision.flannel.options import options
 from provision.model.inventory import Inventory
-from provision.resource import Scope
+from provision.resources.base import Scope
 from provision.resources.certificate import Certificate
 
 Row = tuple[str, ...]

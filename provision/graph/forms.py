@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from provision.graph.drawing import Drawing, Machine, Node
 from provision.graph.layout import picture
-from provision.render import render
+from provision.resources.render import render
 
 
 def svg(drawing: Drawing) -> str:

@@ -10,7 +10,7 @@ from provision.lab.place import Place, Seat, addresses_of
 from provision.lab.ranges import Ranges
 from provision.lab.tools import run
 from provision.model.errors import LabError
-from provision.render import render
+from provision.resources.render import render
 
 
 def ensure(place: Place) -> None:

@@ -14,7 +14,7 @@ from provision.lab.ranges import Ranges
 from provision.lab.repository import INSIDE
 from provision.lab.tools import run
 from provision.model.errors import LabError
-from provision.render import render
+from provision.resources.render import render
 
 _TUN = "c! /dev/net/tun 0666 root root - 10:200\n"
 _SSHD = "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nMaxStartups 100:30:200\n"

@@ -21,7 +21,7 @@ from provision.lab.machine import command
 from provision.lab.place import Place, Seat
 from provision.lab.tools import run, succeeds
 from provision.model.errors import LabError
-from provision.render import render
+from provision.resources.render import render
 
 _UNITS = Path("/run/systemd/system")
 _LEFT = Path("/run/systemd/nspawn")

@@ -19,7 +19,7 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel
-from provision.resource import Ref, Resource
+from provision.resources.base import Ref, Resource
 
 
 class Method(Protocol):

@@ -13,10 +13,10 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel
-from provision.render import render
-from provision.resource import Ref, Resource
+from provision.resources.base import Ref, Resource
 from provision.resources.flannel import Flannel
 from provision.resources.program import Program, place
+from provision.resources.render import render
 from provision.resources.service import Service, head
 from provision.resources.sysctl import Sysctl
 from provision.resources.tls_request import stem

@@ -14,7 +14,7 @@ from provision.model.inventory import Inventory, Network
 from provision.model.names import network_id
 from provision.model.tunnel import Tunnel
 from provision.openvswitch import Fabric, attachment, tools
-from provision.resource import Resource
+from provision.resources.base import Resource
 
 __all__ = ["Options", "attachment", "desired", "findings", "flat", "mtu", "tools", "tunnel"]
 

@@ -9,7 +9,7 @@ from provision.hostfacts import HostFacts
 from provision.lan_options import Options as Options
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
-from provision.resource import Ref, Resource
+from provision.resources.base import Ref, Resource
 
 Facts = Mapping[str, HostFacts]
 

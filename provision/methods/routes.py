@@ -10,7 +10,7 @@ from provision import host_part
 from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
-from provision.resource import Ref, Resource
+from provision.resources.base import Ref, Resource
 from provision.resources.route import Route
 from provision.resources.sysctl import Sysctl
 

@@ -6,7 +6,7 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 
-from provision.resource import Resource
+from provision.resources.base import Resource
 
 
 @cache

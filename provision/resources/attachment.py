@@ -13,7 +13,7 @@ from typing import ClassVar
 from provision import ovsdb
 from provision.attaching import ATTACH, DETACH
 from provision.interface_look import PROTO, Look
-from provision.resource import ETC, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import ETC, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from typing import Any, ClassVar
 from provision import networkd
 from provision.bridging import JOIN, LEAVE
 from provision.encoded import plain
-from provision.render import render
-from provision.resource import (
+from provision.resources.base import (
     WAS,
     Attempt,
     Put,
@@ -27,6 +26,7 @@ from provision.resource import (
     forget,
     remember,
 )
+from provision.resources.render import render
 from provision.uplink_records import First, first
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from provision.encoded import plain
-from provision.resource import ETC, Issue, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import ETC, Issue, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
 from provision.resources.tls_request import stem
 
 DAYS, RENEW_DAYS = 730, 180

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resource import Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Resource, Run, Scope, Seen, Steps, Unless
 
 MARK = "provision:"
 PREFIX = "PROV-"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, Unless
 from provision.resources.docker_network import LABEL
 
 COMMAND_LABEL = "provision.command"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from provision.docker_api import RUNNING
 from provision.encoded import plain
-from provision.resource import (
+from provision.resources.base import (
     ABSENT,
     WAS,
     Attempt,

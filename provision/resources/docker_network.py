@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.docker_api import RUNNING
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps, rebuilt
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, rebuilt
 
 LABEL = "provision"
 """Label key of everything that we make in Docker; its value is `<inventory>/<network>`."""

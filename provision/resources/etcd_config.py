@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision import etcd_keys as keys
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
 
 WAIT_S = 60
 WAIT = f"""

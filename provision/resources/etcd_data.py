@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from provision import aside
-from provision.resource import Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Resource, Run, Scope, Seen, Steps
 
 PRIVATE = "/var/lib/private"
 """Where systemd keeps the StateDirectory of a service with a user of its own."""

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from typing import ClassVar
 
 from provision import etcd_keys as keys
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
 from provision.resources.etcd_config import WAIT, removed
 
 # What flannel has written there stays, if it says the same: it holds the device's MAC, which the

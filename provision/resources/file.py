@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.encoded import plain
-from provision.resource import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
 
 
 @dataclass(frozen=True, slots=True)

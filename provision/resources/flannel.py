@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import ClassVar
 
-from provision.resource import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
 
 STATE = "provision-flannel"
 """Below /var/lib: where flanneld writes down its subnet."""

@@ -9,7 +9,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
-from provision.resource import WAS, Put, Resource, Run, Scope, Seen, Steps, Unless, Upload, forget
+from provision.resources.base import (
+    WAS,
+    Put,
+    Resource,
+    Run,
+    Scope,
+    Seen,
+    Steps,
+    Unless,
+    Upload,
+    forget,
+)
 
 
 def _claims(kind: str) -> str:

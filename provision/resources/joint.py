@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from provision import ovsdb
 from provision.ovsdb import VSCTL, Port, quoted
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, Unless
 
 MARK = "provision:"
 PREFIX = "oi-"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resource import WAS, Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import WAS, Ref, Resource, Run, Scope, Seen, Steps
 
 _SAY = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
 

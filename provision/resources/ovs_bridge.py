@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision import ovsdb
 from provision.ovsdb import VSCTL, quoted
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
 
 
 @dataclass(frozen=True, slots=True)

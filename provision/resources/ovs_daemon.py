@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, forget, remember
+from provision.resources.base import WAS, Resource, Run, Scope, Seen, Steps, forget, remember
 
 SERVICE = "openvswitch-switch.service"
 # What its first start makes, by Debian's layout: the database, its lock, and a random id.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resource import Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Resource, Run, Scope, Seen, Steps
 
 MANAGER = "apt-get"
 """The only package manager that is used; others are refused by name before any change."""

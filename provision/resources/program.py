@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from provision.aside import PutAside
-from provision.resource import Resource, Run, Scope, Seen, Steps, Upload, forget, unfinished
+from provision.resources.base import Resource, Run, Scope, Seen, Steps, Upload, forget, unfinished
 
 BIN = "/var/lib/provision/bin"
 

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.resource import ETC, Put, Ref, Resource, Run, Scope, Seen, Steps, Unless, forget
+from provision.resources.base import (
+    ETC,
+    Put,
+    Ref,
+    Resource,
+    Run,
+    Scope,
+    Seen,
+    Steps,
+    Unless,
+    forget,
+)
 
 PROTO = 240
 """Our number in `ip route … proto`: iproute2's rt_protos gives it to nobody."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resource import WAS, Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import WAS, Ref, Resource, Run, Scope, Seen, Steps, Unless
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.encoded import plain
-from provision.resource import ABSENT, Put, Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import ABSENT, Put, Ref, Resource, Run, Scope, Seen, Steps
 
 FOLDER = "/etc/systemd/system"
 WAIT_S = 45

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
 from provision.resources.docker_network import LABEL
 
 # The follower runs this at every start of a container. One that ended after the other had started

@@ -14,7 +14,17 @@ from typing import Any, ClassVar
 from provision import networkd, ovsdb
 from provision.bridging import JOIN_OVS, LEAVE_OVS
 from provision.encoded import plain
-from provision.resource import WAS, Attempt, Put, Resource, Scope, Seen, Steps, forget, remember
+from provision.resources.base import (
+    WAS,
+    Attempt,
+    Put,
+    Resource,
+    Scope,
+    Seen,
+    Steps,
+    forget,
+    remember,
+)
 from provision.resources.bridge import Bridge, found_files, seat
 from provision.uplink_records import First, first
 

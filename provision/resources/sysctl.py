@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, Unless, forget, remember
+from provision.resources.base import (
+    WAS,
+    Resource,
+    Run,
+    Scope,
+    Seen,
+    Steps,
+    Unless,
+    forget,
+    remember,
+)
 
 KEYS = ("net.ipv4.ip_forward",)
 """The settings that methods ask for; a probe reads just these."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.aside import PutAside
-from provision.resource import ETC, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import ETC, Resource, Run, Scope, Seen, Steps, forget
 
 # The request comes last and by a rename: where it is, the key is whole.
 _MAKE = """

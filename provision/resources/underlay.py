@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from provision import ovsdb
-from provision.render import render
-from provision.resource import WAS, Resource, Run, Scope, Seen, Steps, Unless, forget
+from provision.resources.base import WAS, Resource, Run, Scope, Seen, Steps, Unless, forget
+from provision.resources.render import render
 
 PREFIX = ovsdb.NIC_BRIDGE
 _LOOPBACK = "lo"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.encoded import plain
-from provision.resource import Put, Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Put, Ref, Resource, Run, Scope, Seen, Steps, Unless
 
 FOLDER = "/etc/systemd/system"
 ABLE = ("systemctl", "-q", "--no-reload")

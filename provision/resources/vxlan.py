@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, ClassVar
 
-from provision.resource import Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, Unless
 
 MARK = "provision:"
 PREFIX = "vx-"

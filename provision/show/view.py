@@ -12,7 +12,7 @@ from provision.flannel.view import Overlay
 from provision.fleet import LOOK_S, Session, each
 from provision.model.errors import FactsError, HostError
 from provision.model.inventory import Inventory, Network
-from provision.script import PRELUDE
+from provision.resources.script import PRELUDE
 from provision.wiring import Link, Lodger, Translation, Wiring
 
 UNREACHABLE = 4

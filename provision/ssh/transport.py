@@ -13,7 +13,7 @@ from fabric import Connection
 from provision.model.errors import AuthError, ConnectError, HostError
 from provision.model.inventory import Inventory
 from provision.nearby import nearest
-from provision.script import quoted
+from provision.resources.script import quoted
 from provision.ssh.exchange import CHANNEL_S, exchange, notice_silence
 from provision.ssh.failure import host_error
 from provision.ssh.offer import Offer, offered

@@ -22,7 +22,7 @@ from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
 from provision.report import Done, Report
-from provision.resource import Ref, Resource, State
+from provision.resources.base import Ref, Resource, State
 from provision.resources.container import Container
 from provision.resources.docker0 import Docker0
 from provision.resources.docker_network import DockerNetwork

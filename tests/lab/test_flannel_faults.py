@@ -11,7 +11,7 @@ import pytest
 
 from provision.lab import power
 from provision.pki import signed
-from provision.resource import Issue, Put
+from provision.resources.base import Issue, Put
 from tests.lab.conftest import Hosts
 from tests.lab.test_flannel import (
     CTL,

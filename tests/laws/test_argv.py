@@ -13,11 +13,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision import desired, hostfacts, script
+from provision import desired, hostfacts
 from provision.inventory_load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
 from provision.plan import operations, plan
+from provision.resources import script
 from provision.resources.container import Container
 from provision.undo import inverse
 from tests.fakes import HOST

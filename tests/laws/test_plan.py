@@ -6,7 +6,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from provision.plan import Operation, enabling, operations, plan, stays, waves
-from provision.resource import Ref, Resource, State, state
+from provision.resources.base import Ref, Resource, State, state
 from provision.resources.ovs_daemon import OvsDaemon
 from provision.resources.package import Package
 from provision.undo import inverse, order

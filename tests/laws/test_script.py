@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision import script
-from provision.resource import Attempt, Put, Run, Unless
+from provision.resources import script
+from provision.resources.base import Attempt, Put, Run, Unless
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
 

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from provision import facts, script
+from provision import facts
 from provision.local import Local
-from provision.resource import ABSENT, Resource, Scope, Steps
+from provision.resources import script
+from provision.resources.base import ABSENT, Resource, Scope, Steps
 from provision.resources.chain import Chain
 from provision.resources.file import File
 from provision.resources.route import Route
+from provision.resources.script import PRELUDE
 from provision.resources.sysctl import Sysctl
 from provision.resources.vxlan import ANY, Forward, Vxlan
-from provision.script import PRELUDE
 from provision.transport import Output
 
 pytestmark = pytest.mark.netns

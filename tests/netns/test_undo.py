@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provision.plan import Operation, operations, plan
-from provision.resource import State, Steps, state
+from provision.resources.base import State, Steps, state
 from provision.resources.chain import Chain
 from provision.resources.file import File
 from provision.resources.route import Route

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from provision import hostfacts, resources
-from provision.resource import Scope
+from provision.resources.base import Scope
 
 FOLDER = Path(__file__).parent
 INVENTORIES = {

@@ -18,7 +18,7 @@ from provision.inventory_load import load
 from provision.model.errors import StalePlanError, UsageError
 from provision.plan import Change
 from provision.report import Done, Report
-from provision.resource import Ref
+from provision.resources.base import Ref
 from provision.resources.sysctl import Sysctl
 from provision.saved_plan import read, save, still_true
 

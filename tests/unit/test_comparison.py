@@ -28,7 +28,7 @@ from provision.fleet import Session
 from provision.inventory_load import load
 from provision.model.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
 from provision.model.inventory import Host
-from provision.render import render
+from provision.resources.render import render
 from tests.fakes import Hosts, inventory
 
 HERE = Path(__file__).parent / "comparison"

@@ -13,7 +13,7 @@ from provision import fleet as fleet_room
 from provision.engine import How
 from provision.fleet import Session
 from provision.model.errors import ConflictError, ConnectError, LockedError
-from provision.resource import Ref, Resource
+from provision.resources.base import Ref, Resource
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
 HOSTS = ("h1", "h2", "h3")

@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from provision import aside, flanneld, pki, script
+from provision import aside, flanneld, pki
 from provision.flannel import look, options, view
 from provision.inventory_load import load
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
-from provision.resource import Issue, Put, Scope, Steps
+from provision.resources import script
+from provision.resources.base import Issue, Put, Scope, Steps
 from provision.resources.etcd_config import EtcdConfig
 from provision.resources.tls_request import TlsRequest
 

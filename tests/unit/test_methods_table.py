@@ -21,7 +21,7 @@ from provision.inventory_load import load
 from provision.model.errors import ProvisionError
 from provision.model.inventory import Inventory, Network
 from provision.preflight import unfit
-from provision.resource import Resource
+from provision.resources.base import Resource
 from provision.resources.bridge import Bridge
 from provision.resources.docker_network import DockerNetwork
 from provision.resources.flannel import Flannel

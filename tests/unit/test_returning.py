@@ -11,7 +11,7 @@ from provision.facts import Look
 from provision.hostfacts import HostFacts, KernelRoute, Link, Way
 from provision.inventory_load import load
 from provision.model.inventory import Inventory
-from provision.resource import Resource, state
+from provision.resources.base import Resource, state
 from provision.resources.route import Route
 from provision.resources.underlay import Underlay
 from provision.returning import returned

@@ -9,7 +9,7 @@ from provision import desired, lan_resources
 from provision.facts import Look
 from provision.hostfacts import HostFacts, Link, parse
 from provision.plan import operations, plan
-from provision.resource import State, state
+from provision.resources.base import State, state
 from provision.resources.ovs_daemon import OvsDaemon
 from provision.returning import returned
 from provision.undo import order

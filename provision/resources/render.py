@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE / "_templates", _PACKAGE.parent / "templates")
 """In an installed wheel, and in a checkout."""
 
