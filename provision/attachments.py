@@ -10,8 +10,8 @@ from provision.model.errors import UnfitError
 from provision.model.fields.interfaces import route_words, rule_words
 from provision.model.inventory import Container, Interface, Inventory
 from provision.model.names import plug_name
-from provision.resources.attachment import Attachment
 from provision.resources.base import Ref
+from provision.resources.kinds.attachment import Attachment
 
 
 def attached(

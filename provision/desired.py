@@ -10,15 +10,15 @@ from provision import attachments, methods
 from provision.hostfacts import HostFacts
 from provision.model.inventory import Container, Inventory
 from provision.plan import in_order
-from provision.resources import container as container_kind
 from provision.resources import script
 from provision.resources.base import ETC, Ref, Resource, State, lock, state
-from provision.resources.file import File
-from provision.resources.image import Image, ImageArchive
-from provision.resources.package import EVERYWHERE, MANAGER, Package
+from provision.resources.kinds import container as container_kind
+from provision.resources.kinds.file import File
+from provision.resources.kinds.follower_unit import Unit
+from provision.resources.kinds.image import Image, ImageArchive
+from provision.resources.kinds.package import EVERYWHERE, MANAGER, Package
+from provision.resources.kinds.shared_namespace import SharedNamespace
 from provision.resources.render import render
-from provision.resources.shared_namespace import SharedNamespace
-from provision.resources.unit import Unit
 
 Facts = Mapping[str, HostFacts]
 

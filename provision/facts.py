@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from provision import docker_api, hostfacts, ovsdb, resources, uplinks
+from provision import docker_api, hostfacts, ovsdb, uplinks
 from provision.hostfacts import HostFacts
 from provision.model.errors import FactsError
 from provision.resources.base import ABSENT, Resource, Scope, Seen, State, state
+from provision.resources.kinds import all_kinds
 from provision.resources.script import BOUNDED, PRELUDE
 from provision.transport import Output
 
@@ -101,7 +102,7 @@ def script(
         _HELPERS,
         *uplinks.asking(asked or {}),
     ]
-    probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in resources.kinds()}
+    probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in all_kinds()}
     lines += _section("shared", _SHARED.strip(), nonce)
     for section, probe in probes.items():
         lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
@@ -120,7 +121,7 @@ def parse(host: str, inventory: str, output: Output, *, nonce: str) -> Look:
     """Read one look. Raises FactsError when any part of it is missing or cannot be read."""
     printed = sections(host, output, nonce=nonce)
     seen: list[Seen] = []
-    for kind in resources.kinds():
+    for kind in all_kinds():
         text = printed[kind.kind]
         if text != ABSENT:
             seen += _parse_kind(kind, text, Scope(host, inventory))
@@ -146,7 +147,7 @@ def sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
         raise FactsError(host, f"it printed more than {SIZE_LIMIT} bytes when looked at")
     pattern = re.compile(rf"^@{nonce} begin (\w+)\n(.*?)\n@{nonce} end \1 (\d+)$", re.M | re.S)
     found = {match[1]: match for match in pattern.finditer(output.stdout)}
-    expected = ["shared", "host", *(kind.kind for kind in resources.kinds())]
+    expected = ["shared", "host", *(kind.kind for kind in all_kinds())]
     for section in expected:
         match = found.get(section)
         if match is None or match[3] != "0":

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from provision import resources
 from provision.resources import script
 from provision.resources.base import lock
+from provision.resources.kinds import all_kinds
 from provision.resources.render import render
 
 FOLDER = "/var/lib/provision"
@@ -81,7 +81,7 @@ def program() -> tuple[str, str]:
 def witness() -> str:
     """A script that prints what a host holds of ours, for comparison with itself."""
     lines = ["#!/bin/sh", script.PRELUDE, _NEEDS]
-    lines += [f"echo '# {kind.kind}'\n(\n{kind.witness.strip()}\n)" for kind in resources.kinds()]
+    lines += [f"echo '# {kind.kind}'\n(\n{kind.witness.strip()}\n)" for kind in all_kinds()]
     return "\n".join(lines) + "\n"
 
 

@@ -13,11 +13,11 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
-from provision.resources import docker_network
 from provision.resources.base import Ref, Resource
-from provision.resources.chain import Chain
-from provision.resources.docker0 import Docker0
-from provision.resources.docker_network import DockerNetwork
+from provision.resources.kinds import docker_network
+from provision.resources.kinds.docker0 import Docker0
+from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.kinds.iptables_chain import Chain
 
 
 def bridge(

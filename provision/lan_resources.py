@@ -10,17 +10,17 @@ from provision.hostfacts import HostFacts
 from provision.lan import bridge_ref, first, options, vlans
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
-from provision.resources import docker_network
 from provision.resources.base import Resource
-from provision.resources.bridge import Bridge
-from provision.resources.chain import Chain
-from provision.resources.docker0 import Docker0
-from provision.resources.docker_network import DockerNetwork
-from provision.resources.mute import Mute
-from provision.resources.ovs_daemon import OvsDaemon
-from provision.resources.seal import Seal
-from provision.resources.switch import Switch
-from provision.resources.sysctl import Sysctl
+from provision.resources.kinds import docker_network
+from provision.resources.kinds.arp_ignore import Mute
+from provision.resources.kinds.docker0 import Docker0
+from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.kinds.iptables_chain import Chain
+from provision.resources.kinds.lan_bridge import Bridge
+from provision.resources.kinds.lan_bridge_ovs import Switch
+from provision.resources.kinds.nic_drop_rule import Seal
+from provision.resources.kinds.ovs_daemon import OvsDaemon
+from provision.resources.kinds.sysctl import Sysctl
 from provision.uplink_records import First
 
 

@@ -13,14 +13,14 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
-from provision.resources import joint, underlay
 from provision.resources.base import Ref, Resource
-from provision.resources.joint import Joint
-from provision.resources.ovs_bridge import OvsBridge
-from provision.resources.ovs_daemon import OvsDaemon
-from provision.resources.ovs_tunnel import OvsTunnel
-from provision.resources.sysctl import Sysctl
-from provision.resources.underlay import Underlay
+from provision.resources.kinds import ovs_uplink, ovs_veth
+from provision.resources.kinds.ovs_bridge import OvsBridge
+from provision.resources.kinds.ovs_daemon import OvsDaemon
+from provision.resources.kinds.ovs_tunnel import OvsTunnel
+from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.ovs_veth import Joint
+from provision.resources.kinds.sysctl import Sysctl
 
 Facts = Mapping[str, HostFacts]
 
@@ -72,7 +72,7 @@ def _host(
         host=host,
         outer=interface_name("oo-", inventory.name, network.name),
         bridge=bridge,
-        inner=interface_name(joint.PREFIX, inventory.name, network.name),
+        inner=interface_name(ovs_veth.PREFIX, inventory.name, network.name),
         master=host_part.bridge_name(inventory, network),
         mtu=mtu,
         mark=mark,
@@ -113,8 +113,8 @@ def _ssh(facts: HostFacts, nic: str) -> bool:
 
 def interface_name_of(nic: str) -> str:
     """The bridge that takes a NIC's place; inventories share it, so no name of theirs is in it."""
-    whole = underlay.PREFIX + nic
-    return whole if len(whole) <= 15 else interface_name(underlay.PREFIX, "", nic)
+    whole = ovs_uplink.PREFIX + nic
+    return whole if len(whole) <= 15 else interface_name(ovs_uplink.PREFIX, "", nic)
 
 
 def _tunnel(

@@ -10,10 +10,10 @@ from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.plan import Conflict
 from provision.resources.base import Ref, State
-from provision.resources.docker_network import BRIDGE_NAME, DockerNetwork
-from provision.resources.flannel import Flannel
-from provision.resources.package import MANAGER, PACKAGES
-from provision.resources.route import PROTO, Route
+from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.kinds.flannel import Flannel
+from provision.resources.kinds.package import MANAGER, PACKAGES
+from provision.resources.kinds.route import PROTO, Route
 
 NEEDED = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
 OLDEST_DOCKER = (20, 10)

@@ -14,8 +14,8 @@ from provision.hostfacts import HostFacts, Link, Way
 from provision.lan_parts import METHOD as LAN
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Resource
-from provision.resources.route import Route
-from provision.resources.underlay import Underlay
+from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.route import Route
 from provision.uplinks import Uplink
 
 SWITCHED = ("ovs-gre", "ovs-vxlan")

@@ -9,8 +9,8 @@ from provision.fleet import Session
 from provision.model.inventory import Inventory, Program
 from provision.plan import Plan
 from provision.resources.base import Issue, Steps
-from provision.resources.certificate import Certificate
-from provision.resources.program import Program as Sent
+from provision.resources.kinds.binary import Program as Sent
+from provision.resources.kinds.certificate import Certificate
 
 
 def held(todo: Plan) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from provision import docker_api
 from provision.model.errors import FactsError
-from provision.resources.docker_network import BRIDGE_NAME, LABEL
+from provision.resources.kinds.docker_network import BRIDGE_NAME, LABEL
 from provision.resources.script import BOUNDED
 from provision.wiring import Link, Lodger, Route, Space, Translation, Wiring
 

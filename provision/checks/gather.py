@@ -19,7 +19,7 @@ from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
 from provision.plan import Change, Conflict
 from provision.resources.base import Ref
-from provision.resources.container import Container as Found
+from provision.resources.kinds.container import Container as Found
 from provision.wiring import Wiring
 
 PROBE_S = 120.0

@@ -15,7 +15,7 @@ from provision.fleet import Fleet
 from provision.lan_parts import METHOD
 from provision.model.inventory import Container, Inventory, Network
 from provision.resources.base import Ref
-from provision.resources.container import Container as Found
+from provision.resources.kinds.container import Container as Found
 from provision.resources.render import render
 from provision.resources.script import quoted
 

@@ -12,7 +12,7 @@ from provision.checks.backend import host as testinfra_host
 from provision.fleet import Session, observe
 from provision.model.errors import VerifyError
 from provision.resources.base import Ref
-from provision.resources.container import Container
+from provision.resources.kinds.container import Container
 
 
 @dataclass(frozen=True, slots=True)

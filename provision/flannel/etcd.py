@@ -11,14 +11,14 @@ from provision.flannel.options import cluster, config, members, options
 from provision.hostfacts import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
-from provision.resources.certificate import Certificate, digest, user
-from provision.resources.etcd_config import EtcdConfig
-from provision.resources.etcd_data import EtcdData
-from provision.resources.etcd_lease import EtcdLease
-from provision.resources.file import File
+from provision.resources.kinds.certificate import Certificate, digest, user
+from provision.resources.kinds.etcd_config import EtcdConfig
+from provision.resources.kinds.etcd_data import EtcdData
+from provision.resources.kinds.etcd_lease import EtcdLease
+from provision.resources.kinds.file import File
+from provision.resources.kinds.service import Service, head
+from provision.resources.kinds.tls_request import TlsRequest, stem
 from provision.resources.render import render
-from provision.resources.service import Service, head
-from provision.resources.tls_request import TlsRequest, stem
 
 CLIENT, MEMBER = "client", "member"
 Facts = Mapping[str, HostFacts]

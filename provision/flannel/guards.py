@@ -14,7 +14,7 @@ from provision.hostfacts import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Ref
-from provision.resources.chain import Chain
+from provision.resources.kinds.iptables_chain import Chain
 
 Rule = tuple[str, ...]
 

@@ -16,7 +16,7 @@ from provision.flannel import look
 from provision.flannel.options import options
 from provision.model.inventory import Inventory
 from provision.resources.base import Scope
-from provision.resources.certificate import Certificate
+from provision.resources.kinds.certificate import Certificate
 
 Row = tuple[str, ...]
 

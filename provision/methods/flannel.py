@@ -14,12 +14,12 @@ from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
-from provision.resources.flannel import Flannel
-from provision.resources.program import Program, place
+from provision.resources.kinds.binary import Program, place
+from provision.resources.kinds.flannel import Flannel
+from provision.resources.kinds.service import Service, head
+from provision.resources.kinds.sysctl import Sysctl
+from provision.resources.kinds.tls_request import stem
 from provision.resources.render import render
-from provision.resources.service import Service, head
-from provision.resources.sysctl import Sysctl
-from provision.resources.tls_request import stem
 
 __all__ = ("Options", "attachment", "desired", "findings", "mtu", "tools", "tunnel")
 

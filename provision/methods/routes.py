@@ -11,8 +11,8 @@ from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
-from provision.resources.route import Route
-from provision.resources.sysctl import Sysctl
+from provision.resources.kinds.route import Route
+from provision.resources.kinds.sysctl import Sysctl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

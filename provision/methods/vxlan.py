@@ -14,11 +14,11 @@ from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort,
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name, mac_address, network_id
 from provision.model.tunnel import Tunnel
-from provision.resources import vxlan
 from provision.resources.base import Ref, Resource
-from provision.resources.route import Route
-from provision.resources.sysctl import Sysctl
-from provision.resources.vxlan import Forward, Vxlan
+from provision.resources.kinds import vxlan
+from provision.resources.kinds.route import Route
+from provision.resources.kinds.sysctl import Sysctl
+from provision.resources.kinds.vxlan import Forward, Vxlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

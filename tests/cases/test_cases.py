@@ -23,13 +23,13 @@ from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
 from provision.report import Done, Report
 from provision.resources.base import Ref, Resource, State
-from provision.resources.container import Container
-from provision.resources.docker0 import Docker0
-from provision.resources.docker_network import DockerNetwork
-from provision.resources.image import Image
-from provision.resources.ovs_daemon import OvsDaemon
-from provision.resources.package import Package
-from provision.resources.underlay import Underlay
+from provision.resources.kinds.container import Container
+from provision.resources.kinds.docker0 import Docker0
+from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.kinds.image import Image
+from provision.resources.kinds.ovs_daemon import OvsDaemon
+from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.package import Package
 from provision.uplinks import Uplink
 
 FOLDER = Path(__file__).parent

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from provision import methods, resources
+from provision import methods
 from provision.inventory_load import load
+from provision.resources.kinds import all_kinds
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "provision"
@@ -126,10 +127,10 @@ def test_imports_go_down_only() -> None:
 def test_every_kind_is_on_the_shelf_and_whole() -> None:
     """Each module of `resources` gives a kind with a probe, a parser and a life."""
     files = {path.stem for path in (PACKAGE / "resources").glob("*.py")} - {"__init__"}
-    assert {kind.__module__.rsplit(".", 1)[1] for kind in resources.kinds()} == files
-    names = [kind.kind for kind in resources.kinds()]
+    assert {kind.__module__.rsplit(".", 1)[1] for kind in all_kinds()} == files
+    names = [kind.kind for kind in all_kinds()]
     assert len(names) == len(set(names))
-    for kind in resources.kinds():
+    for kind in all_kinds():
         assert kind.probe.strip()
         for needed in ("witness", "parse", "create", "delete"):
             assert needed in vars(kind), (kind.kind, needed)

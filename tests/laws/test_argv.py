@@ -19,7 +19,7 @@ from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
 from provision.plan import operations, plan
 from provision.resources import script
-from provision.resources.container import Container
+from provision.resources.kinds.container import Container
 from provision.undo import inverse
 from tests.fakes import HOST
 

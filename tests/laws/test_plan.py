@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from provision.plan import Operation, enabling, operations, plan, stays, waves
 from provision.resources.base import Ref, Resource, State, state
-from provision.resources.ovs_daemon import OvsDaemon
-from provision.resources.package import Package
+from provision.resources.kinds.ovs_daemon import OvsDaemon
+from provision.resources.kinds.package import Package
 from provision.undo import inverse, order
 from tests.fakes import SSH, Docked, Herald, Passing, Setting, Toy, Watcher, World, act, take_back
 

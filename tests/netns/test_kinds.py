@@ -16,12 +16,12 @@ from provision import facts
 from provision.local import Local
 from provision.resources import script
 from provision.resources.base import ABSENT, Resource, Scope, Steps
-from provision.resources.chain import Chain
-from provision.resources.file import File
-from provision.resources.route import Route
+from provision.resources.kinds.file import File
+from provision.resources.kinds.iptables_chain import Chain
+from provision.resources.kinds.route import Route
+from provision.resources.kinds.sysctl import Sysctl
+from provision.resources.kinds.vxlan import ANY, Forward, Vxlan
 from provision.resources.script import PRELUDE
-from provision.resources.sysctl import Sysctl
-from provision.resources.vxlan import ANY, Forward, Vxlan
 from provision.transport import Output
 
 pytestmark = pytest.mark.netns

@@ -6,10 +6,10 @@ import pytest
 
 from provision.plan import Operation, operations, plan
 from provision.resources.base import State, Steps, state
-from provision.resources.chain import Chain
-from provision.resources.file import File
-from provision.resources.route import Route
-from provision.resources.sysctl import Sysctl
+from provision.resources.kinds.file import File
+from provision.resources.kinds.iptables_chain import Chain
+from provision.resources.kinds.route import Route
+from provision.resources.kinds.sysctl import Sysctl
 from provision.undo import inverse, order
 from tests.netns.test_kinds import CAPTURE, HOST, NAME, Namespace, chain, namespace, route
 

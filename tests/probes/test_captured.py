@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from provision import hostfacts, resources
+from provision import hostfacts
 from provision.resources.base import Scope
+from provision.resources.kinds import all_kinds
 
 FOLDER = Path(__file__).parent
 INVENTORIES = {
@@ -32,7 +33,7 @@ INVENTORIES = {
 # What etcd holds says whose it is by the inventory's names of hosts.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
-KINDS = {kind.kind: kind for kind in resources.kinds()}
+KINDS = {kind.kind: kind for kind in all_kinds()}
 
 
 def read(path: Path) -> str:

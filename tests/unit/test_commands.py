@@ -19,7 +19,7 @@ from provision.model.errors import StalePlanError, UsageError
 from provision.plan import Change
 from provision.report import Done, Report
 from provision.resources.base import Ref
-from provision.resources.sysctl import Sysctl
+from provision.resources.kinds.sysctl import Sysctl
 from provision.saved_plan import read, save, still_true
 
 ROOT = Path(__file__).parents[2]

@@ -23,8 +23,8 @@ from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
 from provision.resources import script
 from provision.resources.base import Issue, Put, Scope, Steps
-from provision.resources.etcd_config import EtcdConfig
-from provision.resources.tls_request import TlsRequest
+from provision.resources.kinds.etcd_config import EtcdConfig
+from provision.resources.kinds.tls_request import TlsRequest
 
 ROOT = Path(__file__).parents[2]
 
@@ -326,7 +326,7 @@ def run(steps: Steps) -> None:
 
 def test_a_request_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made again it keeps its key, whatever became of the key's mode."""
-    monkeypatch.setattr("provision.resources.tls_request.ETC", str(tmp_path))
+    monkeypatch.setattr("provision.resources.kinds.tls_request.ETC", str(tmp_path))
     steps = TlsRequest("h1", "over", "client", "demo").create()
     run(steps)
     key = tmp_path / "demo" / "pki" / "over.client.key"

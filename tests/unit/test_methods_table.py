@@ -22,14 +22,14 @@ from provision.model.errors import ProvisionError
 from provision.model.inventory import Inventory, Network
 from provision.preflight import unfit
 from provision.resources.base import Resource
-from provision.resources.bridge import Bridge
-from provision.resources.docker_network import DockerNetwork
-from provision.resources.flannel import Flannel
-from provision.resources.ovs_bridge import OvsBridge
-from provision.resources.ovs_daemon import OvsDaemon
-from provision.resources.route import Route
-from provision.resources.underlay import Underlay
-from provision.resources.vxlan import Vxlan
+from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.kinds.flannel import Flannel
+from provision.resources.kinds.lan_bridge import Bridge
+from provision.resources.kinds.ovs_bridge import OvsBridge
+from provision.resources.kinds.ovs_daemon import OvsDaemon
+from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.route import Route
+from provision.resources.kinds.vxlan import Vxlan
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
 

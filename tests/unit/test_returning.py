@@ -12,8 +12,8 @@ from provision.hostfacts import HostFacts, KernelRoute, Link, Way
 from provision.inventory_load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
-from provision.resources.route import Route
-from provision.resources.underlay import Underlay
+from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.route import Route
 from provision.returning import returned
 from provision.uplink_records import First
 from provision.uplinks import Uplink

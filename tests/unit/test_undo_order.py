@@ -10,7 +10,7 @@ from provision.facts import Look
 from provision.hostfacts import HostFacts, Link, parse
 from provision.plan import operations, plan
 from provision.resources.base import State, state
-from provision.resources.ovs_daemon import OvsDaemon
+from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.returning import returned
 from provision.undo import order
 from provision.uplinks import Uplink

@@ -25,7 +25,7 @@ from provision.resources.base import (
     forget,
     remember,
 )
-from provision.resources.bridge import Bridge, found_files, seat
+from provision.resources.kinds.lan_bridge import Bridge, found_files, seat
 from provision.uplink_records import First, first
 
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, Unless
-from provision.resources.docker_network import LABEL
+from provision.resources.kinds.docker_network import LABEL
 
 COMMAND_LABEL = "provision.command"
 """`image` when the container runs its image's own command, which inspection cannot tell."""

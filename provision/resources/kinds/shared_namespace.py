@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
-from provision.resources.docker_network import LABEL
+from provision.resources.kinds.docker_network import LABEL
 
 # The follower runs this at every start of a container. One that ended after the other had started
 # was stopped by a person, and one that is not to be restarted was stopped by Docker: they stay as
