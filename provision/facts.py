@@ -7,11 +7,12 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from provision import docker_api, hostfacts, ovsdb, uplinks
+from provision import hostfacts, uplinks
 from provision.hostfacts import HostFacts
 from provision.model.errors import FactsError
 from provision.resources.base import ABSENT, Resource, Scope, Seen, State, state
 from provision.resources.kinds import all_kinds
+from provision.resources.lib import docker_api, ovsdb
 from provision.resources.script import BOUNDED, PRELUDE
 from provision.transport import Output
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
-from provision import daemon_json
 from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
@@ -18,6 +17,7 @@ from provision.resources.kinds import docker_network
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.iptables_chain import Chain
+from provision.resources.lib import daemon_json
 
 
 def bridge(

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from provision import ovsdb, uplink_records, uplinks
-from provision.encoded import plain
-from provision.uplink_records import First
+from provision import uplinks
+from provision.resources.lib import nic_records, ovsdb
+from provision.resources.lib.base64_text import plain
+from provision.resources.lib.nic_records import First
 from provision.uplinks import Uplink
 
 TOOLS = (
@@ -196,7 +197,7 @@ def parse(host: str, text: str) -> HostFacts:
         uplinks=uplinks.parse(
             lines, json.loads(single["addresses"] if ip else "[]"), ovsdb.places(text)
         ),
-        moved=uplink_records.records(lines),
+        moved=nic_records.records(lines),
         defaults=uplinks.defaults(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
         taken=uplinks.answered(lines, "duplicate"),

@@ -12,7 +12,7 @@ from provision.model.fields.interfaces import hashed_mac
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
 from provision.resources.base import Ref
-from provision.uplink_records import First
+from provision.resources.lib.nic_records import First
 from provision.uplinks import Uplink
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from provision import daemon_json, networkd
 from provision.hostfacts import HostFacts
 from provision.lan import bridge_ref, first, options, vlans
 from provision.model.inventory import Inventory, Network
@@ -21,7 +20,8 @@ from provision.resources.kinds.lan_bridge_ovs import Switch
 from provision.resources.kinds.nic_drop_rule import Seal
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.sysctl import Sysctl
-from provision.uplink_records import First
+from provision.resources.lib import daemon_json, networkd
+from provision.resources.lib.nic_records import First
 
 
 def resources(

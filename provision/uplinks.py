@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
-from provision.encoded import plain
 from provision.resources.base import WAS
+from provision.resources.lib.base64_text import plain
 from provision.resources.render import render
 
 # A manager is asked by the files that it keeps of each link: no process is started for a host that

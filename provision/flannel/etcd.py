@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from provision import etcd_keys as keys
 from provision.flannel import guards
 from provision.flannel.options import cluster, config, members, options
 from provision.hostfacts import HostFacts
@@ -18,6 +17,7 @@ from provision.resources.kinds.etcd_lease import EtcdLease
 from provision.resources.kinds.file import File
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.tls_request import TlsRequest, stem
+from provision.resources.lib import etcd_keys as keys
 from provision.resources.render import render
 
 CLIENT, MEMBER = "client", "member"

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from provision import etcd_keys as keys
 from provision.flannel import look
 from provision.flannel.options import options
 from provision.model.inventory import Inventory
 from provision.resources.base import Scope
 from provision.resources.kinds.certificate import Certificate
+from provision.resources.lib import etcd_keys as keys
 
 Row = tuple[str, ...]
 

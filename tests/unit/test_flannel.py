@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from provision import aside, flanneld, pki
+from provision import flanneld, pki
 from provision.flannel import look, options, view
 from provision.inventory_load import load
 from provision.model.errors import SupplyError
@@ -25,6 +25,7 @@ from provision.resources import script
 from provision.resources.base import Issue, Put, Scope, Steps
 from provision.resources.kinds.etcd_config import EtcdConfig
 from provision.resources.kinds.tls_request import TlsRequest
+from provision.resources.lib import stash
 
 ROOT = Path(__file__).parents[2]
 
@@ -340,20 +341,20 @@ def test_a_request_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_put_aside_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From any point, over what has taken its place; and dropped, nothing is left."""
-    monkeypatch.setattr(aside, "ASIDE", str(tmp_path / "aside"))
+    monkeypatch.setattr(stash, "ASIDE", str(tmp_path / "aside"))
     other = tmp_path / "other"
     other.write_text("of others")  # else nothing would be left to look at
     path = tmp_path / "folder" / "file"
     path.parent.mkdir()
     path.write_text("one")
-    run(aside.put_aside("ab12", str(path)))
-    run(aside.put_aside("ab12", str(path)))
+    run(stash.put_aside("ab12", str(path)))
+    run(stash.put_aside("ab12", str(path)))
     assert not path.parent.exists()
     path.parent.mkdir()
     path.write_text("two")
-    run(aside.brought_back("ab12", str(path)))
-    run(aside.brought_back("ab12", str(path)))
+    run(stash.brought_back("ab12", str(path)))
+    run(stash.brought_back("ab12", str(path)))
     assert path.read_text() == "one"
-    run(aside.put_aside("ab12", str(path)))
-    run(aside.dropped("ab12", str(path)))
+    run(stash.put_aside("ab12", str(path)))
+    run(stash.dropped("ab12", str(path)))
     assert list(tmp_path.iterdir()) == [other]

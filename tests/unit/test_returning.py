@@ -14,8 +14,8 @@ from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
 from provision.resources.kinds.ovs_uplink import Underlay
 from provision.resources.kinds.route import Route
+from provision.resources.lib.nic_records import First
 from provision.returning import returned
-from provision.uplink_records import First
 from provision.uplinks import Uplink
 from tests.fakes import HOST
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision import ovsdb
-from provision.attaching import ATTACH, DETACH
-from provision.interface_look import PROTO, Look
 from provision.resources.base import ETC, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.lib import ovsdb
+from provision.resources.lib.container_interface import ATTACH, DETACH
+from provision.resources.lib.container_interface_probe import PROTO, Look
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from provision.aside import PutAside
 from provision.resources.base import Resource, Run, Scope, Seen, Steps, Upload, forget, unfinished
+from provision.resources.lib.stash import PutAside
 
 BIN = "/var/lib/provision/bin"
 

@@ -10,9 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provision.encoded import plain
 from provision.resources.base import ETC, Issue, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
 from provision.resources.kinds.tls_request import stem
+from provision.resources.lib.base64_text import plain
 
 DAYS, RENEW_DAYS = 730, 180
 """A certificate's life, and how long before its end an apply makes the next."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, ClassVar
 
-from provision.docker_api import RUNNING
-from provision.encoded import plain
 from provision.resources.base import (
     ABSENT,
     WAS,
@@ -25,6 +23,8 @@ from provision.resources.base import (
     forget,
     remember,
 )
+from provision.resources.lib.base64_text import plain
+from provision.resources.lib.docker_api import RUNNING
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 _PLACE = ("bridge", "fixed-cidr", "default-gateway")

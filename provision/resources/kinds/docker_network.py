@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.docker_api import RUNNING
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, rebuilt
+from provision.resources.lib.docker_api import RUNNING
 
 LABEL = "provision"
 """Label key of everything that we make in Docker; its value is `<inventory>/<network>`."""

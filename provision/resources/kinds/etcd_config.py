@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision import etcd_keys as keys
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.lib import etcd_keys as keys
 
 WAIT_S = 60
 WAIT = f"""

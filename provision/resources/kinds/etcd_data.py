@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision import aside
 from provision.resources.base import Resource, Run, Scope, Seen, Steps
+from provision.resources.lib import stash
 
 PRIVATE = "/var/lib/private"
 """Where systemd keeps the StateDirectory of a service with a user of its own."""
@@ -65,15 +65,15 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
         return (Run(("sh", "-c", _REMOVE, "sh", self.service, self.folder)),)
 
     def retire(self, txn: str) -> Steps:
-        return (self._stopped, *aside.put_aside(txn, self._path), *self.delete())
+        return (self._stopped, *stash.put_aside(txn, self._path), *self.delete())
 
     def restore(self, txn: str) -> Steps:
         # systemd starts nothing where others may look into it, and that folder was gone, too.
         private = Run(("install", "-d", "-m", "700", "--", PRIVATE))
-        return (self._stopped, private, *aside.brought_back(txn, self._path))
+        return (self._stopped, private, *stash.brought_back(txn, self._path))
 
     def discard(self, txn: str) -> Steps:
-        return aside.dropped(txn, self._path)
+        return stash.dropped(txn, self._path)
 
     @property
     def _path(self) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import ClassVar
 
-from provision import etcd_keys as keys
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
 from provision.resources.kinds.etcd_config import WAIT, removed
+from provision.resources.lib import etcd_keys as keys
 
 # What flannel has written there stays, if it says the same: it holds the device's MAC, which the
 # others need. A second key with our address would be the one that flannel takes.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.encoded import plain
 from provision.resources.base import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.lib.base64_text import plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.encoded import plain
 from provision.resources.base import Put, Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.lib.base64_text import plain
 
 FOLDER = "/etc/systemd/system"
 ABLE = ("systemctl", "-q", "--no-reload")

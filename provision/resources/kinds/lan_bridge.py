@@ -11,9 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from provision import networkd
-from provision.bridging import JOIN, LEAVE
-from provision.encoded import plain
 from provision.resources.base import (
     WAS,
     Attempt,
@@ -26,8 +23,11 @@ from provision.resources.base import (
     forget,
     remember,
 )
+from provision.resources.lib import networkd
+from provision.resources.lib.base64_text import plain
+from provision.resources.lib.nic_records import First, first
+from provision.resources.lib.nic_to_bridge import JOIN, LEAVE
 from provision.resources.render import render
-from provision.uplink_records import First, first
 
 
 @dataclass(frozen=True, slots=True)

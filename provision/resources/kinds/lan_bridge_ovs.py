@@ -11,9 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from provision import networkd, ovsdb
-from provision.bridging import JOIN_OVS, LEAVE_OVS
-from provision.encoded import plain
 from provision.resources.base import (
     WAS,
     Attempt,
@@ -26,7 +23,10 @@ from provision.resources.base import (
     remember,
 )
 from provision.resources.kinds.lan_bridge import Bridge, found_files, seat
-from provision.uplink_records import First, first
+from provision.resources.lib import networkd, ovsdb
+from provision.resources.lib.base64_text import plain
+from provision.resources.lib.nic_records import First, first
+from provision.resources.lib.nic_to_bridge import JOIN_OVS, LEAVE_OVS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision import ovsdb
-from provision.ovsdb import VSCTL, quoted
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.lib import ovsdb
+from provision.resources.lib.ovsdb import VSCTL, quoted
 
 TYPES = ("gre", "vxlan")
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from provision import ovsdb
 from provision.resources.base import WAS, Resource, Run, Scope, Seen, Steps, Unless, forget
+from provision.resources.lib import ovsdb
 from provision.resources.render import render
 
 PREFIX = ovsdb.NIC_BRIDGE

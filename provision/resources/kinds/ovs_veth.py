@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from provision import ovsdb
-from provision.ovsdb import VSCTL, Port, quoted
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.lib import ovsdb
+from provision.resources.lib.ovsdb import VSCTL, Port, quoted
 
 MARK = "provision:"
 PREFIX = "oi-"

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.encoded import plain
 from provision.resources.base import ABSENT, Put, Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.lib.base64_text import plain
 
 FOLDER = "/etc/systemd/system"
 WAIT_S = 45

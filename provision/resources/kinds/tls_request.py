@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.aside import PutAside
 from provision.resources.base import ETC, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.lib.stash import PutAside
 
 # The request comes last and by a rename: where it is, the key is whole.
 _MAKE = """

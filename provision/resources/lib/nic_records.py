@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from provision.encoded import plain
+from provision.resources.lib.base64_text import plain
 
 
 @dataclass(frozen=True, slots=True)

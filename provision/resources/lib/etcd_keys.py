@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from provision.encoded import plain
 from provision.resources.base import Ref, Scope
+from provision.resources.lib.base64_text import plain
 
 OWN = "/provision"
 """Keys that say what is ours are below `/provision/<inventory>/<network>/`."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from provision import ovsdb
 from provision.model.fields.interfaces import LAST, route_words, rule_words, whole
+from provision.resources.lib import ovsdb
 
 PROTO = "240"
 """Our number in `ip route … proto` and `ip rule … protocol`."""
