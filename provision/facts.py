@@ -14,7 +14,7 @@ from provision.resources.base import ABSENT, Resource, Scope, Seen, State, state
 from provision.resources.kinds import all_kinds
 from provision.resources.lib import docker_api, ovsdb
 from provision.resources.script import BOUNDED, PRELUDE
-from provision.transport import Output
+from provision.transport.base import Output
 
 SIZE_LIMIT = 8 * 2**20
 """Bytes of a look that are read; a host that says more is not believed."""

@@ -19,7 +19,7 @@ from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
 from provision.resources.base import Ref, Resource, State
 from provision.returning import returned
-from provision.transport import Output, Transport
+from provision.transport.base import Output, Transport
 
 LOOK_S = 60.0
 

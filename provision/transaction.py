@@ -23,7 +23,7 @@ from provision.report import Done
 from provision.resources import script
 from provision.resources.base import lock
 from provision.supplies import signed
-from provision.transport import Output
+from provision.transport.base import Output
 from provision.undo import discard, undo
 
 STEP_S = 180.0

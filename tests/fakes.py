@@ -20,7 +20,7 @@ from provision.model.errors import HostError
 from provision.model.inventory import Host, Inventory
 from provision.plan import Operation
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
-from provision.transport import Output
+from provision.transport.base import Output
 
 SSH = "c"
 """A toy of this label touches the way that SSH takes."""

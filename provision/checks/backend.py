@@ -7,7 +7,7 @@ from typing import Any
 import testinfra.host
 from testinfra.backend.base import BaseBackend, CommandResult
 
-from provision.transport import Transport
+from provision.transport.base import Transport
 
 
 class Backend(BaseBackend):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from provision.commands.call import Call, load, on_hosts, say_error
-from provision.nearby import nearest
+from provision.transport.project_files import nearest
 
 
 @click.command()

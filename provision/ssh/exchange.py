@@ -10,7 +10,7 @@ from typing import Any
 import paramiko
 
 from provision.model.errors import ConnectError, FactsError, TimedOut
-from provision.transport import Output
+from provision.transport.base import Output
 
 CHANNEL_S = 5.0
 KEEPALIVE_S = 3

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from provision import facts
-from provision.local import Local
 from provision.resources import script
 from provision.resources.base import ABSENT, Resource, Scope, Steps
 from provision.resources.kinds.file import File
@@ -22,7 +21,8 @@ from provision.resources.kinds.route import Route
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import ANY, Forward, Vxlan
 from provision.resources.script import PRELUDE
-from provision.transport import Output
+from provision.transport.base import Output
+from provision.transport.local import Local
 
 pytestmark = pytest.mark.netns
 

@@ -18,7 +18,7 @@ from provision.comparison.result import Terms
 from provision.facts import Look
 from provision.fleet import Fleet, Session
 from provision.model.errors import FactsError, UnfitError
-from provision.transport import Output
+from provision.transport.base import Output
 from tests.fakes import HOST, inventory
 
 IPERF = (Path(__file__).parent / "comparison/iperf3-tcp.json").read_text()

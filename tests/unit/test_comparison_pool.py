@@ -18,7 +18,7 @@ from provision.fleet import Fleet, Session
 from provision.hostfacts import Link
 from provision.inventory_load import load
 from provision.model.errors import UnfitError, UsageError
-from provision.transport import Output
+from provision.transport.base import Output
 from tests.fakes import HOST
 
 HOSTS = ("h1", "h2", "h3")

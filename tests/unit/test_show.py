@@ -34,7 +34,7 @@ from provision.show.shape import shape
 from provision.show.tables import Table, tables
 from provision.show.text import framed, plain
 from provision.show.view import View, view
-from provision.transport import Output
+from provision.transport.base import Output
 from provision.wiring_look import parse
 
 FOLDER = Path(__file__).parent / "show"

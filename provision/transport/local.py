@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from provision.model.errors import ConnectError, TimedOut
-from provision.transport import Output
+from provision.transport.base import Output
 
 
 class Local:

@@ -1,0 +1,1 @@
+"""One script to a host, its output back."""
