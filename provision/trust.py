@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from provision.fleet import Session, each
 from provision.model.errors import HostError, HostKeyError
 from provision.model.inventory import Inventory
-from provision.ssh import Ssh
+from provision.transport.ssh import Ssh
 
 if TYPE_CHECKING:
-    from provision.ssh.offer import Offer
+    from provision.transport.ssh.host_key_offer import Offer
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ def test_pure_rooms_import_nothing_that_acts() -> None:
         for path in modules()
         if room(path) not in ACTING
         for name in imports(path)
-        if name.split(".")[0] in FORBIDDEN or name in ("provision.ssh", "provision.transport.local")
+        if name.split(".")[0] in FORBIDDEN
+        or name in ("provision.transport.ssh", "provision.transport.local")
     ]
     assert not wrong
 

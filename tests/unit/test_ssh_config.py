@@ -12,7 +12,7 @@ import pytest
 from provision.model.errors import UsageError
 from provision.model.inventory import Host
 from provision.model.inventory import Ssh as Login
-from provision.ssh.way import Ways, hops
+from provision.transport.ssh.connections import Ways, hops
 
 
 @pytest.fixture

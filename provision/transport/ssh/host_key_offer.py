@@ -9,8 +9,8 @@ from typing import Literal
 import paramiko
 from fabric import Connection
 
-from provision.ssh.failure import CONNECT_S
-from provision.ssh.hostkeys import fingerprint, key_name
+from provision.transport.ssh.errors import CONNECT_S
+from provision.transport.ssh.hostkeys import fingerprint, key_name
 
 Status = Literal["known", "new", "changed"]
 

@@ -13,10 +13,10 @@ from fabric import Config, Connection
 
 from provision.model.errors import UsageError
 from provision.model.inventory import Host
-from provision.ssh import config as ssh_config
-from provision.ssh import hostkeys
-from provision.ssh.exchange import CHANNEL_S
-from provision.ssh.failure import CONNECT_S
+from provision.transport.ssh import config as ssh_config
+from provision.transport.ssh import hostkeys
+from provision.transport.ssh.channel import CHANNEL_S
+from provision.transport.ssh.errors import CONNECT_S
 
 BANNER_S, AUTH_S = 10.0, 15.0
 

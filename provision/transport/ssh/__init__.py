@@ -3,6 +3,6 @@
 Host keys are always checked, on every hop: fabric by itself accepts any.
 """
 
-from provision.ssh.transport import Ssh
+from provision.transport.ssh.transport import Ssh
 
 __all__ = ["Ssh"]

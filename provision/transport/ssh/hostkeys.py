@@ -12,7 +12,7 @@ from typing import Any
 import paramiko
 from fabric import Connection
 
-from provision.ssh.failure import UnknownKey
+from provision.transport.ssh.errors import UnknownKey
 
 _FILES = {
     "userknownhostsfile": "~/.ssh/known_hosts ~/.ssh/known_hosts2",

@@ -13,12 +13,12 @@ from fabric import Connection
 from provision.model.errors import AuthError, ConnectError, HostError
 from provision.model.inventory import Inventory
 from provision.resources.script import quoted
-from provision.ssh.exchange import CHANNEL_S, exchange, notice_silence
-from provision.ssh.failure import host_error
-from provision.ssh.offer import Offer, offered
-from provision.ssh.way import Ways, hops
 from provision.transport.base import Output
 from provision.transport.project_files import nearest
+from provision.transport.ssh.channel import CHANNEL_S, exchange, notice_silence
+from provision.transport.ssh.connections import Ways, hops
+from provision.transport.ssh.errors import host_error
+from provision.transport.ssh.host_key_offer import Offer, offered
 
 # RuntimeError: the home folder of a user whom nobody knows (`~nobody/key` in ssh_config).
 _FAILURES = (paramiko.SSHException, OSError, EOFError, ValueError, RuntimeError)
