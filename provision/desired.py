@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from provision import attachments, methods
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
 from provision.model.inventory import Container, Inventory
 from provision.plan import in_order
 from provision.resources import script

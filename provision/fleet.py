@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from provision import facts, lan
-from provision.facts import Look
-from provision.hostfacts import HostFacts
+from provision import lan
+from provision.facts import gather
+from provision.facts.gather import Look
+from provision.facts.host import HostFacts
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
@@ -106,12 +107,12 @@ def look_text(session: Session, host: str, nonce: str) -> str:
     inventory = session.inventory
     peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
     asked = lan.asked(inventory, host)
-    return facts.script(inventory.name, peers, nonce=nonce, asked=asked)
+    return gather.script(inventory.name, peers, nonce=nonce, asked=asked)
 
 
 def look_read(session: Session, host: str, output: Output, nonce: str) -> Look:
     """What that script printed. Raises FactsError."""
-    found = facts.parse(host, session.inventory.name, output, nonce=nonce)
+    found = gather.parse(host, session.inventory.name, output, nonce=nonce)
     return returned(session.inventory, found)
 
 

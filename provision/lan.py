@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
+from provision.facts.nics import Uplink
 from provision.lan_options import Options
 from provision.lan_parts import METHOD
 from provision.model.fields.interfaces import hashed_mac
@@ -13,7 +14,6 @@ from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
 from provision.resources.base import Ref
 from provision.resources.lib.nic_records import First
-from provision.uplinks import Uplink
 
 
 def options(network: Network) -> Options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
 from provision.lan import bridge_ref, first, options, vlans
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name

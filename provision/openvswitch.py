@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from provision import host_part, lan, lan_parts
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name

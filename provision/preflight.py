@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import attachments, methods
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.plan import Conflict

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from provision.facts import Look
-from provision.hostfacts import HostFacts, Link, Way
+from provision.facts.gather import Look
+from provision.facts.host import HostFacts, Link, Way
+from provision.facts.nics import Uplink
 from provision.lan_parts import METHOD as LAN
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Resource
 from provision.resources.kinds.ovs_uplink import Underlay
 from provision.resources.kinds.route import Route
-from provision.uplinks import Uplink
 
 SWITCHED = ("ovs-gre", "ovs-vxlan")
 """Methods whose userspace datapath takes the NIC."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provision import guard
-from provision.facts import Look
+from provision.facts.gather import Look
 from provision.fate import ended, locked, owner, pending, word
 from provision.fleet import LOOK_S, Session, each, look_read, look_text
 from provision.guard import Part, Record, Txn

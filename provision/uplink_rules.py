@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import lan
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
+from provision.facts.nics import Uplink
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
-from provision.uplinks import Uplink
 
 MANAGER = "systemd-networkd"
 _KEPT_OUT = (

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
 
-from provision import lan, methods, wiring_look
+from provision import lan, methods
 from provision.checks import lan_probe, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import Question
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Wire
+from provision.facts import topology_probe
+from provision.facts.topology import Wiring
 from provision.flannel import look as overlay
 from provision.flannel.look import Maps
 from provision.fleet import Fleet, Session, difference, each, observe
@@ -20,7 +22,6 @@ from provision.model.inventory import Container, Inventory
 from provision.plan import Change, Conflict
 from provision.resources.base import Ref
 from provision.resources.kinds.container import Container as Found
-from provision.wiring import Wiring
 
 PROBE_S = 120.0
 
@@ -191,7 +192,7 @@ class _Rounds:
 
     def _look(self, host: str, text: str, into: dict[str, Wiring]) -> None:
         try:
-            into[host] = wiring_look.parse(host, text)
+            into[host] = topology_probe.parse(host, text)
         except HostError as error:
             self.errors.setdefault(host, error)
 
@@ -202,7 +203,7 @@ class _Rounds:
         called = [end for end in self._mine(host) if end.called]
         watch = wire.watch(self.session.inventory)
         asked = overlay.script(self.session.inventory, host)
-        return probe.whole(probe.listen(called), watch, wiring_look.SCRIPT, asked)
+        return probe.whole(probe.listen(called), watch, topology_probe.SCRIPT, asked)
 
     def _call(self) -> Callable[[str], str]:
         every = tuple(end for end in self.ends.values() if end.segment)
@@ -225,7 +226,7 @@ class _Rounds:
     def _stop(self, host: str) -> str:
         pids = [one.pid for name, one in self.listeners.items() if self.ends[name].host == host]
         told = wire.told(self.watchers[host])
-        return probe.whole(probe.stop(pids), told, wiring_look.SCRIPT)
+        return probe.whole(probe.stop(pids), told, topology_probe.SCRIPT)
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
         """One script on each host that has one; what it printed."""

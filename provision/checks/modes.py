@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from provision import lan, methods
 from provision.checks.probe import Endpoint
+from provision.facts.topology import Link, Lodger, Space, Translation, Wiring
 from provision.lan_parts import METHOD
 from provision.model.inventory import Container, Inventory, Network, Port
-from provision.wiring import Link, Lodger, Space, Translation, Wiring
 
 Words = Iterator[str]
 

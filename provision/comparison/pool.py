@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import islice
 
-from provision import uplinks
+from provision.facts import nics
+from provision.facts.host import Link
 from provision.fleet import Fleet, Session
-from provision.hostfacts import Link
 from provision.lan import asked as wanted_on_lan
 from provision.model.errors import UnfitError, UsageError
 from provision.resources.render import render
@@ -107,5 +107,5 @@ def _answered(
     if len(answers) != len(words) // 3:
         told = f"its LAN cannot be asked who is there: {output.stderr.strip()[-200:]}"
         raise UnfitError(host, told, _OTHERWISE)
-    said = uplinks.answered(answers, "duplicate")
+    said = nics.answered(answers, "duplicate")
     return frozenset(IPv4Address(address) for address in said)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from provision.facts.host import HostFacts
 from provision.flannel import guards
 from provision.flannel.options import cluster, config, members, options
-from provision.hostfacts import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds.certificate import Certificate, digest, user

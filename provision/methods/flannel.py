@@ -7,9 +7,9 @@ from dataclasses import replace
 from hashlib import sha256
 
 from provision import host_part
+from provision.facts.host import HostFacts
 from provision.flannel import etcd
 from provision.flannel.options import OVERHEAD, Options, config, device, members, options, port
-from provision.hostfacts import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel

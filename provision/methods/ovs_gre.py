@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from provision import openvswitch
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.fields.overlays import GRE_OVERHEAD, KEY_OVERHEAD, Key
 from provision.model.inventory import Inventory, Network

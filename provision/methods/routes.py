@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from provision import host_part
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource

@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface
 from typing import ClassVar, Literal
 
 from provision import host_part
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.model.inventory import Inventory, Network

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from provision.facts.topology import Link, Route, Translation, Wiring
 from provision.flannel import view as overlay
 from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
-from provision.wiring import Link, Route, Translation, Wiring
 
 Row = tuple[str, ...]
 

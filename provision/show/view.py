@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from provision import wiring_look
-from provision.facts import SIZE_LIMIT
+from provision.facts import topology_probe
+from provision.facts.gather import SIZE_LIMIT
+from provision.facts.topology import Link, Lodger, Translation, Wiring
 from provision.flannel import view as overlay
 from provision.flannel.view import Overlay
 from provision.fleet import LOOK_S, Session, each
 from provision.model.errors import FactsError, HostError
 from provision.model.inventory import Inventory, Network
 from provision.resources.script import PRELUDE
-from provision.wiring import Link, Lodger, Translation, Wiring
 
 UNREACHABLE = 4
 
@@ -39,14 +39,14 @@ def view(session: Session, hosts: tuple[str, ...]) -> View:
     """Look at hosts; one that does not answer is an error beside the others."""
 
     def look(host: str) -> tuple[Wiring, tuple[Overlay, ...]]:
-        script = PRELUDE + wiring_look.SCRIPT + "\n" + overlay.script(session.inventory, host)
+        script = PRELUDE + topology_probe.SCRIPT + "\n" + overlay.script(session.inventory, host)
         output = session.transport.run(host, script, timeout_s=min(LOOK_S, session.timeout_s))
         if output.status or len(output.stdout) > SIZE_LIMIT:
             tail = output.stderr.strip()[-500:] or f"exit status {output.status}"
             tail = tail if output.status else f"it printed more than {SIZE_LIMIT} bytes"
             raise FactsError(host, f"how it is wired cannot be seen: {tail}")
         overlays = overlay.seen(session.inventory, host, output.stdout)
-        return wiring_look.parse(host, output.stdout), overlays
+        return topology_probe.parse(host, output.stdout), overlays
 
     looks, errors = each(session, hosts, look)
     found = {host: wired for host, (wired, _) in looks.items()}

@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision import facts
+from provision.facts import gather
 from provision.inventory_load import load
 from provision.lab import bringup, ready, teardown
 from provision.lab.place import Place
@@ -126,7 +126,7 @@ def limit(place: Place, size: int) -> Command:
     inventory = load(place.folder / "routes.yml")
     for name in inventory.hosts:
         others = [str(one.address) for other, one in inventory.hosts.items() if other != name]
-        text = facts.script(inventory.name, others, nonce=secrets.token_hex(8))
+        text = gather.script(inventory.name, others, nonce=secrets.token_hex(8))
         (folder / f"{name}.sh").write_text(text)
     pairs = [word for h, n in names(size) for word in (h, f"{MANAGEMENT}.{10 + n}")]
     keys = (str(place.known_hosts), str(place.key))

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from provision import desired, flanneld, preflight, report
-from provision.hostfacts import TOOLS, HostFacts, Link, Way, version
+from provision.facts.host import TOOLS, HostFacts, Link, Way, version
+from provision.facts.nics import Uplink
 from provision.inventory_load import load
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory
@@ -30,7 +31,6 @@ from provision.resources.kinds.image import Image
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import Underlay
 from provision.resources.kinds.package import Package
-from provision.uplinks import Uplink
 
 FOLDER = Path(__file__).parent
 CASES = sorted(path.parent for path in FOLDER.glob("*/*/found.yml"))

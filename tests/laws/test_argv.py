@@ -13,7 +13,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision import desired, hostfacts
+from provision import desired
+from provision.facts import host
 from provision.inventory_load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
@@ -76,7 +77,7 @@ def test_docker_sees_the_very_words(fields: dict[str, Any], names: tuple[str, st
     inventory = loaded(fields, names)
     if inventory is None:
         return
-    facts = {"h1": hostfacts.parse("h1", HOST)}
+    facts = {"h1": host.parse("h1", HOST)}
     todo = operations(plan({}, desired.wanted(inventory, facts)), txn="0a")
     (made,) = [one for one in todo if isinstance(one.change.after, Container)]
     with tempfile.TemporaryDirectory() as folder:

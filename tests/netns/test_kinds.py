@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from provision import facts
+from provision.facts import gather
 from provision.resources import script
 from provision.resources.base import ABSENT, Resource, Scope, Steps
 from provision.resources.kinds.file import File
@@ -71,8 +71,8 @@ class Namespace:
     def found(
         self, kind: type[Resource], inventory: str = NAME
     ) -> dict[str, tuple[Resource, bool]]:
-        text = self.sh(facts.script(inventory, (), nonce="n0"))
-        text = facts.sections(HOST, Output(0, text, ""), nonce="n0")[kind.kind]
+        text = self.sh(gather.script(inventory, (), nonce="n0"))
+        text = gather.sections(HOST, Output(0, text, ""), nonce="n0")[kind.kind]
         assert text.strip() != ABSENT
         seen = kind.parse(text.strip(), Scope(HOST, inventory))
         return {one.resource.name: (one.resource, one.ours) for one in seen}

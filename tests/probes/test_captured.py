@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision import hostfacts
+from provision.facts import host as hostfacts
 from provision.resources.base import Scope
 from provision.resources.kinds import all_kinds
 

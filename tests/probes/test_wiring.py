@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from provision.facts.topology import Wiring
+from provision.facts.topology_probe import parse
 from provision.graph.draw import drawing
 from provision.graph.forms import text
 from provision.inventory_load import load
@@ -19,8 +21,6 @@ from provision.model.errors import FactsError
 from provision.show.tables import remarks, tables
 from provision.show.text import plain
 from provision.show.view import View, leader, whose
-from provision.wiring import Wiring
-from provision.wiring_look import parse
 
 FOLDER = Path(__file__).parent / "wiring"
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}

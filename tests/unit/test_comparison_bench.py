@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from provision import hostfacts
 from provision.comparison import bench, probe
 from provision.comparison.bench import Bench
 from provision.comparison.probe import Lane
 from provision.comparison.result import Terms
-from provision.facts import Look
+from provision.facts import host as hostfacts
+from provision.facts.gather import Look
 from provision.fleet import Fleet, Session
 from provision.model.errors import FactsError, UnfitError
 from provision.transport.base import Output

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from provision import hostfacts
 from provision.comparison.candidates import TABLE
 from provision.comparison.ground import surveyed
 from provision.comparison.pool import parts_of, pool
-from provision.facts import Look
+from provision.facts import host as hostfacts
+from provision.facts.gather import Look
+from provision.facts.host import Link
 from provision.fleet import Fleet, Session
-from provision.hostfacts import Link
 from provision.inventory_load import load
 from provision.model.errors import UnfitError, UsageError
 from provision.transport.base import Output

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from provision import desired, methods
-from provision.hostfacts import HostFacts
+from provision.facts.host import HostFacts
 from provision.inventory_load import load
 from provision.model.errors import ProvisionError
 from provision.model.inventory import Inventory, Network

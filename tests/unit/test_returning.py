@@ -6,9 +6,10 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from provision import hostfacts
-from provision.facts import Look
-from provision.hostfacts import HostFacts, KernelRoute, Link, Way
+from provision.facts import host
+from provision.facts.gather import Look
+from provision.facts.host import HostFacts, KernelRoute, Link, Way
+from provision.facts.nics import Uplink
 from provision.inventory_load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
@@ -16,7 +17,6 @@ from provision.resources.kinds.ovs_uplink import Underlay
 from provision.resources.kinds.route import Route
 from provision.resources.lib.nic_records import First
 from provision.returning import returned
-from provision.uplinks import Uplink
 from tests.fakes import HOST
 
 OWN = IPv4Interface("10.78.0.11/24")
@@ -40,7 +40,7 @@ def above(holder: str) -> HostFacts:
     """A host whose address is on `holder`, above eth1."""
     words = ("10.78.0.11/24",)
     return replace(
-        hostfacts.parse("h1", HOST),
+        host.parse("h1", HOST),
         links={"eth1": Link("eth1", 1500, ()), holder: Link(holder, 1500, (OWN,))},
         ways={PEER: Way(holder, None)},
         routes=(KernelRoute(OWN.network, holder, 2),),
@@ -127,7 +127,7 @@ def test_routes_of_ours_that_go_are_no_nics_own(tmp_path: Path) -> None:
     """A bridge that takes the NIC's place would keep them else; those of the file it keeps."""
     words = (f"{PART} via {PEER} proto 240", "10.5.0.0/16 via 10.78.0.1 proto 3")
     nic = Uplink("eth1", addresses=("10.78.0.11/24",), routes=words)
-    facts = replace(hostfacts.parse("h1", HOST), uplinks={"eth1": nic})
+    facts = replace(host.parse("h1", HOST), uplinks={"eth1": nic})
     found = state([Route("h1", PART, PEER, "eth1", "it")])
     seen = returned(wants(tmp_path, PIPEWORK), Look(facts, found, {}))
     assert seen.facts.uplinks["eth1"].routes == words[1:]

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from provision.facts.topology_probe import parse
 from provision.fleet import Session
 from provision.graph.draw import drawing
 from provision.graph.drawing import Drawing, Edge, Lan, Machine, Node
@@ -35,7 +36,6 @@ from provision.show.tables import Table, tables
 from provision.show.text import framed, plain
 from provision.show.view import View, view
 from provision.transport.base import Output
-from provision.wiring_look import parse
 
 FOLDER = Path(__file__).parent / "show"
 WIRING = Path(__file__).parents[1] / "probes/wiring"

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from provision import desired, lan_resources
-from provision.facts import Look
-from provision.hostfacts import HostFacts, Link, parse
+from provision.facts.gather import Look
+from provision.facts.host import HostFacts, Link, parse
+from provision.facts.nics import Uplink
 from provision.plan import operations, plan
 from provision.resources.base import State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.returning import returned
 from provision.undo import order
-from provision.uplinks import Uplink
 from tests.fakes import HOST
 from tests.unit.test_returning import OWN, PEER, PIPEWORK, switched, wants
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from provision import uplinks
+from provision.facts import nics
+from provision.facts.nics import Uplink
 from provision.resources.lib import nic_records, ovsdb
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import First
-from provision.uplinks import Uplink
 
 TOOLS = (
     "docker",
@@ -64,7 +64,7 @@ for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provi
 done
 shared docker_info addresses routes way ovs_bridges ovs_ports ovs_interfaces
 """
-    + uplinks.PROBE
+    + nics.PROBE
 )
 """`$tools` is a list, `$name` the inventory's, `$docker` empty where Docker does not
 answer; set by `facts.script`."""
@@ -194,14 +194,14 @@ def parse(host: str, text: str) -> HostFacts:
         flanneld=own.partition(" ")[0],
         flanneld_version=version(own.partition(" ")[2].removeprefix("v")),
         tls=dict(_file(value) for key, value in lines if key == "tls"),
-        uplinks=uplinks.parse(
+        uplinks=nics.parse(
             lines, json.loads(single["addresses"] if ip else "[]"), ovsdb.places(text)
         ),
         moved=nic_records.records(lines),
-        defaults=uplinks.defaults(lines),
+        defaults=nics.defaults(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
-        taken=uplinks.answered(lines, "duplicate"),
-        silent=uplinks.answered(lines, "arp"),
+        taken=nics.answered(lines, "duplicate"),
+        silent=nics.answered(lines, "arp"),
         given=frozenset(value for key, value in lines if key == "given"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),
         carriers={

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
+from provision.facts.topology import Link, Lodger, Route, Space, Translation, Wiring
 from provision.model.errors import FactsError
 from provision.resources.kinds.docker_network import BRIDGE_NAME, LABEL
 from provision.resources.lib import docker_api
 from provision.resources.script import BOUNDED
-from provision.wiring import Link, Lodger, Route, Space, Translation, Wiring
 
 SCRIPT = rf"""{BOUNDED}
 look() {{ # the inode of a network namespace, and the words that enter it

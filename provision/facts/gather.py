@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from provision import hostfacts, uplinks
-from provision.hostfacts import HostFacts
+from provision.facts import host as hostfacts
+from provision.facts import nics
+from provision.facts.host import HostFacts
 from provision.model.errors import FactsError
 from provision.resources.base import ABSENT, Resource, Scope, Seen, State, state
 from provision.resources.kinds import all_kinds
@@ -101,7 +102,7 @@ def script(
         f"tools={shlex.quote(' '.join(hostfacts.TOOLS))}",
         BOUNDED,
         _HELPERS,
-        *uplinks.asking(asked or {}),
+        *nics.asking(asked or {}),
     ]
     probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in all_kinds()}
     lines += _section("shared", _SHARED.strip(), nonce)

@@ -1,0 +1,1 @@
+"""What a host is, as one snapshot of it shows."""
