@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision import host_part
 from provision.facts.host import HostFacts
 from provision.flannel.options import device, members, options, port
+from provision.methods._shared import docker_bridge
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Ref
@@ -45,7 +45,7 @@ def _to_tunnel(inventory: Inventory, network: Network, facts: HostFacts) -> Iter
     number = port(options(network))
     if number is None or device(network) is None:
         return
-    for nic in host_part.nics(inventory, network, facts):
+    for nic in docker_bridge.nics(inventory, network, facts):
         yield _rule(inventory, network, ("-i", nic), "udp", number, "RETURN")
     yield _rule(inventory, network, (), "udp", number, "DROP")
 
@@ -68,7 +68,7 @@ def _onward(inventory: Inventory, network: Network) -> Iterator[Rule]:
             yield _rule(inventory, network, where, "tcp", number, "DROP")
     tunnel = port(options(network))
     if tunnel is not None:
-        bridge = ("-i", host_part.bridge_name(inventory, network))
+        bridge = ("-i", docker_bridge.bridge_name(inventory, network))
         yield _rule(inventory, network, bridge, "udp", tunnel, "DROP")
 
 

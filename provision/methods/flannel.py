@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 
-from provision import host_part
 from provision.facts.host import HostFacts
 from provision.flannel import etcd
 from provision.flannel.options import OVERHEAD, Options, config, device, members, options, port
+from provision.methods._shared import docker_bridge
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel
@@ -41,7 +41,7 @@ def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Re
 
 def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
     """Bytes of the largest packet that every host in `facts` can send to the others."""
-    return host_part.mtu(inventory, network, facts, overhead=OVERHEAD[options(network).backend])
+    return docker_bridge.mtu(inventory, network, facts, overhead=OVERHEAD[options(network).backend])
 
 
 def tunnel(network: Network) -> Tunnel | None:
@@ -63,23 +63,23 @@ def tools(network: Network, host: str) -> tuple[str, ...]:
 
 def attachment(network: Network, host: str) -> Ref:
     """What a container of this network is put on."""
-    return host_part.attachment(network, host)
+    return docker_bridge.attachment(network, host)
 
 
 def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Iterator[Resource]:
     nics = _nics(inventory, network, facts)
     yield Sysctl(facts.host, "net.ipv4.ip_forward", "1", inventory.name)
-    yield host_part.bridge(inventory, network, facts, mtu=mtu, nics=nics)
+    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=nics)
     # flannel's own masquerade and ours would be two of one kind.
     ours = replace(network, egress="none") if options(network).ip_masq else network
-    yield from host_part.chains(inventory, ours, facts.host, nics)
+    yield from docker_bridge.chains(inventory, ours, facts.host, nics)
 
 
 def _nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str, ...]:
     """Where packets of other hosts' containers come in."""
     said, made = options(network), device(network)
     direct = made is None or said.direct_routing
-    below = host_part.nics(inventory, network, facts) if direct else ()
+    below = docker_bridge.nics(inventory, network, facts) if direct else ()
     return tuple(sorted({*below, *((made,) if made else ())}))
 
 
@@ -154,7 +154,7 @@ def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[U
             continue
         seen = facts[host]
         overhead = OVERHEAD[said.backend]
-        yield from host_part.findings(inventory, network, seen, overhead=overhead)
+        yield from docker_bridge.findings(inventory, network, seen, overhead=overhead)
         yield from _machine(network, seen)
         for peer in network.hosts:
             if peer != host:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from provision import openvswitch
 from provision.facts.host import HostFacts
+from provision.methods._shared import ovs_mesh
+from provision.methods._shared.ovs_mesh import Fabric, attachment, tools
 from provision.model.errors import UnfitError
 from provision.model.fields.overlays import GRE_OVERHEAD, KEY_OVERHEAD, Key
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel
-from provision.openvswitch import Fabric, attachment, tools
 from provision.resources.base import Resource
 
 __all__ = ["Options", "attachment", "desired", "findings", "flat", "mtu", "tools", "tunnel"]
@@ -47,17 +47,17 @@ def _fabric(network: Network) -> Fabric:
 
 def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
     """The resources of one network on every host in `facts`."""
-    return openvswitch.desired(inventory, network, facts, _fabric(network))
+    return ovs_mesh.desired(inventory, network, facts, _fabric(network))
 
 
 def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
     """Bytes of the largest packet that every host in `facts` can send to the others, wrapped."""
-    return openvswitch.mtu(inventory, network, facts, _fabric(network))
+    return ovs_mesh.mtu(inventory, network, facts, _fabric(network))
 
 
 def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[UnfitError]:
     """Why hosts that were seen cannot serve this network."""
-    return openvswitch.findings(inventory, network, facts, _fabric(network))
+    return ovs_mesh.findings(inventory, network, facts, _fabric(network))
 
 
 def tunnel(network: Network) -> Tunnel:

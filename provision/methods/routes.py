@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from provision import host_part
 from provision.facts.host import HostFacts
+from provision.methods._shared import docker_bridge
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
@@ -40,13 +40,13 @@ def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Re
 
 def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
     """Bytes of the largest packet that every host in `facts` can send to the others."""
-    return host_part.mtu(inventory, network, facts)
+    return docker_bridge.mtu(inventory, network, facts)
 
 
 def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Iterator[Resource]:
-    host, nics = facts.host, host_part.nics(inventory, network, facts)
+    host, nics = facts.host, docker_bridge.nics(inventory, network, facts)
     yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
-    yield host_part.bridge(inventory, network, facts, mtu=mtu, nics=nics)
+    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=nics)
     for peer, subnet in network.subnets.items():
         if peer != host:
             address = inventory.hosts[peer].address
@@ -54,14 +54,14 @@ def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) ->
             device = way.dev if way else ""
             ssh = facts.ssh_from is not None and facts.ssh_from in subnet
             yield Route(host, subnet, address, device, inventory.name, ssh)
-    yield from host_part.chains(inventory, network, host, nics)
+    yield from docker_bridge.chains(inventory, network, host, nics)
 
 
 def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[UnfitError]:
     """Why hosts that were seen cannot serve this network."""
     for host in network.hosts:
         if host in facts:
-            yield from host_part.findings(inventory, network, facts[host])
+            yield from docker_bridge.findings(inventory, network, facts[host])
             for peer in network.hosts:
                 if peer != host:
                     yield from _peer_findings(inventory, facts[host], peer)
@@ -84,4 +84,4 @@ def _peer_findings(inventory: Inventory, facts: HostFacts, peer: str) -> Iterato
 
 def attachment(network: Network, host: str) -> Ref:
     """What a container of this network is put on."""
-    return host_part.attachment(network, host)
+    return docker_bridge.attachment(network, host)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from typing import ClassVar, Literal
 
-from provision import host_part
 from provision.facts.host import HostFacts
+from provision.methods._shared import docker_bridge
 from provision.model.errors import UnfitError
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.model.inventory import Inventory, Network
@@ -53,14 +53,14 @@ def _bridged(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int
 ) -> Iterator[Resource]:
     host = facts.host
-    yield host_part.bridge(inventory, network, facts, mtu=mtu, flat=True)
+    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, flat=True)
     everybody = [
         Forward(vxlan.ANY, inventory.hosts[peer].address) for peer in _peers(network, host)
     ]
-    master = host_part.bridge_name(inventory, network)
+    master = docker_bridge.bridge_name(inventory, network)
     needs = (attachment(network, host),)
     yield _device(inventory, network, host, mtu, everybody, master=master, needs=needs)
-    yield from host_part.chains(inventory, network, host)
+    yield from docker_bridge.chains(inventory, network, host)
 
 
 def _routed(
@@ -68,7 +68,7 @@ def _routed(
 ) -> Iterator[Resource]:
     """Each host's end has its part's own address, which no container gets, as flannel does."""
     host, device = facts.host, device_name(inventory, network)
-    yield host_part.bridge(inventory, network, facts, mtu=mtu, nics=(device,))
+    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=(device,))
     peers = _peers(network, host)
     forwards = [
         Forward(
@@ -84,7 +84,7 @@ def _routed(
         part = network.subnets[peer]
         via = part.network_address
         yield Route(host, part, via, device, inventory.name, flags=("onlink",))
-    yield from host_part.chains(inventory, network, host, (device,))
+    yield from docker_bridge.chains(inventory, network, host, (device,))
 
 
 def _device(
@@ -128,7 +128,7 @@ def device_name(inventory: Inventory, network: Network) -> str:
 
 def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
     """Bytes of the largest packet that every host in `facts` can send to the others, wrapped."""
-    return host_part.mtu(inventory, network, facts, overhead=VXLAN_OVERHEAD)
+    return docker_bridge.mtu(inventory, network, facts, overhead=VXLAN_OVERHEAD)
 
 
 def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[UnfitError]:
@@ -136,13 +136,13 @@ def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[U
     for host in network.hosts:
         if host in facts:
             seen = facts[host]
-            yield from host_part.findings(inventory, network, seen, overhead=VXLAN_OVERHEAD)
-            yield from host_part.peer_findings(inventory, network, seen)
+            yield from docker_bridge.findings(inventory, network, seen, overhead=VXLAN_OVERHEAD)
+            yield from docker_bridge.peer_findings(inventory, network, seen)
 
 
 def attachment(network: Network, host: str) -> Ref:
     """What a container of this network is put on."""
-    return host_part.attachment(network, host)
+    return docker_bridge.attachment(network, host)
 
 
 def tunnel(network: Network) -> Tunnel:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from provision import host_part, lan, lan_parts
+from provision import lan, lan_parts
 from provision.facts.host import HostFacts
+from provision.methods._shared import docker_bridge
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
@@ -67,18 +68,18 @@ def _host(
     for peer in network.hosts:
         if peer != host:
             yield _tunnel(inventory, network, host, peer, bridge, fabric)
-    yield host_part.bridge(inventory, network, facts, mtu=mtu, flat=True)
+    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, flat=True)
     yield Joint(
         host=host,
         outer=interface_name("oo-", inventory.name, network.name),
         bridge=bridge,
         inner=interface_name(ovs_veth.PREFIX, inventory.name, network.name),
-        master=host_part.bridge_name(inventory, network),
+        master=docker_bridge.bridge_name(inventory, network),
         mtu=mtu,
         mark=mark,
-        needs=(host_part.attachment(network, host),),
+        needs=(docker_bridge.attachment(network, host),),
     )
-    yield from host_part.chains(inventory, network, host)
+    yield from docker_bridge.chains(inventory, network, host)
 
 
 def chosen(facts: HostFacts, fabric: Fabric) -> str:
@@ -91,7 +92,7 @@ def chosen(facts: HostFacts, fabric: Fabric) -> str:
 def _underlays(
     inventory: Inventory, network: Network, facts: HostFacts, insisted: bool
 ) -> Iterator[Underlay]:
-    for dev in host_part.nics(inventory, network, facts):
+    for dev in docker_bridge.nics(inventory, network, facts):
         nic = facts.carrier(dev)
         bridge = interface_name_of(nic)
         where = (facts.host, nic, bridge, bridge, inventory.name)
@@ -139,7 +140,7 @@ def _tunnel(
 
 def mtu(inventory: Inventory, network: Network, facts: Facts, fabric: Fabric) -> int:
     """Bytes of the largest packet that every host in `facts` can send to the others, wrapped."""
-    return host_part.mtu(inventory, network, facts, overhead=fabric.overhead)
+    return docker_bridge.mtu(inventory, network, facts, overhead=fabric.overhead)
 
 
 def findings(
@@ -149,8 +150,8 @@ def findings(
     for host in network.hosts:
         if host in facts:
             seen = facts[host]
-            yield from host_part.findings(inventory, network, seen, overhead=fabric.overhead)
-            yield from host_part.peer_findings(inventory, network, seen)
+            yield from docker_bridge.findings(inventory, network, seen, overhead=fabric.overhead)
+            yield from docker_bridge.peer_findings(inventory, network, seen)
             if chosen(seen, fabric) == "netdev":
                 yield from _bridged(inventory, network, seen)
             if fabric.datapath == "system" and not seen.kernel_datapath:
@@ -160,7 +161,7 @@ def findings(
 
 def _bridged(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
     """A NIC is a port of one bridge: no network of method pipework of this file has it, too."""
-    nics = {facts.carrier(dev) for dev in host_part.nics(inventory, network, facts)}
+    nics = {facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts)}
     for other in inventory.networks.values():
         if other.method == lan_parts.METHOD and facts.host in other.hosts:
             both = {lan.nic(inventory, other, facts), lan.options(other).bridge} & nics
@@ -171,4 +172,4 @@ def _bridged(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
 
 def attachment(network: Network, host: str) -> Ref:
     """What a container of this network is put on."""
-    return host_part.attachment(network, host)
+    return docker_bridge.attachment(network, host)

@@ -1,0 +1,1 @@
+"""Resources and checks that several methods share."""
