@@ -144,11 +144,11 @@ class _Files:
         """What a network's hosts are to run, where its method has them run something."""
         if not hasattr(options, "flanneld"):
             return None
-        from provision import flanneld
+        from provision.methods.flannel import binary
 
         try:
             named: str | None = options.flanneld
-            return flanneld.cached() if named is None else flanneld.file(named, self.folder)
+            return binary.cached() if named is None else binary.file(named, self.folder)
         except Wrong as error:
             loc = ("networks", network, "flanneld")
             self.complaints.append(Complaint(loc, error.message, error.hint))

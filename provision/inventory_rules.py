@@ -26,9 +26,9 @@ def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     yield from _same_addresses(decoded)
     yield from _networks(decoded, laid)
     if any(network.method == "flannel" for network in decoded.networks.values()):
-        from provision import flannel_rules
+        from provision.methods.flannel import rules
 
-        yield from flannel_rules.complaints(decoded, laid)
+        yield from rules.complaints(decoded, laid)
     yield from container_rules(decoded, laid)
     yield from interface_rules.complaints(decoded, laid)
     yield from overlay_rules(decoded, laid)

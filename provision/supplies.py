@@ -41,9 +41,9 @@ def complete(session: Session, todo: Plan) -> Session:
     )
     if not lacking:
         return session
-    from provision import flanneld
+    from provision.methods.flannel import binary
 
-    program = flanneld.built(session.say)
+    program = binary.built(session.say)
     return replace(session, inventory=_with(session.inventory, program))
 
 

@@ -14,9 +14,9 @@ from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Wire
 from provision.facts import topology_probe
 from provision.facts.topology import Wiring
-from provision.flannel import look as overlay
-from provision.flannel.look import Maps
 from provision.fleet import Fleet, Session, difference, each, observe
+from provision.methods.flannel import leases as overlay
+from provision.methods.flannel.leases import Maps
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
 from provision.plan import Change, Conflict

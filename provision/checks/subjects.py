@@ -8,7 +8,7 @@ from typing import Any
 
 from provision.checks import ports
 from provision.checks.gather import Evidence, pairs
-from provision.flannel import look as overlay
+from provision.methods.flannel import leases as overlay
 
 
 @dataclass(frozen=True, slots=True)

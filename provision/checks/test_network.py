@@ -8,7 +8,7 @@ from provision.checks import modes, ports
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
 from provision.checks.wire import Way
-from provision.flannel import look as overlay
+from provision.methods.flannel import leases as overlay
 from provision.model.inventory import Container, Network, Port
 
 

@@ -44,7 +44,13 @@ class Method(Protocol):
 
 def names() -> tuple[str, ...]:
     """Every method's name as YAML writes it, sorted."""
-    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__)))
+    return tuple(
+        sorted(
+            m.name.replace("_", "-")
+            for m in pkgutil.iter_modules(__path__)
+            if not m.name.startswith("_")
+        )
+    )
 
 
 def named(method: str) -> Method:

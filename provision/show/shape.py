@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from provision.facts.topology import Link, Lodger, Route, Space, Translation, Wiring
-from provision.flannel import view as overlay
+from provision.methods.flannel import view as overlay
 from provision.model.inventory import Inventory, Network
 from provision.report import errors_json
 from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose

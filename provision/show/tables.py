@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from provision.facts.topology import Link, Route, Translation, Wiring
-from provision.flannel import view as overlay
+from provision.methods.flannel import view as overlay
 from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
 
 Row = tuple[str, ...]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from provision.facts import topology_probe
 from provision.facts.gather import SIZE_LIMIT
 from provision.facts.topology import Link, Lodger, Translation, Wiring
-from provision.flannel import view as overlay
-from provision.flannel.view import Overlay
 from provision.fleet import LOOK_S, Session, each
+from provision.methods.flannel import view as overlay
+from provision.methods.flannel.view import Overlay
 from provision.model.errors import FactsError, HostError
 from provision.model.inventory import Inventory, Network
 from provision.resources.script import PRELUDE

@@ -17,11 +17,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from provision import flanneld
 from provision.lab import bringup, teardown
 from provision.lab.place import Place
 from provision.lab.ranges import ranges
 from provision.lab.settings import Wish
+from provision.methods.flannel import binary
 
 ROOT = Path(__file__).parents[2]
 MANAGEMENT, DATA = "10.119.0", "10.120.0"
@@ -30,7 +30,7 @@ PROVISION = str(Path(sys.executable).with_name("provision"))
 
 def main() -> None:
     """Boot, apply, print, take down."""
-    flanneld.built(print)
+    binary.built(print)
     place = Place(Path(tempfile.mkdtemp(prefix="provision-bench-", dir="/var/tmp")))
     try:
         wish = Wish(3, "mixed", False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from provision import desired, flanneld, preflight, report
+from provision import desired, preflight, report
 from provision.facts.host import TOOLS, HostFacts, Link, Way, version
 from provision.facts.nics import Uplink
 from provision.inventory_load import load
+from provision.methods.flannel import binary
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
@@ -163,7 +164,7 @@ def test_the_plan_is_as_written(
     case: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Word by word what the user sees, whatever this machine has built before."""
-    monkeypatch.setattr(flanneld, "cached", lambda: None)
+    monkeypatch.setattr(binary, "cached", lambda: None)
     golden = case / "plan.txt"
     if request.config.getoption("update_goldens"):
         golden.write_text(printed(case))

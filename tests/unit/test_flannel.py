@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from provision import flanneld, pki
-from provision.flannel import look, options, view
+from provision import pki
 from provision.inventory_load import load
+from provision.methods.flannel import binary, options, view
+from provision.methods.flannel import leases as look
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
 from provision.resources import script
@@ -305,17 +306,17 @@ def test_what_the_build_lacks_is_told(
         go.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(flanneld.sys, "executable", str(tmp_path / "none" / "python"))
+    monkeypatch.setattr(binary.sys, "executable", str(tmp_path / "none" / "python"))
     (tmp_path / "sh").symlink_to("/bin/sh")
-    assert flanneld.cached() is None
+    assert binary.cached() is None
     with pytest.raises(SupplyError, match=wanted) as error:
-        flanneld.built(print)
+        binary.built(print)
     assert "flanneld: FILE" in error.value.hint
 
 
 def test_the_pinned_version_is_flannels() -> None:
     """One place says it."""
-    assert flanneld.version().startswith("v0.2")
+    assert binary.version().startswith("v0.2")
 
 
 # -- on a host's disk, without a host

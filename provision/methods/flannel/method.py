@@ -7,9 +7,17 @@ from dataclasses import replace
 from hashlib import sha256
 
 from provision.facts.host import HostFacts
-from provision.flannel import etcd
-from provision.flannel.options import OVERHEAD, Options, config, device, members, options, port
 from provision.methods._shared import docker_bridge
+from provision.methods.flannel import etcd
+from provision.methods.flannel.options import (
+    OVERHEAD,
+    Options,
+    config,
+    device,
+    members,
+    options,
+    port,
+)
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision.facts.host import HostFacts
-from provision.flannel.options import device, members, options, port
 from provision.methods._shared import docker_bridge
+from provision.methods.flannel.options import device, members, options, port
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Ref

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from provision.flannel import look
-from provision.flannel.options import options
+from provision.methods.flannel import leases as look
+from provision.methods.flannel.options import options
 from provision.model.inventory import Inventory
 from provision.resources.base import Scope
 from provision.resources.kinds.certificate import Certificate

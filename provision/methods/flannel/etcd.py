@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from provision.facts.host import HostFacts
-from provision.flannel import guards
-from provision.flannel.options import cluster, config, members, options
+from provision.methods.flannel import firewall
+from provision.methods.flannel.options import cluster, config, members, options
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds.certificate import Certificate, digest, user
@@ -34,7 +34,7 @@ def resources(
     yield _ctl(inventory, network, host)
     if host in members(network):
         yield from _member(inventory, network, host)
-    yield from guards.chains(inventory, network, facts[host])
+    yield from firewall.chains(inventory, network, facts[host])
     if host == members(network)[0]:
         yield _config(inventory, network, mtu)
     yield _lease(inventory, network, host)
@@ -169,7 +169,7 @@ def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
 def _asking(inventory: Inventory, network: Network, host: str) -> tuple[Ref, ...]:
     """What a host needs to ask etcd; its members let it in before."""
     ctl = Ref(host, "file", keys.ctl(inventory.name, network.name))
-    doors = (guards.inward_ref(inventory, network, member) for member in members(network))
+    doors = (firewall.inward_ref(inventory, network, member) for member in members(network))
     return ctl, certificate_ref(network, host, CLIENT), *doors
 
 

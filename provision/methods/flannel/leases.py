@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from provision.flannel.options import members, options
+from provision.methods.flannel.options import members, options
 from provision.model.inventory import Inventory, Network
 from provision.resources.lib import etcd_keys as keys
 from provision.resources.script import BOUNDED, quoted

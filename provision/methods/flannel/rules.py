@@ -11,7 +11,14 @@ from dataclasses import fields
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
-from provision.flannel.options import MOST_MEMBERS, Etcd, Options, default_members, port, vni
+from provision.methods.flannel.options import (
+    MOST_MEMBERS,
+    Etcd,
+    Options,
+    default_members,
+    port,
+    vni,
+)
 from provision.model.documents import Decoded, Layout, NetworkDocument
 from provision.model.findings import KEY, Complaint, Loc, quoted
 from provision.model.suggest import did_you_mean

@@ -1,1 +1,0 @@
-"""Method `flannel`'s own parts: what YAML may say, etcd's and flannel's settings. Pure."""
