@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
-from provision import lan_parts
+from provision.methods.pipework import pool
 from provision.model import names as address
 from provision.model.documents import ContainerDocument, Decoded, Layout, Subnets
 from provision.model.fields import containers
@@ -31,7 +31,7 @@ def container_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
         yield from wrong
         if not wrong and container.network in laid.hosts:
             yield from _membership(loc, container, laid)
-            yield from lan_parts.poolless(loc, container.network, decoded)
+            yield from pool.poolless(loc, container.network, decoded)
     yield from _ports(decoded)
     yield from _addresses(decoded, laid.subnets)
     yield from _crowds(decoded, laid.subnets)
@@ -140,8 +140,8 @@ def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Compl
             yield Complaint(loc, "Docker fixes no addresses on docker0", hint)
             continue
         network = decoded.networks[container.network]
-        if network.method == lan_parts.METHOD:
-            yield from lan_parts.fits(loc, container.address, container.host, network, subnet)
+        if network.method == pool.METHOD:
+            yield from pool.fits(loc, container.address, container.host, network, subnet)
         else:
             yield from _fits(loc, container.address, container, subnet)
         first = owners.setdefault((container.network, str(container.address)), name)
@@ -176,7 +176,7 @@ def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Complain
             continue
         place = (container.network, container.host)
         seen[place] += 1
-        lan = decoded.networks[container.network].method == lan_parts.METHOD
+        lan = decoded.networks[container.network].method == pool.METHOD
         room = subnet.num_addresses if lan else address.room(subnet)
         if seen[place] == room + 1:
             message = f"{container.host}'s part of '{container.network}', {subnet}, is full"

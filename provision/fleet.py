@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from provision import lan
 from provision.facts import gather
 from provision.facts.gather import Look
 from provision.facts.host import HostFacts
+from provision.methods.pipework import nic
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
 from provision.plan import Plan, plan
@@ -106,7 +106,7 @@ def look_text(session: Session, host: str, nonce: str) -> str:
     """The script that looks at one host."""
     inventory = session.inventory
     peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
-    asked = lan.asked(inventory, host)
+    asked = nic.asked(inventory, host)
     return gather.script(inventory.name, peers, nonce=nonce, asked=asked)
 
 

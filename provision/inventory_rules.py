@@ -10,8 +10,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from provision import interface_rules, lan_parts, subnets
+from provision import interface_rules, subnets
 from provision.container_rules import container_rules
+from provision.methods.pipework import pool
 from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
 from provision.model.findings import KEY, Complaint, Loc, quoted, some
 from provision.model.suggest import did_you_mean
@@ -70,7 +71,7 @@ def _networks(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     for name, network in decoded.networks.items():
         named = list(_named_hosts(name, decoded, laid))
         yield from named
-        alone = network.method == lan_parts.METHOD  # a LAN has others than ours on it
+        alone = network.method == pool.METHOD  # a LAN has others than ours on it
         if len(laid.hosts[name]) < 2 and not named and not alone:
             at = ("networks", name, "hosts" if network.hosts is not None else KEY)
             hint = "name another host; one host alone needs only Docker"
@@ -112,7 +113,7 @@ def _management(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
     owners = sorted((host.address, name) for name, host in decoded.hosts.items())
     addresses = [address for address, _ in owners]
     for name, network in decoded.networks.items():
-        if network.method == lan_parts.METHOD:
+        if network.method == pool.METHOD:
             continue  # its range is the very LAN that the hosts are on
         first = bisect_left(addresses, network.cidr.network_address)
         last = bisect_right(addresses, network.cidr.broadcast_address)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from provision.facts.gather import Look
 from provision.facts.host import HostFacts, Link, Way
 from provision.facts.nics import Uplink
-from provision.lan_parts import METHOD as LAN
+from provision.methods.pipework.pool import METHOD as LAN
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Resource
 from provision.resources.kinds.ovs_uplink import Underlay

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
-from provision import lan_parts
+from provision.methods.pipework import pool
 from provision.model import names
 from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
 from provision.model.fields.addresses import SMALLEST
@@ -38,8 +38,8 @@ def _subnets(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
     The place counts all hosts, fixed or not, so that adding a host at the end moves nobody.
     Hosts beyond the last block are left out; `complaints` tells them.
     """
-    if network.method == lan_parts.METHOD:
-        return lan_parts.parts(network, hosts)
+    if network.method == pool.METHOD:
+        return pool.parts(network, hosts)
     fixed, size, first = _fixed(network), network.subnet_size, _first(network)
     room = names.blocks(network.cidr, size) - first
     return {
@@ -61,8 +61,8 @@ def complaints(name: str, decoded: Decoded, laid: Layout) -> Iterator[Complaint]
     """What is wrong with a network's parts."""
     network, hosts, subnets = decoded.networks[name], laid.hosts[name], laid.subnets[name]
     loc: Loc = ("networks", name)
-    if network.method == lan_parts.METHOD:
-        yield from lan_parts.complaints(loc, network, hosts, decoded)
+    if network.method == pool.METHOD:
+        yield from pool.complaints(loc, network, hosts, decoded)
         return
     for host, subnet in _fixed(network).items():
         if not subnet.subnet_of(network.cidr):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
 
-from provision import lan, methods
+from provision import methods
 from provision.checks import lan_probe, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import Question
@@ -17,6 +17,7 @@ from provision.facts.topology import Wiring
 from provision.fleet import Fleet, Session, difference, each, observe
 from provision.methods.flannel import leases as overlay
 from provision.methods.flannel.leases import Maps
+from provision.methods.pipework import nic
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
 from provision.plan import Change, Conflict
@@ -99,7 +100,7 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
         {host: error for host, error in errors.items() if host in hosts},
         questions,
         {
-            host: lan.lost(fleet.facts[host])
+            host: nic.lost(fleet.facts[host])
             for host in hosts
             if host in fleet.looks and fleet.facts[host].moved
         },

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
-from provision import lan, methods
+from provision import methods
 from provision.fleet import Fleet
-from provision.lan_parts import METHOD
+from provision.methods.pipework import nic
+from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network
 from provision.resources.base import Ref
 from provision.resources.kinds.container import Container as Found
@@ -73,7 +74,7 @@ def _seats(
             address = inventory.hosts[host].address
             held = fleet.facts[host].link_with(address)
             if held is not None:
-                router = lan.options(network).gateway
+                router = nic.options(network).gateway
                 yield Seat(host, host, network.name, 0, 0, held.name, address, mtu, router)
     for container in inventory.containers.values():
         ref = Ref(container.host, "container", container.name)
@@ -86,7 +87,7 @@ def _seats(
 def _of_docker(network: Network, container: Container, found: Found, mtu: int) -> Iterator[Seat]:
     if container.network == network.name and found.live_address:
         where = (container.name, container.host, network.name, 0, found.pid, DOCKER_LINK)
-        yield Seat(*where, found.live_address, mtu, lan.options(network).gateway)
+        yield Seat(*where, found.live_address, mtu, nic.options(network).gateway)
 
 
 def _of_ours(network: Network, container: Container, pid: int, mtu: int) -> Iterator[Seat]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision import lan, methods
+from provision import methods
 from provision.checks.probe import Endpoint
 from provision.facts.topology import Link, Lodger, Space, Translation, Wiring
-from provision.lan_parts import METHOD
+from provision.methods.pipework import nic
+from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network, Port
 
 Words = Iterator[str]
@@ -92,14 +93,14 @@ def _on_lan(
     inventory: Inventory, network: Network, host: str, space: Space, wiring: Wiring
 ) -> Words:
     """Docker's veth is a port of the LAN's bridge, and leads to the LAN's router."""
-    bridge = wiring.root.link(lan.options(network).bridge)
+    bridge = wiring.root.link(nic.options(network).bridge)
     if bridge is None:
-        yield f"the host has no bridge {lan.options(network).bridge}"
+        yield f"the host has no bridge {nic.options(network).bridge}"
         return
     if not any(_on(link, bridge, wiring) for link in space.links):
         yield from _unplugged(space, bridge, wiring)
         return
-    router = lan.options(network).gateway or inventory.hosts[host].address
+    router = nic.options(network).gateway or inventory.hosts[host].address
     told = [route.via for route in space.routes if route.dst == "default"]
     if told != [str(router)]:
         yield f"its default gateway is {' and '.join(told) or 'none'}, not {router}"

@@ -9,7 +9,7 @@ from itertools import islice
 from provision.facts import nics
 from provision.facts.host import Link
 from provision.fleet import Fleet, Session
-from provision.lan import asked as wanted_on_lan
+from provision.methods.pipework.nic import asked as wanted_on_lan
 from provision.model.errors import UnfitError, UsageError
 from provision.resources.render import render
 from provision.resources.script import PRELUDE, quoted

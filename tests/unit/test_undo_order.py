@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from provision import desired, lan_resources
+from provision import desired
 from provision.facts.gather import Look
 from provision.facts.host import HostFacts, Link, parse
 from provision.facts.nics import Uplink
+from provision.methods.pipework import resources
 from provision.plan import operations, plan
 from provision.resources.base import State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
@@ -53,7 +54,7 @@ def test_a_bridge_goes_before_open_vswitch_takes_the_nic_again(tmp_path: Path) -
     inventory, look = wants(tmp_path, PIPEWORK), switched()
     look = returned(inventory, Look(replace(look.facts, ssh_to=None), look.found, look.foreign))
     network = inventory.networks["n"]
-    wanted = state(lan_resources.resources(inventory, network, look.facts, mtu=1500))
+    wanted = state(resources.resources(inventory, network, look.facts, mtu=1500))
     kinds = undone(look.found, wanted)
     assert kinds.index("bridge") < kinds.index("underlay")
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from provision import lan, lan_parts
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge
+from provision.methods.pipework import nic as lan
+from provision.methods.pipework import pool
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
@@ -163,7 +164,7 @@ def _bridged(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
     """A NIC is a port of one bridge: no network of method pipework of this file has it, too."""
     nics = {facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts)}
     for other in inventory.networks.values():
-        if other.method == lan_parts.METHOD and facts.host in other.hosts:
+        if other.method == pool.METHOD and facts.host in other.hosts:
             both = {lan.nic(inventory, other, facts), lan.options(other).bridge} & nics
             for nic in sorted(both):
                 what = f"networks {other.name} and {network.name} would both make {nic} their port"

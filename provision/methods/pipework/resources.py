@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision.facts.host import HostFacts
-from provision.lan import bridge_ref, first, options, vlans
+from provision.methods.pipework.nic import bridge_ref, first, options, vlans
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Resource

@@ -7,8 +7,8 @@ from typing import cast
 
 from provision.facts.host import HostFacts
 from provision.facts.nics import Uplink
-from provision.lan_options import Options
-from provision.lan_parts import METHOD
+from provision.methods.pipework.options import Options
+from provision.methods.pipework.pool import METHOD
 from provision.model.fields.interfaces import hashed_mac
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from provision import lan
 from provision.facts.host import HostFacts
 from provision.facts.nics import Uplink
+from provision.methods.pipework import nic
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 
@@ -19,15 +19,15 @@ _KEPT_OUT = (
 
 def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
     """Everything that is wrong with one host's NIC."""
-    host, bridge = facts.host, lan.options(network).bridge
-    name = lan.nic(inventory, network, facts)
+    host, bridge = facts.host, nic.options(network).bridge
+    name = nic.nic(inventory, network, facts)
     link = facts.uplinks.get(name)
     if link is None:
         yield _missing(inventory, network, facts, name)
         return
     if (
-        lan.vlans(inventory, network)
-        and lan.options(network).kind == "linux"
+        nic.vlans(inventory, network)
+        and nic.options(network).kind == "linux"
         and not facts.filters_vlans
     ):
         message = f"its kernel keeps no VLANs apart on bridges, as network {network.name} asks"
@@ -55,7 +55,7 @@ def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str
 
 
 def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
-    pool = lan.options(network).pool
+    pool = nic.options(network).pool
     for address, said in facts.taken.items():
         if IPv4Address(address) in network.cidr:
             held = pool is not None and IPv4Address(address) in pool
@@ -101,7 +101,7 @@ def _place(
 ) -> Iterator[tuple[str, str]]:
     held = [words.split(" ")[0] for words in link.addresses]
     addresses = [address.partition("/")[0] for address in held]
-    address, asked = inventory.hosts[facts.host].address, lan.options(network)
+    address, asked = inventory.hosts[facts.host].address, nic.options(network)
     if str(address) not in addresses:
         where = facts.link_with(address)
         on = f"is on {where.name}" if where else "is nowhere"

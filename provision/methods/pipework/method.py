@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from provision import lan, lan_resources, uplink_rules
 from provision.facts.host import HostFacts
-from provision.lan_options import Options as Options
+from provision.methods.pipework import nic, nic_checks, resources
+from provision.methods.pipework.options import Options as Options
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
@@ -19,12 +19,12 @@ def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Re
     size = mtu(inventory, network, facts)
     for host in network.hosts:
         if host in facts:
-            yield from lan_resources.resources(inventory, network, facts[host], mtu=size)
+            yield from resources.resources(inventory, network, facts[host], mtu=size)
 
 
 def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
     """Bytes of the largest packet that every host's NIC can send: on one link no router says."""
-    seen = [lan.uplink(inventory, network, facts[host]) for host in network.hosts if host in facts]
+    seen = [nic.uplink(inventory, network, facts[host]) for host in network.hosts if host in facts]
     return network.mtu or min((link.mtu for link in seen if link), default=1500)
 
 
@@ -32,17 +32,17 @@ def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[U
     """Why hosts that were seen cannot serve this network."""
     for host in network.hosts:
         if host in facts:
-            yield from uplink_rules.findings(inventory, network, facts[host])
+            yield from nic_checks.findings(inventory, network, facts[host])
 
 
 def tools(network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG001
     """Commands of a host that the method needs beside those of every method."""
-    return ("ovs-vsctl", "ethtool") if lan.options(network).kind == "ovs" else ()
+    return ("ovs-vsctl", "ethtool") if nic.options(network).kind == "ovs" else ()
 
 
 def attachment(network: Network, host: str) -> Ref:
     """What Docker puts a container of this network on."""
-    if lan.options(network).docker0:
+    if nic.options(network).docker0:
         return Ref(host, "docker0", "docker0")
     return Ref(host, "docker_network", network.name)
 
@@ -54,4 +54,4 @@ def flat(network: Network) -> bool:  # noqa: ARG001
 
 def plug(network: Network, host: str) -> Ref:
     """The bridge that interfaces of containers join."""
-    return lan.bridge_ref(network, host)
+    return nic.bridge_ref(network, host)
