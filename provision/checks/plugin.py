@@ -38,7 +38,7 @@ def _inventory(config: pytest.Config) -> Inventory | None:
     given = config.getoption("--provision-inventory")
     if given is None:
         return None
-    from provision.inventory_load import load
+    from provision.inventory.load import load
     from provision.model.errors import ProvisionError
 
     try:
@@ -49,7 +49,7 @@ def _inventory(config: pytest.Config) -> Inventory | None:
 
 
 def _hosts(config: pytest.Config, inventory: Inventory) -> tuple[str, ...]:
-    from provision.limit import select
+    from provision.inventory.limit import select
     from provision.model.errors import ProvisionError
 
     try:

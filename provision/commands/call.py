@@ -189,7 +189,7 @@ class Call:
     def session(self) -> Iterator[tuple[Session, tuple[str, ...]]]:
         """An open session and the hosts it is about. Raises before any host is contacted."""
         inventory = load(self.path)
-        from provision.limit import select
+        from provision.inventory.limit import select
 
         hosts = select(inventory, self.limit)
         transport = self.transport(inventory)
@@ -262,6 +262,6 @@ def everywhere(verb: Callable[..., int]) -> Callable[..., int]:
 
 def load(path: Path) -> Inventory:
     """The inventory of a file. Raises InventoryError."""
-    from provision.inventory_load import load
+    from provision.inventory.load import load
 
     return load(path)

@@ -36,7 +36,7 @@ def validate(inventory: Path, as_json: bool) -> int:
 @everywhere
 def schema() -> int:
     """Print the JSON Schema of the inventory, for editors."""
-    from provision.inventory_json_schema import json_schema
+    from provision.inventory.json_schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
     return 0
@@ -63,7 +63,7 @@ def init(
     user: str | None,
 ) -> int:
     """Write a commented inventory [inventory.yml]; asks for what no option says."""
-    from provision.first_inventory import Answers, write
+    from provision.inventory.init import Answers, write
 
     if file.exists():
         raise UsageError(f"{file} is there already", "name another file")

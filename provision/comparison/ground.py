@@ -27,7 +27,7 @@ from provision.comparison.candidates import (
 from provision.comparison.pool import pool as found_pool
 from provision.comparison.probe import Lane
 from provision.fleet import Fleet, Session, observe
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import ProvisionError, UnfitError, VerifyError
 from provision.model.fields import images
 from provision.model.inventory import Inventory

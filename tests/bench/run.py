@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from provision.facts import gather
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.lab import bringup, ready, teardown
 from provision.lab.place import Place
 from provision.lab.ranges import ranges

@@ -18,7 +18,7 @@ import yaml
 from provision import desired, preflight, report
 from provision.facts.host import TOOLS, HostFacts, Link, Way, version
 from provision.facts.nics import Uplink
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.methods.flannel import binary
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory

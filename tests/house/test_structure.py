@@ -11,7 +11,7 @@ import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from provision import methods
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.resources.kinds import all_kinds
 
 ROOT = Path(__file__).parents[2]

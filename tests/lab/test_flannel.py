@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.lab import power
 from tests.lab.conftest import Hosts
 from tests.lab.test_routes import assert_same

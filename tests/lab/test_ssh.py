@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError, TimedOut
 from provision.transport.ssh import Ssh
 from tests.lab.conftest import Hosts

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from provision import desired
 from provision.facts import host
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
 from provision.plan import operations, plan

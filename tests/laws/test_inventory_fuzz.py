@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
 

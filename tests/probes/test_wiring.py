@@ -16,7 +16,7 @@ from provision.facts.topology import Wiring
 from provision.facts.topology_probe import parse
 from provision.graph.draw import drawing
 from provision.graph.forms import text
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import FactsError
 from provision.show.tables import remarks, tables
 from provision.show.text import plain

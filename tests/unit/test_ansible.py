@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from provision.ansible.read import read
-from provision.inventory_load import load
-from provision.limit import select
+from provision.inventory.limit import select
+from provision.inventory.load import load
 from provision.model.errors import InventoryError, UsageError
 from provision.model.inventory import Inventory, Ssh
 

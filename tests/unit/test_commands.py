@@ -13,8 +13,8 @@ import jsonschema
 import pytest
 import yaml
 
-from provision.inventory_json_schema import json_schema
-from provision.inventory_load import load
+from provision.inventory.json_schema import json_schema
+from provision.inventory.load import load
 from provision.model.errors import StalePlanError, UsageError
 from provision.plan import Change
 from provision.report import Done, Report

@@ -25,7 +25,7 @@ from provision.comparison.result import Comparison, Course, Machine, Terms, as_j
 from provision.comparison.text import figures, number, remarks, times
 from provision.comparison.text import ratios as ratio_table
 from provision.fleet import Session
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
 from provision.model.inventory import Host
 from provision.resources.render import render

@@ -16,7 +16,7 @@ from provision.facts import host as hostfacts
 from provision.facts.gather import Look
 from provision.facts.host import Link
 from provision.fleet import Fleet, Session
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import UnfitError, UsageError
 from provision.transport.base import Output
 from tests.fakes import HOST

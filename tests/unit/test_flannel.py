@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provision import pki
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.methods.flannel import binary, options, view
 from provision.methods.flannel import leases as look
 from provision.model.errors import SupplyError

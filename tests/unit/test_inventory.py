@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Container, Image, Inventory, Ssh
 
@@ -287,7 +287,7 @@ def test_thousands_of_unknown_words_in_a_second(tmp_path: Path) -> None:
 def test_the_model_needs_neither_yaml_nor_pydantic() -> None:
     code = (
         "import sys, provision.model.inventory, provision.model.errors\n"
-        "import provision.limit, provision.model.names\n"
+        "import provision.inventory.limit, provision.model.names\n"
         "print({'yaml', 'pydantic'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

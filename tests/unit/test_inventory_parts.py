@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.limit import select
+from provision.inventory.limit import select
 from provision.model import names, suggest
 from provision.model.errors import UsageError
 from provision.model.fields import addresses, images, ssh_keys

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from provision.inventory.yaml_errors import DEEPEST, syntax_words
+from provision.inventory.yaml_reader import MOST_NODES, Reading, read
 from provision.model.findings import KEY
-from provision.yaml_nodes import MOST_NODES, Reading, read
-from provision.yaml_words import DEEPEST, syntax_words
 
 
 def plain(text: str) -> object:

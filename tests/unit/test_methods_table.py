@@ -17,7 +17,7 @@ import pytest
 
 from provision import desired, methods
 from provision.facts.host import HostFacts
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import ProvisionError
 from provision.model.inventory import Inventory, Network
 from provision.preflight import unfit

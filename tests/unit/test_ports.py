@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from provision.checks.ports import publications
-from provision.inventory_load import load
+from provision.inventory.load import load
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
 

@@ -10,7 +10,7 @@ from provision.facts import host
 from provision.facts.gather import Look
 from provision.facts.host import HostFacts, KernelRoute, Link, Way
 from provision.facts.nics import Uplink
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
 from provision.resources.kinds.ovs_uplink import Underlay

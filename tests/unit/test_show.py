@@ -64,7 +64,7 @@ class Captured:
 
 
 def seen(transport: Captured | None = None) -> View:
-    from provision.inventory_load import load
+    from provision.inventory.load import load
 
     inventory = load(WIRING / "inventory.yml")
     return view(Session(inventory, transport or Captured()), tuple(inventory.hosts))

@@ -10,7 +10,7 @@ import pytest
 from provision import methods
 from provision.checks import wire
 from provision.checks.wire import Way
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.model.tunnel import Tunnel
 from tests.house.test_structure import ROOT

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from provision.inventory.yaml_errors import DEEPEST, TOO_DEEP, syntax_words
 from provision.model.findings import KEY, Loc, quoted
-from provision.yaml_words import DEEPEST, TOO_DEEP, syntax_words
 
 MOST_NODES = 20_000
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from provision import methods
-from provision.inventory_schema import network_document, options_of
-from provision.inventory_words import complaint
+from provision.inventory.schema import network_document, options_of
+from provision.inventory.schema_errors import complaint
 from provision.model.documents import (
     ContainerDocument,
     Decoded,

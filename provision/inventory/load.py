@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from provision import interface_rules, inventory_rules
-from provision.inventory_decode import decode
-from provision.inventory_others import with_others
+from provision.inventory.ansible_hosts import with_others
+from provision.inventory.decode import decode
+from provision.inventory.yaml_reader import Node, Remark, read
 from provision.model.documents import ContainerDocument, Decoded, Layout
 from provision.model.errors import Finding, InventoryError
 from provision.model.fields import containers, images, ssh_keys
@@ -31,7 +32,6 @@ from provision.model.inventory import (
     Ssh,
 )
 from provision.subnets import layout
-from provision.yaml_nodes import Node, Remark, read
 
 LARGEST = 1 << 20
 SLEEP = ("sleep", "infinity")  # seen with Debian's busybox 1.35, 1.37 and 1.38

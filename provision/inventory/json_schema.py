@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from provision import methods
-from provision.inventory_schema import network_document
+from provision.inventory.schema import network_document
 from provision.model.documents import (
     ContainerDocument,
     Document,

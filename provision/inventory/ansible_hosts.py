@@ -13,7 +13,7 @@ from provision.model.findings import KEY, Complaint, Loc, Wrong, line, quoted
 
 if TYPE_CHECKING:
     from provision.ansible.model import Spot
-    from provision.yaml_nodes import Node
+    from provision.inventory.yaml_reader import Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from provision.inventory_load import load
+from provision.inventory.load import load
 from provision.model.errors import InventoryError, UsageError
 from provision.model.findings import quoted
 from provision.resources.render import render

@@ -1,0 +1,1 @@
+"""Reads an inventory file: frozen values, or every finding with its line."""
