@@ -12,7 +12,7 @@ from provision.model.fields.files import named
 from provision.model.findings import KEY, Complaint, Loc, Wrong, line, quoted
 
 if TYPE_CHECKING:
-    from provision.ansible.model import Spot
+    from provision.inventory.ansible.model import Spot
     from provision.inventory.yaml_reader import Node
 
 
@@ -52,8 +52,8 @@ def with_others(data: Any, folder: Path) -> tuple[Any, Others]:
     if not isinstance(text, str) or not text or "\0" in text:
         return data, Others()
     # Here, as most inventories name no other, and it costs a second YAML reader.
-    from provision.ansible.model import Misread
-    from provision.ansible.read import read
+    from provision.inventory.ansible.model import Misread
+    from provision.inventory.ansible.read import read
 
     loc: Loc = ("hosts_from",)
     try:

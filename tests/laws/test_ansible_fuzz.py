@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provision.ansible.model import Misread
-from provision.ansible.read import read
+from provision.inventory.ansible.model import Misread
+from provision.inventory.ansible.read import read
 
 FOLDER = Path(__file__).parents[1] / "unit/ansible"
 SEEDS = [path.read_text() for path in sorted(FOLDER.rglob("*")) if path.is_file()]

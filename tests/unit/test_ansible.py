@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from provision.ansible.read import read
+from provision.inventory.ansible.read import read
 from provision.inventory.limit import select
 from provision.inventory.load import load
 from provision.model.errors import InventoryError, UsageError

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from provision.ansible import ini, yaml_form
-from provision.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
+from provision.inventory.ansible import ini, yaml
+from provision.inventory.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
 from provision.model.fields import files as regular_file
 from provision.model.findings import Wrong, quoted
 
@@ -43,7 +43,7 @@ class Found:
 def read(path: Path) -> Found:
     """The inventory of a file. Raises Misread at the first thing that cannot be read at all."""
     text = _text(path)
-    form = yaml_form if path.suffix in (".yml", ".yaml", ".json") else ini
+    form = yaml if path.suffix in (".yml", ".yaml", ".json") else ini
     tree = form.read(path, text)
     groups = {name: list(tree.members(name)) for name in tree.groups if name != ALL}
     inside = {host for name, hosts in groups.items() if name != UNGROUPED for host in hosts}
@@ -93,7 +93,7 @@ def _beside(folder: Path, name: str) -> Variables:
         if "/" in name or not path.exists():
             continue
         for file in _files(path) if path.is_dir() else (path,):
-            found |= yaml_form.variables(file, _text(file))
+            found |= yaml.variables(file, _text(file))
         return found
     return found
 
@@ -151,7 +151,7 @@ def _value(variables: Variables, name: str, problems: list[Misread]) -> Any:
     found = _named(variables, name)
     if found is None:
         return None
-    if isinstance(found.value, yaml_form.Opaque):
+    if isinstance(found.value, yaml.Opaque):
         problems.append(Misread(found.spot, f"{name} is a value only Ansible can read", _OWN))
         return None
     if isinstance(found.value, str) and ("{{" in found.value or "{%" in found.value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from string import ascii_letters
 
-from provision.ansible.model import Misread, Spot
+from provision.inventory.ansible.model import Misread, Spot
 
 MOST = 10_000
 _RANGE = re.compile(r"\[([^\]:]*):([^\]:]*)(?::([^\]:]*))?\]")

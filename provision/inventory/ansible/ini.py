@@ -8,8 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from provision.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
-from provision.ansible.names import expanded
+from provision.inventory.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
+from provision.inventory.ansible.names import expanded
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from provision.ansible.model import ALL, Misread, Spot, Tree, Value, Variables
-from provision.ansible.names import expanded
+from provision.inventory.ansible.model import ALL, Misread, Spot, Tree, Value, Variables
+from provision.inventory.ansible.names import expanded
 
 DEEPEST = 40
 
