@@ -11,9 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from provision import interface_rules, inventory_rules
 from provision.inventory.ansible_hosts import with_others
 from provision.inventory.decode import decode
+from provision.inventory.rules import interfaces, networks
+from provision.inventory.rules.subnets import layout
 from provision.inventory.yaml_reader import Node, Remark, read
 from provision.model.documents import ContainerDocument, Decoded, Layout
 from provision.model.errors import Finding, InventoryError
@@ -31,7 +32,6 @@ from provision.model.inventory import (
     Program,
     Ssh,
 )
-from provision.subnets import layout
 
 LARGEST = 1 << 20
 SLEEP = ("sleep", "infinity")  # seen with Debian's busybox 1.35, 1.37 and 1.38
@@ -63,7 +63,7 @@ def load(path: Path) -> Inventory:
     files = _Files(decoded, path.parent)
     complaints = (
         *decoded.complaints,
-        *inventory_rules.complaints(decoded, laid),
+        *networks.complaints(decoded, laid),
         *files.complaints,
         *others.complaints,
     )
@@ -258,5 +258,5 @@ def _container(name: str, document: ContainerDocument, files: _Files, inventory:
         volumes=tuple(sorted(document.volumes)),
         ports=tuple(sorted(_ports(document), key=str)),
         mac=document.mac,
-        interfaces=tuple(interface_rules.interfaces(inventory, name, document)),
+        interfaces=tuple(interfaces.interfaces(inventory, name, document)),
     )

@@ -10,13 +10,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from provision import interface_rules, subnets
-from provision.container_rules import container_rules
+from provision.inventory.rules import interfaces, subnets
+from provision.inventory.rules.containers import container_rules
+from provision.inventory.rules.overlays import overlay_rules
 from provision.methods.pipework import pool
 from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
 from provision.model.findings import KEY, Complaint, Loc, quoted, some
 from provision.model.suggest import did_you_mean
-from provision.overlay_rules import overlay_rules
 
 
 def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
@@ -31,7 +31,7 @@ def complaints(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
 
         yield from rules.complaints(decoded, laid)
     yield from container_rules(decoded, laid)
-    yield from interface_rules.complaints(decoded, laid)
+    yield from interfaces.complaints(decoded, laid)
     yield from overlay_rules(decoded, laid)
 
 

@@ -1,0 +1,1 @@
+"""What the values of an inventory mean to each other: one module a section."""
