@@ -93,7 +93,7 @@ def _leave(status: int) -> NoReturn:
 
 def _complain(error: ProvisionError) -> int:
     if "--json" in sys.argv:
-        from provision.report import errors_json
+        from provision.engine.report import errors_json
 
         click.echo(json.dumps({"errors": errors_json((error,))}, indent=2))
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.fleet import Session, each
+from provision.engine.fleet import Session, each
 from provision.model.errors import HostError, HostKeyError
 from provision.model.inventory import Inventory
 from provision.transport.ssh import Ssh

@@ -16,9 +16,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, ClassVar
 
+from provision.engine.plan import Operation
 from provision.model.errors import HostError
 from provision.model.inventory import Host, Inventory
-from provision.plan import Operation
 from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
 from provision.transport.base import Output
 

@@ -12,15 +12,15 @@ from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import Question
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Wire
+from provision.engine.fleet import Fleet, Session, difference, each, observe
+from provision.engine.plan import Change, Conflict
 from provision.facts import topology_probe
 from provision.facts.topology import Wiring
-from provision.fleet import Fleet, Session, difference, each, observe
 from provision.methods.flannel import leases as overlay
 from provision.methods.flannel.leases import Maps
 from provision.methods.pipework import nic
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
-from provision.plan import Change, Conflict
 from provision.resources.base import Ref
 from provision.resources.kinds.container import Container as Found
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
 from provision import methods
-from provision.fleet import Fleet
+from provision.engine.fleet import Fleet
 from provision.methods.pipework import nic
 from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 import testinfra.host
 
 from provision.checks.backend import host as testinfra_host
-from provision.fleet import Session, observe
+from provision.engine.fleet import Session, observe
 from provision.model.errors import VerifyError
 from provision.resources.base import Ref
 from provision.resources.kinds.container import Container

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import testinfra.host
 
     from provision.checks.live import LiveContainer
-    from provision.fleet import Session
+    from provision.engine.fleet import Session
     from provision.model.inventory import Inventory, Network
 
 _LOADED = pytest.StashKey["Inventory"]()
@@ -100,7 +100,7 @@ def provision_session(
     pytestconfig: pytest.Config, provision_inventory: Inventory
 ) -> Iterator[Session]:
     """A session over SSH: one connection a host, closed at the end."""
-    from provision.fleet import Session
+    from provision.engine.fleet import Session
     from provision.transport.ssh import Ssh
 
     given = pytestconfig.getoption("--provision-ssh-config")

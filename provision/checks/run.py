@@ -14,10 +14,10 @@ import pytest
 from provision.checks import test_lan, test_network
 from provision.checks.gather import Evidence, evidence
 from provision.checks.subjects import Check, about, subjects
-from provision.fleet import Session
+from provision.engine.fleet import Session
+from provision.engine.plan import Change
 from provision.model.errors import HostError, UsageError
 from provision.model.inventory import Container, Inventory
-from provision.plan import Change
 
 UNREACHABLE, FOUND = 4, 7
 

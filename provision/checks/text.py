@@ -11,8 +11,8 @@ from rich.table import Table
 from provision.checks.gather import segment
 from provision.checks.run import Verification
 from provision.checks.subjects import Check
+from provision.engine.report import change_json
 from provision.model.inventory import Container
-from provision.report import change_json
 
 _OF_MODE = ("mode", "lo", "alone")
 _ON_HOST = ("drift", "etcd", "leases", *_OF_MODE)
@@ -132,7 +132,7 @@ def as_json(result: Verification) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
     }
     if result.errors:
-        from provision.report import errors_json
+        from provision.engine.report import errors_json
 
         shape["errors"] = errors_json(result.errors)
     return shape

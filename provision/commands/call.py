@@ -17,8 +17,8 @@ from provision.model.terminal import printable
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from provision.engine import How
-    from provision.fleet import Session
+    from provision.engine.apply import How
+    from provision.engine.fleet import Session
     from provision.model.inventory import Inventory
     from provision.transport.ssh import Ssh
 
@@ -143,7 +143,7 @@ class Choice:
 
     def engine(self, hosts: tuple[str, ...], *, destroy: bool = False) -> How:
         """The same for the engine, which knows the hosts."""
-        from provision.engine import How
+        from provision.engine.apply import How
 
         if self.canary and self.canary not in hosts:
             raise UsageError(
@@ -198,8 +198,8 @@ class Call:
             for remark in transport.remarks():
                 click.echo(remark, err=True)
             # Imported while the hosts answer: it costs as much time as they need.
-            import provision.engine  # noqa: F401
-            from provision.fleet import Session
+            import provision.engine.apply  # noqa: F401
+            from provision.engine.fleet import Session
 
             yield Session(inventory, transport, self.jobs, self.timeout_s, self.say, _warn), hosts
         finally:

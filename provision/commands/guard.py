@@ -11,7 +11,7 @@ import click
 from provision.commands.call import Call, echo, on_hosts, say_error
 
 if TYPE_CHECKING:
-    from provision.recovery import Standing
+    from provision.engine.recovery import Standing
 
 UNREACHABLE, MIXED = 4, 6
 
@@ -21,7 +21,7 @@ UNREACHABLE, MIXED = 4, 6
 def status(call: Call) -> int:
     """Say what each host's last change is, and what became of it; changes nothing."""
     with call.session() as (session, hosts):
-        from provision import recovery
+        from provision.engine import recovery
 
         return _tell(call, recovery.standing(session, hosts))
 
@@ -33,7 +33,7 @@ def status(call: Call) -> int:
 def confirm(call: Call, txn: str | None, force: bool) -> int:
     """Keep the change that waits for it (apply --manual)."""
     with call.session() as (session, hosts):
-        from provision import recovery
+        from provision.engine import recovery
 
         return _tell(call, recovery.confirm(session, hosts, txn=txn, force=force))
 
@@ -43,14 +43,14 @@ def confirm(call: Call, txn: str | None, force: bool) -> int:
 def recover(call: Call) -> int:
     """End what an interrupted run has left: kept where a host has kept it, else undone."""
     with call.session() as (session, hosts):
-        from provision import recovery
+        from provision.engine import recovery
 
         return _tell(call, recovery.recover(session, hosts))
 
 
 def _tell(call: Call, found: Standing) -> int:
     if call.as_json:
-        from provision.report import errors_json
+        from provision.engine.report import errors_json
 
         changes = {host: asdict(record) for host, record in found.latest.items()}
         errors = errors_json(found.errors.values())

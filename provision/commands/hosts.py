@@ -23,7 +23,7 @@ from provision.commands.call import (
 from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from provision.report import Report
+    from provision.engine.report import Report
 
 PENDING, CONFLICT = 10, 9
 
@@ -34,7 +34,8 @@ PENDING, CONFLICT = 10, 9
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Save it for apply --plan FILE.")
 def plan(call: Call, detailed_exitcode: bool, output: Path | None) -> int:
     """Say what apply would change, and what it would disturb."""
-    from provision import engine, report
+    from provision.engine import apply as engine
+    from provision.engine import report
 
     with call.session() as (session, hosts):
         found = engine.planned(session, hosts)
@@ -42,7 +43,7 @@ def plan(call: Call, detailed_exitcode: bool, output: Path | None) -> int:
     if found.conflicts:
         return CONFLICT
     if output is not None and not found.errors:
-        from provision.saved_plan import save
+        from provision.engine.saved_plan import save
 
         save(output, call.path, call.limit, found)
     status = found.exit_status
@@ -62,21 +63,21 @@ def apply(call: Call, saved: Path | None, how: Choice) -> int:
     if saved is not None:
         return _apply_saved(call, saved, how)
     with call.session() as (session, hosts):
-        from provision import engine
+        from provision.engine import apply as engine
 
         done = engine.change(session, hosts, how.engine(hosts))
     return _changed(call, done)
 
 
 def _apply_saved(call: Call, saved: Path, how: Choice) -> int:
-    from provision.saved_plan import read, still_true
+    from provision.engine.saved_plan import read, still_true
 
     if call.limit is not None:
         raise UsageError("--limit and --plan do not go together", "the plan says which hosts")
     found = read(saved)
     call.path, call.limit = found.inventory, found.limit
     with call.session() as (session, hosts):
-        from provision import engine
+        from provision.engine import apply as engine
 
         done = engine.change(
             session, hosts, how.engine(hosts), agreed=lambda todo: still_true(found, todo)
@@ -89,7 +90,8 @@ def _apply_saved(call: Call, saved: Path, how: Choice) -> int:
 @under_guard
 def destroy(call: Call, how: Choice) -> int:
     """Remove everything that carries this inventory's mark; hosts are as they were before."""
-    from provision import engine, report
+    from provision.engine import apply as engine
+    from provision.engine import report
 
     if not call.yes and not sys.stdin.isatty():
         raise UsageError("destroy asks first, and there is no terminal", "say --yes")
@@ -129,7 +131,7 @@ def verify(call: Call, junit: Path | None, html: Path | None, expression: str | 
 
 
 def _changed(call: Call, done: Report) -> int:
-    from provision import report
+    from provision.engine import report
 
     _tell(call, done, report.done_json, report.done_lines)
     return done.exit_status
@@ -143,7 +145,7 @@ def _tell(
 ) -> None:
     """A report in the form that was asked for, with what went wrong."""
     if call.as_json:
-        from provision.report import errors_json
+        from provision.engine.report import errors_json
 
         errors = errors_json(found.errors)
         click.echo(json.dumps(shape(found) | ({"errors": errors} if errors else {}), indent=2))

@@ -15,8 +15,8 @@ from provision.transport.project_files import nearest
 @on_hosts
 def trust(call: Call) -> int:
     """Show the host keys of new hosts, and record them after a yes."""
+    from provision.engine.report import errors_json
     from provision.inventory.limit import select
-    from provision.report import errors_json
     from provision.trust import changed_key, record, survey
 
     inventory = load(call.path)

@@ -12,7 +12,7 @@ from provision.comparison import answers, probe
 from provision.comparison.answers import Clock, Measured
 from provision.comparison.probe import Lane
 from provision.comparison.result import Machine, Terms
-from provision.fleet import Fleet, Session, each
+from provision.engine.fleet import Fleet, Session, each
 from provision.model.errors import FactsError, UnfitError
 
 TICKS_S = 100

@@ -9,7 +9,6 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
 
-from provision import engine
 from provision.checks.live import live_containers
 from provision.checks.run import verified
 from provision.comparison import candidates
@@ -26,7 +25,8 @@ from provision.comparison.candidates import (
 )
 from provision.comparison.pool import pool as found_pool
 from provision.comparison.probe import Lane
-from provision.fleet import Fleet, Session, observe
+from provision.engine import apply as engine
+from provision.engine.fleet import Fleet, Session, observe
 from provision.inventory.load import load
 from provision.model.errors import ProvisionError, UnfitError, VerifyError
 from provision.model.fields import images

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import islice
 
+from provision.engine.fleet import Fleet, Session
 from provision.facts import nics
 from provision.facts.host import Link
-from provision.fleet import Fleet, Session
 from provision.methods.pipework.nic import asked as wanted_on_lan
 from provision.model.errors import UnfitError, UsageError
 from provision.resources.render import render

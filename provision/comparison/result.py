@@ -8,8 +8,8 @@ from typing import Any
 
 from provision.comparison.candidates import LIMIT
 from provision.comparison.figures import FIGURES, Figure, Reading, Spread, ratios, spread, values
+from provision.engine.report import errors_json
 from provision.model.errors import ProvisionError
-from provision.report import errors_json
 
 UNREACHABLE, FOUND, INTERRUPTED = 4, 7, 130
 # The worst first, as the interface orders them; what is left is told as it is.

@@ -21,7 +21,7 @@ from provision.comparison.ground import Stand, host_lane, surveyed, sweep
 from provision.comparison.probe import PATIENCE_S, Lane
 from provision.comparison.record import Record
 from provision.comparison.result import Comparison, Machine, Terms
-from provision.fleet import Session
+from provision.engine.fleet import Session
 from provision.model.errors import ProvisionError, UnfitError, UsageError
 
 SETTLE_S = 300

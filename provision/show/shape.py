@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision.engine.report import errors_json
 from provision.facts.topology import Link, Lodger, Route, Space, Translation, Wiring
 from provision.methods.flannel import view as overlay
 from provision.model.inventory import Inventory, Network
-from provision.report import errors_json
 from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
 
 

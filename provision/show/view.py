@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from provision.engine.fleet import LOOK_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.gather import SIZE_LIMIT
 from provision.facts.topology import Link, Lodger, Translation, Wiring
-from provision.fleet import LOOK_S, Session, each
 from provision.methods.flannel import view as overlay
 from provision.methods.flannel.view import Overlay
 from provision.model.errors import FactsError, HostError

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 import yaml
 
-from provision import desired, preflight, report
+from provision.engine import desired, preflight, report
+from provision.engine.plan import Plan, plan
+from provision.engine.report import Done, Report
 from provision.facts.host import TOOLS, HostFacts, Link, Way, version
 from provision.facts.nics import Uplink
 from provision.inventory.load import load
 from provision.methods.flannel import binary
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory
-from provision.plan import Plan, plan
-from provision.report import Done, Report
 from provision.resources.base import Ref, Resource, State
 from provision.resources.kinds.container import Container
 from provision.resources.kinds.docker0 import Docker0

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from provision.engine.pki import signed
 from provision.lab import power
-from provision.pki import signed
 from provision.resources.base import Issue, Put
 from tests.lab.conftest import Hosts
 from tests.lab.test_flannel import (

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from provision import guard
+from provision.engine import guard
 from provision.lab import power
 from tests.lab.conftest import Hosts
 from tests.lab.faults import (

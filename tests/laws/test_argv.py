@@ -13,15 +13,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision import desired
+from provision.engine import desired
+from provision.engine.plan import operations, plan
+from provision.engine.undo import inverse
 from provision.facts import host
 from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
-from provision.plan import operations, plan
 from provision.resources import script
 from provision.resources.kinds.container import Container
-from provision.undo import inverse
 from tests.fakes import HOST
 
 EVIL = ["$(touch evil)", "`touch evil`", "; touch evil", "{{ 7*7 }}", "{% raw %}", "../../evil"]

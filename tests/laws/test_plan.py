@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from provision.plan import Operation, enabling, operations, plan, stays, waves
+from provision.engine.plan import Operation, enabling, operations, plan, stays, waves
+from provision.engine.undo import inverse, order
 from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.package import Package
-from provision.undo import inverse, order
 from tests.fakes import SSH, Docked, Herald, Passing, Setting, Toy, Watcher, World, act, take_back
 
 HOSTS = ("h1", "h2")

@@ -13,14 +13,14 @@ import jsonschema
 import pytest
 import yaml
 
+from provision.engine.plan import Change
+from provision.engine.report import Done, Report
+from provision.engine.saved_plan import read, save, still_true
 from provision.inventory.json_schema import json_schema
 from provision.inventory.load import load
 from provision.model.errors import StalePlanError, UsageError
-from provision.plan import Change
-from provision.report import Done, Report
 from provision.resources.base import Ref
 from provision.resources.kinds.sysctl import Sysctl
-from provision.saved_plan import read, save, still_true
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(sys.executable).with_name("provision"))

@@ -24,7 +24,7 @@ from provision.comparison.probe import Lane
 from provision.comparison.result import Comparison, Course, Machine, Terms, as_json
 from provision.comparison.text import figures, number, remarks, times
 from provision.comparison.text import ratios as ratio_table
-from provision.fleet import Session
+from provision.engine.fleet import Session
 from provision.inventory.load import load
 from provision.model.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
 from provision.model.inventory import Host

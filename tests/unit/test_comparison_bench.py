@@ -14,9 +14,9 @@ from provision.comparison import bench, probe
 from provision.comparison.bench import Bench
 from provision.comparison.probe import Lane
 from provision.comparison.result import Terms
+from provision.engine.fleet import Fleet, Session
 from provision.facts import host as hostfacts
 from provision.facts.gather import Look
-from provision.fleet import Fleet, Session
 from provision.model.errors import FactsError, UnfitError
 from provision.transport.base import Output
 from tests.fakes import HOST, inventory

@@ -12,10 +12,10 @@ import pytest
 from provision.comparison.candidates import TABLE
 from provision.comparison.ground import surveyed
 from provision.comparison.pool import parts_of, pool
+from provision.engine.fleet import Fleet, Session
 from provision.facts import host as hostfacts
 from provision.facts.gather import Look
 from provision.facts.host import Link
-from provision.fleet import Fleet, Session
 from provision.inventory.load import load
 from provision.model.errors import UnfitError, UsageError
 from provision.transport.base import Output

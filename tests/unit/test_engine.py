@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from provision import desired, engine, preflight, report, resources, transaction
-from provision import fleet as fleet_room
-from provision.engine import How
-from provision.fleet import Session
+from provision import resources
+from provision.engine import apply as engine
+from provision.engine import desired, preflight, report, transaction
+from provision.engine import fleet as fleet_room
+from provision.engine.apply import How
+from provision.engine.fleet import Session
 from provision.model.errors import ConflictError, ConnectError, LockedError
 from provision.resources.base import Ref, Resource
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from provision import pki
+from provision.engine import pki
 from provision.inventory.load import load
 from provision.methods.flannel import binary, options, view
 from provision.methods.flannel import leases as look

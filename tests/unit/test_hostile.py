@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from provision import desired, engine, fleet, guard, report, resources
+from provision import resources
 from provision.commands.call import printable
-from provision.engine import How
-from provision.fate import word
-from provision.fleet import Session
+from provision.engine import apply, desired, fleet, guard, report
+from provision.engine.apply import How
+from provision.engine.fleet import Session
+from provision.engine.status import word
 from provision.model.errors import FactsError, HostError
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
@@ -47,11 +48,11 @@ def test_a_name_that_a_host_gives_is_text(hosts: Hosts, payload: str, tmp_path: 
     session = Session(inventory("h1"), hosts)
     toy = Toy("h1", payload.replace("\n", " "), payload)
     hosts.toys[toy.ref] = toy
-    found = engine.planned(session, ("h1",), destroy=True)
+    found = apply.planned(session, ("h1",), destroy=True)
     shown = [printable(line) for line in report.plan_lines(found)]
     assert all(line.isprintable() for line in shown)
     json.dumps(report.plan_json(found))
-    done = engine.change(session, ("h1",), How(destroy=True))
+    done = apply.change(session, ("h1",), How(destroy=True))
     assert done.states == {"h1": "confirmed"}
     assert hosts.toys == {}
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]

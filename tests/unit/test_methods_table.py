@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from provision import desired, methods
+from provision import methods
+from provision.engine import desired
+from provision.engine.preflight import unfit
 from provision.facts.host import HostFacts
 from provision.inventory.load import load
 from provision.model.errors import ProvisionError
 from provision.model.inventory import Inventory, Network
-from provision.preflight import unfit
 from provision.resources.base import Resource
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel

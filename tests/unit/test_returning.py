@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
+from provision.engine.released_nics import returned
 from provision.facts import host
 from provision.facts.gather import Look
 from provision.facts.host import HostFacts, KernelRoute, Link, Way
@@ -16,7 +17,6 @@ from provision.resources.base import Resource, state
 from provision.resources.kinds.ovs_uplink import Underlay
 from provision.resources.kinds.route import Route
 from provision.resources.lib.nic_records import First
-from provision.returning import returned
 from tests.fakes import HOST
 
 OWN = IPv4Interface("10.78.0.11/24")

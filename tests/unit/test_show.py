@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from provision.engine.fleet import Session
 from provision.facts.topology_probe import parse
-from provision.fleet import Session
 from provision.graph.draw import drawing
 from provision.graph.drawing import Drawing, Edge, Lan, Machine, Node
 from provision.graph.forms import FORMS, dot_word, mermaid_word, svg, text

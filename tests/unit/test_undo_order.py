@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from provision import desired
+from provision.engine import desired
+from provision.engine.plan import operations, plan
+from provision.engine.released_nics import returned
+from provision.engine.undo import order
 from provision.facts.gather import Look
 from provision.facts.host import HostFacts, Link, parse
 from provision.facts.nics import Uplink
 from provision.methods.pipework import resources
-from provision.plan import operations, plan
 from provision.resources.base import State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
-from provision.returning import returned
-from provision.undo import order
 from tests.fakes import HOST
 from tests.unit.test_returning import OWN, PEER, PIPEWORK, switched, wants
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.fleet import LOOK_S, Fleet, Session, difference, observe
+from provision.engine.fleet import LOOK_S, Fleet, Session, difference, observe
+from provision.engine.plan import Change, Conflict, Plan, Wave, enabling, operations, stays, waves
+from provision.engine.report import Done, Report
 from provision.model.errors import ChangedError, ConflictError, HostError, LockedError, StepError
-from provision.plan import Change, Conflict, Plan, Wave, enabling, operations, stays, waves
-from provision.report import Done, Report
 
 if TYPE_CHECKING:
     # Imported when there is something to change: most runs only look.
-    from provision.transaction import Transaction
+    from provision.engine.transaction import Transaction
 
 ROUNDS = 3
 TWICE_S = 10.0
@@ -92,8 +92,8 @@ def _taken_over(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:
     held = [host for host in hosts if host in fleet.looks and fleet.looks[host].facts.held]
     if not held:
         return False
-    from provision import recovery
-    from provision.journal import abandoned
+    from provision.engine import recovery
+    from provision.engine.journal import abandoned
 
     found = recovery.standing(session, held)
     ids = {one.id for one in found.held.values() if abandoned(session.inventory.path, one.id)}
@@ -107,8 +107,8 @@ def _free(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
     """Raises LockedError where a change is under way: whose, since when and until when."""
     for host in sorted(hosts):
         if fleet.looks[host].facts.held:
-            from provision import guard
-            from provision.fate import locked
+            from provision.engine import guard
+            from provision.engine.status import locked
 
             said = session.transport.run(host, guard.status(), timeout_s=LOOK_S)
             raise locked(host, guard.records(said.stdout))
@@ -123,7 +123,7 @@ def _fit(
     even when they are not among `hosts`; what fails there is not this run's concern.
     """
     fleet = observe(session, hosts if destroy else session.inventory.hosts)
-    from provision import preflight
+    from provision.engine import preflight
 
     unfit = () if destroy else preflight.unfit(session.inventory, fleet.facts)
     errors = (*fleet.errors.values(), *unfit)
@@ -134,10 +134,10 @@ def _supplied(
     session: Session, fleet: Fleet, fit: tuple[str, ...], todo: Plan
 ) -> tuple[Session, Plan]:
     """The same with all that hosts get from here at hand. Raises SupplyError."""
-    from provision import supplies
+    from provision.engine import artifacts
 
-    supplies.held(todo)
-    whole = supplies.complete(session, todo)
+    artifacts.held(todo)
+    whole = artifacts.complete(session, todo)
     return (
         whole,
         todo if whole is session else difference(whole, fleet, fit, destroy=False),
@@ -182,7 +182,7 @@ class _Run:
 
     def _refused(self, todo: Plan, fit: tuple[str, ...]) -> Iterator[HostError]:
         """What only a look after the packages could tell: it is a failure now, not a refusal."""
-        from provision import preflight
+        from provision.engine import preflight
 
         seen = Fleet(self.looks).facts
         for unfit in preflight.unfit(self.session.inventory, seen):
@@ -192,7 +192,7 @@ class _Run:
             yield StepError(conflict.ref.host, conflict.found)
 
     def _transact(self, hosts: tuple[str, ...], todo: Plan) -> bool:
-        from provision.transaction import Transaction
+        from provision.engine.transaction import Transaction
 
         change = Transaction(self.session, self.how.verb, self.how.window_s)
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from provision.fleet import Session
+from provision.engine.fleet import Session
+from provision.engine.plan import Plan
 from provision.model.inventory import Inventory, Program
-from provision.plan import Plan
 from provision.resources.base import Issue, Steps
 from provision.resources.kinds.binary import Program as Sent
 from provision.resources.kinds.certificate import Certificate
@@ -17,7 +17,7 @@ def held(todo: Plan) -> None:
     """Raises SupplyError where a certificate of this plan could not be issued here."""
     issues = tuple(_issues(todo))
     if issues:
-        from provision import pki
+        from provision.engine import pki
 
         pki.check(issues)
 
@@ -26,7 +26,7 @@ def signed(steps: Steps) -> Steps:
     """The same steps with the certificates in them issued. Raises SupplyError."""
     if not any(isinstance(step, Issue) for step in steps):
         return steps
-    from provision import pki  # its library costs as much as all the rest
+    from provision.engine import pki
 
     return pki.signed(steps)
 

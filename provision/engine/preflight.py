@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from provision import attachments, methods
+from provision import methods
+from provision.engine import container_interfaces
+from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
-from provision.plan import Conflict
 from provision.resources.base import Ref, State
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
@@ -31,7 +32,7 @@ def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitEr
     whole = {name: host for name, host in facts.items() if name not in unfit and "ip" in host.tools}
     for network in inventory.networks.values():
         lacking += methods.named(network.method).findings(inventory, network, whole)
-    lacking += attachments.findings(inventory, whole)
+    lacking += container_interfaces.findings(inventory, whole)
     return tuple(lacking)
 
 

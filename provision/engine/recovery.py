@@ -10,10 +10,10 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from provision import guard, journal
-from provision.fate import ended, owner, word
-from provision.fleet import LOOK_S, Session, each
-from provision.guard import Record, Txn
+from provision.engine import guard, journal
+from provision.engine.fleet import LOOK_S, Session, each
+from provision.engine.guard import Record, Txn
+from provision.engine.status import ended, owner, word
 from provision.model.errors import ConnectError, HostError, UsageError
 
 

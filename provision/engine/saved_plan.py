@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from provision.engine.plan import Change
+from provision.engine.report import Report, change_json, plan_json
 from provision.model.errors import StalePlanError, UsageError
 from provision.model.fields.files import content
-from provision.plan import Change
-from provision.report import Report, change_json, plan_json
 
 LARGEST = 64 << 20
 

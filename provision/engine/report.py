@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision.engine.plan import Change, Conflict
 from provision.model.errors import (
     ChangedError,
     HostError,
@@ -15,7 +16,6 @@ from provision.model.errors import (
     StepError,
     UnfitError,
 )
-from provision.plan import Change, Conflict
 from provision.resources.base import Resource
 
 SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from provision import attachments, methods
+from provision import methods
+from provision.engine import container_interfaces
+from provision.engine.plan import in_order
 from provision.facts.host import HostFacts
 from provision.model.inventory import Container, Inventory
-from provision.plan import in_order
 from provision.resources import script
 from provision.resources.base import ETC, Ref, Resource, State, lock, state
 from provision.resources.kinds import container as container_kind
@@ -89,7 +90,7 @@ def _container(inventory: Inventory, container: Container, facts: Facts) -> Iter
         mac=container.mac,
         needs=(*((on,) if on else ()), brought.ref),
     )
-    yield from attachments.attached(inventory, container, facts)
+    yield from container_interfaces.attached(inventory, container, facts)
     if container.shares:
         yield SharedNamespace(container.host, container.name, container.shares, inventory.name)
 

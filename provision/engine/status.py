@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterable
 
-from provision.guard import Record
+from provision.engine.guard import Record
 from provision.model.errors import LockedError
 
 

@@ -11,20 +11,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provision import guard
+from provision.engine import guard
+from provision.engine.artifacts import signed
+from provision.engine.fleet import LOOK_S, Session, each, look_read, look_text
+from provision.engine.guard import Part, Record, Txn
+from provision.engine.journal import LEFT, Journal
+from provision.engine.plan import Operation, Wave
+from provision.engine.report import Done
+from provision.engine.status import ended, locked, owner, pending, word
+from provision.engine.undo import discard, undo
 from provision.facts.gather import Look
-from provision.fate import ended, locked, owner, pending, word
-from provision.fleet import LOOK_S, Session, each, look_read, look_text
-from provision.guard import Part, Record, Txn
-from provision.journal import LEFT, Journal
 from provision.model.errors import ConnectError, HostError, StepError
-from provision.plan import Operation, Wave
-from provision.report import Done
 from provision.resources import script
 from provision.resources.base import lock
-from provision.supplies import signed
 from provision.transport.base import Output
-from provision.undo import discard, undo
 
 STEP_S = 180.0
 """Seconds that the steps of one wave may take on a host, unless they bring something there."""

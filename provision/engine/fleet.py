@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from provision.engine.plan import Plan, plan
+from provision.engine.released_nics import returned
 from provision.facts import gather
 from provision.facts.gather import Look
 from provision.facts.host import HostFacts
 from provision.methods.pipework import nic
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
-from provision.plan import Plan, plan
 from provision.resources.base import Ref, Resource, State
-from provision.returning import returned
 from provision.transport.base import Output, Transport
 
 LOOK_S = 60.0
@@ -118,8 +118,8 @@ def look_read(session: Session, host: str, output: Output, nonce: str) -> Look:
 
 def _import_judges() -> None:
     """Load what judges a look while the hosts answer: no run is longer for it."""
-    import provision.desired
-    import provision.preflight  # noqa: F401
+    import provision.engine.desired
+    import provision.engine.preflight  # noqa: F401
 
 
 def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy: bool) -> Plan:
@@ -128,7 +128,7 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     found, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
     if destroy:
         return plan(found, {}, foreign=foreign)
-    from provision import desired, preflight
+    from provision.engine import desired, preflight
 
     everything = desired.wanted(session.inventory, fleet.facts)
     wanted = {ref: resource for ref, resource in everything.items() if ref.host in set(chosen)}

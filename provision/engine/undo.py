@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from provision.plan import Operation
+from provision.engine.plan import Operation
 from provision.resources import script
 from provision.resources.base import Ref, Resource, Steps, forget
 
