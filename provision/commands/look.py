@@ -13,7 +13,7 @@ from provision.commands.call import FILE, Call, on_hosts, say_error
 from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from provision.graph.verdict import Verdict
+    from provision.show.graph.verdict import Verdict
     from provision.show.view import View
 
 
@@ -49,8 +49,8 @@ def graph(call: Call, form: str | None, output: Path | None, verify: Path | None
     chosen = form or _by_suffix(output)
     verdict = _verdict(verify) if verify else None
     found = _seen(call)
-    from provision.graph.draw import drawing
-    from provision.graph.forms import FORMS
+    from provision.show.graph.draw import drawing
+    from provision.show.graph.formats import FORMS
 
     drawn = FORMS[chosen](drawing(found, verdict))
     if output is None:
@@ -90,7 +90,7 @@ def _complain(found: View) -> None:
 
 
 def _by_suffix(output: Path | None) -> str:
-    from provision.graph.forms import SUFFIXES
+    from provision.show.graph.formats import SUFFIXES
 
     if output is None:
         return "text"
@@ -102,7 +102,7 @@ def _by_suffix(output: Path | None) -> str:
 
 
 def _verdict(path: Path) -> Verdict:
-    from provision.graph.verdict import read
+    from provision.show.graph.verdict import read
 
     try:
         text = path.read_text(encoding="utf-8")

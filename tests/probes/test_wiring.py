@@ -14,10 +14,10 @@ import pytest
 
 from provision.facts.topology import Wiring
 from provision.facts.topology_probe import parse
-from provision.graph.draw import drawing
-from provision.graph.forms import text
 from provision.inventory.load import load
 from provision.model.errors import FactsError
+from provision.show.graph.draw import drawing
+from provision.show.graph.formats import text
 from provision.show.tables import remarks, tables
 from provision.show.text import plain
 from provision.show.view import View, leader, whose

@@ -24,13 +24,13 @@ from rich.console import Console
 
 from provision.engine.fleet import Session
 from provision.facts.topology_probe import parse
-from provision.graph.draw import drawing
-from provision.graph.drawing import Drawing, Edge, Lan, Machine, Node
-from provision.graph.forms import FORMS, dot_word, mermaid_word, svg, text
-from provision.graph.layout import Box, Picture, Word, picture
-from provision.graph.verdict import read
 from provision.model.errors import ConnectError, FactsError, HostError, UsageError
 from provision.model.terminal import printable
+from provision.show.graph.draw import drawing
+from provision.show.graph.formats import FORMS, dot_word, mermaid_word, svg, text
+from provision.show.graph.layout import Box, Picture, Word, picture
+from provision.show.graph.model import Drawing, Edge, Lan, Machine, Node
+from provision.show.graph.verdict import read
 from provision.show.shape import shape
 from provision.show.tables import Table, tables
 from provision.show.text import framed, plain

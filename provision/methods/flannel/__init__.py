@@ -10,4 +10,4 @@ from provision.methods.flannel.method import (
     tunnel,
 )
 
-__all__ = ["Options", "attachment", "desired", "findings", "mtu", "tunnel", "tools"]
+__all__ = ["Options", "attachment", "desired", "findings", "mtu", "tools", "tunnel"]

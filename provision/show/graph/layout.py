@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, field
 
-from provision.graph.drawing import Drawing, Edge, Machine, Node
+from provision.show.graph.model import Drawing, Edge, Machine, Node
 
 CHAR, LINE, PAD = 7.3, 18, 8
 """A character's width and a line's height in a monospaced font of 12 pixels; space in a box."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.graph.drawing import Drawing, Machine, Node
-from provision.graph.layout import picture
 from provision.resources.render import render
+from provision.show.graph.layout import picture
+from provision.show.graph.model import Drawing, Machine, Node
 
 
 def svg(drawing: Drawing) -> str:

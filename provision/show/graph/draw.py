@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from provision.facts.topology import Link, Lodger, Wiring
-from provision.graph.drawing import Drawing, Edge, Lan, Machine, Node
-from provision.graph.verdict import UNCHECKED, Verdict
 from provision.model.errors import HostError
 from provision.model.terminal import printable
+from provision.show.graph.model import Drawing, Edge, Lan, Machine, Node
+from provision.show.graph.verdict import UNCHECKED, Verdict
 from provision.show.tables import held
 from provision.show.view import BRIDGES, View, docker_network, leader
 
