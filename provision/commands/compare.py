@@ -16,7 +16,7 @@ from provision.model.errors import UsageError
 from provision.model.terminal import printable
 
 if TYPE_CHECKING:
-    from provision.comparison.result import Comparison
+    from provision.compare.result import Comparison
 
 
 @click.command()
@@ -52,8 +52,8 @@ def compare(
     html: Path | None,
 ) -> int:
     """Make each method in turn, measure it beside host to host, and remove it again."""
-    from provision.comparison import candidates
-    from provision.comparison.result import Terms, as_json
+    from provision.compare import candidates
+    from provision.compare.result import Terms, as_json
 
     if html is not None and not html.resolve().parent.is_dir():
         raise UsageError(f"--html {html}: there is no such folder")
@@ -62,14 +62,14 @@ def compare(
     with call.session() as (session, hosts), _ended_gently():
         from dataclasses import replace
 
-        from provision.comparison.run import compared
+        from provision.compare.run import compared
 
         session = replace(session, say=_say)
         result = compared(
             session, hosts, chosen, terms, lacking=lacking, pool=pool, strict=methods is not None
         )
     if html is not None:
-        from provision.comparison.page import page
+        from provision.compare.page import page
 
         html.write_text(page(result, call.path.name))
     if call.as_json:
@@ -85,7 +85,7 @@ def _say(line: str) -> None:
 
 
 def _show(result: Comparison) -> None:
-    from provision.comparison.text import show
+    from provision.compare.text import show
 
     show(result)
     for error in result.errors:

@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from provision.comparison.text import number, share
+from provision.compare.text import number, share
 from provision.lab import bringup, teardown
 from provision.lab.place import Place
 from provision.lab.settings import Wish

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from provision.comparison.candidates import LIMIT, TABLE
+from provision.compare.candidates import LIMIT, TABLE
 from provision.lab import power
 from tests.lab.conftest import Hosts
 from tests.lab.test_routes import HOSTS, assert_same

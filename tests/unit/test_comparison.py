@@ -15,15 +15,15 @@ import pytest
 from rich.console import Console
 
 from provision import methods
-from provision.comparison import answers, candidates, run
-from provision.comparison.answers import Clock
-from provision.comparison.candidates import LIMIT, TABLE, Candidate, Ground
-from provision.comparison.figures import FIGURES, MEASURES, Reading, Spread, ratios, spread
-from provision.comparison.page import PLOT, charts, page
-from provision.comparison.probe import Lane
-from provision.comparison.result import Comparison, Course, Machine, Terms, as_json
-from provision.comparison.text import figures, number, remarks, times
-from provision.comparison.text import ratios as ratio_table
+from provision.compare import answers, candidates, run
+from provision.compare.answers import Clock
+from provision.compare.candidates import LIMIT, TABLE, Candidate, Ground
+from provision.compare.figures import FIGURES, MEASURES, Reading, Spread, ratios, spread
+from provision.compare.page import PLOT, charts, page
+from provision.compare.probe import Lane
+from provision.compare.result import Comparison, Course, Machine, Terms, as_json
+from provision.compare.text import figures, number, remarks, times
+from provision.compare.text import ratios as ratio_table
 from provision.engine.fleet import Session
 from provision.inventory.load import load
 from provision.model.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from provision.comparison import bench, probe
-from provision.comparison.bench import Bench
-from provision.comparison.probe import Lane
-from provision.comparison.result import Terms
+from provision.compare import bench, probe
+from provision.compare.bench import Bench
+from provision.compare.probe import Lane
+from provision.compare.result import Terms
 from provision.engine.fleet import Fleet, Session
 from provision.facts import host as hostfacts
 from provision.facts.gather import Look

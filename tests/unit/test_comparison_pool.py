@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.comparison.candidates import TABLE
-from provision.comparison.ground import surveyed
-from provision.comparison.pool import parts_of, pool
+from provision.compare.candidates import TABLE
+from provision.compare.pool import parts_of, pool
+from provision.compare.testbed import surveyed
 from provision.engine.fleet import Fleet, Session
 from provision.facts import host as hostfacts
 from provision.facts.gather import Look
@@ -115,7 +115,7 @@ def test_only_what_needs_the_lan_is_left_out(
 ) -> None:
     """By default with the reason; by name it is an error."""
     apart = fleet(h3="10.78.0.13/16")
-    monkeypatch.setattr("provision.comparison.ground.observe", lambda *_given: apart)
+    monkeypatch.setattr("provision.compare.testbed.observe", lambda *_given: apart)
     there = session(tmp_path, Neighbours())
     ground, _, unfit = surveyed(there, HOSTS, TABLE, None, strict=False)
     assert (list(unfit), ground.pool) == (["pipework"], None)

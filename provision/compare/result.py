@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from provision.comparison.candidates import LIMIT
-from provision.comparison.figures import FIGURES, Figure, Reading, Spread, ratios, spread, values
+from provision.compare.candidates import LIMIT
+from provision.compare.figures import FIGURES, Figure, Reading, Spread, ratios, spread, values
 from provision.engine.report import errors_json
 from provision.model.errors import ProvisionError
 

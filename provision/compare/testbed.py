@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 from provision.checks.live import live_containers
 from provision.checks.run import verified
-from provision.comparison import candidates
-from provision.comparison.candidates import (
+from provision.compare import candidates
+from provision.compare.candidates import (
     ASK,
     IPERF,
     LIMIT,
@@ -23,8 +23,8 @@ from provision.comparison.candidates import (
     Candidate,
     Ground,
 )
-from provision.comparison.pool import pool as found_pool
-from provision.comparison.probe import Lane
+from provision.compare.pool import pool as found_pool
+from provision.compare.probe import Lane
 from provision.engine import apply as engine
 from provision.engine.fleet import Fleet, Session, observe
 from provision.inventory.load import load

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
-from provision.comparison import candidates
-from provision.comparison.bench import Bench
-from provision.comparison.candidates import Candidate
-from provision.comparison.figures import MEASURES
-from provision.comparison.ground import Stand, host_lane, surveyed, sweep
-from provision.comparison.probe import PATIENCE_S, Lane
-from provision.comparison.record import Record
-from provision.comparison.result import Comparison, Machine, Terms
+from provision.compare import candidates
+from provision.compare.bench import Bench
+from provision.compare.candidates import Candidate
+from provision.compare.figures import MEASURES
+from provision.compare.probe import PATIENCE_S, Lane
+from provision.compare.progress import Record
+from provision.compare.result import Comparison, Machine, Terms
+from provision.compare.testbed import Stand, host_lane, surveyed, sweep
 from provision.engine.fleet import Session
 from provision.model.errors import ProvisionError, UnfitError, UsageError
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from provision.comparison.result import Machine
+from provision.compare.result import Machine
 
 
 @dataclass(frozen=True, slots=True)

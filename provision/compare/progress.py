@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from provision.comparison.candidates import LIMIT, Candidate
-from provision.comparison.figures import FIGURES, Reading
-from provision.comparison.result import Course
+from provision.compare.candidates import LIMIT, Candidate
+from provision.compare.figures import FIGURES, Reading
+from provision.compare.result import Course
 from provision.model.errors import ProvisionError, UnfitError
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from provision.comparison.candidates import LIMIT
-from provision.comparison.figures import SHOWN, Figure, Spread
-from provision.comparison.result import STEPS, Comparison, Course
+from provision.compare.candidates import LIMIT
+from provision.compare.figures import SHOWN, Figure, Spread
+from provision.compare.result import STEPS, Comparison, Course
 
 WIDTH = 120
 

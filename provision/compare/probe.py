@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from provision.comparison.candidates import ASK, IPERF
-from provision.comparison.result import Terms
+from provision.compare.candidates import ASK, IPERF
+from provision.compare.result import Terms
 from provision.resources.render import render
 from provision.resources.script import PRELUDE, quoted
 

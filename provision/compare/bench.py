@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from provision.comparison import answers, probe
-from provision.comparison.answers import Clock, Measured
-from provision.comparison.probe import Lane
-from provision.comparison.result import Machine, Terms
+from provision.compare import answers, probe
+from provision.compare.answers import Clock, Measured
+from provision.compare.probe import Lane
+from provision.compare.result import Machine, Terms
 from provision.engine.fleet import Fleet, Session, each
 from provision.model.errors import FactsError, UnfitError
 

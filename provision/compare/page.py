@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from provision.comparison.candidates import LIMIT
-from provision.comparison.figures import SHOWN, Figure, Spread, ratios
-from provision.comparison.result import STEPS, Comparison
-from provision.comparison.text import better, number, remarks, share, summary
+from provision.compare.candidates import LIMIT
+from provision.compare.figures import SHOWN, Figure, Spread, ratios
+from provision.compare.result import STEPS, Comparison
+from provision.compare.text import better, number, remarks, share, summary
 from provision.resources.render import render
 
 NAMES, PLOT, LABELS, ROW, TOP = 110, 240, 120, 26, 22

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from provision.comparison.candidates import LIMIT
+from provision.compare.candidates import LIMIT
 
 
 @dataclass(frozen=True, slots=True)
