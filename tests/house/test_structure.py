@@ -206,7 +206,7 @@ def test_lint_and_types(command: tuple[str, ...]) -> None:
 
 def test_the_common_path_is_light() -> None:
     """`--help` loads no SSH library, no YAML and no schema library."""
-    code = "import sys, provision.cli; print(' '.join(sys.modules))"
+    code = "import sys, provision.cli.main; print(' '.join(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provision import resources
-from provision.commands.call import printable
+from provision.cli.options import printable
 from provision.engine import apply, desired, fleet, guard, report
 from provision.engine.apply import How
 from provision.engine.fleet import Session

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from provision.commands.call import Call, load, on_hosts, say_error
+from provision.cli.options import Call, load, on_hosts, say_error
 from provision.transport.project_files import nearest
 
 
@@ -15,9 +15,9 @@ from provision.transport.project_files import nearest
 @on_hosts
 def trust(call: Call) -> int:
     """Show the host keys of new hosts, and record them after a yes."""
+    from provision.cli.host_keys import changed_key, record, survey
     from provision.engine.report import errors_json
     from provision.inventory.limit import select
-    from provision.trust import changed_key, record, survey
 
     inventory = load(call.path)
     hosts = select(inventory, call.limit)

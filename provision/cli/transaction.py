@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.call import Call, echo, on_hosts, say_error
+from provision.cli.options import Call, echo, on_hosts, say_error
 
 if TYPE_CHECKING:
     from provision.engine.recovery import Standing

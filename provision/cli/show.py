@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.call import FILE, Call, on_hosts, say_error
+from provision.cli.options import FILE, Call, on_hosts, say_error
 from provision.model.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from provision.commands.call import FILE, Call, on_hosts, say_error
+from provision.cli.options import FILE, Call, on_hosts, say_error
 from provision.model.errors import UsageError
 from provision.model.terminal import printable
 

@@ -16,28 +16,28 @@ from typing import NoReturn
 import click
 
 from provision import __version__
-from provision.commands.call import say_error
+from provision.cli.options import say_error
 from provision.model.errors import ProvisionError
 
 INTERRUPTED = 130
 # Verb → the module that holds it, in the order in which people meet them.
 _VERBS = {
     "lab": "provision.lab.commands",
-    "init": "provision.commands.files",
-    "validate": "provision.commands.files",
-    "trust": "provision.commands.trust",
-    "plan": "provision.commands.hosts",
-    "apply": "provision.commands.hosts",
-    "verify": "provision.commands.hosts",
-    "destroy": "provision.commands.hosts",
-    "show": "provision.commands.look",
-    "graph": "provision.commands.look",
-    "compare": "provision.commands.compare",
-    "confirm": "provision.commands.guard",
-    "status": "provision.commands.guard",
-    "recover": "provision.commands.guard",
-    "schema": "provision.commands.files",
-    "completion": "provision.commands.files",
+    "init": "provision.cli.inventory",
+    "validate": "provision.cli.inventory",
+    "trust": "provision.cli.trust",
+    "plan": "provision.cli.change",
+    "apply": "provision.cli.change",
+    "verify": "provision.cli.change",
+    "destroy": "provision.cli.change",
+    "show": "provision.cli.show",
+    "graph": "provision.cli.show",
+    "compare": "provision.cli.compare",
+    "confirm": "provision.cli.transaction",
+    "status": "provision.cli.transaction",
+    "recover": "provision.cli.transaction",
+    "schema": "provision.cli.inventory",
+    "completion": "provision.cli.inventory",
 }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.commands.call import (
+from provision.cli.options import (
     FILE,
     Call,
     Choice,

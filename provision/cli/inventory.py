@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from provision.commands.call import FILE, INVENTORY, JSON, everywhere, load
+from provision.cli.options import FILE, INVENTORY, JSON, everywhere, load
 from provision.model.errors import UsageError
 
 
