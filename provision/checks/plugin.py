@@ -101,7 +101,7 @@ def provision_session(
 ) -> Iterator[Session]:
     """A session over SSH: one connection a host, closed at the end."""
     from provision.engine.fleet import Session
-    from provision.transport.ssh import Ssh
+    from provision.transport.ssh.transport import Ssh
 
     given = pytestconfig.getoption("--provision-ssh-config")
     transport = Ssh.nearby(provision_inventory, Path(given) if given else None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from provision.engine.fleet import Session, each
 from provision.model.errors import HostError, HostKeyError
 from provision.model.inventory import Inventory
-from provision.transport.ssh import Ssh
+from provision.transport.ssh.transport import Ssh
 
 if TYPE_CHECKING:
     from provision.transport.ssh.host_key_offer import Offer

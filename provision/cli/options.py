@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provision.engine.apply import How
     from provision.engine.fleet import Session
     from provision.model.inventory import Inventory
-    from provision.transport.ssh import Ssh
+    from provision.transport.ssh.transport import Ssh
 
 
 def say_error(error: ProvisionError) -> None:
@@ -210,7 +210,7 @@ class Call:
 
     def transport(self, inventory: Inventory) -> Ssh:
         """SSH by --ssh-config, or by the nearest; nobody is contacted yet."""
-        from provision.transport.ssh import Ssh
+        from provision.transport.ssh.transport import Ssh
 
         return Ssh.nearby(inventory, self.ssh_config)
 

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from provision.resources import script
+from provision.resources import kinds, script
 from provision.resources.base import lock
-from provision.resources.kinds import all_kinds
 from provision.resources.render import render
 
 FOLDER = "/var/lib/provision"
@@ -81,7 +80,7 @@ def program() -> tuple[str, str]:
 def witness() -> str:
     """A script that prints what a host holds of ours, for comparison with itself."""
     lines = ["#!/bin/sh", script.PRELUDE, _NEEDS]
-    lines += [f"echo '# {kind.kind}'\n(\n{kind.witness.strip()}\n)" for kind in all_kinds()]
+    lines += [f"echo '# {kind.kind}'\n(\n{kind.witness.strip()}\n)" for kind in kinds.all_kinds()]
     return "\n".join(lines) + "\n"
 
 

@@ -11,8 +11,8 @@ from provision.facts import host as hostfacts
 from provision.facts import nics
 from provision.facts.host import HostFacts
 from provision.model.errors import FactsError
+from provision.resources import kinds
 from provision.resources.base import ABSENT, Resource, Scope, Seen, State, state
-from provision.resources.kinds import all_kinds
 from provision.resources.lib import docker_api, ovsdb
 from provision.resources.script import BOUNDED, PRELUDE
 from provision.transport.base import Output
@@ -104,7 +104,7 @@ def script(
         _HELPERS,
         *nics.asking(asked or {}),
     ]
-    probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in all_kinds()}
+    probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
     lines += _section("shared", _SHARED.strip(), nonce)
     for section, probe in probes.items():
         lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
@@ -123,7 +123,7 @@ def parse(host: str, inventory: str, output: Output, *, nonce: str) -> Look:
     """Read one look. Raises FactsError when any part of it is missing or cannot be read."""
     printed = sections(host, output, nonce=nonce)
     seen: list[Seen] = []
-    for kind in all_kinds():
+    for kind in kinds.all_kinds():
         text = printed[kind.kind]
         if text != ABSENT:
             seen += _parse_kind(kind, text, Scope(host, inventory))
@@ -149,7 +149,7 @@ def sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
         raise FactsError(host, f"it printed more than {SIZE_LIMIT} bytes when looked at")
     pattern = re.compile(rf"^@{nonce} begin (\w+)\n(.*?)\n@{nonce} end \1 (\d+)$", re.M | re.S)
     found = {match[1]: match for match in pattern.finditer(output.stdout)}
-    expected = ["shared", "host", *(kind.kind for kind in all_kinds())]
+    expected = ["shared", "host", *(kind.kind for kind in kinds.all_kinds())]
     for section in expected:
         match = found.get(section)
         if match is None or match[3] != "0":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,72 +13,79 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from provision import methods
 from provision.inventory.load import load
-from provision.resources.kinds import all_kinds
+from provision.resources import kinds
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "provision"
-ACTING = {
-    "cli",
-    "commands",
-    "ssh",
-    "trust",
-    "local",
-    "fleet",
-    "engine",
-    "fate",
-    "transaction",
-    "recovery",
-    "journal",
-    "checks",
-    "comparison",
-    "lab",
-    # These read the inventory's file and what it names, and nothing else.
-    "inventory_load",
-    "regular_file",
-    "saved_image",
-    "ssh_key",
-    # What only this machine holds: a program for hosts, and the authority of their certificates.
-    "flanneld",
-    "pki",
-    "supplies",
-}
-FORBIDDEN = {"subprocess", "socket", "time", "os", "threading", "fabric", "paramiko", "testinfra"}
-LOWER_FIRST = (
-    ("errors", "address", "resource", "render", "hostfacts", "inventory", "transport", "script"),
-    ("etcd_keys",),
+LAYERS = (
+    ("model",),
     ("resources",),
-    ("host_part",),
-    ("flannel",),
+    ("transport", "lab"),
+    ("facts",),
     ("methods",),
-    ("desired", "plan", "facts", "preflight", "report", "undo", "guard", "fate", "journal"),
-    ("fleet",),
-    ("show",),
-    ("graph",),
-    ("flanneld", "pki"),
-    ("supplies",),
-    ("transaction",),
-    ("recovery",),
-    ("engine",),
-    ("checks", "ssh", "local"),
-    ("comparison", "trust"),
-    ("commands",),
+    ("inventory", "engine"),
+    ("checks", "show"),
+    ("compare",),
     ("cli",),
 )
+"""The folders of `provision/` from the lowest row up; a folder imports only lower rows."""
+REGISTRIES = {"cli/main.py", "methods/__init__.py", "resources/kinds/__init__.py"}
+"""The modules that may import others by a computed name."""
+ACTING = {
+    "checks",
+    "cli",
+    "compare",
+    "lab",
+    "transport",
+    # These act on hosts through a transport, or keep the controller's own notes.
+    "engine/apply.py",
+    "engine/fleet.py",
+    "engine/journal.py",
+    "engine/recovery.py",
+    "engine/status.py",
+    "engine/transaction.py",
+    # The artifacts that only the controller has: the authority of certificates, flanneld.
+    "engine/artifacts.py",
+    "engine/pki.py",
+    "methods/flannel/binary.py",
+    # These read the inventory's file and the files that it names.
+    "inventory/load.py",
+    "model/fields/files.py",
+    "model/fields/image_archives.py",
+    "model/fields/ssh_keys.py",
+}
+"""Folders and modules that may use the clock, processes, sockets and the environment."""
+FORBIDDEN = {"subprocess", "socket", "time", "os", "threading", "fabric", "paramiko", "testinfra"}
 
 
 def modules() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if "_templates" not in path.parts)
 
 
-def room(path: Path) -> str:
-    """The first name below the package: a module's, or its folder's."""
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def relative(path: Path) -> str:
+    """A module's path below the package."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def folder(path: Path) -> str:
+    """The folder of a module directly below the package; "" for the package's own files."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def acts(path: Path) -> bool:
+    return folder(path) in ACTING or relative(path) in ACTING
 
 
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, dotted, also those inside functions."""
+    return imported(path.read_text())
+
+
+def imported(source: str) -> set[str]:
+    """Every module that a source imports, dotted, also those inside functions."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -85,53 +93,125 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_pure_rooms_import_nothing_that_acts() -> None:
-    """No clock, process, socket or environment outside the acting rooms."""
+def test_pure_modules_do_not_act() -> None:
+    """Only the modules of ACTING use the clock, processes, sockets or the environment."""
     wrong = [
-        (path.name, name)
+        (relative(path), name)
         for path in modules()
-        if room(path) not in ACTING
+        if not acts(path)
         for name in imports(path)
         if name.split(".")[0] in FORBIDDEN
-        or name in ("provision.transport.ssh", "provision.transport.local")
     ]
     assert not wrong
+    known = {relative(path) for path in modules()} | {folder(path) for path in modules()}
+    assert known >= ACTING
 
 
-def test_only_ssh_imports_fabric_and_paramiko() -> None:
-    """One room maps their errors and pins host keys."""
+def test_only_the_ssh_transport_imports_fabric_and_paramiko() -> None:
+    """One folder maps their errors and pins host keys; a host key's form is checked by paramiko."""
     users = {
-        room(path)
+        relative(path)
         for path in modules()
         if {name.split(".")[0] for name in imports(path)} & {"fabric", "paramiko"}
-    }
-    assert users <= {"ssh", "ssh_key"}
-    assert "ssh" in users
+    } - {"model/fields/ssh_keys.py"}
+    assert users
+    assert all(user.startswith("transport/ssh/") for user in users)
 
 
-def test_imports_go_down_only() -> None:
-    """A lower room never imports a higher one."""
-    level = {name: number for number, names in enumerate(LOWER_FIRST) for name in names}
-    wrong = []
-    for path in modules():
-        for name in imports(path):
+def wrong_imports(files: dict[str, str], folders: set[str]) -> list[str]:
+    """Breaches of LAYERS by modules, given as path below the package → source.
+
+    Imports inside functions and under TYPE_CHECKING count like any other.
+    """
+    row = {name: number for number, names in enumerate(LAYERS) for name in names}
+    wrong = [f"{name} is in no row of LAYERS" for name in sorted(folders - set(row))]
+    for path, source in files.items():
+        own = path.split("/")[0]
+        for name in sorted(imported(source)):
             parts = name.split(".")
-            if parts[0] != "provision" or len(parts) < 2:
+            if parts[0] != "provision" or len(parts) < 2 or parts[1] in (own, "__version__"):
                 continue
-            here, there = level.get(room(path)), level.get(parts[1])
-            if here is not None and there is not None and there > here:
-                wrong.append((path.name, name))
-    # A standing script is steps → text, which `desired` needs; `in_order` is the plan's.
-    assert not wrong
+            if own in row and row.get(parts[1], len(LAYERS)) >= row[own]:
+                wrong.append(f"{path} imports {name}")
+        if path not in REGISTRIES and {"import_module", "__import__"} & named(source):
+            wrong.append(f"{path} imports by a computed name")
+    return wrong
+
+
+def named(source: str) -> set[str]:
+    """Every name and attribute that a source mentions."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return names | {
+        alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+def test_folders_import_only_lower_rows() -> None:
+    """LAYERS names every folder, and each imports only folders of a lower row."""
+    files = {relative(path): path.read_text() for path in modules() if folder(path)}
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
+    folders -= {"_templates"}  # in an installed wheel
+    assert wrong_imports(files, folders) == []
+    assert len(folders) <= 12
+    assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == {
+        "__init__.py",
+        "py.typed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "breach"),
+    [
+        ({"attic/box.py": ""}, "attic is in no row of LAYERS"),
+        (
+            {"model/names.py": "def f():\n    from provision.engine import plan\n"},
+            "model/names.py imports provision.engine",
+        ),
+        (
+            {"engine/plan.py": "from provision.inventory.load import load\n"},
+            "engine/plan.py imports provision.inventory.load",
+        ),
+        (
+            {"inventory/load.py": "if TYPE_CHECKING:\n    import provision.engine.plan\n"},
+            "inventory/load.py imports provision.engine.plan",
+        ),
+        (
+            {"model/names.py": "import importlib\nimportlib.import_module('provision.cli')\n"},
+            "model/names.py imports by a computed name",
+        ),
+    ],
+    ids=[
+        "folder without a row",
+        "upwards in a function",
+        "same row",
+        "same row, typing",
+        "computed",
+    ],
+)
+def test_the_layer_test_can_fail(files: dict[str, str], breach: str) -> None:
+    """Each kind of breach is found."""
+    assert breach in wrong_imports(files, {path.split("/")[0] for path in files})
+
+
+def test_no_modules_import_each_other() -> None:
+    """The modules form no import circle, imports inside functions counted."""
+    graph = {}
+    for path in modules():
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph[name] = imports(path) - {name}
+    sorter = TopologicalSorter({name: used & set(graph) for name, used in graph.items()})
+    sorter.prepare()
 
 
 def test_every_kind_is_on_the_shelf_and_whole() -> None:
-    """Each module of `resources` gives a kind with a probe, a parser and a life."""
-    files = {path.stem for path in (PACKAGE / "resources").glob("*.py")} - {"__init__"}
-    assert {kind.__module__.rsplit(".", 1)[1] for kind in all_kinds()} == files
-    names = [kind.kind for kind in all_kinds()]
+    """Each module of `resources/kinds` gives a kind with a probe, a parser and a life."""
+    files = {path.stem for path in (PACKAGE / "resources/kinds").glob("*.py")} - {"__init__"}
+    assert {kind.__module__.rsplit(".", 1)[1] for kind in kinds.all_kinds()} == files
+    names = [kind.kind for kind in kinds.all_kinds()]
     assert len(names) == len(set(names))
-    for kind in all_kinds():
+    for kind in kinds.all_kinds():
         assert kind.probe.strip()
         for needed in ("witness", "parse", "create", "delete"):
             assert needed in vars(kind), (kind.kind, needed)

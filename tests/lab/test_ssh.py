@@ -11,7 +11,7 @@ import pytest
 
 from provision.inventory.load import load
 from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError, TimedOut
-from provision.transport.ssh import Ssh
+from provision.transport.ssh.transport import Ssh
 from tests.lab.conftest import Hosts
 
 pytestmark = pytest.mark.lab

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from provision.facts import host as hostfacts
+from provision.resources import kinds
 from provision.resources.base import Scope
-from provision.resources.kinds import all_kinds
 
 FOLDER = Path(__file__).parent
 INVENTORIES = {
@@ -33,7 +33,7 @@ INVENTORIES = {
 # What etcd holds says whose it is by the inventory's names of hosts.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
-KINDS = {kind.kind: kind for kind in all_kinds()}
+KINDS = {kind.kind: kind for kind in kinds.all_kinds()}
 
 
 def read(path: Path) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from provision import resources
 from provision.engine import apply as engine
 from provision.engine import desired, preflight, report, transaction
 from provision.engine import fleet as fleet_room
@@ -28,7 +27,7 @@ class Fleet:
         self.hosts = Hosts()
         everything = {resource.ref: resource for resource in wanted}
         kinds = tuple(KINDS[name] for name in sorted(KINDS))
-        monkeypatch.setattr(resources, "kinds", lambda: kinds)
+        monkeypatch.setattr("provision.resources.kinds.all_kinds", lambda: kinds)
         monkeypatch.setattr(
             desired,
             "wanted",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from provision import resources
 from provision.cli.options import printable
 from provision.engine import apply, desired, fleet, guard, report
 from provision.engine.apply import How
@@ -35,7 +34,7 @@ PAYLOADS = [
 @pytest.fixture
 def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
     kinds = tuple(KINDS[name] for name in sorted(KINDS))
-    monkeypatch.setattr(resources, "kinds", lambda: kinds)
+    monkeypatch.setattr("provision.resources.kinds.all_kinds", lambda: kinds)
     monkeypatch.setattr(desired, "wanted", lambda _inventory, _facts: {})
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)

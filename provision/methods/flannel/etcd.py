@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import provision.methods.flannel.firewall as firewall
 from provision.facts.host import HostFacts
-from provision.methods.flannel import firewall
 from provision.methods.flannel.options import cluster, config, members, options
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 
+import provision.methods.flannel.etcd as etcd
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge
-from provision.methods.flannel import etcd
 from provision.methods.flannel.options import (
     OVERHEAD,
     Options,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from provision.methods.flannel import leases as look
+import provision.methods.flannel.leases as look
 from provision.methods.flannel.options import options
 from provision.model.inventory import Inventory
 from provision.resources.base import Scope

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import provision.methods.pipework.nic as nic
+import provision.methods.pipework.nic_checks as nic_checks
+import provision.methods.pipework.resources as resources
 from provision.facts.host import HostFacts
-from provision.methods.pipework import nic, nic_checks, resources
 from provision.methods.pipework.options import Options as Options
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network

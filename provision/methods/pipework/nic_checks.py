@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
+import provision.methods.pipework.nic as nic
 from provision.facts.host import HostFacts
 from provision.facts.nics import Uplink
-from provision.methods.pipework import nic
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 

@@ -2,7 +2,3 @@
 
 Host keys are always checked, on every hop: fabric by itself accepts any.
 """
-
-from provision.transport.ssh.transport import Ssh
-
-__all__ = ["Ssh"]
