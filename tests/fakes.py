@@ -32,7 +32,7 @@ class Toy(Resource):
 
     kind: ClassVar[str] = "toy"
     probe: ClassVar[str] = "toys"
-    witness: ClassVar[str] = "toys"
+    fingerprint: ClassVar[str] = "toys"
 
     label: str
     value: str = ""
@@ -65,7 +65,7 @@ class Toy(Resource):
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
         return f"{self.label} rests" if found is not None else None
 
-    def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
+    def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
         return self.trouble or None
 
     def __repr__(self) -> str:
@@ -98,13 +98,13 @@ class Docked(Toy):
 @dataclass(frozen=True, slots=True, repr=False)
 class Watcher(Toy):
     kind: ClassVar[str] = "awatcher"  # first in the alphabet, so that sorting alone is not enough
-    watches: ClassVar[bool] = True
+    runs_last: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Herald(Toy):
     kind: ClassVar[str] = "zherald"  # last in the alphabet
-    prepares: ClassVar[bool] = True
+    before_removals: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)

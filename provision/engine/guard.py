@@ -80,7 +80,7 @@ def program() -> tuple[str, str]:
 def witness() -> str:
     """A script that prints what a host holds of ours, for comparison with itself."""
     lines = ["#!/bin/sh", script.PRELUDE, _NEEDS]
-    lines += [f"echo '# {kind.kind}'\n(\n{kind.witness.strip()}\n)" for kind in kinds.all_kinds()]
+    lines += [f"echo '# {kind.kind}'\n(\n{kind.fingerprint.strip()}\n)" for kind in kinds.all_kinds()]
     return "\n".join(lines) + "\n"
 
 

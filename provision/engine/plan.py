@@ -58,7 +58,7 @@ class Operation:
     def needs(self) -> tuple[Ref, ...]:
         """What the thing that is removed or made stands on."""
         thing = self.change.before if self.removes else self.change.after
-        return (*thing.requires(), *thing.follows()) if thing else ()
+        return (*thing.requires(), *thing.after()) if thing else ()
 
 
 Wave = dict[str, tuple[Operation, ...]]
@@ -90,7 +90,7 @@ def _conflicts(found: State, wanted: State, foreign: State) -> Iterator[Conflict
 
 def _objections(changes: Iterable[Change]) -> Iterator[Conflict]:
     for change in changes:
-        reason = change.before.objection(change.after) if change.before else None
+        reason = change.before.blocking_reason(change.after) if change.before else None
         if reason:
             yield Conflict(change.ref, reason)
 
@@ -116,7 +116,7 @@ def _verbs(before: State, wanted: State, *, created: frozenset[Ref]) -> dict[Ref
 
 def _remade(verb: Verb | None, resource: Resource) -> bool:
     # An image that is brought again leaves the containers made of it as they are.
-    return verb == "replace" or (verb == "create" and not resource.prepares)
+    return verb == "replace" or (verb == "create" and not resource.before_removals)
 
 
 def _verb(before: Resource | None, after: Resource | None) -> Verb | None:
@@ -149,7 +149,7 @@ def in_order(state: State) -> list[Ref]:
     """
     sorter: TopologicalSorter[Ref] = TopologicalSorter()
     for ref in sorted(state):
-        before = (*state[ref].requires(), *state[ref].follows())
+        before = (*state[ref].requires(), *state[ref].after())
         sorter.add(ref, *sorted(need for need in before if need in state))
     try:
         found = tuple(sorter.static_order())
@@ -160,7 +160,7 @@ def in_order(state: State) -> list[Ref]:
 
 
 def _turn(resource: Resource) -> tuple[bool, bool, bool]:
-    return resource.watches, not resource.enables, not resource.prepares
+    return resource.runs_last, not resource.changes_facts, not resource.before_removals
 
 
 def _reported_order(changes: dict[Ref, Change]) -> list[Ref]:
@@ -179,14 +179,14 @@ def enabling(plan: Plan) -> Plan | None:
 
     What stays whatever comes is a part of its own: the undo goes back to how it has left the host.
     """
-    first = tuple(change for change in plan.changes if change.after and change.after.enables)
-    staying = tuple(change for change in first if change.after and change.after.stays)
+    first = tuple(change for change in plan.changes if change.after and change.after.changes_facts)
+    staying = tuple(change for change in first if change.after and change.after.permanent)
     return Plan(staying or first, ()) if first else None
 
 
 def stays(plan: Plan) -> bool:
     """Whether nothing of it is ever undone."""
-    return all(one.after is not None and one.after.stays for one in plan.changes)
+    return all(one.after is not None and one.after.permanent for one in plan.changes)
 
 
 def operations(plan: Plan, *, txn: str | None = None) -> tuple[Operation, ...]:
@@ -209,12 +209,12 @@ def operations(plan: Plan, *, txn: str | None = None) -> tuple[Operation, ...]:
 
 
 def _prepares(change: Change) -> bool:
-    return change.verb == "create" and change.after is not None and change.after.prepares
+    return change.verb == "create" and change.after is not None and change.after.before_removals
 
 
 def _removal(change: Change, txn: str | None) -> Steps:
     assert change.before is not None
-    return change.before.delete() if txn is None else change.before.retire(txn)
+    return change.before.delete() if txn is None else change.before.stash(txn)
 
 
 def _making(change: Change) -> Steps:

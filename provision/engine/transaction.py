@@ -90,7 +90,7 @@ class Transaction:
 
     def _budget(self, wave: Wave) -> int:
         slow = any(
-            one.change.after is not None and one.change.after.prepares
+            one.change.after is not None and one.change.after.before_removals
             for some in wave.values()
             for one in some
         )

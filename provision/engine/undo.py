@@ -18,7 +18,7 @@ def inverse(operation: Operation, *, txn: str) -> Steps:
     change = operation.change
     if operation.removes:
         assert change.before is not None
-        return change.before.restore(txn)
+        return change.before.unstash(txn)
     assert change.after is not None
     # The second half of a replacement began when nothing was there.
     before = None if change.verb == "replace" else change.before
@@ -48,7 +48,7 @@ def _urgent(operations: Sequence[Operation]) -> set[int]:
         mine = {(ref.host, link) for link in thing.links()}
         below = refs & docker if thing.by_docker else refs
         above = not operation.removes and not _watches(operation) and below & set(operation.needs)
-        tool = operation.removes and thing.enables and any(one.host == ref.host for one in refs)
+        tool = operation.removes and thing.changes_facts and any(one.host == ref.host for one in refs)
         if operation.change.ssh or ref in refs or links & mine or above or tool:
             found.add(number)
             refs |= {ref, *operation.needs} if operation.removes else {ref}
@@ -64,7 +64,7 @@ def _thing(operation: Operation) -> Resource:
 
 def _watches(operation: Operation) -> bool:
     # What it watches can go before it: it is held as long as the undo takes.
-    return operation.change.after is not None and operation.change.after.watches
+    return operation.change.after is not None and operation.change.after.runs_last
 
 
 def _quick(operation: Operation) -> bool:
@@ -97,6 +97,6 @@ def discard(operations: Sequence[Operation], *, txn: str) -> str:
             steps
             for operation in operations
             if operation.removes and operation.change.before is not None
-            if (steps := operation.change.before.discard(txn))
+            if (steps := operation.change.before.drop_stash(txn))
         ]
     )

@@ -115,13 +115,13 @@ class Resource:
     """The kernel forgets it at reboot; then every step of `create` can be repeated."""
     edits: ClassVar[bool] = False
     """It changes something that it did not make: what is found without our mark is no conflict."""
-    prepares: ClassVar[bool] = False
+    before_removals: ClassVar[bool] = False
     """It is made before anything is deleted, so that a failure costs nothing (an image pull)."""
-    watches: ClassVar[bool] = False
+    runs_last: ClassVar[bool] = False
     """It keeps others as they are: made after them, and removed before them."""
-    enables: ClassVar[bool] = False
+    changes_facts: ClassVar[bool] = False
     """What can be seen of its host changes with it: all else there waits for another look."""
-    stays: ClassVar[bool] = False
+    permanent: ClassVar[bool] = False
     """It is not undone and not deleted: what is installed."""
     by_docker: ClassVar[bool] = False
     """Its steps need Docker's daemon, which may hang."""
@@ -129,7 +129,7 @@ class Resource:
     """Its steps only write files: after a reboot they are undone before the network starts."""
     probe: ClassVar[str]
     """POSIX sh that prints what `parse` reads; `$name` is the inventory's name."""
-    witness: ClassVar[str]
+    fingerprint: ClassVar[str]
     """POSIX sh that prints, of all that this kind ever made on a host, what stays the same as long
     as nobody changes it: no counter, process, time or drawn number. The host compares it before a
     change and after its undo. Absent tools and things print nothing. `:` where nothing is kept."""
@@ -150,7 +150,7 @@ class Resource:
         """What it stands on: made before it, and re-creating that re-creates it."""
         return ()
 
-    def follows(self) -> tuple[Ref, ...]:
+    def after(self) -> tuple[Ref, ...]:
         """What is made before it, too, but can be made again without it."""
         return ()
 
@@ -176,18 +176,18 @@ class Resource:
         """
         raise NotImplementedError
 
-    def retire(self, txn: str) -> Steps:  # noqa: ARG002
+    def stash(self, txn: str) -> Steps:  # noqa: ARG002
         """Steps that take this out of the way in the change `txn`, so that `restore` has it back.
 
         For what cannot be made again as it was: a container's files, an image.
         """
         return self.delete()
 
-    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         """Steps back to this from any point of `retire`; its successor is gone by then."""
         return self.create()
 
-    def discard(self, txn: str) -> Steps:  # noqa: ARG002
+    def drop_stash(self, txn: str) -> Steps:  # noqa: ARG002
         """Steps that end what `retire` has kept, once the change is confirmed."""
         return ()
 
@@ -211,7 +211,7 @@ class Resource:
         """
         return None
 
-    def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
+    def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
         """Why this found one must not become `after` (None: be deleted): harm to others' things."""
         return None
 

@@ -151,11 +151,11 @@ def test_watchers_are_made_last_and_removed_first(a: State, b: State) -> None:
     todo = difference(a, b)
     made, gone = places(todo, removing=False), places(todo, removing=True)
     for ref in made:
-        if b[ref].watches:
-            assert all(made[other] < made[ref] for other in made if not b[other].watches)
+        if b[ref].runs_last:
+            assert all(made[other] < made[ref] for other in made if not b[other].runs_last)
     for ref in gone:
-        if a[ref].watches:
-            assert all(gone[ref] < gone[other] for other in gone if not a[other].watches)
+        if a[ref].runs_last:
+            assert all(gone[ref] < gone[other] for other in gone if not a[other].runs_last)
 
 
 @given(states(), states())
@@ -163,7 +163,7 @@ def test_preparations_come_before_any_removal(a: State, b: State) -> None:
     todo = difference(a, b)
     made, gone = places(todo, removing=False), places(todo, removing=True)
     for ref in made:
-        if b[ref].prepares and ref not in a:
+        if b[ref].before_removals and ref not in a:
             assert all(made[ref] < other for other in gone.values())
 
 

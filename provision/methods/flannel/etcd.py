@@ -162,7 +162,7 @@ def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
         cluster=cluster(inventory, network),
         members=members(network),
         inventory=inventory.name,
-        after=(*_asking(inventory, network, members(network)[0]), *services(inventory, network)),
+        started_after=(*_asking(inventory, network, members(network)[0]), *services(inventory, network)),
     )
 
 
@@ -184,7 +184,7 @@ def _lease(inventory: Inventory, network: Network, host: str) -> EtcdLease:
         backend="" if said.backend == "udp" else said.backend,  # flannel writes none for udp
         cluster=cluster(inventory, network),
         inventory=inventory.name,
-        after=(
+        started_after=(
             *_asking(inventory, network, host),
             *services(inventory, network),
             config_ref(network),

@@ -142,7 +142,7 @@ def _joined(
         stops="packets between hosts are lost until flannel is back",
         brief=said.backend != "udp",
         needs=tuple(needs),
-        after=after,
+        started_after=after,
     )
 
 

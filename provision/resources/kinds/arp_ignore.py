@@ -27,7 +27,7 @@ for was in {WAS}/"$name"/uplink/*; do
   [ ! -f "$file" ] || [ "$(cat "$file")" != 8 ] || echo "${{was##*/}}"
 done
 """
-    witness: ClassVar[str] = ":"  # it goes with its bridge
+    fingerprint: ClassVar[str] = ":"  # it goes with its bridge
 
     link: str
     needs: tuple[Ref, ...] = field(default=(), compare=False)

@@ -43,7 +43,7 @@ for stamp in {BIN}/"$name"/*/*.sha256; do
 done
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$stamp")"; done
 """
 

@@ -44,7 +44,7 @@ cd {ETC}/"$name"/pki || exit
 sha256sum -- *.crt *.csr | sed 's/^/sum /'
 for file in *.crt; do echo "file $file $(base64 -w0 <"$file")"; done
 """
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for file in {ETC}/*/pki/*.crt {ETC}/*/pki/*.issued; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done

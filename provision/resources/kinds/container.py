@@ -95,7 +95,7 @@ need_docker
 shared containers container
 """
     # Which address Docker drew is its own affair; a fixed one is in IPAMConfig.
-    witness: ClassVar[str] = r"""
+    fingerprint: ClassVar[str] = r"""
 need_docker
 docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker inspect --format '
 {{.Name}} {{.Config.Image}} {{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Labels}}
@@ -176,16 +176,16 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     def delete(self) -> Steps:
         return (_sh(_REMOVE, self.container),)
 
-    def retire(self, txn: str) -> Steps:
+    def stash(self, txn: str) -> Steps:
         return (_sh(_RETIRE, self.container, self._aside(txn)),)
 
-    def restore(self, txn: str) -> Steps:
+    def unstash(self, txn: str) -> Steps:
         address = ("--ip", str(self.address)) if self.address else ()
         how = (self.restart, self.status, self.network, *address)
         back = _sh(_RESTORE, self.container, self._aside(txn), *how)
         return (Unless(back, self.create()),)
 
-    def discard(self, txn: str) -> Steps:
+    def drop_stash(self, txn: str) -> Steps:
         return (_sh(_REMOVE, self._aside(txn)),)
 
     def _aside(self, txn: str) -> str:

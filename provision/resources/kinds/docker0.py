@@ -58,7 +58,7 @@ done
 pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
 [ ! -r "/proc/$pid/cmdline" ] || echo "flags $(tr '\0' ' ' <"/proc/$pid/cmdline")"
 """
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 [ ! -f {DAEMON_JSON} ] || echo "daemon.json $(sha256sum <{DAEMON_JSON})"
 for was in {WAS}/*/docker0/*; do [ ! -f "$was" ] || echo "$was $(sha256sum <"$was")"; done
 need ip
@@ -104,14 +104,14 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         restarted = self.restarted((Put(DAEMON_JSON, once),))
         return (*restarted, *end, *forget(self._first_bip), *forget(self._was))
 
-    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         """From any point of `delete`: the records, the file as found, and Docker as it ran."""
         return (*self._records(), *self._as_found())
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert isinstance(before, Docker0)
         if ours:
-            return before.restore("")
+            return before.unstash("")
         # As it was before us: told its first address once more, by which Docker stores it.
         once = json.dumps({"bip": before.bip} | _object(before.text), indent=2) + "\n"
         end = _REMOVED if before.text is None else (Put(DAEMON_JSON, before.text),)
@@ -136,7 +136,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         started = _each("start", self.running)
         return (Unless(runs, self.restarted(end)), *end, started, *forget(self._running))
 
-    def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
+    def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
         if self.taken_by:
             return f"docker0 belongs to the inventory {self.taken_by} already"
         if self.flags:

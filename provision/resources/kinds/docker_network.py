@@ -64,7 +64,7 @@ class DockerNetwork(Resource):
 need_docker
 shared networks containers
 """
-    witness: ClassVar[str] = r"""
+    fingerprint: ClassVar[str] = r"""
 need_docker
 docker network ls --quiet --no-trunc --filter label=provision |
   xargs -r docker network inspect --format '
@@ -106,7 +106,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
         return f"every container on {self.network} is re-created" if anew else None
 
-    def objection(self, after: Resource | None) -> str | None:
+    def blocking_reason(self, after: Resource | None) -> str | None:
         if not self.guests or not rebuilt(self, after):
             return None
         return (

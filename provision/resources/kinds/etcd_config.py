@@ -61,7 +61,7 @@ shared etcd
 echo "peers $peers"
 """
 
-    witness: ClassVar[str] = ":"  # etcd's own, on several hosts at once
+    fingerprint: ClassVar[str] = ":"  # etcd's own, on several hosts at once
 
     network: str
     prefix: str
@@ -70,14 +70,14 @@ echo "peers $peers"
     members: tuple[str, ...]
     inventory: str
     stale: tuple[str, ...] = ()
-    after: tuple[Ref, ...] = field(default=(), compare=False)
+    started_after: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
         return f"{self.network}{keys.config_key(self.prefix)}"
 
-    def follows(self) -> tuple[Ref, ...]:
-        return self.after
+    def after(self) -> tuple[Ref, ...]:
+        return self.started_after
 
     @property
     def _own(self) -> str:
@@ -135,7 +135,7 @@ def _configs(
             cluster=str(said.get("cluster", "")),
             members=tuple(said.get("members", ())),
             inventory=scope.inventory,
-            after=keys.stands_on(found, network, scope),
+            started_after=keys.stands_on(found, network, scope),
             stale=tuple(_stale(f"{own}/hosts/", found, peers, scope.host)),
         )
         mine = said.get("prefix") == prefix

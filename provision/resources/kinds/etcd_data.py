@@ -37,7 +37,7 @@ done
 :
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; done
 """
 
@@ -64,15 +64,15 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
     def delete(self) -> Steps:
         return (Run(("sh", "-c", _REMOVE, "sh", self.service, self.folder)),)
 
-    def retire(self, txn: str) -> Steps:
+    def stash(self, txn: str) -> Steps:
         return (self._stopped, *stash.put_aside(txn, self._path), *self.delete())
 
-    def restore(self, txn: str) -> Steps:
+    def unstash(self, txn: str) -> Steps:
         # systemd starts nothing where others may look into it, and that folder was gone, too.
         private = Run(("install", "-d", "-m", "700", "--", PRIVATE))
         return (self._stopped, private, *stash.brought_back(txn, self._path))
 
-    def discard(self, txn: str) -> Steps:
+    def drop_stash(self, txn: str) -> Steps:
         return stash.dropped(txn, self._path)
 
     @property

@@ -43,7 +43,7 @@ class EtcdLease(Resource):
 shared etcd
 """
 
-    witness: ClassVar[str] = ":"
+    fingerprint: ClassVar[str] = ":"
 
     network: str
     prefix: str
@@ -53,14 +53,14 @@ shared etcd
     cluster: str
     inventory: str
     others: tuple[str, ...] = ()
-    after: tuple[Ref, ...] = field(default=(), compare=False)
+    started_after: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
         return f"{self.network}{self._key}"
 
-    def follows(self) -> tuple[Ref, ...]:
-        return self.after
+    def after(self) -> tuple[Ref, ...]:
+        return self.started_after
 
     @property
     def _key(self) -> str:
@@ -114,7 +114,7 @@ def _lease(network: str, found: Mapping[str, str], scope: Scope) -> Iterator[See
             cluster=str(said.get("cluster", "")),
             inventory=scope.inventory,
             others=others,
-            after=keys.stands_on(found, network, scope),
+            started_after=keys.stands_on(found, network, scope),
         ),
         ours=True,
     )

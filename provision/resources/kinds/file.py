@@ -22,7 +22,7 @@ class File(Resource):
     probe: ClassVar[str] = rf"""
 files {ETC}/"$name"/*
 """
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for file in {ETC}/*/*; do
   [ ! -f "$file" ] || echo "$(stat -c '%a %n' "$file") $(sha256sum <"$file")"
 done

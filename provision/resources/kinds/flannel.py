@@ -47,7 +47,7 @@ for device in /sys/class/net/flannel*; do
 done
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
 """
 

@@ -18,7 +18,7 @@ class Unit(Resource):
     """The service `service` with exactly this unit file."""
 
     kind: ClassVar[str] = "unit"
-    watches: ClassVar[bool] = True
+    runs_last: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need systemctl
 unit=provision-$name-follow.service
@@ -27,7 +27,7 @@ if [ -e "{FOLDER}/$unit" ] || [ -h "{FOLDER}/$unit" ]; then
   files "{FOLDER}/$unit"
 fi
 """
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 need systemctl
 for unit in {FOLDER}/provision-*-follow.service; do
   [ -f "$unit" ] || continue

@@ -72,12 +72,12 @@ class Image(Resource):
     kind: ClassVar[str] = "image"
     by_docker: ClassVar[bool] = True
     edits: ClassVar[bool] = True
-    prepares: ClassVar[bool] = True
+    before_removals: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 need_docker
 shared images
 {_claims("image")}"""
-    witness: ClassVar[str] = _WITNESS
+    fingerprint: ClassVar[str] = _WITNESS
 
     reference: str
     inventory: str = field(default="", compare=False)
@@ -93,13 +93,13 @@ shared images
     def delete(self) -> Steps:
         return _removal(self)
 
-    def retire(self, txn: str) -> Steps:  # noqa: ARG002
+    def stash(self, txn: str) -> Steps:  # noqa: ARG002
         return forget(_claim(self))
 
-    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return (_claimed(self),)
 
-    def discard(self, txn: str) -> Steps:  # noqa: ARG002
+    def drop_stash(self, txn: str) -> Steps:  # noqa: ARG002
         return _removal(self)
 
     @classmethod
@@ -122,12 +122,12 @@ class ImageArchive(Resource):
     kind: ClassVar[str] = "image_archive"
     by_docker: ClassVar[bool] = True
     edits: ClassVar[bool] = True
-    prepares: ClassVar[bool] = True
+    before_removals: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 need_docker
 shared image
 {_claims("image_archive")}"""
-    witness: ClassVar[str] = ":"  # that of `image` shows both
+    fingerprint: ClassVar[str] = ":"  # that of `image` shows both
 
     reference: str
     layers: tuple[str, ...]
@@ -148,7 +148,7 @@ shared image
     def delete(self) -> Steps:
         return (*_removal(self), *forget(self._upload))
 
-    def retire(self, txn: str) -> Steps:
+    def stash(self, txn: str) -> Steps:
         aside = self._aside(txn)
         return (
             Unless(_tagged(aside), (Run(("docker", "tag", self.reference, aside)),)),
@@ -156,13 +156,13 @@ shared image
             *forget(_claim(self)),
         )
 
-    def restore(self, txn: str) -> Steps:
+    def unstash(self, txn: str) -> Steps:
         aside = self._aside(txn)
         back = Run(("docker", "tag", aside, self.reference))
         gone = Run(("sh", "-c", '! "$@" >/dev/null 2>&1', "sh", *_tagged(aside).argv))
         return (Unless(gone, (back, *_untagged(aside))), _claimed(self))
 
-    def discard(self, txn: str) -> Steps:
+    def drop_stash(self, txn: str) -> Steps:
         """A container of others may be made of it by now: then it keeps its name."""
         aside = self._aside(txn)
         used = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={aside}"))
@@ -173,7 +173,7 @@ shared image
     def _aside(self, txn: str) -> str:
         return f"provision-{txn}:{sha256(self.reference.encode()).hexdigest()[:16]}"
 
-    def objection(self, after: Resource | None) -> str | None:  # noqa: ARG002
+    def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
         return None if self.claimed else f"image {self.reference} is another one and is not ours"
 
     @property

@@ -27,7 +27,7 @@ class Chain(Resource):
 need iptables
 iptables-save
 """
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 need iptables
 for table in filter nat; do
   iptables-save -t $table | sed -n "/{PREFIX}/s/^/$table /p" | sed 's/ \[[0-9:]*\]$//'

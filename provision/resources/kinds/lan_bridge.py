@@ -57,7 +57,7 @@ for was in {WAS}/"$name"/uplink/*; do
 done
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for file in {WAS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done

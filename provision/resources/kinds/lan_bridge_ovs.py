@@ -46,7 +46,7 @@ done
 need_ovs
 shared {" ".join(ovsdb.TABLES)}
 """
-    witness: ClassVar[str] = ":"  # what it holds is what kind `bridge` looks at
+    fingerprint: ClassVar[str] = ":"  # what it holds is what kind `bridge` looks at
 
     def create(self) -> Steps:
         assert self.was is not None

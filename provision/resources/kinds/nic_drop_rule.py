@@ -24,7 +24,7 @@ need iptables
 [ -z "$(ls {WAS}/"$name"/uplink 2>/dev/null)" ] || iptables -w 5 -t raw -S PREROUTING
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 need iptables
 [ -z "$(ls {WAS}/*/uplink 2>/dev/null)" ] ||
   iptables -w 5 -t raw -S PREROUTING | grep -F provision: || :

@@ -21,7 +21,7 @@ need_ovs
 shared ovs_bridges
 """
 
-    witness: ClassVar[str] = f"""
+    fingerprint: ClassVar[str] = f"""
 {ovsdb.SERVED}
 ovs-vsctl -t 5 -f csv --no-headings \
   --columns=name,datapath_type,fail_mode,rstp_enable,external_ids list Bridge | sort

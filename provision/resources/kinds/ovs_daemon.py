@@ -30,7 +30,7 @@ class OvsDaemon(Resource):
 
     kind: ClassVar[str] = "ovs_daemon"
     edits: ClassVar[bool] = True
-    enables: ClassVar[bool] = True
+    changes_facts: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 command -v ovs-vsctl >/dev/null 2>&1 || exit 0
 printf '%s\n' "$units"
@@ -41,7 +41,7 @@ done
 [ ! -e /etc/openvswitch/conf.db ] || echo database
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 command -v ovs-vsctl >/dev/null 2>&1 || exit 0
 echo "$(systemctl is-enabled {SERVICE}) $(systemctl is-active {SERVICE})"
 for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
@@ -82,7 +82,7 @@ for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")";
             steps.append(Run(("systemctl", "-q", verb, SERVICE)))
         return (*steps, *forget(self._was))
 
-    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return self.update(self)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
@@ -96,7 +96,7 @@ for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")";
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
         return "Open vSwitch starts" if isinstance(found, OvsDaemon) and not found.active else None
 
-    def objection(self, after: Resource | None) -> str | None:
+    def blocking_reason(self, after: Resource | None) -> str | None:
         if after is not None or self.active or self.others:
             return None
         # What its database holds of ours cannot be seen now, and would come back with it.

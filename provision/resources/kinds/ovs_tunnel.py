@@ -26,7 +26,7 @@ need_ovs
 shared {" ".join(ovsdb.TABLES)}
 """
 
-    witness: ClassVar[str] = f"""
+    fingerprint: ClassVar[str] = f"""
 {ovsdb.SERVED}
 ovs-vsctl -t 5 -f csv --no-headings --columns=name,type,options list Interface | sort
 ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list Port | sort

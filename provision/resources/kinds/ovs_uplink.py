@@ -53,7 +53,7 @@ shared {" ".join(ovsdb.TABLES)}
 
     # The addresses of NICs and of their bridges; what Docker's bridges and flannel have comes and
     # goes, and so does the number of a veth's other end behind the `@`.
-    witness: ClassVar[str] = f"""
+    fingerprint: ClassVar[str] = f"""
 need ip
 ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' -e '^flannel' |
   while read -r dev _ held; do echo "${{dev%%@*}} $held"; done | sort
@@ -126,7 +126,7 @@ done
         where = "goes back to the kernel" if found is None else "moves under Open vSwitch"
         return f"{self.nic} {where}; its addresses and routes stay, packets may be lost meanwhile"
 
-    def objection(self, after: Resource | None) -> str | None:
+    def blocking_reason(self, after: Resource | None) -> str | None:
         if not isinstance(after, Underlay) or self.bridge:
             return None
         if self.nested and after.ssh and not after.insisted:

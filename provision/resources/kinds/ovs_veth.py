@@ -52,7 +52,7 @@ need_ovs
 shared {" ".join(ovsdb.TABLES)}
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for path in /sys/class/net/{PREFIX}*; do
   [ -e "$path" ] || continue
   echo "${{path##*/}} $(cat "$path/ifalias" "$path/mtu" | tr '\n' ' ')"

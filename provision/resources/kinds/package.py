@@ -55,15 +55,15 @@ class Package(Resource):
 
     kind: ClassVar[str] = "package"
     edits: ClassVar[bool] = True
-    prepares: ClassVar[bool] = True
-    enables: ClassVar[bool] = True
-    stays: ClassVar[bool] = True
+    before_removals: ClassVar[bool] = True
+    changes_facts: ClassVar[bool] = True
+    permanent: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 for tool in {" ".join(PACKAGES)}; do
   if command -v "$tool" >/dev/null 2>&1; then echo "$tool"; fi
 done
 """
-    witness: ClassVar[str] = ":"  # what was installed stays
+    fingerprint: ClassVar[str] = ":"  # what was installed stays
 
     tool: str
 

@@ -43,7 +43,7 @@ done
 shared routes
 """
     # Which device is down comes and goes by itself.
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 need ip
 ip -N -4 route show table main proto {PROTO} | sed 's/ linkdown//g;s/ dead//g;s/ *$//' | sort
 for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done

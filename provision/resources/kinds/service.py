@@ -52,7 +52,7 @@ done
 [ -z "$services" ] || systemctl show --property Id,ActiveState,UnitFileState $services
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for file in {FOLDER}/provision-*-etcd.service {FOLDER}/provision-*-flanneld.service; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
@@ -66,7 +66,7 @@ done
     stops: str = field(default="", compare=False)
     brief: bool = field(default=True, compare=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
-    after: tuple[Ref, ...] = field(default=(), compare=False)
+    started_after: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -75,8 +75,8 @@ done
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
-    def follows(self) -> tuple[Ref, ...]:
-        return self.after
+    def after(self) -> tuple[Ref, ...]:
+        return self.started_after
 
     def create(self) -> Steps:
         return (
@@ -116,7 +116,7 @@ done
                 enabled=enabled == "enabled",
                 active=active == "active",
                 needs=_refs("needs", content),
-                after=_refs("after", content),
+                started_after=_refs("after", content),
             )
             yield Seen(found, ours=mark.startswith(f"{scope.inventory}/"))
 

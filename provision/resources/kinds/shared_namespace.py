@@ -48,7 +48,7 @@ class SharedNamespace(Resource):
 need_docker
 shared container netns
 """
-    witness: ClassVar[str] = ":"  # it lives and ends with the containers, which have theirs
+    fingerprint: ClassVar[str] = ":"  # it lives and ends with the containers, which have theirs
 
     container: str
     owner: str

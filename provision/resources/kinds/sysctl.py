@@ -44,7 +44,7 @@ for key in {" ".join(KEYS)}; do
   done
 done
 """
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for key in {" ".join(KEYS)}; do echo "$key $(cat "/proc/sys/$(echo "$key" | tr . /)")"; done
 for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
 """
@@ -72,7 +72,7 @@ for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; do
         restore = () if self.shared else (Run(("sysctl", "-q", "-w", f"{self.key}={self.first}")),)
         return (*restore, *forget(self._was))
 
-    def restore(self, txn: str) -> Steps:  # noqa: ARG002
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return self.update(self)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:

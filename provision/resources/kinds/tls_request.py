@@ -35,7 +35,7 @@ class TlsRequest(PutAside, Resource):
     """
 
     kind: ClassVar[str] = "tls_request"
-    enables: ClassVar[bool] = True
+    changes_facts: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 for request in {ETC}/"$name"/pki/*.csr; do
   key=${{request%.csr}}.key
@@ -44,7 +44,7 @@ for request in {ETC}/"$name"/pki/*.csr; do
 done
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for file in {ETC}/*/pki/*.csr {ETC}/*/pki/*.key; do
   [ ! -f "$file" ] || echo "$(stat -c '%U %a %n' "$file") $(sha256sum <"$file")"
 done

@@ -50,7 +50,7 @@ for path in /sys/class/net/{PREFIX}*; do
 done
 """
 
-    witness: ClassVar[str] = rf"""
+    fingerprint: ClassVar[str] = rf"""
 for path in /sys/class/net/{PREFIX}*; do
   [ -e "$path" ] || continue
   dev=${{path##*/}}

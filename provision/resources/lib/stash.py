@@ -18,13 +18,13 @@ class PutAside:
     def _paths(self) -> tuple[str, ...]:
         raise NotImplementedError
 
-    def retire(self, txn: str) -> Steps:
+    def stash(self, txn: str) -> Steps:
         return put_aside(txn, *self._paths)
 
-    def restore(self, txn: str) -> Steps:
+    def unstash(self, txn: str) -> Steps:
         return brought_back(txn, *self._paths)
 
-    def discard(self, txn: str) -> Steps:
+    def drop_stash(self, txn: str) -> Steps:
         return dropped(txn, *self._paths)
 
 
