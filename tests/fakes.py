@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from provision.engine.plan import Operation
 from provision.model.errors import HostError
 from provision.model.inventory import Host, Inventory
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
 from provision.transport.base import Output
 
 SSH = "c"
@@ -83,10 +83,10 @@ class Toy(Resource):
         return cls(host, label, value, tuple(Ref(*need) for need in needs), stiff)
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             owner, _, rest = line.partition(" ")
-            yield Seen(cls.read(scope.host, rest), ours=owner == scope.inventory)
+            yield Found(cls.read(scope.host, rest), ours=owner == scope.inventory)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -15,14 +15,14 @@ from provision.checks.wire import Wire
 from provision.engine.fleet import Fleet, Session, difference, each, observe
 from provision.engine.plan import Change, Conflict
 from provision.facts import topology_probe
-from provision.facts.topology import Wiring
+from provision.facts.topology import HostTopology
 from provision.methods.flannel import leases as overlay
 from provision.methods.flannel.leases import Maps
 from provision.methods.pipework import nic
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
 from provision.resources.base import Ref
-from provision.resources.kinds.container import Container as Found
+from provision.resources.kinds.container import DockerContainer as Found
 
 PROBE_S = 120.0
 
@@ -46,8 +46,8 @@ class Evidence:
     drift: Mapping[str, Drift]
     endpoints: Mapping[str, Endpoint]
     listeners: Mapping[str, Listener]
-    before: Mapping[str, Wiring]
-    after: Mapping[str, Wiring]
+    before: Mapping[str, HostTopology]
+    after: Mapping[str, HostTopology]
     answers: Mapping[tuple[str, str, str], Answer]
     wires: Mapping[str, Wire]
     maps: Mapping[str, Maps]
@@ -163,8 +163,8 @@ class _Rounds:
         self.session, self.hosts, self.ends = session, hosts, ends
         self.looked = tuple(host for host in hosts if host in fleet.looks)
         self.listeners: dict[str, Listener] = {}
-        self.before: dict[str, Wiring] = {}
-        self.after: dict[str, Wiring] = {}
+        self.before: dict[str, HostTopology] = {}
+        self.after: dict[str, HostTopology] = {}
         self.answers: dict[tuple[str, str, str], Answer] = {}
         self.watchers: dict[str, int | None] = {}
         self.wires: dict[str, Wire] = {}
@@ -191,7 +191,7 @@ class _Rounds:
                     self.wires[host] = wire.seen(text)
         return self
 
-    def _look(self, host: str, text: str, into: dict[str, Wiring]) -> None:
+    def _look(self, host: str, text: str, into: dict[str, HostTopology]) -> None:
         try:
             into[host] = topology_probe.parse(host, text)
         except HostError as error:

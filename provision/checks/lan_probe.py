@@ -16,7 +16,7 @@ from provision.methods.pipework import nic
 from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network
 from provision.resources.base import Ref
-from provision.resources.kinds.container import Container as Found
+from provision.resources.kinds.container import DockerContainer as Found
 from provision.resources.render import render
 from provision.resources.script import quoted
 
@@ -25,7 +25,7 @@ DOCKER_LINK = "eth0"
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class LanEndpoint:
     """`name` is of the report: `web`, `web/eth1`, or a host; `pid` 0 is the host's namespace."""
 
     name: str
@@ -44,7 +44,7 @@ class Question:
     """What one seat asks of another, or of a router; `word` as `checks/lan.pl` knows it."""
 
     word: str
-    source: Seat
+    source: LanEndpoint
     target: str
     address: IPv4Address
 
@@ -54,7 +54,7 @@ class Question:
         return self.source.host
 
 
-def seats(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple[Seat, ...]:
+def seats(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple[LanEndpoint, ...]:
     """Everybody on a LAN of this inventory who runs on these hosts."""
     chosen = frozenset(hosts) & fleet.looks.keys()
     return tuple(
@@ -67,7 +67,7 @@ def seats(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple[Sea
 
 def _seats(
     inventory: Inventory, network: Network, fleet: Fleet, hosts: frozenset[str]
-) -> Iterator[Seat]:
+) -> Iterator[LanEndpoint]:
     mtu = methods.named(network.method).mtu(inventory, network, fleet.facts)
     for host in network.hosts:
         if host in hosts:
@@ -75,7 +75,7 @@ def _seats(
             held = fleet.facts[host].link_with(address)
             if held is not None:
                 router = nic.options(network).gateway
-                yield Seat(host, host, network.name, 0, 0, held.name, address, mtu, router)
+                yield LanEndpoint(host, host, network.name, 0, 0, held.name, address, mtu, router)
     for container in inventory.containers.values():
         ref = Ref(container.host, "container", container.name)
         found = fleet.looks[container.host].found.get(ref) if container.host in hosts else None
@@ -84,13 +84,15 @@ def _seats(
             yield from _of_ours(network, container, found.pid, mtu)
 
 
-def _of_docker(network: Network, container: Container, found: Found, mtu: int) -> Iterator[Seat]:
+def _of_docker(
+    network: Network, container: Container, found: Found, mtu: int
+) -> Iterator[LanEndpoint]:
     if container.network == network.name and found.live_address:
         where = (container.name, container.host, network.name, 0, found.pid, DOCKER_LINK)
-        yield Seat(*where, found.live_address, mtu, nic.options(network).gateway)
+        yield LanEndpoint(*where, found.live_address, mtu, nic.options(network).gateway)
 
 
-def _of_ours(network: Network, container: Container, pid: int, mtu: int) -> Iterator[Seat]:
+def _of_ours(network: Network, container: Container, pid: int, mtu: int) -> Iterator[LanEndpoint]:
     for one in container.interfaces:
         four = [IPv4Interface(text) for text in one.addresses if ":" not in text]
         if one.network != network.name or not four:
@@ -99,16 +101,16 @@ def _of_ours(network: Network, container: Container, pid: int, mtu: int) -> Iter
         router = IPv4Address(via) if via and ":" not in via else None
         name = f"{container.name}/{one.name}"
         where = (name, container.host, network.name, one.vlan, pid, one.name)
-        yield Seat(*where, four[0].ip, one.mtu or mtu, router)
+        yield LanEndpoint(*where, four[0].ip, one.mtu or mtu, router)
 
 
-def questions(everybody: Iterable[Seat]) -> tuple[Question, ...]:
+def questions(everybody: Iterable[LanEndpoint]) -> tuple[Question, ...]:
     """Every question that is asked."""
     all_seats = tuple(everybody)
     return tuple(wire for seat in all_seats for wire in _questions(seat, all_seats))
 
 
-def _questions(seat: Seat, everybody: tuple[Seat, ...]) -> Iterator[Question]:
+def _questions(seat: LanEndpoint, everybody: tuple[LanEndpoint, ...]) -> Iterator[Question]:
     yield Question("own", seat, seat.name, seat.address)
     if seat.router is not None:
         yield Question("router", seat, "gateway", seat.router)
@@ -122,7 +124,7 @@ def _questions(seat: Seat, everybody: tuple[Seat, ...]) -> Iterator[Question]:
 
 def script(asked: Iterable[Question]) -> str:
     """A script that asks, one process for each seat."""
-    by_seat: dict[Seat, list[str]] = {}
+    by_seat: dict[LanEndpoint, list[str]] = {}
     for wire in asked:
         by_seat.setdefault(wire.source, []).extend((wire.word, wire.target, str(wire.address)))
     if not by_seat:

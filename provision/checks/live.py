@@ -12,7 +12,7 @@ from provision.checks.backend import host as testinfra_host
 from provision.engine.fleet import Session, observe
 from provision.model.errors import VerifyError
 from provision.resources.base import Ref
-from provision.resources.kinds.container import Container
+from provision.resources.kinds.container import DockerContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def live_containers(session: Session, hosts: Iterable[str]) -> Mapping[str, Live
     for container in wanted:
         ref = Ref(container.host, "container", container.name)
         seen = fleet.looks[container.host].found.get(ref)
-        if not isinstance(seen, Container) or not seen.pid:
+        if not isinstance(seen, DockerContainer) or not seen.pid:
             raise VerifyError(f"{container.name} does not run on {container.host}", "apply first")
         door = testinfra_host(container.host, session.transport, timeout_s=session.timeout_s)
         where = (container.name, container.host, container.network)

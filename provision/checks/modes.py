@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from provision import methods
 from provision.checks.probe import Endpoint
-from provision.facts.topology import Link, Lodger, Space, Translation, Wiring
+from provision.facts.topology import (
+    ContainerInfo,
+    DnatRule,
+    HostTopology,
+    NamespaceLink,
+    NetNamespace,
+)
 from provision.methods.pipework import nic
 from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network, Port
@@ -14,7 +20,7 @@ from provision.model.inventory import Container, Inventory, Network, Port
 Words = Iterator[str]
 
 
-def wrong(inventory: Inventory, container: Container, wiring: Wiring) -> tuple[str, ...]:
+def wrong(inventory: Inventory, container: Container, wiring: HostTopology) -> tuple[str, ...]:
     """All that is not as the container's mode says; empty when it is."""
     found = wiring.containers.get(container.name)
     if found is None or not found.net:
@@ -46,28 +52,30 @@ def _dockers_name(inventory: Inventory, container: Container) -> str:
     return "bridge" if on.kind == "docker0" else on.name
 
 
-def _where(found: Lodger, wiring: Wiring) -> str:
+def _where(found: ContainerInfo, wiring: HostTopology) -> str:
     if found.net == wiring.root.inode:
         return "the host's"
     others = [one.name for one in wiring.owners() if one.net == found.net and one != found]
     return f"that of container {others[0]}" if others else "one of its own"
 
 
-def _apart(found: Lodger, wiring: Wiring) -> Words:
+def _apart(found: ContainerInfo, wiring: HostTopology) -> Words:
     """A namespace of its own: neither the host's nor one that another container brought."""
     where = _where(found, wiring)
     if where != "one of its own":
         yield f"its network namespace is {where}, not one of its own"
 
 
-def _host(inventory: Inventory, container: Container, found: Lodger, wiring: Wiring) -> Words:
+def _host(
+    inventory: Inventory, container: Container, found: ContainerInfo, wiring: HostTopology
+) -> Words:
     if found.net != wiring.root.inode:
         yield f"its network namespace is {_where(found, wiring)}, not the host's"
     elif inventory.hosts[container.host].address not in wiring.spaces[found.net].addresses:
         yield f"it has not the host's address {inventory.hosts[container.host].address}"
 
 
-def _shared(name: str, found: Lodger, wiring: Wiring) -> Words:
+def _shared(name: str, found: ContainerInfo, wiring: HostTopology) -> Words:
     owner = wiring.containers.get(name)
     if owner is None or not owner.net:
         yield f"container {name}, whose namespace it shares, does not run"
@@ -80,7 +88,7 @@ def _shared(name: str, found: Lodger, wiring: Wiring) -> Words:
         yield f"it has the processes of {name}"
 
 
-def _none(space: Space, ours: set[str]) -> Words:
+def _none(space: NetNamespace, ours: set[str]) -> Words:
     for link in space.links:
         if link.name != "lo" and link.name not in ours:
             yield f"it has an interface beside lo: {link.name} {_held(link)}".rstrip()
@@ -90,7 +98,7 @@ def _none(space: Space, ours: set[str]) -> Words:
 
 
 def _on_lan(
-    inventory: Inventory, network: Network, host: str, space: Space, wiring: Wiring
+    inventory: Inventory, network: Network, host: str, space: NetNamespace, wiring: HostTopology
 ) -> Words:
     """Docker's veth is a port of the LAN's bridge, and leads to the LAN's router."""
     bridge = wiring.root.link(nic.options(network).bridge)
@@ -106,7 +114,7 @@ def _on_lan(
         yield f"its default gateway is {' and '.join(told) or 'none'}, not {router}"
 
 
-def _bridged(network: str, space: Space, wiring: Wiring) -> Words:
+def _bridged(network: str, space: NetNamespace, wiring: HostTopology) -> Words:
     bridge = wiring.root.link(wiring.bridges.get(network, ""))
     if bridge is None:
         yield f"the host has no bridge of Docker's network {network}"
@@ -126,12 +134,12 @@ def _bridged(network: str, space: Space, wiring: Wiring) -> Words:
         yield f"its default gateway is {told}, not {bridge.name}'s address ({expected})"
 
 
-def _on(link: Link, bridge: Link, wiring: Wiring) -> bool:
+def _on(link: NamespaceLink, bridge: NamespaceLink, wiring: HostTopology) -> bool:
     outer = wiring.outer(link)
     return outer is not None and outer.master == bridge.name
 
 
-def _unplugged(space: Space, bridge: Link, wiring: Wiring) -> Words:
+def _unplugged(space: NetNamespace, bridge: NamespaceLink, wiring: HostTopology) -> Words:
     links = [link for link in space.links if link.name != "lo"]
     if not links:
         yield f"it has no interface but lo, so none on {bridge.name}"
@@ -144,11 +152,11 @@ def _unplugged(space: Space, bridge: Link, wiring: Wiring) -> Words:
             yield f"{outer.name}, the outer end of its {link.name}, is {at}, not of {bridge.name}"
 
 
-def _held(link: Link) -> str:
+def _held(link: NamespaceLink) -> str:
     return ", ".join(map(str, link.addresses))
 
 
-def oversized(end: Endpoint, wiring: Wiring) -> str:
+def oversized(end: Endpoint, wiring: HostTopology) -> str:
     """How an interface sends larger packets than its network carries; empty where none does."""
     found = wiring.containers.get(end.container)
     space = wiring.spaces.get(found.net) if found else None
@@ -158,7 +166,7 @@ def oversized(end: Endpoint, wiring: Wiring) -> str:
     return ""
 
 
-def translation(container: Container, port: Port, wiring: Wiring) -> Translation | None:
+def translation(container: Container, port: Port, wiring: HostTopology) -> DnatRule | None:
     """Docker's DNAT rule that leads a published port to where the container is now."""
     found = wiring.containers.get(container.name)
     space = wiring.spaces.get(found.net) if found else None

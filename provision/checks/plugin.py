@@ -101,10 +101,10 @@ def provision_session(
 ) -> Iterator[Session]:
     """A session over SSH: one connection a host, closed at the end."""
     from provision.engine.fleet import Session
-    from provision.transport.ssh.transport import Ssh
+    from provision.transport.ssh.transport import SshTransport
 
     given = pytestconfig.getoption("--provision-ssh-config")
-    transport = Ssh.nearby(provision_inventory, Path(given) if given else None)
+    transport = SshTransport.nearby(provision_inventory, Path(given) if given else None)
     yield Session(provision_inventory, transport)
     transport.close()
 

@@ -7,7 +7,7 @@ import pytest
 from provision.checks import modes, ports
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
-from provision.checks.wire import Way
+from provision.checks.wire import ContainerPair
 from provision.methods.flannel import leases as overlay
 from provision.model.inventory import Container, Network, Port
 
@@ -137,11 +137,11 @@ def test_broadcast(seen: Evidence, joined: tuple[Container, Container]) -> None:
     assert copies == expected, f"{joined[1].host} saw it {copies} times, not {expected}"
 
 
-def _way(seen: Evidence, pair: tuple[Container, Container]) -> Way:
+def _way(seen: Evidence, pair: tuple[Container, Container]) -> ContainerPair:
     _between(seen, "ping", pair)
     source, target = (seen.endpoints[container.name].address for container in pair)
     assert source is not None and target is not None
-    way = Way(seen.inventory, pair, (source, target), seen.wires)
+    way = ContainerPair(seen.inventory, pair, (source, target), seen.wires)
     if reason := way.unwatched():
         pytest.skip(reason)
     return way

@@ -120,7 +120,7 @@ _ALL = IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ContainerPair:
     """From one container to another of its network, and what their hosts' sniffers counted."""
 
     inventory: Inventory

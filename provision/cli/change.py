@@ -13,7 +13,7 @@ import click
 from provision.cli.options import (
     FILE,
     Call,
-    Choice,
+    StrategyOptions,
     echo,
     on_hosts,
     on_hosts_or_plan,
@@ -56,7 +56,7 @@ def plan(call: Call, detailed_exitcode: bool, output: Path | None) -> int:
     "--plan", "saved", type=FILE, metavar="FILE", help="Make just what `plan -o FILE` has said."
 )
 @under_guard
-def apply(call: Call, saved: Path | None, how: Choice) -> int:
+def apply(call: Call, saved: Path | None, how: StrategyOptions) -> int:
     """Make the hosts as the inventory says."""
     if (call.path is None) == (saved is None):
         raise UsageError("apply takes an inventory, or --plan FILE", "name one of the two")
@@ -69,7 +69,7 @@ def apply(call: Call, saved: Path | None, how: Choice) -> int:
     return _changed(call, done)
 
 
-def _apply_saved(call: Call, saved: Path, how: Choice) -> int:
+def _apply_saved(call: Call, saved: Path, how: StrategyOptions) -> int:
     from provision.engine.saved_plan import read, still_true
 
     if call.limit is not None:
@@ -88,7 +88,7 @@ def _apply_saved(call: Call, saved: Path, how: Choice) -> int:
 @click.command()
 @on_hosts
 @under_guard
-def destroy(call: Call, how: Choice) -> int:
+def destroy(call: Call, how: StrategyOptions) -> int:
     """Remove everything that carries this inventory's mark; hosts are as they were before."""
     from provision.engine import apply as engine
     from provision.engine import report

@@ -53,12 +53,12 @@ def compare(
 ) -> int:
     """Make each method in turn, measure it beside host to host, and remove it again."""
     from provision.compare import candidates
-    from provision.compare.result import Terms, as_json
+    from provision.compare.result import Settings, as_json
 
     if html is not None and not html.resolve().parent.is_dir():
         raise UsageError(f"--html {html}: there is no such folder")
     chosen, lacking = candidates.chosen(methods)
-    terms = Terms(seconds, rounds, udp_rate)
+    terms = Settings(seconds, rounds, udp_rate)
     with call.session() as (session, hosts), _ended_gently():
         from dataclasses import replace
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from provision.engine.fleet import Session, each
 from provision.model.errors import HostError, HostKeyError
 from provision.model.inventory import Inventory
-from provision.transport.ssh.transport import Ssh
+from provision.transport.ssh.transport import SshTransport
 
 if TYPE_CHECKING:
     from provision.transport.ssh.host_key_offer import Offer
@@ -45,7 +45,7 @@ class Survey:
         return tuple(offer for offer in self.offers if offer.status == status)
 
 
-def survey(ssh: Ssh, inventory: Inventory, hosts: Iterable[str], *, jobs: int) -> Survey:
+def survey(ssh: SshTransport, inventory: Inventory, hosts: Iterable[str], *, jobs: int) -> Survey:
     """Ask every host, and every jump host before it, for its key. Nobody logs in at `hosts`."""
     answers, errors = each(Session(inventory, ssh, jobs), hosts, ssh.offers)
     offers = {offer.name: offer for answer in answers.values() for offer in answer}

@@ -17,10 +17,10 @@ from provision.model.terminal import printable
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from provision.engine.apply import How
+    from provision.engine.apply import ApplyOptions
     from provision.engine.fleet import Session
     from provision.model.inventory import Inventory
-    from provision.transport.ssh.transport import Ssh
+    from provision.transport.ssh.transport import SshTransport
 
 
 def say_error(error: ProvisionError) -> None:
@@ -128,7 +128,7 @@ _GUARD: tuple[Callable[..., Any], ...] = (
 )
 
 
-class Choice:
+class StrategyOptions:
     """How a change is to be made, as the command line says."""
 
     def __init__(self, *, strategy: str, window: int, manual: bool) -> None:
@@ -141,16 +141,16 @@ class Choice:
             )
         self.window, self.manual = window, manual
 
-    def engine(self, hosts: tuple[str, ...], *, destroy: bool = False) -> How:
+    def engine(self, hosts: tuple[str, ...], *, destroy: bool = False) -> ApplyOptions:
         """The same for the engine, which knows the hosts."""
-        from provision.engine.apply import How
+        from provision.engine.apply import ApplyOptions
 
         if self.canary and self.canary not in hosts:
             raise UsageError(
                 f"--strategy canary={self.canary}: that is none of the hosts",
                 f"name one of {', '.join(hosts)}",
             )
-        return How(
+        return ApplyOptions(
             destroy=destroy,
             all_or_none=self.word != "per-host",
             canary=self.canary or None,
@@ -164,7 +164,9 @@ def under_guard(verb: Callable[..., int]) -> Callable[..., int]:
 
     def call(*args: Any, **given: Any) -> int:
         names = ("strategy", "window", "manual")
-        return verb(*args, how=Choice(**{name: given.pop(name) for name in names}), **given)
+        return verb(
+            *args, how=StrategyOptions(**{name: given.pop(name) for name in names}), **given
+        )
 
     wrapped: Callable[..., int] = update_wrapper(call, verb)
     for decorate in reversed(_GUARD):
@@ -208,11 +210,11 @@ class Call:
                 for host, count in transport.executions.items():
                     click.echo(f"{host}: {count} SSH executions", err=True)
 
-    def transport(self, inventory: Inventory) -> Ssh:
+    def transport(self, inventory: Inventory) -> SshTransport:
         """SSH by --ssh-config, or by the nearest; nobody is contacted yet."""
-        from provision.transport.ssh.transport import Ssh
+        from provision.transport.ssh.transport import SshTransport
 
-        return Ssh.nearby(inventory, self.ssh_config)
+        return SshTransport.nearby(inventory, self.ssh_config)
 
     def say(self, line: str) -> None:
         """A line of progress."""

@@ -11,7 +11,7 @@ import click
 from provision.cli.options import Call, echo, on_hosts, say_error
 
 if TYPE_CHECKING:
-    from provision.engine.recovery import Standing
+    from provision.engine.recovery import FleetStatus
 
 UNREACHABLE, MIXED = 4, 6
 
@@ -23,7 +23,7 @@ def status(call: Call) -> int:
     with call.session() as (session, hosts):
         from provision.engine import recovery
 
-        return _tell(call, recovery.standing(session, hosts))
+        return _tell(call, recovery.fleet_status(session, hosts))
 
 
 @click.command()
@@ -48,7 +48,7 @@ def recover(call: Call) -> int:
         return _tell(call, recovery.recover(session, hosts))
 
 
-def _tell(call: Call, found: Standing) -> int:
+def _tell(call: Call, found: FleetStatus) -> int:
     if call.as_json:
         from provision.engine.report import errors_json
 
@@ -66,7 +66,7 @@ def _tell(call: Call, found: Standing) -> int:
     return UNREACHABLE if found.errors else 0
 
 
-def _lines(found: Standing) -> list[str]:
+def _lines(found: FleetStatus) -> list[str]:
     width = max((len(host) for host in found.hosts), default=0)
     lines = []
     for host, state in found.states.items():

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from provision.compare.result import Machine
+from provision.compare.result import MeasuredHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ def missing(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"^absent (\S+)$", text, re.M))
 
 
-def machine(host: str, docker: Iterable[int], text: str) -> Machine:
+def machine(host: str, docker: Iterable[int], text: str) -> MeasuredHost:
     """What `survey` said of a host."""
     said = dict(line.partition(" ")[::2] for line in text.splitlines())
-    return Machine(
+    return MeasuredHost(
         host=host,
         system=said.get("system", ""),
         kernel=said.get("kernel", ""),

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from provision.compare import answers, probe
 from provision.compare.answers import Clock, Measured
-from provision.compare.probe import Lane
-from provision.compare.result import Machine, Terms
+from provision.compare.probe import Endpoints
+from provision.compare.result import MeasuredHost, Settings
 from provision.engine.fleet import Fleet, Session, each
 from provision.model.errors import FactsError, UnfitError
 
@@ -21,15 +21,15 @@ QUICK_S = 30.0
 TRIES, AGAIN_S = 6, 0.5
 
 
-class Bench:
+class Runner:
     """Measures from `source` to `target`, one after the other."""
 
-    def __init__(self, session: Session, source: str, target: str, terms: Terms) -> None:
+    def __init__(self, session: Session, source: str, target: str, terms: Settings) -> None:
         self.session, self.source, self.target, self.terms = session, source, target, terms
         self.one_kernel = False
         self._open = False
 
-    def survey(self, fleet: Fleet) -> tuple[Machine, ...]:
+    def survey(self, fleet: Fleet) -> tuple[MeasuredHost, ...]:
         """What both hosts are. Raises UnfitError for what one lacks."""
         ends = (self.source, self.target)
         said = {host: self._run(host, probe.survey()) for host in ends}
@@ -47,7 +47,7 @@ class Bench:
             answers.machine(host, fleet.facts[host].docker, text) for host, text in said.items()
         )
 
-    def open(self, lanes: Iterable[Lane], life_s: int) -> dict[str, str]:
+    def open(self, lanes: Iterable[Endpoints], life_s: int) -> dict[str, str]:
         """Start the servers of all lanes, which end by themselves after `life_s`.
 
         Those that did not start, by candidate, and why.
@@ -56,11 +56,11 @@ class Bench:
         text = self._run(self.target, probe.serve(lanes, life_s), QUICK_S * 2)
         return answers.failed(text)
 
-    def mtus(self, lanes: Iterable[Lane]) -> dict[str, int]:
+    def mtus(self, lanes: Iterable[Endpoints]) -> dict[str, int]:
         """The MTU of the link by which each lane's source sends, by candidate."""
         return answers.mtus_told(self._run(self.source, probe.mtus(lanes)))
 
-    def measure(self, what: str, lane: Lane) -> dict[str, float]:
+    def measure(self, what: str, lane: Endpoints) -> dict[str, float]:
         """Figures of one measurement. Raises FactsError with the reason where it failed."""
         apart = what == "tcp_8" and not self.one_kernel
         before = self._clock(self._run(self.target, probe.clock_only()), 0) if apart else None
@@ -75,7 +75,7 @@ class Bench:
             cpu = {"cpu": cpu["cpu"] + far, "cpu_from": cpu["cpu"], "cpu_to": far}
         return found.figures | cpu
 
-    def _once(self, what: str, lane: Lane) -> tuple[str, Measured]:
+    def _once(self, what: str, lane: Endpoints) -> tuple[str, Measured]:
         script = probe.measure(what, lane, self.terms)
         limit_s = self.terms.seconds + probe.PATIENCE_S + QUICK_S
         for tries in range(TRIES):

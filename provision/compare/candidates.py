@@ -66,7 +66,7 @@ TABLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Testbed:
     """Where candidates are put: hosts, a free range for each, and what of the LAN is free."""
 
     hosts: tuple[Host, ...]
@@ -134,7 +134,7 @@ def free(taken: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
     return ranges
 
 
-def text(candidate: Candidate, ground: Ground, *, switching: bool = False) -> str:
+def text(candidate: Candidate, ground: Testbed, *, switching: bool = False) -> str:
     """The inventory of a candidate, as JSON, which is YAML.
 
     `switching`: under one name for all of them, so that one takes the place of another.
@@ -161,7 +161,7 @@ def _host(host: Host) -> dict[str, str]:
     return {"address": str(host.address), **nic}
 
 
-def _network(candidate: Candidate, ground: Ground, block: IPv4Network) -> dict[str, Any]:
+def _network(candidate: Candidate, ground: Testbed, block: IPv4Network) -> dict[str, Any]:
     if candidate.on_lan:
         where: dict[str, Any] = {"cidr": str(ground.lan), "pool": str(ground.pool)}
     else:

@@ -41,7 +41,7 @@ MEASURES = ("tcp_1", "tcp_8", "udp", "rtt", "requests")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Measurement:
     """One value of one candidate (or of the limit), in one round of one turn."""
 
     candidate: str
@@ -66,12 +66,12 @@ def spread(values: Iterable[float]) -> Spread | None:
     return Spread(found[0], median(found), found[-1]) if found else None
 
 
-def values(readings: Iterable[Reading], candidate: str, figure: str) -> tuple[float, ...]:
+def values(readings: Iterable[Measurement], candidate: str, figure: str) -> tuple[float, ...]:
     """All values of one figure of one candidate, in the order in which they were read."""
     return tuple(r.value for r in readings if (r.candidate, r.figure) == (candidate, figure))
 
 
-def ratios(readings: Iterable[Reading], candidate: str, figure: str) -> tuple[float, ...]:
+def ratios(readings: Iterable[Measurement], candidate: str, figure: str) -> tuple[float, ...]:
     """Each value by that of the limit in the same round: noise that both had falls out."""
     every = tuple(readings)
     limits = _limits(every, figure)
@@ -83,7 +83,7 @@ def ratios(readings: Iterable[Reading], candidate: str, figure: str) -> tuple[fl
     )
 
 
-def _limits(readings: Iterable[Reading], figure: str) -> Mapping[tuple[int, int], float]:
+def _limits(readings: Iterable[Measurement], figure: str) -> Mapping[tuple[int, int], float]:
     return {
         (r.turn, r.round): r.value for r in readings if (r.candidate, r.figure) == (LIMIT, figure)
     }

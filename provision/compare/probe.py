@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from provision.compare.candidates import ASK, IPERF
-from provision.compare.result import Terms
+from provision.compare.result import Settings
 from provision.resources.render import render
 from provision.resources.script import PRELUDE, quoted
 
@@ -26,7 +26,7 @@ PATIENCE_S = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Endpoints:
     """The way from one process's network to another's; process 0 is the host itself.
 
     Servers of `target` listen at `at`; it is called at `address`, `iperf` and `ask`.
@@ -63,7 +63,7 @@ def clock_only() -> str:
     return PRELUDE + _CLOCK
 
 
-def serve(lanes: Iterable[Lane], life_s: int) -> str:
+def serve(lanes: Iterable[Endpoints], life_s: int) -> str:
     """A script that starts servers in the namespaces of all targets and waits for their ports."""
     program = shlex.quote(render("compare/answer.pl"))
     lines = [PRELUDE, _ENTER, f"life={life_s}", f"program={program}", _SERVE]
@@ -99,7 +99,7 @@ _SERVE = """serve() { # candidate, process id, address, port of iperf3, port of 
 }"""
 
 
-def mtus(lanes: Iterable[Lane]) -> str:
+def mtus(lanes: Iterable[Endpoints]) -> str:
     """A script that tells the link by which each source sends, and its MTU."""
     lines = [PRELUDE, _WITHIN]
     for lane in lanes:
@@ -111,7 +111,7 @@ def mtus(lanes: Iterable[Lane]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measure(what: str, lane: Lane, terms: Terms) -> str:
+def measure(what: str, lane: Endpoints, terms: Settings) -> str:
     """A script that measures once, between two readings of the clock."""
     argv = ("timeout", str(terms.seconds + PATIENCE_S), *_argv(what, lane, terms))
     return f"""{PRELUDE}{_ENTER}{_CLOCK}within {lane.source} {quoted(argv)} 2>&1 &
@@ -121,7 +121,7 @@ wait $!; status=$?; rm -f "$noted/$!"
 """
 
 
-def _argv(what: str, lane: Lane, terms: Terms) -> tuple[str, ...]:
+def _argv(what: str, lane: Endpoints, terms: Settings) -> tuple[str, ...]:
     seconds, address = str(terms.seconds), str(lane.address)
     if what in ("rtt", "requests"):
         return ("perl", "-e", render("compare/ask.pl"), what, address, str(lane.ask), seconds)

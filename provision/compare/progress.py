@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from provision.compare.candidates import LIMIT, Candidate
-from provision.compare.figures import FIGURES, Reading
-from provision.compare.result import Course
+from provision.compare.figures import FIGURES, Measurement
+from provision.compare.result import MethodResult
 from provision.model.errors import ProvisionError, UnfitError
 
 
-class Record:
+class Progress:
     """All that is measured is kept, whatever becomes of the rest of the run."""
 
     def __init__(
@@ -22,14 +22,14 @@ class Record:
         lacking: Mapping[str, str],
     ) -> None:
         self.say = say
-        self.readings: list[Reading] = []
+        self.readings: list[Measurement] = []
         self.errors: list[ProvisionError] = []
-        self.courses = {LIMIT: Course(LIMIT, "not reached")}
+        self.courses = {LIMIT: MethodResult(LIMIT, "not reached")}
         for number, group in enumerate(turns, 1):
             for one in group:
-                self.courses[one.name] = Course(one.name, "not reached", turn=number)
+                self.courses[one.name] = MethodResult(one.name, "not reached", turn=number)
         for name, why in lacking.items():
-            self.courses[name] = Course(name, "left out")
+            self.courses[name] = MethodResult(name, "left out")
             self.leave_out(name, why)
 
     def status(self, name: str) -> str:
@@ -78,7 +78,9 @@ class Record:
 
     def read(self, name: str, turn: int, number: int, found: Mapping[str, float]) -> str:
         """Keep figures of one measurement in round `number`; in short what they are."""
-        self.readings += [Reading(name, turn, number, key, value) for key, value in found.items()]
+        self.readings += [
+            Measurement(name, turn, number, key, value) for key, value in found.items()
+        ]
         if self.status(name) == "not reached":
             self.courses[name] = replace(self.courses[name], status="compared")
         units = {one.key: one.unit for one in FIGURES}

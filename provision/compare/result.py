@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.compare.candidates import LIMIT
-from provision.compare.figures import FIGURES, Figure, Reading, Spread, ratios, spread, values
+from provision.compare.figures import FIGURES, Figure, Measurement, Spread, ratios, spread, values
 from provision.engine.report import errors_json
 from provision.model.errors import ProvisionError
 
@@ -17,7 +17,7 @@ _WORST = (6, 5, 4, 9, 8, 7)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class Settings:
     """How it was measured: seconds of each measurement, rounds, and the rate of UDP in Mbit/s."""
 
     seconds: int
@@ -26,7 +26,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MeasuredHost:
     """One of the hosts between which it was measured."""
 
     host: str
@@ -40,7 +40,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class MethodResult:
     """What became of one candidate.
 
     status: `compared`, `failed`, `left out` (these hosts cannot serve it) or `not reached`.
@@ -59,11 +59,11 @@ class Course:
 class Comparison:
     """One run. `shared_kernel`: processor time is that of the whole machine, not of each host."""
 
-    machines: tuple[Machine, ...]
+    machines: tuple[MeasuredHost, ...]
     shared_kernel: bool
-    terms: Terms
-    courses: tuple[Course, ...]
-    readings: tuple[Reading, ...]
+    terms: Settings
+    courses: tuple[MethodResult, ...]
+    readings: tuple[Measurement, ...]
     errors: tuple[ProvisionError, ...] = ()
     interrupted: bool = False
     took_s: float = 0.0
@@ -87,7 +87,7 @@ class Comparison:
         return spread(ratios(self.readings, candidate, figure.key))
 
     @property
-    def shown(self) -> tuple[Course, ...]:
+    def shown(self) -> tuple[MethodResult, ...]:
         """The courses that have something to show."""
         measured = {reading.candidate for reading in self.readings}
         return tuple(one for one in self.courses if one.candidate in measured)
@@ -109,7 +109,7 @@ def as_json(result: Comparison) -> dict[str, Any]:
             "udp_mbit_s": terms.udp_mbit_s,
         },
         "hosts": [
-            {name: getattr(machine, name) for name in Machine.__slots__}
+            {name: getattr(machine, name) for name in MeasuredHost.__slots__}
             for machine in result.machines
         ],
         "shared_kernel": result.shared_kernel,
@@ -128,7 +128,7 @@ def as_json(result: Comparison) -> dict[str, Any]:
     return shape
 
 
-def _course(result: Comparison, course: Course) -> dict[str, Any]:
+def _course(result: Comparison, course: MethodResult) -> dict[str, Any]:
     name = course.candidate
     beside = [c.candidate for c in result.courses if c.turn == course.turn != 0 and c is not course]
     seconds = course.seconds or {}

@@ -14,13 +14,13 @@ from itertools import product
 from pathlib import Path
 
 from provision.compare import candidates
-from provision.compare.bench import Bench
+from provision.compare.bench import Runner
 from provision.compare.candidates import Candidate
 from provision.compare.figures import MEASURES
-from provision.compare.probe import PATIENCE_S, Lane
-from provision.compare.progress import Record
-from provision.compare.result import Comparison, Machine, Terms
-from provision.compare.testbed import Stand, host_lane, surveyed, sweep
+from provision.compare.probe import PATIENCE_S, Endpoints
+from provision.compare.progress import Progress
+from provision.compare.result import Comparison, MeasuredHost, Settings
+from provision.compare.testbed import Deployment, host_lane, surveyed, sweep
 from provision.engine.fleet import Session
 from provision.model.errors import ProvisionError, UnfitError, UsageError
 
@@ -32,7 +32,7 @@ def compared(
     session: Session,
     hosts: tuple[str, ...],
     chosen: Sequence[Candidate],
-    terms: Terms,
+    terms: Settings,
     *,
     lacking: Mapping[str, str],
     pool: str | None = None,
@@ -45,7 +45,7 @@ def compared(
     """
     if len(hosts) < 2:
         raise UsageError("comparing needs two hosts", "name more in the inventory, or by --limit")
-    bench = Bench(session, hosts[0], hosts[1], terms)
+    bench = Runner(session, hosts[0], hosts[1], terms)
     # What a run that was killed has left on the hosts goes first.
     bench.sweep()
     sweep(session, hosts)
@@ -54,21 +54,21 @@ def compared(
     able = tuple(one for one in chosen if one.name not in unfit)
     # What a method keeps beside its inventory, such as keys, goes with the run.
     with tempfile.TemporaryDirectory(prefix="provision-compare-") as folder:
-        stand = Stand(session, hosts, ground, Path(folder))
-        run = _Run(session, hosts[1], terms, bench, stand, able, strict=strict)
+        stand = Deployment(session, hosts, ground, Path(folder))
+        run = _Comparison(session, hosts[1], terms, bench, stand, able, strict=strict)
         return run.whole(machines, {**lacking, **unfit})
 
 
-class _Run:
+class _Comparison:
     """The state of one run. It is measured to the host `target`."""
 
     def __init__(
         self,
         session: Session,
         target: str,
-        terms: Terms,
-        bench: Bench,
-        stand: Stand,
+        terms: Settings,
+        bench: Runner,
+        stand: Deployment,
         chosen: tuple[Candidate, ...],
         *,
         strict: bool,
@@ -78,12 +78,12 @@ class _Run:
         self.turns = candidates.turns(chosen) or ((),)
         self.standing: list[Candidate | None] = []
 
-    def whole(self, machines: tuple[Machine, ...], lacking: Mapping[str, str]) -> Comparison:
+    def whole(self, machines: tuple[MeasuredHost, ...], lacking: Mapping[str, str]) -> Comparison:
         """All turns, then switching from each to the next."""
         begin = time.monotonic()
         interrupted = False
         self.session.say(self._plan())
-        self.record = Record(self.session.say, self.turns, lacking)
+        self.record = Progress(self.session.say, self.turns, lacking)
         try:
             for number, group in enumerate(self.turns, 1):
                 self._turn(number, group)
@@ -136,7 +136,7 @@ class _Run:
             self._razed(one)
         self._rounds(number, rounds[half:] if apart else range(0), (limit,))
 
-    def _raised(self, one: Candidate) -> Lane | None:
+    def _raised(self, one: Candidate) -> Endpoints | None:
         """Apply and verify a candidate; how it is measured, or None where that failed."""
         with self.record.told(one.name, optional=not self.strict):
             self.standing.append(one)
@@ -155,7 +155,7 @@ class _Run:
                 self.record.took(one.name, "destroy", seconds)
 
     @contextmanager
-    def _served(self, turn: int, lanes: Sequence[Lane]) -> Iterator[list[Lane]]:
+    def _served(self, turn: int, lanes: Sequence[Endpoints]) -> Iterator[list[Endpoints]]:
         """Lanes whose servers run."""
         runs = len(lanes) * self.terms.rounds * len(MEASURES)
         life_s = runs * (self.terms.seconds + PATIENCE_S) + SETTLE_S
@@ -172,7 +172,7 @@ class _Run:
             with self.record.told(None):
                 self.bench.close()
 
-    def _rounds(self, turn: int, rounds: range, lanes: Sequence[Lane]) -> None:
+    def _rounds(self, turn: int, rounds: range, lanes: Sequence[Endpoints]) -> None:
         """Each measurement of all lanes in turn, so that one and its limit are close in time."""
         if not rounds or not lanes:
             return
@@ -186,7 +186,9 @@ class _Run:
                     head = f"round {number} of {self.terms.rounds}: {what}"
                     self.session.say(f"{head}: {'; '.join(told)}")
 
-    def _measured(self, turn: int, number: int, what: str, lane: Lane, lanes: list[Lane]) -> str:
+    def _measured(
+        self, turn: int, number: int, what: str, lane: Endpoints, lanes: list[Endpoints]
+    ) -> str:
         try:
             figures = self.bench.measure(what, lane)
         except ProvisionError as error:
@@ -221,7 +223,7 @@ class _Run:
         self.standing.clear()
 
 
-def _rotated(lanes: list[Lane], by: int) -> list[Lane]:
+def _rotated(lanes: list[Endpoints], by: int) -> list[Endpoints]:
     """Another one begins in each round."""
     cut = by % len(lanes) if lanes else 0
     return lanes[cut:] + lanes[:cut]

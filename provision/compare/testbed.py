@@ -21,10 +21,10 @@ from provision.compare.candidates import (
     SWITCH,
     TABLE,
     Candidate,
-    Ground,
+    Testbed,
 )
 from provision.compare.pool import pool as found_pool
-from provision.compare.probe import Lane
+from provision.compare.probe import Endpoints
 from provision.engine import apply as engine
 from provision.engine.fleet import Fleet, Session, observe
 from provision.inventory.load import load
@@ -42,7 +42,7 @@ def surveyed(
     pool: str | None,
     *,
     strict: bool,
-) -> tuple[Ground, Fleet, dict[str, str]]:
+) -> tuple[Testbed, Fleet, dict[str, str]]:
     """Where candidates can be put, and which of `chosen` cannot be, and why.
 
     Raises HostError for a host that does not answer, and with `strict` for what cannot be.
@@ -54,7 +54,7 @@ def surveyed(
     own = tuple(inventory.hosts[name] for name in hosts)
     taken = [route.dst for facts in fleet.facts.values() for route in facts.routes]
     taken += [network.cidr for network in inventory.networks.values()]
-    ground = Ground(own, candidates.free(taken), inventory.packages)
+    ground = Testbed(own, candidates.free(taken), inventory.packages)
     on_lan = [one.name for one in chosen if one.on_lan]
     if pool is None and not on_lan:
         return ground, fleet, {}
@@ -67,10 +67,10 @@ def surveyed(
     return replace(ground, lan=lan, pool=free), fleet, {}
 
 
-def host_lane(inventory: Inventory, target: str) -> Lane:
+def host_lane(inventory: Inventory, target: str) -> Endpoints:
     """The limit: from host to host, no container between."""
     address = inventory.hosts[target].address
-    return Lane(LIMIT, 0, 0, address, address, IPERF, ASK)
+    return Endpoints(LIMIT, 0, 0, address, address, IPERF, ASK)
 
 
 def sweep(session: Session, hosts: tuple[str, ...]) -> None:
@@ -93,7 +93,7 @@ def _changed(session: Session, hosts: tuple[str, ...], *, destroy: bool) -> floa
     Raises ConflictError, HostError, and KeyboardInterrupt, also where the engine has answered it.
     """
     begin = time.monotonic()
-    report = engine.change(session, hosts, engine.How(destroy=destroy))
+    report = engine.change(session, hosts, engine.ApplyOptions(destroy=destroy))
     if report.interrupted:
         raise KeyboardInterrupt
     for error in report.errors:
@@ -112,11 +112,11 @@ def _quiet(session: Session, inventory: Inventory) -> Session:
     return replace(session, inventory=inventory, say=lambda _line: None)
 
 
-class Stand:
+class Deployment:
     """Candidates on the hosts, each by the inventory that it makes, in `folder`."""
 
     def __init__(
-        self, session: Session, hosts: tuple[str, ...], ground: Ground, folder: Path
+        self, session: Session, hosts: tuple[str, ...], ground: Testbed, folder: Path
     ) -> None:
         self.session, self.hosts, self.ground = session, hosts, ground
         self.path = folder / "compare.yml"
@@ -143,7 +143,7 @@ class Stand:
             raise VerifyError(f"{one.name}: {len(bad)} checks failed: {'; '.join(told)}")
         return time.monotonic() - begin
 
-    def lane(self, one: Candidate) -> Lane:
+    def lane(self, one: Candidate) -> Endpoints:
         """How it is measured. Raises VerifyError for a container that does not run."""
         inventory = self._inventory(one)
         found = live_containers(_quiet(self.session, inventory), self.hosts)
@@ -155,7 +155,7 @@ class Stand:
             raise VerifyError(f"{target.name} has no address")
         else:
             ends = (target.address, IPERF, ASK)
-        return Lane(one.name, source.pid, target.pid, ANYWHERE, *ends)
+        return Endpoints(one.name, source.pid, target.pid, ANYWHERE, *ends)
 
     def destroy(self, one: Candidate | None) -> float:
         """Remove it, or with None what was switched; seconds. Raises HostError."""

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from provision.compare.candidates import LIMIT
 from provision.compare.figures import SHOWN, Figure, Spread
-from provision.compare.result import STEPS, Comparison, Course
+from provision.compare.result import STEPS, Comparison, MethodResult
 
 WIDTH = 120
 
@@ -66,7 +66,7 @@ def times(result: Comparison) -> Table:
     return table
 
 
-def _seconds(course: Course, step: str) -> str:
+def _seconds(course: MethodResult, step: str) -> str:
     seconds = (course.seconds or {}).get(step)
     if seconds is None:
         return "–"

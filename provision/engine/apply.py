@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.engine.fleet import LOOK_S, Fleet, Session, difference, observe
-from provision.engine.plan import Change, Conflict, Plan, Wave, enabling, operations, stays, waves
-from provision.engine.report import Done, Report
+from provision.engine.plan import (
+    Change,
+    Conflict,
+    Plan,
+    Wave,
+    facts_changing_part,
+    is_permanent,
+    operations,
+    waves,
+)
+from provision.engine.report import ChangeResult, Report
 from provision.model.errors import ChangedError, ConflictError, HostError, LockedError, StepError
 
 if TYPE_CHECKING:
@@ -25,7 +34,7 @@ TWICE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class ApplyOptions:
     """How a change is made. `canary` goes first and alone; `manual`: a person confirms it."""
 
     destroy: bool = False
@@ -44,13 +53,15 @@ def planned(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) 
     """Look, and say what would change. Nothing is changed."""
     fleet, errors = _fit(session, hosts, destroy=destroy)
     todo = difference(session, fleet, _without(hosts, errors), destroy=destroy)
-    return Report(hosts, tuple(Done(change) for change in todo.changes), todo.conflicts, errors)
+    return Report(
+        hosts, tuple(ChangeResult(change) for change in todo.changes), todo.conflicts, errors
+    )
 
 
 def change(
     session: Session,
     hosts: tuple[str, ...],
-    how: How,
+    how: ApplyOptions,
     *,
     agreed: Callable[[tuple[Change, ...]], None] = lambda _changes: None,
 ) -> Report:
@@ -71,14 +82,14 @@ def change(
     if not how.destroy:
         session, todo = _supplied(session, fleet, fit, todo)
     _free(session, fleet, {change.ref.host for change in todo.changes})
-    run = _Run(session, how, fleet)
+    run = _Apply(session, how, fleet)
     for some in _turns(fit, how):
         if not run.converge(some):
             break
     return Report(hosts, tuple(run.done), (), (*errors, *run.errors), run.states, run.interrupted)
 
 
-def _turns(fit: tuple[str, ...], how: How) -> Iterator[tuple[str, ...]]:
+def _turns(fit: tuple[str, ...], how: ApplyOptions) -> Iterator[tuple[str, ...]]:
     """Hosts that are changed together, one group after the other."""
     if how.canary is None:
         yield fit
@@ -95,7 +106,7 @@ def _taken_over(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:
     from provision.engine import recovery
     from provision.engine.journal import abandoned
 
-    found = recovery.standing(session, held)
+    found = recovery.fleet_status(session, held)
     ids = {one.id for one in found.held.values() if abandoned(session.inventory.path, one.id)}
     if ids:
         session.warn("a run that was interrupted has left changes: undoing them first")
@@ -136,8 +147,8 @@ def _supplied(
     """The same with all that hosts get from here at hand. Raises SupplyError."""
     from provision.engine import artifacts
 
-    artifacts.held(todo)
-    whole = artifacts.complete(session, todo)
+    artifacts.check(todo)
+    whole = artifacts.with_flanneld(session, todo)
     return (
         whole,
         todo if whole is session else difference(whole, fleet, fit, destroy=False),
@@ -161,13 +172,13 @@ def _steps(plan: Plan, change: Transaction) -> tuple[Wave, ...]:
     return waves(operations(plan, txn=change.txn.id))
 
 
-class _Run:
+class _Apply:
     """Changes under one guard after another: what brings tools first, then all else."""
 
-    def __init__(self, session: Session, how: How, fleet: Fleet) -> None:
+    def __init__(self, session: Session, how: ApplyOptions, fleet: Fleet) -> None:
         self.session, self.how = session, how
         self.looks = dict(fleet.looks)
-        self.done: list[Done] = []
+        self.done: list[ChangeResult] = []
         self.errors: list[HostError] = []
         self.states: dict[str, str] = {}
         self.interrupted = False
@@ -209,7 +220,7 @@ class _Run:
         return kept and not change.errors
 
     def _change(self, change: Transaction, hosts: tuple[str, ...], todo: Plan) -> None:
-        first = enabling(todo)
+        first = facts_changing_part(todo)
         steps = _steps(first or todo, change)
         if not self._armed(change, hosts, todo, first or todo):
             change.disarm()
@@ -227,10 +238,10 @@ class _Run:
                 change.errors += self._refused(left, hosts)
             if change.errors or not left.changes:
                 break
-            first = enabling(left) if first else None
+            first = facts_changing_part(left) if first else None
             steps = _steps(first or left, change)
             # Some hosts change only because of what has become known of others meanwhile.
-            self.looks |= change.arm(steps, kept=stays(first or left))
+            self.looks |= change.arm(steps, kept=is_permanent(first or left))
             if change.errors:
                 break
         for one in () if change.errors else left.changes:
@@ -242,7 +253,7 @@ class _Run:
 
     def _armed(self, change: Transaction, hosts: tuple[str, ...], todo: Plan, first: Plan) -> bool:
         """Whether every host is held, and is still as it was when this was planned."""
-        self.looks |= change.arm(_steps(first, change), kept=stays(first))
+        self.looks |= change.arm(_steps(first, change), kept=is_permanent(first))
         if change.errors:
             return False
         for one in set(self._todo(hosts).changes) ^ set(todo.changes):

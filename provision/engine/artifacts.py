@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from provision.engine.fleet import Session
 from provision.engine.plan import Plan
-from provision.model.inventory import Inventory, Program
+from provision.model.inventory import Inventory, LocalBinary
 from provision.resources.base import Issue, Steps
-from provision.resources.kinds.binary import Program as Sent
+from provision.resources.kinds.binary import Binary as Sent
 from provision.resources.kinds.certificate import Certificate
 
 
-def held(todo: Plan) -> None:
+def check(todo: Plan) -> None:
     """Raises SupplyError where a certificate of this plan could not be issued here."""
     issues = tuple(_issues(todo))
     if issues:
@@ -22,7 +22,7 @@ def held(todo: Plan) -> None:
         pki.check(issues)
 
 
-def signed(steps: Steps) -> Steps:
+def sign(steps: Steps) -> Steps:
     """The same steps with the certificates in them issued. Raises SupplyError."""
     if not any(isinstance(step, Issue) for step in steps):
         return steps
@@ -31,7 +31,7 @@ def signed(steps: Steps) -> Steps:
     return pki.signed(steps)
 
 
-def complete(session: Session, todo: Plan) -> Session:
+def with_flanneld(session: Session, todo: Plan) -> Session:
     """The session with a flanneld for the hosts that get one: it is built where there is none.
 
     Raises SupplyError.
@@ -47,7 +47,7 @@ def complete(session: Session, todo: Plan) -> Session:
     return replace(session, inventory=_with(session.inventory, program))
 
 
-def _with(inventory: Inventory, program: Program) -> Inventory:
+def _with(inventory: Inventory, program: LocalBinary) -> Inventory:
     networks = {
         name: replace(network, program=program)
         if getattr(network.options, "flanneld", "") is None

@@ -92,5 +92,5 @@ def _place(
     network = inventory.networks[one.network]
     method = methods.named(network.method)
     bridge = method.plug(network, host)  # type: ignore[attr-defined]
-    way = "ovs" if bridge.kind == "switch" else "bridge"
+    way = "ovs" if bridge.kind == "lan_bridge_ovs" else "bridge"
     return way, bridge.name, method.mtu(inventory, network, facts), (bridge,)

@@ -15,8 +15,8 @@ from provision.resources import script
 from provision.resources.base import ETC, Ref, Resource, State, lock, state
 from provision.resources.kinds import container as container_kind
 from provision.resources.kinds.file import File
-from provision.resources.kinds.follower_unit import Unit
-from provision.resources.kinds.image import Image, ImageArchive
+from provision.resources.kinds.follower_unit import FollowerUnit
+from provision.resources.kinds.image import DockerImage, ImageArchive
 from provision.resources.kinds.package import EVERYWHERE, MANAGER, Package
 from provision.resources.kinds.shared_namespace import SharedNamespace
 from provision.resources.render import render
@@ -68,14 +68,14 @@ def _expected(seen: HostFacts) -> HostFacts:
 
 def _container(inventory: Inventory, container: Container, facts: Facts) -> Iterator[Resource]:
     image, mark = container.image, f"{inventory.name}/{container.network}"
-    brought: Resource = Image(container.host, image.ref, inventory.name)
+    brought: Resource = DockerImage(container.host, image.ref, inventory.name)
     if image.archive is not None:
         brought = ImageArchive(
             container.host, image.ref, image.layers, image.archive, inventory.name
         )
     yield brought
     on = _place(inventory, container)
-    yield container_kind.Container(
+    yield container_kind.DockerContainer(
         host=container.host,
         container=container.name,
         image=image.ref,
@@ -136,7 +136,7 @@ def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterat
     yield File(host, f"{folder}/follow.sh", follow, "0755")
     yield File(host, f"{folder}/volatile.sh", restore, "0755")
     service = f"provision-{inventory}-follow.service"
-    yield Unit(
+    yield FollowerUnit(
         host,
         service,
         inventory,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from provision.engine.plan import Plan, plan
-from provision.engine.released_nics import returned
+from provision.engine.released_nics import with_released_nics
 from provision.facts import gather
-from provision.facts.gather import Look
+from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
 from provision.methods.pipework import nic
 from provision.model.errors import HostError
@@ -44,7 +44,7 @@ class Session:
 class Fleet:
     """Hosts as found: a look for each that answered, an error for each that did not."""
 
-    looks: Mapping[str, Look]
+    looks: Mapping[str, HostSnapshot]
     errors: Mapping[str, HostError] = field(default_factory=dict)
 
     @property
@@ -93,7 +93,7 @@ def each(
 def observe(session: Session, hosts: Iterable[str]) -> Fleet:
     """Look at hosts by one execution each."""
 
-    def look(host: str) -> Look:
+    def look(host: str) -> HostSnapshot:
         nonce = secrets.token_hex(8)
         text = look_text(session, host, nonce)
         output = session.transport.run(host, text, timeout_s=min(LOOK_S, session.timeout_s))
@@ -110,10 +110,10 @@ def look_text(session: Session, host: str, nonce: str) -> str:
     return gather.script(inventory.name, peers, nonce=nonce, asked=asked)
 
 
-def look_read(session: Session, host: str, output: Output, nonce: str) -> Look:
+def look_read(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:
     """What that script printed. Raises FactsError."""
     found = gather.parse(host, session.inventory.name, output, nonce=nonce)
-    return returned(session.inventory, found)
+    return with_released_nics(session.inventory, found)
 
 
 def _import_judges() -> None:

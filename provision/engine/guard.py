@@ -39,7 +39,7 @@ class Txn:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TransactionRecord:
     """What a host says of a change. `state`: txn, reverting, reverted, confirmed. Times in seconds
     of the host's clock, on which it is `now`; 0: not known."""
 
@@ -63,7 +63,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TransactionStep:
     """The files of one part of a change: a wave, or a later round. `kept`: it is not undone."""
 
     undo: str
@@ -77,10 +77,12 @@ def program() -> tuple[str, str]:
     return f"{FOLDER}/guard-{sha256(text.encode()).hexdigest()[:16]}", text
 
 
-def witness() -> str:
+def fingerprint() -> str:
     """A script that prints what a host holds of ours, for comparison with itself."""
     lines = ["#!/bin/sh", script.PRELUDE, _NEEDS]
-    lines += [f"echo '# {kind.kind}'\n(\n{kind.fingerprint.strip()}\n)" for kind in kinds.all_kinds()]
+    lines += [
+        f"echo '# {kind.kind}'\n(\n{kind.fingerprint.strip()}\n)" for kind in kinds.all_kinds()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -89,7 +91,7 @@ need_docker() { need docker; docker version >/dev/null 2>&1 || { echo 'no answer
 """
 
 
-def arm(txn: Txn, part: Part, *, seconds: int, nonce: str) -> str:
+def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
     """Record what is there, set the timer, and hold the host; then nothing is changed yet."""
     path, text = program()
     about = {"owner": txn.owner, "inventory": txn.inventory, "verb": txn.verb}
@@ -99,7 +101,7 @@ def arm(txn: Txn, part: Part, *, seconds: int, nonce: str) -> str:
         "about": json.dumps(about) + "\n",
         "nonce": sha256(txn.word.encode()).hexdigest() + "\n",
         "lock": lock(txn.inventory) + "\n",
-        "witness": witness(),
+        "witness": fingerprint(),
         **_numbered(part, 1),
     }
     return "\n".join(
@@ -121,7 +123,9 @@ def arm(txn: Txn, part: Part, *, seconds: int, nonce: str) -> str:
     )
 
 
-def act(txn: Txn, number: int, change: str, part: Part | None, *, seconds: int, nonce: str) -> str:
+def act(
+    txn: Txn, number: int, change: str, part: TransactionStep | None, *, seconds: int, nonce: str
+) -> str:
     """Make one part of an armed change, as a unit of the host: it goes on when SSH does not.
 
     A later part brings what the first one had when it was armed: its undo, and its time.
@@ -235,13 +239,13 @@ for at in {TXN} {FOLDER}/reverting.* {FOLDER}/reverted.* {FOLDER}/confirmed.*; d
 done"""
 
 
-def records(stdout: str) -> tuple[Record, ...]:
+def records(stdout: str) -> tuple[TransactionRecord, ...]:
     """What a host said of its changes; a line that cannot be read is none."""
     lines = re.findall(r"^record (\w+)\t(.*)$", stdout, re.M)
     return tuple(filter(None, (_record(state, rest.split("\t")) for state, rest in lines)))
 
 
-def _record(state: str, fields: list[str]) -> Record | None:
+def _record(state: str, fields: list[str]) -> TransactionRecord | None:
     try:
         txn, since, deadline, ended, reason, result, about, log, now = map(str.strip, fields)
         words = json.loads(about or "{}")
@@ -251,7 +255,9 @@ def _record(state: str, fields: list[str]) -> Record | None:
     if not re.fullmatch(r"[0-9a-f]+", txn) or state not in _STATES:
         return None
     begin, end, over, at = (_seconds(text) for text in (since, deadline, ended, now))
-    return Record(state, txn, begin, end, over, at, reason, result, owner, inventory, verb, log)
+    return TransactionRecord(
+        state, txn, begin, end, over, at, reason, result, owner, inventory, verb, log
+    )
 
 
 def _seconds(text: str) -> int:
@@ -261,7 +267,7 @@ def _seconds(text: str) -> int:
 _STATES = ("txn", "reverting", "reverted", "confirmed")
 
 
-def _numbered(part: Part, number: int) -> dict[str, str]:
+def _numbered(part: TransactionStep, number: int) -> dict[str, str]:
     files = {f"undo.{number}": part.undo, f"discard.{number}": part.discard}
     return files | ({f"kept.{number}": ""} if part.kept else {})
 

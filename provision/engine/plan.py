@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from typing import Literal
 
 from provision.model.errors import CycleError
-from provision.resources.base import Ref, Resource, State, Steps
+from provision.resources.base import KINDS_ON_HOSTS, Ref, Resource, State, Steps
 
 Verb = Literal["create", "update", "replace", "delete"]
 
@@ -148,15 +148,20 @@ def in_order(state: State) -> list[Ref]:
     What prepares comes first; it stands on nothing.
     """
     sorter: TopologicalSorter[Ref] = TopologicalSorter()
-    for ref in sorted(state):
+    for ref in sorted(state, key=_by_name):
         before = (*state[ref].requires(), *state[ref].after())
-        sorter.add(ref, *sorted(need for need in before if need in state))
+        sorter.add(ref, *sorted((need for need in before if need in state), key=_by_name))
     try:
         found = tuple(sorter.static_order())
     except GraphCycle as error:
         cycle = " → ".join(str(ref) for ref in error.args[1])
         raise CycleError(f"these need each other: {cycle}") from error
     return sorted(found, key=lambda ref: _turn(state[ref]))
+
+
+def _by_name(ref: Ref) -> tuple[str, str, str]:
+    # The order of a follower's script, which hosts of version 0.1.0 hold, goes by the old names.
+    return ref.host, KINDS_ON_HOSTS.get(ref.kind, ref.kind), ref.name
 
 
 def _turn(resource: Resource) -> tuple[bool, bool, bool]:
@@ -174,7 +179,7 @@ def _side(changes: dict[Ref, Change], side: Literal["before", "after"]) -> State
     return {ref: resource for ref, resource in sides.items() if resource is not None}
 
 
-def enabling(plan: Plan) -> Plan | None:
+def facts_changing_part(plan: Plan) -> Plan | None:
     """What has to be made before the rest of a plan is more than a guess; None: nothing.
 
     What stays whatever comes is a part of its own: the undo goes back to how it has left the host.
@@ -184,7 +189,7 @@ def enabling(plan: Plan) -> Plan | None:
     return Plan(staying or first, ()) if first else None
 
 
-def stays(plan: Plan) -> bool:
+def is_permanent(plan: Plan) -> bool:
     """Whether nothing of it is ever undone."""
     return all(one.after is not None and one.after.permanent for one in plan.changes)
 

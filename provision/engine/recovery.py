@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 
 from provision.engine import guard, journal
 from provision.engine.fleet import LOOK_S, Session, each
-from provision.engine.guard import Record, Txn
-from provision.engine.status import ended, owner, word
+from provision.engine.guard import TransactionRecord, Txn
+from provision.engine.status import current_user, describe, is_final
 from provision.model.errors import ConnectError, HostError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FleetStatus:
     """The latest change of each host that answered (none: never changed), and who did not."""
 
     hosts: tuple[str, ...]
-    latest: Mapping[str, Record]
+    latest: Mapping[str, TransactionRecord]
     errors: Mapping[str, HostError] = field(default_factory=dict)
     last_seen: Mapping[str, str] = field(default_factory=dict)
 
@@ -36,10 +36,10 @@ class Standing:
             seen = self.last_seen.get(host)
             return f"unknown (last seen {seen})" if seen else "unreachable"
         record = self.latest.get(host)
-        return word(record) if record else "unchanged"
+        return describe(record) if record else "unchanged"
 
     @property
-    def held(self) -> dict[str, Record]:
+    def held(self) -> dict[str, TransactionRecord]:
         """Hosts on which a change waits for its end, or whose undo came to none."""
         return {
             host: record
@@ -48,7 +48,7 @@ class Standing:
         }
 
 
-def standing(session: Session, hosts: Iterable[str]) -> Standing:
+def fleet_status(session: Session, hosts: Iterable[str]) -> FleetStatus:
     """Ask every host."""
     names = tuple(hosts)
     text = guard.status()
@@ -57,10 +57,10 @@ def standing(session: Session, hosts: Iterable[str]) -> Standing:
     )
     found = {host: _latest(guard.records(output.stdout)) for host, output in answers.items()}
     latest = {host: record for host, record in found.items() if record is not None}
-    return Standing(names, latest, errors, _seen(session, errors))
+    return FleetStatus(names, latest, errors, _seen(session, errors))
 
 
-def _latest(records: Iterable[Record]) -> Record | None:
+def _latest(records: Iterable[TransactionRecord]) -> TransactionRecord | None:
     return max(records, key=lambda record: (record.pending, record.since), default=None)
 
 
@@ -72,17 +72,17 @@ def _seen(session: Session, hosts: Iterable[str]) -> dict[str, str]:
             for host in hosts:
                 if host in note.get("hosts", ()):
                     last[host] = time.strftime("%H:%M:%S", time.localtime(note["at"]))
-                if ended(note.get("states", {}).get(host, "pending")):
+                if is_final(note.get("states", {}).get(host, "pending")):
                     last.pop(host, None)
     return last
 
 
-def confirm(session: Session, hosts: Iterable[str], *, txn: str | None, force: bool) -> Standing:
+def confirm(session: Session, hosts: Iterable[str], *, txn: str | None, force: bool) -> FleetStatus:
     """Keep a change that waits for it, on all its hosts at once; none when one does not answer.
 
     Raises UsageError when there is none, or more than one, or its word is not known here.
     """
-    found = standing(session, hosts)
+    found = fleet_status(session, hosts)
     for error in found.errors.values():
         raise ConnectError(error.host, error.message, "no host was told to keep the change")
     held = {host: record for host, record in found.held.items() if record.state == "txn"}
@@ -103,18 +103,18 @@ def confirm(session: Session, hosts: Iterable[str], *, txn: str | None, force: b
             f"the change {one} was not made from here, so its word is not known",
             f"provision status says whose it is; then: --txn {one} --force",
         )
-    text = guard.force(one, owner())
+    text = guard.force(one, current_user())
     if said is not None:
-        text = guard.confirm(Txn(one, said, owner(), session.inventory.name, ""))
+        text = guard.confirm(Txn(one, said, current_user(), session.inventory.name, ""))
     return _told(session, found, [h for h in held if held[h].id == one], text, gone="confirmed")
 
 
 def recover(
     session: Session, hosts: Iterable[str], *, only: Collection[str] | None = None
-) -> Standing:
+) -> FleetStatus:
     """End every change that is under way (or `only` these): kept where another of its hosts keeps
     it, else undone."""
-    found = standing(session, hosts)
+    found = fleet_status(session, hosts)
     kept = {record.id for record in found.latest.values() if record.state == "confirmed"}
     for one in sorted({record.id for record in found.held.values()}):
         if only is not None and one not in only:
@@ -123,9 +123,9 @@ def recover(
         said = journal.word(session.inventory.path, one)
         if one in kept:
             # From another machine its word is not known: two states would be the worse end.
-            text = guard.force(one, owner())
+            text = guard.force(one, current_user())
             if said is not None:
-                text = guard.confirm(Txn(one, said, owner(), session.inventory.name, ""))
+                text = guard.confirm(Txn(one, said, current_user(), session.inventory.name, ""))
             found = _told(session, found, mine, text, gone="confirmed")
             mine = [host for host in mine if host in found.held]  # too late there
         text = guard.revert(one, "operator", nonce=secrets.token_hex(4))
@@ -134,8 +134,8 @@ def recover(
 
 
 def _told(
-    session: Session, found: Standing, hosts: Iterable[str], text: str, *, gone: str
-) -> Standing:
+    session: Session, found: FleetStatus, hosts: Iterable[str], text: str, *, gone: str
+) -> FleetStatus:
     """Tell hosts, and what they say then; one that says nothing has kept it and cleaned up."""
     answers, errors = each(
         session, hosts, lambda host: session.transport.run(host, text, timeout_s=session.timeout_s)
@@ -144,6 +144,8 @@ def _told(
     for host, output in answers.items():
         record = _latest(guard.records(output.stdout))
         was = latest[host]
-        empty = Record(gone, was.id, 0, 0, 0, 0, "", "", was.owner, was.inventory, was.verb)
+        empty = TransactionRecord(
+            gone, was.id, 0, 0, 0, 0, "", "", was.owner, was.inventory, was.verb
+        )
         latest[host] = record or empty
-    return Standing(found.hosts, latest, {**found.errors, **errors}, found.last_seen)
+    return FleetStatus(found.hosts, latest, {**found.errors, **errors}, found.last_seen)

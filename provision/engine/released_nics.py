@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from provision.facts.gather import Look
-from provision.facts.host import HostFacts, Link, Way
-from provision.facts.nics import Uplink
+from provision.facts.gather import HostSnapshot
+from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.facts.nics import Nic
 from provision.methods.pipework.pool import METHOD as LAN
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Resource
-from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.route import Route
 
 SWITCHED = ("ovs-gre", "ovs-vxlan")
 """Methods whose userspace datapath takes the NIC."""
 
 
-def returned(inventory: Inventory, look: Look) -> Look:
+def with_released_nics(inventory: Inventory, look: HostSnapshot) -> HostSnapshot:
     """A look with every NIC in its own place that no network of the file moves."""
     facts = look.facts
     back = dict(_back(inventory, look))
@@ -31,7 +31,9 @@ def returned(inventory: Inventory, look: Look) -> Look:
     seen = replace(
         facts,
         links=_links(facts, back),
-        ways={peer: Way(back.get(way.dev, way.dev), way.via) for peer, way in facts.ways.items()},
+        ways={
+            peer: PeerRoute(back.get(way.dev, way.dev), way.via) for peer, way in facts.ways.items()
+        },
         routes=tuple(replace(one, dev=back.get(one.dev, one.dev)) for one in facts.routes),
         uplinks=_uplinks(facts, back),
         defaults=tuple(_renamed(words, back) for words in facts.defaults),
@@ -43,7 +45,7 @@ def returned(inventory: Inventory, look: Look) -> Look:
     return replace(look, facts=_without_own(inventory, look))
 
 
-def _back(inventory: Inventory, look: Look) -> Iterator[tuple[str, str]]:
+def _back(inventory: Inventory, look: HostSnapshot) -> Iterator[tuple[str, str]]:
     """What holds a NIC's addresses now, and the NIC."""
     networks = [one for one in inventory.networks.values() if look.facts.host in one.hosts]
     kept = {getattr(one.options, "bridge", None) for one in networks if one.method == LAN}
@@ -56,18 +58,18 @@ def _back(inventory: Inventory, look: Look) -> Iterator[tuple[str, str]]:
         return
     for resource in look.found.values():
         # Another inventory that needs it keeps it.
-        if isinstance(resource, Underlay) and resource.bridge and not resource.others:
+        if isinstance(resource, OvsUplink) and resource.bridge and not resource.others:
             yield resource.bridge, resource.nic
 
 
 def _freed(resource: Resource, back: Mapping[str, str]) -> Resource:
     """A NIC that is a port of what goes is in nobody's way."""
-    if isinstance(resource, Underlay) and resource.nic in back.values():
+    if isinstance(resource, OvsUplink) and resource.nic in back.values():
         return replace(resource, obstacle="")
     return resource
 
 
-def _without_own(inventory: Inventory, look: Look) -> HostFacts:
+def _without_own(inventory: Inventory, look: HostSnapshot) -> HostFacts:
     """Without the routes of ours that go, too: nobody is to keep them for the NIC."""
     parts = {part for network in inventory.networks.values() for part in network.subnets.values()}
     gone = {
@@ -97,7 +99,7 @@ def _links(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Link]:
     return links
 
 
-def _uplinks(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Uplink]:
+def _uplinks(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Nic]:
     links = {name: link for name, link in facts.uplinks.items() if name not in back}
     networks = {was.nic: was.network for was in facts.moved.values()}
     for holder, nic in back.items():

@@ -23,7 +23,7 @@ MIXED, UNDONE, INTERRUPTED = 6, 5, 130
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ChangeResult:
     """A change, and what became of it: "" (only planned), done, failed, not run, unknown.
 
     `note` is what its steps say of themselves.
@@ -40,7 +40,7 @@ class Report:
     """One run over `hosts`; `ends` says what became of those on which a change was begun."""
 
     hosts: tuple[str, ...]
-    done: tuple[Done, ...]
+    done: tuple[ChangeResult, ...]
     conflicts: tuple[Conflict, ...]
     errors: tuple[HostError, ...]
     ends: Mapping[str, str] = field(default_factory=dict)

@@ -7,11 +7,11 @@ import socket
 import time
 from collections.abc import Iterable
 
-from provision.engine.guard import Record
+from provision.engine.guard import TransactionRecord
 from provision.model.errors import LockedError
 
 
-def owner() -> str:
+def current_user() -> str:
     """Who holds a lock, for those who find it."""
     try:
         user = getpass.getuser()
@@ -25,7 +25,7 @@ def pending(seconds: float) -> str:
     return f"pending until {time.strftime('%H:%M:%S', time.localtime(time.time() + seconds))}"
 
 
-def word(record: Record) -> str:
+def describe(record: TransactionRecord) -> str:
     """A host's record in the words of the interface."""
     if record.state == "confirmed":
         return "confirmed"
@@ -38,12 +38,12 @@ def word(record: Record) -> str:
     return pending(record.deadline - record.now)
 
 
-def ended(state: str) -> bool:
+def is_final(state: str) -> bool:
     """Whether nothing more will happen to such a host by itself."""
     return not state.startswith("pending")
 
 
-def locked(host: str, records: Iterable[Record]) -> LockedError:
+def locked(host: str, records: Iterable[TransactionRecord]) -> LockedError:
     """The error that says who holds a host, since when, and until when."""
     for record in records:
         if record.pending:
@@ -52,7 +52,7 @@ def locked(host: str, records: Iterable[Record]) -> LockedError:
             return LockedError(
                 host,
                 f"{record.owner} is changing it since {at} ({record.verb} of {record.inventory}, "
-                f"change {record.id}), {word(record)}",
+                f"change {record.id}), {describe(record)}",
                 "wait for its end; `provision status` and `provision recover` show and end it",
             )
     return LockedError(host, "another change holds it")

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provision.engine import guard
-from provision.engine.artifacts import signed
+from provision.engine.artifacts import sign
 from provision.engine.fleet import LOOK_S, Session, each, look_read, look_text
-from provision.engine.guard import Part, Record, Txn
+from provision.engine.guard import TransactionRecord, TransactionStep, Txn
 from provision.engine.journal import LEFT, Journal
 from provision.engine.plan import Operation, Wave
-from provision.engine.report import Done
-from provision.engine.status import ended, locked, owner, pending, word
-from provision.engine.undo import discard, undo
-from provision.facts.gather import Look
+from provision.engine.report import ChangeResult
+from provision.engine.status import current_user, describe, is_final, locked, pending
+from provision.engine.undo import drop_stash, undo
+from provision.facts.gather import HostSnapshot
 from provision.model.errors import ConnectError, HostError, StepError
 from provision.resources import script
 from provision.resources.base import lock
@@ -45,13 +45,13 @@ class Transaction:
     window_s: int
     txn: Txn = field(init=False)
     states: dict[str, str] = field(default_factory=dict)
-    done: list[Done] = field(default_factory=list)
+    done: list[ChangeResult] = field(default_factory=list)
     errors: list[HostError] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         inventory = self.session.inventory
         self.txn = Txn(
-            secrets.token_hex(8), secrets.token_hex(16), owner(), inventory.name, self.verb
+            secrets.token_hex(8), secrets.token_hex(16), current_user(), inventory.name, self.verb
         )
         self.journal = Journal(inventory.path, self.txn.id)
         self.armed: list[str] = []
@@ -60,7 +60,7 @@ class Transaction:
 
     # --- arming: all hosts before the first change on any ---
 
-    def arm(self, waves: Sequence[Wave], *, kept: bool = False) -> Mapping[str, Look]:
+    def arm(self, waves: Sequence[Wave], *, kept: bool = False) -> Mapping[str, HostSnapshot]:
         """Hold every host that is not held yet, and look at it; why one cannot be is in `errors`.
 
         `kept`: the first part stays whatever comes, as packages do.
@@ -74,7 +74,7 @@ class Transaction:
         seconds = self.window_s + sum(self._budget(wave) for wave in waves)
         hosts = sorted(first)
         self.journal.note("arm", hosts=hosts, word=self.txn.word, verb=self.verb)
-        looks: dict[str, Look] = {}
+        looks: dict[str, HostSnapshot] = {}
         # Two runs at once meet at the same first host, and one of them goes on.
         for some in (hosts[:1], hosts[1:]):
             found, lost = each(
@@ -96,7 +96,7 @@ class Transaction:
         )
         return int(self.session.timeout_s if slow else min(self.session.timeout_s, STEP_S))
 
-    def _arm(self, host: str, part: Part, seconds: int) -> Look:
+    def _arm(self, host: str, part: TransactionStep, seconds: int) -> HostSnapshot:
         nonce = secrets.token_hex(8)
         self.armed.append(host)  # it may be, from here on
         self._until(host, seconds)
@@ -110,8 +110,8 @@ class Transaction:
             raise ConnectError(host, f"its guard refuses a change: {_tail(look.stderr)}")
         return look_read(self.session, host, look, nonce)
 
-    def _part(self, todo: tuple[Operation, ...], *, kept: bool = False) -> Part:
-        return Part(undo(todo, txn=self.txn.id), discard(todo, txn=self.txn.id), kept)
+    def _part(self, todo: tuple[Operation, ...], *, kept: bool = False) -> TransactionStep:
+        return TransactionStep(undo(todo, txn=self.txn.id), drop_stash(todo, txn=self.txn.id), kept)
 
     # --- acting ---
 
@@ -124,17 +124,17 @@ class Transaction:
             self._note(host, wave[host], outcomes)
         for host, error in lost.items():
             self.errors.append(StepError(host, f"lost while it was changed: {error.message}"))
-            self.done += [Done(one.change, "unknown", 0.0) for one in wave[host]]
+            self.done += [ChangeResult(one.change, "unknown", 0.0) for one in wave[host]]
 
     def skip(self, wave: Wave) -> None:
         """Say that a wave is not made."""
         for todo in wave.values():
-            self.done += [Done(operation.change, "not run", 0.0) for operation in todo]
+            self.done += [ChangeResult(operation.change, "not run", 0.0) for operation in todo]
 
     def _act(
         self, host: str, todo: tuple[Operation, ...], seconds: int
     ) -> tuple[script.Outcome | None, ...]:
-        steps = tuple(signed(operation.steps) for operation in todo)
+        steps = tuple(sign(operation.steps) for operation in todo)
         for upload in script.uploads(tuple(step for some in steps for step in some)):
             self.session.transport.send(
                 host, upload.source, upload.target, timeout_s=self.session.timeout_s
@@ -164,10 +164,10 @@ class Transaction:
         failed = False
         for operation, outcome in zip(todo, outcomes, strict=True):
             if outcome is None:
-                self.done.append(Done(operation.change, "not run", 0.0))
+                self.done.append(ChangeResult(operation.change, "not run", 0.0))
                 continue
             status = "failed" if outcome.status else "done"
-            self.done.append(Done(operation.change, status, outcome.seconds, outcome.note))
+            self.done.append(ChangeResult(operation.change, status, outcome.seconds, outcome.note))
             if outcome.status:
                 failed = True
                 ref = operation.change.ref
@@ -178,7 +178,7 @@ class Transaction:
 
     # --- looking anew ---
 
-    def look(self, hosts: Iterable[str]) -> Mapping[str, Look]:
+    def look(self, hosts: Iterable[str]) -> Mapping[str, HostSnapshot]:
         """Look over new connections that carry whole packets; from here the window counts."""
         self.session.transport.close()
         looks, lost = each(self.session, hosts, self._look)
@@ -186,7 +186,7 @@ class Transaction:
             self.errors.append(StepError(host, f"lost after it was changed: {error.message}"))
         return looks
 
-    def _look(self, host: str) -> Look:
+    def _look(self, host: str) -> HostSnapshot:
         nonce = secrets.token_hex(8)
         text = guard.rearm(self.txn, seconds=self.window_s, nonce=nonce)
         output = self._run(host, f"{text}\n{look_text(self.session, host, nonce)}", LOOK_S)
@@ -238,7 +238,7 @@ class Transaction:
         )
         for host, output in answers.items():
             self.states[host] = self._word(guard.records(output.stdout), gone)
-        self._ask({h for h in hosts if h in lost or not ended(self.states[h])}, gone)
+        self._ask({h for h in hosts if h in lost or not is_final(self.states[h])}, gone)
 
     def _ask(self, hosts: set[str], gone: str) -> None:
         """Ask until every host has come to an end, or should have by far."""
@@ -260,14 +260,14 @@ class Transaction:
             self.session.transport.close()
             answers, _ = each(self.session, hosts, lambda h: self._run(h, guard.status(), LOOK_S))
             for host, output in answers.items():
-                word = self._word(guard.records(output.stdout), gone)
-                if ended(word):
-                    self.states[host] = word
+                describe = self._word(guard.records(output.stdout), gone)
+                if is_final(describe):
+                    self.states[host] = describe
                     hosts = hosts - {host}
 
-    def _word(self, records: Iterable[Record], gone: str) -> str:
+    def _word(self, records: Iterable[TransactionRecord], gone: str) -> str:
         mine = [record for record in records if record.id == self.txn.id]
-        return word(mine[0]) if mine else gone
+        return describe(mine[0]) if mine else gone
 
     def _until(self, host: str, seconds: float) -> None:
         self._deadlines[host] = time.monotonic() + seconds

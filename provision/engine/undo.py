@@ -48,7 +48,9 @@ def _urgent(operations: Sequence[Operation]) -> set[int]:
         mine = {(ref.host, link) for link in thing.links()}
         below = refs & docker if thing.by_docker else refs
         above = not operation.removes and not _watches(operation) and below & set(operation.needs)
-        tool = operation.removes and thing.changes_facts and any(one.host == ref.host for one in refs)
+        tool = (
+            operation.removes and thing.changes_facts and any(one.host == ref.host for one in refs)
+        )
         if operation.change.ssh or ref in refs or links & mine or above or tool:
             found.add(number)
             refs |= {ref, *operation.needs} if operation.removes else {ref}
@@ -90,7 +92,7 @@ def _on_disk(operation: Operation) -> bool:
     return _thing(operation).on_disk
 
 
-def discard(operations: Sequence[Operation], *, txn: str) -> str:
+def drop_stash(operations: Sequence[Operation], *, txn: str) -> str:
     """A script that ends what the change has put aside, once it is confirmed."""
     return script.standalone(
         [

@@ -12,7 +12,7 @@ from provision.facts import nics
 from provision.facts.host import HostFacts
 from provision.model.errors import FactsError
 from provision.resources import kinds
-from provision.resources.base import ABSENT, Resource, Scope, Seen, State, state
+from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
 from provision.resources.lib import docker_api, ovsdb
 from provision.resources.script import BOUNDED, PRELUDE
 from provision.transport.base import Output
@@ -79,7 +79,7 @@ done
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class HostSnapshot:
     """One host as found: what carries our mark, and what stands there without it."""
 
     facts: HostFacts
@@ -119,24 +119,24 @@ def _section(name: str, probe: str, nonce: str) -> tuple[str, str, str]:
     )
 
 
-def parse(host: str, inventory: str, output: Output, *, nonce: str) -> Look:
+def parse(host: str, inventory: str, output: Output, *, nonce: str) -> HostSnapshot:
     """Read one look. Raises FactsError when any part of it is missing or cannot be read."""
     printed = sections(host, output, nonce=nonce)
-    seen: list[Seen] = []
+    seen: list[Found] = []
     for kind in kinds.all_kinds():
         text = printed[kind.kind]
         if text != ABSENT:
-            seen += _parse_kind(kind, text, Scope(host, inventory))
+            seen += _parse_kind(kind, text, Origin(host, inventory))
     ours = state(one.resource for one in seen if one.ours)
     foreign = state(one.resource for one in seen if not one.ours)
     try:
         facts = hostfacts.parse(host, printed["host"])
     except _UNREADABLE as error:
         raise FactsError(host, f"its facts cannot be read: {error}") from error
-    return Look(facts, ours, foreign)
+    return HostSnapshot(facts, ours, foreign)
 
 
-def _parse_kind(kind: type[Resource], text: str, scope: Scope) -> list[Seen]:
+def _parse_kind(kind: type[Resource], text: str, scope: Origin) -> list[Found]:
     try:
         return list(kind.parse(text, scope))
     except _UNREADABLE as error:

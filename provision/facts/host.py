@@ -10,10 +10,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 from provision.facts import nics
-from provision.facts.nics import Uplink
+from provision.facts.nics import Nic
 from provision.resources.lib import nic_records, ovsdb
 from provision.resources.lib.base64_text import plain
-from provision.resources.lib.nic_records import First
+from provision.resources.lib.nic_records import OriginalNic
 
 TOOLS = (
     "docker",
@@ -80,7 +80,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class PeerRoute:
     """How the kernel would send to a peer: out of `dev`, `via` a gateway or directly."""
 
     dev: str
@@ -115,12 +115,12 @@ class HostFacts:
     live_restore: bool
     rootless: bool
     links: dict[str, Link]
-    ways: dict[IPv4Address, Way]
+    ways: dict[IPv4Address, PeerRoute]
     routes: tuple[KernelRoute, ...]
     manager: str = ""
     candidate: tuple[int, ...] = ()
-    uplinks: Mapping[str, Uplink] = field(default_factory=dict)
-    moved: Mapping[str, First] = field(default_factory=dict)
+    uplinks: Mapping[str, Nic] = field(default_factory=dict)
+    moved: Mapping[str, OriginalNic] = field(default_factory=dict)
     """What NICs were that this inventory has made ports, by bridge."""
     defaults: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
@@ -246,10 +246,12 @@ def _links(addresses: str) -> dict[str, Link]:
     }
 
 
-def _way(answer: str) -> tuple[IPv4Address, Way]:
+def _way(answer: str) -> tuple[IPv4Address, PeerRoute]:
     route = json.loads(answer)[0]
     via = route.get("gateway")
-    return IPv4Address(route["dst"]), Way(str(route["dev"]), IPv4Address(via) if via else None)
+    return IPv4Address(route["dst"]), PeerRoute(
+        str(route["dev"]), IPv4Address(via) if via else None
+    )
 
 
 def _routes(text: str) -> list[KernelRoute]:

@@ -89,7 +89,7 @@ _KERNEL, _RA, _DHCP = "2", "9", "16"
 
 
 @dataclass(frozen=True, slots=True)
-class Uplink:
+class Nic:
     """A link of the host. `addresses` and `routes` are words of iproute2 without the device.
 
     `managers` own it (systemd-networkd, netplan, NetworkManager, ifupdown); `network` is the text
@@ -112,7 +112,7 @@ class Uplink:
 
 def parse(
     lines: Iterable[tuple[str, str]], links: Iterable[dict[str, Any]], switches: Mapping[str, str]
-) -> dict[str, Uplink]:
+) -> dict[str, Nic]:
     """Every link of a host by name; `links` as `ip -j address show` gives them.
 
     `switches`: the bridge of Open vSwitch that a link is a port of, or the own device of.
@@ -144,7 +144,7 @@ def _uplink(
     routes: list[dict[str, Any]],
     words: list[tuple[str, str]],
     switches: Mapping[str, str],
-) -> Uplink:
+) -> Nic:
     keys = [key for key, _ in words]
     files = [value for key, value in words if key == "networkd"]
     managers = [value for key, value in words if key == "manager"]
@@ -153,7 +153,7 @@ def _uplink(
     # A datapath in userspace takes a link without the kernel's knowing: its database says so.
     switch = switches.get(link["ifname"], "")
     above = switch if switch != link["ifname"] else ""
-    return Uplink(
+    return Nic(
         name=link["ifname"],
         mac=link.get("address", ""),
         mtu=int(link["mtu"]),

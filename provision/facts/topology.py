@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class NamespaceLink:
     """An interface in one namespace; `peer` is the index of a veth's other end."""
 
     index: int
@@ -23,7 +23,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class NamespaceRoute:
     """A route of the main table; `dst` is `default` or a range, `via` empty on the link."""
 
     dst: str
@@ -32,25 +32,25 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class NetNamespace:
     """A network namespace, named by its inode."""
 
     inode: int
-    links: tuple[Link, ...]
-    routes: tuple[Route, ...]
+    links: tuple[NamespaceLink, ...]
+    routes: tuple[NamespaceRoute, ...]
 
     @property
     def addresses(self) -> frozenset[IPv4Address]:
         """Every address that an interface in it holds."""
         return frozenset(own.ip for link in self.links for own in link.addresses)
 
-    def link(self, name: str) -> Link | None:
+    def link(self, name: str) -> NamespaceLink | None:
         """The interface of this name."""
         return next((link for link in self.links if link.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Lodger:
+class ContainerInfo:
     """A container, ours or not; without a process its inodes are 0.
 
     `mode` is Docker's own word, with `container:` the other's name; `published` are pairs of a
@@ -70,7 +70,7 @@ class Lodger:
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
+class DnatRule:
     """A DNAT rule of Docker's, and how much took it; `ip` is None where every address counts."""
 
     ip: IPv4Address | None
@@ -83,7 +83,7 @@ class Translation:
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
+class HostTopology:
     """One host; `bridges` gives the Linux bridge of each of Docker's networks.
 
     `undocked` says why Docker told nothing: then only the host's own links, routes and rules are
@@ -91,15 +91,15 @@ class Wiring:
     """
 
     host: str
-    root: Space
-    spaces: Mapping[int, Space]
-    containers: Mapping[str, Lodger]
+    root: NetNamespace
+    spaces: Mapping[int, NetNamespace]
+    containers: Mapping[str, ContainerInfo]
     bridges: Mapping[str, str]
     nat: tuple[str, ...]
-    translations: tuple[Translation, ...]
+    translations: tuple[DnatRule, ...]
     undocked: str = ""
 
-    def outer(self, link: Link) -> Link | None:
+    def outer(self, link: NamespaceLink) -> NamespaceLink | None:
         """The host's end of a container's veth."""
         return next(
             (
@@ -112,7 +112,7 @@ class Wiring:
             None,
         )
 
-    def inner(self, outer: Link) -> tuple[Lodger, Link] | None:
+    def inner(self, outer: NamespaceLink) -> tuple[ContainerInfo, NamespaceLink] | None:
         """The container that owns the other end of a host's veth, and that end."""
         for lodger in self.owners():
             for link in self.spaces[lodger.net].links:
@@ -120,13 +120,13 @@ class Wiring:
                     return lodger, link
         return None
 
-    def owners(self) -> Iterator[Lodger]:
+    def owners(self) -> Iterator[ContainerInfo]:
         """Running containers that have a network namespace of their own."""
         for lodger in self.containers.values():
             apart = lodger.net and lodger.net != self.root.inode
             if apart and not lodger.mode.startswith("container:"):
                 yield lodger
 
-    def ports(self, bridge: str) -> tuple[Link, ...]:
+    def ports(self, bridge: str) -> tuple[NamespaceLink, ...]:
         """The interfaces that are ports of a bridge."""
         return tuple(link for link in self.root.links if link.master == bridge)

@@ -11,7 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
-from provision.facts.topology import Link, Lodger, Route, Space, Translation, Wiring
+from provision.facts.topology import (
+    ContainerInfo,
+    DnatRule,
+    HostTopology,
+    NamespaceLink,
+    NamespaceRoute,
+    NetNamespace,
+)
 from provision.model.errors import FactsError
 from provision.resources.kinds.docker_network import BRIDGE_NAME, LABEL
 from provision.resources.lib import docker_api
@@ -61,7 +68,7 @@ _RULE = re.compile(
 )
 
 
-def parse(host: str, text: str) -> Wiring:
+def parse(host: str, text: str) -> HostTopology:
     """What SCRIPT printed. Raises FactsError when a part of it is missing or cannot be read."""
     lines = [line.partition(" ")[::2] for line in text.splitlines()]
     if ("wired", "") not in lines:
@@ -73,14 +80,14 @@ def parse(host: str, text: str) -> Wiring:
         raise FactsError(host, message) from error
 
 
-def _wiring(host: str, lines: list[tuple[str, str]]) -> Wiring:
+def _wiring(host: str, lines: list[tuple[str, str]]) -> HostTopology:
     words = [rest.split(" ") for word, rest in lines if word == "spaces"]
     lives = {who: tuple(map(int, numbers)) for who, *numbers in words}
     parts = [(word, *rest.partition(" ")[::2]) for word, rest in lines]
     links = {int(inode): json.loads(found) for word, inode, found in parts if word == "links"}
     routes = {int(inode): json.loads(found) for word, inode, found in parts if word == "routes"}
     spaces = {
-        inode: Space(inode, tuple(_links(found)), tuple(_routes(routes.get(inode, ()))))
+        inode: NetNamespace(inode, tuple(_links(found)), tuple(_routes(routes.get(inode, ()))))
         for inode, found in links.items()
     }
     inspected = [json.loads(rest) for word, rest in lines if word == "container"]
@@ -89,7 +96,7 @@ def _wiring(host: str, lines: list[tuple[str, str]]) -> Wiring:
     # Without a look at its namespace a container ended meanwhile.
     alive = {who: numbers for who, numbers in lives.items() if numbers[1] in spaces}
     lodgers = [_lodger(entry, names, alive.get(entry["Id"], (0,) * 4)) for entry in inspected]
-    return Wiring(
+    return HostTopology(
         host=host,
         root=spaces[lives["host"][1]],
         spaces=spaces,
@@ -101,11 +108,11 @@ def _wiring(host: str, lines: list[tuple[str, str]]) -> Wiring:
     )
 
 
-def _links(found: Iterable[dict[str, Any]]) -> Iterator[Link]:
+def _links(found: Iterable[dict[str, Any]]) -> Iterator[NamespaceLink]:
     for entry in found:
         if "ifname" not in entry:
             continue  # `ip -j` gives an empty mapping for what a filter left out
-        yield Link(
+        yield NamespaceLink(
             index=int(entry["ifindex"]),
             name=entry["ifname"],
             kind=entry.get("linkinfo", {}).get("info_kind", ""),
@@ -122,18 +129,20 @@ def _links(found: Iterable[dict[str, Any]]) -> Iterator[Link]:
         )
 
 
-def _routes(found: Iterable[dict[str, Any]]) -> Iterator[Route]:
+def _routes(found: Iterable[dict[str, Any]]) -> Iterator[NamespaceRoute]:
     for entry in found:
         for way in entry.get("nexthops") or (entry,):
-            yield Route(entry["dst"], way.get("gateway", ""), way.get("dev", ""))
+            yield NamespaceRoute(entry["dst"], way.get("gateway", ""), way.get("dev", ""))
 
 
-def _lodger(entry: dict[str, Any], names: Mapping[str, str], lives: tuple[int, ...]) -> Lodger:
+def _lodger(
+    entry: dict[str, Any], names: Mapping[str, str], lives: tuple[int, ...]
+) -> ContainerInfo:
     pid, net, mnt, processes = lives
     mode = entry["HostConfig"]["NetworkMode"]
     word, _, other = mode.partition(":")
     places = (entry["NetworkSettings"].get("Ports") or {}).items()
-    return Lodger(
+    return ContainerInfo(
         name=entry["Name"].removeprefix("/"),
         mark=(entry["Config"]["Labels"] or {}).get(LABEL, ""),
         image=entry["Config"]["Image"],
@@ -163,11 +172,11 @@ def _bridges(networks: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
             yield entry["Name"], chosen or f"br-{entry['Id'][:12]}"
 
 
-def _translations(nat: Iterable[str]) -> Iterator[Translation]:
+def _translations(nat: Iterable[str]) -> Iterator[DnatRule]:
     for rule in nat:
         match = _RULE.match(rule)
         if match:
-            yield Translation(
+            yield DnatRule(
                 ip=IPv4Address(match["ip"]) if match["ip"] else None,
                 protocol=match["protocol"],
                 port=int(match["port"]),

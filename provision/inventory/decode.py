@@ -26,7 +26,7 @@ from provision.model.documents import (
     TopDocument,
 )
 from provision.model.findings import Complaint, Loc, Wrong, quoted
-from provision.model.inventory import Options
+from provision.model.inventory import MethodOptions
 from provision.model.suggest import did_you_mean
 
 SECTIONS = ("hosts", "groups", "networks", "containers")
@@ -111,9 +111,9 @@ class _Decoder:
         kind = network_document(method) if isinstance(method, str) else NetworkDocument
         return self.document(kind, value, ("networks", name))
 
-    def options(self, networks: Mapping[str, NetworkDocument]) -> dict[str, Options]:
+    def options(self, networks: Mapping[str, NetworkDocument]) -> dict[str, MethodOptions]:
         """What the methods themselves make of their keys."""
-        found: dict[str, Options] = {}
+        found: dict[str, MethodOptions] = {}
         for name, document in networks.items():
             kind = options_of(document.method)
             try:

@@ -26,10 +26,10 @@ from provision.model.inventory import (
     Host,
     Image,
     Inventory,
+    LocalBinary,
+    MethodOptions,
     Network,
-    Options,
     Port,
-    Program,
     Ssh,
 )
 
@@ -140,7 +140,7 @@ class _Files:
             self.complaints.append(Complaint(loc, error.message, error.hint))
             return None
 
-    def _program(self, network: str, options: Options) -> Program | None:
+    def _program(self, network: str, options: MethodOptions) -> LocalBinary | None:
         """What a network's hosts are to run, where its method has them run something."""
         if not hasattr(options, "flanneld"):
             return None

@@ -76,23 +76,23 @@ class Node:
         return seen.line, seen.column
 
 
-class Reading(NamedTuple):
+class YamlDocument(NamedTuple):
     """What was read; `root` is None where a remark makes the values unusable."""
 
     root: Node | None
     remarks: tuple[Remark, ...]
 
 
-def read(text: str) -> Reading:
+def read(text: str) -> YamlDocument:
     """The one document of a text."""
     reader = _Reader(text)
     try:
         root = reader.document()
     except _Stop as stop:
-        return Reading(None, (*reader.remarks, stop.remark))
+        return YamlDocument(None, (*reader.remarks, stop.remark))
     except yaml.MarkedYAMLError as error:
-        return Reading(None, (*reader.remarks, _syntax(error, text)))
-    return Reading(None if reader.spoiled else root, tuple(reader.remarks))
+        return YamlDocument(None, (*reader.remarks, _syntax(error, text)))
+    return YamlDocument(None if reader.spoiled else root, tuple(reader.remarks))
 
 
 class _Stop(Exception):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from provision.lab.place import Place, Seat
+from provision.lab.place import HostFiles, Place
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -35,7 +35,7 @@ def ensure(place: Place) -> None:
                 (above / "cgroup.subtree_control").write_text(" ".join(f"+{n}" for n in names))
 
 
-def folders(seat: Seat) -> tuple[Path, ...]:
+def folders(seat: HostFiles) -> tuple[Path, ...]:
     """The host's own groups."""
     return tuple(tree / f"provision-lab-{seat.place.tag}" / seat.host for tree in _trees())
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision.lab.place import Place, Seat, addresses_of
+from provision.lab.place import HostFiles, Place, addresses_of
 from provision.lab.ranges import Ranges
 from provision.lab.tools import run
 from provision.model.errors import LabError
@@ -25,7 +25,7 @@ def refuse_foreign(place: Place) -> None:
         raise LabError(f"{there[0]} is there and is not of a lab", "move it away")
 
 
-def ensure_host(seat: Seat) -> None:
+def ensure_host(seat: HostFiles) -> None:
     _make(seat.host_key, seat.host)
 
 
@@ -44,7 +44,7 @@ def write_config(place: Place, hosts: Sequence[str], ranges: Ranges) -> None:
     _write(place.ssh_config, render("lab/ssh_config.j2", hosts=named, **paths))
 
 
-def _public(seat: Seat) -> str:
+def _public(seat: HostFiles) -> str:
     return " ".join(seat.host_key.with_suffix(".pub").read_text().split()[:2])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from provision.lab import keys, namespace
 from provision.lab.base import Recipe
 from provision.lab.cgroup import folders
-from provision.lab.place import Seat, addresses_of, mac
+from provision.lab.place import HostFiles, addresses_of, mac
 from provision.lab.ranges import Ranges
 from provision.lab.repository import INSIDE
 from provision.lab.tools import run
@@ -20,7 +20,7 @@ _TUN = "c! /dev/net/tun 0666 root root - 10:200\n"
 _SSHD = "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nMaxStartups 100:30:200\n"
 
 
-def prepare(seat: Seat, recipe: Recipe, ranges: Ranges) -> None:
+def prepare(seat: HostFiles, recipe: Recipe, ranges: Ranges) -> None:
     """Make the host's files and mount its tree; a host that was there keeps what it has."""
     for path in (seat.upper, seat.path / "work", seat.merged, seat.docker):
         path.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def prepare(seat: Seat, recipe: Recipe, ranges: Ranges) -> None:
     _write_scripts(seat, recipe)
 
 
-def _furnish(seat: Seat, ranges: Ranges) -> None:
+def _furnish(seat: HostFiles, ranges: Ranges) -> None:
     root = seat.upper
     for network, (name, purpose) in zip(
         addresses_of(seat.host, ranges),
@@ -64,7 +64,7 @@ def _put(path: Path, text: str, *, mode: int = 0o644) -> None:
         fresh.rename(path)
 
 
-def _mount(seat: Seat, recipe: Recipe) -> None:
+def _mount(seat: HostFiles, recipe: Recipe) -> None:
     layers = f"lowerdir={recipe.tree},upperdir={seat.upper},workdir={seat.path / 'work'}"
     try:
         run(("mount", "-t", "overlay", "overlay", "-o", layers, str(seat.merged)))
@@ -75,7 +75,7 @@ def _mount(seat: Seat, recipe: Recipe) -> None:
         ) from error
 
 
-def _write_scripts(seat: Seat, recipe: Recipe) -> None:
+def _write_scripts(seat: HostFiles, recipe: Recipe) -> None:
     attach = seat.path / "attach.sh"
     outside = str(namespace.path(seat.place))
     names = {"namespace": outside, "link": seat.link, "bridge": namespace.BRIDGES[1]}
@@ -90,7 +90,7 @@ def _write_scripts(seat: Seat, recipe: Recipe) -> None:
     seat.script.write_text(text)
 
 
-def command(seat: Seat, packages: Path | None) -> tuple[str, ...]:
+def command(seat: HostFiles, packages: Path | None) -> tuple[str, ...]:
     """The machine's command line.
 
     runc needs the key calls (its session keyring) and bpf (devices of cgroup v2). `--register=no

@@ -10,7 +10,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from provision.lab.place import Place, Seat
+from provision.lab.place import HostFiles, Place
 from provision.lab.ranges import Ranges, refuse_taken
 from provision.lab.tools import run, succeeds
 
@@ -64,7 +64,7 @@ def _uplink(place: Place, bridge: str, uplink: str, link: str) -> None:
     run(("ip", "link", "set", "dev", link, "up"))
 
 
-def clear(seat: Seat) -> None:
+def clear(seat: HostFiles) -> None:
     """Delete the links of a host that is off: the kernel takes its time for those of a machine
     that died hard, and the next start would find them in its way."""
     for link in (f"vb-{seat.machine}", seat.link):

@@ -64,12 +64,12 @@ class Place:
         """The machine's ends of the veth pairs into the lab: for SSH, for the containers."""
         return f"lm-{self.tag}", f"ld-{self.tag}"
 
-    def seat(self, host: str) -> Seat:
-        return Seat(self, host)
+    def seat(self, host: str) -> HostFiles:
+        return HostFiles(self, host)
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class HostFiles:
     """One host's files and names."""
 
     place: Place
@@ -136,7 +136,7 @@ def addresses_of(host: str, ranges: Ranges) -> tuple[IPv4Address, IPv4Address]:
     return ranges.management[step], ranges.data[step]
 
 
-def mac(seat: Seat, nic: str) -> str:
+def mac(seat: HostFiles, nic: str) -> str:
     """A locally administered address that stays the same over reboots."""
     digest = sha256(f"{seat.machine} {nic}".encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0x0A, *digest[:5]))

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from provision.lab import ready, settings, supervisor
 from provision.lab.bringup import Say, up
 from provision.lab.parallel import each
-from provision.lab.place import Place, Seat, addresses_of
+from provision.lab.place import HostFiles, Place, addresses_of
 from provision.lab.settings import Wish
 from provision.model.errors import LabError
 
@@ -59,7 +59,7 @@ def _require_on(place: Place, host: str) -> None:
         raise LabError(f"{host} is off", "provision lab up")
 
 
-def _reboot(seat: Seat, say: Say) -> None:
+def _reboot(seat: HostFiles, say: Say) -> None:
     found = settings.require(seat.place)
     address = str(addresses_of(seat.host, found.ranges)[0])
     before = _boot_id(seat)
@@ -82,10 +82,10 @@ def _reboot(seat: Seat, say: Say) -> None:
     raise LabError(f"{seat.host} did not come back from its reboot", f"look at {seat.console}")
 
 
-def _boot_id(seat: Seat) -> str:
+def _boot_id(seat: HostFiles) -> str:
     return _say_in(seat, "cat /proc/sys/kernel/random/boot_id").strip()
 
 
-def _say_in(seat: Seat, command: str) -> str:
+def _say_in(seat: HostFiles, command: str) -> str:
     argv = ready.ssh(seat.place, seat.host, command, quick=True)
     return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout

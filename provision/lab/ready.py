@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from provision.lab import image, supervisor
-from provision.lab.place import Place, Seat
+from provision.lab.place import HostFiles, Place
 from provision.model.errors import LabError
 
 # What a console says to steer a terminal: not to be repeated in an error.
@@ -31,7 +31,7 @@ def ssh(place: Place, host: str, *command: str, quick: bool = False) -> tuple[st
 
 
 def wait(
-    seat: Seat, address: str, *, docker: bool, image_tar: Path | None = None, timeout_s: float
+    seat: HostFiles, address: str, *, docker: bool, image_tar: Path | None = None, timeout_s: float
 ) -> str:
     """Wait until the host is up and has the image of `image_tar`; its boot id.
 
@@ -52,7 +52,7 @@ def wait(
     return done.stdout.strip()
 
 
-def until_sshd(seat: Seat, address: str, *, deadline: float) -> None:
+def until_sshd(seat: HostFiles, address: str, *, deadline: float) -> None:
     """Wait for sshd's first word. Raises LabError when the host ended, or at the deadline."""
     look = time.monotonic() + 2
     while not _answers(address):
@@ -73,7 +73,7 @@ def _answers(address: str) -> bool:
     return False
 
 
-def _not_up(seat: Seat, why: str) -> LabError:
+def _not_up(seat: HostFiles, why: str) -> LabError:
     text = seat.console.read_text(errors="replace") if seat.console.exists() else ""
     text = _CONTROL.sub("", text)
     tail = "\n".join(f"    {line}" for line in text.splitlines()[-15:])

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from provision.lab import cgroup, namespace
 from provision.lab.machine import command
-from provision.lab.place import Place, Seat
+from provision.lab.place import HostFiles, Place
 from provision.lab.tools import run, succeeds
 from provision.model.errors import LabError
 from provision.resources.render import render
@@ -65,14 +65,14 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
                 yield int(entry.name), words if len(words) > 1 else ["", ""]
 
 
-def watched(seat: Seat) -> bool:
+def watched(seat: HostFiles) -> bool:
     """Is there somebody who runs the host, or starts it again after a reboot?"""
     if by_systemd():
         return succeeds(("systemctl", "is-active", "--quiet", seat.unit))
     return seat.host in running(seat.place).watchers
 
 
-def start(seat: Seat, packages: Path | None) -> None:
+def start(seat: HostFiles, packages: Path | None) -> None:
     """Start the host's machine; it goes on when this process and its terminal are gone."""
     _clear_left_over(seat)
     if by_systemd():
@@ -94,7 +94,7 @@ def start(seat: Seat, packages: Path | None) -> None:
         )
 
 
-def _start_unit(seat: Seat, packages: Path | None) -> None:
+def _start_unit(seat: HostFiles, packages: Path | None) -> None:
     words = (f'"{word}"' for word in command(seat, packages))
     unit = render(
         "lab/host.service.j2",
@@ -109,7 +109,7 @@ def _start_unit(seat: Seat, packages: Path | None) -> None:
     run(("systemctl", "start", seat.unit))
 
 
-def _clear_left_over(seat: Seat) -> None:
+def _clear_left_over(seat: HostFiles) -> None:
     """What a machine that died hard leaves behind, and the next start would refuse."""
     namespace.clear(seat)
     for folder in (_LEFT / "propagate" / seat.machine, _LEFT / "unix-export" / seat.machine):
@@ -118,7 +118,7 @@ def _clear_left_over(seat: Seat) -> None:
             folder.rmdir()
 
 
-def cut_power(seat: Seat) -> None:
+def cut_power(seat: HostFiles) -> None:
     """End the host as a power cut would; it stays off."""
     pid = running(seat.place).machines.get(seat.host)
     if pid is not None:
@@ -127,7 +127,7 @@ def cut_power(seat: Seat) -> None:
     wait_until_off(seat)
 
 
-def wait_until_off(seat: Seat, *, timeout_s: float = 60) -> None:
+def wait_until_off(seat: HostFiles, *, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         now = running(seat.place)

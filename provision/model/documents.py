@@ -36,7 +36,7 @@ from provision.model.fields.scalars import (
     number_range,
 )
 from provision.model.findings import Complaint, Wrong
-from provision.model.inventory import Options
+from provision.model.inventory import MethodOptions
 
 # Pydantic puts a union's tag into an error's path; no key of a file can hold a NUL.
 TEXT, MAPPING = "\0text", "\0mapping"
@@ -195,7 +195,7 @@ class Decoded:
     host_ssh: Mapping[str, HostSshDocument]
     groups: Mapping[str, list[str]]
     networks: Mapping[str, NetworkDocument]
-    options: Mapping[str, Options]
+    options: Mapping[str, MethodOptions]
     containers: Mapping[str, ContainerDocument]
     written: Mapping[str, tuple[str, ...]]
     packages: str

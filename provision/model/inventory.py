@@ -33,14 +33,14 @@ class Host:
     ssh: Ssh = Ssh()
 
 
-class Options(Protocol):
+class MethodOptions(Protocol):
     """What YAML may say of a network; each method has a frozen dataclass of its own."""
 
     method: str
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class LocalBinary:
     """A program on the controller that hosts get."""
 
     path: Path
@@ -57,8 +57,8 @@ class Network:
     subnets: Mapping[str, IPv4Network]
     mtu: int | None
     egress: str
-    options: Options
-    program: Program | None = None
+    options: MethodOptions
+    program: LocalBinary | None = None
     """What its hosts run, where this machine has it already."""
 
     @property

@@ -16,6 +16,23 @@ ABSENT = "@absent"
 """What a probe prints when the tool that it asks is not on the host."""
 
 
+KINDS_ON_HOSTS = {
+    "arp_ignore": "mute",
+    "binary": "program",
+    "iptables_chain": "chain",
+    "lan_bridge": "bridge",
+    "lan_bridge_ovs": "switch",
+    "nic_drop_rule": "seal",
+    "ovs_uplink": "underlay",
+    "ovs_veth": "joint",
+    "systemd_unit": "unit",
+}
+"""Kinds that had another name in version 0.1.0, which unit files on hosts still hold.
+
+The files keep that name, so that hosts of 0.1.0 are seen as unchanged.
+"""
+
+
 class Ref(NamedTuple):
     """The identity of a resource: one per host, kind and name."""
 
@@ -95,7 +112,7 @@ Steps = tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class Origin:
     """Whose eyes a probe's output is read with: one host, one inventory."""
 
     host: str
@@ -216,13 +233,13 @@ class Resource:
         return None
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         """Read what `probe` printed on one host. Raises ValueError on what it cannot read."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Found:
     """A resource as found, and whether it carries this inventory's mark."""
 
     resource: Resource

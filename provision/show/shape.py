@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from provision.engine.report import errors_json
-from provision.facts.topology import Link, Lodger, Route, Space, Translation, Wiring
+from provision.facts.topology import (
+    ContainerInfo,
+    DnatRule,
+    HostTopology,
+    NamespaceLink,
+    NamespaceRoute,
+    NetNamespace,
+)
 from provision.methods.flannel import view as overlay
 from provision.model.inventory import Inventory, Network
 from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
@@ -34,7 +41,7 @@ def _network(view: View, network: Network) -> dict[str, Any]:
     return {**words, "hosts": parts}
 
 
-def _host(inventory: Inventory, found: Wiring) -> dict[str, Any]:
+def _host(inventory: Inventory, found: HostTopology) -> dict[str, Any]:
     lodgers = found.containers.values()
     return {
         "address": str(inventory.hosts[found.host].address),
@@ -55,7 +62,7 @@ def _host(inventory: Inventory, found: Wiring) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _link(link: Link) -> dict[str, Any]:
+def _link(link: NamespaceLink) -> dict[str, Any]:
     return {
         "interface": link.name,
         "kind": link.kind or None,
@@ -67,14 +74,14 @@ def _link(link: Link) -> dict[str, Any]:
     }
 
 
-def _routes(space: Space) -> list[dict[str, Any]]:
-    def one(route: Route) -> dict[str, Any]:
+def _routes(space: NetNamespace) -> list[dict[str, Any]]:
+    def one(route: NamespaceRoute) -> dict[str, Any]:
         return {"to": route.dst, "via": route.via or None, "dev": route.dev or None}
 
     return [one(route) for route in space.routes]
 
 
-def _bridge(found: Wiring, link: Link) -> dict[str, Any]:
+def _bridge(found: HostTopology, link: NamespaceLink) -> dict[str, Any]:
     ports = []
     for port in found.ports(link.name):
         inner = found.inner(port)
@@ -92,7 +99,7 @@ def _bridge(found: Wiring, link: Link) -> dict[str, Any]:
     }
 
 
-def _container(inventory: Inventory, found: Wiring, lodger: Lodger) -> dict[str, Any]:
+def _container(inventory: Inventory, found: HostTopology, lodger: ContainerInfo) -> dict[str, Any]:
     space = found.spaces.get(lodger.net)
     links = []
     for link in space.links if space else ():
@@ -113,13 +120,13 @@ def _container(inventory: Inventory, found: Wiring, lodger: Lodger) -> dict[str,
     }
 
 
-def _port(found: Wiring, lodger: Lodger, place: str, inside: str) -> dict[str, Any]:
+def _port(found: HostTopology, lodger: ContainerInfo, place: str, inside: str) -> dict[str, Any]:
     one = rule(found, lodger, place, inside)
     where = {"container": lodger.name, "published": place, "to": inside}
     return {**where, "rule": _rule(one) if one else None}
 
 
-def _rule(one: Translation) -> dict[str, Any]:
+def _rule(one: DnatRule) -> dict[str, Any]:
     return {
         "ip": str(one.ip) if one.ip else None,
         "protocol": one.protocol,

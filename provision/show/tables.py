@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from provision.facts.topology import Link, Route, Translation, Wiring
+from provision.facts.topology import DnatRule, HostTopology, NamespaceLink, NamespaceRoute
 from provision.methods.flannel import view as overlay
 from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
 
@@ -51,7 +51,7 @@ def remarks(view: View) -> Iterator[str]:
             yield f"{host}: {found.undocked}: its containers are not known"
 
 
-def _all(view: View, rows: Callable[[Wiring], Iterable[Row]]) -> Iterator[Row]:
+def _all(view: View, rows: Callable[[HostTopology], Iterable[Row]]) -> Iterator[Row]:
     for host, found in view.found.items():
         yield from ((host, *row) for row in rows(found))
 
@@ -66,7 +66,7 @@ def _networks(view: View) -> Iterator[Row]:
                 yield (*words, on.name if on else "missing" if found else "unknown")
 
 
-def _ports(found: Wiring) -> Iterator[Row]:
+def _ports(found: HostTopology) -> Iterator[Row]:
     for link in bridges(found):
         whole = (link.name, docker_network(found, link), held(link))
         ports = found.ports(link.name)
@@ -78,7 +78,7 @@ def _ports(found: Wiring) -> Iterator[Row]:
             yield (*whole, "", "", "")
 
 
-def _containers(found: Wiring) -> Iterator[Row]:
+def _containers(found: HostTopology) -> Iterator[Row]:
     for lodger in found.containers.values():
         space = found.spaces.get(lodger.net)
         links = (link for link in space.links if link.name != "lo") if space else ()
@@ -90,11 +90,11 @@ def _containers(found: Wiring) -> Iterator[Row]:
         yield (lodger.name, lodger.status, lodger.mode, inode, own, addresses, routes)
 
 
-def _with_addresses(link: Link) -> str:
+def _with_addresses(link: NamespaceLink) -> str:
     return f"{link.name} {held(link)}".strip()
 
 
-def _nat(found: Wiring) -> Iterator[Row]:
+def _nat(found: HostTopology) -> Iterator[Row]:
     for lodger in found.containers.values():
         for place, inside in lodger.published:
             yield (place, lodger.name, inside, *_counted(rule(found, lodger, place, inside)))
@@ -102,29 +102,29 @@ def _nat(found: Wiring) -> Iterator[Row]:
         yield (f"{one.ip or '0.0.0.0'}:{one.port}", "", one.protocol, *_counted(one))
 
 
-def _counted(one: Translation | None) -> Row:
+def _counted(one: DnatRule | None) -> Row:
     if one is None:
         return ("missing", "", "")
     return (f"DNAT to {one.to}:{one.target}", str(one.packets), str(one.bytes))
 
 
-def _links(found: Wiring) -> Iterator[Row]:
+def _links(found: HostTopology) -> Iterator[Row]:
     for link in found.root.links:
         state = "up" if link.up else "down"
         yield (link.name, link.kind, held(link), link.mac, str(link.mtu), state, link.master)
 
 
-def _routes(found: Wiring) -> Iterator[Row]:
+def _routes(found: HostTopology) -> Iterator[Row]:
     for route in found.root.routes:
         yield (route.dst, route.via, route.dev)
 
 
-def held(link: Link) -> str:
+def held(link: NamespaceLink) -> str:
     """An interface's addresses."""
     return ", ".join(map(str, link.addresses))
 
 
-def way(route: Route) -> str:
+def way(route: NamespaceRoute) -> str:
     """A route as iproute2 writes it, in short."""
     via = f" via {route.via}" if route.via else ""
     return f"{route.dst}{via} dev {route.dev}" if route.dev else f"{route.dst}{via}"

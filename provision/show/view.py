@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from provision.engine.fleet import LOOK_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.gather import SIZE_LIMIT
-from provision.facts.topology import Link, Lodger, Translation, Wiring
+from provision.facts.topology import ContainerInfo, DnatRule, HostTopology, NamespaceLink
 from provision.methods.flannel import view as overlay
 from provision.methods.flannel.view import Overlay
 from provision.model.errors import FactsError, HostError
@@ -24,7 +24,7 @@ class View:
 
     inventory: Inventory
     hosts: tuple[str, ...]
-    found: Mapping[str, Wiring]
+    found: Mapping[str, HostTopology]
     errors: tuple[HostError, ...]
     overlays: tuple[Overlay, ...] = ()
     """Each flannel network, as each of its hosts that answered sees it."""
@@ -38,7 +38,7 @@ class View:
 def view(session: Session, hosts: tuple[str, ...]) -> View:
     """Look at hosts; one that does not answer is an error beside the others."""
 
-    def look(host: str) -> tuple[Wiring, tuple[Overlay, ...]]:
+    def look(host: str) -> tuple[HostTopology, tuple[Overlay, ...]]:
         script = PRELUDE + topology_probe.SCRIPT + "\n" + overlay.script(session.inventory, host)
         output = session.transport.run(host, script, timeout_s=min(LOOK_S, session.timeout_s))
         if output.status or len(output.stdout) > SIZE_LIMIT:
@@ -54,7 +54,7 @@ def view(session: Session, hosts: tuple[str, ...]) -> View:
     return View(session.inventory, hosts, found, tuple(errors.values()), overlays)
 
 
-def leader(found: Wiring, lodger: Lodger) -> Lodger | None:
+def leader(found: HostTopology, lodger: ContainerInfo) -> ContainerInfo | None:
     """The container whose network namespace this one lives in, by inodes and not by names.
 
     Itself, when nobody else brought it; None in the host's namespace and without a process.
@@ -65,7 +65,7 @@ def leader(found: Wiring, lodger: Lodger) -> Lodger | None:
     return next(others, next(one for one in found.containers.values() if one.net == lodger.net))
 
 
-def whose(found: Wiring, lodger: Lodger) -> str:
+def whose(found: HostTopology, lodger: ContainerInfo) -> str:
     """Whose network namespace it lives in: `host`, `own`, another container's name, or nobody's."""
     if not lodger.net:
         return ""
@@ -75,7 +75,7 @@ def whose(found: Wiring, lodger: Lodger) -> str:
     return "own" if first == lodger else first.name
 
 
-def rule(found: Wiring, lodger: Lodger, place: str, inside: str) -> Translation | None:
+def rule(found: HostTopology, lodger: ContainerInfo, place: str, inside: str) -> DnatRule | None:
     """The DNAT rule of Docker's that leads a published port to where the container is now."""
     at, _, port = place.rpartition(":")
     target, _, protocol = inside.partition("/")
@@ -88,7 +88,7 @@ def rule(found: Wiring, lodger: Lodger, place: str, inside: str) -> Translation 
     return None
 
 
-def stray(found: Wiring) -> Iterator[Translation]:
+def stray(found: HostTopology) -> Iterator[DnatRule]:
     """DNAT rules that lead to no published port of a container that runs."""
     known = [
         rule(found, lodger, place, inside)
@@ -98,7 +98,7 @@ def stray(found: Wiring) -> Iterator[Translation]:
     yield from (one for one in found.translations if one not in known)
 
 
-def bridge(found: Wiring, network: Network) -> Link | None:
+def bridge(found: HostTopology, network: Network) -> NamespaceLink | None:
     """The bridge that holds an address of the host's part of a network, or is named for it."""
     subnet = network.subnets.get(found.host)
     for link in found.root.links:
@@ -107,12 +107,12 @@ def bridge(found: Wiring, network: Network) -> Link | None:
     return found.root.link(found.bridges.get(network.name, ""))
 
 
-def bridges(found: Wiring) -> tuple[Link, ...]:
+def bridges(found: HostTopology) -> tuple[NamespaceLink, ...]:
     """The host's bridges."""
     return tuple(link for link in found.root.links if link.kind in BRIDGES)
 
 
-def docker_network(found: Wiring, bridge: Link) -> str:
+def docker_network(found: HostTopology, bridge: NamespaceLink) -> str:
     """The name of Docker's network on a bridge."""
     return next((name for name, link in found.bridges.items() if link == bridge.name), "")
 

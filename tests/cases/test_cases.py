@@ -17,20 +17,20 @@ import yaml
 
 from provision.engine import desired, preflight, report
 from provision.engine.plan import Plan, plan
-from provision.engine.report import Done, Report
-from provision.facts.host import TOOLS, HostFacts, Link, Way, version
-from provision.facts.nics import Uplink
+from provision.engine.report import ChangeResult, Report
+from provision.facts.host import TOOLS, HostFacts, Link, PeerRoute, version
+from provision.facts.nics import Nic
 from provision.inventory.load import load
 from provision.methods.flannel import binary
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
-from provision.resources.kinds.container import Container
+from provision.resources.kinds.container import DockerContainer
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
-from provision.resources.kinds.image import Image
+from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.ovs_daemon import OvsDaemon
-from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.package import Package
 
 FOLDER = Path(__file__).parent
@@ -46,7 +46,7 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             continue
         via = found.get("via", {}).get(name)
         mtu = found.get("mtu", {}).get(name, 1500)
-        way = Way("eth1", IPv4Address(via) if via else None)
+        way = PeerRoute("eth1", IPv4Address(via) if via else None)
         result[name] = HostFacts(
             host=name,
             systemd=True,
@@ -67,9 +67,9 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
     return result
 
 
-def uplinks(host: str, address: IPv4Address, mtu: int, found: dict[str, Any]) -> dict[str, Uplink]:
+def uplinks(host: str, address: IPv4Address, mtu: int, found: dict[str, Any]) -> dict[str, Nic]:
     """The host's one NIC, owned by systemd-networkd, and what the case says of it."""
-    eth1 = Uplink(
+    eth1 = Nic(
         "eth1",
         mac=f"0a:00:00:00:00:{int(address) & 255:02x}",
         mtu=mtu,
@@ -78,7 +78,7 @@ def uplinks(host: str, address: IPv4Address, mtu: int, found: dict[str, Any]) ->
         addresses=(f"{address}/24 broadcast 10.78.0.255",),
     )
     said = found.get("uplinks", {}).get(host, {})
-    others = [Uplink(name, managers=("systemd-networkd",)) for name in found.get("nics", [])]
+    others = [Nic(name, managers=("systemd-networkd",)) for name in found.get("nics", [])]
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items()}
     link = dataclasses.replace(eth1, **values)
     return {one.name: one for one in (link, *others)}
@@ -98,10 +98,10 @@ def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[
         if thing.tool not in found.get("lacks", {}).get(thing.host, []):
             foreign[thing.ref] = thing
     for host in inventory.hosts:
-        foreign[Ref(host, "image", "busybox:latest")] = Image(host, "busybox:latest")
+        foreign[Ref(host, "image", "busybox:latest")] = DockerImage(host, "busybox:latest")
         for stranger in (
             OvsDaemon(host, inventory.name, False, False, first="masked inactive new"),
-            Underlay(
+            OvsUplink(
                 host,
                 "eth1",
                 "",
@@ -137,7 +137,7 @@ def _typed(value: Any) -> Any:
 def _stranger(ref: Ref) -> Resource:
     if ref.kind == "docker_network":
         return DockerNetwork(ref.host, ref.name, IPv4Network("192.0.2.0/24"), None, (), "")
-    return Container(ref.host, ref.name, "nginx", (), "bridge", None, "no", "")
+    return DockerContainer(ref.host, ref.name, "nginx", (), "bridge", None, "no", "")
 
 
 def printed(case: Path) -> str:
@@ -154,7 +154,7 @@ def printed(case: Path) -> str:
             before = desired.wanted(load(case / found["applied"]), seen)
         ours, foreign = states(before, found, inventory)
         todo: Plan = plan(ours, wanted, foreign=foreign)
-        done = tuple(Done(change) for change in todo.changes)
+        done = tuple(ChangeResult(change) for change in todo.changes)
         lines = list(report.plan_lines(Report(tuple(inventory.hosts), done, todo.conflicts, ())))
     return "\n".join(lines) + "\n"
 

@@ -213,7 +213,7 @@ def test_every_kind_is_on_the_shelf_and_whole() -> None:
     assert len(names) == len(set(names))
     for kind in kinds.all_kinds():
         assert kind.probe.strip()
-        for needed in ("witness", "parse", "create", "delete"):
+        for needed in ("fingerprint", "parse", "create", "delete"):
             assert needed in vars(kind), (kind.kind, needed)
         assert kind.__doc__
 

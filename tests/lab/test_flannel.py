@@ -106,7 +106,7 @@ def test_a_host_is_added_and_removed(clean: Hosts) -> None:
     whole = hosts.inventory(VXLAN, members, to=small)
     changes = hosts.json("plan", whole)["changes"]
     assert {c["host"] for c in changes} == {"h1", "h3"}
-    assert {c["kind"] for c in changes if c["host"] == "h1"} == {"chain", "file"}
+    assert {c["kind"] for c in changes if c["host"] == "h1"} == {"iptables_chain", "file"}
     pid = hosts.ssh("h2", f"systemctl show -p MainPID {FLANNELD}")
     hosts.provision("apply", whole)
     verified(hosts, whole)

@@ -201,7 +201,7 @@ def test_one_flipped_byte_is_found(over: tuple[Hosts, str]) -> None:
     )
     assert hosts.ssh("h3", f"systemctl is-active {FLANNELD}", check=False).strip() != "active"
     changes = hosts.json("plan", inventory)["changes"]
-    assert ("h3", "program", path) in {(c["host"], c["kind"], c["name"]) for c in changes}
+    assert ("h3", "binary", path) in {(c["host"], c["kind"], c["name"]) for c in changes}
     hosts.provision("apply", inventory)
     verified(hosts, inventory)
 

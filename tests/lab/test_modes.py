@@ -131,7 +131,7 @@ def test_a_dead_namespace_is_named_and_healed(applied: tuple[Hosts, str]) -> Non
     assert "not that of container web1" in wrong["mode", "side1", "side1"]
     assert ("lo", "side1", "web1") in wrong
     kinds = {(c["kind"], c["name"]) for c in hosts.json("plan", inventory)["changes"]}
-    unit = ("unit", "provision-modes-follow.service")
+    unit = ("systemd_unit", "provision-modes-follow.service")
     assert kinds == {("shared_namespace", "side1"), unit}
     hosts.provision("apply", inventory)
     hosts.verified(inventory, within_s=10)

@@ -160,11 +160,11 @@ def test_a_first_apply_that_fails_is_undone_whole(clean: Hosts, example: str) ->
 
 BREAKS = {
     "ovs-vsctl set port gre-h1-7fkwxg protected=false": {"ovs_tunnel"},
-    "ovs-vsctl del-port oo-tun-h4afpi": {"joint"},
-    "ethtool -K oi-tun-h4afpi tx on": {"joint"},
-    "ip link set dev oi-tun-h4afpi nomaster": {"joint"},
+    "ovs-vsctl del-port oo-tun-h4afpi": {"ovs_veth"},
+    "ethtool -K oi-tun-h4afpi tx on": {"ovs_veth"},
+    "ip link set dev oi-tun-h4afpi nomaster": {"ovs_veth"},
     "iptables -t raw -D PREROUTING -i eth1 -m comment --comment provision:underlay -j DROP": {
-        "underlay"
+        "ovs_uplink"
     },
 }
 

@@ -543,7 +543,7 @@ def test_the_management_nic_moves_and_ssh_stays(clean: Hosts) -> None:
     switch, inventory = clean.inventory("pipework-ovs.yml"), _over_management(clean)
     before, cables = clean.capture(), nics(clean)
     plan = clean.json("plan", inventory)["changes"]
-    ssh = [c for c in plan if c["kind"] == "bridge" and "way that SSH takes" in c["disruption"]]
+    ssh = [c for c in plan if c["kind"] == "lan_bridge" and "way that SSH takes" in c["disruption"]]
     assert len(ssh) == 3
     session = subprocess.Popen(
         ("ssh", "-F", str(clean.place.ssh_config), "h1", "cat"),

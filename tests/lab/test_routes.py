@@ -94,7 +94,7 @@ def test_drift_is_named_exactly_and_healed(applied: tuple[Hosts, str]) -> None:
     changes = hosts.json("plan", inventory)["changes"]
     assert sorted((c["host"], c["kind"], c["name"]) for c in changes) == [
         ("h1", "route", "172.20.2.0/24"),
-        ("h2", "chain", f"filter/{chain}"),
+        ("h2", "iptables_chain", f"filter/{chain}"),
         ("h3", "container", "c3"),
     ]
     assert not hosts.json("verify", inventory, status=7)["ok"]

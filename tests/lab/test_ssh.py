@@ -11,7 +11,7 @@ import pytest
 
 from provision.inventory.load import load
 from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError, TimedOut
-from provision.transport.ssh.transport import Ssh
+from provision.transport.ssh.transport import SshTransport
 from tests.lab.conftest import Hosts
 
 pytestmark = pytest.mark.lab
@@ -26,15 +26,15 @@ def forgiven(booted: Callable[[str], Hosts]) -> Iterator[None]:
 
 
 @pytest.fixture
-def transport(mixed: Hosts) -> Iterator[Ssh]:
+def transport(mixed: Hosts) -> Iterator[SshTransport]:
     """A transport as `provision` makes it."""
     inventory = load(mixed.place.folder / mixed.inventory("routes.yml"))
-    ssh = Ssh(inventory, mixed.place.ssh_config)
+    ssh = SshTransport(inventory, mixed.place.ssh_config)
     yield ssh
     ssh.close()
 
 
-def other(mixed: Hosts, *changes: tuple[str, str], known_hosts: str | None = None) -> Ssh:
+def other(mixed: Hosts, *changes: tuple[str, str], known_hosts: str | None = None) -> SshTransport:
     """A transport with a changed inventory, or with other known hosts."""
     inventory = load(mixed.place.folder / mixed.inventory("routes.yml", *changes, to="ssh.yml"))
     config = mixed.place.folder / "other_ssh_config"
@@ -45,10 +45,10 @@ def other(mixed: Hosts, *changes: tuple[str, str], known_hosts: str | None = Non
         text = text.replace(str(mixed.place.known_hosts), str(known))
         text = text.replace("StrictHostKeyChecking yes", "StrictHostKeyChecking no")
     config.write_text(text)
-    return Ssh(inventory, config)
+    return SshTransport(inventory, config)
 
 
-def test_any_script_runs_whole(transport: Ssh) -> None:
+def test_any_script_runs_whole(transport: SshTransport) -> None:
     """Long, with quotes and a status of its own; nothing in it can eat the rest of it."""
     script = "cat >/dev/null\n" + "".join(f": {'x' * 90} {n}\n" for n in range(5000))
     output = transport.run("h1", script + 'echo "it\'s $((6 * 7))"; exit 3', timeout_s=30)
@@ -116,7 +116,9 @@ def test_a_jump_host_is_checked_too(mixed: Hosts) -> None:
         other(mixed, change, known_hosts=without).run("h2", "true", timeout_s=30)
 
 
-def test_a_connection_that_goes_silent_is_noticed_within_10_s(mixed: Hosts, transport: Ssh) -> None:
+def test_a_connection_that_goes_silent_is_noticed_within_10_s(
+    mixed: Hosts, transport: SshTransport
+) -> None:
     """Half open: what we send is dropped, and no answer ever says so."""
     transport.run("h2", "true", timeout_s=30)
     rule = "INPUT -p tcp --dport 22 -j DROP"
@@ -134,7 +136,7 @@ def test_a_connection_that_goes_silent_is_noticed_within_10_s(mixed: Hosts, tran
     assert transport.run("h2", "echo back", timeout_s=30).stdout == "back\n"
 
 
-def test_a_script_that_does_not_end_is_given_up(transport: Ssh) -> None:
+def test_a_script_that_does_not_end_is_given_up(transport: SshTransport) -> None:
     """At its deadline, and the next one runs."""
     begin = time.monotonic()
     with pytest.raises(TimedOut, match="no end after 2 s"):
@@ -143,7 +145,7 @@ def test_a_script_that_does_not_end_is_given_up(transport: Ssh) -> None:
     assert transport.run("h3", "echo next", timeout_s=30).stdout == "next\n"
 
 
-def test_endless_output_is_cut(transport: Ssh) -> None:
+def test_endless_output_is_cut(transport: SshTransport) -> None:
     """A host that never stops talking neither fills the memory nor hangs the run."""
     with pytest.raises(HostError, match="printed more than"):
         transport.run("h3", "yes", timeout_s=60)

@@ -21,7 +21,7 @@ from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
 from provision.resources import script
-from provision.resources.kinds.container import Container
+from provision.resources.kinds.container import DockerContainer
 from tests.fakes import HOST
 
 EVIL = ["$(touch evil)", "`touch evil`", "; touch evil", "{{ 7*7 }}", "{% raw %}", "../../evil"]
@@ -79,7 +79,7 @@ def test_docker_sees_the_very_words(fields: dict[str, Any], names: tuple[str, st
         return
     facts = {"h1": host.parse("h1", HOST)}
     todo = operations(plan({}, desired.wanted(inventory, facts)), txn="0a")
-    (made,) = [one for one in todo if isinstance(one.change.after, Container)]
+    (made,) = [one for one in todo if isinstance(one.change.after, DockerContainer)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         Path(folder, "docker").write_text(DOCKER.replace("LOG", shlex.quote(str(log))))

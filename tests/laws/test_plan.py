@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from provision.engine.plan import Operation, enabling, operations, plan, stays, waves
+from provision.engine.plan import (
+    Operation,
+    facts_changing_part,
+    is_permanent,
+    operations,
+    plan,
+    waves,
+)
 from provision.engine.undo import inverse, order
 from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
@@ -232,8 +239,10 @@ def test_a_new_wave_starts_only_where_an_edge_crosses_hosts(a: State, b: State) 
 def test_what_stays_comes_before_what_is_undone() -> None:
     """The undo goes back to how packages have left a host, not to how a service of ours has."""
     package, daemon = Package("h1", "docker"), OvsDaemon("h2", "demo")
-    first = enabling(plan({}, state([package, daemon])))
-    assert first and {one.ref for one in first.changes} == {package.ref} and stays(first)
-    second = enabling(plan({}, state([daemon])))
-    assert second and {one.ref for one in second.changes} == {daemon.ref} and not stays(second)
-    assert enabling(plan({}, state([Toy("h1", "a", "x")]))) is None
+    first = facts_changing_part(plan({}, state([package, daemon])))
+    assert first and {one.ref for one in first.changes} == {package.ref} and is_permanent(first)
+    second = facts_changing_part(plan({}, state([daemon])))
+    assert (
+        second and {one.ref for one in second.changes} == {daemon.ref} and not is_permanent(second)
+    )
+    assert facts_changing_part(plan({}, state([Toy("h1", "a", "x")]))) is None

@@ -14,9 +14,9 @@ import pytest
 
 from provision.facts import gather
 from provision.resources import script
-from provision.resources.base import ABSENT, Resource, Scope, Steps
+from provision.resources.base import ABSENT, Origin, Resource, Steps
 from provision.resources.kinds.file import File
-from provision.resources.kinds.iptables_chain import Chain
+from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.route import Route
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import ANY, Forward, Vxlan
@@ -74,7 +74,7 @@ class Namespace:
         text = self.sh(gather.script(inventory, (), nonce="n0"))
         text = gather.sections(HOST, Output(0, text, ""), nonce="n0")[kind.kind]
         assert text.strip() != ABSENT
-        seen = kind.parse(text.strip(), Scope(HOST, inventory))
+        seen = kind.parse(text.strip(), Origin(HOST, inventory))
         return {one.resource.name: (one.resource, one.ours) for one in seen}
 
 
@@ -105,10 +105,10 @@ def route(dst: str = "172.20.2.0/24", via: str = "192.0.2.9") -> Route:
     return Route(HOST, IPv4Network(dst), IPv4Address(via), "up0", NAME)
 
 
-def chain(*sources: str) -> Chain:
+def chain(*sources: str) -> IptablesChain:
     comment = ("-m", "comment", "--comment", "provision:demo/blue")
     rules = tuple(("-s", source, "-i", "up0", *comment, "-j", "ACCEPT") for source in sources)
-    return Chain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", rules, "demo/blue")
+    return IptablesChain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", rules, "demo/blue")
 
 
 def vxlan(*forwards: Forward, learning: bool = True) -> Vxlan:
@@ -195,7 +195,7 @@ def test_a_damaged_chain_is_refilled(namespace: Namespace, damage: str) -> None:
     namespace.do(wanted.create())
     whole = namespace.sh("iptables -S")
     namespace.sh(damage)
-    found, ours = namespace.found(Chain)[wanted.name]
+    found, ours = namespace.found(IptablesChain)[wanted.name]
     assert ours and found != wanted
     namespace.do(wanted.update(found) or ())
     assert namespace.sh("iptables -S") == whole
@@ -243,7 +243,7 @@ def test_the_kept_script_restores_everything_and_can_be_repeated(namespace: Name
     namespace.sh("ip link set dev up0 down; iptables -F DOCKER-USER; ip link set dev up0 up")
     assert namespace.transport.run(HOST, text, timeout_s=30).status == 0
     assert namespace.found(Route)["172.20.3.0/24"] == (route("172.20.3.0/24"), True)
-    assert namespace.found(Chain)[wanted[0].name] == (wanted[0], True)
+    assert namespace.found(IptablesChain)[wanted[0].name] == (wanted[0], True)
     namespace.sh("ip link set dev up0 down")
     assert namespace.transport.run(HOST, text, timeout_s=30).status == 1
 

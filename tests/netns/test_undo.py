@@ -8,7 +8,7 @@ from provision.engine.plan import Operation, operations, plan
 from provision.engine.undo import inverse, order
 from provision.resources.base import State, Steps, state
 from provision.resources.kinds.file import File
-from provision.resources.kinds.iptables_chain import Chain
+from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.route import Route
 from provision.resources.kinds.sysctl import Sysctl
 from tests.netns.test_kinds import CAPTURE, HOST, NAME, Namespace, chain, namespace, route
@@ -31,7 +31,11 @@ def things(*, more: bool) -> State:
 
 def seen(namespace: Namespace) -> tuple[State, State]:
     """What is found, ours and others'."""
-    found = [one for kind in (Chain, File, Route, Sysctl) for one in namespace.found(kind).values()]
+    found = [
+        one
+        for kind in (IptablesChain, File, Route, Sysctl)
+        for one in namespace.found(kind).values()
+    ]
     ours = state(thing for thing, mine in found if mine)
     return ours, state(thing for thing, mine in found if not mine)
 

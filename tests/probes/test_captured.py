@@ -13,7 +13,7 @@ import pytest
 
 from provision.facts import host as hostfacts
 from provision.resources import kinds
-from provision.resources.base import Scope
+from provision.resources.base import Origin
 
 FOLDER = Path(__file__).parent
 INVENTORIES = {
@@ -46,7 +46,7 @@ def read(path: Path) -> str:
         return "".join(f"{key}: {value!r}\n" for key, value in words.items())
     inventory, suite = path.stem.split("-")
     host = HOSTS[suite] if inventory == "flannel" else "host"
-    scope = Scope(host, INVENTORIES[inventory])
+    scope = Origin(host, INVENTORIES[inventory])
     seen = KINDS[kind].parse(text, scope)
     return "".join(f"{one.resource!r}\n" for one in seen if one.ours)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.facts.topology import Wiring
+from provision.facts.topology import HostTopology
 from provision.facts.topology_probe import parse
 from provision.inventory.load import load
 from provision.model.errors import FactsError
@@ -27,7 +27,7 @@ HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
 CAPTURES = sorted(FOLDER.glob("*.out"))
 
 
-def captured(name: str) -> Wiring:
+def captured(name: str) -> HostTopology:
     """One capture, read."""
     return parse(HOSTS[name.split("-")[1]], (FOLDER / f"{name}.out").read_text())
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from provision.engine.plan import Change
-from provision.engine.report import Done, Report
+from provision.engine.report import ChangeResult, Report
 from provision.engine.saved_plan import read, save, still_true
 from provision.inventory.json_schema import json_schema
 from provision.inventory.load import load
@@ -134,7 +134,7 @@ def test_tab_completes_verbs_and_names(tmp_path: Path) -> None:
 def _report(value: str) -> Report:
     before, after = (Sysctl("h1", "k", text, "demo") for text in ("0", value))
     change = Change(Ref("h1", "sysctl", "k"), "update", before, after, None)
-    return Report(("h1", "h2"), (Done(change),), (), ())
+    return Report(("h1", "h2"), (ChangeResult(change),), (), ())
 
 
 def test_a_saved_plan_is_the_plan_or_it_is_stale(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from rich.console import Console
 from provision import methods
 from provision.compare import answers, candidates, run
 from provision.compare.answers import Clock
-from provision.compare.candidates import LIMIT, TABLE, Candidate, Ground
-from provision.compare.figures import FIGURES, MEASURES, Reading, Spread, ratios, spread
+from provision.compare.candidates import LIMIT, TABLE, Candidate, Testbed
+from provision.compare.figures import FIGURES, MEASURES, Measurement, Spread, ratios, spread
 from provision.compare.page import PLOT, charts, page
-from provision.compare.probe import Lane
-from provision.compare.result import Comparison, Course, Machine, Terms, as_json
+from provision.compare.probe import Endpoints
+from provision.compare.result import Comparison, MeasuredHost, MethodResult, Settings, as_json
 from provision.compare.text import figures, number, remarks, times
 from provision.compare.text import ratios as ratio_table
 from provision.engine.fleet import Session
@@ -35,10 +35,10 @@ HERE = Path(__file__).parent / "comparison"
 HOSTS = tuple(Host(f"h{n}", IPv4Address(f"10.78.0.{10 + n}")) for n in (1, 2, 3))
 
 
-def ground(count: int = 3) -> Ground:
+def ground(count: int = 3) -> Testbed:
     pool = IPv4Network("10.78.0.224/28")
     lan = IPv4Network("10.78.0.0/24")
-    return Ground(HOSTS[:count], candidates.free(()), lan=lan, pool=pool)
+    return Testbed(HOSTS[:count], candidates.free(()), lan=lan, pool=pool)
 
 
 def there() -> list[Candidate]:
@@ -128,7 +128,7 @@ def test_ranges_avoid_what_is_taken() -> None:
         candidates.free([IPv4Network("198.18.0.0/16")])
 
 
-def readings() -> tuple[Reading, ...]:
+def readings() -> tuple[Measurement, ...]:
     """Two turns; the second machine is half as fast, for the limit too."""
     each = {
         LIMIT: {1: (10.0, 8.0), 2: (5.0,)},
@@ -136,7 +136,7 @@ def readings() -> tuple[Reading, ...]:
         "ports": {2: (4.0,)},
     }
     return tuple(
-        Reading(name, turn, number, key, value)
+        Measurement(name, turn, number, key, value)
         for key in ("tcp_1", "tcp_8")
         for name, turns in each.items()
         for turn, found in turns.items()
@@ -230,14 +230,14 @@ def test_the_small_messages_go_there_and_back() -> None:
 
 def comparison() -> Comparison:
     """All kinds of courses, with values that are easy to divide."""
-    machine = Machine("h1", "Debian 13", "6.18", 2, "EPYC", "26.1.5", "3.18", 0.5)
+    machine = MeasuredHost("h1", "Debian 13", "6.18", 2, "EPYC", "26.1.5", "3.18", 0.5)
     values: Mapping[str, Sequence[float]] = {
         "tcp_1": (10.0, 8.0), "tcp_8": (20.0, 20.0), "requests": (5000.0, 4000.0),
         "rtt_p50": (20.0, 25.0), "rtt_p99": (100.0, 110.0), "cpu": (0.5, 0.4), "udp_loss": (0, 0),
     }  # fmt: skip
     shares = {LIMIT: 1.0, "routes": 0.95, "vxlan": 0.5}
     found = tuple(
-        Reading(name, 1, number, key, value * share * (number if name == "vxlan" else 1))
+        Measurement(name, 1, number, key, value * share * (number if name == "vxlan" else 1))
         for name, share in shares.items()
         for key, both in values.items()
         for number, value in enumerate(both, 1)
@@ -246,14 +246,14 @@ def comparison() -> Comparison:
     return Comparison(
         (machine, replace(machine, host="h2", system="Debian 12", load=9.0)),
         True,
-        Terms(2, 2, 100),
+        Settings(2, 2, 100),
         (
-            Course(LIMIT, "compared", turn=1, mtu=1500),
-            Course("routes", "compared", "", 1, 1500, {**took, "switch": 3.0}, "vxlan"),
-            Course("vxlan", "compared", "", 1, 1450, took),
-            Course("ports", "failed", "h2: ports: <iperf3> died", 1, None, {"apply": 1.0}),
-            Course("pipework", "left out", "it takes addresses of the LAN"),
-            Course("ovs-gre", "not reached", turn=2),
+            MethodResult(LIMIT, "compared", turn=1, mtu=1500),
+            MethodResult("routes", "compared", "", 1, 1500, {**took, "switch": 3.0}, "vxlan"),
+            MethodResult("vxlan", "compared", "", 1, 1450, took),
+            MethodResult("ports", "failed", "h2: ports: <iperf3> died", 1, None, {"apply": 1.0}),
+            MethodResult("pipework", "left out", "it takes addresses of the LAN"),
+            MethodResult("ovs-gre", "not reached", turn=2),
         ),
         found,
         (UnfitError("h2", "ports: <iperf3> died"),),
@@ -297,7 +297,7 @@ def test_the_page_is_whole() -> None:
 
 def test_a_chart_fits_its_frame() -> None:
     """Bars, dots and the limit's line; each figure with a ratio has one."""
-    slow = tuple(Reading("ports", 1, n, "cpu", 0.5 * 40) for n in (1, 2))
+    slow = tuple(Measurement("ports", 1, n, "cpu", 0.5 * 40) for n in (1, 2))
     found = list(charts(replace(comparison(), readings=(*comparison().readings, *slow))))
     assert len(found) == sum(one.ratio for one in FIGURES) - 2
     for chart in found:
@@ -342,17 +342,17 @@ class Bench:
     def sweep(self) -> None:
         pass
 
-    def survey(self, _fleet: object) -> tuple[Machine, ...]:
+    def survey(self, _fleet: object) -> tuple[MeasuredHost, ...]:
         return comparison().machines
 
-    def open(self, _lanes: Sequence[Lane], _life_s: int) -> dict[str, str]:
+    def open(self, _lanes: Sequence[Endpoints], _life_s: int) -> dict[str, str]:
         self.closed = False
         return {}
 
-    def mtus(self, lanes: Sequence[Lane]) -> dict[str, int]:
+    def mtus(self, lanes: Sequence[Endpoints]) -> dict[str, int]:
         return {lane.candidate: 1500 for lane in lanes}
 
-    def measure(self, what: str, lane: Lane) -> dict[str, float]:
+    def measure(self, what: str, lane: Endpoints) -> dict[str, float]:
         self.count += 1
         if self.count == self.break_at:
             raise KeyboardInterrupt
@@ -384,9 +384,9 @@ class Stand:
     def verify(self, _one: Candidate) -> float:
         return 0.5
 
-    def lane(self, one: Candidate) -> Lane:
+    def lane(self, one: Candidate) -> Endpoints:
         here = IPv4Address("10.0.0.1")
-        return Lane(one.name, 1, 1, here, here, 1, 1)
+        return Endpoints(one.name, 1, 1, here, here, 1, 1)
 
     def destroy(self, one: Candidate | None) -> float:
         name = one.name if one else "switched"
@@ -400,8 +400,8 @@ class Stand:
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What a run did, on hosts that are none."""
     said: list[str] = []
-    monkeypatch.setattr(run, "Bench", type("B", (Bench,), {"log": said}))
-    monkeypatch.setattr(run, "Stand", type("S", (Stand,), {"log": said}))
+    monkeypatch.setattr(run, "Runner", type("B", (Bench,), {"log": said}))
+    monkeypatch.setattr(run, "Deployment", type("S", (Stand,), {"log": said}))
     monkeypatch.setattr(run, "surveyed", lambda *_given, **_said: (ground(), None, {}))
     monkeypatch.setattr(run, "sweep", lambda *_given: None)
     yield said
@@ -413,7 +413,7 @@ MOVER = Candidate("mover", "m", "routes", alone=True)
 
 def went(*chosen: Candidate, rounds: int = 2, strict: bool = False) -> Comparison:
     session = Session(inventory("h1", "h2"), Hosts())
-    terms = Terms(1, rounds, 100)
+    terms = Settings(1, rounds, 100)
     return run.compared(session, ("h1", "h2"), chosen, terms, lacking={}, strict=strict)
 
 
@@ -449,7 +449,7 @@ def test_an_interrupted_run_destroys_and_tells(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was measured until then is kept."""
-    monkeypatch.setattr(run.Bench, "break_at", 5)
+    monkeypatch.setattr(run.Runner, "break_at", 5)
     result = went(A, B)
     assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, result.interrupted, len(result.readings)) == (130, True, 4)
@@ -460,7 +460,7 @@ def test_one_that_fails_is_not_the_end_of_the_others(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is measured no more, told, destroyed, and not switched to."""
-    monkeypatch.setattr(run.Bench, "deaf", ("a",))
+    monkeypatch.setattr(run.Runner, "deaf", ("a",))
     result = went(A, B)
     status = {course.candidate: course.status for course in result.courses}
     assert status == {LIMIT: "compared", "a": "failed", "b": "compared"}
@@ -472,7 +472,7 @@ def test_one_that_cannot_be_is_left_out_unless_it_was_named(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With its reason."""
-    monkeypatch.setattr(run.Stand, "unfit", ("a",))
+    monkeypatch.setattr(run.Deployment, "unfit", ("a",))
     course = went(A, B).courses[1]
     assert (course.status, course.reason) == ("left out", "h1: it cannot")
     assert went(A, B).exit_status == 0
@@ -484,7 +484,7 @@ def test_what_stays_is_told_and_tried_again(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the end of the run."""
-    monkeypatch.setattr(run.Stand, "stuck", ("a",))
+    monkeypatch.setattr(run.Deployment, "stuck", ("a",))
     result = went(A, B)
     assert log.count("destroy a") == 2
     assert result.exit_status == 4
@@ -499,7 +499,7 @@ def test_a_lost_host_ends_the_run_with_a_report(
     def lost(*_given: object) -> dict[str, int]:
         raise ConnectError("h2", "it is gone")
 
-    monkeypatch.setattr(run.Bench, "mtus", lost)
+    monkeypatch.setattr(run.Runner, "mtus", lost)
     result = went(A, B)
     assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, [str(error) for error in result.errors]) == (4, ["h2: it is gone"])
@@ -514,8 +514,8 @@ def test_servers_that_do_not_end_hide_no_interruption(
     def stuck(_bench: object) -> None:
         raise FactsError("h2", "it serves on")
 
-    monkeypatch.setattr(run.Bench, "break_at", 3)
-    monkeypatch.setattr(run.Bench, "close", stuck)
+    monkeypatch.setattr(run.Runner, "break_at", 3)
+    monkeypatch.setattr(run.Runner, "close", stuck)
     result = went(A)
     assert (result.interrupted, result.exit_status) == (True, 130)
     assert "h2: it serves on" in map(str, result.errors)
@@ -526,5 +526,5 @@ def test_one_host_is_too_few(log: list[str]) -> None:
     """There is nothing between a host and itself."""
     session = Session(inventory("h1"), Hosts())
     with pytest.raises(UsageError, match="two hosts"):
-        run.compared(session, ("h1",), (A,), Terms(1, 1, 1), lacking={})
+        run.compared(session, ("h1",), (A,), Settings(1, 1, 1), lacking={})
     assert not log

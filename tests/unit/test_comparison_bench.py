@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 from provision.compare import bench, probe
-from provision.compare.bench import Bench
-from provision.compare.probe import Lane
-from provision.compare.result import Terms
+from provision.compare.bench import Runner
+from provision.compare.probe import Endpoints
+from provision.compare.result import Settings
 from provision.engine.fleet import Fleet, Session
 from provision.facts import host as hostfacts
-from provision.facts.gather import Look
+from provision.facts.gather import HostSnapshot
 from provision.model.errors import FactsError, UnfitError
 from provision.transport.base import Output
 from tests.fakes import HOST, inventory
 
 IPERF = (Path(__file__).parent / "comparison/iperf3-tcp.json").read_text()
 HERE = IPv4Address("10.0.0.1")
-LANE = Lane("routes", 7, 9, HERE, HERE, 1, 2)
+LANE = Endpoints("routes", 7, 9, HERE, HERE, 1, 2)
 SAYS = """kernel 6.18
 system Debian GNU/Linux 13 (trixie)
 processors 2
@@ -81,11 +81,11 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def between(hosts: Two) -> tuple[Bench, Fleet]:
+def between(hosts: Two) -> tuple[Runner, Fleet]:
     """A bench, and a look at hosts that are none."""
     session = Session(inventory("h1", "h2"), hosts)
-    looks = {host: Look(hostfacts.parse(host, HOST), {}, {}) for host in hosts.boots}
-    return Bench(session, "h1", "h2", Terms(2, 1, 100)), Fleet(looks)
+    looks = {host: HostSnapshot(hostfacts.parse(host, HOST), {}, {}) for host in hosts.boots}
+    return Runner(session, "h1", "h2", Settings(2, 1, 100)), Fleet(looks)
 
 
 def test_one_kernel_counts_once() -> None:
@@ -146,7 +146,7 @@ def test_only_what_was_opened_is_closed() -> None:
 
 def test_a_script_asks_for_what_it_measures() -> None:
     """Streams, rate, seconds, and the namespace."""
-    terms = Terms(3, 1, 250)
+    terms = Settings(3, 1, 250)
     assert "within 7 timeout 18 iperf3 -J -c 10.0.0.1 -p 1 -t 3 -P 8" in probe.measure(
         "tcp_8", LANE, terms
     )

@@ -14,7 +14,7 @@ from provision.compare.pool import parts_of, pool
 from provision.compare.testbed import surveyed
 from provision.engine.fleet import Fleet, Session
 from provision.facts import host as hostfacts
-from provision.facts.gather import Look
+from provision.facts.gather import HostSnapshot
 from provision.facts.host import Link
 from provision.inventory.load import load
 from provision.model.errors import UnfitError, UsageError
@@ -53,7 +53,7 @@ def fleet(**others: str) -> Fleet:
     for number, host in enumerate(HOSTS):
         own = IPv4Interface(others.get(host, f"10.78.0.{11 + number}/24"))
         links = {"eth1": Link("eth1", 1500, (own,))}
-        looks[host] = Look(replace(hostfacts.parse(host, HOST), links=links), (), ())
+        looks[host] = HostSnapshot(replace(hostfacts.parse(host, HOST), links=links), (), ())
     return Fleet(looks, {})
 
 

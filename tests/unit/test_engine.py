@@ -11,7 +11,7 @@ import pytest
 from provision.engine import apply as engine
 from provision.engine import desired, preflight, report, transaction
 from provision.engine import fleet as fleet_room
-from provision.engine.apply import How
+from provision.engine.apply import ApplyOptions
 from provision.engine.fleet import Session
 from provision.model.errors import ConflictError, ConnectError, LockedError
 from provision.resources.base import Ref, Resource
@@ -36,7 +36,7 @@ class Fleet:
         self.session = Session(inventory(*HOSTS), self.hosts)
 
     def apply(self, hosts: tuple[str, ...] = HOSTS, **options: Any) -> report.Report:
-        return engine.change(self.session, hosts, How(**{"window_s": 0} | options))
+        return engine.change(self.session, hosts, ApplyOptions(**{"window_s": 0} | options))
 
     def executions(self, host: str = "h1") -> list[str]:
         return [what for name, what in self.hosts.log if name == host and " " not in what]

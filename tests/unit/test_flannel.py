@@ -23,7 +23,7 @@ from provision.methods.flannel import leases as look
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
 from provision.resources import script
-from provision.resources.base import Issue, Put, Scope, Steps
+from provision.resources.base import Issue, Origin, Put, Steps
 from provision.resources.kinds.etcd_config import EtcdConfig
 from provision.resources.kinds.tls_request import TlsRequest
 from provision.resources.lib import stash
@@ -196,12 +196,12 @@ def test_keys_of_a_host_that_is_in_the_file_no_longer_are_removed() -> None:
         pairs[f"{own}/hosts/h{number}"] = json.dumps(mine)
     pairs["/coreos.com/network/subnets/172.16.9.0-24"] = json.dumps(lease(9))
     text = f"etcd over {printed(pairs)}\npeers 10.78.0.12"
-    (found,) = EtcdConfig.parse(text, Scope("h1", "demo"))
+    (found,) = EtcdConfig.parse(text, Origin("h1", "demo"))
     assert found.ours and isinstance(found.resource, EtcdConfig)
     stale = ("/coreos.com/network/subnets/172.16.3.0-24", f"{own}/hosts/h3")
     assert found.resource.stale == stale
-    assert not list(EtcdConfig.parse(text, Scope("h2", "demo")))
-    (foreign,) = EtcdConfig.parse(text, Scope("h1", "another"))
+    assert not list(EtcdConfig.parse(text, Origin("h2", "demo")))
+    (foreign,) = EtcdConfig.parse(text, Origin("h1", "another"))
     assert not foreign.ours
 
 
@@ -348,14 +348,14 @@ def test_what_is_put_aside_comes_back(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "folder" / "file"
     path.parent.mkdir()
     path.write_text("one")
-    run(stash.put_aside("ab12", str(path)))
-    run(stash.put_aside("ab12", str(path)))
+    run(stash.stash("ab12", str(path)))
+    run(stash.stash("ab12", str(path)))
     assert not path.parent.exists()
     path.parent.mkdir()
     path.write_text("two")
-    run(stash.brought_back("ab12", str(path)))
-    run(stash.brought_back("ab12", str(path)))
+    run(stash.unstash("ab12", str(path)))
+    run(stash.unstash("ab12", str(path)))
     assert path.read_text() == "one"
-    run(stash.put_aside("ab12", str(path)))
-    run(stash.dropped("ab12", str(path)))
+    run(stash.stash("ab12", str(path)))
+    run(stash.drop("ab12", str(path)))
     assert list(tmp_path.iterdir()) == [other]

@@ -9,9 +9,9 @@ import pytest
 
 from provision.cli.options import printable
 from provision.engine import apply, desired, fleet, guard, report
-from provision.engine.apply import How
+from provision.engine.apply import ApplyOptions
 from provision.engine.fleet import Session
-from provision.engine.status import word
+from provision.engine.status import describe
 from provision.model.errors import FactsError, HostError
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
@@ -51,7 +51,7 @@ def test_a_name_that_a_host_gives_is_text(hosts: Hosts, payload: str, tmp_path: 
     shown = [printable(line) for line in report.plan_lines(found)]
     assert all(line.isprintable() for line in shown)
     json.dumps(report.plan_json(found))
-    done = apply.change(session, ("h1",), How(destroy=True))
+    done = apply.change(session, ("h1",), ApplyOptions(destroy=True))
     assert done.states == {"h1": "confirmed"}
     assert hosts.toys == {}
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
@@ -82,7 +82,7 @@ def test_a_record_that_cannot_be_is_none(payload: str) -> None:
         line = "\t".join(["record reverted", *fields[:number], payload, *fields[number + 1 :]])
         for record in guard.records(line.replace("\n", " ") + "\n"):
             assert set(record.id) <= set("0123456789abcdef")
-            assert printable(word(record)).isprintable()
+            assert printable(describe(record)).isprintable()
 
 
 def test_endless_output_is_not_believed(hosts: Hosts) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provision.inventory.yaml_errors import DEEPEST, syntax_words
-from provision.inventory.yaml_reader import MOST_NODES, Reading, read
+from provision.inventory.yaml_reader import MOST_NODES, YamlDocument, read
 from provision.model.findings import KEY
 
 
@@ -15,7 +15,7 @@ def plain(text: str) -> object:
     return reading.root.plain()
 
 
-def only(reading: Reading) -> str:
+def only(reading: YamlDocument) -> str:
     (remark,) = reading.remarks
     return f"{remark.line}:{remark.column}: {remark.message}"
 

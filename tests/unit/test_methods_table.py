@@ -25,10 +25,10 @@ from provision.model.inventory import Inventory, Network
 from provision.resources.base import Resource
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
-from provision.resources.kinds.lan_bridge import Bridge
+from provision.resources.kinds.lan_bridge import LanBridge
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_daemon import OvsDaemon
-from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.route import Route
 from provision.resources.kinds.vxlan import Vxlan
 from tests.cases.test_cases import facts
@@ -119,7 +119,7 @@ def _beside(column: Planned) -> str:
         return "Open vSwitch, ethtool" if "ethtool" in tools else "Open vSwitch"
     if column.of(Flannel):
         return "flanneld, etcd"
-    return "nothing; Open vSwitch with kind: ovs" if column.of(Bridge) else "nothing"
+    return "nothing; Open vSwitch with kind: ovs" if column.of(LanBridge) else "nothing"
 
 
 def _daemons(column: Planned) -> str:
@@ -213,7 +213,7 @@ def test_what_breaks_a_method_is_refused_where_it_can_be_seen(tmp_path: Path, co
 def test_whether_addresses_move_depends_on_the_kernel(tmp_path: Path, column: str) -> None:
     """As planned on hosts without the module and on hosts that have it."""
     moved = [
-        bool(one.of(Underlay) or one.of(Bridge))
+        bool(one.of(OvsUplink) or one.of(LanBridge))
         for one in (
             planned(tmp_path, column),
             planned(tmp_path, column, kernel_datapath=["h1", "h2", "h3"]),

@@ -6,17 +6,17 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from provision.engine.released_nics import returned
+from provision.engine.released_nics import with_released_nics
 from provision.facts import host
-from provision.facts.gather import Look
-from provision.facts.host import HostFacts, KernelRoute, Link, Way
-from provision.facts.nics import Uplink
+from provision.facts.gather import HostSnapshot
+from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
+from provision.facts.nics import Nic
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
-from provision.resources.kinds.ovs_uplink import Underlay
+from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.route import Route
-from provision.resources.lib.nic_records import First
+from provision.resources.lib.nic_records import OriginalNic
 from tests.fakes import HOST
 
 OWN = IPv4Interface("10.78.0.11/24")
@@ -42,11 +42,11 @@ def above(holder: str) -> HostFacts:
     return replace(
         host.parse("h1", HOST),
         links={"eth1": Link("eth1", 1500, ()), holder: Link(holder, 1500, (OWN,))},
-        ways={PEER: Way(holder, None)},
+        ways={PEER: PeerRoute(holder, None)},
         routes=(KernelRoute(OWN.network, holder, 2),),
         uplinks={
-            "eth1": Uplink("eth1", master=holder, managers=("systemd-networkd",)),
-            holder: Uplink(holder, bridge=True, addresses=words, routes=("default via 10.78.0.1",)),
+            "eth1": Nic("eth1", master=holder, managers=("systemd-networkd",)),
+            holder: Nic(holder, bridge=True, addresses=words, routes=("default via 10.78.0.1",)),
         },
         defaults=(f"default via 10.78.0.1 dev {holder}", "default via 10.9.0.1 dev wan"),
     )
@@ -54,21 +54,23 @@ def above(holder: str) -> HostFacts:
 
 def moved(seat: str = "") -> HostFacts:
     """The same by pipework's bridge, with the record of what the NIC was."""
-    was = First("eth1", "", 1500, "", ("10.78.0.11/24",), (), (), (), seat=seat)
+    was = OriginalNic("eth1", "", 1500, "", ("10.78.0.11/24",), (), (), (), seat=seat)
     return replace(above(seat.split(" ")[0] or "bri0"), moved={"bri0": was})
 
 
-def switched(*others: str) -> Look:
+def switched(*others: str) -> HostSnapshot:
     """The same by Open vSwitch's, which other inventories may need, too."""
-    found = Underlay("h1", "eth1", "phy-eth1", "phy-eth1", "it", others=others)
-    return Look(replace(above("phy-eth1"), carriers={"phy-eth1": "eth1"}), state([found]), {})
+    found = OvsUplink("h1", "eth1", "phy-eth1", "phy-eth1", "it", others=others)
+    return HostSnapshot(
+        replace(above("phy-eth1"), carriers={"phy-eth1": "eth1"}), state([found]), {}
+    )
 
 
 def assert_back(facts: HostFacts, holder: str) -> None:
     """eth1 has everything, and `holder` is not there."""
     assert holder not in facts.links and holder not in facts.uplinks
     assert facts.link_with(OWN.ip) == Link("eth1", 1500, (OWN,))
-    assert facts.ways[PEER] == Way("eth1", None)
+    assert facts.ways[PEER] == PeerRoute("eth1", None)
     assert [one.dev for one in facts.routes] == ["eth1"]
     nic = facts.uplinks["eth1"]
     assert (nic.master, nic.managers) == ("", ("systemd-networkd",))
@@ -79,13 +81,15 @@ def assert_back(facts: HostFacts, holder: str) -> None:
 
 def test_a_bridge_that_goes_gives_the_nic_back(tmp_path: Path) -> None:
     """Also where a veth holds the addresses; what Open vSwitch said stood in the way does not."""
-    stuck = Underlay("h1", "eth1", "", "eth1", "it", obstacle="eth1 is a port of bri0")
+    stuck = OvsUplink("h1", "eth1", "", "eth1", "it", obstacle="eth1 is a port of bri0")
     foreign: list[Resource] = [stuck]
-    seen = returned(wants(tmp_path, OVS), Look(moved(), {}, state(foreign)))
+    seen = with_released_nics(wants(tmp_path, OVS), HostSnapshot(moved(), {}, state(foreign)))
     assert_back(seen.facts, "bri0")
     (freed,) = seen.foreign.values()
-    assert isinstance(freed, Underlay) and freed.obstacle == ""
-    seat = returned(wants(tmp_path, ROUTES), Look(moved("host-it port-it 02:00"), {}, {}))
+    assert isinstance(freed, OvsUplink) and freed.obstacle == ""
+    seat = with_released_nics(
+        wants(tmp_path, ROUTES), HostSnapshot(moved("host-it port-it 02:00"), {}, {})
+    )
     assert_back(seen.facts, "bri0")
     assert seat.facts.link_with(OWN.ip) == Link("eth1", 1500, (OWN,))
 
@@ -98,7 +102,10 @@ def test_a_bridge_of_another_name_finds_the_nics_first_file(tmp_path: Path) -> N
     nic = replace(facts.uplinks["eth1"], network="[Match]\nName=eth1\n\n[Network]\nBridge=bri0\n")
     facts = replace(facts, moved={"bri0": was}, uplinks={**facts.uplinks, "eth1": nic})
     renamed = wants(tmp_path, PIPEWORK.replace("}", ", bridge: bri1}"))
-    assert returned(renamed, Look(facts, {}, {})).facts.uplinks["eth1"].network == first
+    assert (
+        with_released_nics(renamed, HostSnapshot(facts, {}, {})).facts.uplinks["eth1"].network
+        == first
+    )
 
 
 def test_a_nic_that_somebody_else_has_taken_meanwhile_is_not_given_back(tmp_path: Path) -> None:
@@ -106,30 +113,33 @@ def test_a_nic_that_somebody_else_has_taken_meanwhile_is_not_given_back(tmp_path
     facts = moved()
     nic = replace(facts.uplinks["eth1"], master="br-lan")
     facts = replace(facts, uplinks={**facts.uplinks, "eth1": nic})
-    assert returned(wants(tmp_path, OVS), Look(facts, {}, {})).facts.uplinks["eth1"] == nic
+    assert (
+        with_released_nics(wants(tmp_path, OVS), HostSnapshot(facts, {}, {})).facts.uplinks["eth1"]
+        == nic
+    )
 
 
 def test_open_vswitch_gives_the_nic_back(tmp_path: Path) -> None:
     """To a bridge, or to the kernel."""
     for network in (PIPEWORK, ROUTES):
-        assert_back(returned(wants(tmp_path, network), switched()).facts, "phy-eth1")
+        assert_back(with_released_nics(wants(tmp_path, network), switched()).facts, "phy-eth1")
 
 
 def test_what_is_needed_stays(tmp_path: Path) -> None:
     """By the file itself, or by another inventory."""
-    at = Look(moved(), {}, {})
-    assert returned(wants(tmp_path, PIPEWORK), at) == at
+    at = HostSnapshot(moved(), {}, {})
+    assert with_released_nics(wants(tmp_path, PIPEWORK), at) == at
     for network, look in ((OVS, switched()), (PIPEWORK, switched("other"))):
-        assert returned(wants(tmp_path, network), look) == look
+        assert with_released_nics(wants(tmp_path, network), look) == look
 
 
 def test_routes_of_ours_that_go_are_no_nics_own(tmp_path: Path) -> None:
     """A bridge that takes the NIC's place would keep them else; those of the file it keeps."""
     words = (f"{PART} via {PEER} proto 240", "10.5.0.0/16 via 10.78.0.1 proto 3")
-    nic = Uplink("eth1", addresses=("10.78.0.11/24",), routes=words)
+    nic = Nic("eth1", addresses=("10.78.0.11/24",), routes=words)
     facts = replace(host.parse("h1", HOST), uplinks={"eth1": nic})
     found = state([Route("h1", PART, PEER, "eth1", "it")])
-    seen = returned(wants(tmp_path, PIPEWORK), Look(facts, found, {}))
+    seen = with_released_nics(wants(tmp_path, PIPEWORK), HostSnapshot(facts, found, {}))
     assert seen.facts.uplinks["eth1"].routes == words[1:]
-    same = Look(facts, found, {})
-    assert returned(wants(tmp_path, ROUTES), same) == same
+    same = HostSnapshot(facts, found, {})
+    assert with_released_nics(wants(tmp_path, ROUTES), same) == same

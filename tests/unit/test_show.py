@@ -29,7 +29,7 @@ from provision.model.terminal import printable
 from provision.show.graph.draw import drawing
 from provision.show.graph.formats import FORMS, dot_word, mermaid_word, svg, text
 from provision.show.graph.layout import Box, Picture, Word, picture
-from provision.show.graph.model import Drawing, Edge, Lan, Machine, Node
+from provision.show.graph.model import Drawing, Edge, GraphNode, HostBox, Lan
 from provision.show.graph.verdict import read
 from provision.show.shape import shape
 from provision.show.tables import Table, tables
@@ -194,8 +194,8 @@ def test_each_form_quotes() -> None:
 def test_any_word_survives_each_form(said: str) -> None:
     """Once it is fit for a terminal, XML gives it back, and no quote ends early."""
     word = printable(said)
-    node = Node("h1_1", "nic", (f"x{word}",))
-    drawn = Drawing("t", (Machine("h1", "10.0.0.1", (node,)),), ())
+    node = GraphNode("h1_1", "nic", (f"x{word}",))
+    drawn = Drawing("t", (HostBox("h1", "10.0.0.1", (node,)),), ())
     root = ElementTree.fromstring(svg(drawn))
     assert f"x{word}" in [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
     quoted = re.fullmatch(r'"((?:[^"\\]|\\.)*)"', dot_word(word))
@@ -212,24 +212,26 @@ def fleet(hosts: int, containers: int, *, judged: bool = False) -> Drawing:
     """Hosts with two NICs, two bridges, a tunnel, and containers of one to three interfaces."""
     machines = []
     for n in range(1, hosts + 1):
-        nodes = [Node(f"h{n}_{k}", "nic", (f"eth{k}", f"10.{k}.0.{n}/24")) for k in (1, 2)]
+        nodes = [GraphNode(f"h{n}_{k}", "nic", (f"eth{k}", f"10.{k}.0.{n}/24")) for k in (1, 2)]
         nodes += [
-            Node(f"h{n}_b{k}", "bridge", (f"br-{k}-abcdefghi (blue)", f"172.2{k}.{n}.1/24"))
+            GraphNode(f"h{n}_b{k}", "bridge", (f"br-{k}-abcdefghi (blue)", f"172.2{k}.{n}.1/24"))
             for k in (1, 2)
         ]
-        nodes.append(Node(f"h{n}_t", "tunnel", ("flannel.1 (vxlan)", f"172.16.{n}.0/32")))
+        nodes.append(GraphNode(f"h{n}_t", "tunnel", ("flannel.1 (vxlan)", f"172.16.{n}.0/32")))
         edges = [Edge(f"h{n}_2", f"h{n}_b2", "port"), Edge(f"h{n}_t", f"h{n}_b1", "port")]
         for c in range(containers):
             ends = range(1, 2 + c % 3)
             lines = (f"container-{c} (blue)", *(f"eth{k} 172.2{k}.{n}.{c}/24" for k in ends))
-            nodes.append(Node(f"h{n}_c{c}", "container", (*lines, "0.0.0.0:8080 → 80/tcp"), "ok"))
+            nodes.append(
+                GraphNode(f"h{n}_c{c}", "container", (*lines, "0.0.0.0:8080 → 80/tcp"), "ok")
+            )
             edges += [
                 Edge(f"h{n}_b{1 + k % 2}", f"h{n}_c{c}", "veth", f"veth{n}{c}{k}abcdef", k, "ok")
                 for k in ends
             ]
             if c % 2:
                 edges.append(Edge(f"h{n}_c{c - 1}", f"h{n}_c{c}", "shares"))
-        machines.append(Machine(f"host-{n}", f"10.1.0.{n}", tuple(nodes), tuple(edges)))
+        machines.append(HostBox(f"host-{n}", f"10.1.0.{n}", tuple(nodes), tuple(edges)))
     names = range(1, hosts + 1)
     lans = tuple(
         Lan(f"lan{k}", IPv4Network(f"10.{k}.0.0/24"), tuple(f"h{n}_{k}" for n in names))

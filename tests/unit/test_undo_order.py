@@ -7,11 +7,11 @@ from pathlib import Path
 
 from provision.engine import desired
 from provision.engine.plan import operations, plan
-from provision.engine.released_nics import returned
+from provision.engine.released_nics import with_released_nics
 from provision.engine.undo import order
-from provision.facts.gather import Look
+from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts, Link, parse
-from provision.facts.nics import Uplink
+from provision.facts.nics import Nic
 from provision.methods.pipework import resources
 from provision.resources.base import State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
@@ -23,7 +23,7 @@ NETWORKD = "[Match]\nName=eth1\n\n[Network]\nAddress=10.78.0.11/24\n"
 
 def plain() -> HostFacts:
     """SSH comes by eth1, which nobody has moved."""
-    nic = Uplink(
+    nic = Nic(
         "eth1", managers=("systemd-networkd",), network=NETWORKD, addresses=("10.78.0.11/24",)
     )
     return replace(
@@ -46,17 +46,19 @@ def test_nothing_of_dockers_is_waited_for(tmp_path: Path) -> None:
     """Containers on the bridge do not keep it: dockerd may hang."""
     inventory = wants(tmp_path, PIPEWORK)
     kinds = undone({}, desired.wanted(inventory, {"h1": plain()}))
-    assert kinds.index("bridge") < kinds.index("docker_network")
+    assert kinds.index("lan_bridge") < kinds.index("docker_network")
 
 
 def test_a_bridge_goes_before_open_vswitch_takes_the_nic_again(tmp_path: Path) -> None:
     """Also where SSH comes by another NIC now: else both hold it, and none has the address."""
     inventory, look = wants(tmp_path, PIPEWORK), switched()
-    look = returned(inventory, Look(replace(look.facts, ssh_to=None), look.found, look.foreign))
+    look = with_released_nics(
+        inventory, HostSnapshot(replace(look.facts, ssh_to=None), look.found, look.foreign)
+    )
     network = inventory.networks["n"]
     wanted = state(resources.resources(inventory, network, look.facts, mtu=1500))
     kinds = undone(look.found, wanted)
-    assert kinds.index("bridge") < kinds.index("underlay")
+    assert kinds.index("lan_bridge") < kinds.index("ovs_uplink")
 
 
 def test_open_vswitch_runs_before_its_bridge_is_made_again(tmp_path: Path) -> None:
@@ -66,4 +68,4 @@ def test_open_vswitch_runs_before_its_bridge_is_made_again(tmp_path: Path) -> No
     daemon = next(one for one in held.values() if isinstance(one, OvsDaemon))
     held[daemon.ref] = replace(daemon, first="disabled inactive new")
     kinds = undone({ref: one for ref, one in held.items() if ref.kind != "package"}, {})
-    assert kinds.index("ovs_daemon") < kinds.index("switch")
+    assert kinds.index("ovs_daemon") < kinds.index("lan_bridge_ovs")

@@ -9,7 +9,7 @@ import pytest
 
 from provision import methods
 from provision.checks import wire
-from provision.checks.wire import Way
+from provision.checks.wire import ContainerPair
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.model.tunnel import Tunnel
@@ -26,7 +26,7 @@ def inventory() -> Inventory:
     return load(ROOT / "inventories" / "routes.yml")
 
 
-def way(inventory: Inventory, *, on_h1: tuple[str, ...], on_h2: tuple[str, ...]) -> Way:
+def way(inventory: Inventory, *, on_h1: tuple[str, ...], on_h2: tuple[str, ...]) -> ContainerPair:
     """From c1 on h1 to c2 on h2, with what both sniffers printed."""
     pair = (inventory.containers["c1"], inventory.containers["c2"])
     ends = (IPv4Address("172.20.0.2"), IPv4Address("172.20.1.2"))
@@ -35,7 +35,9 @@ def way(inventory: Inventory, *, on_h1: tuple[str, ...], on_h2: tuple[str, ...])
         host: "".join(f"frame {words}\n" for words in lines) + "lost 0\n"
         for host, lines in texts.items()
     }
-    return Way(inventory, pair, ends, {host: wire.seen(text) for host, text in printed.items()})
+    return ContainerPair(
+        inventory, pair, ends, {host: wire.seen(text) for host, text in printed.items()}
+    )
 
 
 def declare(patch: pytest.MonkeyPatch, tunnel: Tunnel | None) -> None:

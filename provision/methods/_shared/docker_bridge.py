@@ -16,7 +16,7 @@ from provision.resources.base import Ref, Resource
 from provision.resources.kinds import docker_network
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
-from provision.resources.kinds.iptables_chain import Chain
+from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.lib import daemon_json
 
 
@@ -73,7 +73,7 @@ def bridge(
 
 def chains(
     inventory: Inventory, network: Network, host: str, nics: tuple[str, ...] = ()
-) -> Iterator[Chain]:
+) -> Iterator[IptablesChain]:
     """Rules that let the network's own traffic pass between bridge and `nics`, untranslated."""
     mark, name = f"{inventory.name}/{network.name}", chain_name(inventory.name, network.name)
     own, whole = network.subnets[host], network.cidr
@@ -83,11 +83,11 @@ def chains(
         accepts.append(_rule(mark, whole, own, ("-i", nic, "-o", bridge), "ACCEPT"))
         accepts.append(_rule(mark, own, whole, ("-i", bridge, "-o", nic), "ACCEPT"))
     if accepts:
-        yield Chain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
+        yield IptablesChain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
     translation = [_rule(mark, own, whole, (), "ACCEPT")]
     if network.egress == "masquerade":
         translation.append(_egress(mark, own, bridge))
-    yield Chain(host, "nat", name, "POSTROUTING", tuple(translation), mark)
+    yield IptablesChain(host, "nat", name, "POSTROUTING", tuple(translation), mark)
 
 
 def _rule(

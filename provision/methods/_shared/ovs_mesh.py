@@ -20,8 +20,8 @@ from provision.resources.kinds import ovs_uplink, ovs_veth
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
-from provision.resources.kinds.ovs_uplink import Underlay
-from provision.resources.kinds.ovs_veth import Joint
+from provision.resources.kinds.ovs_uplink import OvsUplink
+from provision.resources.kinds.ovs_veth import OvsVeth
 from provision.resources.kinds.sysctl import Sysctl
 
 Facts = Mapping[str, HostFacts]
@@ -70,7 +70,7 @@ def _host(
         if peer != host:
             yield _tunnel(inventory, network, host, peer, bridge, fabric)
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, flat=True)
-    yield Joint(
+    yield OvsVeth(
         host=host,
         outer=interface_name("oo-", inventory.name, network.name),
         bridge=bridge,
@@ -92,12 +92,12 @@ def chosen(facts: HostFacts, fabric: Fabric) -> str:
 
 def _underlays(
     inventory: Inventory, network: Network, facts: HostFacts, insisted: bool
-) -> Iterator[Underlay]:
+) -> Iterator[OvsUplink]:
     for dev in docker_bridge.nics(inventory, network, facts):
         nic = facts.carrier(dev)
         bridge = interface_name_of(nic)
         where = (facts.host, nic, bridge, bridge, inventory.name)
-        yield Underlay(*where, ssh=_ssh(facts, nic), insisted=insisted)
+        yield OvsUplink(*where, ssh=_ssh(facts, nic), insisted=insisted)
 
 
 def _ssh(facts: HostFacts, nic: str) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from provision.model.errors import SupplyError
 from provision.model.fields.files import named, open_regular
 from provision.model.findings import Wrong, quoted
-from provision.model.inventory import Program
+from provision.model.inventory import LocalBinary
 from provision.resources.render import FOLDERS
 
 GO = (1, 26)
@@ -33,7 +33,7 @@ _FLAGS = (
 _OTHERWISE = "or name a file of flannel's release in the network: flanneld: FILE"
 
 
-def file(text: str, folder: Path) -> Program:
+def file(text: str, folder: Path) -> LocalBinary:
     """The program that an inventory in `folder` calls `text`; or `Wrong`."""
     try:
         path = named(text, folder)
@@ -43,21 +43,21 @@ def file(text: str, folder: Path) -> Program:
                     "is no program for Linux", "unpack flannel's release, name its flanneld"
                 )
             opened.seek(0)
-            return Program(path.absolute(), sha256(opened.read()).hexdigest())
+            return LocalBinary(path.absolute(), sha256(opened.read()).hexdigest())
     except Wrong as error:
         raise Wrong(f"flanneld {quoted(text)}: {error.message}", error.hint) from error
 
 
-def cached() -> Program | None:
+def cached() -> LocalBinary | None:
     """What was built before of the same sources by the same flags."""
     path = _folder() / "flanneld"
     try:
-        return Program(path, (_folder() / "sha256").read_text().strip())
+        return LocalBinary(path, (_folder() / "sha256").read_text().strip())
     except OSError:
         return None
 
 
-def built(say: Callable[[str], None]) -> Program:
+def built(say: Callable[[str], None]) -> LocalBinary:
     """The cached program, or one that is built now (minutes). Raises SupplyError."""
     with _alone():
         found = cached()
@@ -77,7 +77,7 @@ def built(say: Callable[[str], None]) -> Program:
             (program.parent / "sha256").write_text(digest + "\n")
             shutil.rmtree(target, ignore_errors=True)
             program.parent.rename(target)
-        return Program(target / "flanneld", digest)
+        return LocalBinary(target / "flanneld", digest)
 
 
 def version() -> str:

@@ -162,7 +162,10 @@ def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
         cluster=cluster(inventory, network),
         members=members(network),
         inventory=inventory.name,
-        started_after=(*_asking(inventory, network, members(network)[0]), *services(inventory, network)),
+        started_after=(
+            *_asking(inventory, network, members(network)[0]),
+            *services(inventory, network),
+        ),
     )
 
 

@@ -14,26 +14,26 @@ from provision.methods.flannel.options import device, members, options, port
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Ref
-from provision.resources.kinds.iptables_chain import Chain
+from provision.resources.kinds.iptables_chain import IptablesChain
 
 Rule = tuple[str, ...]
 
 
-def chains(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Chain]:
+def chains(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[IptablesChain]:
     """One for what comes to the host itself, one for what it passes on."""
     mark, host = f"{inventory.name}/{network.name}", facts.host
     inward = (*_to_tunnel(inventory, network, facts), *_to_etcd(inventory, network, host))
     if inward:
         name = _inward(inventory, network)
-        yield Chain(host, "filter", name, "INPUT", inward, mark)
+        yield IptablesChain(host, "filter", name, "INPUT", inward, mark)
     name = chain_name(inventory.name, f"{network.name}.etcd")
     onward = tuple(_onward(inventory, network))
-    yield Chain(host, "filter", name, "DOCKER-USER", onward, mark)
+    yield IptablesChain(host, "filter", name, "DOCKER-USER", onward, mark)
 
 
 def inward_ref(inventory: Inventory, network: Network, member: str) -> Ref:
     """What lets hosts in to a member of etcd."""
-    return Ref(member, "chain", f"filter/{_inward(inventory, network)}")
+    return Ref(member, "iptables_chain", f"filter/{_inward(inventory, network)}")
 
 
 def _inward(inventory: Inventory, network: Network) -> str:

@@ -22,7 +22,7 @@ from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
-from provision.resources.kinds.binary import Program, place
+from provision.resources.kinds.binary import Binary, place
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.sysctl import Sysctl
@@ -146,12 +146,12 @@ def _joined(
     )
 
 
-def _program(inventory: Inventory, network: Network, facts: HostFacts) -> Program | None:
+def _program(inventory: Inventory, network: Network, facts: HostFacts) -> Binary | None:
     """The flanneld to send; None where the host's own serves."""
     if options(network).flanneld is None and facts.flanneld_version >= OLDEST:
         return None
     target, held = place(inventory.name, network.name), network.program
-    return Program(facts.host, target, held.sha256 if held else "", held.path if held else None)
+    return Binary(facts.host, target, held.sha256 if held else "", held.path if held else None)
 
 
 def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[UnfitError]:

@@ -14,7 +14,7 @@ from typing import Any
 import provision.methods.flannel.leases as look
 from provision.methods.flannel.options import options
 from provision.model.inventory import Inventory
-from provision.resources.base import Scope
+from provision.resources.base import Origin
 from provision.resources.kinds.certificate import Certificate
 from provision.resources.lib import etcd_keys as keys
 
@@ -60,7 +60,7 @@ def seen(inventory: Inventory, host: str, text: str) -> tuple[Overlay, ...]:
     """What `script` printed on one host."""
     maps = look.seen(text)
     lines = "\n".join(re.findall(r"^(?:issued|sum) .*$", text, re.M))
-    held = [one.resource for one in Certificate.parse(lines, Scope(host, inventory.name))]
+    held = [one.resource for one in Certificate.parse(lines, Origin(host, inventory.name))]
     found = []
     for network in look.networks(inventory, host):
         known = maps.get(network.name, look.Map({}, {}, "no answer"))

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import cast
 
 from provision.facts.host import HostFacts
-from provision.facts.nics import Uplink
+from provision.facts.nics import Nic
 from provision.methods.pipework.options import Options
 from provision.methods.pipework.pool import METHOD
 from provision.model.fields.interfaces import hashed_mac
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
 from provision.resources.base import Ref
-from provision.resources.lib.nic_records import First
+from provision.resources.lib.nic_records import OriginalNic
 
 
 def options(network: Network) -> Options:
@@ -23,11 +23,11 @@ def options(network: Network) -> Options:
 
 def bridge_ref(network: Network, host: str) -> Ref:
     """The resource that is the bridge."""
-    kind = "switch" if options(network).kind == "ovs" else "bridge"
+    kind = "lan_bridge_ovs" if options(network).kind == "ovs" else "lan_bridge"
     return Ref(host, kind, options(network).bridge)
 
 
-def first(inventory: Inventory, network: Network, facts: HostFacts) -> First | None:
+def first(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalNic | None:
     """What the NIC was: as recorded, or as it is now; None where there is no such NIC."""
     link = uplink(inventory, network, facts)
     if link is None:
@@ -36,7 +36,7 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> First | N
     recorded = facts.moved.get(options(network).bridge)
     if recorded is not None and recorded.nic == link.name:
         return replace(recorded, seat=seat, switch=_switch(network, facts, recorded))
-    return First(
+    return OriginalNic(
         link.name,
         link.mac,
         link.mtu,
@@ -61,7 +61,7 @@ def _peer(inventory: Inventory, network: Network, facts: HostFacts, *, ssh: bool
     return str(next(iter(others), options(network).gateway or ""))
 
 
-def _switch(network: Network, facts: HostFacts, recorded: First | None) -> str:
+def _switch(network: Network, facts: HostFacts, recorded: OriginalNic | None) -> str:
     """The datapath of a bridge of Open vSwitch; that of one that is there stays."""
     if options(network).kind == "linux":
         return ""
@@ -132,7 +132,7 @@ def nic(inventory: Inventory, network: Network, facts: HostFacts) -> str:
     return moved.nic if moved else link.name if link else ""
 
 
-def uplink(inventory: Inventory, network: Network, facts: HostFacts) -> Uplink | None:
+def uplink(inventory: Inventory, network: Network, facts: HostFacts) -> Nic | None:
     """The NIC as it is now."""
     return facts.uplinks.get(nic(inventory, network, facts))
 

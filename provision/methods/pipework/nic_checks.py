@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import provision.methods.pipework.nic as nic
 from provision.facts.host import HostFacts
-from provision.facts.nics import Uplink
+from provision.facts.nics import Nic
 from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 
@@ -67,7 +67,7 @@ def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
             yield f"gateway {address} cannot be used: {said}", "write the LAN's router"
 
 
-def _shape(link: Uplink) -> Iterator[tuple[str, str]]:
+def _shape(link: Nic) -> Iterator[tuple[str, str]]:
     if link.master:
         message = f"{link.name} is a port of {link.master} already"
         yield message, f"take it out of {link.master}, or name another nic"
@@ -80,7 +80,7 @@ def _shape(link: Uplink) -> Iterator[tuple[str, str]]:
         yield f"{link.name} is no Ethernet link and cannot be a port", "name an Ethernet NIC"
 
 
-def _owners(link: Uplink) -> Iterator[tuple[str, str]]:
+def _owners(link: Nic) -> Iterator[tuple[str, str]]:
     hint = _KEPT_OUT.format(link.name)
     if len(link.managers) > 1:
         yield f"{link.name} belongs to {' and '.join(link.managers)} at once", "leave it to one"
@@ -97,7 +97,7 @@ def _owners(link: Uplink) -> Iterator[tuple[str, str]]:
 
 
 def _place(
-    inventory: Inventory, network: Network, facts: HostFacts, link: Uplink
+    inventory: Inventory, network: Network, facts: HostFacts, link: Nic
 ) -> Iterator[tuple[str, str]]:
     held = [words.split(" ")[0] for words in link.addresses]
     addresses = [address.partition("/")[0] for address in held]

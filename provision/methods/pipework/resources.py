@@ -11,17 +11,17 @@ from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Resource
 from provision.resources.kinds import docker_network
-from provision.resources.kinds.arp_ignore import Mute
+from provision.resources.kinds.arp_ignore import ArpIgnore
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
-from provision.resources.kinds.iptables_chain import Chain
-from provision.resources.kinds.lan_bridge import Bridge
-from provision.resources.kinds.lan_bridge_ovs import Switch
-from provision.resources.kinds.nic_drop_rule import Seal
+from provision.resources.kinds.iptables_chain import IptablesChain
+from provision.resources.kinds.lan_bridge import LanBridge
+from provision.resources.kinds.lan_bridge_ovs import LanBridgeOvs
+from provision.resources.kinds.nic_drop_rule import NicDropRule
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.lib import daemon_json, networkd
-from provision.resources.lib.nic_records import First
+from provision.resources.lib.nic_records import OriginalNic
 
 
 def resources(
@@ -39,7 +39,7 @@ def resources(
         yield from _sealed(inventory, network, facts.host, was)
         return
     if was.seat:
-        yield Mute(facts.host, bridge.bridge, needs=(bridge.ref,))
+        yield ArpIgnore(facts.host, bridge.bridge, needs=(bridge.ref,))
     yield _passing(inventory, network, facts.host)
     if options(network).docker0:
         yield _default_bridge(inventory, network, facts, mtu)
@@ -50,11 +50,11 @@ def resources(
 
 
 def _bridge(
-    inventory: Inventory, network: Network, facts: HostFacts, was: First, mtu: int
-) -> Bridge:
+    inventory: Inventory, network: Network, facts: HostFacts, was: OriginalNic, mtu: int
+) -> LanBridge:
     asked, tags = options(network), () if was.switch else vlans(inventory, network)
     words = was.seat.split(" ") if was.seat else []
-    kind = Switch if was.switch else Bridge
+    kind = LanBridgeOvs if was.switch else LanBridge
     return kind(
         facts.host,
         asked.bridge,
@@ -81,11 +81,13 @@ def _bridge(
     )
 
 
-def _sealed(inventory: Inventory, network: Network, host: str, was: First) -> Iterator[Resource]:
+def _sealed(
+    inventory: Inventory, network: Network, host: str, was: OriginalNic
+) -> Iterator[Resource]:
     """The userspace datapath reads a NIC beside the kernel, which would answer everything, too."""
     if was.switch == "netdev":
         mark = f"{inventory.name}/{network.name}"
-        yield Seal(host, was.nic, mark, needs=(bridge_ref(network, host),))
+        yield NicDropRule(host, was.nic, mark, needs=(bridge_ref(network, host),))
 
 
 def _gateway(inventory: Inventory, network: Network, host: str) -> IPv4Address:
@@ -128,13 +130,13 @@ def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mt
     return Docker0(facts.host, asked, shown, inventory.name, needs=needs)
 
 
-def _passing(inventory: Inventory, network: Network, host: str) -> Chain:
+def _passing(inventory: Inventory, network: Network, host: str) -> IptablesChain:
     """Frames that only cross the bridge pass where br_netfilter shows them to iptables."""
     mark, bridge = f"{inventory.name}/{network.name}", options(network).bridge
     comment = ("-m", "comment", "--comment", f"provision:{mark}")
     rule = ("-i", bridge, "-o", bridge, *comment, "-j", "ACCEPT")
     name = chain_name(inventory.name, network.name)
-    return Chain(host, "filter", name, "DOCKER-USER", (rule,), mark)
+    return IptablesChain(host, "filter", name, "DOCKER-USER", (rule,), mark)
 
 
 def _leaving(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
@@ -146,4 +148,6 @@ def _leaving(inventory: Inventory, network: Network, host: str) -> Iterator[Reso
     comment = ("-m", "comment", "--comment", f"provision:{mark}")
     source = ("-s", str(network.subnets[host]), "!", "-o", options(network).bridge)
     name = chain_name(inventory.name, network.name)
-    yield Chain(host, "nat", name, "POSTROUTING", ((*source, *comment, "-j", "MASQUERADE"),), mark)
+    yield IptablesChain(
+        host, "nat", name, "POSTROUTING", ((*source, *comment, "-j", "MASQUERADE"),), mark
+    )

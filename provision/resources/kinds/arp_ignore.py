@@ -10,16 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import WAS, Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import WAS, Found, Origin, Ref, Resource, Run, Steps
 
 _SAY = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
 
 
 @dataclass(frozen=True, slots=True)
-class Mute(Resource):
+class ArpIgnore(Resource):
     """`link` has arp_ignore 8: no answer for any local address."""
 
-    kind: ClassVar[str] = "mute"
+    kind: ClassVar[str] = "arp_ignore"
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 for was in {WAS}/"$name"/uplink/*; do
@@ -46,9 +46,9 @@ done
         return (Run(("sh", "-c", _UNSAY, "sh", self.link)),)
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for link in text.split():
-            yield Seen(cls(scope.host, link), ours=True)
+            yield Found(cls(scope.host, link), ours=True)
 
 
 _UNSAY = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ ! -e "$file" ] || echo 0 >"$file"'

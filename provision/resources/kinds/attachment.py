@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import ETC, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import ETC, Found, Origin, Put, Ref, Resource, Run, Steps, forget
 from provision.resources.lib import ovsdb
 from provision.resources.lib.container_interface import ATTACH, DETACH
-from provision.resources.lib.container_interface_probe import PROTO, Look
+from provision.resources.lib.container_interface_probe import PROTO, InterfaceProbe
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +138,8 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         return None if lost else f"interface {self.interface} of {self.container} is made anew"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
-        look = Look(text)
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+        look = InterfaceProbe(text)
         for line in text.splitlines():
             word, *claim = line.split(" ")
             if word == "claim":
@@ -155,7 +155,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
                     claim=tuple(claim[2:]),
                     **look.fields(claim, mark),
                 )
-                yield Seen(found, ours=True)
+                yield Found(found, ours=True)
 
 
 def _mark(inventory: str, container: str, interface: str) -> str:

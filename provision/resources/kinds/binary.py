@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from provision.resources.base import Resource, Run, Scope, Seen, Steps, Upload, forget, unfinished
-from provision.resources.lib.stash import PutAside
+from provision.resources.base import Found, Origin, Resource, Run, Steps, Upload, forget, unfinished
+from provision.resources.lib.stash import Stashed
 
 BIN = "/var/lib/provision/bin"
 
@@ -26,13 +26,13 @@ def place(inventory: str, network: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Program(PutAside, Resource):
+class Binary(Stashed, Resource):
     """The program at `path`. `source` is None where the controller has it not yet.
 
     Its sha256 is computed where it lies; a look computes it again when the file was touched.
     """
 
-    kind: ClassVar[str] = "program"
+    kind: ClassVar[str] = "binary"
     probe: ClassVar[str] = rf"""
 for stamp in {BIN}/"$name"/*/*.sha256; do
   program=${{stamp%.sha256}}
@@ -69,7 +69,7 @@ for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$st
         return f"{self.path}.sha256", self.path
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             digest, path = line.split(" ", 1)
-            yield Seen(cls(scope.host, path, digest), ours=True)
+            yield Found(cls(scope.host, path, digest), ours=True)

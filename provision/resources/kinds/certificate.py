@@ -10,7 +10,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provision.resources.base import ETC, Issue, Put, Ref, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import (
+    ETC,
+    Found,
+    Issue,
+    Origin,
+    Put,
+    Ref,
+    Resource,
+    Run,
+    Steps,
+    forget,
+)
 from provision.resources.kinds.tls_request import stem
 from provision.resources.lib.base64_text import plain
 
@@ -113,7 +124,7 @@ done
         return (*ends, Run(("sh", "-c", last, "sh", prefix, ca)), *forget(f"{self._stem}.issued"))
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.split(" ", 1) for line in text.splitlines()]
         sums, texts = {}, {}
         for word, rest in lines:
@@ -125,11 +136,11 @@ done
                 texts[name] = plain(content)
         for word, rest in lines:
             if word == "issued":
-                yield Seen(_certificate(rest, sums, texts, scope), ours=True)
+                yield Found(_certificate(rest, sums, texts, scope), ours=True)
 
 
 def _certificate(
-    line: str, sums: dict[str, str], texts: dict[str, str], scope: Scope
+    line: str, sums: dict[str, str], texts: dict[str, str], scope: Origin
 ) -> Certificate:
     name, fresh, encoded, until = line.split(" ", 3)
     network, role = name.split(".")

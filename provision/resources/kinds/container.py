@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps, Unless
 from provision.resources.kinds.docker_network import LABEL
 
 COMMAND_LABEL = "provision.command"
@@ -80,7 +80,7 @@ docker start "$id" >/dev/null 2>&1 || {
 
 
 @dataclass(frozen=True, slots=True)
-class Container(Resource):
+class DockerContainer(Resource):
     """A container with Docker's name `container`; an empty `command` is the image's own.
 
     `address` is the fixed one, None where Docker chooses; `live_address` is what it has now.
@@ -192,7 +192,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return f"{self.container}.provision-{txn}"
 
     def update(self, found: Resource) -> Steps | None:
-        assert isinstance(found, Container)
+        assert isinstance(found, DockerContainer)
         if replace(found, status=self.status, restart=self.restart) != self:
             return None
         steps: list[Run] = []
@@ -210,7 +210,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return f"container {self.container} stops and a new one starts"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         inspected = [json.loads(entry) for word, entry in lines if word == "container"]
         known = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
@@ -218,18 +218,18 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             found = _container(entry, known, scope)
             if _ASIDE.search(found.container):
                 continue
-            yield Seen(found, ours=found.mark.split("/")[0] == scope.inventory)
+            yield Found(found, ours=found.mark.split("/")[0] == scope.inventory)
         for entry in json.loads(dict(lines)["containers"]):
             # One of ours that is not inspected vanished in between.
             if entry["Id"] not in known and LABEL not in (entry["Labels"] or {}):
-                yield Seen(_foreign(entry, scope), ours=False)
+                yield Found(_foreign(entry, scope), ours=False)
 
 
 def _sh(text: str, *words: str) -> Run:
     return Run(("sh", "-c", text, "sh", *words))
 
 
-def _container(entry: dict[str, Any], known: Mapping[str, str], scope: Scope) -> Container:
+def _container(entry: dict[str, Any], known: Mapping[str, str], scope: Origin) -> DockerContainer:
     """One that carries our label; `known` are the names of all such, by id."""
     settings, how, state = entry["Config"], entry["HostConfig"], entry["State"]
     labels = settings["Labels"] or {}
@@ -243,7 +243,7 @@ def _container(entry: dict[str, Any], known: Mapping[str, str], scope: Scope) ->
     endpoint = joined or {}
     variables = dict(pair.partition("=")[::2] for pair in settings["Env"] or ())
     own_command = labels.get(COMMAND_LABEL) != "image"
-    return Container(
+    return DockerContainer(
         host=scope.host,
         container=entry["Name"].removeprefix("/"),
         image=settings["Image"],
@@ -273,10 +273,10 @@ def _ports(bindings: dict[str, list[dict[str, str]]]) -> Iterator[str]:
             yield f"{at}{place['HostPort']}:{target}"
 
 
-def _foreign(entry: dict[str, Any], scope: Scope) -> Container:
+def _foreign(entry: dict[str, Any], scope: Origin) -> DockerContainer:
     """One without our mark, of which only the name matters: it is in the way, or it is not."""
     name = min(entry["Names"] or [entry["Id"]], key=len).removeprefix("/")
-    return Container(scope.host, name, entry["Image"], (), "", None, "", "", entry["State"])
+    return DockerContainer(scope.host, name, entry["Image"], (), "", None, "", "", entry["State"])
 
 
 def _address(text: str | None) -> IPv4Address | None:

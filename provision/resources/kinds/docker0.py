@@ -12,12 +12,12 @@ from provision.resources.base import (
     ABSENT,
     WAS,
     Attempt,
+    Found,
+    Origin,
     Put,
     Ref,
     Resource,
     Run,
-    Scope,
-    Seen,
     Steps,
     Unless,
     forget,
@@ -201,7 +201,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         return f"{WAS}/{self.inventory}/docker0/running"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         one = dict(lines)
         records = dict(value.partition(" ")[::2] for key, value in lines if key == "was")
@@ -221,7 +221,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             taken_by=min(records.keys() - {scope.inventory}, default=""),
             flags=tuple(word for word in one.get("flags", "").split() if _is_flag(word)),
         )
-        yield Seen(found, ours)
+        yield Found(found, ours)
 
 
 _AS_BEFORE = r"""

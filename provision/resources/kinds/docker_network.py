@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, rebuilt
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps, rebuilt
 from provision.resources.lib.docker_api import RUNNING
 
 LABEL = "provision"
@@ -114,14 +114,14 @@ docker network ls --quiet --no-trunc --filter label=provision |
         )
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         answers = dict(line.partition(" ")[::2] for line in text.splitlines())
         guests = _guests(json.loads(answers["containers"]))
         for entry in json.loads(answers["networks"]):
             if entry["Driver"] == "bridge":
                 mark = (entry.get("Labels") or {}).get(LABEL, "")
                 found = _network(entry, mark, guests.get(entry["Name"], ()), scope)
-                yield Seen(found, mark.split("/")[0] == scope.inventory)
+                yield Found(found, mark.split("/")[0] == scope.inventory)
 
 
 def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -135,7 +135,7 @@ def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
 
 
 def _network(
-    entry: dict[str, Any], mark: str, guests: tuple[str, ...], scope: Scope
+    entry: dict[str, Any], mark: str, guests: tuple[str, ...], scope: Origin
 ) -> DockerNetwork:
     pools = (entry.get("IPAM") or {}).get("Config") or [{}]
     options = (entry.get("Options") or {}).items()

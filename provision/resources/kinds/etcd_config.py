@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
 from provision.resources.lib import etcd_keys as keys
 
 WAIT_S = 60
@@ -111,7 +111,7 @@ echo "peers $peers"
         return None
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         peers = set(text.rsplit("peers ", 1)[1].split())
         for network, found in keys.networks(text.rsplit("peers ", 1)[0]):
             if found is not None:
@@ -119,8 +119,8 @@ echo "peers $peers"
 
 
 def _configs(
-    network: str, found: Mapping[str, str], peers: set[str], scope: Scope
-) -> Iterator[Seen]:
+    network: str, found: Mapping[str, str], peers: set[str], scope: Origin
+) -> Iterator[Found]:
     own = keys.own(scope.inventory, network)
     said = keys.words(found.get(f"{own}/config", ""))
     for key, value in found.items():
@@ -140,7 +140,7 @@ def _configs(
         )
         mine = said.get("prefix") == prefix
         if not mine or said.get("host") == scope.host:
-            yield Seen(config, ours=mine)
+            yield Found(config, ours=mine)
 
 
 def _stale(below: str, found: Mapping[str, str], peers: set[str], host: str) -> Iterator[str]:

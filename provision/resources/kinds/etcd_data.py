@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Found, Origin, Resource, Run, Steps
 from provision.resources.lib import stash
 
 PRIVATE = "/var/lib/private"
@@ -65,15 +65,15 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
         return (Run(("sh", "-c", _REMOVE, "sh", self.service, self.folder)),)
 
     def stash(self, txn: str) -> Steps:
-        return (self._stopped, *stash.put_aside(txn, self._path), *self.delete())
+        return (self._stopped, *stash.stash(txn, self._path), *self.delete())
 
     def unstash(self, txn: str) -> Steps:
         # systemd starts nothing where others may look into it, and that folder was gone, too.
         private = Run(("install", "-d", "-m", "700", "--", PRIVATE))
-        return (self._stopped, private, *stash.brought_back(txn, self._path))
+        return (self._stopped, private, *stash.unstash(txn, self._path))
 
     def drop_stash(self, txn: str) -> Steps:
-        return stash.dropped(txn, self._path)
+        return stash.drop(txn, self._path)
 
     @property
     def _path(self) -> str:
@@ -84,8 +84,8 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
         return Run(("sh", "-c", 'systemctl stop "$1" 2>/dev/null; :', "sh", self.service))
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             network, _, cluster = line.rpartition(".")
             service = f"provision-{scope.inventory}-{network}-etcd.service"
-            yield Seen(cls(scope.host, network, cluster, scope.inventory, service), ours=True)
+            yield Found(cls(scope.host, network, cluster, scope.inventory, service), ours=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
 from provision.resources.kinds.etcd_config import WAIT, removed
 from provision.resources.lib import etcd_keys as keys
 
@@ -85,13 +85,13 @@ shared etcd
         return (removed(ctl, self._key, *self.others, self._own),)
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for network, found in keys.networks(text):
             if found is not None:
                 yield from _lease(network, found, scope)
 
 
-def _lease(network: str, found: Mapping[str, str], scope: Scope) -> Iterator[Seen]:
+def _lease(network: str, found: Mapping[str, str], scope: Origin) -> Iterator[Found]:
     said = keys.words(found.get(f"{keys.own(scope.inventory, network)}/hosts/{scope.host}", ""))
     key = str(said.get("key", ""))
     if not key:
@@ -103,7 +103,7 @@ def _lease(network: str, found: Mapping[str, str], scope: Scope) -> Iterator[See
     if lease is None:
         return
     others = tuple(other.key for other in leases.values() if other.address == address)
-    yield Seen(
+    yield Found(
         EtcdLease(
             host=scope.host,
             network=network,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import ETC, Found, Origin, Put, Resource, Run, Steps, forget
 from provision.resources.lib.base64_text import plain
 
 
@@ -46,8 +46,8 @@ done
         return (*forget(self.path), Run(("test", "!", "-e", self.path)))
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             mode, encoded, path = line.split(" ", 2)
             content = plain(encoded)
-            yield Seen(cls(scope.host, path, content, mode.zfill(4)), ours=True)
+            yield Found(cls(scope.host, path, content, mode.zfill(4)), ours=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import ClassVar
 
-from provision.resources.base import ETC, Put, Resource, Run, Scope, Seen, Steps, forget
+from provision.resources.base import ETC, Found, Origin, Put, Resource, Run, Steps, forget
 
 STATE = "provision-flannel"
 """Below /var/lib: where flanneld writes down its subnet."""
@@ -92,7 +92,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         return f"{self.network}: no packet travels between hosts until flannel is back"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         devices = {line.split(" ", 1)[1] for line in text.splitlines() if line[0] == "d"}
         for line in text.splitlines():
             if line.startswith("claim "):
@@ -108,7 +108,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
                     inventory=owner,
                 )
                 devices.discard(found.device)
-                yield Seen(found, ours=owner == scope.inventory)
+                yield Found(found, ours=owner == scope.inventory)
         for device in sorted(devices):
             nothing = IPv4Network("0.0.0.0/32")
-            yield Seen(cls(scope.host, "", "", device, nothing, False, ""), ours=False)
+            yield Found(cls(scope.host, "", "", device, nothing, False, ""), ours=False)

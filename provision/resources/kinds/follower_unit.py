@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Put, Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Found, Origin, Put, Ref, Resource, Run, Steps, Unless
 from provision.resources.lib.base64_text import plain
 
 FOLDER = "/etc/systemd/system"
@@ -14,10 +14,10 @@ ABLE = ("systemctl", "-q", "--no-reload")
 
 
 @dataclass(frozen=True, slots=True)
-class Unit(Resource):
+class FollowerUnit(Resource):
     """The service `service` with exactly this unit file."""
 
-    kind: ClassVar[str] = "unit"
+    kind: ClassVar[str] = "systemd_unit"
     runs_last: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need systemctl
@@ -77,7 +77,7 @@ done
         )
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         if not text:
             return
         state = dict(line.partition("=")[::2] for line in text.rsplit("\n\n", 1)[-1].splitlines())
@@ -92,4 +92,4 @@ done
             enabled=state["UnitFileState"] == "enabled",
             active=state["ActiveState"] == "active",
         )
-        yield Seen(unit, ours=True)
+        yield Found(unit, ours=True)

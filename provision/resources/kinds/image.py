@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from provision.resources.base import (
     WAS,
+    Found,
+    Origin,
     Put,
     Resource,
     Run,
-    Scope,
-    Seen,
     Steps,
     Unless,
     Upload,
@@ -34,16 +34,16 @@ for claim in {WAS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
 """
 
 
-def _claim(image: Image | ImageArchive) -> str:
+def _claim(image: DockerImage | ImageArchive) -> str:
     digest = sha256(image.reference.encode()).hexdigest()[:16]
     return f"{WAS}/{image.inventory}/{image.kind}/{digest}"
 
 
-def _claimed(image: Image | ImageArchive) -> Put:
+def _claimed(image: DockerImage | ImageArchive) -> Put:
     return Put(_claim(image), image.reference + "\n", 0o600)
 
 
-def _removal(image: Image | ImageArchive) -> Steps:
+def _removal(image: DockerImage | ImageArchive) -> Steps:
     """One that we brought goes, unless a container of others is made of it by now."""
     used = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image.reference}"))
     there = Run(("docker", "image", "ls", "--quiet", image.reference))
@@ -66,7 +66,7 @@ def _untagged(reference: str) -> Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Image(Resource):
+class DockerImage(Resource):
     """An image by its name, whatever it holds; pulled where it is absent."""
 
     kind: ClassVar[str] = "image"
@@ -103,13 +103,13 @@ shared images
         return _removal(self)
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         claims = {reference for word, reference in lines if word == "claim"}
         listed = json.loads(dict(lines)["images"])
         names = (entry.get(key) for entry in listed for key in ("RepoTags", "RepoDigests"))
         for reference in sorted({name for some in names for name in some or ()}):
-            yield Seen(cls(scope.host, reference, scope.inventory), ours=reference in claims)
+            yield Found(cls(scope.host, reference, scope.inventory), ours=reference in claims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ shared image
         return f"{WAS}/{self.inventory}/upload/{digest}.tar"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         claims = {reference for word, reference in lines if word == "claim"}
         for entry in (json.loads(entry) for word, entry in lines if word == "image"):
@@ -190,4 +190,4 @@ shared image
             for tag in entry["RepoTags"] or ():
                 ours = tag in claims
                 image = cls(scope.host, tag, layers, inventory=scope.inventory, claimed=ours)
-                yield Seen(image, ours)
+                yield Found(image, ours)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Found, Origin, Resource, Run, Steps, Unless
 
 MARK = "provision:"
 PREFIX = "PROV-"
@@ -15,13 +15,13 @@ PREFIX = "PROV-"
 
 
 @dataclass(frozen=True, slots=True)
-class Chain(Resource):
+class IptablesChain(Resource):
     """`rules` as `iptables-save` prints them, without `-A <chain>`; `hook` is the chain above.
 
     `hooked` is False when the rule that leads into it is missing; `mark` is `inventory/network`.
     """
 
-    kind: ClassVar[str] = "chain"
+    kind: ClassVar[str] = "iptables_chain"
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = r"""
 need iptables
@@ -88,7 +88,7 @@ done
         return ("iptables", "-w", "5", "-t", self.table, *words)
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         tables = _tables(text)
         for table in HOOKS:
             yield from _chains(table, tables.get(table, ()), scope)
@@ -111,7 +111,7 @@ def _tables(saved: str) -> dict[str, list[str]]:
     return tables
 
 
-def _chains(table: str, lines: Iterable[str], scope: Scope) -> Iterable[Seen]:
+def _chains(table: str, lines: Iterable[str], scope: Origin) -> Iterable[Found]:
     # `:NAME - [0:0]` is a chain that somebody made; those of the kernel have a policy.
     made = [line[1:].split()[0] for line in lines if line[0] == ":" and line.split()[1] == "-"]
     rules = [shlex.split(line) for line in lines if line[0] == "-"]
@@ -123,7 +123,7 @@ def _chains(table: str, lines: Iterable[str], scope: Scope) -> Iterable[Seen]:
         mark = min(marks, default="") if chain.startswith(PREFIX) else ""
         hook = next((rule[1] for rule in hooks if _mark(rule)), HOOKS[table])
         ours = mark.split("/")[0] == scope.inventory
-        yield Seen(Chain(scope.host, table, chain, hook, own, mark, bool(hooks)), ours)
+        yield Found(IptablesChain(scope.host, table, chain, hook, own, mark, bool(hooks)), ours)
 
 
 HOOKS = {"filter": "DOCKER-USER", "nat": "POSTROUTING"}

@@ -14,31 +14,31 @@ from typing import Any, ClassVar
 from provision.resources.base import (
     WAS,
     Attempt,
+    Found,
+    Origin,
     Put,
     Resource,
     Run,
-    Scope,
-    Seen,
     Steps,
     forget,
     remember,
 )
 from provision.resources.lib import networkd
 from provision.resources.lib.base64_text import plain
-from provision.resources.lib.nic_records import First, first
+from provision.resources.lib.nic_records import OriginalNic, first
 from provision.resources.lib.nic_to_bridge import JOIN, LEAVE
 from provision.resources.render import render
 
 
 @dataclass(frozen=True, slots=True)
-class Bridge(Resource):
+class LanBridge(Resource):
     """`seat` is the link that holds the host's addresses: the bridge, or a veth into it.
 
     `vlans` are those that the NIC carries tagged, beside the untagged one; `files` are pairs of
     path and text; `was` is what the NIC was.
     """
 
-    kind: ClassVar[str] = "bridge"
+    kind: ClassVar[str] = "lan_bridge"
     probe: ClassVar[str] = rf"""
 need ip
 for link in /sys/class/net/*; do echo "link ${{link##*/}}"; done
@@ -77,7 +77,7 @@ ip -4 route show default | sed 's/ *$//' | sort
     vlans: tuple[int, ...]
     files: networkd.Files
     mark: str
-    was: First | None = field(default=None, compare=False)
+    was: OriginalNic | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -94,7 +94,7 @@ ip -4 route show default | sed 's/ *$//' | sort
         return (remember(self._was, self.was.text), *written, joined)
 
     def update(self, found: Resource) -> Steps | None:
-        assert isinstance(found, Bridge)
+        assert isinstance(found, LanBridge)
         assert found.was is not None and self.was is not None
         same = (found.was.nic, found.was.seat) == (self.was.nic, self.was.seat)
         return self.create() if same else None
@@ -127,27 +127,31 @@ ip -4 route show default | sed 's/ *$//' | sort
         return self.was is not None and self.was.ssh
 
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:
-        moved = isinstance(found, Bridge) and found.was is not None and not anew
+        moved = isinstance(found, LanBridge) and found.was is not None and not anew
         return None if moved else f"the host's addresses move from {self.nic} to {self.seat}"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.split(" ", 2) for line in text.splitlines()]
         kept = {words[1]: plain(words[2]) for words in lines if words[0] == "was"}
         shared = [line for line in text.splitlines() if line.startswith("addresses ")]
         links = json.loads(shared[0].partition(" ")[2]) if shared else []
         for bridge, record in kept.items():
             if not first(record).switch:
-                yield Seen(_found(bridge, first(record), lines, links, scope), ours=True)
+                yield Found(_found(bridge, first(record), lines, links, scope), ours=True)
         for words in lines:
             if words[0] == "link" and words[1] not in kept:
                 stranger = cls(scope.host, words[1], "", "", 0, "", False, (), (), "")
-                yield Seen(stranger, ours=False)
+                yield Found(stranger, ours=False)
 
 
 def _found(
-    bridge: str, was: First, lines: list[list[str]], links: list[dict[str, Any]], scope: Scope
-) -> Bridge:
+    bridge: str,
+    was: OriginalNic,
+    lines: list[list[str]],
+    links: list[dict[str, Any]],
+    scope: Origin,
+) -> LanBridge:
     by_name = {link["ifname"]: link for link in links}
     settings = dict(
         words[2].split(" ", 1) for words in lines if words[0] == "set" and words[1] == bridge
@@ -156,7 +160,7 @@ def _found(
     held = by_name.get(bridge, {})
     port = by_name.get(was.nic, {})
     delay = int(settings.get("forward_delay", "0")) > 0
-    return Bridge(
+    return LanBridge(
         scope.host,
         bridge,
         was.nic if port.get("master") == bridge else "",
@@ -171,7 +175,7 @@ def _found(
     )
 
 
-def seat(was: First, links: dict[str, dict[str, Any]]) -> str:
+def seat(was: OriginalNic, links: dict[str, dict[str, Any]]) -> str:
     """The one link that holds all of the host's addresses; empty when there is none or another."""
     wanted = {words.split(" ")[0] for words in was.addresses}
     holders = {

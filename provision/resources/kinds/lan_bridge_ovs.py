@@ -14,26 +14,26 @@ from typing import Any, ClassVar
 from provision.resources.base import (
     WAS,
     Attempt,
+    Found,
+    Origin,
     Put,
     Resource,
-    Scope,
-    Seen,
     Steps,
     forget,
     remember,
 )
-from provision.resources.kinds.lan_bridge import Bridge, found_files, seat
+from provision.resources.kinds.lan_bridge import LanBridge, found_files, seat
 from provision.resources.lib import networkd, ovsdb
 from provision.resources.lib.base64_text import plain
-from provision.resources.lib.nic_records import First, first
+from provision.resources.lib.nic_records import OriginalNic, first
 from provision.resources.lib.nic_to_bridge import JOIN_OVS, LEAVE_OVS
 
 
 @dataclass(frozen=True, slots=True)
-class Switch(Bridge):
+class LanBridgeOvs(LanBridge):
     """The same fields; `vlans` say nothing, as a port without a tag carries all of them."""
 
-    kind: ClassVar[str] = "switch"
+    kind: ClassVar[str] = "lan_bridge_ovs"
     probe: ClassVar[str] = rf"""
 need ip
 shared addresses
@@ -59,7 +59,7 @@ shared {" ".join(ovsdb.TABLES)}
         return (self._run(LEAVE_OVS, self.mark, paths), *forget(self._was))
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.split(" ", 2) for line in text.splitlines()]
         shared = [line for line in text.splitlines() if line.startswith("addresses ")]
         links = {one["ifname"]: one for one in json.loads(shared[0][10:])} if shared else {}
@@ -70,28 +70,28 @@ shared {" ".join(ovsdb.TABLES)}
             if was.switch:
                 row, held = rows.get(bridge, {}), links.get(bridge, {})
                 files = found_files(bridge, lines)
-                yield Seen(_found(bridge, was, row, held, ports, links, files, scope), ours=True)
+                yield Found(_found(bridge, was, row, held, ports, links, files, scope), ours=True)
         for name in (rows.keys() | links.keys()) - kept.keys():
             stranger = cls(scope.host, name, "", "", 0, "", False, (), (), "")
-            yield Seen(stranger, ours=False)
+            yield Found(stranger, ours=False)
 
     def update(self, found: Resource) -> Steps | None:
-        return Bridge.update(self, found)
+        return LanBridge.update(self, found)
 
 
 def _found(
     bridge: str,
-    was: First,
+    was: OriginalNic,
     row: ovsdb.Row,
     held: dict[str, Any],
-    ports: dict[str, ovsdb.Port],
+    ports: dict[str, ovsdb.OvsPort],
     links: dict[str, dict[str, Any]],
     files: networkd.Files,
-    scope: Scope,
-) -> Switch:
+    scope: Origin,
+) -> LanBridgeOvs:
     port = ports.get(was.nic)
     attached = port is not None and port.bridge == bridge and row["datapath_type"] == was.switch
-    return Switch(
+    return LanBridgeOvs(
         scope.host,
         bridge,
         was.nic if attached else "",

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import WAS, Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import WAS, Found, Origin, Ref, Resource, Run, Steps, Unless
 
 
 @dataclass(frozen=True, slots=True)
-class Seal(Resource):
+class NicDropRule(Resource):
     """One rule in the raw table for `nic`; `mark` is `inventory/network`."""
 
-    kind: ClassVar[str] = "seal"
+    kind: ClassVar[str] = "nic_drop_rule"
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need iptables
@@ -54,11 +54,11 @@ need iptables
         return Run(("iptables", "-w", "5", *place, *comment, "-j", "DROP"))
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             words = shlex.split(line)
             if words[:3] == ["-A", "PREROUTING", "-i"] and words[-2:] == ["-j", "DROP"]:
                 mark = words[words.index("--comment") + 1] if "--comment" in words else ""
                 if mark.startswith(f"provision:{scope.inventory}/"):
                     mark = mark.removeprefix("provision:")
-                    yield Seen(cls(scope.host, words[3], mark), ours=True)
+                    yield Found(cls(scope.host, words[3], mark), ours=True)

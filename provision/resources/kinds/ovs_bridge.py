@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, quoted
 
@@ -58,7 +58,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
         return (Run((*VSCTL, "--if-exists", "del-br", self.bridge)),)
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for row in ovsdb.bridges(text):
             mark = row["external_ids"].get(ovsdb.MARK, "")
             found = cls(
@@ -69,4 +69,4 @@ ovs-vsctl -t 5 -f csv --no-headings \
                 mark,
                 str(row["fail_mode"] or ""),
             )
-            yield Seen(found, mark.split("/")[0] == scope.inventory)
+            yield Found(found, mark.split("/")[0] == scope.inventory)

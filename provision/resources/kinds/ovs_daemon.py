@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import WAS, Resource, Run, Scope, Seen, Steps, forget, remember
+from provision.resources.base import WAS, Found, Origin, Resource, Run, Steps, forget, remember
 
 SERVICE = "openvswitch-switch.service"
 # What its first start makes, by Debian's layout: the database, its lock, and a random id.
@@ -107,7 +107,7 @@ for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")";
         return f"{WAS}/{self.inventory}/openvswitch"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         unit = next((part for part in text.split("\n\n") if f"Id={SERVICE}" in part), "")
         state = dict(line.partition("=")[::2] for line in unit.splitlines())
         if not state.get("UnitFileState"):
@@ -127,4 +127,4 @@ for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")";
             first,
             tuple(sorted(records)),
         )
-        yield Seen(found, ours=mine is not None)
+        yield Found(found, ours=mine is not None)

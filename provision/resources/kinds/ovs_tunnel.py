@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, quoted
 
@@ -63,11 +63,11 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
         return (Run((*VSCTL, "--if-exists", "del-port", self.port)),)
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for port in ovsdb.ports(text):
             if port.type in TYPES:
                 mark = port.ids.get(ovsdb.MARK, "")
                 options = tuple(sorted(port.options.items()))
                 where = (scope.host, port.name, port.bridge, port.type)
                 found = cls(*where, options, port.protected, mark, port.trouble)
-                yield Seen(found, mark.split("/")[0] == scope.inventory)
+                yield Found(found, mark.split("/")[0] == scope.inventory)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from provision.resources.base import WAS, Resource, Run, Scope, Seen, Steps, Unless, forget
+from provision.resources.base import WAS, Found, Origin, Resource, Run, Steps, Unless, forget
 from provision.resources.lib import ovsdb
 from provision.resources.render import render
 
@@ -25,7 +25,7 @@ datapath: netdev"""
 
 
 @dataclass(frozen=True, slots=True)
-class Underlay(Resource):
+class OvsUplink(Resource):
     """`home` is the device that holds the NIC's addresses: `bridge`, or the NIC itself.
 
     `sealed`: what the NIC receives reaches the kernel by the bridge alone. `claimed`: the bridge
@@ -34,7 +34,7 @@ class Underlay(Resource):
     that of a container's veth; `insisted`: a person wrote that it moves all the same.
     """
 
-    kind: ClassVar[str] = "underlay"
+    kind: ClassVar[str] = "ovs_uplink"
     edits: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
@@ -100,7 +100,7 @@ done
         return (self._script("return"), *forget(self._record))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
-        assert before is None or isinstance(before, Underlay)
+        assert before is None or isinstance(before, OvsUplink)
         if before is None or not before.bridge:
             return self.delete()
         # What was ours is left as it should be; what others had made only loses our claim.
@@ -121,20 +121,20 @@ done
         return f"{WAS}/{self.inventory}/underlay/{self.nic}"
 
     def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        if isinstance(found, Underlay) and found.bridge:
+        if isinstance(found, OvsUplink) and found.bridge:
             return None
         where = "goes back to the kernel" if found is None else "moves under Open vSwitch"
         return f"{self.nic} {where}; its addresses and routes stay, packets may be lost meanwhile"
 
     def blocking_reason(self, after: Resource | None) -> str | None:
-        if not isinstance(after, Underlay) or self.bridge:
+        if not isinstance(after, OvsUplink) or self.bridge:
             return None
         if self.nested and after.ssh and not after.insisted:
             return f"{self.nic} {_OPEN_CHECKSUMS}"
         return self.obstacle or None
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         links = {link["ifname"]: link for link in json.loads(dict(lines)["addresses"])}
         sealed = {rest for word, rest in lines if word == "sealed"}
@@ -150,19 +150,21 @@ done
                 obstacle, nested = _obstacle(link, ports.get(name, "")), "link_netnsid" in link
                 where = (scope.host, name, "", name, scope.inventory)
                 found = cls(*where, obstacle=obstacle, nested=nested)
-                yield Seen(found, ours=False)
+                yield Found(found, ours=False)
 
 
 def _moved(
-    nic: str, row: ovsdb.Row, links: dict[str, Any], attached: bool, sealed: bool, scope: Scope
-) -> Seen:
+    nic: str, row: ovsdb.Row, links: dict[str, Any], attached: bool, sealed: bool, scope: Origin
+) -> Found:
     bridge, users = row["name"], sorted(_users(row["external_ids"]))
     # The bridge holds them, unless the NIC got some again from whoever manages it.
     home = nic if _held(links.get(nic, {})) else bridge if _held(links.get(bridge, {})) else ""
     others = tuple(user for user in users if user != scope.inventory)
     mine = scope.inventory in users
-    found = Underlay(scope.host, nic, bridge, home, scope.inventory, sealed, attached, mine, others)
-    return Seen(found, mine)
+    found = OvsUplink(
+        scope.host, nic, bridge, home, scope.inventory, sealed, attached, mine, others
+    )
+    return Found(found, mine)
 
 
 def _users(ids: dict[str, str]) -> Iterator[str]:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps, Unless
 from provision.resources.lib import ovsdb
-from provision.resources.lib.ovsdb import VSCTL, Port, quoted
+from provision.resources.lib.ovsdb import VSCTL, OvsPort, quoted
 
 MARK = "provision:"
 PREFIX = "oi-"
@@ -29,7 +29,7 @@ exec "$@"
 
 
 @dataclass(frozen=True, slots=True)
-class Joint(Resource):
+class OvsVeth(Resource):
     """`inner` is a port of the Linux bridge `master`, `outer` one of Open vSwitch's `bridge`.
 
     `checksums`: the inner end leaves checksums to a device, which the userspace datapath is not:
@@ -37,7 +37,7 @@ class Joint(Resource):
     vSwitch says of the port.
     """
 
-    kind: ClassVar[str] = "joint"
+    kind: ClassVar[str] = "ovs_veth"
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 for path in /sys/class/net/{PREFIX}*; do
@@ -126,13 +126,13 @@ done
         return Run(("sh", "-c", _CHANGE, "sh", *change))
 
     def update(self, found: Resource) -> Steps | None:
-        assert isinstance(found, Joint)
+        assert isinstance(found, OvsVeth)
         return self.create() if (found.outer, found.mark) == (self.outer, self.mark) else None
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
         if before is None:
             return self.delete()
-        assert isinstance(before, Joint)
+        assert isinstance(before, OvsVeth)
         # One that had lost a half is left whole: nobody asked for the half.
         return before.create() if before.bridge and before.master and before.mtu else ()
 
@@ -142,7 +142,7 @@ done
         return (port, Unless(gone, (Run(("ip", "link", "delete", "dev", self.inner)),)))
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         offloads = dict(rest.split(" ", 1) for word, rest in lines if word == "checksums")
         links = [json.loads(rest)[0] for word, rest in lines if word == "link"]
@@ -153,14 +153,14 @@ done
         for inner in sorted({*ends, *ports}):
             found = _joint(inner, ends.get(inner), ports.get(inner), scope.host)
             found = replace(found, checksums=offloads.get(inner) == "on")
-            yield Seen(found, found.mark.split("/")[0] == scope.inventory)
+            yield Found(found, found.mark.split("/")[0] == scope.inventory)
 
 
-def _joint(inner: str, link: dict[str, Any] | None, port: Port | None, host: str) -> Joint:
+def _joint(inner: str, link: dict[str, Any] | None, port: OvsPort | None, host: str) -> OvsVeth:
     """Either half may be gone: the link after a reboot, the port after `ovs-vsctl del-port`."""
     held = link or {}
     mark = str(held.get("ifalias", "")).removeprefix(MARK) if link else ""
-    return Joint(
+    return OvsVeth(
         host=host,
         outer=port.name if port else str(held.get("link", "")),
         bridge=port.bridge if port else "",

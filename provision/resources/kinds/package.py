@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Found, Origin, Resource, Run, Steps
 
 MANAGER = "apt-get"
 """The only package manager that is used; others are refused by name before any change."""
@@ -88,6 +88,6 @@ done
         return self.tool == "docker"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for tool in text.splitlines():
-            yield Seen(cls(scope.host, tool), ours=False)
+            yield Found(cls(scope.host, tool), ours=False)

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 from provision.resources.base import (
     ETC,
+    Found,
+    Origin,
     Put,
     Ref,
     Resource,
     Run,
-    Scope,
-    Seen,
     Steps,
     Unless,
     forget,
@@ -102,13 +102,13 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
         return f"{ETC}/{self.inventory}/routes/{str(self.dst).replace('/', '_')}"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         claims = {tuple(rest.split(" ", 1)) for word, rest in lines if word == "claim"}
         ours = {IPv4Network(dst.replace("_", "/")) for own, dst in claims if own == scope.inventory}
         live = _live(dict(lines)["routes"])
         for dst in sorted(ours - live.keys()):
-            yield Seen(cls(scope.host, dst, None, "", scope.inventory), ours=True)
+            yield Found(cls(scope.host, dst, None, "", scope.inventory), ours=True)
         for dst, entry in live.items():
             yield _seen(dst, entry, scope, claimed=dst in ours)
 
@@ -125,9 +125,9 @@ def _live(table: str) -> dict[IPv4Network, dict[str, Any]]:
     return result
 
 
-def _seen(dst: IPv4Network, entry: dict[str, Any], scope: Scope, *, claimed: bool) -> Seen:
+def _seen(dst: IPv4Network, entry: dict[str, Any], scope: Origin, *, claimed: bool) -> Found:
     via = IPv4Address(entry["gateway"]) if "gateway" in entry else None
     # Others (linkdown) say how the link is, not what was asked for.
     flags = tuple(flag for flag in entry.get("flags", ()) if flag == "onlink")
     route = Route(scope.host, dst, via, str(entry.get("dev", "")), scope.inventory, flags=flags)
-    return Seen(route, ours=claimed and entry.get("protocol") == str(PROTO))
+    return Found(route, ours=claimed and entry.get("protocol") == str(PROTO))

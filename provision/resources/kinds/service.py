@@ -7,7 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import ABSENT, Put, Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import (
+    ABSENT,
+    KINDS_ON_HOSTS,
+    Found,
+    Origin,
+    Put,
+    Ref,
+    Resource,
+    Run,
+    Steps,
+)
 from provision.resources.lib.base64_text import plain
 
 FOLDER = "/etc/systemd/system"
@@ -97,7 +107,7 @@ done
         return self.stops or None if ran and (anew or not self.brief) else None
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = text.splitlines()
         states = _states(lines)
         for line in lines:
@@ -118,20 +128,26 @@ done
                 needs=_refs("needs", content),
                 started_after=_refs("after", content),
             )
-            yield Seen(found, ours=mark.startswith(f"{scope.inventory}/"))
+            yield Found(found, ours=mark.startswith(f"{scope.inventory}/"))
 
 
 def head(mark: str, needs: tuple[Ref, ...], after: tuple[Ref, ...]) -> str:
     """The first lines of a unit file: whose it is, and what it stands on."""
     lines = [f"# provision:{mark}"]
     for word, refs in (("needs", needs), ("after", after)):
-        lines += [f"# {word} {ref.host} {ref.kind} {ref.name}" for ref in refs]
+        lines += [f"# {word} {ref.host} {_kind_on_host(ref)} {ref.name}" for ref in refs]
     return "\n".join(lines)
 
 
+def _kind_on_host(ref: Ref) -> str:
+    return KINDS_ON_HOSTS.get(ref.kind, ref.kind)
+
+
 def _refs(word: str, text: str) -> tuple[Ref, ...]:
-    found = re.findall(rf"^# {word} (\S+) (\S+) (.+)$", text, re.M)
-    return tuple(Ref(*words) for words in found)
+    """The references in a unit file, whose kinds may have the names of version 0.1.0."""
+    kinds = {old: kind for kind, old in KINDS_ON_HOSTS.items()}
+    lines = re.findall(rf"^# {word} (\S+) (\S+) (.+)$", text, re.M)
+    return tuple(Ref(host, kinds.get(kind, kind), name) for host, kind, name in lines)
 
 
 def _states(lines: list[str]) -> dict[str, tuple[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
 from provision.resources.kinds.docker_network import LABEL
 
 # The follower runs this at every start of a container. One that ended after the other had started
@@ -71,7 +71,7 @@ shared container netns
         return None
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         inspected = [json.loads(entry) for word, entry in lines if word == "container"]
         spaces = dict(rest.split(" ") for word, rest in lines if word == "netns")
@@ -87,4 +87,4 @@ shared container netns
             mark = (entry["Config"]["Labels"] or {}).get(LABEL, "").split("/")[0]
             sharer, shared = (each["Name"].removeprefix("/") for each in (entry, owner))
             found = cls(scope.host, sharer, shared, mark)
-            yield Seen(found, ours=mark == scope.inventory)
+            yield Found(found, ours=mark == scope.inventory)

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from provision.resources.base import (
     WAS,
+    Found,
+    Origin,
     Resource,
     Run,
-    Scope,
-    Seen,
     Steps,
     Unless,
     forget,
@@ -84,7 +84,7 @@ for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; do
         return f"{WAS}/{self.inventory}/sysctl/{self.key}"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.split(" ", 2) for line in text.splitlines()]
         for word, key, now in lines:
             if word == "now":
@@ -93,7 +93,7 @@ for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; do
                 first = mine or next(iter(records.values()), now)
                 claimed = mine is not None or not records
                 found = cls(scope.host, key, now, scope.inventory, claimed, first, bool(records))
-                yield Seen(found, ours=mine is not None)
+                yield Found(found, ours=mine is not None)
 
 
 def _records(key: str, lines: list[list[str]]) -> Iterator[tuple[str, str]]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import ETC, Resource, Run, Scope, Seen, Steps, forget
-from provision.resources.lib.stash import PutAside
+from provision.resources.base import ETC, Found, Origin, Resource, Run, Steps, forget
+from provision.resources.lib.stash import Stashed
 
 # The request comes last and by a rename: where it is, the key is whole.
 _MAKE = """
@@ -28,7 +28,7 @@ def stem(inventory: str, network: str, role: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class TlsRequest(PutAside, Resource):
+class TlsRequest(Stashed, Resource):
     """The key of `role` in a network, and a request signed by it. Found whole, it is ours.
 
     The names in the certificate are the controller's to choose, not the request's.
@@ -77,9 +77,9 @@ done
         return f"{self._stem}.csr", f"{self._stem}.key"
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             name, owner, mode = line.rsplit(" ", 2)
             network, role = name.split(".")
             guarded = (owner, mode) == ("root", "600")
-            yield Seen(cls(scope.host, network, role, scope.inventory, guarded), ours=True)
+            yield Found(cls(scope.host, network, role, scope.inventory, guarded), ours=True)

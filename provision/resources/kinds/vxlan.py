@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, ClassVar
 
-from provision.resources.base import Ref, Resource, Run, Scope, Seen, Steps, Unless
+from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps, Unless
 
 MARK = "provision:"
 PREFIX = "vx-"
@@ -164,17 +164,19 @@ done
         return "containers of other hosts are out of reach for a moment" if anew else None
 
     @classmethod
-    def parse(cls, text: str, scope: Scope) -> Iterable[Seen]:
+    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         for word, rest in lines:
             entry = json.loads(rest)[0] if word == "link" else {}
             if (entry.get("linkinfo") or {}).get("info_kind") == "vxlan":
                 mark = str(entry.get("ifalias", ""))
                 found = _device(entry, tuple(_forwards(entry["ifname"], lines)), mark, scope)
-                yield Seen(found, mark.startswith(f"{MARK}{scope.inventory}/"))
+                yield Found(found, mark.startswith(f"{MARK}{scope.inventory}/"))
 
 
-def _device(entry: dict[str, Any], forwards: tuple[Forward, ...], mark: str, scope: Scope) -> Vxlan:
+def _device(
+    entry: dict[str, Any], forwards: tuple[Forward, ...], mark: str, scope: Origin
+) -> Vxlan:
     how = entry["linkinfo"]["info_data"]
     held = [own for own in entry.get("addr_info", ()) if own["family"] == "inet"]
     return Vxlan(

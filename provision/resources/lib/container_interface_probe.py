@@ -17,7 +17,7 @@ _NOTHING: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Look:
+class InterfaceProbe:
     """What one probe printed, by container."""
 
     def __init__(self, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from provision.resources.base import Ref, Scope
+from provision.resources.base import Origin, Ref
 from provision.resources.lib.base64_text import plain
 
 OWN = "/provision"
@@ -84,7 +84,7 @@ def words(value: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def stands_on(found: Mapping[str, str], network: str, scope: Scope) -> tuple[Ref, ...]:
+def stands_on(found: Mapping[str, str], network: str, scope: Origin) -> tuple[Ref, ...]:
     """What a host asks etcd by, and etcd itself: to be removed after the keys."""
     said = words(found.get(f"{own(scope.inventory, network)}/config", ""))
     service = f"provision-{scope.inventory}-{network}-etcd.service"

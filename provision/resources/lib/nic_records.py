@@ -10,7 +10,7 @@ from provision.resources.lib.base64_text import plain
 
 
 @dataclass(frozen=True, slots=True)
-class First:
+class OriginalNic:
     """What a NIC was before it became a port: what its bridge takes over and gives back.
 
     `defaults` are the host's default routes by other NICs, `dns` its lines of resolv.conf: both are
@@ -43,15 +43,15 @@ _LISTS = ("addresses", "routes", "defaults", "dns")
 _KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch", "ssh", "peer")
 
 
-def first(text: str) -> First:
+def first(text: str) -> OriginalNic:
     """A record. Raises ValueError."""
     words = json.loads(text)
     for key in _LISTS:
         words[key] = tuple(words.get(key, ()))
-    return First(**{key: words[key] for key in _KEPT if key in words})
+    return OriginalNic(**{key: words[key] for key in _KEPT if key in words})
 
 
-def records(lines: Iterable[tuple[str, str]]) -> dict[str, First]:
+def records(lines: Iterable[tuple[str, str]]) -> dict[str, OriginalNic]:
     """What this inventory has recorded of NICs that it moved, by bridge."""
     words = [rest.partition(" ")[::2] for key, rest in lines if key == "was"]
     return {bridge: first(plain(encoded)) for bridge, encoded in words}

@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class OvsPort:
     """A port of a bridge with one interface; `trouble` is why it does not work, if it does not.
 
     `tag` is its VLAN, 0 where it carries all.
@@ -51,7 +51,7 @@ def bridges(text: str) -> list[Row]:
     return _rows(text, "ovs_bridges")
 
 
-def ports(text: str) -> Iterator[Port]:
+def ports(text: str) -> Iterator[OvsPort]:
     """Every port of every bridge, but for the bridge's own."""
     named = {row["_uuid"]: row for row in _rows(text, "ovs_ports")}
     interfaces = {row["_uuid"]: row for row in _rows(text, "ovs_interfaces")}
@@ -68,11 +68,11 @@ def places(text: str) -> dict[str, str]:
     return {port.name: port.bridge for port in ports(text)} | own
 
 
-def _port(bridge: str, port: Row, interface: Row) -> Port:
+def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
     trouble = str(interface["error"] or "")
     if not trouble and (interface["ofport"] or -1) < 0:
         trouble = "not attached"
-    return Port(
+    return OvsPort(
         port["name"],
         bridge,
         interface["type"],

@@ -9,7 +9,7 @@ from provision.resources.base import Run, Steps
 ASIDE = "/var/lib/provision/aside"
 
 
-class PutAside:
+class Stashed:
     """What a kind does whose things are files and folders only, those of `_paths`."""
 
     __slots__ = ()
@@ -19,13 +19,13 @@ class PutAside:
         raise NotImplementedError
 
     def stash(self, txn: str) -> Steps:
-        return put_aside(txn, *self._paths)
+        return stash(txn, *self._paths)
 
     def unstash(self, txn: str) -> Steps:
-        return brought_back(txn, *self._paths)
+        return unstash(txn, *self._paths)
 
     def drop_stash(self, txn: str) -> Steps:
-        return dropped(txn, *self._paths)
+        return drop(txn, *self._paths)
 
 
 _KEEP = """
@@ -55,17 +55,17 @@ done
 """
 
 
-def put_aside(txn: str, *paths: str) -> Steps:
+def stash(txn: str, *paths: str) -> Steps:
     """Out of the way; from any point of it, again."""
     return (_run(_KEEP, txn, paths),)
 
 
-def brought_back(txn: str, *paths: str) -> Steps:
+def unstash(txn: str, *paths: str) -> Steps:
     """What was put aside is where it was; what is there by then goes."""
     return (_run(_BACK, txn, paths),)
 
 
-def dropped(txn: str, *paths: str) -> Steps:
+def drop(txn: str, *paths: str) -> Steps:
     """What was put aside is gone for good."""
     return (_run(_DROP, txn, paths),)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from provision.facts.topology import Link, Lodger, Wiring
+from provision.facts.topology import ContainerInfo, HostTopology, NamespaceLink
 from provision.model.errors import HostError
 from provision.model.terminal import printable
-from provision.show.graph.model import Drawing, Edge, Lan, Machine, Node
+from provision.show.graph.model import Drawing, Edge, GraphNode, HostBox, Lan
 from provision.show.graph.verdict import UNCHECKED, Verdict
 from provision.show.tables import held
 from provision.show.view import BRIDGES, View, docker_network, leader
@@ -36,7 +36,7 @@ def drawing(view: View, verdict: Verdict | None = None) -> Drawing:
     return Drawing(printable(view.inventory.name), tuple(machines), lans, verdict is not None)
 
 
-def _nic(found: Wiring, link: Link) -> bool:
+def _nic(found: HostTopology, link: NamespaceLink) -> bool:
     """A link that leads out of the host: no loopback, bridge or tunnel, no end of a pair in it."""
     inside = (*BRIDGES, *TUNNELS)
     return link.name != "lo" and link.kind not in inside and not found.inner(link)
@@ -55,7 +55,7 @@ def _lans(view: View) -> Iterator[Lan]:
         yield Lan(f"lan{number}", network, tuple(dict.fromkeys(nic for _, _, nic in ends[network])))
 
 
-def _nics(found: Wiring | None) -> Iterator[tuple[Link, tuple[IPv4Interface, ...]]]:
+def _nics(found: HostTopology | None) -> Iterator[tuple[NamespaceLink, tuple[IPv4Interface, ...]]]:
     for link in found.root.links if found else ():
         if found and _nic(found, link):
             master = found.root.link(link.master)
@@ -74,16 +74,16 @@ class _Pen:
         self.view, self.host, self.place, self.judge = view, host, place, judge
         self.address = str(view.inventory.hosts[host].address)
 
-    def blank(self, error: HostError) -> Machine:
+    def blank(self, error: HostError) -> HostBox:
         trouble = printable(" ".join(error.message.split()))
-        return Machine(self.host, self.address, trouble=trouble, verdict=self.judge.host(self.host))
+        return HostBox(self.host, self.address, trouble=trouble, verdict=self.judge.host(self.host))
 
-    def machine(self, found: Wiring) -> Machine:
+    def machine(self, found: HostTopology) -> HostBox:
         links = [link for link in found.root.links if self._drawn(found, link)]
         nodes = (*(self._link(found, link) for link in links), *self._containers(found))
         drawn = {node.id for node in nodes}
         edges = (*self._ports(found), *self._pairs(found), *self._shares(found))
-        return Machine(
+        return HostBox(
             self.host,
             self.address,
             nodes,
@@ -92,11 +92,11 @@ class _Pen:
             self.judge.host(self.host),
         )
 
-    def _drawn(self, found: Wiring, link: Link) -> bool:
+    def _drawn(self, found: HostTopology, link: NamespaceLink) -> bool:
         """The outer end of a pair is a line of its bridge's, and a box only without one."""
         return link.name != "lo" and not (found.inner(link) and link.master)
 
-    def _link(self, found: Wiring, link: Link) -> Node:
+    def _link(self, found: HostTopology, link: NamespaceLink) -> GraphNode:
         kind = "bridge" if link.kind in BRIDGES else "tunnel" if link.kind in TUNNELS else "nic"
         kind = "link" if found.inner(link) else kind
         network = docker_network(found, link) if kind == "bridge" else ""
@@ -104,15 +104,17 @@ class _Pen:
         name = f"{link.name}{word}{'' if link.up else ' DOWN'}"
         lines = (name, *(str(own) for own in link.addresses))
         judged = self.judge.network(self.host, network) if network else ""
-        return Node(self._id(link), kind, tuple(map(printable, lines)), judged)
+        return GraphNode(self._id(link), kind, tuple(map(printable, lines)), judged)
 
-    def _containers(self, found: Wiring) -> Iterator[Node]:
+    def _containers(self, found: HostTopology) -> Iterator[GraphNode]:
         """Each container, and after it those that share its namespace."""
         for lodger in sorted(found.containers.values(), key=lambda one: self._order(found, one)):
             lines = map(printable, self._words(found, lodger))
-            yield Node(self._of(found, lodger), "container", tuple(lines), self._judged(lodger))
+            yield GraphNode(
+                self._of(found, lodger), "container", tuple(lines), self._judged(lodger)
+            )
 
-    def _order(self, found: Wiring, lodger: Lodger) -> tuple[int, str, bool, str]:
+    def _order(self, found: HostTopology, lodger: ContainerInfo) -> tuple[int, str, bool, str]:
         """In the order of the bridges, so that their lines cross less; who has none comes last."""
         first = leader(found, lodger) or lodger
         outers = map(found.outer, found.spaces[first.net].links) if first.net else ()
@@ -120,7 +122,7 @@ class _Pen:
         place = min((link.index for link in masters if link), default=2**32)
         return place, first.name, lodger != first, lodger.name
 
-    def _words(self, found: Wiring, lodger: Lodger) -> Iterator[str]:
+    def _words(self, found: HostTopology, lodger: ContainerInfo) -> Iterator[str]:
         state = "" if lodger.status == "running" else f" {lodger.status}"
         yield f"{lodger.name} ({lodger.mode}){state}"
         first = leader(found, lodger)
@@ -134,13 +136,13 @@ class _Pen:
         for place, inside in lodger.published:
             yield f"{place} → {inside}"
 
-    def _ports(self, found: Wiring) -> Iterator[Edge]:
+    def _ports(self, found: HostTopology) -> Iterator[Edge]:
         for link in found.root.links:
             master = found.root.link(link.master)
             if master and self._drawn(found, link):
                 yield Edge(self._id(link), self._id(master), "port")
 
-    def _pairs(self, found: Wiring) -> Iterator[Edge]:
+    def _pairs(self, found: HostTopology) -> Iterator[Edge]:
         for lodger in found.containers.values():
             if leader(found, lodger) != lodger or not lodger.net:
                 continue
@@ -152,22 +154,22 @@ class _Pen:
                     label = printable(outer.name if outer != source else "")
                     yield Edge(*ends, "veth", label, at, self._judged(lodger))
 
-    def _shares(self, found: Wiring) -> Iterator[Edge]:
+    def _shares(self, found: HostTopology) -> Iterator[Edge]:
         for lodger in found.containers.values():
             first = leader(found, lodger)
             if first is not None and first != lodger:
                 yield Edge(self._of(found, first), self._of(found, lodger), "shares")
 
-    def _judged(self, lodger: Lodger) -> str:
+    def _judged(self, lodger: ContainerInfo) -> str:
         ours = lodger.mark.partition("/")[0] == self.view.inventory.name
         return self.judge.container(self.host, lodger.name) if ours else ""
 
-    def _id(self, link: Link) -> str:
+    def _id(self, link: NamespaceLink) -> str:
         return f"{self.place}_{link.index}"
 
-    def _of(self, found: Wiring, lodger: Lodger) -> str:
+    def _of(self, found: HostTopology, lodger: ContainerInfo) -> str:
         return f"{self.place}_c{list(found.containers).index(lodger.name)}"
 
 
-def _inside(found: Wiring, lodger: Lodger) -> tuple[Link, ...]:
+def _inside(found: HostTopology, lodger: ContainerInfo) -> tuple[NamespaceLink, ...]:
     return tuple(link for link in found.spaces[lodger.net].links if link.name != "lo")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from provision.resources.render import render
 from provision.show.graph.layout import picture
-from provision.show.graph.model import Drawing, Machine, Node
+from provision.show.graph.model import Drawing, GraphNode, HostBox
 
 
 def svg(drawing: Drawing) -> str:
@@ -47,7 +47,7 @@ def text(drawing: Drawing) -> str:
     return "".join(f"{line}\n" for machine in drawing.machines for line in _machine(machine))
 
 
-def _machine(machine: Machine) -> Iterator[str]:
+def _machine(machine: HostBox) -> Iterator[str]:
     trouble = f": {machine.trouble}" if machine.trouble else ""
     yield f"{machine.name} {machine.address}{trouble}{_verdict(machine.verdict)}"
     into = {edge.target for edge in machine.edges if edge.kind in ("veth", "shares")}
@@ -57,7 +57,9 @@ def _machine(machine: Machine) -> Iterator[str]:
         yield from _tree(machine, node, "", "", last=number == len(roots))
 
 
-def _tree(machine: Machine, node: Node, label: str, indent: str, *, last: bool) -> Iterator[str]:
+def _tree(
+    machine: HostBox, node: GraphNode, label: str, indent: str, *, last: bool
+) -> Iterator[str]:
     yield f"{indent}{'└─' if last else '├─'} {label}{_said(node)}"
     deeper = indent + ("   " if last else "│  ")
     below = list(_below(machine, node))
@@ -65,7 +67,7 @@ def _tree(machine: Machine, node: Node, label: str, indent: str, *, last: bool) 
         yield from _tree(machine, child, word, deeper, last=number == len(below))
 
 
-def _below(machine: Machine, node: Node) -> Iterator[tuple[str, Node]]:
+def _below(machine: HostBox, node: GraphNode) -> Iterator[tuple[str, GraphNode]]:
     """A bridge's ports, the other ends of pairs, and who shares a namespace."""
     by_id = {one.id: one for one in machine.nodes}
     for edge in machine.edges:
@@ -78,7 +80,7 @@ def _below(machine: Machine, node: Node) -> Iterator[tuple[str, Node]]:
             yield "", by_id[edge.target]
 
 
-def _said(node: Node) -> str:
+def _said(node: GraphNode) -> str:
     kind = f"{node.kind} " if node.kind != "container" else ""
     return f"{kind}{', '.join(node.lines)}{_verdict(node.verdict)}"
 

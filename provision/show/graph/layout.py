@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, field
 
-from provision.show.graph.model import Drawing, Edge, Machine, Node
+from provision.show.graph.model import Drawing, Edge, GraphNode, HostBox
 
 CHAR, LINE, PAD = 7.3, 18, 8
 """A character's width and a line's height in a monospaced font of 12 pixels; space in a box."""
@@ -113,7 +113,7 @@ class _Sheet:
         self.band_width = max(right - left, titles + 2 * PAD)
         self.picture.words.append(Word(MARGIN, MARGIN + 12, self.drawing.title, "title"))
 
-    def _band(self, machine: Machine, y: float) -> float:
+    def _band(self, machine: HostBox, y: float) -> float:
         top = y + LINE + PAD
         bottom = top
         for k in range(3):
@@ -130,7 +130,7 @@ class _Sheet:
         self._shares(machine)
         return bottom
 
-    def _node(self, node: Node, k: int, y: float) -> float:
+    def _node(self, node: GraphNode, k: int, y: float) -> float:
         height = LINE * len(node.lines) + PAD
         box = Box(self.x[k], y, self.widths[k], height, f"{node.kind} {node.verdict}".strip())
         self.places[node.id] = box
@@ -140,7 +140,7 @@ class _Sheet:
             self.picture.words.append(Word(box.x + PAD, _line_y(box, number) + 4, line, style))
         return y + height
 
-    def _ports(self, machine: Machine) -> None:
+    def _ports(self, machine: HostBox) -> None:
         """From a NIC's right side, or a tunnel's left one, to the left side of its bridge."""
         for lane, (source, edges) in enumerate(_sources(machine, "port").items(), 1):
             box = self.places[source]
@@ -150,7 +150,7 @@ class _Sheet:
                 ends = (begin, _middle(box)), (into.x, _line_y(into, 0))
                 self._bent(edge, ends, self.x[0] + self.widths[0] + LANE * lane)
 
-    def _veths(self, machine: Machine) -> None:
+    def _veths(self, machine: HostBox) -> None:
         for lane, (source, edges) in enumerate(_sources(machine, "veth").items(), 1):
             box = self.places[source]
             for edge in edges:
@@ -161,7 +161,7 @@ class _Sheet:
                 if edge.label:
                     self.picture.words.append(Word(self.labels_x, y - 4, edge.label, "pair"))
 
-    def _shares(self, machine: Machine) -> None:
+    def _shares(self, machine: HostBox) -> None:
         """On the right side, from whoever brought the namespace to those that live in it."""
         for lane, (source, edges) in enumerate(_sources(machine, "shares").items(), 1):
             right = self.x[2] + self.widths[2]
@@ -202,12 +202,12 @@ class _Sheet:
         self.picture.height = y + MARGIN
 
 
-def _column(machine: Machine, k: int) -> tuple[Node, ...]:
+def _column(machine: HostBox, k: int) -> tuple[GraphNode, ...]:
     kinds = (("nic",), ("bridge", "tunnel", "link"), ("container",))
     return machine.of(*kinds[k])
 
 
-def _sources(machine: Machine, kind: str) -> dict[str, list[Edge]]:
+def _sources(machine: HostBox, kind: str) -> dict[str, list[Edge]]:
     found: dict[str, list[Edge]] = {}
     for edge in machine.edges:
         if edge.kind == kind:
@@ -215,11 +215,11 @@ def _sources(machine: Machine, kind: str) -> dict[str, list[Edge]]:
     return found
 
 
-def _width(node: Node) -> float:
+def _width(node: GraphNode) -> float:
     return max(map(wide, node.lines)) + 2 * PAD
 
 
-def _title(machine: Machine) -> str:
+def _title(machine: HostBox) -> str:
     trouble = f": {machine.trouble}" if machine.trouble else ""
     return f"{machine.name} {machine.address}{trouble}"
 

@@ -12,7 +12,7 @@ Id = str
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class GraphNode:
     """A box; `kind` is nic, bridge, tunnel, link or container. The first of `lines` names it."""
 
     id: Id
@@ -37,21 +37,21 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HostBox:
     """A host; `trouble` says why nothing, or not all, of it is drawn."""
 
     name: str
     address: str
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[GraphNode, ...] = ()
     edges: tuple[Edge, ...] = ()
     trouble: str = ""
     verdict: str = ""
 
-    def of(self, *kinds: str) -> tuple[Node, ...]:
+    def of(self, *kinds: str) -> tuple[GraphNode, ...]:
         """Its boxes of some kinds, in order."""
         return tuple(node for node in self.nodes if node.kind in kinds)
 
-    def edges_from(self, node: Node, kind: str) -> tuple[Edge, ...]:
+    def edges_from(self, node: GraphNode, kind: str) -> tuple[Edge, ...]:
         """Its lines of a kind that begin at a box."""
         return tuple(edge for edge in self.edges if (edge.source, edge.kind) == (node.id, kind))
 
@@ -70,6 +70,6 @@ class Drawing:
     """The whole; `judged` says that colours mean what verify found."""
 
     title: str
-    machines: tuple[Machine, ...]
+    machines: tuple[HostBox, ...]
     lans: tuple[Lan, ...]
     judged: bool = False

@@ -28,7 +28,7 @@ _SHELL = ("sh", "-c", 'eval "$(cat)"')
 _SAVE = 'umask 077; mkdir -p "${1%/*}" && cat >"$1.part" && mv -f "$1.part" "$1"'
 
 
-class Ssh:
+class SshTransport:
     """Transport over SSH to the hosts of one inventory.
 
     `ssh_config`: an OpenSSH client configuration; None: the user's own. `known_hosts`: a file
@@ -49,7 +49,7 @@ class Ssh:
         self._dialled: dict[str, Future[Connection]] = {}
 
     @classmethod
-    def nearby(cls, inventory: Inventory, ssh_config: Path | None = None) -> Ssh:
+    def nearby(cls, inventory: Inventory, ssh_config: Path | None = None) -> SshTransport:
         """By an ssh_config, else by that of the inventory's project; and its known hosts."""
         path = inventory.path
         return cls(
