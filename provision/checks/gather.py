@@ -102,7 +102,7 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
         {
             host: nic.lost(fleet.facts[host])
             for host in hosts
-            if host in fleet.looks and fleet.facts[host].moved
+            if host in fleet.looks and fleet.facts[host].bridged_nics
         },
     )
 
@@ -125,7 +125,7 @@ def _endpoints(
     shared = {container.shares for container in inventory.containers.values()}
     for container in chosen:
         look = fleet.looks.get(container.host)
-        found = look.found.get(Ref(container.host, "container", container.name)) if look else None
+        found = look.ours.get(Ref(container.host, "container", container.name)) if look else None
         part = segment(inventory, container)
         if isinstance(found, Found) and found.pid and (found.live_address or not part):
             yield Endpoint(

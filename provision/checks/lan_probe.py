@@ -78,7 +78,7 @@ def _seats(
                 yield LanEndpoint(host, host, network.name, 0, 0, held.name, address, mtu, router)
     for container in inventory.containers.values():
         ref = Ref(container.host, "container", container.name)
-        found = fleet.looks[container.host].found.get(ref) if container.host in hosts else None
+        found = fleet.looks[container.host].ours.get(ref) if container.host in hosts else None
         if isinstance(found, Found) and found.pid:
             yield from _of_docker(network, container, found, mtu)
             yield from _of_ours(network, container, found.pid, mtu)

@@ -46,7 +46,7 @@ def live_containers(session: Session, hosts: Iterable[str]) -> Mapping[str, Live
     found: dict[str, LiveContainer] = {}
     for container in wanted:
         ref = Ref(container.host, "container", container.name)
-        seen = fleet.looks[container.host].found.get(ref)
+        seen = fleet.looks[container.host].ours.get(ref)
         if not isinstance(seen, DockerContainer) or not seen.pid:
             raise VerifyError(f"{container.name} does not run on {container.host}", "apply first")
         door = testinfra_host(container.host, session.transport, timeout_s=session.timeout_s)

@@ -32,7 +32,7 @@ def wrong(inventory: Inventory, container: Container, wiring: HostTopology) -> t
     apart = tuple(_apart(found, wiring))
     if apart:
         return apart
-    space = wiring.spaces[found.net]
+    space = wiring.namespaces[found.net]
     if container.network == "none":
         return tuple(_none(space, {one.name for one in container.interfaces}))
     network = inventory.networks.get(container.network)
@@ -71,7 +71,7 @@ def _host(
 ) -> Words:
     if found.net != wiring.root.inode:
         yield f"its network namespace is {_where(found, wiring)}, not the host's"
-    elif inventory.hosts[container.host].address not in wiring.spaces[found.net].addresses:
+    elif inventory.hosts[container.host].address not in wiring.namespaces[found.net].addresses:
         yield f"it has not the host's address {inventory.hosts[container.host].address}"
 
 
@@ -159,7 +159,7 @@ def _held(link: NamespaceLink) -> str:
 def oversized(end: Endpoint, wiring: HostTopology) -> str:
     """How an interface sends larger packets than its network carries; empty where none does."""
     found = wiring.containers.get(end.container)
-    space = wiring.spaces.get(found.net) if found else None
+    space = wiring.namespaces.get(found.net) if found else None
     for link in space.links if space else ():
         if link.mtu > end.mtu and any(own.ip == end.address for own in link.addresses):
             return f"its {link.name} sends up to {link.mtu} bytes, the network carries {end.mtu}"
@@ -169,8 +169,8 @@ def oversized(end: Endpoint, wiring: HostTopology) -> str:
 def translation(container: Container, port: Port, wiring: HostTopology) -> DnatRule | None:
     """Docker's DNAT rule that leads a published port to where the container is now."""
     found = wiring.containers.get(container.name)
-    space = wiring.spaces.get(found.net) if found else None
-    for rule in wiring.translations if space else ():
+    space = wiring.namespaces.get(found.net) if found else None
+    for rule in wiring.dnat_rules if space else ():
         asked = (rule.ip, rule.protocol, rule.port, rule.target)
         mine = (port.ip, port.protocol, port.published, port.target)
         if asked == mine and rule.to in space.addresses:  # type: ignore[union-attr]

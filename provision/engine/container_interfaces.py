@@ -32,17 +32,17 @@ def findings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[U
 
 def _findings(container: Container, one: Interface, facts: HostFacts) -> Iterator[UnfitError]:
     name = one.nic or one.macvlan
-    link = facts.uplinks.get(name)
-    if not name or name in facts.given:
+    link = facts.nics.get(name)
+    if not name or name in facts.nics_in_containers:
         return
     if link is None:
-        has = ", ".join(sorted(each for each in facts.uplinks if each != "lo"))
+        has = ", ".join(sorted(each for each in facts.nics if each != "lo"))
         message = f"it has no NIC {name} for container {container.name}"
         yield UnfitError(facts.host, message, f"its links are {has}")
     elif link.master:
         message = f"{name} is a port of {link.master}, so container {container.name} cannot have it"
         yield UnfitError(facts.host, message, "use an interface on that bridge, or another NIC")
-    elif one.nic and any(link.name in words.split(" ")[-1:] for words in facts.defaults):
+    elif one.nic and any(link.name in words.split(" ")[-1:] for words in facts.default_routes):
         message = f"{name} is the host's own way out: container {container.name} would take it"
         yield UnfitError(facts.host, message, "use macvlan, or another NIC")
     elif link.wireless or not link.ether:

@@ -58,7 +58,7 @@ class Fleet:
         for host in hosts:
             if host in self.looks:
                 look = self.looks[host]
-                merged.update(look.found if ours else look.foreign)
+                merged.update(look.ours if ours else look.foreign)
         return merged
 
 

@@ -32,7 +32,7 @@ class Txn:
     before that; a host has its hash."""
 
     id: str
-    word: str
+    token: str
     owner: str
     inventory: str
     verb: str
@@ -67,8 +67,8 @@ class TransactionStep:
     """The files of one part of a change: a wave, or a later round. `kept`: it is not undone."""
 
     undo: str
-    discard: str
-    kept: bool = False
+    drop_stash: str
+    permanent: bool = False
 
 
 def program() -> tuple[str, str]:
@@ -99,7 +99,7 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
     files = {
         "id": txn.id + "\n",
         "about": json.dumps(about) + "\n",
-        "nonce": sha256(txn.word.encode()).hexdigest() + "\n",
+        "nonce": sha256(txn.token.encode()).hexdigest() + "\n",
         "lock": lock(txn.inventory) + "\n",
         "witness": fingerprint(),
         **_numbered(part, 1),
@@ -177,7 +177,7 @@ def kept(stdout: str, *, nonce: str) -> bool:
 def confirm(txn: Txn) -> str:
     """The last word, then what the host says of its changes."""
     return "\n".join(
-        [script.PRELUDE, _verb("confirm", txn.id, txn.word), _status(), "exit $status"]
+        [script.PRELUDE, _verb("confirm", txn.id, txn.token), _status(), "exit $status"]
     )
 
 
@@ -268,8 +268,8 @@ _STATES = ("txn", "reverting", "reverted", "confirmed")
 
 
 def _numbered(part: TransactionStep, number: int) -> dict[str, str]:
-    files = {f"undo.{number}": part.undo, f"discard.{number}": part.discard}
-    return files | ({f"kept.{number}": ""} if part.kept else {})
+    files = {f"undo.{number}": part.undo, f"discard.{number}": part.drop_stash}
+    return files | ({f"kept.{number}": ""} if part.permanent else {})
 
 
 def _files(files: Mapping[str, str], nonce: str) -> Iterator[str]:

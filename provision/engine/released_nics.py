@@ -31,14 +31,19 @@ def with_released_nics(inventory: Inventory, look: HostSnapshot) -> HostSnapshot
     seen = replace(
         facts,
         links=_links(facts, back),
-        ways={
-            peer: PeerRoute(back.get(way.dev, way.dev), way.via) for peer, way in facts.ways.items()
+        peer_routes={
+            peer: PeerRoute(back.get(way.dev, way.dev), way.via)
+            for peer, way in facts.peer_routes.items()
         },
         routes=tuple(replace(one, dev=back.get(one.dev, one.dev)) for one in facts.routes),
-        uplinks=_uplinks(facts, back),
-        defaults=tuple(_renamed(words, back) for words in facts.defaults),
-        moved={name: was for name, was in facts.moved.items() if was.nic not in back.values()},
-        carriers={name: nic for name, nic in facts.carriers.items() if name not in back},
+        nics=_uplinks(facts, back),
+        default_routes=tuple(_renamed(words, back) for words in facts.default_routes),
+        bridged_nics={
+            name: was for name, was in facts.bridged_nics.items() if was.nic not in back.values()
+        },
+        ovs_nic_by_bridge={
+            name: nic for name, nic in facts.ovs_nic_by_bridge.items() if name not in back
+        },
     )
     foreign = {ref: _freed(one, back) for ref, one in look.foreign.items()}
     look = replace(look, facts=seen, foreign=foreign)
@@ -49,14 +54,14 @@ def _back(inventory: Inventory, look: HostSnapshot) -> Iterator[tuple[str, str]]
     """What holds a NIC's addresses now, and the NIC."""
     networks = [one for one in inventory.networks.values() if look.facts.host in one.hosts]
     kept = {getattr(one.options, "bridge", None) for one in networks if one.method == LAN}
-    for bridge, was in look.facts.moved.items():
-        holder, nic = was.seat.split(" ")[0] or bridge, look.facts.uplinks.get(was.nic)
+    for bridge, was in look.facts.bridged_nics.items():
+        holder, nic = was.seat.split(" ")[0] or bridge, look.facts.nics.get(was.nic)
         # What somebody has made a port of another bridge meanwhile is not ours to give back.
         if bridge not in kept and (nic is None or nic.master in ("", bridge, holder)):
             yield holder, was.nic
     if _switched(networks):
         return
-    for resource in look.found.values():
+    for resource in look.ours.values():
         # Another inventory that needs it keeps it.
         if isinstance(resource, OvsUplink) and resource.bridge and not resource.others:
             yield resource.bridge, resource.nic
@@ -74,16 +79,16 @@ def _without_own(inventory: Inventory, look: HostSnapshot) -> HostFacts:
     parts = {part for network in inventory.networks.values() for part in network.subnets.values()}
     gone = {
         f"{one.dst} via {one.via} "
-        for one in look.found.values()
+        for one in look.ours.values()
         if isinstance(one, Route) and one.dst not in parts
     }
     if not gone:
         return look.facts
     links = {
         name: replace(link, routes=tuple(r for r in link.routes if not r.startswith(tuple(gone))))
-        for name, link in look.facts.uplinks.items()
+        for name, link in look.facts.nics.items()
     }
-    return replace(look.facts, uplinks=links)
+    return replace(look.facts, nics=links)
 
 
 def _switched(networks: list[Network]) -> bool:
@@ -100,10 +105,10 @@ def _links(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Link]:
 
 
 def _uplinks(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Nic]:
-    links = {name: link for name, link in facts.uplinks.items() if name not in back}
-    networks = {was.nic: was.network for was in facts.moved.values()}
+    links = {name: link for name, link in facts.nics.items() if name not in back}
+    networks = {was.nic: was.network for was in facts.bridged_nics.values()}
     for holder, nic in back.items():
-        above, below = facts.uplinks.get(holder), links.get(nic)
+        above, below = facts.nics.get(holder), links.get(nic)
         if above is not None and below is not None:
             links[nic] = replace(
                 below,

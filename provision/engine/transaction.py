@@ -73,7 +73,7 @@ class Transaction:
             return {}
         seconds = self.window_s + sum(self._budget(wave) for wave in waves)
         hosts = sorted(first)
-        self.journal.note("arm", hosts=hosts, word=self.txn.word, verb=self.verb)
+        self.journal.note("arm", hosts=hosts, word=self.txn.token, verb=self.verb)
         looks: dict[str, HostSnapshot] = {}
         # Two runs at once meet at the same first host, and one of them goes on.
         for some in (hosts[:1], hosts[1:]):

@@ -83,7 +83,7 @@ class HostSnapshot:
     """One host as found: what carries our mark, and what stands there without it."""
 
     facts: HostFacts
-    found: State
+    ours: State
     foreign: State
 
 

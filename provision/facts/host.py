@@ -115,21 +115,21 @@ class HostFacts:
     live_restore: bool
     rootless: bool
     links: dict[str, Link]
-    ways: dict[IPv4Address, PeerRoute]
+    peer_routes: dict[IPv4Address, PeerRoute]
     routes: tuple[KernelRoute, ...]
     manager: str = ""
     candidate: tuple[int, ...] = ()
-    uplinks: Mapping[str, Nic] = field(default_factory=dict)
-    moved: Mapping[str, OriginalNic] = field(default_factory=dict)
+    nics: Mapping[str, Nic] = field(default_factory=dict)
+    bridged_nics: Mapping[str, OriginalNic] = field(default_factory=dict)
     """What NICs were that this inventory has made ports, by bridge."""
-    defaults: tuple[str, ...] = ()
+    default_routes: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     """Its default routes, and its lines of resolv.conf."""
-    taken: Mapping[str, str] = field(default_factory=dict)
-    silent: Mapping[str, str] = field(default_factory=dict)
+    addresses_in_use: Mapping[str, str] = field(default_factory=dict)
+    router_arp_errors: Mapping[str, str] = field(default_factory=dict)
     """What was said of addresses that containers are to have and somebody has already; and of
     routers for which not just one machine answers."""
-    given: frozenset[str] = frozenset()
+    nics_in_containers: frozenset[str] = frozenset()
     """NICs that this inventory has given to containers, where they cannot be seen."""
     filters_vlans: bool = True
     """Whether its Linux bridges can keep VLANs apart, as far as one is there to tell."""
@@ -141,9 +141,9 @@ class HostFacts:
     flanneld: str = ""
     """Its own flanneld's path, and its version; empty where there is none."""
     flanneld_version: tuple[int, ...] = ()
-    tls: dict[str, str] = field(default_factory=dict)
+    tls_files: dict[str, str] = field(default_factory=dict)
     """Requests for certificates, and authorities' certificates, by the names of their files."""
-    carriers: dict[str, str] = field(default_factory=dict)
+    ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)
     """NICs that are ports of our bridges of Open vSwitch, by bridge."""
     kernel_datapath: bool = False
     """Whether the kernel has Open vSwitch's datapath, loaded or not."""
@@ -156,7 +156,7 @@ class HostFacts:
     def carrier(self, dev: str) -> str:
         """The NIC that carries what goes out of `dev`, where that is a bridge of ours above it."""
         named = dev.removeprefix(ovsdb.NIC_BRIDGE)  # in case the daemon does not run just now
-        return self.carriers.get(dev) or (named if named in self.links else dev)
+        return self.ovs_nic_by_bridge.get(dev) or (named if named in self.links else dev)
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""
@@ -183,7 +183,7 @@ def parse(host: str, text: str) -> HostFacts:
         live_restore=bool(docker.get("LiveRestoreEnabled")),
         rootless=any("rootless" in str(option) for option in docker.get("SecurityOptions") or ()),
         links=_links(single["addresses"] if ip else "[]"),
-        ways=dict(_way(value) for key, value in lines if key == "way"),
+        peer_routes=dict(_way(value) for key, value in lines if key == "way"),
         manager=single.get("manager", ""),
         candidate=version(single.get("candidate", "")),
         ssh_from=_version_4(single.get("ssh", "").split(" ")[0]),
@@ -193,18 +193,16 @@ def parse(host: str, text: str) -> HostFacts:
         machine=single.get("machine", ""),
         flanneld=own.partition(" ")[0],
         flanneld_version=version(own.partition(" ")[2].removeprefix("v")),
-        tls=dict(_file(value) for key, value in lines if key == "tls"),
-        uplinks=nics.parse(
-            lines, json.loads(single["addresses"] if ip else "[]"), ovsdb.places(text)
-        ),
-        moved=nic_records.records(lines),
-        defaults=nics.defaults(lines),
+        tls_files=dict(_file(value) for key, value in lines if key == "tls"),
+        nics=nics.parse(lines, json.loads(single["addresses"] if ip else "[]"), ovsdb.places(text)),
+        bridged_nics=nic_records.records(lines),
+        default_routes=nics.defaults(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
-        taken=nics.answered(lines, "duplicate"),
-        silent=nics.answered(lines, "arp"),
-        given=frozenset(value for key, value in lines if key == "given"),
+        addresses_in_use=nics.answered(lines, "duplicate"),
+        router_arp_errors=nics.answered(lines, "arp"),
+        nics_in_containers=frozenset(value for key, value in lines if key == "given"),
         filters_vlans=not any(key == "unfiltered" for key, _ in lines),
-        carriers={
+        ovs_nic_by_bridge={
             row["name"]: row["external_ids"][ovsdb.NIC]
             for row in ovsdb.bridges(text)
             if ovsdb.NIC in row["external_ids"]

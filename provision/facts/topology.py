@@ -92,12 +92,12 @@ class HostTopology:
 
     host: str
     root: NetNamespace
-    spaces: Mapping[int, NetNamespace]
+    namespaces: Mapping[int, NetNamespace]
     containers: Mapping[str, ContainerInfo]
     bridges: Mapping[str, str]
     nat: tuple[str, ...]
-    translations: tuple[DnatRule, ...]
-    undocked: str = ""
+    dnat_rules: tuple[DnatRule, ...]
+    docker_error: str = ""
 
     def outer(self, link: NamespaceLink) -> NamespaceLink | None:
         """The host's end of a container's veth."""
@@ -115,7 +115,7 @@ class HostTopology:
     def inner(self, outer: NamespaceLink) -> tuple[ContainerInfo, NamespaceLink] | None:
         """The container that owns the other end of a host's veth, and that end."""
         for lodger in self.owners():
-            for link in self.spaces[lodger.net].links:
+            for link in self.namespaces[lodger.net].links:
                 if self.outer(link) == outer:
                     return lodger, link
         return None

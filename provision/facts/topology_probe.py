@@ -99,12 +99,12 @@ def _wiring(host: str, lines: list[tuple[str, str]]) -> HostTopology:
     return HostTopology(
         host=host,
         root=spaces[lives["host"][1]],
-        spaces=spaces,
+        namespaces=spaces,
         containers={lodger.name: lodger for lodger in sorted(lodgers, key=lambda one: one.name)},
         bridges=dict(_bridges(json.loads(dict(lines)["networks"]))),
         nat=nat,
-        translations=tuple(_translations(nat)),
-        undocked=dict(lines).get("undocked", ""),
+        dnat_rules=tuple(_translations(nat)),
+        docker_error=dict(lines).get("undocked", ""),
     )
 
 

@@ -50,7 +50,7 @@ def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) ->
     for peer, subnet in network.subnets.items():
         if peer != host:
             address = inventory.hosts[peer].address
-            way = facts.ways.get(address)
+            way = facts.peer_routes.get(address)
             device = way.dev if way else ""
             ssh = facts.ssh_from is not None and facts.ssh_from in subnet
             yield Route(host, subnet, address, device, inventory.name, ssh)
@@ -69,7 +69,7 @@ def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[U
 
 def _peer_findings(inventory: Inventory, facts: HostFacts, peer: str) -> Iterator[UnfitError]:
     address, nic = inventory.hosts[peer].address, inventory.hosts[facts.host].nic
-    way = facts.ways.get(address)
+    way = facts.peer_routes.get(address)
     if way is None:
         yield UnfitError(facts.host, f"it has no route to {peer} ({address})")
     elif way.via is not None:

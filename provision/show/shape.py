@@ -45,7 +45,7 @@ def _host(inventory: Inventory, found: HostTopology) -> dict[str, Any]:
     lodgers = found.containers.values()
     return {
         "address": str(inventory.hosts[found.host].address),
-        "undocked": found.undocked or None,
+        "undocked": found.docker_error or None,
         "namespace": found.root.inode,
         "interfaces": [_link(link) for link in found.root.links],
         "routes": _routes(found.root),
@@ -100,7 +100,7 @@ def _bridge(found: HostTopology, link: NamespaceLink) -> dict[str, Any]:
 
 
 def _container(inventory: Inventory, found: HostTopology, lodger: ContainerInfo) -> dict[str, Any]:
-    space = found.spaces.get(lodger.net)
+    space = found.namespaces.get(lodger.net)
     links = []
     for link in space.links if space else ():
         outer = found.outer(link) if whose(found, lodger) != "host" else None

@@ -47,8 +47,8 @@ def tables(view: View) -> Iterator[Table]:
 def remarks(view: View) -> Iterator[str]:
     """What keeps a host that answered from being shown as a whole."""
     for host, found in view.found.items():
-        if found.undocked:
-            yield f"{host}: {found.undocked}: its containers are not known"
+        if found.docker_error:
+            yield f"{host}: {found.docker_error}: its containers are not known"
 
 
 def _all(view: View, rows: Callable[[HostTopology], Iterable[Row]]) -> Iterator[Row]:
@@ -80,7 +80,7 @@ def _ports(found: HostTopology) -> Iterator[Row]:
 
 def _containers(found: HostTopology) -> Iterator[Row]:
     for lodger in found.containers.values():
-        space = found.spaces.get(lodger.net)
+        space = found.namespaces.get(lodger.net)
         links = (link for link in space.links if link.name != "lo") if space else ()
         own = whose(found, lodger)
         # Whoever lives in another's namespace has what the other has: it is shown once.

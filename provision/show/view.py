@@ -79,8 +79,8 @@ def rule(found: HostTopology, lodger: ContainerInfo, place: str, inside: str) ->
     """The DNAT rule of Docker's that leads a published port to where the container is now."""
     at, _, port = place.rpartition(":")
     target, _, protocol = inside.partition("/")
-    space = found.spaces.get(lodger.net)
-    for one in found.translations if space else ():
+    space = found.namespaces.get(lodger.net)
+    for one in found.dnat_rules if space else ():
         asked = (at, port, target, protocol)
         has = (str(one.ip or "0.0.0.0"), str(one.port), str(one.target), one.protocol)
         if has == asked and one.to in space.addresses:  # type: ignore[union-attr]
@@ -95,7 +95,7 @@ def stray(found: HostTopology) -> Iterator[DnatRule]:
         for lodger in found.containers.values()
         for place, inside in lodger.published
     ]
-    yield from (one for one in found.translations if one not in known)
+    yield from (one for one in found.dnat_rules if one not in known)
 
 
 def bridge(found: HostTopology, network: Network) -> NamespaceLink | None:

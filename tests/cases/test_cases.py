@@ -57,10 +57,10 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             live_restore=False,
             rootless=False,
             links={"eth1": Link("eth1", mtu, (IPv4Interface(f"{address}/24"),))},
-            ways={peer: way for other, peer in addresses.items() if other != name},
+            peer_routes={peer: way for other, peer in addresses.items() if other != name},
             routes=(),
             manager=found.get("manager", "apt-get"),
-            uplinks=uplinks(name, address, mtu, found),
+            nics=uplinks(name, address, mtu, found),
             ssh_to=address if name in found.get("ssh", []) else None,
             kernel_datapath=name in found.get("kernel_datapath", []),
         )

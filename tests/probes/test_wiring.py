@@ -76,23 +76,23 @@ def test_a_mode_is_told_by_inodes() -> None:
     assert words == {"idle": "", "net3": "own", "own3": "host", "side3": "net3", "site": "own"}
     assert leader(found, lodgers["side3"]) == lodgers["net3"]
     assert lodgers["own3"].net == found.root.inode
-    assert [link.name for link in captured("modes-trixie").spaces[
+    assert [link.name for link in captured("modes-trixie").namespaces[
         captured("modes-trixie").containers["bare1"].net].links] == ["lo"]  # fmt: skip
 
 
 def test_published_ports_and_their_counters() -> None:
     """Docker 28's rules; the connections that were made before the capture are counted."""
     found = captured("modes-sid")
-    http = next(one for one in found.translations if one.port == 8080)
+    http = next(one for one in found.dnat_rules if one.port == 8080)
     assert (http.protocol, http.to, http.target) == ("tcp", IPv4Address("172.17.0.2"), 80)
     assert http.packets > 0 and http.bytes > 0
-    assert captured("modes-bookworm").translations[-1].ip == IPv4Address("127.0.0.1")
+    assert captured("modes-bookworm").dnat_rules[-1].ip == IPv4Address("127.0.0.1")
 
 
 def test_a_host_without_docker_shows_its_links() -> None:
     """They are there all the same, and the reason is told."""
     found = captured("stopped-sid")
-    assert found.undocked == "Docker's daemon does not answer"
+    assert found.docker_error == "Docker's daemon does not answer"
     bridge = found.root.link("docker0")
     assert bridge is not None and bridge.addresses == (IPv4Interface("172.17.0.1/16"),)
     assert not found.containers

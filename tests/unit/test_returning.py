@@ -42,41 +42,44 @@ def above(holder: str) -> HostFacts:
     return replace(
         host.parse("h1", HOST),
         links={"eth1": Link("eth1", 1500, ()), holder: Link(holder, 1500, (OWN,))},
-        ways={PEER: PeerRoute(holder, None)},
+        peer_routes={PEER: PeerRoute(holder, None)},
         routes=(KernelRoute(OWN.network, holder, 2),),
-        uplinks={
+        nics={
             "eth1": Nic("eth1", master=holder, managers=("systemd-networkd",)),
             holder: Nic(holder, bridge=True, addresses=words, routes=("default via 10.78.0.1",)),
         },
-        defaults=(f"default via 10.78.0.1 dev {holder}", "default via 10.9.0.1 dev wan"),
+        default_routes=(f"default via 10.78.0.1 dev {holder}", "default via 10.9.0.1 dev wan"),
     )
 
 
 def moved(seat: str = "") -> HostFacts:
     """The same by pipework's bridge, with the record of what the NIC was."""
     was = OriginalNic("eth1", "", 1500, "", ("10.78.0.11/24",), (), (), (), seat=seat)
-    return replace(above(seat.split(" ")[0] or "bri0"), moved={"bri0": was})
+    return replace(above(seat.split(" ")[0] or "bri0"), bridged_nics={"bri0": was})
 
 
 def switched(*others: str) -> HostSnapshot:
     """The same by Open vSwitch's, which other inventories may need, too."""
     found = OvsUplink("h1", "eth1", "phy-eth1", "phy-eth1", "it", others=others)
     return HostSnapshot(
-        replace(above("phy-eth1"), carriers={"phy-eth1": "eth1"}), state([found]), {}
+        replace(above("phy-eth1"), ovs_nic_by_bridge={"phy-eth1": "eth1"}), state([found]), {}
     )
 
 
 def assert_back(facts: HostFacts, holder: str) -> None:
     """eth1 has everything, and `holder` is not there."""
-    assert holder not in facts.links and holder not in facts.uplinks
+    assert holder not in facts.links and holder not in facts.nics
     assert facts.link_with(OWN.ip) == Link("eth1", 1500, (OWN,))
-    assert facts.ways[PEER] == PeerRoute("eth1", None)
+    assert facts.peer_routes[PEER] == PeerRoute("eth1", None)
     assert [one.dev for one in facts.routes] == ["eth1"]
-    nic = facts.uplinks["eth1"]
+    nic = facts.nics["eth1"]
     assert (nic.master, nic.managers) == ("", ("systemd-networkd",))
     assert (nic.addresses, nic.routes) == (("10.78.0.11/24",), ("default via 10.78.0.1",))
-    assert facts.defaults == ("default via 10.78.0.1 dev eth1", "default via 10.9.0.1 dev wan")
-    assert not facts.moved and not facts.carriers
+    assert facts.default_routes == (
+        "default via 10.78.0.1 dev eth1",
+        "default via 10.9.0.1 dev wan",
+    )
+    assert not facts.bridged_nics and not facts.ovs_nic_by_bridge
 
 
 def test_a_bridge_that_goes_gives_the_nic_back(tmp_path: Path) -> None:
@@ -98,23 +101,22 @@ def test_a_bridge_of_another_name_finds_the_nics_first_file(tmp_path: Path) -> N
     """The one on the host is ours, and has no address: the new bridge would come up without."""
     first = "[Match]\nName=eth1\n\n[Network]\nAddress=10.78.0.11/24\n"
     facts = moved()
-    was = replace(facts.moved["bri0"], network=first)
-    nic = replace(facts.uplinks["eth1"], network="[Match]\nName=eth1\n\n[Network]\nBridge=bri0\n")
-    facts = replace(facts, moved={"bri0": was}, uplinks={**facts.uplinks, "eth1": nic})
+    was = replace(facts.bridged_nics["bri0"], network=first)
+    nic = replace(facts.nics["eth1"], network="[Match]\nName=eth1\n\n[Network]\nBridge=bri0\n")
+    facts = replace(facts, bridged_nics={"bri0": was}, nics={**facts.nics, "eth1": nic})
     renamed = wants(tmp_path, PIPEWORK.replace("}", ", bridge: bri1}"))
     assert (
-        with_released_nics(renamed, HostSnapshot(facts, {}, {})).facts.uplinks["eth1"].network
-        == first
+        with_released_nics(renamed, HostSnapshot(facts, {}, {})).facts.nics["eth1"].network == first
     )
 
 
 def test_a_nic_that_somebody_else_has_taken_meanwhile_is_not_given_back(tmp_path: Path) -> None:
     """Its port of a bridge of theirs is in the way, and is said."""
     facts = moved()
-    nic = replace(facts.uplinks["eth1"], master="br-lan")
-    facts = replace(facts, uplinks={**facts.uplinks, "eth1": nic})
+    nic = replace(facts.nics["eth1"], master="br-lan")
+    facts = replace(facts, nics={**facts.nics, "eth1": nic})
     assert (
-        with_released_nics(wants(tmp_path, OVS), HostSnapshot(facts, {}, {})).facts.uplinks["eth1"]
+        with_released_nics(wants(tmp_path, OVS), HostSnapshot(facts, {}, {})).facts.nics["eth1"]
         == nic
     )
 
@@ -137,9 +139,9 @@ def test_routes_of_ours_that_go_are_no_nics_own(tmp_path: Path) -> None:
     """A bridge that takes the NIC's place would keep them else; those of the file it keeps."""
     words = (f"{PART} via {PEER} proto 240", "10.5.0.0/16 via 10.78.0.1 proto 3")
     nic = Nic("eth1", addresses=("10.78.0.11/24",), routes=words)
-    facts = replace(host.parse("h1", HOST), uplinks={"eth1": nic})
+    facts = replace(host.parse("h1", HOST), nics={"eth1": nic})
     found = state([Route("h1", PART, PEER, "eth1", "it")])
     seen = with_released_nics(wants(tmp_path, PIPEWORK), HostSnapshot(facts, found, {}))
-    assert seen.facts.uplinks["eth1"].routes == words[1:]
+    assert seen.facts.nics["eth1"].routes == words[1:]
     same = HostSnapshot(facts, found, {})
     assert with_released_nics(wants(tmp_path, ROUTES), same) == same

@@ -29,7 +29,7 @@ def plain() -> HostFacts:
     return replace(
         parse("h1", HOST),
         links={"eth1": Link("eth1", 1500, (OWN,))},
-        uplinks={"eth1": nic},
+        nics={"eth1": nic},
         ssh_to=OWN.ip,
         ssh_from=PEER,
         kernel_datapath=False,
@@ -53,11 +53,11 @@ def test_a_bridge_goes_before_open_vswitch_takes_the_nic_again(tmp_path: Path) -
     """Also where SSH comes by another NIC now: else both hold it, and none has the address."""
     inventory, look = wants(tmp_path, PIPEWORK), switched()
     look = with_released_nics(
-        inventory, HostSnapshot(replace(look.facts, ssh_to=None), look.found, look.foreign)
+        inventory, HostSnapshot(replace(look.facts, ssh_to=None), look.ours, look.foreign)
     )
     network = inventory.networks["n"]
     wanted = state(resources.resources(inventory, network, look.facts, mtu=1500))
-    kinds = undone(look.found, wanted)
+    kinds = undone(look.ours, wanted)
     assert kinds.index("lan_bridge") < kinds.index("ovs_uplink")
 
 

@@ -123,7 +123,7 @@ def bridge_name(inventory: Inventory, network: Network) -> str:
 def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str, ...]:
     """The interfaces behind which the peers are."""
     peers = [inventory.hosts[peer].address for peer in network.hosts if peer != facts.host]
-    ways = {facts.ways[peer].dev for peer in peers if peer in facts.ways}
+    ways = {facts.peer_routes[peer].dev for peer in peers if peer in facts.peer_routes}
     return tuple(sorted(ways))
 
 
@@ -174,7 +174,7 @@ def peer_findings(inventory: Inventory, network: Network, facts: HostFacts) -> I
     nic = inventory.hosts[facts.host].nic
     for peer in network.hosts:
         address = inventory.hosts[peer].address
-        way = facts.ways.get(address)
+        way = facts.peer_routes.get(address)
         if peer == facts.host:
             continue
         if way is None:

@@ -83,7 +83,9 @@ def certificate_ref(network: Network, host: str, role: str) -> Ref:
 def trusted(network: Network, facts: Facts) -> str:
     """The authority's certificate that the hosts have by now; the first member's counts."""
     order = (*members(network), *network.hosts)
-    found = (facts[host].tls.get(f"{network.name}.ca.crt", "") for host in order if host in facts)
+    found = (
+        facts[host].tls_files.get(f"{network.name}.ca.crt", "") for host in order if host in facts
+    )
     return next(filter(None, found), "")
 
 
@@ -95,7 +97,7 @@ def signer(inventory: Inventory, network: Network) -> Path:
 def _certificate(
     inventory: Inventory, network: Network, facts: Facts, host: str, role: str
 ) -> Certificate:
-    request = facts[host].tls.get(f"{network.name}.{role}.csr", "")
+    request = facts[host].tls_files.get(f"{network.name}.{role}.csr", "")
     trust = trusted(network, facts)
     return Certificate(
         host=host,

@@ -189,7 +189,7 @@ def _peer(
     inventory: Inventory, network: Network, facts: HostFacts, peer: str
 ) -> Iterator[UnfitError]:
     address, nic = inventory.hosts[peer].address, inventory.hosts[facts.host].nic
-    way = facts.ways.get(address)
+    way = facts.peer_routes.get(address)
     if way is None:
         yield UnfitError(facts.host, f"it has no route to {peer} ({address})")
     elif way.via is not None and device(network) is None:

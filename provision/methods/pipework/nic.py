@@ -33,7 +33,7 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalN
     if link is None:
         return None
     seat = _seat(inventory, network, facts.host)
-    recorded = facts.moved.get(options(network).bridge)
+    recorded = facts.bridged_nics.get(options(network).bridge)
     if recorded is not None and recorded.nic == link.name:
         return replace(recorded, seat=seat, switch=_switch(network, facts, recorded))
     return OriginalNic(
@@ -43,7 +43,7 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalN
         link.network,
         link.addresses,
         link.routes,
-        tuple(words for words in facts.defaults if f" dev {link.name}" not in words),
+        tuple(words for words in facts.default_routes if f" dev {link.name}" not in words),
         facts.dns,
         seat,
         _switch(network, facts, None),
@@ -82,19 +82,21 @@ def lost(facts: HostFacts) -> tuple[str, ...]:
     """What a host had before its NIC became a port, and has no more."""
     wrong = [
         f"name server {line.partition(' ')[2]} is gone"
-        for was in facts.moved.values()
+        for was in facts.bridged_nics.values()
         for line in was.dns
         if line not in facts.dns
     ]
-    for bridge, was in facts.moved.items():
+    for bridge, was in facts.bridged_nics.items():
         seat = was.seat.split(" ")[0] if was.seat else bridge
-        now = facts.uplinks.get(seat)
+        now = facts.nics.get(seat)
         held = {words.split(" ")[0] for words in now.addresses} if now else set()
         gone = {words.split(" ")[0] for words in was.addresses} - held
         gone |= set(was.routes) - set(now.routes if now else ())
         wrong += [f"{words} is not on {seat}" for words in sorted(gone)]
-    defaults = {words for was in facts.moved.values() for words in was.defaults}
-    wrong += [f"default route {words} is gone" for words in sorted(defaults - set(facts.defaults))]
+    defaults = {words for was in facts.bridged_nics.values() for words in was.defaults}
+    wrong += [
+        f"default route {words} is gone" for words in sorted(defaults - set(facts.default_routes))
+    ]
     return tuple(wrong)
 
 
@@ -127,14 +129,14 @@ def nic(inventory: Inventory, network: Network, facts: HostFacts) -> str:
     said = options(network).nic or inventory.hosts[facts.host].nic
     if said:
         return said
-    moved = facts.moved.get(options(network).bridge)
+    moved = facts.bridged_nics.get(options(network).bridge)
     link = facts.link_with(inventory.hosts[facts.host].address)
     return moved.nic if moved else link.name if link else ""
 
 
 def uplink(inventory: Inventory, network: Network, facts: HostFacts) -> Nic | None:
     """The NIC as it is now."""
-    return facts.uplinks.get(nic(inventory, network, facts))
+    return facts.nics.get(nic(inventory, network, facts))
 
 
 def vlans(inventory: Inventory, network: Network) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
     """Everything that is wrong with one host's NIC."""
     host, bridge = facts.host, nic.options(network).bridge
     name = nic.nic(inventory, network, facts)
-    link = facts.uplinks.get(name)
+    link = facts.nics.get(name)
     if link is None:
         yield _missing(inventory, network, facts, name)
         return
@@ -32,7 +32,7 @@ def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
     ):
         message = f"its kernel keeps no VLANs apart on bridges, as network {network.name} asks"
         yield UnfitError(host, message, "write kind: ovs, or leave out vlan")
-    moved = facts.moved.get(bridge)
+    moved = facts.bridged_nics.get(bridge)
     if moved is not None and moved.nic == name:
         return  # it is a port of ours already
     for message, hint in (
@@ -45,7 +45,7 @@ def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
 
 
 def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str) -> UnfitError:
-    has = ", ".join(sorted(one for one in facts.uplinks if one != "lo"))
+    has = ", ".join(sorted(one for one in facts.nics if one != "lo"))
     if name:
         hint = f"its links are {has}"
         return UnfitError(facts.host, f"it has no NIC {name} for network {network.name}", hint)
@@ -56,13 +56,13 @@ def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str
 
 def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
     pool = nic.options(network).pool
-    for address, said in facts.taken.items():
+    for address, said in facts.addresses_in_use.items():
         if IPv4Address(address) in network.cidr:
             held = pool is not None and IPv4Address(address) in pool
             what = f"pool {pool} holds {address}, which" if held else f"{address}"
             message = f"{what} is in use on the LAN: {said}"
             yield message, "choose addresses that nobody has"
-    for address, said in facts.silent.items():
+    for address, said in facts.router_arp_errors.items():
         if IPv4Address(address) in network.cidr:
             yield f"gateway {address} cannot be used: {said}", "write the LAN's router"
 

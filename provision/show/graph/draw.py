@@ -88,7 +88,7 @@ class _Pen:
             self.address,
             nodes,
             tuple(edge for edge in edges if {edge.source, edge.target} <= drawn),
-            printable(found.undocked),
+            printable(found.docker_error),
             self.judge.host(self.host),
         )
 
@@ -117,7 +117,7 @@ class _Pen:
     def _order(self, found: HostTopology, lodger: ContainerInfo) -> tuple[int, str, bool, str]:
         """In the order of the bridges, so that their lines cross less; who has none comes last."""
         first = leader(found, lodger) or lodger
-        outers = map(found.outer, found.spaces[first.net].links) if first.net else ()
+        outers = map(found.outer, found.namespaces[first.net].links) if first.net else ()
         masters = [found.root.link(outer.master) for outer in outers if outer]
         place = min((link.index for link in masters if link), default=2**32)
         return place, first.name, lodger != first, lodger.name
@@ -172,4 +172,4 @@ class _Pen:
 
 
 def _inside(found: HostTopology, lodger: ContainerInfo) -> tuple[NamespaceLink, ...]:
-    return tuple(link for link in found.spaces[lodger.net].links if link.name != "lo")
+    return tuple(link for link in found.namespaces[lodger.net].links if link.name != "lo")
