@@ -16,10 +16,8 @@ from provision.checks.gather import Evidence, evidence
 from provision.checks.subjects import Check, about, subjects
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
-from provision.model.errors import HostError, UsageError
+from provision.model.errors import ExitStatus, HostError, UsageError
 from provision.model.inventory import Container, Inventory
-
-UNREACHABLE, FOUND = 4, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +37,11 @@ class Verification:
         return not self.errors and not self.drift and all(c.ok or c.skipped for c in self.checks)
 
     @property
-    def exit_status(self) -> int:
+    def exit_status(self) -> ExitStatus:
         """0, 7 for a finding, 4 for a host that could not be asked."""
         if self.errors:
-            return UNREACHABLE
-        return 0 if self.ok else FOUND
+            return ExitStatus.HOST
+        return ExitStatus.OK if self.ok else ExitStatus.VERIFY
 
 
 def verified(

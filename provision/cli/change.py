@@ -20,12 +20,10 @@ from provision.cli.options import (
     say_error,
     under_guard,
 )
-from provision.model.errors import UsageError
+from provision.model.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from provision.engine.report import Report
-
-PENDING, CONFLICT = 10, 9
 
 
 @click.command()
@@ -41,13 +39,14 @@ def plan(call: Call, detailed_exitcode: bool, output: Path | None) -> int:
         found = engine.planned(session, hosts)
     _tell(call, found, report.plan_json, report.plan_lines)
     if found.conflicts:
-        return CONFLICT
+        return ExitStatus.CONFLICT
     if output is not None and not found.errors:
         from provision.engine.saved_plan import save
 
         save(output, call.path, call.limit, found)
-    status = found.exit_status
-    return status or (PENDING if found.done and detailed_exitcode else 0)
+    if found.done and detailed_exitcode:
+        return found.exit_status or ExitStatus.CHANGES
+    return found.exit_status
 
 
 @click.command()

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from provision.cli.options import FILE, INVENTORY, JSON, everywhere, load
-from provision.model.errors import UsageError
+from provision.model.errors import ExitStatus, UsageError
 
 
 @click.command()
@@ -29,7 +29,7 @@ def validate(inventory: Path, as_json: bool) -> int:
     else:
         words = ", ".join(f"{count} {what}" for what, count in counts.items())
         click.echo(f"{inventory}: valid: {words}")
-    return 0
+    return ExitStatus.OK
 
 
 @click.command()
@@ -39,7 +39,7 @@ def schema() -> int:
     from provision.inventory.json_schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
-    return 0
+    return ExitStatus.OK
 
 
 @click.command()
@@ -79,7 +79,7 @@ def init(
     )
     write(file, answers)
     click.echo(f"{file} is written; next: provision trust {file}", err=True)
-    return 0
+    return ExitStatus.OK
 
 
 def _ask(question: str, usual: str) -> str:
@@ -109,4 +109,4 @@ def completion(shell: str) -> int:
     assert found is not None
     root = click.get_current_context().find_root().command
     click.echo(found(root, {}, "provision", "_PROVISION_COMPLETE").source())
-    return 0
+    return ExitStatus.OK

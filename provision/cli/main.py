@@ -17,9 +17,8 @@ import click
 
 from provision import __version__
 from provision.cli.options import say_error
-from provision.model.errors import ProvisionError
+from provision.model.errors import ExitStatus, ProvisionError
 
-INTERRUPTED = 130
 # Verb → the module that holds it, in the order in which people meet them.
 _VERBS = {
     "lab": "provision.lab.commands",
@@ -71,13 +70,13 @@ def main() -> NoReturn:
         status = stop.exit_code
     except click.Abort:
         click.echo("interrupted", err=True)
-        status = INTERRUPTED
+        status = ExitStatus.INTERRUPTED
     except click.ClickException as error:
         error.show()
         status = error.exit_code
     except ProvisionError as error:
         status = _complain(error)
-    _leave(status if isinstance(status, int) else 0)
+    _leave(status if isinstance(status, int) else ExitStatus.OK)
 
 
 def _leave(status: int) -> NoReturn:
@@ -91,7 +90,7 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _complain(error: ProvisionError) -> int:
+def _complain(error: ProvisionError) -> ExitStatus:
     if "--json" in sys.argv:
         from provision.engine.report import errors_json
 

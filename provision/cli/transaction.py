@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli.options import Call, echo, on_hosts, say_error
+from provision.model.errors import ExitStatus
 
 if TYPE_CHECKING:
     from provision.engine.recovery import FleetStatus
-
-UNREACHABLE, MIXED = 4, 6
 
 
 @click.command()
@@ -62,8 +61,8 @@ def _tell(call: Call, found: FleetStatus) -> int:
             say_error(error)
     states = found.states.values()
     if any(state.startswith("unknown") for state in states):
-        return MIXED
-    return UNREACHABLE if found.errors else 0
+        return ExitStatus.MIXED
+    return ExitStatus.HOST if found.errors else ExitStatus.OK
 
 
 def _lines(found: FleetStatus) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from provision.cli.options import Call, load, on_hosts, say_error
+from provision.model.errors import ExitStatus
 from provision.transport.project_files import nearest
 
 
@@ -48,4 +49,4 @@ def trust(call: Call) -> int:
         click.echo(f"{known} known, {len(recorded)} recorded.")
         for error in errors:
             say_error(error)
-    return max((error.exit_status for error in errors), default=0)
+    return max((error.exit_status for error in errors), default=ExitStatus.OK)

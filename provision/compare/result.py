@@ -9,11 +9,17 @@ from typing import Any
 from provision.compare.candidates import LIMIT
 from provision.compare.figures import FIGURES, Figure, Measurement, Spread, ratios, spread, values
 from provision.engine.report import errors_json
-from provision.model.errors import ProvisionError
+from provision.model.errors import ExitStatus, ProvisionError
 
-UNREACHABLE, FOUND, INTERRUPTED = 4, 7, 130
 # The worst first, as the interface orders them; what is left is told as it is.
-_WORST = (6, 5, 4, 9, 8, 7)
+_WORST = (
+    ExitStatus.MIXED,
+    ExitStatus.REVERTED,
+    ExitStatus.HOST,
+    ExitStatus.CONFLICT,
+    ExitStatus.LOCKED,
+    ExitStatus.VERIFY,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,13 @@ class Comparison:
     took_s: float = 0.0
 
     @property
-    def exit_status(self) -> int:
+    def exit_status(self) -> ExitStatus:
         """130 when interrupted, else the worst of all errors."""
         found = {error.exit_status for error in self.errors}
         if self.interrupted:
-            return 6 if 6 in found else INTERRUPTED
-        return next((status for status in _WORST if status in found), max(found, default=0))
+            return ExitStatus.MIXED if ExitStatus.MIXED in found else ExitStatus.INTERRUPTED
+        others = max(found, default=ExitStatus.OK)
+        return next((status for status in _WORST if status in found), others)
 
     def spread(self, candidate: str, figure: Figure) -> Spread | None:
         """Of the values themselves."""
@@ -100,7 +107,7 @@ def as_json(result: Comparison) -> dict[str, Any]:
     """The shape of `compare --json`, which docs/compare.md describes."""
     terms = result.terms
     shape: dict[str, Any] = {
-        "ok": result.exit_status == 0,
+        "ok": result.exit_status == ExitStatus.OK,
         "interrupted": result.interrupted,
         "seconds": round(result.took_s, 3),
         "terms": {

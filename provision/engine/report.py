@@ -10,6 +10,7 @@ from typing import Any
 from provision.engine.plan import Change, Conflict
 from provision.model.errors import (
     ChangedError,
+    ExitStatus,
     HostError,
     InventoryError,
     ProvisionError,
@@ -19,7 +20,6 @@ from provision.model.errors import (
 from provision.resources.base import Resource
 
 SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
-MIXED, UNDONE, INTERRUPTED = 6, 5, 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +59,19 @@ class Report:
         return "unreachable" if lost else "unchanged"
 
     @property
-    def exit_status(self) -> int:
+    def exit_status(self) -> ExitStatus:
         """The worst over all hosts."""
         if self.interrupted:
-            return INTERRUPTED
+            return ExitStatus.INTERRUPTED
         words = {state.split(" ")[0] for state in self.states.values()}
         failed = bool(self.errors) and "pending" in words
         if "unknown" in words or failed or len(words & {"confirmed", "reverted", "pending"}) > 1:
-            return MIXED
+            return ExitStatus.MIXED
         if {"confirmed", "unreachable"} <= words or {"pending", "unreachable"} <= words:
-            return MIXED
+            return ExitStatus.MIXED
         if "reverted" in words:
-            return UNDONE
-        return max((error.exit_status for error in self.errors), default=0)
+            return ExitStatus.REVERTED
+        return max((error.exit_status for error in self.errors), default=ExitStatus.OK)
 
 
 def plan_lines(report: Report) -> Iterator[str]:

@@ -20,13 +20,31 @@ ProvisionError(message, hint)                           exit status
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of `provision`, which scripts rely on."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    INVENTORY = 3
+    HOST = 4  # a host cannot be reached, or lacks something
+    REVERTED = 5
+    MIXED = 6  # some hosts keep the change and others do not, or one host's state is unknown
+    VERIFY = 7
+    LOCKED = 8
+    CONFLICT = 9
+    CHANGES = 10  # `plan --detailed-exitcode` found changes
+    INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class ProvisionError(Exception):
     """What went wrong (`message`) and what the user can do about it (`hint`)."""
 
-    exit_status = 1
+    exit_status: ExitStatus = ExitStatus.ERROR
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -42,7 +60,7 @@ class ProvisionError(Exception):
 class UsageError(ProvisionError):
     """The command line asks for something that cannot be."""
 
-    exit_status = 2
+    exit_status = ExitStatus.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +85,7 @@ class StalePlanError(UsageError):
 class InventoryError(ProvisionError):
     """The inventory is not usable; carries every finding, in file order."""
 
-    exit_status = 3
+    exit_status = ExitStatus.INVENTORY
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
         super().__init__("\n".join(str(finding) for finding in findings))
@@ -77,7 +95,7 @@ class InventoryError(ProvisionError):
 class PlanError(ProvisionError):
     """The wanted state cannot be reached in any order."""
 
-    exit_status = 3
+    exit_status = ExitStatus.INVENTORY
 
 
 class CycleError(PlanError):
@@ -87,19 +105,19 @@ class CycleError(PlanError):
 class SupplyError(ProvisionError):
     """This machine lacks what hosts are to get; no host was changed."""
 
-    exit_status = 3
+    exit_status = ExitStatus.INVENTORY
 
 
 class ConflictError(ProvisionError):
     """Something that is not ours stands where ours should be."""
 
-    exit_status = 9
+    exit_status = ExitStatus.CONFLICT
 
 
 class HostError(ProvisionError):
     """One host could not be used; nothing was changed on it by the failed step."""
 
-    exit_status = 4
+    exit_status = ExitStatus.HOST
 
     def __init__(self, host: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -136,7 +154,7 @@ class UnfitError(HostError):
 class LockedError(HostError):
     """Another change, of this or of another run, holds the host."""
 
-    exit_status = 8
+    exit_status = ExitStatus.LOCKED
 
 
 class ChangedError(HostError):
@@ -150,10 +168,10 @@ class LabError(ProvisionError):
 class StepError(HostError):
     """A command of a change failed; its host undoes what was done before it."""
 
-    exit_status = 5
+    exit_status = ExitStatus.REVERTED
 
 
 class VerifyError(ProvisionError):
     """The containers do not see what the inventory promises."""
 
-    exit_status = 7
+    exit_status = ExitStatus.VERIFY

@@ -11,11 +11,9 @@ from provision.facts.gather import SIZE_LIMIT
 from provision.facts.topology import ContainerInfo, DnatRule, HostTopology, NamespaceLink
 from provision.methods.flannel import view as overlay
 from provision.methods.flannel.view import Overlay
-from provision.model.errors import FactsError, HostError
+from provision.model.errors import ExitStatus, FactsError, HostError
 from provision.model.inventory import Inventory, Network
 from provision.resources.script import PRELUDE
-
-UNREACHABLE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +28,9 @@ class View:
     """Each flannel network, as each of its hosts that answered sees it."""
 
     @property
-    def exit_status(self) -> int:
+    def exit_status(self) -> ExitStatus:
         """4 when a host could not be asked."""
-        return UNREACHABLE if self.errors else 0
+        return ExitStatus.HOST if self.errors else ExitStatus.OK
 
 
 def view(session: Session, hosts: tuple[str, ...]) -> View:
