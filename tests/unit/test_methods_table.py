@@ -132,17 +132,17 @@ def _knows(column: Planned) -> str:
     routes, devices = column.of(Route), column.of(Vxlan)
     if devices and not devices[0].learning:
         assert len(routes) == len(devices[0].forwards) == 2
-        return "table and routes from the inventory"
+        return "the inventory (table, routes)"
     if column.of(Flannel):
         assert not routes
-        return "flanneld, from etcd"
+        return "etcd, read by flanneld"
     if routes:
         assert len(routes) == 2
-        return "routes from the inventory"
+        return "the inventory (routes)"
     if column.of(OvsBridge):
         assert column.of(OvsBridge)[0].fail_mode == "standalone"  # it learns, as any switch
-        return "each bridge, from what arrives"
-    return "each kernel, from what arrives" if devices else "each bridge, from what arrives"
+        return "the bridge learns from frames"
+    return "the kernel learns from frames" if devices else "the bridge learns from frames"
 
 
 def _subnet(column: Planned) -> str:
@@ -154,15 +154,15 @@ def _subnet(column: Planned) -> str:
         assert network.part == column.network.subnets["h1"]
         return "the whole cidr, a range each"
     assert network.subnet == column.network.subnets["h1"]
-    return "the host's part"
+    return "the host's subnet"
 
 
 HELD: dict[str, Callable[[Planned], str]] = {
     "one layer 2 (broadcasts reach all)": _flat,
     "between the hosts": _between,
-    "on the host beside Docker": _beside,
+    "software on the host besides Docker": _beside,
     "daemons": _daemons,
-    "who knows where containers are": _knows,
+    "where forwarding entries come from": _knows,
     "a Docker network's subnet": _subnet,
 }
 
