@@ -42,7 +42,7 @@ def _findings(container: Container, one: Interface, facts: HostFacts) -> Iterato
     elif link.master:
         message = f"{name} is a port of {link.master}, so container {container.name} cannot have it"
         yield UnfitError(facts.host, message, "use an interface on that bridge, or another NIC")
-    elif one.nic and any(link.name in words.split(" ")[-1:] for words in facts.default_routes):
+    elif one.nic and any(link.name == route.dev for route in facts.default_routes):
         message = f"{name} is the host's own way out: container {container.name} would take it"
         yield UnfitError(facts.host, message, "use macvlan, or another NIC")
     elif link.wireless or not link.ether:

@@ -37,9 +37,13 @@ def with_released_nics(inventory: Inventory, look: HostSnapshot) -> HostSnapshot
         },
         routes=tuple(replace(one, dev=back.get(one.dev, one.dev)) for one in facts.routes),
         nics=_uplinks(facts, back),
-        default_routes=tuple(_renamed(words, back) for words in facts.default_routes),
+        default_routes=tuple(
+            replace(route, dev=back.get(route.dev, route.dev)) for route in facts.default_routes
+        ),
         bridged_nics={
-            name: was for name, was in facts.bridged_nics.items() if was.nic not in back.values()
+            name: original
+            for name, original in facts.bridged_nics.items()
+            if original.nic not in back.values()
         },
         ovs_nic_by_bridge={
             name: nic for name, nic in facts.ovs_nic_by_bridge.items() if name not in back
@@ -54,11 +58,11 @@ def _back(inventory: Inventory, look: HostSnapshot) -> Iterator[tuple[str, str]]
     """What holds a NIC's addresses now, and the NIC."""
     networks = [one for one in inventory.networks.values() if look.facts.host in one.hosts]
     kept = {getattr(one.options, "bridge", None) for one in networks if one.method == LAN}
-    for bridge, was in look.facts.bridged_nics.items():
-        holder, nic = was.seat.split(" ")[0] or bridge, look.facts.nics.get(was.nic)
+    for bridge, original in look.facts.bridged_nics.items():
+        holder, nic = original.address_holder(bridge), look.facts.nics.get(original.nic)
         # What somebody has made a port of another bridge meanwhile is not ours to give back.
         if bridge not in kept and (nic is None or nic.master in ("", bridge, holder)):
-            yield holder, was.nic
+            yield holder, original.nic
     if _switched(networks):
         return
     for resource in look.ours.values():
@@ -78,14 +82,14 @@ def _without_own(inventory: Inventory, look: HostSnapshot) -> HostFacts:
     """Without the routes of ours that go, too: nobody is to keep them for the NIC."""
     parts = {part for network in inventory.networks.values() for part in network.subnets.values()}
     gone = {
-        f"{one.dst} via {one.via} "
+        (str(one.dst), str(one.via))
         for one in look.ours.values()
         if isinstance(one, Route) and one.dst not in parts
     }
     if not gone:
         return look.facts
     links = {
-        name: replace(link, routes=tuple(r for r in link.routes if not r.startswith(tuple(gone))))
+        name: replace(link, routes=tuple(r for r in link.routes if (r.dst, r.via) not in gone))
         for name, link in look.facts.nics.items()
     }
     return replace(look.facts, nics=links)
@@ -106,7 +110,7 @@ def _links(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Link]:
 
 def _uplinks(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Nic]:
     links = {name: link for name, link in facts.nics.items() if name not in back}
-    networks = {was.nic: was.network for was in facts.bridged_nics.values()}
+    networks = {original.nic: original.network for original in facts.bridged_nics.values()}
     for holder, nic in back.items():
         above, below = facts.nics.get(holder), links.get(nic)
         if above is not None and below is not None:
@@ -118,8 +122,3 @@ def _uplinks(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Nic]:
                 routes=(*below.routes, *above.routes),
             )
     return links
-
-
-def _renamed(words: str, back: Mapping[str, str]) -> str:
-    head, _, dev = words.rpartition(" dev ")
-    return f"{head} dev {back.get(dev, dev)}"

@@ -13,7 +13,7 @@ from provision.facts import nics
 from provision.facts.nics import Nic
 from provision.resources.lib import nic_records, ovsdb
 from provision.resources.lib.base64_text import plain
-from provision.resources.lib.nic_records import OriginalNic
+from provision.resources.lib.nic_records import NicRoute, OriginalNic
 
 TOOLS = (
     "docker",
@@ -122,7 +122,7 @@ class HostFacts:
     nics: Mapping[str, Nic] = field(default_factory=dict)
     bridged_nics: Mapping[str, OriginalNic] = field(default_factory=dict)
     """What NICs were that this inventory has made ports, by bridge."""
-    default_routes: tuple[str, ...] = ()
+    default_routes: tuple[NicRoute, ...] = ()
     dns: tuple[str, ...] = ()
     """Its default routes, and its lines of resolv.conf."""
     addresses_in_use: Mapping[str, str] = field(default_factory=dict)
@@ -195,8 +195,8 @@ def parse(host: str, text: str) -> HostFacts:
         flanneld_version=version(own.partition(" ")[2].removeprefix("v")),
         tls_files=dict(_file(value) for key, value in lines if key == "tls"),
         nics=nics.parse(lines, json.loads(single["addresses"] if ip else "[]"), ovsdb.places(text)),
-        bridged_nics=nic_records.records(lines),
-        default_routes=nics.defaults(lines),
+        bridged_nics=nic_records.parse_records(lines),
+        default_routes=nics.default_routes(lines),
         dns=tuple(value for key, value in lines if key == "dns"),
         addresses_in_use=nics.answered(lines, "duplicate"),
         router_arp_errors=nics.answered(lines, "arp"),

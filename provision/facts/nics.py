@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any
 
 from provision.resources.base import WAS
 from provision.resources.lib.base64_text import plain
+from provision.resources.lib.nic_records import NicAddress, NicRoute
 from provision.resources.render import render
 
 # A manager is asked by the files that it keeps of each link: no process is started for a host that
@@ -90,7 +91,7 @@ _KERNEL, _RA, _DHCP = "2", "9", "16"
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """A link of the host. `addresses` and `routes` are words of iproute2 without the device.
+    """A link of the host.
 
     `managers` own it (systemd-networkd, netplan, NetworkManager, ifupdown); `network` is the text
     of networkd's file for it; `dynamic`: an address of it is leased.
@@ -106,8 +107,8 @@ class Nic:
     managers: tuple[str, ...] = ()
     network: str = ""
     dynamic: bool = False
-    addresses: tuple[str, ...] = ()
-    routes: tuple[str, ...] = ()
+    addresses: tuple[NicAddress, ...] = ()
+    routes: tuple[NicRoute, ...] = ()
 
 
 def parse(
@@ -128,14 +129,14 @@ def parse(
     }
 
 
-def defaults(lines: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The host's default routes, with their devices."""
+def default_routes(lines: Iterable[tuple[str, str]]) -> tuple[NicRoute, ...]:
+    """The host's default routes, each with its device."""
     routes = json.loads(dict(lines).get("every_route", "[]"))
     return tuple(
-        f"{words} dev {nic}"
-        for nic in sorted({one["dev"] for one in routes if "dev" in one})
-        for words in _routes(routes, nic)
-        if words.startswith(("default ", "::/0 "))
+        replace(route, dev=nic)
+        for nic in sorted({entry["dev"] for entry in routes if "dev" in entry})
+        for route in _routes(routes, nic)
+        if route.is_default
     )
 
 
@@ -163,57 +164,62 @@ def _uplink(
         master=above or link.get("master", ""),
         managers=tuple(sorted(set(managers))),
         network="\n".join(plain(value) for key, value in words if key == "network_file"),
-        dynamic="lease" in keys or any(one.get("dynamic") for one in infos if _version_4(one)),
+        dynamic="lease" in keys or any(info.get("dynamic") for info in infos if _is_ipv4(info)),
         addresses=tuple(_addresses(infos)),
         routes=tuple(_routes(routes, link["ifname"])),
     )
 
 
-def _version_4(info: Mapping[str, Any]) -> bool:
+def _is_ipv4(info: Mapping[str, Any]) -> bool:
     return info.get("family") == "inet"
 
 
-def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[str]:
-    for one in infos:
-        four, scope = _version_4(one), str(one.get("scope"))
-        # Link-local ones are the kernel's, dynamic ones of IPv6 come with the next advertisement.
-        if not four and (scope in ("link", "253") or one.get("dynamic")):
+def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[NicAddress]:
+    for info in infos:
+        ipv4, scope = _is_ipv4(info), str(info.get("scope"))
+        # The kernel makes link-local addresses of IPv6 itself, and the next router advertisement
+        # brings the dynamic ones.
+        if not ipv4 and (scope in ("link", "253") or info.get("dynamic")):
             continue
-        words = [f"{one['local']}/{one['prefixlen']}"]
-        words += ["peer", one["address"]] if "address" in one else []
-        words += ["broadcast", one["broadcast"]] if "broadcast" in one else []
-        words += ["scope", scope] if four and scope not in ("global", "0") else []
-        words += ["noprefixroute"] if one.get("noprefixroute") else []
-        yield " ".join(words if four else [*words, "nodad"])
-
-
-def _routes(routes: Iterable[dict[str, Any]], nic: str) -> Iterator[str]:
-    for one in routes:
-        protocol = str(one.get("protocol", "3"))
-        if one.get("dev") != nic or protocol in (_KERNEL, _RA, _DHCP):
-            continue
-        if str(one.get("type", "1")) not in ("1", "unicast"):
-            continue
-        words = [
-            one["dst"] if one["dst"] != "default" or ":" not in one.get("gateway", "") else "::/0"
-        ]
-        words += ["via", one["gateway"]] if "gateway" in one else []
-        words += ["src", one["prefsrc"]] if "prefsrc" in one else []
-        words += ["metric", str(one["metric"])] if one.get("metric") else []
-        words += ["table", str(one["table"])] if str(one.get("table", "254")) != "254" else []
-        words += ["mtu", str(found["mtu"])] if (found := _metrics(one)) and "mtu" in found else []
-        words += (
-            ["scope", str(one["scope"])]
-            if str(one.get("scope", "0")) not in ("0", "global")
-            else []
+        yield NicAddress(
+            info["local"],
+            info["prefixlen"],
+            peer=info.get("address", ""),
+            broadcast=info.get("broadcast", ""),
+            scope=scope if ipv4 and scope not in ("global", "0") else "",
+            noprefixroute=bool(info.get("noprefixroute")),
+            # The host had the address before: duplicate address detection would only delay it.
+            nodad=not ipv4,
         )
-        words += ["onlink"] if "onlink" in one.get("flags", ()) else []
-        yield " ".join([*words, "proto", protocol])
+
+
+def _routes(entries: Iterable[dict[str, Any]], nic: str) -> Iterator[NicRoute]:
+    for entry in entries:
+        protocol, table, scope = (
+            str(entry.get(key, usual))
+            for key, usual in (("protocol", "3"), ("table", "254"), ("scope", "0"))
+        )
+        if entry.get("dev") != nic or protocol in (_KERNEL, _RA, _DHCP):
+            continue
+        if str(entry.get("type", "1")) not in ("1", "unicast"):
+            continue
+        ipv6_default = entry["dst"] == "default" and ":" in entry.get("gateway", "")
+        yield NicRoute(
+            "::/0" if ipv6_default else entry["dst"],
+            via=entry.get("gateway", ""),
+            src=entry.get("prefsrc", ""),
+            metric=entry.get("metric") or 0,
+            table=table if table != "254" else "",
+            mtu=_metrics(entry).get("mtu", 0),
+            scope=scope if scope not in ("0", "global") else "",
+            onlink="onlink" in entry.get("flags", ()),
+            proto=protocol,
+        )
 
 
 def _metrics(route: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = route.get("metrics") or [{}]
-    return dict(found[0])
+    metrics = route.get("metrics") or [{}]
+    return dict(metrics[0])
 
 
 def ours(path: str) -> bool:

@@ -32,6 +32,7 @@ from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.package import Package
+from provision.resources.lib.nic_records import NicAddress
 
 FOLDER = Path(__file__).parent
 CASES = sorted(path.parent for path in FOLDER.glob("*/*/found.yml"))
@@ -75,7 +76,7 @@ def uplinks(host: str, address: IPv4Address, mtu: int, found: dict[str, Any]) ->
         mtu=mtu,
         managers=("systemd-networkd",),
         network=f"[Match]\nName=eth1\n\n[Network]\nAddress={address}/24\n",
-        addresses=(f"{address}/24 broadcast 10.78.0.255",),
+        addresses=(NicAddress(str(address), 24, broadcast="10.78.0.255"),),
     )
     said = found.get("uplinks", {}).get(host, {})
     others = [Nic(name, managers=("systemd-networkd",)) for name in found.get("nics", [])]

@@ -16,11 +16,15 @@ from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.route import Route
-from provision.resources.lib.nic_records import OriginalNic
+from provision.resources.lib.nic_records import HostVeth, NicAddress, NicRoute, OriginalNic
 from tests.fakes import HOST
 
 OWN = IPv4Interface("10.78.0.11/24")
 PEER = IPv4Address("10.78.0.12")
+ADDRESS = NicAddress("10.78.0.11", 24)
+DEFAULT = NicRoute("default", via="10.78.0.1")
+WAN = NicRoute("default", via="10.9.0.1", dev="wan")
+VETH = HostVeth("host-it", "port-it", "02:00:00:00:00:01")
 PART = IPv4Network("172.16.1.0/24")
 PIPEWORK = "{method: pipework, cidr: 10.78.0.0/24, pool: 10.78.0.224/28}"
 OVS = "{method: ovs-gre, cidr: 172.16.0.0/16}"
@@ -38,7 +42,6 @@ def wants(tmp_path: Path, network: str) -> Inventory:
 
 def above(holder: str) -> HostFacts:
     """A host whose address is on `holder`, above eth1."""
-    words = ("10.78.0.11/24",)
     return replace(
         host.parse("h1", HOST),
         links={"eth1": Link("eth1", 1500, ()), holder: Link(holder, 1500, (OWN,))},
@@ -46,16 +49,16 @@ def above(holder: str) -> HostFacts:
         routes=(KernelRoute(OWN.network, holder, 2),),
         nics={
             "eth1": Nic("eth1", master=holder, managers=("systemd-networkd",)),
-            holder: Nic(holder, bridge=True, addresses=words, routes=("default via 10.78.0.1",)),
+            holder: Nic(holder, bridge=True, addresses=(ADDRESS,), routes=(DEFAULT,)),
         },
-        default_routes=(f"default via 10.78.0.1 dev {holder}", "default via 10.9.0.1 dev wan"),
+        default_routes=(replace(DEFAULT, dev=holder), WAN),
     )
 
 
-def moved(seat: str = "") -> HostFacts:
+def moved(host_veth: HostVeth | None = None) -> HostFacts:
     """The same by pipework's bridge, with the record of what the NIC was."""
-    was = OriginalNic("eth1", "", 1500, "", ("10.78.0.11/24",), (), (), (), seat=seat)
-    return replace(above(seat.split(" ")[0] or "bri0"), bridged_nics={"bri0": was})
+    original = OriginalNic("eth1", "", 1500, "", (ADDRESS,), (), (), (), host_veth)
+    return replace(above(original.address_holder("bri0")), bridged_nics={"bri0": original})
 
 
 def switched(*others: str) -> HostSnapshot:
@@ -74,11 +77,8 @@ def assert_back(facts: HostFacts, holder: str) -> None:
     assert [one.dev for one in facts.routes] == ["eth1"]
     nic = facts.nics["eth1"]
     assert (nic.master, nic.managers) == ("", ("systemd-networkd",))
-    assert (nic.addresses, nic.routes) == (("10.78.0.11/24",), ("default via 10.78.0.1",))
-    assert facts.default_routes == (
-        "default via 10.78.0.1 dev eth1",
-        "default via 10.9.0.1 dev wan",
-    )
+    assert (nic.addresses, nic.routes) == ((ADDRESS,), (DEFAULT,))
+    assert facts.default_routes == (replace(DEFAULT, dev="eth1"), WAN)
     assert not facts.bridged_nics and not facts.ovs_nic_by_bridge
 
 
@@ -90,11 +90,8 @@ def test_a_bridge_that_goes_gives_the_nic_back(tmp_path: Path) -> None:
     assert_back(seen.facts, "bri0")
     (freed,) = seen.foreign.values()
     assert isinstance(freed, OvsUplink) and freed.obstacle == ""
-    seat = with_released_nics(
-        wants(tmp_path, ROUTES), HostSnapshot(moved("host-it port-it 02:00"), {}, {})
-    )
-    assert_back(seen.facts, "bri0")
-    assert seat.facts.link_with(OWN.ip) == Link("eth1", 1500, (OWN,))
+    veth = with_released_nics(wants(tmp_path, ROUTES), HostSnapshot(moved(VETH), {}, {}))
+    assert_back(veth.facts, VETH.name)
 
 
 def test_a_bridge_of_another_name_finds_the_nics_first_file(tmp_path: Path) -> None:
@@ -137,11 +134,12 @@ def test_what_is_needed_stays(tmp_path: Path) -> None:
 
 def test_routes_of_ours_that_go_are_no_nics_own(tmp_path: Path) -> None:
     """A bridge that takes the NIC's place would keep them else; those of the file it keeps."""
-    words = (f"{PART} via {PEER} proto 240", "10.5.0.0/16 via 10.78.0.1 proto 3")
-    nic = Nic("eth1", addresses=("10.78.0.11/24",), routes=words)
+    kept = NicRoute("10.5.0.0/16", via="10.78.0.1", proto="3")
+    ours = NicRoute(str(PART), via=str(PEER), proto="240")
+    nic = Nic("eth1", addresses=(ADDRESS,), routes=(ours, kept))
     facts = replace(host.parse("h1", HOST), nics={"eth1": nic})
     found = state([Route("h1", PART, PEER, "eth1", "it")])
     seen = with_released_nics(wants(tmp_path, PIPEWORK), HostSnapshot(facts, found, {}))
-    assert seen.facts.nics["eth1"].routes == words[1:]
+    assert seen.facts.nics["eth1"].routes == (kept,)
     same = HostSnapshot(facts, found, {})
     assert with_released_nics(wants(tmp_path, ROUTES), same) == same

@@ -15,6 +15,7 @@ from provision.facts.nics import Nic
 from provision.methods.pipework import resources
 from provision.resources.base import State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
+from provision.resources.lib.nic_records import NicAddress
 from tests.fakes import HOST
 from tests.unit.test_returning import OWN, PEER, PIPEWORK, switched, wants
 
@@ -24,7 +25,10 @@ NETWORKD = "[Match]\nName=eth1\n\n[Network]\nAddress=10.78.0.11/24\n"
 def plain() -> HostFacts:
     """SSH comes by eth1, which nobody has moved."""
     nic = Nic(
-        "eth1", managers=("systemd-networkd",), network=NETWORKD, addresses=("10.78.0.11/24",)
+        "eth1",
+        managers=("systemd-networkd",),
+        network=NETWORKD,
+        addresses=(NicAddress("10.78.0.11", 24),),
     )
     return replace(
         parse("h1", HOST),

@@ -13,7 +13,7 @@ from provision.model.fields.interfaces import hashed_mac
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
 from provision.resources.base import Ref
-from provision.resources.lib.nic_records import OriginalNic
+from provision.resources.lib.nic_records import HostVeth, OriginalNic
 
 
 def options(network: Network) -> Options:
@@ -32,10 +32,12 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalN
     link = uplink(inventory, network, facts)
     if link is None:
         return None
-    seat = _seat(inventory, network, facts.host)
+    veth = _host_veth(inventory, network, facts.host)
     recorded = facts.bridged_nics.get(options(network).bridge)
     if recorded is not None and recorded.nic == link.name:
-        return replace(recorded, seat=seat, switch=_switch(network, facts, recorded))
+        return replace(
+            recorded, host_veth=veth, ovs_datapath=_ovs_datapath(network, facts, recorded)
+        )
     return OriginalNic(
         link.name,
         link.mac,
@@ -43,10 +45,10 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalN
         link.network,
         link.addresses,
         link.routes,
-        tuple(words for words in facts.default_routes if f" dev {link.name}" not in words),
+        tuple(route for route in facts.default_routes if route.dev != link.name),
         facts.dns,
-        seat,
-        _switch(network, facts, None),
+        veth,
+        _ovs_datapath(network, facts, None),
         ssh := facts.ssh_to is not None
         and facts.link_with(facts.ssh_to) == facts.links.get(link.name),
         _peer(inventory, network, facts, ssh=ssh),
@@ -61,42 +63,40 @@ def _peer(inventory: Inventory, network: Network, facts: HostFacts, *, ssh: bool
     return str(next(iter(others), options(network).gateway or ""))
 
 
-def _switch(network: Network, facts: HostFacts, recorded: OriginalNic | None) -> str:
+def _ovs_datapath(network: Network, facts: HostFacts, recorded: OriginalNic | None) -> str:
     """The datapath of a bridge of Open vSwitch; that of one that is there stays."""
     if options(network).kind == "linux":
         return ""
     auto = "system" if facts.kernel_datapath else "netdev"
-    return (recorded.switch if recorded else "") or auto
+    return (recorded.ovs_datapath if recorded else "") or auto
 
 
-def _seat(inventory: Inventory, network: Network, host: str) -> str:
-    """The host's veth, its other end and its MAC; empty where the bridge has the addresses."""
+def _host_veth(inventory: Inventory, network: Network, host: str) -> HostVeth | None:
+    """The host's veth; None where the bridge itself holds the host's addresses."""
     if options(network).host_port == "bridge":
-        return ""
+        return None
     name = interface_name("host-", inventory.name, network.name)
-    other = interface_name("port-", inventory.name, network.name)
-    return f"{name} {other} {hashed_mac(inventory.name, network.name, host)}"
+    peer = interface_name("port-", inventory.name, network.name)
+    return HostVeth(name, peer, hashed_mac(inventory.name, network.name, host))
 
 
 def lost(facts: HostFacts) -> tuple[str, ...]:
     """What a host had before its NIC became a port, and has no more."""
     wrong = [
         f"name server {line.partition(' ')[2]} is gone"
-        for was in facts.bridged_nics.values()
-        for line in was.dns
+        for original in facts.bridged_nics.values()
+        for line in original.dns
         if line not in facts.dns
     ]
-    for bridge, was in facts.bridged_nics.items():
-        seat = was.seat.split(" ")[0] if was.seat else bridge
-        now = facts.nics.get(seat)
-        held = {words.split(" ")[0] for words in now.addresses} if now else set()
-        gone = {words.split(" ")[0] for words in was.addresses} - held
-        gone |= set(was.routes) - set(now.routes if now else ())
-        wrong += [f"{words} is not on {seat}" for words in sorted(gone)]
-    defaults = {words for was in facts.bridged_nics.values() for words in was.defaults}
-    wrong += [
-        f"default route {words} is gone" for words in sorted(defaults - set(facts.default_routes))
-    ]
+    for bridge, original in facts.bridged_nics.items():
+        holder = original.address_holder(bridge)
+        nic_now = facts.nics.get(holder, Nic(holder))
+        lacking = {a.cidr for a in original.addresses} - {a.cidr for a in nic_now.addresses}
+        lacking |= set(map(str, set(original.routes) - set(nic_now.routes)))
+        wrong += [f"{text} is not on {holder}" for text in sorted(lacking)]
+    defaults = {route for original in facts.bridged_nics.values() for route in original.defaults}
+    gone = sorted(map(str, defaults - set(facts.default_routes)))
+    wrong += [f"default route {route} is gone" for route in gone]
     return tuple(wrong)
 
 

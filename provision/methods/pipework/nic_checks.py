@@ -99,18 +99,16 @@ def _owners(link: Nic) -> Iterator[tuple[str, str]]:
 def _place(
     inventory: Inventory, network: Network, facts: HostFacts, link: Nic
 ) -> Iterator[tuple[str, str]]:
-    held = [words.split(" ")[0] for words in link.addresses]
-    addresses = [address.partition("/")[0] for address in held]
+    addresses = [held.local for held in link.addresses]
     address, asked = inventory.hosts[facts.host].address, nic.options(network)
-    if str(address) not in addresses:
+    ranges = [held for held in link.addresses if held.local == str(address)]
+    if not ranges:
         where = facts.link_with(address)
         on = f"is on {where.name}" if where else "is nowhere"
         message = f"its address {address} {on}, not on {link.name}"
         yield message, f"write hosts.{facts.host}.nic, or the address that {link.name} has"
-    elif not any(
-        f"/{network.cidr.prefixlen}" in one for one in held if one.startswith(f"{address}/")
-    ):
-        message = f"{link.name} is in {held[addresses.index(str(address))]}, not in {network.cidr}"
+    elif all(held.prefixlen != network.cidr.prefixlen for held in ranges):
+        message = f"{link.name} is in {ranges[0].cidr}, not in {network.cidr}"
         yield message, "write the LAN's range as cidr"
     if network.mtu is not None and network.mtu > link.mtu:
         message = (

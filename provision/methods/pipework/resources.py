@@ -28,17 +28,17 @@ def resources(
     inventory: Inventory, network: Network, facts: HostFacts, *, mtu: int
 ) -> Iterator[Resource]:
     """Everything of this network on one host."""
-    was = first(inventory, network, facts)
-    if was is None:
+    original = first(inventory, network, facts)
+    if original is None:
         return
-    if was.switch:
+    if original.ovs_datapath:
         yield OvsDaemon(facts.host, inventory.name)
-    bridge = _bridge(inventory, network, facts, was, mtu)
+    bridge = _bridge(inventory, network, facts, original, mtu)
     yield bridge
-    if was.switch:
-        yield from _sealed(inventory, network, facts.host, was)
+    if original.ovs_datapath:
+        yield from _sealed(inventory, network, facts.host, original)
         return
-    if was.seat:
+    if original.host_veth:
         yield ArpIgnore(facts.host, bridge.bridge, needs=(bridge.ref,))
     yield _passing(inventory, network, facts.host)
     if options(network).docker0:
@@ -50,44 +50,43 @@ def resources(
 
 
 def _bridge(
-    inventory: Inventory, network: Network, facts: HostFacts, was: OriginalNic, mtu: int
+    inventory: Inventory, network: Network, facts: HostFacts, original: OriginalNic, mtu: int
 ) -> LanBridge:
-    asked, tags = options(network), () if was.switch else vlans(inventory, network)
-    words = was.seat.split(" ") if was.seat else []
-    kind = LanBridgeOvs if was.switch else LanBridge
+    asked, tags = options(network), () if original.ovs_datapath else vlans(inventory, network)
+    kind = LanBridgeOvs if original.ovs_datapath else LanBridge
     return kind(
         facts.host,
         asked.bridge,
-        was.nic,
-        was.mac,
+        original.nic,
+        original.mac,
         mtu,
-        words[0] if words else asked.bridge,
+        original.address_holder(asked.bridge),
         asked.stp,
         tags,
         networkd.files(
             inventory.name,
             asked.bridge,
-            nic=was.nic,
-            mac=was.mac,
+            nic=original.nic,
+            mac=original.mac,
             mtu=mtu,
             stp=asked.stp,
             vlans=tags,
-            seat=(words[0], words[1], words[2]) if words else None,
-            network=was.network,
-            switch=bool(was.switch),
+            host_veth=original.host_veth,
+            network=original.network,
+            switch=bool(original.ovs_datapath),
         ),
         f"{inventory.name}/{asked.bridge}",
-        was=was,
+        was=original,
     )
 
 
 def _sealed(
-    inventory: Inventory, network: Network, host: str, was: OriginalNic
+    inventory: Inventory, network: Network, host: str, original: OriginalNic
 ) -> Iterator[Resource]:
     """The userspace datapath reads a NIC beside the kernel, which would answer everything, too."""
-    if was.switch == "netdev":
+    if original.ovs_datapath == "netdev":
         mark = f"{inventory.name}/{network.name}"
-        yield NicDropRule(host, was.nic, mark, needs=(bridge_ref(network, host),))
+        yield NicDropRule(host, original.nic, mark, needs=(bridge_ref(network, host),))
 
 
 def _gateway(inventory: Inventory, network: Network, host: str) -> IPv4Address:

@@ -25,7 +25,7 @@ from provision.resources.base import (
 )
 from provision.resources.lib import networkd
 from provision.resources.lib.base64_text import plain
-from provision.resources.lib.nic_records import OriginalNic, first
+from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_record
 from provision.resources.lib.nic_to_bridge import JOIN, LEAVE
 from provision.resources.render import render
 
@@ -91,12 +91,12 @@ ip -4 route show default | sed 's/ *$//' | sort
         written = tuple(Put(path, text) for path, text in self.files)
         # What a batch that stops half way leaves is no place for a host to be.
         joined = Attempt((self._run(JOIN, self.mark),), self.delete())
-        return (remember(self._was, self.was.text), *written, joined)
+        return (remember(self._was, self.was.record), *written, joined)
 
     def update(self, found: Resource) -> Steps | None:
         assert isinstance(found, LanBridge)
         assert found.was is not None and self.was is not None
-        same = (found.was.nic, found.was.seat) == (self.was.nic, self.was.seat)
+        same = (found.was.nic, found.was.host_veth) == (self.was.nic, self.was.host_veth)
         return self.create() if same else None
 
     def delete(self) -> Steps:
@@ -106,11 +106,12 @@ ip -4 route show default | sed 's/ *$//' | sort
     def _run(self, program: str, *more: str) -> Run:
         was = self.was
         assert was is not None
-        seat = was.seat.split(" ") if was.seat else [self.bridge, "-", was.mac]
-        words = (self.bridge, was.nic, *seat[:2], was.mac, seat[2], str(self.mtu or was.mtu))
+        veth = was.host_veth or HostVeth(self.bridge, "-", was.mac)
+        mtu = str(self.mtu or was.mtu)
+        words = (self.bridge, was.nic, veth.name, veth.peer, was.mac, veth.mac, mtu)
         flags = ("1" if self.stp else "0", "1" if self.vlans else "0")
         tags = " ".join(map(str, self.vlans))
-        lines = ("\n".join(was.addresses), "\n".join(was.routes))
+        lines = ("\n".join(map(str, was.addresses)), "\n".join(map(str, was.routes)))
         peer = was.peer or "-"
         ping = render("checks/silence.pl")
         return Run(("sh", "-c", program, "sh", ping, *words, *flags, tags, *lines, peer, *more))
@@ -137,8 +138,9 @@ ip -4 route show default | sed 's/ *$//' | sort
         shared = [line for line in text.splitlines() if line.startswith("addresses ")]
         links = json.loads(shared[0].partition(" ")[2]) if shared else []
         for bridge, record in kept.items():
-            if not first(record).switch:
-                yield Found(_found(bridge, first(record), lines, links, scope), ours=True)
+            original = parse_record(record)
+            if not original.ovs_datapath:
+                yield Found(_found(bridge, original, lines, links, scope), ours=True)
         for words in lines:
             if words[0] == "link" and words[1] not in kept:
                 stranger = cls(scope.host, words[1], "", "", 0, "", False, (), (), "")
@@ -177,7 +179,7 @@ def _found(
 
 def seat(was: OriginalNic, links: dict[str, dict[str, Any]]) -> str:
     """The one link that holds all of the host's addresses; empty when there is none or another."""
-    wanted = {words.split(" ")[0] for words in was.addresses}
+    wanted = {address.cidr for address in was.addresses}
     holders = {
         name
         for name, link in links.items()

@@ -25,7 +25,7 @@ from provision.resources.base import (
 from provision.resources.kinds.lan_bridge import LanBridge, found_files, seat
 from provision.resources.lib import networkd, ovsdb
 from provision.resources.lib.base64_text import plain
-from provision.resources.lib.nic_records import OriginalNic, first
+from provision.resources.lib.nic_records import OriginalNic, parse_record
 from provision.resources.lib.nic_to_bridge import JOIN_OVS, LEAVE_OVS
 
 
@@ -51,8 +51,8 @@ shared {" ".join(ovsdb.TABLES)}
     def create(self) -> Steps:
         assert self.was is not None
         written = tuple(Put(path, text) for path, text in self.files)
-        joined = self._run(JOIN_OVS, self.mark, self.was.switch)
-        return (remember(self._was, self.was.text), *written, Attempt((joined,), self.delete()))
+        joined = self._run(JOIN_OVS, self.mark, self.was.ovs_datapath)
+        return (remember(self._was, self.was.record), *written, Attempt((joined,), self.delete()))
 
     def delete(self) -> Steps:
         paths = " ".join(networkd.paths(self._inventory, self.bridge))
@@ -63,11 +63,11 @@ shared {" ".join(ovsdb.TABLES)}
         lines = [line.split(" ", 2) for line in text.splitlines()]
         shared = [line for line in text.splitlines() if line.startswith("addresses ")]
         links = {one["ifname"]: one for one in json.loads(shared[0][10:])} if shared else {}
-        kept = {words[1]: first(plain(words[2])) for words in lines if words[0] == "was"}
+        kept = {words[1]: parse_record(plain(words[2])) for words in lines if words[0] == "was"}
         rows = {row["name"]: row for row in ovsdb.bridges(text)}
         ports = {port.name: port for port in ovsdb.ports(text) if not port.trouble}
         for bridge, was in kept.items():
-            if was.switch:
+            if was.ovs_datapath:
                 row, held = rows.get(bridge, {}), links.get(bridge, {})
                 files = found_files(bridge, lines)
                 yield Found(_found(bridge, was, row, held, ports, links, files, scope), ours=True)
@@ -90,7 +90,9 @@ def _found(
     scope: Origin,
 ) -> LanBridgeOvs:
     port = ports.get(was.nic)
-    attached = port is not None and port.bridge == bridge and row["datapath_type"] == was.switch
+    attached = (
+        port is not None and port.bridge == bridge and row["datapath_type"] == was.ovs_datapath
+    )
     return LanBridgeOvs(
         scope.host,
         bridge,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision.resources.lib.nic_records import HostVeth
+
 FOLDER = "/etc/systemd/network"
 # Of [Network]: what is the cable's, and stays with the NIC.
 _CABLE = ("LLDP", "EmitLLDP", "VLAN", "MACVLAN", "IPVLAN")
@@ -46,11 +48,11 @@ def files(
     mtu: int,
     stp: bool,
     vlans: tuple[int, ...],
-    seat: tuple[str, str, str] | None,
+    host_veth: HostVeth | None,
     network: str,
     switch: bool = False,
 ) -> Files:
-    """Paths and texts; `seat` is the host's veth, its other end, and its MAC, where it has one."""
+    """Paths and texts; without `host_veth` the bridge itself holds the host's addresses."""
     device, above, below, pair, top, port = paths(inventory, bridge)
     if switch:  # Open vSwitch makes the bridge, and its database knows the port
         top_file = (above, f"[Match]\nName={bridge}\n\n{_host(network)}")
@@ -66,19 +68,18 @@ def files(
         (below, _port(nic, bridge, network, vlans)),
     ]
     host = _host(network)
-    if seat is None:
+    if host_veth is None:
         made.append((above, f"[Match]\nName={bridge}\n\n{host}"))
         return _headed(inventory, made)
-    name, other, own = seat
     made += [
         (above, f"[Match]\nName={bridge}\n\n[Network]\n{_SILENT}{_STEADY}"),
         (
             pair,
-            f"[NetDev]\nName={name}\nKind=veth\nMACAddress={own}\nMTUBytes={mtu}\n\n"
-            f"[Peer]\nName={other}\n",
+            f"[NetDev]\nName={host_veth.name}\nKind=veth\nMACAddress={host_veth.mac}\nMTUBytes={mtu}\n\n"
+            f"[Peer]\nName={host_veth.peer}\n",
         ),
-        (top, f"[Match]\nName={name}\n\n{host}"),
-        (port, f"[Match]\nName={other}\n\n[Network]\nBridge={bridge}\n{_SILENT}"),
+        (top, f"[Match]\nName={host_veth.name}\n\n{host}"),
+        (port, f"[Match]\nName={host_veth.peer}\n\n[Network]\nBridge={bridge}\n{_SILENT}"),
     ]
     return _headed(inventory, made)
 

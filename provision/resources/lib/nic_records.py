@@ -1,57 +1,210 @@
-"""What NICs were before they became ports, as the hosts keep it. Pure."""
+"""NICs before they became ports of a bridge: their values, and their records on hosts. Pure.
+
+A host keeps one JSON record a bridge, below `/var/lib/provision/was/INVENTORY/uplink`. This module
+alone maps the keys of a record to the fields of `OriginalNic`, and the text of iproute2 to values.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from provision.resources.lib.base64_text import plain
 
 
 @dataclass(frozen=True, slots=True)
-class OriginalNic:
-    """What a NIC was before it became a port: what its bridge takes over and gives back.
+class NicAddress:
+    """An IP address of a NIC, and the options of `ip address replace` that set it again.
 
-    `defaults` are the host's default routes by other NICs, `dns` its lines of resolv.conf: both are
-    to stay. `seat`: the host's veth, its other end and its MAC, where it has one. `switch`: the
-    datapath of Open vSwitch, empty where the bridge is the kernel's. `ssh`: we come in by this NIC;
-    `peer`: somebody behind it.
+    `local` stays the text that iproute2 printed: glibc writes IPv4-mapped addresses in another way
+    than Python's `ipaddress`, and the host compares text. `scope` is empty for the global one.
+    """
+
+    local: str
+    prefixlen: int
+    peer: str = ""
+    broadcast: str = ""
+    scope: str = ""
+    noprefixroute: bool = False
+    nodad: bool = False
+
+    @property
+    def cidr(self) -> str:
+        """`10.0.0.1/24`."""
+        return f"{self.local}/{self.prefixlen}"
+
+    def __str__(self) -> str:
+        """Arguments of `ip address replace`, without the device."""
+        pairs = {"peer": self.peer, "broadcast": self.broadcast, "scope": self.scope}
+        flags = {"noprefixroute": self.noprefixroute, "nodad": self.nodad}
+        return " ".join([self.cidr, *_tokens(pairs), *_tokens(flags)])
+
+    @classmethod
+    def parse(cls, text: str) -> NicAddress:
+        """Read what `str` writes. Raises ValueError."""
+        cidr, *tokens = text.split(" ")
+        local, _, prefixlen = cidr.partition("/")
+        options = _options(tokens, ("peer", "broadcast", "scope"), ("noprefixroute", "nodad"))
+        return cls(local, int(prefixlen), **options)
+
+
+@dataclass(frozen=True, slots=True)
+class NicRoute:
+    """A route of a NIC, as `ip route replace` sets it again; what is empty or 0 is not set.
+
+    `dst` is `default`, a range, or an address. `proto` is the kernel's number for the program that
+    made the route. `dev` is empty where the NIC is known from the context.
+    """
+
+    dst: str
+    via: str = ""
+    src: str = ""
+    metric: int = 0
+    table: str = ""
+    mtu: int = 0
+    scope: str = ""
+    onlink: bool = False
+    proto: str = ""
+    dev: str = ""
+
+    @property
+    def is_default(self) -> bool:
+        """True for the default route of either IP version."""
+        return self.dst in ("default", "::/0")
+
+    def __str__(self) -> str:
+        """Arguments of `ip route replace`; the device only where it is a field of the route."""
+        options = {key: getattr(self, key) for key in _ROUTE_OPTIONS}
+        return " ".join([self.dst, *_tokens(options)])
+
+    @classmethod
+    def parse(cls, text: str) -> NicRoute:
+        """Read what `str` writes. Raises ValueError."""
+        dst, *tokens = text.split(" ")
+        options = _options(tokens, [key for key in _ROUTE_OPTIONS if key != "onlink"], ("onlink",))
+        return cls(dst, **options)
+
+
+_NUMBERS = ("metric", "mtu")
+# Records hold this order: another one would be another text for the same route.
+_ROUTE_OPTIONS = ("via", "src", "metric", "table", "mtu", "scope", "onlink", "proto", "dev")
+
+
+def _tokens(options: dict[str, Any]) -> list[str]:
+    tokens: list[str] = []
+    for key, value in options.items():
+        if value:
+            tokens += [key] if value is True else [key, str(value)]
+    return tokens
+
+
+def _options(tokens: Sequence[str], keys: Sequence[str], flags: Sequence[str]) -> dict[str, Any]:
+    """Read `key value` pairs and flags of iproute2. Raises ValueError for any other token."""
+    options: dict[str, Any] = {}
+    rest = iter(tokens)
+    for token in rest:
+        if token in flags:
+            options[token] = True
+        elif token in keys and (value := next(rest, "")):
+            options[token] = int(value) if token in _NUMBERS else value
+        else:
+            raise ValueError(f"iproute2 option {token!r} is unknown")
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class HostVeth:
+    """A veth pair that gives the host its own interface on a bridge.
+
+    `name` and `mac` are those of the host's end, `peer` is the end that is a port of the bridge.
+    """
+
+    name: str
+    peer: str
+    mac: str
+
+    def __str__(self) -> str:
+        """`NAME PEER MAC`, as records hold it."""
+        return f"{self.name} {self.peer} {self.mac}"
+
+    @classmethod
+    def parse(cls, text: str) -> HostVeth:
+        """Read what `str` writes. Raises ValueError."""
+        name, peer, mac = text.split(" ")
+        return cls(name, peer, mac)
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalNic:
+    """A NIC before it became a port: what its bridge takes over, and gives back at the end.
+
+    `network` is the text of networkd's file for it. `defaults` are the host's default routes by
+    other NICs, `dns` its lines of resolv.conf: both must survive the move. `host_veth` is None
+    where the bridge itself holds the host's addresses. `ovs_datapath` is `system` or `netdev`, and
+    empty for a Linux bridge. `ssh` is True where SSH comes in by this NIC; `peer` is an address
+    on its far side that answers pings.
     """
 
     nic: str
     mac: str
     mtu: int
     network: str
-    addresses: tuple[str, ...]
-    routes: tuple[str, ...]
-    defaults: tuple[str, ...]
+    addresses: tuple[NicAddress, ...]
+    routes: tuple[NicRoute, ...]
+    defaults: tuple[NicRoute, ...]
     dns: tuple[str, ...]
-    seat: str = field(default="", compare=False)
-    switch: str = ""
+    host_veth: HostVeth | None = field(default=None, compare=False)
+    ovs_datapath: str = ""
     ssh: bool = False
     peer: str = ""
 
+    def address_holder(self, bridge: str) -> str:
+        """The interface that holds the host's addresses once the NIC is a port of `bridge`."""
+        return self.host_veth.name if self.host_veth else bridge
+
     @property
-    def text(self) -> str:
-        """As it is recorded on the host."""
-        words = {key: getattr(self, key) for key in _KEPT}
-        return json.dumps(words, indent=1) + "\n"
+    def record(self) -> str:
+        """The JSON text that the host keeps."""
+        fields = {
+            "nic": self.nic,
+            "mac": self.mac,
+            "mtu": self.mtu,
+            "network": self.network,
+            "addresses": list(map(str, self.addresses)),
+            "routes": list(map(str, self.routes)),
+            "defaults": list(map(str, self.defaults)),
+            "dns": self.dns,
+            "seat": str(self.host_veth) if self.host_veth else "",
+            "switch": self.ovs_datapath,
+            "ssh": self.ssh,
+            "peer": self.peer,
+        }
+        return json.dumps(fields, indent=1) + "\n"
 
 
-_LISTS = ("addresses", "routes", "defaults", "dns")
-_KEPT = ("nic", "mac", "mtu", "network", *_LISTS, "seat", "switch", "ssh", "peer")
+def parse_record(text: str) -> OriginalNic:
+    """Read a record. Raises ValueError or KeyError."""
+    fields = json.loads(text)
+    veth = fields.get("seat", "")
+    return OriginalNic(
+        nic=fields["nic"],
+        mac=fields["mac"],
+        mtu=fields["mtu"],
+        network=fields["network"],
+        addresses=tuple(map(NicAddress.parse, fields.get("addresses", ()))),
+        routes=tuple(map(NicRoute.parse, fields.get("routes", ()))),
+        defaults=tuple(map(NicRoute.parse, fields.get("defaults", ()))),
+        dns=tuple(fields.get("dns", ())),
+        host_veth=HostVeth.parse(veth) if veth else None,
+        ovs_datapath=fields.get("switch", ""),
+        ssh=fields.get("ssh", False),
+        peer=fields.get("peer", ""),
+    )
 
 
-def first(text: str) -> OriginalNic:
-    """A record. Raises ValueError."""
-    words = json.loads(text)
-    for key in _LISTS:
-        words[key] = tuple(words.get(key, ()))
-    return OriginalNic(**{key: words[key] for key in _KEPT if key in words})
-
-
-def records(lines: Iterable[tuple[str, str]]) -> dict[str, OriginalNic]:
-    """What this inventory has recorded of NICs that it moved, by bridge."""
-    words = [rest.partition(" ")[::2] for key, rest in lines if key == "was"]
-    return {bridge: first(plain(encoded)) for bridge, encoded in words}
+def parse_records(lines: Iterable[tuple[str, str]]) -> dict[str, OriginalNic]:
+    """Records of this inventory by bridge, from the `was` lines of a host's probe."""
+    records = [text.partition(" ")[::2] for key, text in lines if key == "was"]
+    return {bridge: parse_record(plain(encoded)) for bridge, encoded in records}

@@ -1,0 +1,118 @@
+"""Text of iproute2 and records on hosts survive a round trip through their values."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision.resources.lib.nic_records import (
+    HostVeth,
+    NicAddress,
+    NicRoute,
+    OriginalNic,
+    parse_record,
+)
+
+IPS = st.ip_addresses().map(str)
+RANGES = st.one_of(st.just("default"), IPS, IPS.map(lambda ip: f"{ip}/16"))
+NUMBERS = st.integers(0, 4294967295)
+SCOPES = st.sampled_from(["", "253", "254", "link"])
+NAMES = st.from_regex(r"[a-z][a-z0-9.-]{0,14}", fullmatch=True)
+OPTIONAL_IPS = st.one_of(st.just(""), IPS)
+ADDRESSES = st.builds(
+    NicAddress, IPS, st.integers(0, 128), OPTIONAL_IPS, OPTIONAL_IPS, SCOPES, st.booleans()
+)
+ROUTES = st.builds(
+    NicRoute,
+    RANGES,
+    via=OPTIONAL_IPS,
+    src=OPTIONAL_IPS,
+    metric=NUMBERS,
+    table=st.one_of(st.just(""), NUMBERS.map(str)),
+    mtu=NUMBERS,
+    scope=SCOPES,
+    onlink=st.booleans(),
+    proto=st.integers(3, 255).map(str),
+    dev=st.one_of(st.just(""), NAMES),
+)
+VETHS = st.one_of(st.none(), st.builds(HostVeth, NAMES, NAMES, st.just("02:04:a2:c5:59:fe")))
+ORIGINALS = st.builds(
+    OriginalNic,
+    nic=NAMES,
+    mac=st.just("0a:c0:ba:36:75:3e"),
+    mtu=NUMBERS,
+    network=st.text(),
+    addresses=st.lists(ADDRESSES).map(tuple),
+    routes=st.lists(ROUTES).map(tuple),
+    defaults=st.lists(ROUTES).map(tuple),
+    dns=st.lists(st.text()).map(tuple),
+    host_veth=VETHS,
+    ovs_datapath=st.sampled_from(["", "system", "netdev"]),
+    ssh=st.booleans(),
+    peer=OPTIONAL_IPS,
+)
+
+
+@given(ADDRESSES)
+def test_address_text_is_lossless(address: NicAddress) -> None:
+    """`ip address replace` gets every option again."""
+    assert NicAddress.parse(str(address)) == address
+
+
+@given(ROUTES)
+def test_route_text_is_lossless(route: NicRoute) -> None:
+    """`ip route replace` gets every option again."""
+    assert NicRoute.parse(str(route)) == route
+
+
+@given(ORIGINALS)
+def test_record_is_lossless(original: OriginalNic) -> None:
+    """The host veth is compared, too: equality of records leaves it out."""
+    again = parse_record(original.record)
+    assert (again, again.host_veth) == (original, original.host_veth)
+
+
+def test_record_of_0_1_0_keeps_its_bytes() -> None:
+    """A record that version 0.1.0 wrote: its keys, their order, and its text of iproute2."""
+    fields = {
+        "nic": "eth1",
+        "mac": "0a:c0:ba:36:75:3e",
+        "mtu": 1500,
+        "network": "[Network]\nAddress=10.0.0.1/24\n",
+        "addresses": [
+            "10.0.0.1/24 peer 10.0.0.2 broadcast 10.0.0.255 scope 253 noprefixroute",
+            "fd00::1/64 nodad",
+        ],
+        "routes": [
+            "10.5.0.0/16 via 10.0.0.9 src 10.0.0.1 metric 100 table 7 mtu 1400 scope 253 onlink"
+            " proto 3",
+            "::/0 via fe80::1 proto 4",
+        ],
+        "defaults": ["default via 10.9.0.1 proto 3 dev wan"],
+        "dns": ["nameserver 10.0.0.53"],
+        "seat": "host-it port-it 02:04:a2:c5:59:fe",
+        "switch": "system",
+        "ssh": True,
+        "peer": "10.0.0.12",
+    }
+    text = json.dumps(fields, indent=1) + "\n"
+    assert parse_record(text).record == text
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.1", "10.0.0.1/24 label eth1:0", "10.0.0.1/24 peer", "10.0.0.1/x", ""]
+)
+def test_other_text_is_not_an_address(text: str) -> None:
+    """An option that is dropped silently would be lost when the NIC is given back."""
+    with pytest.raises(ValueError):
+        NicAddress.parse(text)
+
+
+@pytest.mark.parametrize("text", ["default via", "default nexthop 10.0.0.1", "default metric low"])
+def test_other_text_is_not_a_route(text: str) -> None:
+    """The same for routes."""
+    with pytest.raises(ValueError):
+        NicRoute.parse(text)
