@@ -17,7 +17,7 @@ from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network
 from provision.resources.base import Ref
 from provision.resources.kinds.container import DockerContainer as Found
-from provision.resources.render import render
+from provision.resources.render import program_text
 from provision.resources.script import quoted
 
 # Asking an own child of a macvlan's parent, or the far side of it, is answered by nobody.
@@ -129,7 +129,7 @@ def script(asked: Iterable[Question]) -> str:
         by_seat.setdefault(wire.source, []).extend((wire.word, wire.target, str(wire.address)))
     if not by_seat:
         return ""
-    lines = [f"lan={quoted((render('checks/lan.pl'),))}"]
+    lines = [f"lan={quoted((program_text('checks/lan.pl'),))}"]
     for seat, words in by_seat.items():
         program = ("perl", "-e")
         enter = ("nsenter", "-t", str(seat.pid), "-n", *program) if seat.pid else program

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from provision.resources.render import render
+from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
 
 LISTEN_S = 180
@@ -60,7 +60,7 @@ class Answer:
 def listen(endpoints: Iterable[Endpoint]) -> str:
     """A script that starts a listener in every endpoint's namespace and prints its ports."""
     lines = [_tools("nsenter", "perl")]
-    program = render("checks/listen.pl")
+    program = program_text("checks/listen.pl")
     for end in endpoints:
         # Without an address of its own a container is called by its neighbours over lo only.
         at = "0.0.0.0" if end.segment else "127.0.0.1"
@@ -93,7 +93,7 @@ def stop(pids: Iterable[int]) -> str:
 def call(sources: Iterable[Endpoint], targets: Iterable[Endpoint], ports: Mapping[str, int]) -> str:
     """A script that checks every pair from `sources` to `targets`: one process for each source."""
     ends = tuple(targets)
-    lines = [f"call={shlex.quote(render('checks/call.pl'))}"]
+    lines = [f"call={shlex.quote(program_text('checks/call.pl'))}"]
     for source in sources:
         words = [source.container, str(source.mtu), str(CALL_BYTES), str(CALL_S)]
         for end in ends:
@@ -107,7 +107,7 @@ def call(sources: Iterable[Endpoint], targets: Iterable[Endpoint], ports: Mappin
 
 def opened(openings: Mapping[tuple[str, int], Iterable[tuple[str, ...]]]) -> str:
     """A script that opens ports: by the caller's name and process (0: the host), what each is."""
-    lines = [f"open={shlex.quote(render('checks/open.pl'))}"]
+    lines = [f"open={shlex.quote(program_text('checks/open.pl'))}"]
     for (source, pid), each in openings.items():
         words = [source, str(CALL_BYTES), str(CALL_S), *(word for one in each for word in one)]
         enter = quoted(("nsenter", "-t", str(pid), "-n", "perl", "-e") if pid else ("perl", "-e"))

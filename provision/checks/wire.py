@@ -16,7 +16,7 @@ from provision import methods
 from provision.checks.probe import Endpoint
 from provision.model.inventory import Container, Inventory, Network
 from provision.model.tunnel import Tunnel
-from provision.resources.render import render
+from provision.resources.render import program_text
 from provision.resources.script import quoted
 
 WATCH_S = 180
@@ -56,7 +56,7 @@ def watch(inventory: Inventory) -> str:
     ports = {tunnel.port for network in networks if (tunnel := methods.tunnel(network))}
     words = [f"net={network.cidr}" for network in networks]
     words += [f"port={port}" for port in sorted({*ports, *_USUAL_PORTS} - {0})]
-    perl = ("perl", "-e", render("checks/wire.pl"), "watch", str(WATCH_S), *words)
+    perl = ("perl", "-e", program_text("checks/wire.pl"), "watch", str(WATCH_S), *words)
     return quoted(perl) + "\n" if networks else ""
 
 
@@ -68,7 +68,7 @@ def pid(text: str) -> int | None:
 
 def told(pid: int | None) -> str:
     """A script that ends a sniffer and prints what it counted."""
-    perl = ("perl", "-e", render("checks/wire.pl"), "told", str(pid))
+    perl = ("perl", "-e", program_text("checks/wire.pl"), "told", str(pid))
     return quoted(perl) + "\n" if pid else ""
 
 
@@ -95,7 +95,7 @@ def sent(inventory: Inventory, sources: Iterable[Endpoint], targets: Iterable[En
     """A script that sends from each of `sources` a broadcast, and UDP that fills the MTU to all
     of `targets` that it reaches."""
     ends = tuple(targets)
-    lines = [f"datagrams={shlex.quote(render('checks/datagrams.pl'))}"]
+    lines = [f"datagrams={shlex.quote(program_text('checks/datagrams.pl'))}"]
     for source in sources:
         words = [source.container, str(source.mtu), str(_everybody(inventory, source))]
         for end in ends:

@@ -11,7 +11,7 @@ from provision.facts import nics
 from provision.facts.host import Link
 from provision.methods.pipework.nic import asked as wanted_on_lan
 from provision.model.errors import UnfitError, UsageError
-from provision.resources.render import render
+from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
 
 MOST = 256
@@ -100,7 +100,7 @@ def _answered(
     words = [word for part in parts for ip in part for word in ("own", str(ip), str(ip))]
     if not words:
         return frozenset()
-    argv = quoted(("perl", "-e", render("checks/lan.pl"), "compare", nic, "1500", *words))
+    argv = quoted(("perl", "-e", program_text("checks/lan.pl"), "compare", nic, "1500", *words))
     output = session.transport.run(host, f"{PRELUDE}{argv}\n", timeout_s=ASK_S)
     lines = [line.partition(" ")[::2] for line in output.stdout.splitlines()]
     answers = [said for said in lines if said[0] == "answer"]

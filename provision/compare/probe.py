@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 
 from provision.compare.candidates import ASK, IPERF
 from provision.compare.result import Settings
-from provision.resources.render import render
+from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
 
 TOOLS = ("iperf3", "perl", "nsenter", "setsid", "timeout", "ss", "ip")
@@ -65,7 +65,7 @@ def clock_only() -> str:
 
 def serve(lanes: Iterable[Endpoints], life_s: int) -> str:
     """A script that starts servers in the namespaces of all targets and waits for their ports."""
-    program = shlex.quote(render("compare/answer.pl"))
+    program = shlex.quote(program_text("compare/answer.pl"))
     lines = [PRELUDE, _ENTER, f"life={life_s}", f"program={program}", _SERVE]
     for lane in lanes:
         words = (lane.candidate, str(lane.target), str(lane.at), str(IPERF), str(ASK))
@@ -124,7 +124,7 @@ wait $!; status=$?; rm -f "$noted/$!"
 def _argv(what: str, lane: Endpoints, terms: Settings) -> tuple[str, ...]:
     seconds, address = str(terms.seconds), str(lane.address)
     if what in ("rtt", "requests"):
-        return ("perl", "-e", render("compare/ask.pl"), what, address, str(lane.ask), seconds)
+        return ("perl", "-e", program_text("compare/ask.pl"), what, address, str(lane.ask), seconds)
     iperf = ("iperf3", "-J", "-c", address, "-p", str(lane.iperf), "-t", seconds)
     if what == "udp":
         return (*iperf, "-u", "-b", f"{terms.udp_mbit_s}M")

@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from provision.resources import kinds, script
 from provision.resources.base import lock
-from provision.resources.render import render
+from provision.resources.render import program_text
 
 FOLDER = "/var/lib/provision"
 TXN = f"{FOLDER}/txn"
@@ -73,7 +73,7 @@ class TransactionStep:
 
 def program() -> tuple[str, str]:
     """Where the guard lies on a host, and its text: another text has another name."""
-    text = render("guard/guard.sh")
+    text = program_text("guard/guard.sh")
     return f"{FOLDER}/guard-{sha256(text.encode()).hexdigest()[:16]}", text
 
 

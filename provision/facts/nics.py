@@ -11,7 +11,7 @@ from typing import Any
 from provision.resources.base import WAS
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import NicAddress, NicRoute
-from provision.resources.render import render
+from provision.resources.render import program_text
 
 # A manager is asked by the files that it keeps of each link: no process is started for a host that
 # needs none of this. networkd: /run/systemd/netif; NetworkManager(8); ifupdown's ifstate.
@@ -74,7 +74,7 @@ _MOST = 256
 
 def asking(asked: Mapping[str, str]) -> tuple[str, ...]:
     """Lines of a look before PROBE: the program that asks, and whom it asks for."""
-    program = render("checks/lan.pl") if asked else ""
+    program = program_text("checks/lan.pl") if asked else ""
     words = " ".join(f"{word} {address}" for address, word in [*asked.items()][:_MOST])
     return (f"asked={quote(words)}", f"asking={quote(program)}")
 

@@ -28,7 +28,7 @@ from provision.engine.fleet import Session
 from provision.inventory.load import load
 from provision.model.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
 from provision.model.inventory import Host
-from provision.resources.render import render
+from provision.resources.render import program_text
 from tests.fakes import Hosts, inventory
 
 HERE = Path(__file__).parent / "comparison"
@@ -211,11 +211,11 @@ def test_the_clock_tells_whether_two_hosts_are_one_kernel() -> None:
 def test_the_small_messages_go_there_and_back() -> None:
     """The two programs themselves, over this machine's loopback."""
     port = "28431"
-    argv = ("perl", "-e", render("compare/answer.pl"), "60", "127.0.0.1", port)
+    argv = ("perl", "-e", program_text("compare/answer.pl"), "60", "127.0.0.1", port)
     leader = int(subprocess.run(argv, capture_output=True, check=True, text=True).stdout)
     try:
         for what in ("rtt", "requests"):
-            ask = ("perl", "-e", render("compare/ask.pl"), what, "127.0.0.1", port, "1")
+            ask = ("perl", "-e", program_text("compare/ask.pl"), what, "127.0.0.1", port, "1")
             said = subprocess.run(ask, capture_output=True, check=True, text=True).stdout
             found = answers.measured(what, said).figures
             assert all(0 < value < 1e6 for value in found.values()), said

@@ -12,8 +12,12 @@ from typing import ClassVar
 
 from provision.resources.base import ETC, Found, Origin, Put, Ref, Resource, Run, Steps, forget
 from provision.resources.lib import ovsdb
-from provision.resources.lib.container_interface import ATTACH, DETACH
 from provision.resources.lib.container_interface_probe import PROTO, InterfaceProbe
+from provision.resources.render import program_text
+
+_COMMON = "host/container_interface.sh"
+ATTACH = program_text(_COMMON, "host/attach_interface.sh")
+DETACH = program_text(_COMMON, "host/detach_interface.sh")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,11 @@ from provision.resources.base import (
 from provision.resources.lib import networkd
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_record
-from provision.resources.lib.nic_to_bridge import JOIN, LEAVE
-from provision.resources.render import render
+from provision.resources.render import program_text
+
+_COMMON = "host/nic_to_bridge.sh"
+JOIN = program_text(_COMMON, "host/nic_join.sh")
+LEAVE = program_text(_COMMON, "host/nic_leave.sh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ ip -4 route show default | sed 's/ *$//' | sort
         paths = " ".join(networkd.paths(self._inventory, self.bridge))
         return (self._run(LEAVE, self.mark, paths), *forget(self._was))
 
-    def _run(self, program: str, *more: str) -> Run:
+    def _run(self, text: str, *more: str) -> Run:
         was = self.was
         assert was is not None
         veth = was.host_veth or HostVeth(self.bridge, "-", was.mac)
@@ -113,8 +116,8 @@ ip -4 route show default | sed 's/ *$//' | sort
         tags = " ".join(map(str, self.vlans))
         lines = ("\n".join(map(str, was.addresses)), "\n".join(map(str, was.routes)))
         peer = was.peer or "-"
-        ping = render("checks/silence.pl")
-        return Run(("sh", "-c", program, "sh", ping, *words, *flags, tags, *lines, peer, *more))
+        ping = program_text("checks/silence.pl")
+        return Run(("sh", "-c", text, "sh", ping, *words, *flags, tags, *lines, peer, *more))
 
     @property
     def _was(self) -> str:

@@ -26,7 +26,11 @@ from provision.resources.kinds.lan_bridge import LanBridge, found_files, seat
 from provision.resources.lib import networkd, ovsdb
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import OriginalNic, parse_record
-from provision.resources.lib.nic_to_bridge import JOIN_OVS, LEAVE_OVS
+from provision.resources.render import program_text
+
+_COMMON = "host/nic_to_bridge.sh"
+JOIN_OVS = program_text(_COMMON, "host/nic_join_ovs.sh")
+LEAVE_OVS = program_text(_COMMON, "host/nic_leave_ovs.sh")
 
 
 @dataclass(frozen=True, slots=True)

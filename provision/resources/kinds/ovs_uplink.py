@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from provision.resources.base import WAS, Found, Origin, Resource, Run, Steps, Unless, forget
 from provision.resources.lib import ovsdb
-from provision.resources.render import render
+from provision.resources.render import program_text
 
 PREFIX = ovsdb.NIC_BRIDGE
 _LOOPBACK = "lo"
@@ -114,7 +114,7 @@ done
 
     def _script(self, verb: str) -> Run:
         words = (verb, self.bridge, self.nic, self.inventory, self._record)
-        return Run(("sh", "-c", render("ovs/underlay.sh"), "sh", *words))
+        return Run(("sh", "-c", program_text("host/ovs_uplink.sh"), "sh", *words))
 
     @property
     def _record(self) -> str:

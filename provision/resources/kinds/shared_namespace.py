@@ -14,27 +14,9 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
 from provision.resources.kinds.docker_network import LABEL
+from provision.resources.render import program_text
 
-# The follower runs this at every start of a container. One that ended after the other had started
-# was stopped by a person, and one that is not to be restarted was stopped by Docker: they stay as
-# they are. Two seconds, as its programs have no network left.
-_FOLLOW = r"""
-state() { # name, fields
-  docker inspect --type container --format "{{.State.Running}} {{.State.Pid}} $2" -- "$1"
-}
-sharer_has='{{.State.FinishedAt}} {{.HostConfig.RestartPolicy.Name}}'
-owner=$(state "$2" '{{.State.StartedAt}}' 2>/dev/null) || exit 0
-sharer=$(state "$1" "$sharer_has" 2>/dev/null) || exit 0
-set -- "$1" $owner $sharer
-[ "$2" = true ] || exit 0
-if [ "$5" = true ]; then
-  [ -e "/proc/$3/ns/net" ] && [ -e "/proc/$6/ns/net" ] || exit 1
-  [ "/proc/$3/ns/net" -ef "/proc/$6/ns/net" ] && exit 0
-else
-  [ "$8" != no ] && expr "$4" \> "$7" >/dev/null || exit 0
-fi
-docker restart -t 2 "$1" >/dev/null
-"""
+_FOLLOW = program_text("host/follow_shared_namespace.sh")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,48 +1,11 @@
-"""Shell programs that give a container an interface and take it away again. Pure text.
+# Gives a container an interface. Does nothing where the interface is as it was made, or the
+# container does not run. Fails where Docker does not answer, so that the caller tries again.
+# Prelude: host/container_interface.sh
+# Further arguments: lines of `ip -batch` from before and after the interface is up.
+# The mark is the interface's alias and is set last: an interface whose mark ends with `+` was not
+# finished and is made anew. Rules of IPv6 go through `ip -6`: a batch has one family for rules.
+# The hosts keep this text in volatile.sh and the plan compares it: no byte below may change.
 
-Arguments of both: container, interface inside, mark, the file by which the namespace of a whole
-NIC is held, the folder of the claims, and the words of the claim (`Attachment._claim`). The mark is
-the interface's alias and is set last: what has the mark with a `+` behind it was not finished and
-is made anew. Rules of IPv6 go through `ip -6`: a batch has one family for those.
-"""
-
-from __future__ import annotations
-
-_BEGIN = r"""
-container=$1 interface=$2 mark=$3 hold=$4 claims=$5; shift 5
-way=$1 outer=$2 on=$3 mac=$4 mtu=$5 vlan=$6 priorities=$7; shift 7
-now=
-said=$(docker inspect --type container --format '{{.State.Pid}}' -- "$container" 2>&1) || {
-  case $said in *[Nn]'o such container'*) said=0 ;; *) echo "$said" >&2; exit 1 ;; esac
-}
-pid=${said##*[!0-9]}
-within() { nsenter -t "$pid" -n "$@"; }
-alias_of() { sed -n 's/.*alias \(provision:[^ ]*\).*/\1/p' | head -n 1; }
-# A virtual NIC would die with its namespace: that is held until the NIC is out of it again.
-held() {
-  mkdir -p "${hold%/*}" && : >"$hold" &&
-  nsenter -t 1 -m mount --bind "/proc/$pid/ns/net" "$hold"
-}
-home() {
-  [ -e "$hold" ] || return 0
-  if nsenter --net="$hold" ip link show dev "$interface" >/dev/null 2>&1; then
-    nsenter --net="$hold" ip link set dev "$interface" down &&
-    nsenter --net="$hold" ip link set dev "$interface" alias '' &&
-    { [ "$interface" = "$on" ] ||
-      nsenter --net="$hold" ip link set dev "$interface" name "$on"; } &&
-    nsenter --net="$hold" ip link set dev "$on" netns 1 || return
-    read -r address size <"$hold.was" && ip link set dev "$on" address "$address" mtu "$size"
-    ip link set dev "$on" up
-  fi
-  nsenter -t 1 -m umount "$hold" 2>/dev/null
-  rm -f "$hold" "$hold.was"
-  rmdir "${hold%/*}" 2>/dev/null || :
-}
-"""
-
-ATTACH = (
-    _BEGIN
-    + r"""
 inside=$1 behind=$2
 if [ "$way" = nic ] && [ -e "$hold" ]; then
   [ "$pid" != 0 ] && [ "$hold" -ef "/proc/$pid/ns/net" ] || home || exit
@@ -136,47 +99,3 @@ printf '%s\n' "$behind" | sed -n 's/^rule add //p' | while read -r words; do
   within ip $family rule add $words || exit
 done || exit
 within ip link set dev "$interface" alias "$mark"
-"""
-)
-"""Further arguments: lines of `ip -batch` before and after the interface is up.
-
-Does nothing where the interface is as it was made, or the container does not run. Fails where
-Docker does not answer, so that whoever runs it asks again.
-"""
-
-DETACH = (
-    _BEGIN
-    + r"""
-if [ "$way" = nic ]; then
-  [ -e "$hold" ] || [ "$pid" = 0 ] ||
-    ! within ip -o link show dev "$interface" 2>/dev/null | grep -q "alias $mark" || held || exit
-  home || exit
-fi
-[ "$way" != ovs ] || ovs-vsctl --timeout=10 --if-exists del-port "$outer" || exit
-if [ "$pid" != 0 ]; then
-  now=$(within ip -o link show dev "$interface" 2>/dev/null | alias_of)
-  case $now in "$mark" | "$mark+")
-    [ "$way" = nic ] || within ip link delete dev "$interface" || exit
-  esac
-  for priority in $(echo "$priorities" | tr ',' ' ' | tr -d -); do
-    within ip -4 rule delete protocol 240 priority "$priority" 2>/dev/null
-    within ip -6 rule delete protocol 240 priority "$priority" 2>/dev/null
-  done
-  # Docker's own default route gave way to ours.
-  via=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}' \
-    -- "$container" 2>/dev/null)
-  via=${via%% *}
-  [ -z "$via" ] || [ -n "$(within ip -4 route show default)" ] ||
-    within ip -4 route add default via "$via" || :
-fi
-[ ! -e "/sys/class/net/$outer" ] || [ "$way" = nic ] || ip link delete dev "$outer" || exit
-if [ "$way" = macvlan ] && [ "$vlan" != - ]; then # its VLAN goes with the last that is on it
-  others=$(cat "$claims"/*/* 2>/dev/null | grep -c "^macvlan [^ ]* $on [^ ]* [^ ]* $vlan ")
-  [ "$others" -gt 1 ] || for link in $(ip -o -d link show type vlan | grep " alias ${mark%%/*}\b" |
-    sed -n "s/^[0-9]*: \([^@]*\)@$on: .* id $vlan .*/\1/p"); do
-    ip link delete dev "$link" || exit
-  done
-fi
-:
-"""
-)

@@ -1,0 +1,34 @@
+# Takes an interface away from a container again; a NIC goes back to the host as it was.
+# Prelude: host/container_interface.sh
+
+if [ "$way" = nic ]; then
+  [ -e "$hold" ] || [ "$pid" = 0 ] ||
+    ! within ip -o link show dev "$interface" 2>/dev/null | grep -q "alias $mark" || held || exit
+  home || exit
+fi
+[ "$way" != ovs ] || ovs-vsctl --timeout=10 --if-exists del-port "$outer" || exit
+if [ "$pid" != 0 ]; then
+  now=$(within ip -o link show dev "$interface" 2>/dev/null | alias_of)
+  case $now in "$mark" | "$mark+")
+    [ "$way" = nic ] || within ip link delete dev "$interface" || exit
+  esac
+  for priority in $(echo "$priorities" | tr ',' ' ' | tr -d -); do
+    within ip -4 rule delete protocol 240 priority "$priority" 2>/dev/null
+    within ip -6 rule delete protocol 240 priority "$priority" 2>/dev/null
+  done
+  # Docker's own default route gave way to ours.
+  via=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}' \
+    -- "$container" 2>/dev/null)
+  via=${via%% *}
+  [ -z "$via" ] || [ -n "$(within ip -4 route show default)" ] ||
+    within ip -4 route add default via "$via" || :
+fi
+[ ! -e "/sys/class/net/$outer" ] || [ "$way" = nic ] || ip link delete dev "$outer" || exit
+if [ "$way" = macvlan ] && [ "$vlan" != - ]; then # its VLAN goes with the last that is on it
+  others=$(cat "$claims"/*/* 2>/dev/null | grep -c "^macvlan [^ ]* $on [^ ]* [^ ]* $vlan ")
+  [ "$others" -gt 1 ] || for link in $(ip -o -d link show type vlan | grep " alias ${mark%%/*}\b" |
+    sed -n "s/^[0-9]*: \([^@]*\)@$on: .* id $vlan .*/\1/p"); do
+    ip link delete dev "$link" || exit
+  done
+fi
+:

@@ -1,0 +1,46 @@
+# Makes a NIC the port of a Linux bridge, which takes over its addresses and routes.
+# Prelude: host/nic_to_bridge.sh
+# $1: the mark of the bridge.
+
+delay=0; [ "$stp" = 0 ] || delay=1500
+settings="stp_state $stp forward_delay $delay"
+# Not set to 0: a kernel built without BRIDGE_VLAN_FILTERING refuses the setting itself.
+[ "$filtering" = 0 ] || settings="$settings vlan_filtering 1"
+{
+  exists "$bridge" || echo "link add name $bridge address $mac type bridge $settings"
+  echo "link set dev $bridge alias provision:$1"
+  echo "link set dev $bridge type bridge $settings"
+  echo "link set dev $bridge mtu $mtu up"
+  if [ "$host_link" != "$bridge" ]; then
+    exists "$host_link" || echo "link add name $host_link address $host_mac mtu $mtu" \
+      "type veth peer name $veth_end mtu $mtu"
+    echo "link set dev $veth_end master $bridge up"
+    echo "link set dev $host_link up"
+  elif [ "$(master "$nic")" != "$bridge" ] && [ "$stp" = 0 ]; then
+    exists provision-warm ||
+      echo "link add name provision-warm mtu $mtu type veth peer name provision-warm1 mtu $mtu"
+    echo "link set dev provision-warm addrgenmode none master $bridge up"
+    echo "link set dev provision-warm1 addrgenmode none up"
+  fi
+} | ip -batch - || exit
+notify "$host_link" 1
+start_pings
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  [ "$stp" = 0 ] && [ "$(cat "/sys/class/net/$bridge/operstate")" != up ] || break
+  sleep 0.1
+done
+copy_neighbours "$nic" "$host_link"
+{
+  [ "$(master "$nic")" = "$bridge" ] || echo "link set dev $nic master $bridge"
+  lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $host_link/"
+  lines "$routes" | sed "s/^/route replace /;s/\$/ dev $host_link/"
+  lines "$addresses" | while read -r address _; do
+    ! has_address "$nic" "$address" || echo "address delete $address dev $nic"
+  done
+  lines "$routes" | sed "s/^/route replace /;s/\$/ dev $host_link/"
+  [ "$host_link" = "$bridge" ] || echo "link set dev $host_link address $host_mac"
+} | batch || exit
+delete_warm_veth || exit
+for vlan in $vlans; do bridge vlan add dev "$nic" vid "$vlan" || exit; done
+reload_networkd || exit
+report_pings

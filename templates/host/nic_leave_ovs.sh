@@ -1,0 +1,24 @@
+# Gives a NIC its addresses and routes back, and removes its bridge of Open vSwitch.
+# Prelude: host/nic_to_bridge.sh
+# $1: the mark of the bridge; $2: the files of systemd-networkd to remove.
+
+files=$2
+start_pings
+notify "$nic" 1
+if exists "$nic"; then
+  ! exists "$bridge" || copy_neighbours "$bridge" "$nic"
+  {
+    echo "link set dev $nic up"
+    lines "$addresses" | sed "s/^/address replace /;s/\$/ dev $nic/"
+    lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
+    ! exists "$bridge" || lines "$addresses" | while read -r address _; do
+      ! has_address "$bridge" "$address" || echo "address delete $address dev $bridge"
+    done
+    lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
+  } | batch || exit
+fi
+rm -f -- $files
+ovs-vsctl --timeout=10 --if-exists del-br "$bridge" || exit
+notify "$nic" 0
+reload_networkd || exit
+report_pings

@@ -1,0 +1,75 @@
+# What nic_join.sh, nic_leave.sh, nic_join_ovs.sh and nic_leave_ovs.sh begin with: their arguments,
+# and functions. They make a NIC a bridge's port and give it back.
+#
+# Everything that touches the path of the host's own packets is in one `ip -batch`, in the order
+# that loses nothing: the NIC becomes the bridge's port, addresses and routes are added above, the
+# addresses leave the NIC, and the routes are set once more, since the kernel drops routes with
+# their source address. A port's frames reach the host through its bridge and leave by the NIC
+# itself, so either may hold the addresses meanwhile. Each program reads the state first and leaves
+# out what is done already.
+#
+# Two gaps are closed before the batch:
+# - The kernel attaches a transmit queue to a bridge (in a work queue) only after its first port has
+#   come up, and drops packets until then: a temporary veth is the first port.
+# - A link without a neighbour entry sends ARP first: the NIC's neighbours are copied to the bridge.
+#
+# Arguments: the program of checks/silence.pl; bridge; NIC; the link that holds the host's addresses
+# (the bridge, or a veth into it) and that veth's other end (`-`: none); MAC of the bridge; MAC of
+# that link; MTU; STP (0 or 1); VLAN filtering (0 or 1); VLANs; addresses and routes, a line each as
+# iproute2 takes them; the address to ping meanwhile (`-`: nobody). The mark is $1 after that.
+# Variables set here: one for each argument, and $urgent, a command prefix for the highest priority.
+# Functions: master LINK prints its bridge; exists LINK; lines TEXT prints those that are not empty;
+# addresses_on LINK; has_address LINK ADDRESS…; notify LINK 0|1; batch runs `ip -batch` on stdin;
+# copy_neighbours FROM TO; delete_warm_veth; start_pings and report_pings; reload_networkd.
+
+ping=$1; shift
+bridge=$1 nic=$2 host_link=$3 veth_end=$4 mac=$5 host_mac=$6 mtu=$7 stp=$8 filtering=$9; shift 9
+vlans=$1 addresses=$2 routes=$3 peer=$4; shift 4
+master() { link=$(readlink "/sys/class/net/$1/master") && echo "${link##*/}"; }
+exists() { [ -e "/sys/class/net/$1" ]; }
+lines() { printf '%s\n' "$1" | grep .; }
+addresses_on() {
+  ip -o address show dev "$1" 2>/dev/null | sed 's/^[0-9]*: *[^ ]* *inet6\{0,1\} \([^ ]*\).*/\1/'
+}
+has_address() { addresses_on "$1" | grep -qxF "${2%% *}"; }
+# With arp_notify and ndisc_notify the kernel tells all neighbours when the link's MAC is set.
+notify() { for file in ipv4/conf/"$1"/arp_notify ipv6/conf/"$1"/ndisc_notify; do
+  [ ! -e "/proc/sys/net/$file" ] || echo "$2" >"/proc/sys/net/$file"
+done; }
+# No other process of the host shall delay the batch: real-time priority, where it is permitted.
+urgent='nice -n -20'; ! chrt -f 1 true 2>/dev/null || urgent='chrt -f 1'
+# All lines are read before the first is executed: the programs that print them may be slow.
+batch() { moves=$(cat) && printf '%s\n' "$moves" | $urgent ip -batch -; }
+# Only routers and the peer: the address of a container that goes may soon be another's.
+copy_neighbours() {
+  wanted=" $peer $(lines "$routes" | sed -n 's/.* via \([^ ]*\).*/\1/p' | tr '\n' ' ') "
+  ip neigh show dev "$1" 2>/dev/null |
+    sed -n 's/^\([^ ]*\) .*lladdr \([0-9a-f:]*\) \(.*\)/\1 \2 \3/p' |
+    while read -r address lladdr state; do
+      case $wanted in *" $address "*) ;; *) continue ;; esac
+      case $state in *PERMANENT*) nud=permanent ;; *) nud=stale ;; esac
+      echo "neigh replace $address lladdr $lladdr dev $2 nud $nud"
+    done | ip -force -batch - >/dev/null 2>&1 || :
+}
+delete_warm_veth() { ! exists provision-warm || ip link delete dev provision-warm; }
+# An echo request every 5 ms to the peer measures for how long no packet came through.
+start_pings() {
+  # The file has one name for each NIC, so that a later run removes what a killed one left.
+  pings=; silence=/run/provision-ping.$nic; : >"$silence" || return 0
+  trap 'rm -f "$silence"; [ -z "$pings" ] || kill "$pings" 2>/dev/null' EXIT
+  [ "$peer" != - ] || return 0
+  $urgent perl -e "$ping" "$peer" >"$silence" 2>/dev/null 9>&- &
+  pings=$!
+  sleep 0.3
+}
+report_pings() {
+  if [ -n "$pings" ]; then
+    sleep 0.2
+    kill "$pings" 2>/dev/null
+    wait "$pings" 2>/dev/null
+    cat "$silence"
+    pings=
+  fi
+}
+# networkd reads its files again; it changes nothing, since the links are as its files say.
+reload_networkd() { ! systemctl -q is-active systemd-networkd || networkctl reload || return; }
