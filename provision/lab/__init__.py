@@ -1,5 +1,5 @@
-"""Real hosts on this machine, to try things on: systemd-nspawn machines with sshd and Docker.
+"""A lab of booted hosts on this machine: systemd-nspawn machines with sshd and Docker.
 
-`commands` is `provision lab …`; tests use `place.Place`, `bringup.up`, `power` and
-`teardown.down`. Knows nothing of inventories and methods.
+`commands` is `provision lab …`; tests call `layout.Lab`, `bringup.up`, `power` and
+`teardown.down`. This folder knows nothing of inventories and methods.
 """

@@ -1,6 +1,6 @@
-"""Base trees: one Debian tree for each suite, built once and kept below the cache.
+"""Base trees: a Debian root file system for each suite, built once and kept in the cache.
 
-A tree is whole or it is not there: it is built under another name and renamed.
+A tree is built under a temporary name and renamed, so that the cache holds complete trees only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from provision.lab import image, repository
-from provision.lab.place import CACHE
+from provision.lab.layout import CACHE
 from provision.lab.sources import Source, apt_options, main_source
 from provision.lab.tools import run
 from provision.model.errors import LabError
@@ -27,7 +27,7 @@ _DOCKER = (
     *("iputils-arping", "iptables", "bridge-utils", "python3", "kmod", "procps", "ethtool"),
     *("tcpdump", "iperf3", "busybox-static", "apparmor"),
 )
-# What slows the boot, what needs the internet, and what a method starts when it wants it.
+# Units that slow the boot, units that need the internet, and units that only methods start.
 MASKED = (
     *("systemd-networkd-wait-online.service", "systemd-resolved.service", "etcd.service"),
     *("openvswitch-switch.service", "apt-daily.timer", "apt-daily-upgrade.timer"),
@@ -42,7 +42,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that a tree is made of; another recipe is another tree."""
+    """Everything that determines a tree's contents; its hash is part of the tree's path.
+
+    `version` counts changes to how a tree is built that no other field shows.
+    """
 
     suite: str
     bare: bool
@@ -65,103 +68,112 @@ class Recipe:
 
     @property
     def repository(self) -> Path | None:
-        """Packages for bare hosts to install; None where they are installed already."""
+        """The folder of packages that bare hosts install from; None for hosts with Docker."""
         return self.folder / "packages" if self.bare else None
 
 
 def recipe(suite: str, *, bare: bool) -> Recipe:
-    """What hosts of a suite consist of. Pure."""
+    """The recipe for hosts of a suite. Pure."""
     return Recipe(suite, bare, tuple(sorted((*_BARE, *(() if bare else packages_of(suite))))))
 
 
 def packages_of(suite: str) -> tuple[str, ...]:
-    """What the methods need on a host, as Debian names it."""
-    return _DOCKER if suite == "bookworm" else (*_DOCKER, "docker-cli")  # there in docker.io
+    """The Debian packages that the methods need on a host."""
+    # Debian 13 moved the `docker` command from docker.io to docker-cli.
+    return _DOCKER if suite == "bookworm" else (*_DOCKER, "docker-cli")
 
 
 def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
-    """Build the tree unless it is there. Raises LabError."""
+    """Build the tree unless the cache has it. Raises LabError."""
     if wanted.folder.is_dir():
         return
     CACHE.mkdir(parents=True, exist_ok=True)
-    with _building(wanted) as fresh:
-        if wanted.folder.is_dir():
+    with _build_folder(wanted) as build:
+        if wanted.folder.is_dir():  # another process has built it while we waited for the lock
             return
-        say(f"building the {wanted.suite} base tree, once (about half a minute)")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        repository.prepare(fresh / "packages")
-        _bootstrap(wanted, source(mirror), fresh / "tree")
-        finish(fresh / "tree", wanted)
-        _bring_packages(wanted, fresh)
-        (fresh / "apt.conf").unlink()
-        # Else a power cut could keep the name and lose the files.
-        run(("sync", "-f", str(fresh)))
-        fresh.rename(wanted.folder)
+        say(f"Building the {wanted.suite} base tree, once (about 30 s)")
+        shutil.rmtree(build, ignore_errors=True)
+        build.mkdir()
+        repository.prepare(build / "packages")
+        _bootstrap(wanted, source(mirror), build / "tree")
+        finish(build / "tree", wanted)
+        _finish_packages(wanted, build)
+        (build / "apt.conf").unlink()
+        # A rename may reach the disk before the files do: after a power cut the tree would be
+        # in the cache, but with empty files.
+        run(("sync", "-f", str(build)))
+        build.rename(wanted.folder)
 
 
-def _bring_packages(wanted: Recipe, fresh: Path) -> None:
-    """The image of busybox, and a bare host's archive to install from."""
-    packages = fresh / "packages"
+def _finish_packages(wanted: Recipe, build: Path) -> None:
+    """Write the busybox image, and for bare hosts the repository that they install from."""
+    packages = build / "packages"
     if not wanted.bare:
-        image.write(fresh / "tree", fresh / "busybox.tar")
+        image.write(build / "tree", build / "busybox.tar")
         shutil.rmtree(packages)
         return
-    unpacked = fresh / "unpacked"
+    unpacked = build / "unpacked"
     repository.unpack(packages, "busybox-static", unpacked)
-    image.write(unpacked, fresh / "busybox.tar")
+    image.write(unpacked, build / "busybox.tar")
     shutil.rmtree(unpacked)
     repository.index(packages)
-    (fresh / "tree/etc/apt/sources.list").write_text(repository.SOURCE)
-    (fresh / "tree/srv/packages").mkdir()
+    (build / "tree/etc/apt/sources.list").write_text(repository.SOURCE)
+    (build / "tree/srv/packages").mkdir()
 
 
 @contextmanager
-def _building(wanted: Recipe) -> Iterator[Path]:
-    fresh = CACHE / f".build-{wanted.folder.name}"
-    with (CACHE / f"{fresh.name}.lock").open("w") as file:
+def _build_folder(wanted: Recipe) -> Iterator[Path]:
+    """A temporary folder in the cache, locked; deleted at the end unless it was renamed."""
+    build = CACHE / f".build-{wanted.folder.name}"
+    with (CACHE / f"{build.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            yield fresh
+            yield build
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(build, ignore_errors=True)
 
 
 def source(mirror: str | None) -> Source | None:
-    """The Debian archive to build from: `--mirror`, or that of this machine. On Ubuntu, whose
-    archive has no Debian suites, None: the one that mmdebstrap takes where none is named."""
+    """The Debian archive to build from: `mirror`, else the archive of this machine.
+
+    None on Ubuntu, whose archive has no Debian suites: mmdebstrap then takes its own default.
+    Raises LabError.
+    """
     if mirror is not None:
         return Source(mirror, "", {"signed-by": str(_KEYRING)} if _KEYRING.exists() else {})
-    found = main_source(_source_files())
-    if found is None:
+    system = main_source(_source_files())
+    if system is None:
         raise LabError(
-            "no Debian archive in /etc/apt/sources.list or sources.list.d",
-            "name one: provision lab up --mirror URL",
+            "no Debian archive in /etc/apt/sources.list or /etc/apt/sources.list.d",
+            "give its address: provision lab up --mirror URL",
         )
-    if found.is_ubuntu and not _KEYRING.exists():
+    if system.is_ubuntu and not _KEYRING.exists():
         raise LabError(
-            "this machine's packages are Ubuntu's; the lab's hosts are Debian",
+            "this machine runs Ubuntu, and Debian's keys, which lab hosts need, are missing",
             "apt-get install debian-archive-keyring",
         )
-    return None if found.is_ubuntu else found
+    return None if system.is_ubuntu else system
 
 
 def _source_files() -> dict[str, str]:
     folder = Path("/etc/apt/sources.list.d")
     paths = [*sorted(folder.glob("*.sources")), *sorted(folder.glob("*.list"))]
-    every = [Path("/etc/apt/sources.list"), *paths]
-    return {str(path): path.read_text(errors="replace") for path in every if path.is_file()}
+    paths.insert(0, Path("/etc/apt/sources.list"))
+    return {str(path): path.read_text(errors="replace") for path in paths if path.is_file()}
 
 
 def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path) -> None:
-    # A file, not words: a proxy's address may hold a password.
+    """Install the recipe's packages into `tree` by mmdebstrap. Raises LabError."""
+    # In a file, not on the command line, which every user can read: the address of a proxy may
+    # contain a password.
     settings = tree.with_name("apt.conf")
     settings.touch(mode=0o600)
     settings.write_text("\n".join((*apt_options(run(("apt-config", "dump"))), "")))
     extra = packages_of(wanted.suite) if wanted.bare else ()
     hooks = [repository.download_hook(tree.with_name("packages"), extra)] if extra else []
     argv = (
-        # Its mounts and processes live in namespaces that end with us, however we end.
+        # mmdebstrap mounts /proc and starts processes in the tree. In namespaces of their own,
+        # the kernel ends them all with this process, even after SIGKILL.
         *("setpriv", "--pdeathsig=KILL"),
         *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
@@ -169,16 +181,17 @@ def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path) -> None:
         *(f"--customize-hook={hook}" for hook in hooks),
         *(wanted.suite, str(tree), *((origin.line(wanted.suite),) if origin else ())),
     )
-    done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        tail = "\n".join(f"    {line}" for line in done.stderr.splitlines()[-12:])
-        raise LabError(f"the {wanted.suite} base tree could not be built:\n{tail}")
+    process = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if process.returncode:
+        tail = "\n".join(f"    {line}" for line in process.stderr.splitlines()[-12:])
+        raise LabError(f"mmdebstrap could not build the {wanted.suite} base tree:\n{tail}")
 
 
 def finish(tree: Path, wanted: Recipe) -> None:
-    """Make a fresh tree one that many hosts can share: no identity, no delays."""
+    """Make a tree shareable by many hosts: delete host keys and identity, mask slow units."""
     for path in (*(tree / "etc/ssh").glob("ssh_host_*"), tree / "etc/apt/apt.conf.d/99mmdebstrap"):
         path.unlink(missing_ok=True)
+    # machine-id(5): systemd writes an id of its own at the first boot if the file is empty.
     for name in ("machine-id", "resolv.conf", "hostname"):
         path = tree / "etc" / name
         path.unlink(missing_ok=True)
@@ -199,7 +212,7 @@ def _link(path: Path, target: str) -> None:
 
 
 def remove_half_built() -> None:
-    """Delete what an interrupted build left; one that is at work is locked and stays."""
+    """Delete the folders of interrupted builds; running builds hold their lock and stay."""
     for lock in CACHE.glob(".build-*.lock"):
         with lock.open("w") as file:
             try:
@@ -210,7 +223,7 @@ def remove_half_built() -> None:
 
 
 def purge() -> None:
-    """Delete all base trees but those that another lab's hosts stand on."""
+    """Delete all base trees except those that a running lab's overlays use."""
     mounts = Path("/proc/self/mounts").read_text()
     for folder in CACHE.glob("[a-z]*-*"):
         if folder.is_dir() and f"lowerdir={folder}/tree," not in mounts:

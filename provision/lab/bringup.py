@@ -1,4 +1,4 @@
-"""`up`: every step looks first and makes what is missing, so that it can be repeated."""
+"""`up`: brings a lab up, or completes it. Each step makes only what is missing."""
 
 from __future__ import annotations
 
@@ -8,78 +8,83 @@ from collections.abc import Callable
 from pathlib import Path
 
 from provision.lab import base, keys, limits, machine, namespace, ready, settings, supervisor
+from provision.lab.layout import SUITES, Lab, addresses_of, suite_of
 from provision.lab.lock import locked
 from provision.lab.parallel import each
-from provision.lab.place import SUITES, Place, addresses_of, suite_of
-from provision.lab.settings import Settings, Wish
+from provision.lab.settings import LabSettings, UpOptions
 from provision.lab.tools import require_programs, require_root
 from provision.model.errors import LabError
 
-_ODD = re.compile(r"""[\s:,;"'`\\%$*?\[\](){}<>|&!#~]""")
+_SPECIAL = re.compile(r"""[\s:,;"'`\\%$*?\[\](){}<>|&!#~]""")
 
 Say = Callable[[str], None]
 
 
-def up(place: Place, wish: Wish, *, mirror: str | None = None, say: Say) -> dict[str, str]:
-    """Bring the lab up; the boot id of each host. Raises LabError, UsageError."""
+def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> dict[str, str]:
+    """Bring the lab up; return the boot id of each host. Raises LabError, UsageError."""
     require_root("up")
     require_programs()
-    refuse_odd(place.folder)
-    keys.refuse_foreign(place)
-    found = settings.load(place)
-    aim = settings.merged(found, wish)
-    namespace.refuse_taken_ranges(place, aim.ranges)
-    recipes = _recipes(aim)
+    refuse_special_characters(lab.folder)
+    keys.refuse_foreign(lab)
+    target = settings.merged(settings.load(lab), options)
+    namespace.refuse_used_ranges(lab, target.ranges)
+    recipes = _recipes(target)
     each(list(recipes.values()), lambda recipe: base.ensure(recipe, mirror, say))
-    with locked(place):
-        settings.save(place, aim)
-        limits.raise_for(place, aim.count, say)
-        namespace.ensure(place, aim.ranges)
-        _prepare(place, aim, recipes)
-        return _boot(place, aim, recipes, say)
+    with locked(lab):
+        settings.save(lab, target)
+        limits.raise_for(lab, target.count, say)
+        namespace.ensure(lab, target.ranges)
+        _prepare(lab, target, recipes)
+        return _boot(lab, target, recipes, say)
 
 
-def refuse_odd(folder: Path) -> None:
-    """Such characters mean something to mount, ssh or systemd."""
-    if _ODD.search(str(folder)):
+def refuse_special_characters(folder: Path) -> None:
+    """Raise LabError for a path with characters special to mount options, ssh_config or systemd.
+
+    A colon, for example, separates the lower layers of an overlay.
+    """
+    if _SPECIAL.search(str(folder)):
         raise LabError(
-            f"a lab cannot live in {str(folder)!r}: spaces and signs in its path",
-            "run it in a folder whose path has letters, digits and / . _ - only",
+            f"a lab cannot live in {str(folder)!r}: its path has spaces or special characters",
+            "use a folder whose path has only letters, digits and / . _ - + @",
         )
 
 
-def _recipes(aim: Settings) -> dict[str, base.Recipe]:
-    wanted = {suite_of(host, aim.suite) for host in aim.hosts}
-    return {suite: base.recipe(suite, bare=aim.bare) for suite in SUITES if suite in wanted}
+def _recipes(target: LabSettings) -> dict[str, base.Recipe]:
+    """The base tree of each suite that a host has."""
+    suites = {suite_of(name, target.suite) for name in target.hosts}
+    return {suite: base.recipe(suite, bare=target.bare) for suite in SUITES if suite in suites}
 
 
-def _prepare(place: Place, aim: Settings, recipes: dict[str, base.Recipe]) -> None:
-    keys.ensure(place)
-    alive = supervisor.running(place).machines
-    new = [host for host in aim.hosts if host not in alive]
-    each(
-        new,
-        lambda host: machine.prepare(
-            place.seat(host), recipes[suite_of(host, aim.suite)], aim.ranges
-        ),
-    )
-    keys.write_config(place, aim.hosts, aim.ranges)
-    if not place.image.exists():
-        shutil.copyfile(next(iter(recipes.values())).image, place.image)
-    keys.hand_over(place)
+def _prepare(lab: Lab, target: LabSettings, recipes: dict[str, base.Recipe]) -> None:
+    keys.ensure(lab)
+    machines = supervisor.running(lab).machines
+
+    def prepare(name: str) -> None:
+        machine.prepare(lab.host(name), recipes[suite_of(name, target.suite)], target.ranges)
+
+    each([name for name in target.hosts if name not in machines], prepare)
+    keys.write_config(lab, target.hosts, target.ranges)
+    if not lab.image.exists():
+        shutil.copyfile(next(iter(recipes.values())).image, lab.image)
+    keys.hand_over(lab)
 
 
-def _boot(place: Place, aim: Settings, recipes: dict[str, base.Recipe], say: Say) -> dict[str, str]:
-    alive = supervisor.running(place).watchers if not supervisor.by_systemd() else None
+def _boot(
+    lab: Lab, target: LabSettings, recipes: dict[str, base.Recipe], say: Say
+) -> dict[str, str]:
+    # One pass over /proc for all hosts, not one for each.
+    watchers = supervisor.running(lab).watchers if not supervisor.by_systemd() else None
 
-    def boot(host: str) -> str:
-        seat, recipe = place.seat(host), recipes[suite_of(host, aim.suite)]
-        if not (supervisor.watched(seat) if alive is None else host in alive):
-            say(f"{host}: starting ({suite_of(host, aim.suite)})")
-            supervisor.start(seat, recipe.repository)
-        tar = None if aim.bare else recipe.image
-        address = str(addresses_of(host, aim.ranges)[0])
-        patience_s = 90 + 3 * aim.count
-        return ready.wait(seat, address, docker=not aim.bare, image_tar=tar, timeout_s=patience_s)
+    def boot(name: str) -> str:
+        host, suite = lab.host(name), suite_of(name, target.suite)
+        if not (supervisor.watched(host) if watchers is None else name in watchers):
+            say(f"{name}: starting ({suite})")
+            supervisor.start(host, recipes[suite].repository)
+        tar = None if target.bare else recipes[suite].image
+        address = str(addresses_of(name, target.ranges)[0])
+        # All hosts boot at once and share the CPUs, so each needs longer the more they are.
+        timeout_s = 90 + 3 * target.count
+        return ready.wait(host, address, docker=not target.bare, image_tar=tar, timeout_s=timeout_s)
 
-    return dict(zip(aim.hosts, each(aim.hosts, boot), strict=True))
+    return dict(zip(target.hosts, each(target.hosts, boot), strict=True))

@@ -1,7 +1,7 @@
-"""Each host's own control group, where no systemd of the machine gives it one.
+"""A control group for each host, where no systemd on this machine creates one.
 
-Without it all hosts would share one group, and a service stopped on one host could take the
-same service of the others with it.
+Without it all hosts would share one group, and stopping a service on one host could kill the
+same service on the others.
 """
 
 from __future__ import annotations
@@ -11,45 +11,48 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from provision.lab.place import HostFiles, Place
+from provision.lab.layout import Lab, LabHost
 
 ROOT = Path("/sys/fs/cgroup")
 
 
-def _trees() -> tuple[Path, ...]:
-    # Pure version 2, or beside version 1; systemd-nspawn mirrors its place in `systemd`.
+def _hierarchies() -> tuple[Path, ...]:
+    # Pure cgroup v2 is mounted at the root. In hybrid mode it is at `unified`, beside the v1
+    # hierarchy `systemd`, in which systemd-nspawn mirrors the machine's group.
     if (ROOT / "cgroup.procs").exists():
         return (ROOT,)
     return tuple(ROOT / name for name in ("unified", "systemd") if (ROOT / name).is_dir())
 
 
-def ensure(place: Place) -> None:
-    """Make the lab's group, and hand on to it what limits Docker may set on containers."""
-    for tree in _trees():
-        folder = tree / f"provision-lab-{place.tag}"
-        folder.mkdir(exist_ok=True)
-        for above in (tree, folder) if tree == ROOT else ():
-            names = (above / "cgroup.controllers").read_text().split()
-            # One that cannot be handed on is one that the machine does not give.
+def ensure(lab: Lab) -> None:
+    """Create the lab's group, and delegate to it the controllers that Docker sets limits by."""
+    for root in _hierarchies():
+        group = root / f"provision-lab-{lab.tag}"
+        group.mkdir(exist_ok=True)
+        # cgroup v2: a group's controllers reach its children only through subtree_control.
+        for parent in (root, group) if root == ROOT else ():
+            names = (parent / "cgroup.controllers").read_text().split()
+            # EBUSY when the group holds processes ("no internal processes"): then this machine,
+            # often a container itself, does not let us delegate, and Docker goes without limits.
             with contextlib.suppress(OSError):
-                (above / "cgroup.subtree_control").write_text(" ".join(f"+{n}" for n in names))
+                (parent / "cgroup.subtree_control").write_text(" ".join(f"+{n}" for n in names))
 
 
-def folders(seat: HostFiles) -> tuple[Path, ...]:
-    """The host's own groups."""
-    return tuple(tree / f"provision-lab-{seat.place.tag}" / seat.host for tree in _trees())
+def folders(host: LabHost) -> tuple[Path, ...]:
+    """The host's control groups, one for each hierarchy."""
+    return tuple(root / f"provision-lab-{host.lab.tag}" / host.name for root in _hierarchies())
 
 
 def kill(groups: Iterable[Path]) -> None:
-    """Kill whatever runs in these groups and below (Linux 5.14)."""
-    for folder in groups:
-        switch = folder / "cgroup.kill"
-        if switch.exists():
-            switch.write_text("1")
+    """Kill every process in these groups and below, by `cgroup.kill` (Linux 5.14)."""
+    for group in groups:
+        kill_file = group / "cgroup.kill"
+        if kill_file.exists():
+            kill_file.write_text("1")
 
 
 def remove(groups: Iterable[Path]) -> None:
-    """Delete groups; the kernel needs a moment to let go of ended processes."""
+    """Delete groups; a group stays busy for a moment after its last process has ended."""
     deadline = time.monotonic() + 10
     while (left := [group for group in groups if group.is_dir()]) and time.monotonic() < deadline:
         for group in left:
@@ -59,7 +62,7 @@ def remove(groups: Iterable[Path]) -> None:
         time.sleep(0.02)
 
 
-def of(place: Place) -> list[Path]:
-    """The lab's own groups, as far as they are there."""
-    found = (tree / f"provision-lab-{place.tag}" for tree in _trees())
-    return [folder for folder in found if folder.is_dir()]
+def of(lab: Lab) -> list[Path]:
+    """The lab's control groups that exist."""
+    groups = (root / f"provision-lab-{lab.tag}" for root in _hierarchies())
+    return [group for group in groups if group.is_dir()]

@@ -1,4 +1,7 @@
-"""Keys and SSH files of a lab. Host keys are made here, so that checking is strict at once."""
+"""SSH keys and client configuration of a lab.
+
+The host keys are created here, so that even the first connection can check them strictly.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +9,51 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision.lab.place import HostFiles, Place, addresses_of
+from provision.lab.layout import Lab, LabHost, addresses_of
 from provision.lab.ranges import Ranges
 from provision.lab.tools import run
 from provision.model.errors import LabError
 from provision.resources.render import render
 
 
-def ensure(place: Place) -> None:
-    """The lab's own key pair, for root on all its hosts."""
-    _make(place.key, f"provision-lab-{place.tag}")
+def ensure(lab: Lab) -> None:
+    """Create the lab's key pair, which logs in as root on all its hosts."""
+    _generate(lab.key, f"provision-lab-{lab.tag}")
 
 
-def refuse_foreign(place: Place) -> None:
-    """Raise LabError when a file of the user stands where the lab would write one."""
-    there = [path for path in files(place) if path.exists()]
-    if there and not place.state.exists():
-        raise LabError(f"{there[0]} is there and is not of a lab", "move it away")
+def refuse_foreign(lab: Lab) -> None:
+    """Raise LabError when a file of the user exists where the lab would write one."""
+    existing = [path for path in files(lab) if path.exists()]
+    if existing and not lab.state.exists():
+        raise LabError(
+            f"{existing[0]} exists and was not written by `provision lab`",
+            "move it away, or use another folder",
+        )
 
 
-def ensure_host(seat: HostFiles) -> None:
-    _make(seat.host_key, seat.host)
+def ensure_host(host: LabHost) -> None:
+    """Create the host's SSH host key."""
+    _generate(host.host_key, host.name)
 
 
-def _make(path: Path, comment: str) -> None:
+def _generate(path: Path, comment: str) -> None:
+    # ssh-keygen writes the public key last: without it an interrupted run left half a pair.
     if not path.with_suffix(".pub").exists():
         path.unlink(missing_ok=True)
         run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)))
 
 
-def write_config(place: Place, hosts: Sequence[str], ranges: Ranges) -> None:
-    """ssh_config and known_hosts of the hosts; unchanged text is not written."""
-    named = [(host, addresses_of(host, ranges)[0]) for host in hosts]
-    known = "".join(f"{address} {_public(place.seat(host))}\n" for host, address in named)
-    _write(place.known_hosts, known)
-    paths = {"key": place.key, "known_hosts": place.known_hosts}
-    _write(place.ssh_config, render("lab/ssh_config.j2", hosts=named, **paths))
+def write_config(lab: Lab, names: Sequence[str], ranges: Ranges) -> None:
+    """Write ssh_config and known_hosts for the hosts; files that would not change stay."""
+    addresses = [(name, addresses_of(name, ranges)[0]) for name in names]
+    known = "".join(f"{address} {_public(lab.host(name))}\n" for name, address in addresses)
+    _write(lab.known_hosts, known)
+    paths = {"key": lab.key, "known_hosts": lab.known_hosts}
+    _write(lab.ssh_config, render("lab/ssh_config.j2", hosts=addresses, **paths))
 
 
-def _public(seat: HostFiles) -> str:
-    return " ".join(seat.host_key.with_suffix(".pub").read_text().split()[:2])
+def _public(host: LabHost) -> str:
+    return " ".join(host.host_key.with_suffix(".pub").read_text().split()[:2])
 
 
 def _write(path: Path, text: str) -> None:
@@ -53,15 +61,15 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def files(place: Place) -> tuple[Path, ...]:
-    """What is made for the user's own ssh and inventories."""
-    public = place.key.with_suffix(".pub")
-    return place.ssh_config, place.key, public, place.known_hosts, place.image
+def files(lab: Lab) -> tuple[Path, ...]:
+    """The files that the user's own ssh and inventories refer to."""
+    public = lab.key.with_suffix(".pub")
+    return lab.ssh_config, lab.key, public, lab.known_hosts, lab.image
 
 
-def hand_over(place: Place) -> None:
-    """Under sudo the files belong to the user, whose own `ssh -F` is to read them."""
+def hand_over(lab: Lab) -> None:
+    """Under sudo, give the files to the calling user, whose `ssh -F` has to read them."""
     user, group = (int(os.environ.get(name, "0")) for name in ("SUDO_UID", "SUDO_GID"))
     if user:
-        for path in (place.dot, *files(place)):
+        for path in (lab.dot, *files(lab)):
             os.chown(path, user, group)

@@ -1,7 +1,7 @@
-"""Kernel limits that many hosts need, since all of them share the machine's root user.
+"""Kernel limits that many hosts exceed, since all of them share this machine's kernel and users.
 
-The first values are written down before anything is raised, once for the whole machine: the
-last lab to go puts them back, also when an `up` died half way.
+The original values are recorded before anything is raised, once for the whole machine. The last
+lab to go restores them, also after an `up` that died half way.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from provision.lab.place import Place
+from provision.lab.layout import Lab
 
 RECORD = Path("/run/provision-lab")
 _SYS = Path("/proc/sys")
 _BOOT_ID = _SYS / "kernel/random/boot_id"
-# 50 hosts: systemd needs inotify instances (128 by default lasts for about 18 hosts), each
-# service has a session keyring (200 keys of 20000 bytes for a user that is not root).
+# Name → (least value, value for each host). The least values are enough for 50 hosts.
 _LEAST = {
+    # systemd needs several inotify instances a host; the default of 128 is used up by 18 hosts.
     "fs/inotify/max_user_instances": (8192, 64),
+    # Each service has a session keyring. A user other than root may own 200 keys of 20000 bytes
+    # in all, and a system user such as messagebus is one user to the kernel on all hosts.
     "kernel/keys/maxkeys": (20000, 200),
     "kernel/keys/maxbytes": (2000000, 20000),
-    # All namespaces share the table of neighbours; in a full mesh it grows with the square.
+    # All network namespaces share one ARP table, whose entries grow with the square of the
+    # hosts in a full mesh. Above gc_thresh3 (1024) the kernel logs "neighbour table overflow".
     "net/ipv4/neigh/default/gc_thresh2": (8192, 200),
     "net/ipv4/neigh/default/gc_thresh3": (16384, 400),
 }
@@ -34,44 +37,46 @@ Say = Callable[[str], None]
 
 
 def needed(hosts: int) -> dict[str, int]:
-    """Least values for so many hosts, by path below /proc/sys. Pure."""
+    """Least values for this number of hosts, by path below /proc/sys. Pure."""
     return {name: max(floor, each * hosts) for name, (floor, each) in _LEAST.items()}
 
 
-def raise_for(place: Place, hosts: int, say: Say) -> None:
-    """Raise what is too low, and write down that this lab counts on it."""
+def raise_for(lab: Lab, hosts: int, say: Say) -> None:
+    """Raise the limits that are too low, and record that this lab depends on them."""
     with _record() as record:
-        record["labs"] = sorted({*record["labs"], str(place.folder)})
-        wanted = {name: least for name, least in needed(hosts).items() if _value(name) < least}
-        for name, least in wanted.items():
+        record["labs"] = sorted({*record["labs"], str(lab.folder)})
+        low = {name: least for name, least in needed(hosts).items() if _value(name) < least}
+        for name, least in low.items():
             record["was"].setdefault(name, _value(name))
             record["set"][name] = least
+        # Recorded first: a crash between the two steps must not lose an original value.
         _write(record)
-        for name, least in wanted.items():
-            say(f"raising {_dotted(name)} from {_value(name)} to {least} (`down` puts it back)")
+        for name, least in low.items():
+            say(f"Raising {_dotted(name)} from {_value(name)} to {least} (`down` restores it)")
             (_SYS / name).write_text(str(least))
 
 
-def restore(place: Place, say: Say) -> None:
-    """Put the first values back when no other lab is left."""
+def restore(lab: Lab, say: Say) -> None:
+    """Restore the original values when no other lab is left."""
     if not RECORD.exists():
         return
     with _record() as record:
-        record["labs"] = [lab for lab in record["labs"] if lab != str(place.folder)]
+        record["labs"] = [folder for folder in record["labs"] if folder != str(lab.folder)]
         if not record["labs"]:
             _put_back(record, say)
 
 
 def _put_back(record: dict[str, Any], say: Say) -> None:
-    for name, first in record["was"].items():
+    for name, original in record["was"].items():
         if _value(name) == record["set"].get(name):
-            (_SYS / name).write_text(str(first))
-        elif _value(name) != first:
-            say(f"{_dotted(name)} was changed by others since: left at {_value(name)}")
+            (_SYS / name).write_text(str(original))
+        elif _value(name) != original:
+            say(f"Leaving {_dotted(name)} at {_value(name)}: something else changed it since `up`")
 
 
 @contextmanager
 def _record() -> Iterator[dict[str, Any]]:
+    """The record of the machine's labs, locked; written back at the end."""
     with _lock():
         record = _read()
         yield record
@@ -89,7 +94,8 @@ def _lock() -> Iterator[None]:
         RECORD.mkdir(exist_ok=True)
         with (RECORD / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # The last lab of another process may have deleted the file while we waited.
+            # While we waited, another process may have ended the last lab and deleted the file.
+            # Then we hold a lock on a file that nobody else can open: start again.
             if _same(file.fileno(), RECORD / "lock"):
                 yield
                 return
@@ -103,17 +109,17 @@ def _read() -> dict[str, Any]:
     empty: dict[str, Any] = {"boot": _boot(), "labs": [], "was": {}, "set": {}}
     record = json.loads(_file().read_text()) if _file().exists() else empty
     if record["boot"] != _boot():
-        # /run may outlive a reboot; the limits do not.
+        # In a container /run may outlive a reboot of the kernel; the raised limits do not.
         return empty
-    # A lab whose folder was deleted by hand counts no more.
-    record["labs"] = [lab for lab in record["labs"] if Place(Path(lab)).state.exists()]
+    # A lab whose folder the user deleted by hand no longer counts.
+    record["labs"] = [folder for folder in record["labs"] if Lab(Path(folder)).state.exists()]
     return dict(record)
 
 
 def _write(record: dict[str, Any]) -> None:
-    fresh = _file().with_suffix(".new")
-    fresh.write_text(json.dumps(record))
-    fresh.rename(_file())
+    new = _file().with_suffix(".new")
+    new.write_text(json.dumps(record))
+    new.rename(_file())
 
 
 def _file() -> Path:
@@ -129,4 +135,5 @@ def _boot() -> str:
 
 
 def _dotted(name: str) -> str:
+    """The name as sysctl(8) writes it."""
     return name.replace("/", ".")

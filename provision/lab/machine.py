@@ -1,4 +1,4 @@
-"""One host's tree and how its machine is started: overlay, files, command line."""
+"""The root file system of a host and the command line that boots it."""
 
 from __future__ import annotations
 
@@ -9,110 +9,112 @@ from pathlib import Path
 from provision.lab import keys, namespace
 from provision.lab.base import Recipe
 from provision.lab.cgroup import folders
-from provision.lab.place import HostFiles, addresses_of, mac
+from provision.lab.layout import LabHost, addresses_of, mac
 from provision.lab.ranges import Ranges
 from provision.lab.repository import INSIDE
 from provision.lab.tools import run
 from provision.model.errors import LabError
 from provision.resources.render import render
 
+# The userspace datapath of Open vSwitch needs tun; `c!` creates it at boot where it is missing.
 _TUN = "c! /dev/net/tun 0666 root root - 10:200\n"
+# By default (MaxStartups 10:30:100) sshd drops connections at random once 10 have not logged in
+# yet; parallel runs exceed that. No name server knows these addresses, hence no UseDNS.
 _SSHD = "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nMaxStartups 100:30:200\n"
 
 
-def prepare(seat: HostFiles, recipe: Recipe, ranges: Ranges) -> None:
-    """Make the host's files and mount its tree; a host that was there keeps what it has."""
-    for path in (seat.upper, seat.path / "work", seat.merged, seat.docker):
+def prepare(host: LabHost, recipe: Recipe, ranges: Ranges) -> None:
+    """Write the host's files and mount its root; an existing host keeps its files."""
+    for path in (host.upper, host.path / "work", host.merged, host.docker):
         path.mkdir(parents=True, exist_ok=True)
-    keys.ensure_host(seat)
-    if not os.path.ismount(seat.merged):
-        # Into the upper layer before it is mounted: writing under a mounted overlay is undefined.
-        _furnish(seat, ranges)
-        _mount(seat, recipe)
-    _write_scripts(seat, recipe)
+    keys.ensure_host(host)
+    if not os.path.ismount(host.merged):
+        # Write to the upper layer before the mount: the kernel leaves it undefined what a
+        # mounted overlay shows of changes below it (Documentation/filesystems/overlayfs.rst).
+        _write_files(host, ranges)
+        _mount(host, recipe)
+    _write_scripts(host, recipe)
 
 
-def _furnish(seat: HostFiles, ranges: Ranges) -> None:
-    root = seat.upper
-    for network, (name, purpose) in zip(
-        addresses_of(seat.host, ranges),
+def _write_files(host: LabHost, ranges: Ranges) -> None:
+    root = host.upper
+    for address, (nic, purpose) in zip(
+        addresses_of(host.name, ranges),
         (("host0", "the NIC for SSH"), ("eth1", "the NIC for the containers' traffic")),
         strict=True,
     ):
         text = render(
-            "lab/nic.network.j2", nic=name, purpose=purpose, mac=mac(seat, name), address=network
+            "lab/nic.network.j2", nic=nic, purpose=purpose, mac=mac(host, nic), address=address
         )
-        _put(root / f"etc/systemd/network/10-{name}.network", text)
-    _put(root / "etc/hostname", f"{seat.host}\n")
-    _put(root / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {seat.host}\n")
-    _put(root / "etc/tmpfiles.d/lab.conf", _TUN)
-    _put(root / "etc/ssh/sshd_config.d/lab.conf", _SSHD)
-    _put(root / "etc/ssh/ssh_host_ed25519_key", seat.host_key.read_text(), mode=0o600)
-    public = seat.place.key.with_suffix(".pub").read_text()
-    _put(root / "root/.ssh/authorized_keys", public, mode=0o600)
+        _create(root / f"etc/systemd/network/10-{nic}.network", text)
+    _create(root / "etc/hostname", f"{host.name}\n")
+    _create(root / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n")
+    _create(root / "etc/tmpfiles.d/lab.conf", _TUN)
+    _create(root / "etc/ssh/sshd_config.d/lab.conf", _SSHD)
+    _create(root / "etc/ssh/ssh_host_ed25519_key", host.host_key.read_text(), mode=0o600)
+    public = host.lab.key.with_suffix(".pub").read_text()
+    _create(root / "root/.ssh/authorized_keys", public, mode=0o600)
     (root / "root").chmod(0o700)
     (root / "root/.ssh").chmod(0o700)
 
 
-def _put(path: Path, text: str, *, mode: int = 0o644) -> None:
-    # What the host has changed since its first start is its own.
+def _create(path: Path, text: str, *, mode: int = 0o644) -> None:
+    # A file that exists may have been changed on the host since its first boot: keep it.
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.touch(mode=mode)
-        fresh.write_text(text)
-        fresh.rename(path)
+        new = path.with_name(f".{path.name}.new")
+        new.touch(mode=mode)
+        new.write_text(text)
+        new.rename(path)
 
 
-def _mount(seat: HostFiles, recipe: Recipe) -> None:
-    layers = f"lowerdir={recipe.tree},upperdir={seat.upper},workdir={seat.path / 'work'}"
+def _mount(host: LabHost, recipe: Recipe) -> None:
+    layers = f"lowerdir={recipe.tree},upperdir={host.upper},workdir={host.path / 'work'}"
     try:
-        run(("mount", "-t", "overlay", "overlay", "-o", layers, str(seat.merged)))
+        run(("mount", "-t", "overlay", "overlay", "-o", layers, str(host.merged)))
     except LabError as error:
         raise LabError(
-            f"{seat.host}: its tree could not be mounted: {error.message}",
+            f"{host.name}: its root file system could not be mounted: {error.message}",
             "run the lab in a folder on a plain local file system (ext4, xfs, btrfs)",
         ) from error
 
 
-def _write_scripts(seat: HostFiles, recipe: Recipe) -> None:
-    attach = seat.path / "attach.sh"
-    outside = str(namespace.path(seat.place))
-    names = {"namespace": outside, "link": seat.link, "bridge": namespace.BRIDGES[1]}
-    attach.write_text(render("lab/attach.sh.j2", host=seat.host, **names))
+def _write_scripts(host: LabHost, recipe: Recipe) -> None:
+    attach = host.path / "attach.sh"
+    netns = str(namespace.path(host.lab))
+    names = {"namespace": netns, "link": host.link, "bridge": namespace.BRIDGES[1]}
+    attach.write_text(render("lab/attach.sh.j2", host=host.name, **names))
     text = render(
         "lab/supervisor.sh.j2",
-        host=seat.host,
-        cgroups=folders(seat),
+        host=host.name,
+        cgroups=folders(host),
         attach=attach,
-        command=shlex.join(command(seat, recipe.repository)),
+        command=shlex.join(command(host, recipe.repository)),
     )
-    seat.script.write_text(text)
+    host.script.write_text(text)
 
 
-def command(seat: HostFiles, packages: Path | None) -> tuple[str, ...]:
-    """The machine's command line.
+def command(host: LabHost, packages: Path | None) -> tuple[str, ...]:
+    """The command line that boots the host; `packages` is a folder to mount read-only.
 
-    runc needs the key calls (its session keyring) and bpf (devices of cgroup v2). `--register=no
-    --keep-unit`, because systemd need not be the machine's PID 1; so `reboot` ends with 133.
+    `--register=no --keep-unit`: systemd-machined may be absent, as systemd need not be PID 1 on
+    this machine. With these options systemd-nspawn reports a reboot by exit status 133 instead
+    of booting again by itself.
     """
-    calls = ("add_key", "keyctl", "bpf")
-    # Docker's own overlays cannot lie on the overlay of the tree.
-    binds = [f"--bind={seat.docker}:/var/lib/docker"]
+    # Outside systemd-nspawn's default filter, but needed by runc: a session keyring for each
+    # container, and BPF programs for the device rules of cgroup v2.
+    system_calls = ("add_key", "keyctl", "bpf")
+    # The host's root is an overlay, and the kernel refuses an overlay as another one's upper
+    # layer: Docker's overlay2 driver needs a folder of the machine's own file system.
+    binds = [f"--bind={host.docker}:/var/lib/docker"]
     if packages is not None:
         binds.append(f"--bind-ro={packages}:{INSIDE}")
     return (
-        *("nsenter", f"--net={namespace.path(seat.place)}", "systemd-nspawn", "--quiet"),
-        *("--register=no", "--keep-unit", "--boot", f"--directory={seat.merged}"),
-        *(f"--machine={seat.machine}", f"--hostname={seat.host}", "--settings=no"),
-        *(f"--network-bridge={namespace.BRIDGES[0]}", f"--network-veth-extra={seat.link}:eth1"),
-        *("--capability=all", *(f"--system-call-filter={call}" for call in calls), *binds),
-        *(
-            "--console=read-only",
-            "--setenv=TERM=dumb",
-            "--resolv-conf=off",
-            "--timezone=off",
-            "--link-journal=no",
-        ),
-        *("--", "--show-status=yes"),
+        *("nsenter", f"--net={namespace.path(host.lab)}", "systemd-nspawn", "--quiet"),
+        *("--register=no", "--keep-unit", "--boot", f"--directory={host.merged}"),
+        *(f"--machine={host.machine}", f"--hostname={host.name}", "--settings=no"),
+        *(f"--network-bridge={namespace.BRIDGES[0]}", f"--network-veth-extra={host.link}:eth1"),
+        *("--capability=all", *(f"--system-call-filter={call}" for call in system_calls), *binds),
+        *("--console=read-only", "--setenv=TERM=dumb", "--resolv-conf=off", "--timezone=off"),
+        *("--link-journal=no", "--", "--show-status=yes"),
     )

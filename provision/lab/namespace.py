@@ -1,7 +1,8 @@
-"""The lab's network namespace: two bridges, and two veth pairs to the machine.
+"""The lab's network namespace: two bridges, each joined to this machine by a veth pair.
 
-A namespace of its own, because the machine's Docker or firewall would drop what passes
-its own bridges (FORWARD policy with br_netfilter); deleting it is the clean-up.
+In the machine's own namespace its Docker or firewall could drop the lab's traffic: with
+br_netfilter, bridged packets pass the FORWARD chain, whose policy Docker sets to DROP. Deleting
+the namespace also deletes every interface in it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import contextlib
 import json
 from pathlib import Path
 
-from provision.lab.place import HostFiles, Place
-from provision.lab.ranges import Ranges, refuse_taken
+from provision.lab.layout import Lab, LabHost
+from provision.lab.ranges import Ranges, refuse_used
 from provision.lab.tools import run, succeeds
 
 FOLDER = Path("/run/netns")
@@ -19,74 +20,77 @@ BRIDGES = ("br-mgmt", "br-data")
 _UPLINKS = ("up-mgmt", "up-data")
 
 
-def path(place: Place) -> Path:
-    return FOLDER / place.namespace
+def path(lab: Lab) -> Path:
+    return FOLDER / lab.namespace
 
 
-def refuse_taken_ranges(place: Place, wanted: Ranges) -> None:
+def refuse_used_ranges(lab: Lab, wanted: Ranges) -> None:
     """Raise LabError when something other than this lab uses a range."""
-    ours = place.links
     addresses = json.loads(run(("ip", "-j", "-4", "address", "show")) or "[]")
     routes = json.loads(run(("ip", "-j", "-4", "route", "show")) or "[]")
-    refuse_taken(
+    refuse_used(
         wanted,
-        [link for link in addresses if link.get("ifname") not in ours],
-        [route for route in routes if route.get("dev") not in ours],
+        [link for link in addresses if link.get("ifname") not in lab.links],
+        [route for route in routes if route.get("dev") not in lab.links],
     )
 
 
-def ensure(place: Place, ranges: Ranges) -> None:
-    """Make what is missing; can be repeated after an interrupted run."""
-    if not succeeds(_inside(place, "true")):
-        # A file without the namespace stays behind when the machine rebooted.
-        path(place).unlink(missing_ok=True)
-        run(("ip", "netns", "add", place.namespace))
-    run(_ip(place, "link", "set", "dev", "lo", "up"))
+def ensure(lab: Lab, ranges: Ranges) -> None:
+    """Create the namespace, bridges and veth pairs that are missing."""
+    if not succeeds(_inside(lab, "true")):
+        # A namespace is a mount on its file: the file survives a reboot, the mount does not.
+        path(lab).unlink(missing_ok=True)
+        run(("ip", "netns", "add", lab.namespace))
+    run(_ip(lab, "link", "set", "dev", "lo", "up"))
     for bridge, uplink, link, network in zip(
-        BRIDGES, _UPLINKS, place.links, ranges.both, strict=True
+        BRIDGES, _UPLINKS, lab.links, ranges.both, strict=True
     ):
-        _bridge(place, bridge)
-        _uplink(place, bridge, uplink, link)
+        _bridge(lab, bridge)
+        _uplink(lab, bridge, uplink, link)
         run(("ip", "address", "replace", f"{network[254]}/24", "dev", link))
 
 
-def _bridge(place: Place, bridge: str) -> None:
-    if not succeeds(_ip(place, "link", "show", "dev", bridge)):
-        run(_ip(place, "link", "add", "name", bridge, "type", "bridge", "forward_delay", "0"))
-    run(_ip(place, "link", "set", "dev", bridge, "up"))
+def _bridge(lab: Lab, bridge: str) -> None:
+    if not succeeds(_ip(lab, "link", "show", "dev", bridge)):
+        # forward_delay 0: a new port forwards at once instead of after 15 s.
+        run(_ip(lab, "link", "add", "name", bridge, "type", "bridge", "forward_delay", "0"))
+    run(_ip(lab, "link", "set", "dev", bridge, "up"))
 
 
-def _uplink(place: Place, bridge: str, uplink: str, link: str) -> None:
+def _uplink(lab: Lab, bridge: str, uplink: str, link: str) -> None:
     if not succeeds(("ip", "link", "show", "dev", link)):
-        peer = ("peer", "name", uplink, "netns", place.namespace)
+        peer = ("peer", "name", uplink, "netns", lab.namespace)
         run(("ip", "link", "add", "name", link, "type", "veth", *peer))
-    run(_ip(place, "link", "set", "dev", uplink, "master", bridge, "up"))
+    run(_ip(lab, "link", "set", "dev", uplink, "master", bridge, "up"))
     run(("ip", "link", "set", "dev", link, "up"))
 
 
-def clear(seat: HostFiles) -> None:
-    """Delete the links of a host that is off: the kernel takes its time for those of a machine
-    that died hard, and the next start would find them in its way."""
-    for link in (f"vb-{seat.machine}", seat.link):
-        succeeds(_ip(seat.place, "link", "delete", "dev", link))
+def clear(host: LabHost) -> None:
+    """Delete the outer interfaces of a host that is off.
+
+    After SIGKILL the kernel tears the host's namespace down asynchronously, which may take
+    seconds. Until then its veth pairs exist, and systemd-nspawn could not create them again.
+    """
+    for link in (f"vb-{host.machine}", host.link):
+        succeeds(_ip(host.lab, "link", "delete", "dev", link))
 
 
-def remove(place: Place) -> None:
-    """Delete links and namespace, as far as they are there."""
-    for link in place.links:
+def remove(lab: Lab) -> None:
+    """Delete the namespace and this machine's ends of its veth pairs, where they exist."""
+    for link in lab.links:
         succeeds(("ip", "link", "delete", "dev", link))
-    if path(place).exists():
-        run(("ip", "netns", "delete", place.namespace))
+    if path(lab).exists():
+        run(("ip", "netns", "delete", lab.namespace))
     if FOLDER.is_dir() and not any(FOLDER.iterdir()):
-        # `ip netns add` made a mount of the folder too.
+        # `ip netns add` bind-mounts the folder on itself, so that namespaces propagate.
         succeeds(("umount", str(FOLDER)))
         with contextlib.suppress(OSError):
             FOLDER.rmdir()
 
 
-def _ip(place: Place, *words: str) -> tuple[str, ...]:
-    return ("ip", "-n", place.namespace, *words)
+def _ip(lab: Lab, *arguments: str) -> tuple[str, ...]:
+    return ("ip", "-n", lab.namespace, *arguments)
 
 
-def _inside(place: Place, *words: str) -> tuple[str, ...]:
-    return ("nsenter", f"--net={path(place)}", *words)
+def _inside(lab: Lab, *command: str) -> tuple[str, ...]:
+    return ("nsenter", f"--net={path(lab)}", *command)

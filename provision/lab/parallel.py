@@ -1,4 +1,4 @@
-"""The same act on many hosts, a bounded number at a time."""
+"""One action on many hosts, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 AT_ONCE = max(8, 8 * (os.cpu_count() or 1))
 
 
-def each(items: Sequence[Item], act: Callable[[Item], Result]) -> list[Result]:
-    """The results, in order. All are tried; then one LabError tells of those that failed."""
+def each(items: Sequence[Item], action: Callable[[Item], Result]) -> list[Result]:
+    """Results in the order of `items`. Tries all; then raises one LabError for all failures."""
     results: dict[int, Result] = {}
     errors: dict[int, Exception] = {}
     waiting: SimpleQueue[int] = SimpleQueue()
@@ -30,22 +30,28 @@ def each(items: Sequence[Item], act: Callable[[Item], Result]) -> list[Result]:
             except Empty:
                 return
             try:
-                results[index] = act(items[index])
+                results[index] = action(items[index])
             except Exception as error:
                 errors[index] = error
 
-    # Daemons: Ctrl-C must not wait for hosts that may take minutes.
-    threads = [Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(items)))]
+    _run_threads(work, min(AT_ONCE, len(items)))
+    if errors:
+        raise _summary([errors[index] for index in sorted(errors)])
+    return [results[index] for index in range(len(items))]
+
+
+def _run_threads(work: Callable[[], None], count: int) -> None:
+    # ThreadPoolExecutor joins its threads at exit. Daemon threads let Ctrl-C end the program,
+    # even while a host takes minutes.
+    threads = [Thread(target=work, daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if errors:
-        raise _one([errors[index] for index in sorted(errors)])
-    return [results[index] for index in range(len(items))]
 
 
-def _one(errors: list[Exception]) -> Exception:
+def _summary(errors: list[Exception]) -> Exception:
+    """The first programming error, else the first LabError with the number of the others."""
     first = next((error for error in errors if not isinstance(error, LabError)), errors[0])
     if not isinstance(first, LabError) or len(errors) == 1:
         return first

@@ -1,4 +1,4 @@
-"""Single hosts of a running lab: reboot, power off and on, cut the power; for tests too."""
+"""Power of single hosts: reboot, power off and on, cut the power. Tests use it, too."""
 
 from __future__ import annotations
 
@@ -8,84 +8,90 @@ from ipaddress import IPv4Address
 
 from provision.lab import ready, settings, supervisor
 from provision.lab.bringup import Say, up
+from provision.lab.layout import Lab, LabHost, addresses_of
 from provision.lab.parallel import each
-from provision.lab.place import HostFiles, Place, addresses_of
-from provision.lab.settings import Wish
+from provision.lab.settings import LabSettings, UpOptions
 from provision.model.errors import LabError
 
 
-def addresses(place: Place) -> dict[str, tuple[IPv4Address, IPv4Address]]:
-    """Each host's address for SSH and for the containers."""
-    found = settings.require(place)
-    return {host: addresses_of(host, found.ranges) for host in found.hosts}
+def addresses(lab: Lab) -> dict[str, tuple[IPv4Address, IPv4Address]]:
+    """Each host's addresses for SSH and for the containers' traffic."""
+    current = settings.require(lab)
+    return {name: addresses_of(name, current.ranges) for name in current.hosts}
 
 
-def states(place: Place) -> dict[str, str]:
-    """Of each host: `up` or `off`."""
-    machines = supervisor.running(place).machines
-    return {host: "up" if host in machines else "off" for host in settings.require(place).hosts}
+def states(lab: Lab) -> dict[str, str]:
+    """The state of each host: `up` or `off`."""
+    machines = supervisor.running(lab).machines
+    return {name: "up" if name in machines else "off" for name in settings.require(lab).hosts}
 
 
-def reboot(place: Place, hosts: tuple[str, ...], *, say: Say) -> None:
-    """Reboot hosts and wait until they are back. Raises LabError, for a host that is off too."""
-    for host in hosts:
-        _require_on(place, host)
-    each(hosts, lambda host: _reboot(place.seat(host), say))
+def reboot(lab: Lab, names: tuple[str, ...], *, say: Say) -> None:
+    """Reboot hosts and wait until they are back. Raises LabError, also for a host that is off."""
+    for name in names:
+        _require_on(lab, name)
+    each(names, lambda name: _reboot(lab.host(name), say))
 
 
-def poweroff(place: Place, host: str) -> None:
-    """Shut a host down in order; it stays off until `start`."""
-    _require_on(place, host)
-    _say_in(place.seat(host), "systemctl poweroff")
-    supervisor.wait_until_off(place.seat(host))
+def poweroff(lab: Lab, name: str) -> None:
+    """Shut a host down cleanly; it stays off until `start`."""
+    _require_on(lab, name)
+    _ssh_output(lab.host(name), "systemctl poweroff")
+    supervisor.wait_until_off(lab.host(name))
 
 
-def cut_power(place: Place, host: str) -> None:
-    """End a host at once, as a power cut does; it stays off until `start`."""
-    _require_on(place, host)
-    supervisor.cut_power(place.seat(host))
+def cut_power(lab: Lab, name: str) -> None:
+    """End a host at once, like a power cut; it stays off until `start`."""
+    _require_on(lab, name)
+    supervisor.cut_power(lab.host(name))
 
 
-def start(place: Place, *, say: Say) -> dict[str, str]:
-    """Start the hosts that are off; the boot id of each host."""
-    return up(place, Wish(), say=say)
+def start(lab: Lab, *, say: Say) -> dict[str, str]:
+    """Start the hosts that are off; return the boot id of every host."""
+    return up(lab, UpOptions(), say=say)
 
 
-def _require_on(place: Place, host: str) -> None:
-    found = states(place)
-    if host not in found:
-        raise LabError(f"no host {host} in this lab", f"its hosts: {', '.join(found)}")
-    if found[host] == "off":
-        raise LabError(f"{host} is off", "provision lab up")
+def _require_on(lab: Lab, name: str) -> None:
+    state_by_host = states(lab)
+    if name not in state_by_host:
+        raise LabError(f"no host {name} in this lab", f"its hosts: {', '.join(state_by_host)}")
+    if state_by_host[name] == "off":
+        raise LabError(f"{name} is off", "start it: provision lab up")
 
 
-def _reboot(seat: HostFiles, say: Say) -> None:
-    found = settings.require(seat.place)
-    address = str(addresses_of(seat.host, found.ranges)[0])
-    before = _boot_id(seat)
-    if not before:
-        # What keeps us out may be its network, which a reboot is to mend.
-        say(f"{seat.host}: does not answer by SSH: power off and on")
-        supervisor.cut_power(seat)
-        start(seat.place, say=say)
+def _reboot(host: LabHost, say: Say) -> None:
+    before = _boot_id(host)
+    if before:
+        say(f"{host.name}: rebooting")
+        _ssh_output(host, "systemctl reboot")
+        _wait_for_new_boot(host, settings.require(host.lab), before)
         return
-    say(f"{seat.host}: rebooting")
-    _say_in(seat, "systemctl reboot")
+    # Its network may be what the reboot is to repair, so do without SSH.
+    say(f"{host.name}: no answer by SSH, powering it off and on")
+    supervisor.cut_power(host)
+    start(host.lab, say=say)
+
+
+def _wait_for_new_boot(host: LabHost, current: LabSettings, before: str) -> None:
+    address = str(addresses_of(host.name, current.ranges)[0])
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        # sshd answers for a moment longer: only another boot id means that the host is back.
-        ready.until_sshd(seat, address, deadline=deadline)
-        if _boot_id(seat) not in ("", before):
-            ready.wait(seat, address, docker=not found.bare, timeout_s=90)
+        # While the host shuts down, sshd still answers: only a new boot id proves the reboot.
+        ready.until_sshd(host, address, deadline=deadline)
+        if _boot_id(host) not in ("", before):
+            ready.wait(host, address, docker=not current.bare, timeout_s=90)
             return
         time.sleep(0.3)
-    raise LabError(f"{seat.host} did not come back from its reboot", f"look at {seat.console}")
+    raise LabError(
+        f"{host.name} did not come back from its reboot", f"see its console in {host.console}"
+    )
 
 
-def _boot_id(seat: HostFiles) -> str:
-    return _say_in(seat, "cat /proc/sys/kernel/random/boot_id").strip()
+def _boot_id(host: LabHost) -> str:
+    """The host's boot id; empty when SSH fails."""
+    return _ssh_output(host, "cat /proc/sys/kernel/random/boot_id").strip()
 
 
-def _say_in(seat: HostFiles, command: str) -> str:
-    argv = ready.ssh(seat.place, seat.host, command, quick=True)
+def _ssh_output(host: LabHost, command: str) -> str:
+    argv = ready.ssh(host.lab, host.name, command, quick=True)
     return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout

@@ -1,4 +1,4 @@
-"""The lab's two address ranges. Pure: reads the words, compares with what the machine has."""
+"""The lab's two address ranges: parse `--ranges`, compare with this machine's networks. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from provision.model.errors import LabError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """For SSH (`management`) and for the containers' traffic (`data`); the machine is .254."""
+    """`management` for SSH, `data` for the containers' traffic; this machine has .254 in both."""
 
     management: IPv4Network
     data: IPv4Network
@@ -26,39 +26,43 @@ class Ranges:
 
 
 DEFAULT = Ranges(IPv4Network("10.77.0.0/24"), IPv4Network("10.78.0.0/24"))
+_EXAMPLE = f"for example --ranges {DEFAULT}"
 
 
 def ranges(text: str) -> Ranges:
-    """What `--ranges` says. Raises UsageError."""
-    words = [word.strip() for word in text.split(",")]
-    if len(words) != 2:
-        raise UsageError(f"--ranges {text}: two ranges are needed", f"such as {DEFAULT}")
-    management, data = (_network(word) for word in words)
+    """Parse the value of `--ranges`. Raises UsageError."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2:
+        raise UsageError(f"--ranges {text}: two ranges are needed", _EXAMPLE)
+    management, data = (_network(part) for part in parts)
     if management.overlaps(data):
-        raise UsageError(f"--ranges {text}: the two overlap", f"such as {DEFAULT}")
+        raise UsageError(f"--ranges {text}: the two ranges overlap", _EXAMPLE)
     return Ranges(management, data)
 
 
-def _network(word: str) -> IPv4Network:
+def _network(text: str) -> IPv4Network:
     try:
-        network = IPv4Network(word)
+        network = IPv4Network(text)
     except ValueError as error:
-        raise UsageError(f"--ranges: {error}", f"such as {DEFAULT}") from error
+        raise UsageError(f"--ranges: {error}", _EXAMPLE) from error
     if network.prefixlen != 24 or not network.is_private or network.is_loopback:
-        raise UsageError(f"--ranges: {word} is not a private /24", f"such as {DEFAULT}")
+        raise UsageError(f"--ranges: {text} is not a private /24", _EXAMPLE)
     return network
 
 
-def refuse_taken(
+def refuse_used(
     wanted: Ranges, links: Sequence[dict[str, Any]], routes: Sequence[dict[str, Any]]
 ) -> None:
-    """Raise LabError when the machine uses a range; reads `ip -j address` and `ip -j route`."""
-    for found, owner in (*_addresses(links), *_routes(routes)):
+    """Raise LabError when this machine uses a range.
+
+    `links` and `routes` are the output of `ip -j address` and `ip -j route`.
+    """
+    for used, user in (*_addresses(links), *_routes(routes)):
         for network in wanted.both:
-            if network.overlaps(found):
+            if network.overlaps(used):
                 raise LabError(
-                    f"{network} is taken on this machine: {found} is {owner}",
-                    "choose others: provision lab up --ranges 10.87.0.0/24,10.88.0.0/24",
+                    f"{network} is in use on this machine: {used} is {user}",
+                    "choose other ranges: provision lab up --ranges 10.87.0.0/24,10.88.0.0/24",
                 )
 
 
@@ -66,7 +70,7 @@ def _addresses(links: Sequence[dict[str, Any]]) -> Iterator[tuple[IPv4Network, s
     for link in links:
         for entry in link.get("addr_info", ()):
             if entry.get("family") == "inet":
-                # Of a point-to-point address only the address itself is used.
+                # A point-to-point address (`address` is its peer) occupies no network.
                 length = 32 if "address" in entry else entry["prefixlen"]
                 network = IPv4Network(f"{entry['local']}/{length}", strict=False)
                 yield network, f"the network of {link['ifname']} ({entry['local']})"
@@ -75,6 +79,7 @@ def _addresses(links: Sequence[dict[str, Any]]) -> Iterator[tuple[IPv4Network, s
 def _routes(entries: Sequence[dict[str, Any]]) -> Iterator[tuple[IPv4Network, str]]:
     for entry in entries:
         network = IPv4Network("0.0.0.0/0" if entry["dst"] == "default" else entry["dst"])
-        # Half of all addresses is how a VPN writes a default route: it leaves room.
+        # A default route does not occupy a range. OpenVPN and WireGuard split theirs into two
+        # routes of /1, so that the original default route stays.
         if network.prefixlen > 1:
             yield network, f"a route dev {entry.get('dev', '(none)')}"

@@ -1,4 +1,4 @@
-"""Is a host up: sshd answers, Docker works, its image is there."""
+"""Waiting for a host: sshd answers, Docker works, the busybox image is loaded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 
 from provision.lab import image, supervisor
-from provision.lab.place import HostFiles, Place
+from provision.lab.layout import Lab, LabHost
 from provision.model.errors import LabError
 
-# What a console says to steer a terminal: not to be repeated in an error.
+# Escape sequences and other control characters, which an error message must not repeat: CSI
+# (colours), OSC (titles), and everything that is neither a newline nor printable ASCII.
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[^\n\x20-\x7e]")
 
+# </dev/null: standard input is the image's archive, which `docker load` below needs whole.
 _DOCKER = "until docker info >/dev/null 2>&1; do sleep 0.2; done </dev/null\n"
 _IMAGE = f"""\
 docker image inspect {image.NAME} >/dev/null 2>&1 ||
@@ -24,46 +26,49 @@ docker image inspect {image.NAME} >/dev/null 2>&1 ||
 _BOOT_ID = "cat /proc/sys/kernel/random/boot_id\n"
 
 
-def ssh(place: Place, host: str, *command: str, quick: bool = False) -> tuple[str, ...]:
-    """The ssh command line that reaches a host; `quick`: without questions or patience."""
+def ssh(lab: Lab, name: str, *command: str, quick: bool = False) -> tuple[str, ...]:
+    """The ssh command line for a host; `quick`: never ask, and give up after 10 s."""
     options = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR")
-    return ("ssh", "-F", str(place.ssh_config), *(options if quick else ()), host, *command)
+    return ("ssh", "-F", str(lab.ssh_config), *(options if quick else ()), name, *command)
 
 
 def wait(
-    seat: HostFiles, address: str, *, docker: bool, image_tar: Path | None = None, timeout_s: float
+    host: LabHost, address: str, *, docker: bool, image_tar: Path | None = None, timeout_s: float
 ) -> str:
-    """Wait until the host is up and has the image of `image_tar`; its boot id.
+    """Wait until the host is up and has the image of `image_tar`; return its boot id.
 
     Raises LabError that names the host and shows the end of its console.
     """
     deadline = time.monotonic() + timeout_s
-    until_sshd(seat, address, deadline=deadline)
+    until_sshd(host, address, deadline=deadline)
+    # One SSH login for all steps: a login costs more than the steps themselves.
     script = "".join((_DOCKER if docker else "", _IMAGE if image_tar else "", _BOOT_ID))
-    argv = ssh(seat.place, seat.host, script, quick=True)
-    left = max(1.0, deadline - time.monotonic())
+    argv = ssh(host.lab, host.name, script, quick=True)
+    remaining_s = max(1.0, deadline - time.monotonic())
     try:
         with (image_tar or Path("/dev/null")).open("rb") as tar:
-            done = subprocess.run(argv, stdin=tar, capture_output=True, text=True, timeout=left)
+            process = subprocess.run(
+                argv, stdin=tar, capture_output=True, text=True, timeout=remaining_s
+            )
     except subprocess.TimeoutExpired as error:
-        raise _not_up(seat, f"Docker did not answer within {timeout_s:g} s") from error
-    if done.returncode:
-        raise _not_up(seat, f"ssh ended with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout.strip()
+        raise _not_up(host, f"Docker did not answer within {timeout_s:g} s") from error
+    if process.returncode:
+        raise _not_up(host, f"ssh ended with {process.returncode}: {process.stderr.strip()}")
+    return process.stdout.strip()
 
 
-def until_sshd(seat: HostFiles, address: str, *, deadline: float) -> None:
-    """Wait for sshd's first word. Raises LabError when the host ended, or at the deadline."""
-    look = time.monotonic() + 2
+def until_sshd(host: LabHost, address: str, *, deadline: float) -> None:
+    """Wait for sshd's banner. Raises LabError when the host ended, or at the deadline."""
+    next_check = time.monotonic() + 2
     while not _answers(address):
         now = time.monotonic()
         if now > deadline:
-            raise _not_up(seat, "sshd did not answer in time")
-        if now > look:
-            # Reading all processes is dear: not at every turn.
-            look = now + 3
-            if not supervisor.watched(seat):
-                raise _not_up(seat, "its machine ended")
+            raise _not_up(host, "sshd did not answer in time")
+        if now > next_check:
+            # The check reads /proc of every process of all hosts: too slow for each turn.
+            next_check = now + 3
+            if not supervisor.watched(host):
+                raise _not_up(host, "its machine ended")
         time.sleep(0.2)
 
 
@@ -73,11 +78,11 @@ def _answers(address: str) -> bool:
     return False
 
 
-def _not_up(seat: HostFiles, why: str) -> LabError:
-    text = seat.console.read_text(errors="replace") if seat.console.exists() else ""
+def _not_up(host: LabHost, reason: str) -> LabError:
+    text = host.console.read_text(errors="replace") if host.console.exists() else ""
     text = _CONTROL.sub("", text)
     tail = "\n".join(f"    {line}" for line in text.splitlines()[-15:])
     return LabError(
-        f"{seat.host} did not come up: {why}\n{tail or '    (its console is empty)'}",
-        f"the whole console: {seat.console}",
+        f"{host.name} did not come up: {reason}\n{tail or '    (its console is empty)'}",
+        f"see the whole console in {host.console}",
     )

@@ -1,4 +1,4 @@
-"""What a lab was brought up with; the next `up` in its folder goes on with it."""
+"""The settings that a lab was brought up with; the next `up` in its folder starts from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from provision.lab.place import Place, host_names
+from provision.lab.layout import Lab, host_names
 from provision.lab.ranges import DEFAULT, Ranges, ranges
 from provision.model.errors import LabError
 
@@ -14,7 +14,9 @@ _AGAIN = "provision lab down, then provision lab up"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LabSettings:
+    """The settings of a lab, as `lab.json` stores them; `addresses` is the text of `--ranges`."""
+
     count: int = 3
     suite: str = "trixie"
     bare: bool = False
@@ -30,8 +32,8 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the command line says; None: nothing."""
+class UpOptions:
+    """The options of `lab up`; None where the command line has none."""
 
     count: int | None = None
     suite: str | None = None
@@ -39,46 +41,50 @@ class Wish:
     ranges: Ranges | None = None
 
 
-def merged(found: Settings | None, wish: Wish) -> Settings:
-    """The settings to aim at. Pure. Raises LabError for what a running lab cannot become."""
-    if found is None:
-        fresh = Settings()
-        return Settings(
-            count=wish.count or fresh.count,
-            suite=wish.suite or fresh.suite,
-            bare=wish.bare,
-            addresses=str(wish.ranges or fresh.ranges),
+def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
+    """The settings to bring the lab to. Pure.
+
+    A lab can only grow: raises LabError for another suite, other ranges, or `--bare` for a lab
+    with Docker.
+    """
+    if current is None:
+        default = LabSettings()
+        return LabSettings(
+            count=options.count or default.count,
+            suite=options.suite or default.suite,
+            bare=options.bare,
+            addresses=str(options.ranges or default.ranges),
         )
-    if wish.suite not in (None, found.suite):
-        problem, option = f"runs {found.suite}, not {wish.suite}", f"--suite {wish.suite}"
-    elif wish.bare and not found.bare:
+    if options.suite not in (None, current.suite):
+        problem, option = f"runs {current.suite}, not {options.suite}", f"--suite {options.suite}"
+    elif options.bare and not current.bare:
         problem, option = "has hosts with Docker", "--bare"
-    elif wish.ranges not in (None, found.ranges):
-        problem, option = f"has the ranges {found.ranges}", f"--ranges {wish.ranges}"
+    elif options.ranges not in (None, current.ranges):
+        problem, option = f"has the ranges {current.ranges}", f"--ranges {options.ranges}"
     else:
-        return replace(found, count=max(found.count, wish.count or 0))
+        return replace(current, count=max(current.count, options.count or 0))
     raise LabError(f"this lab {problem}", f"{_AGAIN} {option}")
 
 
-def load(place: Place) -> Settings | None:
-    path = _file(place)
-    return Settings(**json.loads(path.read_text())) if path.exists() else None
+def load(lab: Lab) -> LabSettings | None:
+    path = _file(lab)
+    return LabSettings(**json.loads(path.read_text())) if path.exists() else None
 
 
-def require(place: Place) -> Settings:
-    """The settings of a lab that is there. Raises LabError."""
-    found = load(place)
-    if found is None:
-        raise LabError(f"no lab in {place.folder}", "provision lab up")
-    return found
+def require(lab: Lab) -> LabSettings:
+    """The settings of an existing lab. Raises LabError when the folder has none."""
+    current = load(lab)
+    if current is None:
+        raise LabError(f"no lab in {lab.folder}", "start a lab: provision lab up")
+    return current
 
 
-def save(place: Place, settings: Settings) -> None:
-    if load(place) != settings:
-        fresh = _file(place).with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(settings)))
-        fresh.rename(_file(place))
+def save(lab: Lab, settings: LabSettings) -> None:
+    if load(lab) != settings:
+        new = _file(lab).with_suffix(".new")
+        new.write_text(json.dumps(asdict(settings)))
+        new.rename(_file(lab))
 
 
-def _file(place: Place) -> Path:
-    return place.state / "lab.json"
+def _file(lab: Lab) -> Path:
+    return lab.state / "lab.json"

@@ -1,4 +1,7 @@
-"""`down`: ends and deletes what is there, found by name and by looking, in any state."""
+"""`down`: ends and deletes everything of a lab, in whatever state an earlier run left it.
+
+Processes, mounts and interfaces are found by their names on the machine, not from a record.
+"""
 
 from __future__ import annotations
 
@@ -10,74 +13,83 @@ from collections.abc import Callable
 from pathlib import Path
 
 from provision.lab import base, keys, limits, namespace, supervisor
+from provision.lab.layout import CACHE, Lab
 from provision.lab.lock import locked
-from provision.lab.place import CACHE, Place
 from provision.lab.tools import require_root
 from provision.model.errors import LabError
 
 Say = Callable[[str], None]
 
 
-def down(place: Place, *, purge: bool = False, say: Say) -> None:
-    """Leave nothing of the lab on the machine; base trees stay unless `purge`. Raises LabError."""
+def down(lab: Lab, *, purge: bool = False, say: Say) -> None:
+    """Remove the lab from the machine; with `purge` the base trees, too. Raises LabError."""
     require_root("down")
-    if _something_left(place):
-        with locked(place):
-            supervisor.stop_all(place)
-            supervisor.unlock(place)
-            _unmount(place)
-            supervisor.remove(place)
-            namespace.remove(place)
-            limits.restore(place, say)
-            _delete_files(place)
-        say(f"the lab in {place.folder} is gone")
+    if _exists(lab):
+        with locked(lab):
+            supervisor.stop_all(lab)
+            supervisor.unlock(lab)
+            _unmount(lab)
+            supervisor.remove(lab)
+            namespace.remove(lab)
+            limits.restore(lab, say)
+            _delete_files(lab)
+        say(f"Removed the lab in {lab.folder}")
     else:
-        say(f"no lab in {place.folder}")
+        say(f"No lab in {lab.folder}")
     base.remove_half_built()
     if purge:
         base.purge()
     elif trees := sorted(path.name for path in CACHE.glob("[a-z]*-*")):
-        say(f"kept for the next lab: {CACHE}/{{{','.join(trees)}}} (`down --purge` deletes them)")
+        names = ",".join(trees)
+        say(f"Kept the base trees {CACHE}/{{{names}}} (`down --purge` deletes them)")
 
 
-def _something_left(place: Place) -> bool:
-    now = supervisor.running(place)
+def _exists(lab: Lab) -> bool:
+    """True if anything of the lab is on the machine."""
+    processes = supervisor.running(lab)
     return (
-        place.state.exists()
-        or namespace.path(place).exists()
-        or any(Path("/sys/class/net", link).exists() for link in place.links)
-        or bool(now.every or _mounts(place))
+        lab.state.exists()
+        or namespace.path(lab).exists()
+        or any(Path("/sys/class/net", link).exists() for link in lab.links)
+        or bool(processes.pids or _mounts(lab))
     )
 
 
-def _mounts(place: Place) -> list[str]:
-    below = f"{place.state}/"
+def _mounts(lab: Lab) -> list[str]:
+    """Mount points below the lab's state folder, the deepest first."""
+    below = f"{lab.state}/"
     points = (line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines())
     return sorted((point for point in points if point.startswith(below)), reverse=True)
 
 
-def _unmount(place: Place) -> None:
-    # Ended processes let go of their tree a moment after they are gone from /proc.
+def _unmount(lab: Lab) -> None:
+    # A killed process leaves /proc before the kernel drops its references to the mount, so
+    # umount may fail with EBUSY for a moment.
     deadline = time.monotonic() + 20
-    said = ""
-    while points := _mounts(place):
+    stderr = ""
+    while points := _mounts(lab):
         if time.monotonic() > deadline:
             raise LabError(
-                f"{points[0]} cannot be unmounted: {said}", "end what uses it (fuser -vm)"
+                f"{points[0]} cannot be unmounted: {stderr}",
+                f"find and end the processes that use it: fuser -vm {points[0]}",
             )
         for point in points:
-            done = subprocess.run(("umount", point), capture_output=True, text=True)
-            said = done.stderr.strip() or said
-        if _mounts(place):
+            process = subprocess.run(("umount", point), capture_output=True, text=True)
+            stderr = process.stderr.strip() or stderr
+        if _mounts(lab):
             time.sleep(0.1)
 
 
-def _delete_files(place: Place) -> None:
-    if _mounts(place):
-        raise LabError(f"something is mounted below {place.state}: nothing deleted")
-    for path in keys.files(place):
+def _delete_files(lab: Lab) -> None:
+    # Deleting through a mount would delete the files of a running host, or of a bind's source.
+    if mounts := _mounts(lab):
+        raise LabError(
+            f"{mounts[0]} is mounted: nothing below {lab.state} was deleted",
+            f"umount {mounts[0]}, then provision lab down",
+        )
+    for path in keys.files(lab):
         path.unlink(missing_ok=True)
-    shutil.rmtree(place.state)
+    shutil.rmtree(lab.state)
     with contextlib.suppress(OSError):
-        # Not empty: the folder holds something that is not the lab's.
-        place.dot.rmdir()
+        # Fails when the folder is not empty: it has files that are not the lab's.
+        lab.dot.rmdir()

@@ -1,4 +1,4 @@
-"""Programs of this machine: is each there, run one, and what it said when it failed."""
+"""Programs of this machine: check that they are installed, run them, report their errors."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "apt-config": "apt",
 }
+"""Program → the Debian package that contains it."""
 
 
 def require_root(verb: str) -> None:
+    """Raise LabError unless this process is root."""
     if os.geteuid() != 0:
         raise LabError(
-            f"lab {verb} needs root: it mounts, makes links and boots machines",
+            f"lab {verb} needs root: it mounts file systems, creates interfaces, boots machines",
             f"sudo provision lab {verb}",
         )
 
 
 def require_programs() -> None:
-    """Raise one LabError that names all programs that are missing."""
+    """Raise one LabError that names all missing programs."""
     missing = [name for name in PACKAGES if shutil.which(name) is None]
     if missing:
         packages = sorted({PACKAGES[name] for name in missing})
@@ -43,13 +45,16 @@ def require_programs() -> None:
 
 
 def run(argv: Sequence[str], *, cwd: Path | None = None) -> str:
-    """Standard output of a command. Raises LabError with the end of what it said."""
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip())[-800:]
-        raise LabError(f"{' '.join(argv[:4])} … failed ({done.returncode}): {said}")
-    return done.stdout
+    """Standard output of a command. Raises LabError with the end of its error output."""
+    process = subprocess.run(
+        argv, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if process.returncode:
+        reason = (process.stderr.strip() or process.stdout.strip())[-800:]
+        raise LabError(f"{' '.join(argv[:4])} … failed ({process.returncode}): {reason}")
+    return process.stdout
 
 
 def succeeds(argv: Sequence[str]) -> bool:
+    """Run a command; True when it exits with 0."""
     return subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0

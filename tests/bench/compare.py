@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.compare.text import number, share
 from provision.lab import bringup, teardown
-from provision.lab.place import Place
-from provision.lab.settings import Wish
+from provision.lab.layout import Lab
+from provision.lab.settings import UpOptions
 from tests.lab.conftest import Hosts
 from tests.lab.free import free_ranges
 
@@ -42,9 +42,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="into docs/compare.md")
     parser.add_argument("words", nargs="*", help="words of `provision compare`")
     asked = parser.parse_args()
-    place = Place(Path(tempfile.mkdtemp(prefix="provision-bench-", dir="/var/tmp")))
+    place = Lab(Path(tempfile.mkdtemp(prefix="provision-bench-", dir="/var/tmp")))
     try:
-        bringup.up(place, Wish(3, "mixed", False, free_ranges(place)), say=lambda _text: None)
+        bringup.up(place, UpOptions(3, "mixed", False, free_ranges(place)), say=lambda _text: None)
         found, clean = compared(Hosts(place), asked.link, asked.words)
     finally:
         teardown.down(place, say=lambda _text: None)

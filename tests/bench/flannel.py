@@ -18,9 +18,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from provision.lab import bringup, teardown
-from provision.lab.place import Place
+from provision.lab.layout import Lab
 from provision.lab.ranges import ranges
-from provision.lab.settings import Wish
+from provision.lab.settings import UpOptions
 from provision.methods.flannel import binary
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +31,9 @@ PROVISION = str(Path(sys.executable).with_name("provision"))
 def main() -> None:
     """Boot, apply, print, take down."""
     binary.built(print)
-    place = Place(Path(tempfile.mkdtemp(prefix="provision-bench-", dir="/var/tmp")))
+    place = Lab(Path(tempfile.mkdtemp(prefix="provision-bench-", dir="/var/tmp")))
     try:
-        wish = Wish(3, "mixed", False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))
+        wish = UpOptions(3, "mixed", False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))
         bringup.up(place, wish, say=lambda _text: None)
         text = (ROOT / "inventories" / "flannel-vxlan.yml").read_text()
         (place.folder / "flannel.yml").write_text(text.replace("10.78.0.", f"{DATA}."))

@@ -30,8 +30,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.lab import bringup, power, teardown
-from provision.lab.place import Place
-from provision.lab.settings import Wish
+from provision.lab.layout import Lab
+from provision.lab.settings import UpOptions
 from tests.lab.conftest import Hosts
 from tests.lab.faults import (
     HOSTS,
@@ -74,9 +74,9 @@ def main() -> None:
     parser.add_argument("failures", type=int, nargs="?", default=34)
     parser.add_argument("reboots", type=int, nargs="?", default=7)
     given = parser.parse_args()
-    place = Place(Path(tempfile.mkdtemp(prefix="provision-lockouts-", dir="/var/tmp")))
+    place = Lab(Path(tempfile.mkdtemp(prefix="provision-lockouts-", dir="/var/tmp")))
     try:
-        bringup.up(place, Wish(3, "mixed", False, free_ranges(place)), say=lambda _text: None)
+        bringup.up(place, UpOptions(3, "mixed", False, free_ranges(place)), say=lambda _text: None)
         campaign(Hosts(place), given.failures, given.reboots)
     finally:
         teardown.down(place, say=lambda _text: None)

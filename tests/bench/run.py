@@ -24,9 +24,9 @@ from pathlib import Path
 from provision.facts import gather
 from provision.inventory.load import load
 from provision.lab import bringup, ready, teardown
-from provision.lab.place import Place
+from provision.lab.layout import Lab
 from provision.lab.ranges import ranges
-from provision.lab.settings import Wish
+from provision.lab.settings import UpOptions
 
 HERE = Path(__file__).parent
 MANAGEMENT, DATA = "10.117.0", "10.118.0"
@@ -44,9 +44,9 @@ def main() -> None:
     given = parser.parse_args()
     for size in given.sizes:
         folder = Path(tempfile.mkdtemp(prefix="provision-bench-", dir="/var/tmp"))
-        place = Place(folder)
+        place = Lab(folder)
         try:
-            wish = Wish(size, given.suite, False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))
+            wish = UpOptions(size, given.suite, False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))
             bringup.up(place, wish, say=lambda _text: None)
             measure(place, size, given.peers, given.runs)
         finally:
@@ -54,7 +54,7 @@ def main() -> None:
             shutil.rmtree(folder)
 
 
-def measure(place: Place, size: int, peers: Path | None, runs: int) -> None:
+def measure(place: Lab, size: int, peers: Path | None, runs: int) -> None:
     """One table's rows for one size."""
     write_inventory(place.folder, size)
     commands: dict[str, tuple[Command, int]] = {
@@ -119,7 +119,7 @@ def write_inventory(folder: Path, size: int) -> None:
     once(folder, (PROVISION, "apply", "routes.yml"))
 
 
-def limit(place: Place, size: int) -> Command:
+def limit(place: Lab, size: int) -> Command:
     """The bare loop with the very scripts of a look."""
     folder = place.folder / "looks"
     folder.mkdir()
@@ -133,7 +133,7 @@ def limit(place: Place, size: int) -> Command:
     return (sys.executable, str(HERE / "limit.py"), *keys, str(folder), *pairs)
 
 
-def peers_of(place: Place, size: int, programs: Path) -> dict[str, tuple[Command, int]]:
+def peers_of(place: Lab, size: int, programs: Path) -> dict[str, tuple[Command, int]]:
     """Commands of the peers, and how often each is run."""
     folder = place.folder
     ssh = f"-F {place.ssh_config} -o ControlMaster=auto -o ControlPersist=60s"
@@ -174,7 +174,7 @@ def mitogen(
     return {"Ansible + mitogen": (argv, few)}
 
 
-def look_cost(place: Place, times: int = 20) -> float:
+def look_cost(place: Lab, times: int = 20) -> float:
     """Processor seconds of one look on h1: its own processes, and what dockerd does for it."""
     text = (place.folder / "looks/h1.sh").read_text()
     stat = "/sys/fs/cgroup/system.slice/docker.service/cpu.stat"

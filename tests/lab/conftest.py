@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import pytest
 
 from provision.lab import bringup, settings, supervisor, teardown
-from provision.lab.place import Place
-from provision.lab.settings import Wish
+from provision.lab.layout import Lab
+from provision.lab.settings import UpOptions
 from tests.lab.free import free_ranges
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
@@ -55,7 +55,7 @@ sysctl net.ipv4.ip_forward
 class Hosts:
     """Booted hosts and how tests use them."""
 
-    place: Place
+    place: Lab
     inventories: ClassVar[Path] = INVENTORIES
 
     @cached_property
@@ -158,7 +158,7 @@ def booted() -> Iterator[Callable[[str], Hosts]]:
     """Boots three hosts of a suite; asked for another suite, the earlier lab goes first."""
     if os.geteuid() != 0:
         pytest.fail("the tests on booted hosts need root: run scripts/test")
-    places: dict[str, Place] = {}
+    places: dict[str, Lab] = {}
 
     def boot(suite: str) -> Hosts:
         if suite not in places:
@@ -166,8 +166,8 @@ def booted() -> Iterator[Callable[[str], Hosts]]:
                 _down(places.pop(other))
             # Not in pytest's folder: a later run of pytest deletes that of an earlier one.
             folder = Path(tempfile.mkdtemp(prefix=f"provision-lab-{suite}-", dir="/var/tmp"))
-            places[suite] = Place(folder)
-            wish = Wish(3, suite, False, free_ranges(places[suite]))
+            places[suite] = Lab(folder)
+            wish = UpOptions(3, suite, False, free_ranges(places[suite]))
             bringup.up(places[suite], wish, say=print)
         return Hosts(places[suite])
 
@@ -176,7 +176,7 @@ def booted() -> Iterator[Callable[[str], Hosts]]:
         _down(place)
 
 
-def _down(place: Place) -> None:
+def _down(place: Lab) -> None:
     teardown.down(place, say=print)
     shutil.rmtree(place.folder)
 

@@ -92,7 +92,7 @@ class Faults:
 
     def path(self, host: str, name: str) -> Path:
         """What lies on a host's disk, seen from the machine."""
-        return self.hosts.place.seat(host).merged / name
+        return self.hosts.place.host(host).merged / name
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """`provision` with these words, not waited for."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from provision.lab import bringup, teardown
-from provision.lab.place import Place
-from provision.lab.settings import Wish
+from provision.lab.layout import Lab
+from provision.lab.settings import UpOptions
 from tests.lab.conftest import Hosts
 from tests.lab.free import free_ranges
 
@@ -27,8 +27,8 @@ INSTALLED = "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | sort"
 def bare() -> Iterator[Hosts]:
     """One bare host of each suite; their packages come from a folder of the lab."""
     folder = Path(tempfile.mkdtemp(prefix="provision-lab-bare-", dir="/var/tmp"))
-    place = Place(folder)
-    bringup.up(place, Wish(3, "mixed", True, free_ranges(place)), say=print)
+    place = Lab(folder)
+    bringup.up(place, UpOptions(3, "mixed", True, free_ranges(place)), say=print)
     hosts = Hosts(place)
     text = (hosts.inventories / "routes.yml").read_text()
     for old, new in OWN_IMAGE:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from provision.lab import bringup, power, ready, supervisor, teardown
-from provision.lab.place import Place
+from provision.lab.layout import Lab
 from provision.lab.ranges import Ranges, ranges
-from provision.lab.settings import Wish
+from provision.lab.settings import UpOptions
 from provision.model.errors import LabError
 from tests.lab.free import free_ranges
 
@@ -30,18 +30,18 @@ SYSCTLS = ("fs/inotify/max_user_instances", "kernel/keys/maxkeys", "kernel/keys/
 
 
 def up(
-    place: Place, count: int | None = None, suite: str | None = None, *, bare: bool = False
+    place: Lab, count: int | None = None, suite: str | None = None, *, bare: bool = False
 ) -> dict[str, str]:
     wanted = None if place.state.exists() else free_ranges(place)
-    return bringup.up(place, Wish(count, suite, bare, wanted), say=print)
+    return bringup.up(place, UpOptions(count, suite, bare, wanted), say=print)
 
 
-def on(place: Place, host: str, command: str) -> str:
+def on(place: Lab, host: str, command: str) -> str:
     argv = ready.ssh(place, host, command, quick=True)
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
-def machine_state(place: Place) -> dict[str, object]:
+def machine_state(place: Lab) -> dict[str, object]:
     """What a lab could leave, without what other labs on this machine have or had."""
     other = re.compile(rf"\b(?!{place.tag})[0-9a-f]{{6}}(-h\d+)?\b|/\.provision/lab/")
     lines = {
@@ -77,9 +77,9 @@ def refuse_left_overs(before: dict[str, object], after: dict[str, object]) -> No
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path) -> Iterator[Lab]:
     """A lab's place; what is in it is taken down, and nothing may be left."""
-    here = Place(tmp_path.resolve())
+    here = Lab(tmp_path.resolve())
     before = machine_state(here)
     yield here
     teardown.down(here, say=print)
@@ -87,9 +87,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One host of each suite, with Docker."""
-    here = Place(tmp_path_factory.mktemp("mixed").resolve())
+    here = Lab(tmp_path_factory.mktemp("mixed").resolve())
     before = machine_state(here)
     up(here, 3, "mixed")
     yield here
@@ -97,11 +97,11 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     refuse_left_overs(before, machine_state(here))
 
 
-def macs(place: Place, host: str) -> str:
+def macs(place: Lab, host: str) -> str:
     return on(place, host, "cat /sys/class/net/host0/address /sys/class/net/eth1/address")
 
 
-def test_second_up_changes_nothing_and_is_quick(mixed: Place) -> None:
+def test_second_up_changes_nothing_and_is_quick(mixed: Lab) -> None:
     files = {path: path.stat().st_mtime_ns for path in mixed.dot.iterdir() if path.is_file()}
     first, began = up(mixed), time.monotonic()
     assert up(mixed) == first
@@ -109,14 +109,14 @@ def test_second_up_changes_nothing_and_is_quick(mixed: Place) -> None:
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_containers_run_on_every_suite(mixed: Place) -> None:
+def test_containers_run_on_every_suite(mixed: Lab) -> None:
     assert [on(mixed, host, "cat /etc/debian_version")[:2] for host in ("h1", "h2")] == ["13", "12"]
     for host in ("h1", "h2", "h3"):
         assert on(mixed, host, "docker run --rm busybox echo works") == "works\n"
         assert on(mixed, host, "systemctl is-system-running") == "running\n"
 
 
-def test_plain_ssh_is_strict_and_knows_the_keys(mixed: Place) -> None:
+def test_plain_ssh_is_strict_and_knows_the_keys(mixed: Lab) -> None:
     config = subprocess.run(
         ready.ssh(mixed, "-G", "h1"), capture_output=True, text=True, check=True
     ).stdout
@@ -128,13 +128,13 @@ def test_plain_ssh_is_strict_and_knows_the_keys(mixed: Place) -> None:
     wrong.unlink()
 
 
-def test_hosts_reach_each_other_by_both_nics(mixed: Place) -> None:
+def test_hosts_reach_each_other_by_both_nics(mixed: Lab) -> None:
     for first, second in itertools.permutations(power.addresses(mixed), 2):
         for address in power.addresses(mixed)[second]:
             on(mixed, first, f"ping -c1 -W2 {address}")
 
 
-def test_networkd_owns_both_nics(mixed: Place) -> None:
+def test_networkd_owns_both_nics(mixed: Lab) -> None:
     for host in ("h1", "h2", "h3"):
         before = on(mixed, host, "ip -br -4 address show to 10.0.0.0/8; ip -br link")
         on(mixed, host, "networkctl reload && networkctl reconfigure eth1 && sleep 2")
@@ -145,7 +145,7 @@ def test_networkd_owns_both_nics(mixed: Place) -> None:
         assert on(mixed, host, wait).strip() == "2"
 
 
-def test_reboot_returns_with_the_same_nics_and_keys(mixed: Place) -> None:
+def test_reboot_returns_with_the_same_nics_and_keys(mixed: Lab) -> None:
     before, nics = up(mixed), macs(mixed, "h1")
     on(mixed, "h1", "touch /root/kept")
     known = mixed.known_hosts.read_text()
@@ -158,7 +158,7 @@ def test_reboot_returns_with_the_same_nics_and_keys(mixed: Place) -> None:
     )
 
 
-def test_poweroff_and_power_cut_stay_off_until_up(mixed: Place) -> None:
+def test_poweroff_and_power_cut_stay_off_until_up(mixed: Lab) -> None:
     before = up(mixed)
     power.poweroff(mixed, "h2")
     power.cut_power(mixed, "h3")
@@ -171,27 +171,27 @@ def test_poweroff_and_power_cut_stay_off_until_up(mixed: Place) -> None:
     assert on(mixed, "h3", "docker run --rm busybox echo works") == "works\n"
 
 
-def test_another_suite_or_range_is_refused(mixed: Place) -> None:
+def test_another_suite_or_range_is_refused(mixed: Lab) -> None:
     with pytest.raises(LabError, match="this lab runs mixed, not sid"):
-        bringup.up(mixed, Wish(suite="sid"), say=print)
+        bringup.up(mixed, UpOptions(suite="sid"), say=print)
     with pytest.raises(LabError, match="this lab has the ranges"):
-        bringup.up(mixed, Wish(ranges=ranges("10.1.0.0/24,10.2.0.0/24")), say=print)
+        bringup.up(mixed, UpOptions(ranges=ranges("10.1.0.0/24,10.2.0.0/24")), say=print)
 
 
-def test_a_taken_range_is_named(mixed: Place, tmp_path: Path) -> None:
-    taken = free_ranges(Place(tmp_path))
+def test_a_taken_range_is_named(mixed: Lab, tmp_path: Path) -> None:
+    taken = free_ranges(Lab(tmp_path))
     used = power.addresses(mixed)["h1"][0]
-    wish = Wish(
+    wish = UpOptions(
         ranges=Ranges(
             ranges(f"{used.exploded.rsplit('.', 1)[0]}.0/24,10.1.0.0/24").management, taken.data
         )
     )
-    with pytest.raises(LabError, match=rf"is taken on this machine: .*{mixed.links[0]}"):
-        bringup.up(Place(tmp_path), wish, say=print)
+    with pytest.raises(LabError, match=rf"is in use on this machine: .*{mixed.links[0]}"):
+        bringup.up(Lab(tmp_path), wish, say=print)
     assert not list(tmp_path.iterdir())
 
 
-def test_more_hosts_are_added_and_two_labs_live_side_by_side(mixed: Place, place: Place) -> None:
+def test_more_hosts_are_added_and_two_labs_live_side_by_side(mixed: Lab, place: Lab) -> None:
     others = up(mixed)
     first = up(place, 1, bare=True)
     more = up(place, 2)
@@ -200,7 +200,7 @@ def test_more_hosts_are_added_and_two_labs_live_side_by_side(mixed: Place, place
     assert up(mixed) == others
 
 
-def command(place: Place, *words: str) -> subprocess.Popen[str]:
+def command(place: Lab, *words: str) -> subprocess.Popen[str]:
     argv = (sys.executable, "-c", LAB, *words)
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(
@@ -209,7 +209,7 @@ def command(place: Place, *words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("after_s", [0.3, 0.6, 1.0, 1.5, 2.5])
-def test_down_after_up_was_killed(place: Place, after_s: float) -> None:
+def test_down_after_up_was_killed(place: Lab, after_s: float) -> None:
     process = command(place, "up", "3", "--bare", "--ranges", str(free_ranges(place)))
     time.sleep(after_s)
     process.kill()
@@ -218,7 +218,7 @@ def test_down_after_up_was_killed(place: Place, after_s: float) -> None:
     assert not list(place.folder.iterdir())
 
 
-def test_up_goes_on_after_up_was_killed(place: Place) -> None:
+def test_up_goes_on_after_up_was_killed(place: Lab) -> None:
     process = command(place, "up", "3", "--bare", "--ranges", str(free_ranges(place)))
     time.sleep(0.8)
     process.kill()
@@ -226,14 +226,14 @@ def test_up_goes_on_after_up_was_killed(place: Place) -> None:
     assert len(up(place, 3)) == 3
 
 
-def kill(place: Place, host: str, who: str) -> None:
+def kill(place: Lab, host: str, who: str) -> None:
     now = supervisor.running(place)
     for pid in now.watchers[host] if who == "watchers" else [now.machines[host]]:
         os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("who", ["watchers", "machines"])
-def test_a_killed_process_is_a_power_cut(place: Place, who: str) -> None:
+def test_a_killed_process_is_a_power_cut(place: Lab, who: str) -> None:
     before = up(place, 2, bare=True)
     kill(place, "h2", who)
     time.sleep(2)
@@ -243,16 +243,16 @@ def test_a_killed_process_is_a_power_cut(place: Place, who: str) -> None:
     kill(place, "h1", who)
 
 
-def test_a_host_that_cannot_boot_is_named_with_its_console(place: Place) -> None:
+def test_a_host_that_cannot_boot_is_named_with_its_console(place: Lab) -> None:
     up(place, 1, bare=True)
     power.poweroff(place, "h1")
-    (place.seat("h1").merged / "usr/lib/systemd/systemd").unlink()
+    (place.host("h1").merged / "usr/lib/systemd/systemd").unlink()
     with pytest.raises(LabError, match=r"(?s)h1 did not come up: its machine ended\n.*status 1"):
         up(place)
 
 
 @pytest.mark.full
-def test_fifty_hosts(place: Place) -> None:
+def test_fifty_hosts(place: Lab) -> None:
     began = time.monotonic()
     assert len(up(place, 50)) == 50
     print(f"50 hosts in {time.monotonic() - began:.1f} s")

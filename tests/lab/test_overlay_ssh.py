@@ -45,10 +45,15 @@ def computed(hosts: Hosts) -> Iterator[None]:
     """Meanwhile, what reaches the NICs for SSH has its checksums computed."""
     for word in ("off", "on"):
         for host in HOSTS:
-            seat = hosts.place.seat(host)
+            lab_host = hosts.place.host(host)
             # With the host's own ethtool: the machine may have none.
-            within = ("nsenter", f"--net={namespace.path(hosts.place)}", "chroot", str(seat.merged))
-            tool = ("ethtool", "-K", f"vb-{seat.machine}", "tx", word)
+            within = (
+                "nsenter",
+                f"--net={namespace.path(hosts.place)}",
+                "chroot",
+                str(lab_host.merged),
+            )
+            tool = ("ethtool", "-K", f"vb-{lab_host.machine}", "tx", word)
             subprocess.run((*within, *tool), check=True, stdout=subprocess.DEVNULL)
         if word == "off":
             yield

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provision.lab import teardown
-from provision.lab.place import Place
+from provision.lab.layout import Lab
 from tests.lab.conftest import INVENTORIES
 from tests.lab.free import free_ranges
 
@@ -38,7 +38,7 @@ def test_the_wheel_boots_a_lab_and_plans_from_another_folder(tmp_path: Path) -> 
     (wheel,) = wheels.glob("*.whl")
     _run(environment / "bin" / "pip", "install", "--quiet", wheel, cwd=folder)
     program = environment / "bin" / "provision"
-    free = free_ranges(Place(folder))
+    free = free_ranges(Lab(folder))
     data = str(free.data[0]).removesuffix("0")
     text = (INVENTORIES / "routes.yml").read_text().replace("10.78.0.", data)
     (folder / "routes.yml").write_text(text)
@@ -55,4 +55,4 @@ def test_the_wheel_boots_a_lab_and_plans_from_another_folder(tmp_path: Path) -> 
         _run(program, "apply", "routes.yml", cwd=folder)
         assert "0 failed, 0 skipped" in _run(program, "verify", "routes.yml", cwd=folder)
     finally:
-        teardown.down(Place(folder), say=print)
+        teardown.down(Lab(folder), say=print)

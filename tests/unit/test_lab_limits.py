@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provision.lab import limits
-from provision.lab.place import Place
+from provision.lab.layout import Lab
 
 FIRST = dict.fromkeys(limits.needed(1), "100") | {
     "fs/inotify/max_user_instances": "128",
@@ -35,8 +35,8 @@ class Machine:
     def values(self) -> dict[str, str]:
         return {name: self.path(name).read_text() for name in FIRST}
 
-    def lab(self, name: str) -> Place:
-        place = Place(self.folder / name)
+    def lab(self, name: str) -> Lab:
+        place = Lab(self.folder / name)
         place.state.mkdir(parents=True)
         return place
 
@@ -56,7 +56,7 @@ def test_raised_said_and_put_back(machine: Machine) -> None:
     lab = machine.lab("a")
     limits.raise_for(lab, 3, machine.say)
     assert machine.path("kernel/keys/maxkeys").read_text() == "20000"
-    assert "raising fs.inotify.max_user_instances from 128 to 8192" in machine.said[0]
+    assert "Raising fs.inotify.max_user_instances from 128 to 8192" in machine.said[0]
     limits.restore(lab, machine.say)
     assert machine.values() == FIRST and not limits.RECORD.exists()
 
@@ -108,7 +108,7 @@ def test_what_others_changed_since_is_left_and_said(machine: Machine) -> None:
     machine.path("kernel/keys/maxkeys").write_text("77777")
     limits.restore(lab, machine.say)
     assert machine.path("kernel/keys/maxkeys").read_text() == "77777"
-    assert machine.said[-1].startswith("kernel.keys.maxkeys was changed by others since")
+    assert machine.said[-1].startswith("Leaving kernel.keys.maxkeys at 77777: something else")
 
 
 def test_a_record_of_an_earlier_boot_counts_no_more(machine: Machine) -> None:

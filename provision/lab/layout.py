@@ -1,7 +1,7 @@
-"""Where a lab lives and what its things are called. Pure: touches nothing.
+"""Paths and names of a lab and of its hosts. Pure: touches nothing.
 
-Every name derives from the folder, so that two labs never meet and `down` needs no record
-of what an interrupted `up` had made.
+Every name derives from the lab's folder. Two labs therefore never share a name, and `down`
+needs no record of what an interrupted `up` had created.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ CACHE = Path("/var/cache/provision/lab")
 SUITES = ("trixie", "bookworm", "sid")
 MIXED = "mixed"
 MOST_HOSTS = 200
+"""Hosts h1 … h200 get the addresses .11 … .210 of a /24; .254 is this machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One lab's folder; `tag` is what makes its names unique on the machine."""
+class Lab:
+    """The lab of one folder."""
 
     folder: Path
 
     @property
     def tag(self) -> str:
-        # 6 digits: `vb-<tag>-h200`, which systemd-nspawn makes, has to fit in 15 characters.
+        """The part of every name that makes it unique on the machine."""
+        # Interface names have at most 15 characters (IFNAMSIZ). The longest is `vb-<tag>-h200`,
+        # which systemd-nspawn derives from the machine's name.
         return sha256(str(self.folder).encode()).hexdigest()[:6]
 
     @property
     def dot(self) -> Path:
+        """The folder `.provision`, which other files of the project share."""
         return self.folder / ".provision"
 
     @property
@@ -48,7 +52,7 @@ class Place:
 
     @property
     def image(self) -> Path:
-        """An archive of busybox, for hosts that have no image and reach no registry."""
+        """An archive of the busybox image, for hosts without images and without a registry."""
         return self.dot / "busybox.tar"
 
     @property
@@ -61,34 +65,37 @@ class Place:
 
     @property
     def links(self) -> tuple[str, str]:
-        """The machine's ends of the veth pairs into the lab: for SSH, for the containers."""
+        """This machine's ends of the two veth pairs into the lab: management and data."""
         return f"lm-{self.tag}", f"ld-{self.tag}"
 
-    def seat(self, host: str) -> HostFiles:
-        return HostFiles(self, host)
+    def host(self, name: str) -> LabHost:
+        return LabHost(self, name)
 
 
 @dataclass(frozen=True, slots=True)
-class HostFiles:
-    """One host's files and names."""
+class LabHost:
+    """The files and names of one host of a lab."""
 
-    place: Place
-    host: str
+    lab: Lab
+    name: str
 
     @property
     def path(self) -> Path:
-        return self.place.state / self.host
+        return self.lab.state / self.name
 
     @property
     def upper(self) -> Path:
+        """The writable layer of the host's overlay."""
         return self.path / "upper"
 
     @property
     def merged(self) -> Path:
+        """The mount point of the host's overlay: its root file system."""
         return self.path / "merged"
 
     @property
     def docker(self) -> Path:
+        """The host's `/var/lib/docker`."""
         return self.path / "docker"
 
     @property
@@ -105,7 +112,7 @@ class HostFiles:
 
     @property
     def machine(self) -> str:
-        return f"{self.place.tag}-{self.host}"
+        return f"{self.lab.tag}-{self.name}"
 
     @property
     def link(self) -> str:
@@ -121,22 +128,23 @@ def host_names(count: int) -> tuple[str, ...]:
     return tuple(f"h{number}" for number in range(1, count + 1))
 
 
-def number(host: str) -> int:
-    return int(host.removeprefix("h"))
+def number(name: str) -> int:
+    return int(name.removeprefix("h"))
 
 
-def suite_of(host: str, suite: str) -> str:
-    """The host's own suite: in a mixed lab one of each in turn."""
-    return SUITES[(number(host) - 1) % len(SUITES)] if suite == MIXED else suite
+def suite_of(name: str, suite: str) -> str:
+    """The suite of a host: `suite`, or in a mixed lab each of SUITES in turn."""
+    return SUITES[(number(name) - 1) % len(SUITES)] if suite == MIXED else suite
 
 
-def addresses_of(host: str, ranges: Ranges) -> tuple[IPv4Address, IPv4Address]:
-    """The host's addresses for SSH and for the containers."""
-    step = 10 + number(host)
-    return ranges.management[step], ranges.data[step]
+def addresses_of(name: str, ranges: Ranges) -> tuple[IPv4Address, IPv4Address]:
+    """The host's addresses for SSH and for the containers' traffic."""
+    offset = 10 + number(name)
+    return ranges.management[offset], ranges.data[offset]
 
 
-def mac(seat: HostFiles, nic: str) -> str:
-    """A locally administered address that stays the same over reboots."""
-    digest = sha256(f"{seat.machine} {nic}".encode()).digest()
+def mac(host: LabHost, nic: str) -> str:
+    """A locally administered MAC address that stays the same over reboots."""
+    digest = sha256(f"{host.machine} {nic}".encode()).digest()
+    # 0x0a: bit 1 set (locally administered), bit 0 clear (unicast).
     return ":".join(f"{byte:02x}" for byte in (0x0A, *digest[:5]))
