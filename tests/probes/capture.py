@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.facts import gather
 from provision.inventory.load import load
-from provision.lab.place import MIXED, suite_of
+from provision.lab.layout import MIXED, suite_of
 from provision.transport.base import Transport
 from provision.transport.ssh.transport import SshTransport
 
