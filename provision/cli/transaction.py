@@ -50,27 +50,31 @@ def recover(call: Call) -> int:
 def _tell(call: Call, found: FleetStatus) -> int:
     if call.as_json:
         from provision.engine.report import errors_json
+        from provision.engine.status import describe_all
 
         changes = {host: asdict(record) for host, record in found.latest.items()}
         errors = errors_json(found.errors.values())
-        shape = {"hosts": found.states, "changes": changes}
+        shape = {"hosts": describe_all(found.outcomes), "changes": changes}
         click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
     else:
         echo(_lines(found))
         for error in found.errors.values():
             say_error(error)
-    states = found.states.values()
-    if any(state.startswith("unknown") for state in states):
+    from provision.engine.outcome import OutcomeKind
+
+    if any(outcome.kind is OutcomeKind.UNKNOWN for outcome in found.outcomes.values()):
         return ExitStatus.MIXED
     return ExitStatus.HOST if found.errors else ExitStatus.OK
 
 
 def _lines(found: FleetStatus) -> list[str]:
+    from provision.engine.status import describe
+
     width = max((len(host) for host in found.hosts), default=0)
     lines = []
-    for host, state in found.states.items():
+    for host, outcome in found.outcomes.items():
         record = found.latest.get(host)
-        line = f"{host:<{width}}  {state}"
+        line = f"{host:<{width}}  {describe(outcome)}"
         if record is not None:
             line += f"  ({record.verb} of {record.inventory} by {record.owner}, {record.id})"
         lines.append(line)

@@ -27,6 +27,7 @@ from provision.compare.pool import pool as found_pool
 from provision.compare.probe import Endpoints
 from provision.engine import apply as engine
 from provision.engine.fleet import Fleet, Session, observe
+from provision.engine.status import describe_all
 from provision.inventory.load import load
 from provision.model.errors import ProvisionError, UnfitError, VerifyError
 from provision.model.fields import images
@@ -100,7 +101,9 @@ def _changed(session: Session, hosts: tuple[str, ...], *, destroy: bool) -> floa
         error.exit_status = report.exit_status  # only the whole knows whether it is mixed
         raise error
     if report.exit_status:
-        states = ", ".join(f"{host} {state}" for host, state in report.states.items())
+        states = ", ".join(
+            f"{host} {state}" for host, state in describe_all(report.outcomes).items()
+        )
         unknown = ProvisionError(f"it is not known what became of the hosts: {states}")
         unknown.exit_status = report.exit_status
         raise unknown

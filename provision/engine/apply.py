@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.engine.fleet import LOOK_S, Fleet, Session, difference, observe
+from provision.engine.outcome import Outcome, OutcomeKind
 from provision.engine.plan import (
     Change,
     Conflict,
@@ -86,7 +87,7 @@ def change(
     for some in _turns(fit, how):
         if not run.converge(some):
             break
-    return Report(hosts, tuple(run.done), (), (*errors, *run.errors), run.states, run.interrupted)
+    return Report(hosts, tuple(run.done), (), (*errors, *run.errors), run.outcomes, run.interrupted)
 
 
 def _turns(fit: tuple[str, ...], how: ApplyOptions) -> Iterator[tuple[str, ...]]:
@@ -180,7 +181,7 @@ class _Apply:
         self.looks = dict(fleet.looks)
         self.done: list[ChangeResult] = []
         self.errors: list[HostError] = []
-        self.states: dict[str, str] = {}
+        self.outcomes: dict[str, Outcome] = {}
         self.interrupted = False
 
     def converge(self, hosts: tuple[str, ...]) -> bool:
@@ -214,9 +215,9 @@ class _Apply:
             change.journal.close()
             self.done += change.done
             self.errors += change.errors
-            self.states |= change.states
-        good = ("pending",) if self.how.manual else ("confirmed",)
-        kept = all(state.split(" ")[0] in good for state in change.states.values())
+            self.outcomes |= change.outcomes
+        aim = OutcomeKind.PENDING if self.how.manual else OutcomeKind.CONFIRMED
+        kept = all(outcome.kind is aim for outcome in change.outcomes.values())
         return kept and not change.errors
 
     def _change(self, change: Transaction, hosts: tuple[str, ...], todo: Plan) -> None:

@@ -6,14 +6,14 @@ The hosts' records count; the controller's journal says only what a silent host 
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from provision.engine import guard, journal
 from provision.engine.fleet import LOOK_S, Session, each
 from provision.engine.guard import TransactionRecord, Txn
-from provision.engine.status import current_user, describe, is_final
+from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, unknown
+from provision.engine.status import current_user, recorded_outcome
 from provision.model.errors import ConnectError, HostError, UsageError
 
 
@@ -24,19 +24,19 @@ class FleetStatus:
     hosts: tuple[str, ...]
     latest: Mapping[str, TransactionRecord]
     errors: Mapping[str, HostError] = field(default_factory=dict)
-    last_seen: Mapping[str, str] = field(default_factory=dict)
+    last_seen: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def states(self) -> dict[str, str]:
-        """Each host in the words of the interface."""
-        return {host: self._state(host) for host in self.hosts}
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcome of each host."""
+        return {host: self._outcome(host) for host in self.hosts}
 
-    def _state(self, host: str) -> str:
+    def _outcome(self, host: str) -> Outcome:
         if host in self.errors:
-            seen = self.last_seen.get(host)
-            return f"unknown (last seen {seen})" if seen else "unreachable"
+            last_seen = self.last_seen.get(host)
+            return UNREACHABLE if last_seen is None else unknown(last_seen)
         record = self.latest.get(host)
-        return describe(record) if record else "unchanged"
+        return recorded_outcome(record) if record else UNCHANGED
 
     @property
     def held(self) -> dict[str, TransactionRecord]:
@@ -57,22 +57,22 @@ def fleet_status(session: Session, hosts: Iterable[str]) -> FleetStatus:
     )
     found = {host: _latest(guard.records(output.stdout)) for host, output in answers.items()}
     latest = {host: record for host, record in found.items() if record is not None}
-    return FleetStatus(names, latest, errors, _seen(session, errors))
+    return FleetStatus(names, latest, errors, _last_seen(session, errors))
 
 
 def _latest(records: Iterable[TransactionRecord]) -> TransactionRecord | None:
     return max(records, key=lambda record: (record.pending, record.since), default=None)
 
 
-def _seen(session: Session, hosts: Iterable[str]) -> dict[str, str]:
-    """When the journal last had a silent host in a change that it has not seen the end of."""
-    last: dict[str, str] = {}
+def _last_seen(session: Session, hosts: Iterable[str]) -> dict[str, float]:
+    """The last time in the journal of each host that was in a change whose end is not noted."""
+    last: dict[str, float] = {}
     for path in sorted(journal.folder(session.inventory.path).glob("*.jsonl")):
         for note in journal.notes(session.inventory.path, path.stem):
             for host in hosts:
                 if host in note.get("hosts", ()):
-                    last[host] = time.strftime("%H:%M:%S", time.localtime(note["at"]))
-                if is_final(note.get("states", {}).get(host, "pending")):
+                    last[host] = note["at"]
+                if host in note.get("states", {}):
                     last.pop(host, None)
     return last
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, OutcomeKind
 from provision.engine.plan import Change, Conflict
+from provision.engine.status import describe_all
 from provision.model.errors import (
     ChangedError,
     ExitStatus,
@@ -37,41 +39,49 @@ class ChangeResult:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run over `hosts`; `ends` says what became of those on which a change was begun."""
+    """The results of one run over `hosts`; `ended`: outcomes of hosts where a change was begun."""
 
     hosts: tuple[str, ...]
     done: tuple[ChangeResult, ...]
     conflicts: tuple[Conflict, ...]
     errors: tuple[HostError, ...]
-    ends: Mapping[str, str] = field(default_factory=dict)
+    ended: Mapping[str, Outcome] = field(default_factory=dict)
     interrupted: bool = False
 
     @property
-    def states(self) -> dict[str, str]:
-        """What became of each host, in the words of the interface."""
-        return {host: self._state(host) for host in self.hosts}
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcome of each host."""
+        return {host: self._outcome(host) for host in self.hosts}
 
-    def _state(self, host: str) -> str:
-        if host in self.ends:
-            return self.ends[host]
+    def _outcome(self, host: str) -> Outcome:
+        if host in self.ended:
+            return self.ended[host]
         other = (StepError, ChangedError, UnfitError)
         lost = any(error.host == host and not isinstance(error, other) for error in self.errors)
-        return "unreachable" if lost else "unchanged"
+        return UNREACHABLE if lost else UNCHANGED
 
     @property
     def exit_status(self) -> ExitStatus:
         """The worst over all hosts."""
         if self.interrupted:
             return ExitStatus.INTERRUPTED
-        words = {state.split(" ")[0] for state in self.states.values()}
-        failed = bool(self.errors) and "pending" in words
-        if "unknown" in words or failed or len(words & {"confirmed", "reverted", "pending"}) > 1:
+        if self._is_mixed:
             return ExitStatus.MIXED
-        if {"confirmed", "unreachable"} <= words or {"pending", "unreachable"} <= words:
-            return ExitStatus.MIXED
-        if "reverted" in words:
+        if any(outcome.kind is OutcomeKind.REVERTED for outcome in self.ended.values()):
             return ExitStatus.REVERTED
         return max((error.exit_status for error in self.errors), default=ExitStatus.OK)
+
+    @property
+    def _is_mixed(self) -> bool:
+        """True if hosts ended in different states, or the state of one is unknown."""
+        kinds = {outcome.kind for outcome in self.outcomes.values()}
+        kept = kinds & {OutcomeKind.CONFIRMED, OutcomeKind.PENDING}
+        return (
+            OutcomeKind.UNKNOWN in kinds
+            or (bool(self.errors) and OutcomeKind.PENDING in kinds)
+            or len(kinds & {*kept, OutcomeKind.REVERTED}) > 1
+            or (bool(kept) and OutcomeKind.UNREACHABLE in kinds)
+        )
 
 
 def plan_lines(report: Report) -> Iterator[str]:
@@ -141,10 +151,10 @@ def done_lines(report: Report) -> Iterator[str]:
         ref = done.change.ref
         note = f" ({done.note})" if done.note else ""
         yield f"{ref.host}: {done.status}: {done.change.verb} {ref.kind} {ref.name}{note}"
-    if not report.done and not report.errors and not report.ends:
+    if not report.done and not report.errors and not report.ended:
         yield "No change."
         return
-    states = report.states
+    states = describe_all(report.outcomes)
     width = max((len(host) for host in states), default=0)
     for host, state in states.items():
         yield f"{host:<{width}}  {state}"
@@ -174,7 +184,7 @@ def done_json(report: Report) -> dict[str, Any]:
         }
         for done in report.done
     ]
-    return {**plan_json(report), "changes": changes, "hosts": report.states}
+    return {**plan_json(report), "changes": changes, "hosts": describe_all(report.outcomes)}
 
 
 def change_json(change: Change) -> dict[str, Any]:

@@ -1,18 +1,26 @@
-"""What became of a host, in the words of the interface, by its own record of a change."""
+"""The outcome of a host by its own record of a change, and its text in the words of the interface.
+
+Uses the controller's clock: a host's record counts in seconds of the host's clock, which may be
+wrong, so only its differences are used.
+"""
 
 from __future__ import annotations
 
 import getpass
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from provision.engine.guard import TransactionRecord
+from provision.engine.outcome import CONFIRMED, UNCHANGED, Outcome, OutcomeKind, reverted
 from provision.model.errors import LockedError
+
+if TYPE_CHECKING:
+    from provision.engine.guard import TransactionRecord
 
 
 def current_user() -> str:
-    """Who holds a lock, for those who find it."""
+    """The user and the controller that hold a lock, for others who meet it."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -20,39 +28,59 @@ def current_user() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def pending(seconds: float) -> str:
-    """The state of a host that has so many seconds left."""
-    return f"pending until {time.strftime('%H:%M:%S', time.localtime(time.time() + seconds))}"
+def pending(seconds: float) -> Outcome:
+    """The outcome of a host that rolls its change back in `seconds`."""
+    return Outcome(OutcomeKind.PENDING, until=time.time() + seconds)
 
 
-def describe(record: TransactionRecord) -> str:
-    """A host's record in the words of the interface."""
+def recorded_outcome(record: TransactionRecord) -> Outcome:
+    """The outcome that a host's record of a change tells."""
     if record.state == "confirmed":
-        return "confirmed"
+        return CONFIRMED
     if record.state == "reverted" and record.result == "reverted":
-        return "unchanged" if record.reason == "none" else f"reverted ({record.reason})"
+        return UNCHANGED if record.reason == "none" else reverted(record.reason)
     if record.state == "reverted":
-        return f"unknown (undo incomplete after {record.reason})"
+        return Outcome(OutcomeKind.UNKNOWN, record.reason)
     if not record.deadline:
-        return "pending until an unknown time"
+        return Outcome(OutcomeKind.PENDING)
     return pending(record.deadline - record.now)
 
 
-def is_final(state: str) -> bool:
-    """Whether nothing more will happen to such a host by itself."""
-    return not state.startswith("pending")
+def describe(outcome: Outcome) -> str:
+    """An outcome in the words of the interface, such as `reverted (failed)`."""
+    if outcome.kind is OutcomeKind.PENDING:
+        return f"pending until {_time_of_day(outcome.until) or 'an unknown time'}"
+    if outcome.kind is OutcomeKind.REVERTED:
+        return f"reverted ({outcome.reason})"
+    if outcome.kind is OutcomeKind.UNKNOWN:
+        last_seen = _time_of_day(outcome.last_seen)
+        reason = (
+            f"last seen {last_seen}" if last_seen else f"undo incomplete after {outcome.reason}"
+        )
+        return f"unknown ({reason})"
+    return outcome.kind.value
+
+
+def describe_all(outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """The outcome of each host in the words of the interface."""
+    return {host: describe(outcome) for host, outcome in outcomes.items()}
 
 
 def locked(host: str, records: Iterable[TransactionRecord]) -> LockedError:
-    """The error that says who holds a host, since when, and until when."""
+    """The error that tells who holds a host, since when, and until when."""
     for record in records:
         if record.pending:
-            since = time.time() - (record.now - record.since)
-            at = time.strftime("%H:%M:%S", time.localtime(since))
+            since = _time_of_day(time.time() - (record.now - record.since))
             return LockedError(
                 host,
-                f"{record.owner} is changing it since {at} ({record.verb} of {record.inventory}, "
-                f"change {record.id}), {describe(record)}",
+                f"{record.owner} is changing it since {since} "
+                f"({record.verb} of {record.inventory}, change {record.id}), "
+                f"{describe(recorded_outcome(record))}",
                 "wait for its end; `provision status` and `provision recover` show and end it",
             )
     return LockedError(host, "another change holds it")
+
+
+def _time_of_day(seconds: float | None) -> str:
+    """A time since the epoch as the controller's local time of day; empty for no time."""
+    return "" if seconds is None else time.strftime("%H:%M:%S", time.localtime(seconds))

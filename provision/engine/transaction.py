@@ -16,9 +16,10 @@ from provision.engine.artifacts import sign
 from provision.engine.fleet import LOOK_S, Session, each, look_read, look_text
 from provision.engine.guard import TransactionRecord, TransactionStep, Txn
 from provision.engine.journal import LEFT, Journal
+from provision.engine.outcome import CONFIRMED, UNCHANGED, Outcome, unknown
 from provision.engine.plan import Operation, Wave
 from provision.engine.report import ChangeResult
-from provision.engine.status import current_user, describe, is_final, locked, pending
+from provision.engine.status import current_user, describe_all, locked, pending, recorded_outcome
 from provision.engine.undo import drop_stash, undo
 from provision.facts.gather import HostSnapshot
 from provision.model.errors import ConnectError, HostError, StepError
@@ -37,14 +38,14 @@ ASK_S = 2.0
 class Transaction:
     """A change of some hosts. `window_s`: how long a host waits for the confirmation.
 
-    `states` says what became of each host that was armed, in the words of the interface.
+    `outcomes` has each host whose change has come to an end, or was left pending.
     """
 
     session: Session
     verb: str
     window_s: int
     txn: Txn = field(init=False)
-    states: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     done: list[ChangeResult] = field(default_factory=list)
     errors: list[HostError] = field(default_factory=list)
 
@@ -203,8 +204,8 @@ class Transaction:
         """Keep the change on `hosts`, at once; what each says is its state."""
         asked = sorted(hosts)
         self.journal.note("confirm", hosts=asked)
-        self._end(asked, lambda: guard.confirm(self.txn), gone="confirmed")
-        self.journal.note("ended", states={host: self.states[host] for host in asked})
+        self._end(asked, lambda: guard.confirm(self.txn), gone=CONFIRMED)
+        self._note_end(asked)
 
     def disarm(self) -> None:
         """Let go of every host, on none of which anything was changed."""
@@ -220,29 +221,34 @@ class Transaction:
         self.journal.note("revert", hosts=asked, reason=reason)
         self.session.transport.close()
         nonce = secrets.token_hex(4)
-        self._end(asked, lambda: guard.revert(self.txn.id, reason, nonce=nonce), gone="unchanged")
-        self.journal.note("ended", states={host: self.states[host] for host in asked})
+        self._end(asked, lambda: guard.revert(self.txn.id, reason, nonce=nonce), gone=UNCHANGED)
+        self._note_end(asked)
 
     def leave(self, hosts: Sequence[str]) -> None:
         """Say of `hosts` that the change is still to be confirmed or undone there."""
         self.journal.note(LEFT, hosts=list(hosts))
         for host in hosts:
             left = self._deadlines[host] - time.monotonic()
-            self.states[host] = pending(left)
+            self.outcomes[host] = pending(left)
 
-    def _end(self, hosts: Sequence[str], text: Callable[[], str], *, gone: str) -> None:
+    def _note_end(self, hosts: Sequence[str]) -> None:
+        # `recovery` takes every host in `states` for ended: none is pending here.
+        ended = {host: self.outcomes[host] for host in hosts}
+        self.journal.note("ended", states=describe_all(ended))
+
+    def _end(self, hosts: Sequence[str], text: Callable[[], str], *, gone: Outcome) -> None:
         for host in hosts:
-            self.states[host] = pending(self._deadlines.get(host, 0) - time.monotonic())
+            self.outcomes[host] = pending(self._deadlines.get(host, 0) - time.monotonic())
         answers, lost = each(
             self.session, hosts, lambda host: self._run(host, text(), self.session.timeout_s)
         )
         for host, output in answers.items():
-            self.states[host] = self._word(guard.records(output.stdout), gone)
-        self._ask({h for h in hosts if h in lost or not is_final(self.states[h])}, gone)
+            self.outcomes[host] = self._outcome(guard.records(output.stdout), gone)
+        self._ask({h for h in hosts if h in lost or not self.outcomes[h].is_final}, gone)
 
-    def _ask(self, hosts: set[str], gone: str) -> None:
+    def _ask(self, hosts: set[str], gone: Outcome) -> None:
         """Ask until every host has come to an end, or should have by far."""
-        seen = time.strftime("%H:%M:%S")
+        last_seen = time.time()
         for host in sorted(hosts):
             late = self._deadlines.get(host, 0) - time.monotonic() + GRACE_S
             self.session.warn(
@@ -252,7 +258,7 @@ class Transaction:
         while hosts:
             now = time.monotonic()
             lost = {host for host in hosts if now > self._deadlines.get(host, 0) + GRACE_S}
-            self.states |= dict.fromkeys(lost, f"unknown (last seen {seen})")
+            self.outcomes |= dict.fromkeys(lost, unknown(last_seen))
             hosts = hosts - lost
             if not hosts:
                 return
@@ -260,14 +266,14 @@ class Transaction:
             self.session.transport.close()
             answers, _ = each(self.session, hosts, lambda h: self._run(h, guard.status(), LOOK_S))
             for host, output in answers.items():
-                describe = self._word(guard.records(output.stdout), gone)
-                if is_final(describe):
-                    self.states[host] = describe
+                outcome = self._outcome(guard.records(output.stdout), gone)
+                if outcome.is_final:
+                    self.outcomes[host] = outcome
                     hosts = hosts - {host}
 
-    def _word(self, records: Iterable[TransactionRecord], gone: str) -> str:
+    def _outcome(self, records: Iterable[TransactionRecord], gone: Outcome) -> Outcome:
         mine = [record for record in records if record.id == self.txn.id]
-        return describe(mine[0]) if mine else gone
+        return recorded_outcome(mine[0]) if mine else gone
 
     def _until(self, host: str, seconds: float) -> None:
         self._deadlines[host] = time.monotonic() + seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,17 @@ from provision.engine import desired, preflight, report, transaction
 from provision.engine import fleet as fleet_room
 from provision.engine.apply import ApplyOptions
 from provision.engine.fleet import Session
-from provision.model.errors import ConflictError, ConnectError, LockedError
+from provision.engine.outcome import (
+    CONFIRMED,
+    UNCHANGED,
+    UNREACHABLE,
+    Outcome,
+    OutcomeKind,
+    reverted,
+    unknown,
+)
+from provision.engine.status import describe
+from provision.model.errors import ConflictError, ConnectError, ExitStatus, LockedError
 from provision.resources.base import Ref, Resource
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
@@ -55,12 +66,19 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
     return Fleet(monkeypatch, [Toy(host, "a") for host in HOSTS])
 
 
+def assert_lost(outcome: Outcome) -> None:
+    """The outcome is unknown, and names a moment of this test."""
+    assert outcome.kind is OutcomeKind.UNKNOWN
+    assert outcome.last_seen is not None
+    assert 0 <= time.time() - outcome.last_seen < 60
+
+
 def test_five_executions_and_then_one(fleet: Fleet) -> None:
     """Look, arm, act, look anew, confirm; and only a look where nothing differs."""
-    assert fleet.apply().states == dict.fromkeys(HOSTS, "confirmed")
+    assert fleet.apply().outcomes == dict.fromkeys(HOSTS, CONFIRMED)
     assert fleet.executions() == ["look", "arm", "act", "rearm", "confirm"]
     done = fleet.apply()
-    assert (done.states, done.exit_status) == (dict.fromkeys(HOSTS, "unchanged"), 0)
+    assert (done.outcomes, done.exit_status) == (dict.fromkeys(HOSTS, UNCHANGED), 0)
     assert fleet.executions()[5:] == ["look"]
 
 
@@ -76,7 +94,7 @@ def test_an_unreachable_host_stops_all(fleet: Fleet) -> None:
     """Nothing is changed anywhere, status 4."""
     fleet.hosts.lost["h2"] = ConnectError("h2", "unreachable")
     done = fleet.apply()
-    assert done.states == {"h1": "unchanged", "h2": "unreachable", "h3": "unchanged"}
+    assert done.outcomes == {"h1": UNCHANGED, "h2": UNREACHABLE, "h3": UNCHANGED}
     assert done.exit_status == 4
     assert not fleet.hosts.toys
 
@@ -85,7 +103,7 @@ def test_per_host_does_the_others(fleet: Fleet) -> None:
     """They are changed, status 6; with nothing to change it is 4."""
     fleet.hosts.lost["h2"] = ConnectError("h2", "unreachable")
     done = fleet.apply(all_or_none=False)
-    assert done.states == {"h1": "confirmed", "h2": "unreachable", "h3": "confirmed"}
+    assert done.outcomes == {"h1": CONFIRMED, "h2": UNREACHABLE, "h3": CONFIRMED}
     assert done.exit_status == 6
     assert fleet.apply(all_or_none=False).exit_status == 4
 
@@ -94,7 +112,7 @@ def test_a_host_outside_the_limit_is_looked_at_and_left_alone(fleet: Fleet) -> N
     """Its trouble is not this run's."""
     fleet.hosts.lost["h3"] = ConnectError("h3", "unreachable")
     done = fleet.apply(("h1",))
-    assert (done.states, done.exit_status) == ({"h1": "confirmed"}, 0)
+    assert (done.outcomes, done.exit_status) == ({"h1": CONFIRMED}, 0)
     assert {ref.host for ref in fleet.hosts.toys} == {"h1"}
 
 
@@ -105,7 +123,7 @@ def test_a_failed_step_is_reported_with_its_output(monkeypatch: pytest.MonkeyPat
     done = fleet.apply()
     mine = {one.change.ref.name: one.status for one in done.done if one.change.ref.host == "h2"}
     assert mine == {"a": "done", "b": "failed", "c": "not run"}
-    assert done.states == dict.fromkeys(HOSTS, "reverted (failed)")
+    assert done.outcomes == dict.fromkeys(HOSTS, reverted("failed"))
     assert done.exit_status == 5
     assert "toy: cannot make b" in str(done.errors[0])
     assert not fleet.hosts.toys
@@ -115,7 +133,7 @@ def test_per_host_keeps_what_went_well(fleet: Fleet) -> None:
     """Only the host that failed is undone: status 6."""
     fleet.hosts.broken.add(("h2", "make", "a"))
     done = fleet.apply(all_or_none=False)
-    assert done.states == {"h1": "confirmed", "h2": "reverted (failed)", "h3": "confirmed"}
+    assert done.outcomes == {"h1": CONFIRMED, "h2": reverted("failed"), "h3": CONFIRMED}
     assert done.exit_status == 6
     assert {ref.host for ref in fleet.hosts.toys} == {"h1", "h3"}
 
@@ -124,14 +142,14 @@ def test_a_canary_that_fails_leaves_the_others_untouched(fleet: Fleet) -> None:
     """They are not even held."""
     fleet.hosts.broken.add(("h2", "make", "a"))
     done = fleet.apply(canary="h2")
-    assert done.states == {"h1": "unchanged", "h2": "reverted (failed)", "h3": "unchanged"}
+    assert done.outcomes == {"h1": UNCHANGED, "h2": reverted("failed"), "h3": UNCHANGED}
     assert done.exit_status == 5
     assert "arm" not in fleet.executions("h1")
 
 
 def test_a_canary_goes_first(fleet: Fleet) -> None:
     """The rest together, once it is confirmed."""
-    assert fleet.apply(canary="h3").states == dict.fromkeys(HOSTS, "confirmed")
+    assert fleet.apply(canary="h3").outcomes == dict.fromkeys(HOSTS, CONFIRMED)
     order = [host for host, what in fleet.hosts.log if what == "confirm"]
     assert order[0] == "h3" and sorted(order) == list(HOSTS)
 
@@ -139,7 +157,9 @@ def test_a_canary_goes_first(fleet: Fleet) -> None:
 def test_the_last_word_can_be_a_persons(fleet: Fleet) -> None:
     """Made and looked at, and left to be confirmed."""
     done = fleet.apply(manual=True, window_s=3600)
-    assert all(state.startswith("pending until ") for state in done.states.values())
+    assert {outcome.kind for outcome in done.outcomes.values()} == {OutcomeKind.PENDING}
+    remaining = [(outcome.until or 0) - time.time() for outcome in done.outcomes.values()]
+    assert all(3590 < seconds <= 3600 for seconds in remaining)
     assert (done.exit_status, len(fleet.hosts.toys)) == (0, 3)
     assert {held["state"] for held in fleet.hosts.guards.values()} == {"txn"}
 
@@ -148,7 +168,7 @@ def test_success_is_a_second_look(fleet: Fleet) -> None:
     """A command that succeeds and changes nothing is a failure, after three rounds."""
     fleet.hosts.deaf.add("h1")
     done = fleet.apply()
-    assert done.states == dict.fromkeys(HOSTS, "reverted (failed)")
+    assert done.outcomes == dict.fromkeys(HOSTS, reverted("failed"))
     assert done.exit_status == 5
     rounds = ["act", "rearm"] * engine.ROUNDS
     assert fleet.executions() == ["look", "arm", *rounds, "revert"]
@@ -158,8 +178,8 @@ def test_a_host_lost_while_it_is_changed_is_unknown(fleet: Fleet) -> None:
     """The others are undone at once; it does so at its deadline, and says so when asked: 6."""
     fleet.hosts.lost_after["h3", "act"] = ConnectError("h3", "the connection broke")
     done = fleet.apply()
-    assert done.states["h1"] == done.states["h2"] == "reverted (failed)"
-    assert done.states["h3"].startswith("unknown (last seen ")
+    assert done.outcomes["h1"] == done.outcomes["h2"] == reverted("failed")
+    assert_lost(done.outcomes["h3"])
     assert done.exit_status == 6
 
 
@@ -167,15 +187,15 @@ def test_a_lost_confirmation_is_asked_for_again(fleet: Fleet) -> None:
     """Never guessed: a host that does not say that it keeps the change is unknown."""
     fleet.hosts.lost_after["h3", "rearm"] = ConnectError("h3", "the connection broke")
     done = fleet.apply()
-    assert done.states["h1"] == "confirmed"
-    assert done.states["h3"].startswith("unknown (last seen ")
+    assert done.outcomes["h1"] == CONFIRMED
+    assert_lost(done.outcomes["h3"])
     assert done.exit_status == 6
 
 
 def test_a_script_that_dies_is_a_failure(fleet: Fleet) -> None:
     """No end marker: what it did last is not known, and it is undone."""
     fleet.hosts.dying.add(("h1", "make", "a"))
-    assert fleet.apply().states == dict.fromkeys(HOSTS, "reverted (failed)")
+    assert fleet.apply().outcomes == dict.fromkeys(HOSTS, reverted("failed"))
 
 
 def test_a_host_that_others_change_meanwhile_is_left_alone(fleet: Fleet) -> None:
@@ -183,7 +203,7 @@ def test_a_host_that_others_change_meanwhile_is_left_alone(fleet: Fleet) -> None
     fleet.hosts.meddled["h2"] = Toy("h2", "a", "meddled")
     done = fleet.apply()
     assert "has changed meanwhile" in str(done.errors[0])
-    assert done.states == dict.fromkeys(HOSTS, "unchanged")
+    assert done.outcomes == dict.fromkeys(HOSTS, UNCHANGED)
     assert done.exit_status == 4
     assert list(fleet.hosts.toys.values()) == [fleet.hosts.meddled["h2"]]
 
@@ -208,7 +228,7 @@ def test_ctrl_c_undoes_it_everywhere(fleet: Fleet, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(transaction.Transaction, "look", interrupted)
     done = fleet.apply()
-    assert done.states == dict.fromkeys(HOSTS, "reverted (operator)")
+    assert done.outcomes == dict.fromkeys(HOSTS, reverted("operator"))
     assert done.exit_status == 130
     assert not fleet.hosts.toys
 
@@ -229,7 +249,7 @@ def test_destroy_removes_ours_alone(fleet: Fleet) -> None:
     stranger = Toy("h2", "theirs")
     fleet.hosts.foreign[stranger.ref] = stranger
     done = fleet.apply(destroy=True)
-    assert done.states == dict.fromkeys(HOSTS, "confirmed")
+    assert done.outcomes == dict.fromkeys(HOSTS, CONFIRMED)
     assert not fleet.hosts.toys
     assert list(fleet.hosts.foreign) == [Ref("h2", "toy", "theirs")]
 
@@ -238,7 +258,7 @@ def test_a_program_that_holds_the_lock_of_the_inventory_fails_the_change(fleet: 
     """Such as a follower that hangs."""
     fleet.hosts.locked.add("h1")
     done = fleet.apply()
-    assert done.states["h1"] == "reverted (failed)"
+    assert done.outcomes["h1"] == reverted("failed")
     assert "lock" in str(done.errors[0])
 
 
@@ -259,3 +279,44 @@ def test_destroy_asks_for_no_tool_that_it_does_not_need(fleet: Fleet) -> None:
     fleet.hosts.facts = dict.fromkeys(HOSTS, HOST.replace("tool docker\n", ""))
     assert preflight.unfit(fleet.session.inventory, fleet_room.observe(fleet.session, HOSTS).facts)
     assert fleet.apply(destroy=True).exit_status == 0
+
+
+NOON = time.mktime((2026, 1, 2, 12, 0, 1, 0, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "text"),
+    [
+        (UNCHANGED, "unchanged"),
+        (CONFIRMED, "confirmed"),
+        (UNREACHABLE, "unreachable"),
+        (reverted("failed"), "reverted (failed)"),
+        (Outcome(OutcomeKind.PENDING, until=NOON), "pending until 12:00:01"),
+        (Outcome(OutcomeKind.PENDING), "pending until an unknown time"),
+        (unknown(NOON), "unknown (last seen 12:00:01)"),
+        (Outcome(OutcomeKind.UNKNOWN, "deadline"), "unknown (undo incomplete after deadline)"),
+    ],
+)
+def test_outcomes_have_the_words_of_the_interface(outcome: Outcome, text: str) -> None:
+    """Scripts read them from `--json`."""
+    assert describe(outcome) == text
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        ((CONFIRMED, UNCHANGED), ExitStatus.OK),
+        ((CONFIRMED, UNREACHABLE), ExitStatus.MIXED),
+        ((CONFIRMED, reverted("failed")), ExitStatus.MIXED),
+        ((reverted("failed"), UNREACHABLE), ExitStatus.REVERTED),
+        ((reverted("failed"), UNCHANGED), ExitStatus.REVERTED),
+        ((CONFIRMED, unknown(NOON)), ExitStatus.MIXED),
+        ((Outcome(OutcomeKind.PENDING, until=NOON), CONFIRMED), ExitStatus.MIXED),
+        ((Outcome(OutcomeKind.PENDING, until=NOON), UNREACHABLE), ExitStatus.MIXED),
+        ((Outcome(OutcomeKind.PENDING, until=NOON), UNCHANGED), ExitStatus.OK),
+    ],
+)
+def test_the_exit_status_is_the_worst(outcomes: tuple[Outcome, ...], status: ExitStatus) -> None:
+    """5 where every changed host is as before, 6 where hosts differ or one is unknown."""
+    ended = dict(zip(HOSTS, outcomes, strict=False))
+    assert report.Report(tuple(ended), (), (), (), ended).exit_status == status

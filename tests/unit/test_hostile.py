@@ -11,7 +11,8 @@ from provision.cli.options import printable
 from provision.engine import apply, desired, fleet, guard, report
 from provision.engine.apply import ApplyOptions
 from provision.engine.fleet import Session
-from provision.engine.status import describe
+from provision.engine.outcome import CONFIRMED
+from provision.engine.status import describe, recorded_outcome
 from provision.model.errors import FactsError, HostError
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
@@ -52,7 +53,7 @@ def test_a_name_that_a_host_gives_is_text(hosts: Hosts, payload: str, tmp_path: 
     assert all(line.isprintable() for line in shown)
     json.dumps(report.plan_json(found))
     done = apply.change(session, ("h1",), ApplyOptions(destroy=True))
-    assert done.states == {"h1": "confirmed"}
+    assert done.outcomes == {"h1": CONFIRMED}
     assert hosts.toys == {}
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
 
@@ -82,7 +83,7 @@ def test_a_record_that_cannot_be_is_none(payload: str) -> None:
         line = "\t".join(["record reverted", *fields[:number], payload, *fields[number + 1 :]])
         for record in guard.records(line.replace("\n", " ") + "\n"):
             assert set(record.id) <= set("0123456789abcdef")
-            assert printable(describe(record)).isprintable()
+            assert printable(describe(recorded_outcome(record))).isprintable()
 
 
 def test_endless_output_is_not_believed(hosts: Hosts) -> None:
