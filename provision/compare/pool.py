@@ -9,6 +9,7 @@ from itertools import islice
 from provision.engine.fleet import Fleet, Session
 from provision.facts import nics
 from provision.facts.host import Link
+from provision.facts.lines import KeyedLines
 from provision.methods.pipework.nic import asked as wanted_on_lan
 from provision.model.errors import UnfitError, UsageError
 from provision.resources.render import program_text
@@ -102,10 +103,9 @@ def _answered(
         return frozenset()
     argv = quoted(("perl", "-e", program_text("checks/lan.pl"), "compare", nic, "1500", *words))
     output = session.transport.run(host, f"{PRELUDE}{argv}\n", timeout_s=ASK_S)
-    lines = [line.partition(" ")[::2] for line in output.stdout.splitlines()]
-    answers = [said for said in lines if said[0] == "answer"]
+    answers = KeyedLines(output.stdout).every("answer")
     if len(answers) != len(words) // 3:
         told = f"its LAN cannot be asked who is there: {output.stderr.strip()[-200:]}"
         raise UnfitError(host, told, _OTHERWISE)
-    said = nics.answered(answers, "duplicate")
+    said = nics.arp_errors(answers, "duplicate")
     return frozenset(IPv4Address(address) for address in said)

@@ -7,8 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from provision.facts import host as hostfacts
-from provision.facts import nics
+from provision.facts import host_probe, nics
 from provision.facts.host import HostFacts
 from provision.model.errors import FactsError
 from provision.resources import kinds
@@ -99,12 +98,12 @@ def script(
         PRELUDE,
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
-        f"tools={shlex.quote(' '.join(hostfacts.TOOLS))}",
+        f"tools={shlex.quote(' '.join(host_probe.TOOLS))}",
         BOUNDED,
         _HELPERS,
-        *nics.asking(asked or {}),
+        *nics.arp_variables(asked or {}),
     ]
-    probes = {"host": hostfacts.PROBE} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
+    probes = {"host": host_probe.PROBE} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
     lines += _section("shared", _SHARED.strip(), nonce)
     for section, probe in probes.items():
         lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
@@ -130,7 +129,7 @@ def parse(host: str, inventory: str, output: Output, *, nonce: str) -> HostSnaps
     ours = state(one.resource for one in seen if one.ours)
     foreign = state(one.resource for one in seen if not one.ours)
     try:
-        facts = hostfacts.parse(host, printed["host"])
+        facts = host_probe.parse(host, printed["host"])
     except _UNREADABLE as error:
         raise FactsError(host, f"its facts cannot be read: {error}") from error
     return HostSnapshot(facts, ours, foreign)

@@ -1,20 +1,21 @@
-"""A host's NICs as something to bridge: who owns them, what they carry, what forbids it. Pure."""
+"""NICs of a host as candidates for a bridge: their managers, addresses and routes. Pure."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any
 
+from provision.facts.lines import KeyedLines
 from provision.resources.base import WAS
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import NicAddress, NicRoute
 from provision.resources.render import program_text
 
-# A manager is asked by the files that it keeps of each link: no process is started for a host that
-# needs none of this. networkd: /run/systemd/netif; NetworkManager(8); ifupdown's ifstate.
+# The managers' own state files say which links they own: /run/systemd/netif of networkd,
+# /run/NetworkManager/devices, /run/network/ifstate of ifupdown. Asking the managers by `networkctl`
+# or `nmcli` would start a process a link, also on hosts that bridge no NIC.
 PROBE = rf"""
 for link in /sys/class/net/*; do
   nic=${{link##*/}}
@@ -68,33 +69,20 @@ done
 shared every_route
 """
 
-_MOST = 256
-"""So many addresses are asked for at once; a pool that is larger is not all asked for."""
-
-
-def asking(asked: Mapping[str, str]) -> tuple[str, ...]:
-    """Lines of a look before PROBE: the program that asks, and whom it asks for."""
-    program = program_text("checks/lan.pl") if asked else ""
-    words = " ".join(f"{word} {address}" for address, word in [*asked.items()][:_MOST])
-    return (f"asked={quote(words)}", f"asking={quote(program)}")
-
-
-def answered(lines: Iterable[tuple[str, str]], check: str) -> dict[str, str]:
-    """Addresses for which the answer was wrong, and what was said."""
-    words = [rest.split(" ", 4) for key, rest in lines if key == "answer"]
-    return {said[2]: said[4] for said in words if said[0] == check and said[3] != "0"}
-
-
-_OURS = "/etc/systemd/network/05-provision-"
-_KERNEL, _RA, _DHCP = "2", "9", "16"
+_ARP_LIMIT = 256
+"""The largest number of addresses that one snapshot probes by ARP; the rest of a larger pool is
+not probed."""
+# Kernel numbers of RTPROT_KERNEL, RTPROT_RA and RTPROT_DHCP: who made such a route makes it again.
+_MADE_AGAIN = ("2", "9", "16")
 
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """A link of the host.
+    """An interface of the host.
 
-    `managers` own it (systemd-networkd, netplan, NetworkManager, ifupdown); `network` is the text
-    of networkd's file for it; `dynamic`: an address of it is leased.
+    `managers` own it: systemd-networkd, netplan, NetworkManager, ifupdown. `network` is the text
+    of networkd's file for it, drop-ins included. `dynamic` is True if an IPv4 address of it is
+    leased by DHCP. `master` is the bridge that it is a port of.
     """
 
     name: str
@@ -111,27 +99,47 @@ class Nic:
     routes: tuple[NicRoute, ...] = ()
 
 
-def parse(
-    lines: Iterable[tuple[str, str]], links: Iterable[dict[str, Any]], switches: Mapping[str, str]
-) -> dict[str, Nic]:
-    """Every link of a host by name; `links` as `ip -j address show` gives them.
+def arp_variables(checks: Mapping[str, str]) -> tuple[str, ...]:
+    """Lines of a snapshot's script before PROBE: addresses to probe by ARP, and the program.
 
-    `switches`: the bridge of Open vSwitch that a link is a port of, or the own device of.
+    `checks` gives the check of `checks/lan.pl`, `own` or `router`, of each address.
     """
-    said = list(lines)
-    routes = json.loads(dict(said).get("every_route", "[]"))
-    words = [(key, *rest.partition(" ")[::2]) for key, rest in said]
+    program = program_text("checks/lan.pl") if checks else ""
+    text = " ".join(f"{check} {address}" for address, check in [*checks.items()][:_ARP_LIMIT])
+    return (f"asked={quote(text)}", f"asking={quote(program)}")
+
+
+def arp_errors(answers: Iterable[str], check: str) -> dict[str, str]:
+    """Addresses of which this check failed, with its message.
+
+    `answers` are lines of `checks/lan.pl`: `CHECK SOURCE ADDRESS STATUS MESSAGE`.
+    """
+    fields = [answer.split(" ", 4) for answer in answers]
     return {
-        link["ifname"]: _uplink(
-            link, routes, [(k, v) for k, nic, v in words if nic == link["ifname"]], switches
-        )
+        address: message
+        for name, _, address, status, message in fields
+        if name == check and status != "0"
+    }
+
+
+def parse(
+    lines: KeyedLines, links: Iterable[dict[str, Any]], ovs_bridges: Mapping[str, str]
+) -> dict[str, Nic]:
+    """Every interface of a host by name; `links` is the JSON of `ip address show`.
+
+    `ovs_bridges` gives the Open vSwitch bridge of each of its ports, and of its own device.
+    """
+    routes = lines.decoded("every_route", "[]")
+    by_interface = lines.by_interface()
+    return {
+        link["ifname"]: _nic(link, routes, by_interface.get(link["ifname"], []), ovs_bridges)
         for link in links
     }
 
 
-def default_routes(lines: Iterable[tuple[str, str]]) -> tuple[NicRoute, ...]:
-    """The host's default routes, each with its device."""
-    routes = json.loads(dict(lines).get("every_route", "[]"))
+def default_routes(lines: KeyedLines) -> tuple[NicRoute, ...]:
+    """The host's default routes of every table, each with its device."""
+    routes = lines.decoded("every_route", "[]")
     return tuple(
         replace(route, dev=nic)
         for nic in sorted({entry["dev"] for entry in routes if "dev" in entry})
@@ -140,30 +148,30 @@ def default_routes(lines: Iterable[tuple[str, str]]) -> tuple[NicRoute, ...]:
     )
 
 
-def _uplink(
+def _nic(
     link: dict[str, Any],
     routes: list[dict[str, Any]],
-    words: list[tuple[str, str]],
-    switches: Mapping[str, str],
+    fields: list[tuple[str, str]],
+    ovs_bridges: Mapping[str, str],
 ) -> Nic:
-    keys = [key for key, _ in words]
-    files = [value for key, value in words if key == "networkd"]
-    managers = [value for key, value in words if key == "manager"]
-    managers += ["netplan" if "netplan" in path else "systemd-networkd" for path in files]
+    keys = [key for key, _ in fields]
+    files = [value for key, value in fields if key == "networkd"]
+    managers = {value for key, value in fields if key == "manager"}
+    managers |= {"netplan" if "netplan" in path else "systemd-networkd" for path in files}
     infos = link.get("addr_info", ())
-    # A datapath in userspace takes a link without the kernel's knowing: its database says so.
-    switch = switches.get(link["ifname"], "")
-    above = switch if switch != link["ifname"] else ""
+    # The kernel gives no master to a port of a userspace datapath: only OVSDB knows it.
+    ovs_bridge = ovs_bridges.get(link["ifname"], "")
+    ovs_master = ovs_bridge if ovs_bridge != link["ifname"] else ""
     return Nic(
         name=link["ifname"],
         mac=link.get("address", ""),
         mtu=int(link["mtu"]),
-        ether=link.get("link_type") in ("ether", "[1]"),
+        ether=link.get("link_type") in ("ether", "[1]"),  # `ip -N` prints the number
         wireless="wireless" in keys,
-        bridge="bridge" in keys or switch == link["ifname"],
-        master=above or link.get("master", ""),
-        managers=tuple(sorted(set(managers))),
-        network="\n".join(plain(value) for key, value in words if key == "network_file"),
+        bridge="bridge" in keys or ovs_bridge == link["ifname"],
+        master=ovs_master or link.get("master", ""),
+        managers=tuple(sorted(managers)),
+        network="\n".join(plain(value) for key, value in fields if key == "network_file"),
         dynamic="lease" in keys or any(info.get("dynamic") for info in infos if _is_ipv4(info)),
         addresses=tuple(_addresses(infos)),
         routes=tuple(_routes(routes, link["ifname"])),
@@ -199,7 +207,7 @@ def _routes(entries: Iterable[dict[str, Any]], nic: str) -> Iterator[NicRoute]:
             str(entry.get(key, usual))
             for key, usual in (("protocol", "3"), ("table", "254"), ("scope", "0"))
         )
-        if entry.get("dev") != nic or protocol in (_KERNEL, _RA, _DHCP):
+        if entry.get("dev") != nic or protocol in _MADE_AGAIN:
             continue
         if str(entry.get("type", "1")) not in ("1", "unicast"):
             continue
@@ -220,8 +228,3 @@ def _routes(entries: Iterable[dict[str, Any]], nic: str) -> Iterator[NicRoute]:
 def _metrics(route: Mapping[str, Any]) -> Mapping[str, Any]:
     metrics = route.get("metrics") or [{}]
     return dict(metrics[0])
-
-
-def ours(path: str) -> bool:
-    """Whether a file of networkd's is one that we made."""
-    return path.startswith(_OURS)

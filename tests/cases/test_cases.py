@@ -18,7 +18,8 @@ import yaml
 from provision.engine import desired, preflight, report
 from provision.engine.plan import Plan, plan
 from provision.engine.report import ChangeResult, Report
-from provision.facts.host import TOOLS, HostFacts, Link, PeerRoute, version
+from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.facts.host_probe import TOOLS, version
 from provision.facts.nics import Nic
 from provision.inventory.load import load
 from provision.methods.flannel import binary

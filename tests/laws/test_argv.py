@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from provision.engine import desired
 from provision.engine.plan import operations, plan
 from provision.engine.undo import inverse
-from provision.facts import host
+from provision.facts import host_probe
 from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
@@ -77,7 +77,7 @@ def test_docker_sees_the_very_words(fields: dict[str, Any], names: tuple[str, st
     inventory = loaded(fields, names)
     if inventory is None:
         return
-    facts = {"h1": host.parse("h1", HOST)}
+    facts = {"h1": host_probe.parse("h1", HOST)}
     todo = operations(plan({}, desired.wanted(inventory, facts)), txn="0a")
     (made,) = [one for one in todo if isinstance(one.change.after, DockerContainer)]
     with tempfile.TemporaryDirectory() as folder:

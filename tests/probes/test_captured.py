@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.facts import host as hostfacts
+from provision.facts import host_probe
 from provision.resources import kinds
 from provision.resources.base import Origin
 
@@ -40,7 +40,7 @@ def read(path: Path) -> str:
     """The resources of ours in one capture, a line each."""
     kind, text = path.parent.name, path.read_text().strip()
     if kind == "host":
-        facts = hostfacts.parse("host", text)
+        facts = host_probe.parse("host", text)
         words = {field.name: getattr(facts, field.name) for field in fields(facts)}
         words["tools"] = sorted(facts.tools)  # a set prints in another order each time
         return "".join(f"{key}: {value!r}\n" for key, value in words.items())

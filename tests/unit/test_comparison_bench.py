@@ -15,7 +15,7 @@ from provision.compare.bench import Runner
 from provision.compare.probe import Endpoints
 from provision.compare.result import Settings
 from provision.engine.fleet import Fleet, Session
-from provision.facts import host as hostfacts
+from provision.facts import host_probe
 from provision.facts.gather import HostSnapshot
 from provision.model.errors import FactsError, UnfitError
 from provision.transport.base import Output
@@ -84,7 +84,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def between(hosts: Two) -> tuple[Runner, Fleet]:
     """A bench, and a look at hosts that are none."""
     session = Session(inventory("h1", "h2"), hosts)
-    looks = {host: HostSnapshot(hostfacts.parse(host, HOST), {}, {}) for host in hosts.boots}
+    looks = {host: HostSnapshot(host_probe.parse(host, HOST), {}, {}) for host in hosts.boots}
     return Runner(session, "h1", "h2", Settings(2, 1, 100)), Fleet(looks)
 
 

@@ -13,7 +13,7 @@ from provision.compare.candidates import TABLE
 from provision.compare.pool import parts_of, pool
 from provision.compare.testbed import surveyed
 from provision.engine.fleet import Fleet, Session
-from provision.facts import host as hostfacts
+from provision.facts import host_probe
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import Link
 from provision.inventory.load import load
@@ -53,7 +53,7 @@ def fleet(**others: str) -> Fleet:
     for number, host in enumerate(HOSTS):
         own = IPv4Interface(others.get(host, f"10.78.0.{11 + number}/24"))
         links = {"eth1": Link("eth1", 1500, (own,))}
-        looks[host] = HostSnapshot(replace(hostfacts.parse(host, HOST), links=links), (), ())
+        looks[host] = HostSnapshot(replace(host_probe.parse(host, HOST), links=links), (), ())
     return Fleet(looks, {})
 
 

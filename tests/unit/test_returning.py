@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 from provision.engine.released_nics import with_released_nics
-from provision.facts import host
+from provision.facts import host_probe
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.nics import Nic
@@ -43,7 +43,7 @@ def wants(tmp_path: Path, network: str) -> Inventory:
 def above(holder: str) -> HostFacts:
     """A host whose address is on `holder`, above eth1."""
     return replace(
-        host.parse("h1", HOST),
+        host_probe.parse("h1", HOST),
         links={"eth1": Link("eth1", 1500, ()), holder: Link(holder, 1500, (OWN,))},
         peer_routes={PEER: PeerRoute(holder, None)},
         routes=(KernelRoute(OWN.network, holder, 2),),
@@ -137,7 +137,7 @@ def test_routes_of_ours_that_go_are_no_nics_own(tmp_path: Path) -> None:
     kept = NicRoute("10.5.0.0/16", via="10.78.0.1", proto="3")
     ours = NicRoute(str(PART), via=str(PEER), proto="240")
     nic = Nic("eth1", addresses=(ADDRESS,), routes=(ours, kept))
-    facts = replace(host.parse("h1", HOST), nics={"eth1": nic})
+    facts = replace(host_probe.parse("h1", HOST), nics={"eth1": nic})
     found = state([Route("h1", PART, PEER, "eth1", "it")])
     seen = with_released_nics(wants(tmp_path, PIPEWORK), HostSnapshot(facts, found, {}))
     assert seen.facts.nics["eth1"].routes == (kept,)

@@ -10,7 +10,8 @@ from provision.engine.plan import operations, plan
 from provision.engine.released_nics import with_released_nics
 from provision.engine.undo import order
 from provision.facts.gather import HostSnapshot
-from provision.facts.host import HostFacts, Link, parse
+from provision.facts.host import HostFacts, Link
+from provision.facts.host_probe import parse
 from provision.facts.nics import Nic
 from provision.methods.pipework import resources
 from provision.resources.base import State, state

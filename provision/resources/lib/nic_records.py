@@ -204,7 +204,7 @@ def parse_record(text: str) -> OriginalNic:
     )
 
 
-def parse_records(lines: Iterable[tuple[str, str]]) -> dict[str, OriginalNic]:
-    """Records of this inventory by bridge, from the `was` lines of a host's probe."""
-    records = [text.partition(" ")[::2] for key, text in lines if key == "was"]
+def parse_records(lines: Iterable[str]) -> dict[str, OriginalNic]:
+    """Records by bridge, from the lines `BRIDGE BASE64` of a probe. Raises ValueError, KeyError."""
+    records = [line.partition(" ")[::2] for line in lines]
     return {bridge: parse_record(plain(encoded)) for bridge, encoded in records}

@@ -1,0 +1,175 @@
+"""The probe of a host's facts, and the reading of its output. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+from provision.facts import nics
+from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
+from provision.facts.lines import KeyedLines
+from provision.resources.lib import nic_records, ovsdb
+from provision.resources.lib.base64_text import plain
+
+TOOLS = (
+    "docker",
+    "ip",
+    "iptables",
+    "sysctl",
+    "systemctl",
+    "nsenter",
+    "perl",
+    "base64",
+    "etcd",
+    "etcdctl",
+    "openssl",
+    "ovs-vsctl",
+    "ethtool",
+)
+
+PROBE = (
+    r"""
+[ -d /run/systemd/system ] && echo systemd yes || echo systemd no
+echo "uid $(id -u)"
+for tool in $tools; do
+  if command -v "$tool" >/dev/null 2>&1; then echo "tool $tool"; fi
+done
+for manager in apt-get dnf yum zypper pacman apk; do
+  if command -v "$manager" >/dev/null 2>&1; then echo "manager $manager"; break; fi
+done
+if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
+  apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
+fi
+echo "machine $(uname -m)"
+if command -v flanneld >/dev/null 2>&1; then
+  echo "flanneld $(command -v flanneld) $(flanneld --version 2>&1 | head -c 4096 | tail -n 1)"
+fi
+for file in /etc/provision/"$name"/pki/*.csr /etc/provision/"$name"/pki/*.ca.crt; do
+  [ ! -f "$file" ] || echo "tls ${file##*/} $(head -c 65536 "$file" | base64 -w0)"
+done
+if command -v ovs-vsctl >/dev/null 2>&1; then
+  [ -d /sys/module/openvswitch ] || modprobe -n -q openvswitch 2>/dev/null && echo datapath kernel
+fi
+[ -n "$docker" ] || echo "docker-error $docker_error"
+# sudo takes it out of the environment, but not out of its own.
+ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
+  sed -n 's/^SSH_CONNECTION=//p')}
+echo "ssh $ssh"
+for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
+  [ ! -e "$kept" ] || echo "guard ${kept##*/}"
+done
+shared docker_info addresses routes way ovs_bridges ovs_ports ovs_interfaces
+"""
+    + nics.PROBE
+)
+"""Needs three variables of the snapshot's script: `$tools` is TOOLS, `$name` the inventory, and
+`$docker` is empty while Docker does not answer."""
+
+_BOOT = 3
+"""RTPROT_BOOT: `ip` leaves out the protocol of a route that was made without one."""
+
+
+def parse(host: str, text: str) -> HostFacts:
+    """Read the output of PROBE. Raises ValueError or KeyError."""
+    lines = KeyedLines(text)
+    docker = lines.decoded("docker_info", "{}")
+    tools = frozenset(lines.every("tool"))
+    # With `ip` both lines are there: a missing one is an error, not a host without interfaces.
+    addresses = lines.decoded("addresses") if "ip" in tools else []
+    routes = lines.decoded("routes") if "ip" in tools else []
+    flanneld, _, flanneld_version = lines.only("flanneld", "").partition(" ")
+    ssh_from, ssh_to = _ssh_connection(lines.only("ssh", ""))
+    return HostFacts(
+        host=host,
+        systemd=lines.only("systemd") == "yes",
+        uid=int(lines.only("uid")),
+        tools=tools,
+        docker=version(str(docker.get("ServerVersion") or "")),
+        docker_error=lines.only("docker-error", ""),
+        live_restore=bool(docker.get("LiveRestoreEnabled")),
+        rootless=_is_rootless(docker),
+        links={link.name: link for link in map(_link, addresses)},
+        peer_routes=dict(map(_peer_route, lines.every("way"))),
+        manager=lines.only("manager", ""),
+        candidate=version(lines.only("candidate", "")),
+        ssh_from=ssh_from,
+        ssh_to=ssh_to,
+        guard=lines.every("guard"),
+        routes=tuple(_kernel_routes(routes)),
+        machine=lines.only("machine", ""),
+        flanneld=flanneld,
+        flanneld_version=version(flanneld_version.removeprefix("v")),
+        tls_files=dict(map(_file, lines.every("tls"))),
+        nics=nics.parse(lines, addresses, ovsdb.places(text)),
+        bridged_nics=nic_records.parse_records(lines.every("was")),
+        default_routes=nics.default_routes(lines),
+        dns=lines.every("dns"),
+        addresses_in_use=nics.arp_errors(lines.every("answer"), "duplicate"),
+        router_arp_errors=nics.arp_errors(lines.every("answer"), "arp"),
+        nics_in_containers=frozenset(lines.every("given")),
+        filters_vlans="unfiltered" not in lines,
+        ovs_nic_by_bridge=_ovs_nic_by_bridge(text),
+        kernel_datapath="datapath" in lines,
+    )
+
+
+def version(text: str) -> tuple[int, ...]:
+    """`28.5.2+dfsg1` → (28, 5, 2); nothing → ()."""
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _is_rootless(docker: Mapping[str, Any]) -> bool:
+    return any("rootless" in str(option) for option in docker.get("SecurityOptions") or ())
+
+
+def _ssh_connection(text: str) -> tuple[IPv4Address | None, IPv4Address | None]:
+    """The addresses of `SSH_CONNECTION`: that of the client, and the host's own."""
+    client, _, server = (*text.split(" "), "", "")[:3]
+    return _ipv4(client), _ipv4(server)
+
+
+def _ipv4(text: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        return None
+
+
+def _file(text: str) -> tuple[str, str]:
+    name, content = text.split(" ")
+    return name, plain(content)
+
+
+def _ovs_nic_by_bridge(text: str) -> dict[str, str]:
+    return {
+        row["name"]: row["external_ids"][ovsdb.NIC]
+        for row in ovsdb.bridges(text)
+        if ovsdb.NIC in row["external_ids"]
+    }
+
+
+def _link(entry: Mapping[str, Any]) -> Link:
+    addresses = (
+        IPv4Interface(f"{info['local']}/{info['prefixlen']}")
+        for info in entry.get("addr_info", ())
+        if info["family"] == "inet"
+    )
+    return Link(entry["ifname"], int(entry["mtu"]), tuple(addresses))
+
+
+def _peer_route(text: str) -> tuple[IPv4Address, PeerRoute]:
+    route = json.loads(text)[0]
+    via = route.get("gateway")
+    peer_route = PeerRoute(str(route["dev"]), IPv4Address(via) if via else None)
+    return IPv4Address(route["dst"]), peer_route
+
+
+def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute]:
+    for entry in entries:
+        if "dev" in entry and entry["dst"] != "default":
+            number = int(entry.get("protocol", _BOOT))
+            yield KernelRoute(IPv4Network(entry["dst"]), entry["dev"], number)
