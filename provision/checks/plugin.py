@@ -104,7 +104,7 @@ def provision_session(
     from provision.transport.ssh.transport import SshTransport
 
     given = pytestconfig.getoption("--provision-ssh-config")
-    transport = SshTransport.nearby(provision_inventory, Path(given) if given else None)
+    transport = SshTransport.for_project(provision_inventory, Path(given) if given else None)
     yield Session(provision_inventory, transport)
     transport.close()
 

@@ -56,7 +56,7 @@ def changed_key(offer: Offer, path: Path) -> HostKeyError:
     """The error of a host that shows another key than the one on record."""
     return HostKeyError(
         offer.host,
-        f"its host key is not the recorded one: it shows {offer.kind} {offer.fingerprint}",
+        f"its host key differs from the recorded one: it offers {offer.kind} {offer.fingerprint}",
         f"if the host was installed anew, delete the line of {offer.name} from {path} first",
     )
 

@@ -197,8 +197,8 @@ class Call:
         transport = self.transport(inventory)
         try:
             transport.dial(hosts, jobs=self.jobs)
-            for remark in transport.remarks():
-                click.echo(remark, err=True)
+            for warning in transport.warnings():
+                click.echo(warning, err=True)
             # Imported while the hosts answer: it costs as much time as they need.
             import provision.engine.apply  # noqa: F401
             from provision.engine.fleet import Session
@@ -214,7 +214,7 @@ class Call:
         """SSH by --ssh-config, or by the nearest; nobody is contacted yet."""
         from provision.transport.ssh.transport import SshTransport
 
-        return SshTransport.nearby(inventory, self.ssh_config)
+        return SshTransport.for_project(inventory, self.ssh_config)
 
     def say(self, line: str) -> None:
         """A line of progress."""

@@ -1,1 +1,1 @@
-"""One script to a host, its output back."""
+"""Transports: send one script to a host, get its output back."""

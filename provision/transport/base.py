@@ -1,4 +1,4 @@
-"""The seam to hosts: one script in, its output back. Pure: only the contract."""
+"""The interface between provision and hosts: run one script, get its output. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a script printed and how it ended; `status` is its exit status (0-255)."""
+    """Output and exit status (0-255) of a script."""
 
     status: int
     stdout: str
@@ -20,10 +20,10 @@ class Transport(Protocol):
     """Runs POSIX sh scripts as root on hosts; safe to call from one thread per host."""
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
-        """Run `script` on `host` by one execution.
+        """Run `script` on `host` in one execution.
 
         Raises HostError (ConnectError, AuthError, HostKeyError, TimedOut) when the script
-        could not be run to its end; a failing script is an Output, not an error.
+        could not run to its end. A script that fails is an Output with its exit status.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Scripts on this machine: each host is a command prefix, such as an `nsenter` into a namespace."""
+"""Scripts on this machine: a host is a command prefix, such as `nsenter --net=FILE`."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from provision.transport.base import Output
 
 
 class Local:
-    """Transport by local processes; `prefixes` maps a host to the argv that enters it."""
+    """Transport by local processes; `prefixes` maps each host to the argv that enters it."""
 
     def __init__(self, prefixes: Mapping[str, tuple[str, ...]]) -> None:
         self._prefixes = prefixes
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
-        """Run `script`. Raises TimedOut, and ConnectError for a host that is not there."""
+        """Run `script`. Raises TimedOut, and ConnectError when the prefix cannot be run."""
         argv = (*self._prefixes[host], "sh", "-c", 'eval "$(cat)"')
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 argv, input=script.encode(), capture_output=True, timeout=timeout_s
             )
         except subprocess.TimeoutExpired as error:
-            raise TimedOut(host, f"no end after {timeout_s:g} s") from error
+            raise TimedOut(host, f"the script did not end within {timeout_s:g} s") from error
         except OSError as error:
             raise ConnectError(host, f"unreachable ({error.strerror})") from error
-        text = (stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
-        return Output(done.returncode, *text)
+        text = (stream.decode("utf-8", "replace") for stream in (process.stdout, process.stderr))
+        return Output(process.returncode, *text)
 
     def send(self, host: str, source: Path, target: str, *, timeout_s: float) -> None:
-        """Copy a file to `target` as the host sees it."""
+        """Copy a file to the path `target` on the host."""
         save = ("sh", "-c", 'mkdir -p "${1%/*}" && cat >"$1"', "sh", target)
         with source.open("rb") as file:
             subprocess.run(
@@ -39,4 +39,4 @@ class Local:
             )
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection stays open."""

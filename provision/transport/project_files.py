@@ -1,4 +1,4 @@
-"""Files that belong to a project and need not be named: `.provision/ssh_config`, `known_hosts`."""
+"""Files of a project that are used without being named: `.provision/ssh_config`, `known_hosts`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 
 def nearest(inventory: Path, name: str) -> Path | None:
-    """`.provision/NAME` beside the inventory, in a parent folder of it, or here."""
+    """The nearest file `.provision/NAME`, or None.
+
+    Search the inventory's folder, its parents upwards, and last the working directory.
+    """
     folder = inventory.resolve().parent
-    for place in (folder, *folder.parents, Path.cwd()):
-        path = place / ".provision" / name
+    for directory in (folder, *folder.parents, Path.cwd()):
+        path = directory / ".provision" / name
         if path.is_file():
             return path
     return None

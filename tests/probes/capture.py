@@ -33,7 +33,7 @@ def main() -> None:
     """Capture on every host of the inventory, whose hosts are h1, h2, h3 of a mixed lab."""
     path, kind, name = sys.argv[1:]
     inventory = load(Path(path))
-    transport = SshTransport.nearby(inventory)
+    transport = SshTransport.for_project(inventory)
     (FOLDER / kind).mkdir(exist_ok=True)
     for host in inventory.hosts:
         text = capture(transport, host, inventory.name, kind)

@@ -12,7 +12,7 @@ import pytest
 from provision.model.errors import UsageError
 from provision.model.inventory import Host
 from provision.model.inventory import Ssh as Login
-from provision.transport.ssh.connections import Ways, hops
+from provision.transport.ssh.connections import Connections, hops
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_include_is_openssh_s(home: Path, name: str) -> None:
     argv = ("ssh", "-G", "-F", str(home / "config"), name)
     printed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     wanted = dict(line.split(" ", 1) for line in printed.splitlines())
-    found = Ways(home / "config").to(host(name))
+    found = Connections(home / "config").to(host(name))
     assert (found.host, str(found.port)) == (wanted["hostname"], wanted["port"])
     assert found.user == wanted["user"]
 
@@ -54,7 +54,7 @@ def test_an_include_that_names_itself_ends(home: Path) -> None:
     """With a word, as OpenSSH's own."""
     (home / "config").write_text(f"Include {home}/config\n")
     with pytest.raises(UsageError, match="nested deeper than 16"):
-        Ways(home / "config")
+        Connections(home / "config")
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_an_include_that_names_itself_ends(home: Path) -> None:
 def test_an_unknown_match_is_refused(home: Path, line: str) -> None:
     """Paramiko would take it for one that holds."""
     (home / "config").write_text(f"Host h1\n  Port 22\n{line}\n  Port 23\n")
-    with pytest.raises(UsageError, match=r"config:3: Match '\w+' is not known here"):
-        Ways(home / "config")
+    with pytest.raises(UsageError, match=r"config:3: Match '\w+' is not supported"):
+        Connections(home / "config")
 
 
 def test_match_that_paramiko_knows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_match_that_paramiko_knows(home: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.stdin", io.StringIO())  # what paramiko runs would read it
     text = 'Match originalhost h1 exec "true"\n  Port 2201\nMatch exec "false"\n  Port 1\n'
     (home / "config").write_text(text)
-    assert Ways(home / "config").to(host("h1")).port == 2201
+    assert Connections(home / "config").to(host("h1")).port == 2201
 
 
 def test_the_inventory_s_words_come_first(home: Path) -> None:
@@ -80,9 +80,9 @@ def test_the_inventory_s_words_come_first(home: Path) -> None:
     (home / "config").write_text(
         "Host h1\n  User name\n  Port 2201\nHost 192.0.2.9\n  Port 2209\n  ProxyCommand nc %h %p\n"
     )
-    ways = Ways(home / "config")
-    assert ways.to(host("h1")).host == "192.0.2.1"
-    found = ways.to(host("h1", Login(address="192.0.2.9", user="me")))
+    connections = Connections(home / "config")
+    assert connections.to(host("h1")).host == "192.0.2.1"
+    found = connections.to(host("h1", Login(address="192.0.2.9", user="me")))
     assert (found.host, found.port, found.user) == ("192.0.2.9", 2209, "me")
     assert found.gateway == "nc 192.0.2.9 2209"
 
@@ -90,21 +90,21 @@ def test_the_inventory_s_words_come_first(home: Path) -> None:
 def test_every_jump_host_is_a_hop(home: Path) -> None:
     """The last of the list is the nearest to the host."""
     (home / "config").write_text("Host h1\n  ProxyJump me@a:2201,b\nHost b\n  HostName b.example\n")
-    names = [(hop.host, hop.port) for hop in hops(Ways(home / "config").to(host("h1")))]
+    names = [(hop.host, hop.port) for hop in hops(Connections(home / "config").to(host("h1")))]
     assert names == [("192.0.2.1", 22), ("b.example", 22), ("a", 2201)]
 
 
 def test_what_is_not_used_is_named(home: Path) -> None:
     """Options that would change who is trusted."""
     (home / "config").write_text("Host h1\n  CertificateFile ~/c\n  KnownHostsCommand none\n")
-    ways = Ways(home / "config")
-    assert ways.unread(host("h1")) == ("certificatefile",)
-    assert ways.unread(host("h2")) == ()
+    connections = Connections(home / "config")
+    assert connections.ignored_options(host("h1")) == ("certificatefile",)
+    assert connections.ignored_options(host("h2")) == ()
 
 
 def test_connections_share_no_settings(tmp_path: Path) -> None:
     """Fabric empties and refills those of one that is made, while another may be read."""
     (tmp_path / "config").touch()
-    ways = Ways(tmp_path / "config")
-    made = [ways.to(host(name)) for name in ("h1", "h2")]
+    connections = Connections(tmp_path / "config")
+    made = [connections.to(host(name)) for name in ("h1", "h2")]
     assert made[0].config is not made[1].config

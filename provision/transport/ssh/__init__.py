@@ -1,4 +1,4 @@
-"""SSH to the hosts: the only room that imports fabric and paramiko, and maps their errors.
+"""SSH to the hosts. This folder alone imports fabric and paramiko, and maps their errors.
 
-Host keys are always checked, on every hop: fabric by itself accepts any.
+Host keys are checked on every hop. fabric itself accepts any key (paramiko's AutoAddPolicy).
 """

@@ -1,11 +1,10 @@
-"""One command on one channel: input sent, output read within limits, and an end in any case."""
+"""One command on one SSH channel: send its input, read its output, with limits on both."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import paramiko
 
@@ -13,17 +12,23 @@ from provision.model.errors import ConnectError, FactsError, TimedOut
 from provision.transport.base import Output
 
 CHANNEL_S = 5.0
+"""Seconds to wait for a new channel; paramiko's default is an hour."""
 KEEPALIVE_S = 3
 UNACKNOWLEDGED_MS = 5000
-TCP_USER_TIMEOUT = 18  # of <linux/tcp.h>; the socket module does not name it everywhere
+TCP_USER_TIMEOUT = 18  # <linux/tcp.h>; Python's socket module has it only on some platforms
 OUTPUT_LIMIT = 16 * 2**20
 
 
-def notice_silence(transport: paramiko.Transport) -> None:
-    """Let a half-open connection die within KEEPALIVE_S + UNACKNOWLEDGED_MS."""
+def limit_silence(transport: paramiko.Transport) -> None:
+    """Make a half-open connection fail within KEEPALIVE_S + UNACKNOWLEDGED_MS.
+
+    paramiko sends keepalives, but does not wait for their replies. The kernel sees that they
+    are not acknowledged, and closes the socket after TCP_USER_TIMEOUT (RFC 5482) instead of
+    after 15 minutes (net.ipv4.tcp_retries2).
+    """
     transport.set_keepalive(KEEPALIVE_S)
     transport.channel_timeout = CHANNEL_S
-    if isinstance(transport.sock, socket.socket):  # not behind a jump host
+    if isinstance(transport.sock, socket.socket):  # behind a jump host it is a channel
         transport.sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
 
 
@@ -34,44 +39,65 @@ def exchange(
     data: bytes | Iterator[bytes],
     timeout_s: float,
 ) -> Output:
+    """Run `command` with `data` as its standard input, and close the channel.
+
+    Raises TimedOut, FactsError when it prints more than OUTPUT_LIMIT bytes, ConnectError when
+    the connection breaks.
+    """
     late = threading.Event()
 
     def give_up() -> None:
         late.set()
         channel.close()
 
+    # A timeout on the channel would only limit each read, not the whole exchange.
     watchdog = threading.Timer(timeout_s, give_up)
     watchdog.daemon = True
     watchdog.start()
-    errors = bytearray()
-    drain = threading.Thread(target=_drain, args=(channel.recv_stderr, errors), daemon=True)
-    answer = bytearray()
+    stdout, stderr = bytearray(), bytearray()
     status, problem = -1, ""
     try:
-        channel.exec_command(command)
-        drain.start()
-        for chunk in (data,) if isinstance(data, bytes) else data:
-            channel.sendall(chunk)
-        channel.shutdown_write()
-        _drain(channel.recv, answer)
-        if len(answer) >= OUTPUT_LIMIT:
-            channel.close()
-        drain.join()
-        status = channel.recv_exit_status()
+        status = _run(channel, command, data, stdout, stderr)
     except (paramiko.SSHException, OSError, EOFError) as error:
         problem = str(error)
     finally:
         watchdog.cancel()
         channel.close()
     if late.is_set():
-        raise TimedOut(host, f"no end after {timeout_s:g} s", "give more time with --timeout")
-    if len(answer) >= OUTPUT_LIMIT:
-        raise FactsError(host, f"it printed more than {OUTPUT_LIMIT} bytes")
+        raise TimedOut(
+            host, f"the script did not end within {timeout_s:g} s", "allow more: --timeout SECONDS"
+        )
+    if len(stdout) >= OUTPUT_LIMIT:
+        raise FactsError(host, f"the script printed more than {OUTPUT_LIMIT} bytes")
     if status < 0:
-        raise ConnectError(host, f"the connection broke: {problem or 'no answer any more'}")
-    return Output(status, answer.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
+        reason = problem or "the host no longer answers"
+        raise ConnectError(host, f"the connection broke: {reason}")
+    return Output(status, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"))
 
 
-def _drain(receive: Any, into: bytearray) -> None:
-    while len(into) < OUTPUT_LIMIT and (chunk := receive(65536)):
-        into += chunk
+def _run(
+    channel: paramiko.Channel,
+    command: str,
+    data: bytes | Iterator[bytes],
+    stdout: bytearray,
+    stderr: bytearray,
+) -> int:
+    """The command's exit status; -1 when the channel closed without one."""
+    # Standard error is read at the same time: when nobody reads it, its window (2 MiB) fills up
+    # and the command blocks while we wait for its standard output.
+    drain = threading.Thread(target=_drain, args=(channel.recv_stderr, stderr), daemon=True)
+    channel.exec_command(command)
+    drain.start()
+    for chunk in (data,) if isinstance(data, bytes) else data:
+        channel.sendall(chunk)
+    channel.shutdown_write()
+    _drain(channel.recv, stdout)
+    if len(stdout) >= OUTPUT_LIMIT:
+        channel.close()
+    drain.join()
+    return channel.recv_exit_status()
+
+
+def _drain(receive: Callable[[int], bytes], buffer: bytearray) -> None:
+    while len(buffer) < OUTPUT_LIMIT and (chunk := receive(65536)):
+        buffer += chunk

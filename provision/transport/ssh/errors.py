@@ -1,4 +1,4 @@
-"""What paramiko and the system raise → our error tree, with what the user can do."""
+"""Errors of paramiko and of the system, mapped to provision's errors with a hint for the user."""
 
 from __future__ import annotations
 
@@ -10,41 +10,50 @@ import paramiko
 from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError
 
 CONNECT_S = 10.0
-# What it raises is ours to tell; without a handler Python prints its tracebacks.
+# paramiko logs the exceptions that it raises. Without a handler, Python's logging would print
+# them with tracebacks on standard error, beside our own message.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class UnknownKey(paramiko.SSHException):
-    """A host shows a key that is recorded nowhere."""
+    """A host offers a key, and no key is recorded for it."""
 
 
 def host_error(host: str, error: Exception) -> HostError:
+    """The HostError for an exception of paramiko, socket or fabric."""
     if isinstance(error, UnknownKey):
         return HostKeyError(
             host,
             str(error),
-            "compare the fingerprint with the host's own: provision trust INVENTORY shows and "
-            f"records it, or give the key in the inventory as hosts.{host}.host_key",
+            "compare the fingerprint with the one on the host, then record the key: provision "
+            f"trust INVENTORY, or hosts.{host}.host_key in the inventory",
         )
     if isinstance(error, paramiko.BadHostKeyException):
         return HostKeyError(
             host,
-            "its host key is not the recorded one: somebody may be in between",
-            "if the host was installed anew, replace its line in known_hosts",
+            "its host key differs from the recorded one: another machine may be answering",
+            "if the host was reinstalled, replace its line in known_hosts",
         )
+    # A subclass of AuthenticationException: ask for it first.
     if isinstance(error, paramiko.PasswordRequiredException):
-        return AuthError(host, "the key is locked by a passphrase", "load it into an ssh-agent")
+        return AuthError(host, "the key is locked by a passphrase", "load it: ssh-add KEYFILE")
     if isinstance(error, paramiko.AuthenticationException):
-        return AuthError(host, f"it refused the login: {error}", "see ssh: user, key; or an agent")
+        return AuthError(
+            host,
+            f"the host refused the login: {error}",
+            "check ssh.user and ssh.key in the inventory, or load the key: ssh-add KEYFILE",
+        )
     if isinstance(error, TimeoutError):
         return ConnectError(host, f"unreachable (no answer in {CONNECT_S:g} s)")
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return ConnectError(host, f"unreachable ({reason})", _reachable_hint(error))
+    return ConnectError(host, f"unreachable ({reason})", _connect_hint(error))
 
 
-def _reachable_hint(error: Exception) -> str:
+def _connect_hint(error: Exception) -> str:
+    # sshd closes the connection before its banner for clients that it limits: MaxStartups, and
+    # since OpenSSH 9.8 PerSourcePenalties.
     if "banner" in str(error):
-        return "its sshd turns us away (MaxStartups, PerSourcePenalties): try again in a minute"
+        return "sshd limits connections (MaxStartups, PerSourcePenalties): try again in a minute"
     if isinstance(error, socket.gaierror):
-        return "its name does not resolve: give HostName in ssh_config"
+        return "its name does not resolve: set HostName in ssh_config"
     return ""

@@ -1,4 +1,4 @@
-"""The host key that a host shows, before anybody logs in: what `provision trust` asks about."""
+"""The host key that a host offers before login, for `provision trust` to record."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import paramiko
 from fabric import Connection
 
 from provision.transport.ssh.errors import CONNECT_S
-from provision.transport.ssh.hostkeys import fingerprint, key_name
+from provision.transport.ssh.hostkeys import fingerprint, known_hosts_name
 
 Status = Literal["known", "new", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A key as shown. `host` is what the user calls it, `name` what known_hosts calls it."""
+    """A key as offered: `host` is its name in the inventory or ssh_config, `name` in known_hosts.
+
+    `line` is the line for known_hosts.
+    """
 
     host: str
     name: str
@@ -27,24 +30,30 @@ class Offer:
     status: Status
 
 
-def offered(connection: Connection, host: str) -> Offer:
-    """What the far end of a connection shows; its jump hosts must be known already.
+def offer(connection: Connection, host: str) -> Offer:
+    """The key that the host of a connection offers; the keys of its jump hosts must be recorded.
 
-    Raises what paramiko and the system raise.
+    Raises the exceptions of paramiko and socket.
     """
-    recorded = connection.client.get_host_keys().lookup(key_name(connection)) or {}
-    behind = bool(connection.gateway)
+    name = known_hosts_name(connection)
+    recorded = connection.client.get_host_keys().lookup(name) or {}
     address = (connection.host, int(connection.port))
-    sock = connection.open_gateway() if behind else socket.create_connection(address, CONNECT_S)
+    behind_jump_host = bool(connection.gateway)
+    sock = (
+        connection.open_gateway()
+        if behind_jump_host
+        else socket.create_connection(address, CONNECT_S)
+    )
     with paramiko.Transport(sock) as transport:
         options = transport.get_security_options()
-        same = [kind for kind in options.key_types if kind in recorded]
-        if same:  # a key of another kind would say nothing about the recorded one
-            options.key_types = same
+        # Ask for the kinds that are recorded: a host has keys of several kinds, and one of
+        # another kind could not be compared with the record.
+        kinds = [kind for kind in options.key_types if kind in recorded]
+        if kinds:
+            options.key_types = kinds
         transport.start_client(timeout=CONNECT_S)
         key = transport.get_remote_server_key()
     known = recorded.get(key.get_name()) == key
     status: Status = "known" if known else "changed" if recorded else "new"
-    name = key_name(connection)
     line = f"{name} {key.get_name()} {key.get_base64()}"
     return Offer(host, name, key.get_name(), fingerprint(key), line, status)

@@ -1,4 +1,4 @@
-"""Scripts and files over SSH: one connection a host, kept."""
+"""Scripts and files over SSH, on one connection a host that stays open."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from provision.model.inventory import Inventory
 from provision.resources.script import quoted
 from provision.transport.base import Output
 from provision.transport.project_files import nearest
-from provision.transport.ssh.channel import CHANNEL_S, exchange, notice_silence
-from provision.transport.ssh.connections import Ways, hops
+from provision.transport.ssh.channel import CHANNEL_S, exchange, limit_silence
+from provision.transport.ssh.connections import Connections, hops
 from provision.transport.ssh.errors import host_error
-from provision.transport.ssh.host_key_offer import Offer, offered
+from provision.transport.ssh.host_key_offer import Offer, offer
 
-# RuntimeError: the home folder of a user whom nobody knows (`~nobody/key` in ssh_config).
+# RuntimeError: Path.expanduser of an unknown user (`IdentityFile ~nobody/key`).
 _FAILURES = (paramiko.SSHException, OSError, EOFError, ValueError, RuntimeError)
-# The script comes on stdin as a whole and is run by eval: no limit on its length, no file, and
-# nothing in it can eat the rest of it. The line has no characters that csh or fish would read.
+# The shell reads the whole script from standard input before it runs any of it. So the script
+# may be longer than an argument (128 KiB, MAX_ARG_STRLEN), needs no file on the host, and no
+# command in it can read the rest of it. The line is quoted so that csh and fish as login shells
+# pass it on unchanged.
 _SHELL = ("sh", "-c", 'eval "$(cat)"')
+# Written beside the target and renamed: the target is never half a file.
 _SAVE = 'umask 077; mkdir -p "${1%/*}" && cat >"$1.part" && mv -f "$1.part" "$1"'
 
 
@@ -32,8 +35,7 @@ class SshTransport:
     """Transport over SSH to the hosts of one inventory.
 
     `ssh_config`: an OpenSSH client configuration; None: the user's own. `known_hosts`: a file
-    of host keys that counts beside those of ssh_config.
-    `executions` counts the commands that were started, by host.
+    of host keys in addition to those of ssh_config. `executions`: commands started, by host.
     """
 
     def __init__(
@@ -44,22 +46,22 @@ class SshTransport:
     ) -> None:
         self.executions: Counter[str] = Counter()
         self._inventory = inventory
-        self._ways = Ways(ssh_config, known_hosts)
+        self._connections = Connections(ssh_config, known_hosts)
         self._open: dict[str, Connection] = {}
-        self._dialled: dict[str, Future[Connection]] = {}
+        self._pending: dict[str, Future[Connection]] = {}
 
     @classmethod
-    def nearby(cls, inventory: Inventory, ssh_config: Path | None = None) -> SshTransport:
-        """By an ssh_config, else by that of the inventory's project; and its known hosts."""
+    def for_project(cls, inventory: Inventory, ssh_config: Path | None = None) -> SshTransport:
+        """A transport with the ssh_config (unless one is given) and known_hosts of the project."""
         path = inventory.path
         return cls(
             inventory, ssh_config or nearest(path, "ssh_config"), nearest(path, "known_hosts")
         )
 
     def dial(self, hosts: Iterable[str], *, jobs: int) -> None:
-        """Begin to connect to `hosts`, `jobs` at a time; `run` waits for its host and may raise."""
+        """Start connecting to `hosts`, `jobs` at a time; `run` waits, and raises the errors."""
         pool = ThreadPoolExecutor(max_workers=jobs)
-        self._dialled = {host: pool.submit(self._connect, host) for host in hosts}
+        self._pending = {host: pool.submit(self._connect, host) for host in hosts}
         pool.shutdown(wait=False)
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
@@ -72,42 +74,44 @@ class SshTransport:
             chunks = iter(lambda: file.read(2**20), b"")
             output = self._execute(host, ("sh", "-c", _SAVE, "sh", target), chunks, timeout_s)
         if output.status:
-            raise ConnectError(host, f"{source} could not be sent: {output.stderr.strip()[-300:]}")
+            reason = output.stderr.strip()[-300:]
+            raise ConnectError(host, f"{source} could not be copied to {target}: {reason}")
 
     def offers(self, host: str) -> tuple[Offer, ...]:
-        """The keys that a host and its jump hosts show, up to the first that is not known.
+        """The keys that a host's jump hosts and the host offer, up to the first unrecorded one.
 
-        Raises ConnectError, and AuthError or HostKeyError of a jump host.
+        A host behind an unrecorded jump host cannot be asked yet. Raises ConnectError, and
+        AuthError or HostKeyError of a jump host.
         """
-        found: list[Offer] = []
+        offers: list[Offer] = []
         try:
-            target = self._ways.to(self._inventory.hosts[host])
+            target = self._connections.to(self._inventory.hosts[host])
             for hop in reversed(tuple(hops(target))):
                 name = host if hop is target else str(hop.original_host)
-                found.append(offered(hop, name))
-                if found[-1].status != "known":
+                offers.append(offer(hop, name))
+                if offers[-1].status != "known":
                     break
         except _FAILURES as error:
             raise self._failed(host, error) from error
-        return tuple(found)
+        return tuple(offers)
 
-    def remarks(self) -> tuple[str, ...]:
-        """What ssh_config says of the hosts and is not done, a line each."""
-        unread: dict[str, list[str]] = {}
+    def warnings(self) -> tuple[str, ...]:
+        """A line for each option that ssh_config sets for hosts and provision does not follow."""
+        hosts_by_option: dict[str, list[str]] = {}
         for host in self._inventory.hosts.values():
-            for word in self._ways.unread(host):
-                unread.setdefault(word, []).append(host.name)
+            for option in self._connections.ignored_options(host):
+                hosts_by_option.setdefault(option, []).append(host.name)
         return tuple(
-            f"{word} in ssh_config is not used ({', '.join(hosts)})"
-            for word, hosts in unread.items()
+            f"{option} in ssh_config is ignored ({', '.join(hosts)})"
+            for option, hosts in hosts_by_option.items()
         )
 
     def close(self) -> None:
         """Close every connection."""
-        while self._dialled:
-            _, future = self._dialled.popitem()
+        while self._pending:
+            _, future = self._pending.popitem()
             future.cancel()
-            future.add_done_callback(_hang_up)
+            future.add_done_callback(_close_result)
         while self._open:
             _, connection = self._open.popitem()
             connection.close()
@@ -123,30 +127,31 @@ class SshTransport:
             raise self._failed(host, error) from error
         self.executions[host] += 1
         output = exchange(host, channel, command, data, timeout_s)
+        # sudo exits with 1 when it refuses; a command of ours that prints like it has output.
         if output.stderr.startswith("sudo: ") and output.status == 1 and not output.stdout:
             raise AuthError(
                 host,
                 f"sudo refused: {output.stderr.strip()[:200]}",
-                "allow this login NOPASSWD in sudoers, or log in as root",
+                "give this user NOPASSWD in sudoers, or log in as root (ssh.user)",
             )
         return output
 
     def _transport(self, host: str) -> paramiko.Transport:
         connection = self._open.get(host)
         if connection is None or not connection.is_connected:
-            dialled = self._dialled.pop(host, None)
-            connection = dialled.result() if dialled else self._connect(host)
+            pending = self._pending.pop(host, None)
+            connection = pending.result() if pending else self._connect(host)
             self._open[host] = connection
         transport: paramiko.Transport = connection.transport
         return transport
 
     def _connect(self, host: str) -> Connection:
         try:
-            connection = self._ways.to(self._inventory.hosts[host])
+            connection = self._connections.to(self._inventory.hosts[host])
             connection.open()
         except _FAILURES as error:
             raise self._failed(host, error) from error
-        notice_silence(connection.transport)
+        limit_silence(connection.transport)
         return connection
 
     def _failed(self, host: str, error: Exception) -> HostError:
@@ -154,6 +159,6 @@ class SshTransport:
         return host_error(host, error)
 
 
-def _hang_up(dialled: Future[Connection]) -> None:
-    if not dialled.cancelled() and dialled.exception() is None:
-        dialled.result().close()
+def _close_result(pending: Future[Connection]) -> None:
+    if not pending.cancelled() and pending.exception() is None:
+        pending.result().close()
