@@ -143,7 +143,7 @@ def _endpoints(
 def _mtu(inventory: Inventory, fleet: Fleet, container: Container) -> int:
     network = inventory.networks.get(container.network)
     if network is not None:
-        return methods.named(network.method).mtu(inventory, network, fleet.facts)
+        return methods.of(network).mtu(inventory, network, fleet.facts)
     docker0 = fleet.facts[container.host].links.get("docker0")
     return docker0.mtu if docker0 else 1500
 

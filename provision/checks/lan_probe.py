@@ -68,7 +68,7 @@ def seats(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple[Lan
 def _seats(
     inventory: Inventory, network: Network, fleet: Fleet, hosts: frozenset[str]
 ) -> Iterator[LanEndpoint]:
-    mtu = methods.named(network.method).mtu(inventory, network, fleet.facts)
+    mtu = methods.of(network).mtu(inventory, network, fleet.facts)
     for host in network.hosts:
         if host in hosts:
             address = inventory.hosts[host].address

@@ -48,7 +48,7 @@ def _dockers_name(inventory: Inventory, container: Container) -> str:
     network = inventory.networks.get(container.network)
     if network is None:
         return container.network
-    on = methods.named(network.method).attachment(network, container.host)
+    on = methods.of(network).docker_network(network, container.host)
     return "bridge" if on.kind == "docker0" else on.name
 
 

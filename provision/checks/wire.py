@@ -53,7 +53,7 @@ class Wire:
 def watch(inventory: Inventory) -> str:
     """A script that starts the sniffer and prints `wire PID`."""
     networks = inventory.networks.values()
-    ports = {tunnel.port for network in networks if (tunnel := methods.tunnel(network))}
+    ports = {tunnel.port for network in networks if (tunnel := methods.of(network).tunnel(network))}
     words = [f"net={network.cidr}" for network in networks]
     words += [f"port={port}" for port in sorted({*ports, *_USUAL_PORTS} - {0})]
     perl = ("perl", "-e", program_text("checks/wire.pl"), "watch", str(WATCH_S), *words)
@@ -113,7 +113,7 @@ def _everybody(inventory: Inventory, source: Endpoint) -> IPv4Address:
 
 def _subnet(network: Network, host: str) -> IPv4Network:
     """Whom a broadcast of a container on this host is for."""
-    return network.cidr if methods.flat(network) else network.subnets[host]
+    return network.cidr if methods.of(network).single_l2(network) else network.subnets[host]
 
 
 _ALL = IPv4Address("255.255.255.255")
@@ -150,7 +150,7 @@ class ContainerPair:
 
     def wrong(self) -> str:
         """How traffic does not travel as the method declares; empty when it does."""
-        declared = methods.tunnel(self.network) if self.apart else None
+        declared = methods.of(self.network).tunnel(self.network) if self.apart else None
         return next(self._wrong(declared), "")
 
     def _wrong(self, declared: Tunnel | None) -> Iterator[str]:
@@ -205,4 +205,4 @@ class ContainerPair:
 
     def expected_copies(self) -> int:
         """One where both are on one layer 2, else none."""
-        return 1 if not self.apart or methods.flat(self.network) else 0
+        return 1 if not self.apart or methods.of(self.network).single_l2(self.network) else 0

@@ -90,7 +90,8 @@ def _place(
     if one.macvlan:
         return "macvlan", one.macvlan, 0, ()
     network = inventory.networks[one.network]
-    method = methods.named(network.method)
-    bridge = method.plug(network, host)  # type: ignore[attr-defined]
+    method = methods.of(network)
+    bridge = method.interface_bridge(network, host)
+    assert bridge is not None  # the inventory's rules have refused the others
     way = "ovs" if bridge.kind == "lan_bridge_ovs" else "bridge"
     return way, bridge.name, method.mtu(inventory, network, facts), (bridge,)

@@ -40,7 +40,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
     resources = [
         resource
         for network in inventory.networks.values()
-        for resource in methods.named(network.method).desired(inventory, network, facts)
+        for resource in methods.of(network).desired(inventory, network, facts)
     ]
     resources += [
         resource
@@ -57,7 +57,7 @@ def _tools(inventory: Inventory, host: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for network in inventory.networks.values():
         if host in network.hosts:
-            found |= dict.fromkeys(methods.tools(network, host))
+            found |= dict.fromkeys(methods.of(network).tools(network, host))
     return tuple(found)
 
 
@@ -104,7 +104,7 @@ def _place(inventory: Inventory, container: Container) -> Ref | None:
     """The resource that a container is put on; None where Docker has all that it needs."""
     network = inventory.networks.get(container.network)
     if network is not None:
-        return methods.named(network.method).attachment(network, container.host)
+        return methods.of(network).docker_network(network, container.host)
     if container.shares:
         return Ref(container.host, "container", container.shares)
     # On a host whose docker0 is ours, the default bridge is what we make of it.

@@ -31,14 +31,26 @@ def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitEr
     unfit = {error.host for error in lacking}
     whole = {name: host for name, host in facts.items() if name not in unfit and "ip" in host.tools}
     for network in inventory.networks.values():
-        lacking += methods.named(network.method).findings(inventory, network, whole)
+        lacking += _method_problems(inventory, network, whole)
     lacking += container_interfaces.findings(inventory, whole)
     return tuple(lacking)
 
 
+def _method_problems(
+    inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
+) -> Iterator[UnfitError]:
+    for host in network.hosts:
+        if host in facts:
+            for problem in methods.of(network).check_host(inventory, network, facts[host]):
+                yield UnfitError(problem.host, problem.message, problem.hint)
+
+
 def _needed(inventory: Inventory, host: str) -> tuple[str, ...]:
     networks = [network for network in inventory.networks.values() if host in network.hosts]
-    return (*NEEDED, *(tool for network in networks for tool in methods.tools(network, host)))
+    return (
+        *NEEDED,
+        *(tool for network in networks for tool in methods.of(network).tools(network, host)),
+    )
 
 
 def _host(facts: HostFacts, needed: tuple[str, ...], *, install: bool) -> Iterator[UnfitError]:
@@ -118,4 +130,4 @@ def overlaps(
 
 
 def _takes_docker0(network: Network, host: str) -> bool:
-    return methods.named(network.method).attachment(network, host).kind == "docker0"
+    return methods.of(network).docker_network(network, host).kind == "docker0"

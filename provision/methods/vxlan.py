@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
-from typing import ClassVar, Literal
+from typing import Literal
 
 from provision.facts.host import HostFacts
+from provision.methods._base import Facts, Method
 from provision.methods._shared import docker_bridge
-from provision.model.errors import UnfitError
+from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name, mac_address, network_id
@@ -22,51 +23,70 @@ from provision.resources.kinds.vxlan import Forward, Vxlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What YAML may say of a `vxlan` network, beside the keys of every network.
+class VxlanOptions(BridgeOptions):
+    """The keys of a `vxlan` network, besides those of every network.
 
-    mode: `bridged` is one layer 2 over all hosts; `routed` gives each host's part a subnet of its
-    own. vni: None derives one from the names.
+    mode: `bridged` is one layer 2 over all hosts; `routed` gives each host a subnet of its own.
+    vni: None derives one from the names.
     """
 
-    method: ClassVar[str] = "vxlan"
     mode: Literal["bridged", "routed"] = "bridged"
     vni: Vni | None = None
     port: UdpPort = VXLAN_PORT
-    bridge: Literal["docker0"] | None = None
 
 
-Facts = Mapping[str, HostFacts]
+class VxlanMethod(Method):
+    """VXLAN devices of the kernel with a static forwarding table."""
+
+    name = "vxlan"
+    Options = VxlanOptions
+
+    def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+        """Yield a bridge, a VXLAN device and firewall rules for each host; `routed`: routes."""
+        mtu = self.mtu(inventory, network, facts)
+        for host in network.hosts:
+            if host in facts:
+                yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
+                resources = _bridged if self.single_l2(network) else _routed
+                yield from resources(inventory, network, facts[host], mtu)
+
+    def overhead(self, network: Network) -> int:  # noqa: ARG002
+        """Bytes by which a packet grows on its way to another host."""
+        return VXLAN_OVERHEAD
+
+    def tunnel(self, network: Network) -> Tunnel:
+        """VXLAN, for every packet between hosts."""
+        return Tunnel("vxlan", _options(network).port)
+
+    def single_l2(self, network: Network) -> bool:
+        """True if all containers are on one layer 2."""
+        return _options(network).mode == "bridged"
 
 
-def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
-    """The resources of one network on every host in `facts`."""
-    size = mtu(inventory, network, facts)
-    for host in network.hosts:
-        if host in facts:
-            yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
-            make = _bridged if flat(network) else _routed
-            yield from make(inventory, network, facts[host], size)
+def _options(network: Network) -> VxlanOptions:
+    assert isinstance(network.options, VxlanOptions)
+    return network.options
 
 
 def _bridged(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int
 ) -> Iterator[Resource]:
     host = facts.host
-    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, flat=True)
-    everybody = [
-        Forward(vxlan.ANY, inventory.hosts[peer].address) for peer in _peers(network, host)
-    ]
+    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, single_l2=True)
+    floods = [Forward(vxlan.ANY, inventory.hosts[peer].address) for peer in _peers(network, host)]
     master = docker_bridge.bridge_name(inventory, network)
-    needs = (attachment(network, host),)
-    yield _device(inventory, network, host, mtu, everybody, master=master, needs=needs)
+    needs = (docker_bridge.docker_network(network, host),)
+    yield _device(inventory, network, host, mtu, floods, master=master, needs=needs)
     yield from docker_bridge.chains(inventory, network, host)
 
 
 def _routed(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int
 ) -> Iterator[Resource]:
-    """Each host's end has its part's own address, which no container gets, as flannel does."""
+    """The device of each host has the first address of its subnet, which no container gets.
+
+    flannel addresses its VTEPs in the same way.
+    """
     host, device = facts.host, device_name(inventory, network)
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=(device,))
     peers = _peers(network, host)
@@ -78,12 +98,12 @@ def _routed(
         )
         for peer in peers
     ]
-    own = IPv4Interface(network.subnets[host].network_address)
-    yield _device(inventory, network, host, mtu, forwards, address=own)
+    address = IPv4Interface(network.subnets[host].network_address)
+    yield _device(inventory, network, host, mtu, forwards, address=address)
     for peer in peers:
-        part = network.subnets[peer]
-        via = part.network_address
-        yield Route(host, part, via, device, inventory.name, flags=("onlink",))
+        subnet = network.subnets[peer]
+        gateway = subnet.network_address
+        yield Route(host, subnet, gateway, device, inventory.name, flags=("onlink",))
     yield from docker_bridge.chains(inventory, network, host, (device,))
 
 
@@ -98,8 +118,7 @@ def _device(
     address: IPv4Interface | None = None,
     needs: tuple[Ref, ...] = (),
 ) -> Vxlan:
-    options = network.options
-    assert isinstance(options, Options)
+    options = _options(network)
     return Vxlan(
         host=host,
         device=device_name(inventory, network),
@@ -108,7 +127,8 @@ def _device(
         local=inventory.hosts[host].address,
         mac=mac_address(inventory.name, network.name, host),
         mtu=mtu,
-        learning=flat(network),
+        # Without a routed subnet per host, only frames tell which host a container is on.
+        learning=options.mode == "bridged",
         master=master,
         address=address,
         forwards=tuple(sorted(forwards)),
@@ -124,36 +144,3 @@ def _peers(network: Network, host: str) -> tuple[str, ...]:
 def device_name(inventory: Inventory, network: Network) -> str:
     """The VXLAN device's name, the same on every host."""
     return interface_name(vxlan.PREFIX, inventory.name, network.name)
-
-
-def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
-    """Bytes of the largest packet that every host in `facts` can send to the others, wrapped."""
-    return docker_bridge.mtu(inventory, network, facts, overhead=VXLAN_OVERHEAD)
-
-
-def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[UnfitError]:
-    """Why hosts that were seen cannot serve this network."""
-    for host in network.hosts:
-        if host in facts:
-            seen = facts[host]
-            yield from docker_bridge.findings(inventory, network, seen, overhead=VXLAN_OVERHEAD)
-            yield from docker_bridge.peer_findings(inventory, network, seen)
-
-
-def attachment(network: Network, host: str) -> Ref:
-    """What a container of this network is put on."""
-    return docker_bridge.attachment(network, host)
-
-
-def tunnel(network: Network) -> Tunnel:
-    """Every packet between hosts is inside VXLAN."""
-    options = network.options
-    assert isinstance(options, Options)
-    return Tunnel("vxlan", options.port)
-
-
-def flat(network: Network) -> bool:
-    """Whether all containers are on one layer 2."""
-    options = network.options
-    assert isinstance(options, Options)
-    return options.mode == "bridged"

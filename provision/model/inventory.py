@@ -34,9 +34,7 @@ class Host:
 
 
 class MethodOptions(Protocol):
-    """What YAML may say of a network; each method has a frozen dataclass of its own."""
-
-    method: str
+    """The keys that only one method has; each method has a frozen dataclass of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """docs/methods.md's table, line by line, against what the methods plan.
 
-What they plan is what `verify` finds on booted hosts: `wire` judges by `methods.tunnel`,
-`broadcast` by `methods.flat`, `mtu` by the methods' `mtu`, and `drift` by all of `desired`.
+What they plan is what `verify` finds on booted hosts: `wire` judges by `Method.tunnel`,
+`broadcast` by `Method.single_l2`, `mtu` by `Method.mtu`, and `drift` by all of `desired`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Planned:
 
     def mtu(self) -> int:
         """Bytes of a packet in a container."""
-        return methods.named(self.network.method).mtu(self.inventory, self.network, self.hosts)
+        return methods.of(self.network).mtu(self.inventory, self.network, self.hosts)
 
 
 def planned(folder: Path, column: str, change: tuple[str, str] = ("", ""), **found: Any) -> Planned:
@@ -103,18 +103,18 @@ def _plain(cell: str) -> str:
 def _flat(column: Planned) -> str:
     if column.network.method == "pipework":
         return "yes: the hosts' own"
-    return "yes" if methods.flat(column.network) else "no"
+    return "yes" if methods.of(column.network).single_l2(column.network) else "no"
 
 
 def _between(column: Planned) -> str:
-    tunnel = methods.tunnel(column.network)
+    tunnel = methods.of(column.network).tunnel(column.network)
     if tunnel is None:
         return "plain Ethernet" if column.network.method == "pipework" else "plain IP"
     return "IP protocol 47" if tunnel.protocol == "gre" else f"UDP {tunnel.port}"
 
 
 def _beside(column: Planned) -> str:
-    tools = set(methods.tools(column.network, "h1"))
+    tools = set(methods.of(column.network).tools(column.network, "h1"))
     if tools >= {"ovs-vsctl"}:
         return "Open vSwitch, ethtool" if "ethtool" in tools else "Open vSwitch"
     if column.of(Flannel):

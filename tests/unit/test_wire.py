@@ -7,10 +7,10 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from provision import methods
 from provision.checks import wire
 from provision.checks.wire import ContainerPair
 from provision.inventory.load import load
+from provision.methods.routes import RoutesMethod
 from provision.model.inventory import Inventory
 from provision.model.tunnel import Tunnel
 from tests.house.test_structure import ROOT
@@ -41,7 +41,7 @@ def way(inventory: Inventory, *, on_h1: tuple[str, ...], on_h2: tuple[str, ...])
 
 
 def declare(patch: pytest.MonkeyPatch, tunnel: Tunnel | None) -> None:
-    patch.setattr(methods, "tunnel", lambda _network: tunnel)
+    patch.setattr(RoutesMethod, "tunnel", lambda _self, _network: tunnel)
 
 
 CASES = {
@@ -124,7 +124,7 @@ def test_copies_of_a_broadcast_are_counted_by_interface(
     assert way(inventory, on_h1=(), on_h2=looped).copies() == 7
     apart = way(inventory, on_h1=(), on_h2=once)
     assert apart.expected_copies() == 0
-    monkeypatch.setattr(methods, "flat", lambda _network: True)
+    monkeypatch.setattr(RoutesMethod, "single_l2", lambda _self, _network: True)
     assert apart.expected_copies() == 1
 
 

@@ -6,18 +6,36 @@ What a method adds is how the parts reach each other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import Literal
 
 from provision.facts.host import HostFacts
-from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
+from provision.model.problems import Problem
 from provision.resources.base import Ref, Resource
-from provision.resources.kinds import docker_network
 from provision.resources.kinds.docker0 import Docker0
-from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.kinds.docker_network import (
+    BRIDGE_NAME,
+    GATEWAY_MODE,
+    MASQUERADE,
+    MTU,
+    TRUSTED,
+    DockerNetwork,
+)
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.lib import daemon_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeOptions:
+    """The key `bridge` of a network: `docker0` is Docker's own default bridge.
+
+    None creates a Docker network for the subnet, which restarts no daemon.
+    """
+
+    bridge: Literal["docker0"] | None = None
 
 
 def bridge(
@@ -27,38 +45,38 @@ def bridge(
     *,
     mtu: int,
     nics: tuple[str, ...] = (),
-    flat: bool = False,
+    single_l2: bool = False,
 ) -> Resource:
     """Docker's bridge with the host's part on it; through `nics` the other parts come in.
 
-    `flat`: all bridges of the network are one layer 2. Then each has the whole range, of which
+    `single_l2`: all bridges of the network are one layer 2. Then each has the whole range, of which
     Docker hands out the host's part.
     """
     part = network.subnets[facts.host]
-    subnet = network.cidr if flat else part
+    subnet = network.cidr if single_l2 else part
     if on_docker0(network):
         asked, shown = daemon_json.settings(
             gateway=f"{gateway(part)}/{subnet.prefixlen}",
             subnet=str(subnet),
             mtu=mtu,
-            direct=not flat and facts.docker >= (28, 2),
-            ip_range=str(part) if flat else "",
+            direct=not single_l2 and facts.docker >= (28, 2),
+            ip_range=str(part) if single_l2 else "",
         )
         return Docker0(facts.host, asked, shown, inventory.name)
     options = {
-        docker_network.BRIDGE_NAME: bridge_name(inventory, network),
-        docker_network.MTU: str(mtu),
+        BRIDGE_NAME: bridge_name(inventory, network),
+        MTU: str(mtu),
         # Docker's own rule would hide the source from the other hosts' containers.
-        docker_network.MASQUERADE: "false",
+        MASQUERADE: "false",
     }
-    if flat:
+    if single_l2:
         pass  # what comes from other hosts comes by a port of the bridge, which Docker lets pass
     elif facts.docker >= (28, 2):
         # Since 28 Docker drops what comes to a container from another host, in the raw table,
         # before any chain of a user; this is its own exception, by interface.
-        options[docker_network.TRUSTED] = ":".join(nics)
+        options[TRUSTED] = ":".join(nics)
     elif facts.docker >= (28, 0):
-        options[docker_network.GATEWAY_MODE] = "routed"
+        options[GATEWAY_MODE] = "routed"
     return DockerNetwork(
         facts.host,
         network.name,
@@ -66,7 +84,7 @@ def bridge(
         gateway(part),
         tuple(sorted(options.items())),
         f"{inventory.name}/{network.name}",
-        part if flat else None,
+        part if single_l2 else None,
         ssh=facts.ssh_from is not None and facts.ssh_from in subnet,
     )
 
@@ -103,16 +121,17 @@ def _egress(mark: str, own: IPv4Network, bridge: str) -> tuple[str, ...]:
     return ("-s", str(own), "!", "-o", bridge, *comment, "-j", "MASQUERADE")
 
 
-def attachment(network: Network, host: str) -> Ref:
-    """What a container of this network is put on."""
+def docker_network(network: Network, host: str) -> Ref:
+    """The resource that Docker attaches a container of this host to."""
     if on_docker0(network):
         return Ref(host, "docker0", "docker0")
     return Ref(host, "docker_network", network.name)
 
 
 def on_docker0(network: Network) -> bool:
-    """Whether Docker's own default bridge takes the part."""
-    return getattr(network.options, "bridge", None) == "docker0"
+    """True if Docker's own default bridge carries the host's subnet."""
+    options = network.options
+    return isinstance(options, BridgeOptions) and options.bridge == "docker0"
 
 
 def bridge_name(inventory: Inventory, network: Network) -> str:
@@ -140,15 +159,15 @@ def mtu(
     return network.mtu or min((link.mtu for link in links if link), default=1500) - overhead
 
 
-def findings(
+def problems(
     inventory: Inventory, network: Network, facts: HostFacts, *, overhead: int = 0
-) -> Iterator[UnfitError]:
-    """Why a host that was seen cannot hold its part; `overhead`: bytes that a packet grows by."""
+) -> Iterator[Problem]:
+    """Yield the reasons why a host cannot carry its part; `overhead`: bytes a packet grows by."""
     address = inventory.hosts[facts.host].address
     link = facts.link_with(address)
     if link is not None and network.mtu is not None and network.mtu > link.mtu - overhead:
         grows = f" less {overhead} for the tunnel" if overhead else ""
-        yield UnfitError(
+        yield Problem(
             facts.host,
             f"network {network.name} asks for an mtu of {network.mtu}, and {link.name} carries "
             f"{link.mtu}{grows}",
@@ -156,29 +175,39 @@ def findings(
         )
     if link is None:
         held = [str(a) for link in facts.links.values() for a in link.addresses]
-        yield UnfitError(
+        yield Problem(
             facts.host,
             f"its address {address} is on none of its interfaces; it has {', '.join(held)}",
             f"give the address that its peers reach as hosts.{facts.host}.address",
         )
     if on_docker0(network) and (28, 0) <= facts.docker < (28, 2):
-        yield UnfitError(
+        yield Problem(
             facts.host,
             "Docker 28.0 and 28.1 keep other hosts from containers on docker0",
             "use Docker 28.2 or newer, or leave out `bridge: docker0`",
         )
 
 
-def peer_findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
-    """Why a host that was seen cannot send to its peers, be it through routers."""
+def peer_problems(
+    inventory: Inventory, network: Network, facts: HostFacts, *, one_link: str = ""
+) -> Iterator[Problem]:
+    """Yield the reasons why a host cannot send to its peers.
+
+    `one_link`: the hint for a peer behind a router, where the method needs all hosts on one link;
+    empty where routers may be between.
+    """
     nic = inventory.hosts[facts.host].nic
     for peer in network.hosts:
         address = inventory.hosts[peer].address
-        way = facts.peer_routes.get(address)
+        route = facts.peer_routes.get(address)
         if peer == facts.host:
             continue
-        if way is None:
-            yield UnfitError(facts.host, f"it has no route to {peer} ({address})")
-        elif nic is not None and facts.carrier(way.dev) != nic:
-            what = f"{peer} ({address}) is reached by {way.dev}, not by {nic}"
-            yield UnfitError(facts.host, what)
+        if route is None:
+            yield Problem(facts.host, f"it has no route to {peer} ({address})")
+        elif route.via is not None and one_link:
+            message = f"{peer} ({address}) is not on the same link: it is reached through"
+            yield Problem(facts.host, f"{message} {route.via}", one_link)
+        # Under Open vSwitch the route leaves by the bridge that took the NIC's addresses.
+        elif nic is not None and facts.carrier(route.dev) != nic:
+            message = f"{peer} ({address}) is reached by {route.dev}, not by {nic}"
+            yield Problem(facts.host, message)

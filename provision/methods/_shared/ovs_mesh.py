@@ -1,21 +1,26 @@
-"""A network on Open vSwitch: one flat layer 2 of tunnels between all pairs of hosts. Pure.
+"""Networks on Open vSwitch: one layer 2, by a tunnel between each pair of hosts.
 
-What its methods add is the kind of tunnel.
+A method adds the type of the tunnels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from provision.facts.host import HostFacts
+from provision.methods._base import Facts, Method
 from provision.methods._shared import docker_bridge
+from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.methods.pipework import nic as lan
 from provision.methods.pipework import pool
-from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
-from provision.resources.base import Ref, Resource
+from provision.model.problems import Problem
+from provision.model.tunnel import Tunnel
+from provision.resources.base import Resource
 from provision.resources.kinds import ovs_uplink, ovs_veth
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_daemon import OvsDaemon
@@ -24,52 +29,91 @@ from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.ovs_veth import OvsVeth
 from provision.resources.kinds.sysctl import Sysctl
 
-Facts = Mapping[str, HostFacts]
+_LONGEST = 15
+"""Characters of an interface's name: IFNAMSIZ is 16 with its NUL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvsOptions(BridgeOptions):
+    """The keys of every network on Open vSwitch.
+
+    rstp: break loops by RSTP instead of protected ports.
+    datapath: the kernel's (`system`), the daemon's own (`netdev`), or `auto`: the kernel's where
+    the host has its module.
+    """
+
+    rstp: bool = False
+    datapath: Literal["auto", "system", "netdev"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """How the bridges of a network are joined: tunnels of `type`, bytes each packet grows by,
-    options of every tunnel beside its ends, whether RSTP breaks loops, and the datapath's word."""
+    """The tunnels of one network: their type, and the options of each besides its two ends."""
 
     type: str
-    overhead: int
     options: tuple[tuple[str, str], ...]
-    rstp: bool
-    datapath: str
 
 
-def tools(network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG001
-    """Commands of a host that these methods need beside those of every method."""
-    return ("ovs-vsctl", "ethtool")
+class OvsMesh(Method):
+    """A bridge of Open vSwitch on each host, joined to Docker's bridge by a veth pair."""
+
+    @abstractmethod
+    def fabric(self, inventory: Inventory, network: Network) -> Fabric:
+        """The tunnels of a network."""
+
+    @abstractmethod
+    def tunnel(self, network: Network) -> Tunnel:
+        """The encapsulation of every packet between hosts."""
+
+    def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+        """Yield bridges, tunnels to all peers and firewall rules for each host."""
+        mtu, fabric = self.mtu(inventory, network, facts), self.fabric(inventory, network)
+        for host in network.hosts:
+            if host in facts:
+                yield from _host(inventory, network, facts[host], mtu, fabric)
+
+    def check_host(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Problem]:
+        """Yield the reasons why one host cannot carry its part of the network."""
+        yield from super().check_host(inventory, network, facts)
+        if chosen_datapath(network, facts) == "netdev":
+            yield from _bridged(inventory, network, facts)
+        if options(network).datapath == "system" and not facts.kernel_datapath:
+            message = "its kernel has no openvswitch module, which datapath: system needs"
+            yield Problem(facts.host, message, "write datapath: auto or netdev")
+
+    def single_l2(self, network: Network) -> bool:  # noqa: ARG002
+        """True: all containers are on one layer 2."""
+        return True
+
+    def tools(self, network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Commands that a host needs in addition to those that every host needs."""
+        return ("ovs-vsctl", "ethtool")
 
 
-def desired(
-    inventory: Inventory, network: Network, facts: Facts, fabric: Fabric
-) -> Iterator[Resource]:
-    """The resources of one network on every host in `facts`."""
-    size = mtu(inventory, network, facts, fabric)
-    for host in network.hosts:
-        if host in facts:
-            yield from _host(inventory, network, facts[host], size, fabric)
+def options(network: Network) -> OvsOptions:
+    """The options of a network on Open vSwitch."""
+    assert isinstance(network.options, OvsOptions)
+    return network.options
 
 
 def _host(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int, fabric: Fabric
 ) -> Iterator[Resource]:
     host, bridge = facts.host, interface_name("ov-", inventory.name, network.name)
-    mark, datapath = f"{inventory.name}/{network.name}", chosen(facts, fabric)
+    mark, datapath = f"{inventory.name}/{network.name}", chosen_datapath(network, facts)
+    rstp = options(network).rstp
     yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
     yield OvsDaemon(host, inventory.name)
-    insisted = fabric.datapath == "netdev"
-    moved = list(_underlays(inventory, network, facts, insisted)) if datapath == "netdev" else []
-    yield from moved
-    needs = tuple(nic.ref for nic in moved)
-    yield OvsBridge(host, bridge, datapath, fabric.rstp, mark, needs=needs)
+    uplinks = list(_uplinks(inventory, network, facts)) if datapath == "netdev" else []
+    yield from uplinks
+    needs = tuple(uplink.ref for uplink in uplinks)
+    yield OvsBridge(host, bridge, datapath, rstp, mark, needs=needs)
     for peer in network.hosts:
         if peer != host:
             yield _tunnel(inventory, network, host, peer, bridge, fabric)
-    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, flat=True)
+    yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, single_l2=True)
     yield OvsVeth(
         host=host,
         outer=interface_name("oo-", inventory.name, network.name),
@@ -78,45 +122,46 @@ def _host(
         master=docker_bridge.bridge_name(inventory, network),
         mtu=mtu,
         mark=mark,
-        needs=(docker_bridge.attachment(network, host),),
+        needs=(docker_bridge.docker_network(network, host),),
     )
     yield from docker_bridge.chains(inventory, network, host)
 
 
-def chosen(facts: HostFacts, fabric: Fabric) -> str:
-    """The datapath on one host: with `auto`, the kernel's where it has it."""
-    if fabric.datapath != "auto":
-        return fabric.datapath
+def chosen_datapath(network: Network, facts: HostFacts) -> str:
+    """The datapath on one host: with `auto`, the kernel's where the host has its module."""
+    datapath = options(network).datapath
+    if datapath != "auto":
+        return datapath
     return "system" if facts.kernel_datapath else "netdev"
 
 
-def _underlays(
-    inventory: Inventory, network: Network, facts: HostFacts, insisted: bool
-) -> Iterator[OvsUplink]:
+def _uplinks(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[OvsUplink]:
+    """The userspace datapath sends its tunnels by bridges only, so the NIC joins one."""
+    insisted = options(network).datapath == "netdev"
     for dev in docker_bridge.nics(inventory, network, facts):
         nic = facts.carrier(dev)
-        bridge = interface_name_of(nic)
-        where = (facts.host, nic, bridge, bridge, inventory.name)
-        yield OvsUplink(*where, ssh=_ssh(facts, nic), insisted=insisted)
+        bridge = uplink_bridge(nic)
+        ssh = _carries_ssh(facts, nic)
+        yield OvsUplink(facts.host, nic, bridge, bridge, inventory.name, ssh=ssh, insisted=insisted)
 
 
-def _ssh(facts: HostFacts, nic: str) -> bool:
-    """Whether the login may have come by this NIC: it did unless another has its range."""
+def _carries_ssh(facts: HostFacts, nic: str) -> bool:
+    """True unless the controller's address is in the range of another NIC only."""
     ranges = [
-        (facts.carrier(link.name), held.network)
+        (facts.carrier(link.name), address.network)
         for link in facts.links.values()
-        for held in link.addresses
+        for address in link.addresses
     ]
     holders = {
-        name for name, part in ranges if facts.ssh_from is not None and facts.ssh_from in part
+        name for name, subnet in ranges if facts.ssh_from is not None and facts.ssh_from in subnet
     }
     return not holders or nic in holders
 
 
-def interface_name_of(nic: str) -> str:
-    """The bridge that takes a NIC's place; inventories share it, so no name of theirs is in it."""
-    whole = ovs_uplink.PREFIX + nic
-    return whole if len(whole) <= 15 else interface_name(ovs_uplink.PREFIX, "", nic)
+def uplink_bridge(nic: str) -> str:
+    """The bridge that a NIC joins; inventories share it, so no name of theirs is in its name."""
+    name = ovs_uplink.PREFIX + nic
+    return name if len(name) <= _LONGEST else interface_name(ovs_uplink.PREFIX, "", nic)
 
 
 def _tunnel(
@@ -132,35 +177,15 @@ def _tunnel(
         bridge,
         fabric.type,
         tuple(sorted({**ends, **dict(fabric.options)}.items())),
-        # A mesh is full of loops. What came in by one tunnel goes out by no other, as every host
-        # has one to every other; with RSTP the mesh becomes a tree instead.
-        protected=not fabric.rstp,
+        # A full mesh is full of loops. Open vSwitch forwards nothing from one protected port to
+        # another; no frame is lost by that, as each host has a tunnel to every other. With RSTP
+        # the mesh becomes a tree instead.
+        protected=not options(network).rstp,
         mark=f"{inventory.name}/{network.name}",
     )
 
 
-def mtu(inventory: Inventory, network: Network, facts: Facts, fabric: Fabric) -> int:
-    """Bytes of the largest packet that every host in `facts` can send to the others, wrapped."""
-    return docker_bridge.mtu(inventory, network, facts, overhead=fabric.overhead)
-
-
-def findings(
-    inventory: Inventory, network: Network, facts: Facts, fabric: Fabric
-) -> Iterator[UnfitError]:
-    """Why hosts that were seen cannot serve this network."""
-    for host in network.hosts:
-        if host in facts:
-            seen = facts[host]
-            yield from docker_bridge.findings(inventory, network, seen, overhead=fabric.overhead)
-            yield from docker_bridge.peer_findings(inventory, network, seen)
-            if chosen(seen, fabric) == "netdev":
-                yield from _bridged(inventory, network, seen)
-            if fabric.datapath == "system" and not seen.kernel_datapath:
-                what = "its kernel has no openvswitch module, which datapath: system needs"
-                yield UnfitError(host, what, "write datapath: auto or netdev")
-
-
-def _bridged(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
+def _bridged(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
     """A NIC is a port of one bridge: no network of method pipework of this file has it, too."""
     nics = {facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts)}
     for other in inventory.networks.values():
@@ -168,9 +193,4 @@ def _bridged(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
             both = {lan.nic(inventory, other, facts), lan.options(other).bridge} & nics
             for nic in sorted(both):
                 what = f"networks {other.name} and {network.name} would both make {nic} their port"
-                yield UnfitError(facts.host, what, "leave its host out of one of them")
-
-
-def attachment(network: Network, host: str) -> Ref:
-    """What a container of this network is put on."""
-    return docker_bridge.attachment(network, host)
+                yield Problem(facts.host, what, "leave its host out of one of them")

@@ -1,27 +1,28 @@
-"""Method `flannel`: flanneld on every host, by the map in an etcd on some of them."""
+"""Method `flannel`: flanneld on every host; the subnet leases are in an etcd on some of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 
 import provision.methods.flannel.etcd as etcd
 from provision.facts.host import HostFacts
+from provision.methods._base import Facts, Method
 from provision.methods._shared import docker_bridge
 from provision.methods.flannel.options import (
     OVERHEAD,
-    Options,
+    FlannelOptions,
     config,
     device,
     members,
     options,
     port,
 )
-from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
+from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
-from provision.resources.base import Ref, Resource
+from provision.resources.base import Resource
 from provision.resources.kinds.binary import Binary, place
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.service import Service, head
@@ -29,49 +30,56 @@ from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.tls_request import stem
 from provision.resources.render import render
 
-__all__ = ("Options", "attachment", "desired", "findings", "mtu", "tools", "tunnel")
-
 OLDEST = (0, 23)
 """flannel whose vxlan device keeps its MAC whatever udev says."""
 
-Facts = Mapping[str, HostFacts]
+
+class FlannelMethod(Method):
+    """flanneld on every host; an etcd cluster on some of them holds the subnet leases."""
+
+    name = "flannel"
+    Options = FlannelOptions
+
+    def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+        """Yield etcd, flanneld, a bridge and firewall rules for each host."""
+        mtu = self.mtu(inventory, network, facts)
+        for host in network.hosts:
+            if host in facts:
+                yield from etcd.resources(inventory, network, facts, host, mtu)
+                yield from _joined(inventory, network, facts[host], mtu)
+                yield from _host(inventory, network, facts[host], mtu)
+
+    def check_host(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Problem]:
+        """Yield the reasons why one host cannot carry its part of the network."""
+        overhead = self.overhead(network)
+        yield from docker_bridge.problems(inventory, network, facts, overhead=overhead)
+        yield from _machine(network, facts)
+        one_link = "" if device(network) else "host-gw needs all hosts on one link: " + _WRAPPED
+        yield from docker_bridge.peer_problems(inventory, network, facts, one_link=one_link)
+
+    def overhead(self, network: Network) -> int:
+        """Bytes by which a packet grows on its way to another host."""
+        return OVERHEAD[options(network).backend]
+
+    def tunnel(self, network: Network) -> Tunnel | None:
+        """The encapsulation of packets between hosts; None: they travel unwrapped."""
+        said = options(network)
+        match said.backend:
+            case "vxlan":
+                return Tunnel("vxlan", port(said) or 0, optional=said.direct_routing)
+            case "udp":
+                return Tunnel("udp", port(said) or 0)
+            case _:
+                return None
+
+    def tools(self, network: Network, host: str) -> tuple[str, ...]:
+        """Commands that a host needs in addition to those that every host needs."""
+        return ("openssl", "etcdctl", *(("etcd",) if host in members(network) else ()))
 
 
-def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
-    """The resources of one network on every host in `facts`."""
-    size = mtu(inventory, network, facts)
-    for host in network.hosts:
-        if host in facts:
-            yield from etcd.resources(inventory, network, facts, host, size)
-            yield from _joined(inventory, network, facts[host], size)
-            yield from _host(inventory, network, facts[host], size)
-
-
-def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
-    """Bytes of the largest packet that every host in `facts` can send to the others."""
-    return docker_bridge.mtu(inventory, network, facts, overhead=OVERHEAD[options(network).backend])
-
-
-def tunnel(network: Network) -> Tunnel | None:
-    """What packets are wrapped in on their way to another host."""
-    said = options(network)
-    match said.backend:
-        case "vxlan":
-            return Tunnel("vxlan", port(said) or 0, optional=said.direct_routing)
-        case "udp":
-            return Tunnel("udp", port(said) or 0)
-        case _:
-            return None
-
-
-def tools(network: Network, host: str) -> tuple[str, ...]:
-    """Commands that a host needs beside those of every host."""
-    return ("openssl", "etcdctl", *(("etcd",) if host in members(network) else ()))
-
-
-def attachment(network: Network, host: str) -> Ref:
-    """What a container of this network is put on."""
-    return docker_bridge.attachment(network, host)
+_WRAPPED = "write backend: vxlan"
 
 
 def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Iterator[Resource]:
@@ -154,49 +162,17 @@ def _program(inventory: Inventory, network: Network, facts: HostFacts) -> Binary
     return Binary(facts.host, target, held.sha256 if held else "", held.path if held else None)
 
 
-def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[UnfitError]:
-    """Why hosts that were seen cannot serve this network."""
-    said = options(network)
-    for host in network.hosts:
-        if host not in facts:
-            continue
-        seen = facts[host]
-        overhead = OVERHEAD[said.backend]
-        yield from docker_bridge.findings(inventory, network, seen, overhead=overhead)
-        yield from _machine(network, seen)
-        for peer in network.hosts:
-            if peer != host:
-                yield from _peer(inventory, network, seen, peer)
-
-
-def _machine(network: Network, facts: HostFacts) -> Iterator[UnfitError]:
+def _machine(network: Network, facts: HostFacts) -> Iterator[Problem]:
     arch = facts.machine
     if arch and arch != "x86_64" and options(network).backend == "udp":
-        yield UnfitError(
+        yield Problem(
             facts.host,
             f"it is {arch}, and flannel's udp backend is for x86_64 only",
-            "write backend: vxlan",
+            _WRAPPED,
         )
     elif arch and arch != "x86_64" and facts.flanneld_version < OLDEST:
-        yield UnfitError(
+        yield Problem(
             facts.host,
             f"it is {arch}, and the flanneld to send is for x86_64",
             f"install flanneld 0.23 or newer for {arch} in its path",
         )
-
-
-def _peer(
-    inventory: Inventory, network: Network, facts: HostFacts, peer: str
-) -> Iterator[UnfitError]:
-    address, nic = inventory.hosts[peer].address, inventory.hosts[facts.host].nic
-    way = facts.peer_routes.get(address)
-    if way is None:
-        yield UnfitError(facts.host, f"it has no route to {peer} ({address})")
-    elif way.via is not None and device(network) is None:
-        yield UnfitError(
-            facts.host,
-            f"{peer} ({address}) is not on the same link: it is reached through {way.via}",
-            "host-gw needs all hosts on one link: write backend: vxlan",
-        )
-    elif nic is not None and way.dev != nic:
-        yield UnfitError(facts.host, f"{peer} ({address}) is reached by {way.dev}, not by {nic}")

@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
+from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.documents import Document
 from provision.model.fields.scalars import File, Port, between
 from provision.model.findings import Wrong, quoted
@@ -48,19 +49,14 @@ class Etcd(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The keys of a `flannel` network, beside those of every network.
+class FlannelOptions(BridgeOptions):
+    """The keys of a `flannel` network, besides those of every network.
 
-    backend: how packets travel; `vni`, `direct_routing` and `port` are vxlan's,
-    `port` is udp's, too.
-    bridge: `docker0` lets Docker's own default bridge take the host's part; None makes a
-    Docker network of its own and restarts no daemon.
-    flanneld: a file with the program; None: the host's own, or one built here.
+    backend: how packets travel. vni, direct_routing: of backend vxlan. port: of vxlan and udp.
+    flanneld: a file with the program; None: the host's own, or one built on the controller.
     """
 
-    method: ClassVar[str] = "flannel"
     backend: Literal["vxlan", "udp", "host-gw"] = "vxlan"
-    bridge: Literal["docker0"] | None = None
     vni: Vni | None = None
     port: Port | None = None
     direct_routing: bool = False
@@ -71,9 +67,9 @@ class Options:
     flanneld: File | None = None
 
 
-def options(network: Network) -> Options:
+def options(network: Network) -> FlannelOptions:
     """The options of a network of this method."""
-    assert isinstance(network.options, Options)
+    assert isinstance(network.options, FlannelOptions)
     return network.options
 
 
@@ -88,12 +84,12 @@ def default_members(hosts: tuple[str, ...]) -> tuple[str, ...]:
     return hosts[:MOST_MEMBERS] if len(hosts) >= MOST_MEMBERS else hosts[:1]
 
 
-def vni(said: Options) -> int:
+def vni(said: FlannelOptions) -> int:
     """The number of the vxlan; flannel's own default is 1."""
     return said.vni or 1
 
 
-def port(said: Options) -> int | None:
+def port(said: FlannelOptions) -> int | None:
     """The UDP port that packets between hosts travel to; None: they are not wrapped."""
     return said.port or PORTS[said.backend] if said.backend in PORTS else None
 
@@ -122,7 +118,7 @@ def config(network: Network, mtu: int) -> str:
     return json.dumps(whole)
 
 
-def _backend(said: Options, mtu: int) -> dict[str, Any]:
+def _backend(said: FlannelOptions, mtu: int) -> dict[str, Any]:
     match said.backend:
         case "vxlan":
             # flannel takes MTU for the link's below, and subtracts its own 50.

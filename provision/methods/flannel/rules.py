@@ -14,7 +14,7 @@ from itertools import combinations
 from provision.methods.flannel.options import (
     MOST_MEMBERS,
     Etcd,
-    Options,
+    FlannelOptions,
     default_members,
     port,
     vni,
@@ -176,5 +176,7 @@ def _same_etcd(
             yield Complaint(("networks", other, "etcd", key), message, hint)
 
 
-def _options(network: NetworkDocument) -> Options:
-    return Options(**{field.name: getattr(network, field.name) for field in fields(Options)})
+def _options(network: NetworkDocument) -> FlannelOptions:
+    return FlannelOptions(
+        **{field.name: getattr(network, field.name) for field in fields(FlannelOptions)}
+    )

@@ -1,14 +1,5 @@
-"""Method `pipework`: containers sit on the hosts' own LAN."""
+"""Method `pipework`: containers on the hosts' own LAN."""
 
-from provision.methods.pipework.method import (
-    Options,
-    attachment,
-    desired,
-    findings,
-    flat,
-    mtu,
-    plug,
-    tools,
-)
+from provision.methods.pipework.method import PipeworkMethod
 
-__all__ = ["Options", "attachment", "desired", "findings", "flat", "mtu", "plug", "tools"]
+__all__ = ["PipeworkMethod"]

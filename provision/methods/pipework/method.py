@@ -1,59 +1,63 @@
-"""Method `pipework`: containers sit on the hosts' own LAN, by a bridge with the NIC as its port."""
+"""Method `pipework`: containers on the hosts' own LAN, by a bridge that the NIC is a port of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import provision.methods.pipework.nic as nic
 import provision.methods.pipework.nic_checks as nic_checks
 import provision.methods.pipework.resources as resources
 from provision.facts.host import HostFacts
-from provision.methods.pipework.options import Options as Options
-from provision.model.errors import UnfitError
+from provision.methods._base import Facts, Method
+from provision.methods.pipework.options import PipeworkOptions
 from provision.model.inventory import Inventory, Network
+from provision.model.problems import Problem
 from provision.resources.base import Ref, Resource
 
-Facts = Mapping[str, HostFacts]
 
+class PipeworkMethod(Method):
+    """A bridge with the host's NIC as a port; containers get addresses of the LAN."""
 
-def desired(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
-    """The resources of one network on every host in `facts`."""
-    size = mtu(inventory, network, facts)
-    for host in network.hosts:
-        if host in facts:
-            yield from resources.resources(inventory, network, facts[host], mtu=size)
+    name = "pipework"
+    Options = PipeworkOptions
 
+    def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+        """Yield the bridge, Docker's network on it and firewall rules for each host."""
+        mtu = self.mtu(inventory, network, facts)
+        for host in network.hosts:
+            if host in facts:
+                yield from resources.resources(inventory, network, facts[host], mtu=mtu)
 
-def mtu(inventory: Inventory, network: Network, facts: Facts) -> int:
-    """Bytes of the largest packet that every host's NIC can send: on one link no router says."""
-    seen = [nic.uplink(inventory, network, facts[host]) for host in network.hosts if host in facts]
-    return network.mtu or min((link.mtu for link in seen if link), default=1500)
+    def check_host(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Problem]:
+        """Yield the reasons why the NIC of one host cannot become a port of a bridge."""
+        yield from nic_checks.problems(inventory, network, facts)
 
+    def mtu(self, inventory: Inventory, network: Network, facts: Facts) -> int:
+        """The MTU that works on all hosts: the smallest NIC MTU.
 
-def findings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[UnfitError]:
-    """Why hosts that were seen cannot serve this network."""
-    for host in network.hosts:
-        if host in facts:
-            yield from nic_checks.findings(inventory, network, facts[host])
+        On a shared link there is no router to send 'fragmentation needed'.
+        """
+        nics = [
+            nic.uplink(inventory, network, facts[host]) for host in network.hosts if host in facts
+        ]
+        return network.mtu or min((link.mtu for link in nics if link), default=1500)
 
+    def docker_network(self, network: Network, host: str) -> Ref:
+        """The resource that Docker attaches a container of this host to."""
+        if nic.options(network).docker0:
+            return Ref(host, "docker0", "docker0")
+        return Ref(host, "docker_network", network.name)
 
-def tools(network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG001
-    """Commands of a host that the method needs beside those of every method."""
-    return ("ovs-vsctl", "ethtool") if nic.options(network).kind == "ovs" else ()
+    def interface_bridge(self, network: Network, host: str) -> Ref:
+        """The bridge that `interfaces:` of containers join."""
+        return nic.bridge_ref(network, host)
 
+    def single_l2(self, network: Network) -> bool:  # noqa: ARG002
+        """True: the LAN is one layer 2."""
+        return True
 
-def attachment(network: Network, host: str) -> Ref:
-    """What Docker puts a container of this network on."""
-    if nic.options(network).docker0:
-        return Ref(host, "docker0", "docker0")
-    return Ref(host, "docker_network", network.name)
-
-
-def flat(network: Network) -> bool:  # noqa: ARG001
-    """A broadcast of one container reaches all others: they are on one LAN."""
-    return True
-
-
-def plug(network: Network, host: str) -> Ref:
-    """The bridge that interfaces of containers join."""
-    return nic.bridge_ref(network, host)
+    def tools(self, network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Commands that a host needs in addition to those that every host needs."""
+        return ("ovs-vsctl", "ethtool") if nic.options(network).kind == "ovs" else ()

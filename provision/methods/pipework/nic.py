@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
-from provision.methods.pipework.options import Options
+from provision.methods.pipework.options import PipeworkOptions
 from provision.methods.pipework.pool import METHOD
 from provision.model.fields.interfaces import hashed_mac
 from provision.model.inventory import Inventory, Network
@@ -16,9 +15,10 @@ from provision.resources.base import Ref
 from provision.resources.lib.nic_records import HostVeth, OriginalNic
 
 
-def options(network: Network) -> Options:
-    """What the file says of this network."""
-    return cast("Options", network.options)
+def options(network: Network) -> PipeworkOptions:
+    """The options of a network of this method."""
+    assert isinstance(network.options, PipeworkOptions)
+    return network.options
 
 
 def bridge_ref(network: Network, host: str) -> Ref:

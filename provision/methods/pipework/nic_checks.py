@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 import provision.methods.pipework.nic as nic
 from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
-from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
+from provision.model.problems import Problem
 
 MANAGER = "systemd-networkd"
 _KEPT_OUT = (
@@ -17,7 +17,7 @@ _KEPT_OUT = (
 )
 
 
-def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[UnfitError]:
+def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
     """Everything that is wrong with one host's NIC."""
     host, bridge = facts.host, nic.options(network).bridge
     name = nic.nic(inventory, network, facts)
@@ -31,7 +31,7 @@ def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
         and not facts.filters_vlans
     ):
         message = f"its kernel keeps no VLANs apart on bridges, as network {network.name} asks"
-        yield UnfitError(host, message, "write kind: ovs, or leave out vlan")
+        yield Problem(host, message, "write kind: ovs, or leave out vlan")
     moved = facts.bridged_nics.get(bridge)
     if moved is not None and moved.nic == name:
         return  # it is a port of ours already
@@ -41,17 +41,17 @@ def findings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
         *_place(inventory, network, facts, link),
         *_used(network, facts),
     ):
-        yield UnfitError(host, message, hint)
+        yield Problem(host, message, hint)
 
 
-def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str) -> UnfitError:
+def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str) -> Problem:
     has = ", ".join(sorted(one for one in facts.nics if one != "lo"))
     if name:
         hint = f"its links are {has}"
-        return UnfitError(facts.host, f"it has no NIC {name} for network {network.name}", hint)
+        return Problem(facts.host, f"it has no NIC {name} for network {network.name}", hint)
     address = inventory.hosts[facts.host].address
     message = f"its address {address} is on none of its links, so network {network.name} has no NIC"
-    return UnfitError(facts.host, message, f"write nic: one of {has}")
+    return Problem(facts.host, message, f"write nic: one of {has}")
 
 
 def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
