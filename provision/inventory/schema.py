@@ -5,7 +5,7 @@ What values mean to each other is `inventory_rules`' matter, the words of errors
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from functools import lru_cache, reduce
 from ipaddress import IPv4Address, IPv4Network
 from operator import or_
@@ -30,9 +30,19 @@ def network_document(method: str) -> type[NetworkDocument]:
     options = options_of(method)
     hints = get_type_hints(options, include_extras=True)
     keys: dict[str, Any] = {
-        field.name: (_textual(hints[field.name]), _default(field)) for field in fields(options)
+        field.name: (_textual(hints[field.name]), _default(field)) for field in _fields(options)
     }
     return create_model(f"{method}_network", __base__=NetworkDocument, **keys)
+
+
+def _fields(options: Any) -> list[Field[Any]]:
+    """The fields of a dataclass, its own before inherited ones: the order of keys in messages."""
+    depth = {
+        name: number
+        for number, parent in reversed([*enumerate(options.__mro__)])
+        for name in vars(parent).get("__annotations__", ())
+    }
+    return sorted(fields(options), key=lambda field: depth[field.name])
 
 
 def _default(field: Any) -> Any:
