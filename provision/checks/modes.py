@@ -55,7 +55,9 @@ def _dockers_name(inventory: Inventory, container: Container) -> str:
 def _where(found: ContainerInfo, wiring: HostTopology) -> str:
     if found.net == wiring.root.inode:
         return "the host's"
-    others = [one.name for one in wiring.owners() if one.net == found.net and one != found]
+    others = [
+        one.name for one in wiring.namespace_owners() if one.net == found.net and one != found
+    ]
     return f"that of container {others[0]}" if others else "one of its own"
 
 
@@ -135,7 +137,7 @@ def _bridged(network: str, space: NetNamespace, wiring: HostTopology) -> Words:
 
 
 def _on(link: NamespaceLink, bridge: NamespaceLink, wiring: HostTopology) -> bool:
-    outer = wiring.outer(link)
+    outer = wiring.host_end(link)
     return outer is not None and outer.master == bridge.name
 
 
@@ -144,7 +146,7 @@ def _unplugged(space: NetNamespace, bridge: NamespaceLink, wiring: HostTopology)
     if not links:
         yield f"it has no interface but lo, so none on {bridge.name}"
     for link in links:
-        outer = wiring.outer(link)
+        outer = wiring.host_end(link)
         if outer is None:
             yield f"{link.name} is no veth whose outer end is on the host"
         else:

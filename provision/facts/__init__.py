@@ -1,1 +1,1 @@
-"""What a host is, as one snapshot of it shows."""
+"""Facts and state of a host, read from one snapshot."""

@@ -1,4 +1,8 @@
-"""One script that looks at a host for every kind; its output → facts and states. Pure."""
+"""The snapshot of a host: one script with the probes of every kind, and its output read. Pure.
+
+Each probe prints between two marker lines that carry a random nonce, so that nothing on the host
+can forge a section, and the second one carries its exit status.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,9 @@ from provision.resources.script import BOUNDED, PRELUDE
 from provision.transport.base import Output
 
 SIZE_LIMIT = 8 * 2**20
-"""Bytes of a look that are read; a host that says more is not believed."""
+"""The largest snapshot in bytes; a larger one is an error, never read in part."""
 
-# What reading an answer that is not one may raise; the last of JSON that nests without end.
+# Parsers raise these for malformed output; RecursionError comes from deeply nested JSON.
 _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 _HELPERS = r"""
 docker= docker_error='docker is not installed' ovs=
@@ -41,8 +45,8 @@ files() { # path, mode and content of each file
   done
 }
 """
-_OVS_TABLES = ";".join(f"{line}s/^/{word} /" for line, word in enumerate(ovsdb.TABLES, 1))
-# Answers that several kinds read are asked for once: `shared WORD` in a probe stands for them.
+_OVS_TABLES = ";".join(f"{line}s/^/{table} /" for line, table in enumerate(ovsdb.TABLES, 1))
+# Output that several kinds read is gathered once: `shared KEY` in a probe stands for its lines.
 _SHARED = rf"""
 if command -v docker >/dev/null 2>&1; then
   docker_error='its daemon does not answer'
@@ -79,7 +83,7 @@ done
 
 @dataclass(frozen=True, slots=True)
 class HostSnapshot:
-    """One host as found: what carries our mark, and what stands there without it."""
+    """One host at one moment: resources with our mark, and those of others."""
 
     facts: HostFacts
     ours: State
@@ -89,10 +93,10 @@ class HostSnapshot:
 def script(
     inventory: str, peers: Iterable[str], *, nonce: str, asked: Mapping[str, str] | None = None
 ) -> str:
-    """The script of one look; `peers` are the addresses whose ways are asked for.
+    """The script of one snapshot; `peers` are the addresses to which routes are read.
 
-    `asked` are addresses of the LAN for which is asked before the first apply, with the word of
-    `checks/lan.pl` for what is expected: `own` (nobody has it) or `router` (somebody has).
+    `asked` are addresses of the LAN to probe by ARP before the first apply, each with its check of
+    `checks/lan.pl`: `own` (no machine may have it) or `router` (one machine must).
     """
     lines = [
         PRELUDE,
@@ -106,6 +110,7 @@ def script(
     probes = {"host": host_probe.PROBE} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
     lines += _section("shared", _SHARED.strip(), nonce)
     for section, probe in probes.items():
+        # A subshell: a probe may exit, and its variables are its own.
         lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
     return "\n".join(lines) + "\n"
 
@@ -119,52 +124,56 @@ def _section(name: str, probe: str, nonce: str) -> tuple[str, str, str]:
 
 
 def parse(host: str, inventory: str, output: Output, *, nonce: str) -> HostSnapshot:
-    """Read one look. Raises FactsError when any part of it is missing or cannot be read."""
-    printed = sections(host, output, nonce=nonce)
-    seen: list[Found] = []
-    for kind in kinds.all_kinds():
-        text = printed[kind.kind]
-        if text != ABSENT:
-            seen += _parse_kind(kind, text, Origin(host, inventory))
-    ours = state(one.resource for one in seen if one.ours)
-    foreign = state(one.resource for one in seen if not one.ours)
+    """Read one snapshot. Raises FactsError when any part of it is missing or malformed."""
+    texts = sections(host, output, nonce=nonce)
+    origin = Origin(host, inventory)
+    resources = [
+        entry
+        for kind in kinds.all_kinds()
+        if texts[kind.kind] != ABSENT
+        for entry in _parse_kind(kind, texts[kind.kind], origin)
+    ]
+    ours = state(entry.resource for entry in resources if entry.ours)
+    foreign = state(entry.resource for entry in resources if not entry.ours)
     try:
-        facts = host_probe.parse(host, printed["host"])
+        facts = host_probe.parse(host, texts["host"])
     except _UNREADABLE as error:
-        raise FactsError(host, f"its facts cannot be read: {error}") from error
+        raise FactsError(host, f"its facts cannot be read: {error!r}") from error
     return HostSnapshot(facts, ours, foreign)
 
 
-def _parse_kind(kind: type[Resource], text: str, scope: Origin) -> list[Found]:
+def _parse_kind(kind: type[Resource], text: str, origin: Origin) -> list[Found]:
     try:
-        return list(kind.parse(text, scope))
+        return list(kind.parse(text, origin))
     except _UNREADABLE as error:
-        raise FactsError(scope.host, f"its {kind.kind} state cannot be read: {error!r}") from error
+        message = f"its {kind.kind} state cannot be read: {error!r}"
+        raise FactsError(origin.host, message) from error
 
 
 def sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
-    """What each probe printed in one look. Raises FactsError."""
+    """The text of each probe of one snapshot, by section. Raises FactsError."""
     if len(output.stdout) > SIZE_LIMIT:
-        raise FactsError(host, f"it printed more than {SIZE_LIMIT} bytes when looked at")
+        raise FactsError(host, f"its snapshot is larger than {SIZE_LIMIT} bytes")
     pattern = re.compile(rf"^@{nonce} begin (\w+)\n(.*?)\n@{nonce} end \1 (\d+)$", re.M | re.S)
-    found = {match[1]: match for match in pattern.finditer(output.stdout)}
-    expected = ["shared", "host", *(kind.kind for kind in kinds.all_kinds())]
-    for section in expected:
-        match = found.get(section)
-        if match is None or match[3] != "0":
-            tail = (
-                output.stderr.strip()[-500:]
-                or f"exit status {match[3] if match else output.status}"
-            )
-            raise FactsError(host, f"looking at its {section} state failed: {tail}")
-    answers: dict[str, list[str]] = {}
-    for line in found["shared"][2].splitlines():
-        answers.setdefault(line.partition(" ")[0], []).append(line)
-    return {section: _expanded(found[section][2].strip(), answers) for section in expected[1:]}
+    matches = {match[1]: match for match in pattern.finditer(output.stdout)}
+    expected = ["host", *(kind.kind for kind in kinds.all_kinds())]
+    for section in ("shared", *expected):
+        _require_success(host, section, matches.get(section), output)
+    shared: dict[str, list[str]] = {}
+    for line in matches["shared"][2].splitlines():
+        shared.setdefault(line.partition(" ")[0], []).append(line)
+    return {section: _expanded(matches[section][2].strip(), shared) for section in expected}
 
 
-def _expanded(text: str, answers: dict[str, list[str]]) -> str:
-    """A section with the shared answers where its probe asked for them."""
+def _require_success(host: str, section: str, match: re.Match[str] | None, output: Output) -> None:
+    if match is None or match[3] != "0":
+        status = match[3] if match else output.status
+        detail = output.stderr.strip()[-500:] or f"exit status {status}"
+        raise FactsError(host, f"reading its {section} state failed: {detail}")
+
+
+def _expanded(text: str, shared: Mapping[str, list[str]]) -> str:
+    """A section with the shared lines in place of each `@@KEY`."""
     lines = text.splitlines()
-    whole = [answers.get(line[2:], []) if line.startswith("@@") else [line] for line in lines]
-    return "\n".join(line for part in whole for line in part)
+    parts = [shared.get(line[2:], []) if line.startswith("@@") else [line] for line in lines]
+    return "\n".join(line for part in parts for line in part)

@@ -1,4 +1,4 @@
-"""How a host is wired: links, bridges, the namespaces of its containers, its NAT rules. Pure."""
+"""The topology of a host: interfaces, bridges, containers' namespaces, NAT rules. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from ipaddress import IPv4Address, IPv4Interface
 
 @dataclass(frozen=True, slots=True)
 class NamespaceLink:
-    """An interface in one namespace; `peer` is the index of a veth's other end."""
+    """An interface in one namespace.
+
+    `index` is its ifindex, `peer` that of a veth's other end, `master` the bridge it is a port of.
+    """
 
     index: int
     name: str
@@ -24,7 +27,7 @@ class NamespaceLink:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceRoute:
-    """A route of the main table; `dst` is `default` or a range, `via` empty on the link."""
+    """A route of the main table; `dst` is `default` or a range, `via` empty without a gateway."""
 
     dst: str
     via: str
@@ -33,7 +36,7 @@ class NamespaceRoute:
 
 @dataclass(frozen=True, slots=True)
 class NetNamespace:
-    """A network namespace, named by its inode."""
+    """A network namespace, identified by its inode."""
 
     inode: int
     links: tuple[NamespaceLink, ...]
@@ -42,7 +45,7 @@ class NetNamespace:
     @property
     def addresses(self) -> frozenset[IPv4Address]:
         """Every address that an interface in it holds."""
-        return frozenset(own.ip for link in self.links for own in link.addresses)
+        return frozenset(held.ip for link in self.links for held in link.addresses)
 
     def link(self, name: str) -> NamespaceLink | None:
         """The interface of this name."""
@@ -51,10 +54,11 @@ class NetNamespace:
 
 @dataclass(frozen=True, slots=True)
 class ContainerInfo:
-    """A container, ours or not; without a process its inodes are 0.
+    """A container, ours or not.
 
-    `mode` is Docker's own word, with `container:` the other's name; `published` are pairs of a
-    place on the host (`0.0.0.0:8080`) and a port inside (`80/tcp`).
+    `mode` is Docker's NetworkMode, with the name of the owner after `container:`. `net`, `mnt` and
+    `processes` are the inodes of its network, mount and PID namespaces, 0 while it does not run.
+    `published` are pairs of an address on the host (`0.0.0.0:8080`) and a port inside (`80/tcp`).
     """
 
     name: str
@@ -71,7 +75,7 @@ class ContainerInfo:
 
 @dataclass(frozen=True, slots=True)
 class DnatRule:
-    """A DNAT rule of Docker's, and how much took it; `ip` is None where every address counts."""
+    """A DNAT rule of Docker with its counters; `ip` is None if it matches every address."""
 
     ip: IPv4Address | None
     protocol: str
@@ -84,10 +88,11 @@ class DnatRule:
 
 @dataclass(frozen=True, slots=True)
 class HostTopology:
-    """One host; `bridges` gives the Linux bridge of each of Docker's networks.
+    """The topology of one host.
 
-    `undocked` says why Docker told nothing: then only the host's own links, routes and rules are
-    known.
+    `namespaces` are by inode, `containers` by name; `bridges` gives the Linux bridge of each Docker
+    network. `nat` is the output of `iptables -t nat -S`, by line. `docker_error` is the reason why
+    Docker did not answer: then only the host's own interfaces, routes and rules are known.
     """
 
     host: str
@@ -99,33 +104,30 @@ class HostTopology:
     dnat_rules: tuple[DnatRule, ...]
     docker_error: str = ""
 
-    def outer(self, link: NamespaceLink) -> NamespaceLink | None:
-        """The host's end of a container's veth."""
-        return next(
-            (
-                other
-                for other in self.root.links
-                if link.kind == other.kind == "veth"
-                and other.index == link.peer
-                and other.peer == link.index
-            ),
-            None,
+    def host_end(self, link: NamespaceLink) -> NamespaceLink | None:
+        """The host's end of a container's veth; None for another interface."""
+        # An ifindex counts within its namespace: both ends must name each other.
+        ends = (
+            end
+            for end in self.root.links
+            if link.kind == end.kind == "veth" and (end.index, end.peer) == (link.peer, link.index)
         )
+        return next(ends, None)
 
-    def inner(self, outer: NamespaceLink) -> tuple[ContainerInfo, NamespaceLink] | None:
-        """The container that owns the other end of a host's veth, and that end."""
-        for lodger in self.owners():
-            for link in self.namespaces[lodger.net].links:
-                if self.outer(link) == outer:
-                    return lodger, link
+    def container_end(self, host_end: NamespaceLink) -> tuple[ContainerInfo, NamespaceLink] | None:
+        """The container at the other end of a host's veth, and its interface there."""
+        for container in self.namespace_owners():
+            for link in self.namespaces[container.net].links:
+                if self.host_end(link) == host_end:
+                    return container, link
         return None
 
-    def owners(self) -> Iterator[ContainerInfo]:
-        """Running containers that have a network namespace of their own."""
-        for lodger in self.containers.values():
-            apart = lodger.net and lodger.net != self.root.inode
-            if apart and not lodger.mode.startswith("container:"):
-                yield lodger
+    def namespace_owners(self) -> Iterator[ContainerInfo]:
+        """Running containers with a network namespace of their own."""
+        for container in self.containers.values():
+            separate = container.net and container.net != self.root.inode
+            if separate and not container.mode.startswith("container:"):
+                yield container
 
     def ports(self, bridge: str) -> tuple[NamespaceLink, ...]:
         """The interfaces that are ports of a bridge."""

@@ -1,6 +1,6 @@
-"""The look that finds how a host is wired, and what it printed, read. Pure.
+"""The probe of a host's topology, and the reading of its output. Pure.
 
-One script asks for all of it, of everything that is there, ours or not.
+One script reads every namespace, container and NAT rule of the host, ours or not.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
+from provision.facts.lines import KeyedLines
 from provision.facts.topology import (
     ContainerInfo,
     DnatRule,
@@ -59,7 +61,7 @@ if command -v iptables >/dev/null 2>&1; then
 fi
 echo wired
 """
-"""Prints a line for each thing; the last says that nothing is missing."""
+"""Prints lines `KEY …`; the last, `wired`, says that the script came to its end."""
 
 _RULE = re.compile(
     r"-A DOCKER (?:-d (?P<ip>[0-9.]+)/32 )?(?:! -d \S+ )?(?:! -i (?P<bridge>\S+) )?"
@@ -69,49 +71,71 @@ _RULE = re.compile(
 
 
 def parse(host: str, text: str) -> HostTopology:
-    """What SCRIPT printed. Raises FactsError when a part of it is missing or cannot be read."""
-    lines = [line.partition(" ")[::2] for line in text.splitlines()]
-    if ("wired", "") not in lines:
-        raise FactsError(host, "how its containers are wired cannot be seen")
+    """Read the output of SCRIPT. Raises FactsError when a part of it is missing or malformed."""
+    lines = KeyedLines(text)
+    if "wired" not in lines:
+        raise FactsError(host, "the script that reads its topology did not finish")
     try:
-        return _wiring(host, lines)
+        return _topology(host, lines)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        message = f"how its containers are wired cannot be read: {error!r}"
-        raise FactsError(host, message) from error
+        raise FactsError(host, f"its topology cannot be read: {error!r}") from error
 
 
-def _wiring(host: str, lines: list[tuple[str, str]]) -> HostTopology:
-    words = [rest.split(" ") for word, rest in lines if word == "spaces"]
-    lives = {who: tuple(map(int, numbers)) for who, *numbers in words}
-    parts = [(word, *rest.partition(" ")[::2]) for word, rest in lines]
-    links = {int(inode): json.loads(found) for word, inode, found in parts if word == "links"}
-    routes = {int(inode): json.loads(found) for word, inode, found in parts if word == "routes"}
-    spaces = {
-        inode: NetNamespace(inode, tuple(_links(found)), tuple(_routes(routes.get(inode, ()))))
-        for inode, found in links.items()
-    }
-    inspected = [json.loads(rest) for word, rest in lines if word == "container"]
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """The first process of a container and the inodes of its namespaces; 0 while there is none."""
+
+    pid: int = 0
+    net: int = 0
+    mnt: int = 0
+    processes: int = 0
+
+
+def _topology(host: str, lines: KeyedLines) -> HostTopology:
+    processes = dict(map(_process, lines.every("spaces")))
+    namespaces = _namespaces(lines)
+    inspected = list(map(json.loads, lines.every("container")))
     names = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
-    nat = tuple(rest for word, rest in lines if word == "nat")
-    # Without a look at its namespace a container ended meanwhile.
-    alive = {who: numbers for who, numbers in lives.items() if numbers[1] in spaces}
-    lodgers = [_lodger(entry, names, alive.get(entry["Id"], (0,) * 4)) for entry in inspected]
+    nat = lines.every("nat")
+    # A container whose namespace was not read ended in the meantime.
+    running = {key: process for key, process in processes.items() if process.net in namespaces}
+    containers = [
+        _container(entry, names, running.get(entry["Id"], _Process())) for entry in inspected
+    ]
     return HostTopology(
         host=host,
-        root=spaces[lives["host"][1]],
-        namespaces=spaces,
-        containers={lodger.name: lodger for lodger in sorted(lodgers, key=lambda one: one.name)},
-        bridges=dict(_bridges(json.loads(dict(lines)["networks"]))),
+        root=namespaces[processes["host"].net],
+        namespaces=namespaces,
+        containers={c.name: c for c in sorted(containers, key=lambda c: c.name)},
+        bridges=dict(_bridges(lines.decoded("networks"))),
         nat=nat,
-        dnat_rules=tuple(_translations(nat)),
-        docker_error=dict(lines).get("undocked", ""),
+        dnat_rules=tuple(_dnat_rules(nat)),
+        docker_error=lines.only("undocked", ""),
     )
 
 
-def _links(found: Iterable[dict[str, Any]]) -> Iterator[NamespaceLink]:
-    for entry in found:
+def _process(text: str) -> tuple[str, _Process]:
+    container, *numbers = text.split(" ")
+    return container, _Process(*map(int, numbers))
+
+
+def _namespaces(lines: KeyedLines) -> dict[int, NetNamespace]:
+    links = [line.partition(" ")[::2] for line in lines.every("links")]
+    routes = dict(line.partition(" ")[::2] for line in lines.every("routes"))
+    return {
+        int(inode): NetNamespace(
+            int(inode),
+            tuple(_links(json.loads(text))),
+            tuple(_routes(json.loads(routes.get(inode, "[]")))),
+        )
+        for inode, text in links
+    }
+
+
+def _links(entries: Iterable[dict[str, Any]]) -> Iterator[NamespaceLink]:
+    for entry in entries:
         if "ifname" not in entry:
-            continue  # `ip -j` gives an empty mapping for what a filter left out
+            continue  # `ip -j` prints an empty object for an interface that a filter left out
         yield NamespaceLink(
             index=int(entry["ifindex"]),
             name=entry["ifname"],
@@ -129,50 +153,52 @@ def _links(found: Iterable[dict[str, Any]]) -> Iterator[NamespaceLink]:
         )
 
 
-def _routes(found: Iterable[dict[str, Any]]) -> Iterator[NamespaceRoute]:
-    for entry in found:
-        for way in entry.get("nexthops") or (entry,):
-            yield NamespaceRoute(entry["dst"], way.get("gateway", ""), way.get("dev", ""))
+def _routes(entries: Iterable[dict[str, Any]]) -> Iterator[NamespaceRoute]:
+    for entry in entries:
+        for hop in entry.get("nexthops") or (entry,):
+            yield NamespaceRoute(entry["dst"], hop.get("gateway", ""), hop.get("dev", ""))
 
 
-def _lodger(
-    entry: dict[str, Any], names: Mapping[str, str], lives: tuple[int, ...]
-) -> ContainerInfo:
-    pid, net, mnt, processes = lives
-    mode = entry["HostConfig"]["NetworkMode"]
-    word, _, other = mode.partition(":")
-    places = (entry["NetworkSettings"].get("Ports") or {}).items()
+def _container(entry: dict[str, Any], names: Mapping[str, str], process: _Process) -> ContainerInfo:
     return ContainerInfo(
         name=entry["Name"].removeprefix("/"),
         mark=(entry["Config"]["Labels"] or {}).get(LABEL, ""),
         image=entry["Config"]["Image"],
         status=entry["State"]["Status"],
-        # Docker calls its default bridge `default` where nobody chose one.
-        mode={"default": "bridge"}.get(
-            mode, f"container:{names.get(other, other)}" if word == "container" else mode
-        ),
-        pid=pid,
-        net=net,
-        mnt=mnt,
-        processes=processes,
-        published=tuple(
-            (f"{place['HostIp'] or '0.0.0.0'}:{place['HostPort']}", inside)
-            for inside, at in sorted(places)
-            for place in at or ()
-            if ":" not in place["HostIp"]
-        ),
+        mode=_mode(entry["HostConfig"]["NetworkMode"], names),
+        pid=process.pid,
+        net=process.net,
+        mnt=process.mnt,
+        processes=process.processes,
+        published=tuple(_published(entry["NetworkSettings"].get("Ports") or {})),
     )
 
 
+def _mode(mode: str, names: Mapping[str, str]) -> str:
+    """The network mode, with a container's name for its id."""
+    kind, _, container = mode.partition(":")
+    if kind == "container":
+        return f"container:{names.get(container, container)}"
+    # Docker writes `default` where `docker run` had no --network: that is the default bridge.
+    return "bridge" if mode == "default" else mode
+
+
+def _published(ports: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for inside, bindings in sorted(ports.items()):
+        for binding in bindings or ():
+            if ":" not in binding["HostIp"]:
+                yield f"{binding['HostIp'] or '0.0.0.0'}:{binding['HostPort']}", inside
+
+
 def _bridges(networks: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Docker names a bridge itself when no option does: `br-` and 12 digits of the id."""
     for entry in networks:
         if entry["Driver"] == "bridge":
-            chosen = (entry["Options"] or {}).get(BRIDGE_NAME)
-            yield entry["Name"], chosen or f"br-{entry['Id'][:12]}"
+            option = (entry["Options"] or {}).get(BRIDGE_NAME)
+            # Docker names a bridge after the first 12 digits of the network's id otherwise.
+            yield entry["Name"], option or f"br-{entry['Id'][:12]}"
 
 
-def _translations(nat: Iterable[str]) -> Iterator[DnatRule]:
+def _dnat_rules(nat: Iterable[str]) -> Iterator[DnatRule]:
     for rule in nat:
         match = _RULE.match(rule)
         if match:

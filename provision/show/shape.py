@@ -84,7 +84,7 @@ def _routes(space: NetNamespace) -> list[dict[str, Any]]:
 def _bridge(found: HostTopology, link: NamespaceLink) -> dict[str, Any]:
     ports = []
     for port in found.ports(link.name):
-        inner = found.inner(port)
+        inner = found.container_end(port)
         ends = {
             "container": inner[0].name if inner else None,
             "interface": inner[1].name if inner else None,
@@ -103,7 +103,7 @@ def _container(inventory: Inventory, found: HostTopology, lodger: ContainerInfo)
     space = found.namespaces.get(lodger.net)
     links = []
     for link in space.links if space else ():
-        outer = found.outer(link) if whose(found, lodger) != "host" else None
+        outer = found.host_end(link) if whose(found, lodger) != "host" else None
         on = (outer.master or None) if outer else None
         ends = {"port": outer.name if outer else None, "bridge": on}
         links.append(_link(link) | ends)

@@ -71,7 +71,7 @@ def _ports(found: HostTopology) -> Iterator[Row]:
         whole = (link.name, docker_network(found, link), held(link))
         ports = found.ports(link.name)
         for port in ports:
-            inner = found.inner(port)
+            inner = found.container_end(port)
             ends = (inner[0].name, inner[1].name) if inner else ("", "")
             yield (*whole, port.name, *ends)
         if not ports:

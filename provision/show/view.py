@@ -59,7 +59,7 @@ def leader(found: HostTopology, lodger: ContainerInfo) -> ContainerInfo | None:
     """
     if not lodger.net or lodger.net == found.root.inode:
         return None
-    others = (one for one in found.owners() if one.net == lodger.net)
+    others = (one for one in found.namespace_owners() if one.net == lodger.net)
     return next(others, next(one for one in found.containers.values() if one.net == lodger.net))
 
 

@@ -58,12 +58,14 @@ def test_all_three_suites_were_captured() -> None:
 def test_ends_of_pairs_find_each_other(suite: str) -> None:
     """From a bridge's port to the container's interface, and back."""
     found = captured(f"modes-{suite}")
-    inners = [(port, found.inner(port)) for b in found.bridges.values() for port in found.ports(b)]
+    inners = [
+        (port, found.container_end(port)) for b in found.bridges.values() for port in found.ports(b)
+    ]
     assert sorted(port.name for port, inner in inners if inner is None) == ["vxlan9"]
     ends = {port.name: inner for port, inner in inners if inner}
     assert len(ends) == 2
     for port, (lodger, link) in ends.items():
-        outer = found.outer(link)
+        outer = found.host_end(link)
         assert outer is not None and outer.name == port
         assert outer.master == found.bridges[lodger.mode]
 

@@ -91,4 +91,4 @@ def test_endless_output_is_not_believed(hosts: Hosts) -> None:
     session = Session(inventory("h1"), hosts)
     hosts.facts = {"h1": HOST + "\nroutes []" * 2_000_000}
     found = fleet.observe(session, ("h1",))
-    assert "more than" in found.errors["h1"].message
+    assert "larger than" in found.errors["h1"].message

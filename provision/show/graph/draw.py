@@ -39,7 +39,7 @@ def drawing(view: View, verdict: Verdict | None = None) -> Drawing:
 def _nic(found: HostTopology, link: NamespaceLink) -> bool:
     """A link that leads out of the host: no loopback, bridge or tunnel, no end of a pair in it."""
     inside = (*BRIDGES, *TUNNELS)
-    return link.name != "lo" and link.kind not in inside and not found.inner(link)
+    return link.name != "lo" and link.kind not in inside and not found.container_end(link)
 
 
 def _lans(view: View) -> Iterator[Lan]:
@@ -94,11 +94,11 @@ class _Pen:
 
     def _drawn(self, found: HostTopology, link: NamespaceLink) -> bool:
         """The outer end of a pair is a line of its bridge's, and a box only without one."""
-        return link.name != "lo" and not (found.inner(link) and link.master)
+        return link.name != "lo" and not (found.container_end(link) and link.master)
 
     def _link(self, found: HostTopology, link: NamespaceLink) -> GraphNode:
         kind = "bridge" if link.kind in BRIDGES else "tunnel" if link.kind in TUNNELS else "nic"
-        kind = "link" if found.inner(link) else kind
+        kind = "link" if found.container_end(link) else kind
         network = docker_network(found, link) if kind == "bridge" else ""
         word = f" ({network})" if network else f" ({link.kind})" if kind == "tunnel" else ""
         name = f"{link.name}{word}{'' if link.up else ' DOWN'}"
@@ -117,7 +117,7 @@ class _Pen:
     def _order(self, found: HostTopology, lodger: ContainerInfo) -> tuple[int, str, bool, str]:
         """In the order of the bridges, so that their lines cross less; who has none comes last."""
         first = leader(found, lodger) or lodger
-        outers = map(found.outer, found.namespaces[first.net].links) if first.net else ()
+        outers = map(found.host_end, found.namespaces[first.net].links) if first.net else ()
         masters = [found.root.link(outer.master) for outer in outers if outer]
         place = min((link.index for link in masters if link), default=2**32)
         return place, first.name, lodger != first, lodger.name
@@ -147,7 +147,7 @@ class _Pen:
             if leader(found, lodger) != lodger or not lodger.net:
                 continue
             for at, link in enumerate(_inside(found, lodger), 1):
-                outer = found.outer(link)
+                outer = found.host_end(link)
                 source = (found.root.link(outer.master) or outer) if outer else None
                 if outer and source:
                     ends = (self._id(source), self._of(found, lodger))
