@@ -1,0 +1,126 @@
+"""The pages that users read: their links, examples, commands and the tests that they name."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from provision.cli.main import provision
+from provision.inventory.load import load
+from tests.house.test_structure import ROOT
+
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+TESTS = ROOT / "tests"
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub forms them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_a_page_and_a_heading(page: Path) -> None:
+    """Links between the project's own pages."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" not in link and (
+            not target.exists() or (anchor and anchor not in headings(target))
+        ):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_sentence_begins_with_a_pronoun_of_a_thing(page: Path) -> None:
+    """The subject of a sentence is named: none begins with What, Whose, Of or It."""
+    prose = re.sub(r"```.*?```|<!--.*?-->", "", page.read_text(), flags=re.S)
+    sentences = re.findall(r"(?:^|[.!?:]\s+|\| |[-*] )((?:What|Whose|Of|It)\b.{0,40})", prose, re.M)
+    assert not sentences
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Every YAML example, and where it is."""
+    for page in PAGES:
+        for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)):
+            if yaml.safe_load(text) is not None:
+                yield f"{name(page)}-{number}", text
+
+
+def completed(text: str, folder: Path) -> dict[str, Any]:
+    """An example as a whole inventory: with a name, hosts, and the files and networks it names."""
+    data = yaml.safe_load(text)
+    data.setdefault("name", "demo")
+    if "hosts_from" not in data:
+        data.setdefault("hosts", {f"h{k}": {"address": f"10.78.0.1{k}"} for k in (1, 2, 3)})
+    if "interfaces" in text:
+        data.setdefault("networks", {"lan": {"method": "pipework", "cidr": "10.78.0.0/24"}})
+    lines = "\n".join(f"h{k} ansible_host=10.78.0.1{k}" for k in (1, 2))
+    (folder / "hosts.ini").write_text(f"[lab]\n{lines}\n")
+    if "key" in data.get("ssh", {}):
+        (folder / "id").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+        (folder / "id").chmod(0o600)
+        data["ssh"]["key"] = "id"
+    return dict(data)
+
+
+@pytest.mark.parametrize("text", [text for _, text in examples()], ids=[at for at, _ in examples()])
+def test_a_yaml_example_is_a_valid_inventory(text: str, tmp_path: Path) -> None:
+    """A reader can copy it."""
+    path = tmp_path / "inventory.yml"
+    path.write_text(yaml.safe_dump(completed(text, tmp_path), sort_keys=False))
+    assert load(path).hosts
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Every command line of `provision` in a console example, and where it is."""
+    for page in PAGES:
+        for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.S):
+            for line in block.splitlines():
+                for text in line.removeprefix("$ ").partition("#")[0].split(" && "):
+                    command = text.removeprefix("sudo ").removeprefix(".venv/bin/")
+                    if line.startswith("$ ") and command.startswith("provision "):
+                        yield f"{name(page)}: {command.strip()}", command
+
+
+@pytest.mark.parametrize("text", [text for _, text in commands()], ids=[at for at, _ in commands()])
+def test_a_command_is_one_that_provision_takes(text: str) -> None:
+    """Its verbs, its options and their values; an inventory of the project exists."""
+    arguments = shlex.split(text.partition(">")[0])[1:]
+    command: click.Command = provision
+    context = click.Context(provision, info_name="provision")
+    while isinstance(command, click.Group):
+        verb = command.get_command(context, arguments.pop(0))
+        assert verb is not None, text
+        command = verb
+    command.make_context(command.name, list(arguments))
+    for path in (argument for argument in arguments if argument.startswith("inventories/")):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_tests_that_safety_names_exist() -> None:
+    """Each file, and in it a test for each numbered failure."""
+    rows = [row for row in (ROOT / "docs/safety.md").read_text().splitlines() if ".py`" in row]
+    cells = [row.rstrip(" |").rpartition(" | ")[2] for row in rows if row.startswith("| ")]
+    parts = [re.findall(r"`([\w/]+\.py)`([^`]*)", cell) for cell in cells]
+    assert parts
+    for path, failures in (entry for row in parts for entry in row):
+        text = (TESTS / path).read_text()
+        for number in re.findall(r"F(\d+)", failures):
+            assert re.search(rf"\bF{number}\b|f{number}_", text), f"{path} has no F{number}"
