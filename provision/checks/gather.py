@@ -204,7 +204,7 @@ class _Rounds:
         called = [end for end in self._mine(host) if end.called]
         watch = wire.watch(self.session.inventory)
         asked = overlay.script(self.session.inventory, host)
-        return probe.whole(probe.listen(called), watch, topology_probe.SCRIPT, asked)
+        return probe.whole(probe.listen(called), watch, topology_probe.script(), asked)
 
     def _call(self) -> Callable[[str], str]:
         every = tuple(end for end in self.ends.values() if end.segment)
@@ -227,7 +227,7 @@ class _Rounds:
     def _stop(self, host: str) -> str:
         pids = [one.pid for name, one in self.listeners.items() if self.ends[name].host == host]
         told = wire.told(self.watchers[host])
-        return probe.whole(probe.stop(pids), told, topology_probe.SCRIPT)
+        return probe.whole(probe.stop(pids), told, topology_probe.script())
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
         """One script on each host that has one; what it printed."""

@@ -16,8 +16,9 @@ from provision.facts.host import HostFacts
 from provision.model.errors import FactsError
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
-from provision.resources.lib import docker_api, ovsdb
-from provision.resources.script import BOUNDED, PRELUDE
+from provision.resources.lib import docker_api
+from provision.resources.render import program_text
+from provision.resources.script import PRELUDE
 from provision.transport.base import Output
 
 SIZE_LIMIT = 8 * 2**20
@@ -25,60 +26,7 @@ SIZE_LIMIT = 8 * 2**20
 
 # Parsers raise these for malformed output; RecursionError comes from deeply nested JSON.
 _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
-_HELPERS = r"""
-docker= docker_error='docker is not installed' ovs=
-need() { command -v "$1" >/dev/null 2>&1 || { echo @absent; exit 0; }; }
-need_docker() { # what it says is not there is not there; what cannot be read is an error
-  [ "$docker" != cut ] || { echo 'Docker says more than 8 MiB of what it has' >&2; exit 1; }
-  [ -n "$docker" ] || { echo @absent; exit 0; }
-}
-need_ovs() { # nothing where it does not run; it is an error when it does and gives no answer
-  [ -n "$ovs" ] || exit 0
-  [ "$ovs" = yes ] || { echo 'Open vSwitch does not answer' >&2; exit 1; }
-}
-shared() { for word in "$@"; do echo "@@$word"; done; }
-files() { # path, mode and content of each file
-  for path in "$@"; do
-    [ -f "$path" ] && [ ! -h "$path" ] || continue
-    text=$(head -c 1048576 "$path" | base64 -w0)
-    printf '%s %s %s\n' "$(stat -c %a "$path")" "$text" "$path" || exit 1
-  done
-}
-"""
-_OVS_TABLES = ";".join(f"{line}s/^/{table} /" for line, table in enumerate(ovsdb.TABLES, 1))
-# Output that several kinds read is gathered once: `shared KEY` in a probe stands for its lines.
-_SHARED = rf"""
-if command -v docker >/dev/null 2>&1; then
-  docker_error='its daemon does not answer'
-  command -v perl >/dev/null 2>&1 || docker_error='perl is missing, which asks it'
-  answers=$(bounded {docker_api.ASK})
-  case $? in 0) docker=yes; printf '%s\n' "$answers" ;; 3) docker=cut ;; esac
-fi
-if command -v ip >/dev/null 2>&1; then
-  {{
-    echo 'address show'; echo 'route show table main'; echo 'route show table all'
-    for peer in $peers; do echo "route get $peer"; done
-  }} | ip -N -j -force -batch - 2>/dev/null |
-    sed '1s/^/addresses /;2s/^/routes /;3s/^/every_route /;4,$s/^/way /'
-fi
-# Not its socket: on some hosts systemd listens there, and asking would start it.
-database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
-if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
-  ovs=no
-  tables=$(bounded {ovsdb.ASK}) && ovs=yes && # `answers` are Docker's, which probes read
-    printf '%s\n' "$tables" | sed '{_OVS_TABLES}'
-fi
-if command -v systemctl >/dev/null 2>&1; then
-  units=$(bounded systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
-    openvswitch-switch.service "provision-$name-follow.service") ||
-    units= # where systemd is not the init
-fi
-for ctl in /etc/provision/"$name"/etcdctl-*; do
-  [ -x "$ctl" ] || continue
-  answer=$(bounded "$ctl" --command-timeout=3s get --prefix / -w json 2>/dev/null) || answer=down
-  printf 'etcd %s %s\n' "${{ctl##*/etcdctl-}}" "$answer"
-done
-"""
+_HELPERS = ("look/bounded.sh", "look/need.sh", "look/prelude.sh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +51,12 @@ def script(
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(host_probe.TOOLS))}",
-        BOUNDED,
-        _HELPERS,
+        f"docker_program={shlex.quote(docker_api.snapshot_program())}",
         *nics.arp_variables(asked or {}),
+        program_text(*_HELPERS),
     ]
-    probes = {"host": host_probe.PROBE} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
-    lines += _section("shared", _SHARED.strip(), nonce)
+    probes = {"host": host_probe.probe()} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
+    lines += _section("shared", program_text("look/shared.sh").strip(), nonce)
     for section, probe in probes.items():
         # A subshell: a probe may exit, and its variables are its own.
         lines += _section(section, f"(\n{probe.strip()}\n)", nonce)

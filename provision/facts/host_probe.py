@@ -13,6 +13,7 @@ from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
 from provision.resources.lib import nic_records, ovsdb
 from provision.resources.lib.base64_text import plain
+from provision.resources.render import program_text
 
 TOOLS = (
     "docker",
@@ -30,50 +31,18 @@ TOOLS = (
     "ethtool",
 )
 
-PROBE = (
-    r"""
-[ -d /run/systemd/system ] && echo systemd yes || echo systemd no
-echo "uid $(id -u)"
-for tool in $tools; do
-  if command -v "$tool" >/dev/null 2>&1; then echo "tool $tool"; fi
-done
-for manager in apt-get dnf yum zypper pacman apk; do
-  if command -v "$manager" >/dev/null 2>&1; then echo "manager $manager"; break; fi
-done
-if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
-  apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
-fi
-echo "machine $(uname -m)"
-if command -v flanneld >/dev/null 2>&1; then
-  echo "flanneld $(command -v flanneld) $(flanneld --version 2>&1 | head -c 4096 | tail -n 1)"
-fi
-for file in /etc/provision/"$name"/pki/*.csr /etc/provision/"$name"/pki/*.ca.crt; do
-  [ ! -f "$file" ] || echo "tls ${file##*/} $(head -c 65536 "$file" | base64 -w0)"
-done
-if command -v ovs-vsctl >/dev/null 2>&1; then
-  [ -d /sys/module/openvswitch ] || modprobe -n -q openvswitch 2>/dev/null && echo datapath kernel
-fi
-[ -n "$docker" ] || echo "docker-error $docker_error"
-# sudo takes it out of the environment, but not out of its own.
-ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
-  sed -n 's/^SSH_CONNECTION=//p')}
-echo "ssh $ssh"
-for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
-  [ ! -e "$kept" ] || echo "guard ${kept##*/}"
-done
-shared docker_info addresses routes way ovs_bridges ovs_ports ovs_interfaces
-"""
-    + nics.PROBE
-)
-"""Needs three variables of the snapshot's script: `$tools` is TOOLS, `$name` the inventory, and
-`$docker` is empty while Docker does not answer."""
+
+def probe() -> str:
+    """POSIX sh that prints what `parse` reads; `gather.script` sets its variables."""
+    return program_text("look/host.sh", "look/nics.sh")
+
 
 _BOOT = 3
 """RTPROT_BOOT: `ip` leaves out the protocol of a route that was made without one."""
 
 
 def parse(host: str, text: str) -> HostFacts:
-    """Read the output of PROBE. Raises ValueError or KeyError."""
+    """Read the output of `probe`. Raises ValueError or KeyError."""
     lines = KeyedLines(text)
     docker = lines.decoded("docker_info", "{}")
     tools = frozenset(lines.every("tool"))

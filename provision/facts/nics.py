@@ -8,66 +8,9 @@ from shlex import quote
 from typing import Any
 
 from provision.facts.lines import KeyedLines
-from provision.resources.base import WAS
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import NicAddress, NicRoute
 from provision.resources.render import program_text
-
-# The managers' own state files say which links they own: /run/systemd/netif of networkd,
-# /run/NetworkManager/devices, /run/network/ifstate of ifupdown. Asking the managers by `networkctl`
-# or `nmcli` would start a process a link, also on hosts that bridge no NIC.
-PROBE = rf"""
-for link in /sys/class/net/*; do
-  nic=${{link##*/}}
-  [ ! -d "$link/phy80211" ] && [ ! -d "$link/wireless" ] || echo "wireless $nic"
-  [ ! -d "$link/bridge" ] || echo "bridge $nic"
-  [ ! -d "$link/bridge" ] || [ -e "$link/bridge/vlan_filtering" ] || echo "unfiltered $nic"
-  read -r index 2>/dev/null <"$link/ifindex" || continue
-  if [ -f "/run/systemd/netif/links/$index" ]; then
-    while read -r line; do
-      case $line in NETWORK_FILE=?*)
-        path=${{line#*=}}
-        echo "networkd $nic $path"
-        for part in "$path" /etc/systemd/network/"${{path##*/}}".d/*.conf; do
-          [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
-        done
-      esac
-    done <"/run/systemd/netif/links/$index"
-    [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic"
-  fi
-  if [ -f "/run/NetworkManager/devices/$index" ]; then
-    while read -r line; do
-      case $line in managed=true | managed=1) echo "manager $nic NetworkManager" ;; esac
-    done <"/run/NetworkManager/devices/$index"
-  fi
-  if [ -f /run/network/ifstate ]; then
-    while read -r line; do
-      case $line in "$nic="*) echo "manager $nic ifupdown" ;; esac
-    done </run/network/ifstate
-  fi
-done
-for was in {WAS}/"$name"/uplink/*; do
-  [ ! -f "$was" ] || echo "was ${{was##*/}} $(head -c 65536 "$was" | base64 -w0)"
-done
-while read -r word rest; do
-  case $word in nameserver | search | domain | options) echo "dns $word $rest" ;; esac
-done </etc/resolv.conf 2>/dev/null
-for claim in /etc/provision/"$name"/attachments/*/*; do
-  [ -f "$claim" ] || continue
-  read -r way _ on _ <"$claim"
-  [ "$way" != nic ] || echo "given $on"
-done
-[ -z "$asking" ] || [ -n "$(ls {WAS}/"$name"/uplink 2>/dev/null)" ] || {{
-  first=${{asked#* }}
-  nic=$(ip -o route get "${{first%% *}}" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
-  for word in $asked; do
-    set -- "$@" "$word" # an address is its own name
-    case $word in *.*) set -- "$@" "$word" ;; esac
-  done
-  [ -z "$nic" ] || perl -e "$asking" "$name" "$nic" 1500 "$@"
-}}
-shared every_route
-"""
 
 _ARP_LIMIT = 256
 """The largest number of addresses that one snapshot probes by ARP; the rest of a larger pool is
@@ -100,13 +43,13 @@ class Nic:
 
 
 def arp_variables(checks: Mapping[str, str]) -> tuple[str, ...]:
-    """Lines of a snapshot's script before PROBE: addresses to probe by ARP, and the program.
+    """Lines of a snapshot's script before its probes: addresses to probe by ARP, and the program.
 
     `checks` gives the check of `checks/lan.pl`, `own` or `router`, of each address.
     """
     program = program_text("checks/lan.pl") if checks else ""
     text = " ".join(f"{check} {address}" for address, check in [*checks.items()][:_ARP_LIMIT])
-    return (f"asked={quote(text)}", f"asking={quote(program)}")
+    return (f"arp_checks={quote(text)}", f"arp_program={quote(program)}")
 
 
 def arp_errors(answers: Iterable[str], check: str) -> dict[str, str]:

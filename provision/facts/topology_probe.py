@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
+from shlex import quote
 from typing import Any
 
 from provision.facts.lines import KeyedLines
@@ -24,44 +25,14 @@ from provision.facts.topology import (
 from provision.model.errors import FactsError
 from provision.resources.kinds.docker_network import BRIDGE_NAME, LABEL
 from provision.resources.lib import docker_api
-from provision.resources.script import BOUNDED
+from provision.resources.render import program_text
 
-SCRIPT = rf"""{BOUNDED}
-look() {{ # the inode of a network namespace, and the words that enter it
-  inode=$1; shift
-  found=$(printf 'address show\nroute show table main\n' | bounded "$@" ip -j -d -batch -) ||
-    return 1
-  printf '%s\n' "$found" | sed "1s/^/links $inode /;2s/^/routes $inode /"
-}}
-inode() {{ readlink "/proc/1/ns/$1" | tr -dc 0-9; }}
-undocked='Docker is not installed'
-if command -v docker >/dev/null 2>&1; then
-  undocked="Docker's daemon does not answer"
-  command -v perl >/dev/null 2>&1 || undocked='perl is missing, which asks Docker'
-  answers=$(bounded {docker_api.SPACES}) && undocked=
-fi
-if [ -n "$undocked" ]; then
-  answers="networks []
-spaces host 1 $(inode net) $(inode mnt) $(inode pid)"
-  echo "undocked $undocked"
-fi
-printf '%s\n' "$answers"
-printf '%s\n' "$answers" | sed -n 's/^spaces //p' | {{
-  seen=' '
-  while read -r _ pid net _ _; do
-    case $seen in *" $net "*) continue ;; esac
-    seen="$seen$net "
-    # A container may end meanwhile; all else that goes wrong is an error.
-    look "$net" nsenter -t "$pid" -n || [ ! -e "/proc/$pid" ] || exit 1
-  done
-}} || exit 1
-if command -v iptables >/dev/null 2>&1; then
-  nat=$(bounded iptables -w 30 -t nat -v -S) || exit 1
-  printf '%s\n' "$nat" | sed 's/^/nat /'
-fi
-echo wired
-"""
-"""Prints lines `KEY …`; the last, `wired`, says that the script came to its end."""
+
+def script() -> str:
+    """A script that prints lines `KEY …`; the last, `wired`, says that it came to its end."""
+    program = f"docker_program={quote(docker_api.namespaces_program())}\n"
+    return program + program_text("look/bounded.sh", "look/topology.sh")
+
 
 _RULE = re.compile(
     r"-A DOCKER (?:-d (?P<ip>[0-9.]+)/32 )?(?:! -d \S+ )?(?:! -i (?P<bridge>\S+) )?"
@@ -71,7 +42,7 @@ _RULE = re.compile(
 
 
 def parse(host: str, text: str) -> HostTopology:
-    """Read the output of SCRIPT. Raises FactsError when a part of it is missing or malformed."""
+    """Read the output of `script`. Raises FactsError when a part of it is missing or malformed."""
     lines = KeyedLines(text)
     if "wired" not in lines:
         raise FactsError(host, "the script that reads its topology did not finish")

@@ -27,17 +27,6 @@ export PATH LC_ALL
 umask 022
 """
 
-BOUNDED = r"""
-bounded() { # a command → what it prints, if it ends well in 40 s; status 3: it is more than 8 MiB
-  said=$({ timeout -k 2 40 "$@" && echo @whole; } | head -c 8388608)
-  case $said in *@whole) printf '%s\n' "${said%@whole}"; return ;; esac
-  [ ${#said} -lt 8388600 ] || return 3
-  return 1
-}
-"""
-"""For looks: a shell keeps all of `$(…)`, and a program that has no end would take the host's
-memory."""
-
 _PUT = r"""put() { # path, mode, text; as it should be already: not touched
   if [ -h "$1" ]; then echo "$1 is a symbolic link" >&2; return 1; fi
   [ -f "$1" ] && [ "$(stat -c %a -- "$1")" = "$2" ] &&

@@ -37,7 +37,7 @@ def view(session: Session, hosts: tuple[str, ...]) -> View:
     """Look at hosts; one that does not answer is an error beside the others."""
 
     def look(host: str) -> tuple[HostTopology, tuple[Overlay, ...]]:
-        script = PRELUDE + topology_probe.SCRIPT + "\n" + overlay.script(session.inventory, host)
+        script = PRELUDE + topology_probe.script() + "\n" + overlay.script(session.inventory, host)
         output = session.transport.run(host, script, timeout_s=min(LOOK_S, session.timeout_s))
         if output.status or len(output.stdout) > SIZE_LIMIT:
             tail = output.stderr.strip()[-500:] or f"exit status {output.status}"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from provision.methods.flannel.options import members, options
 from provision.model.inventory import Inventory, Network
 from provision.resources.lib import etcd_keys as keys
-from provision.resources.script import BOUNDED, quoted
+from provision.resources.render import program_text
+from provision.resources.script import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def hosts(inventory: Inventory) -> frozenset[str]:
 
 def script(inventory: Inventory, host: str) -> str:
     """A script that asks each etcd of a host's networks for all keys and each member's health."""
-    lines = [BOUNDED]
+    lines = [program_text("look/bounded.sh")]
     for network in networks(inventory, host):
         ctl = keys.ctl(inventory.name, network.name)
         get = quoted((ctl, "--command-timeout=5s", "get", "--prefix", "/", "-w", "json"))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import ETC, Found, Origin, Put, Ref, Resource, Run, Steps, forget
-from provision.resources.lib import ovsdb
 from provision.resources.lib.container_interface_probe import PROTO, InterfaceProbe
 from provision.resources.render import program_text
 
@@ -31,30 +30,7 @@ class Attachment(Resource):
     kind: ClassVar[str] = "attachment"
     by_docker: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
-    probe: ClassVar[str] = rf"""
-need ip
-entered=' '
-for claim in {ETC}/"$name"/attachments/*/*; do
-  [ -f "$claim" ] || continue
-  where=${{claim#*/attachments/}} who=${{claim#*/attachments/}} who=${{who%/*}}
-  echo "claim $who ${{where##*/}} $(cat "$claim")"
-  case $entered in *" $who "*) continue ;; esac
-  [ "$entered" != ' ' ] || {{
-    ip -N -j -d link show | sed 's/^/links /'
-    ! command -v bridge >/dev/null 2>&1 || bridge -j vlan show | tr -d '\n' | sed 's/^/vlans /'
-    echo
-    shared {" ".join(ovsdb.TABLES)}
-  }}
-  entered="$entered$who "
-  pid=$(printf '%s\n' "$answers" | while read -r word one pid _; do
-    [ "$word $one" != "lives $who" ] || echo "$pid"
-  done)
-  [ -n "$pid" ] || continue
-  nsenter -t "$pid" -n sh -c 'printf "address show\nroute show table all\nrule show\n" |
-    ip -N -j -d -force -batch -; ip -6 -N -j rule show' 2>/dev/null |
-    sed "1s/^/inside $who /;2s/^/routes $who /;3,4s/^/rules $who /"
-done
-"""
+    probe: ClassVar[str] = program_text("look/attachment.sh")
 
     fingerprint: ClassVar[str] = rf"""
 for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done

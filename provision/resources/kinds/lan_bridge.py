@@ -42,23 +42,7 @@ class LanBridge(Resource):
     """
 
     kind: ClassVar[str] = "lan_bridge"
-    probe: ClassVar[str] = rf"""
-need ip
-for link in /sys/class/net/*; do echo "link ${{link##*/}}"; done
-shared addresses
-for was in {WAS}/"$name"/uplink/*; do
-  [ -f "$was" ] || continue
-  bridge=${{was##*/}}
-  echo "was $bridge $(base64 -w0 <"$was")"
-  files {networkd.FOLDER}/05-provision-"$name"-"$bridge"[.-]* | sed "s/^/file $bridge /"
-  [ -d "/sys/class/net/$bridge/bridge" ] || continue
-  for key in stp_state forward_delay vlan_filtering; do
-    value="/sys/class/net/$bridge/bridge/$key"
-    [ ! -e "$value" ] || echo "set $bridge $key $(cat "$value")"
-  done
-  ! command -v bridge >/dev/null 2>&1 || echo "vlans $bridge $(bridge -j vlan show | tr -d '\n')"
-done
-"""
+    probe: ClassVar[str] = program_text("look/lan_bridge.sh")
 
     fingerprint: ClassVar[str] = rf"""
 for file in {WAS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do

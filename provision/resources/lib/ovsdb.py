@@ -10,12 +10,6 @@ from typing import Any
 VSCTL = ("ovs-vsctl", "-t", "30")
 """The command, which gives up after 30 s where the daemon is not there to do what it is told."""
 
-ASK = """ovs-vsctl -t 5 -f json \
- -- --columns=name,datapath_type,fail_mode,rstp_enable,stp_enable,external_ids,ports list Bridge \
- -- --columns=_uuid,name,interfaces,protected,tag,external_ids list Port \
- -- --columns=_uuid,name,type,options,ofport,error list Interface"""
-"""Prints a line for each table, in the order of `TABLES`."""
-
 SERVED = 'kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null || exit 0'
 """Ends a probe where the daemon does not run; asking its socket could start it."""
 

@@ -1,0 +1,35 @@
+# The host itself: tools, versions, privileges and addresses, as `KEY VALUE` lines.
+# Prelude: look/need.sh look/bounded.sh look/prelude.sh
+# Variables: name tools
+# $tools are the commands to look for, separated by spaces.
+
+[ -d /run/systemd/system ] && echo systemd yes || echo systemd no
+echo "uid $(id -u)"
+for tool in $tools; do
+  if command -v "$tool" >/dev/null 2>&1; then echo "tool $tool"; fi
+done
+for manager in apt-get dnf yum zypper pacman apk; do
+  if command -v "$manager" >/dev/null 2>&1; then echo "manager $manager"; break; fi
+done
+if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
+  apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
+fi
+echo "machine $(uname -m)"
+if command -v flanneld >/dev/null 2>&1; then
+  echo "flanneld $(command -v flanneld) $(flanneld --version 2>&1 | head -c 4096 | tail -n 1)"
+fi
+for file in /etc/provision/"$name"/pki/*.csr /etc/provision/"$name"/pki/*.ca.crt; do
+  [ ! -f "$file" ] || echo "tls ${file##*/} $(head -c 65536 "$file" | base64 -w0)"
+done
+if command -v ovs-vsctl >/dev/null 2>&1; then
+  [ -d /sys/module/openvswitch ] || modprobe -n -q openvswitch 2>/dev/null && echo datapath kernel
+fi
+[ -n "$docker" ] || echo "docker-error $docker_error"
+# sudo removes SSH_CONNECTION from our environment, but its own process still has it.
+ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
+  sed -n 's/^SSH_CONNECTION=//p')}
+echo "ssh $ssh"
+for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
+  [ ! -e "$kept" ] || echo "guard ${kept##*/}"
+done
+shared docker_info addresses routes way ovs_bridges ovs_ports ovs_interfaces

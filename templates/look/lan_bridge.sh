@@ -1,0 +1,19 @@
+# Kind `lan_bridge`: the records of NICs that became ports, files of networkd and bridge settings.
+# Prelude: look/need.sh look/bounded.sh look/prelude.sh
+# Variables: name
+
+need ip
+for link in /sys/class/net/*; do echo "link ${link##*/}"; done
+shared addresses
+for record in /var/lib/provision/was/"$name"/uplink/*; do
+  [ -f "$record" ] || continue
+  bridge=${record##*/}
+  echo "was $bridge $(base64 -w0 <"$record")"
+  files /etc/systemd/network/05-provision-"$name"-"$bridge"[.-]* | sed "s/^/file $bridge /"
+  [ -d "/sys/class/net/$bridge/bridge" ] || continue
+  for key in stp_state forward_delay vlan_filtering; do
+    value="/sys/class/net/$bridge/bridge/$key"
+    [ ! -e "$value" ] || echo "set $bridge $key $(cat "$value")"
+  done
+  ! command -v bridge >/dev/null 2>&1 || echo "vlans $bridge $(bridge -j vlan show | tr -d '\n')"
+done

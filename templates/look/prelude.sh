@@ -1,0 +1,31 @@
+# What every probe of a kind (`Resource.probe`) and the probe of the host may use.
+# Prelude: look/need.sh look/bounded.sh
+# Variables: name peers
+# The gather script sets before this: $name, the inventory's name, and $peers, the addresses of the
+# other hosts. look/shared.sh sets, before the first probe runs: $docker (yes: it answers; cut: it
+# printed too much; empty: it does not answer, and $docker_error says why), $answers (what Docker
+# printed), $ovs (yes: it answers; no: it runs without an answer; empty: it does not run), and
+# $units (of `systemctl show`).
+# need_docker ends a section with `@absent` where Docker does not answer. A probe that cannot be
+# read is an error instead, so that an unreadable state never counts as an empty one.
+# need_ovs ends a section without output where Open vSwitch does not run.
+# shared WORD… stands for the lines of these words that look/shared.sh printed.
+# files PATH… prints mode, content in base64 (1 MiB at most) and path of each regular file.
+
+docker='' docker_error='docker is not installed' ovs=''
+need_docker() {
+  [ "$docker" != cut ] || { echo 'Docker printed more than 8 MiB about its state' >&2; exit 1; }
+  [ -n "$docker" ] || { echo @absent; exit 0; }
+}
+need_ovs() {
+  [ -n "$ovs" ] || exit 0
+  [ "$ovs" = yes ] || { echo 'Open vSwitch does not answer' >&2; exit 1; }
+}
+shared() { for word in "$@"; do echo "@@$word"; done; }
+files() {
+  for path in "$@"; do
+    [ -f "$path" ] && [ ! -h "$path" ] || continue
+    text=$(head -c 1048576 "$path" | base64 -w0)
+    printf '%s %s %s\n' "$(stat -c %a "$path")" "$text" "$path" || exit 1
+  done
+}

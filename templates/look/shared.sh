@@ -1,0 +1,38 @@
+# Asks once for the answers that several kinds read, and prints them as `WORD ANSWER` lines.
+# Prelude: look/need.sh look/bounded.sh look/prelude.sh
+# Variables: name peers docker_program
+# $docker_program is look/docker_api.pl followed by look/docker_snapshot.pl.
+
+if command -v docker >/dev/null 2>&1; then
+  docker_error='its daemon does not answer'
+  command -v perl >/dev/null 2>&1 || docker_error='perl is missing, which asks it'
+  answers=$(bounded perl -e "$docker_program")
+  case $? in 0) docker=yes; printf '%s\n' "$answers" ;; 3) docker=cut ;; esac
+fi
+if command -v ip >/dev/null 2>&1; then
+  {
+    echo 'address show'; echo 'route show table main'; echo 'route show table all'
+    for peer in $peers; do echo "route get $peer"; done
+  } | ip -N -j -force -batch - 2>/dev/null |
+    sed '1s/^/addresses /;2s/^/routes /;3s/^/every_route /;4,$s/^/way /'
+fi
+# By its process id: on some hosts systemd listens at its socket, and asking there would start it.
+database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
+if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
+  ovs=no
+  tables=$(bounded ovs-vsctl -t 5 -f json \
+    -- --columns=name,datapath_type,fail_mode,rstp_enable,stp_enable,external_ids,ports list Bridge \
+    -- --columns=_uuid,name,interfaces,protected,tag,external_ids list Port \
+    -- --columns=_uuid,name,type,options,ofport,error list Interface) && ovs=yes &&
+    printf '%s\n' "$tables" | sed '1s/^/ovs_bridges /;2s/^/ovs_ports /;3s/^/ovs_interfaces /'
+fi
+if command -v systemctl >/dev/null 2>&1; then
+  units=$(bounded systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
+    openvswitch-switch.service "provision-$name-follow.service") ||
+    units= # systemd is not the init of this host
+fi
+for ctl in /etc/provision/"$name"/etcdctl-*; do
+  [ -x "$ctl" ] || continue
+  answer=$(bounded "$ctl" --command-timeout=3s get --prefix / -w json 2>/dev/null) || answer=down
+  printf 'etcd %s %s\n' "${ctl##*/etcdctl-}" "$answer"
+done

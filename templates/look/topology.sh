@@ -1,0 +1,39 @@
+# Network namespaces, containers, links, routes and NAT of a host, ours or not, for `show` and the
+# checks: one `KEY VALUE` line for each. The last line, `wired`, says that nothing is missing.
+# Prelude: look/bounded.sh
+# Variables: docker_program
+# $docker_program is look/docker_api.pl followed by look/docker_namespaces.pl.
+
+snapshot() { # inode of a network namespace, then the command prefix that enters it
+  inode=$1; shift
+  printed=$(printf 'address show\nroute show table main\n' | bounded "$@" ip -j -d -batch -) ||
+    return 1
+  printf '%s\n' "$printed" | sed "1s/^/links $inode /;2s/^/routes $inode /"
+}
+inode() { readlink "/proc/1/ns/$1" | tr -dc 0-9; }
+docker_error='Docker is not installed'
+if command -v docker >/dev/null 2>&1; then
+  docker_error="Docker's daemon does not answer"
+  command -v perl >/dev/null 2>&1 || docker_error='perl is missing, which asks Docker'
+  answers=$(bounded perl -e "$docker_program") && docker_error=
+fi
+if [ -n "$docker_error" ]; then
+  answers="networks []
+spaces host 1 $(inode net) $(inode mnt) $(inode pid)"
+  echo "undocked $docker_error"
+fi
+printf '%s\n' "$answers"
+printf '%s\n' "$answers" | sed -n 's/^spaces //p' | {
+  visited=' '
+  while read -r _ pid net _ _; do
+    case $visited in *" $net "*) continue ;; esac
+    visited="$visited$net "
+    # A container may end meanwhile; every other failure is an error.
+    snapshot "$net" nsenter -t "$pid" -n || [ ! -e "/proc/$pid" ] || exit 1
+  done
+} || exit 1
+if command -v iptables >/dev/null 2>&1; then
+  nat=$(bounded iptables -w 30 -t nat -v -S) || exit 1
+  printf '%s\n' "$nat" | sed 's/^/nat /'
+fi
+echo wired
