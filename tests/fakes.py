@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 from provision.engine.plan import Operation
 from provision.model.errors import HostError
 from provision.model.inventory import Host, Inventory
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.steps import Run, Steps
 from provision.transport.base import Output
 
 SSH = "c"
@@ -47,7 +48,7 @@ class Toy(Resource):
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
-    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+    def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
         return self.label == SSH
 
     def create(self) -> Steps:
@@ -56,14 +57,14 @@ class Toy(Resource):
     def delete(self) -> Steps:
         return (Run(("toy", "drop", self.kind, self.label)),)
 
-    def update(self, found: Resource) -> Steps | None:
-        assert isinstance(found, Toy)
-        if self.stiff or found.needs != self.needs or found.stiff != self.stiff:
+    def update(self, current: Resource) -> Steps | None:
+        assert isinstance(current, Toy)
+        if self.stiff or current.needs != self.needs or current.stiff != self.stiff:
             return None
         return (Run(("toy", "turn", self.kind, self._json())),)
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        return f"{self.label} rests" if found is not None else None
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        return f"{self.label} rests" if current is not None else None
 
     def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
         return self.trouble or None
@@ -92,7 +93,7 @@ class Toy(Resource):
 @dataclass(frozen=True, slots=True, repr=False)
 class Docked(Toy):
     kind: ClassVar[str] = "docked"
-    by_docker: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from provision.engine.fleet import Session
 from provision.engine.plan import Plan
 from provision.model.inventory import Inventory, LocalBinary
-from provision.resources.base import Issue, Steps
 from provision.resources.kinds.binary import Binary as Sent
 from provision.resources.kinds.certificate import Certificate
+from provision.resources.steps import Issue, Steps
 
 
 def check(todo: Plan) -> None:

@@ -12,13 +12,14 @@ from provision.engine.plan import in_order
 from provision.facts.host import HostFacts
 from provision.model.inventory import Container, Inventory
 from provision.resources import script
-from provision.resources.base import ETC, Ref, Resource, State, lock, state
+from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds import container as container_kind
 from provision.resources.kinds.file import File
 from provision.resources.kinds.follower_unit import FollowerUnit
 from provision.resources.kinds.image import DockerImage, ImageArchive
 from provision.resources.kinds.package import EVERYWHERE, MANAGER, Package
 from provision.resources.kinds.shared_namespace import SharedNamespace
+from provision.resources.on_hosts import ETC, lock_path
 from provision.resources.render import render
 
 Facts = Mapping[str, HostFacts]
@@ -127,7 +128,7 @@ def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterat
     follow = render(
         "common/follow.sh.j2",
         inventory=inventory,
-        lock=lock(inventory),
+        lock=lock_path(inventory),
         links=links,
         enters=enters,
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from provision.resources import kinds, script
-from provision.resources.base import lock
+from provision.resources.on_hosts import lock_path
 from provision.resources.render import program_text
 
 FOLDER = "/var/lib/provision"
@@ -100,7 +100,7 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
         "id": txn.id + "\n",
         "about": json.dumps(about) + "\n",
         "nonce": sha256(txn.token.encode()).hexdigest() + "\n",
-        "lock": lock(txn.inventory) + "\n",
+        "lock": lock_path(txn.inventory) + "\n",
         "witness": fingerprint(),
         **_numbered(part, 1),
     }

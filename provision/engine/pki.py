@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.model.errors import SupplyError
-from provision.resources.base import Attempt, Issue, Put, Step, Steps, Unless
+from provision.resources.steps import Attempt, Issue, Put, Step, Steps, Unless
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -9,7 +9,9 @@ from graphlib import TopologicalSorter
 from typing import Literal
 
 from provision.model.errors import CycleError
-from provision.resources.base import KINDS_ON_HOSTS, Ref, Resource, State, Steps
+from provision.resources.base import Ref, Resource, State
+from provision.resources.on_hosts import KINDS_ON_HOSTS
+from provision.resources.steps import Steps
 
 Verb = Literal["create", "update", "replace", "delete"]
 
@@ -137,7 +139,7 @@ def _change(ref: Ref, verb: Verb, before: State, wanted: State, *, adopts: bool)
     subject = new or old
     assert subject is not None
     ssh = subject.touches_ssh(None if subject is old else old)
-    disruption = subject.disruption(None if subject is old else old, anew=verb == "replace")
+    disruption = subject.disruption(None if subject is old else old, recreated=verb == "replace")
     said = "; ".join(text for text in (disruption, SSH_PATH if ssh else None) if text)
     return Change(ref, verb, old, new, said or None, adopts, ssh)
 

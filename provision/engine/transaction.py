@@ -24,7 +24,7 @@ from provision.engine.undo import drop_stash, undo
 from provision.facts.gather import HostSnapshot
 from provision.model.errors import ConnectError, HostError, StepError
 from provision.resources import script
-from provision.resources.base import lock
+from provision.resources.on_hosts import lock_path
 from provision.transport.base import Output
 
 STEP_S = 180.0
@@ -142,7 +142,7 @@ class Transaction:
             )
         self._parts[host] += 1
         number, nonce = self._parts[host], secrets.token_hex(8)
-        held = lock(self.session.inventory.name)
+        held = lock_path(self.session.inventory.name)
         change = script.render(steps, nonce=nonce, lock=held, journal=guard.journal(number))
         part = self._part(todo) if number > 1 else None
         if part is not None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from provision.engine.plan import Operation
 from provision.resources import script
-from provision.resources.base import Ref, Resource, Steps, forget
+from provision.resources.base import Ref, Resource
+from provision.resources.steps import Steps, remove_file
 
 
 def inverse(operation: Operation, *, txn: str) -> Steps:
@@ -39,14 +40,14 @@ def _urgent(operations: Sequence[Operation]) -> set[int]:
     """What touches SSH, and what has to be undone before that: what was made on it or holds the
     same interface, what it stood on where that was taken away or made anew, and the tools that were
     taken away after it. What only Docker takes off a bridge is not waited for."""
-    docker = {operation.change.ref for operation in operations if _thing(operation).by_docker}
+    docker = {operation.change.ref for operation in operations if _thing(operation).uses_dockerd}
     found: set[int] = set()
     refs: set[Ref] = set()
     links: set[tuple[str, str]] = set()
     for number, operation in enumerate(operations):
         ref, thing = operation.change.ref, _thing(operation)
         mine = {(ref.host, link) for link in thing.links()}
-        below = refs & docker if thing.by_docker else refs
+        below = refs & docker if thing.uses_dockerd else refs
         above = not operation.removes and not _watches(operation) and below & set(operation.needs)
         tool = (
             operation.removes and thing.changes_facts and any(one.host == ref.host for one in refs)
@@ -82,7 +83,7 @@ def undo(operations: Sequence[Operation], *, txn: str) -> str:
     steps = {str(number): inverse(operations[number], txn=txn) for number in order(operations)}
     every = tuple(step for operation in operations for step in operation.steps)
     steps["always"] = tuple(
-        step for upload in script.uploads(every) for step in forget(upload.target)
+        step for upload in script.uploads(every) for step in remove_file(upload.target)
     )
     early = [name for name in steps if name.isdigit() and _on_disk(operations[int(name)])]
     return script.cases({"list": list(steps), "early": early}, steps)

@@ -1,36 +1,19 @@
-"""What a host can be made to hold: small frozen values, and the steps that make or remove them.
+"""A resource: one small frozen value that a host holds, and the steps that make or remove it.
 
-Pure. A kind of resource is one module in `resources/`; this room defines what all of them share.
+Each kind of resource is one module in `resources/kinds/`; this module defines what they share.
+Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-ETC = "/etc/provision"
-WAS = "/var/lib/provision/was"
+from provision.resources.steps import Steps
+
 ABSENT = "@absent"
-"""What a probe prints when the tool that it asks is not on the host."""
-
-
-KINDS_ON_HOSTS = {
-    "arp_ignore": "mute",
-    "binary": "program",
-    "iptables_chain": "chain",
-    "lan_bridge": "bridge",
-    "lan_bridge_ovs": "switch",
-    "nic_drop_rule": "seal",
-    "ovs_uplink": "underlay",
-    "ovs_veth": "joint",
-    "systemd_unit": "unit",
-}
-"""Kinds that had another name in version 0.1.0, which unit files on hosts still hold.
-
-The files keep that name, so that hosts of 0.1.0 are seen as unchanged.
-"""
+"""Printed by a probe when the tool that it asks is not installed on the host."""
 
 
 class Ref(NamedTuple):
@@ -45,75 +28,8 @@ class Ref(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A command as an argument vector, quoted once by `script`; `stdin` is fed to it."""
-
-    argv: tuple[str, ...]
-    stdin: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """A file with exactly this text and mode, replaced atomically."""
-
-    path: str
-    text: str
-    mode: int = 0o644
-
-
-@dataclass(frozen=True, slots=True)
-class Unless:
-    """Steps to take unless `test` succeeds (or, with `prints`, unless it prints something)."""
-
-    test: Run
-    steps: tuple[Step, ...]
-    prints: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Steps of which a failure is answered by `undo`, and is a failure still."""
-
-    steps: tuple[Step, ...]
-    undo: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file of the controller that must lie at `target` before the script of its wave runs."""
-
-    source: Path
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """A certificate that the controller signs: `target`.crt and `target`.issued on the host.
-
-    `request` is PEM, `signer` where the authority's key and certificate are (`.key`, `.crt`),
-    `trusted` the authority's certificate that hosts have by now (empty: none), which also goes to
-    `authority`. `record` is a JSON object to which the certificate's sha256 is added.
-    """
-
-    request: str
-    signer: Path
-    trusted: str
-    subject: str
-    addresses: tuple[str, ...]
-    server: bool
-    days: int
-    target: str
-    authority: str
-    record: str
-
-
-Step = Run | Put | Unless | Attempt | Upload | Issue
-Steps = tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose eyes a probe's output is read with: one host, one inventory."""
+    """The host and the inventory that a probe's output belongs to."""
 
     host: str
     inventory: str
@@ -121,126 +37,144 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One thing on one host. Equality of two values is the whole difference between them.
+    """A resource on one host. Two equal values need no change: equality is the diff.
 
-    Fields that say how to restore or replace, but not what was asked for, take no part in it
-    (`field(compare=False)`).
+    Fields that say how to restore or replace a resource, but not what the inventory asks for, take
+    no part in equality (`field(compare=False)`).
     """
 
     kind: ClassVar[str]
+    """The name of the kind in plans, refs and unit files."""
     volatile: ClassVar[bool] = False
-    """The kernel forgets it at reboot; then every step of `create` can be repeated."""
+    """The kernel forgets it at reboot; the follower then repeats every step of `create`."""
     edits: ClassVar[bool] = False
-    """It changes something that it did not make: what is found without our mark is no conflict."""
+    """Changes a setting that provision did not create, so an unmarked one is not a conflict."""
     before_removals: ClassVar[bool] = False
-    """It is made before anything is deleted, so that a failure costs nothing (an image pull)."""
+    """Created before anything is deleted, so that a failure costs nothing (an image pull)."""
     runs_last: ClassVar[bool] = False
-    """It keeps others as they are: made after them, and removed before them."""
+    """Maintains other resources: created after them, deleted before them."""
     changes_facts: ClassVar[bool] = False
-    """What can be seen of its host changes with it: all else there waits for another look."""
+    """Creating it changes the facts of the host (e.g. installing Docker).
+
+    Apply it first, gather facts again, then plan the rest.
+    """
     permanent: ClassVar[bool] = False
-    """It is not undone and not deleted: what is installed."""
-    by_docker: ClassVar[bool] = False
-    """Its steps need Docker's daemon, which may hang."""
+    """Neither rolled back nor deleted: an installed package."""
+    uses_dockerd: ClassVar[bool] = False
+    """The steps call Docker's daemon, which may hang."""
     on_disk: ClassVar[bool] = False
-    """Its steps only write files: after a reboot they are undone before the network starts."""
+    """The steps only write files: after a reboot they are rolled back before the network starts."""
     probe: ClassVar[str]
-    """POSIX sh that prints what `parse` reads; `$name` is the inventory's name."""
+    """POSIX sh that prints what `parse` reads.
+
+    `$name` is the inventory's name. Available are `need COMMAND`, `need_docker`, `need_ovs`,
+    `files PATH…` (mode, base64 text and path of each) and `shared WORD…` (answers that several
+    kinds read, asked for once); `provision/facts/gather.py` defines them.
+    """
     fingerprint: ClassVar[str]
-    """POSIX sh that prints, of all that this kind ever made on a host, what stays the same as long
-    as nobody changes it: no counter, process, time or drawn number. The host compares it before a
-    change and after its undo. Absent tools and things print nothing. `:` where nothing is kept."""
+    """POSIX sh that prints a stable fingerprint of everything of this kind that provision manages
+    on the host, for all inventories.
+
+    Leave out counters, PIDs, timestamps and random values: the host compares the text before a
+    change with the text after its rollback. Available are `need COMMAND` and `need_docker`. Absent
+    tools and objects print nothing. `:` where the kind keeps nothing.
+    """
 
     host: str
 
     @property
     def name(self) -> str:
-        """Its name, unique for its kind on its host."""
+        """The name of the resource, unique for its kind on its host."""
         raise NotImplementedError
 
     @property
     def ref(self) -> Ref:
-        """Its identity."""
+        """The identity of the resource."""
         return Ref(self.host, self.kind, self.name)
 
     def requires(self) -> tuple[Ref, ...]:
-        """What it stands on: made before it, and re-creating that re-creates it."""
+        """Resources to create before it; when one is re-created, this one is re-created, too."""
         return ()
 
     def after(self) -> tuple[Ref, ...]:
-        """What is made before it, too, but can be made again without it."""
+        """Resources to create before it, but which can be re-created without it."""
         return ()
 
     def links(self) -> tuple[str, ...]:
-        """Interfaces of the host whose changes make the kernel forget it."""
+        """Interfaces of the host at whose changes the kernel may forget the resource."""
         return ()
 
-    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
-        """Whether becoming this from `found` may cut the way that SSH takes.
+    def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
+        """Return True if changing `current` into this may cut the host's SSH path.
 
-        Asked of the found one itself when it is removed. Such a change is looked at twice.
+        For a removal the planner asks the current resource itself, with None.
         """
         return False
 
     def create(self) -> Steps:
-        """Steps to this from nothing, or from any part of this: they can be repeated."""
+        """Steps from nothing, or from any part of the resource, to all of it. Repeatable."""
         raise NotImplementedError
 
     def delete(self) -> Steps:
-        """Steps to nothing, or to what was there before us, from this or any part of it.
+        """Steps from the resource, or any part of it, to nothing or to the original value.
 
-        They succeed, too, where nothing of it is left.
+        They also succeed where nothing of the resource is left.
         """
         raise NotImplementedError
 
     def stash(self, txn: str) -> Steps:  # noqa: ARG002
-        """Steps that take this out of the way in the change `txn`, so that `restore` has it back.
+        """Steps that move the resource out of the way so that `unstash` can bring it back.
 
-        For what cannot be made again as it was: a container's files, an image.
+        `txn` is the id of the transaction. By default the resource is deleted; a kind overrides
+        this if `create` cannot restore it as it was (a container's files, an image).
         """
         return self.delete()
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
-        """Steps back to this from any point of `retire`; its successor is gone by then."""
+        """Steps back to this resource from any point of `stash`, after its successor is deleted."""
         return self.create()
 
     def drop_stash(self, txn: str) -> Steps:  # noqa: ARG002
-        """Steps that end what `retire` has kept, once the change is confirmed."""
+        """Steps that delete what `stash` kept, once the transaction is confirmed."""
         return ()
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
-        """Steps back to `before` from any point of the way to this.
+        """Steps back to `before` from any point between it and this resource.
 
-        `ours` is False where `before` had been there without our mark.
+        `ours` is False if `before` did not carry the inventory's mark.
         """
         if before is None:
             return self.delete()
         return before.update(self) or (*self.delete(), *before.create())
 
-    def update(self, found: Resource) -> Steps | None:  # noqa: ARG002
-        """Steps from `found` to this in place; None: it must be deleted and created."""
+    def update(self, current: Resource) -> Steps | None:  # noqa: ARG002
+        """Steps from `current` to this in place; None: it must be deleted and created again."""
         return None
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        """What stops working for a while when `found` is turned into this; None: nothing.
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        """Describe what stops working for a while when `current` becomes this; None: nothing.
 
-        `anew`: it is deleted and created again, be it only for what it stands on.
+        `recreated` is True if the resource is deleted and created again, be it only because a
+        resource that it requires is.
         """
         return None
 
     def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
-        """Why this found one must not become `after` (None: be deleted): harm to others' things."""
+        """The reason why this current resource must not become `after` (None: be deleted).
+
+        For changes that would harm what belongs to others; None if there is no such reason.
+        """
         return None
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        """Read what `probe` printed on one host. Raises ValueError on what it cannot read."""
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        """Read what `probe` printed on one host. Raises ValueError if it cannot be read."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A resource as found, and whether it carries this inventory's mark."""
+    """A resource that a host holds; `ours` is True if it carries the inventory's mark."""
 
     resource: Resource
     ours: bool
@@ -250,7 +184,7 @@ State = Mapping[Ref, Resource]
 
 
 def state(resources: Iterable[Resource]) -> State:
-    """The mapping of these resources by identity. Raises ValueError on two with one identity."""
+    """Map resources by identity. Raises ValueError if two different ones have the same."""
     result: dict[Ref, Resource] = {}
     for resource in resources:
         known = result.setdefault(resource.ref, resource)
@@ -259,36 +193,6 @@ def state(resources: Iterable[Resource]) -> State:
     return result
 
 
-def lock(inventory: str) -> str:
-    """The file that is locked while something of this inventory changes on a host."""
-    return f"/run/provision-{inventory}.lock"
-
-
-def remember(path: str, text: str) -> Unless:
-    """Record a first value, once: what a destroy aims at."""
-    return Unless(Run(("test", "-e", path)), (Put(path, text, 0o600),))
-
-
-def forget(path: str) -> Steps:
-    """Remove a file below our own folders, and the folders that it leaves empty."""
-    parent = path.rsplit("/", 1)[0]
-    return (
-        Run(("rm", "-f", "--", path, unfinished(path))),
-        Unless(Run(("test", "!", "-d", parent)), (Run(_rmdir(parent)),)),
-    )
-
-
-def unfinished(path: str) -> str:
-    """Where a file is written before it takes its name; no `*` of a shell matches it."""
-    folder, _, name = path.rpartition("/")
-    return f"{folder}/.{name}.provision-new"
-
-
-def rebuilt(found: Resource, after: Resource | None) -> bool:
-    """Whether becoming `after` means that `found` is deleted."""
-    return after is None or after.update(found) is None
-
-
-def _rmdir(folder: str) -> tuple[str, ...]:
-    # `rmdir -p` stops at the first folder that holds something; /etc and /var/lib always do.
-    return ("rmdir", "-p", "--ignore-fail-on-non-empty", "--", folder)
+def is_rebuilt(current: Resource, after: Resource | None) -> bool:
+    """Return True if `current` is deleted on the way to `after`."""
+    return after is None or after.update(current) is None

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from provision.resources.base import Attempt, Issue, Put, Run, Step, Steps, Unless, Upload
+from provision.resources.steps import Attempt, Issue, Put, Run, Step, Steps, Unless, Upload
 
 OUTPUT_LIMIT = 4000
 """Characters of a step's output that are kept, from its end."""

@@ -17,8 +17,8 @@ import yaml
 from provision.engine import desired
 from provision.inventory.load import load
 from provision.methods.flannel import binary
-from provision.resources.base import Attempt, Put, Steps, Unless
 from provision.resources.kinds.binary import Binary
+from provision.resources.steps import Attempt, Put, Steps, Unless
 from tests.cases.test_cases import facts
 
 FOLDER = Path(__file__).parent

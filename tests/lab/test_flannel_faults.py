@@ -11,7 +11,7 @@ import pytest
 
 from provision.engine.pki import signed
 from provision.lab import power
-from provision.resources.base import Issue, Put
+from provision.resources.steps import Issue, Put
 from tests.lab.conftest import Hosts
 from tests.lab.test_flannel import (
     CTL,

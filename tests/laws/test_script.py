@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.resources import script
-from provision.resources.base import Attempt, Put, Run, Unless
+from provision.resources.steps import Attempt, Put, Run, Unless
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
 

@@ -14,13 +14,14 @@ import pytest
 
 from provision.facts import gather
 from provision.resources import script
-from provision.resources.base import ABSENT, Origin, Resource, Steps
+from provision.resources.base import ABSENT, Origin, Resource
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.route import Route
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import ANY, Forward, Vxlan
 from provision.resources.script import PRELUDE
+from provision.resources.steps import Steps
 from provision.transport.base import Output
 from provision.transport.local import Local
 

@@ -6,11 +6,12 @@ import pytest
 
 from provision.engine.plan import Operation, operations, plan
 from provision.engine.undo import inverse, order
-from provision.resources.base import State, Steps, state
+from provision.resources.base import State, state
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.route import Route
 from provision.resources.kinds.sysctl import Sysctl
+from provision.resources.steps import Steps
 from tests.netns.test_kinds import CAPTURE, HOST, NAME, Namespace, chain, namespace, route
 
 pytestmark = pytest.mark.netns

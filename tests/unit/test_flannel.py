@@ -23,10 +23,11 @@ from provision.methods.flannel import leases as look
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
 from provision.resources import script
-from provision.resources.base import Issue, Origin, Put, Steps
+from provision.resources.base import Origin
 from provision.resources.kinds.etcd_config import EtcdConfig
 from provision.resources.kinds.tls_request import TlsRequest
 from provision.resources.lib import stash
+from provision.resources.steps import Issue, Put, Steps
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import WAS, Found, Origin, Ref, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.on_hosts import ORIGINALS
+from provision.resources.steps import Run, Steps
 
 _SAY = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
 
@@ -22,7 +24,7 @@ class ArpIgnore(Resource):
     kind: ClassVar[str] = "arp_ignore"
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
-for was in {WAS}/"$name"/uplink/*; do
+for was in {ORIGINALS}/"$name"/uplink/*; do
   file=/proc/sys/net/ipv4/conf/${{was##*/}}/arp_ignore
   [ ! -f "$file" ] || [ "$(cat "$file")" != 8 ] || echo "${{was##*/}}"
 done

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import ETC, Found, Origin, Put, Ref, Resource, Run, Steps, forget
+from provision.resources.base import ETC, Found, Origin, Put, Ref, Resource, Run, Steps
 from provision.resources.lib.container_interface_probe import PROTO, InterfaceProbe
+from provision.resources.on_hosts import ETC
 from provision.resources.render import program_text
+from provision.resources.steps import Put, Run, Steps, remove_file
 
 _COMMON = "host/container_interface.sh"
 ATTACH = program_text(_COMMON, "host/attach_interface.sh")
@@ -28,7 +30,7 @@ class Attachment(Resource):
     """
 
     kind: ClassVar[str] = "attachment"
-    by_docker: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = program_text("look/attachment.sh")
 
@@ -64,12 +66,12 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         rest = (self._inside, self._behind)
         return (claim, Run(("sh", "-c", ATTACH, "sh", *self._where, *self._claim, *rest)))
 
-    def update(self, found: Resource) -> Steps:
-        assert isinstance(found, Attachment)
-        return (*found._detached, *self.create())
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, Attachment)
+        return (*current._detached, *self.create())
 
     def delete(self) -> Steps:
-        return (*self._detached, *forget(self._file))
+        return (*self._detached, *remove_file(self._file))
 
     @property
     def _detached(self) -> Steps:
@@ -113,8 +115,8 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
     def _file(self) -> str:
         return f"{ETC}/{self.inventory}/attachments/{self.container}/{self.interface}"
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        lost = not isinstance(found, Attachment) or not found.parent
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        lost = not isinstance(current, Attachment) or not current.parent
         return None if lost else f"interface {self.interface} of {self.container} is made anew"
 
     @classmethod

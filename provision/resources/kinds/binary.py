@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Resource, Run, Steps, Upload, forget, unfinished
+from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.stash import Stashed
+from provision.resources.steps import Run, Steps, Upload, partial_path, remove_file
 
 BIN = "/var/lib/provision/bin"
 
@@ -57,12 +58,12 @@ for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$st
 
     def create(self) -> Steps:
         assert self.source is not None
-        new = unfinished(self.path)
+        new = partial_path(self.path)
         place = ("sh", "-c", _PLACE, "sh", new, self.path, self.sha256)
         return (Upload(self.source, new), Run(place))
 
     def delete(self) -> Steps:
-        return (*forget(f"{self.path}.sha256"), *forget(self.path))
+        return (*remove_file(f"{self.path}.sha256"), *remove_file(self.path))
 
     @property
     def _paths(self) -> tuple[str, str]:

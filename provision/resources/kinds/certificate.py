@@ -10,20 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provision.resources.base import (
-    ETC,
-    Found,
-    Issue,
-    Origin,
-    Put,
-    Ref,
-    Resource,
-    Run,
-    Steps,
-    forget,
-)
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.tls_request import stem
 from provision.resources.lib.base64_text import plain
+from provision.resources.on_hosts import ETC
+from provision.resources.steps import Issue, Put, Run, Steps, remove_file
 
 DAYS, RENEW_DAYS = 730, 180
 """A certificate's life, and how long before its end an apply makes the next."""
@@ -111,17 +102,21 @@ done
             ),
         )
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         # They have read the old one. Not waited for: etcd starts when most of its members have.
         restart = Run(("systemctl", "--no-block", "try-restart", *self.users))
         return (*self.create(), *((restart,) if self.users else ()))
 
     def delete(self) -> Steps:
         ca = f"{ETC}/{self.inventory}/pki/{self.network}.ca.crt"
-        ends = (step for end in ("crt", "issued") for step in forget(f"{self._stem}.{end}"))
+        ends = (step for end in ("crt", "issued") for step in remove_file(f"{self._stem}.{end}"))
         last = 'ls "$1".*.issued >/dev/null 2>&1 || rm -f -- "$2"'
         prefix = ca.removesuffix(".ca.crt")
-        return (*ends, Run(("sh", "-c", last, "sh", prefix, ca)), *forget(f"{self._stem}.issued"))
+        return (
+            *ends,
+            Run(("sh", "-c", last, "sh", prefix, ca)),
+            *remove_file(f"{self._stem}.issued"),
+        )
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

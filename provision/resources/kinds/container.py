@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps, Unless
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.docker_network import LABEL
+from provision.resources.steps import Run, Steps, Unless
 
 COMMAND_LABEL = "provision.command"
 """`image` when the container runs its image's own command, which inspection cannot tell."""
@@ -89,7 +90,7 @@ class DockerContainer(Resource):
     """
 
     kind: ClassVar[str] = "container"
-    by_docker: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
     probe: ClassVar[str] = """
 need_docker
 shared containers container
@@ -191,21 +192,21 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     def _aside(self, txn: str) -> str:
         return f"{self.container}.provision-{txn}"
 
-    def update(self, found: Resource) -> Steps | None:
-        assert isinstance(found, DockerContainer)
-        if replace(found, status=self.status, restart=self.restart) != self:
+    def update(self, current: Resource) -> Steps | None:
+        assert isinstance(current, DockerContainer)
+        if replace(current, status=self.status, restart=self.restart) != self:
             return None
         steps: list[Run] = []
-        if found.restart != self.restart:
+        if current.restart != self.restart:
             steps.append(Run(("docker", "update", "--restart", self.restart, self.container)))
-        if found.status != self.status:
+        if current.status != self.status:
             verbs = {"running": "start", "paused": "pause"}
-            verb = "unpause" if found.status == "paused" else verbs.get(self.status, "kill")
+            verb = "unpause" if current.status == "paused" else verbs.get(self.status, "kill")
             steps.append(_sh(_OF + 'docker "$2" "$(of "$1")"', self.container, verb))
         return tuple(steps)
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        if not anew:
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        if not recreated:
             return None
         return f"container {self.container} stops and a new one starts"
 

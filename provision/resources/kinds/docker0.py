@@ -8,25 +8,14 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, ClassVar
 
-from provision.resources.base import (
-    ABSENT,
-    WAS,
-    Attempt,
-    Found,
-    Origin,
-    Put,
-    Ref,
-    Resource,
-    Run,
-    Steps,
-    Unless,
-    forget,
-    remember,
-)
+from provision.resources.base import ABSENT, Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.docker_api import RUNNING
+from provision.resources.on_hosts import ORIGINALS
+from provision.resources.steps import Attempt, Put, Run, Steps, Unless, record_once, remove_file
 
 DAEMON_JSON = "/etc/docker/daemon.json"
+_RECORDS = f'{ORIGINALS}/"$name"/docker0'
 _PLACE = ("bridge", "fixed-cidr", "default-gateway")
 KEYS = ("bip", "mtu", "ip-masq", "allow-direct-routing", *_PLACE)
 _FIXED = ("bridge", "bip", "fixed-cidr", "default-gateway", "mtu", "ip-masq")
@@ -43,24 +32,24 @@ class Docker0(Resource):
     """
 
     kind: ClassVar[str] = "docker0"
-    by_docker: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
     edits: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need_docker
 shared networks containers addresses
 [ ! -f {DAEMON_JSON} ] || echo "text $(base64 -w0 <{DAEMON_JSON})"
-for was in {WAS}/*/docker0/daemon.json; do
+for was in {ORIGINALS}/*/docker0/daemon.json; do
   [ -f "$was" ] || continue
   owner=${{was%/docker0/*}}; echo "was ${{owner##*/}} $(base64 -w0 <"$was")"
 done
-[ ! -f {WAS}/"$name"/docker0/bip ] || echo "first $(cat {WAS}/"$name"/docker0/bip)"
-[ ! -f {WAS}/"$name"/docker0/running ] || echo "stopped $(cat {WAS}/"$name"/docker0/running)"
+[ ! -f {_RECORDS}/bip ] || echo "first $(cat {_RECORDS}/bip)"
+[ ! -f {_RECORDS}/running ] || echo "stopped $(cat {_RECORDS}/running)"
 pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
 [ ! -r "/proc/$pid/cmdline" ] || echo "flags $(tr '\0' ' ' <"/proc/$pid/cmdline")"
 """
     fingerprint: ClassVar[str] = rf"""
 [ ! -f {DAEMON_JSON} ] || echo "daemon.json $(sha256sum <{DAEMON_JSON})"
-for was in {WAS}/*/docker0/*; do [ ! -f "$was" ] || echo "$was $(sha256sum <"$was")"; done
+for was in {ORIGINALS}/*/docker0/*; do [ ! -f "$was" ] || echo "$was $(sha256sum <"$was")"; done
 need ip
 ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .*/docker0 \1/p'
 """
@@ -88,21 +77,21 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     def create(self) -> Steps:
         return self.update(self)
 
-    def update(self, found: Resource) -> Steps:
-        assert isinstance(found, Docker0)
-        merged = _object(found.text) | {key: json.loads(value) for key, value in self.settings}
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, Docker0)
+        merged = _object(current.text) | {key: json.loads(value) for key, value in self.settings}
         text = json.dumps(merged, indent=2) + "\n"
-        record = remember(self._was, ABSENT if found.text is None else found.text)
-        if (found.settings, found.effective) == (self.settings, self.effective):
-            return (_each("start", found.stopped), *forget(self._running))
-        first = remember(self._first_bip, found.bip)
-        return (record, first, *found.restarted((Put(DAEMON_JSON, text),)))
+        record = record_once(self._was, ABSENT if current.text is None else current.text)
+        if (current.settings, current.effective) == (self.settings, self.effective):
+            return (_each("start", current.stopped), *remove_file(self._running))
+        first = record_once(self._first_bip, current.bip)
+        return (record, first, *current.restarted((Put(DAEMON_JSON, text),)))
 
     def delete(self) -> Steps:
         lasting, once = self._restored()
         end = _REMOVED if lasting is None else (Put(DAEMON_JSON, lasting),)
         restarted = self.restarted((Put(DAEMON_JSON, once),))
-        return (*restarted, *end, *forget(self._first_bip), *forget(self._was))
+        return (*restarted, *end, *remove_file(self._first_bip), *remove_file(self._was))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         """From any point of `delete`: the records, the file as found, and Docker as it ran."""
@@ -117,7 +106,11 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         end = _REMOVED if before.text is None else (Put(DAEMON_JSON, before.text),)
         restarted = before.restarted((Put(DAEMON_JSON, once),))
         runs = before._runs()
-        records = (*forget(self._first_bip), *forget(self._was), *forget(self._running))
+        records = (
+            *remove_file(self._first_bip),
+            *remove_file(self._was),
+            *remove_file(self._running),
+        )
         return (Unless(runs, restarted), *end, _each("start", before.running), *records)
 
     def _runs(self) -> Run:
@@ -127,14 +120,14 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         return Run(("sh", "-c", _AS_BEFORE, "sh", *words))
 
     def _records(self) -> Steps:
-        was = () if self.was is None else (remember(self._was, self.was),)
-        return (*was, *((remember(self._first_bip, self.first_bip),) if self.first_bip else ()))
+        was = () if self.was is None else (record_once(self._was, self.was),)
+        return (*was, *((record_once(self._first_bip, self.first_bip),) if self.first_bip else ()))
 
     def _as_found(self) -> Steps:
         end = _REMOVED if self.text is None else (Put(DAEMON_JSON, self.text),)
         runs = self._runs()
         started = _each("start", self.running)
-        return (Unless(runs, self.restarted(end)), *end, started, *forget(self._running))
+        return (Unless(runs, self.restarted(end)), *end, started, *remove_file(self._running))
 
     def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
         if self.taken_by:
@@ -150,8 +143,8 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         set_by_others = [key for key in _FIXED if key in mine] if self.was is None else []
         return f"{DAEMON_JSON} sets {', '.join(set_by_others)} already" if set_by_others else None
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        before = found if isinstance(found, Docker0) else self
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        before = current if isinstance(current, Docker0) else self
         if before.stopped and before.settings == self.settings:
             return None
         count = len(before.running)
@@ -171,7 +164,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             *change,
             Attempt(restart, (*earlier, _RESTARTED, _each("start", ran))),
             _each("start", ran),
-            *forget(self._running),
+            *remove_file(self._running),
         )
 
     def _restored(self) -> tuple[str | None, str]:
@@ -190,15 +183,15 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
 
     @property
     def _was(self) -> str:
-        return f"{WAS}/{self.inventory}/docker0/daemon.json"
+        return f"{ORIGINALS}/{self.inventory}/docker0/daemon.json"
 
     @property
     def _first_bip(self) -> str:
-        return f"{WAS}/{self.inventory}/docker0/bip"
+        return f"{ORIGINALS}/{self.inventory}/docker0/bip"
 
     @property
     def _running(self) -> str:
-        return f"{WAS}/{self.inventory}/docker0/running"
+        return f"{ORIGINALS}/{self.inventory}/docker0/running"
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

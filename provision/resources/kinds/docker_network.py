@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps, rebuilt
+from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt
 from provision.resources.lib.docker_api import RUNNING
+from provision.resources.steps import Run, Steps
 
 LABEL = "provision"
 """Label key of everything that we make in Docker; its value is `<inventory>/<network>`."""
@@ -59,7 +60,7 @@ class DockerNetwork(Resource):
     """
 
     kind: ClassVar[str] = "docker_network"
-    by_docker: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
     probe: ClassVar[str] = """
 need_docker
 shared networks containers
@@ -85,7 +86,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def name(self) -> str:
         return self.network
 
-    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+    def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
         return self.ssh
 
     def requires(self) -> tuple[Ref, ...]:
@@ -103,11 +104,11 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def delete(self) -> Steps:
         return (Run(("sh", "-c", _REMOVE, "sh", self.network)),)
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        return f"every container on {self.network} is re-created" if anew else None
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        return f"every container on {self.network} is re-created" if recreated else None
 
     def blocking_reason(self, after: Resource | None) -> str | None:
-        if not self.guests or not rebuilt(self, after):
+        if not self.guests or not is_rebuilt(self, after):
             return None
         return (
             f"network {self.network} holds containers that are not ours: {', '.join(self.guests)}"

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import etcd_keys as keys
+from provision.resources.steps import Run, Steps
 
 WAIT_S = 60
 WAIT = f"""
@@ -86,9 +87,9 @@ echo "peers $peers"
     def create(self) -> Steps:
         return (self._written(()),)
 
-    def update(self, found: Resource) -> Steps:
-        assert isinstance(found, EtcdConfig)
-        return (self._written(found.stale if found.cluster == self.cluster else ()),)
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, EtcdConfig)
+        return (self._written(current.stale if current.cluster == self.cluster else ()),)
 
     def _written(self, stale: tuple[str, ...]) -> Run:
         said = {"host": self.host, "prefix": self.prefix, "cluster": self.cluster}
@@ -100,12 +101,12 @@ echo "peers $peers"
         names = (keys.config_key(self.prefix), self._own)
         return (removed(keys.ctl(self.inventory, self.network), *names),)
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        if not isinstance(found, EtcdConfig):
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        if not isinstance(current, EtcdConfig):
             return None
-        if found.cluster != self.cluster:
+        if current.cluster != self.cluster:
             return "etcd starts anew on its members, and the map is written again"
-        before, now = keys.words(found.config), keys.words(self.config)
+        before, now = keys.words(current.config), keys.words(self.config)
         if before.get("Network") != now.get("Network"):
             return "all leases are made anew"
         return None

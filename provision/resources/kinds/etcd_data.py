@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib import stash
+from provision.resources.steps import Run, Steps
 
 PRIVATE = "/var/lib/private"
 """Where systemd keeps the StateDirectory of a service with a user of its own."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.etcd_config import WAIT, removed
 from provision.resources.lib import etcd_keys as keys
+from provision.resources.steps import Run, Steps
 
 # What flannel has written there stays, if it says the same: it holds the device's MAC, which the
 # others need. A second key with our address would be the one that flannel takes.
@@ -77,7 +78,7 @@ shared etcd
         ctl = keys.ctl(self.inventory, self.network)
         return (Run(("sh", "-c", _WRITE, "sh", ctl, *words, self.address, self.backend)),)
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:

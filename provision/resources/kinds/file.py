@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import ETC, Found, Origin, Put, Resource, Run, Steps, forget
+from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.base64_text import plain
+from provision.resources.on_hosts import ETC
+from provision.resources.steps import Put, Run, Steps, remove_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,11 @@ done
     def create(self) -> Steps:
         return (Put(self.path, self.text, int(self.mode, 8)),)
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
-        return (*forget(self.path), Run(("test", "!", "-e", self.path)))
+        return (*remove_file(self.path), Run(("test", "!", "-e", self.path)))
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

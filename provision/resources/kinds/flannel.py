@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import ClassVar
 
-from provision.resources.base import ETC, Found, Origin, Put, Resource, Run, Steps, forget
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.on_hosts import ETC
+from provision.resources.steps import Put, Run, Steps, remove_file
 
 STATE = "provision-flannel"
 """Below /var/lib: where flanneld writes down its subnet."""
@@ -84,10 +86,10 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         service = f"provision-{self.inventory}-{self.network}-flanneld.service"
         masquerade = "yes" if self.masquerade else "no"
         words = (service, self.device, str(self.cidr), masquerade, self.state)
-        return (Run(("sh", "-c", _CLEAR, "sh", *words)), *forget(self._claim))
+        return (Run(("sh", "-c", _CLEAR, "sh", *words)), *remove_file(self._claim))
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:
-        if found is None and not anew:
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        if current is None and not recreated:
             return None
         return f"{self.network}: no packet travels between hosts until flannel is back"
 

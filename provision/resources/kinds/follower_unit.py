@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Put, Ref, Resource, Run, Steps, Unless
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import plain
+from provision.resources.steps import Put, Run, Steps, Unless
 
 FOLDER = "/etc/systemd/system"
 ABLE = ("systemctl", "-q", "--no-reload")
@@ -59,7 +60,7 @@ done
             Run(("systemctl", "restart" if self.active else "stop", self.service)),
         )
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:

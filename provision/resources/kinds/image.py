@@ -9,34 +9,25 @@ from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
-from provision.resources.base import (
-    WAS,
-    Found,
-    Origin,
-    Put,
-    Resource,
-    Run,
-    Steps,
-    Unless,
-    Upload,
-    forget,
-)
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.on_hosts import ORIGINALS
+from provision.resources.steps import Put, Run, Steps, Unless, Upload, remove_file
 
 
 def _claims(kind: str) -> str:
-    folder = f'{WAS}/"$name"/{kind}'
+    folder = f'{ORIGINALS}/"$name"/{kind}'
     return f'for claim in {folder}/*; do [ ! -f "$claim" ] || echo "claim $(cat "$claim")"; done\n'
 
 
 # The images themselves are brought by others, too: only the claims tell what is ours.
 _WITNESS = f"""
-for claim in {WAS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
+for claim in {ORIGINALS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
 """
 
 
 def _claim(image: DockerImage | ImageArchive) -> str:
     digest = sha256(image.reference.encode()).hexdigest()[:16]
-    return f"{WAS}/{image.inventory}/{image.kind}/{digest}"
+    return f"{ORIGINALS}/{image.inventory}/{image.kind}/{digest}"
 
 
 def _claimed(image: DockerImage | ImageArchive) -> Put:
@@ -51,7 +42,7 @@ def _removal(image: DockerImage | ImageArchive) -> Steps:
     gone = Run(("sh", "-c", '[ -z "$("$@")" ]', "sh", *there.argv))
     return (
         Unless(used, (Unless(gone, (remove,)),), prints=True),
-        *forget(_claim(image)),
+        *remove_file(_claim(image)),
     )
 
 
@@ -70,7 +61,7 @@ class DockerImage(Resource):
     """An image by its name, whatever it holds; pulled where it is absent."""
 
     kind: ClassVar[str] = "image"
-    by_docker: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
     edits: ClassVar[bool] = True
     before_removals: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
@@ -94,7 +85,7 @@ shared images
         return _removal(self)
 
     def stash(self, txn: str) -> Steps:  # noqa: ARG002
-        return forget(_claim(self))
+        return remove_file(_claim(self))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return (_claimed(self),)
@@ -120,7 +111,7 @@ class ImageArchive(Resource):
     """
 
     kind: ClassVar[str] = "image_archive"
-    by_docker: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
     edits: ClassVar[bool] = True
     before_removals: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
@@ -143,17 +134,17 @@ shared image
         assert self.archive is not None
         load = Run(("docker", "load", "--quiet", "--input", self._upload))
         claim = _claimed(self)
-        return (Upload(self.archive, self._upload), claim, load, *forget(self._upload))
+        return (Upload(self.archive, self._upload), claim, load, *remove_file(self._upload))
 
     def delete(self) -> Steps:
-        return (*_removal(self), *forget(self._upload))
+        return (*_removal(self), *remove_file(self._upload))
 
     def stash(self, txn: str) -> Steps:
         aside = self._aside(txn)
         return (
             Unless(_tagged(aside), (Run(("docker", "tag", self.reference, aside)),)),
             *_untagged(self.reference),
-            *forget(_claim(self)),
+            *remove_file(_claim(self)),
         )
 
     def unstash(self, txn: str) -> Steps:
@@ -179,7 +170,7 @@ shared image
     @property
     def _upload(self) -> str:
         digest = sha256("\n".join((self.reference, *self.layers)).encode()).hexdigest()[:16]
-        return f"{WAS}/{self.inventory}/upload/{digest}.tar"
+        return f"{ORIGINALS}/{self.inventory}/upload/{digest}.tar"
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Resource, Run, Steps, Unless
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.steps import Run, Steps, Unless
 
 MARK = "provision:"
 PREFIX = "PROV-"
@@ -50,7 +51,7 @@ done
         rules = tuple(self._present("-A", self.chain, rule) for rule in self.rules)
         return (Unless(exists, (Run(self._iptables("-N", self.chain)),)), *rules, self._hooked)
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return (self._refilled, self._hooked)
 
     def delete(self) -> Steps:

@@ -11,22 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from provision.resources.base import (
-    WAS,
-    Attempt,
-    Found,
-    Origin,
-    Put,
-    Resource,
-    Run,
-    Steps,
-    forget,
-    remember,
-)
+from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib import networkd
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_record
+from provision.resources.on_hosts import ORIGINALS
 from provision.resources.render import program_text
+from provision.resources.steps import Attempt, Put, Run, Steps, record_once, remove_file
 
 _COMMON = "host/nic_to_bridge.sh"
 JOIN = program_text(_COMMON, "host/nic_join.sh")
@@ -45,7 +36,7 @@ class LanBridge(Resource):
     probe: ClassVar[str] = program_text("look/lan_bridge.sh")
 
     fingerprint: ClassVar[str] = rf"""
-for file in {WAS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
+for file in {ORIGINALS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 need ip
@@ -78,17 +69,17 @@ ip -4 route show default | sed 's/ *$//' | sort
         written = tuple(Put(path, text) for path, text in self.files)
         # What a batch that stops half way leaves is no place for a host to be.
         joined = Attempt((self._run(JOIN, self.mark),), self.delete())
-        return (remember(self._was, self.was.record), *written, joined)
+        return (record_once(self._was, self.was.record), *written, joined)
 
-    def update(self, found: Resource) -> Steps | None:
-        assert isinstance(found, LanBridge)
-        assert found.was is not None and self.was is not None
-        same = (found.was.nic, found.was.host_veth) == (self.was.nic, self.was.host_veth)
+    def update(self, current: Resource) -> Steps | None:
+        assert isinstance(current, LanBridge)
+        assert current.was is not None and self.was is not None
+        same = (current.was.nic, current.was.host_veth) == (self.was.nic, self.was.host_veth)
         return self.create() if same else None
 
     def delete(self) -> Steps:
         paths = " ".join(networkd.paths(self._inventory, self.bridge))
-        return (self._run(LEAVE, self.mark, paths), *forget(self._was))
+        return (self._run(LEAVE, self.mark, paths), *remove_file(self._was))
 
     def _run(self, text: str, *more: str) -> Run:
         was = self.was
@@ -105,17 +96,17 @@ ip -4 route show default | sed 's/ *$//' | sort
 
     @property
     def _was(self) -> str:
-        return f"{WAS}/{self._inventory}/uplink/{self.bridge}"
+        return f"{ORIGINALS}/{self._inventory}/uplink/{self.bridge}"
 
     @property
     def _inventory(self) -> str:
         return self.mark.split("/")[0]
 
-    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+    def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
         return self.was is not None and self.was.ssh
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:
-        moved = isinstance(found, LanBridge) and found.was is not None and not anew
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        moved = isinstance(current, LanBridge) and current.was is not None and not recreated
         return None if moved else f"the host's addresses move from {self.nic} to {self.seat}"
 
     @classmethod

@@ -11,22 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from provision.resources.base import (
-    WAS,
-    Attempt,
-    Found,
-    Origin,
-    Put,
-    Resource,
-    Steps,
-    forget,
-    remember,
-)
+from provision.resources.base import Found, Origin, Resource
 from provision.resources.kinds.lan_bridge import LanBridge, found_files, seat
 from provision.resources.lib import networkd, ovsdb
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import OriginalNic, parse_record
+from provision.resources.on_hosts import ORIGINALS
 from provision.resources.render import program_text
+from provision.resources.steps import Attempt, Put, Steps, record_once, remove_file
 
 _COMMON = "host/nic_to_bridge.sh"
 JOIN_OVS = program_text(_COMMON, "host/nic_join_ovs.sh")
@@ -41,7 +33,7 @@ class LanBridgeOvs(LanBridge):
     probe: ClassVar[str] = rf"""
 need ip
 shared addresses
-for was in {WAS}/"$name"/uplink/*; do
+for was in {ORIGINALS}/"$name"/uplink/*; do
   [ -f "$was" ] || continue
   bridge=${{was##*/}}
   echo "was $bridge $(base64 -w0 <"$was")"
@@ -56,11 +48,15 @@ shared {" ".join(ovsdb.TABLES)}
         assert self.was is not None
         written = tuple(Put(path, text) for path, text in self.files)
         joined = self._run(JOIN_OVS, self.mark, self.was.ovs_datapath)
-        return (remember(self._was, self.was.record), *written, Attempt((joined,), self.delete()))
+        return (
+            record_once(self._was, self.was.record),
+            *written,
+            Attempt((joined,), self.delete()),
+        )
 
     def delete(self) -> Steps:
         paths = " ".join(networkd.paths(self._inventory, self.bridge))
-        return (self._run(LEAVE_OVS, self.mark, paths), *forget(self._was))
+        return (self._run(LEAVE_OVS, self.mark, paths), *remove_file(self._was))
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
@@ -79,8 +75,8 @@ shared {" ".join(ovsdb.TABLES)}
             stranger = cls(scope.host, name, "", "", 0, "", False, (), (), "")
             yield Found(stranger, ours=False)
 
-    def update(self, found: Resource) -> Steps | None:
-        return LanBridge.update(self, found)
+    def update(self, current: Resource) -> Steps | None:
+        return LanBridge.update(self, current)
 
 
 def _found(

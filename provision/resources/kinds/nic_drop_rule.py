@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import WAS, Found, Origin, Ref, Resource, Run, Steps, Unless
+from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.on_hosts import ORIGINALS
+from provision.resources.steps import Run, Steps, Unless
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,12 @@ class NicDropRule(Resource):
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need iptables
-[ -z "$(ls {WAS}/"$name"/uplink 2>/dev/null)" ] || iptables -w 5 -t raw -S PREROUTING
+[ -z "$(ls {ORIGINALS}/"$name"/uplink 2>/dev/null)" ] || iptables -w 5 -t raw -S PREROUTING
 """
 
     fingerprint: ClassVar[str] = rf"""
 need iptables
-[ -z "$(ls {WAS}/*/uplink 2>/dev/null)" ] ||
+[ -z "$(ls {ORIGINALS}/*/uplink 2>/dev/null)" ] ||
   iptables -w 5 -t raw -S PREROUTING | grep -F provision: || :
 """
 

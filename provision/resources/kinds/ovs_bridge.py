@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, quoted
+from provision.resources.steps import Run, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
         set_ = ("--", "set", "bridge", self.bridge, *settings)
         return (Run((*VSCTL, "--may-exist", "add-br", self.bridge, *set_)),)
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:

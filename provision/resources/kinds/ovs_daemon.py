@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import WAS, Found, Origin, Resource, Run, Steps, forget, remember
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.on_hosts import ORIGINALS
+from provision.resources.steps import Run, Steps, record_once, remove_file
 
 SERVICE = "openvswitch-switch.service"
 # What its first start makes, by Debian's layout: the database, its lock, and a random id.
@@ -34,7 +36,7 @@ class OvsDaemon(Resource):
     probe: ClassVar[str] = rf"""
 command -v ovs-vsctl >/dev/null 2>&1 || exit 0
 printf '%s\n' "$units"
-for was in {WAS}/*/openvswitch; do
+for was in {ORIGINALS}/*/openvswitch; do
   [ -f "$was" ] || continue
   owner=${{was%/openvswitch}}; echo "was ${{owner##*/}} $(cat "$was")"
 done
@@ -44,7 +46,7 @@ done
     fingerprint: ClassVar[str] = rf"""
 command -v ovs-vsctl >/dev/null 2>&1 || exit 0
 echo "$(systemctl is-enabled {SERVICE}) $(systemctl is-active {SERVICE})"
-for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
+for was in {ORIGINALS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
 [ ! -e /etc/openvswitch/conf.db ] || echo database
 """
 
@@ -62,13 +64,13 @@ for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")";
     def create(self) -> Steps:
         return (Run(("sh", "-c", _START)),)
 
-    def update(self, found: Resource) -> Steps:
-        assert isinstance(found, OvsDaemon)
-        return (remember(self._was, found.first + "\n"), *self.create())
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, OvsDaemon)
+        return (record_once(self._was, current.first + "\n"), *self.create())
 
     def delete(self) -> Steps:
         if not self.first:
-            return forget(self._was)
+            return remove_file(self._was)
         state, active, *new = self.first.split()
         steps: list[Run] = []
         if active != "active" and not self.others:
@@ -80,7 +82,7 @@ for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")";
         if state in ("masked", "disabled") and not self.others:
             verb = "mask" if state == "masked" else "disable"
             steps.append(Run(("systemctl", "-q", verb, SERVICE)))
-        return (*steps, *forget(self._was))
+        return (*steps, *remove_file(self._was))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return self.update(self)
@@ -93,8 +95,10 @@ for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")";
             return () if before.active else (Run(("systemctl", "stop", SERVICE)),)
         return before.delete()
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        return "Open vSwitch starts" if isinstance(found, OvsDaemon) and not found.active else None
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        return (
+            "Open vSwitch starts" if isinstance(current, OvsDaemon) and not current.active else None
+        )
 
     def blocking_reason(self, after: Resource | None) -> str | None:
         if after is not None or self.active or self.others:
@@ -104,7 +108,7 @@ for was in {WAS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")";
 
     @property
     def _was(self) -> str:
-        return f"{WAS}/{self.inventory}/openvswitch"
+        return f"{ORIGINALS}/{self.inventory}/openvswitch"
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, quoted
+from provision.resources.steps import Run, Steps
 
 TYPES = ("gre", "vxlan")
 
@@ -56,7 +57,7 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
         add = ("--if-exists", "del-port", self.port, "--", "add-port", self.bridge, self.port)
         return (Run((*VSCTL, *add, *interface, *options, *port)),)
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:

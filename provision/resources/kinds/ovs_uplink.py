@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from provision.resources.base import WAS, Found, Origin, Resource, Run, Steps, Unless, forget
+from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib import ovsdb
+from provision.resources.on_hosts import ORIGINALS
 from provision.resources.render import program_text
+from provision.resources.steps import Run, Steps, Unless, remove_file
 
 PREFIX = ovsdb.NIC_BRIDGE
 _LOOPBACK = "lo"
@@ -58,7 +60,7 @@ need ip
 ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' -e '^flannel' |
   while read -r dev _ held; do echo "${{dev%%@*}} $held"; done | sort
 iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep provision:underlay
-for was in {WAS}/*/underlay/*; do
+for was in {ORIGINALS}/*/underlay/*; do
   case $was in *.offloads) ;; *) [ ! -f "$was" ] || echo "$was" ;; esac
 done
 """
@@ -80,7 +82,7 @@ done
     def name(self) -> str:
         return self.nic
 
-    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+    def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
         return self.ssh
 
     def links(self) -> tuple[str, ...]:
@@ -89,15 +91,15 @@ done
     def create(self) -> Steps:
         return (self._script("settle"),)
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
         if self.others:
             key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
             gone = Run((*ovsdb.VSCTL, "--if-exists", *key))
-            return (gone, self._bequeathed(self.others[0]), *forget(self._record))
-        return (self._script("return"), *forget(self._record))
+            return (gone, self._bequeathed(self.others[0]), *remove_file(self._record))
+        return (self._script("return"), *remove_file(self._record))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert before is None or isinstance(before, OvsUplink)
@@ -108,7 +110,7 @@ done
 
     def _bequeathed(self, heir: str) -> Unless:
         """Whoever goes last switches on again what the first one had switched off."""
-        mine, his = f"{self._record}.offloads", f"{WAS}/{heir}/underlay/{self.nic}.offloads"
+        mine, his = f"{self._record}.offloads", f"{ORIGINALS}/{heir}/underlay/{self.nic}.offloads"
         move = 'mkdir -p -- "${2%/*}" && cat -- "$1" >>"$2" && rm -f -- "$1"'
         return Unless(Run(("test", "!", "-e", mine)), (Run(("sh", "-c", move, "sh", mine, his)),))
 
@@ -118,12 +120,12 @@ done
 
     @property
     def _record(self) -> str:
-        return f"{WAS}/{self.inventory}/underlay/{self.nic}"
+        return f"{ORIGINALS}/{self.inventory}/underlay/{self.nic}"
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        if isinstance(found, OvsUplink) and found.bridge:
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        if isinstance(current, OvsUplink) and current.bridge:
             return None
-        where = "goes back to the kernel" if found is None else "moves under Open vSwitch"
+        where = "goes back to the kernel" if current is None else "moves under Open vSwitch"
         return f"{self.nic} {where}; its addresses and routes stay, packets may be lost meanwhile"
 
     def blocking_reason(self, after: Resource | None) -> str | None:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps, Unless
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, OvsPort, quoted
+from provision.resources.steps import Run, Steps, Unless
 
 MARK = "provision:"
 PREFIX = "oi-"
@@ -125,9 +126,9 @@ done
         change = (*VSCTL, *words, "--", "set", "port", self.outer, *ids)
         return Run(("sh", "-c", _CHANGE, "sh", *change))
 
-    def update(self, found: Resource) -> Steps | None:
-        assert isinstance(found, OvsVeth)
-        return self.create() if (found.outer, found.mark) == (self.outer, self.mark) else None
+    def update(self, current: Resource) -> Steps | None:
+        assert isinstance(current, OvsVeth)
+        return self.create() if (current.outer, current.mark) == (self.outer, self.mark) else None
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
         if before is None:

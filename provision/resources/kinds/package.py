@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.steps import Run, Steps
 
 MANAGER = "apt-get"
 """The only package manager that is used; others are refused by name before any change."""
@@ -79,7 +80,7 @@ done
     def delete(self) -> Steps:
         return ()
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         # dockerd sets the FORWARD policy to DROP when it is the one that turns forwarding on.
         return "Docker starts, and what the host forwards is dropped" if self._docker else None
 

@@ -8,18 +8,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.resources.base import (
-    ETC,
-    Found,
-    Origin,
-    Put,
-    Ref,
-    Resource,
-    Run,
-    Steps,
-    Unless,
-    forget,
-)
+from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.on_hosts import ETC
+from provision.resources.steps import Put, Run, Steps, Unless, remove_file
 
 PROTO = 240
 """Our number in `ip route … proto`: iproute2's rt_protos gives it to nobody."""
@@ -60,7 +51,7 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
     def name(self) -> str:
         return str(self.dst)
 
-    def touches_ssh(self, found: Resource | None) -> bool:  # noqa: ARG002
+    def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
         return self.ssh
 
     def links(self) -> tuple[str, ...]:
@@ -79,11 +70,11 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
         # Not `replace` alone: that would answer to the follower's own `ip monitor` without end.
         return (claim, Unless(there, (replaced,), prints=True))
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
-        return (self._flushed, *forget(self._claim))
+        return (self._flushed, *remove_file(self._claim))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
         if before is None:

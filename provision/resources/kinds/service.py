@@ -7,18 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import (
-    ABSENT,
-    KINDS_ON_HOSTS,
-    Found,
-    Origin,
-    Put,
-    Ref,
-    Resource,
-    Run,
-    Steps,
-)
+from provision.resources.base import ABSENT, Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import plain
+from provision.resources.on_hosts import KINDS_ON_HOSTS
+from provision.resources.steps import Put, Run, Steps
 
 FOLDER = "/etc/systemd/system"
 WAIT_S = 45
@@ -96,15 +88,15 @@ done
             Run(("sh", "-c", _START, "sh", self.service, str(WAIT_S))),
         )
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
         return (Run(("sh", "-c", _STOP, "sh", self.service, f"{FOLDER}/{self.service}")),)
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:
-        ran = isinstance(found, Service) and found.active
-        return self.stops or None if ran and (anew or not self.brief) else None
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        ran = isinstance(current, Service) and current.active
+        return self.stops or None if ran and (recreated or not self.brief) else None
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

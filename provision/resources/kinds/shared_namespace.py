@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.docker_network import LABEL
 from provision.resources.render import program_text
+from provision.resources.steps import Run, Steps
 
 _FOLLOW = program_text("host/follow_shared_namespace.sh")
 
@@ -24,7 +25,7 @@ class SharedNamespace(Resource):
     """`container` is in the network namespace in which `owner` is now."""
 
     kind: ClassVar[str] = "shared_namespace"
-    by_docker: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = """
 need_docker
@@ -49,7 +50,7 @@ shared container netns
     def delete(self) -> Steps:
         return ()  # it ends with its container
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         return None
 
     @classmethod

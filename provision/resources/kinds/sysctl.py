@@ -6,17 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import (
-    WAS,
-    Found,
-    Origin,
-    Resource,
-    Run,
-    Steps,
-    Unless,
-    forget,
-    remember,
-)
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.on_hosts import ORIGINALS
+from provision.resources.steps import Run, Steps, Unless, record_once, remove_file
 
 KEYS = ("net.ipv4.ip_forward",)
 """The settings that methods ask for; a probe reads just these."""
@@ -38,7 +30,7 @@ class Sysctl(Resource):
     probe: ClassVar[str] = rf"""
 for key in {" ".join(KEYS)}; do
   echo "now $key $(cat "/proc/sys/$(echo "$key" | tr . /)")"
-  for was in {WAS}/*/sysctl/"$key"; do
+  for was in {ORIGINALS}/*/sysctl/"$key"; do
     [ -f "$was" ] || continue
     owner=${{was%/sysctl/*}}; echo "was $key ${{owner##*/}} $(cat "$was")"
   done
@@ -46,7 +38,7 @@ done
 """
     fingerprint: ClassVar[str] = rf"""
 for key in {" ".join(KEYS)}; do echo "$key $(cat "/proc/sys/$(echo "$key" | tr . /)")"; done
-for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
+for was in {ORIGINALS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
 """
 
     key: str
@@ -64,24 +56,24 @@ for was in {WAS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; do
         there = Run(("sh", "-c", '[ "$(sysctl -n "$1")" = "$2" ]', "sh", self.key, self.value))
         return (Unless(there, (Run(("sysctl", "-q", "-w", f"{self.key}={self.value}")),)),)
 
-    def update(self, found: Resource) -> Steps:
-        assert isinstance(found, Sysctl)
-        return (remember(self._was, found.first + "\n"), *self.create())
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, Sysctl)
+        return (record_once(self._was, current.first + "\n"), *self.create())
 
     def delete(self) -> Steps:
         restore = () if self.shared else (Run(("sysctl", "-q", "-w", f"{self.key}={self.first}")),)
-        return (*restore, *forget(self._was))
+        return (*restore, *remove_file(self._was))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return self.update(self)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert isinstance(before, Sysctl)
-        return (*before.create(), *(() if ours else forget(self._was)))
+        return (*before.create(), *(() if ours else remove_file(self._was)))
 
     @property
     def _was(self) -> str:
-        return f"{WAS}/{self.inventory}/sysctl/{self.key}"
+        return f"{ORIGINALS}/{self.inventory}/sysctl/{self.key}"
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from provision.resources.base import ETC, Found, Origin, Resource, Run, Steps, forget
+from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.stash import Stashed
+from provision.resources.on_hosts import ETC
+from provision.resources.steps import Run, Steps, remove_file
 
 # The request comes last and by a rename: where it is, the key is whole.
 _MAKE = """
@@ -66,11 +68,11 @@ done
     def create(self) -> Steps:
         return (Run(("sh", "-c", _MAKE, "sh", self._stem, self.name)),)
 
-    def update(self, found: Resource) -> Steps:  # noqa: ARG002
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
-        return (*forget(f"{self._stem}.key"), *forget(f"{self._stem}.csr"))
+        return (*remove_file(f"{self._stem}.key"), *remove_file(f"{self._stem}.csr"))
 
     @property
     def _paths(self) -> tuple[str, str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, Run, Steps, Unless
+from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.steps import Run, Steps, Unless
 
 MARK = "provision:"
 PREFIX = "vx-"
@@ -140,12 +141,14 @@ done
     def _raised(self) -> Run:
         return Run(("sh", "-c", f'[ $(($(cat "$1") & {_UP})) = {_UP} ]', "sh", self._file("flags")))
 
-    def update(self, found: Resource) -> Steps | None:
-        assert isinstance(found, Vxlan)
-        same = replace(found, mtu=self.mtu, master=self.master, forwards=self.forwards, up=self.up)
-        if same != self or (found.master and not self.master):
+    def update(self, current: Resource) -> Steps | None:
+        assert isinstance(current, Vxlan)
+        same = replace(
+            current, mtu=self.mtu, master=self.master, forwards=self.forwards, up=self.up
+        )
+        if same != self or (current.master and not self.master):
             return None
-        stale = [forward for forward in found.forwards if forward not in self.forwards]
+        stale = [forward for forward in current.forwards if forward not in self.forwards]
         return (*(step for forward in stale for step in self._dropped(forward)), *self._settled())
 
     def _dropped(self, forward: Forward) -> Steps:
@@ -160,8 +163,8 @@ done
         gone = Run(("test", "!", "-e", self._file("ifindex")))
         return (Unless(gone, (Run(("ip", "link", "delete", "dev", self.device)),)),)
 
-    def disruption(self, found: Resource | None, *, anew: bool) -> str | None:  # noqa: ARG002
-        return "containers of other hosts are out of reach for a moment" if anew else None
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        return "containers of other hosts are out of reach for a moment" if recreated else None
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

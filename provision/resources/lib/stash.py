@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from provision.resources.base import Run, Steps
+from provision.resources.steps import Run, Steps
 
 ASIDE = "/var/lib/provision/aside"
 
