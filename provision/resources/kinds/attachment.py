@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import ETC, Found, Origin, Put, Ref, Resource, Run, Steps
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib.container_interface_probe import PROTO, InterfaceProbe
 from provision.resources.on_hosts import ETC
 from provision.resources.render import program_text
