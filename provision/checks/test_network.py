@@ -17,7 +17,7 @@ def test_drift(seen: Evidence, on: str) -> None:
     _reached(seen, on)
     drift = seen.drift[on]
     taken = {conflict.ref for conflict in drift.conflicts}
-    differs = [conflict.found for conflict in drift.conflicts]
+    differs = [conflict.message for conflict in drift.conflicts]
     differs += [f"{c.verb} {c.ref.kind} {c.ref.name}" for c in drift.changes if c.ref not in taken]
     assert not differs, "differs: " + "; ".join(differs)
 

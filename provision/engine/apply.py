@@ -163,7 +163,7 @@ def _without(hosts: tuple[str, ...], errors: Iterable[HostError]) -> tuple[str, 
 
 def _refuse(conflicts: tuple[Conflict, ...]) -> None:
     if conflicts:
-        lines = "\n".join(f"{conflict.ref.host}: {conflict.found}" for conflict in conflicts)
+        lines = "\n".join(f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts)
         raise ConflictError(
             lines, "provision adopts nothing: remove it yourself, or choose another name or range"
         )
@@ -201,7 +201,7 @@ class _Apply:
             if unfit.host in fit:
                 yield StepError(unfit.host, unfit.message, unfit.hint)
         for conflict in todo.conflicts:
-            yield StepError(conflict.ref.host, conflict.found)
+            yield StepError(conflict.ref.host, conflict.message)
 
     def _transact(self, hosts: tuple[str, ...], todo: Plan) -> bool:
         from provision.engine.transaction import Transaction

@@ -1,4 +1,5 @@
-"""The only place that decides: the difference between two states, its order and its waves. Pure."""
+"""The difference between two states, its order and its waves. Pure, and the only place that decides
+what changes."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ Verb = Literal["create", "update", "replace", "delete"]
 class Change:
     """One resource that differs; `before` is None for create, `after` for delete.
 
-    `adopts`: `before` is there without our mark. `ssh`: the way that SSH takes may be cut.
+    `adopts`: `before` exists without our mark. `ssh`: the change may cut the path of SSH.
     """
 
     ref: Ref
@@ -34,15 +35,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Something in the way that is not ours, and what it is."""
+    """A reason not to touch `ref`, such as a resource of somebody else in its place."""
 
     ref: Ref
-    found: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All changes, in the order in which they are made, and what forbids them."""
+    """All changes, in the order in which they are made, and the conflicts that forbid them."""
 
     changes: tuple[Change, ...]
     conflicts: tuple[Conflict, ...]
@@ -57,67 +58,75 @@ class Operation:
     removes: bool = False
 
     @property
+    def resource(self) -> Resource:
+        """The resource that the steps remove or make."""
+        resource = self.change.before if self.removes else self.change.after
+        assert resource is not None
+        return resource
+
+    @property
     def needs(self) -> tuple[Ref, ...]:
-        """What the thing that is removed or made stands on."""
-        thing = self.change.before if self.removes else self.change.after
-        return (*thing.requires(), *thing.after()) if thing else ()
+        """The resources that must exist while the steps run."""
+        return (*self.resource.requires(), *self.resource.after())
 
 
 Wave = dict[str, tuple[Operation, ...]]
+"""Operations by host; the hosts of a wave are changed at the same time."""
 
 
-def plan(found: State, wanted: State, *, foreign: State | None = None) -> Plan:
-    """What turns `found` into `wanted`; `foreign` is what stands there without our mark."""
+def plan(current: State, wanted: State, *, foreign: State | None = None) -> Plan:
+    """The changes that turn `current` into `wanted`; `foreign`: resources without our mark."""
     foreign = foreign or {}
-    conflicts = tuple(_conflicts(found, wanted, foreign))
-    before = dict(found) | {
-        ref: thing for ref, thing in foreign.items() if thing.edits and ref in wanted
+    conflicts = tuple(_conflicts(current, wanted, foreign))
+    before = dict(current) | {
+        ref: resource for ref, resource in foreign.items() if resource.edits and ref in wanted
     }
-    adopted = frozenset(before) - frozenset(found)
-    verbs = _verbs(before, wanted, created=adopted)
+    adopted = frozenset(before) - frozenset(current)
+    verbs = _verbs(before, wanted, adopted=adopted)
     changes = {
         ref: _change(ref, verb, before, wanted, adopts=ref in adopted)
         for ref, verb in verbs.items()
     }
     ordered = tuple(changes[ref] for ref in _reported_order(changes))
-    return Plan(ordered, conflicts + tuple(_objections(ordered)))
+    return Plan(ordered, conflicts + tuple(_blocked(ordered)))
 
 
-def _conflicts(found: State, wanted: State, foreign: State) -> Iterator[Conflict]:
+def _conflicts(current: State, wanted: State, foreign: State) -> Iterator[Conflict]:
     for ref, resource in wanted.items():
-        thing = foreign.get(ref)
-        if thing is not None and ref not in found and not resource.edits:
-            yield Conflict(ref, f"{ref.kind} {ref.name} exists and is not ours")
+        if ref in foreign and ref not in current and not resource.edits:
+            yield Conflict(ref, f"{ref.kind} {ref.name} exists outside this inventory")
 
 
-def _objections(changes: Iterable[Change]) -> Iterator[Conflict]:
+def _blocked(changes: Iterable[Change]) -> Iterator[Conflict]:
+    """Changes that would harm resources of others."""
     for change in changes:
         reason = change.before.blocking_reason(change.after) if change.before else None
         if reason:
             yield Conflict(change.ref, reason)
 
 
-def _verbs(before: State, wanted: State, *, created: frozenset[Ref]) -> dict[Ref, Verb]:
+def _verbs(before: State, wanted: State, *, adopted: frozenset[Ref]) -> dict[Ref, Verb]:
     verbs: dict[Ref, Verb] = {}
     for ref in sorted({*before, *wanted}):
         verb = _verb(before.get(ref), wanted.get(ref))
         if verb is not None:
             verbs[ref] = verb
     for ref in in_order(wanted):
-        # What stands on a re-created resource dies with it (the kernel drops the routes of a
-        # bridge, Docker refuses to remove a network that is in use).
-        remade = any(
-            _remade(verbs.get(need), wanted[need])
+        # A resource is lost with the resource that it requires: the kernel drops the routes of a
+        # bridge that is deleted, and Docker does not remove a network that containers use.
+        recreated = any(
+            _is_recreated(verbs.get(need), wanted[need])
             for need in wanted[ref].requires()
             if need in wanted
         )
-        if remade and ref in before and verbs.get(ref) in (None, "update") and ref not in created:
+        kept = ref in before and ref not in adopted and verbs.get(ref) in (None, "update")
+        if recreated and kept:
             verbs[ref] = "replace"
     return verbs
 
 
-def _remade(verb: Verb | None, resource: Resource) -> bool:
-    # An image that is brought again leaves the containers made of it as they are.
+def _is_recreated(verb: Verb | None, resource: Resource) -> bool:
+    # Containers keep running when the image that they were made of is pulled again.
     return verb == "replace" or (verb == "create" and not resource.before_removals)
 
 
@@ -131,49 +140,52 @@ def _verb(before: Resource | None, after: Resource | None) -> Verb | None:
     return "replace" if after.update(before) is None else "update"
 
 
-SSH_PATH = "the way that SSH takes changes"
+SSH_PATH = "the network path of SSH changes"
 
 
 def _change(ref: Ref, verb: Verb, before: State, wanted: State, *, adopts: bool) -> Change:
     old, new = before.get(ref), wanted.get(ref)
     subject = new or old
     assert subject is not None
-    ssh = subject.touches_ssh(None if subject is old else old)
-    disruption = subject.disruption(None if subject is old else old, recreated=verb == "replace")
-    said = "; ".join(text for text in (disruption, SSH_PATH if ssh else None) if text)
-    return Change(ref, verb, old, new, said or None, adopts, ssh)
+    previous = None if subject is old else old
+    ssh = subject.touches_ssh(previous)
+    disruption = subject.disruption(previous, recreated=verb == "replace")
+    warnings = "; ".join(text for text in (disruption, SSH_PATH if ssh else None) if text)
+    return Change(ref, verb, old, new, warnings or None, adopts, ssh)
 
 
 def in_order(state: State) -> list[Ref]:
-    """References so that each comes after what it requires, follows or watches, otherwise sorted.
+    """References so that each comes after those in its `requires()` and `after()`.
 
-    What prepares comes first; it stands on nothing.
+    Otherwise they are sorted by name, resources that change the facts of the host and resources
+    that are made before removals first, and resources that run last at the end.
     """
     sorter: TopologicalSorter[Ref] = TopologicalSorter()
     for ref in sorted(state, key=_by_name):
         before = (*state[ref].requires(), *state[ref].after())
         sorter.add(ref, *sorted((need for need in before if need in state), key=_by_name))
     try:
-        found = tuple(sorter.static_order())
+        order = tuple(sorter.static_order())
     except GraphCycle as error:
         cycle = " → ".join(str(ref) for ref in error.args[1])
-        raise CycleError(f"these need each other: {cycle}") from error
-    return sorted(found, key=lambda ref: _turn(state[ref]))
+        raise CycleError(f"these resources require each other: {cycle}") from error
+    return sorted(order, key=lambda ref: _phase(state[ref]))
 
 
 def _by_name(ref: Ref) -> tuple[str, str, str]:
-    # The order of a follower's script, which hosts of version 0.1.0 hold, goes by the old names.
+    # The follower's script on hosts of version 0.1.0 is sorted by the names of kinds of that time;
+    # another order would be another script, and every host would differ.
     return ref.host, KINDS_ON_HOSTS.get(ref.kind, ref.kind), ref.name
 
 
-def _turn(resource: Resource) -> tuple[bool, bool, bool]:
+def _phase(resource: Resource) -> tuple[bool, bool, bool]:
     return resource.runs_last, not resource.changes_facts, not resource.before_removals
 
 
 def _reported_order(changes: dict[Ref, Change]) -> list[Ref]:
-    gone = [ref for ref in in_order(_side(changes, "before")) if changes[ref].after is None]
+    deleted = [ref for ref in in_order(_side(changes, "before")) if changes[ref].after is None]
     made = [ref for ref in in_order(_side(changes, "after")) if changes[ref].after is not None]
-    return gone[::-1] + made
+    return deleted[::-1] + made
 
 
 def _side(changes: dict[Ref, Change], side: Literal["before", "after"]) -> State:
@@ -182,24 +194,26 @@ def _side(changes: dict[Ref, Change], side: Literal["before", "after"]) -> State
 
 
 def facts_changing_part(plan: Plan) -> Plan | None:
-    """What has to be made before the rest of a plan is more than a guess; None: nothing.
+    """The changes that have to be made before the rest can be planned reliably; None: no such.
 
-    What stays whatever comes is a part of its own: the undo goes back to how it has left the host.
+    Installing Docker is one: only then the host tells its networks. Permanent resources form a part
+    of their own, because a rollback goes back to the host as they have left it.
     """
     first = tuple(change for change in plan.changes if change.after and change.after.changes_facts)
-    staying = tuple(change for change in first if change.after and change.after.permanent)
-    return Plan(staying or first, ()) if first else None
+    permanent = tuple(change for change in first if change.after and change.after.permanent)
+    return Plan(permanent or first, ()) if first else None
 
 
 def is_permanent(plan: Plan) -> bool:
-    """Whether nothing of it is ever undone."""
-    return all(one.after is not None and one.after.permanent for one in plan.changes)
+    """Return True if no change of the plan is ever rolled back."""
+    return all(change.after is not None and change.after.permanent for change in plan.changes)
 
 
 def operations(plan: Plan, *, txn: str | None = None) -> tuple[Operation, ...]:
-    """The plan as steps in order: preparations, then removals, then what is made.
+    """The plan as steps in order: preparations, then removals, then creations and updates.
 
-    `txn` names the change in what it only puts aside; without it all that goes is deleted.
+    With `txn`, the id of a transaction, removed resources are stashed under it where their kind
+    can; otherwise they are deleted.
     """
     changes = {change.ref: change for change in plan.changes}
     removals = [
@@ -210,12 +224,12 @@ def operations(plan: Plan, *, txn: str | None = None) -> tuple[Operation, ...]:
     makes = [
         Operation(changes[ref], _making(changes[ref])) for ref in in_order(_side(changes, "after"))
     ]
-    early = [make for make in makes if _prepares(make.change)]
-    late = [make for make in makes if not _prepares(make.change)]
+    early = [make for make in makes if _is_preparation(make.change)]
+    late = [make for make in makes if not _is_preparation(make.change)]
     return tuple(early + removals + late)
 
 
-def _prepares(change: Change) -> bool:
+def _is_preparation(change: Change) -> bool:
     return change.verb == "create" and change.after is not None and change.after.before_removals
 
 
@@ -240,16 +254,16 @@ def waves(operations: Iterable[Operation]) -> tuple[Wave, ...]:
     grouped: dict[int, dict[str, list[Operation]]] = {}
     for operation in operations:
         ref = operation.change.ref
-        afar = [need for need in operation.needs if need.host != ref.host]
-        ready = [made[need] + 1 for need in afar if need in made]
+        remote = [need for need in operation.needs if need.host != ref.host]
+        ready = [made[need] + 1 for need in remote if need in made]
         earliest = [freed.get(ref, 0)] if operation.removes else ready
-        mine = host_level[ref.host] = max([host_level.get(ref.host, 0), *earliest])
+        level = host_level[ref.host] = max([host_level.get(ref.host, 0), *earliest])
         if operation.removes:
-            freed |= {need: max(freed.get(need, 0), mine + 1) for need in afar}
+            freed |= {need: max(freed.get(need, 0), level + 1) for need in remote}
         else:
-            made[ref] = mine
-        grouped.setdefault(mine, {}).setdefault(ref.host, []).append(operation)
+            made[ref] = level
+        grouped.setdefault(level, {}).setdefault(ref.host, []).append(operation)
     return tuple(
-        {host: tuple(found) for host, found in grouped[number].items()}
-        for number in sorted(grouped)
+        {host: tuple(by_host) for host, by_host in grouped[level].items()}
+        for level in sorted(grouped)
     )

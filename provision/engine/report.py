@@ -96,7 +96,7 @@ def plan_lines(report: Report) -> Iterator[str]:
             if change.disruption:
                 yield f"      ! {change.disruption}"
     for conflict in report.conflicts:
-        yield f"{conflict.ref.host}: conflict: {conflict.found}"
+        yield f"{conflict.ref.host}: conflict: {conflict.message}"
     yield summary(report)
 
 
@@ -168,7 +168,7 @@ def plan_json(report: Report) -> dict[str, Any]:
         "hosts": len(report.hosts),
         "changes": [change_json(done.change) for done in report.done],
         "conflicts": [
-            {**conflict.ref._asdict(), "found": conflict.found} for conflict in report.conflicts
+            {**conflict.ref._asdict(), "found": conflict.message} for conflict in report.conflicts
         ],
     }
 

@@ -141,7 +141,7 @@ def test_a_configuration_of_others_is_a_conflict(clean: Hosts) -> None:
     clean.provision("apply", inventory)
     clean.ssh("h1", f"{CTL} del /provision/overlay/over/config")
     said = clean.provision("plan", inventory, status=9)
-    assert "etcd_config over/coreos.com/network/config exists and is not ours" in said
+    assert "etcd_config over/coreos.com/network/config exists outside this inventory" in said
     clean.provision("apply", inventory, status=9)
     own = {"host": "h1", "prefix": "/coreos.com/network", "cluster": "x"}
     clean.ssh("h1", f"{CTL} put /provision/overlay/over/config '{json.dumps(own)}'")

@@ -209,7 +209,7 @@ def test_another_mode_than_declared_is_named(applied: tuple[Hosts, str], contain
         wrong = failed(hosts.json("verify", inventory, status=7))
         assert said in wrong["mode", container, container]
         assert [key for key in wrong if key[0] == "mode"] == [("mode", container, container)]
-        assert f"container {container} exists and is not ours" in wrong["drift", host, host]
+        assert f"container {container} exists outside this inventory" in wrong["drift", host, host]
     finally:
         hosts.ssh(host, f"docker rm -f {container}")
     hosts.provision("apply", inventory)

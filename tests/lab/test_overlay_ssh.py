@@ -92,7 +92,7 @@ def test_such_a_nic_moves_and_ssh_stays(clean: Hosts) -> None:
         held = clean.everywhere(NIC)
         plan = clean.json("plan", name)["changes"]
         moved = [one for one in plan if one["kind"] == "ovs_uplink"]
-        assert len(moved) == 3 and all("way that SSH takes" in one["disruption"] for one in moved)
+        assert len(moved) == 3 and all("path of SSH" in one["disruption"] for one in moved)
         session = subprocess.Popen(
             ("ssh", "-F", str(clean.place.ssh_config), "h1", "cat"),
             stdin=subprocess.PIPE,

@@ -442,7 +442,9 @@ def test_open_vswitch_that_ran_before_runs_on(clean: Hosts) -> None:
     try:
         taken = clean.inventory("pipework-ovs.yml", ("bridge: ovsbr0", "bridge: other"))
         said = clean.json("apply", taken, status=None)["errors"]
-        assert any("switch other exists and is not ours" in e["message"] for e in said), said
+        assert any(
+            "lan_bridge_ovs other exists outside this inventory" in e["message"] for e in said
+        ), said
         inventory = clean.inventory("pipework-ovs.yml")
         clean.provision("apply", inventory)
         verified(clean, inventory)
@@ -543,7 +545,7 @@ def test_the_management_nic_moves_and_ssh_stays(clean: Hosts) -> None:
     switch, inventory = clean.inventory("pipework-ovs.yml"), _over_management(clean)
     before, cables = clean.capture(), nics(clean)
     plan = clean.json("plan", inventory)["changes"]
-    ssh = [c for c in plan if c["kind"] == "lan_bridge" and "way that SSH takes" in c["disruption"]]
+    ssh = [c for c in plan if c["kind"] == "lan_bridge" and "path of SSH" in c["disruption"]]
     assert len(ssh) == 3
     session = subprocess.Popen(
         ("ssh", "-F", str(clean.place.ssh_config), "h1", "cat"),

@@ -175,8 +175,8 @@ def test_what_is_not_ours_is_a_conflict(clean: Hosts) -> None:
     clean.ssh("h2", "docker run -d --name c2 busybox sleep 1000")
     try:
         text = clean.provision("plan", inventory, status=9)
-        assert "h3: conflict: docker_network blue exists and is not ours" in text
-        assert "h2: conflict: container c2 exists and is not ours" in text
+        assert "h3: conflict: docker_network blue exists outside this inventory" in text
+        assert "h2: conflict: container c2 exists outside this inventory" in text
         clean.provision("apply", inventory, status=9)
         assert "PROV-" not in clean.ssh("h1", "iptables-save")
     finally:

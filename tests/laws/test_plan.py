@@ -13,7 +13,8 @@ from provision.engine.plan import (
     plan,
     waves,
 )
-from provision.engine.undo import inverse, order
+from provision.engine.undo import inverse
+from provision.engine.undo_order import order
 from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.package import Package

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from provision.engine.plan import Operation, operations, plan
-from provision.engine.undo import inverse, order
+from provision.engine.undo import inverse
+from provision.engine.undo_order import order
 from provision.resources.base import State, state
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain

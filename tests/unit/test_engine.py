@@ -237,7 +237,7 @@ def test_what_is_not_ours_stops_before_any_change(fleet: Fleet) -> None:
     """Named, status 9."""
     stranger = Toy("h2", "a", "theirs")
     fleet.hosts.foreign[stranger.ref] = stranger
-    with pytest.raises(ConflictError, match="h2: toy a exists and is not ours") as raised:
+    with pytest.raises(ConflictError, match="h2: toy a exists outside this inventory") as raised:
         fleet.apply()
     assert raised.value.exit_status == 9
     assert not fleet.hosts.toys

@@ -8,7 +8,7 @@ from pathlib import Path
 from provision.engine import desired
 from provision.engine.plan import operations, plan
 from provision.engine.released_nics import with_released_nics
-from provision.engine.undo import order
+from provision.engine.undo_order import order
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts, Link
 from provision.facts.host_probe import parse
