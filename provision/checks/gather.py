@@ -122,7 +122,7 @@ def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, 
 def _endpoints(
     inventory: Inventory, fleet: Fleet, chosen: Iterable[Container]
 ) -> Iterator[Endpoint]:
-    shared = {container.shares for container in inventory.containers.values()}
+    shared = {container.namespace_owner for container in inventory.containers.values()}
     for container in chosen:
         look = fleet.looks.get(container.host)
         found = look.ours.get(Ref(container.host, "container", container.name)) if look else None

@@ -27,8 +27,8 @@ def wrong(inventory: Inventory, container: Container, wiring: HostTopology) -> t
         return (f"container {container.name} does not run on {container.host}",)
     if container.network == "host":
         return tuple(_host(inventory, container, found, wiring))
-    if container.shares:
-        return tuple(_shared(container.shares, found, wiring))
+    if container.namespace_owner:
+        return tuple(_shared(container.namespace_owner, found, wiring))
     apart = tuple(_apart(found, wiring))
     if apart:
         return apart

@@ -139,7 +139,7 @@ def _of_mode(
     listeners: Mapping[str, Listener],
 ) -> Iterator[Opening]:
     caller = (container.name, container.host, ends[container.name].pid)
-    owner = container.shares
+    owner = container.namespace_owner
     if owner is not None and owner in listeners:
         yield Opening("lo", *caller, owner, "tcp", LOOPBACK, listeners[owner].port, own=True)
     if container.network == "none" and not container.interfaces:

@@ -30,7 +30,7 @@ Subjects = Mapping[str, tuple[Sequence[Any], Sequence[str]]]
 def subjects(seen: Evidence) -> Subjects:
     """By the name of a check's argument, its values and their names."""
     containers = seen.containers
-    sharers = [c for c in containers if c.shares]
+    sharers = [c for c in containers if c.namespace_owner]
     loners = [c for c in containers if c.network == "none" and not c.interfaces]
     published = [(c, port) for c in containers for port in c.ports]
     publications = list(ports.publications(seen.inventory, seen.hosts))
@@ -75,7 +75,7 @@ def about(check: str, given: Mapping[str, Any]) -> Check:
         case "overlaid":
             return Check(check, value[0], value[0])
         case "sharer":
-            return Check(check, value.name, value.shares)
+            return Check(check, value.name, value.namespace_owner)
         case "published":
             container, port = value
             return Check(check, container.host, container.name, str(port))

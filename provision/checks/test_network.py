@@ -49,9 +49,9 @@ def test_mode(seen: Evidence, container: Container) -> None:
 
 def test_lo(seen: Evidence, sharer: Container) -> None:
     """Both containers of one namespace talk by TCP over lo."""
-    assert sharer.shares is not None
-    _running(seen, sharer, seen.inventory.containers[sharer.shares])
-    assert _answer(seen, "lo", sharer.name, sharer.host, sharer.shares) == "same 127.0.0.1"
+    assert sharer.namespace_owner is not None
+    _running(seen, sharer, seen.inventory.containers[sharer.namespace_owner])
+    assert _answer(seen, "lo", sharer.name, sharer.host, sharer.namespace_owner) == "same 127.0.0.1"
 
 
 def test_alone(seen: Evidence, loner: Container) -> None:

@@ -49,7 +49,7 @@ def with_flanneld(session: Session, todo: Plan) -> Session:
 
 def _with(inventory: Inventory, program: LocalBinary) -> Inventory:
     networks = {
-        name: replace(network, program=program)
+        name: replace(network, binary=program)
         if getattr(network.options, "flanneld", "") is None
         else network
         for name, network in inventory.networks.items()

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from provision import methods
 from provision.facts.host import HostFacts
 from provision.model.errors import UnfitError
-from provision.model.fields.interfaces import route_words, rule_words
+from provision.model.fields.interfaces import route_spec, rule_spec
 from provision.model.inventory import Container, Interface, Inventory
-from provision.model.names import plug_name
+from provision.model.names import host_veth_name
 from provision.resources.base import Ref
 from provision.resources.kinds.attachment import Attachment
 
@@ -60,21 +60,19 @@ def _attachment(
         interface=one.name,
         way=way,
         parent=parent,
-        outer=plug_name(inventory.name, container.name, one.name),
+        outer=host_veth_name(inventory.name, container.name, one.name),
         mac=one.mac,
         vlan=one.vlan,
         mtu=one.mtu or mtu,
         addresses=tuple(sorted(one.addresses)),
         routes=tuple(
             sorted(
-                route_words(route.to, route.via, route.source, route.metric, route.table)
+                route_spec(route.to, route.via, route.source, route.metric, route.table)
                 for route in one.routes
             )
         ),
         rules=tuple(
-            sorted(
-                rule_words(rule.priority, rule.table, rule.source, rule.to) for rule in one.rules
-            )
+            sorted(rule_spec(rule.priority, rule.table, rule.source, rule.to) for rule in one.rules)
         ),
         inventory=inventory.name,
         needs=needs,

@@ -92,8 +92,10 @@ def _container(inventory: Inventory, container: Container, facts: Facts) -> Iter
         needs=(*((on,) if on else ()), brought.ref),
     )
     yield from container_interfaces.attached(inventory, container, facts)
-    if container.shares:
-        yield SharedNamespace(container.host, container.name, container.shares, inventory.name)
+    if container.namespace_owner:
+        yield SharedNamespace(
+            container.host, container.name, container.namespace_owner, inventory.name
+        )
 
 
 def _mode(inventory: Inventory, container: Container) -> str:
@@ -106,8 +108,8 @@ def _place(inventory: Inventory, container: Container) -> Ref | None:
     network = inventory.networks.get(container.network)
     if network is not None:
         return methods.of(network).docker_network(network, container.host)
-    if container.shares:
-        return Ref(container.host, "container", container.shares)
+    if container.namespace_owner:
+        return Ref(container.host, "container", container.namespace_owner)
     # On a host whose docker0 is ours, the default bridge is what we make of it.
     return Ref(container.host, "docker0", "docker0") if container.network == "bridge" else None
 

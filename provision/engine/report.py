@@ -220,9 +220,10 @@ def _error_json(error: ProvisionError) -> Iterator[dict[str, Any]]:
     blank: dict[str, Any] = {"file": None, "line": None, "column": None, "host": None}
     if isinstance(error, InventoryError):
         for finding in error.findings:
-            place = {"file": str(finding.path), "line": finding.line, "column": finding.column}
+            at = finding.position
+            position = {"file": str(at.path), "line": at.line, "column": at.column}
             words = {"kind": error.kind, "message": finding.message, "hint": finding.hint}
-            yield {**blank, **words, **place}
+            yield {**blank, **words, **position}
     else:
         host = getattr(error, "host", None)
         words = {"kind": error.kind, "message": error.message, "hint": error.hint}

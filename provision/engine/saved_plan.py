@@ -11,7 +11,7 @@ from pathlib import Path
 from provision.engine.plan import Change
 from provision.engine.report import Report, change_json, plan_json
 from provision.model.errors import StalePlanError, UsageError
-from provision.model.fields.files import content
+from provision.model.fields.files import read_regular
 
 LARGEST = 64 << 20
 
@@ -40,7 +40,7 @@ def save(path: Path, inventory: Path, limit: str | None, found: Report) -> None:
 def read(path: Path) -> SavedPlan:
     """The plan of a file. Raises UsageError."""
     try:
-        shape = json.loads(content(path, LARGEST))
+        shape = json.loads(read_regular(path, LARGEST))
         digests = {str(host): str(digest) for host, digest in shape["digests"].items()}
         return SavedPlan(Path(shape["inventory"]), shape["limit"], digests)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,108 +1,127 @@
-"""`hosts_from`: hosts and groups of an Ansible inventory, joined to what our own file says."""
+"""`hosts_from`: merge the hosts and groups of an Ansible inventory with those of our own file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.model.errors import Finding
-from provision.model.fields.files import named
-from provision.model.findings import KEY, Complaint, Loc, Wrong, line, quoted
+from provision.model.fields.files import resolve
+from provision.model.findings import (
+    KEY,
+    BadValueError,
+    Finding,
+    FindingError,
+    Loc,
+    Position,
+)
+from provision.model.text import quoted, single_line
 
 if TYPE_CHECKING:
-    from provision.inventory.ansible.model import Spot
     from provision.inventory.yaml_reader import Node
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
-    """Where hosts and groups that our file does not write are written, and what is wrong there."""
+class AnsibleEntries:
+    """Positions of the hosts and groups that Ansible's inventory defines, and its mistakes."""
 
-    spots: Mapping[Loc, Spot] = field(default_factory=dict)
-    complaints: tuple[Complaint, ...] = ()
-    troubles: tuple[Finding, ...] = ()
-    unread: bool = False
-    """Nothing is known of its hosts, so every other complaint would be about that."""
+    positions: Mapping[Loc, Position] = field(default_factory=dict)
+    own_findings: tuple[Finding, ...] = ()
+    """Findings about the key `hosts_from` in our own file."""
+    findings: tuple[Finding, ...] = ()
+    """Findings about Ansible's files, with their positions."""
+    unreadable: bool = False
+    """No host of Ansible's inventory is known; other checks would only report that."""
 
-    def place(self, loc: Loc, root: Node) -> Spot | None:
-        """The line of another file that a complaint is about; None: it is about our own."""
-        spot = self.spots.get(loc[:2]) if len(loc) > 1 else None
-        if spot is None:
-            return None
+    def owns(self, loc: Loc, root: Node) -> bool:
+        """True if only Ansible's inventory defines the entry that `loc` leads to."""
+        if loc[:2] not in self.positions:
+            return False
         section = root.value.get(str(loc[0])) if isinstance(root.value, dict) else None
-        own = section.value.value if section else None
-        return None if isinstance(own, dict) and loc[1] in own else spot
+        entries = section.value.value if section else None
+        return not (isinstance(entries, dict) and loc[1] in entries)
 
-    def findings(self, complaints: Iterable[Complaint]) -> Iterator[Finding]:
-        """What is wrong in the other file."""
-        yield from self.troubles
-        for one in complaints:
-            spot = self.spots[one.loc[:2]]
-            hint = one.hint
-            if one.loc[-2:] == ("address", KEY):
-                hint = f"set ansible_host, or in our file hosts: {{{one.loc[1]}: {{address: …}}}}"
-            yield Finding(spot.path, spot.line, 1, line(one.message), line(hint))
+    def located(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """Findings about entries that Ansible's inventory defines, with their positions."""
+        for finding in findings:
+            hint = finding.hint
+            if finding.loc[-2:] == ("address", KEY):
+                host = finding.loc[1]
+                hint = f"set ansible_host, or in our file hosts: {{{host}: {{address: …}}}}"
+            located = replace(finding, hint=hint, position=self.positions[finding.loc[:2]])
+            yield _printable(located)
 
 
-def with_others(data: Any, folder: Path) -> tuple[Any, Others]:
-    """A file's data with the hosts and groups of the inventory that it names in `hosts_from`."""
+def merge_hosts_from(data: Any, folder: Path) -> tuple[Any, AnsibleEntries]:
+    """The data of a file together with the inventory that its key `hosts_from` names, if any.
+
+    `folder` is that of the file; `hosts_from` is relative to it.
+    """
     text = data.get("hosts_from") if isinstance(data, dict) else None
     if not isinstance(text, str) or not text or "\0" in text:
-        return data, Others()
-    # Here, as most inventories name no other, and it costs a second YAML reader.
-    from provision.inventory.ansible.model import Misread
+        return data, AnsibleEntries()  # `decode` reports a value of another type
+    # Imported here because most inventories have no hosts_from, and this costs a YAML loader.
     from provision.inventory.ansible.read import read
 
-    loc: Loc = ("hosts_from",)
     try:
-        found = read(named(text, folder))
-    except Wrong as error:
-        return data, _unread(loc, error.message, error.hint)
-    except Misread as error:
-        if error.spot.line:
-            return data, Others(troubles=(_finding(error),), unread=True)
-        return data, _unread(loc, f"{quoted(text)}: {error.message}", error.hint)
-    spots: dict[Loc, Spot] = {("hosts", name): spot for name, spot in found.spots.items()}
-    spots |= {("groups", name): spot for name, spot in found.group_spots.items()}
-    troubles = tuple(_finding(problem) for problem in found.problems)
-    hosts = _joined(found.hosts, data.get("hosts"), _host)
-    groups = _joined(found.groups, data.get("groups"), lambda _found, own: own)
-    return {**data, "hosts": hosts, "groups": groups}, Others(spots, (), troubles)
+        ansible = read(resolve(text, folder))
+    except BadValueError as error:
+        return data, _unreadable(error.message, error.hint)
+    except FindingError as error:
+        finding = error.finding
+        if finding.position.line:
+            return data, AnsibleEntries(findings=(_printable(finding),), unreadable=True)
+        return data, _unreadable(f"{quoted(text)}: {finding.message}", finding.hint)
+    positions: dict[Loc, Position] = {("hosts", name): at for name, at in ansible.positions.items()}
+    positions |= {("groups", name): at for name, at in ansible.group_positions.items()}
+    findings = tuple(_printable(finding) for finding in ansible.findings)
+    hosts = _merged(ansible.hosts, data.get("hosts"), _host)
+    groups = _merged(ansible.groups, data.get("groups"), _ours)
+    return {**data, "hosts": hosts, "groups": groups}, AnsibleEntries(positions, (), findings)
 
 
-def _unread(loc: Loc, message: str, hint: str) -> Others:
-    return Others(complaints=(Complaint(loc, message, hint),), unread=True)
+def _unreadable(message: str, hint: str) -> AnsibleEntries:
+    finding = Finding(("hosts_from",), message, hint)
+    return AnsibleEntries(own_findings=(finding,), unreadable=True)
 
 
-def _finding(error: Any) -> Finding:
-    spot = error.spot
-    return Finding(spot.path, spot.line, 1, line(error.message), line(error.hint))
+def _printable(finding: Finding) -> Finding:
+    hint = single_line(finding.hint)
+    return replace(finding, message=single_line(finding.message), hint=hint)
 
 
-def _joined(found: Mapping[str, Any], own: Any, both: Callable[[Any, Any], Any]) -> Any:
-    """Ansible's entries, then ours; `both` says what becomes of one that is in both files.
+def _merged(theirs: Mapping[str, Any], ours: Any, both: Callable[[Any, Any], Any]) -> Any:
+    """Ansible's entries, then ours; `both` merges an entry that is in both files.
 
-    What is no mapping stays as it is: the decoder refuses it, with its place.
+    A section of ours that is not a mapping is returned as it is, for `decode` to refuse.
     """
-    if own is None:
-        return dict(found)
-    if not isinstance(own, dict):
-        return own
-    return {**found, **{k: both(found[k], v) if k in found else v for k, v in own.items()}}
+    if ours is None:
+        return dict(theirs)
+    if not isinstance(ours, dict):
+        return ours
+    return {
+        **theirs,
+        **{
+            key: both(theirs[key], entry) if key in theirs else entry for key, entry in ours.items()
+        },
+    }
 
 
-def _host(found: dict[str, Any], own: Any) -> Any:
-    """One host: what our file says of it counts, key by key."""
-    if own is None:
-        return found
-    if not isinstance(own, dict):
-        return own
-    return {**found, **own, **_joined_ssh(found, own)}
+def _ours(_theirs: Any, ours: Any) -> Any:
+    return ours
 
 
-def _joined_ssh(found: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    if "ssh" not in found and "ssh" not in own:
+def _host(theirs: dict[str, Any], ours: Any) -> Any:
+    """Merge one host, key by key; a key of our own file wins."""
+    if ours is None:
+        return theirs
+    if not isinstance(ours, dict):
+        return ours
+    return {**theirs, **ours, **_ssh(theirs, ours)}
+
+
+def _ssh(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    if "ssh" not in theirs and "ssh" not in ours:
         return {}
-    return {"ssh": _joined(found.get("ssh", {}), own.get("ssh"), lambda _found, own: own)}
+    return {"ssh": _merged(theirs.get("ssh", {}), ours.get("ssh"), _ours)}

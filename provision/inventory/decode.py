@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from provision import methods
 from provision.inventory.schema import network_document, options_of
-from provision.inventory.schema_errors import complaint
+from provision.inventory.schema_errors import finding
 from provision.model.documents import (
     ContainerDocument,
     Decoded,
@@ -25,9 +25,10 @@ from provision.model.documents import (
     SshDocument,
     TopDocument,
 )
-from provision.model.findings import Complaint, Loc, Wrong, quoted
+from provision.model.findings import BadValueError, Finding, Loc
 from provision.model.inventory import MethodOptions
 from provision.model.suggest import did_you_mean
+from provision.model.text import quoted
 
 SECTIONS = ("hosts", "groups", "networks", "containers")
 _Doc = TypeVar("_Doc", bound=Document)
@@ -35,7 +36,7 @@ _MEMBERS = TypeAdapter(list[str])
 
 
 def decode(data: object) -> Decoded:
-    """All documents of a file's data, and every complaint about them."""
+    """All documents of a file's data, and every finding about them."""
     decoder = _Decoder()
     top = decoder.document(TopDocument, data, ())
     found = data if isinstance(data, dict) else {}
@@ -51,9 +52,9 @@ def decode(data: object) -> Decoded:
         networks=networks,
         options=decoder.options(networks),
         containers=decoder.items(ContainerDocument, raw["containers"], "containers"),
-        written={name: tuple(raw[name]) for name in SECTIONS},
+        declared={name: tuple(raw[name]) for name in SECTIONS},
         packages=top.packages if top else "install",
-        complaints=tuple(decoder.complaints),
+        findings=tuple(decoder.findings),
     )
 
 
@@ -63,7 +64,7 @@ def _mapping(value: object) -> dict[str, Any]:
 
 class _Decoder:
     def __init__(self) -> None:
-        self.complaints: list[Complaint] = []
+        self.findings: list[Finding] = []
 
     def document(self, kind: type[_Doc], value: object, at: Loc) -> _Doc | None:
         try:
@@ -74,7 +75,7 @@ class _Decoder:
 
     def refuse(self, error: ValidationError, at: Loc, known: tuple[str, ...]) -> None:
         details = error.errors(include_url=False)
-        self.complaints += [complaint(detail, at, known) for detail in details]
+        self.findings += [finding(detail, at, known) for detail in details]
 
     def items(self, kind: type[_Doc], raw: dict[str, Any], section: str) -> dict[str, _Doc]:
         documents = {n: self.document(kind, value, (section, n)) for n, value in raw.items()}
@@ -106,7 +107,7 @@ class _Decoder:
         """A network with its method's keys; of an unknown method only the method is told."""
         method = value.get("method") if isinstance(value, dict) else None
         if isinstance(method, str) and method not in methods.names():
-            self.complaints.append(_no_method(method, ("networks", name, "method")))
+            self.findings.append(_no_method(method, ("networks", name, "method")))
             return None
         kind = network_document(method) if isinstance(method, str) else NetworkDocument
         return self.document(kind, value, ("networks", name))
@@ -119,11 +120,11 @@ class _Decoder:
             try:
                 found[name] = kind(**{f.name: getattr(document, f.name) for f in fields(kind)})
             except ValueError as error:
-                hint = error.hint if isinstance(error, Wrong) else ""
-                self.complaints.append(Complaint(("networks", name), str(error), hint))
+                hint = error.hint if isinstance(error, BadValueError) else ""
+                self.findings.append(Finding(("networks", name), str(error), hint))
         return found
 
 
-def _no_method(method: str, at: Loc) -> Complaint:
+def _no_method(method: str, at: Loc) -> Finding:
     known = methods.names()
-    return Complaint(at, f"unknown method {quoted(method)}", did_you_mean(method, known, "methods"))
+    return Finding(at, f"unknown method {quoted(method)}", did_you_mean(method, known, "methods"))

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from provision.inventory.load import load
 from provision.model.errors import InventoryError, UsageError
-from provision.model.findings import quoted
+from provision.model.text import quoted
 from provision.resources.render import render
 
 

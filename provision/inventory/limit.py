@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from provision.model.errors import UsageError
-from provision.model.findings import quoted
 from provision.model.inventory import Inventory
 from provision.model.suggest import did_you_mean
+from provision.model.text import quoted
 
 
 def select(inventory: Inventory, pattern: str | None) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from provision.model.documents import (
     RouteDocument,
     RuleDocument,
 )
-from provision.model.findings import KEY, Complaint, Loc, Wrong, quoted
+from provision.model.findings import KEY, BadValueError, Finding, Loc
 from provision.model.suggest import did_you_mean
+from provision.model.text import quoted
 
 # Keys of the contract that this version does not act on; an unknown key would be a lie.
 LATER: dict[str, frozenset[str]] = {}
@@ -67,20 +68,20 @@ _KEYS = {
 _PLAIN = re.compile(r"(?!(?:true|false|null)$)-{0,2}[A-Za-z/_][\w/.=-]*", re.IGNORECASE)
 
 
-def complaint(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Complaint:
+def finding(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Finding:
     """One finding; `known` are the keys of the mapping that `base` leads to."""
     loc = base + tuple(step for step in error["loc"] if step not in (TEXT, MAPPING))
     kind, value = error["type"], error["input"]
     if kind == "value_error":
         wrong = error["ctx"]["error"]
-        return Complaint(loc, str(wrong), wrong.hint if isinstance(wrong, Wrong) else "")
+        return Finding(loc, str(wrong), wrong.hint if isinstance(wrong, BadValueError) else "")
     if kind == "missing":
-        return Complaint((*loc[:-1], KEY), *_missing(loc))
+        return Finding((*loc[:-1], KEY), *_missing(loc))
     if kind == "extra_forbidden":
-        return Complaint((*loc, KEY), *_unknown(loc, known))
+        return Finding((*loc, KEY), *_unknown(loc, known))
     if kind == "literal_error":
-        return Complaint(loc, *_literal(loc, value, error["ctx"]["expected"]))
-    return Complaint(loc, *_type(kind, loc, value))
+        return Finding(loc, *_literal(loc, value, error["ctx"]["expected"]))
+    return Finding(loc, *_type(kind, loc, value))
 
 
 def _label(loc: Loc) -> str:

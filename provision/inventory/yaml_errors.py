@@ -1,30 +1,31 @@
-"""What YAML's own syntax errors mean, in plain words. Pure."""
+"""Explain YAML's syntax errors: libyaml's texts in, a message and a hint out. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-DEEPEST = 40
-# Our own limit; libyaml from PyYAML 6.0.4 on has one, too, and in brackets reads ahead to it.
-TOO_DEEP = (f"nested deeper than {DEEPEST}", "is a bracket not closed?")
+MAX_DEPTH = 40
+# A limit of our own. libyaml in PyYAML >= 6.0.4 has one as well, and reaches it while it reads
+# ahead inside brackets, so that its error arrives before ours.
+TOO_DEEP = (f"nested deeper than {MAX_DEPTH}", "is a bracket not closed?")
 _INDENT = "check that the keys of a level begin in one column"
 _FLOW = "separate by commas and close every bracket"
 _NOT_CLOSED = ("a list or mapping is not closed before here", _FLOW)
-_NO_FIT = ("this line does not fit those above", _INDENT)
+_BAD_INDENT = ("this line does not fit the lines above", _INDENT)
 _NO_TAG = ("tags (!) are not allowed here", "quote text that begins with !")
-_SECOND = ("a second ': ' on this line", "quote the text that holds it, or begin a new line")
-_NO_SPACE = (
-    "the line above is no 'key: value'",
+_SECOND_COLON = ("a second ': ' on this line", "quote the text that holds it, or begin a new line")
+_NO_COLON = (
+    "the line above is not 'key: value'",
     "write a space after its ':', or quote it if it is text",
 )
-# A piece of the parser's problem (libyaml's or PyYAML's own) → message, hint.
+# A part of the parser's `problem` (by libyaml, or by PyYAML's own parser) → message, hint.
 _PROBLEMS = {
     "could not find expected ':'": ("a line without 'key: value'", "add the ':' and a space"),
-    "did not find expected key": _NO_FIT,
-    "expected <block end>": _NO_FIT,
-    "did not find expected <document start>": _NO_FIT,
-    "did not find expected '-' indicator": ("this is no list item", "begin it with '- '"),
+    "did not find expected key": _BAD_INDENT,
+    "expected <block end>": _BAD_INDENT,
+    "did not find expected <document start>": _BAD_INDENT,
+    "did not find expected '-' indicator": ("this is not a list item", "begin it with '- '"),
     "did not find expected ',' or": _NOT_CLOSED,
     "expected ',' or": _NOT_CLOSED,
     "did not find expected node content": ("a value is missing here", _FLOW),
@@ -40,37 +41,45 @@ _PROBLEMS = {
     "undefined tag handle": _NO_TAG,
     "expected alphabetic or numeric": ("* and & are not allowed here", "quote the text"),
     "exceeded maximum nesting depth": TOO_DEEP,
-    "invalid Unicode character": ("this escape is no character", "write the character itself"),
+    "invalid Unicode character": (
+        "this escape does not name a character",
+        "write the character itself",
+    ),
 }
-_STARTS = {
-    "\t": ("a tab where spaces are wanted", "indent by spaces"),
+_FIRST_CHARACTERS = {
+    "\t": ("a tab where YAML wants spaces", "indent with spaces"),
     "@": ("text cannot begin with @", "quote it"),
     "`": ("text cannot begin with `", "quote it"),
     "%": ("text cannot begin with %", "quote it"),
 }
 
 
-def syntax_words(error: Any, lines: Sequence[str]) -> tuple[int, int, str, str]:
-    """Line and column from 1, message and hint of a parser's error in a file of `lines`."""
+def explain(error: Any, lines: Sequence[str]) -> tuple[int, int, str, str]:
+    """Line and column (both from 1), message and hint of a `MarkedYAMLError`.
+
+    `lines` are the lines of the file in which it occurred.
+    """
     problem, context = error.problem or "", error.context or ""
-    # An open quote is found at the end of the file, but to be mended where it begins.
-    quote = "scalar" in context and "unexpected" in problem
-    mark = (error.context_mark if quote else None) or error.problem_mark or error.context_mark
+    # The parser notices an open quote at the end of the file; the user mends it where it begins.
+    open_quote = "scalar" in context and "unexpected" in problem
+    mark = (error.context_mark if open_quote else None) or error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
     text = lines[line] if line < len(lines) else ""
-    return line + 1, column + 1, *_words(problem, context, text[:column], text[column:])
+    message, hint = _message(problem, context, text[:column], text[column:])
+    return line + 1, column + 1, message, hint
 
 
-def _words(problem: str, context: str, before: str, after: str) -> tuple[str, str]:
+def _message(problem: str, context: str, before: str, after: str) -> tuple[str, str]:
+    """Message and hint; `before` and `after` are the line's text around the error."""
     if "mapping values are not allowed" in problem:
-        if len(before) > 1024:  # YAML's limit for a key
+        if len(before) > 1024:  # YAML 1.1's limit for a key without '?'
             return "a key is longer than 1024 characters", "shorten it"
-        return _SECOND if ": " in before else _NO_SPACE
-    if "cannot start any token" in problem and after[:1] in _STARTS:
-        return _STARTS[after[:1]]
+        return _SECOND_COLON if ": " in before else _NO_COLON
+    if "cannot start any token" in problem and after[:1] in _FIRST_CHARACTERS:
+        return _FIRST_CHARACTERS[after[:1]]
     if "scanning a tag" in context:
         return _NO_TAG
-    for piece, words in _PROBLEMS.items():
-        if piece in problem:
-            return words
-    return f"this is no YAML: {problem}", "check the indentation and the quotes before here"
+    for part, explanation in _PROBLEMS.items():
+        if part in problem:
+            return explanation
+    return f"invalid YAML: {problem}", "check the indentation and the quotes before here"

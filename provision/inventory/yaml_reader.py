@@ -1,8 +1,9 @@
-"""A strict reader of YAML: every node has its line and column, and nothing is guessed.
+"""A strict YAML reader: every value keeps its line and column, and no value is converted by guess.
 
-Of YAML 1.1, which PyYAML speaks, only its events are used: NO, 1.10, 22:22 and 0o17 stay text.
-Anchors, tags, merge keys and second documents are refused while reading, so that no file of a
-megabyte can become more than 20 000 nodes.
+PyYAML implements YAML 1.1, which turns NO into false, 1.10 into a float, 22:22 into 1342 and 010
+into 8. Only its event parser is used here, so that all of these stay text. Anchors, tags, merge
+keys and further documents are refused while reading, so that a file of 1 MiB yields at most
+20,000 nodes (no "billion laughs").
 """
 
 from __future__ import annotations
@@ -10,32 +11,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from provision.inventory.yaml_errors import DEEPEST, TOO_DEEP, syntax_words
-from provision.model.findings import KEY, Loc, quoted
+from provision.inventory.yaml_errors import MAX_DEPTH, TOO_DEEP, explain
+from provision.model.findings import KEY, Finding, FindingError, Loc, Position
+from provision.model.text import quoted
 
-MOST_NODES = 20_000
+MAX_NODES = 20_000
+# libyaml's parser where PyYAML was built with it: several times faster.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_WORDS: dict[str, bool | None] = {
+_CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
 }
-# 18 digits: more is no number that anything here could mean, and stays text.
+# No key takes a number of more than 18 digits; such text stays text, and int() stays fast.
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})")
-_UNFIT = re.compile("[\0\ud800-\udfff]")
-
-
-class Remark(NamedTuple):
-    """One complaint with its place, lines and columns from 1."""
-
-    line: int
-    column: int
-    message: str
-    hint: str = ""
+# An argument of exec(2) cannot hold NUL, and UTF-8 cannot encode surrogates.
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Pair(NamedTuple):
@@ -47,100 +43,96 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value and where it begins."""
+    """A value, and the line and column (both from 1) at which it begins."""
 
     line: int
     column: int
     value: str | int | bool | list[Node] | dict[str, Pair] | None
 
     def plain(self) -> Any:
-        """The value as ordinary Python."""
+        """The value as str, int, bool, None, list and dict."""
         if isinstance(self.value, list):
             return [node.plain() for node in self.value]
         if isinstance(self.value, dict):
             return {key: pair.value.plain() for key, pair in self.value.items()}
         return self.value
 
-    def place(self, loc: Loc) -> tuple[int, int]:
-        """Line and column of the node at a path, or of the nearest one above it."""
-        node, above = self, self
+    def locate(self, loc: Loc) -> tuple[int, int]:
+        """Line and column of the node at a path, or of its nearest ancestor in the file."""
+        node, key = self, self
         for step in loc:
             if isinstance(node.value, dict) and step in node.value:
-                above, node = node.value[str(step)]
+                key, node = node.value[str(step)]
             elif isinstance(node.value, list) and isinstance(step, int):
-                above = node = node.value[step]
+                key = node = node.value[step]
             else:
                 break
-        # An empty value begins somewhere behind its key: the key is what a reader looks for.
-        seen = above if loc[-1:] == (KEY,) or node.value is None else node
-        return seen.line, seen.column
+        # The parser places an empty value after its key, maybe on another line; name the key.
+        target = key if loc[-1:] == (KEY,) or node.value is None else node
+        return target.line, target.column
 
 
 class YamlDocument(NamedTuple):
-    """What was read; `root` is None where a remark makes the values unusable."""
+    """The content of a file; `root` is None where a finding makes the values unusable."""
 
     root: Node | None
-    remarks: tuple[Remark, ...]
+    findings: tuple[Finding, ...]
 
 
-def read(text: str) -> YamlDocument:
-    """The one document of a text."""
-    reader = _Reader(text)
+def read(path: Path, text: str) -> YamlDocument:
+    """Read the single document of `text`; `path` is only for the positions of findings."""
+    reader = _Reader(path, text)
     try:
         root = reader.document()
-    except _Stop as stop:
-        return YamlDocument(None, (*reader.remarks, stop.remark))
+    except FindingError as error:
+        return YamlDocument(None, (*reader.findings, error.finding))
     except yaml.MarkedYAMLError as error:
-        return YamlDocument(None, (*reader.remarks, _syntax(error, text)))
-    return YamlDocument(None if reader.spoiled else root, tuple(reader.remarks))
-
-
-class _Stop(Exception):
-    def __init__(self, event: Any, message: str, hint: str = "") -> None:
-        self.remark = _remark(event, message, hint)
-
-
-def _remark(event: Any, message: str, hint: str = "") -> Remark:
-    mark = event.start_mark
-    return Remark(mark.line + 1, mark.column + 1, message, hint)
+        line, column, message, hint = explain(error, text.split("\n"))
+        syntax = Finding((), message, hint, Position(path, line, column))
+        return YamlDocument(None, (*reader.findings, syntax))
+    return YamlDocument(None if reader.unusable else root, tuple(reader.findings))
 
 
 def _tag(event: Any) -> str:
     return quoted(event.tag.replace("tag:yaml.org,2002:", "!!"))
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str) -> Remark:
-    return Remark(*syntax_words(error, text.split("\n")))
-
-
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
         self.events: Iterator[Any] = iter(yaml.parse(text, Loader=_LOADER))
-        self.remarks: list[Remark] = []
-        self.spoiled = False
+        self.findings: list[Finding] = []
+        self.unusable = False
         self.nodes = 0
 
     def document(self) -> Node:
-        next(self.events)  # the stream's start
+        next(self.events)  # StreamStartEvent
         start = next(self.events)
         if isinstance(start, yaml.StreamEndEvent):
-            raise _Stop(start, "the file is empty", "an inventory begins with 'name:'")
+            raise self._stop(start, "the file is empty", "begin with name: demo")
         if start.version or start.tags:
-            raise _Stop(start, "directives (%) are not used here", "remove the line")
+            raise self._stop(start, "directives (%) are not allowed here", "remove the line")
         root = self.node(next(self.events), 1)
-        next(self.events)  # the document's end
-        after = next(self.events)
-        if not isinstance(after, yaml.StreamEndEvent):
-            raise _Stop(after, "a second document begins here", "one file is one inventory")
+        next(self.events)  # DocumentEndEvent
+        end = next(self.events)
+        if not isinstance(end, yaml.StreamEndEvent):
+            raise self._stop(end, "a second document begins here", "write it to a file of its own")
         return root
+
+    def _finding(self, event: Any, message: str, hint: str) -> Finding:
+        mark = event.start_mark
+        return Finding((), message, hint, Position(self.path, mark.line + 1, mark.column + 1))
+
+    def _stop(self, event: Any, message: str, hint: str) -> FindingError:
+        return FindingError(self._finding(event, message, hint))
 
     def node(self, event: Any, depth: int) -> Node:
         self.nodes += 1
-        if self.nodes > MOST_NODES:
-            raise _Stop(event, f"the file has more than {MOST_NODES} values", "split it")
-        if depth > DEEPEST:
-            raise _Stop(event, *TOO_DEEP)
-        self.refuse(event)
+        if self.nodes > MAX_NODES:
+            raise self._stop(event, f"the file has more than {MAX_NODES} values", "split it")
+        if depth > MAX_DEPTH:
+            raise self._stop(event, *TOO_DEEP)
+        self.refuse_features(event)
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, yaml.MappingStartEvent):
             return Node(line, column, self.mapping(event, depth))
@@ -148,29 +140,29 @@ class _Reader:
             return Node(line, column, self.sequence(depth))
         return Node(line, column, self.scalar(event))
 
-    def refuse(self, event: Any) -> None:
-        """Remark what YAML allows and an inventory does not."""
+    def refuse_features(self, event: Any) -> None:
+        """Report features of YAML that an inventory must not use."""
         if isinstance(event, yaml.AliasEvent):
-            self.spoil(event, "aliases (*) are not allowed here", "write the value out")
+            self.refuse(event, "aliases (*) are not allowed here", "write the value out")
         elif event.tag is not None:
-            self.spoil(event, f"tag {_tag(event)} is not allowed", "remove the tag")
+            self.refuse(event, f"tag {_tag(event)} is not allowed", "remove the tag")
         elif event.anchor is not None:
-            self.spoil(event, "anchors (&) are not allowed here", "quote text that begins with &")
+            self.refuse(event, "anchors (&) are not allowed here", "quote text that begins with &")
 
-    def spoil(self, event: Any, message: str, hint: str) -> None:
-        self.spoiled = True
-        self.remarks.append(_remark(event, message, hint))
+    def refuse(self, event: Any, message: str, hint: str) -> None:
+        self.unusable = True
+        self.findings.append(self._finding(event, message, hint))
 
     def scalar(self, event: Any) -> str | int | bool | None:
         if isinstance(event, yaml.AliasEvent):
             return None
         text: str = event.value
-        if _UNFIT.search(text):
-            self.spoil(event, "no text here may hold a NUL character", "remove it")
+        if _UNUSABLE.search(text):
+            self.refuse(event, "text must not hold NUL or a lone surrogate", "remove it")
         if not event.implicit[0]:  # quoted and block scalars are text
             return text
-        if text in _WORDS:
-            return _WORDS[text]
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
         return int(text) if _DECIMAL.fullmatch(text) else text
 
     def sequence(self, depth: int) -> list[Node]:
@@ -188,25 +180,26 @@ class _Reader:
                 continue
             if key.value in pairs:
                 first = pairs[key.value].key
-                at = f"first at {first.line}:{first.column}"
-                self.remarks.append(
-                    _remark(event, f"duplicate key {quoted(key.value)} ({at})", "remove one")
+                message = (
+                    f"duplicate key {quoted(key.value)} (first at {first.line}:{first.column})"
                 )
+                self.findings.append(self._finding(event, message, "remove one"))
                 continue
             pairs[key.value] = Pair(key, value)
         return pairs
 
     def key(self, start: Any, event: Any, depth: int) -> Node:
-        """A key as the text that was written; the value is None where it cannot be a key."""
+        """A key as the file spells it (`1` and `true` stay text); value None if it is no scalar."""
         node = self.node(event, depth + 1)
         text = event.value if isinstance(event, yaml.ScalarEvent) else None
         if text is None and not isinstance(event, yaml.AliasEvent):
+            # `{{ name }}`, a template of other tools, is a mapping as the key of a mapping.
             if isinstance(event, yaml.MappingStartEvent) and start.flow_style:
-                self.spoil(start, "a mapping cannot be a key", "quote a value that begins with {{")
+                self.refuse(start, "a mapping cannot be a key", "quote a value that begins with {{")
             else:
-                self.spoil(event, "a key must be plain text", "quote it")
+                self.refuse(event, "a key must be plain text", "quote it")
         elif text == "<<" and event.implicit[0]:
-            self.spoil(event, "merge keys (<<) are not allowed here", "write the keys out")
+            self.refuse(event, "merge keys (<<) are not allowed here", "write the keys out")
         elif text == "" and event.implicit[0]:
-            self.spoil(event, "a key is missing before ':'", "write the key")
+            self.refuse(event, "a key is missing before ':'", "write the key")
         return Node(node.line, node.column, text)

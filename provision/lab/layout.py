@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from provision.lab.ranges import Ranges
+from provision.model.names import hashed_mac
 
 CACHE = Path("/var/cache/provision/lab")
 SUITES = ("trixie", "bookworm", "sid")
@@ -145,6 +146,4 @@ def addresses_of(name: str, ranges: Ranges) -> tuple[IPv4Address, IPv4Address]:
 
 def mac(host: LabHost, nic: str) -> str:
     """A locally administered MAC address that stays the same over reboots."""
-    digest = sha256(f"{host.machine} {nic}".encode()).digest()
-    # 0x0a: bit 1 set (locally administered), bit 0 clear (unicast).
-    return ":".join(f"{byte:02x}" for byte in (0x0A, *digest[:5]))
+    return hashed_mac(f"{host.machine} {nic}", first_byte=0x0A)

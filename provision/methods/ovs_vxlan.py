@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from provision.methods._shared.ovs_mesh import Fabric, OvsMesh, OvsOptions
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.model.inventory import Inventory, Network
-from provision.model.names import network_id
+from provision.model.names import default_vni
 from provision.model.tunnel import Tunnel
 
 
@@ -31,7 +31,7 @@ class OvsVxlanMethod(OvsMesh):
     def fabric(self, inventory: Inventory, network: Network) -> Fabric:
         """The tunnels of a network."""
         options = _options(network)
-        vni = options.vni or network_id(inventory.name, network.name)
+        vni = options.vni or default_vni(inventory.name, network.name)
         return Fabric("vxlan", (("dst_port", str(options.port)), ("key", str(vni))))
 
     def overhead(self, network: Network) -> int:  # noqa: ARG002

@@ -13,7 +13,7 @@ from provision.methods._shared import docker_bridge
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.model.inventory import Inventory, Network
-from provision.model.names import interface_name, mac_address, network_id
+from provision.model.names import default_vni, interface_name, vtep_mac
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds import vxlan
@@ -92,7 +92,7 @@ def _routed(
     peers = _peers(network, host)
     forwards = [
         Forward(
-            mac_address(inventory.name, network.name, peer),
+            vtep_mac(inventory.name, network.name, peer),
             inventory.hosts[peer].address,
             network.subnets[peer].network_address,
         )
@@ -122,10 +122,10 @@ def _device(
     return Vxlan(
         host=host,
         device=device_name(inventory, network),
-        vni=options.vni or network_id(inventory.name, network.name),
+        vni=options.vni or default_vni(inventory.name, network.name),
         port=options.port,
         local=inventory.hosts[host].address,
-        mac=mac_address(inventory.name, network.name, host),
+        mac=vtep_mac(inventory.name, network.name, host),
         mtu=mtu,
         # Without a routed subnet per host, only frames tell which host a container is on.
         learning=options.mode == "bridged",

@@ -9,17 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag
 
-from provision.model.fields import (
-    containers as container_text,
-)
-from provision.model.fields import (
-    images,
-    names,
-    ssh_keys,
-)
-from provision.model.fields import (
-    interfaces as interface_text,
-)
+from provision.model.fields import containers, images, interfaces, names, ssh_keys
 from provision.model.fields.scalars import (
     Address,
     Argument,
@@ -31,81 +21,101 @@ from provision.model.fields.scalars import (
     SubnetSize,
     Table,
     Vlan,
-    argument,
     between,
     number_range,
 )
-from provision.model.findings import Complaint, Wrong
+from provision.model.findings import BadValueError, Finding
 from provision.model.inventory import MethodOptions
 
-# Pydantic puts a union's tag into an error's path; no key of a file can hold a NUL.
+# Pydantic adds a union's tag to the path of an error; no key of a file can hold a NUL.
 TEXT, MAPPING = "\0text", "\0mapping"
 
 
-def _some(hosts: dict[str, Any]) -> dict[str, Any]:
+def _at_least_one(hosts: dict[str, Any]) -> dict[str, Any]:
     if not hosts:
-        raise Wrong("an inventory has at least 1 host", "write hosts: {h1: {address: 10.0.0.11}}")
+        hint = "write hosts: {h1: {address: 10.0.0.11}}"
+        raise BadValueError("an inventory needs at least 1 host", hint)
     return hosts
 
 
-def _form(value: Any) -> str | None:
+def _union_tag(value: Any) -> str | None:
     return TEXT if isinstance(value, str) else MAPPING if isinstance(value, dict) else None
 
 
-class Document(BaseModel):
-    """Every mapping of the file: only known keys, and no value taken for another type."""
+# Named here, since a key such as `mac` would hide a function `mac` inside the class.
+InventoryName = Annotated[str, AfterValidator(names.inventory_name)]
+HostName = Annotated[str, AfterValidator(names.host_name)]
+GroupName = Annotated[str, AfterValidator(names.group_name)]
+NetworkName = Annotated[str, AfterValidator(names.network_name)]
+ContainerName = Annotated[str, AfterValidator(names.container_name)]
+UserName = Annotated[str, AfterValidator(names.user_name)]
+Jump = Annotated[str, AfterValidator(names.jump_hosts)]
+Nic = Annotated[str, AfterValidator(names.nic_name)]
+HostKey = Annotated[str, AfterValidator(ssh_keys.host_key)]
+MacAddress = Annotated[str, AfterValidator(containers.mac)]
+PortMapping = Annotated[str, AfterValidator(containers.port)]
+VariableName = Annotated[str, AfterValidator(containers.variable)]
+Volume = Annotated[str, AfterValidator(containers.volume)]
+InterfaceAddress = Annotated[str, AfterValidator(interfaces.address)]
+Router = Annotated[str, AfterValidator(interfaces.router)]
+Prefix = Annotated[str, AfterValidator(interfaces.prefix)]
+Destination = Annotated[str, AfterValidator(interfaces.destination)]
+Metric = Annotated[int, AfterValidator(between(1, 2**31, "metric")), number_range(1, 2**31)]
 
-    # Built when first used: most files need few of these, and building costs as much as import.
+
+class Document(BaseModel):
+    """A mapping of the file: unknown keys are refused, and values are not converted."""
+
+    # defer_build: pydantic builds a validator when it is first used. Most files need few of them,
+    # and building all of them takes as long as all imports.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class TopDocument(Document):
-    """The file as a whole; what its sections hold is decoded item by item."""
+    """The file as a whole; the items of its sections are decoded one by one."""
 
-    name: Annotated[str, AfterValidator(names.inventory_name)]
+    name: InventoryName
     ssh: Any = None
     hosts_from: File | None = None
     packages: Literal["install", "require"] = "install"
-    hosts: Annotated[
-        dict[Annotated[str, AfterValidator(names.host_name)], Any], AfterValidator(_some)
-    ]
-    groups: dict[Annotated[str, AfterValidator(names.group_name)], Any] | None = None
-    networks: dict[Annotated[str, AfterValidator(names.network_name)], Any] | None = None
-    containers: dict[Annotated[str, AfterValidator(names.container_name)], Any] | None = None
+    hosts: Annotated[dict[HostName, Any], AfterValidator(_at_least_one)]
+    groups: dict[GroupName, Any] | None = None
+    networks: dict[NetworkName, Any] | None = None
+    containers: dict[ContainerName, Any] | None = None
 
 
 class SshDocument(Document):
-    """`ssh`."""
+    """`ssh`: the login of all hosts."""
 
-    user: Annotated[str, AfterValidator(names.user_name)] | None = None
+    user: UserName | None = None
     key: File | None = None
     port: Port | None = None
-    jump: Annotated[str, AfterValidator(names.jump_name)] | None = None
+    jump: Jump | None = None
     sudo: bool = False
 
 
 class HostSshDocument(Document):
-    """`ssh` of one host: what differs there from the `ssh` of all."""
+    """`ssh` of a host: the keys that differ from the `ssh` of all hosts."""
 
-    address: Annotated[str, AfterValidator(names.host_name)] | None = None
-    user: Annotated[str, AfterValidator(names.user_name)] | None = None
+    address: HostName | None = None
+    user: UserName | None = None
     key: File | None = None
     port: Port | None = None
-    jump: Annotated[str, AfterValidator(names.jump_name)] | None = None
+    jump: Jump | None = None
     sudo: bool | None = None
 
 
 class HostDocument(Document):
-    """One of `hosts`; its `ssh` is decoded by itself."""
+    """An entry of `hosts`; its `ssh` is decoded by itself."""
 
     address: Address
     ssh: Any = None
-    nic: Annotated[str, AfterValidator(names.nic_name)] | None = None
-    host_key: Annotated[str, AfterValidator(ssh_keys.host_key)] | None = None
+    nic: Nic | None = None
+    host_key: HostKey | None = None
 
 
 class NetworkDocument(Document):
-    """One of `networks`: the keys that all methods share."""
+    """An entry of `networks`: the keys that all methods share."""
 
     method: str
     cidr: Cidr
@@ -126,23 +136,18 @@ ImageText = Annotated[str, AfterValidator(images.reference), Tag(TEXT)]
 ImageFile = Annotated[ArchiveDocument, Tag(MAPPING)]
 
 
-Gateway = Annotated[str, AfterValidator(interface_text.gateway)]
-Prefix = Annotated[str, AfterValidator(interface_text.prefix)]
-Nic = Annotated[str, AfterValidator(names.nic_name)]
-
-
 class RouteDocument(Document):
-    """One of an interface's `routes`."""
+    """An entry of an interface's `routes`."""
 
-    to: Annotated[str, AfterValidator(interface_text.destination)]
-    via: Gateway | None = None
-    source: Gateway | None = None
-    metric: Annotated[int, AfterValidator(between(1, 2**31, "metric")), number_range(1, 2**31)] = 0
+    to: Destination
+    via: Router | None = None
+    source: Router | None = None
+    metric: Metric = 0
     table: Table | None = None
 
 
 class RuleDocument(Document):
-    """One of an interface's `rules`; a source or a destination sends to a table."""
+    """An entry of an interface's `rules`: packets of `source` or to `to` use `table`."""
 
     source: Prefix | None = None
     to: Prefix | None = None
@@ -151,43 +156,46 @@ class RuleDocument(Document):
 
 
 class InterfaceDocument(Document):
-    """One of a container's `interfaces`."""
+    """An entry of a container's `interfaces`."""
 
     network: str | None = None
     macvlan: Nic | None = None
     nic: Nic | None = None
     name: Nic | None = None
-    address: Annotated[str, AfterValidator(interface_text.address)] | None = None
-    addresses: list[Annotated[str, AfterValidator(interface_text.address)]] = []
-    gateway: Gateway | None = None
-    gateway6: Gateway | None = None
+    address: InterfaceAddress | None = None
+    addresses: list[InterfaceAddress] = []
+    gateway: Router | None = None
+    gateway6: Router | None = None
     routes: list[RouteDocument] = []
     rules: list[RuleDocument] = []
-    mac: Annotated[str, AfterValidator(container_text.mac)] | None = None
-    mac_from: Annotated[str, AfterValidator(argument)] | None = None
+    mac: MacAddress | None = None
+    mac_from: Argument | None = None
     vlan: Vlan | None = None
     mtu: Mtu | None = None
 
 
 class ContainerDocument(Document):
-    """One of `containers`."""
+    """An entry of `containers`."""
 
     host: str
     network: str
-    image: Annotated[ImageText | ImageFile, Discriminator(_form)] | None = None
+    image: Annotated[ImageText | ImageFile, Discriminator(_union_tag)] | None = None
     command: list[Argument] | None = None
     address: Address | None = None
-    mac: Annotated[str, AfterValidator(container_text.mac)] | None = None
-    ports: list[Annotated[str, AfterValidator(container_text.port)]] = []
-    env: dict[Annotated[str, AfterValidator(container_text.variable)], Argument] = {}
-    volumes: list[Annotated[str, AfterValidator(container_text.volume)]] = []
+    mac: MacAddress | None = None
+    ports: list[PortMapping] = []
+    env: dict[VariableName, Argument] = {}
+    volumes: list[Volume] = []
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
     interfaces: list[InterfaceDocument] = []
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The good items of a file, and under `written` the names of all, good or not."""
+    """The valid items of a file, by section and name.
+
+    `declared` has the names of all items of each section, valid or not.
+    """
 
     name: str
     ssh: SshDocument
@@ -197,9 +205,9 @@ class Decoded:
     networks: Mapping[str, NetworkDocument]
     options: Mapping[str, MethodOptions]
     containers: Mapping[str, ContainerDocument]
-    written: Mapping[str, tuple[str, ...]]
+    declared: Mapping[str, tuple[str, ...]]
     packages: str
-    complaints: tuple[Complaint, ...]
+    findings: tuple[Finding, ...]
 
 
 Subnets = Mapping[str, IPv4Network]
@@ -207,7 +215,7 @@ Subnets = Mapping[str, IPv4Network]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Of each network its hosts, and each host's part of it."""
+    """The hosts of each network, in order, and the subnet of each host in it."""
 
     hosts: Mapping[str, tuple[str, ...]]
     subnets: Mapping[str, Subnets]

@@ -19,9 +19,9 @@ ProvisionError(message, hint)                           exit status
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
+
+from provision.model.findings import Finding
 
 
 class ExitStatus(IntEnum):
@@ -61,21 +61,6 @@ class UsageError(ProvisionError):
     """The command line asks for something that cannot be."""
 
     exit_status = ExitStatus.USAGE
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One complaint about an inventory; `line` and `column` count from 1; 0: the file."""
-
-    path: Path
-    line: int
-    column: int
-    message: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        place = f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
-        return f"{place}: {self.message}" + (f"; {self.hint}" if self.hint else "")
 
 
 class StalePlanError(UsageError):

@@ -1,28 +1,66 @@
-"""What is wrong at which node of an inventory, before it has a line. Pure.
+"""A mistake in an inventory's files: the entry that it is about, its position, message and hint.
 
-`decode` gives complaints their line and column, by the path of keys that leads to the node.
+Rules know an entry only by the keys that lead to it. The reader of the file knows the positions
+of all entries and adds them before a finding is shown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 Loc = tuple[str | int, ...]
-KEY = "[key]"  # ends a path that means the key itself; pydantic's own mark
-_LONGEST = 60
+# Ends a path that means the key itself rather than its value; pydantic uses the same mark.
+KEY = "[key]"
+
+
+class Position(NamedTuple):
+    """A character of a file; `line` and `column` count from 1, and line 0 is the whole file."""
+
+    path: Path = Path()
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
+
+
+NOWHERE = Position()  # until the reader of the file adds the position
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """One finding at a path of keys and indexes, such as ("hosts", "h1", "address")."""
+class Finding:
+    """A mistake at a path of keys and indexes, such as ("hosts", "h1", "address").
+
+    `loc` is empty for a mistake in the syntax, which has a position and no entry.
+    """
 
     loc: Loc
     message: str
     hint: str = ""
+    position: Position = NOWHERE
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.message}" + (f"; {self.hint}" if self.hint else "")
 
 
-class Wrong(ValueError):
-    """A single value breaks a rule; the place is known to whoever asked."""
+class FindingError(Exception):
+    """Reading stopped at this finding."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+    @classmethod
+    def at(cls, position: Position, message: str, hint: str = "") -> FindingError:
+        """The error for a mistake in the syntax at `position`."""
+        return cls(Finding((), message, hint, position))
+
+
+class BadValueError(ValueError):
+    """A single value breaks a rule; the caller knows which entry holds the value."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -30,31 +68,7 @@ class Wrong(ValueError):
         self.hint = hint
 
 
-def quoted(value: object) -> str:
-    """A value for a message: one line, no control characters, not too long."""
-    text = value if isinstance(value, str) else _written(value)
-    return f"'{line(text, _LONGEST)}'"
-
-
-def line(text: str, longest: int = 1000) -> str:
-    """Text without control characters and not too long."""
-    text = text if len(text) <= longest else text[: longest - 1] + "…"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _written(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    return str(value)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 host`, `2 hosts`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def some(words: tuple[str, ...], limit: int = 8) -> str:
-    """The first few words of a list, for a message."""
-    rest = len(words) - limit
-    listed = ", ".join(quoted(word)[1:-1] for word in words[:limit])
-    return listed + (f" and {rest} more" if rest > 0 else "")
+def in_file_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Sort findings by position, each text once at a position."""
+    unique = {(finding.position, finding.message, finding.hint): finding for finding in findings}
+    return tuple(unique[key] for key in sorted(unique))

@@ -56,7 +56,7 @@ class Network:
     mtu: int | None
     egress: str
     options: MethodOptions
-    program: LocalBinary | None = None
+    binary: LocalBinary | None = None
     """What its hosts run, where this machine has it already."""
 
     @property
@@ -149,7 +149,7 @@ class Container:
     interfaces: tuple[Interface, ...] = ()
 
     @property
-    def shares(self) -> str | None:
+    def namespace_owner(self) -> str | None:
         """The container whose network namespace this one uses."""
         word, _, name = self.network.partition(":")
         return name if word == "container" else None

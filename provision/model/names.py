@@ -1,6 +1,8 @@
-"""Blocks of a network, and names the kernel accepts, both computed from the inventory alone. Pure.
+"""Subnets of a network, and the names and numbers of kernel objects. Pure.
 
-Names carry a hash, so that they are stable, differ between inventories and fit their limit.
+All are computed from the inventory alone. Names end in a hash, so that they are stable, differ
+between inventories and fit their limit. They exist on hosts: after a change of one of these
+functions, objects of earlier versions would no longer be found.
 """
 
 from __future__ import annotations
@@ -14,56 +16,68 @@ CHAIN_LENGTH = 28  # XT_EXTENSION_MAXNAMELEN is 29 with its NUL
 _HASH_LENGTH = 6  # 30 bits: a clash among 100 networks of a host once in 200 000 fleets
 
 
-def blocks(cidr: IPv4Network, prefix: int) -> int:
-    """How many blocks of a prefix length a network holds."""
+def block_count(cidr: IPv4Network, prefix: int) -> int:
+    """Number of blocks of prefix length `prefix` in a network."""
     return int(2 ** (prefix - cidr.prefixlen)) if prefix >= cidr.prefixlen else 0
 
 
-def block(cidr: IPv4Network, prefix: int, k: int) -> IPv4Network:
-    """The k-th block, from 0; the caller keeps k below `blocks`."""
-    return IPv4Network((int(cidr.network_address) + (k << (32 - prefix)), prefix))
+def nth_block(cidr: IPv4Network, prefix: int, index: int) -> IPv4Network:
+    """The block with that index, from 0; the caller keeps it below `block_count`."""
+    return IPv4Network((int(cidr.network_address) + (index << (32 - prefix)), prefix))
 
 
 def gateway(subnet: IPv4Network) -> IPv4Address:
-    """The first address: what Docker gives the bridge."""
+    """The first host address of a subnet, which Docker gives to the bridge."""
     return subnet.network_address + 1
 
 
-def room(subnet: IPv4Network) -> int:
-    """Addresses left for containers, without network, gateway and broadcast address."""
+def container_capacity(subnet: IPv4Network) -> int:
+    """Number of addresses for containers: all but network, gateway and broadcast address."""
     return max(subnet.num_addresses - 3, 0)
 
 
 def interface_name(prefix: str, inventory: str, network: str) -> str:
-    """A link name such as `br-blue-k2x7qa`: at most 15 characters, of a prefix of at most 6."""
+    """An interface name such as `br-blue-k2x7qa`, 15 characters at most.
+
+    `prefix` has at most 6 characters, so that some of the network's name remains.
+    """
     assert len(prefix) <= 6
-    return _name(prefix + network, inventory, network, INTERFACE_LENGTH)
+    return _hashed_name(prefix + network, inventory, network, INTERFACE_LENGTH)
 
 
-def plug_name(inventory: str, container: str, interface: str) -> str:
-    """The host's end of a container's interface, such as `pw-web-k2x7qa`."""
-    return _name(f"pw-{container}", inventory, f"{container}/{interface}", INTERFACE_LENGTH)
+def host_veth_name(inventory: str, container: str, interface: str) -> str:
+    """Name of the host's end of a container's veth, such as `pw-web-k2x7qa`."""
+    hashed = f"{container}/{interface}"
+    return _hashed_name(f"pw-{container}", inventory, hashed, INTERFACE_LENGTH)
 
 
-def mac_address(inventory: str, network: str, host: str) -> str:
-    """A MAC address of our own for one host of a network: locally administered, of one device."""
-    digest = sha256(f"{inventory}/{network}/{host}".encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (0x0A, *digest[:5]))
+def hashed_mac(*parts: str, first_byte: int = 0x02) -> str:
+    """A stable MAC address of these parts; `first_byte` has to be unicast and locally administered.
+
+    Bit 0 of the first byte means multicast, bit 1 locally administered (IEEE 802).
+    """
+    digest = sha256("\0".join(parts).encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (first_byte, *digest[:5]))
 
 
-def network_id(inventory: str, network: str) -> int:
-    """A VNI of our own, 24 bits and not 0: networks of two inventories do not meet."""
+def vtep_mac(inventory: str, network: str, host: str) -> str:
+    """MAC address of a host's VXLAN device, which its peers compute, too."""
+    return hashed_mac(f"{inventory}/{network}/{host}", first_byte=0x0A)
+
+
+def default_vni(inventory: str, network: str) -> int:
+    """A VNI from 1 to 2**24 - 1, so that networks of two inventories hardly ever share one."""
     digest = sha256(f"vni {inventory}/{network}".encode()).digest()
     return int.from_bytes(digest[:3], "big") % (2**24 - 1) + 1
 
 
 def chain_name(inventory: str, network: str) -> str:
-    """An iptables chain name such as `PROV-demo-blue-k2x7qa`: at most 28 characters."""
-    return _name(f"PROV-{inventory}-{network}", inventory, network, CHAIN_LENGTH)
+    """An iptables chain name such as `PROV-demo-blue-k2x7qa`, 28 characters at most."""
+    return _hashed_name(f"PROV-{inventory}-{network}", inventory, network, CHAIN_LENGTH)
 
 
-def _name(readable: str, inventory: str, network: str, length: int) -> str:
-    # `/` is in neither name, so a-b/c and a/b-c have hashes of their own.
+def _hashed_name(readable: str, inventory: str, network: str, length: int) -> str:
+    # Neither name can hold `/`, so that a-b/c and a/b-c have different hashes.
     digest = sha256(f"{inventory}/{network}".encode()).digest()
-    tail = b32encode(digest).decode().lower()[:_HASH_LENGTH]
-    return f"{readable[: length - len(tail) - 1].rstrip('-')}-{tail}"
+    suffix = b32encode(digest).decode().lower()[:_HASH_LENGTH]
+    return f"{readable[: length - len(suffix) - 1].rstrip('-')}-{suffix}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 
-from provision.model.findings import quoted, some
+from provision.model.text import listed, quoted
 
 _LONGEST = 40  # remainders of long words are too many, and nobody mistypes hashes
 _FEW = 64  # in a small vocabulary two letters may differ
@@ -37,7 +37,7 @@ def did_you_mean(word: str, known: Iterable[str], noun: str) -> str:
     near = nearest(word, words)
     if near is not None:
         return f"did you mean {quoted(near)}?"
-    return f"known {noun}: {some(words)}" if words else f"there are no {noun}"
+    return f"known {noun}: {listed(words)}" if words else f"there are no {noun}"
 
 
 @lru_cache(maxsize=64)

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provision.inventory.ansible.model import Misread
 from provision.inventory.ansible.read import read
+from provision.model.findings import FindingError
 
 FOLDER = Path(__file__).parents[1] / "unit/ansible"
 SEEDS = [path.read_text() for path in sorted(FOLDER.rglob("*")) if path.is_file()]
@@ -34,11 +34,11 @@ def check(text: str, suffix: str) -> None:
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         try:
             found = read(path)
-        except Misread as error:
-            assert error.message and error.spot.path == path
-            assert 0 <= error.spot.line <= len(text.splitlines()) + 1
+        except FindingError as error:
+            assert error.finding.message and error.finding.position.path == path
+            assert 0 <= error.finding.position.line <= len(text.splitlines()) + 1
             return
-        assert set(found.hosts) == set(found.spots)
+        assert set(found.hosts) == set(found.positions)
         for members in found.groups.values():
             assert set(members) <= set(found.hosts)
 

@@ -146,7 +146,7 @@ def _read(content: bytes) -> Inventory | InventoryError:
             assert error.findings
             for finding in error.findings:
                 assert finding.message.isprintable() and finding.hint.isprintable(), finding
-                assert 0 <= finding.line <= content.count(b"\n") + 2
+                assert 0 <= finding.position.line <= content.count(b"\n") + 2
                 str(error).encode()
             return error
         finally:
@@ -178,7 +178,7 @@ def test_one_odd_node_is_told_with_its_place(
     at = choice.draw(st.sampled_from(list(_nodes(data))))
     found = _read(json.dumps(_mutated(data, at, odd, how), indent=1, ensure_ascii=False).encode())
     if isinstance(found, InventoryError):
-        assert all(finding.line and finding.column for finding in found.findings)
+        assert all(finding.position.line and finding.position.column for finding in found.findings)
 
 
 @settings(max_examples=300, deadline=None)

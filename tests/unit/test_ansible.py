@@ -114,23 +114,23 @@ def test_logins_become_ours(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("h1 ansible_host=gate.example\n", "hosts.ini:1:1: 'address' is missing"),
-        ("[web\nh1\n", "hosts.ini:1:1: this is no section"),
+        ("[web\nh1\n", "hosts.ini:1:1: this is not a section"),
         ("[web:kids]\n", "hosts.ini:1:1: unknown kind of section 'kids'"),
         ("[web:children]\ndb\n", "hosts.ini:2:1: group 'db' has no hosts: it has no section"),
-        ("[a:children]\nb\n[b:children]\na\n", "hosts.ini:1:1: group 'b' would hold itself"),
-        ("h[1:] ansible_host=10.0.0.1\n", "hosts.ini:1:1: 'h[1:]' holds no range"),
+        ("[a:children]\nb\n[b:children]\na\n", "hosts.ini:1:1: group 'b' would contain itself"),
+        ("h[1:] ansible_host=10.0.0.1\n", "hosts.ini:1:1: 'h[1:]' has an invalid range"),
         ("h[1:99999999]\n", "hosts.ini:1:1: 'h[1:99999999]' names more than 10000 hosts"),
         ("h1 'ansible_host\n", "hosts.ini:1:1: this line cannot be read: No closing quotation"),
-        ("h1 word\n", "hosts.ini:1:1: 'word' is no key=value"),
+        ("h1 word\n", "hosts.ini:1:1: 'word' is not key=value"),
         ("h1 ansible_host='{{ x }}'\n", "hosts.ini:1:1: ansible_host is a template, '{{ x }}'"),
         ("\nh1 ansible_host=10.0.0.1 ansible_connection=local\n", "hosts.ini:2:1: ansible_conn"),
         (
             "[g]\nh1 ansible_host=10.0.0.1\n[g:vars]\nansible_ssh_common_args='-o ProxyJump=b'\n",
-            "hosts.ini:4:1: ansible_ssh_common_args of h1 is not read, and leads through another",
+            "hosts.ini:4:1: ansible_ssh_common_args of h1, which leads through a jump host, is not",
         ),
         (
             "h1 ansible_host=10.0.0.1 ansible_private_key_file=~nobody-here/id\n",
-            "hosts.ini:1:1: '~nobody-here/id': there is no such user",
+            "hosts.ini:1:1: '~nobody-here/id': the user after ~ does not exist",
         ),
         ("h1 ansible_host=10.0.0.1 ansible_port=x\n", "hosts.ini:1:1: 'port' must be a whole"),
         ("h1 ansible_host=10.0.0.1\nh2 ansible_host=10.0.0.1\n", "hosts.ini:2:1: h1 and h2 have"),
@@ -146,9 +146,12 @@ def test_what_cannot_be_followed_is_told_where_it_is(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("all: [h1]\n", "hosts.yml:1:1: a list stands where a mapping is wanted"),
-        ("all:\n  host: {h1: }\n", "hosts.yml:2:1: 'host' in group 'all'; write hosts, children"),
-        ("all: {hosts: {h1: \n", "hosts.yml:2:1: this is no YAML"),
+        ("all: [h1]\n", "hosts.yml:1:1: this is a list, but must be a mapping"),
+        (
+            "all:\n  host: {h1: }\n",
+            "hosts.yml:2:1: unknown key 'host' in group 'all'; write hosts,",
+        ),
+        ("all: {hosts: {h1: \n", "hosts.yml:2:1: invalid YAML"),
         (
             "all:\n  hosts:\n    h1:\n      ansible_host: !vault |\n        $ANSIBLE\n",
             "hosts.yml:4:1: ansible_host is a value only Ansible can read",

@@ -53,7 +53,7 @@ def test_bad_input_is_told(
 def test_findings_are_in_file_order_and_once(case: Path) -> None:
     with pytest.raises(InventoryError) as caught:
         load(case)
-    places = [(f.line, f.column, f.message) for f in caught.value.findings]
+    places = [(f.position, f.message) for f in caught.value.findings]
     assert places == sorted(set(places))
 
 

@@ -16,8 +16,9 @@ from provision.model import names, suggest
 from provision.model.errors import UsageError
 from provision.model.fields import addresses, images, ssh_keys
 from provision.model.fields.image_archives import saved_image
-from provision.model.findings import Wrong, quoted
+from provision.model.findings import BadValueError
 from provision.model.inventory import Host, Inventory
+from provision.model.text import quoted
 
 NAMES = ("h1", "h2", "h3", "web-1", "web-2")
 FLEET = Inventory(
@@ -32,17 +33,27 @@ FLEET = Inventory(
 
 def test_blocks() -> None:
     cidr = IPv4Network("172.20.0.0/16")
-    assert names.blocks(cidr, 24) == 256
-    assert names.blocks(cidr, 12) == 0
-    assert names.block(cidr, 24, 255) == IPv4Network("172.20.255.0/24")
+    assert names.block_count(cidr, 24) == 256
+    assert names.block_count(cidr, 12) == 0
+    assert names.nth_block(cidr, 24, 255) == IPv4Network("172.20.255.0/24")
     assert names.gateway(IPv4Network("172.20.1.0/24")) == IPv4Address("172.20.1.1")
-    assert names.room(IPv4Network("172.20.1.0/29")) == 5
+    assert names.container_capacity(IPv4Network("172.20.1.0/29")) == 5
 
 
 def test_names_are_stable() -> None:
     """They are on hosts already: another hash would leave the old links and chains behind."""
     assert names.interface_name("br-", "demo", "blue") == "br-blue-v242wt"
     assert names.chain_name("demo", "blue") == "PROV-demo-blue-v242wt"
+    assert names.host_veth_name("demo", "web", "eth1") == "pw-web-vybjw7"
+
+
+def test_hashed_numbers_are_stable() -> None:
+    """Values of version 0.1.0, which its hosts hold."""
+    assert names.hashed_mac("demo", "web", "eth1") == "02:b7:06:ba:f0:27"
+    assert names.hashed_mac("x") == "02:2d:71:16:42:b7"
+    assert names.hashed_mac("m eth0", first_byte=0x0A) == "0a:9c:dd:a3:2f:93"
+    assert names.vtep_mac("demo", "blue", "h1") == "0a:e4:58:f1:d4:cc"
+    assert names.default_vni("demo", "blue") == 4198637
 
 
 @pytest.mark.parametrize("network", ["a", "abcdefghijklmno", "a-b-c-d-e-f-g-h"])
@@ -107,7 +118,7 @@ def test_references(text: str, reference: str) -> None:
     "text", ["a" * 300, "a" * 100_000, "a-" * 250, "x:y:z", "a/", "/a", "a//b"]
 )
 def test_no_references(text: str) -> None:
-    with pytest.raises(Wrong):
+    with pytest.raises(BadValueError):
         images.reference(text)
 
 
@@ -122,7 +133,7 @@ def test_host_keys(kind: str) -> None:
 
 
 def test_two_lines_are_no_host_key() -> None:
-    with pytest.raises(Wrong):
+    with pytest.raises(BadValueError):
         ssh_keys.host_key(f"{_key('ssh-rsa')}\n{_key('ssh-rsa')}")
 
 
@@ -170,7 +181,7 @@ def test_archive(tmp_path: Path) -> None:
 )
 def test_unusable_archives(tmp_path: Path, files: dict[str, object], told: str) -> None:
     _tar(tmp_path / "b.tar", **files)
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(BadValueError) as caught:
         saved_image("b.tar", tmp_path)
     assert caught.value.message.startswith(f"archive 'b.tar': {told}")
     assert caught.value.hint
@@ -179,7 +190,7 @@ def test_unusable_archives(tmp_path: Path, files: dict[str, object], told: str) 
 @pytest.mark.parametrize("raw", [b"", b"\x1f\x8b\x08", b"x" * 10_000, b"\xff" * 512])
 def test_no_archives(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "b.tar").write_bytes(raw)
-    with pytest.raises(Wrong):
+    with pytest.raises(BadValueError):
         saved_image("b.tar", tmp_path)
 
 
@@ -190,7 +201,7 @@ def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
         (tmp_path / "b.tar").write_bytes(whole[:length])
         try:
             assert saved_image("b.tar", tmp_path).ref == "busybox:1.36"
-        except Wrong:
+        except BadValueError:
             continue
 
 

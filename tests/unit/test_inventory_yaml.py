@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from provision.inventory.yaml_errors import DEEPEST, syntax_words
-from provision.inventory.yaml_reader import MOST_NODES, YamlDocument, read
+from provision.inventory.yaml_errors import MAX_DEPTH, explain
+from provision.inventory.yaml_reader import MAX_NODES, YamlDocument, read
 from provision.model.findings import KEY
+
+PATH = Path("demo.yml")
 
 
 def plain(text: str) -> object:
-    reading = read(text)
-    assert reading.root is not None, reading.remarks
+    reading = read(PATH, text)
+    assert reading.root is not None, reading.findings
     return reading.root.plain()
 
 
 def only(reading: YamlDocument) -> str:
-    (remark,) = reading.remarks
-    return f"{remark.line}:{remark.column}: {remark.message}"
+    (finding,) = reading.findings
+    assert finding.position.path == PATH
+    return f"{finding.position.line}:{finding.position.column}: {finding.message}"
 
 
 @pytest.mark.parametrize(
@@ -58,39 +63,39 @@ def test_keys_are_text(key: str) -> None:
 
 
 def test_places() -> None:
-    root = read("a: 1\nb:\n  - x\n  - {c: y}\nd:\n").root
+    root = read(PATH, "a: 1\nb:\n  - x\n  - {c: y}\nd:\n").root
     assert root is not None
-    assert root.place(("a",)) == (1, 4)
-    assert root.place(("a", KEY)) == (1, 1)
-    assert root.place(("b", 1, "c")) == (4, 9)
-    assert root.place(("b", 1, "c", KEY)) == (4, 6)
-    assert root.place(("d",)) == (5, 1)
-    assert root.place(("b", 1, "missing")) == (4, 5)
-    assert root.place(()) == (1, 1)
+    assert root.locate(("a",)) == (1, 4)
+    assert root.locate(("a", KEY)) == (1, 1)
+    assert root.locate(("b", 1, "c")) == (4, 9)
+    assert root.locate(("b", 1, "c", KEY)) == (4, 6)
+    assert root.locate(("d",)) == (5, 1)
+    assert root.locate(("b", 1, "missing")) == (4, 5)
+    assert root.locate(()) == (1, 1)
 
 
 def test_depth() -> None:
-    assert plain("[" * (DEEPEST - 1) + "x" + "]" * (DEEPEST - 1))
+    assert plain("[" * (MAX_DEPTH - 1) + "x" + "]" * (MAX_DEPTH - 1))
     for text in ("[" * 3000, "{a: " * 3000, "- " * 3000, "? " * 3000):
-        assert "nested deeper than 40" in only(read(text))
+        assert "nested deeper than 40" in only(read(PATH, text))
 
 
 def test_number_of_values() -> None:
-    assert len(plain("[" + "h," * (MOST_NODES - 1) + "]")) == MOST_NODES - 1  # type: ignore[arg-type]
-    assert only(read("[" + "h," * MOST_NODES + "]")) == f"1:{2 * MOST_NODES}: " + (
+    assert len(plain("[" + "h," * (MAX_NODES - 1) + "]")) == MAX_NODES - 1  # type: ignore[arg-type]
+    assert only(read(PATH, "[" + "h," * MAX_NODES + "]")) == f"1:{2 * MAX_NODES}: " + (
         "the file has more than 20000 values"
     )
 
 
 def test_the_first_of_two_keys_counts() -> None:
-    reading = read("a: 1\na: 2\n")
+    reading = read(PATH, "a: 1\na: 2\n")
     assert reading.root is not None
     assert reading.root.plain() == {"a": 1}
     assert only(reading) == "2:1: duplicate key 'a' (first at 1:1)"
 
 
 def test_keys_of_one_text_are_one_key() -> None:
-    assert only(read("1: a\n'1': b\n")).startswith("2:1: duplicate key")
+    assert only(read(PATH, "1: a\n'1': b\n")).startswith("2:1: duplicate key")
 
 
 class _Mark:
@@ -103,8 +108,8 @@ class _Error:
 
 
 def test_unknown_syntax_errors_keep_the_parsers_words() -> None:
-    assert syntax_words(_Error(), ["a: b"])[:3] == (
+    assert explain(_Error(), ["a: b"])[:3] == (
         1,
         4,
-        "this is no YAML: something libyaml may say one day",
+        "invalid YAML: something libyaml may say one day",
     )

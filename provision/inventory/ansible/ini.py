@@ -8,92 +8,99 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from provision.inventory.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
-from provision.inventory.ansible.names import expanded
+from provision.inventory.ansible.model import ALL, UNGROUPED, Tree, Value, Variables
+from provision.inventory.ansible.names import expand
+from provision.model.findings import FindingError, Position
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 
 
 def read(path: Path, text: str) -> Tree:
-    """The inventory in a text. Raises Misread."""
+    """The inventory in `text`. Raises FindingError at the first line that cannot be read."""
     tree = Tree()
     group, kind = UNGROUPED, "hosts"
-    later: list[tuple[str, str, Spot]] = []
+    # Groups that need a section of their own, which may follow later in the file.
+    required: list[tuple[str, str, Position]] = []
     declared = {ALL, UNGROUPED}
     for number, line in enumerate(text.splitlines(), 1):
-        spot, line = Spot(path, number), line.strip()
+        position, line = Position(path, number, 1), line.strip()
         if not line or line[0] in "#;":
             continue
         if line[0] == "[":
-            group, kind = _section(line, spot)
+            group, kind = _section(line, position)
             if kind == "vars":
-                later.append((group, "variables", spot))
+                required.append((group, "variables", position))
             else:
                 declared.add(group)
-                tree.group(group, spot)
+                tree.group(group, position)
         elif kind == "hosts":
-            _host(tree, group, line, spot)
+            _host(tree, group, line, position)
         elif kind == "children":
-            child = _words(line, spot)[0]
-            later.append((child, "no hosts", spot))
+            child = _split(line, position)[0]
+            required.append((child, "no hosts", position))
             tree.groups[group].children.append(child)
         else:
-            name, value = _assignment(line, spot)
-            tree.group(group, spot).variables[name] = value
-    for name, what, spot in later:
+            name, value = _assignment(line, position)
+            tree.group(group, position).variables[name] = value
+    for name, contents, position in required:
         if name not in declared:
-            raise Misread(spot, f"group '{name}' has {what}: it has no section", f"add [{name}]")
-    return _joined(tree)
+            message = f"group '{name}' has {contents}: it has no section"
+            raise FindingError.at(position, message, f"add [{name}]")
+    return _linked(tree)
 
 
-def _section(line: str, spot: Spot) -> tuple[str, str]:
+def _section(line: str, position: Position) -> tuple[str, str]:
     match = _SECTION.fullmatch(line)
     if not match:
-        raise Misread(spot, "this is no section", "write [group], [group:children] or [group:vars]")
+        hint = "write [group], [group:children] or [group:vars]"
+        raise FindingError.at(position, "this is not a section", hint)
     kind = match[2] or "hosts"
     if kind not in ("hosts", "children", "vars"):
-        raise Misread(spot, f"unknown kind of section '{kind}'", "write :children or :vars")
+        message = f"unknown kind of section '{kind}'"
+        raise FindingError.at(position, message, "write :children or :vars")
     return match[1], kind
 
 
-def _joined(tree: Tree) -> Tree:
-    """Children are joined last: groups may be named before they are written."""
+def _linked(tree: Tree) -> Tree:
+    """Link children to their groups once all groups are known: a child may come first."""
     for name, group in list(tree.groups.items()):
         children, group.children = group.children, []
         for child in children:
-            tree.child(child, name, group.spot)
+            tree.add_child(child, name, group.position)
     return tree
 
 
-def _host(tree: Tree, group: str, line: str, spot: Spot) -> None:
-    pattern, *words = _words(line, spot)
-    names, port = expanded(pattern, spot)
-    variables: Variables = {"ansible_port": Value(port, spot)} if port else {}
-    for word in words:
-        name, sign, value = word.partition("=")
-        if not sign:
-            raise Misread(spot, f"'{word}' is no key=value", "put quotes around text with spaces")
-        variables[name] = Value(_typed(value), spot)
+def _host(tree: Tree, group: str, line: str, position: Position) -> None:
+    pattern, *assignments = _split(line, position)
+    names, port = expand(pattern, position)
+    variables: Variables = {"ansible_port": Value(port, position)} if port else {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            message = f"'{assignment}' is not key=value"
+            raise FindingError.at(position, message, "put quotes around text with spaces")
+        variables[name] = Value(_literal(value), position)
     for name in names:
-        tree.host(name, group, spot, variables)
+        tree.add_host(name, group, position, variables)
 
 
-def _words(line: str, spot: Spot) -> list[str]:
+def _split(line: str, position: Position) -> list[str]:
     try:
         return shlex.split(line, comments=True)
     except ValueError as error:
-        raise Misread(spot, f"this line cannot be read: {error}", "close the quote") from error
+        message = f"this line cannot be read: {error}"
+        raise FindingError.at(position, message, "close the quote") from error
 
 
-def _assignment(line: str, spot: Spot) -> tuple[str, Value]:
-    name, sign, value = line.partition("=")
-    if not sign:
-        raise Misread(spot, "this is no key=value", "write name=value")
-    return name.strip(), Value(_typed(value.strip()), spot)
+def _assignment(line: str, position: Position) -> tuple[str, Value]:
+    name, equals, value = line.partition("=")
+    if not equals:
+        raise FindingError.at(position, "this is not key=value", "write name=value")
+    return name.strip(), Value(_literal(value.strip()), position)
 
 
-def _typed(text: str) -> Any:
-    """As Ansible has it: a Python literal where it is one, else text."""
+def _literal(text: str) -> Any:
+    """The value of a Python literal, as Ansible's ini plug-in reads it; else the text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -1,28 +1,21 @@
-"""What an Ansible inventory says: hosts, groups, and variables that know where they stand. Pure."""
+"""An Ansible inventory as written: hosts, groups, and variables with their positions. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+from provision.model.findings import FindingError, Position
 
 ALL, UNGROUPED = "all", "ungrouped"
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """A line of a file, from 1."""
-
-    path: Path
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
 class Value:
-    """A variable's value and where it was written."""
+    """The value of a variable, and the line that sets it."""
 
     value: Any
-    spot: Spot
+    position: Position
 
 
 Variables = dict[str, Value]
@@ -30,83 +23,79 @@ Variables = dict[str, Value]
 
 @dataclass(slots=True)
 class Group:
-    """One group as written; `hosts` and `children` in the order in which they came."""
+    """A group as written; `hosts` and `children` in order of appearance."""
 
-    spot: Spot
+    position: Position
     hosts: list[str] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
     variables: Variables = field(default_factory=dict)
 
 
-class Misread(Exception):
-    """What is wrong at which line."""
-
-    def __init__(self, spot: Spot, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.spot, self.message, self.hint = spot, message, hint
-
-
 @dataclass(slots=True)
 class Tree:
-    """An inventory as written: groups, and variables of single hosts in order of appearance."""
+    """All groups and hosts of an inventory, in order of appearance.
+
+    `hosts` maps each host to the variables of its own lines, `positions` to its first line.
+    """
 
     groups: dict[str, Group] = field(default_factory=dict)
     hosts: dict[str, Variables] = field(default_factory=dict)
-    spots: dict[str, Spot] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
 
-    def group(self, name: str, spot: Spot) -> Group:
-        """The group of that name, new at `spot` where it is the first time."""
-        return self.groups.setdefault(name, Group(spot))
+    def group(self, name: str, position: Position) -> Group:
+        """The group of that name; create it at `position` if it is new."""
+        return self.groups.setdefault(name, Group(position))
 
-    def host(self, name: str, group: str, spot: Spot, variables: Variables) -> None:
-        """Say that a host is in a group; later variables win."""
+    def add_host(self, name: str, group: str, position: Position, variables: Variables) -> None:
+        """Add a host to a group; a variable set again replaces the earlier value."""
         self.hosts.setdefault(name, {}).update(variables)
-        self.spots.setdefault(name, spot)
-        members = self.group(group, spot).hosts
+        self.positions.setdefault(name, position)
+        members = self.group(group, position).hosts
         if name not in members:
             members.append(name)
 
-    def child(self, name: str, parent: str, spot: Spot) -> None:
-        """Say that a group is in another. Raises Misread where groups would hold each other."""
-        self.group(name, spot)
-        if parent == name or parent in self.below(name):
-            raise Misread(spot, f"group '{name}' would hold itself", "remove one of the children")
-        children = self.group(parent, spot).children
+    def add_child(self, name: str, parent: str, position: Position) -> None:
+        """Add a group to its parent group. Raises FindingError if that closes a circle."""
+        self.group(name, position)
+        if parent == name or parent in self.descendants(name):
+            message = f"group '{name}' would contain itself"
+            raise FindingError.at(position, message, "remove one of the children")
+        children = self.group(parent, position).children
         if name not in children:
             children.append(name)
 
-    def below(self, group: str) -> set[str]:
-        """Every group that a group holds, at any depth."""
-        found: set[str] = set()
-        todo = [group]
-        while todo:
-            for child in self.groups[todo.pop()].children:
-                if child not in found:
-                    found.add(child)
-                    todo.append(child)
-        return found
+    def descendants(self, group: str) -> set[str]:
+        """Every group inside a group, at any depth."""
+        descendants: set[str] = set()
+        pending = [group]
+        while pending:
+            for child in self.groups[pending.pop()].children:
+                if child not in descendants:
+                    descendants.add(child)
+                    pending.append(child)
+        return descendants
 
     def members(self, group: str) -> tuple[str, ...]:
-        """Hosts of a group and of the groups in it, in the order of the file."""
-        names = {group, *self.below(group)}
-        inside = {host for name in names for host in self.groups[name].hosts}
-        return tuple(host for host in self.order() if host in inside)
+        """Hosts of a group and of all groups inside it, in Ansible's order."""
+        names = {group, *self.descendants(group)}
+        members = {host for name in names for host in self.groups[name].hosts}
+        return tuple(host for host in self.order() if host in members)
 
     def order(self) -> tuple[str, ...]:
-        """All hosts as Ansible goes through them: those of outer groups before those within."""
-        held = {child for group in self.groups.values() for child in group.children}
-        outer = [name for name in self.groups if name not in held and name not in (ALL, UNGROUPED)]
-        level, found, seen = [ALL, UNGROUPED, *outer], dict[str, None](), set[str]()
+        """All hosts in the order of `ansible --list-hosts`: those of outer groups first."""
+        inner = {child for group in self.groups.values() for child in group.children}
+        outer = [name for name in self.groups if name not in inner and name not in (ALL, UNGROUPED)]
+        level, hosts, visited = [ALL, UNGROUPED, *outer], dict[str, None](), set[str]()
         while level:
-            seen.update(level)
+            visited.update(level)
             groups = [self.groups[name] for name in level if name in self.groups]
-            found |= dict.fromkeys(host for group in groups for host in group.hosts)
-            below = dict.fromkeys(child for group in groups for child in group.children)
-            level = [name for name in below if name not in seen]
-        return tuple(found)
+            hosts |= dict.fromkeys(host for group in groups for host in group.hosts)
+            children = dict.fromkeys(child for group in groups for child in group.children)
+            level = [name for name in children if name not in visited]
+        return tuple(hosts)
 
     def depths(self) -> dict[str, int]:
-        """How far below `all` each group is, by the longest way."""
+        """Number of steps from `all` down to each group, on the longest path."""
         depths = dict.fromkeys(self.groups, 1) | {ALL: 0}
         for _ in self.groups:
             for name, group in self.groups.items():
@@ -114,20 +103,20 @@ class Tree:
                     depths[child] = max(depths[child], depths[name] + 1)
         return depths
 
-    def holders(self) -> dict[str, list[str]]:
-        """Groups that hold each host, the nearest to it last."""
+    def groups_of_hosts(self) -> dict[str, list[str]]:
+        """The groups of each host in Ansible's order of precedence: variables of the last win."""
         depths = self.depths()
         inner = sorted(
             (name for name in self.groups if name != ALL),
             key=lambda name: (depths[name], self.priority(name), name),
         )
-        found: dict[str, list[str]] = {host: [ALL] for host in self.hosts}
+        groups: dict[str, list[str]] = {host: [ALL] for host in self.hosts}
         for name in inner:
             for host in self.members(name):
-                found[host].append(name)
-        return found
+                groups[host].append(name)
+        return groups
 
     def priority(self, group: str) -> int:
-        """`ansible_group_priority`: which of two groups of one depth wins."""
+        """`ansible_group_priority`: between groups of the same depth, the highest wins."""
         value = self.groups[group].variables.get("ansible_group_priority")
         return int(value.value) if value and str(value.value).isdigit() else 1

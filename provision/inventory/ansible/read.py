@@ -1,4 +1,4 @@
-"""An Ansible inventory's file and the variables beside it → hosts as our inventory has them."""
+"""Read an Ansible inventory and the variable files next to it, as entries of our own `hosts`."""
 
 from __future__ import annotations
 
@@ -9,125 +9,156 @@ from pathlib import Path
 from typing import Any
 
 from provision.inventory.ansible import ini, yaml
-from provision.inventory.ansible.model import ALL, UNGROUPED, Misread, Spot, Tree, Value, Variables
-from provision.model.fields import files as regular_file
-from provision.model.findings import Wrong, quoted
+from provision.inventory.ansible.model import ALL, UNGROUPED, Tree, Value, Variables
+from provision.model.fields import files
+from provision.model.findings import BadValueError, Finding, FindingError, Position
+from provision.model.text import quoted
 
-LARGEST = 4 << 20
-# Variable → its older names, which Ansible still reads.
-_OLDER = {
+MAX_BYTES = 4 << 20
+_SUFFIXES = ("", ".yml", ".yaml", ".json")
+# Variable → its former names, which Ansible still reads.
+_FORMER_NAMES = {
     "ansible_host": ("ansible_ssh_host",),
     "ansible_port": ("ansible_ssh_port",),
     "ansible_user": ("ansible_ssh_user",),
     "ansible_ssh_private_key_file": ("ansible_private_key_file",),
 }
-_OPTIONS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
-_WAYS = ("proxyjump", "proxycommand", "-j ", "-w ")
+_SSH_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+# Options of ssh that lead through a jump host, in lower case: -J HOST, -W HOST:PORT.
+_JUMPS = ("proxyjump", "proxycommand", "-j ", "-w ")
+_WRITE_VALUE = "write the value itself, or give the host's keys under hosts: in our own file"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Hosts as plain data of our own `hosts`, groups by name, and where each host is written.
+class AnsibleInventory:
+    """Hosts as plain data of our own `hosts`, and the hosts of each group.
 
-    `variables` are those that hold for each host; `problems` what we cannot follow.
+    `positions` and `group_positions` lead to the first line of each host and group, `variables`
+    holds the effective variables of each host, `findings` those that provision cannot honour.
     """
 
     hosts: Mapping[str, dict[str, Any]]
     groups: Mapping[str, list[str]]
-    spots: Mapping[str, Spot]
-    group_spots: Mapping[str, Spot]
+    positions: Mapping[str, Position]
+    group_positions: Mapping[str, Position]
     variables: Mapping[str, Variables]
-    problems: tuple[Misread, ...]
+    findings: tuple[Finding, ...]
 
 
-def read(path: Path) -> Found:
-    """The inventory of a file. Raises Misread at the first thing that cannot be read at all."""
+def read(path: Path) -> AnsibleInventory:
+    """Read an inventory in INI, YAML or JSON. Raises FindingError if a file cannot be read."""
     text = _text(path)
-    form = yaml if path.suffix in (".yml", ".yaml", ".json") else ini
-    tree = form.read(path, text)
+    syntax = yaml if path.suffix in (".yml", ".yaml", ".json") else ini
+    tree = syntax.read(path, text)
+    variables = _effective_variables(tree, path.parent)
+    findings: list[Finding] = []
+    hosts = {name: _host(name, variables[name], findings) for name in tree.order()}
+    groups = {name: members for name, members in _groups(tree).items() if members}
+    group_positions = {name: group.position for name, group in tree.groups.items()}
+    return AnsibleInventory(
+        hosts, groups, tree.positions, group_positions, variables, _once_a_line(findings)
+    )
+
+
+def _groups(tree: Tree) -> dict[str, list[str]]:
     groups = {name: list(tree.members(name)) for name in tree.groups if name != ALL}
-    inside = {host for name, hosts in groups.items() if name != UNGROUPED for host in hosts}
-    groups[UNGROUPED] = [host for host in tree.order() if host not in inside]
-    variables = _all_variables(tree, path.parent)
-    problems: list[Misread] = []
-    hosts = {name: _host(name, variables[name], problems) for name in tree.order()}
-    filled = {name: members for name, members in groups.items() if members}
-    group_spots = {name: group.spot for name, group in tree.groups.items()}
-    # A problem of a group is told once, not for each of its hosts.
-    told = {(problem.spot, problem.message.split(" of ")[0]): problem for problem in problems}
-    return Found(hosts, filled, tree.spots, group_spots, variables, tuple(told.values()))
+    grouped = {host for name, hosts in groups.items() if name != UNGROUPED for host in hosts}
+    groups[UNGROUPED] = [host for host in tree.order() if host not in grouped]
+    return groups
+
+
+def _once_a_line(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Report a variable of a group once rather than for each host of the group."""
+    unique = {(finding.position, finding.message.split(" of ")[0]): finding for finding in findings}
+    return tuple(unique.values())
 
 
 def _text(path: Path) -> str:
     try:
-        return regular_file.content(path, LARGEST).decode()
-    except Wrong as error:
-        raise Misread(Spot(path, 0), error.message, error.hint) from error
+        return files.read_regular(path, MAX_BYTES).decode()
+    except BadValueError as error:
+        raise FindingError.at(Position(path), error.message, error.hint) from error
     except UnicodeDecodeError as error:
-        raise Misread(Spot(path, 0), "this is not UTF-8", "save it as UTF-8") from error
+        raise FindingError.at(Position(path), "this is not UTF-8", "save it as UTF-8") from error
 
 
-def _all_variables(tree: Tree, folder: Path) -> dict[str, Variables]:
-    """By Ansible's precedence: groups in the file, group_vars, the host's line, host_vars."""
-    groups = tree.groups | {ALL: tree.groups.get(ALL) or tree.group(ALL, Spot(folder, 0))}
-    files = {name: _beside(folder / "group_vars", name) for name in groups}
-    result: dict[str, Variables] = {}
-    holders_of = tree.holders()
-    for host, own in tree.hosts.items():
-        holders = holders_of[host]
+def _effective_variables(tree: Tree, folder: Path) -> dict[str, Variables]:
+    """Variables of each host by Ansible's precedence, the last wins.
+
+    Groups in the file, group_vars, the host's own line, host_vars.
+    """
+    groups = tree.groups | {ALL: tree.groups.get(ALL) or tree.group(ALL, Position(folder))}
+    group_vars = {name: _variable_files(folder / "group_vars", name) for name in groups}
+    effective: dict[str, Variables] = {}
+    groups_of = tree.groups_of_hosts()
+    for host, line_variables in tree.hosts.items():
         merged: Variables = {}
-        for name in holders:
+        for name in groups_of[host]:
             merged |= groups[name].variables
-            merged.pop("ansible_group_priority", None)  # it is about the group
-        for name in holders:
-            merged |= files[name]
-        result[host] = merged | own | _beside(folder / "host_vars", host)
-    return result
+            merged.pop("ansible_group_priority", None)  # a property of the group, not of its hosts
+        for name in groups_of[host]:
+            merged |= group_vars[name]
+        effective[host] = merged | line_variables | _variable_files(folder / "host_vars", host)
+    return effective
 
 
-def _beside(folder: Path, name: str) -> Variables:
-    """Variables of one host or group: NAME, NAME.yml, …, or all files of a folder NAME."""
-    found: Variables = {}
-    for suffix in ("", ".yml", ".yaml", ".json"):
+def _variable_files(folder: Path, name: str) -> Variables:
+    """Variables of a host or group in the file NAME, NAME.yml, …, or all files of folder NAME."""
+    for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
         if "/" in name or not path.exists():
             continue
+        variables: Variables = {}
         for file in _files(path) if path.is_dir() else (path,):
-            found |= yaml.variables(file, _text(file))
-        return found
-    return found
+            variables |= yaml.variables(file, _text(file))
+        return variables
+    return {}
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_dir():
             yield from _files(path)
-        elif path.suffix in ("", ".yml", ".yaml", ".json") and not path.name.startswith("."):
+        elif path.suffix in _SUFFIXES and not path.name.startswith("."):
             yield path
 
 
-def _host(name: str, variables: Variables, problems: list[Misread]) -> dict[str, Any]:
-    """What our own inventory would say of this host."""
-    problems += _not_followed(name, variables)
-    target = _value(variables, "ansible_host", problems)
+def _host(name: str, variables: Variables, findings: list[Finding]) -> dict[str, Any]:
+    """A host as data of our own `hosts`: `address` where it is known, and `ssh`."""
+    findings += _not_honoured(name, variables)
+    target = _value(variables, "ansible_host", findings)
     ssh: dict[str, Any] = {
         "address": None if target is None else str(target),
-        "port": _number(_value(variables, "ansible_port", problems)),
-        "user": _value(variables, "ansible_user", problems),
+        "port": _number(_value(variables, "ansible_port", findings)),
+        "user": _value(variables, "ansible_user", findings),
+        "key": _key_file(variables, findings),
+        "sudo": _sudo(_value(variables, "ansible_become", findings)),
     }
-    key = _value(variables, "ansible_ssh_private_key_file", problems)
-    found = _named(variables, "ansible_ssh_private_key_file")
-    if key is not None and found is not None:
-        try:
-            ssh["key"] = str(regular_file.named(str(key), found.spot.path.parent))
-        except Wrong as error:
-            problems.append(Misread(found.spot, f"{quoted(key)}: {error.message}", error.hint))
-    become = _value(variables, "ansible_become", problems)
-    if become is not None:
-        ssh["sudo"] = str(become).lower() in ("true", "yes", "on", "1", "y", "t")
-    given = {word: value for word, value in ssh.items() if value is not None}
-    peers = {"address": str(target or name)} if _is_address(str(target or name)) else {}
-    return peers | ({"ssh": given} if given else {})
+    login = {key: value for key, value in ssh.items() if value is not None}
+    # Peers reach the host at ansible_host unless our own file has another address for them.
+    reached = str(target or name)
+    address = {"address": reached} if _is_address(reached) else {}
+    return address | ({"ssh": login} if login else {})
+
+
+def _key_file(variables: Variables, findings: list[Finding]) -> str | None:
+    """Path of the private key, relative to the folder of the file that sets the variable."""
+    name = "ansible_ssh_private_key_file"
+    key, variable = _value(variables, name, findings), _variable(variables, name)
+    if key is None or variable is None:
+        return None
+    try:
+        return str(files.resolve(str(key), variable.position.path.parent))
+    except BadValueError as error:
+        message = f"{quoted(key)}: {error.message}"
+        findings.append(Finding((), message, error.hint, variable.position))
+        return None
+
+
+def _sudo(become: Any) -> bool | None:
+    if become is None:
+        return None
+    return str(become).lower() in ("true", "yes", "on", "1", "y", "t")
 
 
 def _is_address(text: str) -> bool:
@@ -142,42 +173,44 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
-def _named(variables: Variables, name: str) -> Value | None:
-    names = (name, *_OLDER.get(name, ()))
-    return next((variables[word] for word in names if word in variables), None)
+def _variable(variables: Variables, name: str) -> Value | None:
+    names = (name, *_FORMER_NAMES.get(name, ()))
+    return next((variables[name] for name in names if name in variables), None)
 
 
-def _value(variables: Variables, name: str, problems: list[Misread]) -> Any:
-    found = _named(variables, name)
-    if found is None:
+def _value(variables: Variables, name: str, findings: list[Finding]) -> Any:
+    """The value of a variable; None where it is unset, and with a finding where it is unusable."""
+    variable = _variable(variables, name)
+    if variable is None:
         return None
-    if isinstance(found.value, yaml.Opaque):
-        problems.append(Misread(found.spot, f"{name} is a value only Ansible can read", _OWN))
-        return None
-    if isinstance(found.value, str) and ("{{" in found.value or "{%" in found.value):
-        text = f"{name} is a template, {quoted(found.value)}, which only Ansible evaluates"
-        problems.append(Misread(found.spot, text, _OWN))
-        return None
-    return found.value
+    value = variable.value
+    if isinstance(value, yaml.Opaque):
+        message = f"{name} is a value only Ansible can read"
+    elif isinstance(value, str) and ("{{" in value or "{%" in value):
+        message = f"{name} is a template, {quoted(value)}, which only Ansible evaluates"
+    else:
+        return value
+    findings.append(Finding((), message, _WRITE_VALUE, variable.position))
+    return None
 
 
-_OWN = "write the value itself, or give the host's keys under our own hosts:"
-
-
-def _not_followed(host: str, variables: Variables) -> Iterator[Misread]:
-    """What Ansible would do otherwise than we: said, and not passed over in silence."""
-    for name in (name for name in _OPTIONS if name in variables):
-        # Other options, such as those on host keys, are ours to choose.
-        if any(way in str(variables[name].value).lower() for way in _WAYS):
-            text = f"{name} of {host} is not read, and leads through another host"
-            yield Misread(variables[name].spot, text, "put ProxyJump into ssh_config")
-    accepted = {
+def _not_honoured(host: str, variables: Variables) -> Iterator[Finding]:
+    """Findings for variables that make Ansible reach the host in a way that provision does not."""
+    for name in (name for name in _SSH_ARGUMENTS if name in variables):
+        # Other options of ssh, such as those on host keys, are for provision to choose.
+        if any(jump in str(variables[name].value).lower() for jump in _JUMPS):
+            message = f"{name} of {host}, which leads through a jump host, is not read"
+            hint = "put ProxyJump into ssh_config"
+            yield Finding((), message, hint, variables[name].position)
+    supported = {
         "ansible_connection": ("ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"),
         "ansible_become_method": ("sudo", "ansible.builtin.sudo"),
         "ansible_become_user": ("root",),
     }
-    for name, values in accepted.items():
-        found = variables.get(name)
-        if found is not None and str(found.value) not in values:
-            text = f"{name} of {host} is {quoted(found.value)}; only {values[0]} is known here"
-            yield Misread(found.spot, text, "leave this host out, or change the variable")
+    for name, values in supported.items():
+        variable = variables.get(name)
+        if variable is not None and str(variable.value) not in values:
+            value = quoted(variable.value)
+            message = f"{name} of {host} is {value}; only {values[0]} is supported"
+            hint = "leave this host out, or change the variable"
+            yield Finding((), message, hint, variable.position)

@@ -1,7 +1,7 @@
 """Ansible's YAML form, and the files of group_vars and host_vars. Pure.
 
-Unlike our own files these may use anchors, merge keys and tags; a tag that only Ansible knows
-(`!vault`) makes its value opaque.
+Unlike our own files, Ansible's may use anchors, merge keys and tags. The value of a tag that only
+Ansible knows (`!vault`) becomes Opaque.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import Any
 
 import yaml
 
-from provision.inventory.ansible.model import ALL, Misread, Spot, Tree, Value, Variables
-from provision.inventory.ansible.names import expanded
+from provision.inventory.ansible.model import ALL, Tree, Value, Variables
+from provision.inventory.ansible.names import expand
+from provision.model.findings import FindingError, Position
 
-DEEPEST = 40
+MAX_DEPTH = 40
 
 
 class Opaque:
-    """A value that only Ansible can read."""
+    """A value that only Ansible can decrypt or compute."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -29,15 +30,15 @@ _Loader.add_constructor(None, lambda _loader, _node: Opaque())
 
 
 def read(path: Path, text: str) -> Tree:
-    """The inventory in a text. Raises Misread."""
+    """The inventory in `text`. Raises FindingError at the first node that cannot be read."""
     tree = Tree()
-    for name, spot, body in _pairs(_root(path, text), path):
-        _group(tree, name, spot, body, path, 0)
+    for name, position, body in _pairs(_root(path, text), path):
+        _group(tree, name, position, body, path, 0)
     return tree
 
 
 def variables(path: Path, text: str) -> Variables:
-    """The variables of a file of group_vars or host_vars. Raises Misread."""
+    """The variables of a file of group_vars or host_vars. Raises FindingError."""
     root = _root(path, text)
     return {} if root is None else _variables(root, path)
 
@@ -47,54 +48,58 @@ def _root(path: Path, text: str) -> yaml.Node | None:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        spot = Spot(path, mark.line + 1 if mark else 1)
-        raise Misread(spot, f"this is no YAML: {error.problem}", "check the lines above") from error
+        position = Position(path, mark.line + 1 if mark else 1, 1)
+        message = f"invalid YAML: {error.problem}"
+        raise FindingError.at(position, message, "check the lines above") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise Misread(Spot(path, 1), f"this is no YAML: {error}") from error
+        raise FindingError.at(Position(path, 1, 1), f"invalid YAML: {error}") from error
     return None if root is None or _is_null(root) else root
 
 
 def _group(
-    tree: Tree, name: str, spot: Spot, body: yaml.Node | None, path: Path, depth: int
+    tree: Tree, name: str, position: Position, body: yaml.Node | None, path: Path, depth: int
 ) -> None:
-    if depth > DEEPEST:
-        raise Misread(spot, f"groups nested deeper than {DEEPEST}")
-    group = tree.group(name, spot)
-    parts = {key: (at, value) for key, at, value in _pairs(body, path)}
-    unknown = [key for key in parts if key not in ("hosts", "children", "vars")]
+    if depth > MAX_DEPTH:
+        raise FindingError.at(position, f"groups nested deeper than {MAX_DEPTH}")
+    group = tree.group(name, position)
+    sections = {key: (at, value) for key, at, value in _pairs(body, path)}
+    unknown = [key for key in sections if key not in ("hosts", "children", "vars")]
     if unknown:
-        at, _ = parts[unknown[0]]
-        raise Misread(at, f"'{unknown[0]}' in group '{name}'", "write hosts, children or vars")
-    if "vars" in parts:
-        at, value = parts["vars"]
+        at, _ = sections[unknown[0]]
+        message = f"unknown key '{unknown[0]}' in group '{name}'"
+        raise FindingError.at(at, message, "write hosts, children or vars")
+    if "vars" in sections:
+        at, value = sections["vars"]
         group.variables.update(_variables(value, path) if value else {})
-    for child, at, value in _pairs(parts.get("children", (spot, None))[1], path):
+    for child, at, value in _pairs(sections.get("children", (position, None))[1], path):
         _group(tree, child, at, value, path, depth + 1)
+        # Every group belongs to `all` without being listed: see Tree.order.
         if name != ALL:
-            tree.child(child, name, at)
-    for pattern, at, value in _pairs(parts.get("hosts", (spot, None))[1], path):
-        names, port = expanded(pattern, at)
-        given: Variables = {"ansible_port": Value(port, at)} if port else {}
-        given |= _variables(value, path) if value else {}
-        for host in names:
-            tree.host(host, name, at, given)
+            tree.add_child(child, name, at)
+    for pattern, at, value in _pairs(sections.get("hosts", (position, None))[1], path):
+        hosts, port = expand(pattern, at)
+        host_variables: Variables = {"ansible_port": Value(port, at)} if port else {}
+        host_variables |= _variables(value, path) if value else {}
+        for host in hosts:
+            tree.add_host(host, name, at, host_variables)
 
 
-def _pairs(node: yaml.Node | None, path: Path) -> list[tuple[str, Spot, yaml.Node | None]]:
-    """Keys of a mapping, where they are, and their values; None for an empty one."""
+def _pairs(node: yaml.Node | None, path: Path) -> list[tuple[str, Position, yaml.Node | None]]:
+    """Key, position and value of each entry of a mapping; value None if it is empty."""
     if node is None:
         return []
-    if isinstance(node, yaml.ScalarNode):  # `hosts: h1` is a host without variables
-        return [(str(node.value), Spot(path, node.start_mark.line + 1), None)]
+    position = Position(path, node.start_mark.line + 1, 1)
+    if isinstance(node, yaml.ScalarNode):  # Ansible reads `hosts: h1` as a host without variables
+        return [(str(node.value), position, None)]
     if not isinstance(node, yaml.MappingNode):
-        spot = Spot(path, node.start_mark.line + 1)
-        raise Misread(spot, "a list stands where a mapping is wanted", "write name: on each line")
+        message = "this is a list, but must be a mapping"
+        raise FindingError.at(position, message, "write name: on each line")
     loader = _Loader("")
-    loader.flatten_mapping(node)
+    loader.flatten_mapping(node)  # resolves merge keys (<<)
     return [
         (
             str(key.value),
-            Spot(path, key.start_mark.line + 1),
+            Position(path, key.start_mark.line + 1, 1),
             None if _is_null(value) else value,
         )
         for key, value in node.value
@@ -102,7 +107,7 @@ def _pairs(node: yaml.Node | None, path: Path) -> list[tuple[str, Spot, yaml.Nod
 
 
 def _variables(node: yaml.Node, path: Path) -> Variables:
-    return {name: Value(_plain(value), spot) for name, spot, value in _pairs(node, path)}
+    return {name: Value(_plain(value), position) for name, position, value in _pairs(node, path)}
 
 
 def _plain(node: yaml.Node | None) -> Any:

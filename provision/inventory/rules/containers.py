@@ -8,12 +8,13 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
 from provision.methods.pipework import pool
-from provision.model import names as address
 from provision.model.documents import ContainerDocument, Decoded, Layout, Subnets
 from provision.model.fields import containers
-from provision.model.findings import Complaint, Loc, quoted, some
+from provision.model.findings import Finding, Loc
 from provision.model.inventory import Port
+from provision.model.names import container_capacity, gateway
 from provision.model.suggest import did_you_mean
+from provision.model.text import listed, quoted
 
 MODES = ("bridge", "host", "none")
 _OWN_NOTHING = {
@@ -23,32 +24,32 @@ _OWN_NOTHING = {
 }
 
 
-def container_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
-    """Every complaint about how containers fit the rest."""
+def container_rules(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
+    """Every finding about how containers fit the rest."""
     for name, container in decoded.containers.items():
         loc: Loc = ("containers", name)
         wrong = [*_host(loc, container, decoded), *_network(loc, container, decoded)]
         yield from wrong
-        if not wrong and container.network in laid.hosts:
-            yield from _membership(loc, container, laid)
+        if not wrong and container.network in layout.hosts:
+            yield from _membership(loc, container, layout)
             yield from pool.poolless(loc, container.network, decoded)
     yield from _ports(decoded)
-    yield from _addresses(decoded, laid.subnets)
-    yield from _crowds(decoded, laid.subnets)
+    yield from _addresses(decoded, layout.subnets)
+    yield from _crowds(decoded, layout.subnets)
 
 
-def _host(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Complaint]:
-    hosts, name = decoded.written["hosts"], container.host
-    if name in decoded.written["groups"] and name not in hosts:
+def _host(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Finding]:
+    hosts, name = decoded.declared["hosts"], container.host
+    if name in decoded.declared["groups"] and name not in hosts:
         message = f"{quoted(name)} is a group, but a container runs on one host"
-        yield Complaint((*loc, "host"), message, "name one host")
+        yield Finding((*loc, "host"), message, "name one host")
     elif name not in _known(hosts):
         hint = did_you_mean(name, hosts, "hosts")
-        yield Complaint((*loc, "host"), f"unknown host {quoted(name)}", hint)
+        yield Finding((*loc, "host"), f"unknown host {quoted(name)}", hint)
 
 
-def _network(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Complaint]:
-    networks, name = decoded.written["networks"], container.network
+def _network(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Finding]:
+    networks, name = decoded.declared["networks"], container.network
     if name in _known(networks) or name in MODES:
         yield from _unfit(loc, container)
     elif name.startswith("container:"):
@@ -56,43 +57,43 @@ def _network(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterat
         yield from _unfit(loc, container)
     else:
         hint = did_you_mean(name, (*networks, *MODES), "networks")
-        yield Complaint((*loc, "network"), f"unknown network {quoted(name)}", hint)
+        yield Finding((*loc, "network"), f"unknown network {quoted(name)}", hint)
 
 
-def _unfit(loc: Loc, container: ContainerDocument) -> Iterator[Complaint]:
+def _unfit(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
     """Keys that mean nothing where the container has no interface of Docker's own."""
     name = container.network
     reason = _OWN_NOTHING.get(name.partition(":")[0])
     if name == "bridge" and container.address:
         message = "Docker fixes no addresses on its default bridge"
-        yield Complaint((*loc, "address"), message, "remove it, or use a network of this file")
+        yield Finding((*loc, "address"), message, "remove it, or use a network of this file")
     for key in ("ports", "address", "mac") if reason else ():
         if getattr(container, key):
             hint = "give it to that container" if name.startswith("container:") else "remove it"
-            yield Complaint(
+            yield Finding(
                 (*loc, key), f"'{key}' cannot be with network {quoted(name)}: {reason}", hint
             )
 
 
-def _shared(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Complaint]:
+def _shared(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Finding]:
     """`container:NAME` leads to another container of the same host, and at once."""
-    known, name = decoded.written["containers"], container.network.partition(":")[2]
+    known, name = decoded.declared["containers"], container.network.partition(":")[2]
     at: Loc = (*loc, "network")
     other = decoded.containers.get(name)
     if name not in _known(known):
         hint = did_you_mean(name, known, "containers")
-        yield Complaint(at, f"unknown container {quoted(name)}", hint)
+        yield Finding(at, f"unknown container {quoted(name)}", hint)
     elif other is not None and name == loc[1]:
-        yield Complaint(at, f"container '{name}' cannot share its own namespace", "name another")
+        yield Finding(at, f"container '{name}' cannot share its own namespace", "name another")
     elif other is not None and other.host != container.host:
         message = f"container '{name}' runs on {other.host}, not on {container.host}"
-        yield Complaint(at, message, "name a container of the same host")
+        yield Finding(at, message, "name a container of the same host")
     elif other is not None and other.network.startswith("container:"):
         message = f"container '{name}' has no namespace of its own: {other.network}"
-        yield Complaint(at, message, f"write network: {quoted(other.network)}")
+        yield Finding(at, message, f"write network: {quoted(other.network)}")
 
 
-def _ports(decoded: Decoded) -> Iterator[Complaint]:
+def _ports(decoded: Decoded) -> Iterator[Finding]:
     """Each port of a host leads to one container."""
     taken: dict[tuple[str, int, str], list[tuple[Port, str]]] = {}
     for name, container in decoded.containers.items():
@@ -105,7 +106,7 @@ def _ports(decoded: Decoded) -> Iterator[Complaint]:
                     what = f"{container.host}'s {port.protocol} port {port.published}"
                     by = "twice" if first == name else f"by '{first}' already"
                     at: Loc = ("containers", name, "ports", k)
-                    yield Complaint(at, f"{what} is published {by}", "choose another")
+                    yield Finding(at, f"{what} is published {by}", "choose another")
                     break
 
 
@@ -118,16 +119,16 @@ def _known(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _membership(loc: Loc, container: ContainerDocument, laid: Layout) -> Iterator[Complaint]:
+def _membership(loc: Loc, container: ContainerDocument, layout: Layout) -> Iterator[Finding]:
     host, network = container.host, container.network
-    members = laid.hosts[network]
+    members = layout.hosts[network]
     if host not in _known(members):
         message = f"host '{host}' is not in network '{network}'"
-        hint = f"choose one of {some(members)}, or add it to the network's hosts"
-        yield Complaint((*loc, "host"), message, hint)
+        hint = f"choose one of {listed(members)}, or add it to the network's hosts"
+        yield Finding((*loc, "host"), message, hint)
 
 
-def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Complaint]:
+def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Finding]:
     """Fixed addresses, each once and where Docker can give it."""
     owners: dict[tuple[str, str], str] = {}
     for name, container in decoded.containers.items():
@@ -137,7 +138,7 @@ def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Compl
         loc: Loc = ("containers", name, "address")
         if getattr(decoded.networks[container.network], "bridge", None) == "docker0":
             hint = f"remove it, or remove 'bridge' from network '{container.network}'"
-            yield Complaint(loc, "Docker fixes no addresses on docker0", hint)
+            yield Finding(loc, "Docker fixes no addresses on docker0", hint)
             continue
         network = decoded.networks[container.network]
         if network.method == pool.METHOD:
@@ -147,27 +148,27 @@ def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Compl
         first = owners.setdefault((container.network, str(container.address)), name)
         if first != name:
             message = f"containers '{first}' and '{name}' have the same address {container.address}"
-            yield Complaint(loc, message, "each has its own")
+            yield Finding(loc, message, "each has its own")
 
 
 def _fits(
     loc: Loc, fixed: IPv4Address, container: ContainerDocument, subnet: IPv4Network
-) -> Iterator[Complaint]:
+) -> Iterator[Finding]:
     low, high = subnet.network_address + 2, subnet.broadcast_address - 1
     hint = f"choose one from {low} to {high}"
     roles = {
         subnet.network_address: "network address",
-        address.gateway(subnet): "gateway",
+        gateway(subnet): "gateway",
         subnet.broadcast_address: "broadcast address",
     }
     if fixed not in subnet:
         message = f"{fixed} is not in {container.host}'s part of '{container.network}', {subnet}"
-        yield Complaint(loc, message, hint)
+        yield Finding(loc, message, hint)
     elif fixed in roles:
-        yield Complaint(loc, f"{fixed} is the {roles[fixed]} of {subnet}", hint)
+        yield Finding(loc, f"{fixed} is the {roles[fixed]} of {subnet}", hint)
 
 
-def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Complaint]:
+def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Finding]:
     """More containers than a host's part has addresses; told at the first without one."""
     seen: Counter[tuple[str, str]] = Counter()
     for name, container in decoded.containers.items():
@@ -177,8 +178,8 @@ def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Complain
         place = (container.network, container.host)
         seen[place] += 1
         lan = decoded.networks[container.network].method == pool.METHOD
-        room = subnet.num_addresses if lan else address.room(subnet)
+        room = subnet.num_addresses if lan else container_capacity(subnet)
         if seen[place] == room + 1:
             message = f"{container.host}'s part of '{container.network}', {subnet}, is full"
             hint = f"it has {room} addresses; use another host, or a wider part"
-            yield Complaint(("containers", name, "host"), message, hint)
+            yield Finding(("containers", name, "host"), message, hint)

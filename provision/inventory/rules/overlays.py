@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision.model.documents import Decoded, Layout
-from provision.model.findings import KEY, Complaint
-from provision.model.names import network_id
+from provision.model.findings import KEY, Finding
+from provision.model.names import default_vni
 
 
-def overlay_rules(decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
+def overlay_rules(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     """Networks on one host whose packets could not be told apart."""
     names = [name for name in decoded.networks if name in decoded.options]
     for k, name in enumerate(names):
         for earlier in names[:k]:
-            shared = [host for host in laid.hosts[name] if host in laid.hosts[earlier]]
+            shared = [host for host in layout.hosts[name] if host in layout.hosts[earlier]]
             if shared:
                 yield from _clash(decoded, earlier, name, shared[0])
 
 
-def _clash(decoded: Decoded, earlier: str, name: str, host: str) -> Iterator[Complaint]:
+def _clash(decoded: Decoded, earlier: str, name: str, host: str) -> Iterator[Finding]:
     one, other = (_identity(decoded, network) for network in (earlier, name))
     if not one or not other or one[0] != other[0]:
         return
@@ -30,14 +30,12 @@ def _clash(decoded: Decoded, earlier: str, name: str, host: str) -> Iterator[Com
         message = (
             f"networks '{earlier}' (vxlan) and '{name}' (ovs-vxlan) use UDP port {port} on {host}"
         )
-        yield Complaint(
-            _at(decoded, name, "port"), message, f"write port: {port + 1} in one of them"
-        )
+        yield Finding(_at(decoded, name, "port"), message, f"write port: {port + 1} in one of them")
     elif (one[1], one[2]) == (port, number):
         word = "vni" if kind == "vxlan" else "key"
         shown = f"the {word} {number}" if number is not None else "no key"
         message = f"networks '{earlier}' and '{name}' both have {shown} on {host}"
-        yield Complaint(_at(decoded, name, word), message, f"write another {word} in one of them")
+        yield Finding(_at(decoded, name, word), message, f"write another {word} in one of them")
 
 
 def _identity(decoded: Decoded, name: str) -> tuple[str, int, int | None] | None:
@@ -45,7 +43,7 @@ def _identity(decoded: Decoded, name: str) -> tuple[str, int, int | None] | None
     options = decoded.options[name]
     match decoded.networks[name].method:
         case "vxlan" | "ovs-vxlan":
-            vni = getattr(options, "vni", None) or network_id(decoded.name, name)
+            vni = getattr(options, "vni", None) or default_vni(decoded.name, name)
             return "vxlan", getattr(options, "port", 0), vni
         case "ovs-gre":
             return "gre", 0, getattr(options, "key", None)

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from provision.methods.pipework import pool
-from provision.model import names
 from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
 from provision.model.fields.addresses import SMALLEST
-from provision.model.findings import Complaint, Loc, count
+from provision.model.findings import Finding, Loc
+from provision.model.names import block_count, nth_block
+from provision.model.text import count
 
 
-def layout(decoded: Decoded) -> Layout:
-    """The layout of all networks that have no mistake of their own."""
+def lay_out(decoded: Decoded) -> Layout:
+    """Hosts and subnets of all networks that are valid by themselves."""
     networks = decoded.networks
     hosts = {name: _hosts(network, decoded) for name, network in networks.items()}
     parts = {name: _subnets(network, hosts[name]) for name, network in networks.items()}
@@ -23,8 +24,8 @@ def layout(decoded: Decoded) -> Layout:
 def _hosts(network: NetworkDocument, decoded: Decoded) -> tuple[str, ...]:
     """The network's hosts in order, groups expanded, each once; unknown names left out."""
     if network.hosts is None:
-        return decoded.written["hosts"]
-    known = frozenset(decoded.written["hosts"])
+        return decoded.declared["hosts"]
+    known = frozenset(decoded.declared["hosts"])
     hosts: dict[str, None] = {}
     for name in network.hosts:
         members = [name] if name in known else decoded.groups.get(name, [])
@@ -36,14 +37,14 @@ def _subnets(network: NetworkDocument, hosts: tuple[str, ...]) -> Subnets:
     """Each host's part: its fixed one, else the block of its place among the hosts.
 
     The place counts all hosts, fixed or not, so that adding a host at the end moves nobody.
-    Hosts beyond the last block are left out; `complaints` tells them.
+    Hosts beyond the last block are left out; `findings` tells them.
     """
     if network.method == pool.METHOD:
         return pool.parts(network, hosts)
     fixed, size, first = _fixed(network), network.subnet_size, _first(network)
-    room = names.blocks(network.cidr, size) - first
+    room = block_count(network.cidr, size) - first
     return {
-        host: fixed[host] if host in fixed else names.block(network.cidr, size, first + k)
+        host: fixed[host] if host in fixed else nth_block(network.cidr, size, first + k)
         for k, host in enumerate(hosts)
         if host in fixed or k < room
     }
@@ -57,17 +58,17 @@ def _first(network: NetworkDocument) -> int:
     return (int(low) - int(network.cidr.network_address)) >> (32 - network.subnet_size)
 
 
-def complaints(name: str, decoded: Decoded, laid: Layout) -> Iterator[Complaint]:
+def findings(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     """What is wrong with a network's parts."""
-    network, hosts, subnets = decoded.networks[name], laid.hosts[name], laid.subnets[name]
+    network, hosts, subnets = decoded.networks[name], layout.hosts[name], layout.subnets[name]
     loc: Loc = ("networks", name)
     if network.method == pool.METHOD:
-        yield from pool.complaints(loc, network, hosts, decoded)
+        yield from pool.findings(loc, network, hosts, decoded)
         return
     for host, subnet in _fixed(network).items():
         if not subnet.subnet_of(network.cidr):
             message = f"{host}'s subnet {subnet} is not inside cidr {network.cidr}"
-            yield Complaint((*loc, "subnets", host), message, "choose one inside")
+            yield Finding((*loc, "subnets", host), message, "choose one inside")
     if any(host not in subnets for host in hosts):
         yield _too_few(loc, network, len(hosts))
     yield from _overlaps(loc, network, subnets)
@@ -77,21 +78,21 @@ def _fixed(network: NetworkDocument) -> Subnets:
     return network.subnets or {}
 
 
-def _too_few(loc: Loc, network: NetworkDocument, hosts: int) -> Complaint:
+def _too_few(loc: Loc, network: NetworkDocument, hosts: int) -> Finding:
     cidr, size = network.cidr, network.subnet_size
     bits = (hosts - 1).bit_length()
     written = "subnet_size" in network.model_fields_set
-    room = names.blocks(cidr, size)
+    room = block_count(cidr, size)
     part = f"holds {count(room, 'subnet')} of /{size}" if room else f"is smaller than a /{size}"
     if cidr.prefixlen + bits <= SMALLEST:
         hint = f"write subnet_size: {cidr.prefixlen + bits}, or a wider cidr"
     else:
         hint = f"write a wider cidr, like a /{max(size - bits, 8)}"
     message = f"cidr {cidr} {part}, but the network has {count(hosts, 'host')}"
-    return Complaint((*loc, "subnet_size" if written else "cidr"), message, hint)
+    return Finding((*loc, "subnet_size" if written else "cidr"), message, hint)
 
 
-def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[Complaint]:
+def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[Finding]:
     """Fixed parts that cover another host's part; blocks cannot cover each other."""
     fixed = _fixed(network)
     for one, other in overlapping(subnets):
@@ -102,7 +103,7 @@ def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[
         hint = "choose another"
         if rest not in fixed:
             hint += f": {rest} has that by its place among the hosts, unless you write it here, too"
-        yield Complaint((*loc, "subnets", at), message, hint)
+        yield Finding((*loc, "subnets", at), message, hint)
 
 
 def overlapping(networks: Mapping[str, IPv4Network]) -> Iterator[tuple[str, str]]:

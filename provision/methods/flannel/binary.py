@@ -18,9 +18,10 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from provision.model.errors import SupplyError
-from provision.model.fields.files import named, open_regular
-from provision.model.findings import Wrong, quoted
+from provision.model.fields.files import open_regular, resolve
+from provision.model.findings import BadValueError
 from provision.model.inventory import LocalBinary
+from provision.model.text import quoted
 from provision.resources.render import FOLDERS
 
 GO = (1, 26)
@@ -34,18 +35,18 @@ _OTHERWISE = "or name a file of flannel's release in the network: flanneld: FILE
 
 
 def file(text: str, folder: Path) -> LocalBinary:
-    """The program that an inventory in `folder` calls `text`; or `Wrong`."""
+    """The program that an inventory in `folder` calls `text`; or `BadValueError`."""
     try:
-        path = named(text, folder)
+        path = resolve(text, folder)
         with open_regular(path) as opened:
             if opened.read(4) != b"\x7fELF":
-                raise Wrong(
+                raise BadValueError(
                     "is no program for Linux", "unpack flannel's release, name its flanneld"
                 )
             opened.seek(0)
             return LocalBinary(path.absolute(), sha256(opened.read()).hexdigest())
-    except Wrong as error:
-        raise Wrong(f"flanneld {quoted(text)}: {error.message}", error.hint) from error
+    except BadValueError as error:
+        raise BadValueError(f"flanneld {quoted(text)}: {error.message}", error.hint) from error
 
 
 def cached() -> LocalBinary | None:

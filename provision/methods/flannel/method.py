@@ -158,7 +158,7 @@ def _program(inventory: Inventory, network: Network, facts: HostFacts) -> Binary
     """The flanneld to send; None where the host's own serves."""
     if options(network).flanneld is None and facts.flanneld_version >= OLDEST:
         return None
-    target, held = place(inventory.name, network.name), network.program
+    target, held = place(inventory.name, network.name), network.binary
     return Binary(facts.host, target, held.sha256 if held else "", held.path if held else None)
 
 

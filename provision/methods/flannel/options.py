@@ -13,8 +13,9 @@ from pydantic import AfterValidator
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.documents import Document
 from provision.model.fields.scalars import File, Port, between
-from provision.model.findings import Wrong, quoted
+from provision.model.findings import BadValueError
 from provision.model.inventory import Inventory, Network
+from provision.model.text import quoted
 
 MOST_MEMBERS = 3
 OVERHEAD = {"vxlan": 50, "udp": 28, "host-gw": 0}
@@ -25,9 +26,11 @@ PORTS = {"vxlan": 8472, "udp": 8285}
 def _prefix(text: str) -> str:
     parts = text.split("/")
     if parts[0] or len(parts) < 2 or not all(parts[1:]) or not text.isascii():
-        raise Wrong(f"prefix {quoted(text)} is no path of etcd", "write /coreos.com/network")
+        raise BadValueError(
+            f"prefix {quoted(text)} is no path of etcd", "write /coreos.com/network"
+        )
     if any(not (char.isalnum() or char in "/._-") for char in text) or text == OWN:
-        raise Wrong(
+        raise BadValueError(
             f"prefix {quoted(text)} holds what is not for names", "use letters, digits, . _ -"
         )
     return text

@@ -8,9 +8,8 @@ from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
 from provision.methods.pipework.options import PipeworkOptions
 from provision.methods.pipework.pool import METHOD
-from provision.model.fields.interfaces import hashed_mac
 from provision.model.inventory import Inventory, Network
-from provision.model.names import interface_name
+from provision.model.names import hashed_mac, interface_name
 from provision.resources.base import Ref
 from provision.resources.lib.nic_records import HostVeth, OriginalNic
 

@@ -7,8 +7,9 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from provision.model import names as address
-from provision.model.findings import Complaint, Loc, count
+from provision.model.findings import Finding, Loc
+from provision.model.names import block_count, nth_block
+from provision.model.text import count
 
 if TYPE_CHECKING:
     from provision.model.documents import Decoded, NetworkDocument
@@ -27,9 +28,9 @@ def parts(network: NetworkDocument, hosts: tuple[str, ...]) -> Mapping[str, IPv4
         return dict.fromkeys(hosts, network.cidr)
     size, fixed = _size(network, pool, hosts), network.subnets or {}
     return {
-        host: fixed[host] if host in fixed else address.block(pool, size, k)
+        host: fixed[host] if host in fixed else nth_block(pool, size, k)
         for k, host in enumerate(hosts)
-        if host in fixed or k < address.blocks(pool, size)
+        if host in fixed or k < block_count(pool, size)
     }
 
 
@@ -40,9 +41,9 @@ def _size(network: NetworkDocument, pool: IPv4Network, hosts: tuple[str, ...]) -
     return min(_WHOLE, pool.prefixlen + max(len(hosts) - 1, 0).bit_length())
 
 
-def complaints(
+def findings(
     loc: Loc, network: NetworkDocument, hosts: tuple[str, ...], decoded: Decoded
-) -> Iterator[Complaint]:
+) -> Iterator[Finding]:
     """What is wrong with a LAN's own keys."""
     pool: IPv4Network | None = getattr(network, "pool", None)
     gateway: IPv4Address | None = getattr(network, "gateway", None)
@@ -51,18 +52,18 @@ def complaints(
     yield from _ovs(loc, network, pool)
     if gateway is not None and gateway not in network.cidr:
         hint = "write the router that hosts of this LAN have"
-        yield Complaint((*loc, "gateway"), f"gateway {gateway} is not inside {network.cidr}", hint)
+        yield Finding((*loc, "gateway"), f"gateway {gateway} is not inside {network.cidr}", hint)
     elif gateway in (network.cidr.network_address, network.cidr.broadcast_address):
-        yield Complaint((*loc, "gateway"), f"gateway {gateway} is no address of a machine", "")
+        yield Finding((*loc, "gateway"), f"gateway {gateway} is no address of a machine", "")
     if pool is None:
         for key in ("subnets", "subnet_size"):
             if key in network.model_fields_set:
                 hint = "write pool: the part of cidr that containers may have"
-                yield Complaint((*loc, key), f"'{key}' divides a pool, and there is none", hint)
+                yield Finding((*loc, key), f"'{key}' divides a pool, and there is none", hint)
         return
     if not pool.subnet_of(network.cidr):
         message = f"pool {pool} is not inside cidr {network.cidr}"
-        yield Complaint((*loc, "pool"), message, "write a part of the LAN that nobody uses")
+        yield Finding((*loc, "pool"), message, "write a part of the LAN that nobody uses")
         return
     yield from _taken((*loc, "pool"), pool, gateway, decoded)
     yield from _parts(loc, network, pool, hosts)
@@ -70,43 +71,43 @@ def complaints(
 
 def _hosts(
     loc: Loc, network: NetworkDocument, hosts: tuple[str, ...], decoded: Decoded
-) -> Iterator[Complaint]:
+) -> Iterator[Finding]:
     for host in hosts:
         document = decoded.hosts.get(host)
         if document is not None and document.address not in network.cidr:
             message = f"{host}'s address {document.address} is not inside cidr {network.cidr}"
             hint = "cidr is the LAN that the hosts are on; leave the host out by 'hosts'"
-            yield Complaint((*loc, "cidr"), message, hint)
+            yield Finding((*loc, "cidr"), message, hint)
             return
 
 
-def _docker0(loc: Loc, network: NetworkDocument, pool: IPv4Network | None) -> Iterator[Complaint]:
+def _docker0(loc: Loc, network: NetworkDocument, pool: IPv4Network | None) -> Iterator[Finding]:
     if getattr(network, "docker0", None) is None:
         return
     at: Loc = (*loc, "docker0")
     if pool is None:
-        yield Complaint(at, "docker0: replace needs a pool for Docker", "write pool: …, too")
+        yield Finding(at, "docker0: replace needs a pool for Docker", "write pool: …, too")
     if getattr(network, "host_port", None) == "veth":
         message = "Docker gives a bridge without an address one of its own choice"
-        yield Complaint(at, message, "write host_port: bridge, or leave docker0 out")
+        yield Finding(at, message, "write host_port: bridge, or leave docker0 out")
     if getattr(network, "kind", None) == "ovs":
-        yield Complaint(at, "docker0 is a Linux bridge always", "write kind: linux")
+        yield Finding(at, "docker0 is a Linux bridge always", "write kind: linux")
 
 
-def _ovs(loc: Loc, network: NetworkDocument, pool: IPv4Network | None) -> Iterator[Complaint]:
+def _ovs(loc: Loc, network: NetworkDocument, pool: IPv4Network | None) -> Iterator[Finding]:
     if getattr(network, "kind", None) != "ovs":
         return
     if pool is not None:
         message = "Docker puts no container on a bridge of Open vSwitch"
-        yield Complaint((*loc, "pool"), message, "remove it, and give containers interfaces")
+        yield Finding((*loc, "pool"), message, "remove it, and give containers interfaces")
     if getattr(network, "host_port", None) == "veth":
         message = "a bridge of Open vSwitch has a port of its own for the host"
-        yield Complaint((*loc, "host_port"), message, "remove it")
+        yield Finding((*loc, "host_port"), message, "remove it")
 
 
 def _taken(
     at: Loc, pool: IPv4Network, gateway: IPv4Address | None, decoded: Decoded
-) -> Iterator[Complaint]:
+) -> Iterator[Finding]:
     """Docker would hand these out again."""
     owners = {document.address: f"{name}'s address" for name, document in decoded.hosts.items()}
     if gateway is not None:
@@ -114,46 +115,46 @@ def _taken(
     for one, owner in sorted(owners.items()):
         if one in pool:
             message = f"pool {pool} holds {owner} {one}, which Docker would give to a container"
-            yield Complaint(at, message, "choose a pool apart from it")
+            yield Finding(at, message, "choose a pool apart from it")
             return
 
 
 def _parts(
     loc: Loc, network: NetworkDocument, pool: IPv4Network, hosts: tuple[str, ...]
-) -> Iterator[Complaint]:
+) -> Iterator[Finding]:
     found, fixed = parts(network, hosts), network.subnets or {}
     for host, part in fixed.items():
         if not part.subnet_of(pool):
             message = f"{host}'s part {part} is not inside pool {pool}"
-            yield Complaint((*loc, "subnets", host), message, "choose one inside")
+            yield Finding((*loc, "subnets", host), message, "choose one inside")
     if len(found) < len(hosts):
         size = _size(network, pool, hosts)
-        room = address.blocks(pool, size)
+        room = block_count(pool, size)
         message = f"pool {pool} holds {count(room, 'part')} of /{size}, not {len(hosts)}"
-        yield Complaint((*loc, "pool"), message, f"it has {count(len(hosts), 'host')}: widen it")
+        yield Finding((*loc, "pool"), message, f"it has {count(len(hosts), 'host')}: widen it")
     names = sorted(found, key=lambda host: (found[host].network_address, found[host].prefixlen))
     for one, other in pairwise(names):
         if found[one].overlaps(found[other]):
             at, rest = (one, other) if one in fixed else (other, one)
             where: Loc = (*loc, "subnets", at) if at in fixed else (*loc, "pool")
             message = f"{at}'s part {found[at]} overlaps {rest}'s, {found[rest]}"
-            yield Complaint(where, message, "choose another")
+            yield Finding(where, message, "choose another")
 
 
 def fits(
     loc: Loc, fixed: IPv4Address, host: str, network: NetworkDocument, part: IPv4Network
-) -> Iterator[Complaint]:
+) -> Iterator[Finding]:
     """Whether Docker can give this address to a container of the LAN."""
     pool: IPv4Network | None = getattr(network, "pool", None)
     hint = f"choose one of {part[0]} to {part[-1]}"
     if pool is not None and fixed not in part:
-        yield Complaint(loc, f"{fixed} is not in {host}'s part of the pool, {part}", hint)
+        yield Finding(loc, f"{fixed} is not in {host}'s part of the pool, {part}", hint)
 
 
-def poolless(loc: Loc, name: str, decoded: Decoded) -> Iterator[Complaint]:
+def poolless(loc: Loc, name: str, decoded: Decoded) -> Iterator[Finding]:
     """A container that Docker shall put on a LAN of which it may hand out nothing."""
     network = decoded.networks[name]
     if network.method == METHOD and getattr(network, "pool", None) is None:
         message = f"network '{name}' has no pool from which Docker could give an address"
         hint = "write network: none and interfaces, or give the network a pool"
-        yield Complaint((*loc, "network"), message, hint)
+        yield Finding((*loc, "network"), message, hint)

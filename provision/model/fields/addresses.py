@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv4Network, NetmaskValueError
 
-from provision.model.findings import Wrong, quoted
+from provision.model.findings import BadValueError
+from provision.model.text import quoted
 
 SMALLEST = 29  # a /29 has 5 addresses for containers beside the gateway
 _UNUSABLE = {
@@ -20,24 +21,26 @@ _DOTTED = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})*")
 
 
 def ipv4(text: str) -> IPv4Address:
-    """An address that a machine can have, or `Wrong`."""
+    """An address that a machine can have, or `BadValueError`."""
     if "/" in text:
         bare = text.partition("/")[0]
-        raise Wrong(f"{quoted(text)} has a prefix length, but one address is wanted", _mean(bare))
+        raise BadValueError(
+            f"{quoted(text)} has a prefix length, but one address is wanted", _mean(bare)
+        )
     address = _address(text)
     if text == "255.255.255.255":
-        raise Wrong(f"{text} is the broadcast address", "write the address of one machine")
+        raise BadValueError(f"{text} is the broadcast address", "write the address of one machine")
     for block, words in _RANGES.items():
         if address in block:
-            raise Wrong(f"{text} is {words}", "write an address that other machines reach")
+            raise BadValueError(f"{text} is {words}", "write an address that other machines reach")
     return address
 
 
 def cidr(text: str) -> IPv4Network:
-    """A network that containers can have, or `Wrong`."""
+    """A network that containers can have, or `BadValueError`."""
     network = _network(text)
     if network.prefixlen > SMALLEST:
-        raise Wrong(
+        raise BadValueError(
             f"{text} is too small for a network of containers",
             f"the smallest is a /{SMALLEST}",
         )
@@ -45,28 +48,34 @@ def cidr(text: str) -> IPv4Network:
         if network.overlaps(block):
             within = words if network.subnet_of(block) else f"wide enough to hold {block}"
             within = within.replace("a loopback address, which", "loopback, which")
-            raise Wrong(f"{text} is {within}", "write a private network, like 172.20.0.0/16")
+            raise BadValueError(
+                f"{text} is {within}", "write a private network, like 172.20.0.0/16"
+            )
     return network
 
 
 def _address(text: str, suffix: str = "") -> IPv4Address:
     if ":" in text and re.fullmatch(r"[0-9A-Fa-f:.%\w]*", text):
-        raise Wrong(f"{quoted(text)} is no IPv4 address", "IPv6 is not supported; write IPv4")
+        raise BadValueError(
+            f"{quoted(text)} is no IPv4 address", "IPv6 is not supported; write IPv4"
+        )
     parts = text.split(".")
     if len(text) > _LONGEST or not _DOTTED.fullmatch(text):
-        raise Wrong(f"{quoted(text)} is no IPv4 address", "write four numbers, like 10.0.0.11")
+        raise BadValueError(
+            f"{quoted(text)} is no IPv4 address", "write four numbers, like 10.0.0.11"
+        )
     if len(parts) != 4:
-        raise Wrong(
+        raise BadValueError(
             f"{text} has {len(parts)} of an IPv4 address's 4 numbers", "write it like 10.0.0.11"
         )
     for part in parts:
         if len(part) > 1 and part[0] == "0":
-            raise Wrong(
+            raise BadValueError(
                 f"{text} has a number with a leading zero, which some tools read as octal",
                 _mean(".".join(part.lstrip("0") or "0" for part in parts) + suffix),
             )
         if int(part) > 255:
-            raise Wrong(f"{text} is no IPv4 address: {part} is more than 255")
+            raise BadValueError(f"{text} is no IPv4 address: {part} is more than 255")
     return IPv4Address(text)
 
 
@@ -76,9 +85,11 @@ def _network(text: str) -> IPv4Network:
         _address(base)
     full = _padded(base)
     if full is None:
-        raise Wrong(f"{quoted(text)} is no network", "write it like 172.20.0.0/16")
+        raise BadValueError(f"{quoted(text)} is no network", "write it like 172.20.0.0/16")
     if not slash or base.count(".") != 3:
-        raise Wrong(f"{quoted(text)} is no CIDR", _mean(f"{full}/{prefix or _natural(base)}"))
+        raise BadValueError(
+            f"{quoted(text)} is no CIDR", _mean(f"{full}/{prefix or _natural(base)}")
+        )
     _address(base, f"/{prefix}")
     return _masked(base, prefix)
 
@@ -89,15 +100,17 @@ def _masked(base: str, prefix: str) -> IPv4Network:
         try:
             network = IPv4Network(text, strict=False)
         except (NetmaskValueError, ValueError):
-            raise Wrong(f"{quoted(text)} is no CIDR", "write it like 172.20.0.0/16") from None
-        raise Wrong(f"{text} has a netmask", _mean(str(network)))
+            raise BadValueError(
+                f"{quoted(text)} is no CIDR", "write it like 172.20.0.0/16"
+            ) from None
+        raise BadValueError(f"{text} has a netmask", _mean(str(network)))
     if not re.fullmatch(r"0|[1-9][0-9]?", prefix) or int(prefix) > 32:
-        raise Wrong(
+        raise BadValueError(
             f"{quoted(text)} has no prefix length from 0 to 32", "write it like 172.20.0.0/16"
         )
     network = IPv4Network(text, strict=False)
     if str(network.network_address) != base:
-        raise Wrong(f"{text} has host bits set", _mean(str(network)))
+        raise BadValueError(f"{text} has host bits set", _mean(str(network)))
     return network
 
 

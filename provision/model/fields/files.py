@@ -1,4 +1,4 @@
-"""Reading a file that a user named: nothing but a regular file is ever opened."""
+"""Read files that a user names. Only regular files are ever opened."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from errno import EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
 from pathlib import Path
 from typing import BinaryIO
 
-from provision.model.findings import Wrong
+from provision.model.findings import BadValueError
 
-_KINDS = {
+_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -19,7 +19,7 @@ _KINDS = {
 }
 _ERRORS = {
     ENOENT: ("no such file", "check the path"),
-    ENOTDIR: ("no such file", "a part of the path is no folder"),
+    ENOTDIR: ("no such file", "a part of the path is not a folder"),
     ELOOP: ("the symbolic link leads to itself", "check where it points"),
     ENAMETOOLONG: ("the name is too long", "check the path"),
     EACCES: ("may not be read", "check the permissions of file and folder"),
@@ -27,48 +27,49 @@ _ERRORS = {
 }
 
 
-def named(text: str, folder: Path) -> Path:
-    """The file that an inventory in `folder` calls `text`; or `Wrong`."""
+def resolve(text: str, folder: Path) -> Path:
+    """The path `text` of an inventory in `folder`, `~` expanded. Raises BadValueError."""
     try:
         return folder / Path(text).expanduser()
     except RuntimeError:
-        raise Wrong("there is no such user", "write the whole path") from None
+        raise BadValueError("the user after ~ does not exist", "write the whole path") from None
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """The file, open for reading, or `Wrong`."""
+    """Open a regular file for reading. Raises BadValueError."""
     try:
-        _refuse(path.stat().st_mode)
-        # Looked at before it is opened, as opening a device or a pipe can act or wait; looked at
-        # again after, as the name may lead elsewhere by then.
-        opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-        _refuse(os.fstat(opened.fileno()).st_mode)
-        return opened
+        # Checked before opening, since opening a device can act and opening a pipe can block;
+        # and again afterwards, since the name may lead to another file by then.
+        _check_type(path.stat().st_mode)
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        _check_type(os.fstat(file.fileno()).st_mode)
+        return file
     except OSError as error:
-        raise Wrong(*_words(error)) from error
+        raise _unreadable(error) from error
     except ValueError as error:
-        if isinstance(error, Wrong):
+        if isinstance(error, BadValueError):
             raise
-        raise Wrong("the name holds a character that no file name can hold") from error
+        raise BadValueError("the name holds a character that no file name can hold") from error
 
 
-def content(path: Path, limit: int) -> bytes:
-    """All bytes of a file of at most `limit` bytes, or `Wrong`."""
-    with open_regular(path) as opened:
+def read_regular(path: Path, limit: int) -> bytes:
+    """All bytes of a regular file. Raises BadValueError, also above `limit` bytes."""
+    with open_regular(path) as file:
         try:
-            found = opened.read(limit + 1)
+            content = file.read(limit + 1)
         except OSError as error:
-            raise Wrong(*_words(error)) from error
-    if len(found) > limit:
-        raise Wrong(f"is larger than {limit >> 10} KiB", "is this the right file?")
-    return found
+            raise _unreadable(error) from error
+    if len(content) > limit:
+        raise BadValueError(f"is larger than {limit >> 10} KiB", "is this the right file?")
+    return content
 
 
-def _refuse(mode: int) -> None:
+def _check_type(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
-        raise Wrong(f"is {kind}, not a file", "name a regular file")
+        name = _TYPES.get(stat.S_IFMT(mode), "something else")
+        raise BadValueError(f"is {name}, not a file", "name a regular file")
 
 
-def _words(error: OSError) -> tuple[str, str]:
-    return _ERRORS.get(error.errno or 0, (f"cannot be read: {error.strerror}", "check the path"))
+def _unreadable(error: OSError) -> BadValueError:
+    unknown = (f"cannot be read: {error.strerror}", "check the path")
+    return BadValueError(*_ERRORS.get(error.errno or 0, unknown))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from provision.model.findings import Wrong, quoted
+from provision.model.findings import BadValueError
+from provision.model.text import quoted
 
 DEFAULT = "busybox:latest"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -17,14 +18,19 @@ _REFERENCE = re.compile(
 
 
 def reference(text: str) -> str:
-    """A reference with its tag or digest, by the grammar of distribution/reference; or `Wrong`."""
+    """A reference with its tag or digest, by the grammar of distribution/reference.
+
+    Raises BadValueError.
+    """
     match = _match(text)
     if match is None:
         near = text.lower()
         hint = f"did you mean {near}?" if _match(near) else "write it like busybox or nginx:1.27"
-        raise Wrong(f"image {quoted(text)} is no image reference", hint)
+        raise BadValueError(f"image {quoted(text)} is no image reference", hint)
     if re.fullmatch(r"[0-9a-f]{64}", match["name"]):
-        raise Wrong(f"image {quoted(text)} is an image's id", "write its name, like busybox")
+        raise BadValueError(
+            f"image {quoted(text)} is an image's id", "write its name, like busybox"
+        )
     return text if match["tag"] or match["digest"] else f"{text}:latest"
 
 

@@ -6,12 +6,12 @@ Each is kept in the one form in which iproute2 tells it, so that found and wante
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from ipaddress import ip_address, ip_interface, ip_network
 
-from provision.model.findings import Wrong, quoted
+from provision.model.findings import BadValueError
+from provision.model.text import quoted
 
-LAST = 254
+MAIN_TABLE = 254
 """The main table."""
 
 
@@ -19,16 +19,16 @@ def address(text: str) -> str:
     """An address with its prefix length, IPv4 or IPv6."""
     sample = "write it like 10.78.0.245/24 or fd00::245/64"
     if "/" not in text:
-        raise Wrong(f"address {quoted(text)} has no prefix length", sample)
+        raise BadValueError(f"address {quoted(text)} has no prefix length", sample)
     try:
         found = ip_interface(text)
     except ValueError as error:
-        raise Wrong(f"address {quoted(text)} cannot be used", sample) from error
+        raise BadValueError(f"address {quoted(text)} cannot be used", sample) from error
     if not re.fullmatch(r"[0-9]{1,3}", text.rpartition("/")[2]) or "%" in text:
-        raise Wrong(f"address {quoted(text)} cannot be used", sample)
+        raise BadValueError(f"address {quoted(text)} cannot be used", sample)
     unfit = found.is_multicast or found.is_loopback or found.is_unspecified
     if unfit or _is_end(found.ip, found.network):
-        raise Wrong(f"address {quoted(text)} is none of one machine", sample)
+        raise BadValueError(f"address {quoted(text)} is none of one machine", sample)
     return str(found)
 
 
@@ -39,14 +39,18 @@ def _is_end(ip: object, network: object) -> bool:
     return net.version == 4 and net.prefixlen < 31 and ip in ends
 
 
-def gateway(text: str) -> str:
+def router(text: str) -> str:
     """The address of a router."""
     try:
         found = ip_address(text)
     except ValueError as error:
-        raise Wrong(f"{quoted(text)} is no address", "write one like 10.78.0.254") from error
+        raise BadValueError(
+            f"{quoted(text)} is no address", "write one like 10.78.0.254"
+        ) from error
     if found.is_multicast or found.is_loopback or found.is_unspecified or "%" in text:
-        raise Wrong(f"{quoted(text)} is no address of a router", "write one like 10.78.0.254")
+        raise BadValueError(
+            f"{quoted(text)} is no address of a router", "write one like 10.78.0.254"
+        )
     return str(found)
 
 
@@ -66,7 +70,7 @@ def prefix(text: str) -> str:
         hint = "write it like 10.9.0.0/16"
         if "host bits" in said:
             hint = f"did you mean {ip_network(text, strict=False)}?"
-        raise Wrong(f"{quoted(text)} is no range", hint) from error
+        raise BadValueError(f"{quoted(text)} is no range", hint) from error
     return str(found)
 
 
@@ -75,29 +79,23 @@ def version(text: str) -> int:
     return 0 if text == "default" else ip_interface(text).version
 
 
-def hashed_mac(*words: str) -> str:
-    """A unicast, locally administered MAC that belongs to these words."""
-    digest = sha256("\0".join(words).encode()).hexdigest()
-    return ":".join(("02", *(digest[k : k + 2] for k in range(0, 10, 2))))
-
-
-def route_words(to: str, via: str, source: str, metric: int, table: int) -> str:
+def route_spec(to: str, via: str, source: str, metric: int, table: int) -> str:
     """A route as words of `ip route`, without its device."""
     family = "default" if to in ("default", "0.0.0.0/0", "::/0") else to
-    words = [family if "/" in family or family == "default" else f"{family}/{whole(family)}"]
+    words = [family if "/" in family or family == "default" else f"{family}/{full_length(family)}"]
     words += ["via", via] if via else []
     words += ["src", source] if source else []
     words += ["metric", str(metric)] if metric else []
-    words += ["table", str(table)] if table != LAST else []
+    words += ["table", str(table)] if table != MAIN_TABLE else []
     return " ".join(words)
 
 
-def whole(address: str) -> int:
+def full_length(address: str) -> int:
     """Bits of an address that stands for itself alone."""
     return 128 if ":" in address else 32
 
 
-def rule_words(priority: int, table: int, source: str, to: str) -> str:
+def rule_spec(priority: int, table: int, source: str, to: str) -> str:
     """A rule as words of `ip rule`."""
     words = ["from", source] if source else []
     words += ["to", to] if to else []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from provision.model.findings import Wrong, quoted
+from provision.model.findings import BadValueError
+from provision.model.text import quoted
 
 DOCKER_WORDS = ("bridge", "host", "none", "default")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -23,9 +24,9 @@ def inventory_name(text: str) -> str:
 def host_name(text: str) -> str:
     """What SSH and DNS allow; never an option, a path or a pattern."""
     if text == "all":
-        raise Wrong("host name 'all' means every host in --limit", "choose another name")
+        raise BadValueError("host name 'all' means every host in --limit", "choose another name")
     if len(text) > 253:
-        raise Wrong(f"host name {quoted(text)} is longer than 253 characters", "shorten it")
+        raise BadValueError(f"host name {quoted(text)} is longer than 253 characters", "shorten it")
     return _matched(
         text,
         rf"{_LABEL}(\.{_LABEL})*",
@@ -37,7 +38,7 @@ def host_name(text: str) -> str:
 def group_name(text: str) -> str:
     """A word that cannot be taken for a pattern of --limit."""
     if text == "all":
-        raise Wrong("group name 'all' means every host in --limit", "choose another name")
+        raise BadValueError("group name 'all' means every host in --limit", "choose another name")
     return _matched(
         text,
         r"[A-Za-z][A-Za-z0-9_-]{0,62}",
@@ -49,7 +50,7 @@ def group_name(text: str) -> str:
 def network_name(text: str) -> str:
     """A name of ours that is none of Docker's own."""
     if text in DOCKER_WORDS:
-        raise Wrong(f"network name '{text}' is Docker's own", "choose another name")
+        raise BadValueError(f"network name '{text}' is Docker's own", "choose another name")
     return _matched(
         text,
         r"[a-z][a-z0-9-]{0,14}",
@@ -78,10 +79,10 @@ def user_name(text: str) -> str:
     )
 
 
-def jump_name(text: str) -> str:
+def jump_hosts(text: str) -> str:
     """What ProxyJump takes: [user@]host[:port], several joined by commas."""
     if len(text) > 1000:
-        raise Wrong(f"jump {quoted(text)} cannot be used", "write it like user@bastion:22")
+        raise BadValueError(f"jump {quoted(text)} cannot be used", "write it like user@bastion:22")
     one = r"([A-Za-z0-9_][A-Za-z0-9_.$\\-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?"
     return _matched(text, rf"{one}(,{one})*", "jump", "write it like user@bastion:22")
 
@@ -89,7 +90,7 @@ def jump_name(text: str) -> str:
 def nic_name(text: str) -> str:
     """A link name the kernel takes, and that no tool takes for something else."""
     if text in ("all", "default"):
-        raise Wrong(f"nic '{text}' stands for several in the kernel's settings", "name one")
+        raise BadValueError(f"nic '{text}' stands for several in the kernel's settings", "name one")
     return _matched(
         text,
         r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}",
@@ -100,5 +101,5 @@ def nic_name(text: str) -> str:
 
 def _matched(text: str, pattern: str, noun: str, hint: str) -> str:
     if not re.fullmatch(pattern, text):
-        raise Wrong(f"{noun} {quoted(text)} cannot be used", hint)
+        raise BadValueError(f"{noun} {quoted(text)} cannot be used", hint)
     return text

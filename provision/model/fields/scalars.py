@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from provision.model.fields import addresses
-from provision.model.findings import Wrong, quoted
+from provision.model.findings import BadValueError
+from provision.model.text import quoted
 
 
 def between(low: int, high: int, noun: str) -> Callable[[int], int]:
@@ -18,7 +19,7 @@ def between(low: int, high: int, noun: str) -> Callable[[int], int]:
 
     def check(number: int) -> int:
         if not low <= number <= high:
-            raise Wrong(f"{noun} {number} is not from {low} to {high}")
+            raise BadValueError(f"{noun} {number} is not from {low} to {high}")
         return number
 
     return check
@@ -41,13 +42,13 @@ def _read(rule: Callable[[str], object]) -> Callable[[Any], object]:
 
 def argument(text: str) -> str:
     if "\0" in text:
-        raise Wrong(f"{quoted(text)} holds a NUL character", "remove it")
+        raise BadValueError(f"{quoted(text)} holds a NUL character", "remove it")
     return text
 
 
 def _file(text: str) -> str:
     if not text or "\0" in text:
-        raise Wrong("a file's name is empty or holds a NUL character", "write a path")
+        raise BadValueError("a file's name is empty or holds a NUL character", "write a path")
     return text
 
 

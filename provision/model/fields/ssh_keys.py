@@ -7,8 +7,9 @@ import os
 from base64 import b64decode
 from pathlib import Path
 
-from provision.model.fields.files import named, open_regular
-from provision.model.findings import Wrong, quoted
+from provision.model.fields.files import open_regular, resolve
+from provision.model.findings import BadValueError
+from provision.model.text import quoted
 
 KINDS = (
     "ssh-ed25519",
@@ -21,17 +22,17 @@ _HINT = "write the line that `ssh-keyscan HOST` prints, without the host: ssh-ed
 
 
 def host_key(text: str) -> str:
-    """Type and base64 of a public host key, without a comment; or `Wrong`."""
+    """Type and base64 of a public host key, without a comment; or `BadValueError`."""
     if "PRIVATE KEY" in text:
-        raise Wrong("host_key holds a private key", "remove it at once; " + _HINT)
+        raise BadValueError("host_key holds a private key", "remove it at once; " + _HINT)
     if text.startswith(("SHA256:", "MD5:")):
-        raise Wrong("host_key is a fingerprint, not a key", _HINT)
+        raise BadValueError("host_key is a fingerprint, not a key", _HINT)
     kind, _, rest = text.strip().partition(" ")
     blob = rest.strip().partition(" ")[0]
     if "\n" in text.strip() or kind not in KINDS:
-        raise Wrong(f"host_key {quoted(kind)} is no known type of key", _HINT)
+        raise BadValueError(f"host_key {quoted(kind)} is no known type of key", _HINT)
     if not _names_itself(kind, blob):
-        raise Wrong(f"host_key is no complete {kind} key", _HINT)
+        raise BadValueError(f"host_key is no complete {kind} key", _HINT)
     return f"{kind} {blob}"
 
 
@@ -46,22 +47,24 @@ def _names_itself(kind: str, blob: str) -> bool:
 
 
 def private_key(text: str, folder: Path) -> Path:
-    """The key file that `text` names, relative to `folder`; or `Wrong`."""
+    """The key file that `text` names, relative to `folder`; or `BadValueError`."""
     try:
-        path = named(text, folder)
+        path = resolve(text, folder)
         with open_regular(path) as opened:
             mode = os.fstat(opened.fileno()).st_mode
             head = opened.read(64)
-    except Wrong as error:
-        raise Wrong(f"key {quoted(text)}: {error.message}", error.hint) from error
+    except BadValueError as error:
+        raise BadValueError(f"key {quoted(text)}: {error.message}", error.hint) from error
     if head.startswith((b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUBLIC")):
         mean = f"name the private one: {quoted(text.removesuffix('.pub'))}"
-        raise Wrong(f"key {quoted(text)} is a public key", mean)
+        raise BadValueError(f"key {quoted(text)} is a public key", mean)
     if head.startswith(b"PuTTY-"):
         hint = "convert it: puttygen FILE -O private-openssh -o NEW"
-        raise Wrong(f"key {quoted(text)} is in PuTTY's format", hint)
+        raise BadValueError(f"key {quoted(text)} is in PuTTY's format", hint)
     if not (head.startswith(b"-----BEGIN ") and b"PRIVATE KEY" in head):
-        raise Wrong(f"key {quoted(text)} is no private key", "make one: ssh-keygen -t ed25519")
+        raise BadValueError(
+            f"key {quoted(text)} is no private key", "make one: ssh-keygen -t ed25519"
+        )
     if mode & 0o077:
-        raise Wrong(f"key {quoted(text)} can be read by others", f"chmod 600 {text}")
+        raise BadValueError(f"key {quoted(text)} can be read by others", f"chmod 600 {text}")
     return path

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from provision.model.fields.interfaces import LAST, route_words, rule_words, whole
+from provision.model.fields.interfaces import MAIN_TABLE, full_length, route_spec, rule_spec
 from provision.resources.lib import ovsdb
 
 PROTO = "240"
@@ -100,12 +100,12 @@ def _routes(table: Iterable[dict[str, Any]], interface: str) -> Iterator[str]:
             # Without another word the kernel gives IPv6 routes the metric 1024.
             metric = int(one.get("metric", 0))
             six = ":" in one["dst"] or ":" in one.get("gateway", "")
-            yield route_words(
+            yield route_spec(
                 one["dst"],
                 one.get("gateway", ""),
                 one.get("prefsrc", ""),
                 0 if six and metric == 1024 else metric,
-                int(one.get("table", LAST)),
+                int(one.get("table", MAIN_TABLE)),
             )
 
 
@@ -113,7 +113,7 @@ def _rules(rules: Iterable[dict[str, Any]], priorities: str) -> Iterator[str]:
     mine = priorities.split(",")
     for one in rules:
         if str(one.get("protocol")) == PROTO and str(one["priority"]) in mine:
-            yield rule_words(
+            yield rule_spec(
                 int(one["priority"]),
                 int(one["table"]),
                 _range(one, "src", "srclen"),
@@ -123,4 +123,4 @@ def _rules(rules: Iterable[dict[str, Any]], priorities: str) -> Iterator[str]:
 
 def _range(rule: dict[str, Any], key: str, length: str) -> str:
     found = rule.get(key, "all")
-    return "" if found == "all" else f"{found}/{rule.get(length, whole(found))}"
+    return "" if found == "all" else f"{found}/{rule.get(length, full_length(found))}"

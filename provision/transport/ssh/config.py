@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from provision.model.errors import UsageError
-from provision.model.findings import quoted
+from provision.model.text import quoted
 
 USER, SYSTEM = Path("~/.ssh/config"), Path("/etc/ssh/ssh_config")
 DEEPEST = 16  # READCONF_MAX_DEPTH of OpenSSH

@@ -1,0 +1,35 @@
+"""Values and lists as error messages show them. Pure."""
+
+from __future__ import annotations
+
+_LONGEST = 60
+
+
+def quoted(value: object) -> str:
+    """A value in quotes: one line, no control characters, at most 60 characters."""
+    text = value if isinstance(value, str) else _as_yaml(value)
+    return f"'{single_line(text, _LONGEST)}'"
+
+
+def single_line(text: str, longest: int = 1000) -> str:
+    """Escape control characters, and cut after `longest` characters."""
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _as_yaml(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 host`, `2 hosts`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: tuple[str, ...], limit: int = 8) -> str:
+    """The first names of a list, and how many more there are."""
+    rest = len(names) - limit
+    shown = ", ".join(quoted(name)[1:-1] for name in names[:limit])
+    return shown + (f" and {rest} more" if rest > 0 else "")
