@@ -1,1 +1,1 @@
-"""The verbs of the command line, a module for those that belong together."""
+"""The command line: a module for each group of commands."""

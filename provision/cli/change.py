@@ -1,4 +1,4 @@
-"""plan, apply, destroy, verify: the verbs that look at hosts and change them."""
+"""plan, apply, destroy, verify: commands that compare hosts with an inventory and change them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from provision.cli.invocation import Invocation
 from provision.cli.options import (
     FILE,
-    Call,
     StrategyOptions,
-    echo,
-    on_hosts,
-    on_hosts_or_plan,
-    say_error,
-    under_guard,
+    host_options,
+    host_options_or_plan,
+    strategy_options,
 )
+from provision.cli.output import print_error, print_lines
 from provision.model.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
@@ -27,128 +26,166 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@on_hosts
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 when changes are pending.")
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save it for apply --plan FILE.")
-def plan(call: Call, detailed_exitcode: bool, output: Path | None) -> int:
-    """Say what apply would change, and what it would disturb."""
+@host_options
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 when there are changes.")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    metavar="FILE",
+    help="Also save the plan, for `apply --plan FILE`.",
+)
+def plan(invocation: Invocation, detailed_exitcode: bool, output: Path | None) -> int:
+    """Show the changes that apply would make.
+
+    Changes nothing. A line that begins with ! tells what a change disturbs.
+    """
     from provision.engine import apply as engine
     from provision.engine import report
 
-    with call.session() as (session, hosts):
-        found = engine.planned(session, hosts)
-    _tell(call, found, report.plan_json, report.plan_lines)
-    if found.conflicts:
+    with invocation.session() as (session, hosts):
+        planned = engine.planned(session, hosts)
+    _print_report(invocation, planned, report.plan_json, report.plan_lines)
+    if planned.conflicts:
         return ExitStatus.CONFLICT
-    if output is not None and not found.errors:
+    if output is not None and not planned.errors:
         from provision.engine.saved_plan import save
 
-        save(output, call.path, call.limit, found)
-    if found.done and detailed_exitcode:
-        return found.exit_status or ExitStatus.CHANGES
-    return found.exit_status
+        save(output, invocation.path, invocation.limit, planned)
+    if planned.done and detailed_exitcode:
+        return planned.exit_status or ExitStatus.CHANGES
+    return planned.exit_status
 
 
 @click.command()
-@on_hosts_or_plan
+@host_options_or_plan
 @click.option(
-    "--plan", "saved", type=FILE, metavar="FILE", help="Make just what `plan -o FILE` has said."
+    "--plan",
+    "saved",
+    type=FILE,
+    metavar="FILE",
+    help="Make exactly the changes that `plan -o FILE` saved.",
 )
-@under_guard
-def apply(call: Call, saved: Path | None, how: StrategyOptions) -> int:
-    """Make the hosts as the inventory says."""
-    if (call.path is None) == (saved is None):
-        raise UsageError("apply takes an inventory, or --plan FILE", "name one of the two")
+@strategy_options
+def apply(invocation: Invocation, saved: Path | None, strategy: StrategyOptions) -> int:
+    """Change the hosts to match the inventory.
+
+    Each host rolls the change back by itself unless it is confirmed in time. apply confirms it
+    over a new SSH connection to each host.
+    """
+    if (invocation.path is None) == (saved is None):
+        raise UsageError(
+            "apply needs an inventory, or --plan FILE", "give one of the two, and not both"
+        )
     if saved is not None:
-        return _apply_saved(call, saved, how)
-    with call.session() as (session, hosts):
+        return _apply_saved(invocation, saved, strategy)
+    with invocation.session() as (session, hosts):
         from provision.engine import apply as engine
 
-        done = engine.change(session, hosts, how.engine(hosts))
-    return _changed(call, done)
+        result = engine.change(session, hosts, strategy.apply_options(hosts))
+    return _print_result(invocation, result)
 
 
-def _apply_saved(call: Call, saved: Path, how: StrategyOptions) -> int:
+def _apply_saved(invocation: Invocation, path: Path, strategy: StrategyOptions) -> int:
     from provision.engine.saved_plan import read, still_true
 
-    if call.limit is not None:
-        raise UsageError("--limit and --plan do not go together", "the plan says which hosts")
-    found = read(saved)
-    call.path, call.limit = found.inventory, found.limit
-    with call.session() as (session, hosts):
+    if invocation.limit is not None:
+        raise UsageError(
+            "--limit cannot be used with --plan", "leave it out: the plan names its hosts"
+        )
+    saved = read(path)
+    invocation.path, invocation.limit = saved.inventory, saved.limit
+    with invocation.session() as (session, hosts):
         from provision.engine import apply as engine
 
-        done = engine.change(
-            session, hosts, how.engine(hosts), agreed=lambda todo: still_true(found, todo)
+        result = engine.change(
+            session,
+            hosts,
+            strategy.apply_options(hosts),
+            agreed=lambda changes: still_true(saved, changes),
         )
-    return _changed(call, done)
+    return _print_result(invocation, result)
 
 
 @click.command()
-@on_hosts
-@under_guard
-def destroy(call: Call, how: StrategyOptions) -> int:
-    """Remove everything that carries this inventory's mark; hosts are as they were before."""
+@host_options
+@strategy_options
+def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
+    """Remove everything that this inventory created on the hosts.
+
+    Also restores the settings that were changed, such as sysctls and NICs. Shows the changes
+    and asks first, unless --yes is given.
+    """
     from provision.engine import apply as engine
     from provision.engine import report
 
-    if not call.yes and not sys.stdin.isatty():
-        raise UsageError("destroy asks first, and there is no terminal", "say --yes")
-    with call.session() as (session, hosts):
-        if not call.yes:
-            found = engine.planned(session, hosts, destroy=True)
-            echo(report.plan_lines(found))
-            if found.done:
-                call.agreed("Remove all of this?")
-        done = engine.change(session, hosts, how.engine(hosts, destroy=True))
-    return _changed(call, done)
+    if not invocation.yes and not sys.stdin.isatty():
+        raise UsageError(
+            "destroy asks for confirmation, but stdin is not a terminal", "add --yes to confirm"
+        )
+    with invocation.session() as (session, hosts):
+        if not invocation.yes:
+            planned = engine.planned(session, hosts, destroy=True)
+            print_lines(report.plan_lines(planned))
+            if planned.done:
+                invocation.require_confirmation("Make these changes?")
+        result = engine.change(session, hosts, strategy.apply_options(hosts, destroy=True))
+    return _print_result(invocation, result)
 
 
 @click.command()
-@on_hosts
-@click.option("--junit", type=FILE, metavar="FILE", help="JUnit XML to write.")
-@click.option("--html", type=FILE, metavar="FILE", help="A page to write, whole in one file.")
-@click.option("-k", "expression", metavar="EXPR", help="Only checks that match, as pytest's -k.")
-def verify(call: Call, junit: Path | None, html: Path | None, expression: str | None) -> int:
-    """Prove from inside the containers that they reach each other, and that nothing drifted."""
+@host_options
+@click.option("--junit", type=FILE, metavar="FILE", help="Also write the results as JUnit XML.")
+@click.option("--html", type=FILE, metavar="FILE", help="Also write the results as one HTML page.")
+@click.option(
+    "-k", "expression", metavar="EXPR", help="Run only the checks that match, like pytest -k."
+)
+def verify(
+    invocation: Invocation, junit: Path | None, html: Path | None, expression: str | None
+) -> int:
+    """Check from inside the containers that they reach each other.
+
+    Also reports drift: differences between the hosts and the inventory.
+    """
     from provision.checks.run import verified
     from provision.checks.text import as_json, show
 
-    with call.session() as (session, hosts):
+    with invocation.session() as (session, hosts):
         result = verified(session, hosts, junit=junit, expression=expression)
     if html is not None:
         from provision.checks.page import page
 
-        html.write_text(page(result, call.path.name))
-    if call.as_json:
+        html.write_text(page(result, invocation.path.name))
+    if invocation.as_json:
         click.echo(json.dumps(as_json(result), indent=2))
     else:
         show(result)
         for error in result.errors:
-            say_error(error)
+            print_error(error)
     return result.exit_status
 
 
-def _changed(call: Call, done: Report) -> int:
+def _print_result(invocation: Invocation, result: Report) -> int:
     from provision.engine import report
 
-    _tell(call, done, report.done_json, report.done_lines)
-    return done.exit_status
+    _print_report(invocation, result, report.done_json, report.done_lines)
+    return result.exit_status
 
 
-def _tell(
-    call: Call,
-    found: Report,
-    shape: Callable[[Report], dict[str, Any]],
-    lines: Callable[[Report], Iterable[str]],
+def _print_report(
+    invocation: Invocation,
+    report: Report,
+    as_json: Callable[[Report], dict[str, Any]],
+    as_lines: Callable[[Report], Iterable[str]],
 ) -> None:
-    """A report in the form that was asked for, with what went wrong."""
-    if call.as_json:
+    """Print a report and its errors as JSON or as text."""
+    if invocation.as_json:
         from provision.engine.report import errors_json
 
-        errors = errors_json(found.errors)
-        click.echo(json.dumps(shape(found) | ({"errors": errors} if errors else {}), indent=2))
+        errors = errors_json(report.errors)
+        shape = as_json(report) | ({"errors": errors} if errors else {})
+        click.echo(json.dumps(shape, indent=2))
         return
-    echo(lines(found))
-    for error in found.errors:
-        say_error(error)
+    print_lines(as_lines(report))
+    for error in report.errors:
+        print_error(error)

@@ -1,4 +1,4 @@
-"""compare: which network between hosts is how fast, measured on the user's own."""
+"""compare: the command that measures each method on the user's hosts."""
 
 from __future__ import annotations
 
@@ -11,39 +11,55 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from provision.cli.options import FILE, Call, on_hosts, say_error
+from provision.cli.invocation import Invocation
+from provision.cli.options import FILE, host_options
+from provision.cli.output import print_error, print_warning
 from provision.model.errors import UsageError
-from provision.model.terminal import printable
 
 if TYPE_CHECKING:
     from provision.compare.result import Comparison
 
 
 @click.command()
-@on_hosts
-@click.option("--methods", metavar="A,B", help="Only these [all that can be]; host is the limit.")
+@host_options
+@click.option(
+    "--methods",
+    metavar="A,B",
+    help="Compare only these methods. host, the path from host to host, is the baseline and is"
+    " always measured.  [default: every method that the hosts support]",
+)
 @click.option(
     "--seconds",
     type=click.IntRange(1, 60),
     default=2,
     show_default=True,
-    help="Of each measurement.",
+    metavar="SECONDS",
+    help="Duration of each measurement.",
 )
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Measure every method N times, in turn.",
+)
 @click.option(
     "--udp-rate",
     type=click.IntRange(1, 100_000),
     default=100,
     show_default=True,
     metavar="MBIT",
-    help="Mbit/s that are sent where the loss is measured.",
+    help="Rate of the UDP stream that packet loss is measured on.",
 )
 @click.option(
-    "--pool", metavar="CIDR", help="Free addresses of the hosts' LAN, for pipework [looked for]."
+    "--pool",
+    metavar="CIDR",
+    help="Unused addresses in the hosts' LAN, for pipework.  [default: search for them]",
 )
-@click.option("--html", type=FILE, metavar="FILE", help="A page to write, whole in one file.")
+@click.option("--html", type=FILE, metavar="FILE", help="Also write the results as one HTML page.")
 def compare(
-    call: Call,
+    invocation: Invocation,
     methods: str | None,
     seconds: int,
     rounds: int,
@@ -51,37 +67,41 @@ def compare(
     pool: str | None,
     html: Path | None,
 ) -> int:
-    """Make each method in turn, measure it beside host to host, and remove it again."""
+    """Measure throughput and latency of each method on the hosts.
+
+    Deploys the methods with containers for the test, measures them, and removes them again. What
+    the inventory has made on the hosts stays.
+    """
     from provision.compare import candidates
     from provision.compare.result import Settings, as_json
 
     if html is not None and not html.resolve().parent.is_dir():
-        raise UsageError(f"--html {html}: there is no such folder")
+        raise UsageError(f"--html {html}: the folder does not exist", "create it first")
     chosen, lacking = candidates.chosen(methods)
-    terms = Settings(seconds, rounds, udp_rate)
-    with call.session() as (session, hosts), _ended_gently():
+    settings = Settings(seconds, rounds, udp_rate)
+    with invocation.session() as (session, hosts), _signals_as_interrupts():
         from dataclasses import replace
 
         from provision.compare.run import compared
 
-        session = replace(session, say=_say)
+        # A comparison takes minutes: print its progress, on a terminal or not.
+        session = replace(session, say=print_warning)
         result = compared(
-            session, hosts, chosen, terms, lacking=lacking, pool=pool, strict=methods is not None
+            session, hosts, chosen, settings, lacking=lacking, pool=pool, strict=methods is not None
         )
-    if html is not None:
-        from provision.compare.page import page
-
-        html.write_text(page(result, call.path.name))
-    if call.as_json:
+    _write_page(html, result, invocation.path.name)
+    if invocation.as_json:
         click.echo(json.dumps(as_json(result), indent=2))
     else:
         _show(result)
     return result.exit_status
 
 
-def _say(line: str) -> None:
-    """Minutes pass here: every line of progress is said, on a terminal or not."""
-    click.echo(printable(line), err=True)
+def _write_page(path: Path | None, result: Comparison, inventory_name: str) -> None:
+    if path is not None:
+        from provision.compare.page import page
+
+        path.write_text(page(result, inventory_name))
 
 
 def _show(result: Comparison) -> None:
@@ -89,14 +109,14 @@ def _show(result: Comparison) -> None:
 
     show(result)
     for error in result.errors:
-        say_error(error)
+        print_error(error)
 
 
 @contextmanager
-def _ended_gently() -> Iterator[None]:
-    """A lost terminal or a `kill` is like Ctrl-C: what stands is destroyed."""
-    # What is ignored stays so: that is what `nohup` is for.
-    earlier = {
+def _signals_as_interrupts() -> Iterator[None]:
+    """Treat SIGTERM and the loss of the terminal like Ctrl-C, so that the tests' networks go."""
+    # A signal that is ignored stays ignored: `nohup` ignores SIGHUP for its command.
+    previous = {
         number: signal.signal(number, _interrupt)
         for number in (signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) != signal.SIG_IGN
@@ -104,7 +124,7 @@ def _ended_gently() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in earlier.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 

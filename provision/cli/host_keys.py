@@ -1,4 +1,4 @@
-"""Which host keys are new, and recording those that a person has agreed to."""
+"""Host keys of an inventory's hosts: ask the hosts for them, record those a person agreed to."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Keys as shown, jump hosts before what is behind them, and hosts that showed none."""
+    """The keys that hosts offered, jump hosts first, and the errors of hosts that offered none."""
 
     offers: tuple[Offer, ...]
     errors: tuple[HostError, ...]
 
     @property
-    def seen(self) -> set[str]:
-        """Hosts and jump hosts that have shown a key, or that failed to."""
+    def asked(self) -> set[str]:
+        """Hosts and jump hosts that have offered a key or failed to."""
         return {offer.host for offer in self.offers} | {error.host for error in self.errors}
 
-    def known_now(self) -> Survey:
-        """The same after its new keys were recorded."""
+    def after_recording(self) -> Survey:
+        """The same survey, with its new keys as known ones."""
         offers = (
-            replace(one, status="known") if one.status == "new" else one for one in self.offers
+            replace(offer, status="known") if offer.status == "new" else offer
+            for offer in self.offers
         )
         return Survey(tuple(offers), self.errors)
 
@@ -41,35 +42,37 @@ class Survey:
         return Survey(tuple(offers.values()), (*self.errors, *later.errors))
 
     def of(self, status: str) -> tuple[Offer, ...]:
-        """Those that are `new`, `known` or `changed`."""
+        """The keys that are `new`, `known` or `changed`."""
         return tuple(offer for offer in self.offers if offer.status == status)
 
 
 def survey(ssh: SshTransport, inventory: Inventory, hosts: Iterable[str], *, jobs: int) -> Survey:
-    """Ask every host, and every jump host before it, for its key. Nobody logs in at `hosts`."""
+    """Ask `hosts`, and the jump hosts before them, for their keys. Does not log in to `hosts`."""
     answers, errors = each(Session(inventory, ssh, jobs), hosts, ssh.offers)
+    # Several hosts may be behind one jump host: keep its key once.
     offers = {offer.name: offer for answer in answers.values() for offer in answer}
     return Survey(tuple(offers.values()), tuple(errors.values()))
 
 
 def changed_key(offer: Offer, path: Path) -> HostKeyError:
-    """The error of a host that shows another key than the one on record."""
+    """The error of a host whose key differs from the recorded one."""
     return HostKeyError(
         offer.host,
         f"its host key differs from the recorded one: it offers {offer.kind} {offer.fingerprint}",
-        f"if the host was installed anew, delete the line of {offer.name} from {path} first",
+        f"if the host was reinstalled, delete the line of {offer.name} from {path} first",
     )
 
 
 def record(path: Path, offers: Iterable[Offer]) -> None:
-    """Append keys to a file of host keys, which is made where there is none."""
+    """Append keys to a known_hosts file; create the file if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     before = path.read_text() if path.is_file() else ""
-    begin = "\n" if before and not before.endswith("\n") else ""
+    newline = "\n" if before and not before.endswith("\n") else ""
     lines = "".join(f"{offer.line}\n" for offer in offers)
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("w") as file:
-        file.write(before + begin + lines)
+    new = path.with_name(f".{path.name}.new")
+    with new.open("w") as file:
+        file.write(before + newline + lines)
+        # Without it, a crash after the rename could leave an empty file: all keys lost.
         file.flush()
         os.fsync(file.fileno())
-    fresh.rename(path)
+    new.rename(path)

@@ -1,4 +1,4 @@
-"""validate, schema, init, completion: verbs that contact no host."""
+"""validate, schema, init, completion: commands that contact no host."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from pathlib import Path
 
 import click
 
-from provision.cli.options import FILE, INVENTORY, JSON, everywhere, load
+from provision.cli.invocation import load
+from provision.cli.options import FILE, INVENTORY, JSON, ignore_host_options
 from provision.model.errors import ExitStatus, UsageError
+
+_CIDR = "172.20.0.0/16"
 
 
 @click.command()
 @INVENTORY
 @JSON
-@everywhere
+@ignore_host_options
 def validate(inventory: Path, as_json: bool) -> int:
-    """Check an inventory; contacts no host."""
+    """Check an inventory file, without contacting a host."""
     loaded = load(inventory)
     counts = {
         "hosts": len(loaded.hosts),
@@ -27,15 +30,15 @@ def validate(inventory: Path, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"errors": [], **counts}))
     else:
-        words = ", ".join(f"{count} {what}" for what, count in counts.items())
-        click.echo(f"{inventory}: valid: {words}")
+        summary = ", ".join(f"{count} {plural}" for plural, count in counts.items())
+        click.echo(f"{inventory}: valid: {summary}")
     return ExitStatus.OK
 
 
 @click.command()
-@everywhere
+@ignore_host_options
 def schema() -> int:
-    """Print the JSON Schema of the inventory, for editors."""
+    """Print the JSON Schema of inventory files, for editors."""
     from provision.inventory.json_schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
@@ -44,16 +47,31 @@ def schema() -> int:
 
 @click.command()
 @click.argument("file", type=FILE, default=Path("inventory.yml"))
-@click.option("--name", metavar="NAME", help="What marks all that the file makes [demo].")
-@click.option("--host", "hosts", multiple=True, metavar="NAME=ADDRESS", help="Once for each host.")
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Name of the inventory, which marks everything made from it.  [default: demo]",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="NAME=ADDRESS",
+    help="A host; repeat the option for each one.",
+)
 @click.option(
     "--method",
     metavar="METHOD",
-    help="How the hosts are joined [routes]; pipework needs a pool: see inventories/pipework.yml.",
+    help="Method that connects the hosts. pipework also needs a pool of addresses: start from"
+    " inventories/pipework.yml.  [default: routes]",
 )
-@click.option("--cidr", metavar="CIDR", help="The network's range [172.20.0.0/16].")
-@click.option("--user", metavar="USER", help="Log in as this user, by sudo if it is not root.")
-@everywhere
+@click.option(
+    "--cidr",
+    metavar="CIDR",
+    help="Address range of the containers' network.  [default: 172.20.0.0/16]",
+)
+@click.option("--user", metavar="USER", help="User to log in as; sudo is used unless it is root.")
+@ignore_host_options
 def init(
     file: Path,
     name: str | None,
@@ -62,37 +80,43 @@ def init(
     cidr: str | None,
     user: str | None,
 ) -> int:
-    """Write a commented inventory [inventory.yml]; asks for what no option says."""
+    """Write a commented inventory file.
+
+    FILE is inventory.yml by default. Without --host, asks for the hosts and for the other values
+    that no option gives.
+    """
     from provision.inventory.init import Answers, write
 
     if file.exists():
-        raise UsageError(f"{file} is there already", "name another file")
+        raise UsageError(f"{file} already exists", "give the name of a new file")
     if not hosts and not sys.stdin.isatty():
-        raise UsageError("which hosts?", "say --host h1=10.0.0.11 for each, or use a terminal")
+        raise UsageError(
+            "no hosts are given, and stdin is not a terminal", "add --host h1=10.0.0.11 for each"
+        )
     asking = not hosts
     answers = Answers(
-        name=name or (_ask("What is it called", "demo") if asking else "demo"),
+        name=name or (_ask("Name of the inventory", "demo") if asking else "demo"),
         hosts=hosts or _ask_hosts(),
         method=method or "routes",
-        cidr=cidr or (_ask("The network's range", "172.20.0.0/16") if asking else "172.20.0.0/16"),
-        user=user or (_ask("Log in as", "root") if asking else None),
+        cidr=cidr or (_ask("Range of the network", _CIDR) if asking else _CIDR),
+        user=user or (_ask("User to log in as", "root") if asking else None),
     )
     write(file, answers)
-    click.echo(f"{file} is written; next: provision trust {file}", err=True)
+    click.echo(f"Wrote {file}. Next: provision trust {file}", err=True)
     return ExitStatus.OK
 
 
-def _ask(question: str, usual: str) -> str:
-    return str(click.prompt(question, default=usual, err=True))
+def _ask(question: str, default: str) -> str:
+    return str(click.prompt(question, default=default, err=True))
 
 
 def _ask_hosts() -> tuple[str, ...]:
     hosts: list[str] = []
     while True:
         default = "" if len(hosts) >= 2 else None
-        end = " (nothing: that is all)" if len(hosts) >= 2 else ""
-        word = f"Host {len(hosts) + 1}, as NAME=ADDRESS{end}"
-        answer = str(click.prompt(word, default=default, show_default=False, err=True))
+        end = " (leave empty to finish)" if len(hosts) >= 2 else ""
+        question = f"Host {len(hosts) + 1} as NAME=ADDRESS{end}"
+        answer = str(click.prompt(question, default=default, show_default=False, err=True))
         if not answer:
             return tuple(hosts)
         hosts.append(answer)
@@ -100,13 +124,16 @@ def _ask_hosts() -> tuple[str, ...]:
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@everywhere
+@ignore_host_options
 def completion(shell: str) -> int:
-    """Print the completion script of a shell: eval "$(provision completion bash)"."""
+    """Print the completion script of a shell.
+
+    For bash, add this line to ~/.bashrc: eval "$(provision completion bash)"
+    """
     from click.shell_completion import get_completion_class
 
-    found = get_completion_class(shell)
-    assert found is not None
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
     root = click.get_current_context().find_root().command
-    click.echo(found(root, {}, "provision", "_PROVISION_COMPLETE").source())
+    click.echo(completion_class(root, {}, "provision", "_PROVISION_COMPLETE").source())
     return ExitStatus.OK

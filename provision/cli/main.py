@@ -1,6 +1,7 @@
-"""Arguments, verb, exit status. With `commands` the only room that prints and catches errors.
+"""The program `provision`: finds the command, prints errors, ends with an exit status.
 
-What a verb needs is imported when it runs: `--help` and completion stay quick.
+A command's module imports what the command needs when it runs, so that `--help` and shell
+completion stay fast.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import NoReturn
 import click
 
 from provision import __version__
-from provision.cli.options import say_error
+from provision.cli.output import print_error
 from provision.model.errors import ExitStatus, ProvisionError
 
-# Verb → the module that holds it, in the order in which people meet them.
-_VERBS = {
+# Command → the module that holds it, in the order in which a new user needs them.
+_COMMANDS = {
     "lab": "provision.lab.commands",
     "init": "provision.cli.inventory",
     "validate": "provision.cli.inventory",
@@ -40,29 +41,38 @@ _VERBS = {
 }
 
 
-class _Verbs(click.Group):
+class _Commands(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(_VERBS)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
+        if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
-        found = getattr(import_module(_VERBS[cmd_name]), cmd_name)
-        assert isinstance(found, click.Command)
-        return found
+        command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="provision")
 def provision() -> None:
-    """Connect Docker containers on many hosts, and prove that they reach each other."""
+    """Connect Docker containers on several hosts, and check the connections.
+
+    An inventory file lists hosts, networks and containers: write one with init. plan shows what
+    has to change on the hosts, apply changes it over SSH, verify checks it from inside the
+    containers, destroy removes it.
+    """
 
 
 def main() -> NoReturn:
-    """The `provision` program."""
-    # Most of a short run is imports, whose objects stay: looking for garbage finds nothing.
+    """Run the command line and exit."""
+    # A short run is mostly imports, whose objects live until the end. With the default threshold
+    # (700 allocations in Python 3.11) the collector scans them repeatedly, and frees nothing.
     gc.set_threshold(100_000)
-    # Key exchanges are many short turns: one need not wait 5 ms for what is imported meanwhile.
+    # SSH key exchanges need the GIL often and briefly. By default a thread that computes, such
+    # as the one that imports modules meanwhile, may keep it for 5 ms.
     sys.setswitchinterval(0.0005)
     try:
         status = provision.main(standalone_mode=False)
@@ -75,26 +85,27 @@ def main() -> NoReturn:
         error.show()
         status = error.exit_code
     except ProvisionError as error:
-        status = _complain(error)
-    _leave(status if isinstance(status, int) else ExitStatus.OK)
+        status = _report(error)
+    _exit(status if isinstance(status, int) else ExitStatus.OK)
 
 
-def _leave(status: int) -> NoReturn:
-    """End the process at once: taking all modules apart takes as long as a look at a host does.
+def _exit(status: int) -> NoReturn:
+    """End the process without the interpreter's shutdown.
 
-    Nor is any thread waited for, which after Ctrl-C may sit in a connection that never comes.
+    The shutdown takes as long as gathering the facts of a host. It would also wait for threads,
+    which after Ctrl-C may still be connecting to a host that does not answer.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # a reader such as `head` that has gone
+        with suppress(OSError):  # EPIPE: a reader such as `head` has ended
             stream.flush()
     os._exit(status)
 
 
-def _complain(error: ProvisionError) -> ExitStatus:
+def _report(error: ProvisionError) -> ExitStatus:
     if "--json" in sys.argv:
         from provision.engine.report import errors_json
 
         click.echo(json.dumps({"errors": errors_json((error,))}, indent=2))
     else:
-        say_error(error)
+        print_error(error)
     return error.exit_status

@@ -1,73 +1,54 @@
-"""What the verbs share: their options, the session they open, and what they say."""
+"""Options that several commands share, and the decorators that add them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.model.errors import HostError, ProvisionError, UsageError
-from provision.model.terminal import printable
+from provision.cli.invocation import Invocation, load
+from provision.model.errors import ProvisionError, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from provision.engine.apply import ApplyOptions
-    from provision.engine.fleet import Session
-    from provision.model.inventory import Inventory
-    from provision.transport.ssh.transport import SshTransport
+
+Command = Callable[..., int]
 
 
-def say_error(error: ProvisionError) -> None:
-    """An error for a person: what is wrong, and what to do."""
-    prefix = f"{error.host}: " if isinstance(error, HostError) else ""
-    for line in error.message.splitlines() or [""]:
-        click.secho(f"{prefix}{printable(line)}", err=True, fg="red")
-    if error.hint:
-        click.echo(f"  → {printable(error.hint)}", err=True)
-
-
-def _warn(line: str) -> None:
-    click.echo(printable(line), err=True)
-
-
-def echo(lines: Iterable[str]) -> None:
-    """Print lines that may hold words of a host."""
-    for line in lines:
-        click.echo(printable(line))
-
-
-def _existing(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
+def _existing_file(
+    _ctx: click.Context, _parameter: click.Parameter, value: str | None
+) -> Path | None:
     path = Path(value) if value else None
     if path is not None and not path.is_file():
-        raise UsageError(f"--ssh-config {value}: there is no such file")
+        raise UsageError(f"--ssh-config {value}: no such file", "check the path")
     return path
 
 
-def _names(
+def _host_names(
     ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Hosts and groups of the inventory on the command line, for the shell's Tab."""
+    """Shell completion of --limit: hosts and groups of the inventory on the command line."""
     from click.shell_completion import CompletionItem
 
-    head, sign, last = _last_term(incomplete)
-    # click reads no arguments where the last option still wants its value.
-    words = [word for word in ctx.args if not word.startswith("-")]
-    path = ctx.params.get("inventory") or next(iter(words), None)
+    head, sign, prefix = _last_term(incomplete)
+    # While the value of --limit is incomplete, click has not parsed the arguments yet.
+    arguments = [argument for argument in ctx.args if not argument.startswith("-")]
+    path = ctx.params.get("inventory") or next(iter(arguments), None)
     try:
-        found = load(Path(path)) if path else None
+        inventory = load(Path(path)) if path else None
     except ProvisionError:
-        found = None
-    names = (*found.hosts, *found.groups) if found else ()
-    return [CompletionItem(f"{head}{sign}{name}") for name in names if name.startswith(last)]
+        inventory = None
+    names = (*inventory.hosts, *inventory.groups) if inventory else ()
+    return [CompletionItem(f"{head}{sign}{name}") for name in names if name.startswith(prefix)]
 
 
 def _last_term(text: str) -> tuple[str, str, str]:
+    """The terms before the last one, its sign (`!` or `&`), and its beginning."""
     cut = max(text.rfind(","), text.rfind(":")) + 1
     head, last = text[:cut], text[cut:]
     sign = last[:1] if last[:1] in ("!", "&") else ""
@@ -76,44 +57,60 @@ def _last_term(text: str) -> tuple[str, str, str]:
 
 FILE = click.Path(path_type=Path)
 INVENTORY = click.argument("inventory", type=FILE)
-JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-_OPTIONS: tuple[Callable[..., Any], ...] = (
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_HOST_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
-        "--limit", metavar="PATTERN", shell_complete=_names, help="Only these hosts: h1,edge:!h3"
+        "--limit",
+        metavar="PATTERN",
+        shell_complete=_host_names,
+        help="Use only these hosts and groups; ! excludes one. Example: h1,edge:!h3",
     ),
     JSON,
     click.option(
         "--ssh-config",
         type=click.Path(),
-        callback=_existing,
+        callback=_existing_file,
         metavar="FILE",
-        help="To use.",
+        help="OpenSSH client configuration file to use instead of ~/.ssh/config.  [default: the"
+        " nearest .provision/ssh_config, if there is one]",
     ),
-    click.option("--jobs", type=click.IntRange(1, 500), default=64, show_default=True),
+    click.option(
+        "--jobs",
+        type=click.IntRange(1, 500),
+        default=64,
+        show_default=True,
+        metavar="N",
+        help="Work on at most N hosts at the same time.",
+    ),
     click.option(
         "--timeout",
         type=click.FloatRange(1, 86400),
         default=600,
         show_default=True,
-        help="Seconds that one script may take on a host.",
+        metavar="SECONDS",
+        help="Time limit for each script that runs on a host.",
     ),
-    click.option("--yes", is_flag=True, help="Ask nothing."),
-    click.option("-v", "--verbose", is_flag=True, help="Say what is done on each host."),
+    click.option("--yes", is_flag=True, help="Answer yes to all questions."),
+    click.option(
+        "-v", "--verbose", is_flag=True, help="Print progress and the number of SSH executions."
+    ),
 )
-_HEEDED_ON_HOSTS: dict[str, type | None] = {
+_IGNORED_OPTIONS: dict[str, type | None] = {
     "--ssh-config": str,
     "--jobs": int,
     "--timeout": float,
     "--yes": None,
     "-v --verbose": None,
 }
-_GUARD: tuple[Callable[..., Any], ...] = (
+"""Flags → type of the value; None: no value."""
+_STRATEGY_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--strategy",
-        metavar="all-or-none|canary=HOST|per-host",
+        metavar="STRATEGY",
         default="all-or-none",
         show_default=True,
-        help="What a failure on one host means for the others.",
+        help="If a host fails: all-or-none rolls back every host, per-host only that host."
+        " canary=HOST is all-or-none, and changes HOST first and alone.",
     ),
     click.option(
         "--confirm-window",
@@ -121,149 +118,91 @@ _GUARD: tuple[Callable[..., Any], ...] = (
         type=click.IntRange(15, 3600),
         default=90,
         show_default=True,
-        metavar="S",
-        help="Seconds after which a host that nobody confirms undoes the change.",
+        metavar="SECONDS",
+        help="Time after which a host rolls the change back by itself, unless a new SSH connection"
+        " confirms it.",
     ),
-    click.option("--manual", is_flag=True, help="Leave the last word to `provision confirm`."),
+    click.option(
+        "--manual", is_flag=True, help="Leave it to `provision confirm` to confirm the change."
+    ),
 )
 
 
 class StrategyOptions:
-    """How a change is to be made, as the command line says."""
+    """The options of a command that changes hosts: --strategy, --confirm-window, --manual."""
 
     def __init__(self, *, strategy: str, window: int, manual: bool) -> None:
-        self.word, _, self.canary = strategy.partition("=")
-        given = self.word in ("all-or-none", "per-host") and "=" not in strategy
-        if not given and not (self.word == "canary" and self.canary):
+        self.name, _, self.canary = strategy.partition("=")
+        plain = self.name in ("all-or-none", "per-host") and "=" not in strategy
+        if not plain and not (self.name == "canary" and self.canary):
             raise UsageError(
-                f"--strategy {strategy}: there is no such strategy",
-                "say all-or-none, canary=HOST or per-host",
+                f"--strategy {strategy}: no such strategy",
+                "use all-or-none, canary=HOST or per-host",
             )
         self.window, self.manual = window, manual
 
-    def engine(self, hosts: tuple[str, ...], *, destroy: bool = False) -> ApplyOptions:
-        """The same for the engine, which knows the hosts."""
+    def apply_options(self, hosts: tuple[str, ...], *, destroy: bool = False) -> ApplyOptions:
+        """The same options for the engine. Raises UsageError when the canary is not in `hosts`."""
         from provision.engine.apply import ApplyOptions
 
         if self.canary and self.canary not in hosts:
             raise UsageError(
-                f"--strategy canary={self.canary}: that is none of the hosts",
-                f"name one of {', '.join(hosts)}",
+                f"--strategy canary={self.canary}: {self.canary} is not one of the hosts",
+                f"use one of {', '.join(hosts)}",
             )
         return ApplyOptions(
             destroy=destroy,
-            all_or_none=self.word != "per-host",
+            all_or_none=self.name != "per-host",
             canary=self.canary or None,
             window_s=self.window,
             manual=self.manual,
         )
 
 
-def under_guard(verb: Callable[..., int]) -> Callable[..., int]:
-    """A verb with the options of a change, which gets them as a Choice."""
+def strategy_options(command: Command) -> Command:
+    """Add the options of a command that changes hosts, passed as `strategy: StrategyOptions`."""
 
-    def call(*args: Any, **given: Any) -> int:
-        names = ("strategy", "window", "manual")
-        return verb(
-            *args, how=StrategyOptions(**{name: given.pop(name) for name in names}), **given
-        )
+    def wrapper(*args: Any, strategy: str, window: int, manual: bool, **arguments: Any) -> int:
+        options = StrategyOptions(strategy=strategy, window=window, manual=manual)
+        return command(*args, strategy=options, **arguments)
 
-    wrapped: Callable[..., int] = update_wrapper(call, verb)
-    for decorate in reversed(_GUARD):
-        wrapped = decorate(wrapped)
-    return wrapped
+    return _decorated(update_wrapper(wrapper, command), _STRATEGY_OPTIONS)
 
 
-class Call:
-    """The arguments that all verbs on hosts share."""
-
-    def __init__(self, **given: Any) -> None:
-        self.path: Path = given["inventory"]
-        self.limit: str | None = given["limit"]
-        self.as_json: bool = given["as_json"]
-        self.ssh_config: Path | None = given["ssh_config"]
-        self.jobs: int = given["jobs"]
-        self.timeout_s: float = given["timeout"]
-        self.yes: bool = given["yes"]
-        self.verbose: bool = given["verbose"]
-
-    @contextmanager
-    def session(self) -> Iterator[tuple[Session, tuple[str, ...]]]:
-        """An open session and the hosts it is about. Raises before any host is contacted."""
-        inventory = load(self.path)
-        from provision.inventory.limit import select
-
-        hosts = select(inventory, self.limit)
-        transport = self.transport(inventory)
-        try:
-            transport.dial(hosts, jobs=self.jobs)
-            for warning in transport.warnings():
-                click.echo(warning, err=True)
-            # Imported while the hosts answer: it costs as much time as they need.
-            import provision.engine.apply  # noqa: F401
-            from provision.engine.fleet import Session
-
-            yield Session(inventory, transport, self.jobs, self.timeout_s, self.say, _warn), hosts
-        finally:
-            transport.close()
-            if self.verbose:
-                for host, count in transport.executions.items():
-                    click.echo(f"{host}: {count} SSH executions", err=True)
-
-    def transport(self, inventory: Inventory) -> SshTransport:
-        """SSH by --ssh-config, or by the nearest; nobody is contacted yet."""
-        from provision.transport.ssh.transport import SshTransport
-
-        return SshTransport.for_project(inventory, self.ssh_config)
-
-    def say(self, line: str) -> None:
-        """A line of progress."""
-        if self.verbose or sys.stderr.isatty():
-            click.echo(line, err=True)
-
-    def agreed(self, question: str) -> None:
-        """Go on after a yes only. Raises UsageError without a terminal, Abort after a no."""
-        if self.yes:
-            return
-        if not sys.stdin.isatty():
-            raise UsageError("there is a question, and no terminal to answer on", "say --yes")
-        click.confirm(question, abort=True, err=True)
+def host_options(command: Command) -> Command:
+    """Add INVENTORY and the options of all commands on hosts, passed as an Invocation."""
+    return _with_invocation(command, INVENTORY)
 
 
-def on_hosts(verb: Callable[..., int]) -> Callable[..., int]:
-    """A verb with the shared options, which gets them as a Call."""
-    return _shared(verb, INVENTORY)
+def host_options_or_plan(command: Command) -> Command:
+    """The same, but INVENTORY may be missing: a saved plan names it."""
+    return _with_invocation(command, click.argument("inventory", type=FILE, required=False))
 
 
-def on_hosts_or_plan(verb: Callable[..., int]) -> Callable[..., int]:
-    """The same for a verb that may find its inventory in a saved plan."""
-    return _shared(verb, click.argument("inventory", type=FILE, required=False))
+def _with_invocation(command: Command, argument: Callable[..., Any]) -> Command:
+    shared = ("inventory", "limit", "as_json", "ssh_config", "jobs", "timeout", "yes", "verbose")
+
+    def wrapper(**arguments: Any) -> int:
+        invocation = Invocation(**{name: arguments.pop(name) for name in shared})
+        return command(invocation, **arguments)
+
+    return _decorated(update_wrapper(wrapper, command), (argument, *_HOST_OPTIONS))
 
 
-def _shared(verb: Callable[..., int], argument: Callable[..., Any]) -> Callable[..., int]:
-    def call(**given: Any) -> int:
-        names = ("inventory", "limit", "as_json", "ssh_config", "jobs", "timeout", "yes", "verbose")
-        return verb(Call(**{name: given.pop(name) for name in names}), **given)
-
-    wrapped: Callable[..., int] = update_wrapper(call, verb)
-    for decorate in reversed((argument, *_OPTIONS)):
-        wrapped = decorate(wrapped)
-    return wrapped
+def _decorated(command: Command, decorators: tuple[Callable[..., Any], ...]) -> Command:
+    # click lists parameters in the order of decorators in the source, which is the reverse of
+    # the order in which they are applied.
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
 
 
-def everywhere(verb: Callable[..., int]) -> Callable[..., int]:
-    """A verb that contacts no host, with the options of those that do: it takes no notice of them.
+def ignore_host_options(command: Command) -> Command:
+    """Accept and ignore the options of commands on hosts, on a command that contacts no host.
 
-    A script can give every verb the same options.
+    A script can then pass the same options to every command.
     """
-    for flags, value in _HEEDED_ON_HOSTS.items():
+    for flags, value in _IGNORED_OPTIONS.items():
         kind = {"is_flag": True} if value is None else {"type": value}
-        verb = click.option(*flags.split(), expose_value=False, hidden=True, **kind)(verb)
-    return verb
-
-
-def load(path: Path) -> Inventory:
-    """The inventory of a file. Raises InventoryError."""
-    from provision.inventory.load import load
-
-    return load(path)
+        command = click.option(*flags.split(), expose_value=False, hidden=True, **kind)(command)
+    return command

@@ -1,4 +1,4 @@
-"""show, graph: the verbs that say what is there, and judge nothing."""
+"""show, graph: commands that report the state of hosts, without judging it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli.options import FILE, Call, on_hosts, say_error
+from provision.cli.invocation import Invocation
+from provision.cli.options import FILE, host_options
+from provision.cli.output import print_error
 from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,85 +20,99 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@on_hosts
-def show(call: Call) -> int:
-    """Show bridges and their ports, containers, NAT rules and networks, as found on the hosts."""
-    found = _seen(call)
-    if call.as_json:
+@host_options
+def show(invocation: Invocation) -> int:
+    """Show bridges, containers, NAT rules and networks on the hosts.
+
+    Includes those that provision did not make.
+    """
+    state = _view(invocation)
+    if invocation.as_json:
         from provision.show.shape import shape
 
-        click.echo(json.dumps(shape(found), indent=2))
+        click.echo(json.dumps(shape(state), indent=2))
     else:
-        _print(found)
-        _complain(found)
-    return found.exit_status
+        _print(state)
+        _print_problems(state)
+    return state.exit_status
 
 
 @click.command()
-@on_hosts
+@host_options
 @click.option(
     "--format",
-    "form",
+    "format_name",
     type=click.Choice(["svg", "dot", "mermaid", "text"]),
-    help="[by -o's suffix .svg, .dot, .gv, .mmd, .txt; else text]",
+    help="Format of the drawing.  [default: by FILE's suffix .svg, .dot, .gv, .mmd or .txt, else"
+    " text]",
 )
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="The file to write [stdout].")
-@click.option("--verify", type=FILE, metavar="FILE", help="Colours by what verify --json found.")
-def graph(call: Call, form: str | None, output: Path | None, verify: Path | None) -> int:
-    """Draw the hosts as found: NICs, bridges, tunnels, and containers on their veth pairs."""
-    if call.as_json:
-        raise UsageError("graph draws, it has no JSON", "provision show --json has all of it")
-    chosen = form or _by_suffix(output)
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="File to write.  [default: stdout]")
+@click.option(
+    "--verify",
+    type=FILE,
+    metavar="FILE",
+    help="Colour the drawing by the results in FILE, the output of `verify --json`.",
+)
+def graph(
+    invocation: Invocation, format_name: str | None, output: Path | None, verify: Path | None
+) -> int:
+    """Draw NICs, bridges, tunnels and containers of the hosts.
+
+    Shows the current state of the hosts, which may differ from the inventory.
+    """
+    if invocation.as_json:
+        raise UsageError("graph has no JSON output", "use provision show --json")
+    format_name = format_name or _format_by_suffix(output)
     verdict = _verdict(verify) if verify else None
-    found = _seen(call)
+    state = _view(invocation)
     from provision.show.graph.draw import drawing
     from provision.show.graph.formats import FORMS
 
-    drawn = FORMS[chosen](drawing(found, verdict))
+    text = FORMS[format_name](drawing(state, verdict))
     if output is None:
-        click.echo(drawn, nl=False)
+        click.echo(text, nl=False)
     else:
-        _write(output, drawn)
-    _complain(found)
-    return found.exit_status
+        _write(output, text)
+    _print_problems(state)
+    return state.exit_status
 
 
-def _seen(call: Call) -> View:
-    with call.session() as (session, hosts):
+def _view(invocation: Invocation) -> View:
+    with invocation.session() as (session, hosts):
         from provision.show.view import view
 
         return view(session, hosts)
 
 
-def _print(found: View) -> None:
+def _print(state: View) -> None:
     from rich.console import Console
 
     from provision.show.tables import tables
     from provision.show.text import framed, plain
 
     if sys.stdout.isatty():
-        framed(tables(found), Console(file=sys.stdout, highlight=False))
+        framed(tables(state), Console(file=sys.stdout, highlight=False))
     else:
-        click.echo(plain(tables(found)), nl=False)
+        click.echo(plain(tables(state)), nl=False)
 
 
-def _complain(found: View) -> None:
+def _print_problems(state: View) -> None:
     from provision.show.tables import remarks
 
-    for line in remarks(found):
+    for line in remarks(state):
         click.echo(line, err=True)
-    for error in found.errors:
-        say_error(error)
+    for error in state.errors:
+        print_error(error)
 
 
-def _by_suffix(output: Path | None) -> str:
+def _format_by_suffix(output: Path | None) -> str:
     from provision.show.graph.formats import SUFFIXES
 
     if output is None:
         return "text"
     if output.suffix.lower() not in SUFFIXES:
         raise UsageError(
-            f"-o {output}: its suffix names no format", "say --format svg|dot|mermaid|text"
+            f"-o {output}: the suffix belongs to no format", "use --format svg|dot|mermaid|text"
         )
     return SUFFIXES[output.suffix.lower()]
 
@@ -107,7 +123,7 @@ def _verdict(path: Path) -> Verdict:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "not a text file"
         raise UsageError(f"--verify {path}: {reason}") from error
     return read(text, f"--verify {path}")
 

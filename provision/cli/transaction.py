@@ -1,4 +1,4 @@
-"""confirm, status, recover: the change that is under way on hosts, from any machine."""
+"""confirm, status, recover: commands for a pending change, which work from any machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli.options import Call, echo, on_hosts, say_error
+from provision.cli.invocation import Invocation
+from provision.cli.options import host_options
+from provision.cli.output import print_error, print_lines
 from provision.model.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -16,64 +18,74 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@on_hosts
-def status(call: Call) -> int:
-    """Say what each host's last change is, and what became of it; changes nothing."""
-    with call.session() as (session, hosts):
+@host_options
+def status(invocation: Invocation) -> int:
+    """Show the last change on each host and its outcome."""
+    with invocation.session() as (session, hosts):
         from provision.engine import recovery
 
-        return _tell(call, recovery.fleet_status(session, hosts))
+        return _print_status(invocation, recovery.fleet_status(session, hosts))
 
 
 @click.command()
-@on_hosts
-@click.option("--txn", metavar="ID", help="Which change, where more than one waits.")
-@click.option("--force", is_flag=True, help="Also one that was not made from this machine.")
-def confirm(call: Call, txn: str | None, force: bool) -> int:
-    """Keep the change that waits for it (apply --manual)."""
-    with call.session() as (session, hosts):
+@host_options
+@click.option("--txn", metavar="ID", help="Change to confirm, if several are pending.")
+@click.option("--force", is_flag=True, help="Also confirm a change made from another machine.")
+def confirm(invocation: Invocation, txn: str | None, force: bool) -> int:
+    """Confirm a pending change (see apply --manual).
+
+    The hosts keep the change. Confirms it on all of its hosts, or on none if one does not answer.
+    """
+    with invocation.session() as (session, hosts):
         from provision.engine import recovery
 
-        return _tell(call, recovery.confirm(session, hosts, txn=txn, force=force))
+        return _print_status(invocation, recovery.confirm(session, hosts, txn=txn, force=force))
 
 
 @click.command()
-@on_hosts
-def recover(call: Call) -> int:
-    """End what an interrupted run has left: kept where a host has kept it, else undone."""
-    with call.session() as (session, hosts):
+@host_options
+def recover(invocation: Invocation) -> int:
+    """End the changes that an interrupted run left pending.
+
+    Confirms a change that one of its hosts has confirmed, and rolls back every other one.
+    """
+    with invocation.session() as (session, hosts):
         from provision.engine import recovery
 
-        return _tell(call, recovery.recover(session, hosts))
+        return _print_status(invocation, recovery.recover(session, hosts))
 
 
-def _tell(call: Call, found: FleetStatus) -> int:
-    if call.as_json:
+def _print_status(invocation: Invocation, status: FleetStatus) -> int:
+    if invocation.as_json:
         from provision.engine.report import errors_json
         from provision.engine.status import describe_all
 
-        changes = {host: asdict(record) for host, record in found.latest.items()}
-        errors = errors_json(found.errors.values())
-        shape = {"hosts": describe_all(found.outcomes), "changes": changes}
+        changes = {host: asdict(record) for host, record in status.latest.items()}
+        errors = errors_json(status.errors.values())
+        shape = {"hosts": describe_all(status.outcomes), "changes": changes}
         click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
     else:
-        echo(_lines(found))
-        for error in found.errors.values():
-            say_error(error)
+        print_lines(_lines(status))
+        for error in status.errors.values():
+            print_error(error)
+    return _exit_status(status)
+
+
+def _exit_status(status: FleetStatus) -> ExitStatus:
     from provision.engine.outcome import OutcomeKind
 
-    if any(outcome.kind is OutcomeKind.UNKNOWN for outcome in found.outcomes.values()):
+    if any(outcome.kind is OutcomeKind.UNKNOWN for outcome in status.outcomes.values()):
         return ExitStatus.MIXED
-    return ExitStatus.HOST if found.errors else ExitStatus.OK
+    return ExitStatus.HOST if status.errors else ExitStatus.OK
 
 
-def _lines(found: FleetStatus) -> list[str]:
+def _lines(status: FleetStatus) -> list[str]:
     from provision.engine.status import describe
 
-    width = max((len(host) for host in found.hosts), default=0)
+    width = max((len(host) for host in status.hosts), default=0)
     lines = []
-    for host, outcome in found.outcomes.items():
-        record = found.latest.get(host)
+    for host, outcome in status.outcomes.items():
+        record = status.latest.get(host)
         line = f"{host:<{width}}  {describe(outcome)}"
         if record is not None:
             line += f"  ({record.verb} of {record.inventory} by {record.owner}, {record.id})"

@@ -82,7 +82,7 @@ def status() -> None:
 def ssh(host: str, command: tuple[str, ...]) -> None:
     """Log in to HOST as root, or run COMMAND there.
 
-    Write -- before a command that has options: provision lab ssh h1 -- docker ps -a
+    Put -- before a COMMAND that has options: lab ssh h1 -- docker ps -a
     """
     current = _current()
     settings.require(current)

@@ -64,7 +64,7 @@ def test_a_new_host_is_trusted_after_a_yes_only(mixed: Hosts, apart: Path) -> No
     """Refused before; fingerprints as ssh-keygen prints them; a changed key is never replaced."""
     name = own_inventory(mixed, apart)
     assert "provision trust INVENTORY" in run(apart, "plan", name, status=4)
-    assert "there is a question" in run(apart, "trust", name, status=2)
+    assert "confirmation is required" in run(apart, "trust", name, status=2)
     known = apart / ".provision/known_hosts"
     assert not known.exists()
 

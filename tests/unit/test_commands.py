@@ -84,13 +84,13 @@ def test_init_writes_a_valid_inventory(tmp_path: Path) -> None:
     found = load(tmp_path / "inventory.yml")
     assert (found.name, list(found.hosts), found.hosts["a"].ssh.sudo) == ("mine", ["a", "b"], True)
     status, _, err = run(tmp_path, "init", *words)
-    assert (status, "inventory.yml is there already" in err) == (2, True)
+    assert (status, "inventory.yml already exists" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "which hosts?"),
+        ((), "no hosts are given"),
         (("--host", "a"), "'a' names no host"),
         (("--host", "a=1.2.3"), "1.2.3 has 3 of an IPv4"),
         (("--host", "a=10.1.1.1", "--host", "b=10.1.1.1"), "same address"),
@@ -160,8 +160,8 @@ def test_what_is_no_saved_plan(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("apply",), "apply takes an inventory, or --plan FILE"),
-        (("apply", "i.yml", "--plan", "p"), "apply takes an inventory, or --plan FILE"),
+        (("apply",), "apply needs an inventory, or --plan FILE"),
+        (("apply", "i.yml", "--plan", "p"), "apply needs an inventory, or --plan FILE"),
         (("apply", "--plan", "nothing"), "no such file"),
         (("plan", "i.yml", "--limit", "h9"), "no host or group is named 'h9'"),
         (("plan", "i.yml", "--limit", "!all"), "leaves no host"),
@@ -169,8 +169,8 @@ def test_what_is_no_saved_plan(tmp_path: Path, text: str) -> None:
         (("plan", "i.yml", "--timeout", "abc"), "'--timeout'"),
         (("plan", "i.yml", "--timeout", "1e9"), "'--timeout'"),
         (("plan", "i.yml", "--jobs", "0"), "'--jobs'"),
-        (("plan", "i.yml", "--ssh-config", "nothing"), "there is no such file"),
-        (("destroy", "i.yml"), "there is no terminal"),
+        (("plan", "i.yml", "--ssh-config", "nothing"), "--ssh-config nothing: no such file"),
+        (("destroy", "i.yml"), "stdin is not a terminal"),
         (("trust",), "Missing argument"),
         (("aply", "i.yml"), "No such command"),
     ],

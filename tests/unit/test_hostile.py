@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from provision.cli.options import printable
 from provision.engine import apply, desired, fleet, guard, report
 from provision.engine.apply import ApplyOptions
 from provision.engine.fleet import Session
 from provision.engine.outcome import CONFIRMED
 from provision.engine.status import describe, recorded_outcome
 from provision.model.errors import FactsError, HostError
+from provision.model.terminal import printable
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
 PAYLOADS = [

@@ -351,7 +351,7 @@ def test_what_is_no_verdict_is_refused(said: str) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("-o", "x.pdf"), "suffix names no format"),
+        (("-o", "x.pdf"), "the suffix belongs to no format"),
         (("--verify", "none.json"), "none.json"),
         (("--format", "png"), "png"),
         (("--json",), "provision show --json"),

@@ -1,0 +1,95 @@
+"""The invocation of a command that works on hosts: its arguments, and the session they open."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provision.cli.output import print_warning
+from provision.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from provision.engine.fleet import Session
+    from provision.model.inventory import Inventory
+    from provision.transport.ssh.transport import SshTransport
+
+
+def load(path: Path) -> Inventory:
+    """Load an inventory file. Raises InventoryError."""
+    from provision.inventory.load import load
+
+    return load(path)
+
+
+class Invocation:
+    """The arguments and options that all commands on hosts share."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.path: Path = arguments["inventory"]
+        self.limit: str | None = arguments["limit"]
+        self.as_json: bool = arguments["as_json"]
+        self.ssh_config: Path | None = arguments["ssh_config"]
+        self.jobs: int = arguments["jobs"]
+        self.timeout_s: float = arguments["timeout"]
+        self.yes: bool = arguments["yes"]
+        self.verbose: bool = arguments["verbose"]
+
+    @contextmanager
+    def session(self) -> Iterator[tuple[Session, tuple[str, ...]]]:
+        """An open session and the selected hosts.
+
+        Raises InventoryError and UsageError before any host is contacted.
+        """
+        inventory = load(self.path)
+        from provision.inventory.limit import select
+
+        hosts = select(inventory, self.limit)
+        transport = self.transport(inventory)
+        try:
+            transport.dial(hosts, jobs=self.jobs)
+            for warning in transport.warnings():
+                print_warning(warning)
+            # Imported while the connections open: both take about the same time.
+            import provision.engine.apply  # noqa: F401
+            from provision.engine.fleet import Session
+
+            yield (
+                Session(
+                    inventory, transport, self.jobs, self.timeout_s, self.progress, print_warning
+                ),
+                hosts,
+            )
+        finally:
+            transport.close()
+            if self.verbose:
+                for host, count in transport.executions.items():
+                    click.echo(f"{host}: {count} SSH executions", err=True)
+
+    def transport(self, inventory: Inventory) -> SshTransport:
+        """A transport by --ssh-config, else by the project's ssh_config; not connected yet."""
+        from provision.transport.ssh.transport import SshTransport
+
+        return SshTransport.for_project(inventory, self.ssh_config)
+
+    def progress(self, line: str) -> None:
+        """Print a line of progress, with --verbose or on a terminal."""
+        if self.verbose or sys.stderr.isatty():
+            click.echo(line, err=True)
+
+    def require_confirmation(self, question: str) -> None:
+        """Ask a question, unless --yes was given.
+
+        Raises UsageError when there is no terminal to ask on, click.Abort when the user says no.
+        """
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "confirmation is required, but stdin is not a terminal", "add --yes to confirm"
+            )
+        click.confirm(question, abort=True, err=True)
