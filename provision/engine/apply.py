@@ -23,7 +23,14 @@ from provision.engine.plan import (
     waves,
 )
 from provision.engine.report import ChangeResult, Report
-from provision.model.errors import ChangedError, ConflictError, HostError, LockedError, StepError
+from provision.model.errors import (
+    ChangedError,
+    ConflictError,
+    HostError,
+    LockedError,
+    StepError,
+    UnfitError,
+)
 
 if TYPE_CHECKING:
     # Imported when there is something to change: most runs only look.
@@ -137,7 +144,8 @@ def _fit(
     fleet = observe(session, hosts if destroy else session.inventory.hosts)
     from provision.engine import preflight
 
-    unfit = () if destroy else preflight.unfit(session.inventory, fleet.facts)
+    problems = () if destroy else preflight.problems(session.inventory, fleet.facts)
+    unfit = (UnfitError(problem.host, problem.message, problem.hint) for problem in problems)
     errors = (*fleet.errors.values(), *unfit)
     return fleet, tuple(error for error in errors if error.host in hosts)
 
@@ -197,9 +205,9 @@ class _Apply:
         from provision.engine import preflight
 
         seen = Fleet(self.looks).facts
-        for unfit in preflight.unfit(self.session.inventory, seen):
-            if unfit.host in fit:
-                yield StepError(unfit.host, unfit.message, unfit.hint)
+        for problem in preflight.problems(self.session.inventory, seen):
+            if problem.host in fit:
+                yield StepError(problem.host, problem.message, problem.hint)
         for conflict in todo.conflicts:
             yield StepError(conflict.ref.host, conflict.message)
 

@@ -1,4 +1,4 @@
-"""Everything an inventory wants on its hosts: what its methods yield, and what all share. Pure."""
+"""The wanted state of hosts: the resources of every method, container and follower. Pure."""
 
 from __future__ import annotations
 
@@ -26,18 +26,23 @@ Facts = Mapping[str, HostFacts]
 
 
 def wanted(inventory: Inventory, facts: Facts) -> State:
-    """The state of every host in `facts`; of a host that was not seen nothing can be said.
+    """The wanted state of every host in `facts`.
 
-    Of one without the `ip` command only its packages: what is wanted of it depends on its links.
+    Without the `ip` command a host does not tell its interfaces, on which the rest depends: for
+    such a host only packages are wanted.
     """
     install = inventory.packages == "install"
     packages = [
         Package(host, tool)
-        for host, seen in facts.items()
-        if install and seen.manager == MANAGER
+        for host, host_facts in facts.items()
+        if install and host_facts.manager == MANAGER
         for tool in (*EVERYWHERE, *_tools(inventory, host))
     ]
-    facts = {host: _expected(seen) for host, seen in facts.items() if "ip" in seen.tools}
+    facts = {
+        host: _with_docker(host_facts)
+        for host, host_facts in facts.items()
+        if "ip" in host_facts.tools
+    }
     resources = [
         resource
         for network in inventory.networks.values()
@@ -50,38 +55,42 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         for resource in _container(inventory, container, facts)
     ]
     base = state(resources)
-    return state([*packages, *resources, *_kept(inventory.name, base)])
+    return state([*packages, *resources, *_followers(inventory.name, base)])
 
 
 def _tools(inventory: Inventory, host: str) -> tuple[str, ...]:
-    """What the methods of a host's networks need there, beside what every host needs."""
-    found: dict[str, None] = {}
+    """Commands that the methods of a host's networks need in addition to those of every host."""
+    tools: dict[str, None] = {}
     for network in inventory.networks.values():
         if host in network.hosts:
-            found |= dict.fromkeys(methods.of(network).tools(network, host))
-    return tuple(found)
+            tools |= dict.fromkeys(methods.of(network).tools(network, host))
+    return tuple(tools)
 
 
-def _expected(seen: HostFacts) -> HostFacts:
-    """A host as it will be once Docker is installed there."""
-    return seen if seen.docker else replace(seen, docker=seen.candidate)
+def _with_docker(facts: HostFacts) -> HostFacts:
+    """The facts of a host as they will be once Docker is installed."""
+    return facts if facts.docker else replace(facts, docker=facts.candidate)
 
 
 def _container(inventory: Inventory, container: Container, facts: Facts) -> Iterator[Resource]:
     image, mark = container.image, f"{inventory.name}/{container.network}"
-    brought: Resource = DockerImage(container.host, image.ref, inventory.name)
+    image_source: Resource = DockerImage(container.host, image.ref, inventory.name)
     if image.archive is not None:
-        brought = ImageArchive(
+        image_source = ImageArchive(
             container.host, image.ref, image.layers, image.archive, inventory.name
         )
-    yield brought
-    on = _place(inventory, container)
+    yield image_source
+    network = _network(inventory, container)
     yield container_kind.DockerContainer(
         host=container.host,
         container=container.name,
         image=image.ref,
         command=container.command,
-        network=on.name if on and on.kind == "docker_network" else _mode(inventory, container),
+        network=(
+            network.name
+            if network and network.kind == "docker_network"
+            else _network_mode(inventory, container)
+        ),
         address=container.address,
         restart=container.restart,
         mark=mark,
@@ -89,43 +98,51 @@ def _container(inventory: Inventory, container: Container, facts: Facts) -> Iter
         volumes=tuple(sorted(container.volumes)),
         ports=tuple(sorted(map(str, container.ports))),
         mac=container.mac,
-        needs=(*((on,) if on else ()), brought.ref),
+        needs=(*((network,) if network else ()), image_source.ref),
     )
-    yield from container_interfaces.attached(inventory, container, facts)
+    yield from container_interfaces.attachments(inventory, container, facts)
     if container.namespace_owner:
         yield SharedNamespace(
             container.host, container.name, container.namespace_owner, inventory.name
         )
 
 
-def _mode(inventory: Inventory, container: Container) -> str:
-    """Docker's word where the place is no Docker network of ours."""
+def _network_mode(inventory: Inventory, container: Container) -> str:
+    """Docker's network mode of a container that is on none of our Docker networks."""
     return "bridge" if container.network in inventory.networks else container.network
 
 
-def _place(inventory: Inventory, container: Container) -> Ref | None:
-    """The resource that a container is put on; None where Docker has all that it needs."""
+def _network(inventory: Inventory, container: Container) -> Ref | None:
+    """The resource whose network a container uses; None for one that Docker itself has."""
     network = inventory.networks.get(container.network)
     if network is not None:
         return methods.of(network).docker_network(network, container.host)
     if container.namespace_owner:
         return Ref(container.host, "container", container.namespace_owner)
-    # On a host whose docker0 is ours, the default bridge is what we make of it.
+    # If a network of the inventory has taken over docker0, containers on Docker's default bridge
+    # depend on it, too.
     return Ref(container.host, "docker0", "docker0") if container.network == "bridge" else None
 
 
-def _kept(inventory: str, base: State) -> Iterator[Resource]:
-    """What brings the volatile part back after a reboot, a restart or a flap, on each host."""
-    for host in sorted({ref.host for ref in base}):
-        volatile = [base[ref] for ref in in_order(base) if ref.host == host and base[ref].volatile]
-        if volatile:
-            yield from _follower(host, inventory, volatile)
+def _followers(inventory: str, base: State) -> Iterator[Resource]:
+    """Yield the follower of each host that has volatile resources.
+
+    The kernel forgets those at a reboot, when Docker restarts, or when an interface goes down; the
+    follower creates them again. Its script has them in the order of the plan.
+    """
+    volatile: dict[str, list[Resource]] = {}
+    for ref in in_order(base):
+        if base[ref].volatile:
+            volatile.setdefault(ref.host, []).append(base[ref])
+    for host, resources in sorted(volatile.items()):
+        yield from _follower(host, inventory, resources)
 
 
 def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterator[Resource]:
     folder = f"{ETC}/{inventory}"
     links = sorted({link for resource in volatile for link in resource.links()})
-    # To enter the namespace of a container takes more than to change that of the host.
+    # setns(2) into the network namespace of a container takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,
+    # which a follower does not have unless it needs them.
     enters = any(resource.kind == "attachment" for resource in volatile)
     follow = render(
         "common/follow.sh.j2",

@@ -128,11 +128,12 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     found, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
     if destroy:
         return plan(found, {}, foreign=foreign)
-    from provision.engine import desired, preflight
+    from provision.engine import desired
+    from provision.engine.overlaps import overlaps
 
     everything = desired.wanted(session.inventory, fleet.facts)
     wanted = {ref: resource for ref, resource in everything.items() if ref.host in set(chosen)}
     difference = plan(found, wanted, foreign=foreign)
     seen = {host: fleet.looks[host].facts for host in chosen}
-    in_use = tuple(preflight.overlaps(session.inventory, seen, found))
+    in_use = tuple(overlaps(session.inventory, seen, found))
     return Plan(difference.changes, difference.conflicts + in_use)

@@ -1,4 +1,4 @@
-"""Everything that forbids a change, found before the first one, on every host at once. Pure."""
+"""Problems of hosts that forbid a change, collected on every host before the first change. Pure."""
 
 from __future__ import annotations
 
@@ -6,128 +6,104 @@ from collections.abc import Iterator, Mapping
 
 from provision import methods
 from provision.engine import container_interfaces
-from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts
-from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory, Network
-from provision.resources.base import Ref, State
-from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
-from provision.resources.kinds.flannel import Flannel
+from provision.model.problems import Problem
 from provision.resources.kinds.package import MANAGER, PACKAGES
-from provision.resources.kinds.route import PROTO, Route
 
-NEEDED = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
+REQUIRED_TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
 OLDEST_DOCKER = (20, 10)
 
 
-def unfit(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[UnfitError, ...]:
-    """What hosts lack, all of it; empty when every host in `facts` will do."""
+def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Problem, ...]:
+    """Every reason why a host in `facts` cannot be changed; empty if all can.
+
+    A host that lacks a basic requirement is not asked for those of its networks: without root or
+    the `ip` command, its facts tell too little about them.
+    """
     install = inventory.packages == "install"
-    lacking = [
-        error
+    basic = [
+        problem
         for name, host in facts.items()
-        for error in _host(host, _needed(inventory, name), install=install)
+        for problem in _basic_problems(host, _required_tools(inventory, name), install=install)
     ]
-    unfit = {error.host for error in lacking}
-    whole = {name: host for name, host in facts.items() if name not in unfit and "ip" in host.tools}
-    for network in inventory.networks.values():
-        lacking += _method_problems(inventory, network, whole)
-    lacking += container_interfaces.findings(inventory, whole)
-    return tuple(lacking)
+    unusable = {problem.host for problem in basic}
+    usable = {
+        name: host for name, host in facts.items() if name not in unusable and "ip" in host.tools
+    }
+    return (
+        *basic,
+        *(
+            problem
+            for network in inventory.networks.values()
+            for problem in _network_problems(inventory, network, usable)
+        ),
+        *container_interfaces.problems(inventory, usable),
+    )
 
 
-def _method_problems(
+def _network_problems(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
-) -> Iterator[UnfitError]:
+) -> Iterator[Problem]:
     for host in network.hosts:
         if host in facts:
-            for problem in methods.of(network).check_host(inventory, network, facts[host]):
-                yield UnfitError(problem.host, problem.message, problem.hint)
+            yield from methods.of(network).check_host(inventory, network, facts[host])
 
 
-def _needed(inventory: Inventory, host: str) -> tuple[str, ...]:
+def _required_tools(inventory: Inventory, host: str) -> tuple[str, ...]:
     networks = [network for network in inventory.networks.values() if host in network.hosts]
     return (
-        *NEEDED,
+        *REQUIRED_TOOLS,
         *(tool for network in networks for tool in methods.of(network).tools(network, host)),
     )
 
 
-def _host(facts: HostFacts, needed: tuple[str, ...], *, install: bool) -> Iterator[UnfitError]:
+def _basic_problems(
+    facts: HostFacts, tools: tuple[str, ...], *, install: bool
+) -> Iterator[Problem]:
     host = facts.host
     if facts.uid != 0:
-        yield UnfitError(
+        yield Problem(
             host,
             f"the login is not root (uid {facts.uid})",
-            "log in as root, or say ssh: {sudo: true}",
+            "log in as root, or write ssh: {sudo: true}",
         )
         return
     if not facts.systemd:
-        yield UnfitError(host, "systemd is not its init", "provision needs systemd on every host")
-    missing = [tool for tool in dict.fromkeys(needed) if tool not in facts.tools]
+        yield Problem(host, "its init is not systemd", "provision needs systemd on every host")
+    missing = [tool for tool in dict.fromkeys(tools) if tool not in facts.tools]
     if missing and not (install and facts.manager == MANAGER):
-        yield _missing(facts, missing, install=install)
+        yield _missing_tools(facts, missing, install=install)
+    yield from _docker_problems(facts)
+
+
+def _docker_problems(facts: HostFacts) -> Iterator[Problem]:
+    host = facts.host
     if "docker" in facts.tools and not facts.docker:
-        hint = f"see `systemctl status docker` on {host}"
-        yield UnfitError(host, f"Docker does not serve: {facts.docker_error}", hint)
+        hint = f"run `systemctl status docker` on {host}"
+        yield Problem(host, f"dockerd does not answer: {facts.docker_error}", hint)
     elif facts.docker and facts.docker < OLDEST_DOCKER:
-        found = ".".join(map(str, facts.docker))
-        yield UnfitError(host, f"Docker {found} is too old", "provision needs 20.10 or newer")
+        version = ".".join(map(str, facts.docker))
+        yield Problem(host, f"Docker {version} is too old", "provision needs 20.10 or newer")
     if facts.rootless:
-        yield UnfitError(
-            host, "Docker runs rootless there", "its bridges are not the host's: use the system's"
+        # A rootless dockerd has a network namespace of its own; no bridge of it is on the host.
+        yield Problem(
+            host,
+            "Docker runs rootless, so its bridges are not in the host's network namespace",
+            "use the dockerd that root runs",
         )
 
 
-def _missing(facts: HostFacts, tools: list[str], *, install: bool) -> UnfitError:
-    lacks = f"it lacks {', '.join(tools)}"
+def _missing_tools(facts: HostFacts, tools: list[str], *, install: bool) -> Problem:
+    message = f"it lacks {', '.join(tools)}"
     if not install:
         names = sorted({name for tool in tools for name in PACKAGES.get(tool, (tool,))})
-        return UnfitError(
-            facts.host, lacks, f"say packages: install, or apt install {' '.join(names)}"
+        return Problem(
+            facts.host, message, f"write packages: install, or apt install {' '.join(names)}"
         )
     manager = facts.manager or "unknown"
-    return UnfitError(
+    return Problem(
         facts.host,
-        f"{lacks}, and its package manager ({manager}) is not one that provision can use (apt)",
-        "install them there yourself",
+        f"{message}, and provision cannot use its package manager ({manager}), only apt",
+        "install them on the host yourself",
     )
-
-
-def overlaps(
-    inventory: Inventory, facts: Mapping[str, HostFacts], found: State
-) -> Iterator[Conflict]:
-    """Networks whose range is in use on a host by something that is not ours."""
-    ours = {
-        (ref.host, str(resource.dst))
-        for ref, resource in found.items()
-        if isinstance(resource, Route)
-    }
-    bridges = {
-        (ref.host, dict(resource.options).get(BRIDGE_NAME))
-        for ref, resource in found.items()
-        if isinstance(resource, DockerNetwork)
-    }
-    flannels = [(ref.host, thing) for ref, thing in found.items() if isinstance(thing, Flannel)]
-    for network in inventory.networks.values():
-        if network.method == "pipework":
-            continue  # its range is the LAN: the hosts are on it by intent
-        for host in network.hosts:
-            for route in facts[host].routes if host in facts else ():
-                mine = (
-                    (route.proto == PROTO and (host, str(route.dst)) in ours)
-                    or (host, route.dev) in bridges
-                    or (route.dev == "docker0" and _takes_docker0(network, host))
-                    or any(
-                        host == at and (route.dev == one.device or route.dst.subnet_of(one.cidr))
-                        for at, one in flannels
-                    )
-                    or route.dst in network.subnets.values()  # the plan names this one itself
-                )
-                if not mine and route.dst.overlaps(network.cidr):
-                    what = f"{network.cidr} overlaps {route.dst} on {route.dev}, which is not ours"
-                    yield Conflict(Ref(host, "network", network.name), what)
-
-
-def _takes_docker0(network: Network, host: str) -> bool:
-    return methods.of(network).docker_network(network, host).kind == "docker0"

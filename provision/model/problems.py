@@ -1,6 +1,6 @@
 """A reason why a host cannot be used, as a value. Pure.
 
-An inventory's mistakes are findings, which have a place in a file; these have a host.
+A mistake in an inventory is a `Finding`, which has a place in a file; a problem has a host.
 """
 
 from __future__ import annotations
@@ -15,3 +15,6 @@ class Problem:
     host: str
     message: str
     hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.message}"

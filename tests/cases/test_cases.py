@@ -23,7 +23,6 @@ from provision.facts.host_probe import TOOLS, version
 from provision.facts.nics import Nic
 from provision.inventory.load import load
 from provision.methods.flannel import binary
-from provision.model.errors import UnfitError
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
 from provision.resources.kinds.container import DockerContainer
@@ -147,9 +146,9 @@ def printed(case: Path) -> str:
     inventory = load(case / "inventory.yml")
     found = yaml.safe_load((case / "found.yml").read_text())
     seen = facts(inventory, found)
-    unfit: tuple[UnfitError, ...] = preflight.unfit(inventory, seen)
-    lines = [f"{error}\n  → {error.hint}" for error in unfit]
-    if not unfit:
+    problems = preflight.problems(inventory, seen)
+    lines = [f"{problem}\n  → {problem.hint}" for problem in problems]
+    if not problems:
         wanted = desired.wanted(inventory, seen)
         before = wanted
         if isinstance(found["applied"], str):

@@ -277,7 +277,9 @@ def test_destroy_asks_for_no_tool_that_it_does_not_need(fleet: Fleet) -> None:
     """A host that lost Docker can still be given back."""
     fleet.apply()
     fleet.hosts.facts = dict.fromkeys(HOSTS, HOST.replace("tool docker\n", ""))
-    assert preflight.unfit(fleet.session.inventory, fleet_room.observe(fleet.session, HOSTS).facts)
+    assert preflight.problems(
+        fleet.session.inventory, fleet_room.observe(fleet.session, HOSTS).facts
+    )
     assert fleet.apply(destroy=True).exit_status == 0
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from provision import methods
 from provision.engine import desired
-from provision.engine.preflight import unfit
+from provision.engine.preflight import problems
 from provision.facts.host import HostFacts
 from provision.inventory.load import load
 from provision.model.errors import ProvisionError
@@ -192,7 +192,7 @@ def test_routers_between_hosts_are_refused_or_served(tmp_path: Path, column: str
         served = False
     else:
         found = planned(tmp_path, column, via={"h1": "10.78.0.1"})
-        served = not unfit(found.inventory, found.hosts)
+        served = not problems(found.inventory, found.hosts)
     assert table()["hosts may be on different links"][column] == ("yes" if served else "no")
 
 
@@ -203,7 +203,7 @@ def test_what_breaks_a_method_is_refused_where_it_can_be_seen(tmp_path: Path, co
     if "an MTU set too high" in causes:
         size = planned(tmp_path, column).mtu()
         large = planned(tmp_path, column, ("    cidr:", f"    mtu: {size + 1}\n    cidr:"))
-        refused = [str(error.hint) for error in unfit(large.inventory, large.hosts)]
+        refused = [problem.hint for problem in problems(large.inventory, large.hosts)]
         assert any(f"mtu: {size} or less" in hint for hint in refused)
     apart = "a router between hosts" in causes or column == "pipework"
     assert apart == (table()["hosts may be on different links"][column] == "no")

@@ -1,0 +1,84 @@
+"""Address ranges of networks that something outside the inventory uses on a host. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+
+from provision import methods
+from provision.engine.plan import Conflict
+from provision.facts.host import HostFacts, KernelRoute
+from provision.model.inventory import Inventory, Network
+from provision.resources.base import Ref, State
+from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.kinds.flannel import Flannel
+from provision.resources.kinds.route import PROTO, Route
+
+
+def overlaps(
+    inventory: Inventory, facts: Mapping[str, HostFacts], current: State
+) -> Iterator[Conflict]:
+    """Yield a conflict for each route of others into the range of a network.
+
+    `current` holds the resources of this inventory on the hosts: their routes are no conflict.
+    """
+    own = _own_routes(current)
+    for network in inventory.networks.values():
+        if network.method == "pipework":
+            continue  # its range is the LAN that the hosts are on
+        # The subnets of the hosts: the plan names a conflict with such a route itself.
+        subnets = frozenset(network.subnets.values())
+        for host in network.hosts:
+            for route in facts[host].routes if host in facts else ():
+                if (
+                    route.dst.overlaps(network.cidr)
+                    and route.dst not in subnets
+                    and not (host in own and own[host].include(route))
+                    and not (route.dev == "docker0" and _uses_docker0(network, host))
+                ):
+                    yield _conflict(network, host, route)
+
+
+def _conflict(network: Network, host: str, route: KernelRoute) -> Conflict:
+    message = f"{network.cidr} overlaps {route.dst} on {route.dev}, outside this inventory"
+    return Conflict(Ref(host, "network", network.name), message)
+
+
+def _uses_docker0(network: Network, host: str) -> bool:
+    return methods.of(network).docker_network(network, host).kind == "docker0"
+
+
+@dataclass
+class _OwnRoutes:
+    """The routes of one host that the resources of this inventory explain."""
+
+    destinations: set[IPv4Network] = field(default_factory=set)
+    bridges: set[str | None] = field(default_factory=set)
+    flannels: list[Flannel] = field(default_factory=list)
+
+    def include(self, route: KernelRoute) -> bool:
+        """Return True if a resource of this inventory has made the route."""
+        return (
+            (route.proto == PROTO and route.dst in self.destinations)
+            or route.dev in self.bridges
+            or any(
+                route.dev == flannel.device or route.dst.subnet_of(flannel.cidr)
+                for flannel in self.flannels
+            )
+        )
+
+
+def _own_routes(current: State) -> dict[str, _OwnRoutes]:
+    """The routes of this inventory by host, in one pass: a fleet has many routes on each host."""
+    own: dict[str, _OwnRoutes] = {}
+    for ref, resource in current.items():
+        routes = own.setdefault(ref.host, _OwnRoutes())
+        match resource:
+            case Route():
+                routes.destinations.add(resource.dst)
+            case DockerNetwork():
+                routes.bridges.add(dict(resource.options).get(BRIDGE_NAME))
+            case Flannel():
+                routes.flannels.append(resource)
+    return own
