@@ -19,7 +19,7 @@ from provision.resources.kinds.follower_unit import FollowerUnit
 from provision.resources.kinds.image import DockerImage, ImageArchive
 from provision.resources.kinds.package import EVERYWHERE, MANAGER, Package
 from provision.resources.kinds.shared_namespace import SharedNamespace
-from provision.resources.on_hosts import ETC, lock_path
+from provision.resources.on_hosts import ETC, Mark, lock_path
 from provision.resources.render import render
 
 Facts = Mapping[str, HostFacts]
@@ -73,7 +73,7 @@ def _with_docker(facts: HostFacts) -> HostFacts:
 
 
 def _container(inventory: Inventory, container: Container, facts: Facts) -> Iterator[Resource]:
-    image, mark = container.image, f"{inventory.name}/{container.network}"
+    image, mark = container.image, Mark(inventory.name, container.network)
     image_source: Resource = DockerImage(container.host, image.ref, inventory.name)
     if image.archive is not None:
         image_source = ImageArchive(

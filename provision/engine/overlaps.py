@@ -13,7 +13,8 @@ from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, State
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
-from provision.resources.kinds.route import PROTO, Route
+from provision.resources.kinds.route import Route
+from provision.resources.on_hosts import PROTO
 
 
 def overlaps(

@@ -20,6 +20,7 @@ from provision.resources.kinds import vxlan
 from provision.resources.kinds.route import Route
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import Forward, Vxlan
+from provision.resources.on_hosts import Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,7 @@ def _device(
         master=master,
         address=address,
         forwards=tuple(sorted(forwards)),
-        mark=f"{inventory.name}/{network.name}",
+        mark=Mark(inventory.name, network.name),
         needs=needs,
     )
 

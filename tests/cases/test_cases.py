@@ -33,6 +33,7 @@ from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.package import Package
 from provision.resources.lib.nic_records import NicAddress
+from provision.resources.on_hosts import UNMARKED
 
 FOLDER = Path(__file__).parent
 CASES = sorted(path.parent for path in FOLDER.glob("*/*/found.yml"))
@@ -137,8 +138,8 @@ def _typed(value: Any) -> Any:
 
 def _stranger(ref: Ref) -> Resource:
     if ref.kind == "docker_network":
-        return DockerNetwork(ref.host, ref.name, IPv4Network("192.0.2.0/24"), None, (), "")
-    return DockerContainer(ref.host, ref.name, "nginx", (), "bridge", None, "no", "")
+        return DockerNetwork(ref.host, ref.name, IPv4Network("192.0.2.0/24"), None, (), UNMARKED)
+    return DockerContainer(ref.host, ref.name, "nginx", (), "bridge", None, "no", UNMARKED)
 
 
 def printed(case: Path) -> str:

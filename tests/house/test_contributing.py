@@ -15,6 +15,7 @@ import pytest
 from provision.engine.plan import plan
 from provision.resources import script
 from provision.resources.base import Origin, Resource, State, state
+from provision.resources.on_hosts import Mark
 from provision.transport.base import Output
 from tests.house.test_structure import LAYERS, ROOT
 from tests.probes.capture import capture
@@ -68,7 +69,7 @@ def test_the_table_of_folders_is_the_layers() -> None:
 
 def test_the_example_kind_parses_what_it_creates(example: Any) -> None:
     """Its own mark is ours, another inventory's mark or none is not."""
-    bridge = example("h1", "br0", 1400, "demo/blue")
+    bridge = example("h1", "br0", 1400, Mark("demo", "blue"))
     assert parsed(example, "demo")["br0"] == (bridge, True)
     assert [ours for _, ours in parsed(example, "demo").values()] == [True, False, False]
     assert parsed(example, "second")["br1"][1]
@@ -76,7 +77,7 @@ def test_the_example_kind_parses_what_it_creates(example: Any) -> None:
 
 def test_the_example_kind_is_planned(example: Any) -> None:
     """It is created, left alone, changed in place, and removed."""
-    bridge, larger = (example("h1", "br0", mtu, "demo/blue") for mtu in (1400, 1500))
+    bridge, larger = (example("h1", "br0", mtu, Mark("demo", "blue")) for mtu in (1400, 1500))
 
     def verbs(before: State, after: State) -> list[str]:
         return [change.verb for change in plan(before, after).changes]
@@ -90,7 +91,7 @@ def test_the_example_kind_is_planned(example: Any) -> None:
 
 def test_the_shell_of_the_example_kind_is_correct(example: Any) -> None:
     """`sh -n` reads its probe, its fingerprint and its rendered steps."""
-    bridge = example("h1", "br0", 1400, "demo/blue")
+    bridge = example("h1", "br0", 1400, Mark("demo", "blue"))
     texts = [example.probe, example.fingerprint]
     texts += [script.standalone([steps]) for steps in (bridge.create(), bridge.delete())]
     for text in texts:

@@ -20,6 +20,7 @@ from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.route import Route
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import ANY, Forward, Vxlan
+from provision.resources.on_hosts import Mark
 from provision.resources.script import PRELUDE
 from provision.resources.steps import Steps
 from provision.transport.base import Output
@@ -28,6 +29,7 @@ from provision.transport.local import Local
 pytestmark = pytest.mark.netns
 
 HOST, NAME = "here", "demo"
+MARK = Mark("demo", "blue")
 SETUP = """
 set -e
 mount --make-rprivate /
@@ -107,9 +109,9 @@ def route(dst: str = "172.20.2.0/24", via: str = "192.0.2.9") -> Route:
 
 
 def chain(*sources: str) -> IptablesChain:
-    comment = ("-m", "comment", "--comment", "provision:demo/blue")
+    comment = ("-m", "comment", "--comment", MARK.tag)
     rules = tuple(("-s", source, "-i", "up0", *comment, "-j", "ACCEPT") for source in sources)
-    return IptablesChain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", rules, "demo/blue")
+    return IptablesChain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", rules, MARK)
 
 
 def vxlan(*forwards: Forward, learning: bool = True) -> Vxlan:
@@ -125,7 +127,7 @@ def vxlan(*forwards: Forward, learning: bool = True) -> Vxlan:
         master="",
         address=IPv4Interface("172.20.0.0/32"),
         forwards=forwards,
-        mark="demo/blue",
+        mark=MARK,
     )
 
 

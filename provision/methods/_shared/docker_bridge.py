@@ -24,8 +24,9 @@ from provision.resources.kinds.docker_network import (
     TRUSTED,
     DockerNetwork,
 )
-from provision.resources.kinds.iptables_chain import IptablesChain
+from provision.resources.kinds.iptables_chain import IptablesChain, comment
 from provision.resources.lib import daemon_json
+from provision.resources.on_hosts import Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def bridge(
         subnet,
         gateway(part),
         tuple(sorted(options.items())),
-        f"{inventory.name}/{network.name}",
+        Mark(inventory.name, network.name),
         part if single_l2 else None,
         ssh=facts.ssh_from is not None and facts.ssh_from in subnet,
     )
@@ -93,7 +94,7 @@ def chains(
     inventory: Inventory, network: Network, host: str, nics: tuple[str, ...] = ()
 ) -> Iterator[IptablesChain]:
     """Rules that let the network's own traffic pass between bridge and `nics`, untranslated."""
-    mark, name = f"{inventory.name}/{network.name}", chain_name(inventory.name, network.name)
+    mark, name = Mark(inventory.name, network.name), chain_name(inventory.name, network.name)
     own, whole = network.subnets[host], network.cidr
     bridge = bridge_name(inventory, network)
     accepts = []
@@ -109,16 +110,14 @@ def chains(
 
 
 def _rule(
-    mark: str, source: IPv4Network, target: IPv4Network, links: tuple[str, ...], verdict: str
+    mark: Mark, source: IPv4Network, target: IPv4Network, links: tuple[str, ...], verdict: str
 ) -> tuple[str, ...]:
     # In the order in which `iptables -S` prints a rule, so that both are equal.
-    comment = ("-m", "comment", "--comment", f"provision:{mark}")
-    return ("-s", str(source), "-d", str(target), *links, *comment, "-j", verdict)
+    return ("-s", str(source), "-d", str(target), *links, *comment(mark), "-j", verdict)
 
 
-def _egress(mark: str, own: IPv4Network, bridge: str) -> tuple[str, ...]:
-    comment = ("-m", "comment", "--comment", f"provision:{mark}")
-    return ("-s", str(own), "!", "-o", bridge, *comment, "-j", "MASQUERADE")
+def _egress(mark: Mark, own: IPv4Network, bridge: str) -> tuple[str, ...]:
+    return ("-s", str(own), "!", "-o", bridge, *comment(mark), "-j", "MASQUERADE")
 
 
 def docker_network(network: Network, host: str) -> Ref:

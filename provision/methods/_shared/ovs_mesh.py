@@ -28,6 +28,7 @@ from provision.resources.kinds.ovs_tunnel import OvsTunnel
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.ovs_veth import OvsVeth
 from provision.resources.kinds.sysctl import Sysctl
+from provision.resources.on_hosts import Mark
 
 _LONGEST = 15
 """Characters of an interface's name: IFNAMSIZ is 16 with its NUL."""
@@ -102,7 +103,7 @@ def _host(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int, fabric: Fabric
 ) -> Iterator[Resource]:
     host, bridge = facts.host, interface_name("ov-", inventory.name, network.name)
-    mark, datapath = f"{inventory.name}/{network.name}", chosen_datapath(network, facts)
+    mark, datapath = Mark(inventory.name, network.name), chosen_datapath(network, facts)
     rstp = options(network).rstp
     yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
     yield OvsDaemon(host, inventory.name)
@@ -173,7 +174,7 @@ def _tunnel(
     }
     return OvsTunnel(
         host,
-        interface_name(f"{fabric.type[:3]}-", f"{inventory.name}/{network.name}", peer),
+        interface_name(f"{fabric.type[:3]}-", str(Mark(inventory.name, network.name)), peer),
         bridge,
         fabric.type,
         tuple(sorted({**ends, **dict(fabric.options)}.items())),
@@ -181,7 +182,7 @@ def _tunnel(
         # another; no frame is lost by that, as each host has a tunnel to every other. With RSTP
         # the mesh becomes a tree instead.
         protected=not options(network).rstp,
-        mark=f"{inventory.name}/{network.name}",
+        mark=Mark(inventory.name, network.name),
     )
 
 

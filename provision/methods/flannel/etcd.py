@@ -18,6 +18,7 @@ from provision.resources.kinds.file import File
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.tls_request import TlsRequest, stem
 from provision.resources.lib import etcd_keys as keys
+from provision.resources.on_hosts import Mark
 from provision.resources.render import render
 
 CLIENT, MEMBER = "client", "member"
@@ -118,7 +119,7 @@ def _certificate(
 def _ctl(inventory: Inventory, network: Network, host: str) -> File:
     text = render(
         "flannel/etcdctl.j2",
-        mark=f"{inventory.name}/{network.name}",
+        mark=Mark(inventory.name, network.name),
         network=network.name,
         prefix=options(network).etcd.prefix,
         endpoints=endpoints(inventory, network),
@@ -140,8 +141,8 @@ def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resou
     needs = (data.ref, certificate_ref(network, host, MEMBER))
     text = render(
         "flannel/etcd.service.j2",
-        head=head(f"{inventory.name}/{network.name}", needs, ()),
-        mark=f"{inventory.name}/{network.name}",
+        head=head(Mark(inventory.name, network.name), needs, ()),
+        mark=Mark(inventory.name, network.name),
         host=host,
         state=data.folder,
         token=token,
@@ -152,7 +153,7 @@ def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resou
         ca=ca(inventory, network),
         peer_name=f"{network.name}.{MEMBER}",
     )
-    yield Service(host, name, f"{inventory.name}/{network.name}", text, needs=needs)
+    yield Service(host, name, Mark(inventory.name, network.name), text, needs=needs)
 
 
 def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:

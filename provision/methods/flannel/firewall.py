@@ -14,14 +14,15 @@ from provision.methods.flannel.options import device, members, options, port
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Ref
-from provision.resources.kinds.iptables_chain import IptablesChain
+from provision.resources.kinds.iptables_chain import IptablesChain, comment
+from provision.resources.on_hosts import Mark
 
 Rule = tuple[str, ...]
 
 
 def chains(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[IptablesChain]:
     """One for what comes to the host itself, one for what it passes on."""
-    mark, host = f"{inventory.name}/{network.name}", facts.host
+    mark, host = Mark(inventory.name, network.name), facts.host
     inward = (*_to_tunnel(inventory, network, facts), *_to_etcd(inventory, network, host))
     if inward:
         name = _inward(inventory, network)
@@ -82,5 +83,4 @@ def _rule(
 ) -> Rule:
     # In the words and the order of `iptables -S`, so that both are equal.
     to = ("-p", protocol, "-m", protocol, "--dport", str(number))
-    comment = ("-m", "comment", "--comment", f"provision:{inventory.name}/{network.name}")
-    return (*match, *to, *comment, "-j", verdict)
+    return (*match, *to, *comment(Mark(inventory.name, network.name)), "-j", verdict)

@@ -28,6 +28,7 @@ from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.tls_request import stem
+from provision.resources.on_hosts import Mark
 from provision.resources.render import render
 
 OLDEST = (0, 23)
@@ -124,7 +125,7 @@ def _joined(
         etcd.config_ref(network),
         *etcd.services(inventory, network),
     )
-    mark = f"{inventory.name}/{network.name}"
+    mark = Mark(inventory.name, network.name)
     yield Service(
         host,
         f"provision-{inventory.name}-{network.name}-flanneld.service",

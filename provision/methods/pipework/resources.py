@@ -14,7 +14,7 @@ from provision.resources.kinds import docker_network
 from provision.resources.kinds.arp_ignore import ArpIgnore
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
-from provision.resources.kinds.iptables_chain import IptablesChain
+from provision.resources.kinds.iptables_chain import IptablesChain, comment
 from provision.resources.kinds.lan_bridge import LanBridge
 from provision.resources.kinds.lan_bridge_ovs import LanBridgeOvs
 from provision.resources.kinds.nic_drop_rule import NicDropRule
@@ -22,6 +22,7 @@ from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.lib import daemon_json, networkd
 from provision.resources.lib.nic_records import OriginalNic
+from provision.resources.on_hosts import Mark
 
 
 def resources(
@@ -75,7 +76,7 @@ def _bridge(
             network=original.network,
             switch=bool(original.ovs_datapath),
         ),
-        f"{inventory.name}/{asked.bridge}",
+        Mark(inventory.name, asked.bridge),
         was=original,
     )
 
@@ -85,7 +86,7 @@ def _sealed(
 ) -> Iterator[Resource]:
     """The userspace datapath reads a NIC beside the kernel, which would answer everything, too."""
     if original.ovs_datapath == "netdev":
-        mark = f"{inventory.name}/{network.name}"
+        mark = Mark(inventory.name, network.name)
         yield NicDropRule(host, original.nic, mark, needs=(bridge_ref(network, host),))
 
 
@@ -111,7 +112,7 @@ def _docker_network(
         network.cidr,
         _gateway(inventory, network, facts.host),
         tuple(sorted(asked.items())),
-        f"{inventory.name}/{network.name}",
+        Mark(inventory.name, network.name),
         network.subnets[facts.host],
         needs=(bridge_ref(network, facts.host),),
     )
@@ -131,9 +132,8 @@ def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mt
 
 def _passing(inventory: Inventory, network: Network, host: str) -> IptablesChain:
     """Frames that only cross the bridge pass where br_netfilter shows them to iptables."""
-    mark, bridge = f"{inventory.name}/{network.name}", options(network).bridge
-    comment = ("-m", "comment", "--comment", f"provision:{mark}")
-    rule = ("-i", bridge, "-o", bridge, *comment, "-j", "ACCEPT")
+    mark, bridge = Mark(inventory.name, network.name), options(network).bridge
+    rule = ("-i", bridge, "-o", bridge, *comment(mark), "-j", "ACCEPT")
     name = chain_name(inventory.name, network.name)
     return IptablesChain(host, "filter", name, "DOCKER-USER", (rule,), mark)
 
@@ -143,10 +143,9 @@ def _leaving(inventory: Inventory, network: Network, host: str) -> Iterator[Reso
     yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
     if network.egress == "none":
         return
-    mark = f"{inventory.name}/{network.name}"
-    comment = ("-m", "comment", "--comment", f"provision:{mark}")
+    mark = Mark(inventory.name, network.name)
     source = ("-s", str(network.subnets[host]), "!", "-o", options(network).bridge)
     name = chain_name(inventory.name, network.name)
     yield IptablesChain(
-        host, "nat", name, "POSTROUTING", ((*source, *comment, "-j", "MASQUERADE"),), mark
+        host, "nat", name, "POSTROUTING", ((*source, *comment(mark), "-j", "MASQUERADE"),), mark
     )

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.lib.container_interface_probe import PROTO, InterfaceProbe
-from provision.resources.on_hosts import ETC
+from provision.resources.lib.container_interface_probe import InterfaceProbe
+from provision.resources.on_hosts import ETC, PROTO, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Put, Run, Steps, remove_file
 
@@ -141,7 +141,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
 
 def _mark(inventory: str, container: str, interface: str) -> str:
-    return f"provision:{inventory}/{container}/{interface}"
+    return Mark(inventory, f"{container}/{interface}").tag
 
 
 def _lasting(address: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.docker_network import LABEL
+from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.steps import Run, Steps, Unless
 
 COMMAND_LABEL = "provision.command"
@@ -113,7 +114,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     network: str
     address: IPv4Address | None
     restart: str
-    mark: str
+    mark: Mark
     env: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
@@ -145,7 +146,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     def create(self) -> Steps:
         run = ("--detach", "--pull", "never", "--name", self.container)
         words = (*run, *self._options(), "--", self.image, *self.command)
-        return (_sh(_RUN, self.container, self.mark, *words),)
+        return (_sh(_RUN, self.container, str(self.mark), *words),)
 
     def _options(self) -> Iterator[str]:
         yield from ("--network", self.network, "--restart", self.restart)
@@ -167,7 +168,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             yield from ("--stop-signal", "KILL")
 
     def _labels(self) -> dict[str, str]:
-        labels = {LABEL: self.mark, COMMAND_LABEL: "own" if self.command else "image"}
+        labels = {LABEL: str(self.mark), COMMAND_LABEL: "own" if self.command else "image"}
         if self.env:
             labels[ENV_LABEL] = json.dumps([name for name, _ in self.env])
         if self.mac:
@@ -219,7 +220,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             found = _container(entry, known, scope)
             if _ASIDE.search(found.container):
                 continue
-            yield Found(found, ours=found.mark.split("/")[0] == scope.inventory)
+            yield Found(found, ours=found.mark.inventory == scope.inventory)
         for entry in json.loads(dict(lines)["containers"]):
             # One of ours that is not inspected vanished in between.
             if entry["Id"] not in known and LABEL not in (entry["Labels"] or {}):
@@ -252,7 +253,7 @@ def _container(entry: dict[str, Any], known: Mapping[str, str], scope: Origin) -
         network=mode if joined is not None else "",
         address=_address((endpoint.get("IPAMConfig") or {}).get("IPv4Address")),
         restart=how["RestartPolicy"]["Name"] or "no",
-        mark=labels.get(LABEL, ""),
+        mark=Mark.parse(labels.get(LABEL, "")),
         env=tuple(
             (name, variables.get(name, "")) for name in json.loads(labels.get(ENV_LABEL, "[]"))
         ),
@@ -277,7 +278,9 @@ def _ports(bindings: dict[str, list[dict[str, str]]]) -> Iterator[str]:
 def _foreign(entry: dict[str, Any], scope: Origin) -> DockerContainer:
     """One without our mark, of which only the name matters: it is in the way, or it is not."""
     name = min(entry["Names"] or [entry["Id"]], key=len).removeprefix("/")
-    return DockerContainer(scope.host, name, entry["Image"], (), "", None, "", "", entry["State"])
+    return DockerContainer(
+        scope.host, name, entry["Image"], (), "", None, "", UNMARKED, entry["State"]
+    )
 
 
 def _address(text: str | None) -> IPv4Address | None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt
 from provision.resources.lib.docker_api import RUNNING
+from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps
 
 LABEL = "provision"
@@ -76,7 +77,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
     subnet: IPv4Network | None
     gateway: IPv4Address | None
     options: tuple[tuple[str, str], ...]
-    mark: str
+    mark: Mark
     part: IPv4Network | None = None
     guests: tuple[str, ...] = field(default=(), compare=False)
     ssh: bool = field(default=False, compare=False, repr=False)
@@ -98,7 +99,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
         part = ("--ip-range", str(self.part)) if self.part else ()
         mark = ("--label", f"{LABEL}={self.mark}")
         words = ("--driver", "bridge", *where, *part, *mark, *options, "--", self.network)
-        known = (self.network, self.mark, str(self.subnet))
+        known = (self.network, str(self.mark), str(self.subnet))
         return (Run(("sh", "-c", _CREATE, "sh", *known, *words)),)
 
     def delete(self) -> Steps:
@@ -120,9 +121,9 @@ docker network ls --quiet --no-trunc --filter label=provision |
         guests = _guests(json.loads(answers["containers"]))
         for entry in json.loads(answers["networks"]):
             if entry["Driver"] == "bridge":
-                mark = (entry.get("Labels") or {}).get(LABEL, "")
+                mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
                 found = _network(entry, mark, guests.get(entry["Name"], ()), scope)
-                yield Found(found, mark.split("/")[0] == scope.inventory)
+                yield Found(found, mark.inventory == scope.inventory)
 
 
 def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -136,7 +137,7 @@ def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
 
 
 def _network(
-    entry: dict[str, Any], mark: str, guests: tuple[str, ...], scope: Origin
+    entry: dict[str, Any], mark: Mark, guests: tuple[str, ...], scope: Origin
 ) -> DockerNetwork:
     pools = (entry.get("IPAM") or {}).get("Config") or [{}]
     options = (entry.get("Options") or {}).items()

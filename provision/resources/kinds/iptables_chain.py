@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
+from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.steps import Run, Steps, Unless
 
-MARK = "provision:"
 PREFIX = "PROV-"
 """Every chain of ours is called so (`address.chain_name`)."""
 
@@ -39,7 +39,7 @@ done
     chain: str
     hook: str
     rules: tuple[tuple[str, ...], ...]
-    mark: str
+    mark: Mark
     hooked: bool = True
 
     @property
@@ -66,7 +66,7 @@ done
 
     @property
     def _leads_here(self) -> tuple[str, ...]:
-        return ("-m", "comment", "--comment", MARK + self.mark, "-j", self.chain)
+        return (*comment(self.mark), "-j", self.chain)
 
     @property
     def _hooked(self) -> Unless:
@@ -120,10 +120,10 @@ def _chains(table: str, lines: Iterable[str], scope: Origin) -> Iterable[Found]:
         own = tuple(tuple(rule[2:]) for rule in rules if rule[:2] == ["-A", chain])
         hooks = [rule for rule in rules if rule[0] == "-A" and rule[-2:] == ["-j", chain]]
         # DOCKER-USER holds a rule with our mark too, and is not ours: the name must be as well.
-        marks = {mark for rule in (*own, *hooks) if (mark := _mark(rule))}
-        mark = min(marks, default="") if chain.startswith(PREFIX) else ""
-        hook = next((rule[1] for rule in hooks if _mark(rule)), HOOKS[table])
-        ours = mark.split("/")[0] == scope.inventory
+        marks = {mark for rule in (*own, *hooks) if (mark := mark_of(rule)) != UNMARKED}
+        mark = min(marks, default=UNMARKED) if chain.startswith(PREFIX) else UNMARKED
+        hook = next((rule[1] for rule in hooks if mark_of(rule) != UNMARKED), HOOKS[table])
+        ours = mark.inventory == scope.inventory
         yield Found(IptablesChain(scope.host, table, chain, hook, own, mark, bool(hooks)), ours)
 
 
@@ -131,7 +131,12 @@ HOOKS = {"filter": "DOCKER-USER", "nat": "POSTROUTING"}
 """Where our chains hang: Docker sends all forwarded traffic through DOCKER-USER first."""
 
 
-def _mark(rule: Iterable[str]) -> str:
-    words = list(rule)
-    comment = words[words.index("--comment") + 1] if "--comment" in words else ""
-    return comment.removeprefix(MARK) if comment.startswith(MARK) else ""
+def comment(mark: Mark) -> tuple[str, ...]:
+    """The match by which a rule carries a mark."""
+    return ("-m", "comment", "--comment", mark.tag)
+
+
+def mark_of(rule: Sequence[str]) -> Mark:
+    """The mark in the comment of a rule, split into its arguments."""
+    option = "--comment"
+    return Mark.of_tag(rule[rule.index(option) + 1]) if option in rule else UNMARKED

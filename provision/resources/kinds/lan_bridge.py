@@ -15,7 +15,7 @@ from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib import networkd
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_record
-from provision.resources.on_hosts import ORIGINALS
+from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Attempt, Put, Run, Steps, record_once, remove_file
 
@@ -54,7 +54,7 @@ ip -4 route show default | sed 's/ *$//' | sort
     stp: bool
     vlans: tuple[int, ...]
     files: networkd.Files
-    mark: str
+    mark: Mark
     was: OriginalNic | None = field(default=None, compare=False)
 
     @property
@@ -68,7 +68,7 @@ ip -4 route show default | sed 's/ *$//' | sort
         assert self.was is not None
         written = tuple(Put(path, text) for path, text in self.files)
         # What a batch that stops half way leaves is no place for a host to be.
-        joined = Attempt((self._run(JOIN, self.mark),), self.delete())
+        joined = Attempt((self._run(JOIN, str(self.mark)),), self.delete())
         return (record_once(self._was, self.was.record), *written, joined)
 
     def update(self, current: Resource) -> Steps | None:
@@ -79,7 +79,7 @@ ip -4 route show default | sed 's/ *$//' | sort
 
     def delete(self) -> Steps:
         paths = " ".join(networkd.paths(self._inventory, self.bridge))
-        return (self._run(LEAVE, self.mark, paths), *remove_file(self._was))
+        return (self._run(LEAVE, str(self.mark), paths), *remove_file(self._was))
 
     def _run(self, text: str, *more: str) -> Run:
         was = self.was
@@ -100,7 +100,7 @@ ip -4 route show default | sed 's/ *$//' | sort
 
     @property
     def _inventory(self) -> str:
-        return self.mark.split("/")[0]
+        return self.mark.inventory
 
     def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
         return self.was is not None and self.was.ssh
@@ -121,7 +121,7 @@ ip -4 route show default | sed 's/ *$//' | sort
                 yield Found(_found(bridge, original, lines, links, scope), ours=True)
         for words in lines:
             if words[0] == "link" and words[1] not in kept:
-                stranger = cls(scope.host, words[1], "", "", 0, "", False, (), (), "")
+                stranger = cls(scope.host, words[1], "", "", 0, "", False, (), (), UNMARKED)
                 yield Found(stranger, ours=False)
 
 
@@ -150,7 +150,7 @@ def _found(
         settings.get("stp_state", "0") != "0" or delay,
         _vlans(was.nic, tagged) if settings.get("vlan_filtering") == "1" else (),
         found_files(bridge, lines),
-        f"{scope.inventory}/{bridge}",
+        Mark(scope.inventory, bridge),
         was=was,
     )
 

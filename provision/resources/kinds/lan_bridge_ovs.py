@@ -16,7 +16,7 @@ from provision.resources.kinds.lan_bridge import LanBridge, found_files, seat
 from provision.resources.lib import networkd, ovsdb
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import OriginalNic, parse_record
-from provision.resources.on_hosts import ORIGINALS
+from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Attempt, Put, Steps, record_once, remove_file
 
@@ -47,7 +47,7 @@ shared {" ".join(ovsdb.TABLES)}
     def create(self) -> Steps:
         assert self.was is not None
         written = tuple(Put(path, text) for path, text in self.files)
-        joined = self._run(JOIN_OVS, self.mark, self.was.ovs_datapath)
+        joined = self._run(JOIN_OVS, str(self.mark), self.was.ovs_datapath)
         return (
             record_once(self._was, self.was.record),
             *written,
@@ -56,7 +56,7 @@ shared {" ".join(ovsdb.TABLES)}
 
     def delete(self) -> Steps:
         paths = " ".join(networkd.paths(self._inventory, self.bridge))
-        return (self._run(LEAVE_OVS, self.mark, paths), *remove_file(self._was))
+        return (self._run(LEAVE_OVS, str(self.mark), paths), *remove_file(self._was))
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
@@ -72,7 +72,7 @@ shared {" ".join(ovsdb.TABLES)}
                 files = found_files(bridge, lines)
                 yield Found(_found(bridge, was, row, held, ports, links, files, scope), ours=True)
         for name in (rows.keys() | links.keys()) - kept.keys():
-            stranger = cls(scope.host, name, "", "", 0, "", False, (), (), "")
+            stranger = cls(scope.host, name, "", "", 0, "", False, (), (), UNMARKED)
             yield Found(stranger, ours=False)
 
     def update(self, current: Resource) -> Steps | None:
@@ -103,6 +103,6 @@ def _found(
         bool(row.get("stp_enable")),
         (),
         files,
-        f"{scope.inventory}/{bridge}",
+        Mark(scope.inventory, bridge),
         was=was,
     )

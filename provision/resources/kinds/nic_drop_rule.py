@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.on_hosts import ORIGINALS
+from provision.resources.kinds.iptables_chain import comment, mark_of
+from provision.resources.on_hosts import ORIGINALS, Mark
 from provision.resources.steps import Run, Steps, Unless
 
 
 @dataclass(frozen=True, slots=True)
 class NicDropRule(Resource):
-    """One rule in the raw table for `nic`; `mark` is `inventory/network`."""
+    """One rule in the raw table for `nic`."""
 
     kind: ClassVar[str] = "nic_drop_rule"
     volatile: ClassVar[bool] = True
@@ -33,7 +34,7 @@ need iptables
 """
 
     nic: str
-    mark: str
+    mark: Mark
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -51,16 +52,14 @@ need iptables
         return (Unless(gone, (self._rule("-D"),)),)
 
     def _rule(self, verb: str) -> Run:
-        comment = ("-m", "comment", "--comment", f"provision:{self.mark}")
         place = ("-t", "raw", verb, "PREROUTING", "-i", self.nic)
-        return Run(("iptables", "-w", "5", *place, *comment, "-j", "DROP"))
+        return Run(("iptables", "-w", "5", *place, *comment(self.mark), "-j", "DROP"))
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             words = shlex.split(line)
             if words[:3] == ["-A", "PREROUTING", "-i"] and words[-2:] == ["-j", "DROP"]:
-                mark = words[words.index("--comment") + 1] if "--comment" in words else ""
-                if mark.startswith(f"provision:{scope.inventory}/"):
-                    mark = mark.removeprefix("provision:")
+                mark = mark_of(words)
+                if mark.inventory == scope.inventory:
                     yield Found(cls(scope.host, words[3], mark), ours=True)

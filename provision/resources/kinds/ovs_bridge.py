@@ -9,6 +9,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, quoted
+from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps
 
 
@@ -31,7 +32,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
     bridge: str
     datapath: str
     rstp: bool
-    mark: str
+    mark: Mark
     fail_mode: str = "standalone"
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
@@ -47,7 +48,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
             f"datapath_type={self.datapath}",
             f"fail_mode={self.fail_mode}",
             f"rstp_enable={str(self.rstp).lower()}",
-            f"external_ids:{ovsdb.MARK}={quoted(self.mark)}",
+            f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}",
         )
         set_ = ("--", "set", "bridge", self.bridge, *settings)
         return (Run((*VSCTL, "--may-exist", "add-br", self.bridge, *set_)),)
@@ -61,7 +62,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for row in ovsdb.bridges(text):
-            mark = row["external_ids"].get(ovsdb.MARK, "")
+            mark = Mark.parse(row["external_ids"].get(ovsdb.MARK, ""))
             found = cls(
                 scope.host,
                 row["name"],
@@ -70,4 +71,4 @@ ovs-vsctl -t 5 -f csv --no-headings \
                 mark,
                 str(row["fail_mode"] or ""),
             )
-            yield Found(found, mark.split("/")[0] == scope.inventory)
+            yield Found(found, mark.inventory == scope.inventory)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, quoted
+from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps
 
 TYPES = ("gre", "vxlan")
@@ -38,7 +39,7 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
     type: str
     options: tuple[tuple[str, str], ...]
     protected: bool
-    mark: str
+    mark: Mark
     trouble: str = ""
 
     @property
@@ -51,7 +52,7 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
     def create(self) -> Steps:
         interface = ("--", "set", "interface", self.port, f"type={self.type}")
         options = tuple(f"options:{key}={quoted(value)}" for key, value in self.options)
-        mark = f"external_ids:{ovsdb.MARK}={quoted(self.mark)}"
+        mark = f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}"
         port = ("--", "set", "port", self.port, f"protected={str(self.protected).lower()}", mark)
         # One transaction: never a moment in which the port is there and not protected.
         add = ("--if-exists", "del-port", self.port, "--", "add-port", self.bridge, self.port)
@@ -67,8 +68,8 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         for port in ovsdb.ports(text):
             if port.type in TYPES:
-                mark = port.ids.get(ovsdb.MARK, "")
+                mark = Mark.parse(port.ids.get(ovsdb.MARK, ""))
                 options = tuple(sorted(port.options.items()))
                 where = (scope.host, port.name, port.bridge, port.type)
                 found = cls(*where, options, port.protected, mark, port.trouble)
-                yield Found(found, mark.split("/")[0] == scope.inventory)
+                yield Found(found, mark.inventory == scope.inventory)

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, OvsPort, quoted
+from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps, Unless
 
-MARK = "provision:"
 PREFIX = "oi-"
 """Every inner end of ours is called so (`address.interface_name`)."""
 _UP = 1  # IFF_UP of linux/if.h
@@ -67,7 +67,7 @@ done
     inner: str
     master: str
     mtu: int
-    mark: str
+    mark: Mark
     checksums: bool = False
     up: bool = True
     trouble: str = ""
@@ -89,13 +89,13 @@ done
     def _made(self) -> Run:
         # Device and mark in one process: what an interruption leaves behind is ours.
         ends = f"{self.inner} mtu {self.mtu} type veth peer name {self.outer} mtu {self.mtu}"
-        alias = f"link set dev {self.inner} alias {MARK}{self.mark}"
+        alias = f"link set dev {self.inner} alias {self.mark.tag}"
         return Run(("ip", "-batch", "-"), stdin=f"link add name {ends}\n{alias}\n")
 
     def _settled(self) -> Steps:
         """What is not so yet: a step that changes nothing would wake the follower for nothing."""
         inner = ("ip", "link", "set", "dev", self.inner)
-        alias, port = MARK + self.mark, f"/sys/class/net/{self.master}/brif/{self.inner}"
+        alias, port = self.mark.tag, f"/sys/class/net/{self.master}/brif/{self.inner}"
         off = ("sh", "-c", 'ethtool -k "$1" | grep -q "^tx-checksumming: off"', "sh", self.inner)
         ends = (self.inner, self.outer)
         return (
@@ -120,7 +120,7 @@ done
         # The database keeps the port over a reboot, while its device is made anew.
         words = ("--if-exists", "del-port", self.outer, "--", "add-port", self.bridge, self.outer)
         ids = (
-            f"external_ids:{ovsdb.MARK}={quoted(self.mark)}",
+            f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}",
             f"external_ids:{ovsdb.INNER}={quoted(self.inner)}",
         )
         change = (*VSCTL, *words, "--", "set", "port", self.outer, *ids)
@@ -154,13 +154,14 @@ done
         for inner in sorted({*ends, *ports}):
             found = _joint(inner, ends.get(inner), ports.get(inner), scope.host)
             found = replace(found, checksums=offloads.get(inner) == "on")
-            yield Found(found, found.mark.split("/")[0] == scope.inventory)
+            yield Found(found, found.mark.inventory == scope.inventory)
 
 
 def _joint(inner: str, link: dict[str, Any] | None, port: OvsPort | None, host: str) -> OvsVeth:
     """Either half may be gone: the link after a reboot, the port after `ovs-vsctl del-port`."""
     held = link or {}
-    mark = str(held.get("ifalias", "")).removeprefix(MARK) if link else ""
+    alias = str(held.get("ifalias", ""))
+    recorded = port.ids.get(ovsdb.MARK, "") if port else ""
     return OvsVeth(
         host=host,
         outer=port.name if port else str(held.get("link", "")),
@@ -168,7 +169,7 @@ def _joint(inner: str, link: dict[str, Any] | None, port: OvsPort | None, host: 
         inner=inner,
         master=str(held.get("master", "")),
         mtu=int(held.get("mtu", 0)),
-        mark=mark or (port.ids.get(ovsdb.MARK, "") if port else ""),
+        mark=Mark.of_tag(alias) if alias else Mark.parse(recorded),
         up="UP" in held.get("flags", ()),
         trouble=port.trouble if port else "",
     )

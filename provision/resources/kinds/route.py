@@ -9,11 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.on_hosts import ETC
+from provision.resources.on_hosts import ETC, PROTO
 from provision.resources.steps import Put, Run, Steps, Unless, remove_file
-
-PROTO = 240
-"""Our number in `ip route … proto`: iproute2's rt_protos gives it to nobody."""
 
 
 @dataclass(frozen=True, slots=True)

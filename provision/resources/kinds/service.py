@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from provision.resources.base import ABSENT, Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import plain
-from provision.resources.on_hosts import KINDS_ON_HOSTS
+from provision.resources.on_hosts import KINDS_ON_HOSTS, Mark
 from provision.resources.steps import Put, Run, Steps
 
 FOLDER = "/etc/systemd/system"
@@ -36,7 +36,7 @@ systemctl reset-failed "$1" 2>/dev/null
 class Service(Resource):
     """The service `service` with exactly this unit file, enabled and running.
 
-    `mark` is `inventory/network`. `needs` are re-created with it, `after` only come before it; the
+    `needs` are re-created with it, `after` only come before it; the
     file's `head` holds all three, so that they are known when it is found. `stops`: what its end
     means; in place it restarts at once, which says nothing where it is `brief`.
     """
@@ -61,7 +61,7 @@ done
 """
 
     service: str
-    mark: str
+    mark: Mark
     text: str
     enabled: bool = True
     active: bool = True
@@ -108,7 +108,7 @@ done
             _, encoded, path = line.split(" ", 2)
             content = plain(encoded)
             service = path.rsplit("/", 1)[1]
-            mark = content.split("\n", 1)[0].removeprefix("# provision:")
+            mark = Mark.of_tag(content.split("\n", 1)[0].removeprefix("# "))
             enabled, active = states.get(service, (ABSENT, ABSENT))
             found = cls(
                 host=scope.host,
@@ -120,12 +120,12 @@ done
                 needs=_refs("needs", content),
                 started_after=_refs("after", content),
             )
-            yield Found(found, ours=mark.startswith(f"{scope.inventory}/"))
+            yield Found(found, ours=mark.inventory == scope.inventory)
 
 
-def head(mark: str, needs: tuple[Ref, ...], after: tuple[Ref, ...]) -> str:
+def head(mark: Mark, needs: tuple[Ref, ...], after: tuple[Ref, ...]) -> str:
     """The first lines of a unit file: whose it is, and what it stands on."""
-    lines = [f"# provision:{mark}"]
+    lines = [f"# {mark.tag}"]
     for word, refs in (("needs", needs), ("after", after)):
         lines += [f"# {word} {ref.host} {_kind_on_host(ref)} {ref.name}" for ref in refs]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.docker_network import LABEL
+from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps
 
@@ -67,7 +68,8 @@ shared container netns
             own, others = (spaces.get(each["Id"]) for each in (entry, owner))
             if own is None or own != others:
                 continue
-            mark = (entry["Config"]["Labels"] or {}).get(LABEL, "").split("/")[0]
+            label = (entry["Config"]["Labels"] or {}).get(LABEL, "")
+            owner_name = Mark.parse(label).inventory
             sharer, shared = (each["Name"].removeprefix("/") for each in (entry, owner))
-            found = cls(scope.host, sharer, shared, mark)
-            yield Found(found, ours=mark == scope.inventory)
+            found = cls(scope.host, sharer, shared, owner_name)
+            yield Found(found, ours=owner_name == scope.inventory)

@@ -9,9 +9,9 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps, Unless
 
-MARK = "provision:"
 PREFIX = "vx-"
 """Every device of ours is called so (`address.interface_name`)."""
 ANY = "00:00:00:00:00:00"
@@ -72,7 +72,7 @@ done
     master: str
     address: IPv4Interface | None
     forwards: tuple[Forward, ...]
-    mark: str
+    mark: Mark
     up: bool = True
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
@@ -96,7 +96,7 @@ done
 
     @property
     def _alias(self) -> str:
-        return f"link set dev {self.device} alias {MARK}{self.mark}"
+        return f"link set dev {self.device} alias {self.mark.tag}"
 
     def _settled(self) -> Steps:
         """What is not so yet: a step that changes nothing would wake the follower for nothing."""
@@ -104,7 +104,7 @@ done
         port = ("test", "-e", f"/sys/class/net/{self.master}/brif/{self.device}")
         return (
             Unless(
-                self._holds("ifalias", MARK + self.mark),
+                self._holds("ifalias", self.mark.tag),
                 (Run(("ip", *self._alias.split())),),
             ),
             Unless(self._holds("mtu", str(self.mtu)), (Run((*link, "mtu", str(self.mtu))),)),
@@ -172,13 +172,13 @@ done
         for word, rest in lines:
             entry = json.loads(rest)[0] if word == "link" else {}
             if (entry.get("linkinfo") or {}).get("info_kind") == "vxlan":
-                mark = str(entry.get("ifalias", ""))
+                mark = Mark.of_tag(str(entry.get("ifalias", "")))
                 found = _device(entry, tuple(_forwards(entry["ifname"], lines)), mark, scope)
-                yield Found(found, mark.startswith(f"{MARK}{scope.inventory}/"))
+                yield Found(found, mark.inventory == scope.inventory)
 
 
 def _device(
-    entry: dict[str, Any], forwards: tuple[Forward, ...], mark: str, scope: Origin
+    entry: dict[str, Any], forwards: tuple[Forward, ...], mark: Mark, scope: Origin
 ) -> Vxlan:
     how = entry["linkinfo"]["info_data"]
     held = [own for own in entry.get("addr_info", ()) if own["family"] == "inet"]
@@ -194,7 +194,7 @@ def _device(
         master=str(entry.get("master", "")),
         address=IPv4Interface(f"{held[0]['local']}/{held[0]['prefixlen']}") if held else None,
         forwards=tuple(sorted(forwards)),
-        mark=mark.removeprefix(MARK),
+        mark=mark,
         up="UP" in entry["flags"],
     )
 

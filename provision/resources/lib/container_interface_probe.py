@@ -8,9 +8,7 @@ from typing import Any
 
 from provision.model.fields.interfaces import MAIN_TABLE, full_length, route_spec, rule_spec
 from provision.resources.lib import ovsdb
-
-PROTO = "240"
-"""Our number in `ip route … proto` and `ip rule … protocol`."""
+from provision.resources.on_hosts import PROTO
 
 _NOTHING: dict[str, Any] = {
     "parent": "", "mac": "", "vlan": 0, "mtu": 0, "addresses": (), "routes": (), "rules": (),
@@ -96,7 +94,7 @@ def _addresses(link: dict[str, Any]) -> Iterator[str]:
 
 def _routes(table: Iterable[dict[str, Any]], interface: str) -> Iterator[str]:
     for one in table:
-        if one.get("dev") == interface and str(one.get("protocol")) == PROTO:
+        if one.get("dev") == interface and str(one.get("protocol")) == str(PROTO):
             # Without another word the kernel gives IPv6 routes the metric 1024.
             metric = int(one.get("metric", 0))
             six = ":" in one["dst"] or ":" in one.get("gateway", "")
@@ -112,7 +110,7 @@ def _routes(table: Iterable[dict[str, Any]], interface: str) -> Iterator[str]:
 def _rules(rules: Iterable[dict[str, Any]], priorities: str) -> Iterator[str]:
     mine = priorities.split(",")
     for one in rules:
-        if str(one.get("protocol")) == PROTO and str(one["priority"]) in mine:
+        if str(one.get("protocol")) == str(PROTO) and str(one["priority"]) in mine:
             yield rule_spec(
                 int(one["priority"]),
                 int(one["table"]),
