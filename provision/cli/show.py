@@ -66,9 +66,9 @@ def graph(
     verdict = _verdict(verify) if verify else None
     state = _view(invocation)
     from provision.show.graph.draw import drawing
-    from provision.show.graph.formats import FORMS
+    from provision.show.graph.formats import FORMATS
 
-    text = FORMS[format_name](drawing(state, verdict))
+    text = FORMATS[format_name](drawing(state, verdict))
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -97,9 +97,9 @@ def _print(state: View) -> None:
 
 
 def _print_problems(state: View) -> None:
-    from provision.show.tables import remarks
+    from provision.show.tables import warnings
 
-    for line in remarks(state):
+    for line in warnings(state):
         click.echo(line, err=True)
     for error in state.errors:
         print_error(error)

@@ -1,1 +1,1 @@
-"""What hosts are found to be, for people and for machines."""
+"""The state of hosts as tables, JSON and drawings."""

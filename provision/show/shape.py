@@ -1,7 +1,8 @@
-"""A view → the JSON of `provision show --json`, whose keys keep their meaning. Pure."""
+"""The JSON of `provision show --json`. Its keys are a contract with scripts. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from provision.engine.report import errors_json
@@ -10,22 +11,30 @@ from provision.facts.topology import (
     DnatRule,
     HostTopology,
     NamespaceLink,
-    NamespaceRoute,
     NetNamespace,
 )
 from provision.methods.flannel import view as overlay
 from provision.model.inventory import Inventory, Network
-from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
+from provision.show.view import (
+    View,
+    bridge,
+    bridges,
+    docker_network,
+    namespace_name,
+    published_rule,
+    unmatched_rules,
+)
 
 
 def shape(view: View) -> dict[str, Any]:
-    """Everything that was found, by host."""
+    """The whole view, by host."""
     errors = {"errors": errors_json(view.errors)} if view.errors else {}
+    topologies = view.topologies.items()
     return {
         "inventory": view.inventory.name,
         "networks": [_network(view, network) for network in view.inventory.networks.values()],
         **({"overlays": overlay.shape(view.overlays)} if view.overlays else {}),
-        "hosts": {host: _host(view.inventory, found) for host, found in view.found.items()},
+        "hosts": {host: _host(view.inventory, topology) for host, topology in topologies},
         **errors,
     }
 
@@ -34,39 +43,37 @@ def _network(view: View, network: Network) -> dict[str, Any]:
     parts = {}
     for host, subnet in network.subnets.items():
         if host in view.hosts:
-            found = view.found.get(host)
-            on = bridge(found, network) if found else None
-            parts[host] = {"subnet": str(subnet), "bridge": on.name if on else None}
-    words = {"network": network.name, "method": network.method, "cidr": str(network.cidr)}
-    return {**words, "hosts": parts}
-
-
-def _host(inventory: Inventory, found: HostTopology) -> dict[str, Any]:
-    lodgers = found.containers.values()
+            topology = view.topologies.get(host)
+            link = bridge(topology, network) if topology else None
+            parts[host] = {"subnet": str(subnet), "bridge": link.name if link else None}
     return {
-        "address": str(inventory.hosts[found.host].address),
-        "undocked": found.docker_error or None,
-        "namespace": found.root.inode,
-        "interfaces": [_link(link) for link in found.root.links],
-        "routes": _routes(found.root),
-        "bridges": [_bridge(found, link) for link in bridges(found)],
-        "containers": [_container(inventory, found, lodger) for lodger in lodgers],
-        "ports": [
-            _port(found, lodger, place, inside)
-            for lodger in lodgers
-            for place, inside in lodger.published
-        ]
-        + [{"container": None, "published": None, "to": None, "rule": _rule(one)}
-           for one in stray(found)],
-        "nat": list(found.nat),
-    }  # fmt: skip
+        "network": network.name,
+        "method": network.method,
+        "cidr": str(network.cidr),
+        "hosts": parts,
+    }
+
+
+def _host(inventory: Inventory, topology: HostTopology) -> dict[str, Any]:
+    containers = topology.containers.values()
+    return {
+        "address": str(inventory.hosts[topology.host].address),
+        "undocked": topology.docker_error or None,
+        "namespace": topology.root.inode,
+        "interfaces": [_link(link) for link in topology.root.links],
+        "routes": _routes(topology.root),
+        "bridges": [_bridge(topology, link) for link in bridges(topology)],
+        "containers": [_container(inventory, topology, container) for container in containers],
+        "ports": list(_ports(topology)),
+        "nat": list(topology.nat),
+    }
 
 
 def _link(link: NamespaceLink) -> dict[str, Any]:
     return {
         "interface": link.name,
         "kind": link.kind or None,
-        "addresses": [str(own) for own in link.addresses],
+        "addresses": [str(address) for address in link.addresses],
         "mac": link.mac or None,
         "mtu": link.mtu,
         "up": link.up,
@@ -74,64 +81,71 @@ def _link(link: NamespaceLink) -> dict[str, Any]:
     }
 
 
-def _routes(space: NetNamespace) -> list[dict[str, Any]]:
-    def one(route: NamespaceRoute) -> dict[str, Any]:
-        return {"to": route.dst, "via": route.via or None, "dev": route.dev or None}
+def _routes(netns: NetNamespace) -> list[dict[str, Any]]:
+    return [
+        {"to": route.dst, "via": route.via or None, "dev": route.dev or None}
+        for route in netns.routes
+    ]
 
-    return [one(route) for route in space.routes]
 
-
-def _bridge(found: HostTopology, link: NamespaceLink) -> dict[str, Any]:
+def _bridge(topology: HostTopology, link: NamespaceLink) -> dict[str, Any]:
     ports = []
-    for port in found.ports(link.name):
-        inner = found.container_end(port)
-        ends = {
-            "container": inner[0].name if inner else None,
-            "interface": inner[1].name if inner else None,
+    for port in topology.ports(link.name):
+        end = topology.container_end(port)
+        names = {
+            "container": end[0].name if end else None,
+            "interface": end[1].name if end else None,
         }
-        ports.append({"port": port.name, "kind": port.kind or None, "up": port.up, **ends})
+        ports.append({"port": port.name, "kind": port.kind or None, "up": port.up, **names})
     return {
         "bridge": link.name,
-        "network": docker_network(found, link) or None,
-        "addresses": [str(own) for own in link.addresses],
+        "network": docker_network(topology, link) or None,
+        "addresses": [str(address) for address in link.addresses],
         "up": link.up,
         "ports": ports,
     }
 
 
-def _container(inventory: Inventory, found: HostTopology, lodger: ContainerInfo) -> dict[str, Any]:
-    space = found.namespaces.get(lodger.net)
+def _container(
+    inventory: Inventory, topology: HostTopology, container: ContainerInfo
+) -> dict[str, Any]:
+    netns = topology.namespaces.get(container.net)
+    owner = namespace_name(topology, container)
     links = []
-    for link in space.links if space else ():
-        outer = found.host_end(link) if whose(found, lodger) != "host" else None
-        on = (outer.master or None) if outer else None
-        ends = {"port": outer.name if outer else None, "bridge": on}
-        links.append(_link(link) | ends)
+    for link in netns.links if netns else ():
+        host_end = topology.host_end(link) if owner != "host" else None
+        master = (host_end.master or None) if host_end else None
+        links.append(_link(link) | {"port": host_end.name if host_end else None, "bridge": master})
     return {
-        "container": lodger.name,
-        "ours": lodger.mark.partition("/")[0] == inventory.name,
-        "image": lodger.image,
-        "status": lodger.status,
-        "mode": lodger.mode,
-        "namespace": lodger.net or None,
-        "namespace_of": whose(found, lodger) or None,
+        "container": container.name,
+        "ours": container.mark.partition("/")[0] == inventory.name,
+        "image": container.image,
+        "status": container.status,
+        "mode": container.mode,
+        "namespace": container.net or None,
+        "namespace_of": owner or None,
         "interfaces": links,
-        "routes": _routes(space) if space else [],
+        "routes": _routes(netns) if netns else [],
     }
 
 
-def _port(found: HostTopology, lodger: ContainerInfo, place: str, inside: str) -> dict[str, Any]:
-    one = rule(found, lodger, place, inside)
-    where = {"container": lodger.name, "published": place, "to": inside}
-    return {**where, "rule": _rule(one) if one else None}
+def _ports(topology: HostTopology) -> Iterator[dict[str, Any]]:
+    """Published ports, then the DNAT rules that belong to none."""
+    for container in topology.containers.values():
+        for published, target in container.published:
+            rule = published_rule(topology, container, published, target)
+            port = {"container": container.name, "published": published, "to": target}
+            yield {**port, "rule": _rule(rule) if rule else None}
+    for rule in unmatched_rules(topology):
+        yield {"container": None, "published": None, "to": None, "rule": _rule(rule)}
 
 
-def _rule(one: DnatRule) -> dict[str, Any]:
+def _rule(rule: DnatRule) -> dict[str, Any]:
     return {
-        "ip": str(one.ip) if one.ip else None,
-        "protocol": one.protocol,
-        "port": one.port,
-        "to": f"{one.to}:{one.target}",
-        "packets": one.packets,
-        "bytes": one.bytes,
+        "ip": str(rule.ip) if rule.ip else None,
+        "protocol": rule.protocol,
+        "port": rule.port,
+        "to": f"{rule.to}:{rule.target}",
+        "packets": rule.packets,
+        "bytes": rule.bytes,
     }

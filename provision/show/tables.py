@@ -1,4 +1,4 @@
-"""A view → tables of words, one for each command that people would type. Pure."""
+"""The tables of `provision show`. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 from provision.facts.topology import DnatRule, HostTopology, NamespaceLink, NamespaceRoute
 from provision.methods.flannel import view as overlay
-from provision.show.view import View, bridge, bridges, docker_network, rule, stray, whose
+from provision.show.view import (
+    View,
+    bridge,
+    bridges,
+    docker_network,
+    namespace_name,
+    published_rule,
+    unmatched_rules,
+)
 
 Row = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of words under the names of their columns; every row names its host."""
+    """Rows of text under the names of their columns; every row names its host."""
 
     title: str
     columns: Row
@@ -22,9 +30,9 @@ class Table:
 
 
 def tables(view: View) -> Iterator[Table]:
-    """Networks, bridges, containers, published ports, interfaces, routes; none that is empty.
+    """Networks, bridges, containers, published ports, interfaces, routes, and flannel networks.
 
-    And of flannel networks what etcdctl would print.
+    Empty tables are left out.
     """
     for title, columns, rows in (
         ("networks", "network method cidr host subnet bridge", _networks(view)),
@@ -38,93 +46,91 @@ def tables(view: View) -> Iterator[Table]:
         ("interfaces", "host interface kind addresses mac mtu state master", _all(view, _links)),
         ("routes", "host to via dev", _all(view, _routes)),
     ):
-        found = tuple(rows)
-        if found:
-            yield Table(title, tuple(columns.split()), found)
-    yield from (Table(*words) for words in overlay.tables(view.overlays))
+        if filled := tuple(rows):
+            yield Table(title, tuple(columns.split()), filled)
+    yield from (Table(*parts) for parts in overlay.tables(view.overlays))
 
 
-def remarks(view: View) -> Iterator[str]:
-    """What keeps a host that answered from being shown as a whole."""
-    for host, found in view.found.items():
-        if found.docker_error:
-            yield f"{host}: {found.docker_error}: its containers are not known"
+def warnings(view: View) -> Iterator[str]:
+    """A line for each host that is shown without its containers."""
+    for host, topology in view.topologies.items():
+        if topology.docker_error:
+            yield f"{host}: {topology.docker_error}: its containers are not shown"
 
 
 def _all(view: View, rows: Callable[[HostTopology], Iterable[Row]]) -> Iterator[Row]:
-    for host, found in view.found.items():
-        yield from ((host, *row) for row in rows(found))
+    for host, topology in view.topologies.items():
+        yield from ((host, *row) for row in rows(topology))
 
 
 def _networks(view: View) -> Iterator[Row]:
     for network in view.inventory.networks.values():
         for host, subnet in network.subnets.items():
             if host in view.hosts:
-                found = view.found.get(host)
-                on = bridge(found, network) if found else None
-                words = (network.name, network.method, str(network.cidr), host, str(subnet))
-                yield (*words, on.name if on else "missing" if found else "unknown")
+                row = (network.name, network.method, str(network.cidr), host, str(subnet))
+                topology = view.topologies.get(host)
+                link = bridge(topology, network) if topology else None
+                yield (*row, link.name if link else "missing" if topology else "unknown")
 
 
-def _ports(found: HostTopology) -> Iterator[Row]:
-    for link in bridges(found):
-        whole = (link.name, docker_network(found, link), held(link))
-        ports = found.ports(link.name)
+def _ports(topology: HostTopology) -> Iterator[Row]:
+    for link in bridges(topology):
+        cells = (link.name, docker_network(topology, link), addresses(link))
+        ports = topology.ports(link.name)
         for port in ports:
-            inner = found.container_end(port)
-            ends = (inner[0].name, inner[1].name) if inner else ("", "")
-            yield (*whole, port.name, *ends)
+            end = topology.container_end(port)
+            names = (end[0].name, end[1].name) if end else ("", "")
+            yield (*cells, port.name, *names)
         if not ports:
-            yield (*whole, "", "", "")
+            yield (*cells, "", "", "")
 
 
-def _containers(found: HostTopology) -> Iterator[Row]:
-    for lodger in found.containers.values():
-        space = found.namespaces.get(lodger.net)
-        links = (link for link in space.links if link.name != "lo") if space else ()
-        own = whose(found, lodger)
-        # Whoever lives in another's namespace has what the other has: it is shown once.
-        addresses = ", ".join(_with_addresses(link) for link in links) if own == "own" else ""
-        routes = "; ".join(map(way, space.routes)) if space and own == "own" else ""
-        inode = str(lodger.net or "")
-        yield (lodger.name, lodger.status, lodger.mode, inode, own, addresses, routes)
+def _containers(topology: HostTopology) -> Iterator[Row]:
+    for container in topology.containers.values():
+        netns = topology.namespaces.get(container.net)
+        owner = namespace_name(topology, container)
+        held, routes = "", ""
+        # Containers in one namespace share addresses and routes: show them once, at the owner.
+        if netns and owner == "own":
+            links = (link for link in netns.links if link.name != "lo")
+            held = ", ".join(f"{link.name} {addresses(link)}".strip() for link in links)
+            routes = "; ".join(map(route_text, netns.routes))
+        inode = str(container.net or "")
+        yield (container.name, container.status, container.mode, inode, owner, held, routes)
 
 
-def _with_addresses(link: NamespaceLink) -> str:
-    return f"{link.name} {held(link)}".strip()
+def _nat(topology: HostTopology) -> Iterator[Row]:
+    for container in topology.containers.values():
+        for published, target in container.published:
+            rule = published_rule(topology, container, published, target)
+            yield (published, container.name, target, *_rule_cells(rule))
+    for rule in unmatched_rules(topology):
+        yield (f"{rule.ip or '0.0.0.0'}:{rule.port}", "", rule.protocol, *_rule_cells(rule))
 
 
-def _nat(found: HostTopology) -> Iterator[Row]:
-    for lodger in found.containers.values():
-        for place, inside in lodger.published:
-            yield (place, lodger.name, inside, *_counted(rule(found, lodger, place, inside)))
-    for one in stray(found):
-        yield (f"{one.ip or '0.0.0.0'}:{one.port}", "", one.protocol, *_counted(one))
-
-
-def _counted(one: DnatRule | None) -> Row:
-    if one is None:
+def _rule_cells(rule: DnatRule | None) -> Row:
+    if rule is None:
         return ("missing", "", "")
-    return (f"DNAT to {one.to}:{one.target}", str(one.packets), str(one.bytes))
+    return (f"DNAT to {rule.to}:{rule.target}", str(rule.packets), str(rule.bytes))
 
 
-def _links(found: HostTopology) -> Iterator[Row]:
-    for link in found.root.links:
+def _links(topology: HostTopology) -> Iterator[Row]:
+    for link in topology.root.links:
         state = "up" if link.up else "down"
-        yield (link.name, link.kind, held(link), link.mac, str(link.mtu), state, link.master)
+        yield (link.name, link.kind, addresses(link), link.mac, str(link.mtu), state, link.master)
 
 
-def _routes(found: HostTopology) -> Iterator[Row]:
-    for route in found.root.routes:
+def _routes(topology: HostTopology) -> Iterator[Row]:
+    for route in topology.root.routes:
         yield (route.dst, route.via, route.dev)
 
 
-def held(link: NamespaceLink) -> str:
-    """An interface's addresses."""
+def addresses(link: NamespaceLink) -> str:
+    """An interface's addresses, joined by commas."""
     return ", ".join(map(str, link.addresses))
 
 
-def way(route: NamespaceRoute) -> str:
-    """A route as iproute2 writes it, in short."""
+def route_text(route: NamespaceRoute) -> str:
+    """A route as `ip route` prints it, without protocol, scope and source."""
     via = f" via {route.via}" if route.via else ""
     return f"{route.dst}{via} dev {route.dev}" if route.dev else f"{route.dst}{via}"

@@ -1,4 +1,4 @@
-"""Tables → the terminal, by rich; where there is none, words in columns without frames."""
+"""Tables as text: framed on a terminal, in plain columns for other programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console
-from rich.table import Table as Drawn
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from provision.model.terminal import printable
@@ -15,23 +15,23 @@ from provision.show.tables import Table
 
 
 def framed(tables: Iterable[Table], console: Console) -> None:
-    """Print tables on a terminal: with frames, and wrapped to its width."""
+    """Print tables with frames, cells wrapped to the terminal's width."""
     for table in tables:
-        console.print(_drawn(table, framed=True))
+        console.print(_rendered(table, framed=True))
 
 
 def plain(tables: Iterable[Table]) -> str:
-    """Tables as lines that fit any tool: a row is a line, however long, and `-` is nothing."""
+    """Tables for other programs: one line for each row, however long, and `-` for no value."""
     stream = io.StringIO()
     console = Console(file=stream, width=100_000, color_system=None, legacy_windows=False)
     for table in tables:
-        console.print(_drawn(table, framed=False))
+        console.print(_rendered(table, framed=False))
         console.print()
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip() + "\n"
 
 
-def _drawn(table: Table, *, framed: bool) -> Drawn:
-    drawn = Drawn(
+def _rendered(table: Table, *, framed: bool) -> RichTable:
+    rendered = RichTable(
         title=Text(table.title, style="bold"),
         title_justify="left",
         box=box.SIMPLE_HEAD if framed else None,
@@ -39,20 +39,21 @@ def _drawn(table: Table, *, framed: bool) -> Drawn:
         show_edge=framed,
     )
     for column in table.columns:
-        number = column in ("packets", "bytes", "mtu")
-        drawn.add_column(
+        numeric = column in ("packets", "bytes", "mtu")
+        rendered.add_column(
             column,
-            justify="right" if number else "left",
+            justify="right" if numeric else "left",
             overflow="fold" if framed else "ignore",
             no_wrap=not framed,
         )
     for row in table.rows:
-        drawn.add_row(*(_cell(word, framed=framed) for word in row))
-    return drawn
+        rendered.add_row(*(_cell(value, framed=framed) for value in row))
+    return rendered
 
 
-def _cell(word: str, *, framed: bool) -> Text:
-    text = printable(word)
+def _cell(value: str, *, framed: bool) -> Text:
+    # A Text, because rich reads markup such as [red] in a plain string.
+    text = printable(value)
     if not framed:
         return Text(text or "-")
-    return Text(text.replace("; ", "\n"), style="red" if word == "missing" else "")
+    return Text(text.replace("; ", "\n"), style="red" if value == "missing" else "")

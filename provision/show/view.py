@@ -1,4 +1,4 @@
-"""Hosts as they are wired, by one execution each. Changes nothing, and judges nothing."""
+"""The topology of hosts, gathered in one execution on each. Changes nothing, judges nothing."""
 
 from __future__ import annotations
 
@@ -15,105 +15,127 @@ from provision.model.errors import ExitStatus, FactsError, HostError
 from provision.model.inventory import Inventory, Network
 from provision.resources.script import PRELUDE
 
+BRIDGES = ("bridge", "openvswitch")
+"""Kinds of interfaces that have ports."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What was asked for, and what each host that answered is like."""
+    """The state of `hosts`: the topology of each that answered, the error of each that did not.
+
+    `overlays`: each flannel network, as each of its hosts that answered sees it.
+    """
 
     inventory: Inventory
     hosts: tuple[str, ...]
-    found: Mapping[str, HostTopology]
+    topologies: Mapping[str, HostTopology]
     errors: tuple[HostError, ...]
     overlays: tuple[Overlay, ...] = ()
-    """Each flannel network, as each of its hosts that answered sees it."""
 
     @property
     def exit_status(self) -> ExitStatus:
-        """4 when a host could not be asked."""
         return ExitStatus.HOST if self.errors else ExitStatus.OK
 
 
 def view(session: Session, hosts: tuple[str, ...]) -> View:
-    """Look at hosts; one that does not answer is an error beside the others."""
+    """Gather the state of hosts; a host that does not answer becomes an error in the view."""
 
-    def look(host: str) -> tuple[HostTopology, tuple[Overlay, ...]]:
-        script = PRELUDE + topology_probe.script() + "\n" + overlay.script(session.inventory, host)
-        output = session.transport.run(host, script, timeout_s=min(LOOK_S, session.timeout_s))
-        if output.status or len(output.stdout) > SIZE_LIMIT:
-            tail = output.stderr.strip()[-500:] or f"exit status {output.status}"
-            tail = tail if output.status else f"it printed more than {SIZE_LIMIT} bytes"
-            raise FactsError(host, f"how it is wired cannot be seen: {tail}")
-        overlays = overlay.seen(session.inventory, host, output.stdout)
-        return topology_probe.parse(host, output.stdout), overlays
+    def gather(host: str) -> tuple[HostTopology, tuple[Overlay, ...]]:
+        stdout = _run(session, host)
+        overlays = overlay.seen(session.inventory, host, stdout)
+        return topology_probe.parse(host, stdout), overlays
 
-    looks, errors = each(session, hosts, look)
-    found = {host: wired for host, (wired, _) in looks.items()}
-    overlays = tuple(one for _, each_of in looks.values() for one in each_of)
-    return View(session.inventory, hosts, found, tuple(errors.values()), overlays)
+    answers, errors = each(session, hosts, gather)
+    topologies = {host: topology for host, (topology, _) in answers.items()}
+    overlays = tuple(overlay for _, of_host in answers.values() for overlay in of_host)
+    return View(session.inventory, hosts, topologies, tuple(errors.values()), overlays)
 
 
-def leader(found: HostTopology, lodger: ContainerInfo) -> ContainerInfo | None:
-    """The container whose network namespace this one lives in, by inodes and not by names.
+def _run(session: Session, host: str) -> str:
+    """The output of all probes on a host. Raises HostError."""
+    script = PRELUDE + topology_probe.script() + "\n" + overlay.script(session.inventory, host)
+    output = session.transport.run(host, script, timeout_s=min(LOOK_S, session.timeout_s))
+    if output.status:
+        reason = output.stderr.strip()[-500:] or f"exit status {output.status}"
+    elif len(output.stdout) > SIZE_LIMIT:
+        reason = f"the probe printed more than {SIZE_LIMIT} bytes"
+    else:
+        return output.stdout
+    raise FactsError(host, f"its interfaces and containers cannot be read: {reason}")
 
-    Itself, when nobody else brought it; None in the host's namespace and without a process.
+
+def namespace_owner(topology: HostTopology, container: ContainerInfo) -> ContainerInfo | None:
+    """The container that created the network namespace this one runs in, perhaps itself.
+
+    Found by the namespace's inode: names may have changed since Docker stored the network mode.
+    None in the host's namespace, and for a container that does not run.
     """
-    if not lodger.net or lodger.net == found.root.inode:
+    if not container.net or container.net == topology.root.inode:
         return None
-    others = (one for one in found.namespace_owners() if one.net == lodger.net)
-    return next(others, next(one for one in found.containers.values() if one.net == lodger.net))
+    owners = (owner for owner in topology.namespace_owners() if owner.net == container.net)
+    # The owner has ended if no container is one: then take the first that shares the namespace.
+    shared = next(c for c in topology.containers.values() if c.net == container.net)
+    return next(owners, shared)
 
 
-def whose(found: HostTopology, lodger: ContainerInfo) -> str:
-    """Whose network namespace it lives in: `host`, `own`, another container's name, or nobody's."""
-    if not lodger.net:
+def namespace_name(topology: HostTopology, container: ContainerInfo) -> str:
+    """The owner of a container's network namespace: `host`, `own`, or another container's name.
+
+    Empty for a container that does not run.
+    """
+    if not container.net:
         return ""
-    first = leader(found, lodger)
-    if first is None:
+    owner = namespace_owner(topology, container)
+    if owner is None:
         return "host"
-    return "own" if first == lodger else first.name
+    return "own" if owner == container else owner.name
 
 
-def rule(found: HostTopology, lodger: ContainerInfo, place: str, inside: str) -> DnatRule | None:
-    """The DNAT rule of Docker's that leads a published port to where the container is now."""
-    at, _, port = place.rpartition(":")
-    target, _, protocol = inside.partition("/")
-    space = found.namespaces.get(lodger.net)
-    for one in found.dnat_rules if space else ():
-        asked = (at, port, target, protocol)
-        has = (str(one.ip or "0.0.0.0"), str(one.port), str(one.target), one.protocol)
-        if has == asked and one.to in space.addresses:  # type: ignore[union-attr]
-            return one
+def published_rule(
+    topology: HostTopology, container: ContainerInfo, published: str, target: str
+) -> DnatRule | None:
+    """Docker's DNAT rule for a published port, if it leads to the container's present address.
+
+    `published` and `target` are a pair of `ContainerInfo.published`.
+    """
+    ip, _, port = published.rpartition(":")
+    target_port, _, protocol = target.partition("/")
+    netns = topology.namespaces.get(container.net)
+    if netns is None:
+        return None
+    for rule in topology.dnat_rules:
+        match = (str(rule.ip or "0.0.0.0"), str(rule.port), str(rule.target), rule.protocol)
+        if match == (ip, port, target_port, protocol) and rule.to in netns.addresses:
+            return rule
     return None
 
 
-def stray(found: HostTopology) -> Iterator[DnatRule]:
-    """DNAT rules that lead to no published port of a container that runs."""
-    known = [
-        rule(found, lodger, place, inside)
-        for lodger in found.containers.values()
-        for place, inside in lodger.published
+def unmatched_rules(topology: HostTopology) -> Iterator[DnatRule]:
+    """DNAT rules of Docker that belong to no published port of a running container."""
+    matched = [
+        published_rule(topology, container, published, target)
+        for container in topology.containers.values()
+        for published, target in container.published
     ]
-    yield from (one for one in found.dnat_rules if one not in known)
+    yield from (rule for rule in topology.dnat_rules if rule not in matched)
 
 
-def bridge(found: HostTopology, network: Network) -> NamespaceLink | None:
-    """The bridge that holds an address of the host's part of a network, or is named for it."""
-    subnet = network.subnets.get(found.host)
-    for link in found.root.links:
-        if subnet and link.kind in BRIDGES and any(own.ip in subnet for own in link.addresses):
+def bridge(topology: HostTopology, network: Network) -> NamespaceLink | None:
+    """The host's bridge of a network: it has an address of the host's subnet, or Docker's network
+    of this name is on it."""
+    subnet = network.subnets.get(topology.host)
+    for link in topology.root.links:
+        addresses = (interface.ip for interface in link.addresses)
+        if subnet and link.kind in BRIDGES and any(address in subnet for address in addresses):
             return link
-    return found.root.link(found.bridges.get(network.name, ""))
+    return topology.root.link(topology.bridges.get(network.name, ""))
 
 
-def bridges(found: HostTopology) -> tuple[NamespaceLink, ...]:
-    """The host's bridges."""
-    return tuple(link for link in found.root.links if link.kind in BRIDGES)
+def bridges(topology: HostTopology) -> tuple[NamespaceLink, ...]:
+    """The host's bridges, of Linux and of Open vSwitch."""
+    return tuple(link for link in topology.root.links if link.kind in BRIDGES)
 
 
-def docker_network(found: HostTopology, bridge: NamespaceLink) -> str:
-    """The name of Docker's network on a bridge."""
-    return next((name for name, link in found.bridges.items() if link == bridge.name), "")
-
-
-BRIDGES = ("bridge", "openvswitch")
-"""Kinds of links that have ports."""
+def docker_network(topology: HostTopology, bridge: NamespaceLink) -> str:
+    """The name of the Docker network on a bridge; empty if there is none."""
+    return next((name for name, link in topology.bridges.items() if link == bridge.name), "")

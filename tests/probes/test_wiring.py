@@ -18,9 +18,9 @@ from provision.inventory.load import load
 from provision.model.errors import FactsError
 from provision.show.graph.draw import drawing
 from provision.show.graph.formats import text
-from provision.show.tables import remarks, tables
+from provision.show.tables import tables, warnings
 from provision.show.text import plain
-from provision.show.view import View, leader, whose
+from provision.show.view import View, namespace_name, namespace_owner
 
 FOLDER = Path(__file__).parent / "wiring"
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
@@ -42,7 +42,7 @@ def view(*names: str) -> View:
 def test_a_captured_wiring_is_read_as_expected(path: Path, request: pytest.FixtureRequest) -> None:
     """The same words of iproute2, iptables and Docker mean the same wiring."""
     seen = view(path.stem)
-    said = [*remarks(seen), plain(tables(seen)), text(drawing(seen))]
+    said = [*warnings(seen), plain(tables(seen)), text(drawing(seen))]
     expected = path.with_suffix(".expected")
     if request.config.getoption("update_goldens"):
         expected.write_text("\n".join(said))
@@ -74,9 +74,9 @@ def test_a_mode_is_told_by_inodes() -> None:
     """Host, own and another's namespace; one that never ran has none."""
     found = captured("modes-sid")
     lodgers = found.containers
-    words = {name: whose(found, one) for name, one in lodgers.items()}
+    words = {name: namespace_name(found, one) for name, one in lodgers.items()}
     assert words == {"idle": "", "net3": "own", "own3": "host", "side3": "net3", "site": "own"}
-    assert leader(found, lodgers["side3"]) == lodgers["net3"]
+    assert namespace_owner(found, lodgers["side3"]) == lodgers["net3"]
     assert lodgers["own3"].net == found.root.inode
     assert [link.name for link in captured("modes-trixie").namespaces[
         captured("modes-trixie").containers["bare1"].net].links] == ["lo"]  # fmt: skip

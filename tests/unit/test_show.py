@@ -27,9 +27,9 @@ from provision.facts.topology_probe import parse
 from provision.model.errors import ConnectError, FactsError, HostError, UsageError
 from provision.model.terminal import printable
 from provision.show.graph.draw import drawing
-from provision.show.graph.formats import FORMS, dot_word, mermaid_word, svg, text
-from provision.show.graph.layout import Box, Picture, Word, picture
-from provision.show.graph.model import Drawing, Edge, GraphNode, HostBox, Lan
+from provision.show.graph.formats import FORMATS, dot_string, mermaid_string, svg, text
+from provision.show.graph.layout import Box, Label, Picture, picture
+from provision.show.graph.model import Drawing, Edge, GraphNode, HostGraph, Lan
 from provision.show.graph.verdict import read
 from provision.show.shape import shape
 from provision.show.tables import Table, tables
@@ -88,9 +88,9 @@ def test_a_view_in_each_form(name: str, request: pytest.FixtureRequest) -> None:
     made = {
         "show.txt": lambda: plain(tables(whole)),
         "show.json": lambda: json.dumps(shape(whole), indent=1) + "\n",
-        "graph.txt": lambda: FORMS["text"](drawing(whole)),
-        "graph.dot": lambda: FORMS["dot"](drawing(whole)),
-        "graph.mmd": lambda: FORMS["mermaid"](drawing(whole)),
+        "graph.txt": lambda: FORMATS["text"](drawing(whole)),
+        "graph.dot": lambda: FORMATS["dot"](drawing(whole)),
+        "graph.mmd": lambda: FORMATS["mermaid"](drawing(whole)),
     }[name]()
     if request.config.getoption("update_goldens"):
         (FOLDER / name).write_text(made)
@@ -114,7 +114,7 @@ def test_a_lost_host_is_told_and_the_others_are_shown() -> None:
     assert said["networks"][0]["hosts"]["h2"] == {"subnet": "172.20.1.0/24", "bridge": None}
     assert "172.20.1.0/24  unknown" in plain(tables(found))
     assert "h2 10.92.0.12: unreachable\n" in text(drawing(found))
-    assert "unreachable" in "".join(word.text for word in picture(drawing(found)).words)
+    assert "unreachable" in "".join(word.text for word in picture(drawing(found)).labels)
 
 
 def test_a_look_that_fails_is_no_empty_host() -> None:
@@ -134,7 +134,7 @@ def test_a_stray_rule_and_a_missing_one() -> None:
     """A published port without its rule says so; a rule without a container is shown."""
     whole = (WIRING / "modes-trixie.out").read_text()
     moved = parse("h1", whole.replace("172.17.0.2:80\n", "172.17.0.99:80\n"))
-    found = replace(seen(), found={"h1": moved}, hosts=("h1",))
+    found = replace(seen(), topologies={"h1": moved}, hosts=("h1",))
     ports = shape(found)["hosts"]["h1"]["ports"]
     assert [one["rule"] for one in ports if one["published"] == "0.0.0.0:8080"] == [None]
     assert ports[-1]["container"] is None and ports[-1]["rule"]["to"] == "172.17.0.99:80"
@@ -171,21 +171,23 @@ def test_names_of_interfaces_from_a_host_are_fit_for_any_form() -> None:
     """The kernel lets an interface be called almost anything; all forms stay whole."""
     whole = (WIRING / "modes-trixie.out").read_text()
     evil = json.dumps("""e"<&>\\'#\x1b""")[1:-1]
-    found = replace(seen(), found={"h1": parse("h1", whole.replace("host0", evil))}, hosts=("h1",))
+    found = replace(
+        seen(), topologies={"h1": parse("h1", whole.replace("host0", evil))}, hosts=("h1",)
+    )
     drawn = drawing(found)
     name = """e"<&>\\'#?"""
-    assert name in {node.lines[0] for node in drawn.machines[0].nodes}
+    assert name in {node.lines[0] for node in drawn.hosts[0].nodes}
     root = ElementTree.fromstring(svg(drawn))
     assert name in [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert dot_word(name) == '"e\\"<&>\\\\\'#?"'
-    assert dot_word(name)[:-1] in FORMS["dot"](drawn)
-    assert "e#34;#60;#38;#62;#92;#39;#35;#63;" in FORMS["mermaid"](drawn)
+    assert dot_string(name) == '"e\\"<&>\\\\\'#?"'
+    assert dot_string(name)[:-1] in FORMATS["dot"](drawn)
+    assert "e#34;#60;#38;#62;#92;#39;#35;#63;" in FORMATS["mermaid"](drawn)
 
 
 def test_each_form_quotes() -> None:
     """Whatever a drawing holds, quotes end where they should."""
-    assert re.fullmatch(r'"(?:[^"\\]|\\.)*"', dot_word(HOSTILE, HOSTILE))
-    assert re.fullmatch(r'"(?:[\w ._:/()→,-]|#\d+;|<br/>)*"', mermaid_word(HOSTILE, HOSTILE))
+    assert re.fullmatch(r'"(?:[^"\\]|\\.)*"', dot_string(HOSTILE, HOSTILE))
+    assert re.fullmatch(r'"(?:[\w ._:/()→,-]|#\d+;|<br/>)*"', mermaid_string(HOSTILE, HOSTILE))
     root = ElementTree.fromstring(svg(replace(drawing(seen()), title="</title><script>")))
     assert root.findtext("{http://www.w3.org/2000/svg}title") == "</title><script>"
 
@@ -195,12 +197,12 @@ def test_any_word_survives_each_form(said: str) -> None:
     """Once it is fit for a terminal, XML gives it back, and no quote ends early."""
     word = printable(said)
     node = GraphNode("h1_1", "nic", (f"x{word}",))
-    drawn = Drawing("t", (HostBox("h1", "10.0.0.1", (node,)),), ())
+    drawn = Drawing("t", (HostGraph("h1", "10.0.0.1", (node,)),), ())
     root = ElementTree.fromstring(svg(drawn))
     assert f"x{word}" in [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
-    quoted = re.fullmatch(r'"((?:[^"\\]|\\.)*)"', dot_word(word))
+    quoted = re.fullmatch(r'"((?:[^"\\]|\\.)*)"', dot_string(word))
     assert quoted and re.sub(r"\\(.)", r"\1", quoted[1]) == word
-    told = mermaid_word(word)
+    told = mermaid_string(word)
     assert not re.search(r"[\"<>&`|\[\]{}\\]", told[1:-1])
     assert re.sub(r"#(\d+);", lambda code: chr(int(code[1])), told) == f'"{word}"'
 
@@ -208,7 +210,7 @@ def test_any_word_survives_each_form(said: str) -> None:
 # Geometry: what must hold however many things are drawn.
 
 
-def fleet(hosts: int, containers: int, *, judged: bool = False) -> Drawing:
+def fleet(hosts: int, containers: int, *, checked: bool = False) -> Drawing:
     """Hosts with two NICs, two bridges, a tunnel, and containers of one to three interfaces."""
     machines = []
     for n in range(1, hosts + 1):
@@ -231,20 +233,20 @@ def fleet(hosts: int, containers: int, *, judged: bool = False) -> Drawing:
             ]
             if c % 2:
                 edges.append(Edge(f"h{n}_c{c - 1}", f"h{n}_c{c}", "shares"))
-        machines.append(HostBox(f"host-{n}", f"10.1.0.{n}", tuple(nodes), tuple(edges)))
+        machines.append(HostGraph(f"host-{n}", f"10.1.0.{n}", tuple(nodes), tuple(edges)))
     names = range(1, hosts + 1)
     lans = tuple(
         Lan(f"lan{k}", IPv4Network(f"10.{k}.0.0/24"), tuple(f"h{n}_{k}" for n in names))
         for k in (1, 2)
     )
-    return Drawing("demo", tuple(machines), lans, judged)
+    return Drawing("demo", tuple(machines), lans, checked)
 
 
 Edges = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 
-def of_word(word: Word) -> Edges:
+def of_word(word: Label) -> Edges:
     return word.x, word.y - 10, word.x + word.width, word.y + 3
 
 
@@ -273,7 +275,7 @@ def faults(drawn: Picture) -> list[str]:
     """Whatever makes a picture hard to read."""
     bands = [of_box(box) for box in drawn.boxes if box.style.startswith("host")]
     boxes = [of_box(box) for box in drawn.boxes if not box.style.startswith("host")]
-    words = [(word.text, of_word(word)) for word in drawn.words]
+    words = [(word.text, of_word(word)) for word in drawn.labels]
     paper = (0.0, 0.0, drawn.width, drawn.height)
     bad = [
         f"{a[0]} on {b[0]}" for a, b in itertools.combinations(words, 2) if not apart(a[1], b[1])
@@ -294,7 +296,7 @@ def faults(drawn: Picture) -> list[str]:
 @pytest.mark.parametrize(("hosts", "containers"), [(1, 1), (3, 4), (5, 12), (2, 0)])
 def test_nothing_overlaps(hosts: int, containers: int) -> None:
     """Words, boxes and lines keep apart, on paper that holds them all."""
-    assert faults(picture(fleet(hosts, containers, judged=True))) == []
+    assert faults(picture(fleet(hosts, containers, checked=True))) == []
 
 
 def test_nothing_overlaps_on_real_hosts() -> None:
@@ -307,9 +309,9 @@ def test_nothing_overlaps_on_real_hosts() -> None:
 def test_the_faults_would_be_found() -> None:
     """The check of the layout can fail: two words, a word on an edge, a line through a box."""
     drawn = picture(fleet(3, 4))
-    word = drawn.words[5]
+    word = drawn.labels[5]
     for spoilt in (
-        replace(drawn, words=[*drawn.words, replace(word, x=word.x + 3)]),
+        replace(drawn, labels=[*drawn.labels, replace(word, x=word.x + 3)]),
         replace(drawn, boxes=[*drawn.boxes, replace(drawn.boxes[-1], y=drawn.boxes[3].y)]),
         replace(
             drawn, paths=[replace(drawn.paths[0], points=((0, word.y - 4), (900, word.y - 4)))]
@@ -326,15 +328,15 @@ def test_colours_follow_a_verdict() -> None:
     drawn = drawing(seen(), read(verdict_json(failed="web1"), "v.json"))
     nodes = {
         (machine.name, node.lines[0].split(" ")[0]): node.verdict
-        for machine in drawn.machines
+        for machine in drawn.hosts
         for node in machine.nodes
     }
     assert nodes["h1", "web1"] == nodes["h1", "net1"] == "failed"
     assert nodes["h2", "net2"] == nodes["h3", "site"] == "ok"
     assert nodes["h1", "bare1"] == nodes["h2", "bare2"] == ""
     assert nodes["h3", "br-blue-5x57ni"] == "failed" and nodes["h2", "br-blue-5x57ni"] == ""
-    assert [machine.verdict for machine in drawn.machines] == ["", "", "failed"]
-    pairs = {edge.target: edge.verdict for edge in drawn.machines[0].edges if edge.kind == "veth"}
+    assert [machine.verdict for machine in drawn.hosts] == ["", "", "failed"]
+    pairs = {edge.target: edge.verdict for edge in drawn.hosts[0].edges if edge.kind == "veth"}
     assert set(pairs.values()) == {"failed"}
     assert "web1 (bridge), eth0 172.17.0.2/16" in text(drawn) and "[failed]" in text(drawn)
     assert 'class="container failed"' in svg(drawn) and "its checks passed" in svg(drawn)

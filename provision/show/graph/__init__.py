@@ -1,1 +1,1 @@
-"""Drawings of what hosts are found to be."""
+"""Drawings of the topology of hosts, as SVG, DOT, Mermaid and text."""

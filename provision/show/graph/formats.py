@@ -1,4 +1,4 @@
-"""A drawing → SVG, DOT, Mermaid or text. Pure; each quotes what came from hosts in its own way."""
+"""The formats of a drawing: SVG, DOT, Mermaid and text. Pure. Each quotes text in its own way."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Iterator
 
 from provision.resources.render import render
 from provision.show.graph.layout import picture
-from provision.show.graph.model import Drawing, GraphNode, HostBox
+from provision.show.graph.model import Drawing, GraphNode, HostGraph
 
 
 def svg(drawing: Drawing) -> str:
-    """A picture for browsers and documents."""
+    """SVG, for browsers and documents."""
     return render("graph/graph.svg.j2", title=drawing.title, picture=picture(drawing))
 
 
 def dot(drawing: Drawing) -> str:
-    """For Graphviz."""
-    return render("graph/graph.dot.j2", drawing=drawing, word=dot_word)
+    """The DOT language of Graphviz."""
+    return render("graph/graph.dot.j2", drawing=drawing, quote=dot_string)
 
 
 def mermaid(drawing: Drawing) -> str:
-    """For Markdown of many forges."""
-    return render("graph/graph.mmd.j2", drawing=drawing, word=mermaid_word)
+    """Mermaid, which GitHub and GitLab draw in Markdown."""
+    return render("graph/graph.mmd.j2", drawing=drawing, quote=mermaid_string)
 
 
-def dot_word(*lines: str) -> str:
-    r"""A quoted string of DOT; `\n` between lines is its own."""
+def dot_string(*lines: str) -> str:
+    r"""A quoted string of DOT, in which `\n` ends a line."""
     quoted = (line.replace("\\", "\\\\").replace('"', '\\"') for line in lines)
     return '"' + "\\n".join(quoted) + '"'
 
@@ -33,8 +33,12 @@ def dot_word(*lines: str) -> str:
 _SAFE = frozenset(" ._:/()→,-")
 
 
-def mermaid_word(*lines: str) -> str:
-    """A quoted text of Mermaid; all that its Markdown or HTML may mean is written as a number."""
+def mermaid_string(*lines: str) -> str:
+    """A quoted string of Mermaid.
+
+    Mermaid has no escape character, and reads Markdown and HTML inside quotes. Characters that
+    may have a meaning there become entities such as `#34;`.
+    """
     return '"' + "<br/>".join("".join(map(_entity, line)) for line in lines) + '"'
 
 
@@ -43,51 +47,51 @@ def _entity(char: str) -> str:
 
 
 def text(drawing: Drawing) -> str:
-    """A tree a host: its NICs, its bridges with what hangs on them, and what hangs on none."""
-    return "".join(f"{line}\n" for machine in drawing.machines for line in _machine(machine))
+    """A tree for each host: NICs, bridges with their ports and containers, other containers."""
+    return "".join(f"{line}\n" for host in drawing.hosts for line in _host_lines(host))
 
 
-def _machine(machine: HostBox) -> Iterator[str]:
-    trouble = f": {machine.trouble}" if machine.trouble else ""
-    yield f"{machine.name} {machine.address}{trouble}{_verdict(machine.verdict)}"
-    into = {edge.target for edge in machine.edges if edge.kind in ("veth", "shares")}
-    ports = {edge.source for edge in machine.edges if edge.kind == "port"}
-    roots = [node for node in machine.nodes if node.id not in into | ports]
+def _host_lines(host: HostGraph) -> Iterator[str]:
+    problem = f": {host.problem}" if host.problem else ""
+    yield f"{host.name} {host.address}{problem}{_verdict(host.verdict)}"
+    children = {edge.target for edge in host.edges if edge.kind in ("veth", "shares")}
+    ports = {edge.source for edge in host.edges if edge.kind == "port"}
+    roots = [node for node in host.nodes if node.id not in children | ports]
     for number, node in enumerate(roots, 1):
-        yield from _tree(machine, node, "", "", last=number == len(roots))
+        yield from _tree(host, node, "", "", last=number == len(roots))
 
 
 def _tree(
-    machine: HostBox, node: GraphNode, label: str, indent: str, *, last: bool
+    host: HostGraph, node: GraphNode, label: str, indent: str, *, last: bool
 ) -> Iterator[str]:
-    yield f"{indent}{'└─' if last else '├─'} {label}{_said(node)}"
-    deeper = indent + ("   " if last else "│  ")
-    below = list(_below(machine, node))
-    for number, (word, child) in enumerate(below, 1):
-        yield from _tree(machine, child, word, deeper, last=number == len(below))
+    yield f"{indent}{'└─' if last else '├─'} {label}{_node_text(node)}"
+    child_indent = indent + ("   " if last else "│  ")
+    children = list(_children(host, node))
+    for number, (child_label, child) in enumerate(children, 1):
+        yield from _tree(host, child, child_label, child_indent, last=number == len(children))
 
 
-def _below(machine: HostBox, node: GraphNode) -> Iterator[tuple[str, GraphNode]]:
-    """A bridge's ports, the other ends of pairs, and who shares a namespace."""
-    by_id = {one.id: one for one in machine.nodes}
-    for edge in machine.edges:
+def _children(host: HostGraph, node: GraphNode) -> Iterator[tuple[str, GraphNode]]:
+    """Label and node of a bridge's ports, of other ends of veths, of sharers of a namespace."""
+    by_id = {node.id: node for node in host.nodes}
+    for edge in host.edges:
         if edge.kind == "port" and edge.target == node.id:
             yield "", by_id[edge.source]
         elif edge.kind == "veth" and edge.source == node.id:
-            inner = by_id[edge.target].lines[edge.at].split(" ")[0]
+            inner = by_id[edge.target].lines[edge.target_line].split(" ")[0]
             yield f"{edge.label or node.lines[0]} ═ {inner} of ", by_id[edge.target]
         elif edge.kind == "shares" and edge.source == node.id:
             yield "", by_id[edge.target]
 
 
-def _said(node: GraphNode) -> str:
+def _node_text(node: GraphNode) -> str:
     kind = f"{node.kind} " if node.kind != "container" else ""
     return f"{kind}{', '.join(node.lines)}{_verdict(node.verdict)}"
 
 
-def _verdict(word: str) -> str:
-    return f"  [{word}]" if word else ""
+def _verdict(verdict: str) -> str:
+    return f"  [{verdict}]" if verdict else ""
 
 
-FORMS = {"svg": svg, "dot": dot, "mermaid": mermaid, "text": text}
+FORMATS = {"svg": svg, "dot": dot, "mermaid": mermaid, "text": text}
 SUFFIXES = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".txt": "text"}

@@ -1,6 +1,6 @@
-"""What a drawing shows, whatever its format: boxes with lines of words, and lines between. Pure.
+"""The graph of a drawing, independent of its format: nodes with lines of text, and edges. Pure.
 
-All words are fit for a terminal; each format quotes them in its own way.
+All text is printable. Each format quotes it in its own way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ Id = str
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """A box; `kind` is nic, bridge, tunnel, link or container. The first of `lines` names it."""
+    """A node; `kind` is nic, bridge, tunnel, link or container. Its first line is its name.
+
+    `verdict` is `ok`, `failed`, or empty if no check was about it.
+    """
 
     id: Id
     kind: str
@@ -23,42 +26,38 @@ class GraphNode:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A line from a box to another, at one of that one's `lines`.
+    """An edge between two nodes. It ends at one line of its target, `target_line`.
 
-    `kind`: veth (a pair, named by its outer end), port (of a bridge) or shares (a namespace).
+    `kind`: veth (a pair, labelled by its outer end), port (of a bridge) or shares (a namespace).
     """
 
     source: Id
     target: Id
     kind: str
     label: str = ""
-    at: int = 0
+    target_line: int = 0
     verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class HostBox:
-    """A host; `trouble` says why nothing, or not all, of it is drawn."""
+class HostGraph:
+    """The nodes and edges of a host; `problem` is why some or all of them are missing."""
 
     name: str
     address: str
     nodes: tuple[GraphNode, ...] = ()
     edges: tuple[Edge, ...] = ()
-    trouble: str = ""
+    problem: str = ""
     verdict: str = ""
 
     def of(self, *kinds: str) -> tuple[GraphNode, ...]:
-        """Its boxes of some kinds, in order."""
+        """The nodes of these kinds, in order."""
         return tuple(node for node in self.nodes if node.kind in kinds)
-
-    def edges_from(self, node: GraphNode, kind: str) -> tuple[Edge, ...]:
-        """Its lines of a kind that begin at a box."""
-        return tuple(edge for edge in self.edges if (edge.source, edge.kind) == (node.id, kind))
 
 
 @dataclass(frozen=True, slots=True)
 class Lan:
-    """A range that NICs of several hosts hold."""
+    """An IP network in which NICs of several hosts have addresses."""
 
     id: Id
     network: IPv4Network
@@ -67,9 +66,9 @@ class Lan:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The whole; `judged` says that colours mean what verify found."""
+    """The whole graph; `checked`: its nodes and edges carry the verdicts of `verify`."""
 
     title: str
-    machines: tuple[HostBox, ...]
+    hosts: tuple[HostGraph, ...]
     lans: tuple[Lan, ...]
-    judged: bool = False
+    checked: bool = False

@@ -1,4 +1,4 @@
-"""The JSON of `provision verify --json` → what is well and what is not. Pure."""
+"""The verdicts of `provision verify --json` on hosts, networks and containers. Pure."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from typing import Any
 from provision.model.errors import UsageError
 
 OK, FAILED = "ok", "failed"
-Thing = tuple[str, str, str]
-"""Host, kind and name, as a change names them; host is empty where a container is meant."""
+DriftKey = tuple[str, str, str]
+"""Host, kind and name of a resource that drifted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What checks passed and failed; what neither names was not checked."""
+    """Names of hosts and containers whose checks passed or failed, and the resources in drift.
+
+    Every method returns `ok`, `failed`, or an empty string if no check was about its subject.
+    """
 
     passed: frozenset[str]
     failed: frozenset[str]
-    drift: frozenset[Thing]
+    drift: frozenset[DriftKey]
 
     def container(self, host: str, name: str) -> str:
-        """`ok`, `failed` or, when no check was about it, nothing."""
+        """The verdict on a container: its checks, and whether it drifted."""
         kinds = ("container", "shared_namespace")
         if name in self.failed or any((host, kind, name) in self.drift for kind in kinds):
             return FAILED
         return OK if name in self.passed else ""
 
     def network(self, host: str, name: str) -> str:
-        """Docker's network on a host: `failed` when it drifted."""
+        """The verdict on a Docker network of a host: `failed` if it drifted."""
         return FAILED if (host, "docker_network", name) in self.drift else ""
 
     def host(self, name: str) -> str:
-        """A host: `failed` when anything on it drifted, or it could not be asked."""
+        """The verdict on a host: `failed` if anything on it drifted, or it did not answer."""
         if name in self.failed or any(host == name for host, _, _ in self.drift):
             return FAILED
         return OK if name in self.passed else ""
@@ -43,29 +46,35 @@ class Verdict:
 UNCHECKED = Verdict(frozenset(), frozenset(), frozenset())
 
 
-def read(text: str, where: str) -> Verdict:
-    """Raises UsageError when it is not what `verify --json` prints."""
+def read(text: str, source: str) -> Verdict:
+    """The verdict in the output of `verify --json`; `source` names its file in the error.
+
+    Raises UsageError for any other text.
+    """
     try:
-        found = json.loads(text)
-        judged = list(_judged(found))
-        drift = frozenset((one["host"], one["kind"], one["name"]) for one in found["drift"])
+        result = json.loads(text)
+        subjects = list(_subjects(result))
+        drift = frozenset(
+            (change["host"], change["kind"], change["name"]) for change in result["drift"]
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
-            f"{where} is not what verify found",
-            "make it by: provision verify INVENTORY --json > FILE",
+            f"{source} is not the output of verify --json",
+            "write it by: provision verify INVENTORY --json > FILE",
         ) from error
     return Verdict(
-        frozenset(name for name, well in judged if well),
-        frozenset(name for name, well in judged if not well),
+        frozenset(name for name, ok in subjects if ok),
+        frozenset(name for name, ok in subjects if not ok),
         drift,
     )
 
 
-def _judged(found: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    for check in found["checks"]:
+def _subjects(result: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The name of each host or container that was checked, and True if the check passed."""
+    for check in result["checks"]:
         if check["skipped"] is None:
-            for end in {str(check["from"]), str(check["to"])}:
-                yield end, bool(check["ok"])
-    for error in found.get("errors", ()):
+            for name in {str(check["from"]), str(check["to"])}:
+                yield name, bool(check["ok"])
+    for error in result.get("errors", ()):
         if error.get("host"):
             yield str(error["host"]), False
