@@ -19,7 +19,7 @@ from provision.resources.script import PRELUDE, quoted
 
 TOOLS = ("iperf3", "perl", "nsenter", "setsid", "timeout", "ss", "ip")
 PACKAGES = {"iperf3": "iperf3", "perl": "perl-base", "ss": "iproute2", "ip": "iproute2"}
-NOTES = "/run/provision-compare"
+PIDS = "/run/provision-compare"
 """A folder with a file for each process that runs, named by its number."""
 PATIENCE_S = 15
 """What a measurement may take beyond its seconds before its host ends it."""
@@ -66,37 +66,16 @@ def clock_only() -> str:
 def serve(lanes: Iterable[Endpoints], life_s: int) -> str:
     """A script that starts servers in the namespaces of all targets and waits for their ports."""
     program = shlex.quote(program_text("compare/answer.pl"))
-    lines = [PRELUDE, _ENTER, f"life={life_s}", f"program={program}", _SERVE]
+    lines = [PRELUDE, _ENTER, f"life={life_s}", f"program={program}"]
+    lines.append(program_text("compare/serve.sh"))
     for lane in lanes:
         words = (lane.candidate, str(lane.target), str(lane.at), str(IPERF), str(ASK))
         lines.append(f"serve {quoted(words)}")
     return "\n".join(lines) + "\n"
 
 
-_WITHIN = """within() { # process id (0: this host), command
-  local pid=$1; shift
-  if [ "$pid" = 0 ]; then exec "$@"; else exec nsenter -t "$pid" -n "$@"; fi
-}
-"""
-_ENTER = f"{_WITHIN}noted={NOTES}; mkdir -p $noted\n"
-_SERVE = """serve() { # candidate, process id, address, port of iperf3, port of ours
-  said=$noted/said.$1; tries=0
-  within "$2" setsid timeout "$life" iperf3 -s -B "$3" -p "$4" >"$said" 2>&1 &
-  iperf=$!; echo >"$noted/$iperf" || { kill $iperf; return; }
-  asked=$(within "$2" perl -e "$program" "$life" "$3" "$5" 2>&1)
-  case $asked in
-    *[!0-9]*|'') echo "failed $1 $asked" | tr '\\n' ' '; echo; return;;
-    *) echo >"$noted/-$asked" || kill -- "-$asked";;
-  esac
-  until [ -n "$(within "$2" ss -Hltn "sport = :$4")" ]; do
-    tries=$((tries + 1)); [ $tries -lt 50 ] || break
-    sleep 0.1
-  done
-  sleep 0.1
-  # That of a process which has ended, but was not waited for, is empty.
-  if [ -n "$(tr -d '\\0' <"/proc/$iperf/cmdline")" ]; then rm -f "$said"; echo "serves $1"
-  else echo "failed $1 iperf3: $(tail -n 1 "$said")"; fi
-}"""
+_WITHIN = program_text("compare/within.sh")
+_ENTER = f"{_WITHIN}pids={PIDS}; mkdir -p $pids\n"
 
 
 def mtus(lanes: Iterable[Endpoints]) -> str:
@@ -115,8 +94,8 @@ def measure(what: str, lane: Endpoints, terms: Settings) -> str:
     """A script that measures once, between two readings of the clock."""
     argv = ("timeout", str(terms.seconds + PATIENCE_S), *_argv(what, lane, terms))
     return f"""{PRELUDE}{_ENTER}{_CLOCK}within {lane.source} {quoted(argv)} 2>&1 &
-echo >"$noted/$!" || kill $!
-wait $!; status=$?; rm -f "$noted/$!"
+echo >"$pids/$!" || kill $!
+wait $!; status=$?; rm -f "$pids/$!"
 {_CLOCK}exit $status
 """
 
@@ -132,18 +111,18 @@ def _argv(what: str, lane: Endpoints, terms: Settings) -> tuple[str, ...]:
 
 
 def stop() -> str:
-    """A script that ends all that is noted, and removes the notes."""
+    """A script that ends every process of the folder, and removes it."""
     return _STOP
 
 
 # The name is compared, as the number of a process may be another's by now.
 _STOP = f"""{PRELUDE}
-[ -d {NOTES} ] || exit 0
-cd {NOTES} || exit
+[ -d {PIDS} ] || exit 0
+cd {PIDS} || exit
 for number in *; do
   case $(cat "/proc/${{number#-}}/comm" 2>/dev/null) in
     timeout|iperf3|perl|setsid|nsenter) kill -- "$number";;
   esac
 done
-cd / && rm -rf {NOTES}
+cd / && rm -rf {PIDS}
 """

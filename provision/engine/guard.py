@@ -79,16 +79,11 @@ def program() -> tuple[str, str]:
 
 def fingerprint() -> str:
     """A script that prints what a host holds of ours, for comparison with itself."""
-    lines = ["#!/bin/sh", script.PRELUDE, _NEEDS]
+    lines = ["#!/bin/sh", script.PRELUDE, program_text("look/need.sh", "guard/fingerprint.sh")]
     lines += [
         f"echo '# {kind.kind}'\n(\n{kind.fingerprint.strip()}\n)" for kind in kinds.all_kinds()
     ]
     return "\n".join(lines) + "\n"
-
-
-_NEEDS = r"""need() { command -v "$1" >/dev/null 2>&1 || exit 0; }
-need_docker() { need docker; docker version >/dev/null 2>&1 || { echo 'no answer'; exit 0; }; }
-"""
 
 
 def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:

@@ -14,6 +14,7 @@ from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.tls_request import stem
 from provision.resources.lib.base64_text import plain
 from provision.resources.on_hosts import ETC
+from provision.resources.render import program_text
 from provision.resources.steps import Issue, Put, Run, Steps, remove_file
 
 DAYS, RENEW_DAYS = 730, 180
@@ -31,21 +32,9 @@ class Certificate(Resource):
     """
 
     kind: ClassVar[str] = "certificate"
-    probe: ClassVar[str] = rf"""
-set -- {ETC}/"$name"/pki/*.issued
-[ -f "$1" ] || exit 0
-for issued; do
-  role=${{issued##*/}}; role=${{role%.issued}}
-  until=$(openssl x509 -in "${{issued%.issued}}.crt" -noout -enddate \
-    -checkend {RENEW_DAYS * 86400} 2>/dev/null) && fresh=yes || fresh=no
-  until=${{until%%
-*}}
-  echo "issued $role $fresh $(base64 -w0 <"$issued") ${{until#notAfter=}}"
-done
-cd {ETC}/"$name"/pki || exit
-sha256sum -- *.crt *.csr | sed 's/^/sum /'
-for file in *.crt; do echo "file $file $(base64 -w0 <"$file")"; done
-"""
+    probe: ClassVar[str] = f"renew_seconds={RENEW_DAYS * 86400}\n" + program_text(
+        "look/certificate.sh"
+    )
     fingerprint: ClassVar[str] = rf"""
 for file in {ETC}/*/pki/*.crt {ETC}/*/pki/*.issued; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.docker_network import LABEL
 from provision.resources.on_hosts import UNMARKED, Mark
+from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless
 
 COMMAND_LABEL = "provision.command"
@@ -23,62 +24,36 @@ MAC_LABEL = "provision.mac"
 _ASIDE = re.compile(r"\.provision-[0-9a-f]+$")
 """How a container is called that a change has put aside: it is nobody's until the change ends."""
 
-# Docker takes a name that no container has for the beginning of an id: ask for the id first.
-_OF = r"""
-of() {
-  docker ps --all --no-trunc --format "{{.ID}} {{.Names}}" | while read -r id name; do
-    [ "$name" != "$1" ] || echo "$id"
-  done
-}
-"""
+_DOCKER_ID = program_text("host/docker_id.sh")
 _RUN = (
-    _OF
+    _DOCKER_ID
     + r"""
 name=$1 mark=$2; shift 2
-id=$(of "$name") && [ -n "$id" ] || exec docker run "$@"
+id=$(container_id "$name") && [ -n "$id" ] || exec docker run "$@"
 [ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" = "$mark" ] &&
   docker start "$id"
 """
 )
 _REMOVE = (
-    _OF
+    _DOCKER_ID
     + r"""
-id=$(of "$1") || exit
+id=$(container_id "$1") || exit
 [ -z "$id" ] || docker rm --force --volumes "$id"
 """
 )
-_RETIRE = (
-    _OF
+_STASH = (
+    _DOCKER_ID
     + r"""
-id=$(of "$1") || exit
-if [ -n "$id" ]; then docker rename "$id" "$2" || exit; else id=$(of "$2"); fi
+id=$(container_id "$1") || exit
+if [ -n "$id" ]; then docker rename "$id" "$2" || exit; else id=$(container_id "$2") || exit; fi
 [ -n "$id" ] || exit 0
 docker update --restart no "$id" >/dev/null || exit
 docker kill "$id" >/dev/null 2>&1
 [ "$(docker inspect --format '{{.State.Running}}' "$id")" = false ]
 """
 )
-# A stopped container knows its network by id: on one that was made again it has to be put anew
-# (seen with Docker 20.10, 26.1 and 28.5).
-_RESTORE = (
-    _OF
-    + r"""
-name=$1 aside=$2 restart=$3 status=$4 network=$5; shift 5
-id=$(of "$aside") || exit
-if [ -n "$id" ]; then
-  new=$(of "$name")
-  [ -z "$new" ] || docker rm --force --volumes "$new" >/dev/null || exit
-  docker rename "$id" "$name" || exit
-else id=$(of "$name"); [ -n "$id" ] || exit 3; fi
-docker update --restart "$restart" "$id" >/dev/null || exit
-case $status in running | paused | restarting) ;; *) exit 0 ;; esac
-docker start "$id" >/dev/null 2>&1 || {
-  docker network disconnect --force "$network" "$id"
-  docker network connect "$@" "$network" "$id" && docker start "$id" >/dev/null || exit
-}
-[ "$status" != paused ] || docker pause "$id" >/dev/null
-"""
-)
+_UNSTASH = program_text("host/docker_id.sh", "host/container_unstash.sh")
+_DO = _DOCKER_ID + '\nid=$(container_id "$1") && docker "$2" "$id"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +154,12 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return (_sh(_REMOVE, self.container),)
 
     def stash(self, txn: str) -> Steps:
-        return (_sh(_RETIRE, self.container, self._aside(txn)),)
+        return (_sh(_STASH, self.container, self._aside(txn)),)
 
     def unstash(self, txn: str) -> Steps:
         address = ("--ip", str(self.address)) if self.address else ()
         how = (self.restart, self.status, self.network, *address)
-        back = _sh(_RESTORE, self.container, self._aside(txn), *how)
+        back = _sh(_UNSTASH, self.container, self._aside(txn), *how)
         return (Unless(back, self.create()),)
 
     def drop_stash(self, txn: str) -> Steps:
@@ -203,7 +178,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         if current.status != self.status:
             verbs = {"running": "start", "paused": "pause"}
             verb = "unpause" if current.status == "paused" else verbs.get(self.status, "kill")
-            steps.append(_sh(_OF + 'docker "$2" "$(of "$1")"', self.container, verb))
+            steps.append(_sh(_DO, self.container, verb))
         return tuple(steps)
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002

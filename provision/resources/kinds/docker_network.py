@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt
 from provision.resources.lib.docker_api import RUNNING
 from provision.resources.on_hosts import Mark
+from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps
 
 LABEL = "provision"
@@ -26,27 +27,20 @@ OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT)
 """Options that we set or leave out on purpose; others (a default of the daemon) are not ours."""
 
 
-# Docker takes a name that no network has for the beginning of an id: ask for the id first.
-_OF = r"""
-of() {
-  docker network ls --no-trunc --format "{{.ID}} {{.Name}}" | while read -r id name; do
-    [ "$name" != "$1" ] || echo "$id"
-  done
-}
-"""
+_DOCKER_ID = program_text("host/docker_id.sh")
 _CREATE = (
-    _OF
+    _DOCKER_ID
     + r"""
 name=$1 mark=$2 subnet=$3; shift 3
-id=$(of "$name") && [ -n "$id" ] || exec docker network create "$@"
+id=$(network_id "$name") && [ -n "$id" ] || exec docker network create "$@"
 shown='{{index .Labels "provision"}} {{range .IPAM.Config}}{{.Subnet}}{{end}}'
 [ "$(docker network inspect --format "$shown" "$id")" = "$mark $subnet" ]
 """
 )
 _REMOVE = (
-    _OF
+    _DOCKER_ID
     + r"""
-id=$(of "$1") || exit
+id=$(network_id "$1") || exit
 [ -z "$id" ] || docker network rm "$id"
 """
 )

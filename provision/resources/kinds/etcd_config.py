@@ -9,28 +9,18 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import etcd_keys as keys
+from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps
 
-WAIT_S = 60
-WAIT = f"""
-end=$(($(date +%s) + {WAIT_S}))
-until "$ctl" --command-timeout=3s get /provision/ready >/dev/null 2>&1; do
-  [ "$(date +%s)" -lt "$end" ] || {{
-    "$ctl" --command-timeout=3s get / 2>&1 | tail -n 3
-    echo "etcd does not answer: do most of its members run, and let this host in (no --limit)?"
-    exit 1
-  }}
-  sleep 1
-done
-"""
-"""Shell: wait until the etcd that `$ctl` asks has a majority."""
-
-_WRITE = f"""
-ctl=$1 key=$2 value=$3 own=$4 mine=$5; shift 5
-{WAIT}
+_WRITE = (
+    program_text("host/etcd_wait.sh")
+    + r"""
+ctl=$1 key=$2 value=$3 own_key=$4 own_value=$5; shift 5
+wait_for_etcd
 for stale; do "$ctl" del -- "$stale" || exit; done
-"$ctl" put -- "$own" "$mine" && "$ctl" put -- "$key" "$value"
+"$ctl" put -- "$own_key" "$own_value" && "$ctl" put -- "$key" "$value"
 """
+)
 # Where etcd does not answer there is nothing to remove: its data goes, or it is not ours.
 _REMOVE = """
 ctl=$1; shift

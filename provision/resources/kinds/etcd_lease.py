@@ -9,30 +9,12 @@ from ipaddress import IPv4Network
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.kinds.etcd_config import WAIT, removed
+from provision.resources.kinds.etcd_config import removed
 from provision.resources.lib import etcd_keys as keys
+from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps
 
-# What flannel has written there stays, if it says the same: it holds the device's MAC, which the
-# others need. A second key with our address would be the one that flannel takes.
-_WRITE = f"""
-ctl=$1 key=$2 value=$3 own=$4 ours=$5 address=$6 backend=$7
-{WAIT}
-"$ctl" put -- "$own" "$ours" || exit
-held=
-for other in $("$ctl" get --prefix --keys-only -- "${{key%/*}}/"); do
-  now=$("$ctl" get --print-value-only -- "$other") || exit
-  case $now in *"\\"PublicIP\\":\\"$address\\""*) mine=yes ;; *) mine= ;; esac
-  kind=${{now#*\\"BackendType\\":\\"}}
-  [ "$kind" = "$now" ] && kind= || kind=${{kind%%\\"*}}
-  if [ "$other" = "$key" ]; then
-    [ -z "$mine" ] || [ "$kind" != "$backend" ] || held=yes
-  elif [ -n "$mine" ]; then
-    "$ctl" del -- "$other" || exit
-  fi
-done
-[ -n "$held" ] || "$ctl" put -- "$key" "$value"
-"""
+_WRITE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
 
 
 @dataclass(frozen=True, slots=True)

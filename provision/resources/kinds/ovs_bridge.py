@@ -23,8 +23,8 @@ need_ovs
 shared ovs_bridges
 """
 
-    fingerprint: ClassVar[str] = f"""
-{ovsdb.SERVED}
+    fingerprint: ClassVar[str] = """
+need_ovs
 ovs-vsctl -t 5 -f csv --no-headings \
   --columns=name,datapath_type,fail_mode,rstp_enable,external_ids list Bridge | sort
 """

@@ -28,8 +28,8 @@ need_ovs
 shared {" ".join(ovsdb.TABLES)}
 """
 
-    fingerprint: ClassVar[str] = f"""
-{ovsdb.SERVED}
+    fingerprint: ClassVar[str] = """
+need_ovs
 ovs-vsctl -t 5 -f csv --no-headings --columns=name,type,options list Interface | sort
 ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list Port | sort
 """

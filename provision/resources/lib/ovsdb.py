@@ -10,9 +10,6 @@ from typing import Any
 VSCTL = ("ovs-vsctl", "-t", "30")
 """The command, which gives up after 30 s where the daemon is not there to do what it is told."""
 
-SERVED = 'kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null || exit 0'
-"""Ends a probe where the daemon does not run; asking its socket could start it."""
-
 TABLES = ("ovs_bridges", "ovs_ports", "ovs_interfaces")
 NIC, INNER, MARK = "provision-nic", "provision-inner", "provision"
 """Keys of external_ids: whose addresses a bridge holds, a veth's other end, and whose it is."""

@@ -1,0 +1,9 @@
+# What every fingerprint of a kind (`Resource.fingerprint`) may use; a host keeps the whole script
+# as long as a change is under way, and compares what it prints before and after.
+# Prelude: look/need.sh
+# need_docker ends a section where Docker is not installed or does not answer.
+# need_ovs ends a section without output where the database of Open vSwitch does not run; asking its
+# socket could start it.
+
+need_docker() { need docker; docker version >/dev/null 2>&1 || { echo 'no answer'; exit 0; }; }
+need_ovs() { kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null || exit 0; }
