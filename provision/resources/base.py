@@ -69,7 +69,7 @@ class Resource:
 
     `$name` is the inventory's name. Available are `need COMMAND`, `need_docker`, `need_ovs`,
     `files PATH…` (mode, base64 text and path of each) and `shared WORD…` (answers that several
-    kinds read, asked for once); `provision/facts/gather.py` defines them.
+    kinds read, asked for once); `templates/look/prelude.sh` defines them.
     """
     fingerprint: ClassVar[str]
     """POSIX sh that prints a stable fingerprint of everything of this kind that provision manages

@@ -1,7 +1,7 @@
-"""Steps → one POSIX sh script with markers; its output → outcomes. Pure; only here is quoted.
+"""Render steps as one POSIX sh script with marker lines, and read its output as outcomes. Pure.
 
 A script never reads the terminal or stdin, stops at the first operation that fails, and prints
-`@<nonce> …` lines between operations. The nonce is drawn by the caller, so that no output of a
+`@<nonce> …` lines between operations. The caller draws the nonce at random, so that no output of a
 command can pass for a marker.
 """
 
@@ -15,18 +15,29 @@ from dataclasses import dataclass
 from provision.resources.steps import Attempt, Issue, Put, Run, Step, Steps, Unless, Upload
 
 OUTPUT_LIMIT = 4000
-"""Characters of a step's output that are kept, from its end."""
+"""Characters that are kept of an operation's output, from its end."""
 
 LOCK_WAIT_S = 60
+"""Seconds that a script waits for the lock: a follower holds it while it repairs."""
 LOCKED = 75
 """Exit status of a script that did not get its lock (EX_TEMPFAIL of sysexits.h)."""
 
+# Hosts keep scripts that begin with PRELUDE and _PUT (`standalone`), and the plan compares their
+# text: neither may change, or every host would be seen as changed.
 PRELUDE = r"""exec </dev/null
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
 umask 022
 """
+"""The first lines of every script for a host.
 
+No stdin, because `sh -s` reads the script from it. A PATH of its own, because SSH gives a login's
+PATH without sbin on some hosts. LC_ALL=C, because parsers read English messages.
+"""
+
+# `put PATH MODE TEXT`: replace a file atomically unless it is as wanted. Never through a symbolic
+# link, which could lead out of our folders. `echo .` keeps the final newlines that `$(…)` strips.
+# `sync` before `mv`, so that a power cut leaves the old file or the new one, never an empty one.
 _PUT = r"""put() { # path, mode, text; as it should be already: not touched
   if [ -h "$1" ]; then echo "$1 is a symbolic link" >&2; return 1; fi
   [ -f "$1" ] && [ "$(stat -c %a -- "$1")" = "$2" ] &&
@@ -42,7 +53,10 @@ _PUT = r"""put() { # path, mode, text; as it should be already: not touched
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one operation ended; `status` is the exit status of its first failing step, or 0."""
+    """How one operation ended.
+
+    `status` is the exit status of its first failing step, or 0; `output` its stdout and stderr.
+    """
 
     status: int
     seconds: float
@@ -50,18 +64,22 @@ class Outcome:
 
     @property
     def note(self) -> str:
-        """What its steps say of themselves, by lines that begin with `@note`."""
+        """A report for the user, from the lines of output that begin with `@note`."""
+        prefix = "@note "
         lines = self.output.splitlines()
-        return "; ".join(line[6:] for line in lines if line.startswith("@note "))
+        return "; ".join(line.removeprefix(prefix) for line in lines if line.startswith(prefix))
 
 
 def quoted(argv: Sequence[str]) -> str:
-    """A command line that any POSIX shell splits into exactly `argv`."""
+    """Quote `argv` as a command line that any POSIX shell splits into exactly these arguments."""
     return " ".join(shlex.quote(argument) for argument in argv)
 
 
 def commands(steps: Steps) -> str:
-    """Shell text that is true when every step succeeded; safe to nest."""
+    """Render steps as one shell command list, true if every step succeeds; safe to nest.
+
+    Raises TypeError for an `Issue`: the controller signs it before rendering.
+    """
     rendered = [text for step in steps if (text := _command(step))]
     return " &&\n".join(rendered) or ":"
 
@@ -80,7 +98,7 @@ def _command(step: Step) -> str:
         case Upload(_, target):
             return f"test -e {shlex.quote(target)}"
         case Issue():
-            raise TypeError("a certificate is signed before its script is rendered")
+            raise TypeError("sign the certificate before rendering its script")
 
 
 def _test(test: Run, *, prints: bool) -> str:
@@ -89,7 +107,7 @@ def _test(test: Run, *, prints: bool) -> str:
 
 
 def uploads(steps: Steps) -> Iterator[Upload]:
-    """Every upload among `steps`, nested ones included."""
+    """Yield every upload among `steps`, nested ones included."""
     for step in steps:
         match step:
             case Upload():
@@ -101,56 +119,68 @@ def uploads(steps: Steps) -> Iterator[Upload]:
 def render(
     operations: Sequence[Steps], *, nonce: str, lock: str, last: bool = False, journal: str = ":"
 ) -> str:
-    """One script that does `operations` in order and stops at the first that fails.
+    """Render one script that carries out `operations` in order, up to the first that fails.
 
-    It holds `lock` meanwhile, so that no follower puts back what it is removing; with `last`
-    nothing of ours is left when it succeeds, and the lock goes too. `journal` is shell text that
-    notes `$1`, the number of an operation, before that begins.
+    The script holds the file `lock`, so that no follower restores what it is removing; with `last`
+    it removes that file at the end, when the host keeps nothing of the inventory. `journal` is
+    shell text that records `$1`, the number of an operation, before the operation begins.
     """
     mark = f'printf \'\\n@{nonce} %s %s\\n\' "$*" "$(date +%s.%N)"'
-    held = f"exec 9>{shlex.quote(lock)} && flock -w {LOCK_WAIT_S} 9 || exit {LOCKED}"
-    lines = [PRELUDE, held, _PUT, f"mark() {{ {mark}; }}", f"journal() {{ {journal}; }}"]
+    locked = f"exec 9>{shlex.quote(lock)} && flock -w {LOCK_WAIT_S} 9 || exit {LOCKED}"
+    lines = [PRELUDE, locked, _PUT, f"mark() {{ {mark}; }}", f"journal() {{ {journal}; }}"]
     for number, steps in enumerate(operations):
-        lines += [
-            f"journal {number} || exit 1",
-            f"mark begin {number} 0",
-            f"{{\n{commands(steps)}\n}} 2>&1",
-            f'status=$?; mark end {number} $status; [ "$status" = 0 ] || exit 1',
-        ]
+        lines += _operation(number, steps)
     lines += [f"rm -f {shlex.quote(lock)}"] if last else []
     return "\n".join(lines) + "\n"
 
 
+def _operation(number: int, steps: Steps) -> tuple[str, ...]:
+    return (
+        f"journal {number} || exit 1",
+        f"mark begin {number} 0",
+        f"{{\n{commands(steps)}\n}} 2>&1",
+        f'status=$?; mark end {number} $status; [ "$status" = 0 ] || exit 1',
+    )
+
+
 def read(stdout: str, *, nonce: str, count: int) -> tuple[Outcome | None, ...]:
-    """The outcome of each operation; None for one that did not run to its end."""
+    """Read the outcomes of `count` operations; None for one that did not run to its end."""
     pattern = re.compile(rf"^@{re.escape(nonce)} (begin|end) (\d+) (\d+) ([\d.]+)$", re.M)
-    started: dict[int, re.Match[str]] = {}
+    begins: dict[int, re.Match[str]] = {}
     outcomes: list[Outcome | None] = [None] * count
     for mark in pattern.finditer(stdout):
         number = int(mark[2])
         if mark[1] == "begin":
-            started[number] = mark
-        elif number in started and number < count:
-            begin = started[number]
-            text = stdout[begin.end() : mark.start()].strip()
-            seconds = max(0.0, float(mark[4]) - float(begin[4]))
-            outcomes[number] = Outcome(int(mark[3]), seconds, text[-OUTPUT_LIMIT:])
+            begins[number] = mark
+        elif number in begins and number < count:
+            outcomes[number] = _outcome(stdout, begins[number], mark)
     return tuple(outcomes)
 
 
+def _outcome(stdout: str, begin: re.Match[str], end: re.Match[str]) -> Outcome:
+    output = stdout[begin.end() : end.start()].strip()
+    # The clock of the host may be set back between the two marks.
+    seconds = max(0.0, float(end[4]) - float(begin[4]))
+    return Outcome(int(end[3]), seconds, output[-OUTPUT_LIMIT:])
+
+
 def standalone(operations: Sequence[Steps]) -> str:
-    """A script for a host to keep: does every operation, goes on after a failure, fails then."""
+    """Render a script that a host keeps.
+
+    The script carries out every operation, also after one that fails; its exit status is 1 then.
+    """
     lines = ["#!/bin/sh", PRELUDE, _PUT, "failed=0"]
     lines += [f"{{\n{commands(steps)}\n}} || failed=1" for steps in operations]
     return "\n".join([*lines, "exit $failed"]) + "\n"
 
 
 def cases(answers: Mapping[str, Sequence[str]], steps: Mapping[str, Steps]) -> str:
-    """A script for a host to keep, which does the steps of the name that it is given.
+    """Render a script that a host keeps, and that takes one name as its argument.
 
-    A name of `answers` prints the words of it instead.
+    A name of `answers` prints the strings of that answer; a name of `steps` carries out its steps.
+    Any other name ends with exit status 2.
     """
     lines = ["#!/bin/sh", PRELUDE, _PUT, "case $1 in"]
-    lines += [f"{name}) echo {quoted(words)} ;;" for name, words in answers.items()]
-    lines += [f"{name})\n{commands(some)}\n;;" for name, some in steps.items()]
+    lines += [f"{name}) echo {quoted(strings)} ;;" for name, strings in answers.items()]
+    lines += [f"{name})\n{commands(case)}\n;;" for name, case in steps.items()]
     return "\n".join([*lines, "*) exit 2 ;;", "esac"]) + "\n"
