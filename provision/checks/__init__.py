@@ -1,1 +1,1 @@
-"""Checks of what containers themselves see, run by pytest and testinfra."""
+"""Checks from inside the containers' network namespaces, run by pytest and testinfra."""

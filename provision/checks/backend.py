@@ -1,4 +1,4 @@
-"""testinfra's door to a host over the connection that is open already."""
+"""A backend of testinfra that uses provision's open SSH connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from provision.transport.base import Transport
 
 
 class Backend(BaseBackend):  # type: ignore[misc]
-    """Runs testinfra's commands, which it has quoted itself, by our transport."""
+    """Runs testinfra's commands by our transport; testinfra quotes their arguments."""
 
     NAME = "provision"
     HAS_RUN_SALT = False
@@ -22,7 +22,7 @@ class Backend(BaseBackend):  # type: ignore[misc]
         self._transport, self._timeout_s = transport, timeout_s
 
     def run(self, command: str, *args: str, **_kwargs: Any) -> CommandResult:
-        """Run a command, or with no further words a whole script. Raises HostError."""
+        """Run a command, or a whole script if there are no `args`. Raises HostError."""
         text = self.get_command(command, *args)
         output = self._transport.run(self.hostname, text, timeout_s=self._timeout_s)
         streams = (output.stdout.encode(), output.stderr.encode())
@@ -30,5 +30,5 @@ class Backend(BaseBackend):  # type: ignore[misc]
 
 
 def host(name: str, transport: Transport, *, timeout_s: float) -> testinfra.host.Host:
-    """A testinfra host."""
+    """The testinfra host of this name."""
     return testinfra.host.Host(Backend(name, transport, timeout_s))

@@ -1,4 +1,4 @@
-"""Everything the checks judge, gathered by a fixed number of executions per host."""
+"""Evidence for the checks, gathered by four executions a host, however many pairs there are."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from itertools import permutations
 from provision import methods
 from provision.checks import lan_probe, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
-from provision.checks.lan_probe import Question
+from provision.checks.lan_probe import LanProbe
 from provision.checks.probe import Answer, Endpoint, Listener
-from provision.checks.wire import Wire
+from provision.checks.wire import Capture
 from provision.engine.fleet import Fleet, Session, difference, each, observe
 from provision.engine.plan import Change, Conflict
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
-from provision.methods.flannel import leases as overlay
+from provision.methods.flannel import leases
 from provision.methods.flannel.leases import Maps
 from provision.methods.pipework import nic
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
 from provision.resources.base import Ref
-from provision.resources.kinds.container import DockerContainer as Found
+from provision.resources.kinds.container import DockerContainer
 
 PROBE_S = 120.0
+"""Seconds for one round of checks on one host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How one host differs from the inventory, and what of others is in the way."""
+    """Differences of one host from the inventory, and conflicts with resources of others."""
 
     changes: tuple[Change, ...]
     conflicts: tuple[Conflict, ...]
@@ -37,8 +38,13 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen: drift by host, how each is wired before and after the calls, the answer of
-    each check and pair, what travelled between hosts, and why there is none."""
+    """Everything that the checks judge.
+
+    By host: `drift`, the topology `before` and `after` the connections, the sniffers' `captures`,
+    the `etcd` data of flannel networks, `missing_tools`, `errors`, and `lost_settings` of hosts
+    whose NIC is a port. By container: `endpoints`, `listeners`. By check, source and target:
+    `answers`.
+    """
 
     inventory: Inventory
     hosts: tuple[str, ...]
@@ -49,16 +55,16 @@ class Evidence:
     before: Mapping[str, HostTopology]
     after: Mapping[str, HostTopology]
     answers: Mapping[tuple[str, str, str], Answer]
-    wires: Mapping[str, Wire]
-    maps: Mapping[str, Maps]
-    absent: Mapping[str, tuple[str, ...]]
+    captures: Mapping[str, Capture]
+    etcd: Mapping[str, Maps]
+    missing_tools: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
-    questions: tuple[Question, ...] = ()
-    lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lan_probes: tuple[LanProbe, ...] = ()
+    lost_settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def segment(inventory: Inventory, container: Container) -> str:
-    """The name of those that reach each other by their own addresses; empty for none."""
+    """The group of containers that reach each other by their own addresses; empty for none."""
     if container.network in inventory.networks:
         return container.network
     return f"bridge of {container.host}" if container.network == "bridge" else ""
@@ -76,29 +82,32 @@ def pairs(
 
 
 def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
-    """Look, listen, call, stop: four executions a host, however many pairs there are."""
-    fleet = observe(session, session.inventory.hosts)
-    chosen = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
-    ends = {end.container: end for end in _endpoints(session.inventory, fleet, chosen)}
-    questions = lan_probe.questions(lan_probe.seats(session.inventory, fleet, hosts))
-    busy = {*(container.host for container in chosen), *overlay.hosts(session.inventory)}
-    seen = _Rounds(session, hosts, fleet, ends, questions).seen(busy)
-    errors = {**seen.errors, **fleet.errors}
+    """Gather a snapshot, start listeners, connect, and stop them: four executions a host."""
+    inventory = session.inventory
+    # MTUs and routes of a network come from the facts of all its hosts, whatever `hosts` limits.
+    fleet = observe(session, inventory.hosts)
+    containers = tuple(c for c in inventory.containers.values() if c.host in hosts)
+    endpoints = {end.container: end for end in _endpoints(inventory, fleet, containers)}
+    lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts))
+    listening = {*(container.host for container in containers), *leases.hosts(inventory)}
+    rounds = _Rounds(session, hosts, fleet, endpoints, lan_probes)
+    rounds.run(listening)
+    errors = {**rounds.errors, **fleet.errors}
     return Evidence(
-        session.inventory,
+        inventory,
         hosts,
-        chosen,
+        containers,
         _drift(session, fleet, hosts),
-        ends,
-        seen.listeners,
-        seen.before,
-        seen.after,
-        seen.answers,
-        seen.wires,
-        seen.maps,
-        seen.absent,
+        endpoints,
+        rounds.listeners,
+        rounds.before,
+        rounds.after,
+        rounds.answers,
+        rounds.captures,
+        rounds.etcd,
+        rounds.missing_tools,
         {host: error for host, error in errors.items() if host in hosts},
-        questions,
+        lan_probes,
         {
             host: nic.lost(fleet.facts[host])
             for host in hosts
@@ -108,36 +117,42 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
 
 
 def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, Drift]:
-    differs = difference(session, fleet, hosts, destroy=False)
-    looked = [host for host in hosts if host in fleet.looks]
+    plan = difference(session, fleet, hosts, destroy=False)
     return {
         host: Drift(
-            tuple(change for change in differs.changes if change.ref.host == host),
-            tuple(conflict for conflict in differs.conflicts if conflict.ref.host == host),
+            tuple(change for change in plan.changes if change.ref.host == host),
+            tuple(conflict for conflict in plan.conflicts if conflict.ref.host == host),
         )
-        for host in looked
+        for host in hosts
+        if host in fleet.looks
     }
 
 
 def _endpoints(
-    inventory: Inventory, fleet: Fleet, chosen: Iterable[Container]
+    inventory: Inventory, fleet: Fleet, containers: Iterable[Container]
 ) -> Iterator[Endpoint]:
-    shared = {container.namespace_owner for container in inventory.containers.values()}
-    for container in chosen:
-        look = fleet.looks.get(container.host)
-        found = look.ours.get(Ref(container.host, "container", container.name)) if look else None
-        part = segment(inventory, container)
-        if isinstance(found, Found) and found.pid and (found.live_address or not part):
+    owners = {container.namespace_owner for container in inventory.containers.values()}
+    for container in containers:
+        running = _running(fleet, container)
+        group = segment(inventory, container)
+        if running and (running.live_address or not group):
             yield Endpoint(
                 container.name,
                 container.host,
-                part,
-                found.pid,
-                found.live_address,
+                group,
+                running.pid,
+                running.live_address,
                 _mtu(inventory, fleet, container),
-                tuple(sorted({ports.inner(port) for port in container.ports})),
-                called=bool(part) or container.name in shared,
+                tuple(sorted({ports.container_port(port) for port in container.ports})),
+                called=bool(group) or container.name in owners,
             )
+
+
+def _running(fleet: Fleet, container: Container) -> DockerContainer | None:
+    snapshot = fleet.looks.get(container.host)
+    ref = Ref(container.host, "container", container.name)
+    resource = snapshot.ours.get(ref) if snapshot else None
+    return resource if isinstance(resource, DockerContainer) and resource.pid else None
 
 
 def _mtu(inventory: Inventory, fleet: Fleet, container: Container) -> int:
@@ -149,95 +164,113 @@ def _mtu(inventory: Inventory, fleet: Fleet, container: Container) -> int:
 
 
 class _Rounds:
-    """The rounds that listen, call and stop; what they said is kept in here."""
+    """The rounds that listen, connect and stop, with the evidence that each brings."""
 
     def __init__(
         self,
         session: Session,
         hosts: tuple[str, ...],
         fleet: Fleet,
-        ends: Mapping[str, Endpoint],
-        questions: tuple[Question, ...],
+        endpoints: Mapping[str, Endpoint],
+        lan_probes: tuple[LanProbe, ...],
     ) -> None:
-        self.questions = questions
-        self.session, self.hosts, self.ends = session, hosts, ends
-        self.looked = tuple(host for host in hosts if host in fleet.looks)
+        self._session, self._hosts = session, hosts
+        self._endpoints, self._lan_probes = endpoints, lan_probes
+        self._reached = tuple(host for host in hosts if host in fleet.looks)
+        self._sniffers: dict[str, int | None] = {}
         self.listeners: dict[str, Listener] = {}
         self.before: dict[str, HostTopology] = {}
         self.after: dict[str, HostTopology] = {}
         self.answers: dict[tuple[str, str, str], Answer] = {}
-        self.watchers: dict[str, int | None] = {}
-        self.wires: dict[str, Wire] = {}
-        self.maps: dict[str, Maps] = {}
-        self.absent: dict[str, tuple[str, ...]] = {}
+        self.captures: dict[str, Capture] = {}
+        self.etcd: dict[str, Maps] = {}
+        self.missing_tools: dict[str, tuple[str, ...]] = {}
         self.errors: dict[str, HostError] = {}
 
-    def seen(self, busy: set[str]) -> _Rounds:
-        """All rounds, on the hosts that have containers and on those that call them."""
-        for host, text in self._round(busy, self._listen).items():
-            self.listeners |= probe.listeners(text)
-            self.watchers[host], self.wires[host] = wire.pid(text), wire.seen(text)
-            self.maps[host] = overlay.seen(text)
-            self._look(host, text, self.before)
-            if lacking := probe.missing(text):
-                self.absent[host] = lacking
+    def run(self, listening: set[str]) -> None:
+        """Run all rounds: listeners on the hosts `listening`, connections from every host."""
+        for host, text in self._round(listening, self._listen_script).items():
+            self._read_listen(host, text)
         try:
-            for text in self._round(self.looked, self._call()).values():
-                self.answers |= probe.answers(text)
+            for text in self._round(self._reached, self._call_scripts()).values():
+                self.answers |= probe.parse_answers(text)
         finally:
-            for host, text in self._round(self.before, self._stop).items():
-                self._look(host, text, self.after)
-                if self.watchers[host]:
-                    self.wires[host] = wire.seen(text)
-        return self
+            for host, text in self._round(self.before, self._stop_script).items():
+                self._read_topology(host, text, self.after)
+                if self._sniffers[host]:
+                    self.captures[host] = wire.parse(text)
 
-    def _look(self, host: str, text: str, into: dict[str, HostTopology]) -> None:
+    def _read_listen(self, host: str, text: str) -> None:
+        self.listeners |= probe.parse_listeners(text)
+        self._sniffers[host], self.captures[host] = wire.parse_pid(text), wire.parse(text)
+        self.etcd[host] = leases.seen(text)
+        self._read_topology(host, text, self.before)
+        if missing := probe.parse_missing_tools(text):
+            self.missing_tools[host] = missing
+
+    def _read_topology(self, host: str, text: str, into: dict[str, HostTopology]) -> None:
         try:
             into[host] = topology_probe.parse(host, text)
         except HostError as error:
             self.errors.setdefault(host, error)
 
-    def _mine(self, host: str) -> tuple[Endpoint, ...]:
-        return tuple(end for end in self.ends.values() if end.host == host)
+    def _on_host(self, host: str) -> tuple[Endpoint, ...]:
+        return tuple(end for end in self._endpoints.values() if end.host == host)
 
-    def _listen(self, host: str) -> str:
-        called = [end for end in self._mine(host) if end.called]
-        watch = wire.watch(self.session.inventory)
-        asked = overlay.script(self.session.inventory, host)
-        return probe.whole(probe.listen(called), watch, topology_probe.script(), asked)
+    def _listen_script(self, host: str) -> str:
+        inventory = self._session.inventory
+        called = [end for end in self._on_host(host) if end.called]
+        return probe.combined(
+            probe.listen_script(called),
+            wire.start_script(inventory),
+            topology_probe.script(),
+            leases.script(inventory, host),
+        )
 
-    def _call(self) -> Callable[[str], str]:
-        every = tuple(end for end in self.ends.values() if end.segment)
-        numbers = {name: listener.port for name, listener in self.listeners.items()}
-        found = ports.openings(self.session.inventory, self.hosts, self.ends, self.listeners)
-        openings = tuple(found)
+    def _call_scripts(self) -> Callable[[str], str]:
+        """A function that makes the script of each host; empty for one that has nothing to do."""
+        inventory = self._session.inventory
+        targets = tuple(end for end in self._endpoints.values() if end.segment)
+        listening = {name: listener.port for name, listener in self.listeners.items()}
+        openings = tuple(ports.openings(inventory, self._hosts, self._endpoints, self.listeners))
 
         def script(host: str) -> str:
-            mine = tuple(end for end in self._mine(host) if end.segment)
-            grouped = ports.by_source(one for one in openings if one.by == host)
-            words = {key: [one.words for one in group] for key, group in grouped.items()}
-            asked = lan_probe.script(one for one in self.questions if one.host == host)
-            if not mine and not words and not asked:
+            sources = tuple(end for end in targets if end.host == host)
+            grouped = ports.by_source(opening for opening in openings if opening.by == host)
+            arguments = {key: [each.arguments for each in group] for key, group in grouped.items()}
+            lan = lan_probe.script(probe for probe in self._lan_probes if probe.host == host)
+            if not (sources or arguments or lan):
                 return ""
-            calls = (probe.call(mine, every, numbers), probe.opened(words), asked)
-            return probe.whole(*calls, wire.sent(self.session.inventory, mine, every))
+            return probe.combined(
+                probe.call_script(sources, targets, listening),
+                probe.open_script(arguments),
+                lan,
+                wire.send_script(inventory, sources, targets),
+            )
 
         return script
 
-    def _stop(self, host: str) -> str:
-        pids = [one.pid for name, one in self.listeners.items() if self.ends[name].host == host]
-        told = wire.told(self.watchers[host])
-        return probe.whole(probe.stop(pids), told, topology_probe.script())
+    def _stop_script(self, host: str) -> str:
+        pids = [
+            listener.pid
+            for container, listener in self.listeners.items()
+            if self._endpoints[container].host == host
+        ]
+        sniffer = wire.stop_script(self._sniffers[host])
+        return probe.combined(probe.stop_script(pids), sniffer, topology_probe.script())
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
-        """One script on each host that has one; what it printed."""
-        timeout_s = min(PROBE_S, self.session.timeout_s)
+        """Run one script on each host that has one. Returns the outputs by host."""
+        timeout_s = min(PROBE_S, self._session.timeout_s)
 
         def run(host: str) -> str:
-            door = testinfra_host(host, self.session.transport, timeout_s=timeout_s)
-            return str(door.run(text).stdout) if (text := script(host)) else ""
+            text = script(host)
+            if not text:
+                return ""
+            remote = testinfra_host(host, self._session.transport, timeout_s=timeout_s)
+            return str(remote.run(text).stdout)
 
-        asked = sorted(set(hosts) & set(self.looked))
-        printed, lost = each(self.session, asked, run)
-        self.errors = {**lost, **self.errors}
-        return printed
+        reached = sorted(set(hosts) & set(self._reached))
+        outputs, errors = each(self._session, reached, run)
+        self.errors = {**errors, **self.errors}
+        return outputs

@@ -1,7 +1,8 @@
-"""Who sits on a LAN, and what each of them is to find there on layer 2. Pure.
+"""Interfaces on a LAN, and the layer 2 probes between them. Pure.
 
-A seat is an interface with an address on a `pipework` network: of a container, by Docker or by us,
-or the host's own. Every one asks for all others of its VLAN, and for none of another.
+An endpoint is an interface with an address on a `pipework` network: that of a container, made by
+Docker or by us, or the host's own. Each one probes every other of its VLAN, which must answer, and
+every other of another VLAN, which must not.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from provision.methods.pipework import nic
 from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network
 from provision.resources.base import Ref
-from provision.resources.kinds.container import DockerContainer as Found
+from provision.resources.kinds.container import DockerContainer
 from provision.resources.render import program_text
 from provision.resources.script import quoted
 
-# Asking an own child of a macvlan's parent, or the far side of it, is answered by nobody.
 DOCKER_LINK = "eth0"
+"""The name that Docker gives to a container's interface on its only network."""
 
 
 @dataclass(frozen=True, slots=True)
 class LanEndpoint:
-    """`name` is of the report: `web`, `web/eth1`, or a host; `pid` 0 is the host's namespace."""
+    """An interface on a LAN; `name` is that of the report: `web`, `web/eth1`, or a host.
+
+    `pid` 0 stands for the host's own namespace. `router` is the default gateway, if any.
+    """
 
     name: str
     host: str
@@ -40,99 +44,129 @@ class LanEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What one seat asks of another, or of a router; `word` as `checks/lan.pl` knows it."""
+class LanProbe:
+    """A probe of one address from one endpoint.
 
-    word: str
+    `kind` is that of `checks/lan.pl`: `reach` and `router` (one machine must answer ARP), `own`
+    (no other machine may), `apart` (none may: it is in another VLAN).
+    """
+
+    kind: str
     source: LanEndpoint
     target: str
     address: IPv4Address
 
     @property
     def host(self) -> str:
-        """Where it is asked from."""
+        """The host that sends it."""
         return self.source.host
 
 
-def seats(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple[LanEndpoint, ...]:
-    """Everybody on a LAN of this inventory who runs on these hosts."""
-    chosen = frozenset(hosts) & fleet.looks.keys()
+def endpoints(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple[LanEndpoint, ...]:
+    """Every endpoint on a LAN of this inventory on these hosts."""
+    reached = frozenset(hosts) & fleet.looks.keys()
     return tuple(
-        seat
+        endpoint
         for network in inventory.networks.values()
         if network.method == METHOD
-        for seat in _seats(inventory, network, fleet, chosen)
+        for endpoint in _endpoints(inventory, network, fleet, reached)
     )
 
 
-def _seats(
+def _endpoints(
     inventory: Inventory, network: Network, fleet: Fleet, hosts: frozenset[str]
 ) -> Iterator[LanEndpoint]:
     mtu = methods.of(network).mtu(inventory, network, fleet.facts)
     for host in network.hosts:
         if host in hosts:
-            address = inventory.hosts[host].address
-            held = fleet.facts[host].link_with(address)
-            if held is not None:
-                router = nic.options(network).gateway
-                yield LanEndpoint(host, host, network.name, 0, 0, held.name, address, mtu, router)
+            yield from _of_host(inventory, network, fleet, host, mtu)
     for container in inventory.containers.values():
-        ref = Ref(container.host, "container", container.name)
-        found = fleet.looks[container.host].ours.get(ref) if container.host in hosts else None
-        if isinstance(found, Found) and found.pid:
-            yield from _of_docker(network, container, found, mtu)
-            yield from _of_ours(network, container, found.pid, mtu)
+        if container.host in hosts:
+            ref = Ref(container.host, "container", container.name)
+            running = fleet.looks[container.host].ours.get(ref)
+            if isinstance(running, DockerContainer) and running.pid:
+                yield from _of_docker(network, container, running, mtu)
+                yield from _of_interfaces(network, container, running.pid, mtu)
+
+
+def _of_host(
+    inventory: Inventory, network: Network, fleet: Fleet, host: str, mtu: int
+) -> Iterator[LanEndpoint]:
+    address = inventory.hosts[host].address
+    link = fleet.facts[host].link_with(address)
+    if link is not None:
+        router = nic.options(network).gateway
+        yield LanEndpoint(host, host, network.name, 0, 0, link.name, address, mtu, router)
 
 
 def _of_docker(
-    network: Network, container: Container, found: Found, mtu: int
+    network: Network, container: Container, running: DockerContainer, mtu: int
 ) -> Iterator[LanEndpoint]:
-    if container.network == network.name and found.live_address:
-        where = (container.name, container.host, network.name, 0, found.pid, DOCKER_LINK)
-        yield LanEndpoint(*where, found.live_address, mtu, nic.options(network).gateway)
+    if container.network == network.name and running.live_address:
+        yield LanEndpoint(
+            container.name,
+            container.host,
+            network.name,
+            0,
+            running.pid,
+            DOCKER_LINK,
+            running.live_address,
+            mtu,
+            nic.options(network).gateway,
+        )
 
 
-def _of_ours(network: Network, container: Container, pid: int, mtu: int) -> Iterator[LanEndpoint]:
-    for one in container.interfaces:
-        four = [IPv4Interface(text) for text in one.addresses if ":" not in text]
-        if one.network != network.name or not four:
+def _of_interfaces(
+    network: Network, container: Container, pid: int, mtu: int
+) -> Iterator[LanEndpoint]:
+    for interface in container.interfaces:
+        ipv4 = [IPv4Interface(text) for text in interface.addresses if ":" not in text]
+        if interface.network != network.name or not ipv4:
             continue
-        via = next((route.via for route in one.routes if route.to == "default"), "")
-        router = IPv4Address(via) if via and ":" not in via else None
-        name = f"{container.name}/{one.name}"
-        where = (name, container.host, network.name, one.vlan, pid, one.name)
-        yield LanEndpoint(*where, four[0].ip, one.mtu or mtu, router)
+        via = next((route.via for route in interface.routes if route.to == "default"), "")
+        yield LanEndpoint(
+            f"{container.name}/{interface.name}",
+            container.host,
+            network.name,
+            interface.vlan,
+            pid,
+            interface.name,
+            ipv4[0].ip,
+            interface.mtu or mtu,
+            IPv4Address(via) if via and ":" not in via else None,
+        )
 
 
-def questions(everybody: Iterable[LanEndpoint]) -> tuple[Question, ...]:
-    """Every question that is asked."""
-    all_seats = tuple(everybody)
-    return tuple(wire for seat in all_seats for wire in _questions(seat, all_seats))
+def lan_probes(sources: Iterable[LanEndpoint]) -> tuple[LanProbe, ...]:
+    """Every probe between these endpoints, and of their own addresses and routers."""
+    every = tuple(sources)
+    return tuple(probe for source in every for probe in _probes(source, every))
 
 
-def _questions(seat: LanEndpoint, everybody: tuple[LanEndpoint, ...]) -> Iterator[Question]:
-    yield Question("own", seat, seat.name, seat.address)
-    if seat.router is not None:
-        yield Question("router", seat, "gateway", seat.router)
-    for other in everybody:
-        same_container = bool(seat.pid) and other.pid == seat.pid and other.host == seat.host
-        if other.network != seat.network or other.name == seat.name or same_container:
+def _probes(source: LanEndpoint, targets: tuple[LanEndpoint, ...]) -> Iterator[LanProbe]:
+    yield LanProbe("own", source, source.name, source.address)
+    if source.router is not None:
+        yield LanProbe("router", source, "gateway", source.router)
+    for target in targets:
+        same_namespace = bool(source.pid) and (target.pid, target.host) == (source.pid, source.host)
+        if target.network != source.network or target.name == source.name or same_namespace:
             continue
-        word = "reach" if other.vlan == seat.vlan else "apart"
-        yield Question(word, seat, other.name, other.address)
+        kind = "reach" if target.vlan == source.vlan else "apart"
+        yield LanProbe(kind, source, target.name, target.address)
 
 
-def script(asked: Iterable[Question]) -> str:
-    """A script that asks, one process for each seat."""
-    by_seat: dict[LanEndpoint, list[str]] = {}
-    for wire in asked:
-        by_seat.setdefault(wire.source, []).extend((wire.word, wire.target, str(wire.address)))
-    if not by_seat:
+def script(probes: Iterable[LanProbe]) -> str:
+    """A script that sends the probes, one process an endpoint; empty without probes."""
+    by_source: dict[LanEndpoint, list[str]] = {}
+    for probe in probes:
+        arguments = by_source.setdefault(probe.source, [])
+        arguments += [probe.kind, probe.target, str(probe.address)]
+    if not by_source:
         return ""
     lines = [f"lan={quoted((program_text('checks/lan.pl'),))}"]
-    for seat, words in by_seat.items():
+    for source, arguments in by_source.items():
         program = ("perl", "-e")
-        enter = ("nsenter", "-t", str(seat.pid), "-n", *program) if seat.pid else program
-        arguments = quoted((seat.name, seat.link, str(seat.mtu), *words))
-        lines.append(f'{quoted(enter)} "$lan" {arguments} &')
+        enter = ("nsenter", "-t", str(source.pid), "-n", *program) if source.pid else program
+        argv = quoted((source.name, source.link, str(source.mtu), *arguments))
+        lines.append(f'{quoted(enter)} "$lan" {argv} &')
     return "\n".join(lines) + "\n"

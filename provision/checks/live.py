@@ -1,4 +1,4 @@
-"""Containers as users' tests see them: where they run, their address, and commands in them."""
+"""Running containers for users' tests: host, address, and commands inside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from provision.resources.kinds.container import DockerContainer
 
 @dataclass(frozen=True, slots=True)
 class LiveContainer:
-    """A running container. `on` is the testinfra host that it runs on."""
+    """A running container; `on` is the testinfra host that it runs on."""
 
     name: str
     host: str
@@ -32,24 +32,33 @@ class LiveContainer:
         return self.on.run(inside, self.name, self.on.backend.get_command(command, *arguments))
 
     def run_by_host(self, command: str, *arguments: str) -> testinfra.host.CommandResult:
-        """Run a tool of the host in the container's network: the image needs to hold nothing."""
+        """Run a program of the host in the container's network namespace: the image needs none."""
         inside = "nsenter -t %s -n sh -c %s"
         return self.on.run(inside, str(self.pid), self.on.backend.get_command(command, *arguments))
 
 
 def live_containers(session: Session, hosts: Iterable[str]) -> Mapping[str, LiveContainer]:
-    """Those of `hosts`, by name. Raises HostError, or VerifyError for one that does not run."""
+    """Containers of `hosts` by name.
+
+    Raises HostError, and VerifyError for a container that does not run.
+    """
     wanted = [c for c in session.inventory.containers.values() if c.host in set(hosts)]
     fleet = observe(session, sorted({container.host for container in wanted}))
     for error in fleet.errors.values():
         raise error
-    found: dict[str, LiveContainer] = {}
+    running: dict[str, LiveContainer] = {}
     for container in wanted:
         ref = Ref(container.host, "container", container.name)
-        seen = fleet.looks[container.host].ours.get(ref)
-        if not isinstance(seen, DockerContainer) or not seen.pid:
-            raise VerifyError(f"{container.name} does not run on {container.host}", "apply first")
-        door = testinfra_host(container.host, session.transport, timeout_s=session.timeout_s)
-        where = (container.name, container.host, container.network)
-        found[container.name] = LiveContainer(*where, seen.live_address, seen.pid, door)
-    return found
+        resource = fleet.looks[container.host].ours.get(ref)
+        if not isinstance(resource, DockerContainer) or not resource.pid:
+            message = f"container {container.name} does not run on {container.host}"
+            raise VerifyError(message, "run provision apply first")
+        running[container.name] = LiveContainer(
+            container.name,
+            container.host,
+            container.network,
+            resource.live_address,
+            resource.pid,
+            testinfra_host(container.host, session.transport, timeout_s=session.timeout_s),
+        )
+    return running

@@ -1,4 +1,7 @@
-"""What each network mode means, judged by namespaces and links, not by names. Pure."""
+"""Network modes, checked by namespaces and interfaces instead of by names. Pure.
+
+Each function yields the differences between one mode's meaning and the host's topology.
+"""
 
 from __future__ import annotations
 
@@ -17,164 +20,185 @@ from provision.methods.pipework import nic
 from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network, Port
 
-Words = Iterator[str]
+Differences = Iterator[str]
+_SEPARATE = "one of its own"
 
 
-def wrong(inventory: Inventory, container: Container, wiring: HostTopology) -> tuple[str, ...]:
-    """All that is not as the container's mode says; empty when it is."""
-    found = wiring.containers.get(container.name)
-    if found is None or not found.net:
+def differences(
+    inventory: Inventory, container: Container, topology: HostTopology
+) -> tuple[str, ...]:
+    """All differences between a container and its network mode; empty without any."""
+    info = topology.containers.get(container.name)
+    if info is None or not info.net:
         return (f"container {container.name} does not run on {container.host}",)
     if container.network == "host":
-        return tuple(_host(inventory, container, found, wiring))
+        return tuple(_host(inventory, container, info, topology))
     if container.namespace_owner:
-        return tuple(_shared(container.namespace_owner, found, wiring))
-    apart = tuple(_apart(found, wiring))
-    if apart:
-        return apart
-    space = wiring.namespaces[found.net]
+        return tuple(_shared(container.namespace_owner, info, topology))
+    if separate := tuple(_separate(info, topology)):
+        return separate
+    namespace = topology.namespaces[info.net]
     if container.network == "none":
-        return tuple(_none(space, {one.name for one in container.interfaces}))
+        names = {interface.name for interface in container.interfaces}
+        return tuple(_none(namespace, names))
     network = inventory.networks.get(container.network)
     if network is not None and network.method == METHOD:
-        return tuple(_on_lan(inventory, network, container.host, space, wiring))
-    if any(route.to == "default" for one in container.interfaces for route in one.routes):
-        return ()  # its own interface leads out, not the bridge
-    return tuple(_bridged(_dockers_name(inventory, container), space, wiring))
+        return tuple(_on_lan(inventory, network, container.host, namespace, topology))
+    if any(route.to == "default" for i in container.interfaces for route in i.routes):
+        return ()  # the default route leaves by its own interface instead of Docker's bridge
+    return tuple(_bridged(_docker_network(inventory, container), namespace, topology))
 
 
-def _dockers_name(inventory: Inventory, container: Container) -> str:
-    """What Docker calls the network: its default bridge may be what a network is put on."""
+def _docker_network(inventory: Inventory, container: Container) -> str:
+    """Docker's name of the container's network: some methods use Docker's default bridge."""
     network = inventory.networks.get(container.network)
     if network is None:
         return container.network
-    on = methods.of(network).docker_network(network, container.host)
-    return "bridge" if on.kind == "docker0" else on.name
+    ref = methods.of(network).docker_network(network, container.host)
+    return "bridge" if ref.kind == "docker0" else ref.name
 
 
-def _where(found: ContainerInfo, wiring: HostTopology) -> str:
-    if found.net == wiring.root.inode:
+def _owner(info: ContainerInfo, topology: HostTopology) -> str:
+    """The owner of a container's network namespace, as a phrase."""
+    if info.net == topology.root.inode:
         return "the host's"
-    others = [
-        one.name for one in wiring.namespace_owners() if one.net == found.net and one != found
-    ]
-    return f"that of container {others[0]}" if others else "one of its own"
+    for container in topology.namespace_owners():
+        if container.net == info.net and container != info:
+            return f"that of container {container.name}"
+    return _SEPARATE
 
 
-def _apart(found: ContainerInfo, wiring: HostTopology) -> Words:
-    """A namespace of its own: neither the host's nor one that another container brought."""
-    where = _where(found, wiring)
-    if where != "one of its own":
-        yield f"its network namespace is {where}, not one of its own"
+def _separate(info: ContainerInfo, topology: HostTopology) -> Differences:
+    owner = _owner(info, topology)
+    if owner != _SEPARATE:
+        yield f"its network namespace is {owner}, not {_SEPARATE}"
 
 
 def _host(
-    inventory: Inventory, container: Container, found: ContainerInfo, wiring: HostTopology
-) -> Words:
-    if found.net != wiring.root.inode:
-        yield f"its network namespace is {_where(found, wiring)}, not the host's"
-    elif inventory.hosts[container.host].address not in wiring.namespaces[found.net].addresses:
-        yield f"it has not the host's address {inventory.hosts[container.host].address}"
+    inventory: Inventory, container: Container, info: ContainerInfo, topology: HostTopology
+) -> Differences:
+    address = inventory.hosts[container.host].address
+    if info.net != topology.root.inode:
+        yield f"its network namespace is {_owner(info, topology)}, not the host's"
+    elif address not in topology.namespaces[info.net].addresses:
+        yield f"the host's address {address} is on none of its interfaces"
 
 
-def _shared(name: str, found: ContainerInfo, wiring: HostTopology) -> Words:
-    owner = wiring.containers.get(name)
+def _shared(name: str, info: ContainerInfo, topology: HostTopology) -> Differences:
+    owner = topology.containers.get(name)
     if owner is None or not owner.net:
-        yield f"container {name}, whose namespace it shares, does not run"
+        yield f"container {name}, whose network namespace it shares, does not run"
         return
-    if found.net != owner.net:
-        yield f"its network namespace is {_where(found, wiring)}, not that of container {name}"
-    if found.mnt == owner.mnt:
-        yield f"it has the file systems of {name}"
-    if found.processes == owner.processes:
-        yield f"it has the processes of {name}"
+    if info.net != owner.net:
+        yield f"its network namespace is {_owner(info, topology)}, not that of container {name}"
+    if info.mnt == owner.mnt:
+        yield f"it shares the mount namespace of container {name}, too"
+    if info.processes == owner.processes:
+        yield f"it shares the PID namespace of container {name}, too"
 
 
-def _none(space: NetNamespace, ours: set[str]) -> Words:
-    for link in space.links:
-        if link.name != "lo" and link.name not in ours:
-            yield f"it has an interface beside lo: {link.name} {_held(link)}".rstrip()
-    for route in space.routes:
-        if route.dev not in ours:
+def _none(namespace: NetNamespace, expected: set[str]) -> Differences:
+    for link in namespace.links:
+        if link.name != "lo" and link.name not in expected:
+            yield f"it has an interface besides lo: {link.name} {_addresses(link)}".rstrip()
+    for route in namespace.routes:
+        if route.dev not in expected:
             yield f"it has a route: {route.dst} {route.via or route.dev}"
 
 
 def _on_lan(
-    inventory: Inventory, network: Network, host: str, space: NetNamespace, wiring: HostTopology
-) -> Words:
-    """Docker's veth is a port of the LAN's bridge, and leads to the LAN's router."""
-    bridge = wiring.root.link(nic.options(network).bridge)
+    inventory: Inventory,
+    network: Network,
+    host: str,
+    namespace: NetNamespace,
+    topology: HostTopology,
+) -> Differences:
+    """Docker's veth must be a port of the LAN's bridge, and its gateway the LAN's router."""
+    options = nic.options(network)
+    bridge = topology.root.link(options.bridge)
     if bridge is None:
-        yield f"the host has no bridge {nic.options(network).bridge}"
+        yield f"the host has no bridge {options.bridge}"
         return
-    if not any(_on(link, bridge, wiring) for link in space.links):
-        yield from _unplugged(space, bridge, wiring)
+    if not any(_is_port(link, bridge, topology) for link in namespace.links):
+        yield from _not_ports(namespace, bridge, topology)
         return
-    router = nic.options(network).gateway or inventory.hosts[host].address
-    told = [route.via for route in space.routes if route.dst == "default"]
-    if told != [str(router)]:
-        yield f"its default gateway is {' and '.join(told) or 'none'}, not {router}"
+    router = options.gateway or inventory.hosts[host].address
+    gateways = _gateways(namespace)
+    if gateways != [str(router)]:
+        yield f"its default gateway is {' and '.join(gateways) or 'none'}, not {router}"
 
 
-def _bridged(network: str, space: NetNamespace, wiring: HostTopology) -> Words:
-    bridge = wiring.root.link(wiring.bridges.get(network, ""))
+def _bridged(network: str, namespace: NetNamespace, topology: HostTopology) -> Differences:
+    bridge = topology.root.link(topology.bridges.get(network, ""))
     if bridge is None:
-        yield f"the host has no bridge of Docker's network {network}"
+        yield f"the host has no bridge for Docker's network {network}"
         return
-    plugged = [link for link in space.links if _on(link, bridge, wiring)]
-    if not plugged:
-        yield from _unplugged(space, bridge, wiring)
+    ports = [link for link in namespace.links if _is_port(link, bridge, topology)]
+    if not ports:
+        yield from _not_ports(namespace, bridge, topology)
         return
-    ranges = [own.network for own in bridge.addresses]
-    if not any(own.ip in part for own in plugged[0].addresses for part in ranges):
-        held, parts = _held(plugged[0]) or "no address", ", ".join(map(str, ranges))
-        yield f"{plugged[0].name} has {held}, none of {bridge.name}'s range {parts or '(none)'}"
-    gateways = [route.via for route in space.routes if route.dst == "default"]
-    if not any(str(own.ip) in gateways for own in bridge.addresses):
-        told = gateways[0] if gateways else "none"
-        expected = ", ".join(str(own.ip) for own in bridge.addresses) or "missing"
-        yield f"its default gateway is {told}, not {bridge.name}'s address ({expected})"
+    ranges = [held.network for held in bridge.addresses]
+    if not any(held.ip in subnet for held in ports[0].addresses for subnet in ranges):
+        has, expected = _addresses(ports[0]) or "no address", ", ".join(map(str, ranges))
+        yield f"{ports[0].name} has {has}, not one of {bridge.name}'s range ({expected or 'none'})"
+    gateways = _gateways(namespace)
+    if not any(str(held.ip) in gateways for held in bridge.addresses):
+        has = gateways[0] if gateways else "none"
+        expected = ", ".join(str(held.ip) for held in bridge.addresses) or "missing"
+        yield f"its default gateway is {has}, not {bridge.name}'s address ({expected})"
 
 
-def _on(link: NamespaceLink, bridge: NamespaceLink, wiring: HostTopology) -> bool:
-    outer = wiring.host_end(link)
-    return outer is not None and outer.master == bridge.name
+def _gateways(namespace: NetNamespace) -> list[str]:
+    return [route.via for route in namespace.routes if route.dst == "default"]
 
 
-def _unplugged(space: NetNamespace, bridge: NamespaceLink, wiring: HostTopology) -> Words:
-    links = [link for link in space.links if link.name != "lo"]
+def _is_port(link: NamespaceLink, bridge: NamespaceLink, topology: HostTopology) -> bool:
+    host_end = topology.host_end(link)
+    return host_end is not None and host_end.master == bridge.name
+
+
+def _not_ports(
+    namespace: NetNamespace, bridge: NamespaceLink, topology: HostTopology
+) -> Differences:
+    links = [link for link in namespace.links if link.name != "lo"]
     if not links:
         yield f"it has no interface but lo, so none on {bridge.name}"
     for link in links:
-        outer = wiring.host_end(link)
-        if outer is None:
-            yield f"{link.name} is no veth whose outer end is on the host"
+        host_end = topology.host_end(link)
+        if host_end is None:
+            yield f"{link.name} is not a veth with its other end on the host"
         else:
-            at = f"a port of {outer.master}" if outer.master else "a port of no bridge"
-            yield f"{outer.name}, the outer end of its {link.name}, is {at}, not of {bridge.name}"
+            master = f"a port of {host_end.master}, " if host_end.master else ""
+            state = f"{master}not of {bridge.name}" if master else f"not a port of {bridge.name}"
+            yield f"{host_end.name}, the host's end of its {link.name}, is {state}"
 
 
-def _held(link: NamespaceLink) -> str:
+def _addresses(link: NamespaceLink) -> str:
     return ", ".join(map(str, link.addresses))
 
 
-def oversized(end: Endpoint, wiring: HostTopology) -> str:
-    """How an interface sends larger packets than its network carries; empty where none does."""
-    found = wiring.containers.get(end.container)
-    space = wiring.namespaces.get(found.net) if found else None
-    for link in space.links if space else ():
-        if link.mtu > end.mtu and any(own.ip == end.address for own in link.addresses):
-            return f"its {link.name} sends up to {link.mtu} bytes, the network carries {end.mtu}"
+def _namespace(container: str, topology: HostTopology) -> NetNamespace | None:
+    info = topology.containers.get(container)
+    return topology.namespaces.get(info.net) if info else None
+
+
+def mtu_error(endpoint: Endpoint, topology: HostTopology) -> str:
+    """The interface with the endpoint's address if its MTU exceeds the network's, else empty."""
+    namespace = _namespace(endpoint.container, topology)
+    for link in namespace.links if namespace else ():
+        holds = any(held.ip == endpoint.address for held in link.addresses)
+        if link.mtu > endpoint.mtu and holds:
+            return f"the MTU of its {link.name} is {link.mtu}, that of the network {endpoint.mtu}"
     return ""
 
 
-def translation(container: Container, port: Port, wiring: HostTopology) -> DnatRule | None:
-    """Docker's DNAT rule that leads a published port to where the container is now."""
-    found = wiring.containers.get(container.name)
-    space = wiring.namespaces.get(found.net) if found else None
-    for rule in wiring.dnat_rules if space else ():
-        asked = (rule.ip, rule.protocol, rule.port, rule.target)
-        mine = (port.ip, port.protocol, port.published, port.target)
-        if asked == mine and rule.to in space.addresses:  # type: ignore[union-attr]
+def dnat_rule(container: Container, port: Port, topology: HostTopology) -> DnatRule | None:
+    """Docker's DNAT rule that forwards a published port to an address of the container."""
+    namespace = _namespace(container.name, topology)
+    addresses = namespace.addresses if namespace else frozenset()
+    published = (port.ip, port.protocol, port.published, port.target)
+    for rule in topology.dnat_rules:
+        matches = (rule.ip, rule.protocol, rule.port, rule.target) == published
+        if matches and rule.to in addresses:
             return rule
     return None

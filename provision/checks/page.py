@@ -1,4 +1,4 @@
-"""A verification as one HTML page that needs nothing else."""
+"""The result of a verify as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from provision.resources.render import render
 
 
 def page(result: Verification, title: str) -> str:
-    """The page's text: a matrix for each network, what failed, what drifted."""
+    """The HTML: a table of each network, the drift, and every check."""
     return render(
         "report/verify.html.j2",
         title=title,

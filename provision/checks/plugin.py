@@ -1,9 +1,9 @@
 """The pytest plug-in for users' own tests: `pytest --provision-inventory FILE`.
 
-Fixtures: `provision_hosts` (testinfra hosts over our one connection each), `provision_containers`
-and `provision_networks`, all mappings by name; `provision_host`, `provision_container`,
-`provision_network` and `provision_pair` run a test once for each. Without the option it does
-nothing, and imports nothing.
+Fixtures: `provision_hosts` (testinfra hosts over one SSH connection each), `provision_containers`
+and `provision_networks` are mappings by name; `provision_host`, `provision_container`,
+`provision_network` and `provision_pair` run a test once for each. pytest loads the plug-in in every
+project on this machine: without the option it does nothing, and imports nothing.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the plug-in."""
     group = parser.getgroup("provision", "hosts and containers of a provision inventory")
     group.addoption("--provision-inventory", metavar="FILE", help="inventory to test")
-    group.addoption("--provision-ssh-config", metavar="FILE", help="ssh_config to use")
+    group.addoption("--provision-ssh-config", metavar="FILE", help="configuration file of OpenSSH")
     group.addoption("--provision-limit", metavar="PATTERN", help="only these hosts: h1,edge:!h3")
 
 
 def _inventory(config: pytest.Config) -> Inventory | None:
     if _LOADED in config.stash:
         return config.stash[_LOADED]
-    given = config.getoption("--provision-inventory")
-    if given is None:
+    path = config.getoption("--provision-inventory")
+    if path is None:
         return None
     from provision.inventory.load import load
     from provision.model.errors import ProvisionError
 
     try:
-        config.stash[_LOADED] = load(Path(given))
+        config.stash[_LOADED] = load(Path(path))
     except ProvisionError as error:
         raise pytest.UsageError(error.message) from error
     return config.stash[_LOADED]
@@ -60,8 +60,8 @@ def _hosts(config: pytest.Config, inventory: Inventory) -> tuple[str, ...]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each host, container, network or ordered pair of containers of a network."""
-    one = ("provision_host", "provision_container", "provision_network", "provision_pair")
-    wanted = [name for name in one if name in metafunc.fixturenames]
+    fixtures = ("provision_host", "provision_container", "provision_network", "provision_pair")
+    wanted = [name for name in fixtures if name in metafunc.fixturenames]
     if not wanted:
         return
     inventory = _inventory(metafunc.config)
@@ -82,29 +82,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ],
     }
     for name in wanted:
-        ids = ["-".join(one) if isinstance(one, tuple) else one for one in values[name]]
+        ids = ["-".join(v) if isinstance(v, tuple) else v for v in values[name]]
         metafunc.parametrize(name, values[name], ids=ids, indirect=True)
 
 
 @pytest.fixture(scope="session")
 def provision_inventory(pytestconfig: pytest.Config) -> Inventory:
     """The inventory; a test that needs it is skipped without --provision-inventory."""
-    found = _inventory(pytestconfig)
-    if found is None:
-        pytest.skip("no --provision-inventory FILE was given")
-    return found
+    inventory = _inventory(pytestconfig)
+    if inventory is None:
+        pytest.skip("--provision-inventory FILE is missing")
+    return inventory
 
 
 @pytest.fixture(scope="session")
 def provision_session(
     pytestconfig: pytest.Config, provision_inventory: Inventory
 ) -> Iterator[Session]:
-    """A session over SSH: one connection a host, closed at the end."""
+    """A session over SSH with one connection a host, closed at the end."""
     from provision.engine.fleet import Session
     from provision.transport.ssh.transport import SshTransport
 
-    given = pytestconfig.getoption("--provision-ssh-config")
-    transport = SshTransport.for_project(provision_inventory, Path(given) if given else None)
+    path = pytestconfig.getoption("--provision-ssh-config")
+    transport = SshTransport.for_project(provision_inventory, Path(path) if path else None)
     yield Session(provision_inventory, transport)
     transport.close()
 
@@ -135,7 +135,7 @@ def provision_containers(
 
 @pytest.fixture(scope="session")
 def provision_networks(provision_inventory: Inventory) -> Mapping[str, Network]:
-    """Networks of the inventory by name: cidr, and the part of each host in `subnets`."""
+    """Networks of the inventory by name, with `cidr` and the `subnets` of the hosts."""
     return provision_inventory.networks
 
 

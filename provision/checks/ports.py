@@ -1,4 +1,4 @@
-"""Who opens which port: published ones from afar, and those that show a container's mode. Pure."""
+"""Port checks: each caller of each published port, and ports that prove a network mode. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from provision.model.inventory import Container, Inventory, Port
 
 LOOPBACK = IPv4Address("127.0.0.1")
 SSHD = 22
-"""A port at which something answers on every host."""
+"""A port at which a program listens on every host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A published port as `caller` meets it: a container, or with None the host `by` itself."""
+    """A published port and one of its callers: a container, or the host `by` itself if None."""
 
     caller: str | None
     by: str
@@ -25,24 +25,24 @@ class Publication:
     address: IPv4Address
 
     @property
-    def label(self) -> str:
-        """How its answer is named."""
+    def check(self) -> str:
+        """The key of its answer."""
         return f"port={self.port}"
 
     @property
     def source(self) -> str:
-        """The caller's name, as the report prints it."""
+        """The name of the caller in the report."""
         return self.caller or self.by
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A port that is opened in the namespace of process `pid` (0: the host's) of host `by`.
+    """A port to open from the namespace of process `pid` (0: the host's own) on host `by`.
 
-    `own`: the listener of the checks answers there, and sends back what it got.
+    `own` is True if our listener answers there, which returns the bytes that it gets.
     """
 
-    label: str
+    check: str
     source: str
     by: str
     pid: int
@@ -53,92 +53,108 @@ class Opening:
     own: bool
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """Arguments of the script that opens it."""
-        how = "own" if self.own else "held"
-        return (self.target, self.label, self.protocol, str(self.address), str(self.port), how)
+    def arguments(self) -> tuple[str, ...]:
+        """Arguments of `checks/open.pl`."""
+        listener = "own" if self.own else "held"
+        return (
+            self.target,
+            self.check,
+            self.protocol,
+            str(self.address),
+            str(self.port),
+            listener,
+        )
 
 
 def publications(inventory: Inventory, hosts: tuple[str, ...]) -> Iterator[Publication]:
-    """Every published port of `hosts`, for every other host and the containers there.
+    """Every published port of `hosts`, with each other host and the containers there as callers.
 
-    From the same host only where nobody else may (127.0.0.1) or is there: Docker keeps two of its
-    bridges on one host apart, also by a published port.
+    The host itself is the caller only if no other can be (127.0.0.1, or no other host in `hosts`):
+    Docker isolates its bridges on one host from each other, also through published ports.
     """
-    chosen = [container for container in inventory.containers.values() if container.host in hosts]
-    for target in chosen:
+    containers = [c for c in inventory.containers.values() if c.host in hosts]
+    for target in containers:
         for port in target.ports:
             address = port.ip or inventory.hosts[target.host].address
-            others = [host for host in hosts if host != target.host]
-            if address.is_loopback or not others:
+            peers = [host for host in hosts if host != target.host]
+            if address.is_loopback or not peers:
                 yield Publication(None, target.host, target, port, address)
                 continue
-            for host in others:
+            for host in peers:
                 yield Publication(None, host, target, port, address)
-            for caller in chosen:
-                if caller.host != target.host and _leaves(inventory, caller, target.host):
+            for caller in containers:
+                if caller.host != target.host and _routes_to(inventory, caller, target.host):
                     yield Publication(caller.name, caller.host, target, port, address)
 
 
-def _leaves(inventory: Inventory, caller: Container, to: str) -> bool:
-    """Whether a container has a way of its own to another host."""
+def _routes_to(inventory: Inventory, caller: Container, host: str) -> bool:
+    """True if packets of the container itself reach another host."""
     network = inventory.networks.get(caller.network)
     if network is None:
         return caller.network == "bridge"
-    return network.egress == "masquerade" or to in network.hosts
+    return network.egress == "masquerade" or host in network.hosts
 
 
 def openings(
     inventory: Inventory,
     hosts: tuple[str, ...],
-    ends: Mapping[str, Endpoint],
+    endpoints: Mapping[str, Endpoint],
     listeners: Mapping[str, Listener],
 ) -> Iterator[Opening]:
-    """All that is to be opened, now that it is known who listens where."""
-    for one in publications(inventory, hosts):
-        if one.caller is None or one.caller in ends:
-            yield _published(one, ends, listeners)
+    """Every port to open, once the listeners run."""
+    for publication in publications(inventory, hosts):
+        if publication.caller is None or publication.caller in endpoints:
+            yield _published(publication, endpoints, listeners)
     for name, listener in listeners.items():
-        yield from _inside(ends[name], listener)
+        yield from _inside(endpoints[name], listener)
     for container in inventory.containers.values():
-        if container.name in ends:
-            yield from _of_mode(inventory, container, ends, listeners)
+        if container.name in endpoints:
+            yield from _of_mode(inventory, container, endpoints, listeners)
 
 
 def _published(
-    one: Publication, ends: Mapping[str, Endpoint], listeners: Mapping[str, Listener]
+    publication: Publication, endpoints: Mapping[str, Endpoint], listeners: Mapping[str, Listener]
 ) -> Opening:
-    listener = listeners.get(one.target.name)
-    held = listener is not None and inner(one.port) in listener.held
+    listener = listeners.get(publication.target.name)
+    port = publication.port
     return Opening(
-        one.label,
-        one.source,
-        one.by,
-        ends[one.caller].pid if one.caller else 0,
-        one.target.name,
-        one.port.protocol,
-        one.address,
-        one.port.published,
-        own=not held,
+        publication.check,
+        publication.source,
+        publication.by,
+        endpoints[publication.caller].pid if publication.caller else 0,
+        publication.target.name,
+        port.protocol,
+        publication.address,
+        port.published,
+        own=listener is None or container_port(port) not in listener.program_ports,
     )
 
 
-def _inside(end: Endpoint, listener: Listener) -> Iterator[Opening]:
-    """What a program of the container answers from within is what it has to answer from afar."""
-    for program in listener.held:
-        protocol, _, port = program.partition("/")
-        where = (end.container, end.host, end.pid, end.container, protocol)
-        at = end.address or LOOPBACK
-        yield Opening(f"inside={program}", *where, at, int(port), own=False)
+def _inside(endpoint: Endpoint, listener: Listener) -> Iterator[Opening]:
+    """Ports of the container's own programs, from inside: the answer that others must get too."""
+    name = endpoint.container
+    for program_port in listener.program_ports:
+        protocol, _, port = program_port.partition("/")
+        yield Opening(
+            f"inside={program_port}",
+            name,
+            endpoint.host,
+            endpoint.pid,
+            name,
+            protocol,
+            endpoint.address or LOOPBACK,
+            int(port),
+            own=False,
+        )
 
 
 def _of_mode(
     inventory: Inventory,
     container: Container,
-    ends: Mapping[str, Endpoint],
+    endpoints: Mapping[str, Endpoint],
     listeners: Mapping[str, Listener],
 ) -> Iterator[Opening]:
-    caller = (container.name, container.host, ends[container.name].pid)
+    caller = (container.name, container.host, endpoints[container.name].pid)
     owner = container.namespace_owner
     if owner is not None and owner in listeners:
         yield Opening("lo", *caller, owner, "tcp", LOOPBACK, listeners[owner].port, own=True)
@@ -147,14 +163,14 @@ def _of_mode(
             yield Opening("alone", *caller, host.name, "tcp", host.address, SSHD, own=False)
 
 
-def inner(port: Port) -> str:
-    """The port inside, as a listener is told it: `tcp/80`."""
+def container_port(port: Port) -> str:
+    """The port inside the container, as a listener names it: `tcp/80`."""
     return f"{port.protocol}/{port.target}"
 
 
-def by_source(found: Iterable[Opening]) -> Mapping[tuple[str, int], tuple[Opening, ...]]:
-    """Openings by source and process: one process opens all of a namespace."""
+def by_source(openings: Iterable[Opening]) -> Mapping[tuple[str, int], tuple[Opening, ...]]:
+    """Openings by source and PID: one process opens all of a namespace."""
     grouped: dict[tuple[str, int], list[Opening]] = {}
-    for one in found:
-        grouped.setdefault((one.source, one.pid), []).append(one)
+    for opening in openings:
+        grouped.setdefault((opening.source, opening.pid), []).append(opening)
     return {key: tuple(group) for key, group in grouped.items()}

@@ -1,8 +1,8 @@
-"""The scripts that look from inside the containers, and what they print. Pure.
+"""Scripts that listen and connect in the containers' network namespaces, and their output. Pure.
 
-Three rounds for a whole fleet: every host starts a listener in each of its containers' network
-namespaces; then every host calls from each of its containers; then the listeners are ended. The
-tools are the host's, so that an image needs nothing.
+A check runs three rounds on all hosts: each host starts a listener in each of its containers'
+namespaces, then connects from each of its containers, then ends the listeners. The programs are
+the host's (nsenter, perl), so that an image needs none.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
 
 LISTEN_S = 180
-"""A listener ends by itself after so many seconds, whatever becomes of the controller."""
+"""Seconds after which a listener ends by itself, whatever becomes of the controller."""
 CALL_BYTES = 65536
 CALL_S = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A running container as seen by the look: its host, process id and address.
+    """A running container, as the snapshot of its host shows it.
 
-    `segment` names those that reach each other directly; empty where it has no address of its own.
-    `ports` are those at which somebody will call, as `tcp/80`; `called`: somebody will call at all.
+    `segment` names the group of containers that reach each other by their own addresses; it is
+    empty for a container without one. `ports` are those at which others connect, as `tcp/80`.
+    `called` is False if no check connects to the container at all.
     """
 
     container: str
@@ -39,97 +40,117 @@ class Endpoint:
     ports: tuple[str, ...] = ()
     called: bool = True
 
+    def reaches(self, target: Endpoint) -> bool:
+        """True if both are different containers of one segment."""
+        return self.segment == target.segment and self.container != target.container
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A process of ours that answers in a container: at `port`, and where no program `held` one."""
+    """Our listener in a container: its TCP port and its PID.
+
+    `program_ports` are those ports of the endpoint at which a program of the container listens
+    itself; at the others our listener answers.
+    """
 
     port: int
     pid: int
-    held: tuple[str, ...]
+    program_ports: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one check of one ordered pair said; `status` 0 is success."""
+    """The result of one check of one ordered pair; `status` 0 is success."""
 
     status: int
     text: str
 
 
-def listen(endpoints: Iterable[Endpoint]) -> str:
-    """A script that starts a listener in every endpoint's namespace and prints its ports."""
-    lines = [_tools("nsenter", "perl")]
+def listen_script(endpoints: Iterable[Endpoint]) -> str:
+    """A script that starts a listener in each endpoint's namespace and prints its ports."""
+    lines = [_require_tools("nsenter", "perl")]
     program = program_text("checks/listen.pl")
-    for end in endpoints:
-        # Without an address of its own a container is called by its neighbours over lo only.
-        at = "0.0.0.0" if end.segment else "127.0.0.1"
-        limits = (str(LISTEN_S), str(end.pid), str(CALL_BYTES))
-        perl = ("perl", "-e", program, *limits, at, *end.ports)
-        enter = quoted(("nsenter", "-t", str(end.pid), "-n", *perl))
-        lines.append(f"printf 'listen %s %s\\n' {shlex.quote(end.container)} \"$({enter})\"")
+    for endpoint in endpoints:
+        # A container without a segment is reached over lo alone, by those that share its namespace.
+        address = "0.0.0.0" if endpoint.segment else "127.0.0.1"
+        limits = (str(LISTEN_S), str(endpoint.pid), str(CALL_BYTES))
+        perl = ("perl", "-e", program, *limits, address, *endpoint.ports)
+        enter = quoted(("nsenter", "-t", str(endpoint.pid), "-n", *perl))
+        lines.append(f"printf 'listen %s %s\\n' {shlex.quote(endpoint.container)} \"$({enter})\"")
     return "\n".join(lines) + "\n"
 
 
-def listeners(text: str) -> dict[str, Listener]:
-    """Listeners by container, of what `listen` printed."""
-    found = re.findall(r"^listen (\S+) (\d+) (\d+)((?: (?:tcp|udp)/\d+)*)$", text, re.M)
+def parse_listeners(text: str) -> dict[str, Listener]:
+    """Listeners by container, from the output of `listen_script`."""
+    rows = re.findall(r"^listen (\S+) (\d+) (\d+)((?: (?:tcp|udp)/\d+)*)$", text, re.M)
     return {
-        name: Listener(int(port), int(pid), tuple(held.split())) for name, port, pid, held in found
+        container: Listener(int(port), int(pid), tuple(program_ports.split()))
+        for container, port, pid, program_ports in rows
     }
 
 
-def missing(text: str) -> tuple[str, ...]:
-    """Tools that the host lacks, of what a script here printed."""
+def parse_missing_tools(text: str) -> tuple[str, ...]:
+    """Programs that the host lacks, from the output of `listen_script`."""
     return tuple(re.findall(r"^absent (\S+)$", text, re.M))
 
 
-def stop(pids: Iterable[int]) -> str:
-    """A script that ends listeners; the name is compared, as the number may be another's by now."""
-    each = '[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != perl ] || kill "$pid"'
-    return f"for pid in {' '.join(map(str, pids))}; do\n{each}\ndone\n"
+def stop_script(pids: Iterable[int]) -> str:
+    """A script that ends listeners."""
+    # The kernel may have given the PID to another process by now: its name is compared first.
+    kill = '[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != perl ] || kill "$pid"'
+    return f"for pid in {' '.join(map(str, pids))}; do\n{kill}\ndone\n"
 
 
-def call(sources: Iterable[Endpoint], targets: Iterable[Endpoint], ports: Mapping[str, int]) -> str:
-    """A script that checks every pair from `sources` to `targets`: one process for each source."""
-    ends = tuple(targets)
+def call_script(
+    sources: Iterable[Endpoint], targets: Iterable[Endpoint], ports: Mapping[str, int]
+) -> str:
+    """A script that checks each pair from `sources` to `targets`, one process a source.
+
+    `ports` are those of the listeners, by container.
+    """
+    endpoints = tuple(targets)
     lines = [f"call={shlex.quote(program_text('checks/call.pl'))}"]
     for source in sources:
-        words = [source.container, str(source.mtu), str(CALL_BYTES), str(CALL_S)]
-        for end in ends:
-            if end.segment == source.segment and end.container != source.container:
-                words += [end.container, str(end.address), str(ports.get(end.container, 0))]
+        arguments = [source.container, str(source.mtu), str(CALL_BYTES), str(CALL_S)]
+        for target in filter(source.reaches, endpoints):
+            port = ports.get(target.container, 0)
+            arguments += [target.container, str(target.address), str(port)]
         enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
-        # Each answer is one short line, which the kernel writes to a pipe as a whole.
-        lines.append(f'{enter} "$call" {quoted(words)} &')
+        # The processes share one pipe: a write of less than PIPE_BUF (4 KiB) is never split.
+        lines.append(f'{enter} "$call" {quoted(arguments)} &')
     return "\n".join(lines) + "\n"
 
 
-def opened(openings: Mapping[tuple[str, int], Iterable[tuple[str, ...]]]) -> str:
-    """A script that opens ports: by the caller's name and process (0: the host), what each is."""
+def open_script(openings: Mapping[tuple[str, int], Iterable[tuple[str, ...]]]) -> str:
+    """A script that opens ports, one process a source.
+
+    `openings` are arguments of `checks/open.pl`, by the source's name and PID; PID 0 stands for
+    the host's own namespace.
+    """
     lines = [f"open={shlex.quote(program_text('checks/open.pl'))}"]
-    for (source, pid), each in openings.items():
-        words = [source, str(CALL_BYTES), str(CALL_S), *(word for one in each for word in one)]
+    for (source, pid), group in openings.items():
+        flat = (argument for opening in group for argument in opening)
+        arguments = [source, str(CALL_BYTES), str(CALL_S), *flat]
         enter = quoted(("nsenter", "-t", str(pid), "-n", "perl", "-e") if pid else ("perl", "-e"))
-        lines.append(f'{enter} "$open" {quoted(words)} &')
+        lines.append(f'{enter} "$open" {quoted(arguments)} &')
     return "\n".join(lines) + "\n"
 
 
-def whole(*parts: str) -> str:
-    """One script of several, which waits for what they started."""
-    return "\n".join([PRELUDE, *parts, "wait"]) + "\n"
+def combined(*scripts: str) -> str:
+    """One script of several, which waits for the processes that they started."""
+    return "\n".join([PRELUDE, *scripts, "wait"]) + "\n"
 
 
-def _tools(*names: str) -> str:
-    words = " ".join(names)
+def _require_tools(*names: str) -> str:
     test = 'command -v "$tool" >/dev/null 2>&1 || { echo "absent $tool"; lacking=1; }'
-    return f'lacking=\nfor tool in {words}; do {test}; done\n[ -z "$lacking" ] || exit 0'
+    loop = f"for tool in {' '.join(names)}; do {test}; done"
+    return f'lacking=\n{loop}\n[ -z "$lacking" ] || exit 0'
 
 
-def answers(text: str) -> dict[tuple[str, str, str], Answer]:
-    """What `call` and `opened` printed, by check, source and target."""
+def parse_answers(text: str) -> dict[tuple[str, str, str], Answer]:
+    """Answers by check, source and target, from the output of the scripts that connect."""
     pattern = r"^answer (\S+) (\S+) (\S+) (\d+) (.*)$"
     return {
-        (check, source, target): Answer(int(status), said.strip())
-        for check, source, target, status, said in re.findall(pattern, text, re.M)
+        (check, source, target): Answer(int(status), detail.strip())
+        for check, source, target, status, detail in re.findall(pattern, text, re.M)
     }

@@ -1,18 +1,20 @@
-"""Runs the checks by pytest in this process, and keeps what each of them said."""
+"""The checks, run by pytest in this process, and their verdicts."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from provision.checks import test_lan, test_network
-from provision.checks.gather import Evidence, evidence
+from provision.checks import gather, test_lan, test_network
+from provision.checks.gather import Evidence
 from provision.checks.subjects import Check, about, subjects
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
@@ -22,7 +24,7 @@ from provision.model.inventory import Container, Inventory
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What verify found."""
+    """The result of a verify."""
 
     inventory: Inventory
     containers: tuple[Container, ...]
@@ -33,81 +35,98 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Nothing failed; what was skipped is neither passed nor failed."""
+        """True if no check failed; a skipped one has neither passed nor failed."""
         return not self.errors and not self.drift and all(c.ok or c.skipped for c in self.checks)
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0, 7 for a finding, 4 for a host that could not be asked."""
+        """0, 7 for a failed check or drift, 4 for a host that did not answer."""
         if self.errors:
             return ExitStatus.HOST
         return ExitStatus.OK if self.ok else ExitStatus.VERIFY
 
 
-def verified(
+def run_checks(
     session: Session, hosts: tuple[str, ...], *, junit: Path | None, expression: str | None
 ) -> Verification:
-    """Gather evidence on the hosts, judge it. Raises UsageError for a bad `expression`."""
+    """Gather evidence on the hosts and judge it.
+
+    `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
+    `junit` is a file to write.
+    """
     begin = time.monotonic()
-    seen = evidence(session, hosts)
-    judge = _Judge(seen)
-    rooms = (test_network, test_lan) if seen.questions else (test_network,)
-    arguments = [*(str(room.__file__) for room in rooms), *_QUIET]
-    arguments += (
-        ["--junitxml", str(junit.resolve()), "-o", "junit_suite_name=provision"] if junit else []
-    )
-    arguments += ["-k", expression] if expression else []
-    # Other plug-ins that happen to be installed have no business here.
-    earlier = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    try:
-        status = pytest.main(arguments, plugins=[judge])
-    finally:
-        os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-        if earlier is not None:
-            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = earlier
-    if status == pytest.ExitCode.USAGE_ERROR:
-        raise UsageError(f"-k {expression}: pytest cannot read this expression")
-    if status == pytest.ExitCode.NO_TESTS_COLLECTED and expression:
-        known = [
-            name.removeprefix("test_")
-            for room in rooms
-            for name in vars(room)
-            if name[:5] == "test_"
-        ]
-        raise UsageError(f"-k {expression} leaves no check", f"checks: {', '.join(known)}")
-    drift = tuple(change for each in seen.drift.values() for change in each.changes)
+    evidence = gather.evidence(session, hosts)
+    judge = _Judge(evidence)
+    modules = (test_network, test_lan) if evidence.lan_probes else (test_network,)
+    with _without_plugins():
+        status = pytest.main(_arguments(modules, junit, expression), plugins=[judge])
+    _require_match(status, expression, modules)
+    drift = tuple(change for each in evidence.drift.values() for change in each.changes)
     return Verification(
         session.inventory,
-        seen.containers,
+        evidence.containers,
         drift,
         tuple(judge.checks),
-        tuple(seen.errors.values()),
+        tuple(evidence.errors.values()),
         time.monotonic() - begin,
     )
 
 
+# Our own report is printed: pytest must neither print nor leave files beside the inventory.
 _QUIET = (
     "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:logging",
     "-c", os.devnull, "--rootdir", str(Path(__file__).parent),
 )  # fmt: skip
 
 
-class _Judge:
-    """A pytest plug-in: gives the checks their evidence and subjects, and notes their verdicts."""
+def _arguments(
+    modules: tuple[ModuleType, ...], junit: Path | None, expression: str | None
+) -> list[str]:
+    arguments = [*(str(module.__file__) for module in modules), *_QUIET]
+    if junit:
+        arguments += ["--junitxml", str(junit.resolve()), "-o", "junit_suite_name=provision"]
+    return [*arguments, "-k", expression] if expression else arguments
 
-    def __init__(self, seen: Evidence) -> None:
-        self._evidence, self._subjects = seen, subjects(seen)
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Keep pytest from loading the plug-ins that happen to be installed."""
+    variable = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+    original = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        if original is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = original
+
+
+def _require_match(status: int, expression: str | None, modules: tuple[ModuleType, ...]) -> None:
+    if status == pytest.ExitCode.USAGE_ERROR:
+        raise UsageError(f"-k {expression}: pytest cannot read this expression")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED and expression:
+        names = [name for module in modules for name in vars(module) if name.startswith("test_")]
+        checks = ", ".join(name.removeprefix("test_") for name in names)
+        raise UsageError(f"-k {expression} matches no check", f"checks: {checks}")
+
+
+class _Judge:
+    """A pytest plug-in that gives the checks their evidence and subjects, and keeps verdicts."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence, self._subjects = evidence, subjects(evidence)
         self.checks: list[Check] = []
 
     @pytest.fixture(scope="session")
-    def seen(self) -> Evidence:
+    def evidence(self) -> Evidence:
         return self._evidence
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        for subject, (values, ids) in self._subjects.items():
-            if subject in metafunc.fixturenames:
-                metafunc.parametrize(subject, values, ids=ids)
+        for name, (values, labels) in self._subjects.items():
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, values, ids=labels)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
@@ -119,11 +138,12 @@ class _Judge:
 
 def _check(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Check:
     assert isinstance(item, pytest.Function)
-    given: Mapping[str, Any] = item.callspec.params
-    said = str(call.excinfo.value) if call.excinfo else ""
+    parameters: Mapping[str, Any] = item.callspec.params
+    message = str(call.excinfo.value) if call.excinfo else ""
     return replace(
-        about(item.originalname.removeprefix("test_"), given),
+        about(item.originalname.removeprefix("test_"), parameters),
         ok=report.passed,
-        skipped=said if report.skipped else None,
-        detail="" if report.skipped else said.split("\nassert ")[0],
+        skipped=message if report.skipped else None,
+        # pytest appends the failed expression to an assertion's own message.
+        detail="" if report.skipped else message.split("\nassert ")[0],
     )

@@ -1,14 +1,22 @@
-"""What each check is about: hosts, containers, ports, ordered pairs; and how a report names it."""
+"""Subjects of the checks: hosts, containers, ports, pairs; and their names in reports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from provision.checks import ports
 from provision.checks.gather import Evidence, pairs
-from provision.methods.flannel import leases as overlay
+from provision.checks.lan_probe import LanProbe
+from provision.checks.ports import Publication
+from provision.methods.flannel import leases
+from provision.model.inventory import Container, Network, Port
+
+PublishedPort = tuple[Container, Port]
+Pair = tuple[Container, Container]
+FlannelMember = tuple[str, Network]
+"""A host and a flannel network that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,64 +32,128 @@ class Check:
     detail: str = ""
 
 
-Subjects = Mapping[str, tuple[Sequence[Any], Sequence[str]]]
+@dataclass(frozen=True, slots=True)
+class SubjectKind:
+    """Subjects of one kind; a check asks for them by an argument of the kind's name.
+
+    `select` lists them, `label` is the id of one in pytest (`-k` matches it), and `ends` gives its
+    source, target and published port for the report.
+    """
+
+    select: Callable[[Evidence], Iterable[Any]]
+    label: Callable[[Any], str]
+    ends: Callable[[Any], tuple[str, str, str | None]]
 
 
-def subjects(seen: Evidence) -> Subjects:
-    """By the name of a check's argument, its values and their names."""
-    containers = seen.containers
-    sharers = [c for c in containers if c.namespace_owner]
-    loners = [c for c in containers if c.network == "none" and not c.interfaces]
-    published = [(c, port) for c in containers for port in c.ports]
-    publications = list(ports.publications(seen.inventory, seen.hosts))
-    overlaid = [(host, n) for host in seen.hosts for n in overlay.networks(seen.inventory, host)]
-    every = pairs(seen.inventory, containers)
-    joined = [pair for pair in every if pair[0].network in seen.inventory.networks]
-    words = {"reach": ("reach", "router"), "direct": ("reach",), "own": ("own",)}
-    lan = {
-        name: [one for one in seen.questions if one.word in kinds]
-        for name, kinds in (words | {"apart": ("apart",)}).items()
-    }
-    moved = [host for host in seen.hosts if host in seen.lost]
+def subjects(evidence: Evidence) -> Mapping[str, tuple[Sequence[Any], Sequence[str]]]:
+    """Subjects and their labels, by the name of their kind."""
+    selected = {name: list(kind.select(evidence)) for name, kind in KINDS.items()}
     return {
-        **{
-            name: (each, [f"{w.source.name}-{w.target}" for w in each])
-            for name, each in lan.items()
-        },
-        "moved": (moved, moved),
-        "on": (seen.hosts, seen.hosts),
-        "overlaid": (overlaid, [f"{host}-{network.name}" for host, network in overlaid]),
-        "container": (containers, [c.name for c in containers]),
-        "sharer": (sharers, [c.name for c in sharers]),
-        "loner": (loners, [c.name for c in loners]),
-        "published": (published, [f"{c.name}-{port}" for c, port in published]),
-        "publication": (
-            publications,
-            [f"{one.source}-{one.target.name}-{one.port}" for one in publications],
-        ),
-        "pair": (every, [f"{source.name}-{target.name}" for source, target in every]),
-        "joined": (joined, [f"{source.name}-{target.name}" for source, target in joined]),
+        name: (values, [KINDS[name].label(value) for value in values])
+        for name, values in selected.items()
     }
 
 
-def about(check: str, given: Mapping[str, Any]) -> Check:
+def about(check: str, parameters: Mapping[str, Any]) -> Check:
     """The check of one subject, not judged yet."""
-    (subject, value) = next((name, value) for name, value in given.items())
-    match subject:
-        case "reach" | "direct" | "own" | "apart":
-            return Check(check, value.source.name, value.target)
-        case "on" | "moved":
-            return Check(check, value, value)
-        case "overlaid":
-            return Check(check, value[0], value[0])
-        case "sharer":
-            return Check(check, value.name, value.namespace_owner)
-        case "published":
-            container, port = value
-            return Check(check, container.host, container.name, str(port))
-        case "publication":
-            return Check(check, value.source, value.target.name, str(value.port))
-        case "pair" | "joined":
-            return Check(check, value[0].name, value[1].name)
-        case _:
-            return Check(check, value.name, value.name)
+    ((name, subject),) = parameters.items()
+    return Check(check, *KINDS[name].ends(subject))
+
+
+def _host_ends(host: str) -> tuple[str, str, None]:
+    return host, host, None
+
+
+def _hosts(select: Callable[[Evidence], Iterable[str]]) -> SubjectKind:
+    return SubjectKind(select, str, _host_ends)
+
+
+def _container_name(container: Container) -> str:
+    return container.name
+
+
+def _containers(condition: Callable[[Container], bool]) -> SubjectKind:
+    def select(evidence: Evidence) -> Iterable[Container]:
+        return filter(condition, evidence.containers)
+
+    return SubjectKind(select, _container_name, lambda c: (c.name, c.name, None))
+
+
+def _lan_probes(*kinds: str) -> SubjectKind:
+    def select(evidence: Evidence) -> Iterable[LanProbe]:
+        return (probe for probe in evidence.lan_probes if probe.kind in kinds)
+
+    def label(probe: LanProbe) -> str:
+        return f"{probe.source.name}-{probe.target}"
+
+    return SubjectKind(select, label, lambda probe: (probe.source.name, probe.target, None))
+
+
+def _pairs(select: Callable[[Evidence], Iterable[Pair]]) -> SubjectKind:
+    def label(pair: Pair) -> str:
+        return f"{pair[0].name}-{pair[1].name}"
+
+    return SubjectKind(select, label, lambda pair: (pair[0].name, pair[1].name, None))
+
+
+def _segment_pairs(evidence: Evidence) -> Iterable[Pair]:
+    return pairs(evidence.inventory, evidence.containers)
+
+
+def _network_pairs(evidence: Evidence) -> Iterable[Pair]:
+    networks = evidence.inventory.networks
+    return (pair for pair in _segment_pairs(evidence) if pair[0].network in networks)
+
+
+def _flannel_members(evidence: Evidence) -> Iterable[FlannelMember]:
+    for host in evidence.hosts:
+        for network in leases.networks(evidence.inventory, host):
+            yield host, network
+
+
+def _published_ports(evidence: Evidence) -> Iterable[PublishedPort]:
+    return ((container, port) for container in evidence.containers for port in container.ports)
+
+
+def _published_ends(subject: PublishedPort) -> tuple[str, str, str]:
+    container, port = subject
+    return container.host, container.name, str(port)
+
+
+def _publication_ends(publication: Publication) -> tuple[str, str, str]:
+    return publication.source, publication.target.name, str(publication.port)
+
+
+KINDS: Mapping[str, SubjectKind] = {
+    "host": _hosts(lambda evidence: evidence.hosts),
+    "bridged_host": _hosts(
+        lambda evidence: [h for h in evidence.hosts if h in evidence.lost_settings]
+    ),
+    "flannel_member": SubjectKind(
+        _flannel_members,
+        lambda member: f"{member[0]}-{member[1].name}",
+        lambda member: _host_ends(member[0]),
+    ),
+    "container": _containers(lambda _: True),
+    "sharer": SubjectKind(
+        lambda evidence: [c for c in evidence.containers if c.namespace_owner],
+        _container_name,
+        lambda c: (c.name, c.namespace_owner, None),
+    ),
+    "isolated": _containers(lambda c: c.network == "none" and not c.interfaces),
+    "published_port": SubjectKind(
+        _published_ports, lambda subject: f"{subject[0].name}-{subject[1]}", _published_ends
+    ),
+    "publication": SubjectKind(
+        lambda evidence: ports.publications(evidence.inventory, evidence.hosts),
+        lambda publication: "-".join(_publication_ends(publication)),
+        _publication_ends,
+    ),
+    "pair": _pairs(_segment_pairs),
+    "network_pair": _pairs(_network_pairs),
+    "arp_probe": _lan_probes("reach", "router"),
+    "ping_probe": _lan_probes("reach"),
+    "own_probe": _lan_probes("own"),
+    "vlan_probe": _lan_probes("apart"),
+}
+"""The kinds of subjects, by the argument of the checks."""

@@ -1,53 +1,53 @@
-"""The checks of LANs; pytest runs them once for each question that was asked on layer 2."""
+"""The checks of LANs; pytest runs them once for each probe on layer 2."""
 
 from __future__ import annotations
 
 import pytest
 
 from provision.checks.gather import Evidence
-from provision.checks.lan_probe import Question
+from provision.checks.lan_probe import LanProbe
 
 
-def test_arp(seen: Evidence, reach: Question) -> None:
-    """One machine answers for the address, on the link itself."""
-    _said(seen, "arp", reach)
+def test_arp(evidence: Evidence, arp_probe: LanProbe) -> None:
+    """Exactly one machine answers ARP for the address."""
+    _require_success(evidence, "arp", arp_probe)
 
 
-def test_link(seen: Evidence, direct: Question) -> None:
-    """Pings come back with the TTL they were sent with: no router is between."""
-    _said(seen, "link", direct)
+def test_link(evidence: Evidence, ping_probe: LanProbe) -> None:
+    """Pings come back with the TTL that they were sent with: no router is in between."""
+    _require_success(evidence, "link", ping_probe)
 
 
-def test_size(seen: Evidence, direct: Question) -> None:
-    """A packet of exactly the network's MTU passes without being split."""
-    _said(seen, "size", direct)
+def test_size(evidence: Evidence, ping_probe: LanProbe) -> None:
+    """A packet of exactly the network's MTU passes without being fragmented."""
+    _require_success(evidence, "size", ping_probe)
 
 
-def test_duplicate(seen: Evidence, own: Question) -> None:
-    """Nobody else has the address."""
-    _said(seen, "duplicate", own)
+def test_duplicate(evidence: Evidence, own_probe: LanProbe) -> None:
+    """No other machine has the address."""
+    _require_success(evidence, "duplicate", own_probe)
 
 
-def test_apart(seen: Evidence, apart: Question) -> None:
-    """What is in another VLAN is not heard."""
-    _said(seen, "apart", apart)
+def test_apart(evidence: Evidence, vlan_probe: LanProbe) -> None:
+    """An endpoint in another VLAN does not answer ARP."""
+    _require_success(evidence, "apart", vlan_probe)
 
 
-def test_host(seen: Evidence, moved: str) -> None:
-    """The host's own addresses, default routes and name servers are what they were."""
-    if moved in seen.errors:
-        pytest.fail(str(seen.errors[moved]))
-    wrong = seen.lost[moved]
-    assert not wrong, "; ".join(wrong)
+def test_host(evidence: Evidence, bridged_host: str) -> None:
+    """The host kept its addresses, routes and name servers when its NIC became a port."""
+    if bridged_host in evidence.errors:
+        pytest.fail(str(evidence.errors[bridged_host]))
+    lost = evidence.lost_settings[bridged_host]
+    assert not lost, "; ".join(lost)
 
 
-def _said(seen: Evidence, check: str, wire: Question) -> None:
-    host = wire.host
-    if host in seen.errors:
-        pytest.fail(str(seen.errors[host]))
-    if host in seen.absent:
-        pytest.skip(f"{host} lacks {', '.join(seen.absent[host])}")
-    answer = seen.answers.get((check, wire.source.name, wire.target))
+def _require_success(evidence: Evidence, check: str, probe: LanProbe) -> None:
+    host = probe.host
+    if host in evidence.errors:
+        pytest.fail(str(evidence.errors[host]))
+    if host in evidence.missing_tools:
+        pytest.skip(f"{host} lacks {', '.join(evidence.missing_tools[host])}")
+    answer = evidence.answers.get((check, probe.source.name, probe.target))
     if answer is None:
-        pytest.fail(f"{wire.source.name} on {host} gave no answer")
+        pytest.fail(f"{probe.source.name} on {host} gave no answer")
     assert answer.status == 0, answer.text

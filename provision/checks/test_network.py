@@ -1,4 +1,4 @@
-"""The checks themselves; pytest runs them once for each host, container, port or ordered pair."""
+"""The checks; pytest runs them once for each host, container, port or ordered pair."""
 
 from __future__ import annotations
 
@@ -7,185 +7,194 @@ import pytest
 from provision.checks import modes, ports
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
+from provision.checks.subjects import FlannelMember, Pair, PublishedPort
 from provision.checks.wire import ContainerPair
-from provision.methods.flannel import leases as overlay
-from provision.model.inventory import Container, Network, Port
+from provision.methods.flannel import leases
+from provision.model.inventory import Container
 
 
-def test_drift(seen: Evidence, on: str) -> None:
-    """The host is as the inventory says."""
-    _reached(seen, on)
-    drift = seen.drift[on]
-    taken = {conflict.ref for conflict in drift.conflicts}
-    differs = [conflict.message for conflict in drift.conflicts]
-    differs += [f"{c.verb} {c.ref.kind} {c.ref.name}" for c in drift.changes if c.ref not in taken]
-    assert not differs, "differs: " + "; ".join(differs)
+def test_drift(evidence: Evidence, host: str) -> None:
+    """The host is as the inventory wants it."""
+    _require_reached(evidence, host)
+    drift = evidence.drift[host]
+    conflicting = {conflict.ref for conflict in drift.conflicts}
+    differences = [conflict.message for conflict in drift.conflicts]
+    differences += [
+        f"{change.verb} {change.ref.kind} {change.ref.name}"
+        for change in drift.changes
+        if change.ref not in conflicting
+    ]
+    assert not differences, "differs: " + "; ".join(differences)
 
 
-def test_etcd(seen: Evidence, overlaid: tuple[str, Network]) -> None:
+def test_etcd(evidence: Evidence, flannel_member: FlannelMember) -> None:
     """Every member of the network's etcd answers this host and is healthy."""
-    host, network = overlaid
-    _asked(seen, host)
-    wrong = overlay.unhealthy(seen.inventory, network, seen.maps[host].get(network.name))
-    assert not wrong, wrong
+    host, network = flannel_member
+    _require_finished(evidence, host)
+    error = leases.unhealthy(evidence.inventory, network, evidence.etcd[host].get(network.name))
+    assert not error, error
 
 
-def test_leases(seen: Evidence, overlaid: tuple[str, Network]) -> None:
-    """etcd's map of subnet to host, as this host gets it, is the inventory's."""
-    host, network = overlaid
-    _asked(seen, host)
-    found = seen.maps[host].get(network.name)
-    assert found and not found.trouble, "etcd gives no answer"
-    wrong = overlay.misplaced(seen.inventory, network, found)
-    assert not wrong, wrong
+def test_leases(evidence: Evidence, flannel_member: FlannelMember) -> None:
+    """The subnet leases in etcd, as this host reads them, are those of the inventory."""
+    host, network = flannel_member
+    _require_finished(evidence, host)
+    stored = evidence.etcd[host].get(network.name)
+    assert stored and not stored.trouble, "etcd does not answer"
+    error = leases.misplaced(evidence.inventory, network, stored)
+    assert not error, error
 
 
-def test_mode(seen: Evidence, container: Container) -> None:
-    """Its namespace, its links, its addresses and its routes are what its network means."""
-    _asked(seen, container.host)
-    wrong = modes.wrong(seen.inventory, container, seen.before[container.host])
-    assert not wrong, "; ".join(wrong)
+def test_mode(evidence: Evidence, container: Container) -> None:
+    """Namespace, interfaces, addresses and routes are those of the container's network mode."""
+    _require_finished(evidence, container.host)
+    topology = evidence.before[container.host]
+    differences = modes.differences(evidence.inventory, container, topology)
+    assert not differences, "; ".join(differences)
 
 
-def test_lo(seen: Evidence, sharer: Container) -> None:
-    """Both containers of one namespace talk by TCP over lo."""
+def test_lo(evidence: Evidence, sharer: Container) -> None:
+    """Two containers that share a network namespace reach each other by TCP over lo."""
     assert sharer.namespace_owner is not None
-    _running(seen, sharer, seen.inventory.containers[sharer.namespace_owner])
-    assert _answer(seen, "lo", sharer.name, sharer.host, sharer.namespace_owner) == "same 127.0.0.1"
+    _require_running(evidence, sharer, evidence.inventory.containers[sharer.namespace_owner])
+    answer = _answer(evidence, "lo", sharer.name, sharer.host, sharer.namespace_owner)
+    assert answer == "same 127.0.0.1"
 
 
-def test_alone(seen: Evidence, loner: Container) -> None:
+def test_alone(evidence: Evidence, isolated: Container) -> None:
     """A container without a network reaches no host."""
-    _running(seen, loner)
-    for host in seen.inventory.hosts:
-        _asked(seen, loner.host)
-        answer = seen.answers.get(("alone", loner.name, host))
-        assert answer is not None, f"{loner.host} gave no answer"
-        assert "unreachable" in answer.text, f"reaching {host}: {answer.text}"
+    _require_running(evidence, isolated)
+    for host in evidence.inventory.hosts:
+        _require_finished(evidence, isolated.host)
+        answer = evidence.answers.get(("alone", isolated.name, host))
+        assert answer is not None, f"{isolated.host} gave no answer"
+        assert "unreachable" in answer.text, f"connecting to {host}: {answer.text}"
 
 
-def test_dnat(seen: Evidence, published: tuple[Container, Port]) -> None:
-    """Docker's rule for the port is there, leads to the container, and counts what is sent."""
-    container, port = published
-    _asked(seen, container.host)
-    before = modes.translation(container, port, seen.before[container.host])
-    assert before is not None, (
-        f"no DNAT rule leads {port} to {container.name} (docker restart {container.name} makes it)"
-    )
-    after = modes.translation(container, port, seen.after[container.host])
-    assert after is not None, f"the DNAT rule of {port} went away meanwhile"
+def test_dnat(evidence: Evidence, published_port: PublishedPort) -> None:
+    """Docker's DNAT rule forwards the port to the container, and counts the checks' packets."""
+    container, port = published_port
+    _require_finished(evidence, container.host)
+    before = modes.dnat_rule(container, port, evidence.before[container.host])
+    hint = f"docker restart {container.name} makes one"
+    assert before is not None, f"no DNAT rule forwards {port} to {container.name} ({hint})"
+    after = modes.dnat_rule(container, port, evidence.after[container.host])
+    assert after is not None, f"the DNAT rule of {port} was removed during the check"
     if port.ip is not None and port.ip.is_loopback:
-        return  # Docker's proxy serves the host itself there, past the rule
+        return  # docker-proxy serves connections of the host itself, which bypass the rule
     assert after.packets > before.packets, f"the DNAT rule of {port} counted no packet"
 
 
-def test_port(seen: Evidence, publication: Publication) -> None:
-    """A published port leads to the container, from afar as from within."""
+def test_port(evidence: Evidence, publication: Publication) -> None:
+    """A published port answers a caller as the container's own port does from inside."""
     target = publication.target
-    callers = [seen.inventory.containers[publication.caller]] if publication.caller else []
-    _running(seen, *callers, target)
-    said = _answer(seen, publication.label, publication.source, publication.by, target.name)
-    port = ports.inner(publication.port)
-    if port in seen.listeners[target.name].held:
-        within = _answer(seen, f"inside={port}", target.name, target.host, target.name)
-        assert said == within, f"it answers {said!r} from afar, {within!r} from within"
+    containers = evidence.inventory.containers
+    callers = [containers[publication.caller]] if publication.caller else []
+    _require_running(evidence, *callers, target)
+    answer = _answer(evidence, publication.check, publication.source, publication.by, target.name)
+    port = ports.container_port(publication.port)
+    if port in evidence.listeners[target.name].program_ports:
+        inside = _answer(evidence, f"inside={port}", target.name, target.host, target.name)
+        assert answer == inside, f"it answers {answer!r} from outside, {inside!r} from inside"
     else:
-        assert said.startswith("same "), said
+        assert answer.startswith("same "), answer
 
 
-def test_ping(seen: Evidence, pair: tuple[Container, Container]) -> None:
-    """Every packet to the container's own address is answered."""
-    _between(seen, "ping", pair)
+def test_ping(evidence: Evidence, pair: Pair) -> None:
+    """Every ping to the container's own address is answered."""
+    _pair_answer(evidence, "ping", pair)
 
 
-def test_source(seen: Evidence, pair: tuple[Container, Container]) -> None:
-    """The far side sees the container's own address: nothing on the way translates it."""
-    answer = _between(seen, "tcp", pair)
-    own = str(seen.endpoints[pair[0].name].address)
-    assert answer == f"same {own}", f"{pair[1].name} saw {answer.removeprefix('same ')}, not {own}"
+def test_source(evidence: Evidence, pair: Pair) -> None:
+    """The other container sees the container's own address as source: nothing masquerades it."""
+    answer = _pair_answer(evidence, "tcp", pair)
+    source = str(evidence.endpoints[pair[0].name].address)
+    seen_source = answer.removeprefix("same ")
+    assert answer == f"same {source}", f"{pair[1].name} saw {seen_source} as source, not {source}"
 
 
-def test_mtu(seen: Evidence, pair: tuple[Container, Container]) -> None:
-    """A packet of exactly the network's MTU passes without being split; none is larger."""
-    _between(seen, "mtu", pair)
+def test_mtu(evidence: Evidence, pair: Pair) -> None:
+    """A packet of exactly the network's MTU passes unfragmented, and no interface sends larger."""
+    _pair_answer(evidence, "mtu", pair)
     source = pair[0]
-    if source.network in seen.inventory.networks and source.host in seen.before:
-        wrong = modes.oversized(seen.endpoints[source.name], seen.before[source.host])
-        assert not wrong, wrong
+    if source.network in evidence.inventory.networks and source.host in evidence.before:
+        endpoint = evidence.endpoints[source.name]
+        error = modes.mtu_error(endpoint, evidence.before[source.host])
+        assert not error, error
 
 
-def test_tcp(seen: Evidence, pair: tuple[Container, Container]) -> None:
-    """What is sent comes back unchanged."""
-    assert _between(seen, "tcp", pair).startswith("same ")
+def test_tcp(evidence: Evidence, pair: Pair) -> None:
+    """Bytes sent by TCP come back unchanged."""
+    assert _pair_answer(evidence, "tcp", pair).startswith("same ")
 
 
-def test_udp(seen: Evidence, pair: tuple[Container, Container]) -> None:
-    """A datagram that fills the MTU arrives, with its checksum right."""
-    _between(seen, "udp", pair)
+def test_udp(evidence: Evidence, pair: Pair) -> None:
+    """A UDP datagram that fills the MTU arrives with a correct checksum."""
+    _pair_answer(evidence, "udp", pair)
 
 
-def test_wire(seen: Evidence, joined: tuple[Container, Container]) -> None:
-    """Between hosts, traffic is wrapped as the method declares, or not at all."""
-    wrong = _way(seen, joined).wrong()
-    assert not wrong, wrong
+def test_wire(evidence: Evidence, network_pair: Pair) -> None:
+    """Between hosts, packets travel in the tunnel that the method declares, or in none."""
+    error = _captured_pair(evidence, network_pair).error()
+    assert not error, error
 
 
-def test_broadcast(seen: Evidence, joined: tuple[Container, Container]) -> None:
-    """It is seen once on each host of one layer 2, and nowhere else: nothing loops or leaks."""
-    way = _way(seen, joined)
-    copies, expected = way.copies(), way.expected_copies()
-    assert copies == expected, f"{joined[1].host} saw it {copies} times, not {expected}"
+def test_broadcast(evidence: Evidence, network_pair: Pair) -> None:
+    """A broadcast arrives once on each host of one layer 2 and on no other: no loop, no leak."""
+    captured = _captured_pair(evidence, network_pair)
+    copies, expected = captured.copies(), captured.expected_copies()
+    host = network_pair[1].host
+    assert copies == expected, f"{host} received the broadcast {copies} times, not {expected}"
 
 
-def _way(seen: Evidence, pair: tuple[Container, Container]) -> ContainerPair:
-    _between(seen, "ping", pair)
-    source, target = (seen.endpoints[container.name].address for container in pair)
+def _captured_pair(evidence: Evidence, pair: Pair) -> ContainerPair:
+    _pair_answer(evidence, "ping", pair)
+    source, target = (evidence.endpoints[container.name].address for container in pair)
     assert source is not None and target is not None
-    way = ContainerPair(seen.inventory, pair, (source, target), seen.wires)
-    if reason := way.unwatched():
+    captured = ContainerPair(evidence.inventory, pair, (source, target), evidence.captures)
+    if reason := captured.unknown():
         pytest.skip(reason)
-    return way
+    return captured
 
 
-def _between(seen: Evidence, check: str, pair: tuple[Container, Container]) -> str:
+def _pair_answer(evidence: Evidence, check: str, pair: Pair) -> str:
     source, target = pair
-    _running(seen, *pair)
+    _require_running(evidence, *pair)
     if check == "tcp":
-        _equipped(seen, target.host)
-    return _answer(seen, check, source.name, source.host, target.name)
+        _require_tools(evidence, target.host)
+    return _answer(evidence, check, source.name, source.host, target.name)
 
 
-def _running(seen: Evidence, *containers: Container) -> None:
+def _require_running(evidence: Evidence, *containers: Container) -> None:
     for container in containers:
-        _reached(seen, container.host)
-        if container.name not in seen.endpoints:
-            pytest.fail(
-                f"container {container.name} does not run on {container.host} with an address"
-            )
-        _equipped(seen, container.host)
+        _require_reached(evidence, container.host)
+        if container.name not in evidence.endpoints:
+            name, host = container.name, container.host
+            pytest.fail(f"container {name} does not run on {host} with an address")
+        _require_tools(evidence, container.host)
 
 
-def _asked(seen: Evidence, host: str) -> None:
-    _reached(seen, host)
-    _equipped(seen, host)
-    if host not in seen.after:
+def _require_finished(evidence: Evidence, host: str) -> None:
+    _require_reached(evidence, host)
+    _require_tools(evidence, host)
+    if host not in evidence.after:
         pytest.fail(f"{host} gave no answer")
 
 
-def _reached(seen: Evidence, host: str) -> None:
-    if host in seen.errors:
-        pytest.fail(str(seen.errors[host]))
+def _require_reached(evidence: Evidence, host: str) -> None:
+    if host in evidence.errors:
+        pytest.fail(str(evidence.errors[host]))
 
 
-def _equipped(seen: Evidence, host: str) -> None:
-    if host in seen.absent:
-        pytest.skip(f"{host} lacks {', '.join(seen.absent[host])}")
+def _require_tools(evidence: Evidence, host: str) -> None:
+    if host in evidence.missing_tools:
+        pytest.skip(f"{host} lacks {', '.join(evidence.missing_tools[host])}")
 
 
-def _answer(seen: Evidence, check: str, source: str, host: str, target: str) -> str:
-    _reached(seen, host)
-    _equipped(seen, host)
-    answer = seen.answers.get((check, source, target))
+def _answer(evidence: Evidence, check: str, source: str, host: str, target: str) -> str:
+    _require_reached(evidence, host)
+    _require_tools(evidence, host)
+    answer = evidence.answers.get((check, source, target))
     if answer is None:
         pytest.fail(f"{host} gave no answer")
     if answer.status:

@@ -1,4 +1,4 @@
-"""A verification → a matrix for people, and JSON."""
+"""The result of a verify as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ON_HOST = ("drift", "etcd", "leases", *_OF_MODE)
 
 
 def show(result: Verification) -> None:
-    """Print the matrices of all networks, modes and ports, what failed and a summary."""
+    """Print tables of networks, modes and ports, the checks that did not pass, and a summary."""
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     for name, containers in segments(result).items():
         console.print(_matrix(result, name, containers))
@@ -30,11 +30,11 @@ def show(result: Verification) -> None:
     for check in result.checks:
         if not check.ok:
             verdict = f"skipped: {check.skipped}" if check.skipped else f"FAILED: {check.detail}"
-            console.print(f"{check.check} {_where(check)}: {verdict}", markup=False)
+            console.print(f"{check.check} {_ends(check)}: {verdict}", markup=False)
     console.print(summary(result))
 
 
-def _where(check: Check) -> str:
+def _ends(check: Check) -> str:
     if check.check in _ON_HOST and check.check != "lo":
         return check.source
     port = f" {check.port}" if check.port else ""
@@ -42,59 +42,59 @@ def _where(check: Check) -> str:
 
 
 def segments(result: Verification) -> dict[str, list[Container]]:
-    """Those that reach each other by their own addresses, by what joins them."""
-    found: dict[str, list[Container]] = {}
+    """Containers by segment; a segment with one container has no pair, and is left out."""
+    members: dict[str, list[Container]] = {}
     for container in result.containers:
         if name := segment(result.inventory, container):
-            found.setdefault(name, []).append(container)
-    return {name: containers for name, containers in found.items() if len(containers) > 1}
+            members.setdefault(name, []).append(container)
+    return {name: containers for name, containers in members.items() if len(containers) > 1}
 
 
 def _modes(result: Verification) -> Table:
-    table = Table(title="modes: what each container's network means", title_justify="left")
-    for word in ("container", "host", "network", "is so"):
-        table.add_column(word)
+    table = Table(title="network modes", title_justify="left")
+    for header in ("container", "host", "network", "result"):
+        table.add_column(header)
     for container in result.containers:
-        mine = [c for c in result.checks if c.check in _OF_MODE and c.source == container.name]
-        table.add_row(container.name, container.host, container.network, verdict(mine))
+        checks = [c for c in result.checks if c.check in _OF_MODE and c.source == container.name]
+        table.add_row(container.name, container.host, container.network, verdict(checks))
     return table
 
 
 def _ports(result: Verification) -> Table:
-    """One row for each published port; Docker's rule is judged by what all callers sent."""
+    """One row a published port, with the verdict of all its callers and of its DNAT rule."""
     table = Table(title="published ports", title_justify="left")
-    for word in ("host", "port", "container", "opened from", "is so"):
-        table.add_column(word)
+    for header in ("host", "port", "container", "opened from", "result"):
+        table.add_column(header)
     for container in result.containers:
         for port in map(str, container.ports):
-            mine = [c for c in result.checks if (c.target, c.port) == (container.name, port)]
-            callers = [c.source for c in mine if c.check == "port"]
-            row = (container.host, port, container.name, " ".join(callers), verdict(mine))
-            table.add_row(*row)
+            checks = [c for c in result.checks if (c.target, c.port) == (container.name, port)]
+            callers = " ".join(c.source for c in checks if c.check == "port")
+            table.add_row(container.host, port, container.name, callers, verdict(checks))
     return table
 
 
 def summary(result: Verification) -> str:
-    """One line: how many checks passed, failed and were skipped."""
+    """One line with the numbers of checks that passed, failed and were skipped."""
     passed = sum(check.ok for check in result.checks)
     skipped = sum(check.skipped is not None for check in result.checks)
     failed = len(result.checks) - passed - skipped
-    words = f"{passed} checks passed, {failed} failed, {skipped} skipped in {result.seconds:.1f} s."
-    return words if result.checks else "There was nothing to check."
+    if not result.checks:
+        return "There was nothing to check."
+    return f"{passed} checks passed, {failed} failed, {skipped} skipped in {result.seconds:.1f} s."
 
 
-def _matrix(result: Verification, name: str, mine: list[Container]) -> Table:
-    names = {container.name for container in mine}
+def _matrix(result: Verification, name: str, containers: list[Container]) -> Table:
+    names = {container.name for container in containers}
     kinds = dict.fromkeys(
         c.check for c in result.checks if {c.source, c.target} <= names and _of_pair(c)
     )
     title = f"network {name}: {', '.join(kinds)} from (row) to (column)"
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for container in mine:
+    for container in containers:
         table.add_column(f"{container.name}\n{container.host}")
-    for source in mine:
-        cells = [cell(result, source.name, target.name) for target in mine]
+    for source in containers:
+        cells = [cell(result, source.name, target.name) for target in containers]
         table.add_row(f"{source.name} on {source.host}", *cells)
     return table
 
@@ -104,7 +104,7 @@ def _of_pair(check: Check) -> bool:
 
 
 def cell(result: Verification, source: str, target: str) -> str:
-    """What the checks from one container to another said, in a word or two."""
+    """The verdict of the checks from one container to another."""
     if source == target:
         return "·"
     return verdict(
@@ -113,7 +113,7 @@ def cell(result: Verification, source: str, target: str) -> str:
 
 
 def verdict(checks: list[Check]) -> str:
-    """`ok`, or what failed or was skipped; nothing where nothing was asked."""
+    """`ok`, or the names of failed or skipped checks; empty without any check."""
     failed = dict.fromkeys(c.check for c in checks if not c.ok and not c.skipped)
     if failed:
         return "FAILED " + " ".join(failed)

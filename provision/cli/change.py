@@ -147,11 +147,11 @@ def verify(
 
     Also reports drift: differences between the hosts and the inventory.
     """
-    from provision.checks.run import verified
+    from provision.checks.run import run_checks
     from provision.checks.text import as_json, show
 
     with invocation.session() as (session, hosts):
-        result = verified(session, hosts, junit=junit, expression=expression)
+        result = run_checks(session, hosts, junit=junit, expression=expression)
     if html is not None:
         from provision.checks.page import page
 

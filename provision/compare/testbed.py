@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from provision.checks.live import live_containers
-from provision.checks.run import verified
+from provision.checks.run import run_checks
 from provision.compare import candidates
 from provision.compare.candidates import (
     ASK,
@@ -135,7 +135,7 @@ class Deployment:
     def verify(self, one: Candidate) -> float:
         """Prove it, as `provision verify` does; seconds. Raises VerifyError, HostError."""
         begin = time.monotonic()
-        result = verified(
+        result = run_checks(
             _quiet(self.session, self._inventory(one)), self.hosts, junit=None, expression=None
         )
         for error in result.errors:

@@ -160,7 +160,7 @@ def test_a_deleted_dnat_rule_is_named(applied: tuple[Hosts, str]) -> None:
               "'s/^-A DOCKER \\(.*--dport 8080 .*\\)/\\1/p')")  # fmt: skip
     wrong = failed(hosts.json("verify", inventory, status=7))
     assert list(wrong) == [("dnat", "h1", "web1")]
-    assert "no DNAT rule leads 8080:80/tcp to web1" in wrong["dnat", "h1", "web1"]
+    assert "no DNAT rule forwards 8080:80/tcp to web1" in wrong["dnat", "h1", "web1"]
     hosts.ssh("h1", "docker restart -t 0 web1")
     hosts.verified(inventory)
 
@@ -176,7 +176,7 @@ def test_a_veth_out_of_the_bridge_is_named(applied: tuple[Hosts, str]) -> None:
     ).strip()
     hosts.ssh("h2", f"ip link set dev {link} nomaster")
     wrong = failed(hosts.json("verify", inventory, status=7))
-    expected = f"{link}, the outer end of its eth0, is a port of no bridge, not of docker0"
+    expected = f"{link}, the host's end of its eth0, is not a port of docker0"
     assert wrong["mode", "web2", "web2"] == expected
     assert all("web2" in key for key in wrong), wrong
     hosts.ssh("h2", "docker restart -t 0 web2")
@@ -193,7 +193,7 @@ OTHER_MODES = {
         "bridge",
         "its network namespace is one of its own, not that of container web1",
     ),
-    "bare1": ("h1", "bridge", "it has an interface beside lo: eth0"),
+    "bare1": ("h1", "bridge", "it has an interface besides lo: eth0"),
     "bare2": ("h2", "container:web2", "its network namespace is that of container web2"),
 }
 

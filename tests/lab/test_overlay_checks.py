@@ -89,7 +89,7 @@ def gre_breaks(data: str) -> dict[str, Break]:
             {"h2": eth0 + "1500"},
             {"h2": eth0 + "1462"},
             of(("mtu",), "g2→g1", "g2→g3"),
-            "its eth0 sends up to 1500 bytes, the network carries 1462",
+            "the MTU of its eth0 is 1500, that of the network 1462",
         ),
         "a tunnel to the wrong address": Break(
             {"h1": f"{port}{data}.99"},
@@ -116,7 +116,7 @@ def gre_breaks(data: str) -> dict[str, Break]:
             },
             {},
             of(("wire",), "g1↔g2"),
-            f"traffic inside gre {data}.11 → {data}.13 leaves h1",
+            f"gre traffic {data}.11 → {data}.13 leaves h1",
         ),
     }
 
@@ -150,20 +150,20 @@ def vxlan_breaks(data: str) -> dict[str, Break]:
             {"h1": every % "append" + ".12 via eth1"},
             {"h1": every % "delete" + ".12 via eth1"},
             of(("broadcast",), "w1→w2"),
-            "h2 saw it 2 times, not 1",
+            "h2 received the broadcast 2 times, not 1",
         ),
         "a peer that is missing in the table": Break(
             {"h1": every % "delete" + ".12"},
             {"h1": every % "append" + ".12 permanent"},
             of(("broadcast",), "w1→w2"),
-            "h2 saw it 0 times, not 1",
+            "h2 received the broadcast 0 times, not 1",
         ),
         "less room between the hosts": Break(
             {"h2": "ip link set dev eth1 mtu 1400"},
             {"h2": f"ip link set dev eth1 mtu 1500; {forget % 'w2'}"}
             | {"h1": forget % "w1", "h3": forget % "w3"},
             of(("mtu",), "w1↔w2", "w1↔w3", "w2↔w3"),
-            "sends up to 1450 bytes, the network carries 1350",
+            "is 1450, that of the network 1350",
         ),
     }
 

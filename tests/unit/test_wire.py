@@ -36,7 +36,7 @@ def way(inventory: Inventory, *, on_h1: tuple[str, ...], on_h2: tuple[str, ...])
         for host, lines in texts.items()
     }
     return ContainerPair(
-        inventory, pair, ends, {host: wire.seen(text) for host, text in printed.items()}
+        inventory, pair, ends, {host: wire.parse(text) for host, text in printed.items()}
     )
 
 
@@ -56,25 +56,25 @@ CASES = {
         None,
         (f"eth1 out {GRE}",),
         (f"eth1 in {GRE}",),
-        "traffic inside gre 10.78.0.11 → 10.78.0.12 leaves h1",
+        "gre traffic 10.78.0.11 → 10.78.0.12 leaves h1",
     ),
     "in another tunnel": (
         Tunnel("vxlan", 4789),
         (f"eth1 out {GRE}",),
         (f"eth1 in {GRE}",),
-        "traffic inside gre 10.78.0.11 → 10.78.0.12 leaves h1",
+        "gre traffic 10.78.0.11 → 10.78.0.12 leaves h1",
     ),
     "at another port": (
         Tunnel("vxlan", 8472),
         (f"eth1 out {VXLAN}",),
         (f"eth1 in {VXLAN}",),
-        "traffic inside vxlan (port 4789) 10.78.0.11 → 10.78.0.12 leaves h1",
+        "vxlan (port 4789) traffic 10.78.0.11 → 10.78.0.12 leaves h1",
     ),
     "by another host": (
         Tunnel("gre"),
         (f"eth1 out {GRE.replace('.12 ', '.13 ')}",),
         (f"eth1 in {GRE.replace('.11 ', '.13 ')}",),
-        "traffic inside gre 10.78.0.11 → 10.78.0.13 leaves h1",
+        "gre traffic 10.78.0.11 → 10.78.0.13 leaves h1",
     ),
     "by another host, as RSTP may": (
         Tunnel("gre", direct=False),
@@ -86,21 +86,21 @@ CASES = {
         Tunnel("gre"),
         (f"eth1 out {GRE}", f"eth1 out {PLAIN}"),
         (f"eth1 in {GRE}", f"eth1 in {PLAIN}"),
-        "traffic that is not wrapped leaves h1",
+        "unencapsulated traffic leaves h1",
     ),
     "not at all": (
         Tunnel("gre"),
         (f"eth1 out {PLAIN}",),
         (f"eth1 in {PLAIN}",),
-        "nothing of it inside gre leaves h1",
+        "no gre traffic leaves h1",
     ),
     "it does not arrive": (
         Tunnel("gre"),
         (f"eth1 out {GRE}",),
         (),
-        "nothing of it inside gre reaches h2",
+        "no gre traffic reaches h2",
     ),
-    "nothing was seen": (None, (), (), "nothing of it leaves h1"),
+    "nothing was seen": (None, (), (), "no traffic leaves h1"),
 }
 
 
@@ -111,7 +111,7 @@ def test_traffic_travels_as_declared_or_the_reason_is_told(
     """Each deviation has its own words."""
     declared, on_h1, on_h2, expected = CASES[case]
     declare(monkeypatch, declared)
-    assert way(inventory, on_h1=on_h1, on_h2=on_h2).wrong() == expected
+    assert way(inventory, on_h1=on_h1, on_h2=on_h2).error() == expected
 
 
 def test_copies_of_a_broadcast_are_counted_by_interface(
@@ -131,12 +131,12 @@ def test_copies_of_a_broadcast_are_counted_by_interface(
 def test_what_was_not_watched_is_not_judged(inventory: Inventory) -> None:
     """A sniffer that could not start, lost frames or did not answer says why."""
     fine = way(inventory, on_h1=(), on_h2=())
-    assert fine.unwatched() == ""
+    assert fine.unknown() == ""
     for text, said in (
-        ("unwatched: Operation not permitted\n", "h2 was not watched: Operation not permitted"),
-        ("", "h2 was not watched: its sniffer gave no answer"),
-        ("lost 12\n", "h2 is too busy: 12 frames went by unseen"),
+        ("unwatched: Operation not permitted\n", "no sniffer ran on h2: Operation not permitted"),
+        ("", "no sniffer ran on h2: it printed no counts"),
+        ("lost 12\n", "h2 is too busy: its sniffer missed 12 frames"),
     ):
-        there = {**fine.wires, "h2": wire.seen(text)}
-        assert replace(fine, wires=there).unwatched() == said
-    assert replace(fine, wires={}).unwatched() == "h1 was not watched: no answer"
+        captures = {**fine.captures, "h2": wire.parse(text)}
+        assert replace(fine, captures=captures).unknown() == said
+    assert replace(fine, captures={}).unknown() == "no sniffer ran on h1: the host did not answer"
