@@ -157,7 +157,7 @@ def _supplied(
     from provision.engine import artifacts
 
     artifacts.check(todo)
-    whole = artifacts.with_flanneld(session, todo)
+    whole = artifacts.with_built_files(session, todo)
     return (
         whole,
         todo if whole is session else difference(whole, fleet, fit, destroy=False),

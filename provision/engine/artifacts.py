@@ -1,13 +1,14 @@
-"""What this machine must hold before a host is changed: flanneld, and the authority."""
+"""What this machine must hold before a host is changed: built files, and the authority."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from provision import methods
 from provision.engine.fleet import Session
 from provision.engine.plan import Plan
-from provision.model.inventory import Inventory, LocalBinary
+from provision.model.inventory import LocalBinary, Network
 from provision.resources.kinds.binary import Binary as Sent
 from provision.resources.kinds.certificate import Certificate
 from provision.resources.steps import Issue, Steps
@@ -31,8 +32,8 @@ def sign(steps: Steps) -> Steps:
     return pki.signed(steps)
 
 
-def with_flanneld(session: Session, todo: Plan) -> Session:
-    """The session with a flanneld for the hosts that get one: it is built where there is none.
+def with_built_files(session: Session, todo: Plan) -> Session:
+    """The session with the files that hosts are to get and the controller lacks, built now.
 
     Raises SupplyError.
     """
@@ -41,20 +42,15 @@ def with_flanneld(session: Session, todo: Plan) -> Session:
     )
     if not lacking:
         return session
-    from provision.methods.flannel import binary
-
-    program = binary.built(session.say)
-    return replace(session, inventory=_with(session.inventory, program))
-
-
-def _with(inventory: Inventory, program: LocalBinary) -> Inventory:
     networks = {
-        name: replace(network, binary=program)
-        if getattr(network.options, "flanneld", "") is None
-        else network
-        for name, network in inventory.networks.items()
+        name: replace(network, files={**network.files, **_built(network, session)})
+        for name, network in session.inventory.networks.items()
     }
-    return replace(inventory, networks=networks)
+    return replace(session, inventory=replace(session.inventory, networks=networks))
+
+
+def _built(network: Network, session: Session) -> Mapping[str, LocalBinary]:
+    return methods.of(network).build_files(network, session.say)
 
 
 def _issues(todo: Plan) -> Iterator[Issue]:

@@ -43,14 +43,15 @@ def decode(data: object) -> Decoded:
     raw = {name: _mapping(found.get(name)) for name in SECTIONS}
     ssh = decoder.document(SshDocument, found.get("ssh"), ("ssh",))
     networks = decoder.networks(raw["networks"])
+    options = decoder.options(networks)
     return Decoded(
         name=top.name if top else "",
         ssh=ssh or SshDocument(),
         hosts=decoder.items(HostDocument, raw["hosts"], "hosts"),
         host_ssh=decoder.host_ssh(raw["hosts"]),
         groups=decoder.groups(raw["groups"]),
-        networks=networks,
-        options=decoder.options(networks),
+        networks={name: networks[name] for name in options},
+        options=options,
         containers=decoder.items(ContainerDocument, raw["containers"], "containers"),
         declared={name: tuple(raw[name]) for name in SECTIONS},
         packages=top.packages if top else "install",

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from provision import methods
 from provision.inventory.ansible_hosts import merge_hosts_from
 from provision.inventory.decode import decode
 from provision.inventory.rules import interfaces, networks
@@ -135,7 +136,10 @@ class _Files:
             name: self._key(ssh.key, ("hosts", name, "ssh", "key"))
             for name, ssh in decoded.host_ssh.items()
         }
-        self.binaries = {name: self._binary(name, o) for name, o in decoded.options.items()}
+        self.of_networks = {
+            name: self._of_network(name, network.method, decoded.options[name])
+            for name, network in decoded.networks.items()
+        }
         self.archives: dict[str, Image | BadValueError] = {}
         for name, container in decoded.containers.items():
             if container.image is not None and not isinstance(container.image, str):
@@ -148,19 +152,18 @@ class _Files:
             self.findings.append(Finding(loc, error.message, error.hint))
             return None
 
-    def _binary(self, network: str, options: MethodOptions) -> LocalBinary | None:
-        """What a network's hosts are to run, where its method has them run something."""
-        if not hasattr(options, "flanneld"):
-            return None
-        from provision.methods.flannel import binary
-
-        try:
-            named: str | None = options.flanneld
-            return binary.cached() if named is None else binary.file(named, self.folder)
-        except BadValueError as error:
-            loc = ("networks", network, "flanneld")
-            self.findings.append(Finding(loc, error.message, error.hint))
-            return None
+    def _of_network(
+        self, network: str, method: str, options: MethodOptions
+    ) -> dict[str, LocalBinary]:
+        """The controller's files that a network's hosts get, by the option that names them."""
+        files: dict[str, LocalBinary] = {}
+        for option, file in methods.named(method).controller_files(options, self.folder).items():
+            if isinstance(file, BadValueError):
+                loc = ("networks", network, option)
+                self.findings.append(Finding(loc, file.message, file.hint))
+            else:
+                files[option] = file
+        return files
 
     def _archive(self, container: str, text: str) -> None:
         if text not in self.archives:
@@ -242,7 +245,7 @@ def _network(name: str, decoded: Decoded, layout: Layout, files: _Files) -> Netw
         mtu=document.mtu,
         egress=document.egress,
         options=decoded.options[name],
-        binary=files.binaries[name],
+        files=_frozen(files.of_networks[name]),
     )
 
 

@@ -9,6 +9,7 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 
+from provision.methods._base import ClashKey as ClashKey
 from provision.methods._base import Facts as Facts
 from provision.methods._base import Method as Method
 from provision.model.inventory import Network

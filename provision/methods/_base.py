@@ -6,18 +6,47 @@ Every function is pure: it neither contacts a host nor reads a file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from provision.facts.host import HostFacts
-from provision.methods._shared import docker_bridge
-from provision.model.inventory import Inventory, Network
+from provision.methods._shared import docker_bridge, subnets
+from provision.model import names
+from provision.model.findings import BadValueError, Finding, Loc
+from provision.model.inventory import Inventory, LocalBinary, Network
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
 
+if TYPE_CHECKING:
+    from provision.model.documents import (
+        ContainerDocument,
+        Decoded,
+        Layout,
+        NetworkDocument,
+        Subnets,
+    )
+
 Facts = Mapping[str, HostFacts]
 """The facts of the hosts that answered, by host."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClashKey:
+    """A resource of a host that two networks must not both use, such as a port or a VNI.
+
+    `option`: the path of the key that chooses it; `use`: the predicate of the message, such as
+    "use UDP port 4789". Networks with the same `driver` can share it; empty: none can.
+    """
+
+    resource: tuple[object, ...]
+    option: tuple[str, ...]
+    use: str
+    hint: str
+    driver: str = ""
 
 
 class Method(ABC):
@@ -31,6 +60,79 @@ class Method(ABC):
     Options: ClassVar[type]
     """A frozen dataclass: the keys that a network of this method may have besides the common ones.
     Decoding, the JSON Schema and the error messages are made from its fields."""
+    on_hosts_lan: ClassVar[bool] = False
+    """The network's range is the LAN of the hosts: they and others have addresses in it."""
+    takes_interfaces: ClassVar[bool] = False
+    """`interfaces:` of containers can join a network of this method, by `interface_bridge`."""
+
+    # Reading the file.
+
+    def subnets(
+        self,
+        document: NetworkDocument,
+        options: Any,  # noqa: ARG002
+        hosts: tuple[str, ...],
+    ) -> Subnets:
+        """The subnet of each host; a host that gets none is left out."""
+        return subnets.equal_blocks(document, hosts)
+
+    def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
+        """Yield the mistakes in this method's networks, and in the containers that use them."""
+        for name, document in self.documents(decoded).items():
+            loc: Loc = ("networks", name)
+            hosts, parts = layout.hosts[name], layout.subnets[name]
+            yield from subnets.findings(loc, document, hosts, parts)
+
+    def documents(self, decoded: Decoded) -> dict[str, NetworkDocument]:
+        """The networks of this method in a file, by name."""
+        networks = decoded.networks.items()
+        return {name: document for name, document in networks if document.method == self.name}
+
+    def check_address(
+        self, loc: Loc, container: ContainerDocument, subnet: IPv4Network, decoded: Decoded
+    ) -> Iterator[Finding]:
+        """Yield the reasons why Docker cannot give a container its fixed address."""
+        options = decoded.options[container.network]
+        if docker_bridge.uses_docker0(options):
+            hint = f"remove it, or remove 'bridge' from network '{container.network}'"
+            yield Finding(loc, "Docker fixes no addresses on docker0", hint)
+        else:
+            yield from subnets.address_findings(loc, container, subnet)
+
+    def capacity(self, subnet: IPv4Network) -> int:
+        """The number of containers that Docker can give an address of a host's subnet."""
+        return names.container_capacity(subnet)
+
+    def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
+        """Yield what no other network of the same hosts may use."""
+        if docker_bridge.uses_docker0(decoded.options[name]):
+            hint = "remove 'bridge' from one, or give them other hosts"
+            yield ClashKey(("docker0",), ("bridge",), "use docker0", hint)
+
+    def controller_files(
+        self,
+        options: Any,  # noqa: ARG002
+        folder: Path,  # noqa: ARG002
+    ) -> Mapping[str, LocalBinary | BadValueError]:
+        """Files of the controller that the hosts get, by the option that names them.
+
+        Relative names are relative to `folder`. The value is an error for a file that cannot be
+        used; a file that can be built and does not exist yet is left out.
+        """
+        return {}
+
+    def build_files(
+        self,
+        network: Network,  # noqa: ARG002
+        say: Callable[[str], None],  # noqa: ARG002
+    ) -> Mapping[str, LocalBinary]:
+        """Build the files of `controller_files` that do not exist yet, which may take minutes.
+
+        `say` gets lines of progress. Raises SupplyError.
+        """
+        return {}
+
+    # Planning.
 
     @abstractmethod
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from provision.methods._base import ClashKey
 from provision.methods._shared.ovs_mesh import Fabric, OvsMesh, OvsOptions
 from provision.model.fields.overlays import GRE_OVERHEAD, KEY_OVERHEAD, Key
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from provision.model.documents import Decoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,15 @@ class OvsGreMethod(OvsMesh):
         """The tunnels of a network."""
         key = _options(network).key
         return Fabric("gre", () if key is None else (("key", str(key)),))
+
+    def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
+        """Yield what no other network of the same hosts may use."""
+        yield from super().clash_keys(name, decoded)
+        options = decoded.options[name]
+        assert isinstance(options, OvsGreOptions)
+        use = "have no key" if options.key is None else f"have the key {options.key}"
+        hint = "write another key in one of them"
+        yield ClashKey(("gre", options.key), ("key",), use, hint)
 
     def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from provision.methods._base import ClashKey
+from provision.methods._shared.clashes import vxlan_id, vxlan_port
 from provision.methods._shared.ovs_mesh import Fabric, OvsMesh, OvsOptions
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.model.inventory import Inventory, Network
 from provision.model.names import default_vni
 from provision.model.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from provision.model.documents import Decoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,14 @@ class OvsVxlanMethod(OvsMesh):
         options = _options(network)
         vni = options.vni or default_vni(inventory.name, network.name)
         return Fabric("vxlan", (("dst_port", str(options.port)), ("key", str(vni))))
+
+    def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
+        """Yield what no other network of the same hosts may use."""
+        yield from super().clash_keys(name, decoded)
+        options = decoded.options[name]
+        assert isinstance(options, OvsVxlanOptions)
+        yield vxlan_port(options.port, "Open vSwitch")
+        yield vxlan_id(decoded.name, name, options.port, options.vni)
 
     def overhead(self, network: Network) -> int:  # noqa: ARG002
         """Bytes by which a packet grows on its way to another host."""

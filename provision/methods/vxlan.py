@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from provision.facts.host import HostFacts
-from provision.methods._base import Facts, Method
+from provision.methods._base import ClashKey, Facts, Method
 from provision.methods._shared import docker_bridge
+from provision.methods._shared.clashes import vxlan_id, vxlan_port
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.model.inventory import Inventory, Network
@@ -21,6 +22,9 @@ from provision.resources.kinds.route import Route
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import Forward, Vxlan
 from provision.resources.on_hosts import Mark
+
+if TYPE_CHECKING:
+    from provision.model.documents import Decoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,14 @@ class VxlanMethod(Method):
                 yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
                 resources = _bridged if self.single_l2(network) else _routed
                 yield from resources(inventory, network, facts[host], mtu)
+
+    def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
+        """Yield what no other network of the same hosts may use."""
+        yield from super().clash_keys(name, decoded)
+        options = decoded.options[name]
+        assert isinstance(options, VxlanOptions)
+        yield vxlan_port(options.port, "kernel")
+        yield vxlan_id(decoded.name, name, options.port, options.vni)
 
     def overhead(self, network: Network) -> int:  # noqa: ARG002
         """Bytes by which a packet grows on its way to another host."""

@@ -173,6 +173,11 @@ class InterfaceDocument(Document):
     vlan: Vlan | None = None
     mtu: Mtu | None = None
 
+    @property
+    def all_addresses(self) -> tuple[str, ...]:
+        """All its addresses, in the order of the file."""
+        return (*((self.address,) if self.address else ()), *self.addresses)
+
 
 class ContainerDocument(Document):
     """An entry of `containers`."""

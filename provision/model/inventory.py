@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Protocol
@@ -56,8 +56,8 @@ class Network:
     mtu: int | None
     egress: str
     options: MethodOptions
-    binary: LocalBinary | None = None
-    """What its hosts run, where this machine has it already."""
+    files: Mapping[str, LocalBinary] = field(default_factory=dict)
+    """Files of the controller that its hosts get, by the option that names them."""
 
     @property
     def hosts(self) -> tuple[str, ...]:

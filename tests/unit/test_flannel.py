@@ -289,8 +289,8 @@ def test_a_file_that_is_no_program_is_told(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="is no program for Linux"):
         inventory(tmp_path, ", flanneld: flanneld")
     (tmp_path / "flanneld").write_bytes(b"\x7fELF and so on")
-    program = inventory(tmp_path, ", flanneld: flanneld").networks["over"].binary
-    assert program is not None and len(program.sha256) == 64
+    program = inventory(tmp_path, ", flanneld: flanneld").networks["over"].files["flanneld"]
+    assert len(program.sha256) == 64
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network
 
-from provision.methods.pipework import pool
+from provision import methods
 from provision.model.documents import ContainerDocument, Decoded, Layout, Subnets
 from provision.model.fields import containers
 from provision.model.findings import Finding, Loc
 from provision.model.inventory import Port
-from provision.model.names import container_capacity, gateway
 from provision.model.suggest import did_you_mean
 from provision.model.text import listed, quoted
 
@@ -32,7 +30,6 @@ def container_rules(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         yield from wrong
         if not wrong and container.network in layout.hosts:
             yield from _membership(loc, container, layout)
-            yield from pool.poolless(loc, container.network, decoded)
     yield from _ports(decoded)
     yield from _addresses(decoded, layout.subnets)
     yield from _crowds(decoded, layout.subnets)
@@ -136,36 +133,12 @@ def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Findi
         if container.address is None or subnet is None:
             continue
         loc: Loc = ("containers", name, "address")
-        if getattr(decoded.networks[container.network], "bridge", None) == "docker0":
-            hint = f"remove it, or remove 'bridge' from network '{container.network}'"
-            yield Finding(loc, "Docker fixes no addresses on docker0", hint)
-            continue
-        network = decoded.networks[container.network]
-        if network.method == pool.METHOD:
-            yield from pool.fits(loc, container.address, container.host, network, subnet)
-        else:
-            yield from _fits(loc, container.address, container, subnet)
+        method = methods.named(decoded.networks[container.network].method)
+        yield from method.check_address(loc, container, subnet, decoded)
         first = owners.setdefault((container.network, str(container.address)), name)
         if first != name:
             message = f"containers '{first}' and '{name}' have the same address {container.address}"
             yield Finding(loc, message, "each has its own")
-
-
-def _fits(
-    loc: Loc, fixed: IPv4Address, container: ContainerDocument, subnet: IPv4Network
-) -> Iterator[Finding]:
-    low, high = subnet.network_address + 2, subnet.broadcast_address - 1
-    hint = f"choose one from {low} to {high}"
-    roles = {
-        subnet.network_address: "network address",
-        gateway(subnet): "gateway",
-        subnet.broadcast_address: "broadcast address",
-    }
-    if fixed not in subnet:
-        message = f"{fixed} is not in {container.host}'s part of '{container.network}', {subnet}"
-        yield Finding(loc, message, hint)
-    elif fixed in roles:
-        yield Finding(loc, f"{fixed} is the {roles[fixed]} of {subnet}", hint)
 
 
 def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Finding]:
@@ -177,8 +150,7 @@ def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Finding]
             continue
         place = (container.network, container.host)
         seen[place] += 1
-        lan = decoded.networks[container.network].method == pool.METHOD
-        room = subnet.num_addresses if lan else container_capacity(subnet)
+        room = methods.named(decoded.networks[container.network].method).capacity(subnet)
         if seen[place] == room + 1:
             message = f"{container.host}'s part of '{container.network}', {subnet}, is full"
             hint = f"it has {room} addresses; use another host, or a wider part"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 
+from provision import methods
 from provision.model.documents import (
     ContainerDocument,
     Decoded,
@@ -33,11 +34,6 @@ def name_of(k: int, document: InterfaceDocument) -> str:
     return document.name or f"eth{k + 1}"
 
 
-def addresses_of(document: InterfaceDocument) -> tuple[str, ...]:
-    """All its addresses, in order."""
-    return (*((document.address,) if document.address else ()), *document.addresses)
-
-
 def _interface(inventory: str, container: str, k: int, document: InterfaceDocument) -> Interface:
     name, mac = name_of(k, document), document.mac or ""
     if document.mac_from is not None:
@@ -49,7 +45,7 @@ def _interface(inventory: str, container: str, k: int, document: InterfaceDocume
         network=document.network or "",
         macvlan=document.macvlan or "",
         nic=document.nic or "",
-        addresses=addresses_of(document),
+        addresses=document.all_addresses,
         routes=tuple(_routes(document)),
         rules=tuple(
             InterfaceRule(rule.priority, rule.table, rule.source or "", rule.to or "")
@@ -83,7 +79,6 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
             yield from _values(at, one)
             yield from _whole_nic(at, name, container, one, nics)
             yield from _same_address(at, name, one, owners)
-            yield from _reserved(at, one, decoded)
 
 
 def _modes(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
@@ -116,9 +111,11 @@ def _place(
         yield Finding((*at, "network"), f"unknown network {quoted(one.network)}", hint)
         return
     network = decoded.networks.get(one.network)
-    if network is not None and network.method != "pipework":
+    if network is not None and not methods.named(network.method).takes_interfaces:
         message = f"network '{one.network}' is of method {network.method}: it has no bridge to join"
-        yield Finding((*at, "network"), message, "name a network of method pipework")
+        joinable = [name for name in methods.names() if methods.named(name).takes_interfaces]
+        hint = f"name a network of method {' or '.join(joinable)}"
+        yield Finding((*at, "network"), message, hint)
     elif network is not None and container.host not in layout.hosts[one.network]:
         message = f"host '{container.host}' is not in network '{one.network}'"
         hint = f"its hosts are {listed(layout.hosts[one.network])}"
@@ -131,7 +128,7 @@ def _values(at: Loc, one: InterfaceDocument) -> Iterator[Finding]:
     if one.nic is not None and one.vlan is not None:
         message = "a whole NIC carries every VLAN"
         yield Finding((*at, "vlan"), message, "remove it, or use macvlan")
-    addresses = addresses_of(one)
+    addresses = one.all_addresses
     for address in {text for text in addresses if addresses.count(text) > 1}:
         yield Finding((*at, "addresses"), f"{address} is written twice", "remove one")
     for key, version in (("gateway", 4), ("gateway6", 6)):
@@ -203,31 +200,10 @@ def _same_address(
     at: Loc, name: str, one: InterfaceDocument, owners: dict[tuple[str, int, str], str]
 ) -> Iterator[Finding]:
     place = one.network or ""
-    for text in addresses_of(one) if place else ():
+    for text in one.all_addresses if place else ():
         first = owners.setdefault((place, one.vlan or 0, text.partition("/")[0]), name)
         if first != name:
             address = text.partition("/")[0]
             message = f"containers '{first}' and '{name}' have the same address {address}"
             key = "address" if one.address == text else "addresses"
             yield Finding((*at, key), message, "each has its own")
-
-
-def _reserved(at: Loc, one: InterfaceDocument, decoded: Decoded) -> Iterator[Finding]:
-    """Addresses of the LAN that a host, its router or Docker has; a VLAN is a LAN of its own."""
-    network = decoded.networks.get(one.network or "")
-    if network is None or one.vlan is not None:
-        return
-    pool, router = getattr(network, "pool", None), getattr(network, "gateway", None)
-    owners: dict[object, str] = {
-        host.address: f"{name}'s address" for name, host in decoded.hosts.items()
-    }
-    owners |= {router: "the gateway"} if router else {}
-    for text in addresses_of(one):
-        own = ip_interface(text).ip
-        key = "address" if one.address == text else "addresses"
-        if own in owners:
-            message = f"{own} is {owners[own]} on network '{one.network}'"
-            yield Finding((*at, key), message, "choose one that nobody has")
-        elif pool is not None and own in pool:
-            message = f"{own} is in pool {pool}, from which Docker gives addresses"
-            yield Finding((*at, key), message, "choose one outside")

@@ -10,12 +10,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from provision.inventory.rules import interfaces, subnets
+from provision import methods
+from provision.inventory.rules import interfaces
+from provision.inventory.rules.clashes import clash_rules
 from provision.inventory.rules.containers import container_rules
-from provision.inventory.rules.overlays import overlay_rules
-from provision.methods.pipework import pool
 from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
 from provision.model.findings import KEY, Finding, Loc
+from provision.model.ranges import overlapping
 from provision.model.suggest import did_you_mean
 from provision.model.text import listed, quoted
 
@@ -27,13 +28,11 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     yield from _groups(decoded)
     yield from _same_addresses(decoded)
     yield from _networks(decoded, layout)
-    if any(network.method == "flannel" for network in decoded.networks.values()):
-        from provision.methods.flannel import rules
-
-        yield from rules.findings(decoded, layout)
+    for method in dict.fromkeys(network.method for network in decoded.networks.values()):
+        yield from methods.named(method).check_file(decoded, layout)
     yield from container_rules(decoded, layout)
     yield from interfaces.findings(decoded, layout)
-    yield from overlay_rules(decoded, layout)
+    yield from clash_rules(decoded, layout)
 
 
 def _groups(decoded: Decoded) -> Iterator[Finding]:
@@ -72,15 +71,14 @@ def _networks(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     for name, network in decoded.networks.items():
         named = list(_named_hosts(name, decoded, layout))
         yield from named
-        alone = network.method == pool.METHOD  # a LAN has others than ours on it
+        # A LAN has other hosts than those of the inventory.
+        alone = methods.named(network.method).on_hosts_lan
         if len(layout.hosts[name]) < 2 and not named and not alone:
             at = ("networks", name, "hosts" if network.hosts is not None else KEY)
             hint = "name another host; one host alone needs only Docker"
             yield Finding(at, f"network '{name}' needs at least 2 hosts to join", hint)
-        yield from subnets.findings(name, decoded, layout)
     yield from _overlaps(decoded)
     yield from _management(decoded, layout)
-    yield from _shared_bridge(decoded, layout)
 
 
 def _named_hosts(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
@@ -103,7 +101,7 @@ def _named_hosts(name: str, decoded: Decoded, layout: Layout) -> Iterator[Findin
 def _overlaps(decoded: Decoded) -> Iterator[Finding]:
     networks = {name: network.cidr for name, network in decoded.networks.items()}
     order = {name: k for k, name in enumerate(networks)}
-    for one, other in subnets.overlapping(networks):
+    for one, other in overlapping(networks):
         first, second = sorted((one, other), key=order.__getitem__)
         message = f"cidr {networks[second]} overlaps that of '{first}', {networks[first]}"
         yield Finding(("networks", second, "cidr"), message, "choose one apart from it")
@@ -114,7 +112,7 @@ def _management(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     owners = sorted((host.address, name) for name, host in decoded.hosts.items())
     addresses = [address for address, _ in owners]
     for name, network in decoded.networks.items():
-        if network.method == pool.METHOD:
+        if methods.named(network.method).on_hosts_lan:
             continue  # its range is the very LAN that the hosts are on
         first = bisect_left(addresses, network.cidr.network_address)
         last = bisect_right(addresses, network.cidr.broadcast_address)
@@ -134,17 +132,3 @@ def _where(address: IPv4Address, network: NetworkDocument, parts: Subnets) -> st
         if address in subnet:
             return f"{host}'s subnet {subnet}"
     return f"cidr {network.cidr}"
-
-
-def _shared_bridge(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
-    takers: dict[str, str] = {}
-    for name, network in decoded.networks.items():
-        if getattr(network, "bridge", None) != "docker0":
-            continue
-        for host in layout.hosts[name]:
-            first = takers.setdefault(host, name)
-            if first != name:
-                message = f"networks '{first}' and '{name}' both take docker0 of host '{host}'"
-                hint = "remove 'bridge' from one, or give them other hosts"
-                yield Finding(("networks", name, "bridge"), message, hint)
-                break

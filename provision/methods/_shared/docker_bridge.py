@@ -129,7 +129,11 @@ def docker_network(network: Network, host: str) -> Ref:
 
 def on_docker0(network: Network) -> bool:
     """True if Docker's own default bridge carries the host's subnet."""
-    options = network.options
+    return uses_docker0(network.options)
+
+
+def uses_docker0(options: object) -> bool:
+    """True if these are the options of a network on Docker's own default bridge."""
     return isinstance(options, BridgeOptions) and options.bridge == "docker0"
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import provision.methods.flannel.etcd as etcd
+import provision.methods.flannel.rules as rules
 from provision.facts.host import HostFacts
-from provision.methods._base import Facts, Method
+from provision.methods._base import ClashKey, Facts, Method
 from provision.methods._shared import docker_bridge
+from provision.methods._shared.subnets import equal_blocks
 from provision.methods.flannel.options import (
     OVERHEAD,
     FlannelOptions,
@@ -19,7 +23,8 @@ from provision.methods.flannel.options import (
     options,
     port,
 )
-from provision.model.inventory import Inventory, Network
+from provision.model.findings import BadValueError, Finding
+from provision.model.inventory import Inventory, LocalBinary, Network
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Resource
@@ -31,6 +36,9 @@ from provision.resources.kinds.tls_request import stem
 from provision.resources.on_hosts import Mark
 from provision.resources.render import render
 
+if TYPE_CHECKING:
+    from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
+
 OLDEST = (0, 23)
 """flannel whose vxlan device keeps its MAC whatever udev says."""
 
@@ -40,6 +48,40 @@ class FlannelMethod(Method):
 
     name = "flannel"
     Options = FlannelOptions
+
+    def subnets(
+        self, document: NetworkDocument, options: FlannelOptions, hosts: tuple[str, ...]
+    ) -> Subnets:
+        """The subnet of each host, from subnet_min up."""
+        return equal_blocks(document, hosts, first=rules.first_block(document, options))
+
+    def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
+        """Yield the mistakes in this method's networks."""
+        yield from super().check_file(decoded, layout)
+        for name, document in self.documents(decoded).items():
+            options = rules.options_of(decoded, name)
+            yield from rules.findings(
+                name, document, options, layout.hosts[name], layout.subnets[name]
+            )
+
+    def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
+        """Yield what no other network of the same hosts may use."""
+        yield from super().clash_keys(name, decoded)
+        yield from rules.clash_keys(rules.options_of(decoded, name))
+
+    def controller_files(
+        self, options: FlannelOptions, folder: Path
+    ) -> Mapping[str, LocalBinary | BadValueError]:
+        """flanneld: the named file, or the one that this machine has built before."""
+        import provision.methods.flannel.binary as binary
+
+        if options.flanneld is None:
+            built = binary.cached()
+            return {"flanneld": built} if built else {}
+        try:
+            return {"flanneld": binary.file(options.flanneld, folder)}
+        except BadValueError as error:
+            return {"flanneld": error}
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield etcd, flanneld, a bridge and firewall rules for each host."""
@@ -59,6 +101,14 @@ class FlannelMethod(Method):
         yield from _machine(network, facts)
         one_link = "" if device(network) else "host-gw needs all hosts on one link: " + _WRAPPED
         yield from docker_bridge.peer_problems(inventory, network, facts, one_link=one_link)
+
+    def build_files(
+        self, network: Network, say: Callable[[str], None]
+    ) -> Mapping[str, LocalBinary]:
+        """Build flanneld, unless the file names one."""
+        import provision.methods.flannel.binary as binary
+
+        return {"flanneld": binary.built(say)} if options(network).flanneld is None else {}
 
     def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""
@@ -159,8 +209,8 @@ def _program(inventory: Inventory, network: Network, facts: HostFacts) -> Binary
     """The flanneld to send; None where the host's own serves."""
     if options(network).flanneld is None and facts.flanneld_version >= OLDEST:
         return None
-    target, held = place(inventory.name, network.name), network.binary
-    return Binary(facts.host, target, held.sha256 if held else "", held.path if held else None)
+    target, file = place(inventory.name, network.name), network.files.get("flanneld")
+    return Binary(facts.host, target, file.sha256 if file else "", file.path if file else None)
 
 
 def _machine(network: Network, facts: HostFacts) -> Iterator[Problem]:

@@ -1,16 +1,16 @@
-"""What flannel and etcd would choke on for ever, found in the file. Pure.
+"""Mistakes in the `flannel` networks of a file. Pure.
 
-flannel retries a bad configuration each second and never ends; its own rules are copied here
-(pkg/subnet/config.go of v0.28).
+flannel retries a bad configuration each second and never ends, so its own rules are checked here
+first (pkg/subnet/config.go of v0.28).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from ipaddress import IPv4Address, IPv4Network
-from itertools import combinations
+from typing import TYPE_CHECKING
 
+from provision.methods._base import ClashKey
 from provision.methods.flannel.options import (
     MOST_MEMBERS,
     Etcd,
@@ -19,39 +19,52 @@ from provision.methods.flannel.options import (
     port,
     vni,
 )
-from provision.model.documents import Decoded, Layout, NetworkDocument
 from provision.model.findings import KEY, Finding, Loc
 from provision.model.suggest import did_you_mean
 from provision.model.text import quoted
 
-_OF = {"vni": ("vxlan",), "direct_routing": ("vxlan",), "port": ("vxlan", "udp")}
+if TYPE_CHECKING:
+    from provision.model.documents import Decoded, NetworkDocument, Subnets
+
+_BACKENDS = {"vni": ("vxlan",), "direct_routing": ("vxlan",), "port": ("vxlan", "udp")}
+"""Keys that only some backends have."""
 
 
-def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
-    """Every finding about `flannel` networks."""
-    mine = {name: net for name, net in decoded.networks.items() if net.method == "flannel"}
-    for name, network in mine.items():
-        loc: Loc = ("networks", name)
-        yield from _backend(loc, network)
-        wrong = list(_range(loc, network))
-        yield from wrong or _parts(loc, name, network, layout)
-        yield from _etcd(loc, name, network, layout)
-    for one, other in combinations(mine, 2):
-        shared = [host for host in layout.hosts[one] if host in layout.hosts[other]]
-        if shared:
-            yield from _pair(one, mine[one], other, mine[other], shared[0])
+def findings(
+    name: str,
+    network: NetworkDocument,
+    options: FlannelOptions,
+    hosts: tuple[str, ...],
+    subnets: Subnets,
+) -> Iterator[Finding]:
+    """Yield the mistakes in one network."""
+    loc: Loc = ("networks", name)
+    yield from _backend(loc, network, options)
+    ranges = [*_range(loc, network)] or [*_bounds(loc, network, options)]
+    yield from ranges or _subnets(loc, network, options, subnets)
+    yield from _etcd(loc, name, options.etcd, hosts)
 
 
-def _get(network: NetworkDocument, key: str) -> object:
-    return getattr(network, key)
+def options_of(decoded: Decoded, network: str) -> FlannelOptions:
+    """The options of a network of this method."""
+    options = decoded.options[network]
+    assert isinstance(options, FlannelOptions)
+    return options
 
 
-def _backend(loc: Loc, network: NetworkDocument) -> Iterator[Finding]:
-    """Keys that the backend does not have."""
-    backend = str(_get(network, "backend"))
-    for key, owners in _OF.items():
-        if key in network.model_fields_set and backend not in owners:
-            message = f"'{key}' is of backend {' and '.join(owners)}, not of {backend}"
+def first_block(network: NetworkDocument, options: FlannelOptions) -> int:
+    """The number of the first block that hosts get: the one of subnet_min."""
+    low = options.subnet_min
+    if low is None or low not in network.cidr:
+        return 0
+    return (int(low) - int(network.cidr.network_address)) >> (32 - network.subnet_size)
+
+
+def _backend(loc: Loc, network: NetworkDocument, options: FlannelOptions) -> Iterator[Finding]:
+    backend = options.backend
+    for key, backends in _BACKENDS.items():
+        if key in network.model_fields_set and backend not in backends:
+            message = f"'{key}' is of backend {' and '.join(backends)}, not of {backend}"
             yield Finding((*loc, key, KEY), message, "remove it")
     if backend == "udp" and network.mtu is not None:
         message = "backend udp takes its mtu from the link below, and cannot be told"
@@ -59,123 +72,111 @@ def _backend(loc: Loc, network: NetworkDocument) -> Iterator[Finding]:
 
 
 def _range(loc: Loc, network: NetworkDocument) -> Iterator[Finding]:
-    """flannel needs room for four subnets, and bounds on their borders."""
+    """flannel needs room for four subnets of at least four addresses."""
     cidr, size = network.cidr, network.subnet_size
-    at = (*loc, "subnet_size" if "subnet_size" in network.model_fields_set else "cidr")
+    key = "subnet_size" if "subnet_size" in network.model_fields_set else "cidr"
     if size < cidr.prefixlen + 2:
         hint = f"write subnet_size: {cidr.prefixlen + 2}" if cidr.prefixlen <= 28 else ""
         message = f"flannel needs room for 4 subnets, and {cidr} has fewer of /{size}"
-        yield Finding(at, message, hint or "write a cidr of at most /28")
-        return
-    if size > 30:
-        yield Finding(at, f"flannel needs subnets of at least 4 addresses, not /{size}", "")
-        return
-    bounds = {key: _get(network, key) for key in ("subnet_min", "subnet_max")}
-    wrong = False
-    for key, bound in bounds.items():
-        if isinstance(bound, IPv4Address):
-            for one in _bound((*loc, key), key, bound, network):
-                wrong = True
-                yield one
-    low, high = bounds["subnet_min"], bounds["subnet_max"]
-    if not wrong and isinstance(low, IPv4Address) and isinstance(high, IPv4Address) and low > high:
+        yield Finding((*loc, key), message, hint or "write a cidr of at most /28")
+    elif size > 30:
+        message = f"flannel needs subnets of at least 4 addresses, not /{size}"
+        yield Finding((*loc, key), message)
+
+
+def _bounds(loc: Loc, network: NetworkDocument, options: FlannelOptions) -> Iterator[Finding]:
+    """flannel needs bounds inside the range, where a subnet begins, in order."""
+    low, high = options.subnet_min, options.subnet_max
+    findings = [
+        finding
+        for key, bound in (("subnet_min", low), ("subnet_max", high))
+        if bound is not None
+        for finding in _bound((*loc, key), key, bound, network)
+    ]
+    yield from findings
+    if not findings and low is not None and high is not None and low > high:
         message = f"subnet_min {low} is above subnet_max {high}"
         yield Finding((*loc, "subnet_min"), message, "exchange them")
 
 
-def _bound(at: Loc, key: str, bound: IPv4Address, network: NetworkDocument) -> Iterator[Finding]:
+def _bound(loc: Loc, key: str, bound: IPv4Address, network: NetworkDocument) -> Iterator[Finding]:
     start = IPv4Network((int(bound), network.subnet_size), strict=False).network_address
     if bound not in network.cidr:
-        yield Finding(at, f"{key} {bound} is not inside cidr {network.cidr}", "choose one inside")
+        message = f"{key} {bound} is not inside cidr {network.cidr}"
+        yield Finding(loc, message, "choose one inside")
     elif bound != start:
         message = f"{key} {bound} is not where a /{network.subnet_size} begins"
-        yield Finding(at, message, f"write {start}")
+        yield Finding(loc, message, f"write {start}")
 
 
-def _parts(loc: Loc, name: str, network: NetworkDocument, layout: Layout) -> Iterator[Finding]:
-    """Each host's part has flannel's one size and lies between the bounds."""
-    low, high = _get(network, "subnet_min"), _get(network, "subnet_max")
-    for host, part in layout.subnets[name].items():
+def _subnets(
+    loc: Loc, network: NetworkDocument, options: FlannelOptions, subnets: Subnets
+) -> Iterator[Finding]:
+    """Each host's subnet has flannel's one size and lies between the bounds."""
+    low, high = options.subnet_min, options.subnet_max
+    for host, subnet in subnets.items():
         fixed = host in (network.subnets or {})
-        at: Loc = (*loc, "subnets", host) if fixed else (*loc, "cidr")
-        if part.prefixlen != network.subnet_size:
-            message = f"flannel's subnets have one size, /{network.subnet_size}, not {part}"
-            yield Finding(at, message, f"write subnet_size: {part.prefixlen}, or another subnet")
-        elif isinstance(low, IPv4Address) and part.network_address < low:
-            yield Finding(at, f"{host}'s subnet {part} is below subnet_min {low}", "choose another")
-        elif isinstance(high, IPv4Address) and part.network_address > high:
-            yield Finding(
-                at, f"{host}'s subnet {part} is above subnet_max {high}", "choose another"
-            )
+        key: Loc = (*loc, "subnets", host) if fixed else (*loc, "cidr")
+        if subnet.prefixlen != network.subnet_size:
+            message = f"flannel's subnets have one size, /{network.subnet_size}, not {subnet}"
+            hint = f"write subnet_size: {subnet.prefixlen}, or another subnet"
+            yield Finding(key, message, hint)
+        elif low is not None and subnet.network_address < low:
+            message = f"{host}'s subnet {subnet} is below subnet_min {low}"
+            yield Finding(key, message, "choose another")
+        elif high is not None and subnet.network_address > high:
+            message = f"{host}'s subnet {subnet} is above subnet_max {high}"
+            yield Finding(key, message, "choose another")
 
 
-def _etcd(loc: Loc, name: str, network: NetworkDocument, layout: Layout) -> Iterator[Finding]:
-    etcd = _get(network, "etcd")
-    assert isinstance(etcd, Etcd)
-    at: Loc = (*loc, "etcd")
+def _etcd(loc: Loc, name: str, etcd: Etcd, hosts: tuple[str, ...]) -> Iterator[Finding]:
+    key: Loc = (*loc, "etcd")
     if etcd.client_port == etcd.peer_port:
         message = f"client_port and peer_port are both {etcd.client_port}"
-        yield Finding((*at, "peer_port"), message, "write another, such as 2380")
-    named = etcd.members
-    if named is None:
+        yield Finding((*key, "peer_port"), message, "write another, such as 2380")
+    members = etcd.members
+    if members is None:
         return
-    for k, member in enumerate(named):
-        if member not in layout.hosts[name]:
-            message = f"etcd's member {quoted(member)} is no host of network '{name}'"
-            hint = did_you_mean(member, layout.hosts[name], "hosts")
-            yield Finding((*at, "members", k), message, hint)
-        elif member in named[:k]:
-            yield Finding((*at, "members", k), f"{member} is named twice", "remove one")
-    if len(named) % 2 == 0 and len(set(named)) == len(named):
-        less = f"[{', '.join(named[: max(1, len(named) - 1)])}]"
-        message = f"etcd has {len(named)} members: an even number survives no more than one less"
-        if not named:
-            message, less = (
-                "etcd has no members",
-                f"[{', '.join(default_members(layout.hosts[name]))}]",
-            )
-        yield Finding((*at, "members"), message, f"write {less}, or {MOST_MEMBERS} of the hosts")
+    for k, member in enumerate(members):
+        if member not in hosts:
+            message = f"etcd's member {quoted(member)} is not a host of network '{name}'"
+            yield Finding((*key, "members", k), message, did_you_mean(member, hosts, "hosts"))
+        elif member in members[:k]:
+            yield Finding((*key, "members", k), f"{member} is named twice", "remove one")
+    if len(members) % 2 == 0 and len(set(members)) == len(members):
+        yield _even((*key, "members"), members, hosts)
 
 
-def _pair(
-    one: str, first: NetworkDocument, other: str, second: NetworkDocument, host: str
-) -> Iterator[Finding]:
-    """Two networks of one host need devices, ports and an etcd each of their own."""
-    loc: Loc = ("networks", other)
-    kinds = _get(first, "backend"), _get(second, "backend")
-    number = vni(_options(second))
-    if kinds == ("vxlan", "vxlan") and vni(_options(first)) == number:
-        message = f"networks '{one}' and '{other}' both have vni {number} on {host}"
-        yield Finding((*loc, "vni"), message, f"write vni: {number + 1}")
-    if kinds == ("udp", "udp"):
-        message = f"networks '{one}' and '{other}' both have backend udp on {host}"
-        yield Finding((*loc, "backend"), message, "flannel has one udp device: write vxlan")
-    ports = port(_options(first)), port(_options(second))
-    if kinds[0] != kinds[1] and None not in ports and ports[0] == ports[1]:
-        message = f"networks '{one}' and '{other}' both use UDP port {ports[0]} on {host}"
-        yield Finding((*loc, "port"), message, "choose another")
-    if _get(first, "ip_masq") and _get(second, "ip_masq"):
-        message = f"networks '{one}' and '{other}' both have ip_masq on {host}"
+def _even(loc: Loc, members: list[str], hosts: tuple[str, ...]) -> Finding:
+    if not members:
+        message, fewer = "etcd has no members", default_members(hosts)
+    else:
+        message = f"etcd has {len(members)} members: an even number survives no more than one less"
+        fewer = tuple(members[: max(1, len(members) - 1)])
+    hint = f"write [{', '.join(fewer)}], or {MOST_MEMBERS} of the hosts"
+    return Finding(loc, message, hint)
+
+
+def clash_keys(options: FlannelOptions) -> Iterator[ClashKey]:
+    """Yield the devices, ports and chains of a host that one flannel network alone can have."""
+    number = vni(options)
+    if options.backend == "vxlan":
+        hint = f"write vni: {number + 1}"
+        yield ClashKey(("flannel device", number), ("vni",), f"have vni {number}", hint)
+    if options.backend == "udp":
+        hint = "flannel has one udp device: write vxlan"
+        yield ClashKey(("flannel device",), ("backend",), "have backend udp", hint)
+    udp_port = port(options)
+    if udp_port is not None:
+        driver = "kernel" if options.backend == "vxlan" else "flanneld"
+        use = f"use UDP port {udp_port}"
+        yield ClashKey(("udp", udp_port), ("port",), use, "choose another", driver)
+    if options.ip_masq:
         hint = "flannel has one chain for it: leave it to egress: masquerade in one"
-        yield Finding((*loc, "ip_masq"), message, hint)
-    yield from _same_etcd(one, first, other, second)
-
-
-def _same_etcd(
-    one: str, first: NetworkDocument, other: str, second: NetworkDocument
-) -> Iterator[Finding]:
-    mine, theirs = _get(first, "etcd"), _get(second, "etcd")
-    assert isinstance(mine, Etcd) and isinstance(theirs, Etcd)
-    used = {mine.client_port, mine.peer_port}
-    for key in ("client_port", "peer_port"):
-        number = getattr(theirs, key)
-        if number in used:
-            message = f"the etcd of '{other}' has port {number}, which that of '{one}' has"
-            hint = f"write etcd: {{{key}: {number + 1000}}} (each network has an etcd of its own)"
-            yield Finding(("networks", other, "etcd", key), message, hint)
-
-
-def _options(network: NetworkDocument) -> FlannelOptions:
-    return FlannelOptions(
-        **{field.name: getattr(network, field.name) for field in fields(FlannelOptions)}
-    )
+        yield ClashKey(("flannel masquerade",), ("ip_masq",), "have ip_masq", hint)
+    for key, tcp_port in {
+        "client_port": options.etcd.client_port,
+        "peer_port": options.etcd.peer_port,
+    }.items():
+        hint = f"write etcd: {{{key}: {tcp_port + 1000}}} (each network has an etcd of its own)"
+        yield ClashKey(("tcp", tcp_port), ("etcd", key), f"use TCP port {tcp_port}", hint)

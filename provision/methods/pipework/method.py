@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
 
 import provision.methods.pipework.nic as nic
 import provision.methods.pipework.nic_checks as nic_checks
+import provision.methods.pipework.pool as pool
 import provision.methods.pipework.resources as resources
+import provision.methods.pipework.rules as rules
 from provision.facts.host import HostFacts
 from provision.methods._base import Facts, Method
 from provision.methods.pipework.options import PipeworkOptions
+from provision.model.findings import Finding, Loc
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.base import Ref, Resource
+
+if TYPE_CHECKING:
+    from provision.model.documents import (
+        ContainerDocument,
+        Decoded,
+        Layout,
+        NetworkDocument,
+        Subnets,
+    )
 
 
 class PipeworkMethod(Method):
@@ -20,6 +34,30 @@ class PipeworkMethod(Method):
 
     name = "pipework"
     Options = PipeworkOptions
+    on_hosts_lan = True
+    takes_interfaces = True
+
+    def subnets(
+        self, document: NetworkDocument, options: PipeworkOptions, hosts: tuple[str, ...]
+    ) -> Subnets:
+        """Each host's part of the pool; without a pool, the whole LAN for each host."""
+        return pool.parts(document, options, hosts)
+
+    def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
+        """Yield the mistakes in this method's networks, and in the containers that use them."""
+        for name, document in self.documents(decoded).items():
+            yield from rules.findings(name, document, layout.hosts[name], decoded)
+
+    def check_address(
+        self, loc: Loc, container: ContainerDocument, subnet: IPv4Network, decoded: Decoded
+    ) -> Iterator[Finding]:
+        """Yield the reasons why Docker cannot give a container its fixed address."""
+        options = rules.options_of(decoded, container.network)
+        yield from rules.address_findings(loc, container, subnet, options)
+
+    def capacity(self, subnet: IPv4Network) -> int:
+        """The number of containers that Docker can give an address of a host's part."""
+        return subnet.num_addresses
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield the bridge, Docker's network on it and firewall rules for each host."""

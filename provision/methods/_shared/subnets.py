@@ -1,0 +1,91 @@
+"""The default division of a network: one block of equal size for each host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from provision.model import names
+from provision.model.fields.addresses import SMALLEST
+from provision.model.findings import Finding, Loc
+from provision.model.ranges import overlapping
+from provision.model.text import count
+
+if TYPE_CHECKING:
+    from provision.model.documents import ContainerDocument, NetworkDocument, Subnets
+
+
+def equal_blocks(network: NetworkDocument, hosts: tuple[str, ...], *, first: int = 0) -> Subnets:
+    """The fixed subnet of each host, else the block of its position among the hosts.
+
+    `first` blocks are skipped. The position counts all hosts, fixed or not, so that adding a host
+    at the end moves no other. Hosts beyond the last block are left out: `findings` reports them.
+    """
+    fixed, size = network.subnets or {}, network.subnet_size
+    free = names.block_count(network.cidr, size) - first
+    return {
+        host: fixed[host] if host in fixed else names.nth_block(network.cidr, size, first + k)
+        for k, host in enumerate(hosts)
+        if host in fixed or k < free
+    }
+
+
+def findings(
+    loc: Loc, network: NetworkDocument, hosts: tuple[str, ...], subnets: Subnets
+) -> Iterator[Finding]:
+    """Yield the mistakes in a network's subnets: outside of its range, overlapping, too few."""
+    for host, subnet in (network.subnets or {}).items():
+        if not subnet.subnet_of(network.cidr):
+            message = f"{host}'s subnet {subnet} is not inside cidr {network.cidr}"
+            yield Finding((*loc, "subnets", host), message, "choose one inside")
+    if any(host not in subnets for host in hosts):
+        yield _too_few(loc, network, len(hosts))
+    yield from _overlaps(loc, network, subnets)
+
+
+def _too_few(loc: Loc, network: NetworkDocument, hosts: int) -> Finding:
+    cidr, size = network.cidr, network.subnet_size
+    bits = (hosts - 1).bit_length()
+    key = "subnet_size" if "subnet_size" in network.model_fields_set else "cidr"
+    free = names.block_count(cidr, size)
+    content = f"holds {count(free, 'subnet')} of /{size}" if free else f"is smaller than a /{size}"
+    if cidr.prefixlen + bits <= SMALLEST:
+        hint = f"write subnet_size: {cidr.prefixlen + bits}, or a wider cidr"
+    else:
+        hint = f"write a wider cidr, like a /{max(size - bits, 8)}"
+    message = f"cidr {cidr} {content}, but the network has {count(hosts, 'host')}"
+    return Finding((*loc, key), message, hint)
+
+
+def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[Finding]:
+    """Yield the fixed subnets that cover another host's; blocks cannot cover each other."""
+    fixed = network.subnets or {}
+    for wide, narrow in overlapping(subnets):
+        host, peer = (wide, narrow) if wide in fixed else (narrow, wide)
+        if not subnets[host].subnet_of(network.cidr):
+            continue
+        message = f"{host}'s subnet {subnets[host]} overlaps {peer}'s, {subnets[peer]}"
+        hint = "choose another"
+        if peer not in fixed:
+            hint += f": {peer} has that by its place among the hosts, unless you write it here, too"
+        yield Finding((*loc, "subnets", host), message, hint)
+
+
+def address_findings(
+    loc: Loc, container: ContainerDocument, subnet: IPv4Network
+) -> Iterator[Finding]:
+    """Yield the reasons why Docker cannot give a container its fixed address."""
+    address = container.address
+    low, high = subnet.network_address + 2, subnet.broadcast_address - 1
+    hint = f"choose one from {low} to {high}"
+    roles: dict[IPv4Address | None, str] = {
+        subnet.network_address: "network address",
+        names.gateway(subnet): "gateway",
+        subnet.broadcast_address: "broadcast address",
+    }
+    if address not in subnet:
+        message = f"{address} is not in {container.host}'s part of '{container.network}', {subnet}"
+        yield Finding(loc, message, hint)
+    elif address in roles:
+        yield Finding(loc, f"{address} is the {roles[address]} of {subnet}", hint)
