@@ -50,12 +50,12 @@ class Opening:
     protocol: str
     address: IPv4Address
     port: int
-    own: bool
+    our_listener: bool
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """Arguments of `checks/open.pl`."""
-        listener = "own" if self.own else "held"
+        listener = "own" if self.our_listener else "held"
         return (
             self.target,
             self.check,
@@ -126,7 +126,7 @@ def _published(
         port.protocol,
         publication.address,
         port.published,
-        own=listener is None or container_port(port) not in listener.program_ports,
+        our_listener=listener is None or container_port(port) not in listener.program_ports,
     )
 
 
@@ -144,7 +144,7 @@ def _inside(endpoint: Endpoint, listener: Listener) -> Iterator[Opening]:
             protocol,
             endpoint.address or LOOPBACK,
             int(port),
-            own=False,
+            our_listener=False,
         )
 
 
@@ -157,10 +157,14 @@ def _of_mode(
     caller = (container.name, container.host, endpoints[container.name].pid)
     owner = container.namespace_owner
     if owner is not None and owner in listeners:
-        yield Opening("lo", *caller, owner, "tcp", LOOPBACK, listeners[owner].port, own=True)
+        yield Opening(
+            "lo", *caller, owner, "tcp", LOOPBACK, listeners[owner].port, our_listener=True
+        )
     if container.network == "none" and not container.interfaces:
         for host in inventory.hosts.values():
-            yield Opening("alone", *caller, host.name, "tcp", host.address, SSHD, own=False)
+            yield Opening(
+                "alone", *caller, host.name, "tcp", host.address, SSHD, our_listener=False
+            )
 
 
 def container_port(port: Port) -> str:

@@ -108,7 +108,9 @@ def _turns(fit: tuple[str, ...], how: ApplyOptions) -> Iterator[tuple[str, ...]]
 
 def _taken_over(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:
     """Whether there was a change of a run of ours that has died: it is undone, or kept, first."""
-    held = [host for host in hosts if host in fleet.looks and fleet.looks[host].facts.held]
+    held = [
+        host for host in hosts if host in fleet.looks and fleet.looks[host].facts.in_transaction
+    ]
     if not held:
         return False
     from provision.engine import recovery
@@ -125,7 +127,7 @@ def _taken_over(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:
 def _free(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
     """Raises LockedError where a change is under way: whose, since when and until when."""
     for host in sorted(hosts):
-        if fleet.looks[host].facts.held:
+        if fleet.looks[host].facts.in_transaction:
             from provision.engine import guard
             from provision.engine.status import locked
 

@@ -35,7 +35,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
     packages = [
         Package(host, tool)
         for host, host_facts in facts.items()
-        if install and host_facts.manager == MANAGER
+        if install and host_facts.package_manager == MANAGER
         for tool in (*EVERYWHERE, *_tools(inventory, host))
     ]
     facts = {
@@ -69,7 +69,7 @@ def _tools(inventory: Inventory, host: str) -> tuple[str, ...]:
 
 def _with_docker(facts: HostFacts) -> HostFacts:
     """The facts of a host as they will be once Docker is installed."""
-    return facts if facts.docker else replace(facts, docker=facts.candidate)
+    return facts if facts.docker else replace(facts, docker=facts.docker_candidate)
 
 
 def _container(inventory: Inventory, container: Container, facts: Facts) -> Iterator[Resource]:

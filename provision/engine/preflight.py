@@ -72,7 +72,7 @@ def _basic_problems(
     if not facts.systemd:
         yield Problem(host, "its init is not systemd", "provision needs systemd on every host")
     missing = [tool for tool in dict.fromkeys(tools) if tool not in facts.tools]
-    if missing and not (install and facts.manager == MANAGER):
+    if missing and not (install and facts.package_manager == MANAGER):
         yield _missing_tools(facts, missing, install=install)
     yield from _docker_problems(facts)
 
@@ -101,7 +101,7 @@ def _missing_tools(facts: HostFacts, tools: list[str], *, install: bool) -> Prob
         return Problem(
             facts.host, message, f"write packages: install, or apt install {' '.join(names)}"
         )
-    manager = facts.manager or "unknown"
+    manager = facts.package_manager or "unknown"
     return Problem(
         facts.host,
         f"{message}, and provision cannot use its package manager ({manager}), only apt",

@@ -42,9 +42,9 @@ class HostFacts:
     """Facts of one host, from one snapshot.
 
     `uid` is that of the login. `docker` is the version of the server, empty while it does not
-    answer; `docker_error` then says why. `manager` is the command of the package manager, empty
-    for an unknown one. `candidate` is the version of Docker that the manager would install, empty
-    where Docker is installed or the version is unknown.
+    answer; `docker_error` then says why. `package_manager` is a command, empty for an
+    unknown one. `docker_candidate` is the version of Docker that it would install, empty where
+    Docker is installed or the version is unknown.
     """
 
     host: str
@@ -58,8 +58,8 @@ class HostFacts:
     links: dict[str, Link]
     peer_routes: dict[IPv4Address, PeerRoute]
     routes: tuple[KernelRoute, ...]
-    manager: str = ""
-    candidate: tuple[int, ...] = ()
+    package_manager: str = ""
+    docker_candidate: tuple[int, ...] = ()
     nics: Mapping[str, Nic] = field(default_factory=dict)
     bridged_nics: Mapping[str, OriginalNic] = field(default_factory=dict)
     """Original NICs that this inventory has made ports, by bridge."""
@@ -81,9 +81,9 @@ class HostFacts:
     """The address that this SSH login came from; None over IPv6, or without SSH."""
     ssh_to: IPv4Address | None = None
     """The host's own address that this SSH login came to."""
-    guard: tuple[str, ...] = ()
+    guard_files: tuple[str, ...] = ()
     """Names of the files that the guard keeps on the host during a change."""
-    machine: str = ""
+    architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     flanneld: str = ""
     """Path of a flanneld that the host had before us; empty where there is none."""
@@ -96,9 +96,9 @@ class HostFacts:
     """True if the kernel has the datapath of Open vSwitch, loaded or as a module."""
 
     @property
-    def held(self) -> bool:
+    def in_transaction(self) -> bool:
         """True while a transaction is open on the host, or is being rolled back."""
-        return any(name == "txn" or name.startswith("reverting.") for name in self.guard)
+        return any(name == "txn" or name.startswith("reverting.") for name in self.guard_files)
 
     def carrier(self, dev: str) -> str:
         """The NIC below `dev`: the port of our bridge of that name, or `dev` itself."""

@@ -61,7 +61,7 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             links={"eth1": Link("eth1", mtu, (IPv4Interface(f"{address}/24"),))},
             peer_routes={peer: way for other, peer in addresses.items() if other != name},
             routes=(),
-            manager=found.get("manager", "apt-get"),
+            package_manager=found.get("manager", "apt-get"),
             nics=uplinks(name, address, mtu, found),
             ssh_to=address if name in found.get("ssh", []) else None,
             kernel_datapath=name in found.get("kernel_datapath", []),

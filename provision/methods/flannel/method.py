@@ -214,7 +214,7 @@ def _program(inventory: Inventory, network: Network, facts: HostFacts) -> Binary
 
 
 def _machine(network: Network, facts: HostFacts) -> Iterator[Problem]:
-    arch = facts.machine
+    arch = facts.architecture
     if arch and arch != "x86_64" and options(network).backend == "udp":
         yield Problem(
             facts.host,

@@ -1,0 +1,134 @@
+"""The rounds of a verify: listen, connect, stop; one script a host in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from provision.checks import lan_probe, ports, probe, wire
+from provision.checks.backend import host as testinfra_host
+from provision.checks.lan_probe import LanProbe
+from provision.checks.probe import Answer, Endpoint, Listener
+from provision.checks.wire import Capture
+from provision.engine.fleet import Fleet, Session, each
+from provision.facts import topology_probe
+from provision.facts.topology import HostTopology
+from provision.methods.flannel import leases
+from provision.methods.flannel.leases import Maps
+from provision.model.errors import HostError
+
+PROBE_S = 120.0
+"""Seconds for one round of checks on one host."""
+
+
+class Rounds:
+    """The rounds that listen, connect and stop, with the evidence that each brings."""
+
+    def __init__(
+        self,
+        session: Session,
+        hosts: tuple[str, ...],
+        fleet: Fleet,
+        endpoints: Mapping[str, Endpoint],
+        lan_probes: tuple[LanProbe, ...],
+    ) -> None:
+        self._session, self._hosts = session, hosts
+        self._endpoints, self._lan_probes = endpoints, lan_probes
+        self._reached = tuple(host for host in hosts if host in fleet.looks)
+        self._sniffers: dict[str, int | None] = {}
+        self.listeners: dict[str, Listener] = {}
+        self.before: dict[str, HostTopology] = {}
+        self.after: dict[str, HostTopology] = {}
+        self.answers: dict[tuple[str, str, str], Answer] = {}
+        self.captures: dict[str, Capture] = {}
+        self.etcd: dict[str, Maps] = {}
+        self.missing_tools: dict[str, tuple[str, ...]] = {}
+        self.errors: dict[str, HostError] = {}
+
+    def run(self, listening: set[str]) -> None:
+        """Run all rounds: listeners on the hosts `listening`, connections from every host."""
+        for host, text in self._round(listening, self._listen_script).items():
+            self._read_listen(host, text)
+        try:
+            for text in self._round(self._reached, self._call_scripts()).values():
+                self.answers |= probe.parse_answers(text)
+        finally:
+            # Also after Ctrl-C: a listener keeps its container's network namespace alive.
+            for host, text in self._round(self.before, self._stop_script).items():
+                self._read_topology(host, text, self.after)
+                if self._sniffers[host]:
+                    self.captures[host] = wire.parse(text)
+
+    def _read_listen(self, host: str, text: str) -> None:
+        self.listeners |= probe.parse_listeners(text)
+        self._sniffers[host], self.captures[host] = wire.parse_pid(text), wire.parse(text)
+        self.etcd[host] = leases.seen(text)
+        self._read_topology(host, text, self.before)
+        if missing := probe.parse_missing_tools(text):
+            self.missing_tools[host] = missing
+
+    def _read_topology(self, host: str, text: str, into: dict[str, HostTopology]) -> None:
+        try:
+            into[host] = topology_probe.parse(host, text)
+        except HostError as error:
+            self.errors.setdefault(host, error)
+
+    def _on_host(self, host: str) -> tuple[Endpoint, ...]:
+        return tuple(end for end in self._endpoints.values() if end.host == host)
+
+    def _listen_script(self, host: str) -> str:
+        inventory = self._session.inventory
+        called = [end for end in self._on_host(host) if end.called]
+        return probe.combined(
+            probe.listen_script(called),
+            wire.start_script(inventory),
+            topology_probe.script(),
+            leases.script(inventory, host),
+        )
+
+    def _call_scripts(self) -> Callable[[str], str]:
+        """A function that makes the script of each host; empty for one that has nothing to do."""
+        inventory = self._session.inventory
+        targets = tuple(end for end in self._endpoints.values() if end.segment)
+        listening = {name: listener.port for name, listener in self.listeners.items()}
+        openings = tuple(ports.openings(inventory, self._hosts, self._endpoints, self.listeners))
+
+        def script(host: str) -> str:
+            sources = tuple(end for end in targets if end.host == host)
+            grouped = ports.by_source(opening for opening in openings if opening.by == host)
+            arguments = {key: [each.arguments for each in group] for key, group in grouped.items()}
+            lan = lan_probe.script(probe for probe in self._lan_probes if probe.host == host)
+            if not (sources or arguments or lan):
+                return ""
+            return probe.combined(
+                probe.call_script(sources, targets, listening),
+                probe.open_script(arguments),
+                lan,
+                wire.send_script(inventory, sources, targets),
+            )
+
+        return script
+
+    def _stop_script(self, host: str) -> str:
+        pids = [
+            listener.pid
+            for container, listener in self.listeners.items()
+            if self._endpoints[container].host == host
+        ]
+        sniffer = wire.stop_script(self._sniffers[host])
+        return probe.combined(probe.stop_script(pids), sniffer, topology_probe.script())
+
+    def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
+        """Run one script on each host that has one. Returns the outputs by host."""
+        timeout_s = min(PROBE_S, self._session.timeout_s)
+
+        def run(host: str) -> str:
+            text = script(host)
+            if not text:
+                return ""
+            remote = testinfra_host(host, self._session.transport, timeout_s=timeout_s)
+            return str(remote.run(text).stdout)
+
+        reached = sorted(set(hosts) & set(self._reached))
+        outputs, errors = each(self._session, reached, run)
+        self.errors = {**errors, **self.errors}
+        return outputs
