@@ -14,6 +14,7 @@ class Backend(BaseBackend):  # type: ignore[misc]
     """Runs testinfra's commands by our transport; testinfra quotes their arguments."""
 
     NAME = "provision"
+    # testinfra's modules for Salt and Ansible refuse a backend without these.
     HAS_RUN_SALT = False
     HAS_RUN_ANSIBLE = False
 

@@ -63,6 +63,7 @@ def segment(inventory: Inventory, container: Container) -> str:
     """The group of containers that reach each other by their own addresses; empty for none."""
     if container.network in inventory.networks:
         return container.network
+    # Docker's default bridge reaches no other host, so its name alone is not a segment.
     return f"bridge of {container.host}" if container.network == "bridge" else ""
 
 

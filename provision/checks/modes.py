@@ -37,16 +37,21 @@ def differences(
         return tuple(_shared(container.namespace_owner, info, topology))
     if separate := tuple(_separate(info, topology)):
         return separate
-    namespace = topology.namespaces[info.net]
+    return tuple(_own_namespace(inventory, container, topology.namespaces[info.net], topology))
+
+
+def _own_namespace(
+    inventory: Inventory, container: Container, namespace: NetNamespace, topology: HostTopology
+) -> Differences:
     if container.network == "none":
         names = {interface.name for interface in container.interfaces}
-        return tuple(_none(namespace, names))
+        return _none(namespace, names)
     network = inventory.networks.get(container.network)
     if network is not None and network.method == METHOD:
-        return tuple(_on_lan(inventory, network, container.host, namespace, topology))
+        return _on_lan(inventory, network, container.host, namespace, topology)
     if any(route.to == "default" for i in container.interfaces for route in i.routes):
-        return ()  # the default route leaves by its own interface instead of Docker's bridge
-    return tuple(_bridged(_docker_network(inventory, container), namespace, topology))
+        return iter(())  # the default route leaves by its own interface instead of Docker's bridge
+    return _bridged(_docker_network(inventory, container), namespace, topology)
 
 
 def _docker_network(inventory: Inventory, container: Container) -> str:
@@ -91,6 +96,7 @@ def _shared(name: str, info: ContainerInfo, topology: HostTopology) -> Differenc
         return
     if info.net != owner.net:
         yield f"its network namespace is {_owner(info, topology)}, not that of container {name}"
+    # `--network container:NAME` shares the network namespace alone.
     if info.mnt == owner.mnt:
         yield f"it shares the mount namespace of container {name}, too"
     if info.processes == owner.processes:
@@ -141,6 +147,7 @@ def _bridged(network: str, namespace: NetNamespace, topology: HostTopology) -> D
     if not any(held.ip in subnet for held in ports[0].addresses for subnet in ranges):
         has, expected = _addresses(ports[0]) or "no address", ", ".join(map(str, ranges))
         yield f"{ports[0].name} has {has}, not one of {bridge.name}'s range ({expected or 'none'})"
+    # Docker gives the gateway's address to the bridge itself.
     gateways = _gateways(namespace)
     if not any(str(held.ip) in gateways for held in bridge.addresses):
         has = gateways[0] if gateways else "none"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from provision.engine.fleet import Session
     from provision.model.inventory import Inventory, Network
 
+# The inventory is read once, though pytest collects every test module.
 _LOADED = pytest.StashKey["Inventory"]()
 
 
@@ -67,7 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     inventory = _inventory(metafunc.config)
     if inventory is None:
         for name in wanted:
-            metafunc.parametrize(name, [], indirect=True)
+            metafunc.parametrize(name, [], indirect=True)  # pytest skips the test
         return
     from provision.checks.gather import pairs
 

@@ -19,7 +19,9 @@ from provision.resources.script import PRELUDE, quoted
 LISTEN_S = 180
 """Seconds after which a listener ends by itself, whatever becomes of the controller."""
 CALL_BYTES = 65536
+"""Bytes sent by TCP and back: about 45 full-size packets, so that a smaller path MTU shows."""
 CALL_S = 10
+"""Seconds for one connection, its bytes and their return."""
 
 
 @dataclass(frozen=True, slots=True)

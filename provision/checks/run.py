@@ -72,7 +72,8 @@ def run_checks(
     )
 
 
-# Our own report is printed: pytest must neither print nor leave files beside the inventory.
+# Our own report is printed: pytest must neither print nor leave a cache beside the inventory, and
+# `-c /dev/null` keeps it from reading a pyproject.toml or pytest.ini of the user.
 _QUIET = (
     "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:logging",
     "-c", os.devnull, "--rootdir", str(Path(__file__).parent),

@@ -56,7 +56,7 @@ def subjects(evidence: Evidence) -> Mapping[str, tuple[Sequence[Any], Sequence[s
 
 def about(check: str, parameters: Mapping[str, Any]) -> Check:
     """The check of one subject, not judged yet."""
-    ((name, subject),) = parameters.items()
+    ((name, subject),) = parameters.items()  # a check has one argument besides the evidence
     return Check(check, *KINDS[name].ends(subject))
 
 

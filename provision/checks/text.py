@@ -20,6 +20,7 @@ _ON_HOST = ("drift", "etcd", "leases", *_OF_MODE)
 
 def show(result: Verification) -> None:
     """Print tables of networks, modes and ports, the checks that did not pass, and a summary."""
+    # soft_wrap: rich would cut long messages at the width of the terminal, or at 80 in a pipe.
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     for name, containers in segments(result).items():
         console.print(_matrix(result, name, containers))
@@ -30,6 +31,7 @@ def show(result: Verification) -> None:
     for check in result.checks:
         if not check.ok:
             verdict = f"skipped: {check.skipped}" if check.skipped else f"FAILED: {check.detail}"
+            # A message may hold text from a host, such as `[red]`: it is not markup of rich.
             console.print(f"{check.check} {_ends(check)}: {verdict}", markup=False)
     console.print(summary(result))
 

@@ -67,6 +67,7 @@ def start_script(inventory: Inventory) -> str:
     tunnels = [methods.of(network).tunnel(network) for network in networks]
     ports = {tunnel.port for tunnel in tunnels if tunnel} | {*_USUAL_PORTS}
     arguments = [f"net={network.cidr}" for network in networks]
+    # GRE has no port: the sniffer knows it by its protocol number.
     arguments += [f"port={port}" for port in sorted(ports - {0})]
     return _program("watch", str(SNIFF_S), *arguments)
 
@@ -133,6 +134,7 @@ def _subnet(network: Network, host: str) -> IPv4Network:
     return network.cidr if methods.of(network).single_l2(network) else network.subnets[host]
 
 
+# RFC 919: the broadcast address of a sender that knows no subnet.
 _LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 
 
@@ -206,6 +208,7 @@ class ContainerPair:
         source, target = (hosts[container.host].address for container in self.pair)
         peers = {hosts[name].address for name in self.network.hosts}
         direct = frame.outer == (source, target)
+        # RSTP between the hosts' bridges may send packets by a third host.
         relayed = not declared.direct and set(frame.outer) <= peers
         same = (frame.protocol, frame.port) == (declared.protocol, declared.port)
         return same and (direct or relayed)

@@ -107,7 +107,7 @@ def look_text(session: Session, host: str, nonce: str) -> str:
     inventory = session.inventory
     peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
     asked = nic.asked(inventory, host)
-    return gather.script(inventory.name, peers, nonce=nonce, asked=asked)
+    return gather.script(inventory.name, peers, nonce=nonce, arp_checks=asked)
 
 
 def look_read(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:

@@ -1,7 +1,7 @@
 """The snapshot of a host: one script with the probes of every kind, and its output read. Pure.
 
-Each probe prints between two marker lines that carry a random nonce, so that nothing on the host
-can forge a section, and the second one carries its exit status.
+Each probe prints between two marker lines. They carry a random nonce, so that text from the host
+(a container's label, a file) is never taken for a marker; the second one carries the exit status.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class HostSnapshot:
 
 
 def script(
-    inventory: str, peers: Iterable[str], *, nonce: str, asked: Mapping[str, str] | None = None
+    inventory: str, peers: Iterable[str], *, nonce: str, arp_checks: Mapping[str, str] | None = None
 ) -> str:
     """The script of one snapshot; `peers` are the addresses to which routes are read.
 
-    `asked` are addresses of the LAN to probe by ARP before the first apply, each with its check of
-    `checks/lan.pl`: `own` (no machine may have it) or `router` (one machine must).
+    `arp_checks` are addresses of the LAN to probe by ARP before the first apply, each with its
+    check of `checks/lan.pl`: `own` (no machine may have it) or `router` (one machine must).
     """
     lines = [
         PRELUDE,
@@ -52,13 +52,13 @@ def script(
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(host_probe.TOOLS))}",
         f"docker_program={shlex.quote(docker_api.snapshot_program())}",
-        *nics.arp_variables(asked or {}),
+        *nics.arp_variables(arp_checks or {}),
         program_text(*_HELPERS),
     ]
     probes = {"host": host_probe.probe()} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
     lines += _section("shared", program_text("look/shared.sh").strip(), nonce)
     for section, probe in probes.items():
-        # A subshell: a probe may exit, and its variables are its own.
+        # A subshell, because `need` ends a probe by `exit`, and to keep its variables apart.
         lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
     return "\n".join(lines) + "\n"
 
@@ -100,8 +100,10 @@ def _parse_kind(kind: type[Resource], text: str, origin: Origin) -> list[Found]:
 
 def sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
     """The text of each probe of one snapshot, by section. Raises FactsError."""
+    # A process on the host may print without end: its text must not fill the controller's memory.
     if len(output.stdout) > SIZE_LIMIT:
         raise FactsError(host, f"its snapshot is larger than {SIZE_LIMIT} bytes")
+    # re.S: `.` matches newlines too, and the backreference pairs the markers of one section.
     pattern = re.compile(rf"^@{nonce} begin (\w+)\n(.*?)\n@{nonce} end \1 (\d+)$", re.M | re.S)
     matches = {match[1]: match for match in pattern.finditer(output.stdout)}
     expected = ["host", *(kind.kind for kind in kinds.all_kinds())]
@@ -121,7 +123,7 @@ def _require_success(host: str, section: str, match: re.Match[str] | None, outpu
 
 
 def _expanded(text: str, shared: Mapping[str, list[str]]) -> str:
-    """A section with the shared lines in place of each `@@KEY`."""
+    """A section with the shared lines in place of each `@@KEY`, which `shared KEY` printed."""
     lines = text.splitlines()
     parts = [shared.get(line[2:], []) if line.startswith("@@") else [line] for line in lines]
     return "\n".join(line for part in parts for line in part)

@@ -15,6 +15,7 @@ from provision.resources.lib import nic_records, ovsdb
 from provision.resources.lib.base64_text import plain
 from provision.resources.render import program_text
 
+# Tools that any kind or method needs: a snapshot looks for all of them at once.
 TOOLS = (
     "docker",
     "ip",
@@ -38,7 +39,7 @@ def probe() -> str:
 
 
 _BOOT = 3
-"""RTPROT_BOOT: `ip` leaves out the protocol of a route that was made without one."""
+"""RTPROT_BOOT of linux/rtnetlink.h: `ip route` does not print this protocol."""
 
 
 def parse(host: str, text: str) -> HostFacts:
@@ -87,6 +88,7 @@ def parse(host: str, text: str) -> HostFacts:
 
 def version(text: str) -> tuple[int, ...]:
     """`28.5.2+dfsg1` → (28, 5, 2); nothing → ()."""
+    # Distributions append their own version to it, and flanneld prints `v0.26.7`.
     match = re.match(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
@@ -96,7 +98,7 @@ def _is_rootless(docker: Mapping[str, Any]) -> bool:
 
 
 def _ssh_connection(text: str) -> tuple[IPv4Address | None, IPv4Address | None]:
-    """The addresses of `SSH_CONNECTION`: that of the client, and the host's own."""
+    """The addresses in `SSH_CONNECTION` (ssh(1)): that of the client, and the host's own."""
     client, _, server = (*text.split(" "), "", "")[:3]
     return _ipv4(client), _ipv4(server)
 
@@ -131,7 +133,7 @@ def _link(entry: Mapping[str, Any]) -> Link:
 
 
 def _peer_route(text: str) -> tuple[IPv4Address, PeerRoute]:
-    route = json.loads(text)[0]
+    route = json.loads(text)[0]  # `ip -j route get` prints a list of one route
     via = route.get("gateway")
     peer_route = PeerRoute(str(route["dev"]), IPv4Address(via) if via else None)
     return IPv4Address(route["dst"]), peer_route
@@ -139,6 +141,7 @@ def _peer_route(text: str) -> tuple[IPv4Address, PeerRoute]:
 
 def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute]:
     for entry in entries:
+        # A multipath route has `nexthops` instead of `dev`.
         if "dev" in entry and entry["dst"] != "default":
             number = int(entry.get("protocol", _BOOT))
             yield KernelRoute(IPv4Network(entry["dst"]), entry["dev"], number)

@@ -15,8 +15,13 @@ from provision.resources.render import program_text
 _ARP_LIMIT = 256
 """The largest number of addresses that one snapshot probes by ARP; the rest of a larger pool is
 not probed."""
-# Kernel numbers of RTPROT_KERNEL, RTPROT_RA and RTPROT_DHCP: who made such a route makes it again.
+# The snapshot calls `ip -N`, which prints the numbers of linux/rtnetlink.h instead of names.
+# RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP: the program that made such a route makes it again.
 _MADE_AGAIN = ("2", "9", "16")
+_MAIN_TABLE = "254"
+_BOOT = "3"
+# Numbers, and the names that `ip` prints without -N.
+_UNICAST, _GLOBAL, _LINK = ("1", "unicast"), ("0", "global"), ("253", "link")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +103,6 @@ def _nic(
     ovs_bridges: Mapping[str, str],
 ) -> Nic:
     keys = [key for key, _ in fields]
-    files = [value for key, value in fields if key == "networkd"]
-    managers = {value for key, value in fields if key == "manager"}
-    managers |= {"netplan" if "netplan" in path else "systemd-networkd" for path in files}
     infos = link.get("addr_info", ())
     # The kernel gives no master to a port of a userspace datapath: only OVSDB knows it.
     ovs_bridge = ovs_bridges.get(link["ifname"], "")
@@ -109,16 +111,25 @@ def _nic(
         name=link["ifname"],
         mac=link.get("address", ""),
         mtu=int(link["mtu"]),
-        ether=link.get("link_type") in ("ether", "[1]"),  # `ip -N` prints the number
+        ether=link.get("link_type") in ("ether", "[1]"),  # 1 is ARPHRD_ETHER
         wireless="wireless" in keys,
         bridge="bridge" in keys or ovs_bridge == link["ifname"],
         master=ovs_master or link.get("master", ""),
-        managers=tuple(sorted(managers)),
+        managers=_managers(fields),
         network="\n".join(plain(value) for key, value in fields if key == "network_file"),
+        # `ip` marks an address with a lifetime as dynamic, whichever DHCP client set it.
         dynamic="lease" in keys or any(info.get("dynamic") for info in infos if _is_ipv4(info)),
         addresses=tuple(_addresses(infos)),
         routes=tuple(_routes(routes, link["ifname"])),
     )
+
+
+def _managers(fields: list[tuple[str, str]]) -> tuple[str, ...]:
+    managers = {value for key, value in fields if key == "manager"}
+    files = [value for key, value in fields if key == "networkd"]
+    # netplan makes networkd's files, below /run/systemd/network, and would make them again.
+    managers |= {"netplan" if "netplan" in path else "systemd-networkd" for path in files}
+    return tuple(sorted(managers))
 
 
 def _is_ipv4(info: Mapping[str, Any]) -> bool:
@@ -130,14 +141,15 @@ def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[NicAddress]:
         ipv4, scope = _is_ipv4(info), str(info.get("scope"))
         # The kernel makes link-local addresses of IPv6 itself, and the next router advertisement
         # brings the dynamic ones.
-        if not ipv4 and (scope in ("link", "253") or info.get("dynamic")):
+        if not ipv4 and (scope in _LINK or info.get("dynamic")):
             continue
         yield NicAddress(
             info["local"],
             info["prefixlen"],
-            peer=info.get("address", ""),
+            peer=info.get("address", ""),  # iproute2 calls the peer `address`
             broadcast=info.get("broadcast", ""),
-            scope=scope if ipv4 and scope not in ("global", "0") else "",
+            # The kernel derives the scope of an IPv6 address from the address itself.
+            scope=scope if ipv4 and scope not in _GLOBAL else "",
             noprefixroute=bool(info.get("noprefixroute")),
             # The host had the address before: duplicate address detection would only delay it.
             nodad=not ipv4,
@@ -146,23 +158,23 @@ def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[NicAddress]:
 
 def _routes(entries: Iterable[dict[str, Any]], nic: str) -> Iterator[NicRoute]:
     for entry in entries:
-        protocol, table, scope = (
-            str(entry.get(key, usual))
-            for key, usual in (("protocol", "3"), ("table", "254"), ("scope", "0"))
-        )
+        # `ip` prints none of the three where it has its usual value.
+        protocol = str(entry.get("protocol", _BOOT))
+        table, scope = str(entry.get("table", _MAIN_TABLE)), str(entry.get("scope", "0"))
         if entry.get("dev") != nic or protocol in _MADE_AGAIN:
             continue
-        if str(entry.get("type", "1")) not in ("1", "unicast"):
+        if str(entry.get("type", "1")) not in _UNICAST:
             continue
+        # `ip route replace` takes `default` for IPv4 where no other argument shows the family.
         ipv6_default = entry["dst"] == "default" and ":" in entry.get("gateway", "")
         yield NicRoute(
             "::/0" if ipv6_default else entry["dst"],
             via=entry.get("gateway", ""),
             src=entry.get("prefsrc", ""),
             metric=entry.get("metric") or 0,
-            table=table if table != "254" else "",
+            table=table if table != _MAIN_TABLE else "",
             mtu=_metrics(entry).get("mtu", 0),
-            scope=scope if scope not in ("0", "global") else "",
+            scope=scope if scope not in _GLOBAL else "",
             onlink="onlink" in entry.get("flags", ()),
             proto=protocol,
         )

@@ -34,6 +34,8 @@ def script() -> str:
     return program + program_text("look/bounded.sh", "look/topology.sh")
 
 
+# Rules of Docker's chain in `iptables -t nat -v -S`; `-c` gives packets and bytes. `! -i BRIDGE` is
+# missing where dockerd runs with userland-proxy off: containers then use the rule, too.
 _RULE = re.compile(
     r"-A DOCKER (?:-d (?P<ip>[0-9.]+)/32 )?(?:! -d \S+ )?(?:! -i (?P<bridge>\S+) )?"
     r"-p (?P<protocol>tcp|udp) -m \S+ --dport (?P<port>\d+) -c (?P<packets>\d+) (?P<bytes>\d+)"
@@ -115,6 +117,8 @@ def _links(entries: Iterable[dict[str, Any]]) -> Iterator[NamespaceLink]:
             mtu=int(entry["mtu"]),
             up="UP" in entry["flags"],
             master=entry.get("master", ""),
+            # `ip` prints the ifindex of a veth's peer that is in another namespace; for a peer in
+            # the same one it prints the name, as `link`.
             peer=int(entry.get("link_index", 0)),
             addresses=tuple(
                 IPv4Interface(f"{info['local']}/{info['prefixlen']}")
@@ -126,6 +130,7 @@ def _links(entries: Iterable[dict[str, Any]]) -> Iterator[NamespaceLink]:
 
 def _routes(entries: Iterable[dict[str, Any]]) -> Iterator[NamespaceRoute]:
     for entry in entries:
+        # A multipath route has gateways and devices in `nexthops` alone.
         for hop in entry.get("nexthops") or (entry,):
             yield NamespaceRoute(entry["dst"], hop.get("gateway", ""), hop.get("dev", ""))
 
@@ -156,7 +161,7 @@ def _mode(mode: str, names: Mapping[str, str]) -> str:
 
 def _published(ports: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for inside, bindings in sorted(ports.items()):
-        for binding in bindings or ():
+        for binding in bindings or ():  # null for a port that the image exposes, unpublished
             if ":" not in binding["HostIp"]:
                 yield f"{binding['HostIp'] or '0.0.0.0'}:{binding['HostPort']}", inside
 
