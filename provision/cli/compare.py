@@ -77,7 +77,7 @@ def compare(
 
     if html is not None and not html.resolve().parent.is_dir():
         raise UsageError(f"--html {html}: the folder does not exist", "create it first")
-    chosen, lacking = candidates.chosen(methods)
+    chosen, unavailable = candidates.chosen(methods)
     settings = Settings(seconds, rounds, udp_rate)
     with invocation.session() as (session, hosts), _signals_as_interrupts():
         from dataclasses import replace
@@ -87,7 +87,13 @@ def compare(
         # A comparison takes minutes: print its progress, on a terminal or not.
         session = replace(session, say=print_warning)
         result = compared(
-            session, hosts, chosen, settings, lacking=lacking, pool=pool, strict=methods is not None
+            session,
+            hosts,
+            chosen,
+            settings,
+            unavailable=unavailable,
+            pool=pool,
+            strict=methods is not None,
         )
     _write_page(html, result, invocation.path.name)
     if invocation.as_json:

@@ -1,1 +1,1 @@
-"""Which way between hosts is how fast: every method in turn, measured against host to host."""
+"""`provision compare`: deploys each method, and measures it next to host-to-host traffic."""

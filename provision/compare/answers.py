@@ -1,4 +1,4 @@
-"""What the measuring scripts of `probe` printed. Pure."""
+"""Parsers for the output of the scripts in `probe`. Pure."""
 
 from __future__ import annotations
 
@@ -12,105 +12,112 @@ from provision.compare.result import MeasuredHost
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """/proc/stat: when the kernel booted, processor ticks that were busy, context switches."""
+    """Counters of /proc/stat: boot time, busy ticks of all processors, context switches."""
 
     boot: int
     busy: int
     switches: int
 
 
-def missing(text: str) -> tuple[str, ...]:
-    """Tools that a host lacks, of what `survey` printed."""
-    return tuple(re.findall(r"^absent (\S+)$", text, re.M))
-
-
-def machine(host: str, docker: Iterable[int], text: str) -> MeasuredHost:
-    """What `survey` said of a host."""
-    said = dict(line.partition(" ")[::2] for line in text.splitlines())
-    return MeasuredHost(
-        host=host,
-        system=said.get("system", ""),
-        kernel=said.get("kernel", ""),
-        processors=int(said.get("processors", "0") or 0),
-        processor=said.get("processor", "").strip(),
-        docker=".".join(map(str, docker)),
-        iperf3=said.get("iperf3", "").split(" ")[0],
-        load=float(said.get("load", "0") or 0),
-    )
-
-
-def clocks(text: str) -> tuple[Clock, ...]:
-    """Every clock that a script here printed, in order."""
-    found: list[Clock] = []
-    said: dict[str, list[int]] = {}
-    for key, numbers in re.findall(r"^clock (\w+) +(.*)$", text, re.M):
-        said[key] = [int(number) for number in numbers.split()]
-        if key == "btime":  # the last of the three in /proc/stat
-            user, nice, system, _idle, _wait, irq, softirq = said["cpu"][:7]
-            busy = user + nice + system + irq + softirq
-            found.append(Clock(said["btime"][0], busy, said["ctxt"][0]))
-    return tuple(found)
-
-
-def one_kernel(first: Clock, between: Clock, last: Clock) -> bool:
-    """Whether a clock of another host, read between two of this one, is this one's own."""
-    counts = first.switches <= between.switches <= last.switches
-    return counts and abs(first.boot - between.boot) <= 1
-
-
-def failed(text: str) -> dict[str, str]:
-    """Candidates whose servers did not start, of what `serve` printed; and why."""
-    return {name: why.strip() for name, why in re.findall(r"^failed (\S+) (.*)$", text, re.M)}
-
-
-def mtus_told(text: str) -> dict[str, int]:
-    """MTUs by candidate."""
-    return {name: int(size) for name, size in re.findall(r"^mtu (\S+) (\d+)$", text, re.M)}
-
-
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Figures of one run, and how many bytes it moved (0 where that is not told)."""
+class Sample:
+    """The figures of one measurement, and the bytes it moved (0 if unknown)."""
 
     figures: dict[str, float]
     bytes: int = 0
 
 
-def measured(what: str, text: str) -> Measured:
-    """What `measure` printed. Raises ValueError with the reason where it failed."""
-    said = "\n".join(line for line in text.splitlines() if not line.startswith("clock "))
-    if what == "rtt":
-        _, p50, p99 = _words(said, "rtt")
-        return Measured({"rtt_p50": float(p50), "rtt_p99": float(p99)})
-    if what == "requests":
-        count, seconds = _words(said, "requests")
-        return Measured({"requests": int(count) / float(seconds)})
-    end = _iperf(said)
-    if what == "udp":
-        return Measured({"udp_loss": float(end["sum"]["lost_percent"])})
+def missing_tools(text: str) -> tuple[str, ...]:
+    """The tools that a host lacks, by the output of `survey`."""
+    return tuple(re.findall(r"^absent (\S+)$", text, re.M))
+
+
+def measured_host(host: str, docker: Iterable[int], text: str) -> MeasuredHost:
+    """The description of a host, by the output of `survey`."""
+    fields = dict(line.partition(" ")[::2] for line in text.splitlines())
+    return MeasuredHost(
+        host=host,
+        system=fields.get("system", ""),
+        kernel=fields.get("kernel", ""),
+        processors=int(fields.get("processors", "0") or 0),
+        processor=fields.get("processor", "").strip(),
+        docker=".".join(map(str, docker)),
+        iperf3=fields.get("iperf3", "").split(" ")[0],
+        load=float(fields.get("load", "0") or 0),
+    )
+
+
+def clocks(text: str) -> tuple[Clock, ...]:
+    """Every clock in the output of a script, in order."""
+    result: list[Clock] = []
+    counters: dict[str, list[int]] = {}
+    for key, numbers in re.findall(r"^clock (\w+) +(.*)$", text, re.M):
+        counters[key] = [int(number) for number in numbers.split()]
+        if key == "btime":  # the last of the three in /proc/stat
+            # proc_stat(5). Idle and iowait are not busy time.
+            user, nice, system, _idle, _iowait, irq, softirq = counters["cpu"][:7]
+            busy = user + nice + system + irq + softirq
+            result.append(Clock(counters["btime"][0], busy, counters["ctxt"][0]))
+    return tuple(result)
+
+
+def is_same_kernel(first: Clock, between: Clock, last: Clock) -> bool:
+    """True if `between`, read on another host, fits between two clocks of this host.
+
+    Containers and lab hosts have host names and addresses of their own, but see the counters of
+    the kernel that they share.
+    """
+    in_order = first.switches <= between.switches <= last.switches
+    # btime is computed from the wall clock, and may differ by one.
+    return in_order and abs(first.boot - between.boot) <= 1
+
+
+def failed_servers(text: str) -> dict[str, str]:
+    """Candidates whose servers did not start, and the reason, by the output of `serve`."""
+    return {name: reason.strip() for name, reason in re.findall(r"^failed (\S+) (.*)$", text, re.M)}
+
+
+def mtus(text: str) -> dict[str, int]:
+    """MTU by candidate, by the output of `mtus`."""
+    return {name: int(size) for name, size in re.findall(r"^mtu (\S+) (\d+)$", text, re.M)}
+
+
+def sample(measurement: str, text: str) -> Sample:
+    """The sample in the output of `measure`. Raises ValueError with the reason if it failed."""
+    output = "\n".join(line for line in text.splitlines() if not line.startswith("clock "))
+    if measurement == "rtt":
+        _, p50, p99 = _numbers(output, "rtt")
+        return Sample({"rtt_p50": float(p50), "rtt_p99": float(p99)})
+    if measurement == "requests":
+        count, seconds = _numbers(output, "requests")
+        return Sample({"requests": int(count) / float(seconds)})
+    end = _iperf_end(output)
+    if measurement == "udp":
+        return Sample({"udp_loss": float(end["sum"]["lost_percent"])})
     received = end["sum_received"]
-    return Measured({what: received["bits_per_second"] / 1e9}, int(received["bytes"]))
+    return Sample({measurement: received["bits_per_second"] / 1e9}, int(received["bytes"]))
 
 
-def not_yet(why: str) -> bool:
-    """Whether a measurement failed as iperf3's server closes its port for a moment after each."""
-    return "refused" in why or "busy" in why
+def is_transient(reason: str) -> bool:
+    """True for a failure that passes: iperf3's server closes its port briefly after each run."""
+    return "refused" in reason or "busy" in reason
 
 
-def _words(said: str, what: str) -> list[str]:
-    match = re.search(rf"^{what} (.*)$", said, re.M)
+def _numbers(output: str, key: str) -> list[str]:
+    match = re.search(rf"^{key} (.*)$", output, re.M)
     if match is None:
-        raise ValueError(said.strip()[-300:] or "no answer")
+        raise ValueError(output.strip()[-300:] or "no answer")
     return match[1].split()
 
 
-def _iperf(said: str) -> dict[str, dict[str, float]]:
-    start = said.find("{")
+def _iperf_end(output: str) -> dict[str, dict[str, float]]:
+    """The object `end` of `iperf3 --json`."""
+    start = output.find("{")
     try:
-        found = json.loads(said[start:])
-        if "error" in found:
-            raise ValueError(str(found["error"])[:300])
-        end: dict[str, dict[str, float]] = found["end"]
+        report = json.loads(output[start:])
+        if "error" in report:
+            raise ValueError(str(report["error"])[:300])
+        end: dict[str, dict[str, float]] = report["end"]
     except (json.JSONDecodeError, KeyError) as error:
-        raise ValueError(said.strip()[-300:] or "no answer") from error
+        raise ValueError(output.strip()[-300:] or "no answer") from error
     return end

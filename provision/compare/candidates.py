@@ -1,7 +1,6 @@
-"""What is compared: a table of candidates, the inventory that each makes, and who stands beside
-whom. Pure.
+"""The methods that `compare` measures, the inventory of each, and which can coexist. Pure.
 
-A candidate of a method that is not on the shelf is left out; a new one is one line of TABLE.
+To compare another method, add a line to CANDIDATES. One whose method is not installed is left out.
 """
 
 from __future__ import annotations
@@ -17,25 +16,26 @@ from provision.model.errors import UsageError
 from provision.model.inventory import Host
 from provision.model.suggest import did_you_mean
 
-LIMIT = "host"
-"""The limit of all: processes of the hosts themselves."""
-IPERF, ASK = 25201, 25202
-PUBLISHED_IPERF, PUBLISHED_ASK = 25203, 25204
-"""Ports at which the measurements' servers listen, and those of a host that lead to them: below
-32768, where no connection of anybody begins."""
+BASELINE = "host"
+"""The name of the baseline: processes on the hosts themselves, without containers."""
+# Below 32768, where ephemeral ports begin (net.ipv4.ip_local_port_range).
+IPERF_PORT, ECHO_PORT = 25201, 25202
+"""Ports of the servers."""
+PUBLISHED_IPERF_PORT, PUBLISHED_ECHO_PORT = 25203, 25204
+"""Ports of a host that are published to them."""
 RANGE = IPv4Network("198.18.0.0/15")
-"""RFC 2544 sets it apart for measuring networks: nobody else is there."""
-SWITCH = "cmp-switch"
+"""Reserved by RFC 2544 for benchmarks of networks, so that no other network uses it."""
+SWITCH_MARK = "cmp-switch"
 CONTAINERS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way between two hosts. `mark` is the name of the inventory that it makes.
+    """A method to compare. `mark`: name of its inventory, of its network, and in its containers.
 
-    `method` None: Docker's default bridge with published ports. `alone`: it moves the NIC, so
-    that nothing can be measured beside it; of those with one word in `claims` one stands at a time.
-    `on_lan`: its containers have addresses of the hosts' own LAN.
+    `method` None: Docker's default bridge with published ports. `alone`: it moves the NIC, so no
+    other candidate can be deployed at the same time. `claims`: resources that only one deployed
+    candidate can have. `on_lan`: its containers get addresses of the hosts' LAN.
     """
 
     name: str
@@ -47,18 +47,22 @@ class Candidate:
     on_lan: bool = False
 
 
-_ONE = frozenset({"flannel"})
-# A flannel of the user's own may be on these hosts, with etcd's usual ports.
+_FLANNEL = frozenset({"flannel"})
+# The hosts may run the user's own flannel, with etcd on its default ports 2379 and 2380.
 _ETCD = {"etcd": {"client_port": 12379, "peer_port": 12380}}
-TABLE = (
+
+
+def _flannel(name: str, mark: str, backend: str) -> Candidate:
+    return Candidate(name, mark, "flannel", {"backend": backend, **_ETCD}, claims=_FLANNEL)
+
+
+CANDIDATES = (
     Candidate("routes", "cmp-routes", "routes"),
     Candidate("ports", "cmp-ports", None),
     Candidate("vxlan", "cmp-vxlan", "vxlan"),
-    Candidate("flannel-vxlan", "cmp-fl-vx", "flannel", {"backend": "vxlan", **_ETCD}, claims=_ONE),
-    Candidate(
-        "flannel-host-gw", "cmp-fl-gw", "flannel", {"backend": "host-gw", **_ETCD}, claims=_ONE
-    ),
-    Candidate("flannel-udp", "cmp-fl-udp", "flannel", {"backend": "udp", **_ETCD}, claims=_ONE),
+    _flannel("flannel-vxlan", "cmp-fl-vx", "vxlan"),
+    _flannel("flannel-host-gw", "cmp-fl-gw", "host-gw"),
+    _flannel("flannel-udp", "cmp-fl-udp", "udp"),
     Candidate("ovs-gre", "cmp-ovs-gr", "ovs-gre", alone=True),
     Candidate("ovs-vxlan", "cmp-ovs-vx", "ovs-vxlan", alone=True),
     Candidate("pipework", "cmp-pipe", "pipework", {"bridge": "bri-cmp"}, alone=True, on_lan=True),
@@ -66,8 +70,8 @@ TABLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Testbed:
-    """Where candidates are put: hosts, a free range for each, and what of the LAN is free."""
+class Site:
+    """Hosts to deploy candidates on: a free range for each candidate, the LAN and a free part."""
 
     hosts: tuple[Host, ...]
     ranges: tuple[IPv4Network, ...]
@@ -76,82 +80,88 @@ class Testbed:
     pool: IPv4Network | None = None
 
 
-def chosen(asked: str | None) -> tuple[tuple[Candidate, ...], dict[str, str]]:
-    """The candidates that `--methods` names, or all that can be; and why others cannot.
+def chosen(option: str | None) -> tuple[tuple[Candidate, ...], dict[str, str]]:
+    """The candidates to compare by the value of `--methods`, and why others are left out.
 
-    Raises UsageError for one that is named and unknown, or cannot be.
+    Raises UsageError for a name that is unknown or whose method is not installed.
     """
-    lacking = {one.name: why for one in TABLE if (why := _lacks(one))}
-    if asked is None:
-        return tuple(one for one in TABLE if one.name not in lacking), lacking
-    names = [name.strip() for name in asked.split(",") if name.strip()]
-    known = (LIMIT, *(one.name for one in TABLE))
+    unavailable = {c.name: reason for c in CANDIDATES if (reason := _unavailable(c))}
+    if option is None:
+        return tuple(c for c in CANDIDATES if c.name not in unavailable), unavailable
+    names = [name.strip() for name in option.split(",") if name.strip()]
+    known = (BASELINE, *(candidate.name for candidate in CANDIDATES))
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known, "methods")
-            raise UsageError(f"--methods: nothing to compare is named '{name}'", hint)
-        if name in lacking:
-            there = [one for one in known if one not in lacking]
-            raise UsageError(f"--methods {name}: {lacking[name]}", f"there are {', '.join(there)}")
+            raise UsageError(f"--methods: no method to compare is named '{name}'", hint)
+        if name in unavailable:
+            usable = ", ".join(name for name in known if name not in unavailable)
+            raise UsageError(f"--methods {name}: {unavailable[name]}", f"use some of {usable}")
     if not names:
-        raise UsageError("--methods names nothing", f"choose of {', '.join(known)}")
-    return tuple(one for one in TABLE if one.name in names), {}
+        raise UsageError("--methods is empty", f"use some of {', '.join(known)}")
+    return tuple(candidate for candidate in CANDIDATES if candidate.name in names), {}
 
 
-def _lacks(candidate: Candidate) -> str:
+def _unavailable(candidate: Candidate) -> str:
     if candidate.method is not None and candidate.method not in methods.names():
         return f"method {candidate.method} is not in this version"
     return ""
 
 
-def turns(candidates: Iterable[Candidate]) -> tuple[tuple[Candidate, ...], ...]:
-    """Those that can stand side by side, together: as few turns as first-fit finds."""
-    groups: list[list[Candidate]] = []
-    for one in candidates:
-        group = next((g for g in groups if not any(_clash(one, other) for other in g)), None)
+def groups(candidates: Iterable[Candidate]) -> tuple[tuple[Candidate, ...], ...]:
+    """Group the candidates that can be deployed at the same time (first fit)."""
+    result: list[list[Candidate]] = []
+    for candidate in candidates:
+        fitting = (group for group in result if not any(_clash(candidate, c) for c in group))
+        group = next(fitting, None)
         if group is None:
-            groups.append([one])
+            result.append([candidate])
         else:
-            group.append(one)
-    return tuple(tuple(group) for group in groups)
+            group.append(candidate)
+    return tuple(tuple(group) for group in result)
 
 
-def _clash(one: Candidate, other: Candidate) -> bool:
-    return one.alone or other.alone or bool(one.claims & other.claims)
+def _clash(first: Candidate, second: Candidate) -> bool:
+    return first.alone or second.alone or bool(first.claims & second.claims)
 
 
-def free(taken: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
-    """Ranges that overlap none of `taken`, at least one for each candidate.
+def free_ranges(used: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
+    """Blocks of RANGE that overlap none of `used`, at least one for each candidate.
 
-    Raises UsageError where there are too few.
+    Raises UsageError when there are too few.
     """
-    used = tuple(taken)
+    in_use = tuple(used)
     ranges = tuple(
-        block for block in RANGE.subnets(new_prefix=19) if not any(block.overlaps(u) for u in used)
+        block
+        for block in RANGE.subnets(new_prefix=19)
+        if not any(block.overlaps(network) for network in in_use)
     )
-    if len(ranges) < len(TABLE):
-        raise UsageError(f"too little of {RANGE} is free on the hosts to compare in")
+    if len(ranges) < len(CANDIDATES):
+        raise UsageError(
+            f"the hosts use too much of {RANGE}, which compare takes its test networks from",
+            "remove routes and networks in it",
+        )
     return ranges
 
 
-def text(candidate: Candidate, ground: Testbed, *, switching: bool = False) -> str:
-    """The inventory of a candidate, as JSON, which is YAML.
+def text(candidate: Candidate, site: Site, *, switching: bool = False) -> str:
+    """The inventory of a candidate, as JSON, which is valid YAML.
 
-    `switching`: under one name for all of them, so that one takes the place of another.
+    `switching`: with the same name for all candidates, so that applying one replaces another.
     """
-    mark = SWITCH if switching else candidate.mark
+    mark = SWITCH_MARK if switching else candidate.mark
     document: dict[str, Any] = {
         "name": mark,
-        "packages": ground.packages,
-        "hosts": {host.name: _host(host) for host in ground.hosts},
+        "packages": site.packages,
+        "hosts": {host.name: _host(host) for host in site.hosts},
     }
     if candidate.method is not None:
-        # Docker knows it by this name, and knows no inventories.
-        block = ground.ranges[TABLE.index(candidate)]
-        document["networks"] = {mark: _network(candidate, ground, block)}
+        # Docker's networks have one name space on a host, so the mark is the network's name, too.
+        block = site.ranges[CANDIDATES.index(candidate)]
+        document["networks"] = {mark: _network(candidate, site, block)}
     document["containers"] = {
         f"{mark}-{number}": _container(candidate, host.name, mark)
-        for number, host in enumerate(ground.hosts[:CONTAINERS], 1)
+        for number, host in enumerate(site.hosts[:CONTAINERS], 1)
     }
     return json.dumps(document, indent=1)
 
@@ -161,19 +171,19 @@ def _host(host: Host) -> dict[str, str]:
     return {"address": str(host.address), **nic}
 
 
-def _network(candidate: Candidate, ground: Testbed, block: IPv4Network) -> dict[str, Any]:
+def _network(candidate: Candidate, site: Site, block: IPv4Network) -> dict[str, Any]:
     if candidate.on_lan:
-        where: dict[str, Any] = {"cidr": str(ground.lan), "pool": str(ground.pool)}
+        addresses: dict[str, Any] = {"cidr": str(site.lan), "pool": str(site.pool)}
     else:
-        # A /24 for each of up to 32 hosts, and smaller ones where there are more.
-        size = max(24, block.prefixlen + (len(ground.hosts) - 1).bit_length())
-        where = {"cidr": str(block), "subnet_size": size}
-    return {"method": candidate.method, **where, **candidate.options}
+        # A block is a /19: a /24 for each of up to 32 hosts, smaller subnets for more hosts.
+        size = max(24, block.prefixlen + (len(site.hosts) - 1).bit_length())
+        addresses = {"cidr": str(block), "subnet_size": size}
+    return {"method": candidate.method, **addresses, **candidate.options}
 
 
 def _container(candidate: Candidate, host: str, network: str) -> dict[str, Any]:
     if candidate.method is not None:
         return {"host": host, "network": network}
-    iperf = f"{PUBLISHED_IPERF}:{IPERF}"
-    ports = [iperf, f"{iperf}/udp", f"{PUBLISHED_ASK}:{ASK}"]
+    iperf = f"{PUBLISHED_IPERF_PORT}:{IPERF_PORT}"
+    ports = [iperf, f"{iperf}/udp", f"{PUBLISHED_ECHO_PORT}:{ECHO_PORT}"]
     return {"host": host, "network": "bridge", "ports": ports}

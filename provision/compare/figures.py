@@ -1,4 +1,4 @@
-"""What is measured and what of it is told: names, units, spreads, and ratios to the limit. Pure."""
+"""The measured figures: names and units, spreads, and ratios to the baseline. Pure."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from provision.compare.candidates import LIMIT
+from provision.compare.candidates import BASELINE
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One column: `more` is better, or less is; `ratio`: it makes sense beside the limit's."""
+    """A measured quantity. `has_ratio`: its ratio to the baseline is meaningful."""
 
     key: str
     short: str
     title: str
     unit: str
-    more: bool
-    ratio: bool = True
+    more_is_better: bool = False
+    has_ratio: bool = True
 
 
 FIGURES = (
-    Figure("tcp_1", "TCP ×1", "TCP, one stream", "Gbit/s", more=True),
-    Figure("tcp_8", "TCP ×8", "TCP, eight streams", "Gbit/s", more=True),
-    Figure("requests", "requests", "requests on short connections", "1/s", more=True),
-    Figure("rtt_p50", "RTT p50", "round trip, p50", "µs", more=False),
-    Figure("rtt_p99", "RTT p99", "round trip, p99", "µs", more=False),
-    Figure("cpu", "CPU", "processor time", "s/GB", more=False),
-    # Only where the two hosts have a kernel each.
-    Figure("cpu_from", "CPU sender", "processor time of the sender", "s/GB", more=False),
-    Figure("cpu_to", "CPU receiver", "processor time of the receiver", "s/GB", more=False),
-    # The limit's own loss is often none: nothing can be divided by it.
-    Figure("udp_loss", "UDP loss", "UDP loss", "%", more=False, ratio=False),
+    Figure("tcp_1", "TCP ×1", "TCP, one stream", "Gbit/s", more_is_better=True),
+    Figure("tcp_8", "TCP ×8", "TCP, eight streams", "Gbit/s", more_is_better=True),
+    Figure("requests", "requests", "requests on short connections", "1/s", more_is_better=True),
+    Figure("rtt_p50", "RTT p50", "round trip, p50", "µs"),
+    Figure("rtt_p99", "RTT p99", "round trip, p99", "µs"),
+    Figure("cpu", "CPU", "processor time", "s/GB"),
+    # Only if the two hosts do not share a kernel.
+    Figure("cpu_from", "CPU sender", "processor time of the sender", "s/GB"),
+    Figure("cpu_to", "CPU receiver", "processor time of the receiver", "s/GB"),
+    # The baseline often loses nothing, and nothing can be divided by 0.
+    Figure("udp_loss", "UDP loss", "UDP loss", "%", has_ratio=False),
 )
-SHOWN = tuple(one for one in FIGURES if one.key not in ("cpu_from", "cpu_to"))
-"""What people are shown of them."""
-MEASURES = ("tcp_1", "tcp_8", "udp", "rtt", "requests")
-"""What is run; one run can give several figures."""
+TABLE_FIGURES = tuple(figure for figure in FIGURES if figure.key not in ("cpu_from", "cpu_to"))
+"""The figures of tables and pages; JSON has all."""
+MEASUREMENTS = ("tcp_1", "tcp_8", "udp", "rtt", "requests")
+"""The measurements of a round; one can give several figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One value of one candidate (or of the limit), in one round of one turn."""
+    """One value of one candidate (or of the baseline), in one round of one group."""
 
     candidate: str
-    turn: int
+    group: int
     round: int
     figure: str
     value: float
@@ -53,37 +53,40 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The smallest, middle and largest of several values."""
+    """The smallest, the median and the largest of several values."""
 
     low: float
-    middle: float
+    median: float
     high: float
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """None of no values."""
-    found = sorted(values)
-    return Spread(found[0], median(found), found[-1]) if found else None
+    """The spread of values; None if there are none."""
+    ordered = sorted(values)
+    return Spread(ordered[0], median(ordered), ordered[-1]) if ordered else None
 
 
-def values(readings: Iterable[Measurement], candidate: str, figure: str) -> tuple[float, ...]:
-    """All values of one figure of one candidate, in the order in which they were read."""
-    return tuple(r.value for r in readings if (r.candidate, r.figure) == (candidate, figure))
+def values(measurements: Iterable[Measurement], candidate: str, figure: str) -> tuple[float, ...]:
+    """All values of one figure of one candidate, in the order of measuring."""
+    return tuple(m.value for m in measurements if (m.candidate, m.figure) == (candidate, figure))
 
 
-def ratios(readings: Iterable[Measurement], candidate: str, figure: str) -> tuple[float, ...]:
-    """Each value by that of the limit in the same round: noise that both had falls out."""
-    every = tuple(readings)
-    limits = _limits(every, figure)
+def ratios(measurements: Iterable[Measurement], candidate: str, figure: str) -> tuple[float, ...]:
+    """Each value divided by the baseline's in the same round, so that shared noise cancels out."""
+    in_order = tuple(measurements)
+    baseline = _baseline(in_order, figure)
     return tuple(
-        r.value / limit
-        for r in every
-        if (r.candidate, r.figure) == (candidate, figure)
-        and (limit := limits.get((r.turn, r.round)))
+        measurement.value / divisor
+        for measurement in in_order
+        if (measurement.candidate, measurement.figure) == (candidate, figure)
+        and (divisor := baseline.get((measurement.group, measurement.round)))
     )
 
 
-def _limits(readings: Iterable[Measurement], figure: str) -> Mapping[tuple[int, int], float]:
+def _baseline(measurements: Iterable[Measurement], figure: str) -> Mapping[tuple[int, int], float]:
+    """The baseline's value of a figure by group and round."""
     return {
-        (r.turn, r.round): r.value for r in readings if (r.candidate, r.figure) == (LIMIT, figure)
+        (measurement.group, measurement.round): measurement.value
+        for measurement in measurements
+        if (measurement.candidate, measurement.figure) == (BASELINE, figure)
     }

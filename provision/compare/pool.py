@@ -1,4 +1,4 @@
-"""Addresses of the hosts' own LAN for a comparison: those named, or ones nobody answers for."""
+"""Addresses of the hosts' own LAN for a comparison: the user's choice, or unused ones."""
 
 from __future__ import annotations
 
@@ -16,96 +16,103 @@ from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
 
 MOST = 256
-"""So many addresses are asked for at most."""
-PART = 30
-"""The prefix length of each host's part."""
-ASK_S = 30.0
-_OTHERWISE = "name a free part of it by --pool CIDR"
+"""The largest number of addresses to probe."""
+HOST_PREFIX = 30
+"""The prefix length of each host's share of a pool."""
+PROBE_S = 30.0
+_HINT = "give a free part of the LAN by --pool CIDR"
 
 
-def pool(
-    session: Session, fleet: Fleet, hosts: tuple[str, ...], named: str | None
+def find_pool(
+    session: Session, fleet: Fleet, hosts: tuple[str, ...], option: str | None
 ) -> tuple[IPv4Network, IPv4Network]:
-    """The LAN of `hosts`, and a free part of it: `named`, or one that nobody answers for.
+    """The LAN of `hosts` and a pool in it: the value of `--pool`, or one that nobody answers for.
 
-    Raises UsageError for a `named` part that is none, UnfitError where there is no LAN of all or
-    nothing free is found on it.
+    Raises UsageError for a wrong `--pool`, UnfitError if the hosts share no LAN or it has no free
+    part.
     """
     lan, nic = _lan(session, fleet, hosts)
-    if named is not None:
-        return lan, _named(named, lan)
-    held = [host.address for host in session.inventory.hosts.values()]
+    if option is not None:
+        return lan, _parsed(option, lan)
+    used = [host.address for host in session.inventory.hosts.values()]
     for host in hosts:
-        held += [own.ip for link in fleet.facts[host].links.values() for own in link.addresses]
-        held += [IPv4Address(text) for text in wanted_on_lan(session.inventory, host)]
-    parts = parts_of(lan, len(hosts), held)
-    said = _answered(session, hosts[0], nic, parts)
-    for part in parts:
-        if not any(address in part for address in said):
-            session.say(f"pipework's containers get addresses of {part}: nobody answers for them")
-            return lan, part
-    raise UnfitError(hosts[0], f"no part of its LAN {lan} was found free", _OTHERWISE)
+        links = fleet.facts[host].links.values()
+        used += [interface.ip for link in links for interface in link.addresses]
+        used += [IPv4Address(text) for text in wanted_on_lan(session.inventory, host)]
+    pools = pools_of(lan, len(hosts), used)
+    answering = _answering(session, hosts[0], nic, pools)
+    for pool in pools:
+        if not any(address in pool for address in answering):
+            session.say(f"Using {pool} for pipework's containers: no host answers ARP there")
+            return lan, pool
+    raise UnfitError(hosts[0], f"its LAN {lan} has no free part", _HINT)
 
 
 def _lan(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> tuple[IPv4Network, str]:
-    """The LAN of the addresses by which `hosts` reach each other, and the first one's NIC on it."""
-    found: tuple[IPv4Network, str] | None = None
+    """The LAN of the hosts' inventory addresses, and the first host's NIC on it."""
+    first: tuple[IPv4Network, str] | None = None
     for host in hosts:
         address = session.inventory.hosts[host].address
         link = fleet.facts[host].link_with(address)
         if link is None:
-            raise UnfitError(host, f"its address {address} is on none of its interfaces")
-        lan = _held(link, address).network
-        if found is None:
-            found = lan, link.name
-        elif lan != found[0]:
-            told = f"it is on {lan}, and {hosts[0]} on {found[0]}: they share no LAN"
-            raise UnfitError(host, told)
-    assert found is not None
-    return found
+            raise UnfitError(host, f"none of its interfaces has its address {address}")
+        lan = _interface(link, address).network
+        if first is None:
+            first = lan, link.name
+        elif lan != first[0]:
+            problem = f"it is on {lan}, and {hosts[0]} on {first[0]}: they share no LAN"
+            raise UnfitError(host, problem)
+    assert first is not None
+    return first
 
 
-def _held(link: Link, address: IPv4Address) -> IPv4Interface:
-    return next(own for own in link.addresses if own.ip == address)
+def _interface(link: Link, address: IPv4Address) -> IPv4Interface:
+    return next(interface for interface in link.addresses if interface.ip == address)
 
 
-def _named(text: str, lan: IPv4Network) -> IPv4Network:
+def _parsed(text: str, lan: IPv4Network) -> IPv4Network:
     try:
-        part = IPv4Network(text)
+        pool = IPv4Network(text)
     except ValueError as error:
-        raise UsageError(f"--pool {text}: {error}", "write a range, like 10.0.0.224/28") from error
-    if not part.subnet_of(lan):
-        raise UsageError(f"--pool {text} is no part of {lan}, the LAN of the hosts")
-    return part
+        raise UsageError(
+            f"--pool {text}: {error}", "write it as a range, such as 10.0.0.224/28"
+        ) from error
+    if not pool.subnet_of(lan):
+        raise UsageError(f"--pool {text} is not part of {lan}, the LAN of the hosts")
+    return pool
 
 
-def parts_of(lan: IPv4Network, hosts: int, held: Iterable[IPv4Address]) -> tuple[IPv4Network, ...]:
-    """Parts of a LAN with room for so many hosts and none of `held`, the highest first.
+def pools_of(lan: IPv4Network, hosts: int, used: Iterable[IPv4Address]) -> tuple[IPv4Network, ...]:
+    """Parts of a LAN with room for this many hosts and without a `used` address, highest first.
 
-    Not the first nor the last one, where routers are, and which hold the LAN's own two addresses.
+    Leaves out the first and the last part: routers usually have an address there, and they
+    contain the network's own address and the broadcast address.
     """
-    length = PART - (hosts - 1).bit_length()
+    length = HOST_PREFIX - (hosts - 1).bit_length()
     size = 2 ** (32 - length)
-    used = set(held)
+    addresses = set(used)
     first, last = (int(end) for end in (lan.network_address, lan.broadcast_address))
     starts = range(last + 1 - 2 * size, first, -size)
-    every = (IPv4Network((start, length)) for start in starts)
-    apart = (part for part in every if not any(address in part for address in used))
-    return tuple(islice(apart, MOST // size))
+    parts = (IPv4Network((start, length)) for start in starts)
+    unused = (part for part in parts if not any(address in part for address in addresses))
+    return tuple(islice(unused, MOST // size))
 
 
-def _answered(
-    session: Session, host: str, nic: str, parts: Iterable[IPv4Network]
+def _answering(
+    session: Session, host: str, nic: str, pools: Iterable[IPv4Network]
 ) -> frozenset[IPv4Address]:
-    """For which addresses somebody on the LAN answers ARP: probes of RFC 5227, which claim none."""
-    words = [word for part in parts for ip in part for word in ("own", str(ip), str(ip))]
-    if not words:
+    """Addresses of `pools` that a machine on the LAN answers ARP for.
+
+    The host sends ARP probes (RFC 5227) without a sender address, which change no ARP cache.
+    """
+    addresses = [str(address) for pool in pools for address in pool]
+    if not addresses:
         return frozenset()
-    argv = quoted(("perl", "-e", program_text("checks/lan.pl"), "compare", nic, "1500", *words))
-    output = session.transport.run(host, f"{PRELUDE}{argv}\n", timeout_s=ASK_S)
+    probes = [argument for address in addresses for argument in ("own", address, address)]
+    argv = quoted(("perl", "-e", program_text("checks/lan.pl"), "compare", nic, "1500", *probes))
+    output = session.transport.run(host, f"{PRELUDE}{argv}\n", timeout_s=PROBE_S)
     answers = KeyedLines(output.stdout).every("answer")
-    if len(answers) != len(words) // 3:
-        told = f"its LAN cannot be asked who is there: {output.stderr.strip()[-200:]}"
-        raise UnfitError(host, told, _OTHERWISE)
-    said = nics.arp_errors(answers, "duplicate")
-    return frozenset(IPv4Address(address) for address in said)
+    if len(answers) != len(addresses):
+        reason = output.stderr.strip()[-200:]
+        raise UnfitError(host, f"it cannot send ARP probes to its LAN: {reason}", _HINT)
+    return frozenset(IPv4Address(text) for text in nics.arp_errors(answers, "duplicate"))

@@ -1,8 +1,8 @@
-"""The scripts that measure; `answers` reads what they print. Pure.
+"""The scripts that measure; `answers` parses their output. Pure.
 
-On the host that is called: servers in each namespace, started once. On the host that calls: one
-script a measurement. The tools are the hosts', so that an image needs nothing; what runs is noted
-in a folder, by which `stop` ends it and of which nothing is left.
+The target host runs servers in the namespace of each container, started once. The source host runs
+one script for each measurement. The tools are the hosts' own, so images need none. Each process
+has a file in the folder PIDS, by which `stop` ends it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from provision.compare.candidates import ASK, IPERF
+from provision.compare.candidates import ECHO_PORT, IPERF_PORT
 from provision.compare.result import Settings
 from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
@@ -20,29 +20,30 @@ from provision.resources.script import PRELUDE, quoted
 TOOLS = ("iperf3", "perl", "nsenter", "setsid", "timeout", "ss", "ip")
 PACKAGES = {"iperf3": "iperf3", "perl": "perl-base", "ss": "iproute2", "ip": "iproute2"}
 PIDS = "/run/provision-compare"
-"""A folder with a file for each process that runs, named by its number."""
-PATIENCE_S = 15
-"""What a measurement may take beyond its seconds before its host ends it."""
+"""A folder on the hosts with a file for each running process, named by its process id."""
+GRACE_S = 15
+"""Seconds after its planned end at which a host ends a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The way from one process's network to another's; process 0 is the host itself.
+    """The path of a measurement, from the network namespace of one process to another's.
 
-    Servers of `target` listen at `at`; it is called at `address`, `iperf` and `ask`.
+    Process 0 is the host itself. Servers listen at the address `listen` of the target. Clients
+    connect to `address`, port `iperf` or `echo`.
     """
 
     candidate: str
-    source: int
-    target: int
-    at: IPv4Address
+    source_pid: int
+    target_pid: int
+    listen: IPv4Address
     address: IPv4Address
     iperf: int
-    ask: int
+    echo: int
 
 
 def survey() -> str:
-    """A script that tells what a host is and lacks."""
+    """A script that prints the host's system and processors, and the tools it lacks."""
     tools = " ".join(TOOLS)
     return f"""{PRELUDE}
 for tool in {tools}; do command -v "$tool" >/dev/null 2>&1 || echo "absent $tool"; done
@@ -59,18 +60,19 @@ _CLOCK = r"sed -n 's/^\(cpu\|ctxt\|btime\) /clock \1 /p' /proc/stat" + "\n"
 
 
 def clock_only() -> str:
-    """A script that reads only the clock."""
+    """A script that prints only the clock."""
     return PRELUDE + _CLOCK
 
 
-def serve(lanes: Iterable[Endpoints], life_s: int) -> str:
+def serve(paths: Iterable[Endpoints], life_s: int) -> str:
     """A script that starts servers in the namespaces of all targets and waits for their ports."""
     program = shlex.quote(program_text("compare/answer.pl"))
     lines = [PRELUDE, _ENTER, f"life={life_s}", f"program={program}"]
     lines.append(program_text("compare/serve.sh"))
-    for lane in lanes:
-        words = (lane.candidate, str(lane.target), str(lane.at), str(IPERF), str(ASK))
-        lines.append(f"serve {quoted(words)}")
+    ports = (str(IPERF_PORT), str(ECHO_PORT))
+    for path in paths:
+        arguments = (path.candidate, str(path.target_pid), str(path.listen), *ports)
+        lines.append(f"serve {quoted(arguments)}")
     return "\n".join(lines) + "\n"
 
 
@@ -78,44 +80,47 @@ _WITHIN = program_text("compare/within.sh")
 _ENTER = f"{_WITHIN}pids={PIDS}; mkdir -p $pids\n"
 
 
-def mtus(lanes: Iterable[Endpoints]) -> str:
-    """A script that tells the link by which each source sends, and its MTU."""
+def mtus(paths: Iterable[Endpoints]) -> str:
+    """A script that prints the MTU of the interface that each source sends by."""
     lines = [PRELUDE, _WITHIN]
-    for lane in lanes:
-        way = quoted(("within", str(lane.source), "ip", "-o", "route", "get", str(lane.address)))
-        link = f"\"$({way} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\""
-        show = f"within {lane.source} ip -o link show dev {link}"
-        told = f"s/.* mtu \\([0-9]*\\).*/mtu {lane.candidate} \\1/p"
-        lines.append(f"({show}) | sed -n {shlex.quote(told)}")
+    for path in paths:
+        pid = str(path.source_pid)
+        route = quoted(("within", pid, "ip", "-o", "route", "get", str(path.address)))
+        link = f"\"$({route} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\""
+        show = f"within {pid} ip -o link show dev {link}"
+        mtu = f"s/.* mtu \\([0-9]*\\).*/mtu {path.candidate} \\1/p"
+        lines.append(f"({show}) | sed -n {shlex.quote(mtu)}")
     return "\n".join(lines) + "\n"
 
 
-def measure(what: str, lane: Endpoints, terms: Settings) -> str:
-    """A script that measures once, between two readings of the clock."""
-    argv = ("timeout", str(terms.seconds + PATIENCE_S), *_argv(what, lane, terms))
-    return f"""{PRELUDE}{_ENTER}{_CLOCK}within {lane.source} {quoted(argv)} 2>&1 &
+def measure(measurement: str, path: Endpoints, settings: Settings) -> str:
+    """A script that runs one measurement, between two readings of the clock."""
+    limit_s = str(settings.seconds + GRACE_S)
+    argv = ("timeout", limit_s, *_argv(measurement, path, settings))
+    return f"""{PRELUDE}{_ENTER}{_CLOCK}within {path.source_pid} {quoted(argv)} 2>&1 &
 echo >"$pids/$!" || kill $!
 wait $!; status=$?; rm -f "$pids/$!"
 {_CLOCK}exit $status
 """
 
 
-def _argv(what: str, lane: Endpoints, terms: Settings) -> tuple[str, ...]:
-    seconds, address = str(terms.seconds), str(lane.address)
-    if what in ("rtt", "requests"):
-        return ("perl", "-e", program_text("compare/ask.pl"), what, address, str(lane.ask), seconds)
-    iperf = ("iperf3", "-J", "-c", address, "-p", str(lane.iperf), "-t", seconds)
-    if what == "udp":
-        return (*iperf, "-u", "-b", f"{terms.udp_mbit_s}M")
-    return (*iperf, "-P", what.removeprefix("tcp_"))
+def _argv(measurement: str, path: Endpoints, settings: Settings) -> tuple[str, ...]:
+    seconds, address = str(settings.seconds), str(path.address)
+    if measurement in ("rtt", "requests"):
+        program = program_text("compare/ask.pl")
+        return ("perl", "-e", program, measurement, address, str(path.echo), seconds)
+    iperf = ("iperf3", "-J", "-c", address, "-p", str(path.iperf), "-t", seconds)
+    if measurement == "udp":
+        return (*iperf, "-u", "-b", f"{settings.udp_mbit_s}M")
+    return (*iperf, "-P", measurement.removeprefix("tcp_"))
 
 
 def stop() -> str:
-    """A script that ends every process of the folder, and removes it."""
+    """A script that ends every process that has a file in PIDS, and deletes the folder."""
     return _STOP
 
 
-# The name is compared, as the number of a process may be another's by now.
+# A process id may belong to another process by now: check the program's name first.
 _STOP = f"""{PRELUDE}
 [ -d {PIDS} ] || exit 0
 cd {PIDS} || exit

@@ -1,4 +1,4 @@
-"""What became of each candidate of a run, and what was read of it; told as it happens."""
+"""The progress of a run: results and measurements so far, each reported when it arrives."""
 
 from __future__ import annotations
 
@@ -6,41 +6,42 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from provision.compare.candidates import LIMIT, Candidate
+from provision.compare.candidates import BASELINE, Candidate
 from provision.compare.figures import FIGURES, Measurement
 from provision.compare.result import MethodResult
 from provision.model.errors import ProvisionError, UnfitError
 
 
 class Progress:
-    """All that is measured is kept, whatever becomes of the rest of the run."""
+    """Keeps what was measured, however the rest of the run ends."""
 
     def __init__(
         self,
         say: Callable[[str], None],
-        turns: Sequence[Sequence[Candidate]],
-        lacking: Mapping[str, str],
+        groups: Sequence[Sequence[Candidate]],
+        unavailable: Mapping[str, str],
     ) -> None:
         self.say = say
-        self.readings: list[Measurement] = []
+        self.measurements: list[Measurement] = []
         self.errors: list[ProvisionError] = []
-        self.courses = {LIMIT: MethodResult(LIMIT, "not reached")}
-        for number, group in enumerate(turns, 1):
-            for one in group:
-                self.courses[one.name] = MethodResult(one.name, "not reached", turn=number)
-        for name, why in lacking.items():
-            self.courses[name] = MethodResult(name, "left out")
-            self.leave_out(name, why)
+        self.methods = {BASELINE: MethodResult(BASELINE, "not reached")}
+        for number, group in enumerate(groups, 1):
+            for candidate in group:
+                name = candidate.name
+                self.methods[name] = MethodResult(name, "not reached", group=number)
+        for name, reason in unavailable.items():
+            self.methods[name] = MethodResult(name, "left out")
+            self.leave_out(name, reason)
 
     def status(self, name: str) -> str:
-        """`Course.status` of a candidate as far as the run has come."""
-        return self.courses[name].status
+        """`MethodResult.status` of a candidate so far."""
+        return self.methods[name].status
 
     @contextmanager
-    def told(self, name: str | None, *, optional: bool = False) -> Iterator[None]:
-        """What goes wrong in here is told, of a candidate or of the run, which goes on.
+    def recording(self, name: str | None, *, optional: bool = False) -> Iterator[None]:
+        """Record an error raised inside, for a candidate or for the run, and go on.
 
-        `optional`: what the hosts cannot serve is left out.
+        `optional`: if the hosts do not support the candidate, leave it out instead.
         """
         try:
             yield
@@ -50,42 +51,47 @@ class Progress:
             else:
                 self.fail(name, error)
 
-    def leave_out(self, name: str, why: str) -> None:
-        """These hosts cannot serve it, which is no failure."""
-        self.courses[name] = replace(self.courses[name], status="left out", reason=why)
-        self.say(f"{name}: left out: {why}")
+    def leave_out(self, name: str, reason: str) -> None:
+        """Record that the hosts do not support a candidate; this is not a failure."""
+        self.methods[name] = replace(self.methods[name], status="left out", reason=reason)
+        self.say(f"{name}: left out: {reason}")
 
     def fail(self, name: str | None, error: ProvisionError) -> None:
-        """It went wrong, and the run's exit status says so."""
-        why = _line(error)
+        """Record an error of a candidate or of the run; it determines the exit status."""
+        reason = _line(error)
         if name:
-            self.courses[name] = replace(self.courses[name], status="failed", reason=why)
+            self.methods[name] = replace(self.methods[name], status="failed", reason=reason)
         self.errors.append(error)
-        self.say(f"{name}: failed: {why}" if name else why)
+        self.say(f"{name}: failed: {reason}" if name else reason)
 
-    def took(self, name: str, step: str, seconds: float, earlier: str | None = None) -> None:
-        """How long a verb took; `earlier` is the candidate that a switch came from."""
-        course = self.courses[name]
-        noted = {**(course.seconds or {}), step: seconds}
-        came = earlier or course.switched_from
-        self.courses[name] = replace(course, seconds=noted, switched_from=came)
-        self.say(f"{name}: {step} {f'from {earlier} ' if earlier else ''}took {seconds:.1f} s")
+    def record_time(
+        self, name: str, step: str, seconds: float, previous: str | None = None
+    ) -> None:
+        """Record the duration of a step; `previous` is the candidate that a switch replaced."""
+        method = self.methods[name]
+        durations = {**(method.seconds or {}), step: seconds}
+        switched_from = previous or method.switched_from
+        self.methods[name] = replace(method, seconds=durations, switched_from=switched_from)
+        source = f"from {previous} " if previous else ""
+        self.say(f"{name}: {step} {source}took {seconds:.1f} s")
 
-    def served(self, name: str, turn: int, mtu: int | None) -> None:
-        """It can be measured in this turn."""
-        course = self.courses[name]
-        self.courses[name] = replace(course, mtu=mtu, turn=course.turn or turn)
+    def record_mtu(self, name: str, group: int, mtu: int | None) -> None:
+        """Record the MTU of a candidate that is measured in this group."""
+        method = self.methods[name]
+        self.methods[name] = replace(method, mtu=mtu, group=method.group or group)
 
-    def read(self, name: str, turn: int, number: int, found: Mapping[str, float]) -> str:
-        """Keep figures of one measurement in round `number`; in short what they are."""
-        self.readings += [
-            Measurement(name, turn, number, key, value) for key, value in found.items()
+    def record_figures(
+        self, name: str, group: int, round_number: int, figures: Mapping[str, float]
+    ) -> str:
+        """Record the figures of one measurement; return them as text."""
+        self.measurements += [
+            Measurement(name, group, round_number, key, value) for key, value in figures.items()
         ]
         if self.status(name) == "not reached":
-            self.courses[name] = replace(self.courses[name], status="compared")
-        units = {one.key: one.unit for one in FIGURES}
-        brief = ", ".join(f"{value:.3g} {units[key]}" for key, value in found.items())
-        return f"{name} {brief}"
+            self.methods[name] = replace(self.methods[name], status="compared")
+        units = {figure.key: figure.unit for figure in FIGURES}
+        text = ", ".join(f"{value:.3g} {units[key]}" for key, value in figures.items())
+        return f"{name} {text}"
 
 
 def _line(error: ProvisionError) -> str:

@@ -1,4 +1,4 @@
-"""What a comparison found, and its JSON. Pure."""
+"""The result of a comparison, and its JSON. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from provision.compare.candidates import LIMIT
+from provision.compare.candidates import BASELINE
 from provision.compare.figures import FIGURES, Figure, Measurement, Spread, ratios, spread, values
 from provision.engine.report import errors_json
 from provision.model.errors import ExitStatus, ProvisionError
 
-# The worst first, as the interface orders them; what is left is told as it is.
+# The worst first; any other status comes after these.
 _WORST = (
     ExitStatus.MIXED,
     ExitStatus.REVERTED,
@@ -20,11 +20,12 @@ _WORST = (
     ExitStatus.LOCKED,
     ExitStatus.VERIFY,
 )
+STEPS = ("apply", "verify", "switch", "destroy")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How it was measured: seconds of each measurement, rounds, and the rate of UDP in Mbit/s."""
+    """Seconds of each measurement, number of rounds, and the rate of UDP in Mbit/s."""
 
     seconds: int
     rounds: int
@@ -33,7 +34,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredHost:
-    """One of the hosts between which it was measured."""
+    """One of the two hosts that measurements ran between. Its fields are keys of the JSON."""
 
     host: str
     system: str
@@ -47,15 +48,16 @@ class MeasuredHost:
 
 @dataclass(frozen=True, slots=True)
 class MethodResult:
-    """What became of one candidate.
+    """The result of one candidate, without its measurements.
 
-    status: `compared`, `failed`, `left out` (these hosts cannot serve it) or `not reached`.
+    `status`: `compared`, `failed`, `left out` (the hosts do not support it) or `not reached`.
+    `seconds`: duration of each of STEPS.
     """
 
     candidate: str
     status: str
     reason: str = ""
-    turn: int = 0
+    group: int = 0
     mtu: int | None = None
     seconds: Mapping[str, float | None] | None = None
     switched_from: str | None = None
@@ -63,112 +65,115 @@ class MethodResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One run. `shared_kernel`: processor time is that of the whole machine, not of each host."""
+    """The result of one run. `shared_kernel`: processor time is that of the whole machine."""
 
-    machines: tuple[MeasuredHost, ...]
+    hosts: tuple[MeasuredHost, ...]
     shared_kernel: bool
-    terms: Settings
-    courses: tuple[MethodResult, ...]
-    readings: tuple[Measurement, ...]
+    settings: Settings
+    methods: tuple[MethodResult, ...]
+    measurements: tuple[Measurement, ...]
     errors: tuple[ProvisionError, ...] = ()
     interrupted: bool = False
     took_s: float = 0.0
 
     @property
     def exit_status(self) -> ExitStatus:
-        """130 when interrupted, else the worst of all errors."""
-        found = {error.exit_status for error in self.errors}
+        """The worst status of all errors; 130 for an interrupted run that left no mixed hosts."""
+        statuses = {error.exit_status for error in self.errors}
         if self.interrupted:
-            return ExitStatus.MIXED if ExitStatus.MIXED in found else ExitStatus.INTERRUPTED
-        others = max(found, default=ExitStatus.OK)
-        return next((status for status in _WORST if status in found), others)
+            return ExitStatus.MIXED if ExitStatus.MIXED in statuses else ExitStatus.INTERRUPTED
+        default = max(statuses, default=ExitStatus.OK)
+        return next((status for status in _WORST if status in statuses), default)
 
     def spread(self, candidate: str, figure: Figure) -> Spread | None:
-        """Of the values themselves."""
-        return spread(values(self.readings, candidate, figure.key))
+        """The spread of a candidate's values."""
+        return spread(values(self.measurements, candidate, figure.key))
 
     def ratio(self, candidate: str, figure: Figure) -> Spread | None:
-        """Of the ratios to the limit; None where there is none."""
-        if not figure.ratio or candidate == LIMIT:
+        """The spread of a candidate's ratios to the baseline; None if it has none."""
+        if not figure.has_ratio or candidate == BASELINE:
             return None
-        return spread(ratios(self.readings, candidate, figure.key))
+        return spread(ratios(self.measurements, candidate, figure.key))
 
     @property
-    def shown(self) -> tuple[MethodResult, ...]:
-        """The courses that have something to show."""
-        measured = {reading.candidate for reading in self.readings}
-        return tuple(one for one in self.courses if one.candidate in measured)
-
-
-STEPS = ("apply", "verify", "switch", "destroy")
+    def measured(self) -> tuple[MethodResult, ...]:
+        """The results of candidates that have measurements."""
+        names = {measurement.candidate for measurement in self.measurements}
+        return tuple(method for method in self.methods if method.candidate in names)
 
 
 def as_json(result: Comparison) -> dict[str, Any]:
-    """The shape of `compare --json`, which docs/compare.md describes."""
-    terms = result.terms
+    """The JSON of `compare --json`. Its keys are a contract, see docs/compare.md."""
     shape: dict[str, Any] = {
         "ok": result.exit_status == ExitStatus.OK,
         "interrupted": result.interrupted,
         "seconds": round(result.took_s, 3),
         "terms": {
-            "seconds": terms.seconds,
-            "rounds": terms.rounds,
-            "udp_mbit_s": terms.udp_mbit_s,
+            "seconds": result.settings.seconds,
+            "rounds": result.settings.rounds,
+            "udp_mbit_s": result.settings.udp_mbit_s,
         },
         "hosts": [
-            {name: getattr(machine, name) for name in MeasuredHost.__slots__}
-            for machine in result.machines
+            {name: getattr(host, name) for name in MeasuredHost.__slots__} for host in result.hosts
         ],
         "shared_kernel": result.shared_kernel,
         "figures": {
-            one.key: {
-                "title": one.title,
-                "unit": one.unit,
-                "better": "more" if one.more else "less",
+            figure.key: {
+                "title": figure.title,
+                "unit": figure.unit,
+                "better": "more" if figure.more_is_better else "less",
             }
-            for one in FIGURES
+            for figure in FIGURES
         },
-        "methods": [_course(result, course) for course in result.courses],
+        "methods": [_method(result, method) for method in result.methods],
     }
     if result.errors:
         shape["errors"] = errors_json(result.errors)
     return shape
 
 
-def _course(result: Comparison, course: MethodResult) -> dict[str, Any]:
-    name = course.candidate
-    beside = [c.candidate for c in result.courses if c.turn == course.turn != 0 and c is not course]
-    seconds = course.seconds or {}
+def _method(result: Comparison, method: MethodResult) -> dict[str, Any]:
+    name = method.candidate
+    seconds = method.seconds or {}
     return {
         "method": name,
-        "status": course.status,
-        "reason": course.reason,
-        "beside": beside,
-        "mtu": course.mtu,
+        "status": method.status,
+        "reason": method.reason,
+        "beside": [
+            neighbour.candidate
+            for neighbour in result.methods
+            if neighbour.group == method.group != 0 and neighbour is not method
+        ],
+        "mtu": method.mtu,
         "seconds": {step: _rounded(seconds.get(step)) for step in STEPS},
-        "switched_from": course.switched_from,
+        "switched_from": method.switched_from,
         "figures": {
-            one.key: {**_spread(result.spread(name, one)), "values": _values(result, name, one)}
-            for one in FIGURES
+            figure.key: {
+                **_spread(result.spread(name, figure)),
+                "values": [
+                    _rounded(value) for value in values(result.measurements, name, figure.key)
+                ],
+            }
+            for figure in FIGURES
         },
-        "ratios": {one.key: _spread(result.ratio(name, one)) for one in FIGURES if one.ratio},
+        "ratios": {
+            figure.key: _spread(result.ratio(name, figure))
+            for figure in FIGURES
+            if figure.has_ratio
+        },
     }
 
 
-def _values(result: Comparison, name: str, figure: Figure) -> list[float | None]:
-    return [_rounded(value) for value in values(result.readings, name, figure.key)]
-
-
-def _spread(found: Spread | None) -> dict[str, float | None]:
-    if found is None:
+def _spread(spread: Spread | None) -> dict[str, float | None]:
+    if spread is None:
         return dict.fromkeys(("min", "median", "max"))
     return {
-        "min": _rounded(found.low),
-        "median": _rounded(found.middle),
-        "max": _rounded(found.high),
+        "min": _rounded(spread.low),
+        "median": _rounded(spread.median),
+        "max": _rounded(spread.high),
     }
 
 
 def _rounded(value: float | None) -> float | None:
-    """Four digits that count are more than a measurement has."""
+    """Four significant digits, more than a measurement has."""
     return None if value is None else float(f"{value:.4g}")

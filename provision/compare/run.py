@@ -1,7 +1,7 @@
-"""One comparison: candidates applied, verified, measured beside the limit, and destroyed.
+"""One comparison: candidates are applied, verified, measured next to the baseline, destroyed.
 
-What stands is destroyed in any case, after Ctrl-C too; a candidate that fails is told, and is not
-the end of the others.
+Everything deployed is destroyed at the end, also after Ctrl-C. A candidate that fails is
+reported, and the others go on.
 """
 
 from __future__ import annotations
@@ -14,216 +14,224 @@ from itertools import product
 from pathlib import Path
 
 from provision.compare import candidates
-from provision.compare.bench import Runner
 from provision.compare.candidates import Candidate
-from provision.compare.figures import MEASURES
-from provision.compare.probe import PATIENCE_S, Endpoints
+from provision.compare.deployment import Deployment, baseline_path, find_site, remove_leftovers
+from provision.compare.figures import MEASUREMENTS
+from provision.compare.probe import GRACE_S, Endpoints
 from provision.compare.progress import Progress
 from provision.compare.result import Comparison, MeasuredHost, Settings
-from provision.compare.testbed import Deployment, host_lane, surveyed, sweep
+from provision.compare.runner import Runner
 from provision.engine.fleet import Session
 from provision.model.errors import ProvisionError, UnfitError, UsageError
 
 SETTLE_S = 300
-"""What a server lives beyond all measurements of its turn."""
+"""Seconds that servers live longer than all measurements of their group can take."""
 
 
 def compared(
     session: Session,
     hosts: tuple[str, ...],
     chosen: Sequence[Candidate],
-    terms: Settings,
+    settings: Settings,
     *,
-    lacking: Mapping[str, str],
+    unavailable: Mapping[str, str],
     pool: str | None = None,
     strict: bool = False,
 ) -> Comparison:
-    """Compare `chosen` between the first two of `hosts`.
+    """Compare candidates between the first two of `hosts`.
 
-    `lacking`: candidates that are not compared, and why. `strict`: one that the hosts cannot serve
-    is an error, too. Raises what can be known before the first change.
+    `unavailable`: candidates that are left out, and why. `strict`: a candidate that the hosts do
+    not support is an error. Raises UsageError and HostError before the first change.
     """
     if len(hosts) < 2:
-        raise UsageError("comparing needs two hosts", "name more in the inventory, or by --limit")
-    bench = Runner(session, hosts[0], hosts[1], terms)
-    # What a run that was killed has left on the hosts goes first.
-    bench.sweep()
-    sweep(session, hosts)
-    ground, fleet, unfit = surveyed(session, hosts, chosen, pool, strict=strict)
-    machines = bench.survey(fleet)
-    able = tuple(one for one in chosen if one.name not in unfit)
-    # What a method keeps beside its inventory, such as keys, goes with the run.
+        raise UsageError(
+            "compare needs two hosts", "add hosts to the inventory, or select more by --limit"
+        )
+    runner = Runner(session, hosts[0], hosts[1], settings)
+    runner.stop_all()
+    remove_leftovers(session, hosts)
+    site, fleet, unfit = find_site(session, hosts, chosen, pool, strict=strict)
+    measured_hosts = runner.survey(fleet)
+    fit = tuple(candidate for candidate in chosen if candidate.name not in unfit)
+    # Methods write files next to their inventory, such as the keys of certificates: these go
+    # with the folder.
     with tempfile.TemporaryDirectory(prefix="provision-compare-") as folder:
-        stand = Deployment(session, hosts, ground, Path(folder))
-        run = _Comparison(session, hosts[1], terms, bench, stand, able, strict=strict)
-        return run.whole(machines, {**lacking, **unfit})
+        deployment = Deployment(session, hosts, site, Path(folder))
+        run = _Run(session, hosts[1], settings, runner, deployment, fit, strict=strict)
+        return run.result(measured_hosts, {**unavailable, **unfit})
 
 
-class _Comparison:
-    """The state of one run. It is measured to the host `target`."""
+class _Run:
+    """The state of one run, which measures to the host `target`."""
 
     def __init__(
         self,
         session: Session,
         target: str,
-        terms: Settings,
-        bench: Runner,
-        stand: Deployment,
+        settings: Settings,
+        runner: Runner,
+        deployment: Deployment,
         chosen: tuple[Candidate, ...],
         *,
         strict: bool,
     ) -> None:
-        self.session, self.target, self.terms, self.strict = session, target, terms, strict
-        self.bench, self.stand, self.chosen = bench, stand, chosen
-        self.turns = candidates.turns(chosen) or ((),)
-        self.standing: list[Candidate | None] = []
+        self.session, self.target, self.settings = session, target, settings
+        self.runner, self.deployment, self.chosen = runner, deployment, chosen
+        self.strict = strict
+        self.groups = candidates.groups(chosen) or ((),)
+        self.deployed: list[Candidate | None] = []
+        """Candidates on the hosts; None is the one that was switched to."""
 
-    def whole(self, machines: tuple[MeasuredHost, ...], lacking: Mapping[str, str]) -> Comparison:
-        """All turns, then switching from each to the next."""
-        begin = time.monotonic()
+    def result(self, hosts: tuple[MeasuredHost, ...], unavailable: Mapping[str, str]) -> Comparison:
+        """Run everything: measure all groups, then switch from each candidate to the next."""
+        start = time.monotonic()
         interrupted = False
-        self.session.say(self._plan())
-        self.record = Progress(self.session.say, self.turns, lacking)
+        self.session.say(self._announcement())
+        self.progress = Progress(self.session.say, self.groups, unavailable)
         try:
-            for number, group in enumerate(self.turns, 1):
-                self._turn(number, group)
-            good = [one for one in self.chosen if self.record.status(one.name) == "compared"]
-            self._switch(good)
+            for number, group in enumerate(self.groups, 1):
+                self._measure_group(number, group)
+            self._switch([c for c in self.chosen if self.progress.status(c.name) == "compared"])
         except KeyboardInterrupt:
             interrupted = True
-            self.session.say("interrupted: what stands is destroyed (again: it is left)")
-        except ProvisionError as error:  # a host is lost: there is nothing left to compare
-            self.record.fail(None, error)
+            self.session.say(
+                "Interrupted: removing what was deployed (another Ctrl-C leaves it on the hosts)"
+            )
+        except ProvisionError as error:  # without one of the hosts, nothing can be compared
+            self.progress.fail(None, error)
         finally:
-            self._clear()
+            self._clean_up()
         return Comparison(
-            machines,
-            self.bench.one_kernel,
-            self.terms,
-            tuple(self.record.courses.values()),
-            tuple(self.record.readings),
-            tuple(self.record.errors),
+            hosts,
+            self.runner.shared_kernel,
+            self.settings,
+            tuple(self.progress.methods.values()),
+            tuple(self.progress.measurements),
+            tuple(self.progress.errors),
             interrupted,
-            time.monotonic() - begin,
+            time.monotonic() - start,
         )
 
-    def _plan(self) -> str:
-        """How much there is to do, said before it begins."""
-        lanes = sum(len(group) + 1 for group in self.turns)
-        count = lanes * self.terms.rounds * len(MEASURES)
+    def _announcement(self) -> str:
+        paths = sum(len(group) + 1 for group in self.groups)
+        count = paths * self.settings.rounds * len(MEASUREMENTS)
         return (
-            f"{len(self.chosen)} methods in {len(self.turns)} turns: {count} measurements of "
-            f"{self.terms.seconds} s, and each method is made, switched to and removed"
+            f"Comparing {len(self.chosen)} methods in {len(self.groups)} groups: {count} "
+            f"measurements of {self.settings.seconds} s; each method is applied, switched to, "
+            "destroyed"
         )
 
-    def _turn(self, number: int, group: tuple[Candidate, ...]) -> None:
-        """Candidates that stand side by side, in rounds with the limit.
+    def _measure_group(self, number: int, group: tuple[Candidate, ...]) -> None:
+        """Deploy candidates together, and measure them and the baseline in rounds.
 
-        Where one moves the NIC, the limit is measured before and after it instead.
+        If one moves the NIC, measure the baseline before and after it instead.
         """
-        names = ", ".join(one.name for one in group)
-        self.session.say(f"turn {number} of {len(self.turns)}: {names or 'host to host alone'}")
-        limit = host_lane(self.session.inventory, self.target)
-        rounds = range(1, self.terms.rounds + 1)
-        apart = any(one.alone for one in group)
-        half = (self.terms.rounds + 1) // 2 if apart else 0
-        self._rounds(number, rounds[:half], (limit,))
-        # A packet passes the rules of what was made later before its own: the most come first.
-        standing = [lane for one in reversed(group) if (lane := self._raised(one))]
-        standing.reverse()
-        self._rounds(number, rounds, standing if apart else (limit, *standing))
-        for one in group:
-            self._razed(one)
-        self._rounds(number, rounds[half:] if apart else range(0), (limit,))
+        names = ", ".join(candidate.name for candidate in group) or "only host to host"
+        self.session.say(f"Measuring group {number} of {len(self.groups)}: {names}")
+        baseline = baseline_path(self.session.inventory, self.target)
+        rounds = range(1, self.settings.rounds + 1)
+        moves_nic = any(candidate.alone for candidate in group)
+        half = (self.settings.rounds + 1) // 2 if moves_nic else 0
+        self._measure_rounds(number, rounds[:half], (baseline,))
+        # Docker and provision insert rules at the top of a chain, so packets of a candidate pass
+        # the rules of all candidates deployed after it. Deployed in reverse, the first of
+        # CANDIDATES passes none of the others.
+        paths = [path for candidate in reversed(group) if (path := self._deploy(candidate))]
+        paths.reverse()
+        self._measure_rounds(number, rounds, paths if moves_nic else (baseline, *paths))
+        for candidate in group:
+            self._destroy(candidate)
+        self._measure_rounds(number, rounds[half:] if moves_nic else range(0), (baseline,))
 
-    def _raised(self, one: Candidate) -> Endpoints | None:
-        """Apply and verify a candidate; how it is measured, or None where that failed."""
-        with self.record.told(one.name, optional=not self.strict):
-            self.standing.append(one)
-            self.record.took(one.name, "apply", self.stand.apply(one))
-            self.record.took(one.name, "verify", self.stand.verify(one))
-            return self.stand.lane(one)
+    def _deploy(self, candidate: Candidate) -> Endpoints | None:
+        """Apply and verify a candidate; return its path, or None if that failed."""
+        with self.progress.recording(candidate.name, optional=not self.strict):
+            self.deployed.append(candidate)
+            self.progress.record_time(candidate.name, "apply", self.deployment.apply(candidate))
+            self.progress.record_time(candidate.name, "verify", self.deployment.verify(candidate))
+            return self.deployment.path(candidate)
         return None
 
-    def _razed(self, one: Candidate) -> None:
-        if one not in self.standing:
+    def _destroy(self, candidate: Candidate) -> None:
+        if candidate not in self.deployed:
             return
-        with self.record.told(one.name):
-            seconds = self.stand.destroy(one)
-            self.standing.remove(one)
-            if self.record.status(one.name) != "left out":
-                self.record.took(one.name, "destroy", seconds)
+        with self.progress.recording(candidate.name):
+            seconds = self.deployment.destroy(candidate)
+            self.deployed.remove(candidate)
+            if self.progress.status(candidate.name) != "left out":
+                self.progress.record_time(candidate.name, "destroy", seconds)
 
     @contextmanager
-    def _served(self, turn: int, lanes: Sequence[Endpoints]) -> Iterator[list[Endpoints]]:
-        """Lanes whose servers run."""
-        runs = len(lanes) * self.terms.rounds * len(MEASURES)
-        life_s = runs * (self.terms.seconds + PATIENCE_S) + SETTLE_S
+    def _servers(self, group: int, paths: Sequence[Endpoints]) -> Iterator[list[Endpoints]]:
+        """Start the servers of paths; yield the paths whose servers run."""
+        count = len(paths) * self.settings.rounds * len(MEASUREMENTS)
+        life_s = count * (self.settings.seconds + GRACE_S) + SETTLE_S
         try:
-            failed = self.bench.open(lanes, life_s)
-            sizes = self.bench.mtus(lanes)
-            for name, why in failed.items():
-                self.record.fail(name, UnfitError(self.target, f"{name}: {why}"))
-            good = [lane for lane in lanes if lane.candidate not in failed]
-            for lane in good:
-                self.record.served(lane.candidate, turn, sizes.get(lane.candidate))
-            yield good
+            failed = self.runner.start_servers(paths, life_s)
+            mtus = self.runner.mtus(paths)
+            for name, reason in failed.items():
+                self.progress.fail(name, UnfitError(self.target, f"{name}: {reason}"))
+            served = [path for path in paths if path.candidate not in failed]
+            for path in served:
+                self.progress.record_mtu(path.candidate, group, mtus.get(path.candidate))
+            yield served
         finally:
-            with self.record.told(None):
-                self.bench.close()
+            with self.progress.recording(None):
+                self.runner.stop_servers()
 
-    def _rounds(self, turn: int, rounds: range, lanes: Sequence[Endpoints]) -> None:
-        """Each measurement of all lanes in turn, so that one and its limit are close in time."""
-        if not rounds or not lanes:
+    def _measure_rounds(self, group: int, rounds: range, paths: Sequence[Endpoints]) -> None:
+        """Run each measurement on all paths in turn, so that ratios compare neighbours in time."""
+        if not rounds or not paths:
             return
-        with self._served(turn, lanes) as good:
-            for number, what in product(rounds, MEASURES):
-                told = [
-                    self._measured(turn, number, what, lane, good)
-                    for lane in _rotated(good, number)
+        with self._servers(group, paths) as served:
+            for number, measurement in product(rounds, MEASUREMENTS):
+                texts = [
+                    self._measure(group, number, measurement, path, served)
+                    for path in _rotated(served, number)
                 ]
-                if told:
-                    head = f"round {number} of {self.terms.rounds}: {what}"
-                    self.session.say(f"{head}: {'; '.join(told)}")
+                if texts:
+                    head = f"Round {number} of {self.settings.rounds}: {measurement}"
+                    self.session.say(f"{head}: {'; '.join(texts)}")
 
-    def _measured(
-        self, turn: int, number: int, what: str, lane: Endpoints, lanes: list[Endpoints]
+    def _measure(
+        self, group: int, number: int, measurement: str, path: Endpoints, served: list[Endpoints]
     ) -> str:
+        """Measure a path, and report it as text; a path that fails is taken out of `served`."""
         try:
-            figures = self.bench.measure(what, lane)
+            figures = self.runner.measure(measurement, path)
         except ProvisionError as error:
-            self.record.fail(lane.candidate, error)
-            lanes.remove(lane)
-            return f"{lane.candidate} failed"
-        return self.record.read(lane.candidate, turn, number, figures)
+            self.progress.fail(path.candidate, error)
+            served.remove(path)
+            return f"{path.candidate} failed"
+        return self.progress.record_figures(path.candidate, group, number, figures)
 
     def _switch(self, chain: list[Candidate]) -> None:
-        """From each to the next under one name, and from the last to the first."""
+        """Switch from each candidate to the next, and from the last to the first."""
         if len(chain) < 2:
             return
-        self.session.say("switching from each to the next")
-        self.standing.append(None)
-        earlier: Candidate | None = None
-        for one in (*chain, chain[0]):
-            with self.record.told(one.name):
-                seconds = self.stand.apply(one, switching=True)
-                if earlier is not None:
-                    self.record.took(one.name, "switch", seconds, earlier.name)
-                earlier = one
+        self.session.say("Switching from each method to the next")
+        self.deployed.append(None)
+        previous: Candidate | None = None
+        for candidate in (*chain, chain[0]):
+            with self.progress.recording(candidate.name):
+                seconds = self.deployment.apply(candidate, switching=True)
+                if previous is not None:
+                    self.progress.record_time(candidate.name, "switch", seconds, previous.name)
+                previous = candidate
                 continue
             break
 
-    def _clear(self) -> None:
-        """Destroy what stands; it is tried for each, and what failed is told."""
-        with self.record.told(None):
-            self.bench.close()
-        for one in reversed(self.standing):
-            with self.record.told(one.name if one else None):
-                self.stand.destroy(one)
-        self.standing.clear()
+    def _clean_up(self) -> None:
+        """Stop the servers and destroy what is deployed, each even if another fails."""
+        with self.progress.recording(None):
+            self.runner.stop_servers()
+        for candidate in reversed(self.deployed):
+            with self.progress.recording(candidate.name if candidate else None):
+                self.deployment.destroy(candidate)
+        self.deployed.clear()
 
 
-def _rotated(lanes: list[Endpoints], by: int) -> list[Endpoints]:
-    """Another one begins in each round."""
-    cut = by % len(lanes) if lanes else 0
-    return lanes[cut:] + lanes[:cut]
+def _rotated(paths: list[Endpoints], by: int) -> list[Endpoints]:
+    """The paths in an order that starts with another one in each round."""
+    cut = by % len(paths) if paths else 0
+    return paths[cut:] + paths[:cut]

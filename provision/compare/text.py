@@ -1,4 +1,4 @@
-"""A comparison → tables for people."""
+"""The tables of a comparison, for a terminal."""
 
 from __future__ import annotations
 
@@ -9,145 +9,146 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from provision.compare.candidates import LIMIT
-from provision.compare.figures import SHOWN, Figure, Spread
+from provision.compare.candidates import BASELINE
+from provision.compare.figures import TABLE_FIGURES, Figure, Spread
 from provision.compare.result import STEPS, Comparison, MethodResult
 
 WIDTH = 120
 
 
 def show(result: Comparison) -> None:
-    """Print the tables of figures, ratios and times, and what was left out or failed."""
-    # Where nobody looks at it yet, no column is cut for the sake of a narrow terminal.
+    """Print the tables of figures, ratios and times, then the notes."""
+    # Written to a file or a pipe, the tables have room for all columns: rich would assume 80.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
-    if result.readings:
-        for table in (figures(result), ratios(result), times(result)):
+    if result.measurements:
+        for table in (figures_table(result), ratios_table(result), times_table(result)):
             if table.row_count:
                 console.print(table)
-    for line in remarks(result):
+    for line in notes(result):
         console.print(line, markup=False)
 
 
-def figures(result: Comparison) -> Table:
-    """The medians, as they were measured."""
-    source, target = (machine.host for machine in result.machines)
-    table = _table(f"from {source} to {target}: medians", ("method", "MTU"))
-    for one in SHOWN:
-        table.add_column(f"{one.short}\n{one.unit}", justify="right", no_wrap=True)
-    for course in result.shown:
-        found = [result.spread(course.candidate, one) for one in SHOWN]
-        cells = [number(one.middle) if one else "–" for one in found]
-        table.add_row(course.candidate, str(course.mtu or "–"), *cells)
+def figures_table(result: Comparison) -> Table:
+    """The medians of all figures."""
+    source, target = (host.host for host in result.hosts)
+    table = _table(f"medians, from {source} to {target}", ("method", "MTU"))
+    for figure in TABLE_FIGURES:
+        table.add_column(f"{figure.short}\n{figure.unit}", justify="right", no_wrap=True)
+    for method in result.measured:
+        spreads = [result.spread(method.candidate, figure) for figure in TABLE_FIGURES]
+        cells = [number(spread.median) if spread else "–" for spread in spreads]
+        table.add_row(method.candidate, str(method.mtu or "–"), *cells)
     return table
 
 
-def ratios(result: Comparison) -> Table:
-    """Beside host to host: the median and, in brackets, the smallest and the largest."""
-    title = "beside host to host = 1: median, smallest–largest (↑ more is better, ↓ less is)"
+def ratios_table(result: Comparison) -> Table:
+    """The ratios to the baseline: median, smallest and largest."""
+    title = "ratio to host to host: median, smallest–largest (↑ more, ↓ less is better)"
     table = _table(title, ("method",))
-    with_ratio = [one for one in SHOWN if one.ratio]
-    for one in with_ratio:
-        table.add_column(f"{one.short} {'↑' if one.more else '↓'}", no_wrap=True)
-    for course in result.shown:
-        if course.candidate != LIMIT:
-            cells = [ratio(result.ratio(course.candidate, one)) for one in with_ratio]
-            table.add_row(course.candidate, *cells)
+    columns = [figure for figure in TABLE_FIGURES if figure.has_ratio]
+    for figure in columns:
+        table.add_column(f"{figure.short} {'↑' if figure.more_is_better else '↓'}", no_wrap=True)
+    for method in result.measured:
+        if method.candidate != BASELINE:
+            cells = [ratio_cell(result.ratio(method.candidate, figure)) for figure in columns]
+            table.add_row(method.candidate, *cells)
     return table
 
 
-def times(result: Comparison) -> Table:
-    """Seconds of `provision` itself."""
-    table = _table("seconds to", ("method", *STEPS))
-    for course in result.shown:
-        if course.seconds:
-            cells = [_seconds(course, step) for step in STEPS]
-            table.add_row(course.candidate, *cells)
+def times_table(result: Comparison) -> Table:
+    """The duration of provision's own steps."""
+    table = _table("seconds that provision took to", ("method", *STEPS))
+    for method in result.measured:
+        if method.seconds:
+            cells = [_seconds(method, step) for step in STEPS]
+            table.add_row(method.candidate, *cells)
     return table
 
 
-def _seconds(course: MethodResult, step: str) -> str:
-    seconds = (course.seconds or {}).get(step)
+def _seconds(method: MethodResult, step: str) -> str:
+    seconds = (method.seconds or {}).get(step)
     if seconds is None:
         return "–"
-    how = f" (from {course.switched_from})" if step == "switch" else ""
-    return f"{seconds:.1f}{how}"
+    source = f" (from {method.switched_from})" if step == "switch" else ""
+    return f"{seconds:.1f}{source}"
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
-    for word in columns:
-        table.add_column(word, no_wrap=True)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
     return table
 
 
 def number(value: float) -> str:
-    """Three digits that count, without an exponent."""
+    """A value with three significant digits, without an exponent."""
     if value == 0:
         return "0"
-    places = max(0, 2 - _exponent(value))
-    return f"{value:.{places}f}"
+    decimals = max(0, 2 - _exponent(value))
+    return f"{value:.{decimals}f}"
 
 
 def _exponent(value: float) -> int:
     return int(f"{value:e}".partition("e")[2])
 
 
-def ratio(found: Spread | None) -> str:
-    """`0.97`, and in the next line `0.95–0.99`."""
-    if found is None:
+def ratio_cell(spread: Spread | None) -> str:
+    """`0.97`, and on the next line `0.95–0.99`."""
+    if spread is None:
         return "–"
-    return f"{share(found.middle)}\n{share(found.low)}–{share(found.high)}"
+    return f"{ratio(spread.median)}\n{ratio(spread.low)}–{ratio(spread.high)}"
 
 
-def share(value: float) -> str:
-    """A ratio: two places, as many as count above 10, and two digits of a small one."""
+def ratio(value: float) -> str:
+    """A ratio: two decimals, three significant digits from 10 up, two below 0.1."""
     if value >= 10:
         return number(value)
     return f"{value:.2f}" if value >= 0.1 or not value else f"{value:#.2g}"
 
 
-def better(figure: Figure) -> str:
-    """What the reader wishes for."""
-    return f"{'more' if figure.more else 'less'} is better"
+def direction(figure: Figure) -> str:
+    """`more is better` or `less is better`."""
+    return f"{'more' if figure.more_is_better else 'less'} is better"
 
 
-def remarks(result: Comparison) -> Iterator[str]:
-    """Who was left out or failed, how it was measured, and on what."""
-    for course in result.courses:
-        if course.status in ("left out", "failed") and course.reason:
-            yield f"{course.candidate}: {course.status}: {course.reason}"
-    missed = [course.candidate for course in result.courses if course.status == "not reached"]
+def notes(result: Comparison) -> Iterator[str]:
+    """Methods that were left out, failed or not reached; settings and hosts; a summary."""
+    for method in result.methods:
+        if method.status in ("left out", "failed") and method.reason:
+            yield f"{method.candidate}: {method.status}: {method.reason}"
+    missed = [method.candidate for method in result.methods if method.status == "not reached"]
     if missed:
         yield f"not reached: {', '.join(missed)}"
-    terms = result.terms
+    settings = result.settings
     yield (
-        f"{terms.rounds} rounds of {terms.seconds} s for each measurement, UDP at "
-        f"{terms.udp_mbit_s} Mbit/s; processor time is {cpu_of(result)}."
+        f"{settings.rounds} rounds of {settings.seconds} s for each measurement, UDP at "
+        f"{settings.udp_mbit_s} Mbit/s. Processor time is that of {cpu_scope(result)}."
     )
-    for machine in result.machines:
+    for host in result.hosts:
         yield (
-            f"{machine.host}: {machine.system}, Linux {machine.kernel}, Docker {machine.docker}, "
-            f"iperf3 {machine.iperf3}, {machine.processors} × {machine.processor or 'processor'}, "
-            f"load {machine.load:g}"
+            f"{host.host}: {host.system}, Linux {host.kernel}, Docker {host.docker}, "
+            f"iperf3 {host.iperf3}, {host.processors} × {host.processor or 'processor'}, "
+            f"load {host.load:g}"
         )
-    busy = [one.host for one in result.machines if one.load > one.processors]
+    busy = [host.host for host in result.hosts if host.load > host.processors]
     if busy:
         names = " and ".join(busy)
-        yield f"{names} had more to do than this: read ratios, and how far they spread."
+        verb = "was" if len(busy) == 1 else "were"
+        yield f"{names} {verb} busy with other work: trust the ratios, and look at their ranges."
     yield summary(result)
 
 
-def cpu_of(result: Comparison) -> str:
-    """What the processor time is of."""
+def cpu_scope(result: Comparison) -> str:
+    """The hosts that the processor time is measured on."""
     if result.shared_kernel:
-        return "the whole machine's, as both hosts have one kernel"
-    return "that of both hosts together"
+        return "the whole machine, because both hosts share a kernel"
+    return "both hosts together"
 
 
 def summary(result: Comparison) -> str:
-    """One line."""
-    done = sum(c.status == "compared" and c.candidate != LIMIT for c in result.courses)
-    failed = sum(course.status == "failed" for course in result.courses)
-    words = f"{done} methods compared, {failed} failed in {result.took_s:.0f} s."
-    return f"interrupted: {words}" if result.interrupted else words
+    """The numbers of compared and failed methods, and the duration."""
+    compared = sum(m.status == "compared" and m.candidate != BASELINE for m in result.methods)
+    failed = sum(method.status == "failed" for method in result.methods)
+    text = f"{compared} methods compared, {failed} failed in {result.took_s:.0f} s."
+    return f"interrupted: {text}" if result.interrupted else text

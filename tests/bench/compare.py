@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from provision.compare.text import number, share
+from provision.compare.text import number, ratio
 from provision.lab import bringup, teardown
 from provision.lab.layout import Lab
 from provision.lab.settings import UpOptions
@@ -111,12 +111,12 @@ def lines(found: dict[str, Any], link: str | None, words: list[str]) -> Iterator
 
 def _cell(course: dict[str, Any], key: str) -> str:
     """`17.4, ×0.97 (0.95–0.99)`."""
-    value, ratio = course["figures"][key]["median"], course["ratios"].get(key, {})
+    value, ratios = course["figures"][key]["median"], course["ratios"].get(key, {})
     if value is None:
         return "–"
-    if ratio.get("median") is None:
+    if ratios.get("median") is None:
         return number(value)
-    low, middle, high = (share(ratio[word]) for word in ("min", "median", "max"))
+    low, middle, high = (ratio(ratios[word]) for word in ("min", "median", "max"))
     return f"{number(value)}, **×{middle}** ({low}–{high})"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from provision.compare.candidates import LIMIT, TABLE
+from provision.compare.candidates import BASELINE, CANDIDATES
 from provision.lab import power
 from tests.lab.conftest import Hosts
 from tests.lab.test_routes import HOSTS, assert_same
@@ -105,14 +105,14 @@ def test_every_method_in_one_run(clean: tuple[Hosts, str]) -> None:
     before = hosts.capture()
     words = ("--seconds", "1", "--rounds", "1", "--json")
     result, said = finished(started(hosts, inventory, *words), 1800)
-    assert "turn 6 of 6" in said and "nobody answers for them" in said
+    assert "Measuring group 6 of 6" in said and "no host answers ARP" in said
     assert (result["ok"], result["interrupted"]) == (True, False), said
     names = [course["method"] for course in result["methods"]]
-    assert names == [LIMIT, *(one.name for one in TABLE)]
+    assert names == [BASELINE, *(one.name for one in CANDIDATES)]
     for course in result["methods"]:
         assert course["status"] == "compared", course
         assert course["figures"]["tcp_8"]["median"] > 0
-        if course["method"] != LIMIT:
+        if course["method"] != BASELINE:
             assert all(value > 0 for value in course["seconds"].values()), course
             assert course["switched_from"] and course["ratios"]["tcp_8"]["median"] > 0
     assert_nothing_runs(hosts)
@@ -120,7 +120,7 @@ def test_every_method_in_one_run(clean: tuple[Hosts, str]) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("moment", ["apply took", "round 1 of 50: udp"])
+@pytest.mark.parametrize("moment", ["apply took", "Round 1 of 50: udp"])
 def test_ctrl_c_destroys_and_tells(clean: tuple[Hosts, str], moment: str) -> None:
     """In the middle of making and of measuring: status 130, and nothing is left."""
     hosts, inventory = clean
@@ -135,7 +135,7 @@ def test_ctrl_c_destroys_and_tells(clean: tuple[Hosts, str], moment: str) -> Non
     result = json.loads(out)
     assert (result["interrupted"], result["ok"]) == (True, False)
     routes = result["methods"][1]
-    if "round" in moment:
+    if "Round" in moment:
         assert routes["figures"]["tcp_8"]["median"] > 0
     else:
         assert routes["status"] == "not reached"
@@ -149,7 +149,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(clean: tuple[Hosts, str])
     hosts, inventory = clean
     before = hosts.capture()
     process = started(hosts, inventory, "--methods", "routes", "--seconds", "1")
-    read_until(process, "round 1")
+    read_until(process, "Round 1")
     process.kill()
     process.communicate()
     assert "cmp-routes-2" in hosts.ssh("h2", "docker ps --format '{{.Names}}'")

@@ -17,13 +17,12 @@ from rich.console import Console
 from provision import methods
 from provision.compare import answers, candidates, run
 from provision.compare.answers import Clock
-from provision.compare.candidates import LIMIT, TABLE, Candidate, Testbed
-from provision.compare.figures import FIGURES, MEASURES, Measurement, Spread, ratios, spread
+from provision.compare.candidates import BASELINE, CANDIDATES, Candidate, Site
+from provision.compare.figures import FIGURES, MEASUREMENTS, Measurement, Spread, ratios, spread
 from provision.compare.page import PLOT, charts, page
 from provision.compare.probe import Endpoints
 from provision.compare.result import Comparison, MeasuredHost, MethodResult, Settings, as_json
-from provision.compare.text import figures, number, remarks, times
-from provision.compare.text import ratios as ratio_table
+from provision.compare.text import figures_table, notes, number, ratios_table, times_table
 from provision.engine.fleet import Session
 from provision.inventory.load import load
 from provision.model.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
@@ -35,21 +34,21 @@ HERE = Path(__file__).parent / "comparison"
 HOSTS = tuple(Host(f"h{n}", IPv4Address(f"10.78.0.{10 + n}")) for n in (1, 2, 3))
 
 
-def ground(count: int = 3) -> Testbed:
+def ground(count: int = 3) -> Site:
     pool = IPv4Network("10.78.0.224/28")
     lan = IPv4Network("10.78.0.0/24")
-    return Testbed(HOSTS[:count], candidates.free(()), lan=lan, pool=pool)
+    return Site(HOSTS[:count], candidates.free_ranges(()), lan=lan, pool=pool)
 
 
 def there() -> list[Candidate]:
-    return [one for one in TABLE if one.method is None or one.method in methods.names()]
+    return [one for one in CANDIDATES if one.method is None or one.method in methods.names()]
 
 
 def test_the_tables_names_are_each_ones_own() -> None:
     """Also the names of the inventories, by which things are destroyed."""
-    for names in ([one.name for one in TABLE], [one.mark for one in TABLE]):
-        assert len(set(names)) == len(TABLE)
-        assert LIMIT not in names and candidates.SWITCH not in names
+    for names in ([one.name for one in CANDIDATES], [one.mark for one in CANDIDATES]):
+        assert len(set(names)) == len(CANDIDATES)
+        assert BASELINE not in names and candidates.SWITCH_MARK not in names
 
 
 @pytest.mark.parametrize("one", there(), ids=lambda one: one.name)
@@ -62,7 +61,7 @@ def test_a_candidate_makes_an_inventory(
     path = tmp_path / "it.yml"
     path.write_text(candidates.text(one, ground(count), switching=switching))
     found = load(path)
-    assert found.name == (candidates.SWITCH if switching else one.mark)
+    assert found.name == (candidates.SWITCH_MARK if switching else one.mark)
     assert [c.host for c in found.containers.values()] == [h.name for h in HOSTS[:count]]
     assert {network.method for network in found.networks.values()} <= {one.method}
 
@@ -83,7 +82,7 @@ def test_candidates_stand_on_ranges_of_their_own(tmp_path: Path) -> None:
 def test_many_hosts_have_smaller_parts(tmp_path: Path) -> None:
     """A range holds 200 hosts, too."""
     hosts = tuple(Host(f"h{n}", IPv4Address("10.78.0.1") + n) for n in range(200))
-    (tmp_path / "it.yml").write_text(candidates.text(TABLE[0], replace(ground(), hosts=hosts)))
+    (tmp_path / "it.yml").write_text(candidates.text(CANDIDATES[0], replace(ground(), hosts=hosts)))
     assert len(load(tmp_path / "it.yml").networks["cmp-routes"].subnets) == 200
 
 
@@ -105,33 +104,35 @@ def test_methods_are_named_one_by_one() -> None:
     with pytest.raises(UsageError) as caught:
         candidates.chosen("rutes")
     assert "routes" in caught.value.hint
-    with pytest.raises(UsageError, match="names nothing"):
+    with pytest.raises(UsageError, match="--methods is empty"):
         candidates.chosen(",")
 
 
 def test_turns_keep_apart_what_cannot_stand_together() -> None:
     """One that moves the NIC is alone; of one claim there is one in each turn."""
-    groups = candidates.turns(TABLE)
-    assert sorted(one.name for group in groups for one in group) == sorted(o.name for o in TABLE)
+    groups = candidates.groups(CANDIDATES)
+    assert sorted(one.name for group in groups for one in group) == sorted(
+        o.name for o in CANDIDATES
+    )
     for group in groups:
         assert len(group) == 1 or not any(one.alone for one in group)
         assert sum("flannel" in one.name for one in group) <= 1
     assert len(groups) == 6
-    assert candidates.turns(()) == ()
+    assert candidates.groups(()) == ()
 
 
 def test_ranges_avoid_what_is_taken() -> None:
     """A route of anybody in the range takes a part of it; too many leave none."""
     taken = IPv4Network("198.18.40.0/24")
-    assert not any(block.overlaps(taken) for block in candidates.free([taken]))
-    with pytest.raises(UsageError, match="too little of"):
-        candidates.free([IPv4Network("198.18.0.0/16")])
+    assert not any(block.overlaps(taken) for block in candidates.free_ranges([taken]))
+    with pytest.raises(UsageError, match="use too much of"):
+        candidates.free_ranges([IPv4Network("198.18.0.0/16")])
 
 
 def readings() -> tuple[Measurement, ...]:
     """Two turns; the second machine is half as fast, for the limit too."""
     each = {
-        LIMIT: {1: (10.0, 8.0), 2: (5.0,)},
+        BASELINE: {1: (10.0, 8.0), 2: (5.0,)},
         "routes": {1: (9.0, 8.0)},
         "ports": {2: (4.0,)},
     }
@@ -149,7 +150,7 @@ def test_a_ratio_is_to_the_limit_of_the_same_round() -> None:
     assert ratios(readings(), "routes", "tcp_1") == (0.9, 1.0)
     assert ratios(readings(), "ports", "tcp_1") == (0.8,)
     assert ratios(readings(), "ports", "rtt_p50") == ()
-    without = [one for one in readings() if one.candidate != LIMIT]
+    without = [one for one in readings() if one.candidate != BASELINE]
     assert ratios(without, "routes", "tcp_1") == ()
 
 
@@ -166,19 +167,19 @@ def answer(text: str) -> str:
 
 def test_iperf3s_own_words_are_read() -> None:
     """As version 3.18 printed them."""
-    tcp = answers.measured("tcp_8", answer((HERE / "iperf3-tcp.json").read_text()))
+    tcp = answers.sample("tcp_8", answer((HERE / "iperf3-tcp.json").read_text()))
     assert (round(tcp.figures["tcp_8"], 2), tcp.bytes) == (3.95, 500665096)
-    udp = answers.measured("udp", answer((HERE / "iperf3-udp.json").read_text()))
+    udp = answers.sample("udp", answer((HERE / "iperf3-udp.json").read_text()))
     assert udp.figures == {"udp_loss": 0.0}
 
 
 def test_our_own_words_are_read() -> None:
     """Microseconds, and requests by the time that they took."""
-    assert answers.measured("rtt", answer("rtt 4000 31.5 402.1")).figures == {
+    assert answers.sample("rtt", answer("rtt 4000 31.5 402.1")).figures == {
         "rtt_p50": 31.5,
         "rtt_p99": 402.1,
     }
-    assert answers.measured("requests", answer("requests 5000 2.5")).figures == {"requests": 2000}
+    assert answers.sample("requests", answer("requests 5000 2.5")).figures == {"requests": 2000}
 
 
 @pytest.mark.parametrize(
@@ -195,16 +196,16 @@ def test_our_own_words_are_read() -> None:
 def test_a_failed_measurement_says_why(what: str, said: str, told: str) -> None:
     """And gives no figure."""
     with pytest.raises(ValueError, match=told):
-        answers.measured(what, answer(said))
+        answers.sample(what, answer(said))
 
 
 def test_the_clock_tells_whether_two_hosts_are_one_kernel() -> None:
     """By a count that lies between two readings of the other host."""
     first, again = answers.clocks(answer(""))
     assert first == again == Clock(boot=5, busy=160, switches=777)
-    assert answers.one_kernel(Clock(5, 0, 10), Clock(5, 0, 12), Clock(5, 0, 15))
-    assert not answers.one_kernel(Clock(5, 0, 10), Clock(5, 0, 99), Clock(5, 0, 15))
-    assert not answers.one_kernel(Clock(5, 0, 10), Clock(900, 0, 12), Clock(5, 0, 15))
+    assert answers.is_same_kernel(Clock(5, 0, 10), Clock(5, 0, 12), Clock(5, 0, 15))
+    assert not answers.is_same_kernel(Clock(5, 0, 10), Clock(5, 0, 99), Clock(5, 0, 15))
+    assert not answers.is_same_kernel(Clock(5, 0, 10), Clock(900, 0, 12), Clock(5, 0, 15))
 
 
 @pytest.mark.skipif(shutil.which("perl") is None, reason="needs perl")
@@ -217,7 +218,7 @@ def test_the_small_messages_go_there_and_back() -> None:
         for what in ("rtt", "requests"):
             ask = ("perl", "-e", program_text("compare/ask.pl"), what, "127.0.0.1", port, "1")
             said = subprocess.run(ask, capture_output=True, check=True, text=True).stdout
-            found = answers.measured(what, said).figures
+            found = answers.sample(what, said).figures
             assert all(0 < value < 1e6 for value in found.values()), said
             if what == "rtt":
                 assert found["rtt_p50"] <= found["rtt_p99"]
@@ -235,7 +236,7 @@ def comparison() -> Comparison:
         "tcp_1": (10.0, 8.0), "tcp_8": (20.0, 20.0), "requests": (5000.0, 4000.0),
         "rtt_p50": (20.0, 25.0), "rtt_p99": (100.0, 110.0), "cpu": (0.5, 0.4), "udp_loss": (0, 0),
     }  # fmt: skip
-    shares = {LIMIT: 1.0, "routes": 0.95, "vxlan": 0.5}
+    shares = {BASELINE: 1.0, "routes": 0.95, "vxlan": 0.5}
     found = tuple(
         Measurement(name, 1, number, key, value * share * (number if name == "vxlan" else 1))
         for name, share in shares.items()
@@ -248,12 +249,12 @@ def comparison() -> Comparison:
         True,
         Settings(2, 2, 100),
         (
-            MethodResult(LIMIT, "compared", turn=1, mtu=1500),
+            MethodResult(BASELINE, "compared", group=1, mtu=1500),
             MethodResult("routes", "compared", "", 1, 1500, {**took, "switch": 3.0}, "vxlan"),
             MethodResult("vxlan", "compared", "", 1, 1450, took),
             MethodResult("ports", "failed", "h2: ports: <iperf3> died", 1, None, {"apply": 1.0}),
             MethodResult("pipework", "left out", "it takes addresses of the LAN"),
-            MethodResult("ovs-gre", "not reached", turn=2),
+            MethodResult("ovs-gre", "not reached", group=2),
         ),
         found,
         (UnfitError("h2", "ports: <iperf3> died"),),
@@ -278,9 +279,9 @@ def test_the_json_is_the_documented_one() -> None:
 def test_the_tables_are_as_people_read_them() -> None:
     """In a terminal of 100 columns."""
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    for table in (figures(comparison()), ratio_table(comparison()), times(comparison())):
-        console.print(table)
-    for line in remarks(comparison()):
+    for table in (figures_table, ratios_table, times_table):
+        console.print(table(comparison()))
+    for line in notes(comparison()):
         console.print(line, markup=False)
     text = "\n".join(line.rstrip() for line in console.export_text().splitlines())
     golden("compare.txt", text + "\n")
@@ -298,14 +299,14 @@ def test_the_page_is_whole() -> None:
 def test_a_chart_fits_its_frame() -> None:
     """Bars, dots and the limit's line; each figure with a ratio has one."""
     slow = tuple(Measurement("ports", 1, n, "cpu", 0.5 * 40) for n in (1, 2))
-    found = list(charts(replace(comparison(), readings=(*comparison().readings, *slow))))
-    assert len(found) == sum(one.ratio for one in FIGURES) - 2
+    found = list(charts(replace(comparison(), measurements=(*comparison().measurements, *slow))))
+    assert len(found) == sum(one.has_ratio for one in FIGURES) - 2
     for chart in found:
-        ends = [x for bar in chart.bars for x in (bar.middle, bar.low, bar.high, *bar.dots)]
-        assert all(0 <= x <= PLOT for x in (*ends, chart.one))
+        ends = [x for bar in chart.bars for x in (bar.median, bar.low, bar.high, *bar.dots)]
+        assert all(0 <= x <= PLOT for x in (*ends, chart.baseline))
         assert 2 <= len(chart.ticks) <= 7
     (far,) = [bar for bar in found[-1].bars if bar.name == "ports"]
-    assert (far.beyond, far.middle, far.label) == (True, PLOT, "45.0")
+    assert (far.beyond, far.median, far.label) == (True, PLOT, "45.0")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def test_the_exit_status_is_the_worst() -> None:
 class Bench:
     """Measures nothing: says who was asked. `break_at` interrupts at that measurement."""
 
-    one_kernel = True
+    shared_kernel = True
     break_at = 0
     deaf: tuple[str, ...] = ()
     log: list[str]
@@ -339,29 +340,29 @@ class Bench:
         self.count = 0
         self.closed = True
 
-    def sweep(self) -> None:
+    def stop_all(self) -> None:
         pass
 
     def survey(self, _fleet: object) -> tuple[MeasuredHost, ...]:
-        return comparison().machines
+        return comparison().hosts
 
-    def open(self, _lanes: Sequence[Endpoints], _life_s: int) -> dict[str, str]:
+    def start_servers(self, _paths: Sequence[Endpoints], _life_s: int) -> dict[str, str]:
         self.closed = False
         return {}
 
-    def mtus(self, lanes: Sequence[Endpoints]) -> dict[str, int]:
-        return {lane.candidate: 1500 for lane in lanes}
+    def mtus(self, paths: Sequence[Endpoints]) -> dict[str, int]:
+        return {path.candidate: 1500 for path in paths}
 
-    def measure(self, what: str, lane: Endpoints) -> dict[str, float]:
+    def measure(self, measurement: str, path: Endpoints) -> dict[str, float]:
         self.count += 1
         if self.count == self.break_at:
             raise KeyboardInterrupt
-        if lane.candidate in self.deaf:
-            raise FactsError("h1", f"{lane.candidate}: {what}: no answer")
-        self.log.append(f"{what} {lane.candidate}")
-        return {{"udp": "udp_loss", "rtt": "rtt_p50"}.get(what, what): 1.0}
+        if path.candidate in self.deaf:
+            raise FactsError("h1", f"{path.candidate}: {measurement}: no answer")
+        self.log.append(f"{measurement} {path.candidate}")
+        return {{"udp": "udp_loss", "rtt": "rtt_p50"}.get(measurement, measurement): 1.0}
 
-    def close(self) -> None:
+    def stop_servers(self) -> None:
         self.closed = True
 
 
@@ -384,7 +385,7 @@ class Stand:
     def verify(self, _one: Candidate) -> float:
         return 0.5
 
-    def lane(self, one: Candidate) -> Endpoints:
+    def path(self, one: Candidate) -> Endpoints:
         here = IPv4Address("10.0.0.1")
         return Endpoints(one.name, 1, 1, here, here, 1, 1)
 
@@ -402,8 +403,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     said: list[str] = []
     monkeypatch.setattr(run, "Runner", type("B", (Bench,), {"log": said}))
     monkeypatch.setattr(run, "Deployment", type("S", (Stand,), {"log": said}))
-    monkeypatch.setattr(run, "surveyed", lambda *_given, **_said: (ground(), None, {}))
-    monkeypatch.setattr(run, "sweep", lambda *_given: None)
+    monkeypatch.setattr(run, "find_site", lambda *_given, **_said: (ground(), None, {}))
+    monkeypatch.setattr(run, "remove_leftovers", lambda *_given: None)
     yield said
 
 
@@ -414,7 +415,7 @@ MOVER = Candidate("mover", "m", "routes", alone=True)
 def went(*chosen: Candidate, rounds: int = 2, strict: bool = False) -> Comparison:
     session = Session(inventory("h1", "h2"), Hosts())
     terms = Settings(1, rounds, 100)
-    return run.compared(session, ("h1", "h2"), chosen, terms, lacking={}, strict=strict)
+    return run.compared(session, ("h1", "h2"), chosen, terms, unavailable={}, strict=strict)
 
 
 def test_a_run_interleaves_and_destroys(log: list[str]) -> None:
@@ -425,14 +426,14 @@ def test_a_run_interleaves_and_destroys(log: list[str]) -> None:
     result = went(A, B)
     assert log[:2] == ["apply b", "apply a"]
     assert log[2:5] == ["tcp_1 a", "tcp_1 b", "tcp_1 host"]
-    assert log[2 + 3 * len(MEASURES) :][:3] == ["tcp_1 b", "tcp_1 host", "tcp_1 a"]
+    assert log[2 + 3 * len(MEASUREMENTS) :][:3] == ["tcp_1 b", "tcp_1 host", "tcp_1 a"]
     assert log[-6:] == [
         "destroy a", "destroy b", "switch to a", "switch to b", "switch to a", "destroy switched",
     ]  # fmt: skip
-    assert {c.candidate: c.switched_from for c in result.courses} == {
-        LIMIT: None, "a": "b", "b": "a"
+    assert {c.candidate: c.switched_from for c in result.methods} == {
+        BASELINE: None, "a": "b", "b": "a"
     }  # fmt: skip
-    assert (result.exit_status, {c.status for c in result.courses}) == (0, {"compared"})
+    assert (result.exit_status, {c.status for c in result.methods}) == (0, {"compared"})
 
 
 def test_the_limit_is_measured_before_and_after_what_moves_the_nic(log: list[str]) -> None:
@@ -440,9 +441,9 @@ def test_the_limit_is_measured_before_and_after_what_moves_the_nic(log: list[str
     result = went(MOVER)
     where = [log.index("apply mover"), log.index("destroy mover")]
     hosts = [k for k, line in enumerate(log) if line.endswith(" host")]
-    assert len([k for k in hosts if k < where[0]]) == len(MEASURES)
-    assert len([k for k in hosts if k > where[1]]) == len(MEASURES)
-    assert len(ratios(result.readings, "mover", "tcp_1")) == 2
+    assert len([k for k in hosts if k < where[0]]) == len(MEASUREMENTS)
+    assert len([k for k in hosts if k > where[1]]) == len(MEASUREMENTS)
+    assert len(ratios(result.measurements, "mover", "tcp_1")) == 2
 
 
 def test_an_interrupted_run_destroys_and_tells(
@@ -452,7 +453,7 @@ def test_an_interrupted_run_destroys_and_tells(
     monkeypatch.setattr(run.Runner, "break_at", 5)
     result = went(A, B)
     assert log[-2:] == ["destroy a", "destroy b"]
-    assert (result.exit_status, result.interrupted, len(result.readings)) == (130, True, 4)
+    assert (result.exit_status, result.interrupted, len(result.measurements)) == (130, True, 4)
     assert not any("switch" in line for line in log)
 
 
@@ -462,8 +463,8 @@ def test_one_that_fails_is_not_the_end_of_the_others(
     """It is measured no more, told, destroyed, and not switched to."""
     monkeypatch.setattr(run.Runner, "deaf", ("a",))
     result = went(A, B)
-    status = {course.candidate: course.status for course in result.courses}
-    assert status == {LIMIT: "compared", "a": "failed", "b": "compared"}
+    status = {course.candidate: course.status for course in result.methods}
+    assert status == {BASELINE: "compared", "a": "failed", "b": "compared"}
     assert ("destroy a" in log, log.count("tcp_1 b"), result.exit_status) == (True, 2, 4)
     assert len(result.errors) == 1
 
@@ -473,7 +474,7 @@ def test_one_that_cannot_be_is_left_out_unless_it_was_named(
 ) -> None:
     """With its reason."""
     monkeypatch.setattr(run.Deployment, "unfit", ("a",))
-    course = went(A, B).courses[1]
+    course = went(A, B).methods[1]
     assert (course.status, course.reason) == ("left out", "h1: it cannot")
     assert went(A, B).exit_status == 0
     assert went(A, B, strict=True).exit_status == 4
@@ -488,7 +489,7 @@ def test_what_stays_is_told_and_tried_again(
     result = went(A, B)
     assert log.count("destroy a") == 2
     assert result.exit_status == 4
-    assert "it stays" in result.courses[1].reason
+    assert "it stays" in result.methods[1].reason
 
 
 def test_a_lost_host_ends_the_run_with_a_report(
@@ -503,7 +504,7 @@ def test_a_lost_host_ends_the_run_with_a_report(
     result = went(A, B)
     assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, [str(error) for error in result.errors]) == (4, ["h2: it is gone"])
-    assert {course.status for course in result.courses} == {"not reached"}
+    assert {course.status for course in result.methods} == {"not reached"}
 
 
 def test_servers_that_do_not_end_hide_no_interruption(
@@ -515,7 +516,7 @@ def test_servers_that_do_not_end_hide_no_interruption(
         raise FactsError("h2", "it serves on")
 
     monkeypatch.setattr(run.Runner, "break_at", 3)
-    monkeypatch.setattr(run.Runner, "close", stuck)
+    monkeypatch.setattr(run.Runner, "stop_servers", stuck)
     result = went(A)
     assert (result.interrupted, result.exit_status) == (True, 130)
     assert "h2: it serves on" in map(str, result.errors)
@@ -526,5 +527,5 @@ def test_one_host_is_too_few(log: list[str]) -> None:
     """There is nothing between a host and itself."""
     session = Session(inventory("h1"), Hosts())
     with pytest.raises(UsageError, match="two hosts"):
-        run.compared(session, ("h1",), (A,), Settings(1, 1, 1), lacking={})
+        run.compared(session, ("h1",), (A,), Settings(1, 1, 1), unavailable={})
     assert not log

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.compare.candidates import TABLE
-from provision.compare.pool import parts_of, pool
-from provision.compare.testbed import surveyed
+from provision.compare.candidates import CANDIDATES
+from provision.compare.deployment import find_site
+from provision.compare.pool import find_pool, pools_of
 from provision.engine.fleet import Fleet, Session
 from provision.facts import host_probe
 from provision.facts.gather import HostSnapshot
@@ -59,22 +59,22 @@ def fleet(**others: str) -> Fleet:
 
 def test_parts_are_high_apart_and_for_all_hosts() -> None:
     """Neither at the LAN's ends, nor where an address of somebody is."""
-    parts = parts_of(LAN, 3, [IPv4Address("10.78.0.230")])
+    parts = pools_of(LAN, 3, [IPv4Address("10.78.0.230")])
     assert (parts[0], parts[-1]) == (
         IPv4Network("10.78.0.208/28"),
         IPv4Network("10.78.0.16/28"),
     )
     assert IPv4Network("10.78.0.224/28") not in parts
-    assert parts_of(LAN, 200, [])[:1] == ()
-    assert parts_of(IPv4Network("10.0.0.0/29"), 2, []) == ()
-    wide = parts_of(IPv4Network("10.0.0.0/8"), 2, [])
+    assert pools_of(LAN, 200, [])[:1] == ()
+    assert pools_of(IPv4Network("10.0.0.0/29"), 2, []) == ()
+    wide = pools_of(IPv4Network("10.0.0.0/8"), 2, [])
     assert (wide[0], len(wide)) == (IPv4Network("10.255.255.240/29"), 32)
 
 
 def test_a_part_that_nobody_answers_for_is_taken(tmp_path: Path) -> None:
     """One neighbour in the highest part: the next one. All are asked for in one go."""
     lan = Neighbours(("10.78.0.229",))
-    found = pool(session(tmp_path, lan), fleet(), HOSTS, None)
+    found = find_pool(session(tmp_path, lan), fleet(), HOSTS, None)
     assert found == (LAN, IPv4Network("10.78.0.208/28"))
     assert "10.78.0.11" not in lan.asked and len(lan.asked) > 100
 
@@ -85,29 +85,29 @@ def test_what_the_inventory_gives_to_containers_is_not_taken(tmp_path: Path) -> 
         "networks:\n  lan: {method: pipework, cidr: 10.78.0.0/24, pool: 10.78.0.224/28}\n"
         "containers:\n  c1: {host: h1, network: lan}\n"
     )
-    found = pool(session(tmp_path, Neighbours(), own), fleet(), HOSTS, None)
+    found = find_pool(session(tmp_path, Neighbours(), own), fleet(), HOSTS, None)
     assert found[1] == IPv4Network("10.78.0.208/28")
 
 
 def test_a_named_part_is_on_the_lan(tmp_path: Path) -> None:
     """It is not asked for here: each apply does."""
     there = session(tmp_path, lan := Neighbours())
-    assert pool(there, fleet(), HOSTS, "10.78.0.32/28")[1] == IPv4Network("10.78.0.32/28")
+    assert find_pool(there, fleet(), HOSTS, "10.78.0.32/28")[1] == IPv4Network("10.78.0.32/28")
     assert not lan.asked
-    for text, told in (("10.79.0.0/28", "no part of 10.78.0.0/24"), ("x", "--pool x")):
+    for text, told in (("10.79.0.0/28", "not part of 10.78.0.0/24"), ("x", "--pool x")):
         with pytest.raises(UsageError, match=told):
-            pool(there, fleet(), HOSTS, text)
+            find_pool(there, fleet(), HOSTS, text)
 
 
 def test_a_lan_without_room_or_answers_is_told(tmp_path: Path) -> None:
     """Full, or not to be asked; and hosts that share no LAN."""
     full = Neighbours(tuple(map(str, LAN)))
-    with pytest.raises(UnfitError, match="no part of its LAN"):
-        pool(session(tmp_path, full), fleet(), HOSTS, None)
+    with pytest.raises(UnfitError, match="has no free part"):
+        find_pool(session(tmp_path, full), fleet(), HOSTS, None)
     with pytest.raises(UnfitError, match="perl: no"):
-        pool(session(tmp_path, Neighbours(mute=True)), fleet(), HOSTS, None)
+        find_pool(session(tmp_path, Neighbours(mute=True)), fleet(), HOSTS, None)
     with pytest.raises(UnfitError, match=r"on 10\.78\.0\.0/16, and h1 on 10\.78\.0\.0/24"):
-        pool(session(tmp_path, Neighbours()), fleet(h3="10.78.0.13/16"), HOSTS, None)
+        find_pool(session(tmp_path, Neighbours()), fleet(h3="10.78.0.13/16"), HOSTS, None)
 
 
 def test_only_what_needs_the_lan_is_left_out(
@@ -115,11 +115,11 @@ def test_only_what_needs_the_lan_is_left_out(
 ) -> None:
     """By default with the reason; by name it is an error."""
     apart = fleet(h3="10.78.0.13/16")
-    monkeypatch.setattr("provision.compare.testbed.observe", lambda *_given: apart)
+    monkeypatch.setattr("provision.compare.deployment.observe", lambda *_given: apart)
     there = session(tmp_path, Neighbours())
-    ground, _, unfit = surveyed(there, HOSTS, TABLE, None, strict=False)
+    ground, _, unfit = find_site(there, HOSTS, CANDIDATES, None, strict=False)
     assert (list(unfit), ground.pool) == (["pipework"], None)
     assert "share no LAN" in unfit["pipework"]
     with pytest.raises(UnfitError):
-        surveyed(there, HOSTS, TABLE, None, strict=True)
-    assert surveyed(there, HOSTS, TABLE[:2], None, strict=True)[2] == {}
+        find_site(there, HOSTS, CANDIDATES, None, strict=True)
+    assert find_site(there, HOSTS, CANDIDATES[:2], None, strict=True)[2] == {}

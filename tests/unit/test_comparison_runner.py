@@ -1,4 +1,4 @@
-"""compare's bench: what it makes of two hosts' answers, with a kernel each or one for both."""
+"""compare's runner: what it makes of two hosts' answers, with a kernel each or one for both."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from provision.compare import bench, probe
-from provision.compare.bench import Runner
+from provision.compare import probe, runner
 from provision.compare.probe import Endpoints
 from provision.compare.result import Settings
+from provision.compare.runner import Runner
 from provision.engine.fleet import Fleet, Session
 from provision.facts import host_probe
 from provision.facts.gather import HostSnapshot
@@ -77,7 +77,7 @@ class Two:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(bench, "AGAIN_S", 0.0)
+    monkeypatch.setattr(runner, "RETRY_S", 0.0)
     yield
 
 
@@ -92,7 +92,7 @@ def test_one_kernel_counts_once() -> None:
     """Both hosts see all of the machine's time."""
     found, fleet = between(Two({"h1": 5, "h2": 5}))
     machines = found.survey(fleet)
-    assert found.one_kernel
+    assert found.shared_kernel
     assert [machine.host for machine in machines] == ["h1", "h2"]
     assert (machines[0].system, machines[0].iperf3) == ("Debian GNU/Linux 13 (trixie)", "3.18")
     assert (machines[0].processors, machines[0].docker) == (2, "28.5.2")
@@ -105,7 +105,7 @@ def test_two_kernels_count_together_and_each() -> None:
     """The far one is read before and after."""
     found, fleet = between(Two({"h1": 5, "h2": 900}))
     found.survey(fleet)
-    assert not found.one_kernel
+    assert not found.shared_kernel
     figures = found.measure("tcp_8", LANE)
     assert figures["cpu_from"] == figures["cpu_to"] == pytest.approx(1 / 0.500665096)
     assert figures["cpu"] == pytest.approx(2 / 0.500665096)
@@ -129,18 +129,18 @@ def test_what_a_host_lacks_is_named() -> None:
     with pytest.raises(UnfitError) as caught:
         found.survey(fleet)
     assert "iperf3, ss" in caught.value.message
-    assert caught.value.hint == "install there iperf3 iproute2"
+    assert caught.value.hint == "install iperf3 iproute2 on it"
 
 
 def test_only_what_was_opened_is_closed() -> None:
     """On both hosts."""
     hosts = Two({"h1": 5, "h2": 5})
     found, _ = between(hosts)
-    found.close()
+    found.stop_servers()
     assert not hosts.log
-    assert found.open((), 10) == {}
+    assert found.start_servers((), 10) == {}
     hosts.log.clear()
-    found.close()
+    found.stop_servers()
     assert sorted(hosts.log) == ["h1 stops", "h2 stops"]
 
 
