@@ -67,7 +67,7 @@ def _attachment(
         host=container.host,
         container=container.name,
         interface=interface.name,
-        way=link,
+        link_type=link,
         parent=parent,
         outer=host_veth_name(inventory.name, container.name, interface.name),
         mac=interface.mac,

@@ -193,6 +193,11 @@ def state(resources: Iterable[Resource]) -> State:
     return result
 
 
+def keyed_lines(text: str) -> list[tuple[str, str]]:
+    """Split each line of a probe's output into its first word and the rest."""
+    return [(key, rest) for key, _, rest in (line.partition(" ") for line in text.splitlines())]
+
+
 def is_rebuilt(current: Resource, after: Resource | None) -> bool:
     """Return True if `current` is deleted on the way to `after`."""
     return after is None or after.update(current) is None

@@ -10,7 +10,7 @@ from provision.facts.host import HostFacts
 from provision.methods.flannel.options import cluster, config, members, options
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
-from provision.resources.kinds.certificate import Certificate, digest, user
+from provision.resources.kinds.certificate import Certificate, digest, service_of
 from provision.resources.kinds.etcd_config import EtcdConfig
 from provision.resources.kinds.etcd_data import EtcdData
 from provision.resources.kinds.etcd_lease import EtcdLease
@@ -112,7 +112,7 @@ def _certificate(
         csr=request,
         trusted=trust,
         signer=signer(inventory, network),
-        users=(user(inventory.name, network.name, role),),
+        services=(service_of(inventory.name, network.name, role),),
     )
 
 

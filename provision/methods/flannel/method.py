@@ -28,7 +28,7 @@ from provision.model.inventory import Inventory, LocalBinary, Network
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Resource
-from provision.resources.kinds.binary import Binary, place
+from provision.resources.kinds.binary import Binary, flanneld_path
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.sysctl import Sysctl
@@ -209,7 +209,7 @@ def _program(inventory: Inventory, network: Network, facts: HostFacts) -> Binary
     """The flanneld to send; None where the host's own serves."""
     if options(network).flanneld is None and facts.flanneld_version >= OLDEST:
         return None
-    target, file = place(inventory.name, network.name), network.files.get("flanneld")
+    target, file = flanneld_path(inventory.name, network.name), network.files.get("flanneld")
     return Binary(facts.host, target, file.sha256 if file else "", file.path if file else None)
 
 

@@ -66,7 +66,7 @@ def seen(inventory: Inventory, host: str, text: str) -> tuple[Overlay, ...]:
         known = maps.get(network.name, look.Map({}, {}, "no answer"))
         prefix = options(network).etcd.prefix
         mine = [
-            (one.role, one.until, one.fresh)
+            (one.role, one.expires, one.fresh)
             for one in held
             if isinstance(one, Certificate) and one.network == network.name
         ]

@@ -1,7 +1,8 @@
-"""Kind `mute`: a bridge that holds no address does not answer ARP for those of its host.
+"""Kind `arp_ignore`: a bridge that does not answer ARP for the addresses of its host.
 
-Linux answers on every link for every address of the host; with the addresses on a veth into the
-bridge the LAN would hear two machines. No file of networkd's can say so, hence the follower does.
+Linux answers ARP on every interface for every address of the host. Where the host's addresses are
+on a veth into the bridge, the LAN would get two answers with different MACs. systemd.network(5) has
+no option for arp_ignore, so the follower sets it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.steps import Run, Steps
 
-_SAY = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
+# Value 8: https://docs.kernel.org/networking/ip-sysctl.html
+_SET = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
+_RESET = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ ! -e "$file" ] || echo 0 >"$file"'
 
 
 @dataclass(frozen=True, slots=True)
 class ArpIgnore(Resource):
-    """`link` has arp_ignore 8: no answer for any local address."""
+    """The bridge `link` with arp_ignore 8: it answers for no local address."""
 
     kind: ClassVar[str] = "arp_ignore"
     volatile: ClassVar[bool] = True
@@ -29,7 +32,7 @@ for was in {ORIGINALS}/"$name"/uplink/*; do
   [ ! -f "$file" ] || [ "$(cat "$file")" != 8 ] || echo "${{was##*/}}"
 done
 """
-    fingerprint: ClassVar[str] = ":"  # it goes with its bridge
+    fingerprint: ClassVar[str] = ":"  # the kernel deletes the setting with its bridge
 
     link: str
     needs: tuple[Ref, ...] = field(default=(), compare=False)
@@ -42,15 +45,12 @@ done
         return self.needs
 
     def create(self) -> Steps:
-        return (Run(("sh", "-c", _SAY, "sh", self.link)),)
+        return (Run(("sh", "-c", _SET, "sh", self.link)),)
 
     def delete(self) -> Steps:
-        return (Run(("sh", "-c", _UNSAY, "sh", self.link)),)
+        return (Run(("sh", "-c", _RESET, "sh", self.link)),)
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for link in text.split():
-            yield Found(cls(scope.host, link), ours=True)
-
-
-_UNSAY = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ ! -e "$file" ] || echo 0 >"$file"'
+            yield Found(cls(origin.host, link), ours=True)

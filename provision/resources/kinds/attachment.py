@@ -1,7 +1,8 @@
-"""Kind `attachment`: an interface of ours in a container's network namespace.
+"""Kind `attachment`: an additional interface in a container's network namespace.
 
-What pipework does by hand: a veth pair into a bridge, a macvlan on a NIC, or a NIC itself. The
-kernel forgets it with the namespace, so the follower makes it again whenever the container starts.
+The interface is the end of a veth pair into a bridge, a macvlan on a NIC, or a NIC itself
+(https://github.com/jpetazzo/pipework does the same by hand). The kernel deletes the namespace and
+its interfaces when the container stops, so the follower repeats `create` at every start.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib.container_interface_probe import InterfaceProbe
 from provision.resources.on_hosts import ETC, PROTO, Mark
 from provision.resources.render import program_text
@@ -23,10 +24,12 @@ DETACH = program_text(_COMMON, "host/detach_interface.sh")
 
 @dataclass(frozen=True, slots=True)
 class Attachment(Resource):
-    """Interface `interface` of `container`, on `parent` by `way`: bridge, ovs, macvlan or nic.
+    """The interface `interface` of `container`, linked to `parent` of the host.
 
-    `routes` and `rules` are words of iproute2; `mac` empty and `mtu` 0 are not asked for. What was
-    lost has an empty `parent`. `claim` is what its file on the host says of it.
+    `link_type` is `bridge`, `ovs`, `macvlan` or `nic`; `outer` is the host's end of a veth.
+    `routes` and `rules` have the syntax of `ip route` and `ip rule`. An empty `mac`, `vlan` 0 and
+    `mtu` 0 are left to the kernel. `parent` is empty if the interface is missing or down. `claim`
+    is the content of the claim file on the host, for an attachment that was parsed.
     """
 
     kind: ClassVar[str] = "attachment"
@@ -40,7 +43,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
     container: str
     interface: str
-    way: str
+    link_type: str
     parent: str
     outer: str
     mac: str
@@ -61,10 +64,11 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         return (Ref(self.host, "container", self.container), *self.needs)
 
     def create(self) -> Steps:
-        # The claim comes first: what an interrupted apply leaves is known as ours.
+        # The claim is written first, so that what an interrupted apply leaves is known as ours.
         claim = Put(self._file, " ".join(self._claim) + "\n")
-        rest = (self._inside, self._behind)
-        return (claim, Run(("sh", "-c", ATTACH, "sh", *self._where, *self._claim, *rest)))
+        batches = (self._lines_before_up, self._lines_after_up)
+        arguments = (*self._identity, *self._claim, *batches)
+        return (claim, Run(("sh", "-c", ATTACH, "sh", *arguments)))
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Attachment)
@@ -75,41 +79,40 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
     @property
     def _detached(self) -> Steps:
-        return (Run(("sh", "-c", DETACH, "sh", *self._where, *self._claim)),)
+        return (Run(("sh", "-c", DETACH, "sh", *self._identity, *self._claim)),)
 
     @property
     def _claim(self) -> tuple[str, ...]:
-        """Way, our end outside, what it is on, MAC, MTU, VLAN, priorities of rules; `-`: none."""
+        """Link type, host's end, parent, MAC, MTU, VLAN and priorities of rules; `-`: none."""
         if self.claim:
             return self.claim
-        priorities = ",".join(words.rpartition(" ")[2] for words in self.rules)
-        asked = (self.mac, str(self.mtu or ""), str(self.vlan or ""), priorities)
-        return (self.way, self.outer, self.parent, *(word or "-" for word in asked))
+        # A rule ends with its priority (`rule_spec`).
+        priorities = ",".join(rule.rpartition(" ")[2] for rule in self.rules)
+        optional = (self.mac, str(self.mtu or ""), str(self.vlan or ""), priorities)
+        return (self.link_type, self.outer, self.parent, *(value or "-" for value in optional))
 
     @property
-    def _where(self) -> tuple[str, ...]:
+    def _identity(self) -> tuple[str, ...]:
+        """The first arguments of ATTACH and DETACH: whose interface, and its files on the host."""
         mark = _mark(self.inventory, self.container, self.interface)
         hold = f"/run/provision-{self.inventory}.nics/{self.outer}"
         return (self.container, self.interface, mark, hold, f"{ETC}/{self.inventory}/attachments")
 
     @property
-    def _inside(self) -> str:
-        """Lines of `ip -batch` while the interface is still down."""
-        lines = [
-            f"address replace {_lasting(text)} dev {self.interface}" for text in self.addresses
-        ]
-        return "\n".join(lines)
+    def _lines_before_up(self) -> str:
+        """Lines of `ip -batch` for the interface while it is down."""
+        addresses = map(_without_dad, self.addresses)
+        return "\n".join(f"address replace {text} dev {self.interface}" for text in addresses)
 
     @property
-    def _behind(self) -> str:
-        """Lines of `ip -batch` once it is up; a rule of ours is there once."""
-        routes = [
-            f"route replace {words} dev {self.interface} proto {PROTO}" for words in self.routes
-        ]
-        ordered = sorted(routes, key=lambda line: " via " in line)
-        return "\n".join(
-            [*ordered, *(f"rule add {words} protocol {PROTO}" for words in self.rules)]
-        )
+    def _lines_after_up(self) -> str:
+        """Lines of `ip -batch` for the interface once it is up."""
+        options = f"dev {self.interface} proto {PROTO}"
+        routes = [f"route replace {spec} {options}" for spec in self.routes]
+        # Routes to a link come first: the kernel refuses a gateway that no route reaches yet.
+        routes.sort(key=lambda line: " via " in line)
+        rules = [f"rule add {spec} protocol {PROTO}" for spec in self.rules]
+        return "\n".join((*routes, *rules))
 
     @property
     def _file(self) -> str:
@@ -117,33 +120,34 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         lost = not isinstance(current, Attachment) or not current.parent
-        return None if lost else f"interface {self.interface} of {self.container} is made anew"
+        return None if lost else f"interface {self.interface} of {self.container} is created again"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        look = InterfaceProbe(text)
-        for line in text.splitlines():
-            word, *claim = line.split(" ")
-            if word == "claim":
-                container, interface, way, outer, *_ = claim
-                mark = _mark(scope.inventory, container, interface)
-                found = cls(
-                    scope.host,
-                    container,
-                    interface,
-                    way,
-                    outer=outer,
-                    inventory=scope.inventory,
-                    claim=tuple(claim[2:]),
-                    **look.fields(claim, mark),
-                )
-                yield Found(found, ours=True)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        interfaces = InterfaceProbe(text)
+        for key, claim in keyed_lines(text):
+            if key == "claim":
+                yield Found(_attachment(claim.split(" "), interfaces, origin), ours=True)
+
+
+def _attachment(claim: list[str], interfaces: InterfaceProbe, origin: Origin) -> Attachment:
+    container, interface, link_type, outer, *_ = claim
+    return Attachment(
+        origin.host,
+        container,
+        interface,
+        link_type,
+        outer=outer,
+        inventory=origin.inventory,
+        claim=tuple(claim[2:]),
+        **interfaces.fields(claim, _mark(origin.inventory, container, interface)),
+    )
 
 
 def _mark(inventory: str, container: str, interface: str) -> str:
     return Mark(inventory, f"{container}/{interface}").tag
 
 
-def _lasting(address: str) -> str:
-    # Nobody else can have it where nobody is: asking around would only delay its use.
+def _without_dad(address: str) -> str:
+    # IPv6 duplicate address detection would only delay the first use of the address.
     return f"{address} nodad" if ":" in address else address

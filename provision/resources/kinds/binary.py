@@ -1,4 +1,4 @@
-"""Kind `program`: a program that the controller sends, known by its sha256."""
+"""Kind `binary`: a program that the controller uploads, identified by its sha256."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from provision.resources.lib.stash import Stashed
 from provision.resources.steps import Run, Steps, Upload, partial_path, remove_file
 
 BIN = "/var/lib/provision/bin"
+"""Folder of uploaded programs on a host."""
 
-_PLACE = """
+_INSTALL = """
 [ "$(sha256sum <"$1" | cut -c1-64)" = "$3" ] ||
   { echo "what arrived is not what was sent (sha256)"; rm -f -- "$1"; exit 1; }
 chmod 755 "$1" && sync "$1" && mv -f -- "$1" "$2" &&
@@ -21,16 +22,17 @@ chmod 755 "$1" && sync "$1" && mv -f -- "$1" "$2" &&
 """
 
 
-def place(inventory: str, network: str) -> str:
-    """Where a network's flanneld lies on its hosts."""
+def flanneld_path(inventory: str, network: str) -> str:
+    """The path of a network's flanneld on its hosts."""
     return f"{BIN}/{inventory}/{network}/flanneld"
 
 
 @dataclass(frozen=True, slots=True)
 class Binary(Stashed, Resource):
-    """The program at `path`. `source` is None where the controller has it not yet.
+    """The program at `path`; `source` is the file on the controller, None if it has none yet.
 
-    Its sha256 is computed where it lies; a look computes it again when the file was touched.
+    The host records the sha256 in a `.sha256` file, with size, times and inode of the program, and
+    the probe hashes the program again only if one of these has changed.
     """
 
     kind: ClassVar[str] = "binary"
@@ -59,8 +61,8 @@ for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$st
     def create(self) -> Steps:
         assert self.source is not None
         new = partial_path(self.path)
-        place = ("sh", "-c", _PLACE, "sh", new, self.path, self.sha256)
-        return (Upload(self.source, new), Run(place))
+        install = ("sh", "-c", _INSTALL, "sh", new, self.path, self.sha256)
+        return (Upload(self.source, new), Run(install))
 
     def delete(self) -> Steps:
         return (*remove_file(f"{self.path}.sha256"), *remove_file(self.path))
@@ -70,7 +72,7 @@ for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$st
         return f"{self.path}.sha256", self.path
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             digest, path = line.split(" ", 1)
-            yield Found(cls(scope.host, path, digest), ours=True)
+            yield Found(cls(origin.host, path, digest), ours=True)

@@ -1,4 +1,4 @@
-"""Kind `certificate`: what the inventory's own authority says of a host's key."""
+"""Kind `certificate`: a TLS certificate of the inventory's own authority for a key of the host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.tls_request import stem
 from provision.resources.lib.base64_text import plain
 from provision.resources.on_hosts import ETC
@@ -18,17 +18,21 @@ from provision.resources.render import program_text
 from provision.resources.steps import Issue, Put, Run, Steps, remove_file
 
 DAYS, RENEW_DAYS = 730, 180
-"""A certificate's life, and how long before its end an apply makes the next."""
+"""Lifetime of a certificate, and how long before its end `apply` replaces it, in days."""
+
+_REMOVE_UNUSED_AUTHORITY = 'ls "$1".*.issued >/dev/null 2>&1 || rm -f -- "$2"'
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate(Resource):
-    """A certificate of `role` for `addresses`; `server`: not only for a client.
+    """The certificate of `role` for the IP addresses `addresses`.
 
-    `request` and `authority` are the sha256 of the request that it answers and of the authority's
-    certificate; `fresh` and `intact`: it serves for a while, and is what was issued.
-    `csr` and `trusted` are those files, `signer` where the controller has the authority's key;
-    `held` are paths and texts of one that was found, which is brought back rather than signed.
+    With `server` it is valid for TLS servers and clients, otherwise for clients only. `request` and
+    `authority` are sha256 sums of the signing request and of the authority's certificate; `csr` and
+    `trusted` are those files in PEM. `fresh` is False within `RENEW_DAYS` of the end, `intact` is
+    False if the file is not the one that was issued. `signer` is the authority's key on the
+    controller, without `.key`. `services` read the certificate at their start. `files` are paths
+    and texts of a parsed certificate, with which a rollback restores it unsigned.
     """
 
     kind: ClassVar[str] = "certificate"
@@ -50,12 +54,12 @@ done
     authority: str
     fresh: bool = True
     intact: bool = True
-    until: str = field(default="", compare=False)
+    expires: str = field(default="", compare=False)
     csr: str = field(default="", compare=False)
     trusted: str = field(default="", compare=False)
     signer: Path = field(default=Path(), compare=False)
-    users: tuple[str, ...] = field(default=(), compare=False)
-    held: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    services: tuple[str, ...] = field(default=(), compare=False)
+    files: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -69,94 +73,87 @@ done
         return (Ref(self.host, "tls_request", self.name),)
 
     def create(self) -> Steps:
-        if self.held:
-            return tuple(Put(path, text) for path, text in self.held)
-        said = {
-            "addresses": self.addresses,
-            "server": self.server,
-            "request": self.request,
-        }
-        return (
-            Issue(
-                self.csr,
-                self.signer,
-                self.trusted,
-                self.name,
-                self.addresses,
-                self.server,
-                DAYS,
-                self._stem,
-                stem(self.inventory, self.network, "ca") + ".crt",
-                json.dumps(said),
-            ),
+        if self.files:
+            return tuple(Put(path, text) for path, text in self.files)
+        record = {"addresses": self.addresses, "server": self.server, "request": self.request}
+        issue = Issue(
+            request=self.csr,
+            signer=self.signer,
+            trusted=self.trusted,
+            subject=self.name,
+            addresses=self.addresses,
+            server=self.server,
+            days=DAYS,
+            target=self._stem,
+            authority=self._authority,
+            record=json.dumps(record),
         )
+        return (issue,)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
-        # They have read the old one. Not waited for: etcd starts when most of its members have.
-        restart = Run(("systemctl", "--no-block", "try-restart", *self.users))
-        return (*self.create(), *((restart,) if self.users else ()))
+        # The services have loaded the old certificate. --no-block, because etcd finishes its start
+        # only when a majority of its members run: two hosts would wait for each other.
+        restart = Run(("systemctl", "--no-block", "try-restart", *self.services))
+        return (*self.create(), *((restart,) if self.services else ()))
 
     def delete(self) -> Steps:
-        ca = f"{ETC}/{self.inventory}/pki/{self.network}.ca.crt"
-        ends = (step for end in ("crt", "issued") for step in remove_file(f"{self._stem}.{end}"))
-        last = 'ls "$1".*.issued >/dev/null 2>&1 || rm -f -- "$2"'
-        prefix = ca.removesuffix(".ca.crt")
-        return (
-            *ends,
-            Run(("sh", "-c", last, "sh", prefix, ca)),
-            *remove_file(f"{self._stem}.issued"),
-        )
+        certificate, record = f"{self._stem}.crt", f"{self._stem}.issued"
+        prefix = self._authority.removesuffix(".ca.crt")
+        # All roles of a network share the authority's certificate; the last one removes it.
+        last = Run(("sh", "-c", _REMOVE_UNUSED_AUTHORITY, "sh", prefix, self._authority))
+        files = (*remove_file(certificate), *remove_file(record))
+        return (*files, last, *remove_file(record))
+
+    @property
+    def _authority(self) -> str:
+        return stem(self.inventory, self.network, "ca") + ".crt"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.split(" ", 1) for line in text.splitlines()]
-        sums, texts = {}, {}
-        for word, rest in lines:
-            if word == "sum":
-                value, name = rest.split(maxsplit=1)
-                sums[name] = value
-            elif word == "file":
-                name, content = rest.split(" ")
-                texts[name] = plain(content)
-        for word, rest in lines:
-            if word == "issued":
-                yield Found(_certificate(rest, sums, texts, scope), ours=True)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        # `sha256sum` separates by two spaces.
+        sums = dict(rest.split(maxsplit=1)[::-1] for key, rest in lines if key == "sum")
+        files = dict(rest.split(" ") for key, rest in lines if key == "file")
+        texts = {name: plain(content) for name, content in files.items()}
+        for key, rest in lines:
+            if key == "issued":
+                yield Found(_certificate(rest, sums, texts, origin), ours=True)
 
 
 def _certificate(
-    line: str, sums: dict[str, str], texts: dict[str, str], scope: Origin
+    line: str, sums: dict[str, str], texts: dict[str, str], origin: Origin
 ) -> Certificate:
-    name, fresh, encoded, until = line.split(" ", 3)
+    name, fresh, encoded, expires = line.split(" ", 3)
     network, role = name.split(".")
-    said = _object(b64decode(encoded))
+    record = _json_object(b64decode(encoded))
     return Certificate(
-        host=scope.host,
+        host=origin.host,
         network=network,
         role=role,
-        inventory=scope.inventory,
-        addresses=tuple(said.get("addresses", ())),
-        server=bool(said.get("server")),
-        request=said.get("request", ""),
+        inventory=origin.inventory,
+        addresses=tuple(record.get("addresses", ())),
+        server=bool(record.get("server")),
+        request=record.get("request", ""),
         authority=sums.get(f"{network}.ca.crt", ""),
         fresh=fresh == "yes",
-        intact=sums.get(f"{name}.crt") == said.get("certificate"),
-        until=until,
-        users=(user(scope.inventory, network, role),),
-        held=_held(scope.inventory, network, name, texts, b64decode(encoded)),
+        intact=sums.get(f"{name}.crt") == record.get("certificate"),
+        expires=expires,
+        services=(service_of(origin.inventory, network, role),),
+        files=_files(origin.inventory, name, texts, b64decode(encoded)),
     )
 
 
-def _held(
-    inventory: str, network: str, name: str, texts: dict[str, str], record: bytes
+def _files(
+    inventory: str, name: str, texts: dict[str, str], record: bytes
 ) -> tuple[tuple[str, str], ...]:
     folder = f"{ETC}/{inventory}/pki"
-    ends = (f"{network}.ca.crt", f"{name}.crt")
-    files = tuple((f"{folder}/{end}", texts[end]) for end in ends if end in texts)
+    names = (f"{name.split('.')[0]}.ca.crt", f"{name}.crt")
+    files = tuple((f"{folder}/{file}", texts[file]) for file in names if file in texts)
     return (*files, (f"{folder}/{name}.issued", record.decode("utf-8", "replace")))
 
 
-def _object(raw: bytes) -> dict[str, Any]:
-    """What was written when it was issued; something else is not as wanted."""
+def _json_object(raw: bytes) -> dict[str, Any]:
+    """The record of a certificate; a damaged one is empty, so that it is issued again."""
     try:
         value = json.loads(raw)
     except ValueError:
@@ -164,11 +161,11 @@ def _object(raw: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def user(inventory: str, network: str, role: str) -> str:
-    """The service that shows a role's certificate."""
+def service_of(inventory: str, network: str, role: str) -> str:
+    """The service that uses a role's certificate."""
     return f"provision-{inventory}-{network}-{'etcd' if role == 'member' else 'flanneld'}.service"
 
 
 def digest(text: str) -> str:
-    """As `sha256sum` prints it."""
+    """The sha256 of a text, as `sha256sum` prints it."""
     return sha256(text.encode()).hexdigest()

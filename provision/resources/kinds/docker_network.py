@@ -1,21 +1,21 @@
-"""Kind `docker_network`: a Docker bridge network of our own on one host."""
+"""Kind `docker_network`: a Docker bridge network of an inventory on one host."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt
+from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt, keyed_lines
 from provision.resources.lib.docker_api import RUNNING
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps
 
 LABEL = "provision"
-"""Label key of everything that we make in Docker; its value is `<inventory>/<network>`."""
+"""Label key of every Docker object that provision creates; its value is the mark."""
 
 BRIDGE_NAME = "com.docker.network.bridge.name"
 MTU = "com.docker.network.driver.mtu"
@@ -24,7 +24,9 @@ TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
 GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
 INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
 OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT)
-"""Options that we set or leave out on purpose; others (a default of the daemon) are not ours."""
+"""Options that a method sets or leaves out on purpose; other options are ignored.
+
+Docker adds options of its own, e.g. the daemon's `default-network-opts`."""
 
 
 _DOCKER_ID = program_text("host/docker_id.sh")
@@ -50,8 +52,8 @@ id=$(network_id "$1") || exit
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
 
-    Docker hands out addresses of `part` only, where there is one. `guests` are containers on it
-    without our mark; `ssh`: we come from its range.
+    Docker assigns addresses of `ip_range` only, if there is one. `guests` are running containers
+    on it that the inventory does not own. `ssh` is True if the controller connects from `subnet`.
     """
 
     kind: ClassVar[str] = "docker_network"
@@ -72,7 +74,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
     gateway: IPv4Address | None
     options: tuple[tuple[str, str], ...]
     mark: Mark
-    part: IPv4Network | None = None
+    ip_range: IPv4Network | None = None
     guests: tuple[str, ...] = field(default=(), compare=False)
     ssh: bool = field(default=False, compare=False, repr=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
@@ -88,13 +90,19 @@ docker network ls --quiet --no-trunc --filter label=provision |
         return self.needs
 
     def create(self) -> Steps:
-        options = [word for pair in self.options for word in ("--opt", "=".join(pair))]
-        where = ("--subnet", str(self.subnet), "--gateway", str(self.gateway))
-        part = ("--ip-range", str(self.part)) if self.part else ()
-        mark = ("--label", f"{LABEL}={self.mark}")
-        words = ("--driver", "bridge", *where, *part, *mark, *options, "--", self.network)
-        known = (self.network, str(self.mark), str(self.subnet))
-        return (Run(("sh", "-c", _CREATE, "sh", *known, *words)),)
+        arguments = ("--driver", "bridge", *self._addresses(), *self._labels_and_options())
+        expected = (self.network, str(self.mark), str(self.subnet))
+        return (Run(("sh", "-c", _CREATE, "sh", *expected, *arguments, "--", self.network)),)
+
+    def _addresses(self) -> Iterator[str]:
+        yield from ("--subnet", str(self.subnet), "--gateway", str(self.gateway))
+        if self.ip_range:
+            yield from ("--ip-range", str(self.ip_range))
+
+    def _labels_and_options(self) -> Iterator[str]:
+        yield from ("--label", f"{LABEL}={self.mark}")
+        for option in self.options:
+            yield from ("--opt", "=".join(option))
 
     def delete(self) -> Steps:
         return (Run(("sh", "-c", _REMOVE, "sh", self.network)),)
@@ -105,38 +113,36 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def blocking_reason(self, after: Resource | None) -> str | None:
         if not self.guests or not is_rebuilt(self, after):
             return None
-        return (
-            f"network {self.network} holds containers that are not ours: {', '.join(self.guests)}"
-        )
+        return f"network {self.network} has containers of others: {', '.join(self.guests)}"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        answers = dict(line.partition(" ")[::2] for line in text.splitlines())
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        answers = dict(keyed_lines(text))
         guests = _guests(json.loads(answers["containers"]))
         for entry in json.loads(answers["networks"]):
             if entry["Driver"] == "bridge":
                 mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
-                found = _network(entry, mark, guests.get(entry["Name"], ()), scope)
-                yield Found(found, mark.inventory == scope.inventory)
+                network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
+                yield Found(network, mark.inventory == origin.inventory)
 
 
 def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Names of running containers without our mark, by network."""
-    found: dict[str, list[str]] = {}
+    """Names of running containers without a mark, by network."""
+    guests: dict[str, list[str]] = {}
     for entry in containers:
         if entry["State"] in RUNNING and LABEL not in (entry["Labels"] or {}):
             for network in entry["NetworkSettings"]["Networks"] or {}:
-                found.setdefault(network, []).append(min(entry["Names"]).removeprefix("/"))
-    return {network: tuple(sorted(names)) for network, names in found.items()}
+                guests.setdefault(network, []).append(min(entry["Names"]).removeprefix("/"))
+    return {network: tuple(sorted(names)) for network, names in guests.items()}
 
 
 def _network(
-    entry: dict[str, Any], mark: Mark, guests: tuple[str, ...], scope: Origin
+    entry: dict[str, Any], mark: Mark, guests: tuple[str, ...], origin: Origin
 ) -> DockerNetwork:
     pools = (entry.get("IPAM") or {}).get("Config") or [{}]
     options = (entry.get("Options") or {}).items()
     return DockerNetwork(
-        scope.host,
+        origin.host,
         entry["Name"],
         _version_4(IPv4Network, pools[0].get("Subnet")),
         _version_4(IPv4Address, pools[0].get("Gateway")),
