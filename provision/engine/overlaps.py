@@ -26,8 +26,8 @@ def overlaps(
     """
     own = _own_routes(current)
     for network in inventory.networks.values():
-        if network.method == "pipework":
-            continue  # its range is the LAN that the hosts are on
+        if methods.of(network).on_hosts_lan:
+            continue  # the hosts themselves have routes into its range
         # The subnets of the hosts: the plan names a conflict with such a route itself.
         subnets = frozenset(network.subnets.values())
         for host in network.hosts:

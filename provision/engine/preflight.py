@@ -38,6 +38,7 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
             for network in inventory.networks.values()
             for problem in _network_problems(inventory, network, usable)
         ),
+        *(problem for host in usable.values() for problem in _shared_nics(inventory, host)),
         *container_interfaces.problems(inventory, usable),
     )
 
@@ -48,6 +49,19 @@ def _network_problems(
     for host in network.hosts:
         if host in facts:
             yield from methods.of(network).check_host(inventory, network, facts[host])
+
+
+def _shared_nics(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:
+    """A NIC is a port of one bridge, so two networks cannot both take it."""
+    users: dict[str, tuple[str, str]] = {}
+    for network in inventory.networks.values():
+        if facts.host not in network.hosts:
+            continue
+        for nic, bridge in methods.of(network).nic_bridges(inventory, network, facts).items():
+            first, first_bridge = users.setdefault(nic, (network.name, bridge))
+            if first_bridge != bridge:
+                message = f"networks {first} and {network.name} would both make {nic} their port"
+                yield Problem(facts.host, message, "leave its host out of one of them")
 
 
 def _required_tools(inventory: Inventory, host: str) -> tuple[str, ...]:

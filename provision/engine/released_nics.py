@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from provision import methods
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts, Link, PeerRoute
 from provision.facts.nics import Nic
-from provision.methods.pipework.pool import METHOD as LAN
-from provision.model.inventory import Inventory, Network
+from provision.model.inventory import Inventory
 from provision.resources.base import Resource
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.route import Route
-
-SWITCHED = ("ovs-gre", "ovs-vxlan")
-"""Methods whose userspace datapath takes the NIC."""
 
 
 def with_released_nics(inventory: Inventory, look: HostSnapshot) -> HostSnapshot:
@@ -56,14 +53,16 @@ def with_released_nics(inventory: Inventory, look: HostSnapshot) -> HostSnapshot
 
 def _back(inventory: Inventory, look: HostSnapshot) -> Iterator[tuple[str, str]]:
     """What holds a NIC's addresses now, and the NIC."""
-    networks = [one for one in inventory.networks.values() if look.facts.host in one.hosts]
-    kept = {getattr(one.options, "bridge", None) for one in networks if one.method == LAN}
+    host = look.facts.host
+    networks = [network for network in inventory.networks.values() if host in network.hosts]
+    bridges = [methods.of(network).interface_bridge(network, host) for network in networks]
+    kept = {bridge.name for bridge in bridges if bridge is not None}
     for bridge, original in look.facts.bridged_nics.items():
         holder, nic = original.address_holder(bridge), look.facts.nics.get(original.nic)
         # What somebody has made a port of another bridge meanwhile is not ours to give back.
         if bridge not in kept and (nic is None or nic.master in ("", bridge, holder)):
             yield holder, original.nic
-    if _switched(networks):
+    if any(methods.of(network).takes_nic for network in networks):
         return
     for resource in look.ours.values():
         # Another inventory that needs it keeps it.
@@ -93,10 +92,6 @@ def _without_own(inventory: Inventory, look: HostSnapshot) -> HostFacts:
         for name, link in look.facts.nics.items()
     }
     return replace(look.facts, nics=links)
-
-
-def _switched(networks: list[Network]) -> bool:
-    return any(one.method in SWITCHED for one in networks)
 
 
 def _links(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Link]:

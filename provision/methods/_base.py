@@ -62,6 +62,8 @@ class Method(ABC):
     Decoding, the JSON Schema and the error messages are made from its fields."""
     on_hosts_lan: ClassVar[bool] = False
     """The network's range is the LAN of the hosts: they and others have addresses in it."""
+    takes_nic: ClassVar[bool] = False
+    """Its datapath may take a NIC of the host, by the kind `ovs_uplink`."""
     takes_interfaces: ClassVar[bool] = False
     """`interfaces:` of containers can join a network of this method, by `interface_bridge`."""
 
@@ -162,6 +164,15 @@ class Method(ABC):
     def interface_bridge(self, network: Network, host: str) -> Ref | None:  # noqa: ARG002
         """The bridge that `interfaces:` of containers join; None: they cannot join this network."""
         return None
+
+    def nic_bridges(
+        self,
+        inventory: Inventory,  # noqa: ARG002
+        network: Network,  # noqa: ARG002
+        facts: HostFacts,  # noqa: ARG002
+    ) -> Mapping[str, str]:
+        """The interfaces of a host that become ports of a bridge, and the bridge of each."""
+        return {}
 
     def tunnel(self, network: Network) -> Tunnel | None:  # noqa: ARG002
         """The encapsulation of packets between hosts; None: they travel unwrapped."""

@@ -6,7 +6,7 @@ A method adds the type of the tunnels.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +14,6 @@ from provision.facts.host import HostFacts
 from provision.methods._base import Facts, Method
 from provision.methods._shared import docker_bridge
 from provision.methods._shared.docker_bridge import BridgeOptions
-from provision.methods.pipework import nic as lan
-from provision.methods.pipework import pool
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
 from provision.model.problems import Problem
@@ -58,6 +56,8 @@ class Fabric:
 class OvsMesh(Method):
     """A bridge of Open vSwitch on each host, joined to Docker's bridge by a veth pair."""
 
+    takes_nic = True
+
     @abstractmethod
     def fabric(self, inventory: Inventory, network: Network) -> Fabric:
         """The tunnels of a network."""
@@ -78,11 +78,18 @@ class OvsMesh(Method):
     ) -> Iterator[Problem]:
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from super().check_host(inventory, network, facts)
-        if chosen_datapath(network, facts) == "netdev":
-            yield from _bridged(inventory, network, facts)
         if options(network).datapath == "system" and not facts.kernel_datapath:
             message = "its kernel has no openvswitch module, which datapath: system needs"
             yield Problem(facts.host, message, "write datapath: auto or netdev")
+
+    def nic_bridges(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Mapping[str, str]:
+        """The NICs that the userspace datapath takes, and the bridge of each."""
+        if chosen_datapath(network, facts) != "netdev":
+            return {}
+        nics = (facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts))
+        return {nic: uplink_bridge(nic) for nic in nics}
 
     def single_l2(self, network: Network) -> bool:  # noqa: ARG002
         """True: all containers are on one layer 2."""
@@ -184,14 +191,3 @@ def _tunnel(
         protected=not options(network).rstp,
         mark=Mark(inventory.name, network.name),
     )
-
-
-def _bridged(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
-    """A NIC is a port of one bridge: no network of method pipework of this file has it, too."""
-    nics = {facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts)}
-    for other in inventory.networks.values():
-        if other.method == pool.METHOD and facts.host in other.hosts:
-            both = {lan.nic(inventory, other, facts), lan.options(other).bridge} & nics
-            for nic in sorted(both):
-                what = f"networks {other.name} and {network.name} would both make {nic} their port"
-                yield Problem(facts.host, what, "leave its host out of one of them")

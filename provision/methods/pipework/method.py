@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,13 @@ class PipeworkMethod(Method):
     def interface_bridge(self, network: Network, host: str) -> Ref:
         """The bridge that `interfaces:` of containers join."""
         return nic.bridge_ref(network, host)
+
+    def nic_bridges(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Mapping[str, str]:
+        """The NIC; and the bridge itself, which holds the NIC's addresses once it is there."""
+        bridge = nic.options(network).bridge
+        return {nic.nic(inventory, network, facts): bridge, bridge: bridge}
 
     def single_l2(self, network: Network) -> bool:  # noqa: ARG002
         """True: the LAN is one layer 2."""
