@@ -1,63 +1,53 @@
-"""The nearest known word, for messages. Pure.
-
-Two words are near when deleting a letter or two of each makes them equal. An index of such
-remainders stays fast where thousands of words are unknown, which comparing all pairs is not.
-"""
+"""The known name that a user probably meant, for hints. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 
 from provision.model.text import listed, quoted
 
-_LONGEST = 40  # remainders of long words are too many, and nobody mistypes hashes
-_FEW = 64  # in a small vocabulary two letters may differ
-_CANDIDATES = 20
-Index = dict[str, tuple[str, ...]]
+_MAX_LENGTH = 40  # nobody mistypes longer names, such as hashes, and comparing them is slow
+# difflib needs about 20 µs for a pair, which is minutes for thousands of unknown names among
+# thousands of hosts: in a large vocabulary only names with the same beginning or end are compared.
+_LARGE, _MAX_CANDIDATES = 64, 20
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word most like `word`, or None."""
-    words = tuple(known)
-    if len(word) > _LONGEST:
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None if none resembles it.
+
+    Case, `-` and `_` do not count.
+    """
+    if len(name) > _MAX_LENGTH:
         return None
-    depth = 2 if len(words) <= _FEW else 1
-    index = _index(words, depth)
-    shapes = sorted(_remainders(word, depth))
-    candidates = dict.fromkeys(near for shape in shapes for near in index.get(shape, ()))
-    ranked = [(-_likeness(word, near), near) for near in list(candidates)[:_CANDIDATES]]
-    return min(ranked, default=(0.0, None))[1]
+    by_folded, folded = _by_folded(tuple(known)), _fold(name)
+    candidates = by_folded if len(by_folded) <= _LARGE else _same_ends(folded, by_folded)
+    matches = get_close_matches(folded, candidates, n=1)
+    return by_folded[matches[0]] if matches else None
 
 
-def did_you_mean(word: str, known: Iterable[str], noun: str) -> str:
-    """A hint: the nearest word, else the words there are."""
-    words = tuple(known)
-    near = nearest(word, words)
-    if near is not None:
-        return f"did you mean {quoted(near)}?"
-    return f"known {noun}: {listed(words)}" if words else f"there are no {noun}"
+def did_you_mean(name: str, known: Iterable[str], noun: str) -> str:
+    """A hint: the nearest known name, else the known names."""
+    names = tuple(known)
+    match = nearest(name, names)
+    if match is not None:
+        return f"did you mean {quoted(match)}?"
+    return f"known {noun}: {listed(names)}" if names else f"there are no {noun}"
 
 
 @lru_cache(maxsize=64)
-def _index(words: tuple[str, ...], depth: int) -> Index:
-    index: dict[str, list[str]] = {}
-    for word in words:
-        if len(word) <= _LONGEST:
-            for shape in _remainders(word, depth):
-                index.setdefault(shape, []).append(word)
-    return {shape: tuple(near) for shape, near in index.items()}
+def _by_folded(names: tuple[str, ...]) -> dict[str, str]:
+    return {_fold(name): name for name in reversed(names) if len(name) <= _MAX_LENGTH}
 
 
-def _remainders(word: str, depth: int) -> set[str]:
-    """The word with up to `depth` letters taken out, but never more than a third of it."""
-    folded = word.lower().replace("_", "").replace("-", "")
-    shapes = {folded}
-    for _ in range(min(depth, len(folded) // 3)):
-        shapes |= {s[:i] + s[i + 1 :] for s in shapes for i in range(len(s))}
-    return shapes
+def _fold(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
-def _likeness(word: str, near: str) -> float:
-    return SequenceMatcher(None, word, near, autojunk=False).ratio()
+def _same_ends(name: str, known: Iterable[str]) -> list[str]:
+    """Known names that begin or end like `name`, as after a slip of a single key."""
+    half = (len(name) + 1) // 2
+    head, tail = name[:half], name[-half:]
+    return [*islice((k for k in known if k.startswith(head) or k.endswith(tail)), _MAX_CANDIDATES)]
