@@ -1,7 +1,6 @@
-"""Plain data → the documents of `inventory_schema`, item by item.
+"""Decode the data of a file into documents, item by item. Pure.
 
-An item with a mistake is left out and its mistakes are told, so that the rules can still be
-asked about all the others. Pure.
+An invalid item is left out and reported, so that the rules can still check all valid items.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _MEMBERS = TypeAdapter(list[str])
 
 
 def decode(data: object) -> Decoded:
-    """All documents of a file's data, and every finding about them."""
+    """All valid documents of a file's data, and the findings about the invalid ones."""
     decoder = _Decoder()
     top = decoder.document(TopDocument, data, ())
     found = data if isinstance(data, dict) else {}
@@ -64,30 +63,33 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 class _Decoder:
+    """Validates items and collects the findings."""
+
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
-    def document(self, kind: type[_Doc], value: object, at: Loc) -> _Doc | None:
+    def document(self, schema: type[_Doc], value: object, loc: Loc) -> _Doc | None:
+        """The document of a mapping; None if it is invalid."""
         try:
-            return kind.model_validate({} if value is None else value)
+            return schema.model_validate({} if value is None else value)
         except ValidationError as error:
-            self.refuse(error, at, tuple(kind.model_fields))
+            self.report(error, loc, tuple(schema.model_fields))
             return None
 
-    def refuse(self, error: ValidationError, at: Loc, known: tuple[str, ...]) -> None:
+    def report(self, error: ValidationError, loc: Loc, known: tuple[str, ...]) -> None:
         details = error.errors(include_url=False)
-        self.findings += [finding(detail, at, known) for detail in details]
+        self.findings += [finding(detail, loc, known) for detail in details]
 
-    def items(self, kind: type[_Doc], raw: dict[str, Any], section: str) -> dict[str, _Doc]:
-        documents = {n: self.document(kind, value, (section, n)) for n, value in raw.items()}
+    def items(self, schema: type[_Doc], raw: dict[str, Any], section: str) -> dict[str, _Doc]:
+        documents = {n: self.document(schema, value, (section, n)) for n, value in raw.items()}
         return {name: document for name, document in documents.items() if document}
 
     def host_ssh(self, raw: dict[str, Any]) -> dict[str, HostSshDocument]:
-        """The ssh of each host that says something of its own."""
-        given = {name: value["ssh"] for name, value in raw.items() if "ssh" in _mapping(value)}
+        """The `ssh` of each host that has one."""
+        mappings = {name: value["ssh"] for name, value in raw.items() if "ssh" in _mapping(value)}
         documents = {
             name: self.document(HostSshDocument, value, ("hosts", name, "ssh"))
-            for name, value in given.items()
+            for name, value in mappings.items()
         }
         return {name: document for name, document in documents.items() if document}
 
@@ -97,7 +99,7 @@ class _Decoder:
             try:
                 groups[name] = _MEMBERS.validate_python(value, strict=True)
             except ValidationError as error:
-                self.refuse(error, ("groups", name), ())
+                self.report(error, ("groups", name), ())
         return groups
 
     def networks(self, raw: dict[str, Any]) -> dict[str, NetworkDocument]:
@@ -105,27 +107,28 @@ class _Decoder:
         return {name: document for name, document in documents.items() if document}
 
     def network(self, name: str, value: object) -> NetworkDocument | None:
-        """A network with its method's keys; of an unknown method only the method is told."""
+        """A network with the keys of its method, which are unknown if the method is unknown."""
         method = value.get("method") if isinstance(value, dict) else None
         if isinstance(method, str) and method not in methods.names():
-            self.findings.append(_no_method(method, ("networks", name, "method")))
+            self.findings.append(_unknown_method(method, ("networks", name, "method")))
             return None
-        kind = network_document(method) if isinstance(method, str) else NetworkDocument
-        return self.document(kind, value, ("networks", name))
+        schema = network_document(method) if isinstance(method, str) else NetworkDocument
+        return self.document(schema, value, ("networks", name))
 
     def options(self, networks: Mapping[str, NetworkDocument]) -> dict[str, MethodOptions]:
-        """What the methods themselves make of their keys."""
-        found: dict[str, MethodOptions] = {}
+        """The Options of each network; a method may refuse a combination of keys."""
+        options: dict[str, MethodOptions] = {}
         for name, document in networks.items():
-            kind = options_of(document.method)
+            cls = options_of(document.method)
             try:
-                found[name] = kind(**{f.name: getattr(document, f.name) for f in fields(kind)})
+                options[name] = cls(**{f.name: getattr(document, f.name) for f in fields(cls)})
             except ValueError as error:
                 hint = error.hint if isinstance(error, BadValueError) else ""
                 self.findings.append(Finding(("networks", name), str(error), hint))
-        return found
+        return options
 
 
-def _no_method(method: str, at: Loc) -> Finding:
+def _unknown_method(method: str, loc: Loc) -> Finding:
     known = methods.names()
-    return Finding(at, f"unknown method {quoted(method)}", did_you_mean(method, known, "methods"))
+    hint = did_you_mean(method, known, "methods")
+    return Finding(loc, f"unknown method {quoted(method)}", hint)

@@ -1,4 +1,4 @@
-"""The inventory that `init` writes: commented, and checked as any other before it is there."""
+"""Write a commented inventory for `init`, and check it like any other beforehand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provision.resources.render import render
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a user said; `hosts` as NAME=ADDRESS."""
+    """The answers of the user; each of `hosts` is NAME=ADDRESS."""
 
     name: str
     hosts: tuple[str, ...]
@@ -24,7 +24,7 @@ class Answers:
 
 
 def write(path: Path, answers: Answers) -> None:
-    """Write the inventory. Raises UsageError for an answer that makes none."""
+    """Write an inventory to `path`. Raises UsageError if an answer is not valid in it."""
     hosts = [_host(text) for text in answers.hosts]
     values = {"name": answers.name, "method": answers.method, "cidr": answers.cidr}
     text = render("init/inventory.yml.j2", hosts=hosts, user=answers.user, **values)
@@ -40,7 +40,7 @@ def write(path: Path, answers: Answers) -> None:
 
 
 def _host(text: str) -> tuple[str, str]:
-    name, sign, address = text.partition("=")
-    if not sign or not name or not address:
-        raise UsageError(f"{quoted(text)} names no host", "write it like h1=10.0.0.11")
+    name, equals, address = text.partition("=")
+    if not equals or not name or not address:
+        raise UsageError(f"{quoted(text)} is not NAME=ADDRESS", "write it like h1=10.0.0.11")
     return name, address

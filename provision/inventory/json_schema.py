@@ -1,6 +1,6 @@
-"""The inventory's JSON Schema, from the very documents that decode it; for editors. Pure.
+"""The JSON Schema of an inventory for editors, made from the documents that decode it. Pure.
 
-Editors see keys, types and choices; what values mean to each other is `validate`'s matter.
+It has keys, types and choices. Rules between values are checked by `validate` only.
 """
 
 from __future__ import annotations
@@ -24,73 +24,73 @@ _NAMES = {
     "networks": r"^[a-z][a-z0-9-]{0,14}$",
     "containers": r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$",
 }
-_WORDS = {
+_DESCRIPTIONS = {
     "address": "IPv4 address that the other hosts reach",
-    "addresses": "with prefix length, IPv4 and IPv6",
-    "archive": "file of `docker save` on this machine, relative to this file",
-    "backend": "how packets travel between hosts",
-    "bridge": "docker0: Docker's own default bridge takes the host's part; of pipework its name",
-    "cidr": "range of the network, as 172.20.0.0/16",
+    "addresses": "addresses with prefix length, IPv4 and IPv6",
+    "archive": "file of `docker save` on the controller, relative to this file",
+    "backend": "encapsulation of packets between hosts",
+    "bridge": "docker0: use Docker's default bridge; with pipework the name of the bridge",
+    "cidr": "range of the network, such as 172.20.0.0/16",
     "client_port": "TCP port of etcd for its clients",
-    "command": "words of the command; default: the image's own",
-    "containers": "containers by Docker's name of them",
-    "direct_routing": "hosts on one link send packets as they are",
-    "docker0": "replace: the bridge takes the place of Docker's own",
-    "egress": "masquerade: containers leave by the host's address; none: they do not",
-    "etcd": "where the map of subnets is kept",
-    "flanneld": "file with the program; default: the host's own, or one built here",
-    "gateway": "router of the LAN's containers",
-    "gateway6": "the same for IPv6",
+    "command": "arguments of the command; default: the command of the image",
+    "containers": "containers by their name in Docker",
+    "direct_routing": "hosts on a shared link send packets without encapsulation",
+    "docker0": "replace: the bridge replaces Docker's default bridge",
+    "egress": "masquerade: containers leave by the host's address; none: they do not leave",
+    "etcd": "the etcd cluster that stores the subnet leases",
+    "flanneld": "file of the program; default: the one on the host, or one built by the controller",
+    "gateway": "IPv4 address of the router",
+    "gateway6": "IPv6 address of the router",
     "groups": "lists of hosts, for networks and --limit",
-    "host": "the host that it runs on",
-    "host_key": "public host key, as ssh-ed25519 AAAA\u2026; then only this one is accepted",
-    "host_port": "veth: the host's addresses on a veth into the bridge",
+    "host": "host that runs the container",
+    "host_key": "public host key, such as ssh-ed25519 AAAA\u2026; no other key is accepted",
+    "host_port": "veth: the host's addresses are on a veth into the bridge; bridge: on the bridge",
     "hosts": "hosts by the name that ssh knows",
-    "hosts_from": "Ansible inventory (INI or YAML) whose hosts and groups are taken over",
-    "image": "reference to pull where it is absent, or {archive: FILE}",
-    "interfaces": "interfaces beside Docker's, as pipework gives them",
-    "ip_masq": "flannel itself masquerades what leaves the network",
-    "jump": "jump hosts, as user@bastion:22, several joined by commas",
+    "hosts_from": "Ansible inventory (INI or YAML) with further hosts and groups",
+    "image": "reference to pull if it is absent, or {archive: FILE}",
+    "interfaces": "interfaces in addition to Docker's",
+    "ip_masq": "flannel itself masquerades packets that leave the network",
+    "jump": "jump hosts, such as user@bastion:22, several joined by commas",
     "key": "private key file, relative to this file",
     "kind": "linux, or ovs for Open vSwitch",
-    "mac_from": "text that the MAC is a hash of",
-    "macvlan": "NIC of the host that a macvlan is on",
-    "members": "hosts that hold etcd, an odd number; default: the first three",
+    "mac_from": "text that the MAC address is a hash of",
+    "macvlan": "NIC of the host that is the parent of the macvlan",
+    "members": "hosts that run etcd, an odd number; default: the first three",
     "method": "how the hosts of the network are joined",
-    "mtu": "bytes of the largest packet; default: that of the link between the hosts",
-    "name": "marks all that this file makes on the hosts",
-    "network": "the network that it is on",
+    "mtu": "size of the largest packet in bytes; default: derived from the hosts' NICs",
+    "name": "mark of everything on hosts that this file describes",
+    "network": "network of the container or interface",
     "networks": "networks over several hosts",
-    "peer_port": "TCP port of etcd's members among themselves",
-    "prefix": "etcd's path of flannel's keys",
-    "nic": "link to the peers; default: the one that the route to them takes",
-    "packages": "install what hosts lack, or require that they lack nothing",
-    "pool": "part of the LAN that Docker may hand out",
-    "priority": "place of the rule, lower first",
+    "peer_port": "TCP port of etcd for its other members",
+    "prefix": "path of flannel's keys in etcd",
+    "nic": "NIC to the other hosts; default: that of the route to them",
+    "packages": "install packages that hosts lack, or require that hosts have them",
+    "pool": "part of the LAN from which Docker gives addresses",
+    "priority": "priority of the rule; lower numbers apply first",
     "restart": "Docker's restart policy",
-    "routes": "routes inside",
-    "rules": "rules inside",
-    "source": "source address, or range of a rule",
-    "ssh": "how to log in; default: what ssh_config says",
-    "stp": "spanning tree on the bridge",
-    "subnet_max": "last subnet that hosts get",
-    "subnet_min": "first subnet that hosts get",
-    "subnet_size": "prefix length of each host's part",
-    "subnets": "fixed parts, as {h1: 172.20.9.0/24}; default: the next free one",
+    "routes": "routes inside the container",
+    "rules": "routing rules inside the container",
+    "source": "source address of a route, or source range of a rule",
+    "ssh": "login on hosts; default: ssh_config",
+    "stp": "spanning tree protocol on the bridge",
+    "subnet_max": "last subnet that a host may get",
+    "subnet_min": "first subnet that a host may get",
+    "subnet_size": "prefix length of each host's subnet",
+    "subnets": "fixed subnets of hosts, such as {h1: 172.20.9.0/24}; default: the next free one",
     "sudo": "run as root by sudo -n",
-    "table": "routing table",
+    "table": "number of the routing table",
     "user": "login name",
     "vlan": "VLAN tag",
-    "vni": "number of the VXLAN",
+    "vni": "VXLAN network identifier",
 }
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, of draft 2020-12."""
+    """The schema, in draft 2020-12."""
     top = _object(TopDocument)
     host = _object(HostDocument)
     host["properties"]["ssh"] = _object(HostSshDocument)
-    del host["required"]  # what the inventory of hosts_from says need not be said again
+    del host["required"]  # the inventory of hosts_from may have the address
     networks = [_network(name) for name in methods.names()]
     items = {
         "hosts": host,
@@ -115,32 +115,32 @@ def json_schema() -> dict[str, Any]:
 
 
 def _network(method: str) -> dict[str, Any]:
-    found = _object(network_document(method))
-    found["properties"]["method"] = {"const": method}
-    return found
+    schema = _object(network_document(method))
+    schema["properties"]["method"] = {"const": method}
+    return schema
 
 
 def _object(document: type[Document]) -> dict[str, Any]:
-    """One document's schema, whole: nothing that it refers to lies elsewhere."""
-    found = document.model_json_schema()
-    parts = found.pop("$defs", {})
-    whole = _inlined(found, parts)
-    assert isinstance(whole, dict)
-    return _tidy(whole)
+    """The schema of a document, with the definitions that it refers to put in their place."""
+    schema = document.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    inlined = _inlined(schema, definitions)
+    assert isinstance(inlined, dict)
+    return _without_titles(inlined)
 
 
-def _inlined(node: Any, parts: dict[str, Any]) -> Any:
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(node, list):
-        return [_inlined(item, parts) for item in node]
+        return [_inlined(item, definitions) for item in node]
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
-        return _inlined(parts[node["$ref"].rsplit("/", 1)[1]], parts)
-    return {key: _inlined(value, parts) for key, value in node.items()}
+        return _inlined(definitions[node["$ref"].rsplit("/", 1)[1]], definitions)
+    return {key: _inlined(value, definitions) for key, value in node.items()}
 
 
-def _tidy(schema: dict[str, Any]) -> dict[str, Any]:
-    """Without pydantic's titles, class docstrings, and formats that editors do not know."""
+def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:
+    """Remove pydantic's titles, class docstrings, and formats that editors do not know."""
     for key, value in schema.get("properties", {}).items():
         schema["properties"][key] = _plain(value)
     return {key: value for key, value in schema.items() if key not in ("title", "description")}
@@ -151,18 +151,21 @@ def _plain(node: Any) -> Any:
         return [_plain(item) for item in node]
     if not isinstance(node, dict):
         return node
-    unsaid = {"title", "description"} | ({"format"} if "ipv4" in str(node.get("format")) else set())
-    return {key: _plain(value) for key, value in node.items() if key not in unsaid}
+    removed = {"title", "description"}
+    if "ipv4" in str(node.get("format")):  # ipv4network is pydantic's own
+        removed.add("format")
+    return {key: _plain(value) for key, value in node.items() if key not in removed}
 
 
 def _describe(node: Any) -> None:
+    """Add descriptions to all properties below `node`."""
     if isinstance(node, list):
         for item in node:
             _describe(item)
     if not isinstance(node, dict):
         return
     for key, value in node.get("properties", {}).items():
-        if isinstance(value, dict) and key in _WORDS:
-            value.setdefault("description", _WORDS[key])
+        if isinstance(value, dict) and key in _DESCRIPTIONS:
+            value.setdefault("description", _DESCRIPTIONS[key])
     for value in node.values():
         _describe(value)

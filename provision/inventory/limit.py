@@ -1,4 +1,4 @@
-"""Which hosts `--limit` means, by Ansible's rules for host patterns. Pure."""
+"""Select hosts by `--limit`, by Ansible's rules for host patterns. Pure."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from provision.model.text import quoted
 
 
 def select(inventory: Inventory, pattern: str | None) -> tuple[str, ...]:
-    """The hosts of a pattern, in the inventory's order; all of them without one.
+    """The hosts that match a pattern, in the inventory's order; all hosts if it is None.
 
-    Terms are joined by `,` or `:`. Each is a host, a group, a glob of either, or `all`; `!term`
-    takes hosts away and `&term` keeps only its hosts, both after all other terms, wherever they
-    stand. Raises UsageError for an unknown name and where no host is left.
+    Terms are joined by `,` or `:`. Each is a host, a group, a glob of either, or `all`. `!term`
+    removes hosts and `&term` keeps only its hosts; both apply after all other terms, at whatever
+    position. Raises UsageError for an unknown name, and if no host is left.
     """
     if pattern is None:
         return tuple(inventory.hosts)
     terms = [term.strip() for term in re.split("[,:]", pattern)]
-    wanted = [term for term in terms if term and term[0] not in "!&"]
-    chosen = _union(inventory, wanted) if wanted else set(inventory.hosts)
+    included = [term for term in terms if term and term[0] not in "!&"]
+    hosts = _union(inventory, included) if included else set(inventory.hosts)
     for term in terms:
         if term.startswith("&"):
-            chosen &= _meant(inventory, term[1:])
+            hosts &= _matches(inventory, term[1:])
     for term in terms:
         if term.startswith("!"):
-            chosen -= _meant(inventory, term[1:])
-    if not chosen or not any(terms):
-        raise UsageError(f"--limit {quoted(pattern)} leaves no host", _names(inventory))
-    return tuple(host for host in inventory.hosts if host in chosen)
+            hosts -= _matches(inventory, term[1:])
+    if not hosts or not any(terms):
+        raise UsageError(f"--limit {quoted(pattern)} matches no host", _known_names(inventory))
+    return tuple(host for host in inventory.hosts if host in hosts)
 
 
 def _union(inventory: Inventory, terms: Iterable[str]) -> set[str]:
-    return set().union(*(_meant(inventory, term) for term in terms))
+    return set().union(*(_matches(inventory, term) for term in terms))
 
 
-def _meant(inventory: Inventory, term: str) -> set[str]:
+def _matches(inventory: Inventory, term: str) -> set[str]:
     if term == "all":
         return set(inventory.hosts)
-    found = {host for host in inventory.hosts if fnmatchcase(host, term)}
+    hosts = {host for host in inventory.hosts if fnmatchcase(host, term)}
     groups = [name for name in inventory.groups if fnmatchcase(name, term)]
     for name in groups:
-        found.update(inventory.groups[name])
-    if not found and not groups:
+        hosts.update(inventory.groups[name])
+    # Ansible only warns here and goes on with fewer hosts; a typo must not shrink a change.
+    if not hosts and not groups:
         known = (*inventory.hosts, *inventory.groups)
         hint = did_you_mean(term, known, "hosts and groups")
-        raise UsageError(f"--limit: no host or group is named {quoted(term)}", hint)
-    return found
+        raise UsageError(f"--limit: no host or group matches {quoted(term)}", hint)
+    return hosts
 
 
-def _names(inventory: Inventory) -> str:
+def _known_names(inventory: Inventory) -> str:
     return did_you_mean("", (*inventory.hosts, *inventory.groups), "hosts and groups")

@@ -1,6 +1,6 @@
-"""The shape of an inventory file: its keys and the form of single values, as pydantic sees them.
+"""The pydantic model of a network: the common keys and those of its method.
 
-What values mean to each other is `inventory_rules`' matter, the words of errors `inventory_words`'.
+The package `rules` checks how values relate to each other; `schema_errors` words the messages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from provision.model.fields.scalars import Address, Cidr
 
 
 def options_of(method: str) -> Any:
-    """The Options dataclass of a method of the shelf."""
+    """The Options dataclass of a method."""
     return methods.named(method).Options
 
 
@@ -52,7 +52,7 @@ def _default(field: Any) -> Any:
 
 
 def _textual(hint: Any) -> Any:
-    """A field's type with our own reading of addresses in it."""
+    """A type with its addresses and networks parsed by `fields.scalars` instead of pydantic."""
     if get_origin(hint) in (Union, UnionType):
         return reduce(or_, (_textual(part) for part in get_args(hint)))
     return {IPv4Address: Address, IPv4Network: Cidr}.get(hint, hint)

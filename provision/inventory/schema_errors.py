@@ -1,4 +1,4 @@
-"""Pydantic's findings in our words, with what to write instead. Pure."""
+"""Findings for pydantic's errors: a message in our own words, and a hint with an example. Pure."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from provision.model.documents import (
     RuleDocument,
 )
 from provision.model.findings import KEY, BadValueError, Finding, Loc
-from provision.model.suggest import did_you_mean
+from provision.model.suggest import did_you_mean, nearest
 from provision.model.text import quoted
 
-# Keys of the contract that this version does not act on; an unknown key would be a lie.
-LATER: dict[str, frozenset[str]] = {}
-# Mappings in lists of a container: what their keys may be.
+# The documents of mappings inside lists of a container.
 _NESTED: dict[str, type[Document]] = {
     "interfaces": InterfaceDocument,
     "routes": RouteDocument,
     "rules": RuleDocument,
 }
+# Examples for hints, by key.
 _SECTIONS = {
     "ssh": "ssh: {user: root}",
     "hosts": "hosts: {h1: {address: 10.0.0.11}}",
@@ -60,21 +59,29 @@ _KEYS = {
     "network": "network: blue",
     "archive": "archive: image.tar",
     "image": "image: busybox or image: {archive: image.tar}",
+    "env": "env: {COLOUR: blue}",
     "subnets": "subnets: {h1: 172.20.0.0/24}",
     "etcd": "etcd: {members: [h1, h2, h3]}",
     "subnet_min": "subnet_min: 172.16.0.0",
     "subnet_max": "subnet_max: 172.16.255.0",
+    "to": "to: 10.9.0.0/16",
+    "table": "table: 100",
+    "priority": "priority: 1000",
 }
+# Text that a YAML flow list takes as it is.
 _PLAIN = re.compile(r"(?!(?:true|false|null)$)-{0,2}[A-Za-z/_][\w/.=-]*", re.IGNORECASE)
 
 
 def finding(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Finding:
-    """One finding; `known` are the keys of the mapping that `base` leads to."""
+    """The finding for an entry of pydantic's `ValidationError.errors()`.
+
+    `base` leads to the mapping that was validated, and `known` are its keys.
+    """
     loc = base + tuple(step for step in error["loc"] if step not in (TEXT, MAPPING))
     kind, value = error["type"], error["input"]
     if kind == "value_error":
-        wrong = error["ctx"]["error"]
-        return Finding(loc, str(wrong), wrong.hint if isinstance(wrong, BadValueError) else "")
+        cause = error["ctx"]["error"]
+        return Finding(loc, str(cause), cause.hint if isinstance(cause, BadValueError) else "")
     if kind == "missing":
         return Finding((*loc[:-1], KEY), *_missing(loc))
     if kind == "extra_forbidden":
@@ -85,6 +92,7 @@ def finding(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Find
 
 
 def _label(loc: Loc) -> str:
+    """The name of an entry in a message."""
     if not loc:
         return "an inventory"
     last = loc[-1]
@@ -93,15 +101,13 @@ def _label(loc: Loc) -> str:
 
 def _missing(loc: Loc) -> tuple[str, str]:
     key = str(loc[-1])
-    sample = _KEYS.get(key) or _SECTIONS.get(key, "")
-    owner = "" if len(loc) < 2 else f" in {_label(loc[:-1])}"
-    return f"{_label(loc)} is missing{owner}", f"write {sample}" if sample else ""
+    example = _KEYS.get(key) or _SECTIONS.get(key, "")
+    parent = "" if len(loc) < 2 else f" in {_label(loc[:-1])}"
+    return f"{_label(loc)} is missing{parent}", f"write {example}" if example else ""
 
 
 def _unknown(loc: Loc, known: tuple[str, ...]) -> tuple[str, str]:
-    key, section = str(loc[-1]), str(loc[0]) if len(loc) == 3 else ""
-    if key in LATER.get(section, ()) and len(loc) in (1, 3):
-        return f"{quoted(key)} is not supported yet in this version", "remove it"
+    key = str(loc[-1])
     if loc[-2:-1] == ("etcd",):
         known = ("members", "prefix", "client_port", "peer_port")
     if key == "archive" or loc[-2:-1] == ("image",):
@@ -112,39 +118,43 @@ def _unknown(loc: Loc, known: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _literal(loc: Loc, value: Any, expected: str) -> tuple[str, str]:
-    words = tuple(re.findall(r"'([^']*)'", expected))
-    hint = did_you_mean(str(value), words, "words") if isinstance(value, str) else ""
-    choice = words[0] if len(words) == 1 else ", ".join(words[:-1]) + f" or {words[-1]}"
-    shown = quoted(value) if isinstance(value, str) else _shown(value)
-    return f"{_label(loc)} cannot be {shown}", (
-        hint if hint.startswith("did") else f"write {choice}"
-    )
+    """`expected` is pydantic's text of the choices: 'no', 'always' or 'on-failure'."""
+    choices = tuple(re.findall(r"'([^']*)'", expected))
+    if not isinstance(value, str):
+        return f"{_label(loc)} cannot be {_describe(value)}", f"write {_alternatives(choices)}"
+    match = nearest(value, choices)
+    hint = f"did you mean {quoted(match)}?" if match else f"write {_alternatives(choices)}"
+    return f"{_label(loc)} cannot be {quoted(value)}", hint
+
+
+def _alternatives(choices: tuple[str, ...]) -> str:
+    return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def _type(kind: str, loc: Loc, value: Any) -> tuple[str, str]:
+    """Message and hint for a value of the wrong type; `kind` is pydantic's name of the error."""
     if value is None and loc:
         return f"{_label(loc)} is empty", _empty_hint(kind, loc)
     if kind == "string_type":
-        return f"{_label(loc)} must be text, not {_shown(value)}", _text_hint(loc, value)
+        return f"{_label(loc)} must be text, not {_describe(value)}", _text_hint(loc, value)
     if kind == "int_type":
         number = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value)
         hint = "remove the quotes" if number and str(int(value)) == value else "write digits only"
-        return f"{_label(loc)} must be a whole number, not {_shown(value)}", hint
+        return f"{_label(loc)} must be a whole number, not {_describe(value)}", hint
     if kind == "bool_type":
-        return f"{_label(loc)} must be true or false, not {_shown(value)}", "write true or false"
+        return f"{_label(loc)} must be true or false, not {_describe(value)}", "write true or false"
     if kind in ("list_type", "tuple_type"):
-        return f"{_label(loc)} must be a list, not {_shown(value)}", _list_hint(loc, value)
+        return f"{_label(loc)} must be a list, not {_describe(value)}", _list_hint(loc, value)
     if kind in ("dict_type", "model_type", "model_attributes_type"):
-        return f"{_label(loc)} must be a mapping, not {_shown(value)}", _mapping_hint(loc)
-    if kind == "union_tag_not_found" or kind == "union_tag_invalid":
-        return (
-            f"{_label(loc)} cannot be {_shown(value)}",
-            f"write {_KEYS.get(str(loc[-1]), 'text')}",
-        )
-    return f"{_label(loc)} cannot be {_shown(value)}", ""
+        return f"{_label(loc)} must be a mapping, not {_describe(value)}", _mapping_hint(loc)
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        hint = f"write {_KEYS.get(str(loc[-1]), 'text')}"
+        return f"{_label(loc)} cannot be {_describe(value)}", hint
+    return f"{_label(loc)} cannot be {_describe(value)}", ""
 
 
-def _shown(value: Any) -> str:
+def _describe(value: Any) -> str:
+    """A value for a message: its type, and the value itself where it is short."""
     if value is None:
         return "empty"
     if isinstance(value, list | dict):
@@ -165,22 +175,22 @@ def _text_hint(loc: Loc, value: Any) -> str:
         return f"write {_KEYS['subnets']}"
     if isinstance(value, bool | int) and loc[-1] not in ("address", "cidr"):
         return f'quote it: "{quoted(value)[1:-1]}"'
-    return f"write {_KEYS[str(loc[-1])]}" if str(loc[-1]) in _KEYS else "write one text"
+    return f"write {_KEYS[str(loc[-1])]}" if str(loc[-1]) in _KEYS else "write text"
 
 
 def _list_hint(loc: Loc, value: Any) -> str:
     if isinstance(value, str) and value.isprintable() and len(value) < 200:
-        return f"write [{', '.join(_words(value))}]"
+        return f"write [{', '.join(_list_items(value))}]"
     return f"write {_LISTS.get(str(loc[-1]), '[h1, h2]')}"
 
 
-def _words(text: str) -> list[str]:
-    """A command line as items of a YAML flow list."""
+def _list_items(text: str) -> list[str]:
+    """The arguments of a command line as items of a YAML flow list."""
     try:
-        words = shlex.split(text)
+        arguments = shlex.split(text)
     except ValueError:
-        words = text.split()
-    return [word if _PLAIN.fullmatch(word) else json.dumps(word) for word in words]
+        arguments = text.split()
+    return [item if _PLAIN.fullmatch(item) else json.dumps(item) for item in arguments]
 
 
 def _mapping_hint(loc: Loc) -> str:
@@ -190,4 +200,6 @@ def _mapping_hint(loc: Loc) -> str:
         return f"write {_SECTIONS.get(str(loc[0]), '{...}')}"
     if len(loc) == 2 and loc[0] in _ITEMS:
         return f"write {quoted(loc[1])[1:-1]}: {_ITEMS[str(loc[0])]}"
+    if isinstance(loc[-1], int):
+        return f"write {_LISTS.get(str(loc[-2]), '[{...}]')[1:-1]}"
     return f"write {_KEYS.get(str(loc[-1]), '{...}')}"

@@ -1,1 +1,1 @@
-"""What an inventory is: its values, documents and errors, and the form of each value."""
+"""The inventory: its values, documents and errors, and the syntax of each value."""

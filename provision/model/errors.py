@@ -1,19 +1,19 @@
-"""The error tree. Pure: says what is wrong and what to do, never prints.
+"""The errors of `provision`: a message, a hint for the user, an exit status. Never printed here.
 
 ProvisionError(message, hint)                           exit status
  ├ UsageError: StalePlanError                           2
  ├ InventoryError(findings)                             3
  ├ PlanError: CycleError                                3
- ├ SupplyError                                          3 (this machine lacks what hosts need)
+ ├ SupplyError                                          3 (the controller lacks files for hosts)
  ├ ConflictError                                        9
  ├ HostError(host)                                      4
  │  ├ ConnectError · AuthError · HostKeyError · TimedOut
- │  ├ LockedError     8: another change holds it
- │  ├ ChangedError    it is not as it was when the change was planned
- │  ├ FactsError      a host answered what we cannot read
- │  └ UnfitError      a host lacks what is needed
+ │  ├ LockedError     8: another change holds the lock of the host
+ │  ├ ChangedError    the host changed between planning and applying
+ │  ├ FactsError      the host's answer cannot be parsed
+ │  └ UnfitError      the host lacks a requirement
  ├ LabError                                             1
- ├ StepError(host)                                      5 (undone; 6 where it is mixed)
+ ├ StepError(host)                                      5 (rolled back; 6 on some hosts only)
  └ VerifyError                                          7
 """
 
@@ -42,7 +42,7 @@ class ExitStatus(IntEnum):
 
 
 class ProvisionError(Exception):
-    """What went wrong (`message`) and what the user can do about it (`hint`)."""
+    """A failure (`message`) and how the user can mend it (`hint`)."""
 
     exit_status: ExitStatus = ExitStatus.ERROR
 
@@ -53,22 +53,22 @@ class ProvisionError(Exception):
 
     @property
     def kind(self) -> str:
-        """Name of the error in JSON output."""
+        """Name of the error in JSON output: its class."""
         return type(self).__name__
 
 
 class UsageError(ProvisionError):
-    """The command line asks for something that cannot be."""
+    """The command line cannot be carried out as written."""
 
     exit_status = ExitStatus.USAGE
 
 
 class StalePlanError(UsageError):
-    """A saved plan is not what would be done now."""
+    """A saved plan differs from the plan that would be made now."""
 
 
 class InventoryError(ProvisionError):
-    """The inventory is not usable; carries every finding, in file order."""
+    """The inventory cannot be used; `findings` are in file order."""
 
     exit_status = ExitStatus.INVENTORY
 
@@ -78,29 +78,29 @@ class InventoryError(ProvisionError):
 
 
 class PlanError(ProvisionError):
-    """The wanted state cannot be reached in any order."""
+    """No order of changes leads to the wanted state."""
 
     exit_status = ExitStatus.INVENTORY
 
 
 class CycleError(PlanError):
-    """Resources that need each other."""
+    """Resources require each other in a circle."""
 
 
 class SupplyError(ProvisionError):
-    """This machine lacks what hosts are to get; no host was changed."""
+    """The controller lacks a file or program that hosts need; no host was changed."""
 
     exit_status = ExitStatus.INVENTORY
 
 
 class ConflictError(ProvisionError):
-    """Something that is not ours stands where ours should be."""
+    """An object that provision did not make has the name or place of one that it would make."""
 
     exit_status = ExitStatus.CONFLICT
 
 
 class HostError(ProvisionError):
-    """One host could not be used; nothing was changed on it by the failed step."""
+    """A host cannot be used; the failed step changed nothing on it."""
 
     exit_status = ExitStatus.HOST
 
@@ -113,50 +113,50 @@ class HostError(ProvisionError):
 
 
 class ConnectError(HostError):
-    """No TCP connection or no SSH on it."""
+    """No TCP connection to the host, or no SSH server behind it."""
 
 
 class AuthError(HostError):
-    """The host refused our login, or sudo refused us."""
+    """The host refused the login, or sudo refused the user."""
 
 
 class HostKeyError(HostError):
-    """The host's key is unknown or not the recorded one."""
+    """The host's key is unknown, or differs from the recorded one."""
 
 
 class TimedOut(HostError):
-    """A phase passed its deadline."""
+    """A phase did not end before its timeout."""
 
 
 class FactsError(HostError):
-    """The host's answer cannot be read."""
+    """The output of the host cannot be parsed."""
 
 
 class UnfitError(HostError):
-    """The host lacks something that is needed."""
+    """The host lacks a requirement."""
 
 
 class LockedError(HostError):
-    """Another change, of this or of another run, holds the host."""
+    """Another change, of this or of another run, holds the lock of the host."""
 
     exit_status = ExitStatus.LOCKED
 
 
 class ChangedError(HostError):
-    """The host is not as it was any more when the change was planned; nothing was done there."""
+    """The host changed between planning and applying; nothing was done on it."""
 
 
 class LabError(ProvisionError):
-    """The lab on this machine cannot do what was asked."""
+    """The lab on this machine cannot carry out the command."""
 
 
 class StepError(HostError):
-    """A command of a change failed; its host undoes what was done before it."""
+    """A command of a change failed; the host rolls back the commands before it."""
 
     exit_status = ExitStatus.REVERTED
 
 
 class VerifyError(ProvisionError):
-    """The containers do not see what the inventory promises."""
+    """Checks found that the network differs from the inventory."""
 
     exit_status = ExitStatus.VERIFY

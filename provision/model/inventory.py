@@ -1,4 +1,4 @@
-"""The inventory: frozen values that every other module reads. `inventory_load` makes them."""
+"""The inventory: the frozen values that all other modules read. `inventory.load` makes them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """How to log in; None and False leave it to ssh_config."""
+    """The login of a host; OpenSSH's own configuration decides where a value is None."""
 
     user: str | None = None
     key: Path | None = None
     port: int | None = None
     jump: str | None = None
+    """Jump hosts as for ProxyJump: [user@]host[:port], joined by commas."""
     sudo: bool = False
+    """Run as root by `sudo -n`."""
     address: str | None = None
-    """Where one host's sshd is, when not where its name or `address` leads."""
+    """Name or address of the host's sshd, where it is not the host's own name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A managed host. `name` is the SSH name; `address` is what its peers reach."""
+    """A managed host.
+
+    `name` is the name that ssh knows; `address` is the IPv4 address that its peers reach; `nic` is
+    the NIC that has this address (None: the interface of the route to the peers); `host_key` is
+    the type and base64 of its public key, the only one that is accepted.
+    """
 
     name: str
     address: IPv4Address
@@ -34,12 +41,14 @@ class Host:
 
 
 class MethodOptions(Protocol):
-    """The keys that only one method has; each method has a frozen dataclass of its own."""
+    """The keys of a method in a network; each method has a frozen dataclass of its own."""
+
+    method: str
 
 
 @dataclass(frozen=True, slots=True)
 class LocalBinary:
-    """A program on the controller that hosts get."""
+    """An executable on the controller that is copied to hosts; `sha256` in hex."""
 
     path: Path
     sha256: str
@@ -47,7 +56,11 @@ class LocalBinary:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network over several hosts; `subnets` holds every host of it, in the network's order."""
+    """A network over several hosts.
+
+    `subnets` maps every host of it to its part of `cidr`, in the order of the network's hosts;
+    `mtu` is in bytes, None: derived from the NICs; `egress` is `masquerade` or `none`.
+    """
 
     name: str
     method: str
@@ -57,7 +70,7 @@ class Network:
     egress: str
     options: MethodOptions
     files: Mapping[str, LocalBinary] = field(default_factory=dict)
-    """Files of the controller that its hosts get, by the option that names them."""
+    """Files of the controller that its hosts get, by the option that names each."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -67,7 +80,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A Docker image: a reference to pull, or an archive of `docker save` on the controller."""
+    """A Docker image: a reference to pull, or an archive of `docker save` on the controller.
+
+    `layers` are the digests of the archive's layers, such as `sha256:…`.
+    """
 
     ref: str
     archive: Path | None = None
@@ -76,7 +92,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Port:
-    """A port of the host that leads to one of a container; `ip` None: at every address."""
+    """A host port that is published for a container; `ip` None: at all addresses of the host."""
 
     ip: IPv4Address | None
     published: int
@@ -84,24 +100,24 @@ class Port:
     protocol: str
 
     def __str__(self) -> str:
-        at = f"{self.ip}:" if self.ip else ""
-        return f"{at}{self.published}:{self.target}/{self.protocol}"
+        ip = f"{self.ip}:" if self.ip else ""
+        return f"{ip}{self.published}:{self.target}/{self.protocol}"
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceRoute:
-    """A route inside a container; `to` is a range or `default`, `via` empty on the link."""
+    """A route in a container; `to` is a range or `default`, `via` empty for a range on the link."""
 
     to: str
     via: str = ""
     source: str = ""
     metric: int = 0
-    table: int = 254
+    table: int = 254  # the main table
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceRule:
-    """A rule inside a container that sends packets to a table; empty: whatever it is."""
+    """A routing rule in a container; an empty `source` or `to` matches every address."""
 
     priority: int
     table: int
@@ -111,8 +127,12 @@ class InterfaceRule:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface of a container beside Docker's: on a bridge of `network`, a `macvlan` on a NIC
-    of the host, or that `nic` itself. `mac` empty: the NIC's own; `mtu` 0: that of what it is on.
+    """An interface of a container in addition to those of Docker.
+
+    Exactly one of these is set: `network` (a veth into the bridge of that network), `macvlan` (the
+    host's NIC that is the parent) or `nic` (a NIC of the host, moved into the container).
+    `addresses` have a prefix length. `mac` empty: keep that of the NIC. `vlan` 0: untagged.
+    `mtu` in bytes, 0: that of the bridge or NIC.
     """
 
     name: str
@@ -129,10 +149,11 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container of one host. An empty `command` means the image's own.
+    """A container. An empty `command` means the default command of the image.
 
-    `network` is one of the inventory's, or Docker's own: `bridge`, `host`, `none`, or
-    `container:NAME` for the namespace of another container of the same host.
+    `network` is a network of the inventory, or a mode of Docker: `bridge`, `host`, `none`, or
+    `container:NAME` for the network namespace of another container on the same host.
+    `env` are sorted pairs of name and value, `volumes` sorted texts SOURCE:TARGET[:MODE].
     """
 
     name: str
@@ -150,14 +171,14 @@ class Container:
 
     @property
     def namespace_owner(self) -> str | None:
-        """The container whose network namespace this one uses."""
-        word, _, name = self.network.partition(":")
-        return name if word == "container" else None
+        """Name of the container whose network namespace this container joins."""
+        mode, _, name = self.network.partition(":")
+        return name if mode == "container" else None
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """One file: everything that carries the mark `provision:<name>`."""
+    """An inventory file: all objects on hosts with the mark `provision:NAME`."""
 
     name: str
     path: Path
@@ -166,4 +187,4 @@ class Inventory:
     networks: Mapping[str, Network]
     containers: Mapping[str, Container]
     packages: str = "install"
-    """`install` what a host lacks, or `require` that it lacks nothing."""
+    """`install` missing packages on hosts, or `require` that hosts have them."""

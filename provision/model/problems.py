@@ -1,6 +1,6 @@
 """A reason why a host cannot be used, as a value. Pure.
 
-A mistake in an inventory is a `Finding`, which has a place in a file; a problem has a host.
+A mistake in an inventory is a `Finding`, which has a position in a file; a problem has a host.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a host says, made fit for a terminal and a file. Pure."""
+"""Output of hosts, made safe for the terminal. Pure."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """What a host says must not steer the terminal."""
+    """Replace control characters by `?`, so that a host cannot steer the terminal."""
     return "".join(char if char.isprintable() else "?" for char in text)

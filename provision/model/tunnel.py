@@ -1,4 +1,4 @@
-"""How packets travel between hosts: said by a method, proven by `verify`. Pure."""
+"""The encapsulation of packets between hosts, which `verify` checks on the wire. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """What packets are wrapped in: `gre`, `vxlan`, or `udp` around bare IP, with UDP's port.
+    """The protocol around packets of containers: `gre`, `vxlan`, or `udp` around plain IP packets.
 
-    `direct`: from the sender's host to the receiver's; else another host may relay them.
-    `optional`: hosts on one link may send packets as they are.
+    `port`: the UDP port of `vxlan` and `udp`.
+    `direct`: packets go from the sender's host to the receiver's; if False, a host may relay them.
+    `optional`: hosts on a shared link may send packets without the tunnel.
     """
 
     protocol: Literal["gre", "vxlan", "udp"]

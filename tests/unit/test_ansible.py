@@ -189,5 +189,5 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_an_unknown_host_of_limit_is_an_error(tmp_path: Path) -> None:
     """Ansible warns and goes on with fewer hosts; here a slip of the finger stops."""
     found = inventory(tmp_path, "h1 ansible_host=10.0.0.1\n")
-    with pytest.raises(UsageError, match="no host or group is named 'h2'"):
+    with pytest.raises(UsageError, match="no host or group matches 'h2'"):
         select(found, "h1:h2")

@@ -213,10 +213,14 @@ def test_ssh_of_one_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "mode", "told"),
     [
-        ("-----BEGIN OPENSSH PRIVATE KEY-----\n", 0o640, "can be read by others; chmod 600 id"),
+        (
+            "-----BEGIN OPENSSH PRIVATE KEY-----\n",
+            0o640,
+            "can be read by other users; chmod 600 id",
+        ),
         ("ssh-ed25519 AAAA me\n", 0o600, "is a public key; name the private one: 'id'"),
         ("PuTTY-User-Key-File-3: ssh-ed25519\n", 0o600, "is in PuTTY's format; convert it: "),
-        ("", 0o600, "is no private key; make one: ssh-keygen -t ed25519"),
+        ("", 0o600, "is not a private key; make one: ssh-keygen -t ed25519"),
     ],
 )
 def test_unusable_keys(tmp_path: Path, content: str, mode: int, told: str) -> None:

@@ -127,7 +127,7 @@ def _key(kind: str) -> str:
     return f"{kind} {b64encode(blob).decode()}"
 
 
-@pytest.mark.parametrize("kind", ssh_keys.KINDS)
+@pytest.mark.parametrize("kind", ssh_keys.TYPES)
 def test_host_keys(kind: str) -> None:
     assert ssh_keys.host_key(_key(kind) + " root@h1\n") == _key(kind)
 
@@ -164,16 +164,22 @@ def test_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({}, "is no archive of `docker save`: 'manifest.json' is not in it"),
-        ({"manifest_json": b"{"}, "its 'manifest.json' is no JSON"),
-        ({"manifest_json": b"[" * 100_000}, "its 'manifest.json' is no JSON"),
+        ({}, "is not an archive of `docker save`: 'manifest.json' is missing"),
+        ({"manifest_json": b"{"}, "its 'manifest.json' is not valid JSON"),
+        ({"manifest_json": b"[" * 100_000}, "its 'manifest.json' is not valid JSON"),
         ({"manifest_json": b" " * (5 << 20)}, "its 'manifest.json' is too large"),
         ({"manifest_json": {}}, "its manifest.json lists no images"),
         ({"manifest_json": [1]}, "its manifest.json lists no images"),
         ({"manifest_json": [_entry(), _entry()]}, "holds 2 images, not 1"),
-        ({"manifest_json": [_entry()]}, "is no archive of `docker save`: 'config.json' is not"),
-        ({"manifest_json": [_entry(Config=7)]}, "is no archive of `docker save`: '7' is not in it"),
-        ({"manifest_json": [_entry(RepoTags=None)], "config_json": CONFIG}, "names no image"),
+        ({"manifest_json": [_entry()]}, "is not an archive of `docker save`: 'config.json' is"),
+        (
+            {"manifest_json": [_entry(Config=7)]},
+            "is not an archive of `docker save`: '7' is missing",
+        ),
+        (
+            {"manifest_json": [_entry(RepoTags=None)], "config_json": CONFIG},
+            "its image has no name",
+        ),
         ({"manifest_json": [_entry(RepoTags=["A B"])], "config_json": CONFIG}, "image 'A B' is no"),
         ({"manifest_json": [_entry()], "config_json": []}, "its configuration lists no layers"),
         ({"manifest_json": [_entry()], "config_json": {"rootfs": {"diff_ids": [1]}}}, "its config"),
@@ -234,16 +240,16 @@ def test_limit(pattern: str | None, hosts: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "told"),
     [
-        ("h4", "no host or group is named 'h4'"),
-        ("wbe", "no host or group is named 'wbe'"),
-        ("x*", "no host or group is named 'x*'"),
-        ("!h4", "no host or group is named 'h4'"),
-        ("&h4", "no host or group is named 'h4'"),
-        ("h1,!h1", "leaves no host"),
-        ("nobody", "leaves no host"),
-        ("", "leaves no host"),
-        (",", "leaves no host"),
-        ("!", "no host or group is named ''"),
+        ("h4", "no host or group matches 'h4'"),
+        ("wbe", "no host or group matches 'wbe'"),
+        ("x*", "no host or group matches 'x*'"),
+        ("!h4", "no host or group matches 'h4'"),
+        ("&h4", "no host or group matches 'h4'"),
+        ("h1,!h1", "matches no host"),
+        ("nobody", "matches no host"),
+        ("", "matches no host"),
+        (",", "matches no host"),
+        ("!", "no host or group matches ''"),
     ],
 )
 def test_limit_refuses(pattern: str, told: str) -> None:

@@ -13,7 +13,7 @@ from provision.model.documents import (
     Layout,
     RouteDocument,
 )
-from provision.model.fields import interfaces as interface_text
+from provision.model.fields.interfaces import ip_version
 from provision.model.findings import KEY, Finding, Loc
 from provision.model.inventory import Interface, InterfaceRoute, InterfaceRule
 from provision.model.names import hashed_mac
@@ -150,7 +150,7 @@ def _values(at: Loc, one: InterfaceDocument) -> Iterator[Finding]:
 def _gateway(
     loc: Loc, key: str, via: str, version: int, addresses: tuple[str, ...]
 ) -> Iterator[Finding]:
-    mine = [ip_interface(text) for text in addresses if interface_text.version(text) == version]
+    mine = [ip_interface(text) for text in addresses if ip_version(text) == version]
     if ip_address(via).version != version:
         other = "gateway" if key == "gateway6" else "gateway6"
         yield Finding(loc, f"{via} is no IPv{version} address", f"write {other}: {via}")
@@ -169,7 +169,7 @@ def _route(loc: Loc, route: RouteDocument, addresses: tuple[str, ...]) -> Iterat
     if route.to == "default" and route.via is None:
         yield Finding((*loc, "to"), "the default route has no 'via'", "write via: 10.78.0.254")
     elif route.to != "default":
-        version = interface_text.version(route.to)
+        version = ip_version(route.to)
         for key in ("via", "source"):
             text = getattr(route, key)
             if text is not None and ip_address(text).version != version:

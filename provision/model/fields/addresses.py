@@ -1,4 +1,4 @@
-"""IPv4 addresses and networks as people write them; each mistake is answered by its rule. Pure."""
+"""IPv4 addresses and networks in the notations that people write; messages name the rule. Pure."""
 
 from __future__ import annotations
 
@@ -8,74 +8,69 @@ from ipaddress import IPv4Address, IPv4Network, NetmaskValueError
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
 
-SMALLEST = 29  # a /29 has 5 addresses for containers beside the gateway
+SMALLEST = 29  # a /29 has 5 addresses for containers besides the gateway
 _UNUSABLE = {
-    "0.0.0.0/8": "in 0.0.0.0/8, which means 'this network'",
-    "127.0.0.0/8": "a loopback address, which never leaves its host",
-    "224.0.0.0/4": "in 224.0.0.0/4, which is multicast",
-    "240.0.0.0/4": "in 240.0.0.0/4, which is reserved",
+    IPv4Network("0.0.0.0/8"): "in 0.0.0.0/8, which means 'this network'",
+    IPv4Network("127.0.0.0/8"): "a loopback address, which never leaves its host",
+    IPv4Network("224.0.0.0/4"): "in 224.0.0.0/4, which is multicast",
+    IPv4Network("240.0.0.0/4"): "in 240.0.0.0/4, which is reserved",
 }
-_RANGES = {IPv4Network(cidr): words for cidr, words in _UNUSABLE.items()}
-_LONGEST = 60  # far above any address; longer text would only fill the message
+_MAX_LENGTH = 60  # far above any address; int() of thousands of digits would be slow
 _DOTTED = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})*")
+_ADDRESS_HINT = "write four numbers, like 10.0.0.11"
+_CIDR_HINT = "write it like 172.20.0.0/16"
 
 
 def ipv4(text: str) -> IPv4Address:
-    """An address that a machine can have, or `BadValueError`."""
+    """The address of a host. Raises BadValueError."""
     if "/" in text:
-        bare = text.partition("/")[0]
-        raise BadValueError(
-            f"{quoted(text)} has a prefix length, but one address is wanted", _mean(bare)
-        )
+        message = f"{quoted(text)} has a prefix length, but must be a single address"
+        raise BadValueError(message, _did_you_mean(text.partition("/")[0]))
     address = _address(text)
     if text == "255.255.255.255":
-        raise BadValueError(f"{text} is the broadcast address", "write the address of one machine")
-    for block, words in _RANGES.items():
+        hint = "write the address of a single host"
+        raise BadValueError(f"{text} is the broadcast address", hint)
+    for block, description in _UNUSABLE.items():
         if address in block:
-            raise BadValueError(f"{text} is {words}", "write an address that other machines reach")
+            hint = "write an address that other hosts can reach"
+            raise BadValueError(f"{text} is {description}", hint)
     return address
 
 
 def cidr(text: str) -> IPv4Network:
-    """A network that containers can have, or `BadValueError`."""
+    """The range of a network of containers. Raises BadValueError."""
     network = _network(text)
     if network.prefixlen > SMALLEST:
-        raise BadValueError(
-            f"{text} is too small for a network of containers",
-            f"the smallest is a /{SMALLEST}",
-        )
-    for block, words in _RANGES.items():
+        message = f"{text} is too small for a network of containers"
+        raise BadValueError(message, f"the smallest is a /{SMALLEST}")
+    for block, description in _UNUSABLE.items():
         if network.overlaps(block):
-            within = words if network.subnet_of(block) else f"wide enough to hold {block}"
-            within = within.replace("a loopback address, which", "loopback, which")
-            raise BadValueError(
-                f"{text} is {within}", "write a private network, like 172.20.0.0/16"
-            )
+            inside = network.subnet_of(block)
+            problem = description if inside else f"wide enough to contain {block}"
+            problem = problem.replace("a loopback address, which", "loopback, which")
+            hint = "write a private network, like 172.20.0.0/16"
+            raise BadValueError(f"{text} is {problem}", hint)
     return network
 
 
 def _address(text: str, suffix: str = "") -> IPv4Address:
+    """The address in `text`; `suffix` is the prefix length for hints, such as `/16`."""
     if ":" in text and re.fullmatch(r"[0-9A-Fa-f:.%\w]*", text):
-        raise BadValueError(
-            f"{quoted(text)} is no IPv4 address", "IPv6 is not supported; write IPv4"
-        )
+        hint = "write an IPv4 address: IPv6 is not supported here"
+        raise BadValueError(f"{quoted(text)} is not an IPv4 address", hint)
+    if len(text) > _MAX_LENGTH or not _DOTTED.fullmatch(text):
+        raise BadValueError(f"{quoted(text)} is not an IPv4 address", _ADDRESS_HINT)
     parts = text.split(".")
-    if len(text) > _LONGEST or not _DOTTED.fullmatch(text):
-        raise BadValueError(
-            f"{quoted(text)} is no IPv4 address", "write four numbers, like 10.0.0.11"
-        )
     if len(parts) != 4:
-        raise BadValueError(
-            f"{text} has {len(parts)} of an IPv4 address's 4 numbers", "write it like 10.0.0.11"
-        )
+        message = f"{text} has {len(parts)} of an IPv4 address's 4 numbers"
+        raise BadValueError(message, "write it like 10.0.0.11")
     for part in parts:
         if len(part) > 1 and part[0] == "0":
-            raise BadValueError(
-                f"{text} has a number with a leading zero, which some tools read as octal",
-                _mean(".".join(part.lstrip("0") or "0" for part in parts) + suffix),
-            )
+            decimal = ".".join(part.lstrip("0") or "0" for part in parts)
+            message = f"{text} has a number with a leading zero, which some tools read as octal"
+            raise BadValueError(message, _did_you_mean(decimal + suffix))
         if int(part) > 255:
-            raise BadValueError(f"{text} is no IPv4 address: {part} is more than 255")
+            raise BadValueError(f"{text} is not an IPv4 address: {part} is more than 255")
     return IPv4Address(text)
 
 
@@ -83,51 +78,46 @@ def _network(text: str) -> IPv4Network:
     base, slash, prefix = text.partition("/")
     if ":" in base:
         _address(base)
-    full = _padded(base)
-    if full is None:
-        raise BadValueError(f"{quoted(text)} is no network", "write it like 172.20.0.0/16")
+    padded = _padded(base)
+    if padded is None:
+        raise BadValueError(f"{quoted(text)} is not a network", _CIDR_HINT)
     if not slash or base.count(".") != 3:
-        raise BadValueError(
-            f"{quoted(text)} is no CIDR", _mean(f"{full}/{prefix or _natural(base)}")
-        )
+        guess = _did_you_mean(f"{padded}/{prefix or _classful_prefix(base)}")
+        raise BadValueError(f"{quoted(text)} is not in CIDR notation", guess)
     _address(base, f"/{prefix}")
-    return _masked(base, prefix)
+    return _with_prefix(base, prefix)
 
 
-def _masked(base: str, prefix: str) -> IPv4Network:
+def _with_prefix(base: str, prefix: str) -> IPv4Network:
     text = f"{base}/{prefix}"
     if "." in prefix:
         try:
             network = IPv4Network(text, strict=False)
         except (NetmaskValueError, ValueError):
-            raise BadValueError(
-                f"{quoted(text)} is no CIDR", "write it like 172.20.0.0/16"
-            ) from None
-        raise BadValueError(f"{text} has a netmask", _mean(str(network)))
+            raise BadValueError(f"{quoted(text)} is not in CIDR notation", _CIDR_HINT) from None
+        raise BadValueError(f"{text} has a netmask", _did_you_mean(str(network)))
     if not re.fullmatch(r"0|[1-9][0-9]?", prefix) or int(prefix) > 32:
-        raise BadValueError(
-            f"{quoted(text)} has no prefix length from 0 to 32", "write it like 172.20.0.0/16"
-        )
+        raise BadValueError(f"{quoted(text)} has no prefix length from 0 to 32", _CIDR_HINT)
     network = IPv4Network(text, strict=False)
     if str(network.network_address) != base:
-        raise BadValueError(f"{text} has host bits set", _mean(str(network)))
+        raise BadValueError(f"{text} has host bits set", _did_you_mean(str(network)))
     return network
 
 
 def _padded(base: str) -> str | None:
-    """`10.1` as `10.1.0.0`; None where the text is no beginning of an address."""
+    """`10.1` as `10.1.0.0`; None if the text cannot be the beginning of an address."""
     parts = base.split(".")
-    good = len(base) <= _LONGEST and _DOTTED.fullmatch(base) and len(parts) <= 4
-    return ".".join([*parts, "0", "0", "0"][:4]) if good else None
+    is_dotted = len(base) <= _MAX_LENGTH and _DOTTED.fullmatch(base) and len(parts) <= 4
+    return ".".join([*parts, "0", "0", "0"][:4]) if is_dotted else None
 
 
-def _natural(base: str) -> int:
-    """The prefix length that trailing zeros suggest: 10.1 and 10.1.0.0 are a /16."""
+def _classful_prefix(base: str) -> int:
+    """The prefix length that trailing zeros suggest: 16 for 10.1 and 10.1.0.0."""
     parts = base.split(".")
     while len(parts) > 1 and parts[-1] == "0":
         parts.pop()
     return min(8 * len(parts), 24)
 
 
-def _mean(text: str) -> str:
+def _did_you_mean(text: str) -> str:
     return f"did you mean {text}?"

@@ -1,4 +1,4 @@
-"""Image references as people write them. Pure."""
+"""Image references. Pure."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from provision.model.findings import BadValueError
 from provision.model.text import quoted
 
 DEFAULT = "busybox:latest"
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+# The grammar of github.com/distribution/reference, whose patterns have the same names.
+_PATH_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_DOMAIN_COMPONENT = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_DOMAIN = rf"{_DOMAIN_COMPONENT}(?:\.{_DOMAIN_COMPONENT})*(?::[0-9]{{1,5}})?"
 _REFERENCE = re.compile(
-    rf"(?P<name>(?:{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?/)?{_PART}(?:/{_PART})*)"
+    rf"(?P<name>(?:{_DOMAIN}/)?{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*)"
     r"(?P<tag>:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
     r"(?P<digest>@sha256:[0-9a-f]{64})?"
 )
 
 
 def reference(text: str) -> str:
-    """A reference with its tag or digest, by the grammar of distribution/reference.
+    """A reference with its tag or digest, `:latest` added where it has neither.
 
     Raises BadValueError.
     """
     match = _match(text)
     if match is None:
-        near = text.lower()
-        hint = f"did you mean {near}?" if _match(near) else "write it like busybox or nginx:1.27"
-        raise BadValueError(f"image {quoted(text)} is no image reference", hint)
+        lower = text.lower()
+        hint = f"did you mean {lower}?" if _match(lower) else "write it like busybox or nginx:1.27"
+        raise BadValueError(f"image {quoted(text)} is not an image reference", hint)
     if re.fullmatch(r"[0-9a-f]{64}", match["name"]):
-        raise BadValueError(
-            f"image {quoted(text)} is an image's id", "write its name, like busybox"
-        )
+        hint = "write its name, like busybox"
+        raise BadValueError(f"image {quoted(text)} is the ID of an image", hint)
     return text if match["tag"] or match["digest"] else f"{text}:latest"
 
 

@@ -1,102 +1,117 @@
-"""Addresses, routes, rules and MACs of containers' interfaces, both families. Pure.
+"""Addresses, routes and rules of containers' interfaces, IPv4 and IPv6. Pure.
 
-Each is kept in the one form in which iproute2 tells it, so that found and wanted are equal.
+Every value has the form in which iproute2 prints it, so that the inventory can be compared with
+the output of `ip`.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
 
-MAIN_TABLE = 254
-"""The main table."""
+MAIN_TABLE = 254  # RT_TABLE_MAIN, which `ip` does not print
+_ADDRESS_HINT = "write it like 10.78.0.245/24 or fd00::245/64"
+_ROUTER_HINT = "write one like 10.78.0.254"
 
 
 def address(text: str) -> str:
-    """An address with its prefix length, IPv4 or IPv6."""
-    sample = "write it like 10.78.0.245/24 or fd00::245/64"
+    """An address with its prefix length. Raises BadValueError."""
     if "/" not in text:
-        raise BadValueError(f"address {quoted(text)} has no prefix length", sample)
+        raise BadValueError(f"address {quoted(text)} has no prefix length", _ADDRESS_HINT)
     try:
-        found = ip_interface(text)
+        interface = ip_interface(text)
     except ValueError as error:
-        raise BadValueError(f"address {quoted(text)} cannot be used", sample) from error
+        raise _not_an_address(text) from error
+    # The ipaddress module also reads netmasks (/255.255.255.0) and zones (fe80::1%eth0).
     if not re.fullmatch(r"[0-9]{1,3}", text.rpartition("/")[2]) or "%" in text:
-        raise BadValueError(f"address {quoted(text)} cannot be used", sample)
-    unfit = found.is_multicast or found.is_loopback or found.is_unspecified
-    if unfit or _is_end(found.ip, found.network):
-        raise BadValueError(f"address {quoted(text)} is none of one machine", sample)
-    return str(found)
+        raise _not_an_address(text)
+    if not _is_unicast(interface.ip) or _is_first_or_last(interface):
+        problem = "is not a host address (network, broadcast, loopback or multicast)"
+        raise BadValueError(f"address {quoted(text)} {problem}", _ADDRESS_HINT)
+    return str(interface)
 
 
-def _is_end(ip: object, network: object) -> bool:
-    """The first or last address of an IPv4 network, which no machine has."""
-    net = ip_network(str(network))
-    ends = (net.network_address, net.broadcast_address)
-    return net.version == 4 and net.prefixlen < 31 and ip in ends
+def _not_an_address(text: str) -> BadValueError:
+    return BadValueError(f"{quoted(text)} is not an address with a prefix length", _ADDRESS_HINT)
+
+
+def _is_unicast(ip: IPv4Address | IPv6Address) -> bool:
+    return not (ip.is_multicast or ip.is_loopback or ip.is_unspecified)
+
+
+def _is_first_or_last(interface: IPv4Interface | IPv6Interface) -> bool:
+    """True for network and broadcast addresses; a /31 has none (RFC 3021), nor has IPv6."""
+    network = interface.network
+    ends = (network.network_address, network.broadcast_address)
+    return network.version == 4 and network.prefixlen < 31 and interface.ip in ends
 
 
 def router(text: str) -> str:
-    """The address of a router."""
+    """The address of a router. Raises BadValueError."""
     try:
-        found = ip_address(text)
+        ip = ip_address(text)
     except ValueError as error:
-        raise BadValueError(
-            f"{quoted(text)} is no address", "write one like 10.78.0.254"
-        ) from error
-    if found.is_multicast or found.is_loopback or found.is_unspecified or "%" in text:
-        raise BadValueError(
-            f"{quoted(text)} is no address of a router", "write one like 10.78.0.254"
-        )
-    return str(found)
+        raise BadValueError(f"{quoted(text)} is not an IP address", _ROUTER_HINT) from error
+    if not _is_unicast(ip) or "%" in text:
+        raise BadValueError(f"{quoted(text)} is not the address of a router", _ROUTER_HINT)
+    return str(ip)
 
 
 def destination(text: str) -> str:
-    """A range that a route leads to, or `default`."""
+    """The range that a route leads to, or `default`. Raises BadValueError."""
     if text == "default":
         return text
     return prefix(text)
 
 
 def prefix(text: str) -> str:
-    """A range; one address alone is that address."""
+    """A range; a single address becomes a /32 or /128. Raises BadValueError."""
     try:
-        found = ip_network(text)
+        network = ip_network(text)
     except ValueError as error:
-        said = str(error)
         hint = "write it like 10.9.0.0/16"
-        if "host bits" in said:
+        if "host bits" in str(error):
             hint = f"did you mean {ip_network(text, strict=False)}?"
-        raise BadValueError(f"{quoted(text)} is no range", hint) from error
-    return str(found)
+        raise BadValueError(f"{quoted(text)} is not a range of addresses", hint) from error
+    return str(network)
 
 
-def version(text: str) -> int:
-    """4 or 6, of an address, a range or both; 0 for `default`."""
+def ip_version(text: str) -> int:
+    """4 or 6 for an address, a range or an address with prefix length; 0 for `default`."""
     return 0 if text == "default" else ip_interface(text).version
 
 
-def route_spec(to: str, via: str, source: str, metric: int, table: int) -> str:
-    """A route as words of `ip route`, without its device."""
-    family = "default" if to in ("default", "0.0.0.0/0", "::/0") else to
-    words = [family if "/" in family or family == "default" else f"{family}/{full_length(family)}"]
-    words += ["via", via] if via else []
-    words += ["src", source] if source else []
-    words += ["metric", str(metric)] if metric else []
-    words += ["table", str(table)] if table != MAIN_TABLE else []
-    return " ".join(words)
-
-
 def full_length(address: str) -> int:
-    """Bits of an address that stands for itself alone."""
+    """Length in bits of an address: 32 or 128."""
     return 128 if ":" in address else 32
 
 
+def route_spec(to: str, via: str, source: str, metric: int, table: int) -> str:
+    """A route as `ip route` prints it, without its device."""
+    target = "default" if to in ("default", "0.0.0.0/0", "::/0") else to
+    if "/" not in target and target != "default":
+        target = f"{target}/{full_length(target)}"
+    fields = [target]
+    fields += ["via", via] if via else []
+    fields += ["src", source] if source else []
+    fields += ["metric", str(metric)] if metric else []
+    fields += ["table", str(table)] if table != MAIN_TABLE else []
+    return " ".join(fields)
+
+
 def rule_spec(priority: int, table: int, source: str, to: str) -> str:
-    """A rule as words of `ip rule`."""
-    words = ["from", source] if source else []
-    words += ["to", to] if to else []
-    return " ".join([*words, "table", str(table), "priority", str(priority)])
+    """A rule as arguments of `ip rule add`."""
+    fields = ["from", source] if source else []
+    fields += ["to", to] if to else []
+    return " ".join([*fields, "table", str(table), "priority", str(priority)])

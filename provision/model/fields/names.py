@@ -1,4 +1,4 @@
-"""Names as an inventory may write them; each rule is said in plain words. Pure."""
+"""Names of an inventory; each message states the rule that the name breaks. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
 
-DOCKER_WORDS = ("bridge", "host", "none", "default")
+DOCKER_NETWORKS = ("bridge", "host", "none", "default")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 
 
 def inventory_name(text: str) -> str:
-    """The mark of all that a file makes."""
-    return _matched(
+    """The name that marks all objects of an inventory. Raises BadValueError."""
+    return _matching(
         text,
         r"[a-z][a-z0-9-]{0,9}",
         "name",
@@ -22,12 +22,16 @@ def inventory_name(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """What SSH and DNS allow; never an option, a path or a pattern."""
+    """A name that SSH and DNS accept, and no tool takes for an option, a path or a pattern.
+
+    Raises BadValueError.
+    """
     if text == "all":
         raise BadValueError("host name 'all' means every host in --limit", "choose another name")
     if len(text) > 253:
-        raise BadValueError(f"host name {quoted(text)} is longer than 253 characters", "shorten it")
-    return _matched(
+        message = f"host name {quoted(text)} is longer than 253 characters"
+        raise BadValueError(message, "shorten it")
+    return _matching(
         text,
         rf"{_LABEL}(\.{_LABEL})*",
         "host name",
@@ -36,10 +40,10 @@ def host_name(text: str) -> str:
 
 
 def group_name(text: str) -> str:
-    """A word that cannot be taken for a pattern of --limit."""
+    """A name that --limit does not take for a pattern. Raises BadValueError."""
     if text == "all":
         raise BadValueError("group name 'all' means every host in --limit", "choose another name")
-    return _matched(
+    return _matching(
         text,
         r"[A-Za-z][A-Za-z0-9_-]{0,62}",
         "group name",
@@ -48,10 +52,11 @@ def group_name(text: str) -> str:
 
 
 def network_name(text: str) -> str:
-    """A name of ours that is none of Docker's own."""
-    if text in DOCKER_WORDS:
-        raise BadValueError(f"network name '{text}' is Docker's own", "choose another name")
-    return _matched(
+    """A name for a Docker network and, with a prefix, for interfaces. Raises BadValueError."""
+    if text in DOCKER_NETWORKS:
+        message = f"network name '{text}' belongs to a network of Docker's own"
+        raise BadValueError(message, "choose another name")
+    return _matching(
         text,
         r"[a-z][a-z0-9-]{0,14}",
         "network name",
@@ -60,8 +65,8 @@ def network_name(text: str) -> str:
 
 
 def container_name(text: str) -> str:
-    """Docker's rule, and a length that any file name can hold."""
-    return _matched(
+    """A name that Docker accepts, short enough for the name of a file. Raises BadValueError."""
+    return _matching(
         text,
         r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}",
         "container name",
@@ -70,8 +75,8 @@ def container_name(text: str) -> str:
 
 
 def user_name(text: str) -> str:
-    """A login name that SSH cannot take for an option."""
-    return _matched(
+    """A login name that ssh does not take for an option. Raises BadValueError."""
+    return _matching(
         text,
         r"[A-Za-z0-9_][A-Za-z0-9_.@$\\-]{0,63}",
         "user",
@@ -80,26 +85,35 @@ def user_name(text: str) -> str:
 
 
 def jump_hosts(text: str) -> str:
-    """What ProxyJump takes: [user@]host[:port], several joined by commas."""
+    """Jump hosts as for ssh's ProxyJump: [user@]host[:port], joined by commas.
+
+    Raises BadValueError.
+    """
+    hint = "write it like user@bastion:22"
     if len(text) > 1000:
-        raise BadValueError(f"jump {quoted(text)} cannot be used", "write it like user@bastion:22")
-    one = r"([A-Za-z0-9_][A-Za-z0-9_.$\\-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?"
-    return _matched(text, rf"{one}(,{one})*", "jump", "write it like user@bastion:22")
+        raise BadValueError(f"jump {quoted(text)} is longer than 1000 characters", hint)
+    jump = r"([A-Za-z0-9_][A-Za-z0-9_.$\\-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?"
+    return _matching(text, rf"{jump}(,{jump})*", "jump", hint)
 
 
 def nic_name(text: str) -> str:
-    """A link name the kernel takes, and that no tool takes for something else."""
+    """The name of an interface that the kernel accepts and no tool misreads.
+
+    Raises BadValueError.
+    """
     if text in ("all", "default"):
-        raise BadValueError(f"nic '{text}' stands for several in the kernel's settings", "name one")
-    return _matched(
+        # net.ipv4.conf.all and .default are settings of every and of each new interface.
+        message = f"nic '{text}' stands for several interfaces in sysctl"
+        raise BadValueError(message, "write the name of a single interface")
+    return _matching(
         text,
         r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}",
         "nic",
-        "write the link's name of 1 to 15 characters, like eth1",
+        "write the interface's name of 1 to 15 characters, like eth1",
     )
 
 
-def _matched(text: str, pattern: str, noun: str, hint: str) -> str:
+def _matching(text: str, pattern: str, noun: str, hint: str) -> str:
     if not re.fullmatch(pattern, text):
         raise BadValueError(f"{noun} {quoted(text)} cannot be used", hint)
     return text
