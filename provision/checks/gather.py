@@ -113,7 +113,7 @@ def _lost_settings(fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, tuple[str,
     return {
         host: nic.lost(fleet.facts[host])
         for host in hosts
-        if host in fleet.looks and fleet.facts[host].bridged_nics
+        if host in fleet.snapshots and fleet.facts[host].bridged_nics
     }
 
 
@@ -125,7 +125,7 @@ def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, 
             tuple(conflict for conflict in plan.conflicts if conflict.ref.host == host),
         )
         for host in hosts
-        if host in fleet.looks
+        if host in fleet.snapshots
     }
 
 
@@ -150,7 +150,7 @@ def _endpoints(
 
 
 def _running(fleet: Fleet, container: Container) -> DockerContainer | None:
-    snapshot = fleet.looks.get(container.host)
+    snapshot = fleet.snapshots.get(container.host)
     ref = Ref(container.host, "container", container.name)
     resource = snapshot.ours.get(ref) if snapshot else None
     return resource if isinstance(resource, DockerContainer) and resource.pid else None

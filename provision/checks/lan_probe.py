@@ -64,7 +64,7 @@ class LanProbe:
 
 def endpoints(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple[LanEndpoint, ...]:
     """Every endpoint on a LAN of this inventory on these hosts."""
-    reached = frozenset(hosts) & fleet.looks.keys()
+    reached = frozenset(hosts) & fleet.snapshots.keys()
     return tuple(
         endpoint
         for network in inventory.networks.values()
@@ -83,7 +83,7 @@ def _endpoints(
     for container in inventory.containers.values():
         if container.host in hosts:
             ref = Ref(container.host, "container", container.name)
-            running = fleet.looks[container.host].ours.get(ref)
+            running = fleet.snapshots[container.host].ours.get(ref)
             if isinstance(running, DockerContainer) and running.pid:
                 yield from _of_docker(network, container, running, mtu)
                 yield from _of_interfaces(network, container, running.pid, mtu)

@@ -49,7 +49,7 @@ def live_containers(session: Session, hosts: Iterable[str]) -> Mapping[str, Live
     running: dict[str, LiveContainer] = {}
     for container in wanted:
         ref = Ref(container.host, "container", container.name)
-        resource = fleet.looks[container.host].ours.get(ref)
+        resource = fleet.snapshots[container.host].ours.get(ref)
         if not isinstance(resource, DockerContainer) or not resource.pid:
             message = f"container {container.name} does not run on {container.host}"
             raise VerifyError(message, "run provision apply first")

@@ -33,7 +33,7 @@ class Rounds:
     ) -> None:
         self._session, self._hosts = session, hosts
         self._endpoints, self._lan_probes = endpoints, lan_probes
-        self._reached = tuple(host for host in hosts if host in fleet.looks)
+        self._reached = tuple(host for host in hosts if host in fleet.snapshots)
         self._sniffers: dict[str, int | None] = {}
         self.listeners: dict[str, Listener] = {}
         self.before: dict[str, HostTopology] = {}

@@ -44,7 +44,7 @@ def plan(invocation: Invocation, detailed_exitcode: bool, output: Path | None) -
     from provision.engine import report
 
     with invocation.session() as (session, hosts):
-        planned = engine.planned(session, hosts)
+        planned = engine.preview(session, hosts)
     _print_report(invocation, planned, report.plan_json, report.plan_lines)
     if planned.conflicts:
         return ExitStatus.CONFLICT
@@ -52,7 +52,7 @@ def plan(invocation: Invocation, detailed_exitcode: bool, output: Path | None) -
         from provision.engine.saved_plan import save
 
         save(output, invocation.path, invocation.limit, planned)
-    if planned.done and detailed_exitcode:
+    if planned.results and detailed_exitcode:
         return planned.exit_status or ExitStatus.CHANGES
     return planned.exit_status
 
@@ -82,7 +82,7 @@ def apply(invocation: Invocation, saved: Path | None, strategy: StrategyOptions)
     with invocation.session() as (session, hosts):
         from provision.engine import apply as engine
 
-        result = engine.change(session, hosts, strategy.apply_options(hosts))
+        result = engine.converge(session, hosts, strategy.apply_options(hosts))
     return _print_result(invocation, result)
 
 
@@ -98,11 +98,11 @@ def _apply_saved(invocation: Invocation, path: Path, strategy: StrategyOptions) 
     with invocation.session() as (session, hosts):
         from provision.engine import apply as engine
 
-        result = engine.change(
+        result = engine.converge(
             session,
             hosts,
             strategy.apply_options(hosts),
-            agreed=lambda changes: still_true(saved, changes),
+            approve=lambda changes: still_true(saved, changes),
         )
     return _print_result(invocation, result)
 
@@ -125,11 +125,11 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
         )
     with invocation.session() as (session, hosts):
         if not invocation.yes:
-            planned = engine.planned(session, hosts, destroy=True)
+            planned = engine.preview(session, hosts, destroy=True)
             print_lines(report.plan_lines(planned))
-            if planned.done:
+            if planned.results:
                 invocation.require_confirmation("Make these changes?")
-        result = engine.change(session, hosts, strategy.apply_options(hosts, destroy=True))
+        result = engine.converge(session, hosts, strategy.apply_options(hosts, destroy=True))
     return _print_result(invocation, result)
 
 
@@ -168,7 +168,7 @@ def verify(
 def _print_result(invocation: Invocation, result: Report) -> int:
     from provision.engine import report
 
-    _print_report(invocation, result, report.done_json, report.done_lines)
+    _print_report(invocation, result, report.result_json, report.result_lines)
     return result.exit_status
 
 

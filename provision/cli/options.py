@@ -15,7 +15,7 @@ from provision.model.errors import ProvisionError, UsageError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from provision.engine.apply import ApplyOptions
+    from provision.engine.options import ApplyOptions
 
 Command = Callable[..., int]
 
@@ -143,7 +143,7 @@ class StrategyOptions:
 
     def apply_options(self, hosts: tuple[str, ...], *, destroy: bool = False) -> ApplyOptions:
         """The same options for the engine. Raises UsageError when the canary is not in `hosts`."""
-        from provision.engine.apply import ApplyOptions
+        from provision.engine.options import ApplyOptions
 
         if self.canary and self.canary not in hosts:
             raise UsageError(

@@ -25,8 +25,9 @@ from provision.compare.candidates import (
 )
 from provision.compare.pool import find_pool
 from provision.compare.probe import Endpoints
-from provision.engine import apply as engine
+from provision.engine.apply import converge
 from provision.engine.fleet import Fleet, Session, observe
+from provision.engine.options import ApplyOptions
 from provision.engine.status import describe_all
 from provision.inventory.load import load
 from provision.model.errors import ProvisionError, UnfitError, VerifyError
@@ -97,7 +98,7 @@ def _change(session: Session, hosts: tuple[str, ...], *, destroy: bool) -> float
     which has rolled back by then.
     """
     start = time.monotonic()
-    report = engine.change(session, hosts, engine.ApplyOptions(destroy=destroy))
+    report = converge(session, hosts, ApplyOptions(destroy=destroy))
     if report.interrupted:
         raise KeyboardInterrupt
     for error in report.errors:

@@ -1,312 +1,184 @@
-"""Changes hosts: looks, acts under their guards, looks anew, and has them keep it or undo it.
+"""Plans and makes the changes of hosts: gathers, checks, acts under guards, and confirms.
 
-Decides nothing: what differs is `plan`'s word, what a host needs `preflight`'s.
+`plan` decides which resources change, and `preflight` what a host needs.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from provision.engine.fleet import LOOK_S, Fleet, Session, difference, observe
-from provision.engine.outcome import Outcome, OutcomeKind
-from provision.engine.plan import (
-    Change,
-    Conflict,
-    Plan,
-    Wave,
-    facts_changing_part,
-    is_permanent,
-    operations,
-    waves,
-)
+from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe
+from provision.engine.options import ApplyOptions
+from provision.engine.outcome import Outcome
+from provision.engine.plan import Change, Conflict, Plan
 from provision.engine.report import ChangeResult, Report
-from provision.model.errors import (
-    ChangedError,
-    ConflictError,
-    HostError,
-    LockedError,
-    StepError,
-    UnfitError,
-)
+from provision.model.errors import ConflictError, HostError, UnfitError
+from provision.model.problems import Problem
 
-if TYPE_CHECKING:
-    # Imported when there is something to change: most runs only look.
-    from provision.engine.transaction import Transaction
-
-ROUNDS = 3
-TWICE_S = 10.0
-"""What a neighbour remembers of the old way of SSH is forgotten by then."""
+# Modules of a transaction are imported where there is something to change: most runs only look.
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyOptions:
-    """How a change is made. `canary` goes first and alone; `manual`: a person confirms it."""
-
-    destroy: bool = False
-    all_or_none: bool = True
-    canary: str | None = None
-    window_s: int = 90
-    manual: bool = False
-
-    @property
-    def verb(self) -> str:
-        """The verb that people know."""
-        return "destroy" if self.destroy else "apply"
+def preview(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) -> Report:
+    """Gather the hosts' snapshots, and report the changes that are due. Nothing is changed."""
+    fleet, errors = _gather(session, hosts, destroy=destroy)
+    plan = difference(session, fleet, _without(hosts, errors), destroy=destroy)
+    results = tuple(ChangeResult(change) for change in plan.changes)
+    return Report(hosts, results, plan.conflicts, errors)
 
 
-def planned(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) -> Report:
-    """Look, and say what would change. Nothing is changed."""
-    fleet, errors = _fit(session, hosts, destroy=destroy)
-    todo = difference(session, fleet, _without(hosts, errors), destroy=destroy)
-    return Report(
-        hosts, tuple(ChangeResult(change) for change in todo.changes), todo.conflicts, errors
-    )
-
-
-def change(
+def converge(
     session: Session,
     hosts: tuple[str, ...],
-    how: ApplyOptions,
+    options: ApplyOptions,
     *,
-    agreed: Callable[[tuple[Change, ...]], None] = lambda _changes: None,
+    approve: Callable[[tuple[Change, ...]], None] = lambda _changes: None,
 ) -> Report:
-    """Look, act and look again until nothing differs; then the hosts keep it, or undo it.
+    """Change hosts until nothing differs; then each keeps the change, or rolls it back.
 
-    Raises ConflictError and LockedError before any change, and what `agreed` raises when it sees
-    the changes.
+    Raises ConflictError and LockedError before any change, and the errors of `approve`, which is
+    called with the changes.
     """
-    fleet, errors = _fit(session, hosts, destroy=how.destroy)
-    if _taken_over(session, fleet, hosts):
-        fleet, errors = _fit(session, hosts, destroy=how.destroy)
-    fit = _without(hosts, errors)
-    todo = difference(session, fleet, fit, destroy=how.destroy)
-    _refuse(todo.conflicts)
-    if errors and how.all_or_none:
+    fleet, errors = _gather(session, hosts, destroy=options.destroy)
+    if _recover_abandoned(session, fleet, hosts):
+        fleet, errors = _gather(session, hosts, destroy=options.destroy)
+    usable = _without(hosts, errors)
+    plan = difference(session, fleet, usable, destroy=options.destroy)
+    _require_no_conflict(plan.conflicts)
+    if errors and options.all_or_none:
         return Report(hosts, (), (), errors)
-    agreed(todo.changes)
-    if not how.destroy:
-        session, todo = _supplied(session, fleet, fit, todo)
-    _free(session, fleet, {change.ref.host for change in todo.changes})
-    run = _Apply(session, how, fleet)
-    for some in _turns(fit, how):
-        if not run.converge(some):
+    approve(plan.changes)
+    if not options.destroy:
+        session, plan = _with_artifacts(session, fleet, usable, plan)
+    _require_unlocked(session, fleet, {change.ref.host for change in plan.changes})
+    run = _Run(session, options, fleet)
+    for group in _groups(usable, options):
+        if not run.converge(group):
             break
-    return Report(hosts, tuple(run.done), (), (*errors, *run.errors), run.outcomes, run.interrupted)
+    return run.report(hosts, errors)
 
 
-def _turns(fit: tuple[str, ...], how: ApplyOptions) -> Iterator[tuple[str, ...]]:
-    """Hosts that are changed together, one group after the other."""
-    if how.canary is None:
-        yield fit
+def _groups(hosts: tuple[str, ...], options: ApplyOptions) -> Iterator[tuple[str, ...]]:
+    """The groups of hosts that are changed one after the other, each in one transaction."""
+    if options.canary is None:
+        yield hosts
         return
-    yield (how.canary,)
-    yield tuple(host for host in fit if host != how.canary)
+    yield (options.canary,)
+    yield tuple(host for host in hosts if host != options.canary)
 
 
-def _taken_over(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:
-    """Whether there was a change of a run of ours that has died: it is undone, or kept, first."""
-    held = [
-        host for host in hosts if host in fleet.looks and fleet.looks[host].facts.in_transaction
-    ]
+def _recover_abandoned(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:
+    """End the changes of this controller's runs that have died; return True if there were any."""
+    facts = fleet.facts
+    held = [host for host in hosts if host in facts and facts[host].in_transaction]
     if not held:
         return False
     from provision.engine import recovery
     from provision.engine.journal import abandoned
 
-    found = recovery.fleet_status(session, held)
-    ids = {one.id for one in found.held.values() if abandoned(session.inventory.path, one.id)}
+    status = recovery.fleet_status(session, held)
+    ids = {
+        record.id for record in status.held.values() if abandoned(session.inventory.path, record.id)
+    }
     if ids:
-        session.warn("a run that was interrupted has left changes: undoing them first")
+        session.warn("An interrupted run has left changes on hosts. Rolling them back first")
         recovery.recover(session, session.inventory.hosts, only=ids)
     return bool(ids)
 
 
-def _free(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
-    """Raises LockedError where a change is under way: whose, since when and until when."""
+def _require_unlocked(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
+    """Raises LockedError if a change is under way on one of `hosts`."""
     for host in sorted(hosts):
-        if fleet.looks[host].facts.in_transaction:
+        if fleet.snapshots[host].facts.in_transaction:
             from provision.engine import guard
             from provision.engine.status import locked
 
-            said = session.transport.run(host, guard.status(), timeout_s=LOOK_S)
-            raise locked(host, guard.records(said.stdout))
+            output = session.transport.run(host, guard.status(), timeout_s=SNAPSHOT_S)
+            raise locked(host, guard.records(output.stdout))
 
 
-def _fit(
+def _gather(
     session: Session, hosts: tuple[str, ...], *, destroy: bool
 ) -> tuple[Fleet, tuple[HostError, ...]]:
-    """A look, and what keeps any of `hosts` from being changed.
+    """Snapshots, and the errors of those of `hosts` that cannot be changed.
 
-    What is wanted of a host depends on its peers too (the smallest MTU), so those are looked at
-    even when they are not among `hosts`; what fails there is not this run's concern.
+    The wanted state of a host depends on its peers too (on the smallest MTU, for example), so all
+    hosts of the inventory are gathered; errors of hosts outside `hosts` are left out.
     """
     fleet = observe(session, hosts if destroy else session.inventory.hosts)
     from provision.engine import preflight
 
     problems = () if destroy else preflight.problems(session.inventory, fleet.facts)
-    unfit = (UnfitError(problem.host, problem.message, problem.hint) for problem in problems)
-    errors = (*fleet.errors.values(), *unfit)
+    errors = (*fleet.errors.values(), *map(_unfit, problems))
     return fleet, tuple(error for error in errors if error.host in hosts)
 
 
-def _supplied(
-    session: Session, fleet: Fleet, fit: tuple[str, ...], todo: Plan
+def _unfit(problem: Problem) -> UnfitError:
+    return UnfitError(problem.host, problem.message, problem.hint)
+
+
+def _with_artifacts(
+    session: Session, fleet: Fleet, hosts: tuple[str, ...], plan: Plan
 ) -> tuple[Session, Plan]:
-    """The same with all that hosts get from here at hand. Raises SupplyError."""
+    """The session and the plan with the files that hosts get from here. Raises SupplyError."""
     from provision.engine import artifacts
 
-    artifacts.check(todo)
-    whole = artifacts.with_built_files(session, todo)
-    return (
-        whole,
-        todo if whole is session else difference(whole, fleet, fit, destroy=False),
-    )
+    artifacts.check(plan)
+    complete = artifacts.with_built_files(session, plan)
+    if complete is session:
+        return session, plan
+    return complete, difference(complete, fleet, hosts, destroy=False)
 
 
 def _without(hosts: tuple[str, ...], errors: Iterable[HostError]) -> tuple[str, ...]:
-    bad = {error.host for error in errors}
-    return tuple(host for host in hosts if host not in bad)
+    failed = {error.host for error in errors}
+    return tuple(host for host in hosts if host not in failed)
 
 
-def _refuse(conflicts: tuple[Conflict, ...]) -> None:
+def _require_no_conflict(conflicts: tuple[Conflict, ...]) -> None:
     if conflicts:
-        lines = "\n".join(f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts)
+        lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
         raise ConflictError(
-            lines, "provision adopts nothing: remove it yourself, or choose another name or range"
+            "\n".join(lines),
+            "provision does not take over resources of others: remove them, or choose another "
+            "name or range",
         )
 
 
-def _steps(plan: Plan, change: Transaction) -> tuple[Wave, ...]:
-    return waves(operations(plan, txn=change.txn.id))
+class _Run:
+    """One run over groups of hosts, each changed in a transaction of its own."""
 
-
-class _Apply:
-    """Changes under one guard after another: what brings tools first, then all else."""
-
-    def __init__(self, session: Session, how: ApplyOptions, fleet: Fleet) -> None:
-        self.session, self.how = session, how
-        self.looks = dict(fleet.looks)
-        self.done: list[ChangeResult] = []
+    def __init__(self, session: Session, options: ApplyOptions, fleet: Fleet) -> None:
+        self.session, self.options = session, options
+        self.snapshots = dict(fleet.snapshots)
+        self.results: list[ChangeResult] = []
         self.errors: list[HostError] = []
         self.outcomes: dict[str, Outcome] = {}
         self.interrupted = False
 
     def converge(self, hosts: tuple[str, ...]) -> bool:
-        """Change `hosts` until nothing differs; whether all of them keep it."""
-        todo = self._todo(hosts)
-        return not todo.changes or self._transact(hosts, todo)
+        """Change `hosts` until nothing differs; return True if all of them keep the change."""
+        fleet = Fleet(self.snapshots)
+        plan = difference(self.session, fleet, hosts, destroy=self.options.destroy)
+        if not plan.changes:
+            return True
+        from provision.engine.rounds import Rounds
 
-    def _todo(self, hosts: Iterable[str]) -> Plan:
-        return difference(self.session, Fleet(self.looks), hosts, destroy=self.how.destroy)
-
-    def _refused(self, todo: Plan, fit: tuple[str, ...]) -> Iterator[HostError]:
-        """What only a look after the packages could tell: it is a failure now, not a refusal."""
-        from provision.engine import preflight
-
-        seen = Fleet(self.looks).facts
-        for problem in preflight.problems(self.session.inventory, seen):
-            if problem.host in fit:
-                yield StepError(problem.host, problem.message, problem.hint)
-        for conflict in todo.conflicts:
-            yield StepError(conflict.ref.host, conflict.message)
-
-    def _transact(self, hosts: tuple[str, ...], todo: Plan) -> bool:
-        from provision.engine.transaction import Transaction
-
-        change = Transaction(self.session, self.how.verb, self.how.window_s)
+        rounds = Rounds(self.session, self.options, hosts, self.snapshots)
         try:
-            self._change(change, hosts, todo)
-        except KeyboardInterrupt:
-            self._interrupt(change)
+            return rounds.run(plan)
         finally:
-            change.journal.close()
-            self.done += change.done
-            self.errors += change.errors
-            self.outcomes |= change.outcomes
-        aim = OutcomeKind.PENDING if self.how.manual else OutcomeKind.CONFIRMED
-        kept = all(outcome.kind is aim for outcome in change.outcomes.values())
-        return kept and not change.errors
+            self.results += rounds.transaction.results
+            self.errors += rounds.transaction.errors
+            self.outcomes |= rounds.transaction.outcomes
+            self.interrupted = rounds.interrupted
 
-    def _change(self, change: Transaction, hosts: tuple[str, ...], todo: Plan) -> None:
-        first = facts_changing_part(todo)
-        steps = _steps(first or todo, change)
-        if not self._armed(change, hosts, todo, first or todo):
-            change.disarm()
-            locks = [error for error in change.errors if isinstance(error, LockedError)]
-            if locks:
-                raise locks[0]
-            return
-        left = todo
-        for _ in range(ROUNDS + 2 * bool(first)):
-            self._act(change, steps)
-            self.looks |= change.look(change.armed)
-            left = self._todo(hosts)
-            if first:
-                # Only now can be seen what else is wanted of a host that had no Docker.
-                change.errors += self._refused(left, hosts)
-            if change.errors or not left.changes:
-                break
-            first = facts_changing_part(left) if first else None
-            steps = _steps(first or left, change)
-            # Some hosts change only because of what has become known of others meanwhile.
-            self.looks |= change.arm(steps, kept=is_permanent(first or left))
-            if change.errors:
-                break
-        for one in () if change.errors else left.changes:
-            change.errors.append(
-                StepError(one.ref.host, f"{one.ref.kind} {one.ref.name} still differs")
-            )
-        self._again(change, todo)
-        self._end(change)
-
-    def _armed(self, change: Transaction, hosts: tuple[str, ...], todo: Plan, first: Plan) -> bool:
-        """Whether every host is held, and is still as it was when this was planned."""
-        self.looks |= change.arm(_steps(first, change), kept=is_permanent(first))
-        if change.errors:
-            return False
-        for one in set(self._todo(hosts).changes) ^ set(todo.changes):
-            change.errors.append(
-                ChangedError(one.ref.host, f"{one.ref.kind} {one.ref.name} has changed meanwhile")
-            )
-        return not change.errors
-
-    def _act(self, change: Transaction, steps: tuple[Wave, ...]) -> None:
-        for wave in steps:
-            if change.errors and self.how.all_or_none:
-                change.skip(wave)
-                continue
-            count = sum(len(some) for some in wave.values())
-            self.session.say(f"changing {len(wave)} host(s), {count} step(s)")
-            change.act(wave)
-
-    def _again(self, change: Transaction, todo: Plan) -> None:
-        """What a neighbour still remembers of the old way is forgotten at the second look."""
-        hosts = sorted({one.ref.host for one in todo.changes if one.ssh})
-        if hosts and not change.errors:
-            self.session.say(f"{', '.join(hosts)}: looking again in {TWICE_S:g} s")
-            time.sleep(TWICE_S)
-            change.look(hosts)
-
-    def _end(self, change: Transaction) -> None:
-        bad = {error.host for error in change.errors}
-        if bad and self.how.all_or_none:
-            bad = set(change.armed)
-        if bad:
-            change.revert(bad & set(change.armed), "failed")
-        good = [host for host in change.armed if host not in bad]
-        if self.how.manual:
-            change.leave(good)
-        elif good:
-            change.confirm(good)
-
-    def _interrupt(self, change: Transaction) -> None:
-        self.interrupted = True
-        self.session.warn("interrupted: undoing it; once more leaves that to the hosts' deadlines")
-        try:
-            change.revert(change.armed, "operator")
-        except KeyboardInterrupt:
-            self.session.warn("left to the hosts: each undoes it at its deadline")
-            change.leave(change.armed)
+    def report(self, hosts: tuple[str, ...], errors: tuple[HostError, ...]) -> Report:
+        """The report of the run on `hosts`; `errors` are those from before it."""
+        return Report(
+            hosts,
+            tuple(self.results),
+            (),
+            (*errors, *self.errors),
+            self.outcomes,
+            self.interrupted,
+        )

@@ -1,6 +1,6 @@
-"""Hosts as they are: one thread and one execution each, and how that differs from what is wanted.
+"""Snapshots of hosts, by one thread and one SSH execution each, and the difference that is left.
 
-Changes nothing. A host that does not answer is data, not the end of the others.
+Changes nothing. The error of a host is a value, and does not end the run on the others.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
 from provision.transport.base import Output, Transport
 
-LOOK_S = 60.0
+SNAPSHOT_S = 60.0
+"""Seconds that a host has for the script of a snapshot."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of a verb. `timeout_s` bounds each script; `say` gets a line of progress, `warn` one
-    that has to be read."""
+    """One run of a command. `jobs`: hosts at the same time. `timeout_s` bounds each script.
+
+    `say` gets lines of progress, `warn` lines that the user has to read.
+    """
 
     inventory: Inventory
     transport: Transport
@@ -42,23 +45,23 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Hosts as found: a look for each that answered, an error for each that did not."""
+    """A snapshot of each host that answered, and an error for each that did not."""
 
-    looks: Mapping[str, HostSnapshot]
+    snapshots: Mapping[str, HostSnapshot]
     errors: Mapping[str, HostError] = field(default_factory=dict)
 
     @property
     def facts(self) -> Mapping[str, HostFacts]:
         """Facts by host."""
-        return {host: look.facts for host, look in self.looks.items()}
+        return {host: snapshot.facts for host, snapshot in self.snapshots.items()}
 
     def state(self, hosts: Iterable[str], *, ours: bool = True) -> State:
-        """What carries our mark on `hosts`, or what stands there without it."""
+        """The resources on `hosts` that have our mark, or those of others."""
         merged: dict[Ref, Resource] = {}
         for host in hosts:
-            if host in self.looks:
-                look = self.looks[host]
-                merged.update(look.ours if ours else look.foreign)
+            if host in self.snapshots:
+                snapshot = self.snapshots[host]
+                merged.update(snapshot.ours if ours else snapshot.foreign)
         return merged
 
 
@@ -68,7 +71,10 @@ def each(
     work: Callable[[str], T],
     meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, T], dict[str, HostError]]:
-    """`work` on every host at once; a host's error is data, not the end of the others."""
+    """Call `work` for every host at once, and `meanwhile` in this thread.
+
+    Returns the results, and the errors of hosts where `work` failed.
+    """
     results: dict[str, T] = {}
     errors: dict[str, HostError] = {}
     names = list(hosts)
@@ -82,7 +88,7 @@ def each(
             except HostError as error:
                 errors[host] = error
     except BaseException:
-        # Ctrl-C: without their connections the threads end now, not at their deadlines.
+        # Ctrl-C: closed connections end the threads now, instead of at their timeouts.
         session.transport.close()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -91,49 +97,57 @@ def each(
 
 
 def observe(session: Session, hosts: Iterable[str]) -> Fleet:
-    """Look at hosts by one execution each."""
+    """Gather a snapshot of each host."""
 
-    def look(host: str) -> HostSnapshot:
+    def snapshot(host: str) -> HostSnapshot:
         nonce = secrets.token_hex(8)
-        text = look_text(session, host, nonce)
-        output = session.transport.run(host, text, timeout_s=min(LOOK_S, session.timeout_s))
-        return look_read(session, host, output, nonce)
+        script = snapshot_script(session, host, nonce)
+        timeout_s = min(SNAPSHOT_S, session.timeout_s)
+        output = session.transport.run(host, script, timeout_s=timeout_s)
+        return read_snapshot(session, host, output, nonce)
 
-    return Fleet(*each(session, hosts, look, _import_judges))
+    return Fleet(*each(session, hosts, snapshot, _import_planner))
 
 
-def look_text(session: Session, host: str, nonce: str) -> str:
-    """The script that looks at one host."""
+def snapshot_script(session: Session, host: str, nonce: str) -> str:
+    """The script that prints the snapshot of one host."""
     inventory = session.inventory
-    peers = [str(other.address) for name, other in inventory.hosts.items() if name != host]
+    peers = [str(peer.address) for name, peer in inventory.hosts.items() if name != host]
     asked = nic.asked(inventory, host)
     return gather.script(inventory.name, peers, nonce=nonce, arp_checks=asked)
 
 
-def look_read(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:
-    """What that script printed. Raises FactsError."""
-    found = gather.parse(host, session.inventory.name, output, nonce=nonce)
-    return with_released_nics(session.inventory, found)
+def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:
+    """The snapshot that this script has printed. Raises FactsError."""
+    snapshot = gather.parse(host, session.inventory.name, output, nonce=nonce)
+    return with_released_nics(session.inventory, snapshot)
 
 
-def _import_judges() -> None:
-    """Load what judges a look while the hosts answer: no run is longer for it."""
+def _import_planner() -> None:
+    """Import the planner while the hosts answer, so that no run takes longer for it."""
     import provision.engine.desired
+    import provision.engine.overlaps
     import provision.engine.preflight  # noqa: F401
 
 
 def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy: bool) -> Plan:
-    """What is to be changed on `hosts`; the others are looked at, not touched."""
-    chosen = [host for host in hosts if host in fleet.looks]
-    found, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
+    """The plan for `hosts`; the other hosts of the fleet only tell their facts."""
+    chosen = [host for host in hosts if host in fleet.snapshots]
+    current, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
     if destroy:
-        return plan(found, {}, foreign=foreign)
+        return plan(current, {}, foreign=foreign)
     from provision.engine import desired
     from provision.engine.overlaps import overlaps
 
-    everything = desired.wanted(session.inventory, fleet.facts)
-    wanted = {ref: resource for ref, resource in everything.items() if ref.host in set(chosen)}
-    difference = plan(found, wanted, foreign=foreign)
-    seen = {host: fleet.looks[host].facts for host in chosen}
-    in_use = tuple(overlaps(session.inventory, seen, found))
-    return Plan(difference.changes, difference.conflicts + in_use)
+    names = set(chosen)
+    wanted = {
+        ref: resource
+        for ref, resource in desired.wanted(session.inventory, fleet.facts).items()
+        if ref.host in names
+    }
+    todo = plan(current, wanted, foreign=foreign)
+    facts = {host: fleet.snapshots[host].facts for host in chosen}
+    return Plan(
+        todo.changes,
+        todo.conflicts + tuple(overlaps(session.inventory, facts, current)),
+    )

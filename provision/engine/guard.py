@@ -1,7 +1,7 @@
-"""The guard of a host: the scripts that arm, make, keep, confirm and undo a change, and what they
-answer. Pure: the change itself is `script`'s word, its undo `undo`'s.
+"""The scripts that arm, make, confirm and roll back a change on a host, and their answers. Pure.
 
-On the host a change is the folder `txn`; `templates/guard/guard.sh` says what becomes of it.
+On the host a change is the folder `txn`, which `templates/guard/guard.sh` renames as the change
+goes on. `script` renders the change itself, and `undo` its rollback.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from provision.resources.render import program_text
 FOLDER = "/var/lib/provision"
 TXN = f"{FOLDER}/txn"
 PADDING = 64 * 1024
-"""Bytes that move each way over a new connection before a change is believed to be harmless."""
+"""Bytes of the test transfer, each way, over a new connection: many packets of full size."""
 
 BUSY, GONE, REFUSED, WRONG, UNRECORDED = 8, 3, 4, 7, 9
 """Exit statuses of the guard."""
@@ -28,8 +28,11 @@ BUSY, GONE, REFUSED, WRONG, UNRECORDED = 8, 3, 4, 7, 9
 
 @dataclass(frozen=True, slots=True)
 class Txn:
-    """One change, the same on all its hosts: the word is what confirms it, and never leaves us
-    before that; a host has its hash."""
+    """One change, the same on all its hosts.
+
+    `token` is the secret that confirms it. It is sent only when confirming; until then hosts store
+    just its SHA-256, so no program on a host can confirm a change.
+    """
 
     id: str
     token: str
@@ -40,8 +43,11 @@ class Txn:
 
 @dataclass(frozen=True, slots=True)
 class TransactionRecord:
-    """What a host says of a change. `state`: txn, reverting, reverted, confirmed. Times in seconds
-    of the host's clock, on which it is `now`; 0: not known."""
+    """A host's record of a change.
+
+    `state`: txn, reverting, reverted or confirmed. Times are in seconds of the host's clock, on
+    which it is `now`; 0: unknown.
+    """
 
     state: str
     id: str
@@ -58,13 +64,16 @@ class TransactionRecord:
 
     @property
     def pending(self) -> bool:
-        """Whether it holds the host."""
+        """True while the change locks the host."""
         return self.state in ("txn", "reverting")
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionStep:
-    """The files of one part of a change: a wave, or a later round. `kept`: it is not undone."""
+    """The scripts of one part of a change: a wave, or a later round.
+
+    `undo` rolls it back, `drop_stash` deletes its stash. `permanent`: it is never rolled back.
+    """
 
     undo: str
     drop_stash: str
@@ -72,13 +81,13 @@ class TransactionStep:
 
 
 def program() -> tuple[str, str]:
-    """Where the guard lies on a host, and its text: another text has another name."""
+    """The path of the guard on a host, and its text; the name has a digest of the text."""
     text = program_text("guard/guard.sh")
     return f"{FOLDER}/guard-{sha256(text.encode()).hexdigest()[:16]}", text
 
 
 def fingerprint() -> str:
-    """A script that prints what a host holds of ours, for comparison with itself."""
+    """A script that prints the fingerprints of every kind, to compare a host with itself."""
     lines = ["#!/bin/sh", script.PRELUDE, program_text("look/need.sh", "guard/fingerprint.sh")]
     lines += [
         f"echo '# {kind.kind}'\n(\n{kind.fingerprint.strip()}\n)" for kind in kinds.all_kinds()
@@ -87,7 +96,7 @@ def fingerprint() -> str:
 
 
 def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
-    """Record what is there, set the timer, and hold the host; then nothing is changed yet."""
+    """A script that records the fingerprint, sets the timer and locks the host; changes nothing."""
     path, text = program()
     about = {"owner": txn.owner, "inventory": txn.inventory, "verb": txn.verb}
     new = f"{FOLDER}/new.{txn.id}"
@@ -121,9 +130,10 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
 def act(
     txn: Txn, number: int, change: str, part: TransactionStep | None, *, seconds: int, nonce: str
 ) -> str:
-    """Make one part of an armed change, as a unit of the host: it goes on when SSH does not.
+    """A script that makes one part of an armed change.
 
-    A later part brings what the first one had when it was armed: its undo, and its time.
+    The part runs as a systemd unit of the host, so that it goes on if SSH does not. `part`: the
+    rollback of a later part, with `seconds` for it; the first part got both when it was armed.
     """
     path, _ = program()
     files = {f"act.{number}": change} | (_numbered(part, number) if part else {})
@@ -146,13 +156,15 @@ def act(
 
 
 def journal(number: int) -> str:
-    """Shell text that notes on the disk which operation of a part begins, before it does."""
+    """Shell text that notes on the disk, before an operation of a part begins, that it begins."""
     return f'echo "{number}.$1" >>{TXN}/journal && sync {TXN}/journal'
 
 
 def rearm(txn: Txn, *, seconds: int, nonce: str) -> str:
-    """Seen over a new connection: the way carries whole packets, and the change is ours; from now
-    on it has `seconds` to be confirmed. What follows in the script looks at the host."""
+    """A script that sets the timer anew to `seconds`, and makes a test transfer each way.
+
+    It runs over a new connection. The script of a snapshot may follow it.
+    """
     path, _ = program()
     return "\n".join(
         [
@@ -164,50 +176,50 @@ def rearm(txn: Txn, *, seconds: int, nonce: str) -> str:
     )
 
 
-def kept(stdout: str, *, nonce: str) -> bool:
-    """Whether what `rearm` prints came through whole."""
+def is_complete(stdout: str, *, nonce: str) -> bool:
+    """Return True if the test transfer of `rearm` arrived whole."""
     return f"@{nonce} kept {'x' * PADDING}\n" in stdout
 
 
 def confirm(txn: Txn) -> str:
-    """The last word, then what the host says of its changes."""
+    """A script that confirms the change, and prints the records."""
     return "\n".join(
         [script.PRELUDE, _verb("confirm", txn.id, txn.token), _status(), "exit $status"]
     )
 
 
 def force(txn_id: str, owner: str) -> str:
-    """The same without the word, by somebody who says who it is."""
-    words = ("confirm", txn_id, "--force", owner)
-    return "\n".join([script.PRELUDE, _verb(*words), _status(), "exit $status"])
+    """The same without the token, for a user who has another controller than the change."""
+    verb = _verb("confirm", txn_id, "--force", owner)
+    return "\n".join([script.PRELUDE, verb, _status(), "exit $status"])
 
 
 def revert(txn_id: str, reason: str, *, nonce: str) -> str:
-    """Undo it now, as a unit of the host, and wait for the end."""
+    """A script that rolls the change back, as a unit of the host, and prints the records."""
     unit = f"provision-undo-{txn_id}-{nonce}"
     run = f"systemd-run -q --wait --collect --unit={unit} -p OOMScoreAdjust=-1000"
-    one = f'{run} /bin/sh "$guard" revert {txn_id} {shlex.quote(reason)}'
+    roll_back = f'{run} /bin/sh "$guard" revert {txn_id} {shlex.quote(reason)}'
     return "\n".join(
         [
             script.PRELUDE,
-            f'for guard in {FOLDER}/guard-*; do [ -f "$guard" ] && {one}; done',
+            f'for guard in {FOLDER}/guard-*; do [ -f "$guard" ] && {roll_back}; done',
             _status(),
         ]
     )
 
 
 def status() -> str:
-    """What a host says of its changes; nothing is done."""
+    """A script that prints the records, and changes nothing."""
     return script.PRELUDE + _status()
 
 
 def clean() -> str:
-    """Take the guard and its records off a host that holds nothing else of ours."""
-    gone = f"[ -e /etc/provision ] || [ -e {FOLDER}/was ] || [ -e {TXN} ]"
+    """A script that removes the guard and its records from a host with nothing else of ours."""
+    in_use = f"[ -e /etc/provision ] || [ -e {FOLDER}/was ] || [ -e {TXN} ]"
     return "\n".join(
         [
             script.PRELUDE,
-            f"{gone} || ls -d {FOLDER}/reverting.* >/dev/null 2>&1 || {{",
+            f"{in_use} || ls -d {FOLDER}/reverting.* >/dev/null 2>&1 || {{",
             f"  rm -rf {FOLDER}/confirmed.* {FOLDER}/reverted.* {FOLDER}/guard-*",
             f"  [ ! -d {FOLDER} ] || rmdir {FOLDER}",
             "}",
@@ -215,10 +227,10 @@ def clean() -> str:
     )
 
 
-def _verb(*words: str) -> str:
-    # Whichever text of the guard armed it: all of them know each other's folders.
-    each = f'for guard in {FOLDER}/guard-*; do [ -f "$guard" ] && break; done'
-    return f'{each}\nsh "$guard" {script.quoted(words)}; status=$?'
+def _verb(*arguments: str) -> str:
+    # Any version of the guard will do: all of them know each other's folders.
+    find = f'for guard in {FOLDER}/guard-*; do [ -f "$guard" ] && break; done'
+    return f'{find}\nsh "$guard" {script.quoted(arguments)}; status=$?'
 
 
 def _status() -> str:
@@ -235,7 +247,7 @@ done"""
 
 
 def records(stdout: str) -> tuple[TransactionRecord, ...]:
-    """What a host said of its changes; a line that cannot be read is none."""
+    """The records that a host has printed; lines that cannot be read are left out."""
     lines = re.findall(r"^record (\w+)\t(.*)$", stdout, re.M)
     return tuple(filter(None, (_record(state, rest.split("\t")) for state, rest in lines)))
 
@@ -243,15 +255,25 @@ def records(stdout: str) -> tuple[TransactionRecord, ...]:
 def _record(state: str, fields: list[str]) -> TransactionRecord | None:
     try:
         txn, since, deadline, ended, reason, result, about, log, now = map(str.strip, fields)
-        words = json.loads(about or "{}")
-        owner, inventory, verb = (str(words.get(k, "")) for k in ("owner", "inventory", "verb"))
+        texts = json.loads(about or "{}")
+        owner, inventory, verb = (str(texts.get(key, "")) for key in ("owner", "inventory", "verb"))
     except (ValueError, AttributeError, RecursionError):
         return None
     if not re.fullmatch(r"[0-9a-f]+", txn) or state not in _STATES:
         return None
-    begin, end, over, at = (_seconds(text) for text in (since, deadline, ended, now))
     return TransactionRecord(
-        state, txn, begin, end, over, at, reason, result, owner, inventory, verb, log
+        state,
+        txn,
+        _seconds(since),
+        _seconds(deadline),
+        _seconds(ended),
+        _seconds(now),
+        reason,
+        result,
+        owner,
+        inventory,
+        verb,
+        log,
     )
 
 
@@ -268,7 +290,7 @@ def _numbered(part: TransactionStep, number: int) -> dict[str, str]:
 
 
 def _files(files: Mapping[str, str], nonce: str) -> Iterator[str]:
-    """Shell lines that write files; no text of theirs can end it but the drawn word."""
+    """Shell lines that write files. The random nonce ends each: no text can contain it."""
     for path, text in files.items():
-        whole = text if text.endswith("\n") or not text else text + "\n"
-        yield f"cat >{path} <<'@{nonce}' || refuse 'no room for {path}'\n{whole}@{nonce}"
+        lines = text if text.endswith("\n") or not text else text + "\n"
+        yield f"cat >{path} <<'@{nonce}' || refuse 'no room for {path}'\n{lines}@{nonce}"

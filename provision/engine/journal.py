@@ -1,5 +1,8 @@
-"""The controller's own notes of what it decided, a file for each change: written before it is
-acted on. The hosts' records count over it; it holds the word that confirms a change."""
+"""The journal of the controller: a file for each change, with the token that confirms it.
+
+Each decision is noted before the controller acts on it. Where a host's own record differs from the
+journal, the record is right.
+"""
 
 from __future__ import annotations
 
@@ -17,41 +20,41 @@ LEFT = "left to a person"
 
 
 def folder(inventory: Path) -> Path:
-    """Where the runs of one inventory are noted."""
+    """The folder with the journals of one inventory."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     digest = sha256(str(inventory.resolve()).encode()).hexdigest()[:16]
     return Path(state) / "provision" / digest / "runs"
 
 
 class Journal:
-    """The notes of one change; locked as long as this process lives, so that others can tell."""
+    """The journal of one change, locked while this process lives, so that others can tell."""
 
     def __init__(self, inventory: Path, txn: str) -> None:
-        where = folder(inventory)
+        journals = folder(inventory)
         try:
-            where.mkdir(mode=0o700, parents=True, exist_ok=True)
+            journals.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f"{where} cannot be made, where each change is noted: {error.strerror}",
-                "set XDG_STATE_HOME to a folder of yours",
+                f"the folder of the journals, {journals}, cannot be made: {error.strerror}",
+                "set XDG_STATE_HOME to a folder that you can write",
             ) from error
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._file = os.open(where / f"{txn}.jsonl", flags, 0o600)
+        self._file = os.open(journals / f"{txn}.jsonl", flags, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
-    def note(self, decision: str, **words: Any) -> None:
-        """Add a line that lasts."""
-        line = json.dumps({"at": round(time.time(), 3), "decision": decision, **words}) + "\n"
+    def note(self, decision: str, **fields: Any) -> None:
+        """Add a line, and wait until it is on the disk."""
+        line = json.dumps({"at": round(time.time(), 3), "decision": decision, **fields}) + "\n"
         os.write(self._file, line.encode())
         os.fsync(self._file)
 
     def close(self) -> None:
-        """Nothing more will be noted."""
+        """Close the file and release its lock."""
         os.close(self._file)
 
 
 def abandoned(inventory: Path, txn: str) -> bool:
-    """Whether a change was made from here by a run that has died, or that gave up on a host."""
+    """Return True if a run of this controller made the change, and died or gave up on a host."""
     try:
         file = os.open(folder(inventory) / f"{txn}.jsonl", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -62,26 +65,26 @@ def abandoned(inventory: Path, txn: str) -> bool:
         return False
     finally:
         os.close(file)
-    found = notes(inventory, txn)
-    return not found or found[-1].get("decision") != LEFT
+    entries = notes(inventory, txn)
+    return not entries or entries[-1].get("decision") != LEFT
 
 
 def notes(inventory: Path, txn: str) -> tuple[dict[str, Any], ...]:
-    """What was noted of a change, none when it was not made from here."""
+    """The notes of a change; empty if another controller made it."""
     try:
         lines = (folder(inventory) / f"{txn}.jsonl").read_text().splitlines()
     except OSError:
         return ()
-    found = []
+    entries = []
     for line in lines:
         try:
-            found.append(json.loads(line))
+            entries.append(json.loads(line))
         except ValueError:
-            break  # the controller died while it wrote this
-    return tuple(note for note in found if isinstance(note, dict))
+            break  # the controller died while it wrote this line
+    return tuple(entry for entry in entries if isinstance(entry, dict))
 
 
-def word(inventory: Path, txn: str) -> str | None:
-    """The word that confirms a change, when it was made from here."""
-    words = [str(note["word"]) for note in notes(inventory, txn) if "word" in note]
-    return words[0] if words else None
+def token(inventory: Path, txn: str) -> str | None:
+    """The token that confirms a change; None if another controller made it."""
+    tokens = [str(entry["word"]) for entry in notes(inventory, txn) if "word" in entry]
+    return tokens[0] if tokens else None

@@ -1,6 +1,6 @@
-"""What hosts say of their changes, and the end of one from any machine: kept, or undone.
+"""Reads the transaction records of hosts, and ends a change from any controller.
 
-The hosts' records count; the controller's journal says only what a silent host last was.
+The hosts' records are right; the controller's journal only tells when a silent host last answered.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from provision.engine import guard, journal
-from provision.engine.fleet import LOOK_S, Session, each
+from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.engine.guard import TransactionRecord, Txn
 from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, unknown
 from provision.engine.status import current_user, recorded_outcome
@@ -19,7 +19,11 @@ from provision.model.errors import ConnectError, HostError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """The latest change of each host that answered (none: never changed), and who did not."""
+    """The latest change of each host, and the errors of hosts that did not answer.
+
+    A host that was never changed has no entry in `latest`. `last_seen`: times since the epoch of
+    silent hosts, by the journal.
+    """
 
     hosts: tuple[str, ...]
     latest: Mapping[str, TransactionRecord]
@@ -40,7 +44,7 @@ class FleetStatus:
 
     @property
     def held(self) -> dict[str, TransactionRecord]:
-        """Hosts on which a change waits for its end, or whose undo came to none."""
+        """Hosts whose change is pending, or could not be rolled back completely."""
         return {
             host: record
             for host, record in self.latest.items()
@@ -49,14 +53,14 @@ class FleetStatus:
 
 
 def fleet_status(session: Session, hosts: Iterable[str]) -> FleetStatus:
-    """Ask every host."""
+    """Ask every host for its records."""
     names = tuple(hosts)
-    text = guard.status()
+    script = guard.status()
     answers, errors = each(
-        session, names, lambda host: session.transport.run(host, text, timeout_s=LOOK_S)
+        session, names, lambda host: session.transport.run(host, script, timeout_s=SNAPSHOT_S)
     )
-    found = {host: _latest(guard.records(output.stdout)) for host, output in answers.items()}
-    latest = {host: record for host, record in found.items() if record is not None}
+    records = {host: _latest(guard.records(output.stdout)) for host, output in answers.items()}
+    latest = {host: record for host, record in records.items() if record is not None}
     return FleetStatus(names, latest, errors, _last_seen(session, errors))
 
 
@@ -65,7 +69,7 @@ def _latest(records: Iterable[TransactionRecord]) -> TransactionRecord | None:
 
 
 def _last_seen(session: Session, hosts: Iterable[str]) -> dict[str, float]:
-    """The last time in the journal of each host that was in a change whose end is not noted."""
+    """The last time in the journals of each host that was in a change whose end is not noted."""
     last: dict[str, float] = {}
     for path in sorted(journal.folder(session.inventory.path).glob("*.jsonl")):
         for note in journal.notes(session.inventory.path, path.stem):
@@ -78,74 +82,100 @@ def _last_seen(session: Session, hosts: Iterable[str]) -> dict[str, float]:
 
 
 def confirm(session: Session, hosts: Iterable[str], *, txn: str | None, force: bool) -> FleetStatus:
-    """Keep a change that waits for it, on all its hosts at once; none when one does not answer.
+    """Have all hosts of the pending change `txn` keep it, or of the only one that is pending.
 
-    Raises UsageError when there is none, or more than one, or its word is not known here.
+    Raises ConnectError if a host does not answer, and UsageError if no single change is pending, a
+    host has rolled it back, or its token is not here; then no host is told to keep it.
     """
-    found = fleet_status(session, hosts)
-    for error in found.errors.values():
+    status = fleet_status(session, hosts)
+    for error in status.errors.values():
         raise ConnectError(error.host, error.message, "no host was told to keep the change")
-    held = {host: record for host, record in found.held.items() if record.state == "txn"}
-    ids = {record.id for record in held.values() if txn in (None, record.id)}
-    if len(ids) != 1:
-        names = ", ".join(sorted({record.id for record in held.values()})) or "none"
-        raise UsageError(f"the changes that wait for a word: {names}", "name one with --txn ID")
-    (one,) = ids
-    for host, record in found.latest.items():
-        if record.id == one and record.state in ("reverting", "reverted"):
-            raise UsageError(
-                f"{host} has undone the change {one} already",
-                "`provision recover INVENTORY` undoes it on the other hosts, too",
-            )
-    said = journal.word(session.inventory.path, one)
-    if said is None and not force:
+    pending = {host: record for host, record in status.held.items() if record.state == "txn"}
+    txn_id = _only_change(pending.values(), txn)
+    _require_not_reverted(status, txn_id)
+    if not force and journal.token(session.inventory.path, txn_id) is None:
         raise UsageError(
-            f"the change {one} was not made from here, so its word is not known",
-            f"provision status says whose it is; then: --txn {one} --force",
+            f"the token of change {txn_id} is not on this controller, which did not make it",
+            f"`provision status` shows who made it; to confirm it anyway: --txn {txn_id} --force",
         )
-    text = guard.force(one, current_user())
-    if said is not None:
-        text = guard.confirm(Txn(one, said, current_user(), session.inventory.name, ""))
-    return _told(session, found, [h for h in held if held[h].id == one], text, gone="confirmed")
+    changed = [host for host, record in pending.items() if record.id == txn_id]
+    return _tell(session, status, changed, _confirmation(session, txn_id))
+
+
+def _only_change(records: Iterable[TransactionRecord], txn: str | None) -> str:
+    """The id of the pending change, which is `txn` unless that is None. Raises UsageError."""
+    ids = sorted({record.id for record in records})
+    matches = [txn_id for txn_id in ids if txn in (None, txn_id)]
+    if len(matches) != 1:
+        names = ", ".join(ids) or "none"
+        raise UsageError(
+            f"no single change is waiting for confirmation (pending: {names})",
+            "name one with --txn ID",
+        )
+    return matches[0]
+
+
+def _require_not_reverted(status: FleetStatus, txn_id: str) -> None:
+    for host, record in status.latest.items():
+        if record.id == txn_id and record.state in ("reverting", "reverted"):
+            raise UsageError(
+                f"{host} has rolled change {txn_id} back already",
+                "`provision recover INVENTORY` rolls it back on the other hosts, too",
+            )
+
+
+def _confirmation(session: Session, txn_id: str) -> str:
+    """The script that confirms a change: with its token, or by force without it."""
+    token = journal.token(session.inventory.path, txn_id)
+    if token is None:
+        return guard.force(txn_id, current_user())
+    return guard.confirm(Txn(txn_id, token, current_user(), session.inventory.name, ""))
 
 
 def recover(
     session: Session, hosts: Iterable[str], *, only: Collection[str] | None = None
 ) -> FleetStatus:
-    """End every change that is under way (or `only` these): kept where another of its hosts keeps
-    it, else undone."""
-    found = fleet_status(session, hosts)
-    kept = {record.id for record in found.latest.values() if record.state == "confirmed"}
-    for one in sorted({record.id for record in found.held.values()}):
-        if only is not None and one not in only:
-            continue
-        mine = [host for host, record in found.held.items() if record.id == one]
-        said = journal.word(session.inventory.path, one)
-        if one in kept:
-            # From another machine its word is not known: two states would be the worse end.
-            text = guard.force(one, current_user())
-            if said is not None:
-                text = guard.confirm(Txn(one, said, current_user(), session.inventory.name, ""))
-            found = _told(session, found, mine, text, gone="confirmed")
-            mine = [host for host in mine if host in found.held]  # too late there
-        text = guard.revert(one, "operator", nonce=secrets.token_hex(4))
-        found = _told(session, found, mine, text, gone="confirmed")
-    return found
+    """End every change that is held on `hosts`, or those of `only`.
+
+    Hosts keep a change that another of its hosts has kept, and roll it back otherwise.
+    """
+    status = fleet_status(session, hosts)
+    confirmed = {record.id for record in status.latest.values() if record.state == "confirmed"}
+    for txn_id in sorted({record.id for record in status.held.values()}):
+        if only is None or txn_id in only:
+            status = _recover(session, status, txn_id, keep=txn_id in confirmed)
+    return status
 
 
-def _told(
-    session: Session, found: FleetStatus, hosts: Iterable[str], text: str, *, gone: str
-) -> FleetStatus:
-    """Tell hosts, and what they say then; one that says nothing has kept it and cleaned up."""
+def _recover(session: Session, status: FleetStatus, txn_id: str, *, keep: bool) -> FleetStatus:
+    changed = [host for host, record in status.held.items() if record.id == txn_id]
+    if keep:
+        # Another controller has no token, so it forces the hosts: otherwise some would keep the
+        # change and others would not.
+        status = _tell(session, status, changed, _confirmation(session, txn_id))
+        changed = [host for host in changed if host in status.held]  # a confirmation came too late
+    script = guard.revert(txn_id, "operator", nonce=secrets.token_hex(4))
+    return _tell(session, status, changed, script)
+
+
+def _tell(session: Session, status: FleetStatus, hosts: Iterable[str], script: str) -> FleetStatus:
+    """Run a script that ends a change on `hosts`, and update the status by the records it prints.
+
+    A host that has no record any more has kept the change and cleaned up.
+    """
     answers, errors = each(
-        session, hosts, lambda host: session.transport.run(host, text, timeout_s=session.timeout_s)
+        session,
+        hosts,
+        lambda host: session.transport.run(host, script, timeout_s=session.timeout_s),
     )
-    latest = dict(found.latest)
+    latest = dict(status.latest)
     for host, output in answers.items():
         record = _latest(guard.records(output.stdout))
-        was = latest[host]
-        empty = TransactionRecord(
-            gone, was.id, 0, 0, 0, 0, "", "", was.owner, was.inventory, was.verb
-        )
-        latest[host] = record or empty
-    return FleetStatus(found.hosts, latest, {**found.errors, **errors}, found.last_seen)
+        latest[host] = record or _cleaned_up(latest[host])
+    return FleetStatus(status.hosts, latest, {**status.errors, **errors}, status.last_seen)
+
+
+def _cleaned_up(record: TransactionRecord) -> TransactionRecord:
+    return TransactionRecord(
+        "confirmed", record.id, 0, 0, 0, 0, "", "", record.owner, record.inventory, record.verb
+    )

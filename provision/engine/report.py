@@ -1,10 +1,12 @@
-"""What a run found and did → text and JSON. Pure."""
+"""The results of a run as values, and their text and JSON. Pure."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, OutcomeKind
@@ -19,20 +21,28 @@ from provision.model.errors import (
     StepError,
     UnfitError,
 )
+from provision.model.text import count
 from provision.resources.base import Resource
 
 SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
 
 
+class ChangeStatus(StrEnum):
+    """The status of a change in a run; UNKNOWN: its host was lost while it made it."""
+
+    PLANNED = ""
+    DONE = "done"
+    FAILED = "failed"
+    NOT_RUN = "not run"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeResult:
-    """A change, and what became of it: "" (only planned), done, failed, not run, unknown.
-
-    `note` is what its steps say of themselves.
-    """
+    """A change, its status, and the seconds it took; `note`: what its steps reported."""
 
     change: Change
-    status: str = ""
+    status: ChangeStatus = ChangeStatus.PLANNED
     seconds: float = 0.0
     note: str = ""
 
@@ -42,7 +52,7 @@ class Report:
     """The results of one run over `hosts`; `ended`: outcomes of hosts where a change was begun."""
 
     hosts: tuple[str, ...]
-    done: tuple[ChangeResult, ...]
+    results: tuple[ChangeResult, ...]
     conflicts: tuple[Conflict, ...]
     errors: tuple[HostError, ...]
     ended: Mapping[str, Outcome] = field(default_factory=dict)
@@ -56,8 +66,9 @@ class Report:
     def _outcome(self, host: str) -> Outcome:
         if host in self.ended:
             return self.ended[host]
-        other = (StepError, ChangedError, UnfitError)
-        lost = any(error.host == host and not isinstance(error, other) for error in self.errors)
+        # These errors come from a host that answered.
+        answered = (StepError, ChangedError, UnfitError)
+        lost = any(error.host == host and not isinstance(error, answered) for error in self.errors)
         return UNREACHABLE if lost else UNCHANGED
 
     @property
@@ -65,16 +76,15 @@ class Report:
         """The worst over all hosts."""
         if self.interrupted:
             return ExitStatus.INTERRUPTED
-        if self._is_mixed:
+        kinds = {outcome.kind for outcome in self.outcomes.values()}
+        if self._is_mixed(kinds):
             return ExitStatus.MIXED
-        if any(outcome.kind is OutcomeKind.REVERTED for outcome in self.ended.values()):
+        if OutcomeKind.REVERTED in kinds:
             return ExitStatus.REVERTED
         return max((error.exit_status for error in self.errors), default=ExitStatus.OK)
 
-    @property
-    def _is_mixed(self) -> bool:
-        """True if hosts ended in different states, or the state of one is unknown."""
-        kinds = {outcome.kind for outcome in self.outcomes.values()}
+    def _is_mixed(self, kinds: set[OutcomeKind]) -> bool:
+        """Return True if hosts ended in different states, or one host's state is unknown."""
         kept = kinds & {OutcomeKind.CONFIRMED, OutcomeKind.PENDING}
         return (
             OutcomeKind.UNKNOWN in kinds
@@ -85,47 +95,55 @@ class Report:
 
 
 def plan_lines(report: Report) -> Iterator[str]:
-    """The plan, a line for each change, by host."""
+    """The plan as text: by host, a line for each change, and its fields below."""
+    changes: dict[str, list[Change]] = {host: [] for host in report.hosts}
+    for result in report.results:
+        changes.setdefault(result.change.ref.host, []).append(result.change)
     for host in report.hosts:
-        mine = [done.change for done in report.done if done.change.ref.host == host]
-        if mine:
+        if changes[host]:
             yield f"{host}:"
-        for change in mine:
-            yield f"  {SIGNS[change.verb]} {change.verb} {change.ref.kind} {change.ref.name}"
-            yield from (f"      {line}" for line in _fields(change))
-            if change.disruption:
-                yield f"      ! {change.disruption}"
+        for change in changes[host]:
+            yield from _change_lines(change)
     for conflict in report.conflicts:
         yield f"{conflict.ref.host}: conflict: {conflict.message}"
     yield summary(report)
 
 
-def _fields(change: Change) -> Iterator[str]:
-    """What is asked for, or what differs; a field that only repeats the name says nothing."""
-    before, after = _json(change.before), _json(change.after)
-    for key, value in (after or {}).items():
+def _change_lines(change: Change) -> Iterator[str]:
+    yield f"  {SIGNS[change.verb]} {change.verb} {change.ref.kind} {change.ref.name}"
+    yield from (f"      {line}" for line in _field_lines(change))
+    if change.disruption:
+        yield f"      ! {change.disruption}"
+
+
+_OMITTED = ("host", "mark", "inventory")
+"""Fields that are the same for every resource of a host."""
+
+
+def _field_lines(change: Change) -> Iterator[str]:
+    """The fields of a new resource, or those that differ; not the ones that repeat its name."""
+    before, after = _fields(change.before), _fields(change.after)
+    for key, new in (after or {}).items():
         if before is not None:
             old = before.get(key)
-            if old != value:
-                yield from _lines(f"{key}: ", _short(old), " → ", _short(value))
-        elif key not in _UNSAID and value not in (None, [], "", True, change.ref.name):
-            yield from _lines(f"{key}: ", _short(value))
+            if old != new:
+                yield from _joined(f"{key}: ", _lines(old), " → ", _lines(new))
+        elif key not in _OMITTED and new not in (None, [], "", True, change.ref.name):
+            yield from _joined(f"{key}: ", _lines(new))
 
 
-_UNSAID = ("host", "mark", "inventory")
-
-
-def _short(value: object) -> list[str]:
-    """A value in lines of its own."""
-    if isinstance(value, list):
-        nested = any(isinstance(item, list) for item in value)
-        lines = [" ".join(_short(item)) for item in value]
+def _lines(field_value: object) -> list[str]:
+    """The lines of a field; a list of lists has a line for each entry."""
+    if isinstance(field_value, list):
+        nested = any(isinstance(entry, list) for entry in field_value)
+        lines = [" ".join(_lines(entry)) for entry in field_value]
         return (lines if nested else [" ".join(lines)]) if lines else ["none"]
-    text = "none" if value in (None, "") else str(value)
+    text = "none" if field_value in (None, "") else str(field_value)
     return [f"({len(text.splitlines())} lines)" if "\n" in text else text]
 
 
-def _lines(*parts: str | list[str]) -> Iterator[str]:
+def _joined(*parts: str | list[str]) -> Iterator[str]:
+    """The parts on one line, or each part on lines of its own where one has several."""
     if all(isinstance(part, str) or len(part) < 2 for part in parts):
         yield "".join(part if isinstance(part, str) else "".join(part) for part in parts)
         return
@@ -134,55 +152,55 @@ def _lines(*parts: str | list[str]) -> Iterator[str]:
 
 
 def summary(report: Report) -> str:
-    """One line: how many changes on how many hosts."""
-    if not report.done:
+    """One line: the number of changes and of hosts."""
+    if not report.results:
         return "No change." if not report.errors else "Nothing was changed."
     counts = dict.fromkeys(SIGNS, 0)
-    for change in {done.change.ref: done.change for done in report.done}.values():
+    for change in {result.change.ref: result.change for result in report.results}.values():
         counts[change.verb] += 1
-    what = ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count)
-    hosts = len({done.change.ref.host for done in report.done})
-    return f"{what} on {hosts} host{'s' * (hosts != 1)}."
+    verbs = ", ".join(f"{number} to {verb}" for verb, number in counts.items() if number)
+    hosts = {result.change.ref.host for result in report.results}
+    return f"{verbs} on {count(len(hosts), 'host')}."
 
 
-def done_lines(report: Report) -> Iterator[str]:
-    """What was done, a line for each change, and the state of each host."""
-    for done in report.done:
-        ref = done.change.ref
-        note = f" ({done.note})" if done.note else ""
-        yield f"{ref.host}: {done.status}: {done.change.verb} {ref.kind} {ref.name}{note}"
-    if not report.done and not report.errors and not report.ended:
+def result_lines(report: Report) -> Iterator[str]:
+    """The results as text: a line for each change, and the outcome of each host."""
+    for result in report.results:
+        ref = result.change.ref
+        note = f" ({result.note})" if result.note else ""
+        yield f"{ref.host}: {result.status}: {result.change.verb} {ref.kind} {ref.name}{note}"
+    if not report.results and not report.errors and not report.ended:
         yield "No change."
         return
-    states = describe_all(report.outcomes)
-    width = max((len(host) for host in states), default=0)
-    for host, state in states.items():
-        yield f"{host:<{width}}  {state}"
-    counts = {state: list(states.values()).count(state) for state in states.values()}
-    yield ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) + "."
+    outcomes = describe_all(report.outcomes)
+    width = max((len(host) for host in outcomes), default=0)
+    for host, outcome in outcomes.items():
+        yield f"{host:<{width}}  {outcome}"
+    counts = Counter(outcomes.values())
+    yield ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())) + "."
 
 
 def plan_json(report: Report) -> dict[str, Any]:
     """The shape of `plan --json`."""
     return {
         "hosts": len(report.hosts),
-        "changes": [change_json(done.change) for done in report.done],
+        "changes": [change_json(result.change) for result in report.results],
         "conflicts": [
             {**conflict.ref._asdict(), "found": conflict.message} for conflict in report.conflicts
         ],
     }
 
 
-def done_json(report: Report) -> dict[str, Any]:
+def result_json(report: Report) -> dict[str, Any]:
     """The shape of `apply --json` and `destroy --json`."""
     changes = [
         {
-            **change_json(done.change),
-            "status": done.status,
-            "seconds": round(done.seconds, 3),
-            "note": done.note,
+            **change_json(result.change),
+            "status": result.status,
+            "seconds": round(result.seconds, 3),
+            "note": result.note,
         }
-        for done in report.done
+        for result in report.results
     ]
     return {**plan_json(report), "changes": changes, "hosts": describe_all(report.outcomes)}
 
@@ -192,23 +210,26 @@ def change_json(change: Change) -> dict[str, Any]:
     return {
         **change.ref._asdict(),
         "verb": change.verb,
-        "before": _json(change.before),
-        "after": _json(change.after),
+        "before": _fields(change.before),
+        "after": _fields(change.after),
         "disruption": change.disruption,
     }
 
 
-def _json(resource: Resource | None) -> dict[str, Any] | None:
+def _fields(resource: Resource | None) -> dict[str, Any] | None:
+    """The compared fields of a resource, as JSON has them."""
     if resource is None:
         return None
     fields = dataclasses.fields(resource)
     return {field.name: _plain(getattr(resource, field.name)) for field in fields if field.compare}
 
 
-def _plain(value: object) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+def _plain(field_value: object) -> Any:
+    if isinstance(field_value, tuple):
+        return [_plain(entry) for entry in field_value]
+    if field_value is None or isinstance(field_value, (bool, int, str)):
+        return field_value
+    return str(field_value)
 
 
 def errors_json(errors: Iterable[ProvisionError]) -> list[dict[str, Any]]:
@@ -220,11 +241,15 @@ def _error_json(error: ProvisionError) -> Iterator[dict[str, Any]]:
     blank: dict[str, Any] = {"file": None, "line": None, "column": None, "host": None}
     if isinstance(error, InventoryError):
         for finding in error.findings:
-            at = finding.position
-            position = {"file": str(at.path), "line": at.line, "column": at.column}
-            words = {"kind": error.kind, "message": finding.message, "hint": finding.hint}
-            yield {**blank, **words, **position}
+            position = finding.position
+            location = {
+                "file": str(position.path),
+                "line": position.line,
+                "column": position.column,
+            }
+            text = {"kind": error.kind, "message": finding.message, "hint": finding.hint}
+            yield {**blank, **text, **location}
     else:
         host = getattr(error, "host", None)
-        words = {"kind": error.kind, "message": error.message, "hint": error.hint}
-        yield {**blank, **words, "host": host}
+        text = {"kind": error.kind, "message": error.message, "hint": error.hint}
+        yield {**blank, **text, "host": host}

@@ -27,7 +27,7 @@ class SavedPlan:
 
 def save(path: Path, inventory: Path, limit: str | None, found: Report) -> None:
     """Write a plan without conflicts or errors."""
-    changes = [done.change for done in found.done]
+    changes = [done.change for done in found.results]
     shape = {
         "inventory": str(inventory.resolve()),
         "limit": limit,

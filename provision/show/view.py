@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from provision.engine.fleet import LOOK_S, Session, each
+from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.gather import SIZE_LIMIT
 from provision.facts.topology import ContainerInfo, DnatRule, HostTopology, NamespaceLink
@@ -54,7 +54,7 @@ def view(session: Session, hosts: tuple[str, ...]) -> View:
 def _run(session: Session, host: str) -> str:
     """The output of all probes on a host. Raises HostError."""
     script = PRELUDE + topology_probe.script() + "\n" + overlay.script(session.inventory, host)
-    output = session.transport.run(host, script, timeout_s=min(LOOK_S, session.timeout_s))
+    output = session.transport.run(host, script, timeout_s=min(SNAPSHOT_S, session.timeout_s))
     if output.status:
         reason = output.stderr.strip()[-500:] or f"exit status {output.status}"
     elif len(output.stdout) > SIZE_LIMIT:

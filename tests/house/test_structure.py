@@ -39,10 +39,14 @@ ACTING = {
     "lab",
     "transport",
     # These act on hosts through a transport, or keep the controller's own notes.
+    "engine/acting.py",
     "engine/apply.py",
+    "engine/arming.py",
+    "engine/ending.py",
     "engine/fleet.py",
     "engine/journal.py",
     "engine/recovery.py",
+    "engine/rounds.py",
     "engine/status.py",
     "engine/transaction.py",
     # The artifacts that only the controller has: the authority of certificates, flanneld.

@@ -122,7 +122,7 @@ def test_a_change_of_the_way_of_ssh_is_looked_at_twice(hurt: Faults, cut: bool) 
         run = hurt.start("apply", inventory, "-v", *QUICK)
         assert run.stdout is not None
         shown = iter(run.stdout.readline, "")
-        assert any("h1, h2, h3: looking again in 10 s" in line for line in shown)
+        assert any("Waiting 10 s before checking h1, h2, h3 again" in line for line in shown)
         first = time.monotonic()
         if cut:
             hurt.inside("h2", heal_in(30, f"{DROP} -j DROP"))
@@ -247,7 +247,7 @@ def test_f11_ctrl_c_twice_leaves_it_to_the_hosts(hurt: Faults, inventory: str) -
         time.sleep(0.3)
     said, _ = run.communicate(timeout=40)
     assert run.returncode == 130, said
-    assert "left to the hosts" in said or said.count("reverted (operator)") >= 3, said
+    assert "Left to the hosts" in said or said.count("reverted (operator)") >= 3, said
     hurt.until(inventory, reverted, 45)
     hurt.heal()
     hurt.assert_old()

@@ -143,8 +143,8 @@ def test_a_saved_plan_is_the_plan_or_it_is_stale(tmp_path: Path) -> None:
     save(tmp_path / "p", tmp_path / "i.yml", "h1,h2", planned)
     saved = read(tmp_path / "p")
     assert (saved.inventory, saved.limit) == (tmp_path / "i.yml", "h1,h2")
-    still_true(saved, [done.change for done in planned.done])
-    for changes in ([], [done.change for done in other.done]):
+    still_true(saved, [done.change for done in planned.results])
+    for changes in ([], [done.change for done in other.results]):
         with pytest.raises(StalePlanError, match="h1: the plan was made from another state"):
             still_true(saved, changes)
 

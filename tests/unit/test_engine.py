@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from provision.engine import apply as engine
-from provision.engine import desired, preflight, report, transaction
+from provision.engine import arming, desired, ending, preflight, report, rounds, transaction
 from provision.engine import fleet as fleet_room
-from provision.engine.apply import ApplyOptions
 from provision.engine.fleet import Session
+from provision.engine.options import ApplyOptions
 from provision.engine.outcome import (
     CONFIRMED,
     UNCHANGED,
@@ -47,7 +47,7 @@ class Fleet:
         self.session = Session(inventory(*HOSTS), self.hosts)
 
     def apply(self, hosts: tuple[str, ...] = HOSTS, **options: Any) -> report.Report:
-        return engine.change(self.session, hosts, ApplyOptions(**{"window_s": 0} | options))
+        return engine.converge(self.session, hosts, ApplyOptions(**{"window_s": 0} | options))
 
     def executions(self, host: str = "h1") -> list[str]:
         return [what for name, what in self.hosts.log if name == host and " " not in what]
@@ -56,8 +56,9 @@ class Fleet:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No waiting for hosts in memory, and no notes in anybody's home."""
-    for name in ("STEP_S", "GRACE_S", "ASK_S"):
-        monkeypatch.setattr(transaction, name, 0)
+    monkeypatch.setattr(transaction, "STEP_S", 0)
+    monkeypatch.setattr(ending, "GRACE_S", 0)
+    monkeypatch.setattr(ending, "RETRY_S", 0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
@@ -121,7 +122,7 @@ def test_a_failed_step_is_reported_with_its_output(monkeypatch: pytest.MonkeyPat
     fleet = Fleet(monkeypatch, [Toy(host, name) for host in HOSTS for name in "abc"])
     fleet.hosts.broken.add(("h2", "make", "b"))
     done = fleet.apply()
-    mine = {one.change.ref.name: one.status for one in done.done if one.change.ref.host == "h2"}
+    mine = {one.change.ref.name: one.status for one in done.results if one.change.ref.host == "h2"}
     assert mine == {"a": "done", "b": "failed", "c": "not run"}
     assert done.outcomes == dict.fromkeys(HOSTS, reverted("failed"))
     assert done.exit_status == 5
@@ -170,8 +171,8 @@ def test_success_is_a_second_look(fleet: Fleet) -> None:
     done = fleet.apply()
     assert done.outcomes == dict.fromkeys(HOSTS, reverted("failed"))
     assert done.exit_status == 5
-    rounds = ["act", "rearm"] * engine.ROUNDS
-    assert fleet.executions() == ["look", "arm", *rounds, "revert"]
+    executions = ["act", "rearm"] * rounds.ROUNDS
+    assert fleet.executions() == ["look", "arm", *executions, "revert"]
 
 
 def test_a_host_lost_while_it_is_changed_is_unknown(fleet: Fleet) -> None:
@@ -202,7 +203,7 @@ def test_a_host_that_others_change_meanwhile_is_left_alone(fleet: Fleet) -> None
     """Between the look and the arming: nothing is changed anywhere."""
     fleet.hosts.meddled["h2"] = Toy("h2", "a", "meddled")
     done = fleet.apply()
-    assert "has changed meanwhile" in str(done.errors[0])
+    assert "has changed since the plan was made" in str(done.errors[0])
     assert done.outcomes == dict.fromkeys(HOSTS, UNCHANGED)
     assert done.exit_status == 4
     assert list(fleet.hosts.toys.values()) == [fleet.hosts.meddled["h2"]]
@@ -220,13 +221,13 @@ def test_another_run_that_holds_a_host_is_named(fleet: Fleet) -> None:
 
 def test_ctrl_c_undoes_it_everywhere(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once: now, status 130."""
-    real = transaction.Transaction.look
+    real = arming.rearm
 
     def interrupted(*_: Any) -> Any:
-        monkeypatch.setattr(transaction.Transaction, "look", real)
+        monkeypatch.setattr(arming, "rearm", real)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transaction.Transaction, "look", interrupted)
+    monkeypatch.setattr(arming, "rearm", interrupted)
     done = fleet.apply()
     assert done.outcomes == dict.fromkeys(HOSTS, reverted("operator"))
     assert done.exit_status == 130

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from provision.engine import apply, desired, fleet, guard, report
-from provision.engine.apply import ApplyOptions
 from provision.engine.fleet import Session
+from provision.engine.options import ApplyOptions
 from provision.engine.outcome import CONFIRMED
 from provision.engine.status import describe, recorded_outcome
 from provision.model.errors import FactsError, HostError
@@ -48,11 +48,11 @@ def test_a_name_that_a_host_gives_is_text(hosts: Hosts, payload: str, tmp_path: 
     session = Session(inventory("h1"), hosts)
     toy = Toy("h1", payload.replace("\n", " "), payload)
     hosts.toys[toy.ref] = toy
-    found = apply.planned(session, ("h1",), destroy=True)
+    found = apply.preview(session, ("h1",), destroy=True)
     shown = [printable(line) for line in report.plan_lines(found)]
     assert all(line.isprintable() for line in shown)
     json.dumps(report.plan_json(found))
-    done = apply.change(session, ("h1",), ApplyOptions(destroy=True))
+    done = apply.converge(session, ("h1",), ApplyOptions(destroy=True))
     assert done.outcomes == {"h1": CONFIRMED}
     assert hosts.toys == {}
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
@@ -67,7 +67,7 @@ def test_facts_that_cannot_be_are_an_error_of_that_host(
     session = Session(inventory("h1", "h2"), hosts)
     hosts.facts = {"h2": f"{HOST}\n{field} {payload}"}
     found = fleet.observe(session, ("h1", "h2"))
-    assert "h1" in found.looks
+    assert "h1" in found.snapshots
     for error in found.errors.values():
         assert isinstance(error, FactsError | HostError)
         assert printable(error.message).isprintable()

@@ -1,0 +1,111 @@
+"""Makes the operations of a wave on its hosts, and notes the result of each."""
+
+from __future__ import annotations
+
+import secrets
+
+from provision.engine import guard
+from provision.engine.artifacts import sign
+from provision.engine.plan import Operation, Wave
+from provision.engine.report import ChangeResult, ChangeStatus
+from provision.engine.transaction import Transaction, tail
+from provision.model.errors import ConnectError, StepError
+from provision.resources import script
+from provision.resources.on_hosts import lock_path
+from provision.resources.steps import Steps
+from provision.transport.base import Output
+
+OUTPUT_LIMIT = 800
+"""Characters of a failed step's output that an error message holds, from its end."""
+
+
+def act(transaction: Transaction, wave: Wave) -> None:
+    """Make one wave on all its hosts; failures are in the errors of the transaction."""
+    transaction.journal.note("act", hosts=sorted(wave))
+    seconds = transaction.window_s + transaction.budget_s(wave)
+    results, errors = transaction.each(
+        wave, lambda host: _act(transaction, host, wave[host], seconds)
+    )
+    for host, outcomes in results.items():
+        _note(transaction, host, wave[host], outcomes)
+    for host, error in errors.items():
+        message = f"lost during the change: {error.message}"
+        transaction.errors.append(StepError(host, message))
+        _note_all(transaction, wave[host], ChangeStatus.UNKNOWN)
+
+
+def skip(transaction: Transaction, wave: Wave) -> None:
+    """Note that a wave is not made."""
+    for operations in wave.values():
+        _note_all(transaction, operations, ChangeStatus.NOT_RUN)
+
+
+def _note_all(
+    transaction: Transaction, operations: tuple[Operation, ...], status: ChangeStatus
+) -> None:
+    transaction.results += [ChangeResult(operation.change, status) for operation in operations]
+
+
+def _act(
+    transaction: Transaction, host: str, operations: tuple[Operation, ...], seconds: int
+) -> tuple[script.Outcome | None, ...]:
+    """Make the operations of one host; the outcome of each, None for one that did not end."""
+    steps = tuple(sign(operation.steps) for operation in operations)
+    _upload(transaction, host, tuple(step for group in steps for step in group))
+    transaction.parts[host] += 1
+    number, nonce = transaction.parts[host], secrets.token_hex(8)
+    lock = lock_path(transaction.session.inventory.name)
+    program = script.render(steps, nonce=nonce, lock=lock, journal=guard.journal(number))
+    # The rollback of the first part is on the host since it was armed.
+    later = transaction.step(operations) if number > 1 else None
+    if later is not None:
+        transaction.set_deadline(host, seconds)
+    text = guard.act(transaction.txn, number, program, later, seconds=seconds, nonce=nonce)
+    output = transaction.run(host, text, transaction.session.timeout_s)
+    _require_acted(host, output)
+    return script.read(output.stdout, nonce=nonce, count=len(steps))
+
+
+def _upload(transaction: Transaction, host: str, steps: Steps) -> None:
+    session = transaction.session
+    for upload in script.uploads(steps):
+        session.transport.send(host, upload.source, upload.target, timeout_s=session.timeout_s)
+
+
+def _require_acted(host: str, output: Output) -> None:
+    """Raises ConnectError if the host did not start the operations."""
+    if output.status == script.LOCKED:
+        raise ConnectError(host, "another program on the host holds the lock of this inventory")
+    end = tail(output.stdout + output.stderr)
+    if output.status == guard.GONE:
+        raise ConnectError(host, f"the host has rolled the change back: {end}")
+    if output.status == guard.REFUSED:
+        raise ConnectError(host, f"the host has changed since it was armed: {end}")
+
+
+def _note(
+    transaction: Transaction,
+    host: str,
+    operations: tuple[Operation, ...],
+    outcomes: tuple[script.Outcome | None, ...],
+) -> None:
+    failed = False
+    for operation, outcome in zip(operations, outcomes, strict=True):
+        if outcome is None:
+            _note_all(transaction, (operation,), ChangeStatus.NOT_RUN)
+            continue
+        status = ChangeStatus.FAILED if outcome.status else ChangeStatus.DONE
+        transaction.results.append(
+            ChangeResult(operation.change, status, outcome.seconds, outcome.note)
+        )
+        if outcome.status:
+            failed = True
+            transaction.errors.append(_step_error(host, operation, outcome))
+    if None in outcomes and not failed:
+        transaction.errors.append(StepError(host, "its script died before the last operation"))
+
+
+def _step_error(host: str, operation: Operation, outcome: script.Outcome) -> StepError:
+    ref = operation.change.ref
+    detail = outcome.output[-OUTPUT_LIMIT:] or f"exit status {outcome.status}"
+    return StepError(host, f"{ref.kind} {ref.name} failed: {detail}")

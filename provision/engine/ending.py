@@ -1,0 +1,109 @@
+"""Ends a transaction: hosts keep the change, or roll it back, or are left to a person.
+
+An outcome is only what the host itself has told; a host that does not answer is asked until it
+should have rolled back by itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+
+from provision.engine import guard
+from provision.engine.fleet import SNAPSHOT_S
+from provision.engine.guard import TransactionRecord
+from provision.engine.journal import LEFT
+from provision.engine.outcome import CONFIRMED, UNCHANGED, Outcome, unknown
+from provision.engine.status import describe_all, pending, recorded_outcome
+from provision.engine.transaction import Transaction
+
+GRACE_S = 30.0
+"""Seconds after its deadline for which a host that does not answer is still asked."""
+RETRY_S = 2.0
+
+
+def confirm(transaction: Transaction, hosts: Iterable[str]) -> None:
+    """Have `hosts` keep the change, all at once."""
+    names = sorted(hosts)
+    transaction.journal.note("confirm", hosts=names)
+    # A host that has no record of the change any more has kept it and cleaned up.
+    _end(transaction, names, guard.confirm(transaction.txn), without_record=CONFIRMED)
+
+
+def revert(transaction: Transaction, hosts: Iterable[str], reason: str) -> None:
+    """Have `hosts` roll the change back now; one that does not answer does so at its deadline."""
+    names = sorted(hosts)
+    transaction.journal.note("revert", hosts=names, reason=reason)
+    transaction.session.transport.close()
+    script = guard.revert(transaction.txn.id, reason, nonce=secrets.token_hex(4))
+    _end(transaction, names, script, without_record=UNCHANGED)
+
+
+def leave(transaction: Transaction, hosts: Sequence[str]) -> None:
+    """Leave the change pending on `hosts`, to be confirmed by a person or rolled back by them."""
+    transaction.journal.note(LEFT, hosts=list(hosts))
+    for host in hosts:
+        transaction.outcomes[host] = pending(transaction.remaining_s(host))
+
+
+def _end(
+    transaction: Transaction, hosts: Sequence[str], script: str, *, without_record: Outcome
+) -> None:
+    # Pending until the host has told its end: Ctrl-C may come before that.
+    leave_pending = {host: pending(transaction.remaining_s(host)) for host in hosts}
+    transaction.outcomes |= leave_pending
+    timeout_s = transaction.session.timeout_s
+    answers, errors = transaction.each(hosts, lambda host: transaction.run(host, script, timeout_s))
+    for host, output in answers.items():
+        records = guard.records(output.stdout)
+        transaction.outcomes[host] = _outcome(transaction, records, without_record)
+    silent = {host for host in hosts if host in errors or not transaction.outcomes[host].is_final}
+    _await_end(transaction, silent, without_record)
+    # Every host of this note has ended: `recovery` relies on that.
+    ended = {host: transaction.outcomes[host] for host in hosts}
+    transaction.journal.note("ended", states=describe_all(ended))
+
+
+def _await_end(transaction: Transaction, hosts: set[str], without_record: Outcome) -> None:
+    """Ask hosts until each has told its end, or should have rolled back by far."""
+    last_seen = time.time()
+    for host in sorted(hosts):
+        seconds = max(0, transaction.remaining_s(host) + GRACE_S)
+        transaction.session.warn(
+            f"{host}: no answer. Asking it for {seconds:.0f} s more, until it should have rolled "
+            "the change back by itself"
+        )
+    while hosts:
+        lost = {host for host in hosts if transaction.remaining_s(host) + GRACE_S < 0}
+        transaction.outcomes |= dict.fromkeys(lost, unknown(last_seen))
+        hosts = hosts - lost
+        if not hosts:
+            return
+        time.sleep(RETRY_S)
+        hosts = hosts - _ask(transaction, hosts, without_record)
+
+
+def _ask(transaction: Transaction, hosts: set[str], without_record: Outcome) -> set[str]:
+    """Ask hosts over new connections, and note the outcomes of those that have come to an end."""
+    transaction.session.transport.close()
+    answers, _ = transaction.each(
+        hosts, lambda host: transaction.run(host, guard.status(), SNAPSHOT_S)
+    )
+    outcomes = {
+        host: _outcome(transaction, guard.records(output.stdout), without_record)
+        for host, output in answers.items()
+    }
+    ended = {host: outcome for host, outcome in outcomes.items() if outcome.is_final}
+    transaction.outcomes |= ended
+    return set(ended)
+
+
+def _outcome(
+    transaction: Transaction, records: Iterable[TransactionRecord], without_record: Outcome
+) -> Outcome:
+    """The outcome of a host by its records."""
+    for record in records:
+        if record.id == transaction.txn.id:
+            return recorded_outcome(record)
+    return without_record

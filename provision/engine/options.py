@@ -1,0 +1,26 @@
+"""The options of a change: its strategy, its canary, and who confirms it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """The options of a change.
+
+    `all_or_none`: a failure on one host rolls back all hosts. `canary`: the host that is changed
+    first, alone. `window_s`: seconds that hosts wait for the confirmation. `manual`: a person gives
+    it.
+    """
+
+    destroy: bool = False
+    all_or_none: bool = True
+    canary: str | None = None
+    window_s: int = 90
+    manual: bool = False
+
+    @property
+    def verb(self) -> str:
+        """The command that makes such a change."""
+        return "destroy" if self.destroy else "apply"
