@@ -80,6 +80,7 @@ def apply(invocation: Invocation, saved: Path | None, strategy: StrategyOptions)
     if saved is not None:
         return _apply_saved(invocation, saved, strategy)
     with invocation.session() as (session, hosts):
+        # Imported inside the session, while the connections open; see Invocation.session.
         from provision.engine import apply as engine
 
         result = engine.converge(session, hosts, strategy.apply_options(hosts))
@@ -119,6 +120,7 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
     from provision.engine import apply as engine
     from provision.engine import report
 
+    # Checked before a host is contacted.
     if not invocation.yes and not sys.stdin.isatty():
         raise UsageError(
             "destroy asks for confirmation, but stdin is not a terminal", "add --yes to confirm"

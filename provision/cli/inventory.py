@@ -107,6 +107,7 @@ def init(
 
 
 def _ask(question: str, default: str) -> str:
+    # err=True: standard output is for results, which a script may read.
     return str(click.prompt(question, default=default, err=True))
 
 

@@ -102,6 +102,7 @@ def _exit(status: int) -> NoReturn:
 
 
 def _report(error: ProvisionError) -> ExitStatus:
+    # The error may come from parsing, before a command knows its options.
     if "--json" in sys.argv:
         from provision.engine.report import errors_json
 

@@ -166,6 +166,7 @@ def strategy_options(command: Command) -> Command:
         options = StrategyOptions(strategy=strategy, window=window, manual=manual)
         return command(*args, strategy=options, **arguments)
 
+    # click takes the name and the help of a command from the function that it decorates.
     return _decorated(update_wrapper(wrapper, command), _STRATEGY_OPTIONS)
 
 
@@ -202,6 +203,7 @@ def ignore_host_options(command: Command) -> Command:
 
     A script can then pass the same options to every command.
     """
+    # --json is not among them: commands that print results without hosts define it themselves.
     for flags, value in _IGNORED_OPTIONS.items():
         kind = {"is_flag": True} if value is None else {"type": value}
         command = click.option(*flags.split(), expose_value=False, hidden=True, **kind)(command)

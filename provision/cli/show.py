@@ -91,6 +91,7 @@ def _print(state: View) -> None:
     from provision.show.text import framed, plain
 
     if sys.stdout.isatty():
+        # highlight=False: rich would colour numbers, paths and quotes.
         framed(tables(state), Console(file=sys.stdout, highlight=False))
     else:
         click.echo(plain(tables(state)), nl=False)

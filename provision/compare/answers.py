@@ -92,6 +92,7 @@ def sample(measurement: str, text: str) -> Sample:
         count, seconds = _numbers(output, "requests")
         return Sample({"requests": int(count) / float(seconds)})
     end = _iperf_end(output)
+    # TCP has sums by direction; the receiver's leaves out what was still in flight at the end.
     if measurement == "udp":
         return Sample({"udp_loss": float(end["sum"]["lost_percent"])})
     received = end["sum_received"]
@@ -112,6 +113,7 @@ def _numbers(output: str, key: str) -> list[str]:
 
 def _iperf_end(output: str) -> dict[str, dict[str, float]]:
     """The object `end` of `iperf3 --json`."""
+    # Warnings of the shell or of iperf3 may come before the document.
     start = output.find("{")
     try:
         report = json.loads(output[start:])

@@ -54,6 +54,8 @@ def find_site(
     for error in fleet.errors.values():
         raise error
     inventory = session.inventory
+    # A test network must hide neither a route of the hosts nor a network of the inventory that
+    # is not applied yet.
     used = [route.dst for facts in fleet.facts.values() for route in facts.routes]
     used += [network.cidr for network in inventory.networks.values()]
     site = Site(
@@ -81,6 +83,7 @@ def baseline_path(inventory: Inventory, target: str) -> Endpoints:
 
 def remove_leftovers(session: Session, hosts: tuple[str, ...]) -> None:
     """Remove what a comparison that was killed has left on the hosts. Raises HostError."""
+    # An inventory is found on a host by its name alone, so an empty one of that name is enough.
     for mark in (*(candidate.mark for candidate in CANDIDATES), SWITCH_MARK):
         _change(_for_destroy(session, hosts, mark, session.inventory.path), hosts, destroy=True)
 

@@ -109,6 +109,7 @@ def _answering(
     if not addresses:
         return frozenset()
     probes = [argument for address in addresses for argument in ("own", address, address)]
+    # "own": nobody but this host may answer. The packet size (1500) is for pings, not for ARP.
     argv = quoted(("perl", "-e", program_text("checks/lan.pl"), "compare", nic, "1500", *probes))
     output = session.transport.run(host, f"{PRELUDE}{argv}\n", timeout_s=PROBE_S)
     answers = KeyedLines(output.stdout).every("answer")

@@ -45,6 +45,7 @@ class Endpoints:
 def survey() -> str:
     """A script that prints the host's system and processors, and the tools it lacks."""
     tools = " ".join(TOOLS)
+    # /proc/cpuinfo of ARM has no `model name`: then the processor is unknown.
     return f"""{PRELUDE}
 for tool in {tools}; do command -v "$tool" >/dev/null 2>&1 || echo "absent $tool"; done
 echo "kernel $(uname -r)"
@@ -56,6 +57,7 @@ sed -n 's/^\\([^ ]*\\) .*/load \\1/p' /proc/loadavg
 {_CLOCK}"""
 
 
+# One read of the file, so that its counters belong to one moment.
 _CLOCK = r"sed -n 's/^\(cpu\|ctxt\|btime\) /clock \1 /p' /proc/stat" + "\n"
 
 
@@ -76,6 +78,7 @@ def serve(paths: Iterable[Endpoints], life_s: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+# Commands enter only the network namespace (`nsenter -n`), so they are the host's own.
 _WITHIN = program_text("compare/within.sh")
 _ENTER = f"{_WITHIN}pids={PIDS}; mkdir -p $pids\n"
 
@@ -95,6 +98,8 @@ def mtus(paths: Iterable[Endpoints]) -> str:
 
 def measure(measurement: str, path: Endpoints, settings: Settings) -> str:
     """A script that runs one measurement, between two readings of the clock."""
+    # A client may wait for a server that has died: `timeout` ends it. Started in the background,
+    # so that its process id is in PIDS when the script itself is killed.
     limit_s = str(settings.seconds + GRACE_S)
     argv = ("timeout", limit_s, *_argv(measurement, path, settings))
     return f"""{PRELUDE}{_ENTER}{_CLOCK}within {path.source_pid} {quoted(argv)} 2>&1 &
@@ -109,6 +114,8 @@ def _argv(measurement: str, path: Endpoints, settings: Settings) -> tuple[str, .
     if measurement in ("rtt", "requests"):
         program = program_text("compare/ask.pl")
         return ("perl", "-e", program, measurement, address, str(path.echo), seconds)
+    # -J: one JSON document at the end. An iperf3 server runs one test at a time, so paths are
+    # measured one after the other.
     iperf = ("iperf3", "-J", "-c", address, "-p", str(path.iperf), "-t", seconds)
     if measurement == "udp":
         return (*iperf, "-u", "-b", f"{settings.udp_mbit_s}M")

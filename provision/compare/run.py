@@ -146,6 +146,7 @@ class _Run:
     def _deploy(self, candidate: Candidate) -> Endpoints | None:
         """Apply and verify a candidate; return its path, or None if that failed."""
         with self.progress.recording(candidate.name, optional=not self.strict):
+            # Before apply: if apply is interrupted, part of it may be on the hosts.
             self.deployed.append(candidate)
             self.progress.record_time(candidate.name, "apply", self.deployment.apply(candidate))
             self.progress.record_time(candidate.name, "verify", self.deployment.verify(candidate))
@@ -184,6 +185,8 @@ class _Run:
         if not rounds or not paths:
             return
         with self._servers(group, paths) as served:
+            # All measurements of a round, then the next round: a disturbance of some minutes then
+            # changes one round of each figure, not all rounds of one.
             for number, measurement in product(rounds, MEASUREMENTS):
                 texts = [
                     self._measure(group, number, measurement, path, served)
@@ -233,5 +236,6 @@ class _Run:
 
 def _rotated(paths: list[Endpoints], by: int) -> list[Endpoints]:
     """The paths in an order that starts with another one in each round."""
+    # Otherwise the same path would always run first, after the pause between measurements.
     cut = by % len(paths) if paths else 0
     return paths[cut:] + paths[:cut]

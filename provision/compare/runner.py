@@ -39,6 +39,7 @@ class Runner:
                 packages = sorted({probe.PACKAGES.get(tool, tool) for tool in tools})
                 problem = f"compare needs {', '.join(tools)}, which is not installed"
                 raise UnfitError(host, problem, f"install {' '.join(packages)} on it")
+        # The source, the target, the source again: see answers.is_same_kernel.
         again = self._run(self.source, probe.clock_only())
         first, between, last = (
             self._clock(text, 0) for text in (*(texts[host] for host in hosts), again)

@@ -20,6 +20,7 @@ def show(result: Comparison) -> None:
     """Print the tables of figures, ratios and times, then the notes."""
     # Written to a file or a pipe, the tables have room for all columns: rich would assume 80.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
+    # highlight=False: rich would colour numbers, paths and quotes.
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
     if result.measurements:
         for table in (figures_table(result), ratios_table(result), times_table(result)):

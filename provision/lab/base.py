@@ -189,6 +189,7 @@ def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path) -> None:
 
 def finish(tree: Path, wanted: Recipe) -> None:
     """Make a tree shareable by many hosts: delete host keys and identity, mask slow units."""
+    # 99mmdebstrap: mmdebstrap keeps the --aptopt settings, such as this machine's proxy, in it.
     for path in (*(tree / "etc/ssh").glob("ssh_host_*"), tree / "etc/apt/apt.conf.d/99mmdebstrap"):
         path.unlink(missing_ok=True)
     # machine-id(5): systemd writes an id of its own at the first boot if the file is empty.
@@ -216,6 +217,7 @@ def remove_half_built() -> None:
     for lock in CACHE.glob(".build-*.lock"):
         with lock.open("w") as file:
             try:
+                # The kernel drops the lock of a process that was killed.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
@@ -224,6 +226,7 @@ def remove_half_built() -> None:
 
 def purge() -> None:
     """Delete all base trees except those that a running lab's overlays use."""
+    # Without the lower layer, a running host would lose all files that it has not changed.
     mounts = Path("/proc/self/mounts").read_text()
     for folder in CACHE.glob("[a-z]*-*"):
         if folder.is_dir() and f"lowerdir={folder}/tree," not in mounts:

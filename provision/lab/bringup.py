@@ -29,6 +29,7 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
     target = settings.merged(settings.load(lab), options)
     namespace.refuse_used_ranges(lab, target.ranges)
     recipes = _recipes(target)
+    # Before the lock: trees belong to the machine, not to this lab, and have locks of their own.
     each(list(recipes.values()), lambda recipe: base.ensure(recipe, mirror, say))
     with locked(lab):
         settings.save(lab, target)

@@ -26,6 +26,7 @@ def down(lab: Lab, *, purge: bool = False, say: Say) -> None:
     require_root("down")
     if _exists(lab):
         with locked(lab):
+            # In the order of dependence: processes hold mounts, mounts and namespaces hold files.
             supervisor.stop_all(lab)
             supervisor.unlock(lab)
             _unmount(lab)

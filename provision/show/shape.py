@@ -112,6 +112,7 @@ def _container(
     netns = topology.namespaces.get(container.net)
     owner = namespace_name(topology, container)
     links = []
+    # In the host's namespace a container's interfaces are the host's own, and no veth leads to it.
     for link in netns.links if netns else ():
         host_end = topology.host_end(link) if owner != "host" else None
         master = (host_end.master or None) if host_end else None

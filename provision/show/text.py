@@ -23,6 +23,7 @@ def framed(tables: Iterable[Table], console: Console) -> None:
 def plain(tables: Iterable[Table]) -> str:
     """Tables for other programs: one line for each row, however long, and `-` for no value."""
     stream = io.StringIO()
+    # rich wraps or cuts at the console's width, and pads every row to it.
     console = Console(file=stream, width=100_000, color_system=None, legacy_windows=False)
     for table in tables:
         console.print(_rendered(table, framed=False))

@@ -53,6 +53,7 @@ def view(session: Session, hosts: tuple[str, ...]) -> View:
 
 def _run(session: Session, host: str) -> str:
     """The output of all probes on a host. Raises HostError."""
+    # One script for both probes: an execution costs a round trip and a login shell.
     script = PRELUDE + topology_probe.script() + "\n" + overlay.script(session.inventory, host)
     output = session.transport.run(host, script, timeout_s=min(SNAPSHOT_S, session.timeout_s))
     if output.status:
@@ -103,6 +104,7 @@ def published_rule(
     netns = topology.namespaces.get(container.net)
     if netns is None:
         return None
+    # A rule may still lead to the address that a container had before a restart.
     for rule in topology.dnat_rules:
         match = (str(rule.ip or "0.0.0.0"), str(rule.port), str(rule.target), rule.protocol)
         if match == (ip, port, target_port, protocol) and rule.to in netns.addresses:

@@ -49,6 +49,8 @@ def _lans(view: View) -> Iterator[Lan]:
             for interface in interfaces:
                 end = (host, interface.ip, f"h{number}_{link.index}")
                 ends.setdefault(interface.network, []).append(end)
+    # A bridge that a NIC is a port of has the host's address in place of the NIC: the LAN is
+    # drawn to the NIC all the same.
     shared = [network for network, of_network in ends.items() if _is_shared(of_network)]
     for number, network in enumerate(shared, 1):
         yield Lan(f"lan{number}", network, tuple(dict.fromkeys(nic for _, _, nic in ends[network])))
@@ -150,6 +152,9 @@ class _HostGraphBuilder:
     def _container_verdict(self, container: ContainerInfo) -> str:
         ours = container.mark.partition("/")[0] == self.view.inventory.name
         return self.verdict.container(self.host, container.name) if ours else ""
+
+    # Ids consist of letters, digits and _, which DOT and Mermaid accept without quotes. The
+    # kernel allows almost any character in the name of an interface.
 
     def _link_id(self, link: NamespaceLink) -> str:
         return f"{self.prefix}_{link.index}"

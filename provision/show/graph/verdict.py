@@ -51,6 +51,7 @@ def read(text: str, source: str) -> Verdict:
 
     Raises UsageError for any other text.
     """
+    # RecursionError: Python's decoder recurses for each level of nesting.
     try:
         result = json.loads(text)
         subjects = list(_subjects(result))
