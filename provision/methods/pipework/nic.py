@@ -82,7 +82,7 @@ def _host_veth(inventory: Inventory, network: Network, host: str) -> HostVeth | 
 def lost(facts: HostFacts) -> tuple[str, ...]:
     """What a host had before its NIC became a port, and has no more."""
     wrong = [
-        f"name server {line.partition(' ')[2]} is gone"
+        f"{line} is missing from /etc/resolv.conf"
         for original in facts.bridged_nics.values()
         for line in original.dns
         if line not in facts.dns
