@@ -2,6 +2,7 @@
 # pings that fill the MTU and may not be split, and TCP with data that has to come back unchanged.
 # Arguments: name, bytes of the largest packet, bytes of data, seconds, then name, address and
 # port of each target. Prints `answer <check> <from> <to> <status> <text>` for each check.
+
 use strict; use warnings; use Socket; use Fcntl; use Errno;
 $| = 1;
 my ($from, $mtu, $size, $patience, @rest) = @ARGV;

@@ -2,6 +2,7 @@
 # listens: the far kernel says "port unreachable" (RFC 1122) only for what came whole, with its
 # checksum right. Arguments: name, bytes of the largest packet, the address to broadcast to, then
 # name and address of each target. Prints `answer udp <from> <to> <status> <text>` for each.
+
 use strict; use warnings; use Socket;
 $| = 1;
 my ($from, $mtu, $everybody, @rest) = @ARGV;

@@ -3,6 +3,7 @@
 # Arguments: name, interface, bytes of the largest packet, then word, name and address of each target;
 # words: reach, apart (nobody may answer), own (nobody but us may answer), router (ARP alone).
 # Prints `answer <check> <from> <to> <status> <text>` for each check.
+
 use strict; use warnings; use Socket;
 $| = 1;
 my ($from, $link, $mtu, @rest) = @ARGV;

@@ -3,6 +3,7 @@
 # seconds, that process's id, bytes of data, the address to listen at, then ports as `tcp/80` and
 # `udp/53`. Prints its own TCP port, its process id, and those of the ports that a program of the
 # container holds already.
+
 use strict; use warnings; use Socket; use POSIX ();
 my ($seconds, $owner, $limit, $at, @ports) = @ARGV;
 my $here = inet_aton($at);

@@ -3,6 +3,7 @@
 # port, and `own` where the listener of the checks answers, `held` where a program of the container
 # does. Prints `answer <label> <from> <to> <status> <text>` for each; what a program answers is told
 # by its length and sum, without the line of HTTP that tells the time.
+
 use strict; use warnings; use Socket; use Fcntl; use Errno;
 $| = 1;
 my ($from, $size, $patience, @rest) = @ARGV;

@@ -1,5 +1,6 @@
 # Sends an echo request each 5 ms until SIGTERM, for a minute at most, and then says how long no
 # reply came at most. Argument: whom to ask. It sleeps between: iputils' ping would fill a processor.
+
 use strict; use warnings; use Socket;
 my ($peer) = @ARGV;
 my ($last, $most, $sequence, $over, $id) = (0, 0, 0, 0, $$ & 0xffff);

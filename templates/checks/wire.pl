@@ -3,6 +3,7 @@
 # prints `wire PID`; a SPEC is `net=CIDR` (frames inside it count) or `port=N` (UDP that may wrap
 # some). `told PID` prints `frame DEV in|out PROTOCOL PORT OUTER-FROM OUTER-TO FROM TO COUNT` for each
 # sort, `lost N`, and ends it; it ends by itself, too. Only root is told.
+
 use strict; use warnings; use Socket; use POSIX ();
 my ($verb, @words) = @ARGV;
 sub place { return pack_sockaddr_un("\0provision-wire-$_[0]") }

@@ -2,6 +2,7 @@
 # at the door, so that short connections do not wait for one of them. Arguments: seconds after which
 # it ends by itself, the address and the port to listen at. Prints its process id, which leads a
 # group of its own, once the port is open.
+
 use strict; use warnings; use Socket; use Fcntl; use POSIX ();
 my ($seconds, $address, $port) = @ARGV;
 socket(my $door, PF_INET, SOCK_STREAM, 6) or die "socket: $!\n";

@@ -2,6 +2,7 @@
 # Arguments: `rtt` or `requests`, address, port, seconds. Prints
 #   rtt <messages> <p50> <p99>         microseconds there and back on one open connection
 #   requests <answers> <seconds>       each on a connection of its own, four at a time
+
 use strict; use warnings; use Socket; use POSIX ();
 my ($what, $address, $port, $seconds) = @ARGV;
 # perl-base has no Time::HiRes; clock_gettime(2) has another number on each kind of machine.

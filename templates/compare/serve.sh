@@ -1,6 +1,7 @@
 # serve starts the servers of one target and prints `serves NAME`, or `failed NAME REASON`.
 # Prelude: compare/within.sh
 # Variables: pids life program
+# Defines: serve
 # Arguments: candidate, process id, address, port of iperf3, port of answer.pl.
 # $pids is the folder with a file for each process that runs; $life the seconds after which a server
 # ends by itself; $program the text of answer.pl.

@@ -1,6 +1,7 @@
 # What every fingerprint of a kind (`Resource.fingerprint`) may use; a host keeps the whole script
 # as long as a change is under way, and compares what it prints before and after.
 # Prelude: look/need.sh
+# Defines: need_docker need_ovs
 # need_docker ends a section where Docker is not installed or does not answer.
 # need_ovs ends a section without output where the database of Open vSwitch does not run; asking its
 # socket could start it.

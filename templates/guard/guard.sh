@@ -15,7 +15,7 @@ to() { mv -T -- "$1" "$2" && sync "$D"; } # a decision, made to last
 # Errors of a redirection would end a shell: they are met in one of its own.
 note() { (printf '%s\n' "$2" >"$1") 2>/dev/null; }
 
-alone() { exec 8<"$D" && flock -w 20 8 || fail 4 "its state folder is locked"; }
+alone() { { exec 8<"$D" && flock -w 20 8; } || fail 4 "its state folder is locked"; }
 not_alone() { exec 8<&-; }
 
 busy() { # is any change under way?
@@ -132,9 +132,9 @@ arm() { # id, seconds
   forget_earlier
   /bin/sh "$new/witness" >"$new/before" 8<&- || fail 4 "its state cannot be recorded"
   # Room for the undo on a disk that the change fills up.
-  date +%s >"$new/since" && head -c 65536 /dev/zero >"$new/reserve" || fail 4 "no room for it"
+  { date +%s >"$new/since" && head -c 65536 /dev/zero >"$new/reserve"; } || fail 4 "no room for it"
   sync "$new"/* "$new" || fail 4 "it cannot be written to the disk"
-  boot_on && set_timer "$1" "$2" "$new" || { boot_off; fail 4 "no timer can be set"; }
+  { boot_on && set_timer "$1" "$2" "$new"; } || { boot_off; fail 4 "no timer can be set"; }
   to "$new" "$T" || { stop_timers "$1"; boot_off; fail 4 "it cannot be recorded"; }
   not_alone
 }
@@ -189,6 +189,7 @@ stop_acts() { # what the change is still doing, whatever that is
   done
 }
 undo() { # folder, list or early: the parts from the last to the first
+  # shellcheck disable=SC2012 # the names are ours: undo.NUMBER
   for part in $(ls "$1" | sed -n 's/^undo\.//p' | sort -rn); do
     for step in $(/bin/sh "$1/undo.$part" "$2"); do
       [ "$step" = always ] || grep -qx "$part.$step" "$1/journal" 2>/dev/null || continue

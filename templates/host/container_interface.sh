@@ -7,6 +7,7 @@
 # Functions: within COMMAND… runs it in the container's network namespace; alias_of reads the
 # interface's alias from `ip -o link` on stdin; held binds the namespace to $hold; home moves a NIC
 # out of the namespace at $hold back to the host.
+# Defines: within alias_of held home
 
 container=$1 interface=$2 mark=$3 hold=$4 claims=$5; shift 5
 way=$1 outer=$2 on=$3 mac=$4 mtu=$5 vlan=$6 priorities=$7; shift 7

@@ -2,6 +2,7 @@
 # Docker treats an unknown name as an id prefix and may match another container or network, so
 # programs resolve the name first. Both fail where Docker does not answer: an unanswered question
 # must not count as an absent container.
+# Defines: container_id network_id
 
 container_id() { ids=$(docker ps --all --no-trunc --format '{{.ID}} {{.Names}}') && id_of "$1"; }
 network_id() { ids=$(docker network ls --no-trunc --format '{{.ID}} {{.Name}}') && id_of "$1"; }

@@ -1,5 +1,7 @@
 # wait_for_etcd waits up to 60 s until the etcd that $ctl (the network's etcdctl command) asks has a
 # majority and answers, else it exits with status 1.
+# Variables: ctl
+# Defines: wait_for_etcd
 
 wait_for_etcd() {
   end=$(($(date +%s) + 60))

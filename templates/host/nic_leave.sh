@@ -1,13 +1,13 @@
 # Gives a NIC its addresses and routes back, and removes its Linux bridge.
 # Prelude: host/nic_to_bridge.sh
-# $1: the mark of the bridge; $2: the files of systemd-networkd to remove.
+# $1: the mark of the bridge; then the files of systemd-networkd to remove.
 
-files=$2
+shift
 start_pings
 notify "$nic" 1
 # systemd-networkd 257 takes a released port for a new link and would drop its routes: the NIC is
 # unmanaged until it has left. If that file cannot be written, the NIC leaves all the same.
-[ "$(master "$nic")" != "$bridge" ] || for file in $files; do
+[ "$(master "$nic")" != "$bridge" ] || for file; do
   case $file in *-nic.network)
     printf '[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' "$nic" >"$file" && reload_networkd || :
   esac
@@ -27,7 +27,7 @@ if exists "$nic"; then
   } | batch || exit
 fi
 notify "$nic" 0
-rm -f -- $files
+rm -f -- "$@"
 reload_networkd || exit
 delete_warm_veth || exit
 # The veth goes first: systemd-networkd 252 fails a link whose bridge disappears while the link is

@@ -1,8 +1,8 @@
 # Gives a NIC its addresses and routes back, and removes its bridge of Open vSwitch.
 # Prelude: host/nic_to_bridge.sh
-# $1: the mark of the bridge; $2: the files of systemd-networkd to remove.
+# $1: the mark of the bridge; then the files of systemd-networkd to remove.
 
-files=$2
+shift
 start_pings
 notify "$nic" 1
 if exists "$nic"; then
@@ -17,7 +17,7 @@ if exists "$nic"; then
     lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
   } | batch || exit
 fi
-rm -f -- $files
+rm -f -- "$@"
 ovs-vsctl --timeout=10 --if-exists del-br "$bridge" || exit
 notify "$nic" 0
 reload_networkd || exit

@@ -21,6 +21,8 @@
 # Functions: master LINK prints its bridge; exists LINK; lines TEXT prints those that are not empty;
 # addresses_on LINK; has_address LINK ADDRESS…; notify LINK 0|1; batch runs `ip -batch` on stdin;
 # copy_neighbours FROM TO; delete_warm_veth; start_pings and report_pings; reload_networkd.
+# Defines: master exists lines addresses_on has_address notify batch copy_neighbours
+# Defines: delete_warm_veth start_pings report_pings reload_networkd
 
 ping=$1; shift
 bridge=$1 nic=$2 host_link=$3 veth_end=$4 mac=$5 host_mac=$6 mtu=$7 stp=$8 filtering=$9; shift 9

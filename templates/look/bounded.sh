@@ -1,6 +1,7 @@
 # `bounded COMMAND…` runs a command for at most 40 s and prints what it prints, if it ends well.
 # Status 1: it failed or took too long. Status 3: it printed more than 8 MiB. The bound is needed
 # since a shell keeps all of `$(…)` in memory: output without an end would fill the host's memory.
+# Defines: bounded
 
 bounded() {
   output=$({ timeout -k 2 40 "$@" && echo @whole; } | head -c 8388608)

@@ -6,6 +6,7 @@
 # status 1 at any other; answer(WORD, JSON) prints `WORD JSON` and returns JSON; inspect(ID) prints a
 # container and its process and returns the process id, 0 where it does not run; inode(PID, TYPE)
 # returns the inode of a namespace, 0 where it has ended.
+# Defines: get answer inspect inode
 
 use strict; use warnings; use Socket;
 alarm 30;

@@ -1,6 +1,7 @@
 # What every probe of a kind (`Resource.probe`) and the probe of the host may use.
 # Prelude: look/need.sh look/bounded.sh
 # Variables: name peers
+# Defines: docker docker_error ovs need_docker need_ovs shared files
 # The gather script sets before this: $name, the inventory's name, and $peers, the addresses of the
 # other hosts. look/shared.sh sets, before the first probe runs: $docker (yes: it answers; cut: it
 # printed too much; empty: it does not answer, and $docker_error says why), $answers (what Docker

@@ -1,13 +1,14 @@
 # Asks once for the answers that several kinds read, and prints them as `WORD ANSWER` lines.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name peers docker_program
+# Defines: docker docker_error answers ovs units
 # $docker_program is look/docker_api.pl followed by look/docker_snapshot.pl.
 
 if command -v docker >/dev/null 2>&1; then
   docker_error='its daemon does not answer'
   command -v perl >/dev/null 2>&1 || docker_error='perl is missing, which asks it'
   answers=$(bounded perl -e "$docker_program")
-  case $? in 0) docker=yes; printf '%s\n' "$answers" ;; 3) docker=cut ;; esac
+  case $? in 0) docker='yes'; printf '%s\n' "$answers" ;; 3) docker='cut' ;; esac
 fi
 if command -v ip >/dev/null 2>&1; then
   {

@@ -17,7 +17,7 @@ FOLDER = "provision-etcd"
 _REMOVE = """
 systemctl stop "$1" 2>/dev/null
 for root in /var/lib/private /var/lib; do
-  rm -rf -- "$root/$2" && { [ ! -d "$root/${2%/*}" ] ||
+  rm -rf -- "$root/${2:?}" && { [ ! -d "$root/${2%/*}" ] ||
     (cd "$root" && rmdir -p --ignore-fail-on-non-empty -- "${2%/*}"); } || exit
 done
 """

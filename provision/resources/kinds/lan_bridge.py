@@ -78,8 +78,8 @@ ip -4 route show default | sed 's/ *$//' | sort
         return self.create() if same else None
 
     def delete(self) -> Steps:
-        paths = " ".join(networkd.paths(self._inventory, self.bridge))
-        return (self._run(LEAVE, str(self.mark), paths), *remove_file(self._was))
+        paths = networkd.paths(self._inventory, self.bridge)
+        return (self._run(LEAVE, str(self.mark), *paths), *remove_file(self._was))
 
     def _run(self, text: str, *more: str) -> Run:
         was = self.was

@@ -55,8 +55,8 @@ shared {" ".join(ovsdb.TABLES)}
         )
 
     def delete(self) -> Steps:
-        paths = " ".join(networkd.paths(self._inventory, self.bridge))
-        return (self._run(LEAVE_OVS, str(self.mark), paths), *remove_file(self._was))
+        paths = networkd.paths(self._inventory, self.bridge)
+        return (self._run(LEAVE_OVS, str(self.mark), *paths), *remove_file(self._was))
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

@@ -44,14 +44,14 @@ class Service(Resource):
     kind: ClassVar[str] = "service"
     probe: ClassVar[str] = rf"""
 need systemctl
-services=
+set --
 for path in {FOLDER}/provision-"$name"-*.service; do
   case $path in */provision-"$name"-follow.service) continue ;; esac
   [ -f "$path" ] || continue
-  services="$services ${{path##*/}}"
+  set -- "$@" "${{path##*/}}"
   files "$path"
 done
-[ -z "$services" ] || systemctl show --property Id,ActiveState,UnitFileState $services
+[ $# = 0 ] || systemctl show --property Id,ActiveState,UnitFileState "$@"
 """
 
     fingerprint: ClassVar[str] = rf"""

@@ -28,6 +28,7 @@ class Sysctl(Resource):
     edits: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
+# shellcheck disable=SC2043 # KEYS has one key so far
 for key in {" ".join(KEYS)}; do
   echo "now $key $(cat "/proc/sys/$(echo "$key" | tr . /)")"
   for was in {ORIGINALS}/*/sysctl/"$key"; do
@@ -37,6 +38,7 @@ for key in {" ".join(KEYS)}; do
 done
 """
     fingerprint: ClassVar[str] = rf"""
+# shellcheck disable=SC2043 # KEYS has one key so far
 for key in {" ".join(KEYS)}; do echo "$key $(cat "/proc/sys/$(echo "$key" | tr . /)")"; done
 for was in {ORIGINALS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
 """

@@ -1,0 +1,100 @@
+"""Programs that hosts run, in a real sh, against a docker and an etcdctl that the tests write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from provision.resources.render import program_text
+
+DOCKER_ID = program_text("host/docker_id.sh")
+LEASE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
+DOCKER = """#!/bin/sh
+[ ! -e "$FOLDER/down" ] || exit 1
+case $1 in ps) cat "$FOLDER/containers" ;; network) cat "$FOLDER/networks" ;; esac
+"""
+ETCDCTL = """#!/bin/sh
+name() { echo "$FOLDER/keys/$(echo "$1" | tr / =)"; }
+case $1 in
+--command-timeout=3s) exit 0 ;;
+put) printf %s "$4" >"$(name "$3")" ;;
+del) rm "$(name "$3")" ;;
+get)
+  case $2 in
+  --prefix) ls "$FOLDER/keys" | tr = / | grep "^$5" ;;
+  *) cat "$(name "$4")" ;;
+  esac ;;
+esac
+"""
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Path:
+    """A folder with a docker and an etcdctl, and what they answer."""
+    for name, text in (("docker", DOCKER), ("etcdctl", ETCDCTL)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "containers").write_text("0a1 web2\n0b2 web\n")
+    (tmp_path / "networks").write_text("0c3 lan\n")
+    (tmp_path / "keys").mkdir()
+    return tmp_path
+
+
+def sh(text: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program as a host does, with the commands of `folder` first."""
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "FOLDER": str(folder)}
+    argv = ["sh", "-c", text, "sh", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "id_"),
+    [("container_id", "web", "0b2"), ("container_id", "we", ""), ("network_id", "lan", "0c3")],
+)
+def test_a_name_is_resolved_to_the_id_of_exactly_this_name(
+    commands: Path, function: str, name: str, id_: str
+) -> None:
+    """A prefix of a name or an id matches nothing."""
+    done = sh(f'{DOCKER_ID}\n{function} "$1"', commands, name)
+    assert (done.returncode, done.stdout.strip()) == (0, id_)
+
+
+@pytest.mark.parametrize("function", ["container_id", "network_id"])
+def test_a_docker_that_does_not_answer_is_a_failure(commands: Path, function: str) -> None:
+    """It does not count as a container or a network that is absent."""
+    (commands / "down").touch()
+    done = sh(f'{DOCKER_ID}\nid=$({function} "$1") || exit 7', commands, "web")
+    assert done.returncode == 7
+
+
+def lease(commands: Path, backend: str = "vxlan") -> dict[str, str]:
+    """The keys of etcd after a host has written its lease."""
+    value = '{"PublicIP":"10.0.0.1"}'
+    key, own = ("/net/subnets/172.20.1.0-24", value), ("/provision/demo/hosts/h1", "{}")
+    done = sh(LEASE, commands, "etcdctl", *key, *own, "10.0.0.1", backend)
+    assert done.returncode == 0, done.stderr
+    files = (commands / "keys").iterdir()
+    return {file.name.replace("=", "/"): file.read_text() for file in files}
+
+
+def test_a_lease_of_flannel_with_the_same_address_stays(commands: Path) -> None:
+    """It holds the MAC of the host's device; another key with the address is removed."""
+    written = '{"PublicIP":"10.0.0.1","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00"}}'
+    foreign = '{"PublicIP":"10.0.0.2","BackendType":"vxlan"}'
+    for name, text in (("1.0-24", written), ("2.0-24", foreign), ("9.0-24", written)):
+        (commands / "keys" / f"=net=subnets=172.20.{name}").write_text(text)
+    assert lease(commands) == {
+        "/net/subnets/172.20.1.0-24": written,
+        "/net/subnets/172.20.2.0-24": foreign,
+        "/provision/demo/hosts/h1": "{}",
+    }
+
+
+def test_a_lease_of_another_backend_is_written_again(commands: Path) -> None:
+    """flannel's udp has no BackendType: an empty one."""
+    written = '{"PublicIP":"10.0.0.1","BackendType":"vxlan"}'
+    (commands / "keys" / "=net=subnets=172.20.1.0-24").write_text(written)
+    assert lease(commands, backend="")["/net/subnets/172.20.1.0-24"] == '{"PublicIP":"10.0.0.1"}'
