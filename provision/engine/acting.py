@@ -48,7 +48,7 @@ def _note_all(
 
 def _act(
     transaction: Transaction, host: str, operations: tuple[Operation, ...], seconds: int
-) -> tuple[script.Outcome | None, ...]:
+) -> tuple[script.OperationResult | None, ...]:
     """Make the operations of one host; the outcome of each, None for one that did not end."""
     steps = tuple(sign(operation.steps) for operation in operations)
     _upload(transaction, host, tuple(step for group in steps for step in group))
@@ -87,7 +87,7 @@ def _note(
     transaction: Transaction,
     host: str,
     operations: tuple[Operation, ...],
-    outcomes: tuple[script.Outcome | None, ...],
+    outcomes: tuple[script.OperationResult | None, ...],
 ) -> None:
     failed = False
     for operation, outcome in zip(operations, outcomes, strict=True):
@@ -105,7 +105,7 @@ def _note(
         transaction.errors.append(StepError(host, "its script died before the last operation"))
 
 
-def _step_error(host: str, operation: Operation, outcome: script.Outcome) -> StepError:
+def _step_error(host: str, operation: Operation, outcome: script.OperationResult) -> StepError:
     ref = operation.change.ref
     detail = outcome.output[-OUTPUT_LIMIT:] or f"exit status {outcome.status}"
     return StepError(host, f"{ref.kind} {ref.name} failed: {detail}")

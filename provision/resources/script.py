@@ -52,7 +52,7 @@ _PUT = r"""put() { # path, mode, text; as it should be already: not touched
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OperationResult:
     """How one operation ended.
 
     `status` is the exit status of its first failing step, or 0; `output` its stdout and stderr.
@@ -143,11 +143,11 @@ def _operation(number: int, steps: Steps) -> tuple[str, ...]:
     )
 
 
-def read(stdout: str, *, nonce: str, count: int) -> tuple[Outcome | None, ...]:
+def read(stdout: str, *, nonce: str, count: int) -> tuple[OperationResult | None, ...]:
     """Read the outcomes of `count` operations; None for one that did not run to its end."""
     pattern = re.compile(rf"^@{re.escape(nonce)} (begin|end) (\d+) (\d+) ([\d.]+)$", re.M)
     begins: dict[int, re.Match[str]] = {}
-    outcomes: list[Outcome | None] = [None] * count
+    outcomes: list[OperationResult | None] = [None] * count
     for mark in pattern.finditer(stdout):
         number = int(mark[2])
         if mark[1] == "begin":
@@ -157,11 +157,11 @@ def read(stdout: str, *, nonce: str, count: int) -> tuple[Outcome | None, ...]:
     return tuple(outcomes)
 
 
-def _outcome(stdout: str, begin: re.Match[str], end: re.Match[str]) -> Outcome:
+def _outcome(stdout: str, begin: re.Match[str], end: re.Match[str]) -> OperationResult:
     output = stdout[begin.end() : end.start()].strip()
     # The clock of the host may be set back between the two marks.
     seconds = max(0.0, float(end[4]) - float(begin[4]))
-    return Outcome(int(end[3]), seconds, output[-OUTPUT_LIMIT:])
+    return OperationResult(int(end[3]), seconds, output[-OUTPUT_LIMIT:])
 
 
 def standalone(operations: Sequence[Steps]) -> str:

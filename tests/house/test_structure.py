@@ -1,4 +1,4 @@
-"""The house: who may import whom, what every shelf's module offers, lint and types."""
+"""The structure of `provision/`: allowed imports, complete kinds and methods, lint and types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -38,7 +39,7 @@ ACTING = {
     "compare",
     "lab",
     "transport",
-    # These act on hosts through a transport, or keep the controller's own notes.
+    # These act on hosts through a transport, or keep the controller's journal.
     "engine/acting.py",
     "engine/apply.py",
     "engine/arming.py",
@@ -49,11 +50,11 @@ ACTING = {
     "engine/rounds.py",
     "engine/status.py",
     "engine/transaction.py",
-    # The artifacts that only the controller has: the authority of certificates, flanneld.
+    # These make files that only the controller has: certificates and flanneld.
     "engine/artifacts.py",
     "engine/pki.py",
     "methods/flannel/binary.py",
-    # These read the inventory's file and the files that it names.
+    # These read the inventory file and the files that it names.
     "inventory/load.py",
     "model/fields/files.py",
     "model/fields/image_archives.py",
@@ -64,56 +65,58 @@ FORBIDDEN = {"subprocess", "socket", "time", "os", "threading", "fabric", "param
 
 
 def modules() -> list[Path]:
+    """Every module of the package."""
     return sorted(path for path in PACKAGE.rglob("*.py") if "_templates" not in path.parts)
 
 
 def relative(path: Path) -> str:
-    """A module's path below the package."""
+    """The path of a module below the package."""
     return path.relative_to(PACKAGE).as_posix()
 
 
 def folder(path: Path) -> str:
-    """The folder of a module directly below the package; "" for the package's own files."""
+    """The folder below the package that holds a module; "" for a file of the package itself."""
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else ""
 
 
-def acts(path: Path) -> bool:
+def may_act(path: Path) -> bool:
+    """True if ACTING names the module or its folder."""
     return folder(path) in ACTING or relative(path) in ACTING
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, dotted, also those inside functions."""
+    """The dotted names of all modules that a file imports, also inside functions."""
     return imported(path.read_text())
 
 
 def imported(source: str) -> set[str]:
-    """Every module that a source imports, dotted, also those inside functions."""
-    found: set[str] = set()
+    """The dotted names of all modules that a source imports, also inside functions."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 def test_pure_modules_do_not_act() -> None:
     """Only the modules of ACTING use the clock, processes, sockets or the environment."""
-    wrong = [
+    breaches = [
         (relative(path), name)
         for path in modules()
-        if not acts(path)
+        if not may_act(path)
         for name in imports(path)
         if name.split(".")[0] in FORBIDDEN
     ]
-    assert not wrong
+    assert not breaches
     known = {relative(path) for path in modules()} | {folder(path) for path in modules()}
     assert known >= ACTING
 
 
 def test_only_the_ssh_transport_imports_fabric_and_paramiko() -> None:
-    """One folder maps their errors and pins host keys; a host key's form is checked by paramiko."""
+    """One folder maps their errors and pins host keys. The model lets paramiko parse host keys."""
     users = {
         relative(path)
         for path in modules()
@@ -129,22 +132,22 @@ def wrong_imports(files: dict[str, str], folders: set[str]) -> list[str]:
     Imports inside functions and under TYPE_CHECKING count like any other.
     """
     row = {name: number for number, names in enumerate(LAYERS) for name in names}
-    wrong = [f"{name} is in no row of LAYERS" for name in sorted(folders - set(row))]
+    breaches = [f"{name} is in no row of LAYERS" for name in sorted(folders - set(row))]
     for path, source in files.items():
-        own = path.split("/")[0]
+        importer = path.split("/")[0]
         for name in sorted(imported(source)):
             parts = name.split(".")
-            if parts[0] != "provision" or len(parts) < 2 or parts[1] in (own, "__version__"):
+            if parts[0] != "provision" or len(parts) < 2 or parts[1] in (importer, "__version__"):
                 continue
-            if own in row and row.get(parts[1], len(LAYERS)) >= row[own]:
-                wrong.append(f"{path} imports {name}")
-        if path not in REGISTRIES and {"import_module", "__import__"} & named(source):
-            wrong.append(f"{path} imports by a computed name")
-    return wrong
+            if importer in row and row.get(parts[1], len(LAYERS)) >= row[importer]:
+                breaches.append(f"{path} imports {name}")
+        if path not in REGISTRIES and {"import_module", "__import__"} & mentioned(source):
+            breaches.append(f"{path} imports by a computed name")
+    return breaches
 
 
-def named(source: str) -> set[str]:
-    """Every name and attribute that a source mentions."""
+def mentioned(source: str) -> set[str]:
+    """All names and attributes that a source mentions."""
     nodes = list(ast.walk(ast.parse(source)))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
@@ -154,7 +157,7 @@ def named(source: str) -> set[str]:
 
 
 def test_folders_import_only_lower_rows() -> None:
-    """LAYERS names every folder, and each imports only folders of a lower row."""
+    """LAYERS names every folder, and each folder imports only folders of a lower row."""
     files = {relative(path): path.read_text() for path in modules() if folder(path)}
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
     folders -= {"_templates"}  # in an installed wheel
@@ -195,36 +198,36 @@ def test_folders_import_only_lower_rows() -> None:
         "computed",
     ],
 )
-def test_the_layer_test_can_fail(files: dict[str, str], breach: str) -> None:
-    """Each kind of breach is found."""
+def test_each_forbidden_import_is_reported(files: dict[str, str], breach: str) -> None:
+    """A folder outside LAYERS, an upward import and a computed import are breaches."""
     assert breach in wrong_imports(files, {path.split("/")[0] for path in files})
 
 
 def test_no_modules_import_each_other() -> None:
-    """The modules form no import circle, imports inside functions counted."""
-    graph = {}
+    """The imports of the modules form no circle; imports inside functions count."""
+    graph: dict[str, set[str]] = {}
     for path in modules():
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         graph[name] = imports(path) - {name}
     sorter = TopologicalSorter({name: used & set(graph) for name, used in graph.items()})
-    sorter.prepare()
+    sorter.prepare()  # raises CycleError
 
 
-def test_every_kind_is_on_the_shelf_and_whole() -> None:
-    """Each module of `resources/kinds` gives a kind with a probe, a parser and a life."""
+def test_every_kind_is_registered_and_complete() -> None:
+    """Each module of `resources/kinds` defines a kind with a probe, a parser and its steps."""
     files = {path.stem for path in (PACKAGE / "resources/kinds").glob("*.py")} - {"__init__"}
     assert {kind.__module__.rsplit(".", 1)[1] for kind in kinds.all_kinds()} == files
     names = [kind.kind for kind in kinds.all_kinds()]
     assert len(names) == len(set(names))
     for kind in kinds.all_kinds():
         assert kind.probe.strip()
-        for needed in ("fingerprint", "parse", "create", "delete"):
-            assert needed in vars(kind), (kind.kind, needed)
+        for member in ("fingerprint", "parse", "create", "delete"):
+            assert member in vars(kind), (kind.kind, member)
         assert kind.__doc__
 
 
-def test_every_method_is_whole_and_has_an_example() -> None:
-    """What CONTRIBUTING says of a new method holds for each."""
+def test_every_method_has_options_an_example_and_a_page() -> None:
+    """Each method has the parts that CONTRIBUTING asks of a new one."""
     used = {
         network.method
         for path in (ROOT / "inventories").glob("*.yml")
@@ -240,7 +243,7 @@ def test_every_method_is_whole_and_has_an_example() -> None:
 
 
 def test_every_template_parses() -> None:
-    """A syntax error in a template is found before a host sees it."""
+    """Jinja can parse every template, so no host receives one with a syntax error."""
     folder = ROOT / "templates"
     environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined)
     environment.filters["quote"] = str
@@ -250,26 +253,42 @@ def test_every_template_parses() -> None:
         environment.get_template(str(path.relative_to(folder)))
 
 
-def test_no_file_outgrows_its_room() -> None:
-    """A room that grows this long wants a second one."""
+def test_no_module_is_too_long() -> None:
+    """A module has at most 320 lines. Split a longer one by topic."""
     long = {path.name: n for path in modules() if (n := len(path.read_text().splitlines())) > 320}
     assert not long
 
 
-def test_nothing_of_this_machine_is_in_the_project() -> None:
-    """No registry's host, and no path of a developer's machine."""
-    words = ["/" + "work/", "deb." + "debian.org", "pypi." + "org", "snapshot." + "debian"]
+def tracked_files() -> list[str]:
+    """The paths of the files that Git tracks."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    found = [
-        (name, word)
-        for name in filter(None, listed)
+    )
+    return [name for name in listed.stdout.split("\0") if name]
+
+
+def test_no_file_names_this_machine() -> None:
+    """No file of the project contains a registry's host or a path of a developer's machine."""
+    markers = ["/" + "work/", "deb." + "debian.org", "pypi." + "org", "snapshot." + "debian"]
+    hits = [
+        (name, marker)
+        for name in tracked_files()
         if (ROOT / name).is_file()
-        for word in words
-        if word in (ROOT / name).read_text(errors="replace")
+        for marker in markers
+        if marker in (ROOT / name).read_text(errors="replace")
     ]
-    assert not found
+    assert not hits
+
+
+def test_the_source_distribution_has_all_that_tests_read() -> None:
+    """Only the files of the repository's own tools are missing in it."""
+    hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
+    included = set(hatch["build"]["targets"]["sdist"]["include"])
+    assert {name.split("/")[0] for name in tracked_files()} - included == {
+        ".ci",
+        ".gitignore",
+        "pyproject.toml",  # hatchling adds it
+    }
 
 
 @pytest.mark.parametrize(
@@ -282,15 +301,15 @@ def test_nothing_of_this_machine_is_in_the_project() -> None:
     ids=" ".join,
 )
 def test_lint_and_types(command: tuple[str, ...]) -> None:
-    """Lint, format and strict types are tests like any other."""
-    done = subprocess.run(
+    """ruff finds no mistake, every file is formatted, and mypy's strict types are complete."""
+    process = subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
-def test_the_common_path_is_light() -> None:
-    """`--help` loads no SSH library, no YAML and no schema library."""
+def test_help_loads_no_heavy_library() -> None:
+    """`provision --help` imports no SSH, YAML, schema, template or test library."""
     code = "import sys, provision.cli.main; print(' '.join(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -55,7 +55,9 @@ def test_any_text_becomes_a_file_with_its_mode(text: str, mode: int) -> None:
         assert [entry.name for entry in path.parent.iterdir()] == ["it's"]
 
 
-def outcomes(*operations: tuple[object, ...], folder: str) -> tuple[script.Outcome | None, ...]:
+def outcomes(
+    *operations: tuple[object, ...], folder: str
+) -> tuple[script.OperationResult | None, ...]:
     text = script.render(operations, nonce="n0nce", lock=f"{folder}/lock")  # type: ignore[arg-type]
     return script.read(sh(text)[1], nonce="n0nce", count=len(operations))
 
