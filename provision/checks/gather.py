@@ -10,7 +10,7 @@ from provision import methods
 from provision.checks import lan_probe, ports
 from provision.checks.lan_probe import LanProbe
 from provision.checks.probe import Answer, Endpoint, Listener
-from provision.checks.rounds import Rounds
+from provision.checks.rounds import CheckRounds
 from provision.checks.wire import Capture
 from provision.engine.fleet import Fleet, Session, difference, observe
 from provision.engine.plan import Change, Conflict
@@ -87,7 +87,7 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
     endpoints = {end.container: end for end in _endpoints(inventory, fleet, containers)}
     lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts))
     listening = {*(container.host for container in containers), *leases.hosts(inventory)}
-    rounds = Rounds(session, hosts, fleet, endpoints, lan_probes)
+    rounds = CheckRounds(session, hosts, fleet, endpoints, lan_probes)
     rounds.run(listening)
     errors = {**rounds.errors, **fleet.errors}
     return Evidence(

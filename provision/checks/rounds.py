@@ -20,7 +20,7 @@ PROBE_S = 120.0
 """Seconds for one round of checks on one host."""
 
 
-class Rounds:
+class CheckRounds:
     """The rounds that listen, connect and stop, with the evidence that each brings."""
 
     def __init__(

@@ -57,11 +57,11 @@ def compared(
     # with the folder.
     with tempfile.TemporaryDirectory(prefix="provision-compare-") as folder:
         deployment = Deployment(session, hosts, site, Path(folder))
-        run = _Run(session, hosts[1], settings, runner, deployment, fit, strict=strict)
+        run = _ComparisonRun(session, hosts[1], settings, runner, deployment, fit, strict=strict)
         return run.result(measured_hosts, {**unavailable, **unfit})
 
 
-class _Run:
+class _ComparisonRun:
     """The state of one run, which measures to the host `target`."""
 
     def __init__(

@@ -161,9 +161,9 @@ class _Run:
         plan = difference(self.session, fleet, hosts, destroy=self.options.destroy)
         if not plan.changes:
             return True
-        from provision.engine.rounds import Rounds
+        from provision.engine.rounds import ApplyRounds
 
-        rounds = Rounds(self.session, self.options, hosts, self.snapshots)
+        rounds = ApplyRounds(self.session, self.options, hosts, self.snapshots)
         try:
             return rounds.run(plan)
         finally:

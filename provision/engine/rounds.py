@@ -28,7 +28,7 @@ connection does not prove that the new path works.
 """
 
 
-class Rounds:
+class ApplyRounds:
     """One transaction on `hosts`. `snapshots` is brought up to date with each round."""
 
     def __init__(
