@@ -6,7 +6,6 @@ journal, the record is right.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -14,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from provision.model import file_lock
 from provision.model.errors import UsageError
 
 LEFT = "left to a person"
@@ -40,7 +40,7 @@ class Journal:
             ) from error
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._file = os.open(journals / f"{txn}.jsonl", flags, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        file_lock.lock(self._file)
 
     def note(self, decision: str, **fields: Any) -> None:
         """Add a line, and wait until it is on the disk."""
@@ -56,16 +56,11 @@ class Journal:
 def abandoned(inventory: Path, txn: str) -> bool:
     """Return True if a run of this controller made the change, and died or gave up on a host."""
     try:
-        file = os.open(folder(inventory) / f"{txn}.jsonl", os.O_RDONLY | os.O_CLOEXEC)
+        # A run that goes on holds the lock; another controller's run has no journal here.
+        with file_lock.locked(folder(inventory) / f"{txn}.jsonl", wait=False):
+            entries = notes(inventory, txn)
     except OSError:
         return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(file)
-    entries = notes(inventory, txn)
     return not entries or entries[-1].get("decision") != LEFT
 
 

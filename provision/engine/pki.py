@@ -5,7 +5,6 @@ Acts on files below `.provision/pki/` beside the inventory only.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.model.errors import SupplyError
+from provision.model.file_lock import locked
 from provision.resources.steps import Attempt, Issue, Put, Step, Steps, Unless
 
 if TYPE_CHECKING:
@@ -151,12 +151,8 @@ def _alone(folder: Path) -> Iterator[None]:
     """Threads and runs that need an authority at once agree on the first."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+    with locked(folder):
         yield
-    finally:
-        os.close(opened)
 
 
 def _dated(days: int) -> CertificateBuilder:

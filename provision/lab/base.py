@@ -5,12 +5,11 @@ A tree is built under a temporary name and renamed, so that the cache holds comp
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +18,7 @@ from provision.lab import image, repository
 from provision.lab.layout import CACHE
 from provision.lab.sources import Source, apt_options, main_source
 from provision.lab.tools import run
+from provision.model import file_lock
 from provision.model.errors import LabError
 
 _BARE = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "sudo", "ca-certificates")
@@ -125,8 +125,7 @@ def _finish_packages(wanted: Recipe, build: Path) -> None:
 def _build_folder(wanted: Recipe) -> Iterator[Path]:
     """A temporary folder in the cache, locked; deleted at the end unless it was renamed."""
     build = CACHE / f".build-{wanted.folder.name}"
-    with (CACHE / f"{build.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with file_lock.locked(CACHE / f"{build.name}.lock", create=True):
         try:
             yield build
         finally:
@@ -215,12 +214,8 @@ def _link(path: Path, target: str) -> None:
 def remove_half_built() -> None:
     """Delete the folders of interrupted builds; running builds hold their lock and stay."""
     for lock in CACHE.glob(".build-*.lock"):
-        with lock.open("w") as file:
-            try:
-                # The kernel drops the lock of a process that was killed.
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        # The kernel drops the lock of a process that was killed.
+        with suppress(BlockingIOError), file_lock.locked(lock, wait=False, create=True):
             shutil.rmtree(CACHE / lock.name.removesuffix(".lock"), ignore_errors=True)
 
 

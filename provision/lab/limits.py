@@ -6,7 +6,6 @@ lab to go restores them, also after an `up` that died half way.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.lab.layout import Lab
+from provision.model.file_lock import locked
 
 RECORD = Path("/run/provision-lab")
 _SYS = Path("/proc/sys")
@@ -92,11 +92,10 @@ def _record() -> Iterator[dict[str, Any]]:
 def _lock() -> Iterator[None]:
     while True:
         RECORD.mkdir(exist_ok=True)
-        with (RECORD / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(RECORD / "lock", create=True) as descriptor:
             # While we waited, another process may have ended the last lab and deleted the file.
             # Then we hold a lock on a file that nobody else can open: start again.
-            if _same(file.fileno(), RECORD / "lock"):
+            if _same(descriptor, RECORD / "lock"):
                 yield
                 return
 

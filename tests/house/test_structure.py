@@ -54,6 +54,8 @@ ACTING = {
     "engine/artifacts.py",
     "engine/pki.py",
     "methods/flannel/binary.py",
+    # The locks of the controller's own files.
+    "model/file_lock.py",
     # These read the inventory file and the files that it names.
     "inventory/load.py",
     "model/fields/files.py",
@@ -113,6 +115,13 @@ def test_pure_modules_do_not_act() -> None:
     assert not breaches
     known = {relative(path) for path in modules()} | {folder(path) for path in modules()}
     assert known >= ACTING
+
+
+def test_files_are_locked_in_one_module() -> None:
+    """Its callers need no rules of flock(2)."""
+    assert {relative(path) for path in modules() if "fcntl" in imports(path)} == {
+        "model/file_lock.py"
+    }
 
 
 def test_only_the_ssh_transport_imports_fabric_and_paramiko() -> None:

@@ -5,7 +5,6 @@ Acts on this machine only: reads the named file, runs Go, keeps the result below
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from provision.model.errors import SupplyError
 from provision.model.fields.files import open_regular, resolve
+from provision.model.file_lock import locked
 from provision.model.findings import BadValueError
 from provision.model.inventory import LocalBinary
 from provision.model.text import quoted
@@ -150,6 +150,5 @@ def _cache() -> Path:
 def _alone() -> Iterator[None]:
     """Two runs build it once."""
     _cache().mkdir(parents=True, exist_ok=True)
-    with (_cache() / "flanneld.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(_cache() / "flanneld.lock", create=True):
         yield
