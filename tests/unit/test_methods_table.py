@@ -148,10 +148,10 @@ def _knows(column: Planned) -> str:
 def _subnet(column: Planned) -> str:
     (network,) = column.of(DockerNetwork)
     if column.network.method == "pipework":
-        assert network.subnet == column.network.cidr and network.part is not None
+        assert network.subnet == column.network.cidr and network.ip_range is not None
         return "the LAN, a pool each"
     if network.subnet == column.network.cidr:
-        assert network.part == column.network.subnets["h1"]
+        assert network.ip_range == column.network.subnets["h1"]
         return "the whole cidr, a range each"
     assert network.subnet == column.network.subnets["h1"]
     return "the host's subnet"
