@@ -88,7 +88,7 @@ def apply(invocation: Invocation, saved: Path | None, strategy: StrategyOptions)
 
 
 def _apply_saved(invocation: Invocation, path: Path, strategy: StrategyOptions) -> int:
-    from provision.engine.saved_plan import read, still_true
+    from provision.engine.saved_plan import read, require_same
 
     if invocation.limit is not None:
         raise UsageError(
@@ -103,7 +103,7 @@ def _apply_saved(invocation: Invocation, path: Path, strategy: StrategyOptions) 
             session,
             hosts,
             strategy.apply_options(hosts),
-            approve=lambda changes: still_true(saved, changes),
+            approve=lambda changes: require_same(saved, changes),
         )
     return _print_result(invocation, result)
 

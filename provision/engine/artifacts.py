@@ -1,4 +1,4 @@
-"""What this machine must hold before a host is changed: built files, and the authority."""
+"""Files that hosts get from the controller: certificates that it signs, programs that it builds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from provision import methods
 from provision.engine.fleet import Session
 from provision.engine.plan import Plan
 from provision.model.inventory import LocalBinary, Network
-from provision.resources.kinds.binary import Binary as Sent
+from provision.resources.kinds.binary import Binary
 from provision.resources.kinds.certificate import Certificate
 from provision.resources.steps import Issue, Steps
 
 
-def check(todo: Plan) -> None:
-    """Raises SupplyError where a certificate of this plan could not be issued here."""
-    issues = tuple(_issues(todo))
+def check(plan: Plan) -> None:
+    """Raises SupplyError if this controller cannot issue a certificate of the plan."""
+    issues = tuple(_issues(plan))
     if issues:
         from provision.engine import pki
 
@@ -24,23 +24,23 @@ def check(todo: Plan) -> None:
 
 
 def sign(steps: Steps) -> Steps:
-    """The same steps with the certificates in them issued. Raises SupplyError."""
+    """The steps with every certificate issued. Raises SupplyError."""
     if not any(isinstance(step, Issue) for step in steps):
         return steps
     from provision.engine import pki
 
-    return pki.signed(steps)
+    return pki.sign(steps)
 
 
-def with_built_files(session: Session, todo: Plan) -> Session:
-    """The session with the files that hosts are to get and the controller lacks, built now.
+def with_built_files(session: Session, plan: Plan) -> Session:
+    """The session with the files that hosts get, built if the controller lacks them.
 
-    Raises SupplyError.
+    Returns `session` itself if nothing is lacking. Raises SupplyError.
     """
-    lacking = any(
-        isinstance(change.after, Sent) and change.after.source is None for change in todo.changes
+    lacks_file = any(
+        isinstance(change.after, Binary) and change.after.source is None for change in plan.changes
     )
-    if not lacking:
+    if not lacks_file:
         return session
     networks = {
         name: replace(network, files={**network.files, **_built(network, session)})
@@ -53,7 +53,7 @@ def _built(network: Network, session: Session) -> Mapping[str, LocalBinary]:
     return methods.of(network).build_files(network, session.say)
 
 
-def _issues(todo: Plan) -> Iterator[Issue]:
-    for change in todo.changes:
+def _issues(plan: Plan) -> Iterator[Issue]:
+    for change in plan.changes:
         if isinstance(change.after, Certificate):
             yield from (step for step in change.after.create() if isinstance(step, Issue))

@@ -24,7 +24,7 @@ def overlaps(
 
     `current` holds the resources of this inventory on the hosts: their routes are no conflict.
     """
-    own = _own_routes(current)
+    explained = _own_routes(current)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             continue  # the hosts themselves have routes into its range
@@ -35,7 +35,7 @@ def overlaps(
                 if (
                     route.dst.overlaps(network.cidr)
                     and route.dst not in subnets
-                    and not (host in own and own[host].include(route))
+                    and not (host in explained and explained[host].include(route))
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
                 ):
                     yield _conflict(network, host, route)
@@ -72,9 +72,9 @@ class _OwnRoutes:
 
 def _own_routes(current: State) -> dict[str, _OwnRoutes]:
     """The routes of this inventory by host, in one pass: a fleet has many routes on each host."""
-    own: dict[str, _OwnRoutes] = {}
+    by_host: dict[str, _OwnRoutes] = {}
     for ref, resource in current.items():
-        routes = own.setdefault(ref.host, _OwnRoutes())
+        routes = by_host.setdefault(ref.host, _OwnRoutes())
         match resource:
             case Route():
                 routes.destinations.add(resource.dst)
@@ -82,4 +82,4 @@ def _own_routes(current: State) -> dict[str, _OwnRoutes]:
                 routes.bridges.add(dict(resource.options).get(BRIDGE_NAME))
             case Flannel():
                 routes.flannels.append(resource)
-    return own
+    return by_host

@@ -1,6 +1,6 @@
-"""The authority that each network's certificates come from: its key is this machine's one secret.
+"""The certificate authority of a network, whose key stays on the controller, and its certificates.
 
-Acts on files below `.provision/pki/` beside the inventory only.
+Touches only files below `.provision/pki/` beside the inventory.
 """
 
 from __future__ import annotations
@@ -26,44 +26,48 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate, CertificateBuilder, Name
 
 YEARS = 20
-_AGO = timedelta(hours=1)  # for hosts whose clocks are behind
+"""The validity of an authority; nobody has to renew one in time."""
+_CLOCK_SKEW = timedelta(hours=1)
+"""How much earlier certificates become valid: the clock of a host may be behind."""
 _Authority = tuple["EllipticCurvePrivateKey", "Certificate"]
 
 
-def signed(steps: Steps) -> Steps:
-    """The same steps with every certificate issued. Raises SupplyError."""
-    return tuple(new for step in steps for new in _signed(step))
+def sign(steps: Steps) -> Steps:
+    """The steps with every certificate issued. Raises SupplyError."""
+    return tuple(signed for step in steps for signed in _sign(step))
 
 
-def _signed(step: Step) -> Steps:
+def _sign(step: Step) -> Steps:
     match step:
         case Issue():
-            return _issued(step)
+            return _issue(step)
         case Unless(test, inner, prints):
-            return (Unless(test, signed(inner), prints),)
+            return (Unless(test, sign(inner), prints),)
         case Attempt(inner, undo):
-            return (replace(step, steps=signed(inner), undo=undo),)
+            return (replace(step, steps=sign(inner), undo=undo),)
         case _:
             return (step,)
 
 
 def check(issues: Iterable[Issue]) -> None:
-    """Raises SupplyError where a certificate could not be issued; makes nothing."""
+    """Raises SupplyError if a certificate could not be issued; makes no authority."""
     for issue in issues:
         if issue.trusted:
-            _held(issue.signer, issue.trusted)
+            _load(issue.signer, issue.trusted)
 
 
-def _issued(issue: Issue) -> Steps:
+def _issue(issue: Issue) -> Steps:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
 
-    with _alone(issue.signer.parent):
-        key, authority = _held(issue.signer, issue.trusted) or _made(issue.signer)
+    with _folder_lock(issue.signer.parent):
+        key, authority = _load(issue.signer, issue.trusted) or _create(issue.signer)
     request = x509.load_pem_x509_csr(issue.request.encode())
     if not request.is_signature_valid:
-        raise SupplyError(f"the request for {issue.subject} is not signed by its own key")
-    builder = _dated(issue.days).subject_name(_name(issue.subject)).issuer_name(authority.subject)
+        raise SupplyError(
+            f"the certificate request of {issue.subject} is not signed by its own key"
+        )
+    builder = _builder(issue.days).subject_name(_name(issue.subject)).issuer_name(authority.subject)
     builder = builder.public_key(request.public_key())
     for extension, critical in _extensions(issue, key):
         builder = builder.add_extension(extension, critical=critical)
@@ -92,15 +96,15 @@ def _extensions(
     yield x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False
 
 
-def _held(signer: Path, trusted: str) -> _Authority | None:
-    """The authority on this machine; None: there is none, and none is needed yet."""
+def _load(signer: Path, trusted: str) -> _Authority | None:
+    """The authority on this controller; None if it is missing and no host trusts one yet."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        text = _end(signer, "crt").read_text()
-        key = load_pem_private_key(_end(signer, "key").read_bytes(), password=None)
+        text = _file(signer, "crt").read_text()
+        key = load_pem_private_key(_file(signer, "key").read_bytes(), password=None)
         certificate = x509.load_pem_x509_certificate(text.encode())
     except FileNotFoundError:
         if trusted:
@@ -120,58 +124,61 @@ def _held(signer: Path, trusted: str) -> _Authority | None:
 
 def _missing(signer: Path) -> SupplyError:
     return SupplyError(
-        f"{signer}.key is missing, which the hosts' certificates come from",
+        f"{signer}.key is missing, the key that signs the certificates of the hosts",
         f"copy {signer.parent}/ from the checkout that first applied this inventory",
     )
 
 
-def _made(signer: Path) -> _Authority:
-    """A new authority."""
+def _create(signer: Path) -> _Authority:
+    """Make a new authority and write its files."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"provision {signer.parent.name}/{signer.name}")
-    builder = _dated(YEARS * 365).subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = (
+        _builder(YEARS * 365).subject_name(name).issuer_name(name).public_key(key.public_key())
+    )
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    known = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    builder = builder.add_extension(known, critical=False)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = builder.add_extension(identifier, critical=False)
     certificate = builder.sign(key, hashes.SHA256())
     encoding, none = serialization.Encoding.PEM, serialization.NoEncryption()
     private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, none)
-    for end, content in (("crt", certificate.public_bytes(encoding)), ("key", private)):
-        _end(signer, end).unlink(missing_ok=True)  # half of one, of a run that was killed
-        _write(_end(signer, end), content)
+    for suffix, content in (("crt", certificate.public_bytes(encoding)), ("key", private)):
+        # A run that was killed between the two files has left the first one.
+        _file(signer, suffix).unlink(missing_ok=True)
+        _write(_file(signer, suffix), content)
     return key, certificate
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Threads and runs that need an authority at once agree on the first."""
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Lock the folder, so that threads and runs that need an authority at once share one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
     with locked(folder):
         yield
 
 
-def _dated(days: int) -> CertificateBuilder:
+def _builder(days: int) -> CertificateBuilder:
     from cryptography import x509
 
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder().serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - _AGO).not_valid_after(now + timedelta(days=days))
+    return builder.not_valid_before(now - _CLOCK_SKEW).not_valid_after(now + timedelta(days=days))
 
 
-def _name(words: str) -> Name:
+def _name(common_name: str) -> Name:
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, words)])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _end(signer: Path, end: str) -> Path:
-    return signer.with_name(f"{signer.name}.{end}")
+def _file(signer: Path, suffix: str) -> Path:
+    return signer.with_name(f"{signer.name}.{suffix}")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,7 +1,7 @@
-"""A host's facts as they will be once an inventory has given back the NICs it needs no more. Pure.
+"""Host facts as they will look after releasing the NICs that this inventory no longer uses. Pure.
 
-A method that takes the place of another is planned by these: the bridge that holds a NIC's
-addresses now goes in the same change, before anything is made.
+They let one plan switch a network to another method: the bridge that holds the addresses of a NIC
+is removed in the same change, before the resources of the new method are made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from provision import methods
 from provision.facts.gather import HostSnapshot
-from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.facts.host import HostFacts, Link
 from provision.facts.nics import Nic
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource
@@ -19,101 +19,114 @@ from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.route import Route
 
 
-def with_released_nics(inventory: Inventory, look: HostSnapshot) -> HostSnapshot:
-    """A look with every NIC in its own place that no network of the file moves."""
-    facts = look.facts
-    back = dict(_back(inventory, look))
-    if not back:
-        return replace(look, facts=_without_own(inventory, look))
-    seen = replace(
-        facts,
-        links=_links(facts, back),
-        peer_routes={
-            peer: PeerRoute(back.get(way.dev, way.dev), way.via)
-            for peer, way in facts.peer_routes.items()
-        },
-        routes=tuple(replace(one, dev=back.get(one.dev, one.dev)) for one in facts.routes),
-        nics=_uplinks(facts, back),
-        default_routes=tuple(
-            replace(route, dev=back.get(route.dev, route.dev)) for route in facts.default_routes
-        ),
-        bridged_nics={
-            name: original
-            for name, original in facts.bridged_nics.items()
-            if original.nic not in back.values()
-        },
-        ovs_nic_by_bridge={
-            name: nic for name, nic in facts.ovs_nic_by_bridge.items() if name not in back
-        },
-    )
-    foreign = {ref: _freed(one, back) for ref, one in look.foreign.items()}
-    look = replace(look, facts=seen, foreign=foreign)
-    return replace(look, facts=_without_own(inventory, look))
+def with_released_nics(inventory: Inventory, snapshot: HostSnapshot) -> HostSnapshot:
+    """The snapshot with every NIC back in its original place, unless a network still uses it."""
+    released = dict(_released(inventory, snapshot))
+    if released:
+        foreign = {
+            ref: _without_obstacle(resource, released) for ref, resource in snapshot.foreign.items()
+        }
+        facts = _with_released(snapshot.facts, released)
+        snapshot = replace(snapshot, facts=facts, foreign=foreign)
+    return replace(snapshot, facts=_without_own_routes(inventory, snapshot))
 
 
-def _back(inventory: Inventory, look: HostSnapshot) -> Iterator[tuple[str, str]]:
-    """What holds a NIC's addresses now, and the NIC."""
-    host = look.facts.host
+def _released(inventory: Inventory, snapshot: HostSnapshot) -> Iterator[tuple[str, str]]:
+    """Each released NIC, after the interface that holds its addresses now."""
+    host = snapshot.facts.host
     networks = [network for network in inventory.networks.values() if host in network.hosts]
     bridges = [methods.of(network).interface_bridge(network, host) for network in networks]
     kept = {bridge.name for bridge in bridges if bridge is not None}
-    for bridge, original in look.facts.bridged_nics.items():
-        holder, nic = original.address_holder(bridge), look.facts.nics.get(original.nic)
-        # What somebody has made a port of another bridge meanwhile is not ours to give back.
+    for bridge, original in snapshot.facts.bridged_nics.items():
+        holder, nic = original.address_holder(bridge), snapshot.facts.nics.get(original.nic)
+        # Somebody else may have made the NIC a port of another bridge: then it is not released.
         if bridge not in kept and (nic is None or nic.master in ("", bridge, holder)):
             yield holder, original.nic
     if any(methods.of(network).takes_nic for network in networks):
         return
-    for resource in look.ours.values():
-        # Another inventory that needs it keeps it.
+    for resource in snapshot.ours.values():
+        # With `others` the uplink stays: another inventory uses it, too.
         if isinstance(resource, OvsUplink) and resource.bridge and not resource.others:
             yield resource.bridge, resource.nic
 
 
-def _freed(resource: Resource, back: Mapping[str, str]) -> Resource:
-    """A NIC that is a port of what goes is in nobody's way."""
-    if isinstance(resource, OvsUplink) and resource.nic in back.values():
+def _with_released(facts: HostFacts, released: Mapping[str, str]) -> HostFacts:
+    """The facts with released NICs in the place of the interfaces that hold their addresses."""
+    return replace(
+        facts,
+        links=_links(facts, released),
+        peer_routes={
+            peer: replace(route, dev=released.get(route.dev, route.dev))
+            for peer, route in facts.peer_routes.items()
+        },
+        routes=tuple(
+            replace(route, dev=released.get(route.dev, route.dev)) for route in facts.routes
+        ),
+        nics=_nics(facts, released),
+        default_routes=tuple(
+            replace(route, dev=released.get(route.dev, route.dev)) for route in facts.default_routes
+        ),
+        bridged_nics={
+            bridge: original
+            for bridge, original in facts.bridged_nics.items()
+            if original.nic not in released.values()
+        },
+        ovs_nic_by_bridge={
+            bridge: nic for bridge, nic in facts.ovs_nic_by_bridge.items() if bridge not in released
+        },
+    )
+
+
+def _without_obstacle(resource: Resource, released: Mapping[str, str]) -> Resource:
+    """The resource without an obstacle that goes away when its NIC is released."""
+    if isinstance(resource, OvsUplink) and resource.nic in released.values():
         return replace(resource, obstacle="")
     return resource
 
 
-def _without_own(inventory: Inventory, look: HostSnapshot) -> HostFacts:
-    """Without the routes of ours that go, too: nobody is to keep them for the NIC."""
-    parts = {part for network in inventory.networks.values() for part in network.subnets.values()}
-    gone = {
-        (str(one.dst), str(one.via))
-        for one in look.ours.values()
-        if isinstance(one, Route) and one.dst not in parts
+def _without_own_routes(inventory: Inventory, snapshot: HostSnapshot) -> HostFacts:
+    """The facts without our routes that will be deleted: a NIC must not keep them."""
+    subnets = {
+        subnet for network in inventory.networks.values() for subnet in network.subnets.values()
     }
-    if not gone:
-        return look.facts
-    links = {
-        name: replace(link, routes=tuple(r for r in link.routes if (r.dst, r.via) not in gone))
-        for name, link in look.facts.nics.items()
+    deleted = {
+        (str(route.dst), str(route.via))
+        for route in snapshot.ours.values()
+        if isinstance(route, Route) and route.dst not in subnets
     }
-    return replace(look.facts, nics=links)
+    if not deleted:
+        return snapshot.facts
+    nics = {
+        name: replace(
+            nic,
+            routes=tuple(route for route in nic.routes if (route.dst, route.via) not in deleted),
+        )
+        for name, nic in snapshot.facts.nics.items()
+    }
+    return replace(snapshot.facts, nics=nics)
 
 
-def _links(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Link]:
-    links = {name: link for name, link in facts.links.items() if name not in back}
-    for holder, nic in back.items():
+def _links(facts: HostFacts, released: Mapping[str, str]) -> dict[str, Link]:
+    links = {name: link for name, link in facts.links.items() if name not in released}
+    for holder, nic in released.items():
         if holder in facts.links and nic in links:
-            held = facts.links[holder].addresses
-            links[nic] = replace(links[nic], addresses=(*links[nic].addresses, *held))
+            addresses = (*links[nic].addresses, *facts.links[holder].addresses)
+            links[nic] = replace(links[nic], addresses=addresses)
     return links
 
 
-def _uplinks(facts: HostFacts, back: Mapping[str, str]) -> dict[str, Nic]:
-    links = {name: link for name, link in facts.nics.items() if name not in back}
+def _nics(facts: HostFacts, released: Mapping[str, str]) -> dict[str, Nic]:
+    nics = {name: nic for name, nic in facts.nics.items() if name not in released}
+    # The file of the NIC's own manager is put back with it; until then the file is ours.
     networks = {original.nic: original.network for original in facts.bridged_nics.values()}
-    for holder, nic in back.items():
-        above, below = facts.nics.get(holder), links.get(nic)
-        if above is not None and below is not None:
-            links[nic] = replace(
-                below,
+    for holder_name, name in released.items():
+        holder, nic = facts.nics.get(holder_name), nics.get(name)
+        if holder is not None and nic is not None:
+            nics[name] = replace(
+                nic,
                 master="",
-                network=networks.get(nic, below.network),  # its manager's file; now it is ours
-                addresses=(*below.addresses, *above.addresses),
-                routes=(*below.routes, *above.routes),
+                network=networks.get(name, nic.network),
+                addresses=(*nic.addresses, *holder.addresses),
+                routes=(*nic.routes, *holder.routes),
             )
-    return links
+    return nics

@@ -1,4 +1,4 @@
-"""A plan in a file, and whether it is still the plan."""
+"""A plan in a file, which `apply --plan` makes if the hosts have not changed since."""
 
 from __future__ import annotations
 
@@ -13,52 +13,55 @@ from provision.engine.report import Report, change_json, plan_json
 from provision.model.errors import StalePlanError, UsageError
 from provision.model.fields.files import read_regular
 
-LARGEST = 64 << 20
+SIZE_LIMIT = 64 << 20
+"""The largest file in bytes that is read as a plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """Where a plan came from, and a digest of the changes of each host that it was about."""
+    """The inventory and the limit of a plan, and a digest of the changes of each of its hosts."""
 
     inventory: Path
     limit: str | None
     digests: Mapping[str, str]
 
 
-def save(path: Path, inventory: Path, limit: str | None, found: Report) -> None:
+def save(path: Path, inventory: Path, limit: str | None, report: Report) -> None:
     """Write a plan without conflicts or errors."""
-    changes = [done.change for done in found.results]
+    changes = [result.change for result in report.results]
     shape = {
         "inventory": str(inventory.resolve()),
         "limit": limit,
-        "digests": _digests(found.hosts, changes),
-        "plan": plan_json(found),
+        "digests": _digests(report.hosts, changes),
+        "plan": plan_json(report),
     }
     path.write_text(json.dumps(shape, indent=2) + "\n")
 
 
 def read(path: Path) -> SavedPlan:
-    """The plan of a file. Raises UsageError."""
+    """Read a saved plan. Raises UsageError."""
     try:
-        shape = json.loads(read_regular(path, LARGEST))
+        shape = json.loads(read_regular(path, SIZE_LIMIT))
         digests = {str(host): str(digest) for host, digest in shape["digests"].items()}
         return SavedPlan(Path(shape["inventory"]), shape["limit"], digests)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is no saved plan: {error}", "make one: plan -o FILE") from error
+        raise UsageError(
+            f"{path} is not a saved plan: {error}", "save one by plan -o FILE"
+        ) from error
 
 
-def still_true(saved: SavedPlan, changes: Iterable[Change]) -> None:
-    """Raises StalePlanError when what is to be done now is not what was saved."""
+def require_same(saved: SavedPlan, changes: Iterable[Change]) -> None:
+    """Raises StalePlanError if `changes` are not those of the saved plan."""
     now = _digests(saved.digests, changes)
     stale = [
-        f"{host}: the plan was made from another state ({saved.digests.get(host, 'none')} then, "
+        f"{host}: its changes are not those of the plan ({saved.digests.get(host, 'none')} then, "
         f"{now[host]} now)"
         for host in now
         if now[host] != saved.digests.get(host)
     ]
     if stale:
         raise StalePlanError(
-            "\n".join(stale), "the hosts or the inventory have changed: plan again"
+            "\n".join(stale), "the host or the inventory has changed since: make a new plan"
         )
 
 

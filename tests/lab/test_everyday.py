@@ -157,7 +157,7 @@ def test_a_saved_plan_is_made_or_refused(applied: Hosts) -> None:
     applied.provision("plan", "routes.yml", "-o", "saved.plan")
     applied.ssh("h2", "ip route del 172.20.0.0/24")
     refused = applied.json("apply", "--plan", "saved.plan", status=2)
-    assert "h2: the plan was made from another state" in refused["errors"][0]["message"]
+    assert "h2: its changes are not those of the plan" in refused["errors"][0]["message"]
     assert "h1" not in refused["errors"][0]["message"]
     assert "172.20.1.0/24" not in applied.ssh("h1", "ip route")
     applied.provision("plan", "routes.yml", "-o", "saved.plan")

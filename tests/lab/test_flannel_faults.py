@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from provision.engine.pki import signed
+from provision.engine.pki import sign
 from provision.lab import power
 from provision.resources.steps import Issue, Put
 from tests.lab.conftest import Hosts
@@ -224,7 +224,7 @@ def test_certificates_are_renewed_in_time(over: tuple[Hosts, str]) -> None:
         authority="/etc/provision/overlay/pki/over.ca.crt",
         record=hosts.ssh("h1", f"cat {stem}.issued"),
     )
-    for step in signed((issue,)):
+    for step in sign((issue,)):
         assert isinstance(step, Put)
         hosts.ssh("h1", f"cat >{step.path} <<'END'\n{step.text.rstrip()}\nEND")
     changes = hosts.json("plan", inventory)["changes"]

@@ -15,7 +15,7 @@ import yaml
 
 from provision.engine.plan import Change
 from provision.engine.report import ChangeResult, Report
-from provision.engine.saved_plan import read, save, still_true
+from provision.engine.saved_plan import read, require_same, save
 from provision.inventory.json_schema import json_schema
 from provision.inventory.load import load
 from provision.model.errors import StalePlanError, UsageError
@@ -143,17 +143,17 @@ def test_a_saved_plan_is_the_plan_or_it_is_stale(tmp_path: Path) -> None:
     save(tmp_path / "p", tmp_path / "i.yml", "h1,h2", planned)
     saved = read(tmp_path / "p")
     assert (saved.inventory, saved.limit) == (tmp_path / "i.yml", "h1,h2")
-    still_true(saved, [done.change for done in planned.results])
+    require_same(saved, [done.change for done in planned.results])
     for changes in ([], [done.change for done in other.results]):
-        with pytest.raises(StalePlanError, match="h1: the plan was made from another state"):
-            still_true(saved, changes)
+        with pytest.raises(StalePlanError, match="h1: its changes are not those of the plan"):
+            require_same(saved, changes)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"digests": 1}', '{"digests": {}}', "\0"])
 def test_what_is_no_saved_plan(tmp_path: Path, text: str) -> None:
     """One word, no traceback."""
     (tmp_path / "p").write_text(text)
-    with pytest.raises(UsageError, match="is no saved plan"):
+    with pytest.raises(UsageError, match="is not a saved plan"):
         read(tmp_path / "p")
 
 

@@ -239,7 +239,7 @@ def texts(steps: Steps) -> dict[str, str]:
 def test_the_controller_chooses_the_names(tmp_path: Path) -> None:
     """Not the request; a client's certificate serves no server."""
     for server in (True, False):
-        put = texts(pki.signed((issue(tmp_path, server=server),)))
+        put = texts(pki.sign((issue(tmp_path, server=server),)))
         found = x509.load_pem_x509_certificate(put["over.member.crt"].encode())
         found.verify_directly_issued_by(x509.load_pem_x509_certificate(put["over.ca.crt"].encode()))
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -251,7 +251,7 @@ def test_the_controller_chooses_the_names(tmp_path: Path) -> None:
 
 def test_the_authority_is_made_once_and_guarded(tmp_path: Path) -> None:
     """For its owner alone; the second certificate is of the same one."""
-    first, second = (texts(pki.signed((issue(tmp_path),)))["over.ca.crt"] for _ in range(2))
+    first, second = (texts(pki.sign((issue(tmp_path),)))["over.ca.crt"] for _ in range(2))
     assert first == second
     folder = tmp_path / "pki" / "demo"
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -260,13 +260,13 @@ def test_the_authority_is_made_once_and_guarded(tmp_path: Path) -> None:
 
 def test_a_lost_or_another_authority_is_told_before_anything(tmp_path: Path) -> None:
     """With the folder to copy."""
-    trusted = texts(pki.signed((issue(tmp_path),)))["over.ca.crt"]
+    trusted = texts(pki.sign((issue(tmp_path),)))["over.ca.crt"]
     elsewhere = tmp_path / "elsewhere"
     with pytest.raises(SupplyError, match=r"over\.key is missing") as lost:
         pki.check([issue(elsewhere, trusted=trusted)])
     assert "copy " in lost.value.hint
     assert not elsewhere.exists()
-    pki.signed((issue(elsewhere),))
+    pki.sign((issue(elsewhere),))
     with pytest.raises(SupplyError, match="not the authority that the hosts trust"):
         pki.check([issue(elsewhere, trusted=trusted)])
 
@@ -277,7 +277,7 @@ def test_an_altered_request_is_refused(tmp_path: Path) -> None:
     altered = base64.b64encode(body[:-3] + bytes([body[-3] ^ 1]) + body[-2:]).decode()
     text = f"-----BEGIN CERTIFICATE REQUEST-----\n{altered}\n-----END CERTIFICATE REQUEST-----\n"
     with pytest.raises(SupplyError, match="not signed by its own key"):
-        pki.signed((replace(issue(tmp_path), request=text),))
+        pki.sign((replace(issue(tmp_path), request=text),))
 
 
 # -- the program
