@@ -74,6 +74,16 @@ Step = Run | Put | Unless | Attempt | Upload | Issue
 Steps = tuple[Step, ...]
 
 
+def sh(program: str, *arguments: str) -> Run:
+    """Run a POSIX sh program, whose `$1`, `$2`, … are `arguments`: values never become code."""
+    return Run(("sh", "-c", program, "sh", *arguments))
+
+
+def fails(test: Run) -> Run:
+    """Succeed where `test` fails."""
+    return sh('! "$@" >/dev/null 2>&1', *test.argv)
+
+
 def record_once(path: str, text: str) -> Unless:
     """Record an original value unless one is recorded: `destroy` restores the first of them."""
     return Unless(Run(("test", "-e", path)), (Put(path, text, 0o600),))

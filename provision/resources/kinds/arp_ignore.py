@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import Run, Steps
+from provision.resources.steps import Steps, sh
 
 # Value 8: https://docs.kernel.org/networking/ip-sysctl.html
 _SET = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
@@ -45,10 +45,10 @@ done
         return self.needs
 
     def create(self) -> Steps:
-        return (Run(("sh", "-c", _SET, "sh", self.link)),)
+        return (sh(_SET, self.link),)
 
     def delete(self) -> Steps:
-        return (Run(("sh", "-c", _RESET, "sh", self.link)),)
+        return (sh(_RESET, self.link),)
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:

@@ -15,7 +15,7 @@ from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib.container_interface_probe import InterfaceProbe
 from provision.resources.on_hosts import ETC, PROTO, Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Put, Run, Steps, remove_file
+from provision.resources.steps import Put, Steps, remove_file, sh
 
 _COMMON = "host/container_interface.sh"
 ATTACH = program_text(_COMMON, "host/attach_interface.sh")
@@ -68,7 +68,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         claim = Put(self._file, " ".join(self._claim) + "\n")
         batches = (self._lines_before_up, self._lines_after_up)
         arguments = (*self._identity, *self._claim, *batches)
-        return (claim, Run(("sh", "-c", ATTACH, "sh", *arguments)))
+        return (claim, sh(ATTACH, *arguments))
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Attachment)
@@ -79,7 +79,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
     @property
     def _detached(self) -> Steps:
-        return (Run(("sh", "-c", DETACH, "sh", *self._identity, *self._claim)),)
+        return (sh(DETACH, *self._identity, *self._claim),)
 
     @property
     def _claim(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from provision.resources.kinds.tls_request import stem
 from provision.resources.lib.base64_text import plain
 from provision.resources.on_hosts import ETC
 from provision.resources.render import program_text
-from provision.resources.steps import Issue, Put, Run, Steps, remove_file
+from provision.resources.steps import Issue, Put, Run, Steps, remove_file, sh
 
 DAYS, RENEW_DAYS = 730, 180
 """Lifetime of a certificate, and how long before its end `apply` replaces it, in days."""
@@ -100,7 +100,7 @@ done
         certificate, record = f"{self._stem}.crt", f"{self._stem}.issued"
         prefix = self._authority.removesuffix(".ca.crt")
         # All roles of a network share the authority's certificate; the last one removes it.
-        last = Run(("sh", "-c", _REMOVE_UNUSED_AUTHORITY, "sh", prefix, self._authority))
+        last = sh(_REMOVE_UNUSED_AUTHORITY, prefix, self._authority)
         files = (*remove_file(certificate), *remove_file(record))
         return (*files, last, *remove_file(record))
 

@@ -13,7 +13,7 @@ from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.docker_network import LABEL
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Run, Steps, Unless
+from provision.resources.steps import Run, Steps, Unless, sh
 
 COMMAND_LABEL = "provision.command"
 """`image` when the container runs its image's own command, which inspection cannot tell."""
@@ -203,7 +203,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
 
 
 def _sh(text: str, *words: str) -> Run:
-    return Run(("sh", "-c", text, "sh", *words))
+    return sh(text, *words)
 
 
 def _container(entry: dict[str, Any], known: Mapping[str, str], scope: Origin) -> DockerContainer:

@@ -12,7 +12,7 @@ from provision.resources.base import ABSENT, Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import plain
 from provision.resources.lib.docker_api import RUNNING
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import Attempt, Put, Run, Steps, Unless, record_once, remove_file
+from provision.resources.steps import Attempt, Put, Run, Steps, Unless, record_once, remove_file, sh
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 _RECORDS = f'{ORIGINALS}/"$name"/docker0'
@@ -117,7 +117,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         """Whether Docker runs with what it ran with when this was found."""
         shown = dict(self.effective)
         words = (self.bip, shown.get("mtu", ""), shown.get("masquerade", ""))
-        return Run(("sh", "-c", _AS_BEFORE, "sh", *words))
+        return sh(_AS_BEFORE, *words)
 
     def _records(self) -> Steps:
         was = () if self.was is None else (record_once(self._was, self.was),)
@@ -237,7 +237,7 @@ def _each(verb: str, containers: tuple[str, ...]) -> Run:
     """`docker VERB` of those that are still there: the same plan may have removed some."""
     there = '[ -n "$(docker ps -aq --no-trunc -f "id=$c")" ] || continue'
     each = f'for c; do {there}; docker {verb} "$c" >/dev/null || exit; done'
-    return Run(("sh", "-c", each, "sh", *containers))
+    return sh(each, *containers)
 
 
 def _settings(text: str | None) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt, k
 from provision.resources.lib.docker_api import RUNNING
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Run, Steps
+from provision.resources.steps import Steps, sh
 
 LABEL = "provision"
 """Label key of every Docker object that provision creates; its value is the mark."""
@@ -92,7 +92,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def create(self) -> Steps:
         arguments = ("--driver", "bridge", *self._addresses(), *self._labels_and_options())
         expected = (self.network, str(self.mark), str(self.subnet))
-        return (Run(("sh", "-c", _CREATE, "sh", *expected, *arguments, "--", self.network)),)
+        return (sh(_CREATE, *expected, *arguments, "--", self.network),)
 
     def _addresses(self) -> Iterator[str]:
         yield from ("--subnet", str(self.subnet), "--gateway", str(self.gateway))
@@ -105,7 +105,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
             yield from ("--opt", "=".join(option))
 
     def delete(self) -> Steps:
-        return (Run(("sh", "-c", _REMOVE, "sh", self.network)),)
+        return (sh(_REMOVE, self.network),)
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         return f"every container on {self.network} is re-created" if recreated else None

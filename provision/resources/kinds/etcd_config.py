@@ -10,7 +10,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import etcd_keys as keys
 from provision.resources.render import program_text
-from provision.resources.steps import Run, Steps
+from provision.resources.steps import Run, Steps, sh
 
 _WRITE = (
     program_text("host/etcd_wait.sh")
@@ -31,12 +31,12 @@ for key; do "$ctl" del -- "$key" || exit; done
 
 def written(ctl: str, *pairs: str) -> Run:
     """Write key and value, and our own key and its value; then `stale` keys are removed first."""
-    return Run(("sh", "-c", _WRITE, "sh", ctl, *pairs))
+    return sh(_WRITE, ctl, *pairs)
 
 
 def removed(ctl: str, *names: str) -> Run:
     """Remove keys where etcd answers."""
-    return Run(("sh", "-c", _REMOVE, "sh", ctl, *names))
+    return sh(_REMOVE, ctl, *names)
 
 
 @dataclass(frozen=True, slots=True)

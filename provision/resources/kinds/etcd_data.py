@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib import stash
-from provision.resources.steps import Run, Steps
+from provision.resources.steps import Run, Steps, sh
 
 PRIVATE = "/var/lib/private"
 """Where systemd keeps the StateDirectory of a service with a user of its own."""
@@ -63,7 +63,7 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
         )
 
     def delete(self) -> Steps:
-        return (Run(("sh", "-c", _REMOVE, "sh", self.service, self.folder)),)
+        return (sh(_REMOVE, self.service, self.folder),)
 
     def stash(self, txn: str) -> Steps:
         return (self._stopped, *stash.stash(txn, self._path), *self.delete())
@@ -82,7 +82,7 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
 
     @property
     def _stopped(self) -> Run:
-        return Run(("sh", "-c", 'systemctl stop "$1" 2>/dev/null; :', "sh", self.service))
+        return sh('systemctl stop "$1" 2>/dev/null; :', self.service)
 
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:

@@ -12,7 +12,7 @@ from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.etcd_config import removed
 from provision.resources.lib import etcd_keys as keys
 from provision.resources.render import program_text
-from provision.resources.steps import Run, Steps
+from provision.resources.steps import Steps, sh
 
 _WRITE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
 
@@ -58,7 +58,7 @@ shared etcd
         mine = {"key": self._key, "address": self.address, "cluster": self.cluster}
         words = (self._key, json.dumps(value, separators=(",", ":")), self._own, json.dumps(mine))
         ctl = keys.ctl(self.inventory, self.network)
-        return (Run(("sh", "-c", _WRITE, "sh", ctl, *words, self.address, self.backend)),)
+        return (sh(_WRITE, ctl, *words, self.address, self.backend),)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()

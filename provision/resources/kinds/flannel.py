@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.on_hosts import ETC
-from provision.resources.steps import Put, Run, Steps, remove_file
+from provision.resources.steps import Put, Steps, remove_file, sh
 
 STATE = "provision-flannel"
 """Below /var/lib: where flanneld writes down its subnet."""
@@ -86,7 +86,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         service = f"provision-{self.inventory}-{self.network}-flanneld.service"
         masquerade = "yes" if self.masquerade else "no"
         words = (service, self.device, str(self.cidr), masquerade, self.state)
-        return (Run(("sh", "-c", _CLEAR, "sh", *words)), *remove_file(self._claim))
+        return (sh(_CLEAR, *words), *remove_file(self._claim))
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         if current is None and not recreated:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import plain
-from provision.resources.steps import Put, Run, Steps, Unless
+from provision.resources.steps import Put, Run, Steps, Unless, sh
 
 FOLDER = "/etc/systemd/system"
 ABLE = ("systemctl", "-q", "--no-reload")
@@ -70,11 +70,11 @@ done
                 Run(("test", "!", "-e", f"{FOLDER}/{self.service}")),
                 (Run((*ABLE, "disable", self.service)),),
             ),
-            Run(("sh", "-c", 'systemctl stop "$1" 2>/dev/null; :', "sh", self.service)),
+            sh('systemctl stop "$1" 2>/dev/null; :', self.service),
             Run(("rm", "-f", "--", f"{FOLDER}/{self.service}")),
             Run(("systemctl", "daemon-reload")),
             # A unit that failed stays listed as such without its file.
-            Run(("sh", "-c", 'systemctl reset-failed "$1" 2>/dev/null; :', "sh", self.service)),
+            sh('systemctl reset-failed "$1" 2>/dev/null; :', self.service),
         )
 
     @classmethod

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import Put, Run, Steps, Unless, Upload, remove_file
+from provision.resources.steps import Put, Run, Steps, Unless, Upload, remove_file, sh
 
 
 def _claims(kind: str) -> str:
@@ -39,7 +39,7 @@ def _removal(image: DockerImage | ImageArchive) -> Steps:
     used = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image.reference}"))
     there = Run(("docker", "image", "ls", "--quiet", image.reference))
     remove = Run(("docker", "image", "rm", image.reference))
-    gone = Run(("sh", "-c", '[ -z "$("$@")" ]', "sh", *there.argv))
+    gone = sh('[ -z "$("$@")" ]', *there.argv)
     return (
         Unless(used, (Unless(gone, (remove,)),), prints=True),
         *remove_file(_claim(image)),
@@ -52,7 +52,7 @@ def _tagged(reference: str) -> Run:
 
 def _untagged(reference: str) -> Steps:
     """Take a name off an image, which goes with its last one."""
-    gone = Run(("sh", "-c", '! "$@" >/dev/null 2>&1', "sh", *_tagged(reference).argv))
+    gone = sh('! "$@" >/dev/null 2>&1', *_tagged(reference).argv)
     return (Unless(gone, (Run(("docker", "image", "rm", reference)),)),)
 
 
@@ -150,7 +150,7 @@ shared image
     def unstash(self, txn: str) -> Steps:
         aside = self._aside(txn)
         back = Run(("docker", "tag", aside, self.reference))
-        gone = Run(("sh", "-c", '! "$@" >/dev/null 2>&1', "sh", *_tagged(aside).argv))
+        gone = sh('! "$@" >/dev/null 2>&1', *_tagged(aside).argv)
         return (Unless(gone, (back, *_untagged(aside))), _claimed(self))
 
     def drop_stash(self, txn: str) -> Steps:
@@ -158,7 +158,7 @@ shared image
         aside = self._aside(txn)
         used = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={aside}"))
         named = Unless(_tagged(self.reference), (Run(("docker", "tag", aside, self.reference)),))
-        unused = Run(("sh", "-c", '[ -z "$("$@")" ]', "sh", *used.argv))
+        unused = sh('[ -z "$("$@")" ]', *used.argv)
         return (Unless(unused, (named,)), *_untagged(aside))
 
     def _aside(self, txn: str) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.on_hosts import UNMARKED, Mark
-from provision.resources.steps import Run, Steps, Unless
+from provision.resources.steps import Run, Steps, Unless, sh
 
 PREFIX = "PROV-"
 """Every chain of ours is called so (`address.chain_name`)."""
@@ -58,10 +58,10 @@ done
         hook = Run(self._iptables("-D", self.hook, *self._leads_here))
         unhooked = Run(self._iptables("-C", self.hook, *self._leads_here))
         # The rule may be gone; only then is failing to delete it no failure.
-        gone = Unless(Run(("sh", "-c", '! "$@" 2>/dev/null', "sh", *unhooked.argv)), (hook,))
+        gone = Unless(sh('! "$@" 2>/dev/null', *unhooked.argv), (hook,))
         flush, drop = self._iptables("-F", self.chain), self._iptables("-X", self.chain)
         exists = self._iptables("-n", "-L", self.chain)
-        missing = Run(("sh", "-c", '! "$@" >/dev/null 2>&1', "sh", *exists))
+        missing = sh('! "$@" >/dev/null 2>&1', *exists)
         return (gone, Unless(missing, (Run(flush), Run(drop))))
 
     @property

@@ -17,7 +17,7 @@ from provision.resources.lib.base64_text import plain
 from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_record
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Attempt, Put, Run, Steps, record_once, remove_file
+from provision.resources.steps import Attempt, Put, Run, Steps, record_once, remove_file, sh
 
 _COMMON = "host/nic_to_bridge.sh"
 JOIN = program_text(_COMMON, "host/nic_join.sh")
@@ -92,7 +92,7 @@ ip -4 route show default | sed 's/ *$//' | sort
         lines = ("\n".join(map(str, was.addresses)), "\n".join(map(str, was.routes)))
         peer = was.peer or "-"
         ping = program_text("checks/silence.pl")
-        return Run(("sh", "-c", text, "sh", ping, *words, *flags, tags, *lines, peer, *more))
+        return sh(text, ping, *words, *flags, tags, *lines, peer, *more)
 
     @property
     def _was(self) -> str:

@@ -13,7 +13,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.iptables_chain import comment, mark_of
 from provision.resources.on_hosts import ORIGINALS, Mark
-from provision.resources.steps import Run, Steps, Unless
+from provision.resources.steps import Run, Steps, Unless, sh
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ need iptables
         return (Unless(self._rule("-C"), (self._rule("-I"),)),)
 
     def delete(self) -> Steps:
-        gone = Run(("sh", "-c", '! "$@" 2>/dev/null', "sh", *self._rule("-C").argv))
+        gone = sh('! "$@" 2>/dev/null', *self._rule("-C").argv)
         return (Unless(gone, (self._rule("-D"),)),)
 
     def _rule(self, verb: str) -> Run:

@@ -14,7 +14,7 @@ from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib import ovsdb
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.render import program_text
-from provision.resources.steps import Run, Steps, Unless, remove_file
+from provision.resources.steps import Run, Steps, Unless, remove_file, sh
 
 PREFIX = ovsdb.NIC_BRIDGE
 _LOOPBACK = "lo"
@@ -112,11 +112,11 @@ done
         """Whoever goes last switches on again what the first one had switched off."""
         mine, his = f"{self._record}.offloads", f"{ORIGINALS}/{heir}/underlay/{self.nic}.offloads"
         move = 'mkdir -p -- "${2%/*}" && cat -- "$1" >>"$2" && rm -f -- "$1"'
-        return Unless(Run(("test", "!", "-e", mine)), (Run(("sh", "-c", move, "sh", mine, his)),))
+        return Unless(Run(("test", "!", "-e", mine)), (sh(move, mine, his),))
 
     def _script(self, verb: str) -> Run:
         words = (verb, self.bridge, self.nic, self.inventory, self._record)
-        return Run(("sh", "-c", program_text("host/ovs_uplink.sh"), "sh", *words))
+        return sh(program_text("host/ovs_uplink.sh"), *words)
 
     @property
     def _record(self) -> str:

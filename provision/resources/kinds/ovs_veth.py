@@ -11,7 +11,7 @@ from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
 from provision.resources.lib.ovsdb import VSCTL, OvsPort, quoted
 from provision.resources.on_hosts import Mark
-from provision.resources.steps import Run, Steps, Unless
+from provision.resources.steps import Run, Steps, Unless, sh
 
 PREFIX = "oi-"
 """Every inner end of ours is called so (`address.interface_name`)."""
@@ -107,7 +107,7 @@ done
                 Unless(_raised(end), (Run(("ip", "link", "set", "dev", end, "up")),))
                 for end in ends
             ),
-            Unless(Run(("sh", "-c", _ATTACHED, "sh", self.outer, self.bridge)), (self._attach(),)),
+            Unless(sh(_ATTACHED, self.outer, self.bridge), (self._attach(),)),
         )
 
     def _sized(self, end: str) -> Iterator[Unless]:
@@ -124,7 +124,7 @@ done
             f"external_ids:{ovsdb.INNER}={quoted(self.inner)}",
         )
         change = (*VSCTL, *words, "--", "set", "port", self.outer, *ids)
-        return Run(("sh", "-c", _CHANGE, "sh", *change))
+        return sh(_CHANGE, *change)
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, OvsVeth)
@@ -180,8 +180,8 @@ def _file(device: str, name: str) -> str:
 
 
 def _holds(device: str, name: str, value: str) -> Run:
-    return Run(("sh", "-c", '[ "$(cat "$1")" = "$2" ]', "sh", _file(device, name), value))
+    return sh('[ "$(cat "$1")" = "$2" ]', _file(device, name), value)
 
 
 def _raised(device: str) -> Run:
-    return Run(("sh", "-c", f'[ $(($(cat "$1") & {_UP})) = {_UP} ]', "sh", _file(device, "flags")))
+    return sh(f'[ $(($(cat "$1") & {_UP})) = {_UP} ]', _file(device, "flags"))

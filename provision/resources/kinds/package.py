@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
-from provision.resources.steps import Run, Steps
+from provision.resources.steps import Steps, sh
 
 MANAGER = "apt-get"
 """The only package manager that is used; others are refused by name before any change."""
@@ -75,7 +75,7 @@ done
     def create(self) -> Steps:
         packages = PACKAGES[self.tool]
         later = _LATER.get(self.tool, "")
-        return (Run(("sh", "-c", _INSTALL, "sh", self.tool, later, *packages)),)
+        return (sh(_INSTALL, self.tool, later, *packages),)
 
     def delete(self) -> Steps:
         return ()

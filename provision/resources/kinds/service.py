@@ -10,7 +10,7 @@ from typing import ClassVar
 from provision.resources.base import ABSENT, Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import plain
 from provision.resources.on_hosts import KINDS_ON_HOSTS, Mark
-from provision.resources.steps import Put, Run, Steps
+from provision.resources.steps import Put, Run, Steps, sh
 
 FOLDER = "/etc/systemd/system"
 WAIT_S = 45
@@ -85,14 +85,14 @@ done
             Put(f"{FOLDER}/{self.service}", self.text),
             Run(("systemctl", "daemon-reload")),
             Run(("systemctl", "-q", "enable", self.service)),
-            Run(("sh", "-c", _START, "sh", self.service, str(WAIT_S))),
+            sh(_START, self.service, str(WAIT_S)),
         )
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
-        return (Run(("sh", "-c", _STOP, "sh", self.service, f"{FOLDER}/{self.service}")),)
+        return (sh(_STOP, self.service, f"{FOLDER}/{self.service}"),)
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         ran = isinstance(current, Service) and current.active

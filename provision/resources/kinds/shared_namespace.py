@@ -16,7 +16,7 @@ from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.docker_network import LABEL
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Run, Steps
+from provision.resources.steps import Steps, sh
 
 _FOLLOW = program_text("host/follow_shared_namespace.sh")
 
@@ -46,7 +46,7 @@ shared container netns
         return tuple(Ref(self.host, "container", name) for name in (self.container, self.owner))
 
     def create(self) -> Steps:
-        return (Run(("sh", "-c", _FOLLOW, "sh", self.container, self.owner)),)
+        return (sh(_FOLLOW, self.container, self.owner),)
 
     def delete(self) -> Steps:
         return ()  # it ends with its container

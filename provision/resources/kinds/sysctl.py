@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import Run, Steps, Unless, record_once, remove_file
+from provision.resources.steps import Run, Steps, Unless, record_once, remove_file, sh
 
 KEYS = ("net.ipv4.ip_forward",)
 """The settings that methods ask for; a probe reads just these."""
@@ -55,7 +55,7 @@ for was in {ORIGINALS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was"
         return self.key
 
     def create(self) -> Steps:
-        there = Run(("sh", "-c", '[ "$(sysctl -n "$1")" = "$2" ]', "sh", self.key, self.value))
+        there = sh('[ "$(sysctl -n "$1")" = "$2" ]', self.key, self.value)
         return (Unless(there, (Run(("sysctl", "-q", "-w", f"{self.key}={self.value}")),)),)
 
     def update(self, current: Resource) -> Steps:

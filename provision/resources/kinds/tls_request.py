@@ -9,7 +9,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.stash import Stashed
 from provision.resources.on_hosts import ETC
-from provision.resources.steps import Run, Steps, remove_file
+from provision.resources.steps import Steps, remove_file, sh
 
 # The request comes last and by a rename: where it is, the key is whole.
 _MAKE = """
@@ -66,7 +66,7 @@ done
         return stem(self.inventory, self.network, self.role)
 
     def create(self) -> Steps:
-        return (Run(("sh", "-c", _MAKE, "sh", self._stem, self.name)),)
+        return (sh(_MAKE, self._stem, self.name),)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.on_hosts import Mark
-from provision.resources.steps import Run, Steps, Unless
+from provision.resources.steps import Run, Steps, Unless, sh
 
 PREFIX = "vx-"
 """Every device of ours is called so (`address.interface_name`)."""
@@ -135,11 +135,11 @@ done
         return f"/sys/class/net/{self.device}/{name}"
 
     def _holds(self, name: str, value: str) -> Run:
-        return Run(("sh", "-c", '[ "$(cat "$1")" = "$2" ]', "sh", self._file(name), value))
+        return sh('[ "$(cat "$1")" = "$2" ]', self._file(name), value)
 
     @property
     def _raised(self) -> Run:
-        return Run(("sh", "-c", f'[ $(($(cat "$1") & {_UP})) = {_UP} ]', "sh", self._file("flags")))
+        return sh(f'[ $(($(cat "$1") & {_UP})) = {_UP} ]', self._file("flags"))
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, Vxlan)
