@@ -1,4 +1,4 @@
-"""Kind `container`: a running Docker container of ours."""
+"""Kind `container`: a Docker container of an inventory."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.docker_network import LABEL
+from provision.resources.lib import container_inspection as inspection
+from provision.resources.lib.container_inspection import COMMAND_LABEL, ENV_LABEL, MAC_LABEL
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, sh
 
-COMMAND_LABEL = "provision.command"
-"""`image` when the container runs its image's own command, which inspection cannot tell."""
-ENV_LABEL = "provision.env"
-"""The names of the variables that we gave, as JSON: inspection mixes them with the image's."""
-MAC_LABEL = "provision.mac"
-"""The MAC address that was asked for; inspection shows one in any case."""
-_ASIDE = re.compile(r"\.provision-[0-9a-f]+$")
-"""How a container is called that a change has put aside: it is nobody's until the change ends."""
+# The name of a container that a transaction has stashed; it is neither ours nor a conflict.
+_STASHED = re.compile(r"\.provision-[0-9a-f]+$")
 
 _DOCKER_ID = program_text("host/docker_id.sh")
 _RUN = (
@@ -60,9 +56,11 @@ _DO = _DOCKER_ID + '\nid=$(container_id "$1") && docker "$2" "$id"\n'
 class DockerContainer(Resource):
     """A container with Docker's name `container`; an empty `command` is the image's own.
 
-    `address` is the fixed one, None where Docker chooses; `live_address` is what it has now.
-    `network` is Docker's name of it, `host`, `none`, or `container:NAME`; empty when the container
-    was taken off its network by hand. `ports` are words of `docker run --publish`.
+    `network` is the name of a Docker network, `host`, `none` or `container:NAME`; empty if somebody
+    disconnected the container. `address` is the fixed one, None if Docker chooses; `live_address`
+    is the current one. `ports` have the form of `docker run --publish`, `volumes` that of
+    `--volume`. `status` and `restart` are Docker's. `pid` is the container's process on the host,
+    0 if it does not run.
     """
 
     kind: ClassVar[str] = "container"
@@ -71,7 +69,8 @@ class DockerContainer(Resource):
 need_docker
 shared containers container
 """
-    # Which address Docker drew is its own affair; a fixed one is in IPAMConfig.
+    # Without the address that Docker chose, which may change at a restart; a fixed one is in
+    # IPAMConfig.
     fingerprint: ClassVar[str] = r"""
 need_docker
 docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker inspect --format '
@@ -104,24 +103,28 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return self.container
 
     def requires(self) -> tuple[Ref, ...]:
+        # A parsed container knows only its network and image by name.
         return self.needs or (
-            self._place,
+            self._network_ref,
             Ref(self.host, "image", self.image),
             Ref(self.host, "image_archive", self.image),
         )
 
     @property
-    def _place(self) -> Ref:
-        """What its network is, as far as a resource of ours may be that."""
-        word, _, name = self.network.partition(":")
-        if word == "container":
-            return Ref(self.host, "container", name)
-        return Ref(self.host, *(("docker0",) * 2 if word == "bridge" else ("docker_network", word)))
+    def _network_ref(self) -> Ref:
+        """The resource that provides the container's network, if the inventory has one."""
+        network, _, container = self.network.partition(":")
+        if network == "container":
+            return Ref(self.host, "container", container)
+        if network == "bridge":
+            return Ref(self.host, "docker0", "docker0")
+        return Ref(self.host, "docker_network", network)
 
     def create(self) -> Steps:
-        run = ("--detach", "--pull", "never", "--name", self.container)
-        words = (*run, *self._options(), "--", self.image, *self.command)
-        return (_sh(_RUN, self.container, str(self.mark), *words),)
+        # --pull never: the image is a resource of its own, pulled before anything is removed.
+        options = ("--detach", "--pull", "never", "--name", self.container, *self._options())
+        arguments = (*options, "--", self.image, *self.command)
+        return (sh(_RUN, self.container, str(self.mark), *arguments),)
 
     def _options(self) -> Iterator[str]:
         yield from ("--network", self.network, "--restart", self.restart)
@@ -138,8 +141,8 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         for label in self._labels().items():
             yield from ("--label", "=".join(label))
         if self.command[:1] == ("sleep",):
-            # The first process of a container does not heed TERM unless it asks for it: a stop, or
-            # a reboot of the host, would wait 10 s for it.
+            # The kernel ignores TERM for PID 1 of a namespace unless it has a handler, and `sleep`
+            # has none: `docker stop` and a reboot of the host would wait 10 s.
             yield from ("--stop-signal", "KILL")
 
     def _labels(self) -> dict[str, str]:
@@ -151,21 +154,21 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return labels
 
     def delete(self) -> Steps:
-        return (_sh(_REMOVE, self.container),)
+        return (sh(_REMOVE, self.container),)
 
     def stash(self, txn: str) -> Steps:
-        return (_sh(_STASH, self.container, self._aside(txn)),)
+        return (sh(_STASH, self.container, self._stashed_name(txn)),)
 
     def unstash(self, txn: str) -> Steps:
         address = ("--ip", str(self.address)) if self.address else ()
-        how = (self.restart, self.status, self.network, *address)
-        back = _sh(_UNSTASH, self.container, self._aside(txn), *how)
-        return (Unless(back, self.create()),)
+        state = (self.restart, self.status, self.network, *address)
+        restored = sh(_UNSTASH, self.container, self._stashed_name(txn), *state)
+        return (Unless(restored, self.create()),)
 
     def drop_stash(self, txn: str) -> Steps:
-        return (_sh(_REMOVE, self._aside(txn)),)
+        return (sh(_REMOVE, self._stashed_name(txn)),)
 
-    def _aside(self, txn: str) -> str:
+    def _stashed_name(self, txn: str) -> str:
         return f"{self.container}.provision-{txn}"
 
     def update(self, current: Resource) -> Steps | None:
@@ -176,10 +179,14 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         if current.restart != self.restart:
             steps.append(Run(("docker", "update", "--restart", self.restart, self.container)))
         if current.status != self.status:
-            verbs = {"running": "start", "paused": "pause"}
-            verb = "unpause" if current.status == "paused" else verbs.get(self.status, "kill")
-            steps.append(_sh(_DO, self.container, verb))
+            steps.append(sh(_DO, self.container, self._verb_after(current.status)))
         return tuple(steps)
+
+    def _verb_after(self, status: str) -> str:
+        """The docker command that leads from `status` towards the wanted status."""
+        if status == "paused":
+            return "unpause"
+        return {"running": "start", "paused": "pause"}.get(self.status, "kill")
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         if not recreated:
@@ -187,76 +194,47 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return f"container {self.container} stops and a new one starts"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.partition(" ")[::2] for line in text.splitlines()]
-        inspected = [json.loads(entry) for word, entry in lines if word == "container"]
-        known = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        inspected = [json.loads(rest) for key, rest in lines if key == "container"]
+        names = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
         for entry in inspected:
-            found = _container(entry, known, scope)
-            if _ASIDE.search(found.container):
-                continue
-            yield Found(found, ours=found.mark.inventory == scope.inventory)
+            container = _container(entry, names, origin)
+            if not _STASHED.search(container.container):
+                yield Found(container, ours=container.mark.inventory == origin.inventory)
         for entry in json.loads(dict(lines)["containers"]):
-            # One of ours that is not inspected vanished in between.
-            if entry["Id"] not in known and LABEL not in (entry["Labels"] or {}):
-                yield Found(_foreign(entry, scope), ours=False)
+            # A labelled container that was not inspected ended between the two requests.
+            if entry["Id"] not in names and LABEL not in (entry["Labels"] or {}):
+                yield Found(_foreign(entry, origin), ours=False)
 
 
-def _sh(text: str, *words: str) -> Run:
-    return sh(text, *words)
-
-
-def _container(entry: dict[str, Any], known: Mapping[str, str], scope: Origin) -> DockerContainer:
-    """One that carries our label; `known` are the names of all such, by id."""
-    settings, how, state = entry["Config"], entry["HostConfig"], entry["State"]
-    labels = settings["Labels"] or {}
-    # Docker calls its default network `default` before 28 when no --network was given.
-    mode = "bridge" if how["NetworkMode"] == "default" else how["NetworkMode"]
-    word, _, shared = mode.partition(":")
-    joined = (entry["NetworkSettings"]["Networks"] or {}).get(mode)
-    if word == "container":
-        # Docker keeps the other's id; one that is re-created has another, and is no longer shared.
-        mode, joined = f"container:{known.get(shared, shared)}", {}
-    endpoint = joined or {}
-    variables = dict(pair.partition("=")[::2] for pair in settings["Env"] or ())
-    own_command = labels.get(COMMAND_LABEL) != "image"
+def _container(entry: dict[str, Any], names: Mapping[str, str], origin: Origin) -> DockerContainer:
+    """An inspected container; `names` are the names of all inspected ones by id."""
+    labels = entry["Config"]["Labels"] or {}
+    network, endpoint = inspection.network(entry, names)
+    fixed_address = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
     return DockerContainer(
-        host=scope.host,
+        host=origin.host,
         container=entry["Name"].removeprefix("/"),
-        image=settings["Image"],
-        command=tuple(settings["Cmd"] or ()) if own_command else (),
-        network=mode if joined is not None else "",
-        address=_address((endpoint.get("IPAMConfig") or {}).get("IPv4Address")),
-        restart=how["RestartPolicy"]["Name"] or "no",
+        image=entry["Config"]["Image"],
+        command=inspection.command(entry),
+        network=network,
+        address=inspection.address(fixed_address),
+        restart=entry["HostConfig"]["RestartPolicy"]["Name"] or "no",
         mark=Mark.parse(labels.get(LABEL, "")),
-        env=tuple(
-            (name, variables.get(name, "")) for name in json.loads(labels.get(ENV_LABEL, "[]"))
-        ),
-        volumes=tuple(sorted(how["Binds"] or ())),
-        ports=tuple(sorted(_ports(how["PortBindings"] or {}))),
+        env=inspection.environment(entry),
+        volumes=tuple(sorted(entry["HostConfig"]["Binds"] or ())),
+        ports=inspection.ports(entry),
         mac=labels.get(MAC_LABEL),
-        status=state["Status"],
-        live_address=_address(endpoint.get("IPAddress")),
-        pid=int(state["Pid"]),
+        status=entry["State"]["Status"],
+        live_address=inspection.address(endpoint.get("IPAddress")),
+        pid=int(entry["State"]["Pid"]),
     )
 
 
-def _ports(bindings: dict[str, list[dict[str, str]]]) -> Iterator[str]:
-    """PortBindings of the API as words of `docker run --publish`."""
-    for target, places in bindings.items():
-        for place in places:
-            ip = place["HostIp"]
-            at = f"{ip}:" if ip not in ("", "0.0.0.0") else ""
-            yield f"{at}{place['HostPort']}:{target}"
-
-
-def _foreign(entry: dict[str, Any], scope: Origin) -> DockerContainer:
-    """One without our mark, of which only the name matters: it is in the way, or it is not."""
+def _foreign(entry: dict[str, Any], origin: Origin) -> DockerContainer:
+    """A container without a label: only its name matters, which it may take from one of ours."""
     name = min(entry["Names"] or [entry["Id"]], key=len).removeprefix("/")
     return DockerContainer(
-        scope.host, name, entry["Image"], (), "", None, "", UNMARKED, entry["State"]
+        origin.host, name, entry["Image"], (), "", None, "", UNMARKED, entry["State"]
     )
-
-
-def _address(text: str | None) -> IPv4Address | None:
-    return IPv4Address(text) if text else None
