@@ -120,7 +120,7 @@ def _show(result: Comparison) -> None:
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """Treat SIGTERM and the loss of the terminal like Ctrl-C, so that the tests' networks go."""
+    """Treat SIGTERM and the loss of the terminal like Ctrl-C, so that test networks are removed."""
     # A signal that is ignored stays ignored: `nohup` ignores SIGHUP for its command.
     previous = {
         number: signal.signal(number, _interrupt)
