@@ -1,22 +1,21 @@
-"""`provision compare` with nothing but its defaults on three fresh hosts of a mixed lab.
+"""`provision compare` with its defaults on three fresh hosts of a mixed lab.
 
     sudo .venv/bin/python tests/bench/compare.py --write -- --rounds 7
     sudo .venv/bin/python tests/bench/compare.py --write --link 1gbit -- --methods routes,pipework
 
-Words after `--` are compare's own. `--link RATE` limits what each host's NIC sends (tc, tbf), as
-that of a machine does; else nothing but the processors is the limit. Prints Markdown: the command,
-the machines, and medians with the smallest and largest ratio to host to host; `--write` puts that
-into docs/compare.md. Ends with 1 where compare failed, or the hosts are not as they were.
+Options after `--` are those of compare. `--link RATE` limits the sending rate of each host's NIC
+(tc, tbf), as a physical NIC has a limit; without it, only the processors limit the rate. Prints
+Markdown: the command, the machines, and the medians with the smallest and largest ratio to the
+host-to-host baseline; `--write` puts them into docs/compare.md. Exits with 1 if compare fails, or
+if it leaves anything behind on the hosts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.compare.text import number, ratio
-from provision.lab import bringup, teardown
-from provision.lab.layout import Lab
-from provision.lab.settings import UpOptions
+from tests.bench.temporary_lab import temporary_lab
 from tests.lab.conftest import Hosts
-from tests.lab.free import free_ranges
 
 DOCS = Path(__file__).parents[2] / "docs/compare.md"
 COLUMNS = ("tcp_1", "tcp_8", "requests", "rtt_p50", "rtt_p99", "cpu")
@@ -36,97 +32,93 @@ TIMES = ("apply", "switch", "destroy")
 
 
 def main() -> None:
-    """Boot, compare, print, take down."""
+    """Boot a lab, compare, print the result, take the lab down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--link", metavar="RATE", help="what each host's NIC sends, in tc's words")
-    parser.add_argument("--write", action="store_true", help="into docs/compare.md")
-    parser.add_argument("words", nargs="*", help="words of `provision compare`")
-    asked = parser.parse_args()
-    place = Lab(Path(tempfile.mkdtemp(prefix="provision-bench-", dir="/var/tmp")))
-    try:
-        bringup.up(place, UpOptions(3, "mixed", False, free_ranges(place)), say=lambda _text: None)
-        found, clean = compared(Hosts(place), asked.link, asked.words)
-    finally:
-        teardown.down(place, say=lambda _text: None)
-        shutil.rmtree(place.folder)
-    text = "\n".join(lines(found, asked.link, asked.words))
+    parser.add_argument(
+        "--link", metavar="RATE", help="sending rate of each host's NIC, for example 1gbit"
+    )
+    parser.add_argument("--write", action="store_true", help="put the result into docs/compare.md")
+    parser.add_argument("arguments", nargs="*", help="arguments of `provision compare`")
+    options = parser.parse_args()
+    with temporary_lab(3, "mixed") as hosts:
+        result, clean = compare(hosts, options.link, options.arguments)
+    text = "\n".join(lines(result, options.link, options.arguments))
     print(text)
     if not clean:
-        sys.exit("the hosts are not as they were")
-    if not found["ok"]:
-        sys.exit(json.dumps(found.get("errors", []), indent=1))
-    if asked.write:
-        write("link" if asked.link else "lab", text)
+        sys.exit("compare left changes on the hosts")
+    if not result["ok"]:
+        sys.exit(json.dumps(result.get("errors", []), indent=1))
+    if options.write:
+        write("link" if options.link else "lab", text)
 
 
-def compared(hosts: Hosts, link: str | None, words: list[str]) -> tuple[dict[str, Any], bool]:
-    """What it found, and whether the hosts are as they were."""
+def compare(hosts: Hosts, link: str | None, arguments: list[str]) -> tuple[dict[str, Any], bool]:
+    """The JSON result, and True if compare left nothing behind on the hosts."""
     members = "".join(f"  h{n}: {{address: {hosts.networks[1]}.{10 + n}}}\n" for n in (1, 2, 3))
     (hosts.place.folder / "bench.yml").write_text(f"name: bench\nhosts:\n{members}")
     if link:
-        # The burst holds several of the largest packets whole, as a NIC takes them.
+        # The burst has room for several of the largest packets (64 KiB with segmentation offload).
         hosts.everywhere(f"tc qdisc replace dev eth1 root tbf rate {link} burst 1mb latency 20ms")
     before = hosts.capture()
     program = str(Path(sys.executable).with_name("provision"))
-    done = subprocess.run(
-        (program, "compare", "bench.yml", "--json", *words),
+    process = subprocess.run(
+        (program, "compare", "bench.yml", "--json", *arguments),
         cwd=hosts.place.folder,
         env=hosts.environment,
         stdout=subprocess.PIPE,
         text=True,
     )
-    if not done.stdout:
-        sys.exit(f"compare ended with {done.returncode}")
-    return json.loads(done.stdout), before == hosts.capture()
+    if not process.stdout:
+        sys.exit(f"compare exited with {process.returncode}")
+    return json.loads(process.stdout), before == hosts.capture()
 
 
-def lines(found: dict[str, Any], link: str | None, words: list[str]) -> Iterator[str]:
+def lines(result: dict[str, Any], link: str | None, arguments: list[str]) -> Iterator[str]:
     """The result as Markdown."""
-    first, second = found["hosts"]
+    first, second = result["hosts"]
     limit = f", its NICs limited to {link}" if link else ""
-    command = " ".join(("provision compare", *words))
+    command = " ".join(("provision compare", *arguments))
     processors = f"{first['processors']} × {first['processor']}"
-    terms = found["terms"]
-    rounds = f"{terms['rounds']} rounds of {terms['seconds']} s"
+    settings = result["terms"]
+    rounds = f"{settings['rounds']} rounds of {settings['seconds']} s"
     yield (
-        f"`{command}`: {rounds}, {found['seconds'] / 60:.0f} minutes in all, on a machine of "
+        f"`{command}`: {rounds}, {result['seconds'] / 60:.0f} minutes in all, on a machine of "
         f"{processors} with Linux {first['kernel']}, load {first['load']:g} at the start{limit}."
     )
     for host in (first, second):
-        told = f"{host['system']}, Docker {host['docker']}, iperf3 {host['iperf3']}"
-        yield f"{host['host']}: {told}." + ("\n" if host is second else "")
+        software = f"{host['system']}, Docker {host['docker']}, iperf3 {host['iperf3']}"
+        yield f"{host['host']}: {software}." + ("\n" if host is second else "")
     units = [
-        f"{found['figures'][key]['title']} ({found['figures'][key]['unit']})" for key in COLUMNS
+        f"{result['figures'][key]['title']} ({result['figures'][key]['unit']})" for key in COLUMNS
     ]
     yield "| method | MTU | " + " | ".join(units) + " | UDP loss | apply, switch, destroy (s) |"
     yield "|---|---|" + "---|" * (len(COLUMNS) + 2)
-    for course in found["methods"]:
-        cells = [_cell(course, key) for key in COLUMNS]
-        loss = course["figures"]["udp_loss"]["median"]
-        took = [course["seconds"][step] for step in TIMES]
+    for method in result["methods"]:
+        cells = [_cell(method, key) for key in COLUMNS]
+        loss = method["figures"]["udp_loss"]["median"]
+        times = [method["seconds"][step] for step in TIMES]
         cells += ["–" if loss is None else f"{number(loss)} %"]
-        cells += [", ".join("–" if one is None else f"{one:.0f}" for one in took)]
-        yield f"| `{course['method']}` | {course['mtu'] or '–'} | " + " | ".join(cells) + " |"
+        cells += [", ".join("–" if seconds is None else f"{seconds:.0f}" for seconds in times)]
+        yield f"| `{method['method']}` | {method['mtu'] or '–'} | " + " | ".join(cells) + " |"
 
 
-def _cell(course: dict[str, Any], key: str) -> str:
-    """`17.4, ×0.97 (0.95–0.99)`."""
-    value, ratios = course["figures"][key]["median"], course["ratios"].get(key, {})
+def _cell(method: dict[str, Any], key: str) -> str:
+    """A median and its ratio to the baseline, such as `17.4, ×0.97 (0.95–0.99)`."""
+    value, ratios = method["figures"][key]["median"], method["ratios"].get(key, {})
     if value is None:
         return "–"
     if ratios.get("median") is None:
         return number(value)
-    low, middle, high = (ratio(ratios[word]) for word in ("min", "median", "max"))
+    low, middle, high = (ratio(ratios[key]) for key in ("min", "median", "max"))
     return f"{number(value)}, **×{middle}** ({low}–{high})"
 
 
 def write(name: str, text: str) -> None:
-    """Put it between the marks of docs/compare.md."""
-    whole = DOCS.read_text()
-    head, begin, rest = whole.partition(f"<!-- result: {name} -->\n")
+    """Replace the result of this name in docs/compare.md, which stands between two comments."""
+    head, begin, rest = DOCS.read_text().partition(f"<!-- result: {name} -->\n")
     _, end, tail = rest.partition("<!-- end -->")
     if not begin or not end:
-        sys.exit(f"{DOCS} has no place for the result")
+        sys.exit(f"{DOCS} has no comments <!-- result: {name} --> and <!-- end -->")
     DOCS.write_text(f"{head}{begin}\n{text}\n\n{end}{tail}")
 
 

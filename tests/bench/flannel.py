@@ -1,68 +1,57 @@
-"""The first apply of flannel on three hosts of the lab, and where its time goes.
+"""The seconds of flannel's first apply on three lab hosts, in total and per kind of resource.
 
     sudo .venv/bin/python tests/bench/flannel.py
 
-flanneld is built before the clock starts, if it was not. Prints a Markdown table: seconds of the
-whole process, and of each kind of change on the host that took longest for it.
+Builds flanneld before the measurement if it is missing. Prints a Markdown table: the seconds of
+the whole process, and of each kind of resource on the host that took longest for it.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
-from provision.lab import bringup, teardown
-from provision.lab.layout import Lab
-from provision.lab.ranges import ranges
-from provision.lab.settings import UpOptions
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from provision.methods.flannel import binary
+from tests.bench.temporary_lab import temporary_lab
 
-ROOT = Path(__file__).parents[2]
-MANAGEMENT, DATA = "10.119.0", "10.120.0"
 PROVISION = str(Path(sys.executable).with_name("provision"))
 
 
 def main() -> None:
-    """Boot, apply, print, take down."""
+    """Boot a lab, apply, print the table, take the lab down."""
     binary.built(print)
-    place = Lab(Path(tempfile.mkdtemp(prefix="provision-bench-", dir="/var/tmp")))
-    try:
-        wish = UpOptions(3, "mixed", False, ranges(f"{MANAGEMENT}.0/24,{DATA}.0/24"))
-        bringup.up(place, wish, say=lambda _text: None)
-        text = (ROOT / "inventories" / "flannel-vxlan.yml").read_text()
-        (place.folder / "flannel.yml").write_text(text.replace("10.78.0.", f"{DATA}."))
+    with temporary_lab(3, "mixed") as hosts:
+        inventory = hosts.inventory("flannel-vxlan.yml")
         begin = time.monotonic()
-        done = subprocess.run(
-            (PROVISION, "apply", "flannel.yml", "--json"),
-            cwd=place.folder,
+        process = subprocess.run(
+            (PROVISION, "apply", inventory, "--json"),
+            cwd=hosts.place.folder,
             capture_output=True,
             text=True,
             check=True,
         )
-        show(json.loads(done.stdout), time.monotonic() - begin)
-    finally:
-        teardown.down(place, say=lambda _text: None)
-        shutil.rmtree(place.folder)
+        print_table(json.loads(process.stdout), time.monotonic() - begin)
 
 
-def show(done: dict, whole_s: float) -> None:
-    """The table, longest first; what is not in a step is looking, sending and connecting."""
+def print_table(result: dict[str, Any], total_s: float) -> None:
+    """Print the kinds, the longest first. The rest of the total is reading, sending, connecting."""
     by_host: dict[tuple[str, str], float] = defaultdict(float)
-    for change in done["changes"]:
+    for change in result["changes"]:
         name = change["name"].removesuffix(".service").rpartition("-")[2]
         kind = f"service {name}" if change["kind"] == "service" else change["kind"]
         by_host[kind, change["host"]] += change["seconds"]
     longest: dict[str, float] = defaultdict(float)
     for (kind, _), seconds in by_host.items():
         longest[kind] = max(longest[kind], seconds)
-    print("| what | seconds |\n|---|---|")
-    print(f"| all | {whole_s:.1f} |")
+    print("| kind of resource | seconds |\n|---|---|")
+    print(f"| total | {total_s:.1f} |")
     for kind, seconds in sorted(longest.items(), key=lambda item: -item[1]):
         if seconds >= 0.05:
             print(f"| {kind} | {seconds:.2f} |")

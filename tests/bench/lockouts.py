@@ -1,12 +1,13 @@
-"""Forces failures in the midst of changes, again and again, and measures how hosts come back.
+"""Forces failures during changes, again and again, and measures how the hosts come back.
 
     sudo .venv/bin/python tests/bench/lockouts.py 34 7    # rounds of failures, rounds of reboots
 
-Each round is a failure of all three hosts of a mixed lab, the next kind of failure in the next
-round: a wrong route to the controller, a killed controller, a dropped port 22, a killed host.
-Printed is for each kind how many hosts came back, and how many seconds after their deadline (after
-the order to start, for killed and rebooted ones) a new SSH connection was served, and one saw the
-change undone. A host that does not come back ends it with its name.
+Each round is one failure of all three hosts of a mixed lab. The kinds of failure take turns: a
+wrong route to the controller, a killed controller, a dropped port 22, a killed host. For each kind,
+the last lines say how many hosts came back, how many seconds later a new SSH connection was served,
+and how many seconds later a connection saw the change undone. The seconds count from the host's
+deadline, for killed and rebooted hosts from the order to start. If a host does not come back, the
+program exits and names it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +28,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from provision.lab import bringup, power, teardown
-from provision.lab.layout import Lab
-from provision.lab.settings import UpOptions
+from provision.lab import power
+from tests.bench.temporary_lab import temporary_lab
 from tests.lab.conftest import Hosts
 from tests.lab.faults import (
     HOSTS,
@@ -42,22 +40,23 @@ from tests.lab.faults import (
     towards,
     until_looked,
 )
-from tests.lab.free import free_ranges
 
-SEEN = "[ ! -d /var/lib/provision/reverted.{0} ] || iptables-save | grep -q PROV- || echo undone"
-LEFT = """now=$(date +%s%3N)
+SHOW_UNDONE = (
+    "[ ! -d /var/lib/provision/reverted.{0} ] || iptables-save | grep -q PROV- || echo undone"
+)
+AT_DEADLINE = """now=$(date +%s%3N)
 left=$(($(cat /var/lib/provision/txn/deadline) * 1000 - now))
 sleep "$((left / 1000)).$(printf %03d $((left % 1000)))"
-rm /run/opens
+rm /run/open-port
 """
-"""Waits for the deadline of the change under way, to the millisecond."""
+"""Shell text that waits for the deadline of the pending change, to the millisecond."""
 WAIT_S = 150
 LOCKED_OUT_S = 3.0
-"""How long before its deadline a host is shown to be out of reach."""
+"""Seconds before its deadline at which a host must not answer."""
 
 
 @dataclass(frozen=True)
-class Came:
+class Recovery:
     """Seconds until a host served a new connection, and until one saw the change undone."""
 
     served: float
@@ -68,45 +67,38 @@ class Came:
 
 
 def main() -> None:
-    """Boot a lab, force the failures, print the table."""
+    """Boot a lab, force the failures, print the results, take the lab down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the lab is taken down
     parser.add_argument("failures", type=int, nargs="?", default=34)
     parser.add_argument("reboots", type=int, nargs="?", default=7)
-    given = parser.parse_args()
-    place = Lab(Path(tempfile.mkdtemp(prefix="provision-lockouts-", dir="/var/tmp")))
-    try:
-        bringup.up(place, UpOptions(3, "mixed", False, free_ranges(place)), say=lambda _text: None)
-        campaign(Hosts(place), given.failures, given.reboots)
-    finally:
-        teardown.down(place, say=lambda _text: None)
-        shutil.rmtree(place.folder)
+    options = parser.parse_args()
+    with temporary_lab(3, "mixed") as hosts:
+        campaign(hosts, options.failures, options.reboots)
 
 
 def campaign(hosts: Hosts, failures: int, reboots: int) -> None:
-    """All rounds; a host that does not come back ends it with its name."""
+    """Run all rounds and print the results. Exits at the first host that does not come back."""
     kinds = [wrong_route, killed_controller, dropped_port, killed_host]
     rounds = [kinds[number % len(kinds)] for number in range(failures)] + [rebooted] * reboots
-    took: dict[str, list[Came]] = {}
+    results: dict[str, list[Recovery]] = {}
     for number, kind in enumerate(rounds):
         with faults(hosts) as hurt:
-            came = kind(hurt)
-            took.setdefault(kind.__name__, []).extend(came)
-            said = ", ".join(map(str, came))
-            print(f"{number + 1}/{len(rounds)} {kind.__name__}: {said}", flush=True)
-            # The record of the change is all that is left of it.
+            recoveries = kind(hurt)
+            results.setdefault(kind.__name__, []).extend(recoveries)
+            text = ", ".join(map(str, recoveries))
+            print(f"{number + 1}/{len(rounds)} {kind.__name__}: {text}", flush=True)
             hurt.assert_old()
     print(f"machine: {os.cpu_count()} cores, load {os.getloadavg()[2]:.0f}")
-    for name, every in took.items():
-        served, undone = ([getattr(each, what) for each in every] for what in ("served", "undone"))
-        print(
-            f"{name}: {len(every)} hosts, 0 lost; served {spread(served)}; undone {spread(undone)}"
-        )
+    for name, recoveries in results.items():
+        served = spread([recovery.served for recovery in recoveries])
+        undone = spread([recovery.undone for recovery in recoveries])
+        print(f"{name}: {len(recoveries)} hosts, 0 lost; served {served}; undone {undone}")
 
 
 def spread(seconds: list[float]) -> str:
+    """The smallest, the median and the largest value."""
     low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-    return f"{low:.1f}/{middle:.1f}/{high:.1f} s (least, median, most)"
+    return f"{low:.1f}/{middle:.1f}/{high:.1f} s (smallest, median, largest)"
 
 
 def change(hurt: Faults, host: str) -> tuple[str, float]:
@@ -117,6 +109,7 @@ def change(hurt: Faults, host: str) -> tuple[str, float]:
 
 
 def until(done: Callable[[], bool], otherwise: str) -> None:
+    """Wait for `done`; exit with the message `otherwise` after WAIT_S."""
     begin = time.monotonic()
     while not done():
         if time.monotonic() - begin > WAIT_S:
@@ -124,10 +117,14 @@ def until(done: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.005)
 
 
-def after_deadlines(hurt: Faults, *, locked_out: bool) -> list[Came]:
-    """How the hosts come back after the deadlines of the change that is under way."""
+def after_deadlines(hurt: Faults, *, locked_out: bool) -> list[Recovery]:
+    """Wait for every host to come back after its deadline of the pending change.
 
-    def wait(host: str) -> Came:
+    With `locked_out`, exit if a host answers shortly before its deadline: then the failure did
+    not happen, and the round would measure nothing.
+    """
+
+    def wait(host: str) -> Recovery:
         change_id, deadline = change(hurt, host)
         if locked_out:
             time.sleep(max(0.0, deadline - LOCKED_OUT_S - time.time()))
@@ -140,28 +137,28 @@ def after_deadlines(hurt: Faults, *, locked_out: bool) -> list[Came]:
         return list(pool.map(wait, HOSTS))
 
 
-def came_back(hurt: Faults, host: str, change_id: str, since: float) -> Came:
-    """Connect anew, again and again; a try that gets no answer does not hold up the next one."""
+def came_back(hurt: Faults, host: str, change_id: str, since: float) -> Recovery:
+    """Open new connections until one sees the change undone; each attempt has its own limit."""
     config = str(hurt.hosts.place.ssh_config)
-    argv = ("ssh", "-F", config, host, f"date +%s.%N; {SEEN.format(change_id)}")
+    argv = ("ssh", "-F", config, host, f"date +%s.%N; {SHOW_UNDONE.format(change_id)}")
     served: float | None = None
     begin = time.monotonic()
     while time.monotonic() - begin < WAIT_S:
         if answers(hurt, host):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
-                said = done.stdout.split()
-                if done.returncode == 0 and said:
-                    # Both by the end of a connection, as its user has it.
+                process = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+                lines = process.stdout.split()
+                if process.returncode == 0 and lines:
+                    # The time at the end of the connection: its user has the output by then.
                     served = served or time.time() - since
-                    if "undone" in said:
-                        return Came(served, time.time() - since)
+                    if "undone" in lines:
+                        return Recovery(served, time.time() - since)
         time.sleep(0.1)
     raise SystemExit(f"{host} did not come back")
 
 
 def answers(hurt: Faults, host: str) -> bool:
-    """Whether its sshd says anything to a new connection."""
+    """True if the host's sshd greets a new connection."""
     address = f"{hurt.hosts.networks[0]}.{10 + int(host[1:])}"
     try:
         with socket.create_connection((address, 22), timeout=0.5) as connection:
@@ -170,19 +167,19 @@ def answers(hurt: Faults, host: str) -> bool:
         return False
 
 
-def wrong_route(hurt: Faults) -> list[Came]:
-    """A network takes the range in which we are: answers to us go to another host."""
+def wrong_route(hurt: Faults) -> list[Recovery]:
+    """A network takes the controller's range, so answers to the controller go to another host."""
     with seen_from_afar(hurt) as us:
         run = hurt.start("apply", towards(hurt.hosts, us), *QUICK)
-        came = after_deadlines(hurt, locked_out=True)
-        said, _ = run.communicate(timeout=WAIT_S)
-        assert "confirmed" not in said, said
+        recoveries = after_deadlines(hurt, locked_out=True)
+        output, _ = run.communicate(timeout=WAIT_S)
+        assert "confirmed" not in output, output
         hurt.assert_old()
-    return came
+    return recoveries
 
 
-def killed_controller(hurt: Faults) -> list[Came]:
-    """Made everywhere and looked at, and nobody comes back to confirm."""
+def killed_controller(hurt: Faults) -> list[Recovery]:
+    """The controller is killed after it changed and checked all hosts, before it confirms."""
     inventory = hurt.hosts.inventory("routes.yml")
     run = hurt.start("apply", inventory, "--manual", *QUICK)
     until_looked(hurt, run)
@@ -191,31 +188,31 @@ def killed_controller(hurt: Faults) -> list[Came]:
     return after_deadlines(hurt, locked_out=False)
 
 
-def dropped_port(hurt: Faults) -> list[Came]:
-    """Port 22 is dropped while the change is made; it opens again when the deadline comes."""
+def dropped_port(hurt: Faults) -> list[Recovery]:
+    """A rule drops port 22 during the change; the rule goes away at the deadline."""
     inventory = hurt.hosts.inventory("routes.yml")
     for host in HOSTS:
         rule = "INPUT -p tcp --dport 22 -m comment --comment fault -j DROP"
-        hurt.hosts.ssh(host, f"cat >/run/opens <<'@end'\n{LEFT}iptables -D {rule}\n@end")
-        run = "systemd-run -q --collect sh /run/opens"
-        hurt.at_step(host, 8, f"iptables -I {rule}; {run}")
-    process = hurt.start("apply", inventory, *QUICK)
-    came = after_deadlines(hurt, locked_out=True)
-    process.communicate(timeout=WAIT_S)
-    return came
+        hurt.hosts.ssh(host, f"cat >/run/open-port <<'@end'\n{AT_DEADLINE}iptables -D {rule}\n@end")
+        open_port = "systemd-run -q --collect sh /run/open-port"
+        hurt.at_step(host, 8, f"iptables -I {rule}; {open_port}")
+    run = hurt.start("apply", inventory, *QUICK)
+    recoveries = after_deadlines(hurt, locked_out=True)
+    run.communicate(timeout=WAIT_S)
+    return recoveries
 
 
-def killed_host(hurt: Faults) -> list[Came]:
-    """The power goes before the confirmation, and comes back."""
+def killed_host(hurt: Faults) -> list[Recovery]:
+    """Each host loses its power before the confirmation, and gets it back."""
     return _restarted(hurt, lambda host: power.cut_power(hurt.hosts.place, host))
 
 
-def rebooted(hurt: Faults) -> list[Came]:
-    """A reboot before the confirmation."""
+def rebooted(hurt: Faults) -> list[Recovery]:
+    """Each host reboots before the confirmation."""
     return _restarted(hurt, lambda host: hurt.inside(host, "systemctl --no-block reboot"))
 
 
-def _restarted(hurt: Faults, end: Callable[[str], object]) -> list[Came]:
+def _restarted(hurt: Faults, end: Callable[[str], object]) -> list[Recovery]:
     inventory = hurt.hosts.inventory("routes.yml")
     hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "3600")
     ids = {host: change(hurt, host)[0] for host in HOSTS}

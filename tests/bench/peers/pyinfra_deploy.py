@@ -1,4 +1,4 @@
-"""The same work as pyinfra's users write it; on what the play has made it changes nothing."""
+"""The work of play.yml as users of pyinfra write it; after the play it changes nothing."""
 
 import io
 
@@ -11,10 +11,10 @@ def put(dest, text, mode="644"):
 
 
 number = host.data.idx
-peers = [one for one in inventory.get_group("lab") if one.data.idx != number]
+peers = [peer for peer in inventory.get_group("lab") if peer.data.idx != number]
 put("/etc/sysctl.d/90-bench.conf", "net.ipv4.ip_forward=1\n")
 put("/etc/docker/daemon.json", f'{{"bip":"172.18.{number}.1/24","ip-masq":false}}')
-lines = [f"ip route replace 172.18.{one.data.idx}.0/24 via {one.data.peer}\n" for one in peers]
+lines = [f"ip route replace 172.18.{peer.data.idx}.0/24 via {peer.data.peer}\n" for peer in peers]
 put("/etc/bench-routes.sh", "#!/bin/sh\n" + "".join(lines), "755")
 iptables.rule(
     chain="DOCKER-USER",
