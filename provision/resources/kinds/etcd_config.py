@@ -1,4 +1,4 @@
-"""Kind `etcd_config`: a flannel network's settings in etcd, and whose they are."""
+"""Kind `etcd_config`: the settings of a flannel network in etcd, and a key with their owner."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ for stale; do "$ctl" del -- "$stale" || exit; done
 "$ctl" put -- "$own_key" "$own_value" && "$ctl" put -- "$key" "$value"
 """
 )
-# Where etcd does not answer there is nothing to remove: its data goes, or it is not ours.
+# If etcd does not answer, its data is deleted with its members, or it belongs to others.
 _REMOVE = """
 ctl=$1; shift
 [ -x "$ctl" ] && "$ctl" --command-timeout=3s get /provision/ready >/dev/null 2>&1 || exit 0
@@ -29,21 +29,18 @@ for key; do "$ctl" del -- "$key" || exit; done
 """
 
 
-def written(ctl: str, *pairs: str) -> Run:
-    """Write key and value, and our own key and its value; then `stale` keys are removed first."""
-    return sh(_WRITE, ctl, *pairs)
-
-
-def removed(ctl: str, *names: str) -> Run:
-    """Remove keys where etcd answers."""
+def remove_keys(ctl: str, *names: str) -> Run:
+    """Remove keys from the etcd that the command `ctl` asks, if it answers."""
     return sh(_REMOVE, ctl, *names)
 
 
 @dataclass(frozen=True, slots=True)
 class EtcdConfig(Resource):
-    """`config` at `prefix`/config of the etcd of `cluster`. It belongs to one host, who writes it.
+    """The JSON text `config` at the key `prefix`/config of an etcd; one host writes it for all.
 
-    `stale` are keys of hosts that are in the inventory no longer.
+    flanneld reads it: https://github.com/flannel-io/flannel/blob/master/Documentation/configuration.md
+    `cluster` identifies the etcd cluster, `members` are its hosts. `stale` are keys of hosts that
+    are no longer in the inventory.
     """
 
     kind: ClassVar[str] = "etcd_config"
@@ -52,7 +49,7 @@ shared etcd
 echo "peers $peers"
 """
 
-    fingerprint: ClassVar[str] = ":"  # etcd's own, on several hosts at once
+    fingerprint: ClassVar[str] = ":"  # other hosts may change etcd meanwhile
 
     network: str
     prefix: str
@@ -71,72 +68,75 @@ echo "peers $peers"
         return self.started_after
 
     @property
-    def _own(self) -> str:
+    def _owner_key(self) -> str:
         return f"{keys.own(self.inventory, self.network)}/config"
 
     def create(self) -> Steps:
-        return (self._written(()),)
+        return (self._write(()),)
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, EtcdConfig)
-        return (self._written(current.stale if current.cluster == self.cluster else ()),)
+        # Another cluster is a new etcd, which holds no stale keys.
+        return (self._write(current.stale if current.cluster == self.cluster else ()),)
 
-    def _written(self, stale: tuple[str, ...]) -> Run:
-        said = {"host": self.host, "prefix": self.prefix, "cluster": self.cluster}
-        mine = json.dumps(said | {"members": self.members})
-        pairs = (keys.config_key(self.prefix), self.config, self._own, mine)
-        return written(keys.ctl(self.inventory, self.network), *pairs, *stale)
+    def _write(self, stale: tuple[str, ...]) -> Run:
+        """Remove the keys `stale`, then write the owner's key and the settings."""
+        owner = {"host": self.host, "prefix": self.prefix, "cluster": self.cluster}
+        value = json.dumps(owner | {"members": self.members})
+        pairs = (keys.config_key(self.prefix), self.config, self._owner_key, value)
+        return sh(_WRITE, keys.ctl(self.inventory, self.network), *pairs, *stale)
 
     def delete(self) -> Steps:
-        names = (keys.config_key(self.prefix), self._own)
-        return (removed(keys.ctl(self.inventory, self.network), *names),)
+        names = (keys.config_key(self.prefix), self._owner_key)
+        return (remove_keys(keys.ctl(self.inventory, self.network), *names),)
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         if not isinstance(current, EtcdConfig):
             return None
         if current.cluster != self.cluster:
-            return "etcd starts anew on its members, and the map is written again"
-        before, now = keys.words(current.config), keys.words(self.config)
-        if before.get("Network") != now.get("Network"):
-            return "all leases are made anew"
+            return "a new etcd cluster starts, and all its keys are written again"
+        before, after = keys.words(current.config), keys.words(self.config)
+        if before.get("Network") != after.get("Network"):
+            return "every host gets a new lease"
         return None
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        peers = set(text.rsplit("peers ", 1)[1].split())
-        for network, found in keys.networks(text.rsplit("peers ", 1)[0]):
-            if found is not None:
-                yield from _configs(network, found, peers, scope)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        answers, peers = text.rsplit("peers ", 1)
+        for network, values in keys.networks(answers):
+            if values is not None:  # None: etcd does not answer
+                yield from _configs(network, values, set(peers.split()), origin)
 
 
 def _configs(
-    network: str, found: Mapping[str, str], peers: set[str], scope: Origin
+    network: str, values: Mapping[str, str], peers: set[str], origin: Origin
 ) -> Iterator[Found]:
-    own = keys.own(scope.inventory, network)
-    said = keys.words(found.get(f"{own}/config", ""))
-    for key, value in found.items():
+    """Settings that this host wrote, and those below other prefixes, which others wrote."""
+    base = keys.own(origin.inventory, network)
+    owner = keys.words(values.get(f"{base}/config", ""))
+    for key, value in values.items():
         prefix = key.removesuffix("/config")
         if prefix == key or key.startswith(f"{keys.OWN}/"):
             continue
-        config = EtcdConfig(
-            host=scope.host,
-            network=network,
-            prefix=prefix,
-            config=value,
-            cluster=str(said.get("cluster", "")),
-            members=tuple(said.get("members", ())),
-            inventory=scope.inventory,
-            started_after=keys.stands_on(found, network, scope),
-            stale=tuple(_stale(f"{own}/hosts/", found, peers, scope.host)),
-        )
-        mine = said.get("prefix") == prefix
-        if not mine or said.get("host") == scope.host:
-            yield Found(config, ours=mine)
+        ours = owner.get("prefix") == prefix
+        if not ours or owner.get("host") == origin.host:
+            config = EtcdConfig(
+                host=origin.host,
+                network=network,
+                prefix=prefix,
+                config=value,
+                cluster=str(owner.get("cluster", "")),
+                members=tuple(owner.get("members", ())),
+                inventory=origin.inventory,
+                started_after=keys.stands_on(values, network, origin),
+                stale=tuple(_stale(f"{base}/hosts/", values, peers, origin.host)),
+            )
+            yield Found(config, ours)
 
 
-def _stale(below: str, found: Mapping[str, str], peers: set[str], host: str) -> Iterator[str]:
-    """Keys of hosts of ours that this inventory names no longer."""
-    for key, value in found.items():
-        said = keys.words(value) if key.startswith(below) else {}
-        if said and said.get("address") not in peers and key != below + host:
-            yield from (str(said.get("key")), key)
+def _stale(prefix: str, values: Mapping[str, str], peers: set[str], host: str) -> Iterator[str]:
+    """Lease keys of hosts that the inventory no longer has, and the keys that record them."""
+    for key, value in values.items():
+        record = keys.words(value) if key.startswith(prefix) else {}
+        if record and record.get("address") not in peers and key != prefix + host:
+            yield from (str(record.get("key")), key)

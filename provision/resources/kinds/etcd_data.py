@@ -1,4 +1,4 @@
-"""Kind `etcd_data`: the folder that a member of an etcd of ours keeps its part in."""
+"""Kind `etcd_data`: the data folder of an etcd member."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from provision.resources.lib import stash
 from provision.resources.steps import Run, Steps, sh
 
 PRIVATE = "/var/lib/private"
-"""Where systemd keeps the StateDirectory of a service with a user of its own."""
+"""Folder in which systemd keeps the StateDirectory of services with DynamicUser=."""
 FOLDER = "provision-etcd"
 
 _REMOVE = """
@@ -25,9 +25,9 @@ done
 
 @dataclass(frozen=True, slots=True)
 class EtcdData(Resource):
-    """The folder of one cluster; another cluster (other members) begins with an empty one.
+    """The data folder of one cluster; a cluster with other members starts with an empty folder.
 
-    `service` keeps it open, and is stopped before it is removed.
+    `service` is the member's systemd service, which is stopped before the folder is removed.
     """
 
     kind: ClassVar[str] = "etcd_data"
@@ -53,7 +53,7 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
 
     @property
     def folder(self) -> str:
-        """Below /var/lib/private, and as a link below /var/lib."""
+        """Path below /var/lib/private, to which systemd adds a link below /var/lib."""
         return f"{FOLDER}/{self.inventory}/{self.name}"
 
     def create(self) -> Steps:
@@ -66,12 +66,13 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
         return (sh(_REMOVE, self.service, self.folder),)
 
     def stash(self, txn: str) -> Steps:
-        return (self._stopped, *stash.stash(txn, self._path), *self.delete())
+        return (self._stop, *stash.stash(txn, self._path), *self.delete())
 
     def unstash(self, txn: str) -> Steps:
-        # systemd starts nothing where others may look into it, and that folder was gone, too.
+        # `delete` may have removed this folder too. systemd starts no service with DynamicUser= if
+        # other users can enter it.
         private = Run(("install", "-d", "-m", "700", "--", PRIVATE))
-        return (self._stopped, private, *stash.unstash(txn, self._path))
+        return (self._stop, private, *stash.unstash(txn, self._path))
 
     def drop_stash(self, txn: str) -> Steps:
         return stash.drop(txn, self._path)
@@ -81,12 +82,12 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
         return f"{PRIVATE}/{self.folder}"
 
     @property
-    def _stopped(self) -> Run:
+    def _stop(self) -> Run:
         return sh('systemctl stop "$1" 2>/dev/null; :', self.service)
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             network, _, cluster = line.rpartition(".")
-            service = f"provision-{scope.inventory}-{network}-etcd.service"
-            yield Found(cls(scope.host, network, cluster, scope.inventory, service), ours=True)
+            service = f"provision-{origin.inventory}-{network}-etcd.service"
+            yield Found(cls(origin.host, network, cluster, origin.inventory, service), ours=True)

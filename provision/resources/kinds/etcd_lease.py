@@ -1,15 +1,20 @@
-"""Kind `etcd_lease`: the key that gives a host its part of a flannel network."""
+"""Kind `etcd_lease`: the etcd key that assigns a host its subnet of a flannel network.
+
+Keys and values are those of flannel's own leases
+(https://github.com/flannel-io/flannel/blob/master/pkg/subnet/etcd/registry.go), without an
+expiry: the inventory decides which host has which subnet.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.kinds.etcd_config import removed
+from provision.resources.kinds.etcd_config import remove_keys
 from provision.resources.lib import etcd_keys as keys
 from provision.resources.render import program_text
 from provision.resources.steps import Steps, sh
@@ -19,7 +24,11 @@ _WRITE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
 
 @dataclass(frozen=True, slots=True)
 class EtcdLease(Resource):
-    """`subnet` belongs to the host whose address is `address`; `others`: keys that say it, too."""
+    """The lease of `subnet` for the host whose address is `address`.
+
+    `backend` is flannel's backend type, empty for udp. `duplicates` are other lease keys with the
+    same address; flanneld might take one of them.
+    """
 
     kind: ClassVar[str] = "etcd_lease"
     probe: ClassVar[str] = """
@@ -35,7 +44,7 @@ shared etcd
     backend: str
     cluster: str
     inventory: str
-    others: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
     started_after: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -50,54 +59,52 @@ shared etcd
         return keys.subnet_key(self.prefix, self.subnet)
 
     @property
-    def _own(self) -> str:
+    def _record_key(self) -> str:
+        """The key under which provision records that it assigned the lease."""
         return f"{keys.own(self.inventory, self.network)}/hosts/{self.host}"
 
     def create(self) -> Steps:
         value = {"PublicIP": self.address} | ({"BackendType": self.backend} if self.backend else {})
-        mine = {"key": self._key, "address": self.address, "cluster": self.cluster}
-        words = (self._key, json.dumps(value, separators=(",", ":")), self._own, json.dumps(mine))
+        record = {"key": self._key, "address": self.address, "cluster": self.cluster}
+        lease = (self._key, json.dumps(value, separators=(",", ":")))
+        owner = (self._record_key, json.dumps(record))
         ctl = keys.ctl(self.inventory, self.network)
-        return (sh(_WRITE, ctl, *words, self.address, self.backend),)
+        return (sh(_WRITE, ctl, *lease, *owner, self.address, self.backend),)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
         ctl = keys.ctl(self.inventory, self.network)
-        return (removed(ctl, self._key, *self.others, self._own),)
+        return (remove_keys(ctl, self._key, *self.duplicates, self._record_key),)
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        for network, found in keys.networks(text):
-            if found is not None:
-                yield from _lease(network, found, scope)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        for network, values in keys.networks(text):
+            lease = None if values is None else _lease(network, values, origin)
+            if lease is not None:
+                yield Found(lease, ours=True)
 
 
-def _lease(network: str, found: Mapping[str, str], scope: Origin) -> Iterator[Found]:
-    said = keys.words(found.get(f"{keys.own(scope.inventory, network)}/hosts/{scope.host}", ""))
-    key = str(said.get("key", ""))
-    if not key:
-        return
+def _lease(network: str, values: Mapping[str, str], origin: Origin) -> EtcdLease | None:
+    """The lease that provision recorded for this host, if it is still in etcd."""
+    record_key = f"{keys.own(origin.inventory, network)}/hosts/{origin.host}"
+    record = keys.words(values.get(record_key, ""))
+    key, address = str(record.get("key", "")), str(record.get("address", ""))
     prefix, _, _ = key.partition("/subnets/")
-    leases = {lease.key: lease for lease in keys.leases(found, prefix)}
-    address = str(said.get("address", ""))
+    leases = {lease.key: lease for lease in keys.leases(values, prefix)} if key else {}
     lease = leases.pop(key, None)
     if lease is None:
-        return
-    others = tuple(other.key for other in leases.values() if other.address == address)
-    yield Found(
-        EtcdLease(
-            host=scope.host,
-            network=network,
-            prefix=prefix,
-            subnet=lease.subnet,
-            address=lease.address,
-            backend=lease.backend,
-            cluster=str(said.get("cluster", "")),
-            inventory=scope.inventory,
-            others=others,
-            started_after=keys.stands_on(found, network, scope),
-        ),
-        ours=True,
+        return None
+    return EtcdLease(
+        host=origin.host,
+        network=network,
+        prefix=prefix,
+        subnet=lease.subnet,
+        address=lease.address,
+        backend=lease.backend,
+        cluster=str(record.get("cluster", "")),
+        inventory=origin.inventory,
+        duplicates=tuple(entry.key for entry in leases.values() if entry.address == address),
+        started_after=keys.stands_on(values, network, origin),
     )

@@ -1,4 +1,4 @@
-"""Kind `file`: a file in a place of our own, `/etc/provision/<name>/`."""
+"""Kind `file`: a file in the inventory's own folder, `/etc/provision/<inventory>/`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from provision.resources.steps import Put, Run, Steps, remove_file
 
 @dataclass(frozen=True, slots=True)
 class File(Resource):
-    """Exactly `text` with `mode` (four octal digits) at `path`, which is below our folder.
+    """The file `path` with exactly the content `text` and the mode `mode` (four octal digits).
 
-    Found there, it is ours.
+    The folder is the mark: every file in it belongs to the inventory.
     """
 
     kind: ClassVar[str] = "file"
@@ -48,8 +48,8 @@ done
         return (*remove_file(self.path), Run(("test", "!", "-e", self.path)))
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             mode, encoded, path = line.split(" ", 2)
             content = plain(encoded)
-            yield Found(cls(scope.host, path, content, mode.zfill(4)), ours=True)
+            yield Found(cls(origin.host, path, content, mode.zfill(4)), ours=True)
