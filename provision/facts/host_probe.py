@@ -12,7 +12,7 @@ from provision.facts import nics
 from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
 from provision.resources.lib import nic_records, ovsdb
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.render import program_text
 
 # Tools that any kind or method needs: a snapshot looks for all of them at once.
@@ -73,7 +73,7 @@ def parse(host: str, text: str) -> HostFacts:
         flanneld=flanneld,
         flanneld_version=version(flanneld_version.removeprefix("v")),
         tls_files=dict(map(_file, lines.every("tls"))),
-        nics=nics.parse(lines, addresses, ovsdb.places(text)),
+        nics=nics.parse(lines, addresses, ovsdb.bridge_by_port(text)),
         bridged_nics=nic_records.parse_records(lines.every("was")),
         default_routes=nics.default_routes(lines),
         dns=lines.every("dns"),
@@ -112,7 +112,7 @@ def _ipv4(text: str) -> IPv4Address | None:
 
 def _file(text: str) -> tuple[str, str]:
     name, content = text.split(" ")
-    return name, plain(content)
+    return name, decode_text(content)
 
 
 def _ovs_nic_by_bridge(text: str) -> dict[str, str]:

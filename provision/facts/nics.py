@@ -8,7 +8,7 @@ from shlex import quote
 from typing import Any
 
 from provision.facts.lines import KeyedLines
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.nic_records import NicAddress, NicRoute
 from provision.resources.render import program_text
 
@@ -116,7 +116,7 @@ def _nic(
         bridge="bridge" in keys or ovs_bridge == link["ifname"],
         master=ovs_master or link.get("master", ""),
         managers=_managers(fields),
-        network="\n".join(plain(value) for key, value in fields if key == "network_file"),
+        network="\n".join(decode_text(value) for key, value in fields if key == "network_file"),
         # `ip` marks an address with a lifetime as dynamic, whichever DHCP client set it.
         dynamic="lease" in keys or any(info.get("dynamic") for info in infos if _is_ipv4(info)),
         addresses=tuple(_addresses(infos)),

@@ -343,7 +343,7 @@ def test_a_request_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_put_aside_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From any point, over what has taken its place; and dropped, nothing is left."""
-    monkeypatch.setattr(stash, "ASIDE", str(tmp_path / "aside"))
+    monkeypatch.setattr(stash, "STASHES", str(tmp_path / "aside"))
     other = tmp_path / "other"
     other.write_text("of others")  # else nothing would be left to look at
     path = tmp_path / "folder" / "file"

@@ -56,7 +56,7 @@ def bridge(
     part = network.subnets[facts.host]
     subnet = network.cidr if single_l2 else part
     if on_docker0(network):
-        asked, shown = daemon_json.settings(
+        asked, shown = daemon_json.docker0_settings(
             gateway=f"{gateway(part)}/{subnet.prefixlen}",
             subnet=str(subnet),
             mtu=mtu,

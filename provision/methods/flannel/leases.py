@@ -63,7 +63,7 @@ def seen(text: str) -> Maps:
         healths.setdefault(name, {})[url] = said
     found = {name: Map({}, {}, said) for name, said in _lines("trouble", text)}
     for name, answer in _lines("etcd", text):
-        found[name] = Map(keys.values(answer), healths.get(name, {}))
+        found[name] = Map(keys.decode_keys(answer), healths.get(name, {}))
     return found
 
 

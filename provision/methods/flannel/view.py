@@ -97,7 +97,7 @@ def shape(found: Iterable[Overlay]) -> list[dict[str, Any]]:
         {
             "network": one.network,
             "host": one.host,
-            "config": keys.words(one.config) or None,
+            "config": keys.decode_object(one.config) or None,
             "subnets": [
                 {
                     "subnet": subnet.subnet,

@@ -74,7 +74,7 @@ def _bridge(
             vlans=tags,
             host_veth=original.host_veth,
             network=original.network,
-            switch=bool(original.ovs_datapath),
+            ovs=bool(original.ovs_datapath),
         ),
         Mark(inventory.name, asked.bridge),
         was=original,
@@ -119,7 +119,7 @@ def _docker_network(
 
 
 def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Docker0:
-    asked, shown = daemon_json.replaced(
+    asked, shown = daemon_json.host_bridge_settings(
         bridge=options(network).bridge,
         subnet=str(network.cidr),
         part=str(network.subnets[facts.host]),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.tls_request import stem
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.on_hosts import ETC
 from provision.resources.render import program_text
 from provision.resources.steps import Issue, Put, Run, Steps, remove_file, sh
@@ -114,7 +114,7 @@ done
         # `sha256sum` separates by two spaces.
         sums = dict(rest.split(maxsplit=1)[::-1] for key, rest in lines if key == "sum")
         files = dict(rest.split(" ") for key, rest in lines if key == "file")
-        texts = {name: plain(content) for name, content in files.items()}
+        texts = {name: decode_text(content) for name, content in files.items()}
         for key, rest in lines:
             if key == "issued":
                 yield Found(_certificate(rest, sums, texts, origin), ours=True)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from provision.resources.base import ABSENT, Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import default_bridge
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.default_bridge import EXCLUSIVE_KEYS, Pairs, dump, json_object
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.steps import (
@@ -219,7 +219,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         lines = keyed_lines(text)
         values = dict(lines)
         records = dict(rest.partition(" ")[::2] for key, rest in lines if key == "was")
-        daemon_json = plain(values["text"]) if "text" in values else None
+        daemon_json = decode_text(values["text"]) if "text" in values else None
         ours = origin.inventory in records
         docker0 = cls(
             host=origin.host,
@@ -228,7 +228,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             inventory=origin.inventory,
             stopped=tuple(values.get("stopped", "").split()),
             text=daemon_json,
-            original_text=plain(records[origin.inventory]) if ours else None,
+            original_text=decode_text(records[origin.inventory]) if ours else None,
             bip=default_bridge.bridge_address(json.loads(values["addresses"])),
             original_bip=values.get("first", ""),
             running=default_bridge.running_ids(json.loads(values["containers"])),

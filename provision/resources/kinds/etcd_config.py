@@ -69,7 +69,7 @@ echo "peers $peers"
 
     @property
     def _owner_key(self) -> str:
-        return f"{keys.own(self.inventory, self.network)}/config"
+        return f"{keys.claims_prefix(self.inventory, self.network)}/config"
 
     def create(self) -> Steps:
         return (self._write(()),)
@@ -95,7 +95,7 @@ echo "peers $peers"
             return None
         if current.cluster != self.cluster:
             return "a new etcd cluster starts, and all its keys are written again"
-        before, after = keys.words(current.config), keys.words(self.config)
+        before, after = keys.decode_object(current.config), keys.decode_object(self.config)
         if before.get("Network") != after.get("Network"):
             return "every host gets a new lease"
         return None
@@ -112,11 +112,11 @@ def _configs(
     network: str, values: Mapping[str, str], peers: set[str], origin: Origin
 ) -> Iterator[Found]:
     """Settings that this host wrote, and those below other prefixes, which others wrote."""
-    base = keys.own(origin.inventory, network)
-    owner = keys.words(values.get(f"{base}/config", ""))
+    base = keys.claims_prefix(origin.inventory, network)
+    owner = keys.decode_object(values.get(f"{base}/config", ""))
     for key, value in values.items():
         prefix = key.removesuffix("/config")
-        if prefix == key or key.startswith(f"{keys.OWN}/"):
+        if prefix == key or key.startswith(f"{keys.CLAIMS}/"):
             continue
         ours = owner.get("prefix") == prefix
         if not ours or owner.get("host") == origin.host:
@@ -128,7 +128,7 @@ def _configs(
                 cluster=str(owner.get("cluster", "")),
                 members=tuple(owner.get("members", ())),
                 inventory=origin.inventory,
-                started_after=keys.stands_on(values, network, origin),
+                started_after=keys.prerequisites(values, network, origin),
                 stale=tuple(_stale(f"{base}/hosts/", values, peers, origin.host)),
             )
             yield Found(config, ours)
@@ -137,6 +137,6 @@ def _configs(
 def _stale(prefix: str, values: Mapping[str, str], peers: set[str], host: str) -> Iterator[str]:
     """Lease keys of hosts that the inventory no longer has, and the keys that record them."""
     for key, value in values.items():
-        record = keys.words(value) if key.startswith(prefix) else {}
+        record = keys.decode_object(value) if key.startswith(prefix) else {}
         if record and record.get("address") not in peers and key != prefix + host:
             yield from (str(record.get("key")), key)

@@ -61,7 +61,7 @@ shared etcd
     @property
     def _record_key(self) -> str:
         """The key under which provision records that it assigned the lease."""
-        return f"{keys.own(self.inventory, self.network)}/hosts/{self.host}"
+        return f"{keys.claims_prefix(self.inventory, self.network)}/hosts/{self.host}"
 
     def create(self) -> Steps:
         value = {"PublicIP": self.address} | ({"BackendType": self.backend} if self.backend else {})
@@ -88,8 +88,8 @@ shared etcd
 
 def _lease(network: str, values: Mapping[str, str], origin: Origin) -> EtcdLease | None:
     """The lease that provision recorded for this host, if it is still in etcd."""
-    record_key = f"{keys.own(origin.inventory, network)}/hosts/{origin.host}"
-    record = keys.words(values.get(record_key, ""))
+    record_key = f"{keys.claims_prefix(origin.inventory, network)}/hosts/{origin.host}"
+    record = keys.decode_object(values.get(record_key, ""))
     key, address = str(record.get("key", "")), str(record.get("address", ""))
     prefix, _, _ = key.partition("/subnets/")
     leases = {lease.key: lease for lease in keys.leases(values, prefix)} if key else {}
@@ -106,5 +106,5 @@ def _lease(network: str, values: Mapping[str, str], origin: Origin) -> EtcdLease
         cluster=str(record.get("cluster", "")),
         inventory=origin.inventory,
         duplicates=tuple(entry.key for entry in leases.values() if entry.address == address),
-        started_after=keys.stands_on(values, network, origin),
+        started_after=keys.prerequisites(values, network, origin),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.on_hosts import ETC
 from provision.resources.steps import Put, Run, Steps, remove_file
 
@@ -51,5 +51,5 @@ done
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             mode, encoded, path = line.split(" ", 2)
-            content = plain(encoded)
+            content = decode_text(encoded)
             yield Found(cls(origin.host, path, content, mode.zfill(4)), ours=True)

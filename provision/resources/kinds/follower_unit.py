@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.steps import Put, Run, Steps, Unless, sh
 
 FOLDER = "/etc/systemd/system"
@@ -84,7 +84,7 @@ done
         state = dict(line.partition("=")[::2] for line in text.rsplit("\n\n", 1)[-1].splitlines())
         # A link or a folder in its place has no content, and is not as we want it.
         file = text.rsplit("\n", 1)[-1].split(" ")
-        content = plain(file[1]) if len(file) == 3 else ""
+        content = decode_text(file[1]) if len(file) == 3 else ""
         unit = cls(
             scope.host,
             f"provision-{scope.inventory}-follow.service",

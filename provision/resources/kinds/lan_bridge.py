@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib import networkd
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_record
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
@@ -112,7 +112,7 @@ ip -4 route show default | sed 's/ *$//' | sort
     @classmethod
     def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
         lines = [line.split(" ", 2) for line in text.splitlines()]
-        kept = {words[1]: plain(words[2]) for words in lines if words[0] == "was"}
+        kept = {words[1]: decode_text(words[2]) for words in lines if words[0] == "was"}
         shared = [line for line in text.splitlines() if line.startswith("addresses ")]
         links = json.loads(shared[0].partition(" ")[2]) if shared else []
         for bridge, record in kept.items():
@@ -187,4 +187,4 @@ def found_files(bridge: str, lines: Iterable[list[str]]) -> networkd.Files:
 
 def _file(text: str) -> tuple[str, str]:
     _, content, path = text.split(" ", 2)
-    return path, plain(content)
+    return path, decode_text(content)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.kinds.lan_bridge import LanBridge, found_files, seat
 from provision.resources.lib import networkd, ovsdb
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.nic_records import OriginalNic, parse_record
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
@@ -63,9 +63,11 @@ shared {" ".join(ovsdb.TABLES)}
         lines = [line.split(" ", 2) for line in text.splitlines()]
         shared = [line for line in text.splitlines() if line.startswith("addresses ")]
         links = {one["ifname"]: one for one in json.loads(shared[0][10:])} if shared else {}
-        kept = {words[1]: parse_record(plain(words[2])) for words in lines if words[0] == "was"}
+        kept = {
+            words[1]: parse_record(decode_text(words[2])) for words in lines if words[0] == "was"
+        }
         rows = {row["name"]: row for row in ovsdb.bridges(text)}
-        ports = {port.name: port for port in ovsdb.ports(text) if not port.trouble}
+        ports = {port.name: port for port in ovsdb.ports(text) if not port.error}
         for bridge, was in kept.items():
             if was.ovs_datapath:
                 row, held = rows.get(bridge, {}), links.get(bridge, {})

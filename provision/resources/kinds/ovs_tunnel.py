@@ -71,5 +71,5 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
                 mark = Mark.parse(port.ids.get(ovsdb.MARK, ""))
                 options = tuple(sorted(port.options.items()))
                 where = (scope.host, port.name, port.bridge, port.type)
-                found = cls(*where, options, port.protected, mark, port.trouble)
+                found = cls(*where, options, port.protected, mark, port.error)
                 yield Found(found, mark.inventory == scope.inventory)

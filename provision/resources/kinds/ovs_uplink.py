@@ -140,7 +140,7 @@ done
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
         links = {link["ifname"]: link for link in json.loads(dict(lines)["addresses"])}
         sealed = {rest for word, rest in lines if word == "sealed"}
-        ports = ovsdb.places(text)
+        ports = ovsdb.bridge_by_port(text)
         moved: set[str] = set()
         for row in ovsdb.bridges(text):
             nic = row["external_ids"].get(ovsdb.NIC)

@@ -171,7 +171,7 @@ def _joint(inner: str, link: dict[str, Any] | None, port: OvsPort | None, host: 
         mtu=int(held.get("mtu", 0)),
         mark=Mark.of_tag(alias) if alias else Mark.parse(recorded),
         up="UP" in held.get("flags", ()),
-        trouble=port.trouble if port else "",
+        trouble=port.error if port else "",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import ABSENT, Found, Origin, Ref, Resource
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 from provision.resources.on_hosts import KINDS_ON_HOSTS, Mark
 from provision.resources.steps import Put, Run, Steps, sh
 
@@ -106,7 +106,7 @@ done
             if f" {FOLDER}/" not in line:
                 continue
             _, encoded, path = line.split(" ", 2)
-            content = plain(encoded)
+            content = decode_text(encoded)
             service = path.rsplit("/", 1)[1]
             mark = Mark.of_tag(content.split("\n", 1)[0].removeprefix("# "))
             enabled, active = states.get(service, (ABSENT, ABSENT))

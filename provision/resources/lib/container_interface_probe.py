@@ -1,4 +1,4 @@
-"""What a probe saw of containers' interfaces, as the fields of kind `attachment`. Pure."""
+"""The reading of what look/attachment.sh printed, as the fields of kind `attachment`. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from provision.model.fields.interfaces import MAIN_TABLE, full_length, route_spe
 from provision.resources.lib import ovsdb
 from provision.resources.on_hosts import PROTO
 
-_NOTHING: dict[str, Any] = {
+_LOST: dict[str, Any] = {
     "parent": "", "mac": "", "vlan": 0, "mtu": 0, "addresses": (), "routes": (), "rules": (),
 }  # fmt: skip
+_DEFAULT_VLAN = 1
+"""The VLAN of every port of a Linux bridge to which no other one was assigned."""
+_IPV6_METRIC = 1024
+"""The kernel's metric for IPv6 routes that were added without one."""
 
 
 class InterfaceProbe:
-    """What one probe printed, by container."""
+    """The output of the probe: links of the host, and interfaces, routes and rules by container."""
 
     def __init__(self, text: str) -> None:
         lines = [line.partition(" ")[::2] for line in text.splitlines()]
@@ -27,98 +31,102 @@ class InterfaceProbe:
         self.by_index = {link["ifindex"]: name for name, link in self.links.items()}
         vlans = json.loads(single.get("vlans") or "[]")
         self.vlans = {port["ifname"]: port.get("vlans", ()) for port in vlans}
-        self.ports = {port.name: port for port in ovsdb.ports(text) if not port.trouble}
+        self.ports = {port.name: port for port in ovsdb.ports(text) if not port.error}
         self.inside = _by_container(lines, "inside")
         self.routes = _by_container(lines, "routes")
         self.rules = _by_container(lines, "rules")
 
     def fields(self, claim: list[str], mark: str) -> dict[str, Any]:
-        """What is there of the interface that a claim (`Attachment.claim`) asks for."""
-        container, interface, way, outer, on, mac, mtu, _, priorities = claim
-        links = {one["ifname"]: one for one in self.inside.get(container, ()) if "ifname" in one}
-        link = links.get(interface)
+        """The fields of the interface of a claim (`Attachment.claim`), empty ones if it is lost."""
+        container, interface, kind, outer, parent, mac, mtu, _, priorities = claim
+        link = self._link(container, interface)
         if link is None or link.get("ifalias") != mark:
-            return _NOTHING
+            return _LOST
         up = "UP" in link["flags"]
         return {
-            "parent": self._parent(way, outer, on, link) if up else "",
+            "parent": self._parent(kind, outer, parent, link) if up else "",
             "mac": "" if mac == "-" else link["address"],
-            "vlan": self._vlan(way, outer, link),
+            "vlan": self._vlan(kind, outer, link),
             "mtu": 0 if mtu == "-" else int(link["mtu"]),
             "addresses": tuple(sorted(_addresses(link))),
             "routes": tuple(sorted(_routes(self.routes.get(container, ()), interface))),
             "rules": tuple(sorted(_rules(self.rules.get(container, ()), priorities))),
         }
 
-    def _parent(self, way: str, outer: str, claimed: str, link: dict[str, Any]) -> str:
-        """What it is really on."""
-        if way == "nic":
+    def _link(self, container: str, interface: str) -> dict[str, Any] | None:
+        for link in self.inside.get(container, ()):
+            # `ip -j` prints an empty object for an interface that it leaves out.
+            if link.get("ifname") == interface:
+                return link
+        return None
+
+    def _parent(self, kind: str, outer: str, claimed: str, link: dict[str, Any]) -> str:
+        """The bridge or NIC that really carries the interface."""
+        if kind == "nic":
             return claimed
-        if way == "macvlan":
-            below = self.by_index.get(link.get("link_index", 0), "")
-            on = self.links.get(below, {})
-            tagged = on.get("linkinfo", {}).get("info_kind") == "vlan"
-            return str(on.get("link", "")) if tagged else below
-        if way == "ovs":
+        if kind == "macvlan":
+            lower_name = self.by_index.get(link.get("link_index", 0), "")
+            lower = self.links.get(lower_name, {})
+            tagged = lower.get("linkinfo", {}).get("info_kind") == "vlan"
+            return str(lower.get("link", "")) if tagged else lower_name
+        if kind == "ovs":
             return self.ports[outer].bridge if outer in self.ports else ""
         return str(self.links.get(outer, {}).get("master", ""))
 
-    def _vlan(self, way: str, outer: str, link: dict[str, Any]) -> int:
-        if way == "macvlan":
-            below = self.links.get(self.by_index.get(link.get("link_index", 0), ""), {})
-            return int(below.get("linkinfo", {}).get("info_data", {}).get("id", 0))
-        if way == "ovs":
+    def _vlan(self, kind: str, outer: str, link: dict[str, Any]) -> int:
+        if kind == "macvlan":
+            lower = self.links.get(self.by_index.get(link.get("link_index", 0), ""), {})
+            return int(lower.get("linkinfo", {}).get("info_data", {}).get("id", 0))
+        if kind == "ovs":
             return self.ports[outer].tag if outer in self.ports else 0
-        tags = [one["vlan"] for one in self.vlans.get(outer, ()) if "PVID" in one.get("flags", ())]
-        # 1 is what every port of a bridge has when nobody asks for VLANs.
-        return int(tags[0]) if tags and tags[0] != 1 else 0
+        vlans = self.vlans.get(outer, ())
+        untagged = [entry["vlan"] for entry in vlans if "PVID" in entry.get("flags", ())]
+        return int(untagged[0]) if untagged and untagged[0] != _DEFAULT_VLAN else 0
 
 
-def _by_container(
-    lines: Iterable[tuple[str, str]], word: str
-) -> Mapping[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for key, rest in lines:
-        if key == word:
+def _by_container(lines: Iterable[tuple[str, str]], key: str) -> Mapping[str, list[dict[str, Any]]]:
+    entries: dict[str, list[dict[str, Any]]] = {}
+    for line_key, rest in lines:
+        if line_key == key:
             container, _, printed = rest.partition(" ")
-            found.setdefault(container, []).extend(json.loads(printed))
-    return found
+            entries.setdefault(container, []).extend(json.loads(printed))
+    return entries
 
 
 def _addresses(link: dict[str, Any]) -> Iterator[str]:
-    for one in link["addr_info"]:
-        # The kernel gives every interface a link-local address of its own.
-        if "local" in one and not (one["family"] == "inet6" and one["scope"] in ("link", "253")):
-            yield f"{one['local']}/{one['prefixlen']}"
+    for info in link["addr_info"]:
+        # The kernel gives every interface a link-local address of its own (scope 253).
+        link_local = info["family"] == "inet6" and info["scope"] in ("link", "253")
+        if "local" in info and not link_local:
+            yield f"{info['local']}/{info['prefixlen']}"
 
 
 def _routes(table: Iterable[dict[str, Any]], interface: str) -> Iterator[str]:
-    for one in table:
-        if one.get("dev") == interface and str(one.get("protocol")) == str(PROTO):
-            # Without another word the kernel gives IPv6 routes the metric 1024.
-            metric = int(one.get("metric", 0))
-            six = ":" in one["dst"] or ":" in one.get("gateway", "")
+    for route in table:
+        if route.get("dev") == interface and str(route.get("protocol")) == str(PROTO):
+            metric = int(route.get("metric", 0))
+            ipv6 = ":" in route["dst"] or ":" in route.get("gateway", "")
             yield route_spec(
-                one["dst"],
-                one.get("gateway", ""),
-                one.get("prefsrc", ""),
-                0 if six and metric == 1024 else metric,
-                int(one.get("table", MAIN_TABLE)),
+                route["dst"],
+                route.get("gateway", ""),
+                route.get("prefsrc", ""),
+                0 if ipv6 and metric == _IPV6_METRIC else metric,
+                int(route.get("table", MAIN_TABLE)),
             )
 
 
 def _rules(rules: Iterable[dict[str, Any]], priorities: str) -> Iterator[str]:
-    mine = priorities.split(",")
-    for one in rules:
-        if str(one.get("protocol")) == str(PROTO) and str(one["priority"]) in mine:
+    claimed = priorities.split(",")
+    for rule in rules:
+        if str(rule.get("protocol")) == str(PROTO) and str(rule["priority"]) in claimed:
             yield rule_spec(
-                int(one["priority"]),
-                int(one["table"]),
-                _range(one, "src", "srclen"),
-                _range(one, "dst", "dstlen"),
+                int(rule["priority"]),
+                int(rule["table"]),
+                _range(rule, "src", "srclen"),
+                _range(rule, "dst", "dstlen"),
             )
 
 
 def _range(rule: dict[str, Any], key: str, length: str) -> str:
-    found = rule.get(key, "all")
-    return "" if found == "all" else f"{found}/{rule.get(length, full_length(found))}"
+    address = rule.get(key, "all")
+    return "" if address == "all" else f"{address}/{rule.get(length, full_length(address))}"

@@ -1,4 +1,7 @@
-"""What etcd holds, as a look printed it: `etcd NETWORK JSON` of `etcdctl get -w json`. Pure."""
+"""Keys of a flannel network's etcd, and the reading of `etcd NETWORK JSON` lines of probes. Pure.
+
+The JSON is that of `etcdctl get -w json`: keys and values are in base64.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,20 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from provision.resources.base import Origin, Ref
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 
-OWN = "/provision"
-"""Keys that say what is ours are below `/provision/<inventory>/<network>/`."""
+CLAIMS = "/provision"
+"""Keys below `/provision/INVENTORY/NETWORK/` tell which of flannel's keys an inventory made."""
 DOWN = "down"
+"""Instead of JSON: etcd did not answer."""
+
+Keys = Mapping[str, str]
+"""Keys and values of an etcd, decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A subnet key: whose it is by its own words; `backend` is empty for udp."""
+    """A subnet key of flannel; `address` is that of its host, `backend` is empty for udp."""
 
     key: str
     subnet: IPv4Network
@@ -27,69 +34,69 @@ class Lease:
 
 
 def ctl(inventory: str, network: str) -> str:
-    """The command on each host that asks the network's etcd."""
+    """The etcdctl command of a network, on each of its hosts."""
     return f"/etc/provision/{inventory}/etcdctl-{network}"
 
 
-def own(inventory: str, network: str) -> str:
-    """Below this are the keys that say what is ours."""
-    return f"{OWN}/{inventory}/{network}"
+def claims_prefix(inventory: str, network: str) -> str:
+    """The prefix of the keys that tell which of flannel's keys an inventory made."""
+    return f"{CLAIMS}/{inventory}/{network}"
 
 
 def config_key(prefix: str) -> str:
+    """The key of a network's configuration."""
     return f"{prefix}/config"
 
 
 def subnet_key(prefix: str, subnet: IPv4Network) -> str:
-    """As flannel writes it: with `-` for `/`."""
+    """The key of a lease; flannel writes the subnet with `-` for `/`."""
     return f"{prefix}/subnets/{str(subnet).replace('/', '-')}"
 
 
-def networks(text: str) -> Iterator[tuple[str, Mapping[str, str] | None]]:
-    """Of each network its keys and values; None where etcd did not answer."""
+def networks(text: str) -> Iterator[tuple[str, Keys | None]]:
+    """Each network with its keys; None where etcd did not answer."""
     for line in text.splitlines():
-        word, network, answer = line.split(" ", 2)
-        if word == "etcd":
-            yield network, None if answer == DOWN else values(answer)
+        kind, network, answer = line.split(" ", 2)
+        if kind == "etcd":
+            yield network, None if answer == DOWN else decode_keys(answer)
 
 
-def values(answer: str) -> Mapping[str, str]:
-    """Keys and values of one answer."""
+def decode_keys(answer: str) -> Keys:
+    """Keys and values of one answer of etcdctl."""
     return {
-        plain(entry["key"]): plain(entry.get("value", ""))
+        decode_text(entry["key"]): decode_text(entry.get("value", ""))
         for entry in json.loads(answer).get("kvs") or ()
     }
 
 
-def leases(found: Mapping[str, str], prefix: str) -> tuple[Lease, ...]:
-    """Every subnet key below a prefix, sorted by key."""
+def leases(keys: Keys, prefix: str) -> tuple[Lease, ...]:
+    """Every lease below a network's prefix, sorted by key."""
     below = f"{prefix}/subnets/"
-    return tuple(
-        _lease(key, value) for key, value in sorted(found.items()) if key.startswith(below)
-    )
+    return tuple(_lease(key, value) for key, value in sorted(keys.items()) if key.startswith(below))
 
 
 def _lease(key: str, value: str) -> Lease:
-    said = words(value)
+    fields = decode_object(value)
+    # With IPv6 flannel appends `&` and the IPv6 subnet.
     subnet = IPv4Network(key.rsplit("/", 1)[1].split("&")[0].replace("-", "/"))
-    return Lease(key, subnet, str(said.get("PublicIP", "")), str(said.get("BackendType", "")))
+    return Lease(key, subnet, str(fields.get("PublicIP", "")), str(fields.get("BackendType", "")))
 
 
-def words(value: str) -> dict[str, Any]:
-    """A JSON object; anything else says nothing."""
+def decode_object(value: str) -> dict[str, Any]:
+    """A JSON object; an empty one for any other text, which others may have written there."""
     try:
-        found = json.loads(value)
+        decoded = json.loads(value)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return decoded if isinstance(decoded, dict) else {}
 
 
-def stands_on(found: Mapping[str, str], network: str, scope: Origin) -> tuple[Ref, ...]:
-    """What a host asks etcd by, and etcd itself: to be removed after the keys."""
-    said = words(found.get(f"{own(scope.inventory, network)}/config", ""))
+def prerequisites(keys: Keys, network: str, scope: Origin) -> tuple[Ref, ...]:
+    """What the host needs to reach etcd, and etcd's members: removed only after the keys."""
+    config = decode_object(keys.get(f"{claims_prefix(scope.inventory, network)}/config", ""))
     service = f"provision-{scope.inventory}-{network}-etcd.service"
     return (
         Ref(scope.host, "file", ctl(scope.inventory, network)),
         Ref(scope.host, "certificate", f"{network}.client"),
-        *(Ref(str(member), "service", service) for member in said.get("members", ())),
+        *(Ref(str(member), "service", service) for member in config.get("members", ())),
     )

@@ -1,6 +1,8 @@
-"""systemd-networkd's files for a NIC that is a bridge's port: what it said of the NIC, moved. Pure.
+"""Files of systemd-networkd for a NIC that becomes a port of a bridge. Pure.
 
-A host comes up by them without the controller. Options: systemd.network(5), systemd.netdev(5).
+The NIC's own file is split: settings of the cable stay with the NIC, settings of the host's place
+in the network (addresses, routes, DNS) move to the bridge or to the host's veth. The host boots
+with these files, without the controller. Options: systemd.network(5), systemd.netdev(5).
 """
 
 from __future__ import annotations
@@ -10,30 +12,38 @@ from collections.abc import Iterator
 from provision.resources.lib.nic_records import HostVeth
 
 FOLDER = "/etc/systemd/network"
-# Of [Network]: what is the cable's, and stays with the NIC.
+# Keys of [Network] that describe what the cable carries.
 _CABLE = ("LLDP", "EmitLLDP", "VLAN", "MACVLAN", "IPVLAN")
-# Without these a bridge loses its address with its carrier (systemd issue 11650).
+# Without these a bridge loses its address with its carrier:
+# https://github.com/systemd/systemd/issues/11650
 _STEADY = "ConfigureWithoutCarrier=yes\nIgnoreCarrierLoss=yes\n"
+# A port of a bridge must not get an address of its own.
 _SILENT = "LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
 
 Section = tuple[str, tuple[str, ...]]
+"""Name and lines."""
 Files = tuple[tuple[str, str], ...]
+"""Paths and texts."""
 
 
 def sections(text: str) -> tuple[Section, ...]:
-    """The sections of a file in order; comments and what stands before the first are left out."""
-    found: list[tuple[str, list[str]]] = []
+    """The sections of a file in order, without comments and lines before the first section."""
+    result: list[tuple[str, list[str]]] = []
     for line in text.replace("\\\n", " ").splitlines():
         stripped = line.strip()
         if stripped.startswith("[") and stripped.endswith("]"):
-            found.append((stripped[1:-1], []))
-        elif stripped and stripped[0] not in "#;" and found:
-            found[-1][1].append(stripped)
-    return tuple((name, tuple(lines)) for name, lines in found)
+            result.append((stripped[1:-1], []))
+        elif stripped and stripped[0] not in "#;" and result:
+            result[-1][1].append(stripped)
+    return tuple((name, tuple(lines)) for name, lines in result)
 
 
 def paths(inventory: str, bridge: str) -> tuple[str, ...]:
-    """Every file that may be ours for one bridge."""
+    """Every file that provision may write for a bridge.
+
+    In this order: the bridge's device and network, the NIC, the host's veth: device and network,
+    and the port of the bridge that is the veth's other end.
+    """
     stem = f"{FOLDER}/05-provision-{inventory}-{bridge}"
     ends = (".netdev", ".network", "-nic.network", "-seat.netdev", "-seat.network", "-port.network")
     return tuple(stem + end for end in ends)
@@ -50,50 +60,70 @@ def files(
     vlans: tuple[int, ...],
     host_veth: HostVeth | None,
     network: str,
-    switch: bool = False,
+    ovs: bool = False,
 ) -> Files:
-    """Paths and texts; without `host_veth` the bridge itself holds the host's addresses."""
-    device, above, below, pair, top, port = paths(inventory, bridge)
-    if switch:  # Open vSwitch makes the bridge, and its database knows the port
-        top_file = (above, f"[Match]\nName={bridge}\n\n{_host(network)}")
-        return _headed(inventory, [(below, _port(nic, "", network, ())), top_file])
-    filtering = "VLANFiltering=yes\n" if vlans else ""
-    delay = "" if stp else "ForwardDelaySec=0\n"
-    made = [
-        (
-            device,
-            f"[NetDev]\nName={bridge}\nKind=bridge\nMACAddress={mac}\nMTUBytes={mtu}\n\n"
-            f"[Bridge]\nSTP={'yes' if stp else 'no'}\n{delay}{filtering}",
-        ),
-        (below, _port(nic, bridge, network, vlans)),
-    ]
+    """The files for one bridge, sorted by path.
+
+    `network` is the text of the NIC's own file. Without `host_veth` the bridge itself holds the
+    host's addresses. `ovs`: Open vSwitch makes the bridge, and its database has the port.
+    """
+    netdev, bridge_network, nic_network, veth_netdev, veth_network, port_network = paths(
+        inventory, bridge
+    )
     host = _host(network)
+    if ovs:
+        port = _port(nic, "", network, ())
+        return _marked(inventory, {nic_network: port, bridge_network: f"{_match(bridge)}{host}"})
+    texts = {
+        netdev: _bridge_device(bridge, mac, mtu, stp=stp, filtering=bool(vlans)),
+        nic_network: _port(nic, bridge, network, vlans),
+    }
     if host_veth is None:
-        made.append((above, f"[Match]\nName={bridge}\n\n{host}"))
-        return _headed(inventory, made)
-    made += [
-        (above, f"[Match]\nName={bridge}\n\n[Network]\n{_SILENT}{_STEADY}"),
-        (
-            pair,
-            f"[NetDev]\nName={host_veth.name}\nKind=veth\nMACAddress={host_veth.mac}\nMTUBytes={mtu}\n\n"
-            f"[Peer]\nName={host_veth.peer}\n",
-        ),
-        (top, f"[Match]\nName={host_veth.name}\n\n{host}"),
-        (port, f"[Match]\nName={host_veth.peer}\n\n[Network]\nBridge={bridge}\n{_SILENT}"),
-    ]
-    return _headed(inventory, made)
+        return _marked(inventory, texts | {bridge_network: f"{_match(bridge)}{host}"})
+    texts |= {
+        bridge_network: f"{_match(bridge)}[Network]\n{_SILENT}{_STEADY}",
+        veth_netdev: _veth_device(host_veth, mtu),
+        veth_network: f"{_match(host_veth.name)}{host}",
+        port_network: f"{_match(host_veth.peer)}[Network]\nBridge={bridge}\n{_SILENT}",
+    }
+    return _marked(inventory, texts)
 
 
-def _headed(inventory: str, made: list[tuple[str, str]]) -> Files:
-    return tuple(sorted((path, f"# provision:{inventory}\n{text}") for path, text in made))
+def _marked(inventory: str, texts: dict[str, str]) -> Files:
+    return tuple(sorted((path, f"# provision:{inventory}\n{text}") for path, text in texts.items()))
+
+
+def _match(name: str) -> str:
+    return f"[Match]\nName={name}\n\n"
+
+
+def _bridge_device(name: str, mac: str, mtu: int, *, stp: bool, filtering: bool) -> str:
+    # The forward delay is for STP to find loops; without STP it would only drop packets.
+    delay = "" if stp else "ForwardDelaySec=0\n"
+    vlan_filtering = "VLANFiltering=yes\n" if filtering else ""
+    return (
+        f"[NetDev]\nName={name}\nKind=bridge\nMACAddress={mac}\nMTUBytes={mtu}\n\n"
+        f"[Bridge]\nSTP={'yes' if stp else 'no'}\n{delay}{vlan_filtering}"
+    )
+
+
+def _veth_device(veth: HostVeth, mtu: int) -> str:
+    return (
+        f"[NetDev]\nName={veth.name}\nKind=veth\nMACAddress={veth.mac}\nMTUBytes={mtu}\n\n"
+        f"[Peer]\nName={veth.peer}\n"
+    )
 
 
 def _port(nic: str, bridge: str, network: str, vlans: tuple[int, ...]) -> str:
-    """The NIC: its [Link] as it was, a port of the bridge and nothing else."""
-    kept = [(name, lines) for name, lines in sections(network) if name == "Link"]
+    """The NIC: its [Link] section unchanged, and a port of the bridge without addresses."""
+    link = [(name, lines) for name, lines in sections(network) if name == "Link"]
     cable = [line for line in _network(network) if _key(line) in _CABLE]
-    own = (*((f"Bridge={bridge}",) if bridge else ()), *_SILENT.splitlines(), *cable)
-    parts: list[Section] = [("Match", (f"Name={nic}",)), *kept, ("Network", own)]
+    master = (f"Bridge={bridge}",) if bridge else ()
+    parts: list[Section] = [
+        ("Match", (f"Name={nic}",)),
+        *link,
+        ("Network", (*master, *_SILENT.splitlines(), *cable)),
+    ]
     if vlans:
         parts.append(("BridgeVLAN", ("VLAN=1", "PVID=1", "EgressUntagged=1")))
         parts += [("BridgeVLAN", (f"VLAN={vlan}",)) for vlan in vlans]
@@ -101,14 +131,15 @@ def _port(nic: str, bridge: str, network: str, vlans: tuple[int, ...]) -> str:
 
 
 def _host(network: str) -> str:
-    """What makes the host's place on the network: all but the cable."""
+    """The settings of the host's place in the network, for the interface that holds it."""
     moved = [line for line in _network(network) if _key(line) not in _CABLE]
     parts: list[Section] = [("Network", (*moved, *_STEADY.splitlines()))]
-    parts += [one for one in sections(network) if one[0] not in ("Match", "Link", "Network")]
+    parts += [part for part in sections(network) if part[0] not in ("Match", "Link", "Network")]
     return _text(parts)
 
 
 def _network(text: str) -> Iterator[str]:
+    """The lines of all [Network] sections."""
     for name, lines in sections(text):
         if name == "Network":
             yield from lines

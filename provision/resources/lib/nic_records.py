@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from provision.resources.lib.base64_text import plain
+from provision.resources.lib.base64_text import decode_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +207,4 @@ def parse_record(text: str) -> OriginalNic:
 def parse_records(lines: Iterable[str]) -> dict[str, OriginalNic]:
     """Records by bridge, from the lines `BRIDGE BASE64` of a probe. Raises ValueError, KeyError."""
     records = [line.partition(" ")[::2] for line in lines]
-    return {bridge: parse_record(plain(encoded)) for bridge, encoded in records}
+    return {bridge: parse_record(decode_text(encoded)) for bridge, encoded in records}

@@ -1,4 +1,7 @@
-"""What `ovs-vsctl -f json list` prints of bridges, ports and interfaces. Pure."""
+"""The reading of what `ovs-vsctl -f json list` printed of bridges, ports and interfaces. Pure.
+
+A probe prints one line a table: `ovs_bridges JSON` and so on, see templates/look/shared.sh.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 VSCTL = ("ovs-vsctl", "-t", "30")
-"""The command, which gives up after 30 s where the daemon is not there to do what it is told."""
+"""The command. It gives up after 30 s when ovs-vswitchd does not apply the change."""
 
 TABLES = ("ovs_bridges", "ovs_ports", "ovs_interfaces")
 NIC, INNER, MARK = "provision-nic", "provision-inner", "provision"
-"""Keys of external_ids: whose addresses a bridge holds, a veth's other end, and whose it is."""
+"""Keys of external_ids: the NIC whose addresses a bridge holds, a veth's other end, the mark."""
 
 NIC_BRIDGE = "phy-"
-"""The bridge that a NIC is a port of is called so, with the NIC's name behind it."""
+"""The name of the bridge for a NIC begins so; the NIC's name follows."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class OvsPort:
-    """A port of a bridge with one interface; `trouble` is why it does not work, if it does not.
+    """A port with one interface; `error` is why it does not work, empty if it does.
 
-    `tag` is its VLAN, 0 where it carries all.
+    `tag` is its VLAN, 0 if it carries all of them.
     """
 
     name: str
@@ -33,36 +36,37 @@ class OvsPort:
     options: Mapping[str, str]
     protected: bool
     ids: Mapping[str, str]
-    trouble: str
+    error: str
     tag: int = 0
 
 
 def bridges(text: str) -> list[Row]:
-    """Every bridge, of what a look printed."""
+    """Every bridge."""
     return _rows(text, "ovs_bridges")
 
 
 def ports(text: str) -> Iterator[OvsPort]:
-    """Every port of every bridge, but for the bridge's own."""
-    named = {row["_uuid"]: row for row in _rows(text, "ovs_ports")}
+    """Every port of every bridge, except the bridge's own and bonds."""
+    rows = {row["_uuid"]: row for row in _rows(text, "ovs_ports")}
     interfaces = {row["_uuid"]: row for row in _rows(text, "ovs_interfaces")}
     for bridge in bridges(text):
-        for port in (named[uuid] for uuid in _many(bridge["ports"])):
-            found = [interfaces[uuid] for uuid in _many(port["interfaces"]) if uuid in interfaces]
-            if port["name"] != bridge["name"] and len(found) == 1:
-                yield _port(bridge["name"], port, found[0])
+        for port in (rows[uuid] for uuid in _list(bridge["ports"])):
+            members = [interfaces[uuid] for uuid in _list(port["interfaces"]) if uuid in interfaces]
+            if port["name"] != bridge["name"] and len(members) == 1:
+                yield _port(bridge["name"], port, members[0])
 
 
-def places(text: str) -> dict[str, str]:
-    """The bridge of every port, and of every bridge's own device."""
-    own = {str(row["name"]): str(row["name"]) for row in bridges(text)}
-    return {port.name: port.bridge for port in ports(text)} | own
+def bridge_by_port(text: str) -> dict[str, str]:
+    """The bridge of every port; a bridge's own device is a port of it, too."""
+    own_ports = {str(row["name"]): str(row["name"]) for row in bridges(text)}
+    return {port.name: port.bridge for port in ports(text)} | own_ports
 
 
 def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
-    trouble = str(interface["error"] or "")
-    if not trouble and (interface["ofport"] or -1) < 0:
-        trouble = "not attached"
+    error = str(interface["error"] or "")
+    # Interface.ofport is -1 when ovs-vswitchd could not add it: ovs-vswitchd.conf.db(5).
+    if not error and (interface["ofport"] or -1) < 0:
+        error = "not attached"
     return OvsPort(
         port["name"],
         bridge,
@@ -70,25 +74,25 @@ def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
         interface["options"],
         bool(port["protected"]),
         port["external_ids"],
-        trouble,
+        error,
         int(port.get("tag") or 0),
     )
 
 
 def _rows(text: str, table: str) -> list[Row]:
     for line in text.splitlines():
-        word, _, answer = line.partition(" ")
-        if word == table:
-            found = json.loads(answer)
+        key, _, answer = line.partition(" ")
+        if key == table:
+            decoded = json.loads(answer)
             return [
-                {key: _plain(value) for key, value in zip(found["headings"], row, strict=True)}
-                for row in found["data"]
+                {name: _plain(value) for name, value in zip(decoded["headings"], row, strict=True)}
+                for row in decoded["data"]
             ]
     return []
 
 
 def _plain(value: Any) -> Any:
-    """RFC 7047, 5.1: sets, maps and uuids are tagged pairs."""
+    """A value of the database; sets, maps and uuids are tagged pairs (RFC 7047, 5.1)."""
     match value:
         case ["set", []]:
             return None
@@ -101,10 +105,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _many(value: Any) -> list[Any]:
+def _list(value: Any) -> list[Any]:
+    # A set of one element comes as the element itself.
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def quoted(text: str) -> str:
-    """A string as ovs-vsctl reads it: without quotes it is a word of fewer characters."""
+    """A string as ovs-vsctl reads it: unquoted it may hold only a few characters."""
     return json.dumps(text)

@@ -1,4 +1,8 @@
-"""Files and folders that a change puts aside on their host, so that it can have them back. Pure."""
+"""Files and folders that a change moves away on their host, so that a rollback has them back. Pure.
+
+The stash of a change is a folder below /var/lib/provision/aside; each path has a place there by its
+hash. Each program takes pairs of path and place, and can be repeated from any point of itself.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,11 @@ from hashlib import sha256
 
 from provision.resources.steps import Run, Steps
 
-ASIDE = "/var/lib/provision/aside"
+STASHES = "/var/lib/provision/aside"
 
 
 class Stashed:
-    """What a kind does whose things are files and folders only, those of `_paths`."""
+    """For kinds that are files and folders only, those of `_paths`."""
 
     __slots__ = ()
 
@@ -28,7 +32,7 @@ class Stashed:
         return drop(txn, *self._paths)
 
 
-_KEEP = """
+_STASH = """
 while [ $# -gt 0 ]; do
   if [ -e "$1" ]; then
     (umask 077 && mkdir -p -- "${2%/*}") && rm -rf -- "$2" && mv -fT -- "$1" "$2" || exit
@@ -37,7 +41,7 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 """
-_BACK = """
+_UNSTASH = """
 while [ $# -gt 0 ]; do
   if [ -e "$2" ]; then
     mkdir -p -- "${1%/*}" && rm -rf -- "$1" && mv -fT -- "$2" "$1" || exit
@@ -56,24 +60,24 @@ done
 
 
 def stash(txn: str, *paths: str) -> Steps:
-    """Out of the way; from any point of it, again."""
-    return (_run(_KEEP, txn, paths),)
+    """Move paths into the stash, and delete the folders that this leaves empty."""
+    return (_run(_STASH, txn, paths),)
 
 
 def unstash(txn: str, *paths: str) -> Steps:
-    """What was put aside is where it was; what is there by then goes."""
-    return (_run(_BACK, txn, paths),)
+    """Move paths back; what a successor has put at a path is deleted."""
+    return (_run(_UNSTASH, txn, paths),)
 
 
 def drop(txn: str, *paths: str) -> Steps:
-    """What was put aside is gone for good."""
+    """Delete paths from the stash."""
     return (_run(_DROP, txn, paths),)
 
 
 def _run(text: str, txn: str, paths: tuple[str, ...]) -> Run:
-    words = (word for path in paths for word in (path, _aside(txn, path)))
-    return Run(("sh", "-c", text, "sh", *words))
+    pairs = (argument for path in paths for argument in (path, _stash_path(txn, path)))
+    return Run(("sh", "-c", text, "sh", *pairs))
 
 
-def _aside(txn: str, path: str) -> str:
-    return f"{ASIDE}/{txn}/{sha256(path.encode()).hexdigest()[:16]}"
+def _stash_path(txn: str, path: str) -> str:
+    return f"{STASHES}/{txn}/{sha256(path.encode()).hexdigest()[:16]}"
