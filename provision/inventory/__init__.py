@@ -1,1 +1,1 @@
-"""Reads an inventory file: frozen values, or every finding with its line."""
+"""Read an inventory file: frozen values, or all findings with their positions."""

@@ -38,9 +38,9 @@ def decode(data: object) -> Decoded:
     """All valid documents of a file's data, and the findings about the invalid ones."""
     decoder = _Decoder()
     top = decoder.document(TopDocument, data, ())
-    found = data if isinstance(data, dict) else {}
-    raw = {name: _mapping(found.get(name)) for name in SECTIONS}
-    ssh = decoder.document(SshDocument, found.get("ssh"), ("ssh",))
+    sections = _mapping(data)
+    raw = {name: _mapping(sections.get(name)) for name in SECTIONS}
+    ssh = decoder.document(SshDocument, sections.get("ssh"), ("ssh",))
     networks = decoder.networks(raw["networks"])
     options = decoder.options(networks)
     return Decoded(

@@ -1,1 +1,1 @@
-"""What the values of an inventory mean to each other: one module a section."""
+"""Rules between the values of an inventory, a module for each section of the file."""

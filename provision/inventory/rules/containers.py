@@ -1,4 +1,4 @@
-"""What containers mean to hosts and networks: membership, fixed addresses, room. Pure."""
+"""Rules for containers: their hosts, networks, ports and fixed addresses. Pure."""
 
 from __future__ import annotations
 
@@ -15,121 +15,129 @@ from provision.model.suggest import did_you_mean
 from provision.model.text import listed, quoted
 
 MODES = ("bridge", "host", "none")
-_OWN_NOTHING = {
-    "host": "it has the host's own interfaces, and its programs listen there",
-    "none": "it has no interface but lo",
-    "container": "it has the interfaces of the other container",
+# Modes in which Docker gives the container no interface of its own.
+_WITHOUT_INTERFACE = {
+    "host": "the container uses the host's interfaces, and its programs listen there",
+    "none": "the container has no interface but lo",
+    "container": "the container uses the interfaces of the other container",
 }
 
 
-def container_rules(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
-    """Every finding about how containers fit the rest."""
+def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
+    """Yield the findings about all containers."""
     for name, container in decoded.containers.items():
         loc: Loc = ("containers", name)
-        wrong = [*_host(loc, container, decoded), *_network(loc, container, decoded)]
-        yield from wrong
-        if not wrong and container.network in layout.hosts:
+        mistakes = [*_host(loc, container, decoded), *_network(loc, container, decoded)]
+        yield from mistakes
+        if not mistakes and container.network in layout.hosts:
             yield from _membership(loc, container, layout)
     yield from _ports(decoded)
     yield from _addresses(decoded, layout.subnets)
-    yield from _crowds(decoded, layout.subnets)
+    yield from _full_subnets(decoded, layout.subnets)
 
 
 def _host(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Finding]:
     hosts, name = decoded.declared["hosts"], container.host
     if name in decoded.declared["groups"] and name not in hosts:
-        message = f"{quoted(name)} is a group, but a container runs on one host"
-        yield Finding((*loc, "host"), message, "name one host")
-    elif name not in _known(hosts):
+        message = f"{quoted(name)} is a group, but a container runs on a single host"
+        yield Finding((*loc, "host"), message, "name a host")
+    elif name not in _as_set(hosts):
         hint = did_you_mean(name, hosts, "hosts")
         yield Finding((*loc, "host"), f"unknown host {quoted(name)}", hint)
 
 
 def _network(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Finding]:
     networks, name = decoded.declared["networks"], container.network
-    if name in _known(networks) or name in MODES:
-        yield from _unfit(loc, container)
+    if name in _as_set(networks) or name in MODES:
+        yield from _useless_keys(loc, container)
     elif name.startswith("container:"):
-        yield from _shared(loc, container, decoded)
-        yield from _unfit(loc, container)
+        yield from _shared_namespace(loc, container, decoded)
+        yield from _useless_keys(loc, container)
     else:
         hint = did_you_mean(name, (*networks, *MODES), "networks")
         yield Finding((*loc, "network"), f"unknown network {quoted(name)}", hint)
 
 
-def _unfit(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
-    """Keys that mean nothing where the container has no interface of Docker's own."""
+def _useless_keys(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
+    """Keys that need an interface by Docker, or a network that is not Docker's default bridge."""
     name = container.network
-    reason = _OWN_NOTHING.get(name.partition(":")[0])
+    reason = _WITHOUT_INTERFACE.get(name.partition(":")[0])
     if name == "bridge" and container.address:
-        message = "Docker fixes no addresses on its default bridge"
+        message = "Docker gives no fixed addresses on its default bridge"
         yield Finding((*loc, "address"), message, "remove it, or use a network of this file")
     for key in ("ports", "address", "mac") if reason else ():
         if getattr(container, key):
+            message = f"'{key}' has no effect with network {quoted(name)}: {reason}"
             hint = "give it to that container" if name.startswith("container:") else "remove it"
-            yield Finding(
-                (*loc, key), f"'{key}' cannot be with network {quoted(name)}: {reason}", hint
-            )
+            yield Finding((*loc, key), message, hint)
 
 
-def _shared(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterator[Finding]:
-    """`container:NAME` leads to another container of the same host, and at once."""
+def _shared_namespace(
+    loc: Loc, container: ContainerDocument, decoded: Decoded
+) -> Iterator[Finding]:
+    """`container:NAME` must name a container of the same host that has a namespace of its own."""
     known, name = decoded.declared["containers"], container.network.partition(":")[2]
     at: Loc = (*loc, "network")
-    other = decoded.containers.get(name)
-    if name not in _known(known):
+    owner = decoded.containers.get(name)
+    if name not in _as_set(known):
         hint = did_you_mean(name, known, "containers")
         yield Finding(at, f"unknown container {quoted(name)}", hint)
-    elif other is not None and name == loc[1]:
-        yield Finding(at, f"container '{name}' cannot share its own namespace", "name another")
-    elif other is not None and other.host != container.host:
-        message = f"container '{name}' runs on {other.host}, not on {container.host}"
+    elif owner is None:
+        return  # it is invalid, which is reported already
+    elif name == loc[1]:
+        message = f"container '{name}' cannot share its own namespace"
+        yield Finding(at, message, "name another container")
+    elif owner.host != container.host:
+        message = f"container '{name}' runs on {owner.host}, not on {container.host}"
         yield Finding(at, message, "name a container of the same host")
-    elif other is not None and other.network.startswith("container:"):
-        message = f"container '{name}' has no namespace of its own: {other.network}"
-        yield Finding(at, message, f"write network: {quoted(other.network)}")
+    elif owner.network.startswith("container:"):
+        message = f"container '{name}' has no namespace of its own: {owner.network}"
+        yield Finding(at, message, f"write network: {quoted(owner.network)}")
 
 
 def _ports(decoded: Decoded) -> Iterator[Finding]:
-    """Each port of a host leads to one container."""
-    taken: dict[tuple[str, int, str], list[tuple[Port, str]]] = {}
+    """Each port of a host is published for a single container."""
+    published: dict[tuple[str, int, str], list[tuple[Port, str]]] = {}
     for name, container in decoded.containers.items():
         for k, text in enumerate(container.ports):
             for port in containers.ports(text):
-                others = taken.setdefault((container.host, port.published, port.protocol), [])
-                first = next((o for p, o in others if _same_ip(p, port)), None)
-                others.append((port, name))
+                key = (container.host, port.published, port.protocol)
+                users = published.setdefault(key, [])
+                first = next((user for earlier, user in users if _same_ip(earlier, port)), None)
+                users.append((port, name))
                 if first is not None:
-                    what = f"{container.host}'s {port.protocol} port {port.published}"
                     by = "twice" if first == name else f"by '{first}' already"
-                    at: Loc = ("containers", name, "ports", k)
-                    yield Finding(at, f"{what} is published {by}", "choose another")
-                    break
+                    number = f"{container.host}'s {port.protocol} port {port.published}"
+                    loc: Loc = ("containers", name, "ports", k)
+                    yield Finding(loc, f"{number} is published {by}", "choose another")
+                    break  # the other ports of a range would only repeat it
 
 
-def _same_ip(one: Port, other: Port) -> bool:
-    return one.ip is None or other.ip is None or one.ip == other.ip
+def _same_ip(earlier: Port, later: Port) -> bool:
+    """True if the ports share an address of the host; None stands for all addresses."""
+    return earlier.ip is None or later.ip is None or earlier.ip == later.ip
 
 
 @lru_cache(maxsize=8)
-def _known(names: tuple[str, ...]) -> frozenset[str]:
+def _as_set(names: tuple[str, ...]) -> frozenset[str]:
+    # Cached: `in` a tuple of 1,000 hosts for each of 5,000 containers would take seconds.
     return frozenset(names)
 
 
 def _membership(loc: Loc, container: ContainerDocument, layout: Layout) -> Iterator[Finding]:
     host, network = container.host, container.network
     members = layout.hosts[network]
-    if host not in _known(members):
+    if host not in _as_set(members):
         message = f"host '{host}' is not in network '{network}'"
         hint = f"choose one of {listed(members)}, or add it to the network's hosts"
         yield Finding((*loc, "host"), message, hint)
 
 
-def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Finding]:
-    """Fixed addresses, each once and where Docker can give it."""
+def _addresses(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Finding]:
+    """Fixed addresses are unique, and the method can give them."""
     owners: dict[tuple[str, str], str] = {}
     for name, container in decoded.containers.items():
-        subnet = parts.get(container.network, {}).get(container.host)
+        subnet = subnets.get(container.network, {}).get(container.host)
         if container.address is None or subnet is None:
             continue
         loc: Loc = ("containers", name, "address")
@@ -138,20 +146,20 @@ def _addresses(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Findi
         first = owners.setdefault((container.network, str(container.address)), name)
         if first != name:
             message = f"containers '{first}' and '{name}' have the same address {container.address}"
-            yield Finding(loc, message, "each has its own")
+            yield Finding(loc, message, "give each its own")
 
 
-def _crowds(decoded: Decoded, parts: Mapping[str, Subnets]) -> Iterator[Finding]:
-    """More containers than a host's part has addresses; told at the first without one."""
-    seen: Counter[tuple[str, str]] = Counter()
+def _full_subnets(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Finding]:
+    """A host's subnet has an address for each container; report the first without one."""
+    used: Counter[tuple[str, str]] = Counter()
     for name, container in decoded.containers.items():
-        subnet = parts.get(container.network, {}).get(container.host)
+        subnet = subnets.get(container.network, {}).get(container.host)
         if subnet is None:
             continue
-        place = (container.network, container.host)
-        seen[place] += 1
-        room = methods.named(decoded.networks[container.network].method).capacity(subnet)
-        if seen[place] == room + 1:
-            message = f"{container.host}'s part of '{container.network}', {subnet}, is full"
-            hint = f"it has {room} addresses; use another host, or a wider part"
+        key = (container.network, container.host)
+        used[key] += 1
+        capacity = methods.named(decoded.networks[container.network].method).capacity(subnet)
+        if used[key] == capacity + 1:
+            message = f"{container.host}'s subnet of '{container.network}', {subnet}, is full"
+            hint = f"it has {capacity} addresses; use another host, or a larger subnet"
             yield Finding(("containers", name, "host"), message, hint)
