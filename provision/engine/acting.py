@@ -50,10 +50,12 @@ def _act(
     transaction: Transaction, host: str, operations: tuple[Operation, ...], seconds: int
 ) -> tuple[script.OperationResult | None, ...]:
     """Make the operations of one host; the outcome of each, None for one that did not end."""
+    # Certificates are issued only now: a refused change leaves no authority on this controller.
     steps = tuple(sign(operation.steps) for operation in operations)
     _upload(transaction, host, tuple(step for group in steps for step in group))
     transaction.parts[host] += 1
     number, nonce = transaction.parts[host], secrets.token_hex(8)
+    # The lock keeps the follower from creating again what these operations remove.
     lock = lock_path(transaction.session.inventory.name)
     program = script.render(steps, nonce=nonce, lock=lock, journal=guard.journal(number))
     # The rollback of the first part is on the host since it was armed.

@@ -82,6 +82,8 @@ def rearm(transaction: Transaction, hosts: Iterable[str]) -> Mapping[str, HostSn
 
     Hosts to which no new connection carries full-size packets are in the errors.
     """
+    # An established connection may go on where no new one gets through: stateful firewalls accept
+    # its packets, and neighbours have the old path in their caches.
     transaction.session.transport.close()
     snapshots, errors = transaction.each(hosts, lambda host: _rearm(transaction, host))
     for host, error in errors.items():

@@ -43,6 +43,7 @@ def _nic_problems(
         message = f"it has no NIC {name} for container {container.name}"
         yield Problem(facts.host, message, f"its interfaces are {present}")
     elif nic.master:
+        # The bridge has the NIC's only rx handler, so the kernel refuses a macvlan (EBUSY).
         message = f"{name} is a port of {nic.master}, so container {container.name} cannot have it"
         yield Problem(facts.host, message, "use an interface on that bridge, or another NIC")
     elif interface.nic and any(nic.name == route.dev for route in facts.default_routes):
@@ -52,6 +53,8 @@ def _nic_problems(
         )
         yield Problem(facts.host, message, "use macvlan, or another NIC")
     elif nic.wireless or not nic.ether:
+        # An access point takes frames from the MAC address that has associated only, and a Wi-Fi
+        # NIC changes its network namespace only with its whole PHY.
         message = f"{name} is not a wired Ethernet NIC: container {container.name} cannot use it"
         yield Problem(facts.host, message, "name an Ethernet NIC")
 

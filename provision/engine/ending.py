@@ -35,6 +35,7 @@ def revert(transaction: Transaction, hosts: Iterable[str], reason: str) -> None:
     """Have `hosts` roll the change back now; one that does not answer does so at its deadline."""
     names = sorted(hosts)
     transaction.journal.note("revert", hosts=names, reason=reason)
+    # A connection that the change has cut would be waited for; a new one fails or works at once.
     transaction.session.transport.close()
     script = guard.revert(transaction.txn.id, reason, nonce=secrets.token_hex(4))
     _end(transaction, names, script, without_record=UNCHANGED)

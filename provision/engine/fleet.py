@@ -78,6 +78,7 @@ def each(
     results: dict[str, T] = {}
     errors: dict[str, HostError] = {}
     names = list(hosts)
+    # Threads, because paramiko blocks; most of their time they wait for the network.
     pool = ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names))))
     try:
         futures = {host: pool.submit(work, host) for host in names}

@@ -98,6 +98,7 @@ def fingerprint() -> str:
 def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
     """A script that records the fingerprint, sets the timer and locks the host; changes nothing."""
     path, text = program()
+    # `about`, `nonce` and `witness` are names of files in the guard of every version: they stay.
     about = {"owner": txn.owner, "inventory": txn.inventory, "verb": txn.verb}
     new = f"{FOLDER}/new.{txn.id}"
     files = {
@@ -111,6 +112,7 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
     return "\n".join(
         [
             script.PRELUDE,
+            # The scripts hold the environment of containers, and so perhaps passwords.
             "umask 077",
             f"refuse() {{ printf '%s\\n' \"$1\" >&2; rm -rf {new}; exit {REFUSED}; }}",
             f"[ ! -h {FOLDER} ] || refuse '{FOLDER} is a symbolic link'",
@@ -119,6 +121,8 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
             *_files({f"{new}/{name}": text for name, text in files.items()}, nonce),
             f"[ -f {path} ] || {{",
             *_files({f"{new}/guard": text}, nonce),
+            # Without sync the file may be empty under its new name after a crash: file systems
+            # delay the allocation of data, but not the rename.
             f"  {{ sync {new}/guard && mv -fT {new}/guard {path}; }} ||",
             "    refuse 'no room for the guard'",
             "}",
@@ -148,8 +152,11 @@ def act(
             f"sh {path} rearm {txn.id} {seconds} || exit {GONE}" if part else ":",
             *_files({f"{TXN}/{name}": text for name, text in files.items()}, nonce),
             f"sync {' '.join(f'{TXN}/{name}' for name in files)} {TXN} || exit {REFUSED}",
+            # systemd sets no HOME for system services; the docker command reads its configuration
+            # from $HOME/.docker.
             f"systemd-run -q --wait --collect --unit={unit} -p Environment=HOME=/root \\",
             f"  /bin/sh {path} act {txn.id} {number}; status=$?",
+            # A rollback that began meanwhile has renamed the folder.
             f"cat {TXN}/out.{number} 2>/dev/null || cat {FOLDER}/*.{txn.id}/out.{number}",
             "exit $status",
         ]
@@ -170,6 +177,8 @@ def rearm(txn: Txn, *, seconds: int, nonce: str) -> str:
     return "\n".join(
         [
             script.PRELUDE,
+            # The transfer to the host is the script itself. A path that drops packets of full size
+            # lets small ones through, so that logins work on it and everything else hangs.
             f": {'x' * PADDING}",
             f"sh {path} rearm {txn.id} {seconds} || {{ status=$?; {_status()}\nexit $status; }}",
             f"printf '@{nonce} kept '; head -c {PADDING} /dev/zero | tr '\\0' x; echo",
@@ -198,6 +207,7 @@ def force(txn_id: str, owner: str) -> str:
 def revert(txn_id: str, reason: str, *, nonce: str) -> str:
     """A script that rolls the change back, as a unit of the host, and prints the records."""
     unit = f"provision-undo-{txn_id}-{nonce}"
+    # The kernel's OOM killer must spare the rollback: nothing else brings the host back.
     run = f"systemd-run -q --wait --collect --unit={unit} -p OOMScoreAdjust=-1000"
     roll_back = f'{run} /bin/sh "$guard" revert {txn_id} {shlex.quote(reason)}'
     return "\n".join(
@@ -212,20 +222,6 @@ def revert(txn_id: str, reason: str, *, nonce: str) -> str:
 def status() -> str:
     """A script that prints the records, and changes nothing."""
     return script.PRELUDE + _status()
-
-
-def clean() -> str:
-    """A script that removes the guard and its records from a host with nothing else of ours."""
-    in_use = f"[ -e /etc/provision ] || [ -e {FOLDER}/was ] || [ -e {TXN} ]"
-    return "\n".join(
-        [
-            script.PRELUDE,
-            f"{in_use} || ls -d {FOLDER}/reverting.* >/dev/null 2>&1 || {{",
-            f"  rm -rf {FOLDER}/confirmed.* {FOLDER}/reverted.* {FOLDER}/guard-*",
-            f"  [ ! -d {FOLDER} ] || rmdir {FOLDER}",
-            "}",
-        ]
-    )
 
 
 def _verb(*arguments: str) -> str:
@@ -279,6 +275,7 @@ def _record(state: str, fields: list[str]) -> TransactionRecord | None:
 
 
 def _seconds(text: str) -> int:
+    # Python raises ValueError for more than 4300 digits (CVE-2020-10735).
     return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
 
 

@@ -38,6 +38,7 @@ class Journal:
                 f"the folder of the journals, {journals}, cannot be made: {error.strerror}",
                 "set XDG_STATE_HOME to a folder that you can write",
             ) from error
+        # O_APPEND: each write is one line at the end of the file, also from several threads.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._file = os.open(journals / f"{txn}.jsonl", flags, 0o600)
         file_lock.lock(self._file)
@@ -46,6 +47,7 @@ class Journal:
         """Add a line, and wait until it is on the disk."""
         line = json.dumps({"at": round(time.time(), 3), "decision": decision, **fields}) + "\n"
         os.write(self._file, line.encode())
+        # After a power cut the token would be lost otherwise, with hosts waiting for it.
         os.fsync(self._file)
 
     def close(self) -> None:

@@ -87,8 +87,10 @@ def _extensions(
     from cryptography import x509
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
+    # Members of an etcd cluster are clients of each other, so servers need client authentication.
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     usages += [ExtendedKeyUsageOID.SERVER_AUTH] if issue.server else []
+    # Go, and so etcd and flanneld, ignores the common name as a host name since Go 1.15.
     names = [x509.IPAddress(ip_address(address)) for address in issue.addresses]
     yield x509.BasicConstraints(ca=False, path_length=None), True
     yield x509.ExtendedKeyUsage(usages), False
@@ -140,6 +142,7 @@ def _create(signer: Path) -> _Authority:
     builder = (
         _builder(YEARS * 365).subject_name(name).issuer_name(name).public_key(key.public_key())
     )
+    # path_length=0: it signs certificates of hosts, but no further authority.
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = builder.add_extension(identifier, critical=False)
@@ -182,6 +185,7 @@ def _file(signer: Path, suffix: str) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
+    # O_EXCL never follows a symbolic link, and the mode holds from the first byte on.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
         file.flush()

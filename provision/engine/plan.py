@@ -160,6 +160,7 @@ def in_order(state: State) -> list[Ref]:
     Otherwise they are sorted by name, resources that change the facts of the host and resources
     that are made before removals first, and resources that run last at the end.
     """
+    # TopologicalSorter goes by the order of insertion: sorted names give every run one order.
     sorter: TopologicalSorter[Ref] = TopologicalSorter()
     for ref in sorted(state, key=_by_name):
         before = (*state[ref].requires(), *state[ref].after())
@@ -252,6 +253,8 @@ def waves(operations: Iterable[Operation]) -> tuple[Wave, ...]:
     freed: dict[Ref, int] = {}
     host_level: dict[str, int] = {}
     grouped: dict[int, dict[str, list[Operation]]] = {}
+    # Operations of one host keep their order, so an operation is at least on the level of the one
+    # before it there.
     for operation in operations:
         ref = operation.change.ref
         remote = [need for need in operation.needs if need.host != ref.host]

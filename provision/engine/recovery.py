@@ -65,6 +65,7 @@ def fleet_status(session: Session, hosts: Iterable[str]) -> FleetStatus:
 
 
 def _latest(records: Iterable[TransactionRecord]) -> TransactionRecord | None:
+    # A pending change counts over later ones: it locks the host.
     return max(records, key=lambda record: (record.pending, record.since), default=None)
 
 

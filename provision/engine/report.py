@@ -185,6 +185,7 @@ def plan_json(report: Report) -> dict[str, Any]:
     return {
         "hosts": len(report.hosts),
         "changes": [change_json(result.change) for result in report.results],
+        # The key `found` is older than the name `message`; scripts read it.
         "conflicts": [
             {**conflict.ref._asdict(), "found": conflict.message} for conflict in report.conflicts
         ],

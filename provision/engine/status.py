@@ -35,6 +35,7 @@ def pending(seconds: float) -> Outcome:
 
 def recorded_outcome(record: TransactionRecord) -> Outcome:
     """The outcome that a host's record of a change tells."""
+    # `none` is the reason of a transaction that was disarmed before it changed anything.
     if record.state == "confirmed":
         return CONFIRMED
     if record.state == "reverted" and record.result == "reverted":

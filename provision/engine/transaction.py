@@ -51,6 +51,7 @@ class Transaction:
 
     def __post_init__(self) -> None:
         inventory = self.session.inventory
+        # The id is public: it names files and units on hosts. The token stays here until the end.
         self.txn = Txn(
             secrets.token_hex(8), secrets.token_hex(16), current_user(), inventory.name, self.verb
         )

@@ -36,6 +36,8 @@ def undo(operations: Sequence[Operation], *, txn: str) -> str:
     steps["always"] = tuple(
         step for upload in script.uploads(every) for step in remove_file(upload.target)
     )
+    # After a reboot the host rolls files back before its network starts, so that the network's
+    # services read the old ones; everything else needs those services.
     early = [name for name in steps if name.isdigit() and operations[int(name)].resource.on_disk]
     return script.cases({"list": list(steps), "early": early}, steps)
 

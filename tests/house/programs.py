@@ -133,7 +133,6 @@ def check_scripts() -> Iterator[Program]:
         "topology": topology_probe.script(),
         "etcd": leases.script(wide, "h1"),
         "status": guard.status(),
-        "clean": guard.clean(),
         "listen": probe.combined(probe.listen_script(ends)),
         "call": probe.combined(probe.call_script(ends, ends, {"a": 80})),
         "open": probe.combined(probe.open_script(openings)),
