@@ -16,10 +16,11 @@ from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds import container as container_kind
 from provision.resources.kinds.file import File
 from provision.resources.kinds.follower_unit import FollowerUnit
-from provision.resources.kinds.image import DockerImage, ImageArchive
+from provision.resources.kinds.image import DockerImage
+from provision.resources.kinds.image_archive import ImageArchive
 from provision.resources.kinds.package import EVERYWHERE, MANAGER, Package
 from provision.resources.kinds.shared_namespace import SharedNamespace
-from provision.resources.on_hosts import ETC, Mark, lock_path
+from provision.resources.on_hosts import ETC, Mark, follower_name, lock_path
 from provision.resources.render import render
 
 Facts = Mapping[str, HostFacts]
@@ -155,7 +156,7 @@ def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterat
     restore = script.standalone([resource.create() for resource in volatile])
     yield File(host, f"{folder}/follow.sh", follow, "0755")
     yield File(host, f"{folder}/volatile.sh", restore, "0755")
-    service = f"provision-{inventory}-follow.service"
+    service = follower_name(inventory)
     yield FollowerUnit(
         host,
         service,

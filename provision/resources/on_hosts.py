@@ -13,6 +13,8 @@ ORIGINALS = "/var/lib/provision/was"
 """Folder of values that provision changed but did not create, as they were before."""
 MARK = "provision:"
 """The start of every iptables comment, interface alias and unit file that provision writes."""
+UNIT_FOLDER = "/etc/systemd/system"
+"""Folder of the unit files that an administrator of a host adds."""
 PROTO = 240
 """Protocol number of routes and rules (`ip route … proto`).
 
@@ -69,6 +71,16 @@ class Mark:
 
 UNMARKED = Mark("")
 """The mark of a resource that no inventory owns."""
+
+
+def service_name(inventory: str, network: str, program: str) -> str:
+    """The systemd service of a network's daemon: `etcd` or `flanneld`."""
+    return f"provision-{inventory}-{network}-{program}.service"
+
+
+def follower_name(inventory: str) -> str:
+    """The systemd service that repeats the volatile resources of an inventory."""
+    return f"provision-{inventory}-follow.service"
 
 
 def lock_path(inventory: str) -> str:

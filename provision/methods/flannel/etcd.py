@@ -18,7 +18,7 @@ from provision.resources.kinds.file import File
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.tls_request import TlsRequest, stem
 from provision.resources.lib import etcd_keys as keys
-from provision.resources.on_hosts import Mark
+from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
 
 CLIENT, MEMBER = "client", "member"
@@ -47,7 +47,7 @@ def roles(network: Network, host: str) -> tuple[str, ...]:
 
 
 def service(inventory: Inventory, network: Network) -> str:
-    return f"provision-{inventory.name}-{network.name}-etcd.service"
+    return service_name(inventory.name, network.name, "etcd")
 
 
 def services(inventory: Inventory, network: Network) -> tuple[Ref, ...]:

@@ -33,7 +33,7 @@ from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.tls_request import stem
-from provision.resources.on_hosts import Mark
+from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _joined(
     mark = Mark(inventory.name, network.name)
     yield Service(
         host,
-        f"provision-{inventory.name}-{network.name}-flanneld.service",
+        service_name(inventory.name, network.name, "flanneld"),
         mark,
         render(
             "flannel/flanneld.service.j2",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.tls_request import stem
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.on_hosts import ETC
+from provision.resources.on_hosts import ETC, service_name
 from provision.resources.render import program_text
 from provision.resources.steps import Issue, Put, Run, Steps, remove_file, sh
 
@@ -163,7 +163,7 @@ def _json_object(raw: bytes) -> dict[str, Any]:
 
 def service_of(inventory: str, network: str, role: str) -> str:
     """The service that uses a role's certificate."""
-    return f"provision-{inventory}-{network}-{'etcd' if role == 'member' else 'flanneld'}.service"
+    return service_name(inventory, network, "etcd" if role == "member" else "flanneld")
 
 
 def digest(text: str) -> str:

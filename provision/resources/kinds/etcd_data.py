@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib import stash
+from provision.resources.on_hosts import service_name
 from provision.resources.steps import Run, Steps, sh
 
 PRIVATE = "/var/lib/private"
@@ -89,5 +90,5 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             network, _, cluster = line.rpartition(".")
-            service = f"provision-{origin.inventory}-{network}-etcd.service"
+            service = service_name(origin.inventory, network, "etcd")
             yield Found(cls(origin.host, network, cluster, origin.inventory, service), ours=True)

@@ -1,4 +1,7 @@
-"""Kind `flannel`: what flanneld makes on a host and leaves behind: its device, routes, chains."""
+"""Kind `flannel`: the device, routes and iptables chain that flanneld leaves on a host.
+
+flanneld creates them itself and does not remove them when it ends.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Resource
-from provision.resources.on_hosts import ETC
+from provision.resources.base import Found, Origin, Resource, keyed_lines
+from provision.resources.on_hosts import ETC, service_name
 from provision.resources.steps import Put, Steps, remove_file, sh
 
 STATE = "provision-flannel"
-"""Below /var/lib: where flanneld writes down its subnet."""
+"""Folder below /var/lib where flanneld writes its subnet.env."""
 
-# flannel's routes carry no number of their own (`boot`); Docker's bridge has `kernel`.
+# flanneld sets no protocol on its routes, so they have the kernel's default, `boot`; the route of
+# Docker's bridge in the same range has `kernel` and stays.
 _CLEAR = """
 service=$1 device=$2 range=$3 masquerade=$4 state=$5
 systemctl stop "$service" 2>/dev/null
@@ -33,9 +37,10 @@ fi
 
 @dataclass(frozen=True, slots=True)
 class Flannel(Resource):
-    """One network's traces. `device` is empty for host-gw, which only makes routes.
+    """What flanneld creates for one network with the range `cidr`.
 
-    The claim on disk comes before flanneld starts, so that what it makes is known as ours.
+    `backend` is flannel's backend type; `device` is empty for host-gw, which only has routes.
+    `create` writes a claim before flanneld starts, so that what flanneld makes is known as ours.
     """
 
     kind: ClassVar[str] = "flannel"
@@ -74,43 +79,49 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         return f"{ETC}/{self.inventory}/flannel/{self.network}"
 
     def create(self) -> Steps:
-        said = {
+        claim = {
             "backend": self.backend,
             "device": self.device,
             "cidr": str(self.cidr),
             "masquerade": self.masquerade,
         }
-        return (Put(self._claim, json.dumps(said) + "\n"),)
+        return (Put(self._claim, json.dumps(claim) + "\n"),)
 
     def delete(self) -> Steps:
-        service = f"provision-{self.inventory}-{self.network}-flanneld.service"
+        service = service_name(self.inventory, self.network, "flanneld")
         masquerade = "yes" if self.masquerade else "no"
-        words = (service, self.device, str(self.cidr), masquerade, self.state)
-        return (sh(_CLEAR, *words), *remove_file(self._claim))
+        cleared = sh(_CLEAR, service, self.device, str(self.cidr), masquerade, self.state)
+        return (cleared, *remove_file(self._claim))
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         if current is None and not recreated:
             return None
-        return f"{self.network}: no packet travels between hosts until flannel is back"
+        return (
+            f"{self.network}: containers on different hosts are disconnected until flannel restarts"
+        )
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        devices = {line.split(" ", 1)[1] for line in text.splitlines() if line[0] == "d"}
-        for line in text.splitlines():
-            if line.startswith("claim "):
-                _, owner, network, said = line.split(" ", 3)
-                words = json.loads(said)
-                found = cls(
-                    host=scope.host,
-                    network=network,
-                    backend=words["backend"],
-                    device=words["device"],
-                    cidr=IPv4Network(words["cidr"]),
-                    masquerade=words["masquerade"],
-                    inventory=owner,
-                )
-                devices.discard(found.device)
-                yield Found(found, ours=owner == scope.inventory)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        devices = {rest for key, rest in lines if key == "device"}
+        for claim in (rest for key, rest in lines if key == "claim"):
+            owner, network, record = claim.split(" ", 2)
+            flannel = _flannel(origin.host, owner, network, json.loads(record))
+            devices.discard(flannel.device)
+            yield Found(flannel, ours=owner == origin.inventory)
+        # A flannel that others run, e.g. of Kubernetes: its device name is in use.
+        unknown = IPv4Network("0.0.0.0/32")
         for device in sorted(devices):
-            nothing = IPv4Network("0.0.0.0/32")
-            yield Found(cls(scope.host, "", "", device, nothing, False, ""), ours=False)
+            yield Found(cls(origin.host, "", "", device, unknown, False, ""), ours=False)
+
+
+def _flannel(host: str, inventory: str, network: str, record: dict[str, Any]) -> Flannel:
+    return Flannel(
+        host=host,
+        network=network,
+        backend=record["backend"],
+        device=record["device"],
+        cidr=IPv4Network(record["cidr"]),
+        masquerade=record["masquerade"],
+        inventory=inventory,
+    )

@@ -1,4 +1,8 @@
-"""Kind `unit`: a systemd service of ours, enabled and running."""
+"""Kind `systemd_unit`: the follower of an inventory as a systemd service, enabled and running.
+
+The follower repeats the `create` steps of all volatile resources after a reboot, at every start of
+a container, and whenever an interface that they depend on changes.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,29 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import decode_text
+from provision.resources.on_hosts import UNIT_FOLDER, follower_name
 from provision.resources.steps import Put, Run, Steps, Unless, sh
 
-FOLDER = "/etc/systemd/system"
-ABLE = ("systemctl", "-q", "--no-reload")
+_ENABLING = ("systemctl", "-q", "--no-reload")  # then `enable` or `disable`, and the service
 
 
 @dataclass(frozen=True, slots=True)
 class FollowerUnit(Resource):
-    """The service `service` with exactly this unit file."""
+    """The service `service` with exactly the unit file `text`."""
 
     kind: ClassVar[str] = "systemd_unit"
     runs_last: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need systemctl
 unit=provision-$name-follow.service
-if [ -e "{FOLDER}/$unit" ] || [ -h "{FOLDER}/$unit" ]; then
+if [ -e "{UNIT_FOLDER}/$unit" ] || [ -h "{UNIT_FOLDER}/$unit" ]; then
   printf '%s\n' "$units"
-  files "{FOLDER}/$unit"
+  files "{UNIT_FOLDER}/$unit"
 fi
 """
     fingerprint: ClassVar[str] = rf"""
 need systemctl
-for unit in {FOLDER}/provision-*-follow.service; do
+for unit in {UNIT_FOLDER}/provision-*-follow.service; do
   [ -f "$unit" ] || continue
   sha256sum <"$unit"
   unit=${{unit##*/}}; echo "$unit $(systemctl is-enabled "$unit") $(systemctl is-active "$unit")"
@@ -53,9 +57,9 @@ done
 
     def create(self) -> Steps:
         return (
-            Put(f"{FOLDER}/{self.service}", self.text),
-            # One reload does for both: it takes the longest of all this.
-            Run((*ABLE, "enable" if self.enabled else "disable", self.service)),
+            Put(f"{UNIT_FOLDER}/{self.service}", self.text),
+            # --no-reload: one daemon-reload, the slowest of these steps, is enough.
+            Run((*_ENABLING, "enable" if self.enabled else "disable", self.service)),
             Run(("systemctl", "daemon-reload")),
             Run(("systemctl", "restart" if self.active else "stop", self.service)),
         )
@@ -65,30 +69,32 @@ done
 
     def delete(self) -> Steps:
         return (
-            # Without its file it cannot be disabled, but it may run still.
+            # A service without a unit file cannot be disabled, but it may still run.
             Unless(
-                Run(("test", "!", "-e", f"{FOLDER}/{self.service}")),
-                (Run((*ABLE, "disable", self.service)),),
+                Run(("test", "!", "-e", f"{UNIT_FOLDER}/{self.service}")),
+                (Run((*_ENABLING, "disable", self.service)),),
             ),
             sh('systemctl stop "$1" 2>/dev/null; :', self.service),
-            Run(("rm", "-f", "--", f"{FOLDER}/{self.service}")),
+            Run(("rm", "-f", "--", f"{UNIT_FOLDER}/{self.service}")),
             Run(("systemctl", "daemon-reload")),
-            # A unit that failed stays listed as such without its file.
+            # systemd still lists a failed unit after its file is removed.
             sh('systemctl reset-failed "$1" 2>/dev/null; :', self.service),
         )
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         if not text:
             return
-        state = dict(line.partition("=")[::2] for line in text.rsplit("\n\n", 1)[-1].splitlines())
-        # A link or a folder in its place has no content, and is not as we want it.
+        # The probe prints paragraphs of `systemctl show`; the last one is the follower's. The unit
+        # file follows in one line, unless a link or a folder has taken its path.
+        properties = text.rsplit("\n\n", 1)[-1].splitlines()
+        state = dict(line.partition("=")[::2] for line in properties)
         file = text.rsplit("\n", 1)[-1].split(" ")
         content = decode_text(file[1]) if len(file) == 3 else ""
         unit = cls(
-            scope.host,
-            f"provision-{scope.inventory}-follow.service",
-            scope.inventory,
+            origin.host,
+            follower_name(origin.inventory),
+            origin.inventory,
             content,
             enabled=state["UnitFileState"] == "enabled",
             active=state["ActiveState"] == "active",

@@ -9,10 +9,9 @@ from typing import ClassVar
 
 from provision.resources.base import ABSENT, Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.on_hosts import KINDS_ON_HOSTS, Mark
+from provision.resources.on_hosts import KINDS_ON_HOSTS, UNIT_FOLDER, Mark
 from provision.resources.steps import Put, Run, Steps, sh
 
-FOLDER = "/etc/systemd/system"
 WAIT_S = 45
 
 # One that waits for its peers (etcd for a majority, flanneld for etcd) has started well enough.
@@ -45,7 +44,7 @@ class Service(Resource):
     probe: ClassVar[str] = rf"""
 need systemctl
 set --
-for path in {FOLDER}/provision-"$name"-*.service; do
+for path in {UNIT_FOLDER}/provision-"$name"-*.service; do
   case $path in */provision-"$name"-follow.service) continue ;; esac
   [ -f "$path" ] || continue
   set -- "$@" "${{path##*/}}"
@@ -55,7 +54,7 @@ done
 """
 
     fingerprint: ClassVar[str] = rf"""
-for file in {FOLDER}/provision-*-etcd.service {FOLDER}/provision-*-flanneld.service; do
+for file in {UNIT_FOLDER}/provision-*-etcd.service {UNIT_FOLDER}/provision-*-flanneld.service; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 """
@@ -82,7 +81,7 @@ done
 
     def create(self) -> Steps:
         return (
-            Put(f"{FOLDER}/{self.service}", self.text),
+            Put(f"{UNIT_FOLDER}/{self.service}", self.text),
             Run(("systemctl", "daemon-reload")),
             Run(("systemctl", "-q", "enable", self.service)),
             sh(_START, self.service, str(WAIT_S)),
@@ -92,7 +91,7 @@ done
         return self.create()
 
     def delete(self) -> Steps:
-        return (sh(_STOP, self.service, f"{FOLDER}/{self.service}"),)
+        return (sh(_STOP, self.service, f"{UNIT_FOLDER}/{self.service}"),)
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         ran = isinstance(current, Service) and current.active
@@ -103,7 +102,7 @@ done
         lines = text.splitlines()
         states = _states(lines)
         for line in lines:
-            if f" {FOLDER}/" not in line:
+            if f" {UNIT_FOLDER}/" not in line:
                 continue
             _, encoded, path = line.split(" ", 2)
             content = decode_text(encoded)

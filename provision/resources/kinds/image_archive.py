@@ -1,0 +1,111 @@
+"""Kind `image_archive`: a Docker image from an archive of the controller, by its layers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import ClassVar
+
+from provision.resources.base import Found, Origin, Resource, keyed_lines
+from provision.resources.kinds.image import (
+    claim_path,
+    claims_probe,
+    has_image,
+    prints_nothing,
+    remove_unused,
+    untag,
+    write_claim,
+)
+from provision.resources.on_hosts import ORIGINALS
+from provision.resources.steps import Run, Steps, Unless, Upload, fails, remove_file
+
+
+@dataclass(frozen=True, slots=True)
+class ImageArchive(Resource):
+    """The image `reference` with exactly the `layers` (diff ids) of the archive `archive`.
+
+    An unclaimed image with the same layers is used as it is; with other layers it is a conflict.
+    """
+
+    kind: ClassVar[str] = "image_archive"
+    uses_dockerd: ClassVar[bool] = True
+    edits: ClassVar[bool] = True
+    before_removals: ClassVar[bool] = True
+    probe: ClassVar[str] = f"""
+need_docker
+shared image
+{claims_probe("image_archive")}"""
+    fingerprint: ClassVar[str] = ":"  # the one of `image` covers both kinds
+
+    reference: str
+    layers: tuple[str, ...]
+    archive: Path | None = field(default=None, compare=False)
+    inventory: str = field(default="", compare=False)
+    claimed: bool = field(default=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.reference
+
+    @property
+    def _claim(self) -> str:
+        return claim_path(self.inventory, self.kind, self.reference)
+
+    def create(self) -> Steps:
+        assert self.archive is not None
+        load = Run(("docker", "load", "--quiet", "--input", self._upload))
+        claim = write_claim(self._claim, self.reference)
+        return (Upload(self.archive, self._upload), claim, load, *remove_file(self._upload))
+
+    def delete(self) -> Steps:
+        return (*remove_unused(self.reference, self._claim), *remove_file(self._upload))
+
+    def stash(self, txn: str) -> Steps:
+        stashed = self._stashed_reference(txn)
+        tag = Run(("docker", "tag", self.reference, stashed))
+        return (
+            Unless(has_image(stashed), (tag,)),
+            *untag(self.reference),
+            *remove_file(self._claim),
+        )
+
+    def unstash(self, txn: str) -> Steps:
+        stashed = self._stashed_reference(txn)
+        tag = Run(("docker", "tag", stashed, self.reference))
+        restored = Unless(fails(has_image(stashed)), (tag, *untag(stashed)))
+        return (restored, write_claim(self._claim, self.reference))
+
+    def drop_stash(self, txn: str) -> Steps:
+        """Remove the stashed image; it keeps its reference if a container of others uses it."""
+        stashed = self._stashed_reference(txn)
+        users = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={stashed}"))
+        tag = Run(("docker", "tag", stashed, self.reference))
+        renamed = Unless(has_image(self.reference), (tag,))
+        return (Unless(prints_nothing(users), (renamed,)), *untag(stashed))
+
+    def _stashed_reference(self, txn: str) -> str:
+        return f"provision-{txn}:{sha256(self.reference.encode()).hexdigest()[:16]}"
+
+    def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
+        if self.claimed:
+            return None
+        return f"image {self.reference} exists with other layers and is not ours"
+
+    @property
+    def _upload(self) -> str:
+        digest = sha256("\n".join((self.reference, *self.layers)).encode()).hexdigest()[:16]
+        return f"{ORIGINALS}/{self.inventory}/upload/{digest}.tar"
+
+    @classmethod
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        claims = {reference for key, reference in lines if key == "claim"}
+        for entry in (json.loads(rest) for key, rest in lines if key == "image"):
+            layers = tuple(entry["RootFS"].get("Layers") or ())
+            for tag in entry["RepoTags"] or ():
+                ours = tag in claims
+                image = cls(origin.host, tag, layers, inventory=origin.inventory, claimed=ours)
+                yield Found(image, ours)
