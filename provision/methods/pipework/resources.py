@@ -77,7 +77,7 @@ def _bridge(
             ovs=bool(original.ovs_datapath),
         ),
         Mark(inventory.name, asked.bridge),
-        was=original,
+        original=original,
     )
 
 

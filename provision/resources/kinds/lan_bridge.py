@@ -1,7 +1,8 @@
-"""Kind `bridge`: a Linux bridge of ours that has a NIC of the host as its port.
+"""Kind `lan_bridge`: a Linux bridge with a NIC of the host as its port.
 
-It takes the NIC's place: MAC, addresses and routes, and the files of systemd-networkd by which a
-host comes up so without us. What the NIC was is recorded before the first change.
+The bridge takes over the NIC's MAC, addresses and routes. Files for systemd-networkd are written as
+well, so that the host boots the same way without provision. The state of the NIC is recorded on the
+host before the first change, and `delete` restores it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Resource
+from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.lib import networkd
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_record
+from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_records
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Attempt, Put, Run, Steps, record_once, remove_file, sh
@@ -24,12 +25,17 @@ JOIN = program_text(_COMMON, "host/nic_join.sh")
 LEAVE = program_text(_COMMON, "host/nic_leave.sh")
 
 
+Links = dict[str, dict[str, Any]]
+"""Interfaces by name, as `ip -j address` prints them."""
+
+
 @dataclass(frozen=True, slots=True)
 class LanBridge(Resource):
-    """`seat` is the link that holds the host's addresses: the bridge, or a veth into it.
+    """The bridge `bridge` with the port `nic`.
 
-    `vlans` are those that the NIC carries tagged, beside the untagged one; `files` are pairs of
-    path and text; `was` is what the NIC was.
+    `host_link` is the interface that holds the host's addresses: the bridge, or a veth into it.
+    `vlans` are the tagged VLANs of the port, besides the untagged one. `files` are those of
+    networkd, pairs of path and text. `original` is the NIC before it became a port.
     """
 
     kind: ClassVar[str] = "lan_bridge"
@@ -50,12 +56,12 @@ ip -4 route show default | sed 's/ *$//' | sort
     nic: str
     mac: str
     mtu: int
-    seat: str
+    host_link: str
     stp: bool
     vlans: tuple[int, ...]
     files: networkd.Files
     mark: Mark
-    was: OriginalNic | None = field(default=None, compare=False)
+    original: OriginalNic | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -65,126 +71,123 @@ ip -4 route show default | sed 's/ *$//' | sort
         return (self.nic,)
 
     def create(self) -> Steps:
-        assert self.was is not None
+        return self._created(self._run(JOIN, str(self.mark)))
+
+    def _created(self, join: Run) -> Steps:
+        assert self.original is not None
         written = tuple(Put(path, text) for path, text in self.files)
-        # What a batch that stops half way leaves is no place for a host to be.
-        joined = Attempt((self._run(JOIN, str(self.mark)),), self.delete())
-        return (record_once(self._was, self.was.record), *written, joined)
+        # A failed `ip -batch` leaves the host without a part of its addresses or routes.
+        joined = Attempt((join,), self.delete())
+        return (record_once(self._record, self.original.record), *written, joined)
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, LanBridge)
-        assert current.was is not None and self.was is not None
-        same = (current.was.nic, current.was.host_veth) == (self.was.nic, self.was.host_veth)
+        before, after = current.original, self.original
+        assert before is not None and after is not None
+        same = (before.nic, before.host_veth) == (after.nic, after.host_veth)
         return self.create() if same else None
 
     def delete(self) -> Steps:
-        paths = networkd.paths(self._inventory, self.bridge)
-        return (self._run(LEAVE, str(self.mark), *paths), *remove_file(self._was))
+        paths = networkd.paths(self.mark.inventory, self.bridge)
+        return (self._run(LEAVE, str(self.mark), *paths), *remove_file(self._record))
 
-    def _run(self, text: str, *more: str) -> Run:
-        was = self.was
-        assert was is not None
-        veth = was.host_veth or HostVeth(self.bridge, "-", was.mac)
-        mtu = str(self.mtu or was.mtu)
-        words = (self.bridge, was.nic, veth.name, veth.peer, was.mac, veth.mac, mtu)
-        flags = ("1" if self.stp else "0", "1" if self.vlans else "0")
-        tags = " ".join(map(str, self.vlans))
-        lines = ("\n".join(map(str, was.addresses)), "\n".join(map(str, was.routes)))
-        peer = was.peer or "-"
+    def _run(self, program: str, *arguments: str) -> Run:
+        """Run one of the programs that begin with `host/nic_to_bridge.sh`."""
+        nic = self.original
+        assert nic is not None
+        veth = nic.host_veth or HostVeth(self.bridge, "-", nic.mac)
+        links = (self.bridge, nic.nic, veth.name, veth.peer, nic.mac, veth.mac)
+        settings = (str(self.mtu or nic.mtu), str(int(self.stp)), str(int(bool(self.vlans))))
+        lists = (
+            " ".join(map(str, self.vlans)),
+            "\n".join(map(str, nic.addresses)),
+            "\n".join(map(str, nic.routes)),
+        )
         ping = program_text("checks/silence.pl")
-        return sh(text, ping, *words, *flags, tags, *lines, peer, *more)
+        return sh(program, ping, *links, *settings, *lists, nic.peer or "-", *arguments)
 
     @property
-    def _was(self) -> str:
-        return f"{ORIGINALS}/{self._inventory}/uplink/{self.bridge}"
-
-    @property
-    def _inventory(self) -> str:
-        return self.mark.inventory
+    def _record(self) -> str:
+        return f"{ORIGINALS}/{self.mark.inventory}/uplink/{self.bridge}"
 
     def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
-        return self.was is not None and self.was.ssh
+        return self.original is not None and self.original.ssh
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
-        moved = isinstance(current, LanBridge) and current.was is not None and not recreated
-        return None if moved else f"the host's addresses move from {self.nic} to {self.seat}"
+        moved = isinstance(current, LanBridge) and current.original is not None and not recreated
+        return None if moved else f"the host's addresses move from {self.nic} to {self.host_link}"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.split(" ", 2) for line in text.splitlines()]
-        kept = {words[1]: decode_text(words[2]) for words in lines if words[0] == "was"}
-        shared = [line for line in text.splitlines() if line.startswith("addresses ")]
-        links = json.loads(shared[0].partition(" ")[2]) if shared else []
-        for bridge, record in kept.items():
-            original = parse_record(record)
-            if not original.ovs_datapath:
-                yield Found(_found(bridge, original, lines, links, scope), ours=True)
-        for words in lines:
-            if words[0] == "link" and words[1] not in kept:
-                stranger = cls(scope.host, words[1], "", "", 0, "", False, (), (), UNMARKED)
-                yield Found(stranger, ours=False)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        records = parse_records(rest for key, rest in lines if key == "was")
+        for bridge, nic in records.items():
+            if not nic.ovs_datapath:
+                yield Found(_bridge(bridge, nic, lines, origin), ours=True)
+        for name in (rest for key, rest in lines if key == "link" and rest not in records):
+            # An interface of others with this name is a conflict.
+            unmarked = cls(origin.host, name, "", "", 0, "", False, (), (), UNMARKED)
+            yield Found(unmarked, ours=False)
 
 
-def _found(
-    bridge: str,
-    was: OriginalNic,
-    lines: list[list[str]],
-    links: list[dict[str, Any]],
-    scope: Origin,
+def _bridge(
+    bridge: str, nic: OriginalNic, lines: list[tuple[str, str]], origin: Origin
 ) -> LanBridge:
-    by_name = {link["ifname"]: link for link in links}
-    settings = dict(
-        words[2].split(" ", 1) for words in lines if words[0] == "set" and words[1] == bridge
-    )
-    tagged = next((w[2] for w in lines if w[0] == "vlans" and w[1] == bridge), "")
-    held = by_name.get(bridge, {})
-    port = by_name.get(was.nic, {})
+    links = links_by_name(lines)
+    settings = dict(text.split(" ", 1) for text in lines_of("set", bridge, lines))
+    vlans = next(iter(lines_of("vlans", bridge, lines)), "[]")
+    # Without STP provision sets the forward delay to 0: another value counts as a difference.
     delay = int(settings.get("forward_delay", "0")) > 0
     return LanBridge(
-        scope.host,
+        origin.host,
         bridge,
-        was.nic if port.get("master") == bridge else "",
-        held.get("address", ""),
-        int(held.get("mtu", 0)),
-        seat(was, by_name),
+        nic.nic if links.get(nic.nic, {}).get("master") == bridge else "",
+        links.get(bridge, {}).get("address", ""),
+        int(links.get(bridge, {}).get("mtu", 0)),
+        address_holder(nic, links),
         settings.get("stp_state", "0") != "0" or delay,
-        _vlans(was.nic, tagged) if settings.get("vlan_filtering") == "1" else (),
-        found_files(bridge, lines),
-        Mark(scope.inventory, bridge),
-        was=was,
+        _vlans(nic.nic, vlans) if settings.get("vlan_filtering") == "1" else (),
+        networkd_files(bridge, lines),
+        Mark(origin.inventory, bridge),
+        original=nic,
     )
-
-
-def seat(was: OriginalNic, links: dict[str, dict[str, Any]]) -> str:
-    """The one link that holds all of the host's addresses; empty when there is none or another."""
-    wanted = {address.cidr for address in was.addresses}
-    holders = {
-        name
-        for name, link in links.items()
-        for info in link.get("addr_info", ())
-        if f"{info.get('local')}/{info.get('prefixlen')}" in wanted
-    }
-    if len(holders) != 1:
-        return ""
-    (name,) = holders
-    held = {f"{one['local']}/{one['prefixlen']}" for one in links[name]["addr_info"] if one}
-    up = "UP" in links[name].get("flags", ())
-    return name if wanted <= held and up else ""
 
 
 def _vlans(nic: str, printed: str) -> tuple[int, ...]:
-    for port in json.loads(printed or "[]"):
-        if port["ifname"] == nic:
-            return tuple(sorted(int(one["vlan"]) for one in port["vlans"] if one["vlan"] != 1))
-    return ()
+    """The tagged VLANs of a port, from `bridge -j vlan show`; VLAN 1 is the untagged one."""
+    entries = [
+        entry for port in json.loads(printed) if port["ifname"] == nic for entry in port["vlans"]
+    ]
+    return tuple(sorted(int(entry["vlan"]) for entry in entries if entry["vlan"] != 1))
 
 
-def found_files(bridge: str, lines: Iterable[list[str]]) -> networkd.Files:
-    """The files of ours, as a probe printed them."""
-    texts = [words[2] for words in lines if words[0] == "file" and words[1] == bridge]
-    return tuple(sorted(_file(text) for text in texts))
+def lines_of(key: str, bridge: str, lines: Iterable[tuple[str, str]]) -> list[str]:
+    """The rest of each line `KEY BRIDGE REST`."""
+    pairs = (rest.partition(" ")[::2] for name, rest in lines if name == key)
+    return [text for name, text in pairs if name == bridge]
 
 
-def _file(text: str) -> tuple[str, str]:
-    _, content, path = text.split(" ", 2)
-    return path, decode_text(content)
+def links_by_name(lines: Iterable[tuple[str, str]]) -> Links:
+    """The host's interfaces by name, from the line `addresses JSON`."""
+    printed = next((rest for key, rest in lines if key == "addresses"), "[]")
+    return {link["ifname"]: link for link in json.loads(printed)}
+
+
+def address_holder(nic: OriginalNic, links: Links) -> str:
+    """The only interface with addresses of the host, if it is up and has all; otherwise empty."""
+    wanted = {address.cidr for address in nic.addresses}
+    addresses = {name: _addresses(link) for name, link in links.items()}
+    holders = [name for name, cidrs in addresses.items() if wanted & cidrs]
+    if len(holders) != 1 or not wanted <= addresses[holders[0]]:
+        return ""
+    return holders[0] if "UP" in links[holders[0]].get("flags", ()) else ""
+
+
+def _addresses(link: dict[str, Any]) -> set[str]:
+    return {f"{a.get('local')}/{a.get('prefixlen')}" for a in link.get("addr_info", ())}
+
+
+def networkd_files(bridge: str, lines: Iterable[tuple[str, str]]) -> networkd.Files:
+    """Path and text of the files of networkd, from the lines `file BRIDGE MODE BASE64 PATH`."""
+    entries = [text.split(" ", 2) for text in lines_of("file", bridge, lines)]
+    return tuple(sorted((path, decode_text(content)) for _, content, path in entries))

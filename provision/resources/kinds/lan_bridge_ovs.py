@@ -1,24 +1,28 @@
-"""Kind `switch`: a bridge of Open vSwitch that has a NIC of the host as its port.
+"""Kind `lan_bridge_ovs`: a bridge of Open vSwitch with a NIC of the host as its port.
 
-What kind `bridge` is for the kernel's bridges. Open vSwitch's database brings bridge and port back
-after a reboot, and networkd's files the host's addresses on it.
+The counterpart of `lan_bridge`. After a reboot, Open vSwitch restores bridge and port from its
+database, and systemd-networkd puts the host's addresses on the bridge.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Resource
-from provision.resources.kinds.lan_bridge import LanBridge, found_files, seat
+from provision.resources.base import Found, Origin, Resource, keyed_lines
+from provision.resources.kinds.lan_bridge import (
+    LanBridge,
+    Links,
+    address_holder,
+    links_by_name,
+    networkd_files,
+)
 from provision.resources.lib import networkd, ovsdb
-from provision.resources.lib.base64_text import decode_text
-from provision.resources.lib.nic_records import OriginalNic, parse_record
+from provision.resources.lib.nic_records import OriginalNic, parse_records
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Attempt, Put, Steps, record_once, remove_file
+from provision.resources.steps import Steps, remove_file
 
 _COMMON = "host/nic_to_bridge.sh"
 JOIN_OVS = program_text(_COMMON, "host/nic_join_ovs.sh")
@@ -27,7 +31,7 @@ LEAVE_OVS = program_text(_COMMON, "host/nic_leave_ovs.sh")
 
 @dataclass(frozen=True, slots=True)
 class LanBridgeOvs(LanBridge):
-    """The same fields; `vlans` say nothing, as a port without a tag carries all of them."""
+    """The fields of `LanBridge`; `vlans` is empty, because a port without a tag carries all."""
 
     kind: ClassVar[str] = "lan_bridge_ovs"
     probe: ClassVar[str] = rf"""
@@ -42,69 +46,60 @@ done
 need_ovs
 shared {" ".join(ovsdb.TABLES)}
 """
-    fingerprint: ClassVar[str] = ":"  # what it holds is what kind `bridge` looks at
+    fingerprint: ClassVar[str] = ":"  # the one of `lan_bridge` covers both kinds
 
     def create(self) -> Steps:
-        assert self.was is not None
-        written = tuple(Put(path, text) for path, text in self.files)
-        joined = self._run(JOIN_OVS, str(self.mark), self.was.ovs_datapath)
-        return (
-            record_once(self._was, self.was.record),
-            *written,
-            Attempt((joined,), self.delete()),
-        )
+        assert self.original is not None
+        return self._created(self._run(JOIN_OVS, str(self.mark), self.original.ovs_datapath))
 
     def delete(self) -> Steps:
-        paths = networkd.paths(self._inventory, self.bridge)
-        return (self._run(LEAVE_OVS, str(self.mark), *paths), *remove_file(self._was))
-
-    @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.split(" ", 2) for line in text.splitlines()]
-        shared = [line for line in text.splitlines() if line.startswith("addresses ")]
-        links = {one["ifname"]: one for one in json.loads(shared[0][10:])} if shared else {}
-        kept = {
-            words[1]: parse_record(decode_text(words[2])) for words in lines if words[0] == "was"
-        }
-        rows = {row["name"]: row for row in ovsdb.bridges(text)}
-        ports = {port.name: port for port in ovsdb.ports(text) if not port.error}
-        for bridge, was in kept.items():
-            if was.ovs_datapath:
-                row, held = rows.get(bridge, {}), links.get(bridge, {})
-                files = found_files(bridge, lines)
-                yield Found(_found(bridge, was, row, held, ports, links, files, scope), ours=True)
-        for name in (rows.keys() | links.keys()) - kept.keys():
-            stranger = cls(scope.host, name, "", "", 0, "", False, (), (), UNMARKED)
-            yield Found(stranger, ours=False)
+        paths = networkd.paths(self.mark.inventory, self.bridge)
+        return (self._run(LEAVE_OVS, str(self.mark), *paths), *remove_file(self._record))
 
     def update(self, current: Resource) -> Steps | None:
         return LanBridge.update(self, current)
 
+    @classmethod
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        links = links_by_name(lines)
+        records = parse_records(rest for key, rest in lines if key == "was")
+        rows = {str(row["name"]): row for row in ovsdb.bridges(text)}
+        ports = {port.name: port for port in ovsdb.ports(text) if not port.error}
+        for bridge, nic in records.items():
+            if nic.ovs_datapath:
+                port, files = ports.get(nic.nic), networkd_files(bridge, lines)
+                lan_bridge = _bridge(bridge, nic, rows.get(bridge, {}), port, links, files, origin)
+                yield Found(lan_bridge, ours=True)
+        for name in (rows.keys() | links.keys()) - records.keys():
+            # An interface of others with this name is a conflict.
+            unmarked = cls(origin.host, name, "", "", 0, "", False, (), (), UNMARKED)
+            yield Found(unmarked, ours=False)
 
-def _found(
+
+def _bridge(
     bridge: str,
-    was: OriginalNic,
+    nic: OriginalNic,
     row: ovsdb.Row,
-    held: dict[str, Any],
-    ports: dict[str, ovsdb.OvsPort],
-    links: dict[str, dict[str, Any]],
+    port: ovsdb.OvsPort | None,
+    links: Links,
     files: networkd.Files,
-    scope: Origin,
+    origin: Origin,
 ) -> LanBridgeOvs:
-    port = ports.get(was.nic)
     attached = (
-        port is not None and port.bridge == bridge and row["datapath_type"] == was.ovs_datapath
+        port is not None and port.bridge == bridge and row["datapath_type"] == nic.ovs_datapath
     )
+    link = links.get(bridge, {})
     return LanBridgeOvs(
-        scope.host,
+        origin.host,
         bridge,
-        was.nic if attached else "",
-        str(held.get("address", "")),
-        int(held.get("mtu", 0)),
-        seat(was, links),
+        nic.nic if attached else "",
+        str(link.get("address", "")),
+        int(link.get("mtu", 0)),
+        address_holder(nic, links),
         bool(row.get("stp_enable")),
         (),
         files,
-        Mark(scope.inventory, bridge),
-        was=was,
+        Mark(origin.inventory, bridge),
+        original=nic,
     )
