@@ -6,8 +6,6 @@ wrong, so only its differences are used.
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -21,6 +19,10 @@ if TYPE_CHECKING:
 
 def current_user() -> str:
     """The user and the controller that hold a lock, for others who meet it."""
+    # Imported here: only a run that changes something needs them.
+    import getpass
+    import socket
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
