@@ -1,20 +1,21 @@
-# Checks the way from this network namespace to all others of its network at once: small pings,
-# pings that fill the MTU and may not be split, and TCP with data that has to come back unchanged.
-# Arguments: name, bytes of the largest packet, bytes of data, seconds, then name, address and
-# port of each target. Prints `answer <check> <from> <to> <status> <text>` for each check.
+# Checks the path from this network namespace to all others of its network at once: small pings,
+# pings that fill the MTU and may not be fragmented, and TCP with data that must come back whole.
+# Arguments: name, MTU, bytes of data, seconds, then name, address and port of each target.
+# Prints `answer CHECK FROM TO STATUS TEXT` for each check.
 
 use strict; use warnings; use Socket; use Fcntl; use Errno;
 $| = 1;
-my ($from, $mtu, $size, $patience, @rest) = @ARGV;
+my ($from, $mtu, $size, $seconds, @rest) = @ARGV;
 my @targets;
 while (@rest) { my ($name, $address, $port) = splice(@rest, 0, 3); push @targets, { name => $name, address => $address, port => $port } }
 sub answer { my ($check, $target, $status, $text) = @_; $text =~ s/\s+/ /g; print "answer $check $from $target->{name} $status $text\n" }
-sub ready { my ($bits, $seconds) = @_; my $found = select($bits, undef, undef, $seconds); return $found > 0 }
+sub is_readable { my ($bits, $seconds) = @_; my $readable = select($bits, undef, undef, $seconds); return $readable > 0 }
 
 socket(my $icmp, PF_INET, SOCK_RAW, 1) or die "socket: $!";
 setsockopt($icmp, SOL_SOCKET, SO_RCVBUF, pack('l', 4194304));
 my $id = $$ & 0xffff;
-# linux/in.h: IP_MTU_DISCOVER 10, IP_PMTUDISC_DO 2: never split, and heed what routers have said.
+# linux/in.h: IP_MTU_DISCOVER 10, IP_PMTUDISC_DO 2: never fragment, and use the path MTU that
+# routers reported.
 setsockopt($icmp, 0, 10, pack('l', 2)) or die "setsockopt: $!";
 
 sub send_echo { # RFC 792: type 8, code 0, checksum, identifier, sequence
@@ -28,21 +29,21 @@ sub send_echo { # RFC 792: type 8, code 0, checksum, identifier, sequence
   $target->{error} = "send: $!";
   return 0;
 }
-my %seen;
-sub collect { # answers, until all that were sent are back or so many seconds are over
-  my ($wanted, $seconds) = @_;
+my %replies;
+sub collect { # replies, until all have come or no more come for so many seconds
+  my ($expected, $seconds) = @_;
   my ($end, $bits) = (time() + $seconds + 1, '');
   vec($bits, fileno($icmp), 1) = 1;
-  while ($wanted > 0 && time() < $end && ready($bits, $seconds)) {
+  while ($expected > 0 && time() < $end && is_readable($bits, $seconds)) {
     my $peer = recv($icmp, my $packet, 65536, 0) or next;
     my $header = 4 * (ord($packet) & 15);
-    my ($type, undef, undef, $whose, $sequence) = unpack('CCnnn', substr($packet, $header, 8));
-    next unless $type == 0 && $whose == $id;
+    my ($type, undef, undef, $echo_id, $sequence) = unpack('CCnnn', substr($packet, $header, 8));
+    next unless $type == 0 && $echo_id == $id;
     my (undef, $address) = sockaddr_in($peer);
-    $wanted-- unless $seen{inet_ntoa($address)}{$sequence}++;
+    $expected-- unless $replies{inet_ntoa($address)}{$sequence}++;
   }
 }
-sub pings { # one check: rounds of echoes to all targets; each has to come back
+sub pings { # one check: rounds of echo requests to all targets; every reply must come
   my ($check, $first, $rounds, $bytes) = @_;
   for my $round (0 .. $rounds - 1) {
     delete $_->{error} for @targets;
@@ -50,50 +51,50 @@ sub pings { # one check: rounds of echoes to all targets; each has to come back
     collect($sent, 2);
   }
   for my $target (@targets) {
-    my $back = grep { $seen{$target->{address}}{$first + $_} } 0 .. $rounds - 1;
+    my $back = grep { $replies{$target->{address}}{$first + $_} } 0 .. $rounds - 1;
     my $text = sprintf '%d of %d packets of %d bytes came back', $back, $rounds, $bytes + 20;
     $text .= " ($target->{error})" if $target->{error};
     answer($check, $target, $back == $rounds ? 0 : 1, $text);
   }
 }
 
-# The first packet may be lost while a neighbour is asked for; after it every one counts.
+# The first packet may be lost while ARP resolves the target; it does not count.
 if (@targets) { my $sent = grep { send_echo($_, 1, 64) } @targets; collect($sent, 2) }
 pings('ping', 10, 3, 64);
 pings('mtu', 20, 2, $mtu - 20);
 
 my $data = join '', map { chr(($_ * 7 + $_ / 251) % 256) } 1 .. $size;
-my %open;
-sub done { my ($target, $status, $text) = @_; answer('tcp', $target, $status, $text); my $link = delete $target->{link}; if ($link) { delete $open{fileno $link}; close $link } }
+my %pending;
+sub finish { my ($target, $status, $text) = @_; answer('tcp', $target, $status, $text); my $socket = delete $target->{socket}; if ($socket) { delete $pending{fileno $socket}; close $socket } }
 for my $target (@targets) {
-  socket(my $link, PF_INET, SOCK_STREAM, 6) or do { done($target, 1, "socket: $!"); next };
-  fcntl($link, F_SETFL, O_NONBLOCK);
-  @$target{qw(link rest answer)} = ($link, $data, '');
-  my $fine = connect($link, sockaddr_in($target->{port}, inet_aton($target->{address}))) || $!{EINPROGRESS};
-  if (!$fine) { done($target, 1, "connect: $!"); next }
-  $open{fileno $link} = $target;
+  socket(my $socket, PF_INET, SOCK_STREAM, 6) or do { finish($target, 1, "socket: $!"); next };
+  fcntl($socket, F_SETFL, O_NONBLOCK);
+  @$target{qw(socket rest answer)} = ($socket, $data, '');
+  my $started = connect($socket, sockaddr_in($target->{port}, inet_aton($target->{address}))) || $!{EINPROGRESS};
+  if (!$started) { finish($target, 1, "connect: $!"); next }
+  $pending{fileno $socket} = $target;
 }
-my $end = time() + $patience;
-while (%open && time() < $end) {
+my $end = time() + $seconds;
+while (%pending && time() < $end) {
   my ($reading, $writing) = ('', '');
-  for my $number (keys %open) { vec($reading, $number, 1) = 1; vec($writing, $number, 1) = 1 if length $open{$number}{rest} }
+  for my $number (keys %pending) { vec($reading, $number, 1) = 1; vec($writing, $number, 1) = 1 if length $pending{$number}{rest} }
   select($reading, $writing, undef, 1);
-  for my $number (keys %open) {
-    my $target = $open{$number};
+  for my $number (keys %pending) {
+    my $target = $pending{$number};
     if (vec($writing, $number, 1)) {
-      my $sent = syswrite($target->{link}, $target->{rest});
-      if (!defined $sent) { done($target, 1, "connect or send: $!") unless $!{EAGAIN}; next }
+      my $sent = syswrite($target->{socket}, $target->{rest});
+      if (!defined $sent) { finish($target, 1, "connect or send: $!") unless $!{EAGAIN}; next }
       substr($target->{rest}, 0, $sent) = '';
-      shutdown($target->{link}, 1) unless length $target->{rest};
+      shutdown($target->{socket}, 1) unless length $target->{rest};
     }
     next unless vec($reading, $number, 1);
-    my $got = sysread($target->{link}, my $chunk, 65536);
-    if (!defined $got) { done($target, 1, "receive: $!") unless $!{EAGAIN}; next }
-    if ($got) { $target->{answer} .= $chunk; next }
+    my $count = sysread($target->{socket}, my $chunk, 65536);
+    if (!defined $count) { finish($target, 1, "receive: $!") unless $!{EAGAIN}; next }
+    if ($count) { $target->{answer} .= $chunk; next }
     my ($address, $back) = split /\n/, $target->{answer}, 2;
-    if (!defined $back) { done($target, 1, 'failed no answer') }
-    elsif ($back ne $data) { done($target, 1, 'failed other data came back: ' . length($back) . " of $size bytes") }
-    else { done($target, 0, "same $address") }
+    if (!defined $back) { finish($target, 1, 'failed no answer') }
+    elsif ($back ne $data) { finish($target, 1, 'failed other data came back: ' . length($back) . " of $size bytes") }
+    else { finish($target, 0, "same $address") }
   }
 }
-done($_, 1, "failed no end after $patience s") for values %open;
+finish($_, 1, "failed no end after $seconds s") for values %pending;

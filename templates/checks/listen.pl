@@ -1,36 +1,36 @@
-# Answers TCP and UDP inside a network namespace: tells each caller the address it came from, and
-# sends back what it got. Ends by itself, and with the process whose namespace it is. Arguments:
-# seconds, that process's id, bytes of data, the address to listen at, then ports as `tcp/80` and
-# `udp/53`. Prints its own TCP port, its process id, and those of the ports that a program of the
-# container holds already.
+# Answers TCP and UDP inside a network namespace: sends each caller the address that it came from,
+# then the data that it sent. Ends by itself, and with the process whose namespace it is.
+# Arguments: seconds, that process's id, bytes of data, the address to listen at, then ports as
+# `tcp/80` and `udp/53`.
+# Prints its own TCP port, its process id, and the ports that a program of the container holds.
 
 use strict; use warnings; use Socket; use POSIX ();
 my ($seconds, $owner, $limit, $at, @ports) = @ARGV;
-my $here = inet_aton($at);
-sub opened { # a socket that listens there; undef where somebody else does
+my $local = inet_aton($at);
+sub open_port { # a listening socket; undef where another program listens already
   my ($protocol, $number) = @_;
   my $tcp = $protocol eq 'tcp';
   socket(my $socket, PF_INET, $tcp ? SOCK_STREAM : SOCK_DGRAM, $tcp ? 6 : 17) or die "socket: $!";
   setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, pack('l', 1)) if $tcp;
-  if (!bind($socket, sockaddr_in($number, $here))) { return undef if $!{EADDRINUSE}; die "bind: $!" }
+  if (!bind($socket, sockaddr_in($number, $local))) { return undef if $!{EADDRINUSE}; die "bind: $!" }
   return $socket unless $tcp;
   return $socket if listen($socket, 256);
   return undef if $!{EADDRINUSE};
   die "listen: $!";
 }
-my $server = opened('tcp', 0);
-my ($own) = sockaddr_in(getsockname($server));
+my $server = open_port('tcp', 0);
+my ($own_port) = sockaddr_in(getsockname($server));
 my (%streams, %datagrams, @held);
 $streams{fileno $server} = $server;
-for my $word (@ports) {
-  my $socket = opened(split m{/}, $word);
-  if (!defined $socket) { push @held, $word }
-  elsif ($word =~ /^tcp/) { $streams{fileno $socket} = $socket }
+for my $spec (@ports) {
+  my $socket = open_port(split m{/}, $spec);
+  if (!defined $socket) { push @held, $spec }
+  elsif ($spec =~ /^tcp/) { $streams{fileno $socket} = $socket }
   else { $datagrams{fileno $socket} = $socket }
 }
 my $child = fork();
 die "fork: $!" unless defined $child;
-if ($child) { print join(' ', $own, $child, @held), "\n"; exit 0 }
+if ($child) { print join(' ', $own_port, $child, @held), "\n"; exit 0 }
 POSIX::setsid();
 open(STDIN, '<', '/dev/null'); open(STDOUT, '>', '/dev/null'); open(STDERR, '>', '/dev/null');
 $SIG{CHLD} = 'IGNORE';
@@ -40,7 +40,7 @@ vec($watched, $_, 1) = 1 for keys %streams, keys %datagrams;
 while (1) {
   my $ready = $watched;
   if (select($ready, undef, undef, 1) < 1) {
-    # Nobody ends it where a verify was cut off; a container's namespace is not to outlive it.
+    # A verify that was cut off ends no listener: it must not keep the container's namespace.
     exit 0 unless -e "/proc/$owner";
     next;
   }

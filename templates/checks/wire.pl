@@ -1,25 +1,26 @@
-# What really travels between hosts: counts IPv4 frames on every interface of this network namespace
-# by how they are wrapped, without keeping any. `watch SECONDS SPEC…` starts it in the background and
-# prints `wire PID`; a SPEC is `net=CIDR` (frames inside it count) or `port=N` (UDP that may wrap
-# some). `told PID` prints `frame DEV in|out PROTOCOL PORT OUTER-FROM OUTER-TO FROM TO COUNT` for each
-# sort, `lost N`, and ends it; it ends by itself, too. Only root is told.
+# Counts the IPv4 frames between hosts on every interface of this network namespace by their
+# encapsulation, without keeping any frame.
+# `watch SECONDS SPEC…` starts it in the background and prints `wire PID`; a SPEC is `net=CIDR`
+# (frames from and to it count) or `port=N` (a UDP port that may carry a tunnel).
+# `told PID` prints `frame DEV in|out PROTOCOL PORT OUTER-FROM OUTER-TO FROM TO COUNT` for each kind
+# of frame, then `lost N`, and ends it; only root may. It also ends by itself.
 
 use strict; use warnings; use Socket; use POSIX ();
-my ($verb, @words) = @ARGV;
-sub place { return pack_sockaddr_un("\0provision-wire-$_[0]") }
+my ($verb, @arguments) = @ARGV;
+sub socket_address { return pack_sockaddr_un("\0provision-wire-$_[0]") }
 if ($verb eq 'told') {
-  socket(my $door, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
-  connect($door, place($words[0])) or do { print "unwatched: $!\n"; exit 0 };
-  print while <$door>;
+  socket(my $control, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+  connect($control, socket_address($arguments[0])) or do { print "unwatched: $!\n"; exit 0 };
+  print while <$control>;
   exit 0;
 }
-my $seconds = shift @words;
-my @nets = map { m{^net=(.+)/(\d+)$} ? [unpack('N', inet_aton($1)), $2 ? (0xffffffff << (32 - $2)) & 0xffffffff : 0] : () } @words;
-my %ports = map { /^port=(\d+)$/ ? ($1 => 1) : () } @words;
+my $seconds = shift @arguments;
+my @nets = map { m{^net=(.+)/(\d+)$} ? [unpack('N', inet_aton($1)), $2 ? (0xffffffff << (32 - $2)) & 0xffffffff : 0] : () } @arguments;
+my %ports = map { /^port=(\d+)$/ ? ($1 => 1) : () } @arguments;
 
-# linux/if_packet.h: AF_PACKET 17, ETH_P_ALL 3 (only that sees what is sent); SOCK_DGRAM begins at IP.
+# linux/if_packet.h: AF_PACKET 17, ETH_P_ALL 3 (others miss sent frames); SOCK_DGRAM begins at IP.
 socket(my $tap, 17, SOCK_DGRAM, unpack('S', pack('n', 3))) or do { print "unwatched: $!\n"; exit 0 };
-# Classic BPF (linux/filter.h), so that a busy host does not wake us for what is not asked about.
+# Classic BPF (linux/filter.h): a busy host does not wake us for frames that do not count.
 my @code = ([0x28, 0, 0, 0xfffff000], [0x15, 1, 0, 0x0800], [0x06, 0, 0, 0]); # not IPv4: nothing
 my ($same, $keep) = (sub { [0x15, 0, 1, $_[0]] }, [0x06, 0, 0, 256]);
 push @code, [0x30, 0, 0, 9], $same->(47), $keep; # GRE
@@ -41,7 +42,7 @@ open(STDIN, '<', '/dev/null'); open(STDOUT, '>', '/dev/null'); open(STDERR, '>',
 $SIG{PIPE} = 'IGNORE';
 alarm $seconds;
 my (%count, %names);
-sub device { # the name of an interface's index
+sub interface_name { # the name of an interface's index
   my $index = shift;
   if (!exists $names{$index}) {
     for my $file (glob '/sys/class/net/*/ifindex') {
@@ -52,19 +53,19 @@ sub device { # the name of an interface's index
   }
   return $names{$index} // "#$index";
 }
-sub ends { # from and to of an IPv4 packet; empty for anything else
+sub ip_ends { # source and destination of an IPv4 packet; empty for anything else
   my $packet = shift;
   return () if length $packet < 20 || ord($packet) >> 4 != 4;
   return (inet_ntoa(substr $packet, 12, 4), inet_ntoa(substr $packet, 16, 4));
 }
-sub framed { # from and to inside an Ethernet frame
+sub ethernet_ends { # source and destination inside an Ethernet frame
   my $frame = shift;
   return () if length $frame < 34;
   my ($type, $skip) = (unpack('n', substr $frame, 12, 2), 14);
   ($type, $skip) = (unpack('n', substr $frame, 16, 2), 18) if $type == 0x8100;
-  return $type == 0x0800 ? ends(substr $frame, $skip) : ();
+  return $type == 0x0800 ? ip_ends(substr $frame, $skip) : ();
 }
-sub wrapped { # protocol, port, and the ends of what a packet wraps
+sub decapsulate { # protocol, port, and source and destination of the packet inside a tunnel
   my $packet = shift;
   return () if unpack('n', substr $packet, 6, 2) & 0x1fff; # a later fragment
   my ($protocol, $inner) = (ord(substr $packet, 9, 1), substr $packet, 4 * (ord($packet) & 15));
@@ -72,43 +73,43 @@ sub wrapped { # protocol, port, and the ends of what a packet wraps
     my ($flags, $type) = unpack('nn', $inner);
     my $skip = 4 + ($flags & 0x8000 ? 4 : 0) + ($flags & 0x2000 ? 4 : 0) + ($flags & 0x1000 ? 4 : 0);
     return if length $inner <= $skip;
-    my @ends = $type == 0x6558 ? framed(substr $inner, $skip) : $type == 0x0800 ? ends(substr $inner, $skip) : ();
-    return @ends ? ('gre', 0, @ends) : ();
+    my @ip_ends = $type == 0x6558 ? ethernet_ends(substr $inner, $skip) : $type == 0x0800 ? ip_ends(substr $inner, $skip) : ();
+    return @ip_ends ? ('gre', 0, @ip_ends) : ();
   }
   return () if $protocol != 17 || length $inner < 16;
   my $port = unpack('n', substr $inner, 2, 2);
   return () unless $ports{$port};
   # RFC 7348: the I flag and nothing else, reserved fields of zero.
   my ($flags, $id) = unpack('NN', substr $inner, 8, 8);
-  my @ends = $flags == 0x08000000 && !($id & 0xff) ? framed(substr $inner, 16) : ();
-  return ('vxlan', $port, @ends) if @ends;
-  @ends = ends(substr $inner, 8);
-  return @ends ? ('udp', $port, @ends) : ();
+  my @ip_ends = $flags == 0x08000000 && !($id & 0xff) ? ethernet_ends(substr $inner, 16) : ();
+  return ('vxlan', $port, @ip_ends) if @ip_ends;
+  @ip_ends = ip_ends(substr $inner, 8);
+  return @ip_ends ? ('udp', $port, @ip_ends) : ();
 }
-sub drain {
+sub count_frames {
   while (defined(my $from = recv($tap, my $packet, 256, 0x40))) { # MSG_DONTWAIT
     last unless length $packet;
     my (undef, undef, $index, $hardware, $type) = unpack('SnlSC', $from);
-    my @outer = ends($packet);
+    my @outer = ip_ends($packet);
     next if !@outer || $hardware == 772; # lo
-    my @found = wrapped($packet);
-    @found = ('plain', 0, @outer) unless @found;
-    my ($protocol, $port, @inner) = @found;
-    $count{join ' ', device($index), $type == 4 ? 'out' : 'in', $protocol, $port, @outer, @inner}++;
+    my @frame = decapsulate($packet);
+    @frame = ('plain', 0, @outer) unless @frame;
+    my ($protocol, $port, @inner) = @frame;
+    $count{join ' ', interface_name($index), $type == 4 ? 'out' : 'in', $protocol, $port, @outer, @inner}++;
   }
 }
 socket(my $server, PF_UNIX, SOCK_STREAM, 0) or POSIX::_exit(1);
-bind($server, place($$)) && listen($server, 4) or POSIX::_exit(1);
+bind($server, socket_address($$)) && listen($server, 4) or POSIX::_exit(1);
 while (1) {
   my $bits = '';
   vec($bits, fileno $_, 1) = 1 for $tap, $server;
   select(my $ready = $bits, undef, undef, undef) > 0 or next;
-  drain();
+  count_frames();
   next unless vec($ready, fileno $server, 1);
   accept(my $client, $server) or next;
   my (undef, $user) = unpack('iii', getsockopt($client, SOL_SOCKET, 17)); # SO_PEERCRED
   next if $user != 0;
-  drain();
+  count_frames();
   my (undef, $lost) = unpack('LL', getsockopt($tap, 263, 6)); # PACKET_STATISTICS
   my $text = join '', map({ "frame $_ $count{$_}\n" } sort keys %count), 'lost ' . ($lost // 0) . "\n";
   while (length $text) { my $sent = syswrite($client, $text) or last; substr($text, 0, $sent) = '' }

@@ -6,8 +6,8 @@
 # Exit status: 2 usage, 3 another change or none, 4 refused, 7 wrong token, 8 busy, 9 not recorded.
 #
 # Files of a change: id, about, since, deadline, reason, result, ended, log (its record); nonce (the
-# token's sha256); lock (the path of the inventory's lock); witness (the fingerprint script), before,
-# still (its output then and now); act.N, undo.N, discard.N, out.N and kept.N of its part N; journal
+# token's sha256); lock (the path of the inventory's lock); witness (the fingerprint script),
+# before, still (its output then and now); act.N, undo.N, discard.N, out.N and kept.N of its part N; journal
 # (the operations that have begun); looked (checked over a new connection); reserve (disk space).
 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL

@@ -2,10 +2,10 @@
 # follow this text. Each start of the docker command costs 15 to 50 ms of processor time on a host;
 # all answers of the API together cost less than one. Perl is on every Debian, and the checks need
 # it anyway. Paths of the API: https://docs.docker.com/reference/api/engine/
-# Functions: get(PATH) returns the body in one line, "" for status 404, and ends the program with
-# status 1 at any other; answer(WORD, JSON) prints `WORD JSON` and returns JSON; inspect(ID) prints a
-# container and its process and returns the process id, 0 where it does not run; inode(PID, TYPE)
-# returns the inode of a namespace, 0 where it has ended.
+# get(PATH) returns the body in one line, "" for status 404, and ends the program with status 1 at
+# any other. answer(WORD, JSON) prints `WORD JSON` and returns JSON. inspect(ID) prints a container
+# and its process, and returns the process id, 0 where it does not run. inode(PID, TYPE) returns the
+# inode of a namespace, 0 where it has ended.
 # Defines: get answer inspect inode
 
 use strict; use warnings; use Socket;

@@ -1,7 +1,7 @@
 # The namespaces of all containers, as `WORD JSON` lines; fails where no daemon answers.
 # Prelude: look/docker_api.pl
-# Words: networks; container (each on the host, inspected); spaces (of the host, and of each
-# container that runs: its id or `host`, process, and the inodes of its namespaces net, mnt and pid).
+# Words: networks; container (each on the host, inspected); spaces (of the host, and of each running
+# container: its id or `host`, process, and the inodes of its namespaces net, mnt and pid).
 
 answer('networks', get('/networks'));
 sub print_namespaces {

@@ -1,8 +1,8 @@
 # The host's NICs: managers, files, leases, and whatever forbids to bridge them.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name arp_program arp_checks
-# $arp_program is checks/lan.pl, empty where no address is probed by ARP; $arp_checks are its checks,
-# `own ADDRESS` or `router ADDRESS`. The managers' own state files say which links they own:
+# $arp_program is checks/lan.pl, empty where no address is probed by ARP; $arp_checks are its
+# checks, `own ADDRESS` or `router ADDRESS`. The managers' own state files say which links they own:
 # /run/systemd/netif of networkd, /run/NetworkManager/devices, /run/network/ifstate of ifupdown.
 # Asking the managers by `networkctl` or `nmcli` would start a process for each link, also on hosts
 # that bridge no NIC.
