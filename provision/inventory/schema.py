@@ -24,7 +24,7 @@ def options_of(method: str) -> Any:
     return methods.named(method).Options
 
 
-@lru_cache
+@lru_cache  # building a pydantic model takes milliseconds, and a file may have many networks
 def network_document(method: str) -> type[NetworkDocument]:
     """`NetworkDocument` with the keys of one method."""
     options = options_of(method)

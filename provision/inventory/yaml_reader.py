@@ -159,7 +159,7 @@ class _Reader:
         text: str = event.value
         if _UNUSABLE.search(text):
             self.refuse(event, "text must not hold NUL or a lone surrogate", "remove it")
-        if not event.implicit[0]:  # quoted and block scalars are text
+        if not event.implicit[0]:  # quoted and block scalars are always text
             return text
         if text in _CONSTANTS:
             return _CONSTANTS[text]
@@ -183,6 +183,7 @@ class _Reader:
                 message = (
                     f"duplicate key {quoted(key.value)} (first at {first.line}:{first.column})"
                 )
+                # The values stay usable: the first of the two counts.
                 self.findings.append(self._finding(event, message, "remove one"))
                 continue
             pairs[key.value] = Pair(key, value)

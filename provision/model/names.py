@@ -80,4 +80,5 @@ def _hashed_name(readable: str, inventory: str, network: str, length: int) -> st
     # Neither name can hold `/`, so that a-b/c and a/b-c have different hashes.
     digest = sha256(f"{inventory}/{network}".encode()).digest()
     suffix = b32encode(digest).decode().lower()[:_HASH_LENGTH]
+    # rstrip: a name that is cut after a hyphen would have two before the hash.
     return f"{readable[: length - len(suffix) - 1].rstrip('-')}-{suffix}"

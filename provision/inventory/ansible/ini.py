@@ -86,7 +86,7 @@ def _host(tree: Tree, group: str, line: str, position: Position) -> None:
 
 def _split(line: str, position: Position) -> list[str]:
     try:
-        return shlex.split(line, comments=True)
+        return shlex.split(line, comments=True)  # as Ansible's ini plug-in splits host lines
     except ValueError as error:
         message = f"this line cannot be read: {error}"
         raise FindingError.at(position, message, "close the quote") from error

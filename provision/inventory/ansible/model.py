@@ -97,6 +97,7 @@ class Tree:
     def depths(self) -> dict[str, int]:
         """Number of steps from `all` down to each group, on the longest path."""
         depths = dict.fromkeys(self.groups, 1) | {ALL: 0}
+        # Each pass moves depths one step down, and no path is longer than the number of groups.
         for _ in self.groups:
             for name, group in self.groups.items():
                 for child in group.children:
@@ -105,6 +106,7 @@ class Tree:
 
     def groups_of_hosts(self) -> dict[str, list[str]]:
         """The groups of each host in Ansible's order of precedence: variables of the last win."""
+        # As in ansible.inventory.helpers.sort_groups: by depth, priority and name.
         depths = self.depths()
         inner = sorted(
             (name for name in self.groups if name != ALL),

@@ -104,6 +104,7 @@ def _effective_variables(tree: Tree, folder: Path) -> dict[str, Variables]:
 
 def _variable_files(folder: Path, name: str) -> Variables:
     """Variables of a host or group in the file NAME, NAME.yml, …, or all files of folder NAME."""
+    # Ansible reads the first of these that exists, not all.
     for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
         if "/" in name or not path.exists():
@@ -158,6 +159,7 @@ def _key_file(variables: Variables, findings: list[Finding]) -> str | None:
 def _sudo(become: Any) -> bool | None:
     if become is None:
         return None
+    # The values that Ansible takes for true (ansible.module_utils.parsing.convert_bool).
     return str(become).lower() in ("true", "yes", "on", "1", "y", "t")
 
 

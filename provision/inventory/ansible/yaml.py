@@ -23,7 +23,7 @@ class Opaque:
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    """A loader of its own, so that the constructor below changes no other code."""
 
 
 _Loader.add_constructor(None, lambda _loader, _node: Opaque())
@@ -117,6 +117,7 @@ def _plain(node: yaml.Node | None) -> Any:
     try:
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError):
+        # For example a date that does not exist: of no use here, but no reason to stop either.
         return Opaque()
 
 

@@ -97,6 +97,7 @@ def _shared_namespace(
 
 def _ports(decoded: Decoded) -> Iterator[Finding]:
     """Each port of a host is published for a single container."""
+    # Docker itself notices this only when the second container starts.
     published: dict[tuple[str, int, str], list[tuple[Port, str]]] = {}
     for name, container in decoded.containers.items():
         for k, text in enumerate(container.ports):

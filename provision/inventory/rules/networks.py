@@ -104,6 +104,7 @@ def _overlaps(decoded: Decoded) -> Iterator[Finding]:
 
 def _management(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     """A network contains no address of a host: its routes would cut the host off from SSH."""
+    # Sorted and bisected: comparing each network with each host is quadratic in a large fleet.
     owners = sorted((host.address, name) for name, host in decoded.hosts.items())
     addresses = [address for address, _ in owners]
     for name, network in decoded.networks.items():

@@ -9,6 +9,7 @@ from provision.model.findings import BadValueError
 from provision.model.text import quoted
 
 SMALLEST = 29  # a /29 has 5 addresses for containers besides the gateway
+# Ranges that no host can have as its address (RFC 6890).
 _UNUSABLE = {
     IPv4Network("0.0.0.0/8"): "in 0.0.0.0/8, which means 'this network'",
     IPv4Network("127.0.0.0/8"): "a loopback address, which never leaves its host",
@@ -27,6 +28,7 @@ def ipv4(text: str) -> IPv4Address:
         message = f"{quoted(text)} has a prefix length, but must be a single address"
         raise BadValueError(message, _did_you_mean(text.partition("/")[0]))
     address = _address(text)
+    # Inside 240.0.0.0/4, but its own name helps more.
     if text == "255.255.255.255":
         hint = "write the address of a single host"
         raise BadValueError(f"{text} is the broadcast address", hint)
@@ -65,6 +67,7 @@ def _address(text: str, suffix: str = "") -> IPv4Address:
         message = f"{text} has {len(parts)} of an IPv4 address's 4 numbers"
         raise BadValueError(message, "write it like 10.0.0.11")
     for part in parts:
+        # inet_aton reads 010 as 8; Python refuses it only since 3.9.5 (CVE-2021-29921).
         if len(part) > 1 and part[0] == "0":
             decimal = ".".join(part.lstrip("0") or "0" for part in parts)
             message = f"{text} has a number with a leading zero, which some tools read as octal"

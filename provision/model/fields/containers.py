@@ -18,6 +18,7 @@ _PORT = re.compile(
     rf"(?:(?P<ip>[^:/\s]+):)?(?P<published>{_RANGE}):(?P<target>{_RANGE})(?:/(?P<protocol>[a-z]+))?"
 )
 _PORT_HINT = 'write it like "8080:80", "8080:80/udp" or "127.0.0.1:8080:80"'
+# Docker's pattern for the names of volumes, with an upper limit.
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}")
 _VOLUME_HINT = "write it like /srv/web:/www:ro or data:/var/lib/app"
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -28,6 +29,7 @@ def ports(text: str) -> tuple[Port, ...]:
     match = _PORT.fullmatch(text)
     if match is None:
         raise _no_mapping(text)
+    # Docker also publishes SCTP, but `verify` has no client for it.
     protocol = match["protocol"] or "tcp"
     if protocol not in ("tcp", "udp"):
         message = f"port {quoted(text)}: protocol {protocol} is not supported"
@@ -90,6 +92,7 @@ def volume(text: str) -> str:
     if not source.startswith("/") and not _VOLUME_NAME.fullmatch(source):
         problem = f"{quoted(source)} is neither an absolute path nor the name of a volume"
         raise BadValueError(f"volume {quoted(text)}: {problem}", _VOLUME_HINT)
+    # Docker refuses `/` as a target: the mount would hide the image.
     if not target.startswith("/") or target == "/":
         problem = f"target {quoted(target)} must be an absolute path below /"
         raise BadValueError(f"volume {quoted(text)}: {problem}", _VOLUME_HINT)
@@ -105,6 +108,7 @@ def mac(text: str) -> str:
     if not _MAC.fullmatch(address):
         hint = 'write it like "02:42:ac:14:01:0a"'
         raise BadValueError(f"mac {quoted(text)} is not a MAC address", hint)
+    # Bit 0 of the first byte means multicast (IEEE 802); no interface can have such an address.
     if int(address[:2], 16) & 1 or address == "00:00:00:00:00:00":
         message = f"mac {quoted(text)} is not a unicast address"
         raise BadValueError(message, "write an even first byte, like 02")

@@ -41,6 +41,7 @@ def open_regular(path: Path) -> BinaryIO:
         # Checked before opening, since opening a device can act and opening a pipe can block;
         # and again afterwards, since the name may lead to another file by then.
         _check_type(path.stat().st_mode)
+        # O_NONBLOCK: opening a pipe without a writer would wait for one.
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         _check_type(os.fstat(file.fileno()).st_mode)
         return file
@@ -56,7 +57,7 @@ def read_regular(path: Path, limit: int) -> bytes:
     """All bytes of a regular file. Raises BadValueError, also above `limit` bytes."""
     with open_regular(path) as file:
         try:
-            content = file.read(limit + 1)
+            content = file.read(limit + 1)  # one byte more shows that the limit is passed
         except OSError as error:
             raise _unreadable(error) from error
     if len(content) > limit:

@@ -13,6 +13,7 @@ from provision.model.findings import BadValueError
 from provision.model.inventory import Image
 from provision.model.text import count, quoted
 
+# Far above any image; without limits, a crafted archive could fill the memory.
 _MAX_MEMBERS = 20_000
 _MAX_JSON_BYTES = 4 << 20
 _HINT = "make it anew: docker save -o FILE NAME:TAG"
@@ -37,6 +38,7 @@ def _image(file: BinaryIO, path: Path) -> Image:
     if file.read(6).startswith(_COMPRESSED):
         raise BadValueError("is compressed", "unpack it first, for example: gunzip FILE")
     file.seek(0)
+    # "r:" reads uncompressed archives only: members of others cannot be reached without unpacking.
     with tarfile.open(fileobj=file, mode="r:") as tar:
         members = _members(tar)
         manifest = _json(tar, members, "manifest.json")
@@ -77,6 +79,7 @@ def _tag(manifest: dict[str, Any]) -> str:
     tags = manifest.get("RepoTags")
     if not (isinstance(tags, list) and tags and isinstance(tags[0], str)):
         raise BadValueError("its image has no name", "save it by NAME:TAG, not by its id")
+    # `docker load` creates all tags; the first is the one that containers will use.
     return reference(tags[0])
 
 

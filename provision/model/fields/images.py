@@ -29,6 +29,7 @@ def reference(text: str) -> str:
         lower = text.lower()
         hint = f"did you mean {lower}?" if _match(lower) else "write it like busybox or nginx:1.27"
         raise BadValueError(f"image {quoted(text)} is not an image reference", hint)
+    # Docker takes 64 hex digits for the ID of an image, and refuses to pull them.
     if re.fullmatch(r"[0-9a-f]{64}", match["name"]):
         hint = "write its name, like busybox"
         raise BadValueError(f"image {quoted(text)} is the ID of an image", hint)

@@ -99,6 +99,7 @@ def full_length(address: str) -> int:
 
 def route_spec(to: str, via: str, source: str, metric: int, table: int) -> str:
     """A route as `ip route` prints it, without its device."""
+    # `ip -json route` prints "default" for both families, and a host route without its /32 or /128.
     target = "default" if to in ("default", "0.0.0.0/0", "::/0") else to
     if "/" not in target and target != "default":
         target = f"{target}/{full_length(target)}"

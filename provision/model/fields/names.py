@@ -7,12 +7,14 @@ import re
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
 
+# Docker predefines the first three, and takes `default` for the default network of the platform.
 DOCKER_NETWORKS = ("bridge", "host", "none", "default")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 
 
 def inventory_name(text: str) -> str:
     """The name that marks all objects of an inventory. Raises BadValueError."""
+    # Short, because the names of chains (28 characters) begin with PROV-NAME-.
     return _matching(
         text,
         r"[a-z][a-z0-9-]{0,9}",
@@ -28,7 +30,7 @@ def host_name(text: str) -> str:
     """
     if text == "all":
         raise BadValueError("host name 'all' means every host in --limit", "choose another name")
-    if len(text) > 253:
+    if len(text) > 253:  # the limit of a name in DNS (RFC 1035); a label's is 63
         message = f"host name {quoted(text)} is longer than 253 characters"
         raise BadValueError(message, "shorten it")
     return _matching(
@@ -66,6 +68,7 @@ def network_name(text: str) -> str:
 
 def container_name(text: str) -> str:
     """A name that Docker accepts, short enough for the name of a file. Raises BadValueError."""
+    # Docker's own pattern, which needs two characters, and has no upper limit.
     return _matching(
         text,
         r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}",
@@ -105,6 +108,8 @@ def nic_name(text: str) -> str:
         # net.ipv4.conf.all and .default are settings of every and of each new interface.
         message = f"nic '{text}' stands for several interfaces in sysctl"
         raise BadValueError(message, "write the name of a single interface")
+    # IFNAMSIZ is 16 with its NUL. The kernel allows more characters (all but `/`, `:` and white
+    # space), but ip(8), ovs-vsctl(8) and networkd give some of them a meaning.
     return _matching(
         text,
         r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}",

@@ -11,6 +11,7 @@ from provision.model.fields.files import open_regular, resolve
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
 
+# DSA (ssh-dss) is off by default since OpenSSH 7.0, and removed in 10.0.
 TYPES = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
