@@ -102,7 +102,7 @@ def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[
     for host in inventory.hosts:
         foreign[Ref(host, "image", "busybox:latest")] = DockerImage(host, "busybox:latest")
         for stranger in (
-            OvsDaemon(host, inventory.name, False, False, first="masked inactive new"),
+            OvsDaemon(host, inventory.name, False, False, original="masked inactive new"),
             OvsUplink(
                 host,
                 "eth1",

@@ -1,4 +1,4 @@
-"""Kind `chain`: an iptables chain of our own and the one rule that leads into it."""
+"""Kind `iptables_chain`: an iptables chain and the rule that jumps to it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.on_hosts import UNMARKED, Mark
-from provision.resources.steps import Run, Steps, Unless, sh
+from provision.resources.steps import Run, Steps, Unless, fails
 
 PREFIX = "PROV-"
-"""Every chain of ours is called so (`address.chain_name`)."""
+"""The name of every chain of provision begins so (`model.names.chain_name`)."""
+HOOKS = {"filter": "DOCKER-USER", "nat": "POSTROUTING"}
+"""The chain that jumps to ours, by table.
+
+Docker sends all forwarded packets through DOCKER-USER before its own rules:
+https://docs.docker.com/engine/network/packet-filtering-firewalls/
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class IptablesChain(Resource):
-    """`rules` as `iptables-save` prints them, without `-A <chain>`; `hook` is the chain above.
+    """The chain `chain` in `table`, to which the chain `hook` jumps.
 
-    `hooked` is False when the rule that leads into it is missing; `mark` is `inventory/network`.
+    `rules` are argument vectors in the order of `iptables-save`, without `-A <chain>`. `hooked` is
+    False if the rule that jumps to the chain is missing.
     """
 
     kind: ClassVar[str] = "iptables_chain"
@@ -49,60 +56,62 @@ done
     def create(self) -> Steps:
         exists = Run(self._iptables("-n", "-L", self.chain))
         rules = tuple(self._present("-A", self.chain, rule) for rule in self.rules)
-        return (Unless(exists, (Run(self._iptables("-N", self.chain)),)), *rules, self._hooked)
+        return (Unless(exists, (Run(self._iptables("-N", self.chain)),)), *rules, self._hook_rule)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
-        return (self._refilled, self._hooked)
+        return (self._refill, self._hook_rule)
 
     def delete(self) -> Steps:
-        hook = Run(self._iptables("-D", self.hook, *self._leads_here))
-        unhooked = Run(self._iptables("-C", self.hook, *self._leads_here))
-        # The rule may be gone; only then is failing to delete it no failure.
-        gone = Unless(sh('! "$@" 2>/dev/null', *unhooked.argv), (hook,))
-        flush, drop = self._iptables("-F", self.chain), self._iptables("-X", self.chain)
-        exists = self._iptables("-n", "-L", self.chain)
-        missing = sh('! "$@" >/dev/null 2>&1', *exists)
-        return (gone, Unless(missing, (Run(flush), Run(drop))))
+        unhook = Run(self._iptables("-D", self.hook, *self._jump))
+        has_hook = Run(self._iptables("-C", self.hook, *self._jump))
+        # -D of a missing rule fails like any other -D: only the test can tell them apart.
+        unhooked = Unless(fails(has_hook), (unhook,))
+        exists = Run(self._iptables("-n", "-L", self.chain))
+        remove = (Run(self._iptables("-F", self.chain)), Run(self._iptables("-X", self.chain)))
+        return (unhooked, Unless(fails(exists), remove))
 
     @property
-    def _leads_here(self) -> tuple[str, ...]:
+    def _jump(self) -> tuple[str, ...]:
         return (*comment(self.mark), "-j", self.chain)
 
     @property
-    def _hooked(self) -> Unless:
-        # First, before Docker's own RETURN and before any masquerade of others.
-        return self._present("-I", self.hook, self._leads_here)
+    def _hook_rule(self) -> Unless:
+        # At the top: before Docker's RETURN in DOCKER-USER, and before any MASQUERADE of others.
+        return self._present("-I", self.hook, self._jump)
 
     def _present(self, verb: str, chain: str, rule: tuple[str, ...]) -> Unless:
-        place = ("1",) if verb == "-I" else ()
+        number = ("1",) if verb == "-I" else ()
         test = Run(self._iptables("-C", chain, *rule))
-        return Unless(test, (Run(self._iptables(verb, chain, *place, *rule)),))
+        return Unless(test, (Run(self._iptables(verb, chain, *number, *rule)),))
 
     @property
-    def _refilled(self) -> Run:
-        # One transaction per table: never a moment with half of the rules.
-        lines = [" ".join(map(_saved, ("-A", self.chain, *rule))) for rule in self.rules]
+    def _refill(self) -> Run:
+        # iptables-restore replaces the chain in one kernel transaction: no packet meets half of
+        # the rules. The line `:CHAIN - [0:0]` flushes the chain; --noflush keeps all others.
+        lines = [" ".join(map(_quoted, ("-A", self.chain, *rule))) for rule in self.rules]
         text = "\n".join([f"*{self.table}", f":{self.chain} - [0:0]", *lines, "COMMIT", ""])
         return Run(("iptables-restore", "-w", "5", "--noflush"), stdin=text)
 
-    def _iptables(self, *words: str) -> tuple[str, ...]:
-        return ("iptables", "-w", "5", "-t", self.table, *words)
+    def _iptables(self, *arguments: str) -> tuple[str, ...]:
+        # -w 5: wait up to 5 s for the lock that Docker may hold.
+        return ("iptables", "-w", "5", "-t", self.table, *arguments)
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         tables = _tables(text)
         for table in HOOKS:
-            yield from _chains(table, tables.get(table, ()), scope)
+            yield from _chains(table, tables.get(table, ()), origin)
 
 
-def _saved(word: str) -> str:
-    """A word of a rule for iptables-restore, which knows no quotes but these."""
-    if word and not any(char.isspace() or char in "\"'\\" for char in word):
-        return word
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _quoted(argument: str) -> str:
+    """An argument of a rule for iptables-restore, which knows double quotes and backslashes."""
+    if argument and not any(char.isspace() or char in "\"'\\" for char in argument):
+        return argument
+    return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _tables(saved: str) -> dict[str, list[str]]:
+    """The lines of chains and rules in the output of iptables-save, by table."""
     tables: dict[str, list[str]] = {}
     for line in saved.splitlines():
         if line.startswith("*"):
@@ -112,27 +121,27 @@ def _tables(saved: str) -> dict[str, list[str]]:
     return tables
 
 
-def _chains(table: str, lines: Iterable[str], scope: Origin) -> Iterable[Found]:
-    # `:NAME - [0:0]` is a chain that somebody made; those of the kernel have a policy.
-    made = [line[1:].split()[0] for line in lines if line[0] == ":" and line.split()[1] == "-"]
+def _chains(table: str, lines: Iterable[str], origin: Origin) -> Iterable[Found]:
+    # The kernel's own chains have a policy instead of `-`: `:INPUT ACCEPT [0:0]`.
+    chains = [line[1:].split()[0] for line in lines if line[0] == ":" and line.split()[1] == "-"]
     rules = [shlex.split(line) for line in lines if line[0] == "-"]
-    for chain in made:
-        own = tuple(tuple(rule[2:]) for rule in rules if rule[:2] == ["-A", chain])
-        hooks = [rule for rule in rules if rule[0] == "-A" and rule[-2:] == ["-j", chain]]
-        # DOCKER-USER holds a rule with our mark too, and is not ours: the name must be as well.
-        marks = {mark for rule in (*own, *hooks) if (mark := mark_of(rule)) != UNMARKED}
-        mark = min(marks, default=UNMARKED) if chain.startswith(PREFIX) else UNMARKED
-        hook = next((rule[1] for rule in hooks if mark_of(rule) != UNMARKED), HOOKS[table])
-        ours = mark.inventory == scope.inventory
-        yield Found(IptablesChain(scope.host, table, chain, hook, own, mark, bool(hooks)), ours)
+    for name in chains:
+        chain = _chain(table, name, rules, origin.host)
+        yield Found(chain, ours=chain.mark.inventory == origin.inventory)
 
 
-HOOKS = {"filter": "DOCKER-USER", "nat": "POSTROUTING"}
-"""Where our chains hang: Docker sends all forwarded traffic through DOCKER-USER first."""
+def _chain(table: str, name: str, rules: list[list[str]], host: str) -> IptablesChain:
+    own_rules = tuple(tuple(rule[2:]) for rule in rules if rule[:2] == ["-A", name])
+    jumps = [rule for rule in rules if rule[0] == "-A" and rule[-2:] == ["-j", name]]
+    marks = {mark for rule in (*own_rules, *jumps) if (mark := mark_of(rule)) != UNMARKED}
+    # DOCKER-USER contains a rule with a mark, but belongs to Docker: the name decides as well.
+    mark = min(marks, default=UNMARKED) if name.startswith(PREFIX) else UNMARKED
+    hook = next((rule[1] for rule in jumps if mark_of(rule) != UNMARKED), HOOKS[table])
+    return IptablesChain(host, table, name, hook, own_rules, mark, hooked=bool(jumps))
 
 
 def comment(mark: Mark) -> tuple[str, ...]:
-    """The match by which a rule carries a mark."""
+    """The match of a rule that carries a mark, in the order of iptables-save."""
     return ("-m", "comment", "--comment", mark.tag)
 
 

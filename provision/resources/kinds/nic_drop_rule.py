@@ -1,6 +1,8 @@
-"""Kind `seal`: the kernel's own stack drops what a NIC receives, as a userspace datapath reads it.
+"""Kind `nic_drop_rule`: an iptables rule by which the kernel drops what it receives from a NIC.
 
-https://docs.openvswitch.org/en/latest/intro/install/userspace/ asks for such a rule.
+The userspace datapath of Open vSwitch reads the NIC by a packet socket, and the kernel's own IP
+stack gets every packet as well and would answer it a second time:
+https://docs.openvswitch.org/en/latest/intro/install/userspace/
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.iptables_chain import comment, mark_of
 from provision.resources.on_hosts import ORIGINALS, Mark
-from provision.resources.steps import Run, Steps, Unless, sh
+from provision.resources.steps import Run, Steps, Unless, fails
 
 
 @dataclass(frozen=True, slots=True)
 class NicDropRule(Resource):
-    """One rule in the raw table for `nic`."""
+    """The rule for `nic` in chain PREROUTING of table raw."""
 
     kind: ClassVar[str] = "nic_drop_rule"
     volatile: ClassVar[bool] = True
@@ -48,18 +50,16 @@ need iptables
         return (Unless(self._rule("-C"), (self._rule("-I"),)),)
 
     def delete(self) -> Steps:
-        gone = sh('! "$@" 2>/dev/null', *self._rule("-C").argv)
-        return (Unless(gone, (self._rule("-D"),)),)
+        return (Unless(fails(self._rule("-C")), (self._rule("-D"),)),)
 
     def _rule(self, verb: str) -> Run:
-        place = ("-t", "raw", verb, "PREROUTING", "-i", self.nic)
-        return Run(("iptables", "-w", "5", *place, *comment(self.mark), "-j", "DROP"))
+        match = ("-t", "raw", verb, "PREROUTING", "-i", self.nic)
+        return Run(("iptables", "-w", "5", *match, *comment(self.mark), "-j", "DROP"))
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        for line in text.splitlines():
-            words = shlex.split(line)
-            if words[:3] == ["-A", "PREROUTING", "-i"] and words[-2:] == ["-j", "DROP"]:
-                mark = mark_of(words)
-                if mark.inventory == scope.inventory:
-                    yield Found(cls(scope.host, words[3], mark), ours=True)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        for rule in map(shlex.split, text.splitlines()):
+            if rule[:3] == ["-A", "PREROUTING", "-i"] and rule[-2:] == ["-j", "DROP"]:
+                mark = mark_of(rule)
+                if mark.inventory == origin.inventory:
+                    yield Found(cls(origin.host, rule[3], mark), ours=True)

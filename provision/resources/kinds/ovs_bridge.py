@@ -1,4 +1,4 @@
-"""Kind `ovs_bridge`: a bridge of Open vSwitch of our own, kept by its database."""
+"""Kind `ovs_bridge`: a bridge of Open vSwitch, which its database restores after a reboot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from provision.resources.steps import Run, Steps
 
 @dataclass(frozen=True, slots=True)
 class OvsBridge(Resource):
-    """`datapath` is `system` (the kernel's) or `netdev` (the daemon's own); `rstp`: it runs it."""
+    """The bridge `bridge`; `rstp` is True if it runs the Rapid Spanning Tree Protocol.
+
+    `datapath` is `system` (the kernel module's) or `netdev` (the one in ovs-vswitchd).
+    """
 
     kind: ClassVar[str] = "ovs_bridge"
     probe: ClassVar[str] = """
@@ -50,8 +53,9 @@ ovs-vsctl -t 5 -f csv --no-headings \
             f"rstp_enable={str(self.rstp).lower()}",
             f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}",
         )
-        set_ = ("--", "set", "bridge", self.bridge, *settings)
-        return (Run((*VSCTL, "--may-exist", "add-br", self.bridge, *set_)),)
+        # One transaction: no moment in which the bridge has no mark.
+        change = ("--", "set", "bridge", self.bridge, *settings)
+        return (Run((*VSCTL, "--may-exist", "add-br", self.bridge, *change)),)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
@@ -60,15 +64,15 @@ ovs-vsctl -t 5 -f csv --no-headings \
         return (Run((*VSCTL, "--if-exists", "del-br", self.bridge)),)
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for row in ovsdb.bridges(text):
             mark = Mark.parse(row["external_ids"].get(ovsdb.MARK, ""))
-            found = cls(
-                scope.host,
+            bridge = cls(
+                origin.host,
                 row["name"],
                 row["datapath_type"] or "system",
                 bool(row["rstp_enable"]),
                 mark,
                 str(row["fail_mode"] or ""),
             )
-            yield Found(found, mark.inventory == scope.inventory)
+            yield Found(bridge, mark.inventory == origin.inventory)

@@ -1,17 +1,21 @@
-"""Kind `ovs_daemon`: Open vSwitch's own service, started where it did not run."""
+"""Kind `ovs_daemon`: the service of Open vSwitch, started if it did not run.
+
+The last inventory that needs it restores the service as it was.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Resource
+from provision.resources.base import Found, Origin, Resource, keyed_lines
+from provision.resources.lib.systemd_units import unit_properties
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.steps import Run, Steps, record_once, remove_file
 
 SERVICE = "openvswitch-switch.service"
-# What its first start makes, by Debian's layout: the database, its lock, and a random id.
+# Files that the first start creates in Debian's layout: the database, its lock, a random id.
 _DATABASE = ("/var/lib/openvswitch/conf.db", "/var/lib/openvswitch/.conf.db.~lock~")
 _IDENTITY = "/etc/openvswitch/system-id.conf"
 
@@ -23,11 +27,12 @@ systemctl start {SERVICE}
 
 @dataclass(frozen=True, slots=True)
 class OvsDaemon(Resource):
-    """The service, enabled and running. `first` says how it was before our first change.
+    """The service, enabled and running.
 
-    `first` are systemd's words for the unit file and the service (`masked inactive`) and `new`
-    where it had no database yet. `others` are inventories that need it, too.
-    `claimed` is False where another inventory started it and this one is not on record yet.
+    `original` is its state before the first change: UnitFileState and ActiveState of systemd
+    (`masked inactive`), and `new` if it had no database yet. `other_users` are inventories that
+    need the service as well. `claimed` is False if another inventory has started it and this one
+    has no record of its own yet.
     """
 
     kind: ClassVar[str] = "ovs_daemon"
@@ -54,8 +59,8 @@ for was in {ORIGINALS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$w
     enabled: bool = True
     active: bool = True
     claimed: bool = True
-    first: str = field(default="", compare=False)
-    others: tuple[str, ...] = field(default=(), compare=False)
+    original: str = field(default="", compare=False)
+    other_users: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -66,69 +71,64 @@ for was in {ORIGINALS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$w
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, OvsDaemon)
-        return (record_once(self._was, current.first + "\n"), *self.create())
+        return (record_once(self._record, current.original + "\n"), *self.create())
 
     def delete(self) -> Steps:
-        if not self.first:
-            return remove_file(self._was)
-        state, active, *new = self.first.split()
-        steps: list[Run] = []
-        if active != "active" and not self.others:
-            steps.append(
-                Run(("systemctl", "stop", SERVICE, "ovs-vswitchd", "ovsdb-server.service"))
-            )
-        if new and not self.others:
-            steps.append(Run(("rm", "-f", "--", *_DATABASE, _IDENTITY)))
-        if state in ("masked", "disabled") and not self.others:
-            verb = "mask" if state == "masked" else "disable"
-            steps.append(Run(("systemctl", "-q", verb, SERVICE)))
-        return (*steps, *remove_file(self._was))
+        restored = self._restored() if self.original and not self.other_users else ()
+        return (*restored, *remove_file(self._record))
+
+    def _restored(self) -> Iterator[Run]:
+        enabled, active, *new = self.original.split()
+        if active != "active":
+            daemons = ("ovs-vswitchd", "ovsdb-server.service")
+            yield Run(("systemctl", "stop", SERVICE, *daemons))
+        if new:
+            yield Run(("rm", "-f", "--", *_DATABASE, _IDENTITY))
+        if enabled in ("masked", "disabled"):
+            yield Run(("systemctl", "-q", "mask" if enabled == "masked" else "disable", SERVICE))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return self.update(self)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         if before is None:
-            return self.delete()  # it came with its package, which stays
+            return self.delete()  # the package has brought the service, and stays
         assert isinstance(before, OvsDaemon)
         if ours:
             return () if before.active else (Run(("systemctl", "stop", SERVICE)),)
         return before.delete()
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
-        return (
-            "Open vSwitch starts" if isinstance(current, OvsDaemon) and not current.active else None
-        )
+        starts = isinstance(current, OvsDaemon) and not current.active
+        return "Open vSwitch starts" if starts else None
 
     def blocking_reason(self, after: Resource | None) -> str | None:
-        if after is not None or self.active or self.others:
+        if after is not None or self.active or self.other_users:
             return None
-        # What its database holds of ours cannot be seen now, and would come back with it.
+        # The database cannot be read now, and its next start would restore our bridges from it.
         return f"Open vSwitch does not run: start it (systemctl start {SERVICE}), then destroy"
 
     @property
-    def _was(self) -> str:
+    def _record(self) -> str:
         return f"{ORIGINALS}/{self.inventory}/openvswitch"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        unit = next((part for part in text.split("\n\n") if f"Id={SERVICE}" in part), "")
-        state = dict(line.partition("=")[::2] for line in unit.splitlines())
-        if not state.get("UnitFileState"):
-            return
-        words = [line.split(" ", 2) for line in text.splitlines() if line.startswith("was ")]
-        records = {owner: first for _, owner, first in words}
-        mine = records.pop(scope.inventory, None)
-        new = "" if "database" in text.splitlines() else " new"
-        now = f"{state['UnitFileState']} {state['ActiveState']}{new}"
-        first = mine or next(iter(records.values()), now)
-        found = cls(
-            scope.host,
-            scope.inventory,
-            state["UnitFileState"] == "enabled",
-            state["ActiveState"] == "active",
-            mine is not None or not records,
-            first,
-            tuple(sorted(records)),
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        unit = unit_properties(text).get(SERVICE, {})
+        enabled, active = unit.get("UnitFileState", ""), unit.get("ActiveState", "")
+        if not enabled:
+            return  # no such service: the package is not installed
+        lines = keyed_lines(text)
+        records = dict(rest.split(" ", 1) for key, rest in lines if key == "was")
+        record = records.pop(origin.inventory, None)
+        new = "" if ("database", "") in lines else " new"
+        daemon = cls(
+            origin.host,
+            origin.inventory,
+            enabled == "enabled",
+            active == "active",
+            claimed=record is not None or not records,
+            original=record or next(iter(records.values()), f"{enabled} {active}{new}"),
+            other_users=tuple(sorted(records)),
         )
-        yield Found(found, ours=mine is not None)
+        yield Found(daemon, ours=record is not None)

@@ -1,4 +1,4 @@
-"""Kind `ovs_tunnel`: a port of a bridge of Open vSwitch that leads to one peer."""
+"""Kind `ovs_tunnel`: a tunnel port of an Open vSwitch bridge to one other host."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ TYPES = ("gre", "vxlan")
 
 @dataclass(frozen=True, slots=True)
 class OvsTunnel(Resource):
-    """`options` are sorted pairs; between `protected` ports nothing passes.
+    """The port `port` of `bridge`; `type` is one of `TYPES`, `options` are sorted pairs.
 
-    `trouble` is what Open vSwitch says of a port that does not work; it is made again then.
+    Open vSwitch forwards nothing between two `protected` ports. `error` is its message about a port
+    that does not work; an update then adds the port again.
     """
 
     kind: ClassVar[str] = "ovs_tunnel"
@@ -40,7 +41,7 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
     options: tuple[tuple[str, str], ...]
     protected: bool
     mark: Mark
-    trouble: str = ""
+    error: str = ""
 
     @property
     def name(self) -> str:
@@ -54,7 +55,8 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
         options = tuple(f"options:{key}={quoted(value)}" for key, value in self.options)
         mark = f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}"
         port = ("--", "set", "port", self.port, f"protected={str(self.protected).lower()}", mark)
-        # One transaction: never a moment in which the port is there and not protected.
+        # One transaction: no moment in which the port exists but is not protected. Unprotected
+        # tunnels between three hosts are a loop.
         add = ("--if-exists", "del-port", self.port, "--", "add-port", self.bridge, self.port)
         return (Run((*VSCTL, *add, *interface, *options, *port)),)
 
@@ -65,11 +67,11 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
         return (Run((*VSCTL, "--if-exists", "del-port", self.port)),)
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for port in ovsdb.ports(text):
             if port.type in TYPES:
                 mark = Mark.parse(port.ids.get(ovsdb.MARK, ""))
                 options = tuple(sorted(port.options.items()))
-                where = (scope.host, port.name, port.bridge, port.type)
-                found = cls(*where, options, port.protected, mark, port.error)
-                yield Found(found, mark.inventory == scope.inventory)
+                identity = (origin.host, port.name, port.bridge, port.type)
+                tunnel = cls(*identity, options, port.protected, mark, port.error)
+                yield Found(tunnel, mark.inventory == origin.inventory)
