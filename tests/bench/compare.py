@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.compare.text import number, ratio
 from tests.bench.temporary_lab import temporary_lab
-from tests.lab.conftest import Hosts
+from tests.lab.hosts import Hosts
 
 DOCS = Path(__file__).parents[2] / "docs/compare.md"
 COLUMNS = ("tcp_1", "tcp_8", "requests", "rtt_p50", "rtt_p99", "cpu")
@@ -55,7 +55,7 @@ def main() -> None:
 def compare(hosts: Hosts, link: str | None, arguments: list[str]) -> tuple[dict[str, Any], bool]:
     """The JSON result, and True if compare left nothing behind on the hosts."""
     members = "".join(f"  h{n}: {{address: {hosts.networks[1]}.{10 + n}}}\n" for n in (1, 2, 3))
-    (hosts.place.folder / "bench.yml").write_text(f"name: bench\nhosts:\n{members}")
+    (hosts.lab.folder / "bench.yml").write_text(f"name: bench\nhosts:\n{members}")
     if link:
         # The burst has room for several of the largest packets (64 KiB with segmentation offload).
         hosts.everywhere(f"tc qdisc replace dev eth1 root tbf rate {link} burst 1mb latency 20ms")
@@ -63,7 +63,7 @@ def compare(hosts: Hosts, link: str | None, arguments: list[str]) -> tuple[dict[
     program = str(Path(sys.executable).with_name("provision"))
     process = subprocess.run(
         (program, "compare", "bench.yml", "--json", *arguments),
-        cwd=hosts.place.folder,
+        cwd=hosts.lab.folder,
         env=hosts.environment,
         stdout=subprocess.PIPE,
         text=True,

@@ -32,7 +32,7 @@ def main() -> None:
         begin = time.monotonic()
         process = subprocess.run(
             (PROVISION, "apply", inventory, "--json"),
-            cwd=hosts.place.folder,
+            cwd=hosts.lab.folder,
             capture_output=True,
             text=True,
             check=True,

@@ -30,16 +30,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.lab import power
 from tests.bench.temporary_lab import temporary_lab
-from tests.lab.conftest import Hosts
 from tests.lab.faults import (
-    HOSTS,
     QUICK,
     Faults,
-    faults,
-    seen_from_afar,
-    towards,
-    until_looked,
+    injecting,
+    lockout_inventory,
+    routed_controller,
+    until_checked,
 )
+from tests.lab.hosts import HOSTS, Hosts
 
 SHOW_UNDONE = (
     "[ ! -d /var/lib/provision/reverted.{0} ] || iptables-save | grep -q PROV- || echo undone"
@@ -82,12 +81,12 @@ def campaign(hosts: Hosts, failures: int, reboots: int) -> None:
     rounds = [kinds[number % len(kinds)] for number in range(failures)] + [rebooted] * reboots
     results: dict[str, list[Recovery]] = {}
     for number, kind in enumerate(rounds):
-        with faults(hosts) as hurt:
-            recoveries = kind(hurt)
+        with injecting(hosts) as faults:
+            recoveries = kind(faults)
             results.setdefault(kind.__name__, []).extend(recoveries)
             text = ", ".join(map(str, recoveries))
             print(f"{number + 1}/{len(rounds)} {kind.__name__}: {text}", flush=True)
-            hurt.assert_old()
+            faults.assert_restored()
     print(f"machine: {os.cpu_count()} cores, load {os.getloadavg()[2]:.0f}")
     for name, recoveries in results.items():
         served = spread([recovery.served for recovery in recoveries])
@@ -101,9 +100,9 @@ def spread(seconds: list[float]) -> str:
     return f"{low:.1f}/{middle:.1f}/{high:.1f} s (smallest, median, largest)"
 
 
-def change(hurt: Faults, host: str) -> tuple[str, float]:
+def change(faults: Faults, host: str) -> tuple[str, float]:
     """The change that has just been armed on a host, and its deadline by the host's own clock."""
-    (folder,) = [hurt.path(host, "var/lib/provision/txn")]
+    (folder,) = [faults.path(host, "var/lib/provision/txn")]
     until(lambda: (folder / "deadline").exists(), f"{host} is not armed")
     return (folder / "id").read_text().strip(), float((folder / "deadline").read_text())
 
@@ -117,7 +116,7 @@ def until(done: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.005)
 
 
-def after_deadlines(hurt: Faults, *, locked_out: bool) -> list[Recovery]:
+def after_deadlines(faults: Faults, *, locked_out: bool) -> list[Recovery]:
     """Wait for every host to come back after its deadline of the pending change.
 
     With `locked_out`, exit if a host answers shortly before its deadline: then the failure did
@@ -125,26 +124,26 @@ def after_deadlines(hurt: Faults, *, locked_out: bool) -> list[Recovery]:
     """
 
     def wait(host: str) -> Recovery:
-        change_id, deadline = change(hurt, host)
+        change_id, deadline = change(faults, host)
         if locked_out:
             time.sleep(max(0.0, deadline - LOCKED_OUT_S - time.time()))
-            if answers(hurt, host):
+            if answers(faults, host):
                 raise SystemExit(f"{host} was never locked out")
         time.sleep(max(0.0, deadline - time.time()))
-        return came_back(hurt, host, change_id, deadline)
+        return came_back(faults, host, change_id, deadline)
 
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         return list(pool.map(wait, HOSTS))
 
 
-def came_back(hurt: Faults, host: str, change_id: str, since: float) -> Recovery:
+def came_back(faults: Faults, host: str, change_id: str, since: float) -> Recovery:
     """Open new connections until one sees the change undone; each attempt has its own limit."""
-    config = str(hurt.hosts.place.ssh_config)
+    config = str(faults.hosts.lab.ssh_config)
     argv = ("ssh", "-F", config, host, f"date +%s.%N; {SHOW_UNDONE.format(change_id)}")
     served: float | None = None
     begin = time.monotonic()
     while time.monotonic() - begin < WAIT_S:
-        if answers(hurt, host):
+        if answers(faults, host):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process = subprocess.run(argv, capture_output=True, text=True, timeout=20)
                 lines = process.stdout.split()
@@ -157,9 +156,9 @@ def came_back(hurt: Faults, host: str, change_id: str, since: float) -> Recovery
     raise SystemExit(f"{host} did not come back")
 
 
-def answers(hurt: Faults, host: str) -> bool:
+def answers(faults: Faults, host: str) -> bool:
     """True if the host's sshd greets a new connection."""
-    address = f"{hurt.hosts.networks[0]}.{10 + int(host[1:])}"
+    address = f"{faults.hosts.networks[0]}.{10 + int(host[1:])}"
     try:
         with socket.create_connection((address, 22), timeout=0.5) as connection:
             return connection.recv(4) == b"SSH-"
@@ -167,63 +166,65 @@ def answers(hurt: Faults, host: str) -> bool:
         return False
 
 
-def wrong_route(hurt: Faults) -> list[Recovery]:
+def wrong_route(faults: Faults) -> list[Recovery]:
     """A network takes the controller's range, so answers to the controller go to another host."""
-    with seen_from_afar(hurt) as us:
-        run = hurt.start("apply", towards(hurt.hosts, us), *QUICK)
-        recoveries = after_deadlines(hurt, locked_out=True)
+    with routed_controller(faults) as controller:
+        run = faults.start("apply", lockout_inventory(faults.hosts, controller), *QUICK)
+        recoveries = after_deadlines(faults, locked_out=True)
         output, _ = run.communicate(timeout=WAIT_S)
         assert "confirmed" not in output, output
-        hurt.assert_old()
+        faults.assert_restored()
     return recoveries
 
 
-def killed_controller(hurt: Faults) -> list[Recovery]:
+def killed_controller(faults: Faults) -> list[Recovery]:
     """The controller is killed after it changed and checked all hosts, before it confirms."""
-    inventory = hurt.hosts.inventory("routes.yml")
-    run = hurt.start("apply", inventory, "--manual", *QUICK)
-    until_looked(hurt, run)
+    inventory = faults.hosts.inventory("routes.yml")
+    run = faults.start("apply", inventory, "--manual", *QUICK)
+    until_checked(faults, run)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    return after_deadlines(hurt, locked_out=False)
+    return after_deadlines(faults, locked_out=False)
 
 
-def dropped_port(hurt: Faults) -> list[Recovery]:
+def dropped_port(faults: Faults) -> list[Recovery]:
     """A rule drops port 22 during the change; the rule goes away at the deadline."""
-    inventory = hurt.hosts.inventory("routes.yml")
+    inventory = faults.hosts.inventory("routes.yml")
     for host in HOSTS:
         rule = "INPUT -p tcp --dport 22 -m comment --comment fault -j DROP"
-        hurt.hosts.ssh(host, f"cat >/run/open-port <<'@end'\n{AT_DEADLINE}iptables -D {rule}\n@end")
+        faults.hosts.ssh(
+            host, f"cat >/run/open-port <<'@end'\n{AT_DEADLINE}iptables -D {rule}\n@end"
+        )
         open_port = "systemd-run -q --collect sh /run/open-port"
-        hurt.at_step(host, 8, f"iptables -I {rule}; {open_port}")
-    run = hurt.start("apply", inventory, *QUICK)
-    recoveries = after_deadlines(hurt, locked_out=True)
+        faults.at_step(host, 8, f"iptables -I {rule}; {open_port}")
+    run = faults.start("apply", inventory, *QUICK)
+    recoveries = after_deadlines(faults, locked_out=True)
     run.communicate(timeout=WAIT_S)
     return recoveries
 
 
-def killed_host(hurt: Faults) -> list[Recovery]:
+def killed_host(faults: Faults) -> list[Recovery]:
     """Each host loses its power before the confirmation, and gets it back."""
-    return _restarted(hurt, lambda host: power.cut_power(hurt.hosts.place, host))
+    return _restarted(faults, lambda host: power.cut_power(faults.hosts.lab, host))
 
 
-def rebooted(hurt: Faults) -> list[Recovery]:
+def rebooted(faults: Faults) -> list[Recovery]:
     """Each host reboots before the confirmation."""
-    return _restarted(hurt, lambda host: hurt.inside(host, "systemctl --no-block reboot"))
+    return _restarted(faults, lambda host: faults.inside(host, "systemctl --no-block reboot"))
 
 
-def _restarted(hurt: Faults, end: Callable[[str], object]) -> list[Recovery]:
-    inventory = hurt.hosts.inventory("routes.yml")
-    hurt.hosts.provision("apply", inventory, "--manual", "--confirm-window", "3600")
-    ids = {host: change(hurt, host)[0] for host in HOSTS}
+def _restarted(faults: Faults, end: Callable[[str], object]) -> list[Recovery]:
+    inventory = faults.hosts.inventory("routes.yml")
+    faults.hosts.provision("apply", inventory, "--manual", "--confirm-window", "3600")
+    ids = {host: change(faults, host)[0] for host in HOSTS}
     begin = time.time()
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         list(pool.map(end, HOSTS))
     if end.__qualname__.startswith("killed_host"):
         begin = time.time()
-        power.start(hurt.hosts.place, say=lambda _text: None)
+        power.start(faults.hosts.lab, say=lambda _text: None)
     with ThreadPoolExecutor(len(HOSTS)) as pool:
-        return list(pool.map(lambda host: came_back(hurt, host, ids[host], begin), HOSTS))
+        return list(pool.map(lambda host: came_back(faults, host, ids[host], begin), HOSTS))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from provision.facts import gather
 from provision.inventory.load import load
 from provision.lab import ready
 from tests.bench.temporary_lab import temporary_lab
-from tests.lab.conftest import Hosts
+from tests.lab.hosts import Hosts
 
 BENCH = Path(__file__).parent
 PROVISION = str(Path(sys.executable).with_name("provision"))
@@ -49,7 +49,7 @@ def main() -> None:
 
 def measure(hosts: Hosts, size: int, peers: Path | None, runs: int) -> None:
     """Print the table of one size."""
-    folder = hosts.place.folder
+    folder = hosts.lab.folder
     write_inventory(hosts, size)
     commands: dict[str, tuple[Command, int]] = {
         "limit": (limit(hosts, size), runs),
@@ -119,14 +119,14 @@ def write_inventory(hosts: Hosts, size: int) -> None:
     containers = "".join(f"  c{n}: {{host: {h}, network: blue}}\n" for h, n in names(size))
     network = "networks: {blue: {method: routes, cidr: 172.20.0.0/16}}\n"
     text = f"name: bench\nhosts:\n{members}{network}containers:\n{containers}"
-    folder = hosts.place.folder
+    folder = hosts.lab.folder
     (folder / "routes.yml").write_text(text)
     timed(folder, (PROVISION, "apply", "routes.yml"))
 
 
 def limit(hosts: Hosts, size: int) -> Command:
     """The bare loop with the scripts of a snapshot."""
-    lab = hosts.place
+    lab = hosts.lab
     folder = lab.folder / "snapshots"
     folder.mkdir()
     inventory = load(lab.folder / "routes.yml")
@@ -144,7 +144,7 @@ def limit(hosts: Hosts, size: int) -> Command:
 
 def peer_commands(hosts: Hosts, size: int, programs: Path) -> dict[str, tuple[Command, int]]:
     """The commands of the other tools, and how often each is run."""
-    lab, (management, data) = hosts.place, hosts.networks
+    lab, (management, data) = hosts.lab, hosts.networks
     folder = lab.folder
     ssh = f"-F {lab.ssh_config} -o ControlMaster=auto -o ControlPersist=60s"
     (folder / "ansible.cfg").write_text(
@@ -188,14 +188,14 @@ def mitogen_command(
 
 def snapshot_cost(hosts: Hosts, repeats: int = 20) -> float:
     """Processor seconds of one snapshot on h1: the script's processes, and dockerd's part."""
-    text = (hosts.place.folder / "snapshots/h1.sh").read_text()
+    text = (hosts.lab.folder / "snapshots/h1.sh").read_text()
     stat = "/sys/fs/cgroup/system.slice/docker.service/cpu.stat"
     script = (
         f"cat >/run/snapshot.sh; read -r _ before <{stat}\n"
         f"i=0; while [ $i -lt {repeats} ]; do sh /run/snapshot.sh >/dev/null; i=$((i + 1)); done\n"
         f"read -r _ after <{stat}; rm /run/snapshot.sh; echo $((after - before)); times\n"
     )
-    argv = ready.ssh(hosts.place, "h1", script, quick=True)
+    argv = ready.ssh(hosts.lab, "h1", script, quick=True)
     process = subprocess.run(argv, input=text, capture_output=True, text=True, check=True)
     # The difference in µs, then the two lines of `times`: the shell's, and its children's.
     dockerd_us, _, children = process.stdout.split("\n")[:3]

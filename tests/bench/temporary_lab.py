@@ -13,8 +13,8 @@ from pathlib import Path
 from provision.lab import bringup, teardown
 from provision.lab.layout import Lab
 from provision.lab.settings import UpOptions
-from tests.lab.conftest import Hosts
 from tests.lab.free import free_ranges
+from tests.lab.hosts import Hosts
 
 
 @contextlib.contextmanager

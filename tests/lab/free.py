@@ -1,4 +1,4 @@
-"""Address ranges for the tests' labs: whatever else runs on this machine keeps its own."""
+"""Address ranges for the tests' labs that nothing else on this machine uses."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from provision.lab.ranges import Ranges, ranges
 from provision.model.errors import LabError
 
 
-def free_ranges(place: Lab) -> Ranges:
-    """Two that nothing here uses: not the default, which a developer's lab has.
+def free_ranges(lab: Lab) -> Ranges:
+    """A management and a data range that are free, and are not the default of a developer's lab.
 
-    Each folder begins at a place of its own: labs that boot in the same second do not meet.
+    The search starts at a number that depends on the lab's folder, so that labs that boot in the
+    same second choose different ranges.
     """
-    begin = int(place.tag, 16) % 120
-    for second in (130 + (begin + step) % 120 for step in range(120)):
-        wanted = ranges(f"10.{second}.0.0/24,10.{second}.1.0/24")
+    start = int(lab.tag, 16) % 120
+    for second in (130 + (start + step) % 120 for step in range(120)):
+        candidate = ranges(f"10.{second}.0.0/24,10.{second}.1.0/24")
         with contextlib.suppress(LabError):
-            namespace.refuse_used_ranges(place, wanted)
-            return wanted
+            namespace.refuse_used_ranges(lab, candidate)
+            return candidate
     raise AssertionError("no free range")

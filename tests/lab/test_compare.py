@@ -15,8 +15,7 @@ import pytest
 
 from provision.compare.candidates import BASELINE, CANDIDATES
 from provision.lab import power
-from tests.lab.conftest import Hosts
-from tests.lab.test_routes import HOSTS, assert_same
+from tests.lab.hosts import HOSTS, Hosts, assert_same
 
 pytestmark = pytest.mark.lab
 
@@ -28,9 +27,9 @@ LEFT = r"ls -d /run/provision* 2>/dev/null; pgrep -a iperf3; pgrep -af '[p]erl -
 @pytest.fixture
 def clean(mixed: Hosts) -> Iterator[tuple[Hosts, str]]:
     """Hosts on which nothing of ours is, and an inventory that has nothing but them."""
-    power.start(mixed.place, say=print)
+    power.start(mixed.lab, say=print)
     hosts = "".join(f"  h{n}: {{address: {mixed.networks[1]}.{10 + n}}}\n" for n in (1, 2, 3))
-    (mixed.place.folder / "bare.yml").write_text(f"name: mine\nhosts:\n{hosts}")
+    (mixed.lab.folder / "bare.yml").write_text(f"name: mine\nhosts:\n{hosts}")
     yield mixed, "bare.yml"
 
 
@@ -39,7 +38,7 @@ def started(hosts: Hosts, *words: str) -> subprocess.Popen[str]:
     program = str(Path(sys.executable).with_name("provision"))
     return subprocess.Popen(
         (program, "compare", *words),
-        cwd=hosts.place.folder,
+        cwd=hosts.lab.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,7 +91,7 @@ def test_methods_are_measured_and_removed(clean: tuple[Hosts, str]) -> None:
     assert found["routes"]["switched_from"] == "ports"
     # Another kernel's loopback could not be so quick, nor a network slower than a modem.
     assert 0.05 < found["host"]["figures"]["tcp_1"]["median"] < 1000
-    page = (hosts.place.folder / "compare.html").read_text()
+    page = (hosts.lab.folder / "compare.html").read_text()
     assert page.count("<svg") == len(RATIOS) and "http" not in page.replace("http-equiv", "")
     assert_nothing_runs(hosts)
     assert_same(before, hosts.capture())

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab.conftest import Hosts
-from tests.lab.faults import HOSTS, KILL_ACT, KILL_MIDST, Faults, faults
+from tests.lab.faults import KILL_ACT, KILL_MIDWAY, Faults, injecting
+from tests.lab.hosts import HOSTS, Hosts
 
 pytestmark = pytest.mark.lab
 STEPS = {
@@ -27,7 +27,7 @@ STEPS = {
     "modes.yml": 13,
 }
 """Steps of each example's first apply, and of its destroy, on the host that has most."""
-HOWS = (KILL_ACT, KILL_MIDST)
+HOWS = (KILL_ACT, KILL_MIDWAY)
 DATABASE = "/etc/openvswitch/"
 """Open vSwitch counts there what it does."""
 SETTLED_S = 60
@@ -39,15 +39,15 @@ SAMPLED = ("routes.yml", "flannel-vxlan.yml", "ovs-gre.yml")
 class Crash:
     """One example's changes, cut at a step on all hosts."""
 
-    def __init__(self, hurt: Faults, example: str) -> None:
-        self.hurt, self.hosts = hurt, hurt.hosts
-        self.inventory = hurt.hosts.inventory(example)
+    def __init__(self, faults: Faults, example: str) -> None:
+        self.faults, self.hosts = faults, faults.hosts
+        self.inventory = faults.hosts.inventory(example)
         self.new: dict[str, str] = {}
 
     def of_apply(self, step: int, how: str) -> None:
         """Every host is as before."""
         self._cut(step, how, "apply", self.inventory)
-        self.hurt.assert_old()
+        self.faults.assert_restored()
 
     def apply(self) -> int:
         """Make it whole; how many steps that takes."""
@@ -61,7 +61,7 @@ class Crash:
         ids = self.hosts.everywhere("docker ps -q --no-trunc | sort")
         self._cut(step, how, "destroy", self.inventory, "--yes")
         assert self.hosts.everywhere("docker ps -q --no-trunc | sort") == ids, (step, how)
-        Faults(self.hosts, self.new, ignored=(DATABASE,)).assert_old()
+        Faults(self.hosts, self.new, ignored=(DATABASE,)).assert_restored()
         deadline = time.monotonic() + SETTLED_S
         while changes := self.hosts.json("plan", self.inventory)["changes"]:
             assert time.monotonic() < deadline, (step, how, changes)
@@ -70,30 +70,30 @@ class Crash:
     def destroy(self) -> int:
         """Take it away whole; how many steps that takes."""
         steps = self._whole("destroy", self.inventory, "--yes")
-        self.hurt.assert_old()
+        self.faults.assert_restored()
         return steps
 
     def _cut(self, step: int, how: str, *words: str) -> None:
         for host in HOSTS:
-            self.hurt.at_step(host, step, how)
+            self.faults.at_step(host, step, how)
         done = self.hosts.json(*words, status=None)
-        cut = [self.hurt.inside(host, "ls /run/fault/done") for host in HOSTS]
-        self.hurt.heal()
+        cut = [self.faults.inside(host, "ls /run/fault/done") for host in HOSTS]
+        self.faults.heal()
         assert any(cut), f"no host has a step {step}"
         assert set(done["hosts"].values()) <= {"reverted (failed)", "unchanged"}, (step, how, done)
 
     def _whole(self, *words: str) -> int:
         for host in HOSTS:
-            self.hurt.at_step(host, 10_000, ":")
+            self.faults.at_step(host, 10_000, ":")
         self.hosts.provision(*words)
-        begun = [self.hurt.inside(host, "cat /run/fault/begun") for host in HOSTS]
-        self.hurt.heal()
+        begun = [self.faults.inside(host, "cat /run/fault/begun") for host in HOSTS]
+        self.faults.heal()
         return max(int(count or 0) for count in begun)
 
 
 @pytest.fixture
 def crash(booted: Callable[[str], Hosts], example: str) -> Iterator[Crash]:
-    with faults(booted("mixed"), example) as found:
+    with injecting(booted("mixed"), example) as found:
         yield Crash(found, example)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import Hosts
+from tests.lab.hosts import Hosts
 
 pytestmark = pytest.mark.lab
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -31,7 +31,7 @@ def applied(mixed: Hosts) -> Iterator[Hosts]:
 @pytest.fixture
 def apart(mixed: Hosts, tmp_path: Path) -> Path:
     """A folder of a user who has a key and addresses, and no ssh_config of the lab."""
-    shutil.copy(mixed.place.key, tmp_path / "id")
+    shutil.copy(mixed.lab.key, tmp_path / "id")
     (tmp_path / "home/.ssh").mkdir(parents=True)
     return tmp_path
 
@@ -70,7 +70,7 @@ def test_a_new_host_is_trusted_after_a_yes_only(mixed: Hosts, apart: Path) -> No
 
     said = run(apart, "trust", name, "--yes")
     assert "0 known, 3 recorded." in said
-    argv = ("ssh-keygen", "-l", "-f", str(mixed.place.known_hosts))
+    argv = ("ssh-keygen", "-l", "-f", str(mixed.lab.known_hosts))
     printed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     prints = {line.split()[1] for line in printed.splitlines()}
     assert len(prints) == 3 and all(one in said for one in prints)
@@ -175,7 +175,7 @@ def test_users_own_tests(applied: Hosts) -> None:
     argv += (str(EXAMPLES), "-c", os.devnull, "--provision-inventory", "routes.yml", str(EXAMPLES))
 
     def tests() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(argv, cwd=applied.place.folder, capture_output=True, text=True)
+        return subprocess.run(argv, cwd=applied.lab.folder, capture_output=True, text=True)
 
     passed = tests()
     assert passed.returncode == 0 and "19 passed" in passed.stdout, passed.stdout
@@ -201,7 +201,7 @@ class _Cells(HTMLParser):
 
 def test_verify_writes_a_page(applied: Hosts) -> None:
     """One file, nothing fetched: the matrix, each check, and what failed."""
-    page = applied.place.folder / "report.html"
+    page = applied.lab.folder / "report.html"
     applied.provision("verify", "routes.yml", "--html", str(page))
     cells = _Cells()
     cells.feed(page.read_text())

@@ -9,12 +9,10 @@ import pytest
 
 from provision.inventory.load import load
 from provision.lab import power
-from tests.lab.conftest import Hosts
-from tests.lab.test_routes import assert_same
+from tests.lab.hosts import HOSTS, Hosts, assert_same
 
 pytestmark = pytest.mark.lab
 
-HOSTS = ("h1", "h2", "h3")
 VXLAN = "flannel-vxlan.yml"
 EXAMPLES = (VXLAN, "flannel-udp.yml", "flannel-host-gw.yml", "flannel-docker0.yml")
 CTL = "/etc/provision/overlay/etcdctl-over"
@@ -42,11 +40,11 @@ def findings(hosts: Hosts, inventory: str) -> list[str]:
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts on which nothing of ours is, before and after."""
     yield mixed
-    power.start(mixed.place, say=print)
+    power.start(mixed.lab, say=print)
     left = "".join(mixed.everywhere("ls /etc/provision", check=False).values())
     for example in EXAMPLES:
         inventory = mixed.inventory(example)
-        if load(mixed.place.folder / inventory).name in left:
+        if load(mixed.lab.folder / inventory).name in left:
             mixed.provision("destroy", inventory, "--yes", status=None)
 
 
@@ -77,9 +75,9 @@ def test_an_example_through_reboots(clean: Hosts, example: str) -> None:
     inventory = clean.inventory(example)
     before = clean.capture()
     clean.provision("apply", inventory)
-    power.reboot(clean.place, ("h1",), say=print)
+    power.reboot(clean.lab, ("h1",), say=print)
     verified(clean, inventory, within_s=60)
-    power.reboot(clean.place, HOSTS, say=print)
+    power.reboot(clean.lab, HOSTS, say=print)
     verified(clean, inventory, within_s=120)
     assert clean.json("plan", inventory)["changes"] == []
     clean.provision("destroy", inventory, "--yes")

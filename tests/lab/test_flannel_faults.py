@@ -12,12 +12,11 @@ import pytest
 from provision.engine.pki import sign
 from provision.lab import power
 from provision.resources.steps import Issue, Put
-from tests.lab.conftest import Hosts
+from tests.lab.hosts import HOSTS, Hosts
 from tests.lab.test_flannel import (
     CTL,
     ETCD,
     FLANNELD,
-    HOSTS,
     LEASE,
     VXLAN,
     address,
@@ -35,7 +34,7 @@ def over(booted: Callable[[str], Hosts]) -> Iterator[tuple[Hosts, str]]:
     inventory = hosts.inventory(VXLAN)
     hosts.provision("apply", inventory)
     yield hosts, inventory
-    power.start(hosts.place, say=print)
+    power.start(hosts.lab, say=print)
     hosts.provision("destroy", hosts.inventory(VXLAN), "--yes")
 
 
@@ -63,7 +62,7 @@ def test_private_keys_stay_on_their_hosts(over: tuple[Hosts, str]) -> None:
     assert len(set(keys.values())) == 3
     modes = hosts.everywhere("stat -c '%U %a' /etc/provision/overlay/pki/*.key")
     assert set(modes.values()) == {"root 600\nroot 600\n"}
-    folder = hosts.place.folder / ".provision" / "pki" / "overlay"
+    folder = hosts.lab.folder / ".provision" / "pki" / "overlay"
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
         "over.crt": 0o600,
         "over.key": 0o600,
@@ -168,7 +167,7 @@ def test_etcd_down_costs_no_packet(over: tuple[Hosts, str], seconds: int = 20) -
     hosts.everywhere(f"systemctl stop {ETCD}")
     ping = f"docker exec c1 ping -q -c {seconds * 5} -i 0.2 {target.strip()}"
     done = subprocess.run(
-        ("ssh", "-F", str(hosts.place.ssh_config), "h1", ping),
+        ("ssh", "-F", str(hosts.lab.ssh_config), "h1", ping),
         capture_output=True,
         text=True,
         timeout=seconds * 2 + 60,
@@ -210,7 +209,7 @@ def test_one_flipped_byte_is_found(over: tuple[Hosts, str]) -> None:
 def test_certificates_are_renewed_in_time(over: tuple[Hosts, str]) -> None:
     """One with ten days left is drift, and the next apply makes another; etcd takes it."""
     hosts, inventory = over
-    signer = hosts.place.folder / ".provision" / "pki" / "overlay" / "over"
+    signer = hosts.lab.folder / ".provision" / "pki" / "overlay" / "over"
     stem = "/etc/provision/overlay/pki/over.member"
     issue = Issue(
         request=hosts.ssh("h1", f"cat {stem}.csr"),
@@ -239,7 +238,7 @@ def test_certificates_are_renewed_in_time(over: tuple[Hosts, str]) -> None:
 def test_without_the_authority_nothing_is_changed(over: tuple[Hosts, str]) -> None:
     """A checkout that lacks it can look; to issue a certificate it says what to copy."""
     hosts, inventory = over
-    pki = hosts.place.folder / ".provision" / "pki"
+    pki = hosts.lab.folder / ".provision" / "pki"
     pki.rename(pki.with_name("elsewhere"))
     try:
         assert hosts.json("plan", inventory)["changes"] == []
@@ -276,6 +275,6 @@ def test_backends_are_switched_in_place(over: tuple[Hosts, str]) -> None:
 def test_all_hosts_reboot_at_once(over: tuple[Hosts, str]) -> None:
     """Each waits for the others; within 120 s all is whole, by nobody's hand."""
     hosts, inventory = over
-    power.reboot(hosts.place, HOSTS, say=print)
+    power.reboot(hosts.lab, HOSTS, say=print)
     verified(hosts, inventory, within_s=120)
     assert hosts.json("plan", inventory)["changes"] == []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import Hosts
-from tests.lab.faults import Faults, faults
+from tests.lab.faults import Faults, injecting
+from tests.lab.hosts import Hosts
 
 pytestmark = pytest.mark.lab
 LINKS = (
@@ -32,43 +32,45 @@ LIES = {
 
 
 @pytest.fixture(scope="module")
-def hurt(booted: Callable[[str], Hosts]) -> Iterator[Faults]:
+def faults(booted: Callable[[str], Hosts]) -> Iterator[Faults]:
     """One for all lies: each is shown to have changed nothing."""
-    with faults(booted("mixed")) as found:
+    with injecting(booted("mixed")) as found:
         yield found
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_host_that_lies_stops_the_change(hurt: Faults, lie: str) -> None:
+def test_a_host_that_lies_stops_the_change(faults: Faults, lie: str) -> None:
     """It is named, status 4; nothing is written or changed anywhere."""
-    inventory = hurt.hosts.inventory("routes.yml")
+    inventory = faults.hosts.inventory("routes.yml")
     tool, what = LIES[lie]
     text, path = f"#!/bin/sh\n{what}\n", f"/usr/local/sbin/{tool}"
     put = f"mkdir -p /usr/local/sbin; printf %s {shlex.quote(text)} >{path}; chmod +x {path}"
-    hurt.inside("h2", put)
+    faults.inside("h2", put)
     try:
-        done = hurt.hosts.json("apply", inventory, status=4)
+        done = faults.hosts.json("apply", inventory, status=4)
         assert {error["host"] for error in done["errors"]} == {"h2"}
         assert done["hosts"]["h1"] == done["hosts"]["h3"] == "unchanged"
-        shown = hurt.hosts.provision("plan", inventory, status=None)
+        shown = faults.hosts.provision("plan", inventory, status=None)
         assert shown.replace("\n", "").isprintable()
-        assert not hurt.inside("h2", "ls /run/read 2>/dev/null")
+        assert not faults.inside("h2", "ls /run/read 2>/dev/null")
     finally:
-        hurt.inside("h2", f"rm -f {path}")
+        faults.inside("h2", f"rm -f {path}")
     assert not Path("/tmp/evil").exists()
-    hurt.assert_old()
-    assert not any(hurt.hosts.ssh(host, "ls /tmp/evil", check=False) for host in ("h1", "h2", "h3"))
+    faults.assert_restored()
+    assert not any(
+        faults.hosts.ssh(host, "ls /tmp/evil", check=False) for host in ("h1", "h2", "h3")
+    )
 
 
 @pytest.mark.full
-def test_a_program_that_never_answers_is_ended(hurt: Faults) -> None:
+def test_a_program_that_never_answers_is_ended(faults: Faults) -> None:
     """On the host, too: what asked it does not wait for ever."""
     path = "/usr/local/sbin/perl"
-    hurt.inside("h2", f"mkdir -p /usr/local/sbin; printf '#!/bin/sh\nexec sleep 987' >{path}")
+    faults.inside("h2", f"mkdir -p /usr/local/sbin; printf '#!/bin/sh\nexec sleep 987' >{path}")
     try:
-        hurt.inside("h2", f"chmod +x {path}")
-        done = hurt.hosts.json("plan", hurt.hosts.inventory("routes.yml"), status=None)
+        faults.inside("h2", f"chmod +x {path}")
+        done = faults.hosts.json("plan", faults.hosts.inventory("routes.yml"), status=None)
         assert {error["host"] for error in done["errors"]} == {"h2"}
-        assert not hurt.inside("h2", "pgrep -f '[s]leep 987'")
+        assert not faults.inside("h2", "pgrep -f '[s]leep 987'")
     finally:
-        hurt.inside("h2", f"rm -f {path}")
+        faults.inside("h2", f"rm -f {path}")

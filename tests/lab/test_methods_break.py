@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from provision.lab import namespace, power
-from tests.lab.conftest import Hosts
-from tests.lab.faults import HOSTS
+from tests.lab.hosts import HOSTS, Hosts
 from tests.unit.test_methods_table import COLUMNS, table
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
@@ -32,7 +31,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts on which nothing of ours is afterwards, and nothing between them."""
     yield mixed
     filtered(mixed, "-F")
-    power.start(mixed.place, say=print)
+    power.start(mixed.lab, say=print)
     for column in COLUMNS:
         if mixed.ssh("h1", "ls /etc/provision", check=False):
             mixed.provision("destroy", inventory(mixed, column), "--yes", status=None)
@@ -49,7 +48,7 @@ def filtered(hosts: Hosts, *rules: str) -> None:
     for rule in rules:
         # By eth1's outer ends: another bridge there carries SSH.
         rule = rule.replace("-A FORWARD", "-A FORWARD -i e1-+")
-        within = ("nsenter", f"--net={namespace.path(hosts.place)}")
+        within = ("nsenter", f"--net={namespace.path(hosts.lab)}")
         subprocess.run((*within, "ebtables", *rule.split()), check=True)
 
 

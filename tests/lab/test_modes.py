@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from provision.lab import power
-from tests.lab.conftest import Hosts
-from tests.lab.test_routes import HOSTS, assert_same
+from tests.lab.hosts import HOSTS, Hosts, assert_same
 
 pytestmark = pytest.mark.lab
 
@@ -40,8 +39,8 @@ def failed(result: dict[str, Any]) -> Failed:
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts on which nothing of ours is, before and after."""
     yield mixed
-    power.start(mixed.place, say=print)
-    for written in mixed.place.folder.glob("*.yml"):
+    power.start(mixed.lab, say=print)
+    for written in mixed.lab.folder.glob("*.yml"):
         mixed.provision("destroy", written.name, "--yes", status=None)
         written.unlink()
 
@@ -105,7 +104,7 @@ def test_it_survives(applied: tuple[Hosts, str], event: str) -> None:
 def test_it_survives_a_reboot_of_all(applied: tuple[Hosts, str]) -> None:
     """Containers that share a namespace find each other again."""
     hosts, inventory = applied
-    power.reboot(hosts.place, HOSTS, say=print)
+    power.reboot(hosts.lab, HOSTS, say=print)
     hosts.verified(inventory, within_s=120)
     assert hosts.json("plan", inventory)["changes"] == []
 

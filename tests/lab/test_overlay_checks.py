@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.lab.conftest import Hosts
+from tests.lab.hosts import Hosts
 from tests.lab.test_overlays import clean, inventory, verified
 
 pytestmark = pytest.mark.lab

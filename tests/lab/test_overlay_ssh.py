@@ -15,10 +15,9 @@ from contextlib import contextmanager
 import pytest
 
 from provision.lab import namespace
-from tests.lab.conftest import Hosts
-from tests.lab.faults import HOSTS, QUICK, faults
+from tests.lab.faults import QUICK, injecting
+from tests.lab.hosts import HOSTS, Hosts, assert_same
 from tests.lab.test_overlays import clean, verified
-from tests.lab.test_routes import assert_same
 
 pytestmark = pytest.mark.lab
 __all__ = ["clean"]
@@ -33,8 +32,8 @@ ip route | grep host0 | sed 's/dev [a-z-]*host0/dev NIC/;s/ linkdown//' | sort
 def over_management(hosts: Hosts, *changes: tuple[str, str]) -> str:
     """ovs-gre.yml between the NICs by which SSH comes in, in the lab's folder."""
     management, data = hosts.networks
-    text = (hosts.place.folder / hosts.inventory("ovs-gre.yml", *changes)).read_text()
-    (hosts.place.folder / "management.yml").write_text(text.replace(f"{data}.", f"{management}."))
+    text = (hosts.lab.folder / hosts.inventory("ovs-gre.yml", *changes)).read_text()
+    (hosts.lab.folder / "management.yml").write_text(text.replace(f"{data}.", f"{management}."))
     return "management.yml"
 
 
@@ -47,11 +46,11 @@ def computed(hosts: Hosts) -> Iterator[None]:
     """Meanwhile, what reaches the NICs for SSH has its checksums computed."""
     for word in ("off", "on"):
         for host in HOSTS:
-            lab_host = hosts.place.host(host)
+            lab_host = hosts.lab.host(host)
             # With the host's own ethtool: the machine may have none.
             within = (
                 "nsenter",
-                f"--net={namespace.path(hosts.place)}",
+                f"--net={namespace.path(hosts.lab)}",
                 "chroot",
                 str(lab_host.merged),
             )
@@ -75,13 +74,13 @@ def test_such_a_nic_is_refused(clean: Hosts) -> None:
 @pytest.mark.full
 def test_a_nic_that_takes_ssh_with_it_comes_back(clean: Hosts) -> None:
     """Who insists loses TCP, and each host takes the change back alone: none is locked out."""
-    with faults(clean) as hurt:
+    with injecting(clean) as faults:
         name = over_management(clean, INSISTED)
         begin = time.monotonic()
         done = clean.json("apply", name, *QUICK, status=None)
         print(f"apply and its undo: {time.monotonic() - begin:.0f} s", done["hosts"])
         assert all(map(REVERTED.fullmatch, done["hosts"].values())), done
-        hurt.assert_old()
+        faults.assert_restored()
 
 
 @pytest.mark.full
@@ -94,7 +93,7 @@ def test_such_a_nic_moves_and_ssh_stays(clean: Hosts) -> None:
         moved = [one for one in plan if one["kind"] == "ovs_uplink"]
         assert len(moved) == 3 and all("path of SSH" in one["disruption"] for one in moved)
         session = subprocess.Popen(
-            ("ssh", "-F", str(clean.place.ssh_config), "h1", "cat"),
+            ("ssh", "-F", str(clean.lab.ssh_config), "h1", "cat"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from provision.lab import power
-from tests.lab.conftest import Hosts
-from tests.lab.faults import faults
-from tests.lab.test_routes import HOSTS, assert_same
+from tests.lab.faults import injecting
+from tests.lab.hosts import HOSTS, Hosts, assert_same
 
 pytestmark = pytest.mark.lab
 
@@ -62,7 +61,7 @@ def verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> dict[str,
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts on which nothing of ours is, before and after."""
     yield mixed
-    power.start(mixed.place, say=print)
+    power.start(mixed.lab, say=print)
     # By its mark all of an inventory's name goes, whatever else the file says.
     names = {"wide": "vxlan.yml", "tunnel": "ovs-gre.yml", "vtunnel": "ovs-vxlan.yml"}
     names["tree"] = "key-rstp"
@@ -89,7 +88,7 @@ def cycle(hosts: Hosts, name: str, *, events: tuple[str, ...] = (), reboot: bool
         hosts.everywhere(event)
         verified(hosts, name)
     if reboot:
-        power.reboot(hosts.place, HOSTS, say=print)
+        power.reboot(hosts.lab, HOSTS, say=print)
         verified(hosts, name, within_s=120)
     if events or reboot:
         assert hosts.json("apply", name)["changes"] == []
@@ -150,12 +149,12 @@ chmod +x /usr/local/sbin/docker"""
 )
 def test_a_first_apply_that_fails_is_undone_whole(clean: Hosts, example: str) -> None:
     """Also what had to be made before the rest could be planned: a service, and certificates."""
-    with faults(clean) as hurt:
+    with injecting(clean) as faults:
         clean.ssh("h2", NO_NETWORK)
         done = clean.json("apply", clean.inventory(example), status=5)
         assert set(done["hosts"].values()) == {"reverted (failed)"}, done
-        hurt.heal()
-        hurt.assert_old()
+        faults.heal()
+        faults.assert_restored()
 
 
 BREAKS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import signal
 import subprocess
@@ -14,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from provision.lab import power
-from tests.lab.conftest import Hosts
+from tests.lab.hosts import HOSTS, Hosts, assert_same
 
 pytestmark = pytest.mark.lab
 
-HOSTS = ("h1", "h2", "h3")
 EXAMPLES = ("routes.yml", "routes-docker0.yml")
 
 
@@ -30,18 +28,11 @@ def assert_verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> No
     assert len(pairs) == 6 * 7, pairs
 
 
-def assert_same(before: dict[str, str], after: dict[str, str]) -> None:
-    """Two captures of all hosts are equal, line by line."""
-    for host, text in before.items():
-        diff = difflib.unified_diff(text.splitlines(), after[host].splitlines(), lineterm="", n=0)
-        assert not (lines := list(diff)), f"{host}:\n" + "\n".join(lines)
-
-
 @pytest.fixture
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts on which nothing of ours is, before and after."""
     yield mixed
-    power.start(mixed.place, say=print)
+    power.start(mixed.lab, say=print)
     for name in EXAMPLES:
         mixed.provision("destroy", mixed.inventory(name), "--yes", status=None)
 
@@ -125,11 +116,11 @@ def test_it_survives(applied: tuple[Hosts, str], event: str) -> None:
 def test_it_survives_a_reboot_of_one_and_of_all(applied: tuple[Hosts, str]) -> None:
     """One host within 60 s, all of them within 120 s."""
     hosts, inventory = applied
-    power.reboot(hosts.place, ("h2",), say=print)
+    power.reboot(hosts.lab, ("h2",), say=print)
     assert_verified(hosts, inventory, within_s=60)
     policy = "iptables -S FORWARD | head -n 1"
     before = [hosts.ssh(host, policy) for host in HOSTS]
-    power.reboot(hosts.place, HOSTS, say=print)
+    power.reboot(hosts.lab, HOSTS, say=print)
     assert_verified(hosts, inventory, within_s=120)
     assert [hosts.ssh(host, policy) for host in HOSTS] == before
     assert hosts.json("plan", inventory)["changes"] == []
@@ -139,7 +130,7 @@ def test_a_host_that_is_off_stops_all_or_is_left_out(clean: Hosts) -> None:
     """Status 4 within 15 s and nothing changed; with per-host the others are done: status 6."""
     inventory = clean.inventory("routes.yml")
     before = clean.ssh("h1", "ip route; iptables-save | grep -c PROV", check=False)
-    power.poweroff(clean.place, "h2")
+    power.poweroff(clean.lab, "h2")
     begin = time.monotonic()
     done = clean.json("apply", inventory, status=4)
     assert time.monotonic() - begin <= 15
@@ -148,7 +139,7 @@ def test_a_host_that_is_off_stops_all_or_is_left_out(clean: Hosts) -> None:
     done = clean.json("apply", inventory, "--strategy", "per-host", status=6)
     assert done["hosts"] == {"h1": "confirmed", "h2": "unreachable", "h3": "confirmed"}
     clean.json("verify", inventory, status=4)
-    power.start(clean.place, say=print)
+    power.start(clean.lab, say=print)
     clean.provision("apply", inventory)
     assert_verified(clean, inventory)
 
@@ -233,7 +224,7 @@ def test_an_interrupted_apply_is_simply_run_again(clean: Hosts) -> None:
     for delay_s in (1.2, 1.8, 2.4):
         process = subprocess.Popen(
             (program, "apply", inventory),
-            cwd=clean.place.folder,
+            cwd=clean.lab.folder,
             stdout=subprocess.DEVNULL,
             env=clean.environment,
         )
@@ -253,7 +244,7 @@ def test_ctrl_c_ends_at_once(clean: Hosts) -> None:
     clean.ssh("h2", f"nohup sh -c '{lock}' >/dev/null 2>&1 &")
     process = subprocess.Popen(
         (program, "apply", inventory),
-        cwd=clean.place.folder,
+        cwd=clean.lab.folder,
         env=clean.environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -272,16 +263,16 @@ def test_ctrl_c_ends_at_once(clean: Hosts) -> None:
 
 def test_an_image_of_the_controller_is_loaded(clean: Hosts) -> None:
     """A container of an archive; destroy takes the image away again."""
-    archive = clean.place.folder / "tiny.tar"
+    archive = clean.lab.folder / "tiny.tar"
     with archive.open("wb") as file:
-        argv = ("ssh", "-F", str(clean.place.ssh_config), "h1")
+        argv = ("ssh", "-F", str(clean.lab.ssh_config), "h1")
         save = "docker tag busybox tiny:1 && docker save tiny:1 && docker rmi tiny:1 >/dev/null"
         subprocess.run((*argv, save), stdout=file, check=True)
     change = (
         "  c2: {host: h2, network: blue}",
         "  c2: {host: h2, network: blue, image: {archive: tiny.tar}, command: [sleep, infinity]}",
     )
-    text = (clean.place.folder / clean.inventory("routes.yml")).read_text()
+    text = (clean.lab.folder / clean.inventory("routes.yml")).read_text()
     line = next(line for line in text.splitlines() if line.startswith("  c2:"))
     inventory = clean.inventory("routes.yml", (line, change[1]))
     clean.provision("apply", inventory)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.lab.conftest import Hosts
+from tests.lab.hosts import HOSTS, Hosts
 
 pytestmark = pytest.mark.lab
 
@@ -32,14 +32,13 @@ containers:
   net2: {host: h2, network: blue, ports: ["9090:90"]}
   net3: {host: h3, network: blue}
 """
-HOSTS = ("h1", "h2", "h3")
 
 
 @pytest.fixture(scope="module")
 def applied(booted: Callable[[str], Hosts]) -> Iterator[tuple[Hosts, str]]:
     """Hosts with containers of each mode and published ports."""
     mixed = booted("mixed")
-    target = mixed.place.folder / "look.yml"
+    target = mixed.lab.folder / "look.yml"
     target.write_text(INVENTORY.replace("10.78.0.", f"{mixed.networks[1]}."))
     mixed.provision("apply", target.name)
     yield mixed, target.name
@@ -64,7 +63,7 @@ def rule(host: dict[str, Any], container: str, published: str) -> Any:
 def graph(hosts: Hosts, inventory: str, name: str, *words: str) -> str:
     """A graph as the file of this name holds it."""
     hosts.provision("graph", inventory, "-o", name, *words)
-    return (hosts.place.folder / name).read_text()
+    return (hosts.lab.folder / name).read_text()
 
 
 def test_colours_follow_verify(mixed: Hosts) -> None:
@@ -73,7 +72,7 @@ def test_colours_follow_verify(mixed: Hosts) -> None:
     Before the others, whose network has the same range.
     """
     inventory = mixed.inventory("routes.yml")
-    verified = mixed.place.folder / "verified.json"
+    verified = mixed.lab.folder / "verified.json"
     mixed.provision("apply", inventory)
     try:
         verified.write_text(mixed.provision("verify", inventory, "--json"))
@@ -194,8 +193,8 @@ def test_the_drawing_holds_every_thing(applied: tuple[Hosts, str]) -> None:
 def test_hosts_that_tell_less(applied: tuple[Hosts, str]) -> None:
     """One that is lost: status 4; one whose Docker is stopped: its links are shown."""
     hosts, inventory = applied
-    lost = hosts.place.folder / "lost.yml"
-    text = (hosts.place.folder / inventory).read_text()
+    lost = hosts.lab.folder / "lost.yml"
+    text = (hosts.lab.folder / inventory).read_text()
     lost.write_text(
         text.replace("networks:", f"  h9: {{address: {hosts.networks[1]}.99}}\nnetworks:")
     )

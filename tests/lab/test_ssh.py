@@ -12,7 +12,7 @@ import pytest
 from provision.inventory.load import load
 from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError, TimedOut
 from provision.transport.ssh.transport import SshTransport
-from tests.lab.conftest import Hosts
+from tests.lab.hosts import Hosts
 
 pytestmark = pytest.mark.lab
 
@@ -28,21 +28,21 @@ def forgiven(booted: Callable[[str], Hosts]) -> Iterator[None]:
 @pytest.fixture
 def transport(mixed: Hosts) -> Iterator[SshTransport]:
     """A transport as `provision` makes it."""
-    inventory = load(mixed.place.folder / mixed.inventory("routes.yml"))
-    ssh = SshTransport(inventory, mixed.place.ssh_config)
+    inventory = load(mixed.lab.folder / mixed.inventory("routes.yml"))
+    ssh = SshTransport(inventory, mixed.lab.ssh_config)
     yield ssh
     ssh.close()
 
 
 def other(mixed: Hosts, *changes: tuple[str, str], known_hosts: str | None = None) -> SshTransport:
     """A transport with a changed inventory, or with other known hosts."""
-    inventory = load(mixed.place.folder / mixed.inventory("routes.yml", *changes, to="ssh.yml"))
-    config = mixed.place.folder / "other_ssh_config"
-    text = mixed.place.ssh_config.read_text()
+    inventory = load(mixed.lab.folder / mixed.inventory("routes.yml", *changes, to="ssh.yml"))
+    config = mixed.lab.folder / "other_ssh_config"
+    text = mixed.lab.ssh_config.read_text()
     if known_hosts is not None:
-        known = mixed.place.folder / "other_known_hosts"
+        known = mixed.lab.folder / "other_known_hosts"
         known.write_text(known_hosts)
-        text = text.replace(str(mixed.place.known_hosts), str(known))
+        text = text.replace(str(mixed.lab.known_hosts), str(known))
         text = text.replace("StrictHostKeyChecking yes", "StrictHostKeyChecking no")
     config.write_text(text)
     return SshTransport(inventory, config)
@@ -69,7 +69,7 @@ def test_another_host_key_is_refused(mixed: Hosts, tmp_path: Path) -> None:
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True
     )
     key = " ".join((tmp_path / "k.pub").read_text().split()[:2])
-    recorded = mixed.place.known_hosts.read_text().splitlines()
+    recorded = mixed.lab.known_hosts.read_text().splitlines()
     wrong = "".join(f"{line.split()[0]} {key}\n" for line in recorded)
     with pytest.raises(HostKeyError, match="differs from the recorded one"):
         other(mixed, known_hosts=wrong).run("h1", "true", timeout_s=30)
@@ -77,9 +77,9 @@ def test_another_host_key_is_refused(mixed: Hosts, tmp_path: Path) -> None:
 
 def test_the_inventorys_host_key_counts_alone(mixed: Hosts) -> None:
     """With host_key no known_hosts is asked."""
-    line = next(x for x in mixed.place.known_hosts.read_text().splitlines() if ".11 " in x)
+    line = next(x for x in mixed.lab.known_hosts.read_text().splitlines() if ".11 " in x)
     key = " ".join(line.split()[1:3])
-    text = (mixed.place.folder / mixed.inventory("routes.yml")).read_text()
+    text = (mixed.lab.folder / mixed.inventory("routes.yml")).read_text()
     old = next(part for part in text.splitlines() if part.startswith("  h1:"))
     address = old.split("address: ")[1].split("}")[0]
     new = f'  h1: {{address: {address}, host_key: "{key}"}}'
@@ -106,7 +106,7 @@ def test_a_login_with_sudo(mixed: Hosts) -> None:
 
 def test_a_jump_host_is_checked_too(mixed: Hosts) -> None:
     """Through h1 to h2: with h1's key known it works, without it does not."""
-    recorded = mixed.place.known_hosts.read_text()
+    recorded = mixed.lab.known_hosts.read_text()
     change = ("name: demo", "name: demo\nssh: {jump: h1}")
     ssh = other(mixed, change)
     assert ssh.run("h2", "hostname", timeout_s=30).stdout == "h2\n"

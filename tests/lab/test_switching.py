@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.conftest import Hosts
-from tests.lab.test_routes import assert_same
+from tests.lab.hosts import Hosts, assert_same
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 
@@ -21,7 +20,7 @@ def written(hosts: Hosts, method: str) -> str:
     members = "".join(f"  h{n}: {{address: {data}.{10 + n}}}\n" for n in (1, 2, 3))
     containers = "".join(f"  c{n}: {{host: h{n}, network: n}}\n" for n in (1, 2, 3))
     text = f"name: it\nhosts:\n{members}networks:\n  n: {{method: {method}, {where}}}\n"
-    (hosts.place.folder / "switch.yml").write_text(f"{text}containers:\n{containers}")
+    (hosts.lab.folder / "switch.yml").write_text(f"{text}containers:\n{containers}")
     return "switch.yml"
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from provision.lab import teardown
 from provision.lab.layout import Lab
-from tests.lab.conftest import INVENTORIES
 from tests.lab.free import free_ranges
+from tests.lab.hosts import INVENTORIES
 
 pytestmark = pytest.mark.lab
 

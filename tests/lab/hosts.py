@@ -1,0 +1,153 @@
+"""Three booted hosts, and the commands with which tests use and compare them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from provision.lab import settings, supervisor
+from provision.lab.layout import Lab
+
+INVENTORIES = Path(__file__).parents[2] / "inventories"
+HOSTS = ("h1", "h2", "h3")
+
+CAPTURE = r"""
+export LC_ALL=C
+echo '# links'; ip -br link | awk '{print $1}' | sed 's/@.*//' | grep -v ^veth | sort
+echo '# addresses'; ip -o -4 addr | awk '{print $2, $4}' | sort
+echo '# routes'; ip -N route | sed 's/ linkdown//' | sort; echo '# rules'; ip rule
+echo '# firewall'
+for table in filter nat mangle; do
+  iptables-save -t $table 2>/dev/null | grep -v '^#' | sed 's/\[[0-9:]*\]//' | sed "s/^/$table /"
+done
+iptables-save -t raw 2>/dev/null | grep -e '^-A' | sed 's/^/raw /'
+echo '# docker'; docker network ls --format '{{.Name}} {{.Driver}}' | sort
+docker network inspect bridge --format '{{range .IPAM.Config}}{{.Subnet}}{{end}}'
+docker ps -a --format '{{.Names}} {{.State}}' | sort; docker image ls -q | sort
+# mtab lists the mounts: Docker keeps the host's network namespace mounted once it was used.
+echo '# files'
+find /etc /run/systemd/system /var/lib/provision ! -path /etc/mtab \( -type f -o -type l \) \
+  -not -path '/var/lib/provision/guard-*' -not -path '/var/lib/provision/reverted.*' \
+  -exec sha256sum {} + 2>/dev/null | sort -k2
+find /etc -type d | sort
+ls -d /run/provision* /var/lib/provision-* /var/lib/private/provision* 2>/dev/null
+ls -d /var/lib/provision/* 2>/dev/null | grep -v -e '/guard-' -e '/reverted\.'
+echo '# processes'; pgrep -c -f '[f]ollow.sh'
+sysctl net.ipv4.ip_forward
+"""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The booted hosts of a lab."""
+
+    lab: Lab
+    inventories: ClassVar[Path] = INVENTORIES
+
+    @cached_property
+    def networks(self) -> tuple[str, str]:
+        """The first three bytes of the management and data networks: `10.130.0`, `10.130.1`."""
+        both = settings.require(self.lab).ranges.both
+        management, data = (str(network[0]) for network in both)
+        return management.removesuffix(".0"), data.removesuffix(".0")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of `provision`: its state files stay in the lab's folder."""
+        state = str(self.lab.folder / "state")
+        return os.environ | {"COLUMNS": "120", "XDG_STATE_HOME": state}
+
+    def ssh(self, host: str, command: str, *, check: bool = True) -> str:
+        """Run a shell line on a host by OpenSSH, not by provision's connection; its stdout."""
+        argv = ("ssh", "-F", str(self.lab.ssh_config), "-o", "ConnectTimeout=10", host, command)
+        process = subprocess.run(argv, capture_output=True, text=True, timeout=180)
+        assert not check or process.returncode == 0, f"{host}: {command}: {process.stderr}"
+        return process.stdout
+
+    def inside(self, host: str, script: str) -> str:
+        """Run shell text in a host's namespaces: needs neither its network nor its sshd."""
+        machine = supervisor.running(self.lab).machines[host]
+        children = Path(f"/proc/{machine}/task/{machine}/children").read_text().split()
+        argv = ("nsenter", "-t", children[0], "-a", "sh", "-c", script)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
+
+    def everywhere(self, command: str, *, check: bool = True) -> dict[str, str]:
+        """Run a shell line on all three hosts at once; its stdout by host."""
+        with ThreadPoolExecutor() as pool:
+            outputs = pool.map(lambda host: self.ssh(host, command, check=check), HOSTS)
+            return dict(zip(HOSTS, outputs, strict=True))
+
+    def capture(self) -> dict[str, str]:
+        """Everything on each host that destroy must restore."""
+        return self.everywhere(CAPTURE, check=False)
+
+    def provision(self, *arguments: str, status: int | None = 0) -> str:
+        """Run `provision` in the lab's folder; its stdout. `status`: None accepts any."""
+        process = self._run(*arguments)
+        output = f"{process.returncode}\n{process.stdout}\n{process.stderr}"
+        message = f"provision {' '.join(arguments)}: {output}"
+        assert status is None or process.returncode == status, message
+        assert "Traceback" not in process.stderr, message
+        return process.stdout
+
+    def json(self, *arguments: str, status: int | None = 0) -> Any:
+        """The JSON that `provision … --json` prints."""
+        return json.loads(self.provision(*arguments, "--json", status=status))
+
+    def executions(self, *arguments: str) -> dict[str, int]:
+        """The number of SSH executions on each host, as `-v` prints it."""
+        process = self._run(*arguments, "-v")
+        assert process.returncode == 0, process.stderr
+        lines = [line.split() for line in process.stderr.splitlines() if "SSH executions" in line]
+        return {fields[0].rstrip(":"): int(fields[1]) for fields in lines}
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        program = Path(sys.executable).with_name("provision")
+        return subprocess.run(
+            (str(program), *arguments),
+            cwd=self.lab.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=self.environment,
+        )
+
+    def verified(self, inventory: str, *, within_s: float = 60) -> Any:
+        """Repeat `verify` until it passes, at most `within_s` seconds; no check may be skipped."""
+        deadline = time.monotonic() + within_s
+        while not (result := self.json("verify", inventory, status=None)).get("ok"):
+            if time.monotonic() > deadline:
+                failed = [check for check in result.get("checks", ()) if not check["ok"]]
+                raise AssertionError((failed, result.get("drift"), result.get("errors")))
+            time.sleep(1)
+        assert not any(check["skipped"] for check in result["checks"]), result
+        return result
+
+    def inventory(self, name: str, *changes: tuple[str, str], to: str | None = None) -> str:
+        """Write an example inventory with this lab's addresses into its folder; the file name.
+
+        `changes` are (old text, new text); `to` is another file name.
+        """
+        text = (INVENTORIES / name).read_text().replace("10.78.0.", f"{self.networks[1]}.")
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        target = self.lab.folder / (to or name)
+        target.write_text(text)
+        return target.name
+
+
+def assert_same(before: dict[str, str], after: dict[str, str]) -> None:
+    """Two captures of all hosts are equal, line by line."""
+    for host, text in before.items():
+        diff = difflib.unified_diff(text.splitlines(), after[host].splitlines(), lineterm="", n=0)
+        assert not (lines := list(diff)), f"{host}:\n" + "\n".join(lines)
