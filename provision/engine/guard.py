@@ -232,12 +232,12 @@ def _verb(*arguments: str) -> str:
 
 def _status() -> str:
     return rf"""
-for at in {TXN} {FOLDER}/reverting.* {FOLDER}/reverted.* {FOLDER}/confirmed.*; do
-  [ -f "$at/id" ] || continue
-  state=${{at##*/}}
+for change in {TXN} {FOLDER}/reverting.* {FOLDER}/reverted.* {FOLDER}/confirmed.*; do
+  [ -f "$change/id" ] || continue
+  state=${{change##*/}}
   printf 'record %s' "${{state%%.*}}"
   for part in id since deadline ended reason result about log; do
-    printf '\t%s' "$(cat "$at/$part" 2>/dev/null | tail -c 2000 | tr '\t\n' '  ')"
+    printf '\t%s' "$(cat "$change/$part" 2>/dev/null | tail -c 2000 | tr '\t\n' '  ')"
   done
   printf '\t%s\n' "$(date +%s)"
 done"""

@@ -76,8 +76,9 @@ class Resource:
     on the host, for all inventories.
 
     Leave out counters, PIDs, timestamps and random values: the host compares the text before a
-    change with the text after its rollback. Available are `need COMMAND` and `need_docker`. Absent
-    tools and objects print nothing. `:` where the kind keeps nothing.
+    change with the text after its rollback. Available are `need COMMAND`, `need_docker` and
+    `need_ovs`; `templates/guard/fingerprint.sh` defines them. Objects that are absent print
+    nothing. `:` where the kind keeps nothing.
     """
 
     host: str

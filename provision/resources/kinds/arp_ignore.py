@@ -27,9 +27,9 @@ class ArpIgnore(Resource):
     kind: ClassVar[str] = "arp_ignore"
     volatile: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
-for was in {ORIGINALS}/"$name"/uplink/*; do
-  file=/proc/sys/net/ipv4/conf/${{was##*/}}/arp_ignore
-  [ ! -f "$file" ] || [ "$(cat "$file")" != 8 ] || echo "${{was##*/}}"
+for record in {ORIGINALS}/"$name"/uplink/*; do
+  file=/proc/sys/net/ipv4/conf/${{record##*/}}/arp_ignore
+  [ ! -f "$file" ] || [ "$(cat "$file")" != 8 ] || echo "${{record##*/}}"
 done
 """
     fingerprint: ClassVar[str] = ":"  # the kernel deletes the setting with its bridge

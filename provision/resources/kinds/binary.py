@@ -40,8 +40,8 @@ class Binary(Stashed, Resource):
 for stamp in {BIN}/"$name"/*/*.sha256; do
   program=${{stamp%.sha256}}
   [ -f "$stamp" ] && [ -x "$program" ] || continue
-  read -r sum was <"$stamp"
-  [ "$was" = "$(stat -c '%s %Y %Z %i' "$program")" ] || sum=$(sha256sum <"$program" | cut -c1-64)
+  read -r sum stat <"$stamp"
+  [ "$stat" = "$(stat -c '%s %Y %Z %i' "$program")" ] || sum=$(sha256sum <"$program" | cut -c1-64)
   echo "$sum $program"
 done
 """

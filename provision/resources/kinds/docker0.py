@@ -53,9 +53,9 @@ class Docker0(Resource):
 need_docker
 shared networks containers addresses
 [ ! -f {DAEMON_JSON} ] || echo "text $(base64 -w0 <{DAEMON_JSON})"
-for was in {ORIGINALS}/*/docker0/daemon.json; do
-  [ -f "$was" ] || continue
-  owner=${{was%/docker0/*}}; echo "was ${{owner##*/}} $(base64 -w0 <"$was")"
+for record in {ORIGINALS}/*/docker0/daemon.json; do
+  [ -f "$record" ] || continue
+  owner=${{record%/docker0/*}}; echo "was ${{owner##*/}} $(base64 -w0 <"$record")"
 done
 [ ! -f {_RECORDS}/bip ] || echo "first $(cat {_RECORDS}/bip)"
 [ ! -f {_RECORDS}/running ] || echo "stopped $(cat {_RECORDS}/running)"
@@ -64,7 +64,7 @@ pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
 """
     fingerprint: ClassVar[str] = rf"""
 [ ! -f {DAEMON_JSON} ] || echo "daemon.json $(sha256sum <{DAEMON_JSON})"
-for was in {ORIGINALS}/*/docker0/*; do [ ! -f "$was" ] || echo "$was $(sha256sum <"$was")"; done
+for record in {ORIGINALS}/*/docker0/*; do [ ! -f "$record" ] || echo "$record $(sha256sum <"$record")"; done
 need ip
 ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .*/docker0 \1/p'
 """

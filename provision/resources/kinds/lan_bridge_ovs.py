@@ -37,10 +37,10 @@ class LanBridgeOvs(LanBridge):
     probe: ClassVar[str] = rf"""
 need ip
 shared addresses
-for was in {ORIGINALS}/"$name"/uplink/*; do
-  [ -f "$was" ] || continue
-  bridge=${{was##*/}}
-  echo "was $bridge $(base64 -w0 <"$was")"
+for record in {ORIGINALS}/"$name"/uplink/*; do
+  [ -f "$record" ] || continue
+  bridge=${{record##*/}}
+  echo "was $bridge $(base64 -w0 <"$record")"
   files {networkd.FOLDER}/05-provision-"$name"-"$bridge"[.-]* | sed "s/^/file $bridge /"
 done
 need_ovs

@@ -41,9 +41,9 @@ class OvsDaemon(Resource):
     probe: ClassVar[str] = rf"""
 command -v ovs-vsctl >/dev/null 2>&1 || exit 0
 printf '%s\n' "$units"
-for was in {ORIGINALS}/*/openvswitch; do
-  [ -f "$was" ] || continue
-  owner=${{was%/openvswitch}}; echo "was ${{owner##*/}} $(cat "$was")"
+for record in {ORIGINALS}/*/openvswitch; do
+  [ -f "$record" ] || continue
+  owner=${{record%/openvswitch}}; echo "was ${{owner##*/}} $(cat "$record")"
 done
 [ ! -e /etc/openvswitch/conf.db ] || echo database
 """
@@ -51,7 +51,7 @@ done
     fingerprint: ClassVar[str] = rf"""
 command -v ovs-vsctl >/dev/null 2>&1 || exit 0
 echo "$(systemctl is-enabled {SERVICE}) $(systemctl is-active {SERVICE})"
-for was in {ORIGINALS}/*/openvswitch; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
+for record in {ORIGINALS}/*/openvswitch; do [ ! -f "$record" ] || echo "$record $(cat "$record")"; done
 [ ! -e /etc/openvswitch/conf.db ] || echo database
 """
 

@@ -58,10 +58,10 @@ shared {" ".join(ovsdb.TABLES)}
     fingerprint: ClassVar[str] = f"""
 need ip
 ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' -e '^flannel' |
-  while read -r dev _ held; do echo "${{dev%%@*}} $held"; done | sort
+  while read -r dev _ addresses; do echo "${{dev%%@*}} $addresses"; done | sort
 iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep provision:underlay
-for was in {ORIGINALS}/*/underlay/*; do
-  case $was in *.offloads) ;; *) [ ! -f "$was" ] || echo "$was" ;; esac
+for record in {ORIGINALS}/*/underlay/*; do
+  case $record in *.offloads) ;; *) [ ! -f "$record" ] || echo "$record" ;; esac
 done
 """
 

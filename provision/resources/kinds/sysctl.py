@@ -31,16 +31,16 @@ class Sysctl(Resource):
 # shellcheck disable=SC2043 # KEYS has one key so far
 for key in {" ".join(KEYS)}; do
   echo "now $key $(cat "/proc/sys/$(echo "$key" | tr . /)")"
-  for was in {ORIGINALS}/*/sysctl/"$key"; do
-    [ -f "$was" ] || continue
-    owner=${{was%/sysctl/*}}; echo "was $key ${{owner##*/}} $(cat "$was")"
+  for record in {ORIGINALS}/*/sysctl/"$key"; do
+    [ -f "$record" ] || continue
+    owner=${{record%/sysctl/*}}; echo "was $key ${{owner##*/}} $(cat "$record")"
   done
 done
 """
     fingerprint: ClassVar[str] = rf"""
 # shellcheck disable=SC2043 # KEYS has one key so far
 for key in {" ".join(KEYS)}; do echo "$key $(cat "/proc/sys/$(echo "$key" | tr . /)")"; done
-for was in {ORIGINALS}/*/sysctl/*; do [ ! -f "$was" ] || echo "$was $(cat "$was")"; done
+for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(cat "$record")"; done
 """
 
     key: str
