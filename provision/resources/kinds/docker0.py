@@ -64,7 +64,7 @@ pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
 """
     fingerprint: ClassVar[str] = rf"""
 [ ! -f {DAEMON_JSON} ] || echo "daemon.json $(sha256sum <{DAEMON_JSON})"
-for record in {ORIGINALS}/*/docker0/*; do [ ! -f "$record" ] || echo "$record $(sha256sum <"$record")"; done
+for file in {ORIGINALS}/*/docker0/*; do [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"; done
 need ip
 ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .*/docker0 \1/p'
 """

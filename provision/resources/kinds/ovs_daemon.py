@@ -51,7 +51,7 @@ done
     fingerprint: ClassVar[str] = rf"""
 command -v ovs-vsctl >/dev/null 2>&1 || exit 0
 echo "$(systemctl is-enabled {SERVICE}) $(systemctl is-active {SERVICE})"
-for record in {ORIGINALS}/*/openvswitch; do [ ! -f "$record" ] || echo "$record $(cat "$record")"; done
+for file in {ORIGINALS}/*/openvswitch; do [ ! -f "$file" ] || echo "$file $(cat "$file")"; done
 [ ! -e /etc/openvswitch/conf.db ] || echo database
 """
 
