@@ -45,8 +45,8 @@ def _released(inventory: Inventory, snapshot: HostSnapshot) -> Iterator[tuple[st
     if any(methods.of(network).takes_nic for network in networks):
         return
     for resource in snapshot.ours.values():
-        # With `others` the uplink stays: another inventory uses it, too.
-        if isinstance(resource, OvsUplink) and resource.bridge and not resource.others:
+        # With `other_users` the uplink stays: another inventory uses it, too.
+        if isinstance(resource, OvsUplink) and resource.bridge and not resource.other_users:
             yield resource.bridge, resource.nic
 
 

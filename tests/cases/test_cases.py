@@ -110,7 +110,7 @@ def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[
                 "eth1",
                 inventory.name,
                 obstacle=found.get("obstacles", {}).get(host, ""),
-                nested=host in found.get("nested", []),
+                peer_outside=host in found.get("nested", []),
             ),
         ):
             foreign[stranger.ref] = stranger

@@ -66,7 +66,7 @@ def test_such_a_nic_is_refused(clean: Hosts) -> None:
     name = over_management(clean)
     said = clean.json("plan", name, status=9)["conflicts"]
     assert {one["host"] for one in said} == set(HOSTS)
-    assert all("host0 is a veth, and SSH may come by it" in one["found"] for one in said), said
+    assert all("host0 is a veth that may carry SSH" in one["found"] for one in said), said
     clean.provision("apply", name, status=9)
     assert_same(before, clean.capture())
 

@@ -145,12 +145,12 @@ def chosen_datapath(network: Network, facts: HostFacts) -> str:
 
 def _uplinks(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[OvsUplink]:
     """The userspace datapath sends its tunnels by bridges only, so the NIC joins one."""
-    insisted = options(network).datapath == "netdev"
+    forced = options(network).datapath == "netdev"
     for dev in docker_bridge.nics(inventory, network, facts):
         nic = facts.carrier(dev)
         bridge = uplink_bridge(nic)
         ssh = _carries_ssh(facts, nic)
-        yield OvsUplink(facts.host, nic, bridge, bridge, inventory.name, ssh=ssh, insisted=insisted)
+        yield OvsUplink(facts.host, nic, bridge, bridge, inventory.name, ssh=ssh, forced=forced)
 
 
 def _carries_ssh(facts: HostFacts, nic: str) -> bool:

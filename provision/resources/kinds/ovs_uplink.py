@@ -1,6 +1,7 @@
-"""Kind `underlay`: a NIC as a port of a bridge of Open vSwitch, which holds its addresses.
+"""Kind `ovs_uplink`: a NIC as a port of an Open vSwitch bridge, which holds the NIC's addresses.
 
-The userspace datapath looks for a tunnel's far end behind its own bridges only.
+Tunnels of the userspace datapath need it: ovs-vswitchd reaches the far end of a tunnel only through
+a bridge of its own (https://docs.openvswitch.org/en/latest/howto/userspace-tunneling/).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Resource
+from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.lib import ovsdb
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.render import program_text
@@ -18,22 +19,28 @@ from provision.resources.steps import Run, Steps, Unless, remove_file, sh
 
 PREFIX = ovsdb.NIC_BRIDGE
 _LOOPBACK = "lo"
-# Seen on the lab's hosts: ping passes, and every TCP segment is dropped for its checksum.
+Links = dict[str, dict[str, Any]]
+"""Interfaces by name, as `ip -j address` prints them."""
+
+# Seen with Open vSwitch 3.1: ping passes, and every TCP segment is dropped.
 _OPEN_CHECKSUMS = """\
-is a veth, and SSH may come by it: packets come from a veth with checksums that nobody has \
-computed, which Open vSwitch's own datapath does not mend, so TCP to its addresses would be dead. \
-Load the kernel's openvswitch module, or run `ethtool -K <its other end> tx off` outside and write \
+is a veth that may carry SSH. Packets from a veth have no valid checksums, and the userspace \
+datapath of Open vSwitch does not compute them, so TCP to this host would stop. Load the kernel \
+module openvswitch, or run `ethtool -K PEER tx off` for the other end of the veth and write \
 datapath: netdev"""
 
 
 @dataclass(frozen=True, slots=True)
 class OvsUplink(Resource):
-    """`home` is the device that holds the NIC's addresses: `bridge`, or the NIC itself.
+    """The NIC `nic` as a port of `bridge`, which is empty if the NIC is no port yet.
 
-    `sealed`: what the NIC receives reaches the kernel by the bridge alone. `claimed`: the bridge
-    says that this inventory needs it; `others` do, too, and it goes with the last.
-    `obstacle`: why the NIC cannot be moved. `nested`: its other end is in another namespace, as
-    that of a container's veth; `insisted`: a person wrote that it moves all the same.
+    `address_holder` is the device that has the NIC's addresses: the bridge, or the NIC itself.
+    `drops_input` is True if the kernel drops what it receives from the NIC directly. `attached` is
+    False if the NIC is no longer a port. Several inventories may need the uplink: `claimed` is True
+    if this one has marked the bridge, `other_users` are others, and the last one removes it.
+    `obstacle` is the reason why the NIC cannot become a port. `peer_outside` is True for a veth
+    whose other end is in another network namespace, as in a container; `forced` if the inventory
+    says `datapath: netdev` and so accepts such a NIC. `ssh` is True if SSH may use the NIC.
     """
 
     kind: ClassVar[str] = "ovs_uplink"
@@ -53,8 +60,8 @@ done
 shared {" ".join(ovsdb.TABLES)}
 """
 
-    # The addresses of NICs and of their bridges; what Docker's bridges and flannel have comes and
-    # goes, and so does the number of a veth's other end behind the `@`.
+    # Addresses of NICs and of their bridges. Those of Docker's bridges and of flannel change by
+    # themselves, and so does the index of a veth's other end after the `@`.
     fingerprint: ClassVar[str] = f"""
 need ip
 ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' -e '^flannel' |
@@ -67,16 +74,16 @@ done
 
     nic: str
     bridge: str
-    home: str
+    address_holder: str
     inventory: str
-    sealed: bool = True
+    drops_input: bool = True
     attached: bool = True
     claimed: bool = True
-    others: tuple[str, ...] = field(default=(), compare=False)
+    other_users: tuple[str, ...] = field(default=(), compare=False)
     obstacle: str = field(default="", compare=False)
-    nested: bool = field(default=False, compare=False, repr=False)
+    peer_outside: bool = field(default=False, compare=False, repr=False)
     ssh: bool = field(default=True, compare=False, repr=False)
-    insisted: bool = field(default=False, compare=False, repr=False)
+    forced: bool = field(default=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -89,104 +96,123 @@ done
         return (self.nic, self.bridge)
 
     def create(self) -> Steps:
-        return (self._script("settle"),)
+        return (self._run("settle"),)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
-        if self.others:
+        if self.other_users:
             key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
-            gone = Run((*ovsdb.VSCTL, "--if-exists", *key))
-            return (gone, self._bequeathed(self.others[0]), *remove_file(self._record))
-        return (self._script("return"), *remove_file(self._record))
+            unclaim = Run((*ovsdb.VSCTL, "--if-exists", *key))
+            return (unclaim, self._hand_over(self.other_users[0]), *remove_file(self._record))
+        return (self._run("return"), *remove_file(self._record))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert before is None or isinstance(before, OvsUplink)
         if before is None or not before.bridge:
             return self.delete()
-        # What was ours is left as it should be; what others had made only loses our claim.
-        return () if ours else replace(self, others=before.others).delete()
+        # An uplink that was ours stays as it is wanted; one of others only loses our claim.
+        return () if ours else replace(self, other_users=before.other_users).delete()
 
-    def _bequeathed(self, heir: str) -> Unless:
-        """Whoever goes last switches on again what the first one had switched off."""
-        mine, his = f"{self._record}.offloads", f"{ORIGINALS}/{heir}/underlay/{self.nic}.offloads"
-        move = 'mkdir -p -- "${2%/*}" && cat -- "$1" >>"$2" && rm -f -- "$1"'
-        return Unless(Run(("test", "!", "-e", mine)), (sh(move, mine, his),))
+    def _hand_over(self, user: str) -> Unless:
+        """Give the record of offloads to `user`: the last inventory turns them on again."""
+        record, target = f"{self._record}.offloads", f"{_record(user, self.nic)}.offloads"
+        append = 'mkdir -p -- "${2%/*}" && cat -- "$1" >>"$2" && rm -f -- "$1"'
+        return Unless(Run(("test", "!", "-e", record)), (sh(append, record, target),))
 
-    def _script(self, verb: str) -> Run:
-        words = (verb, self.bridge, self.nic, self.inventory, self._record)
-        return sh(program_text("host/ovs_uplink.sh"), *words)
+    def _run(self, verb: str) -> Run:
+        program = program_text("host/ovs_uplink.sh")
+        return sh(program, verb, self.bridge, self.nic, self.inventory, self._record)
 
     @property
     def _record(self) -> str:
-        return f"{ORIGINALS}/{self.inventory}/underlay/{self.nic}"
+        return _record(self.inventory, self.nic)
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         if isinstance(current, OvsUplink) and current.bridge:
             return None
-        where = "goes back to the kernel" if current is None else "moves under Open vSwitch"
-        return f"{self.nic} {where}; its addresses and routes stay, packets may be lost meanwhile"
+        change = "goes back to the kernel" if current is None else "moves under Open vSwitch"
+        return f"{self.nic} {change}; its addresses and routes stay, packets may be lost meanwhile"
 
     def blocking_reason(self, after: Resource | None) -> str | None:
         if not isinstance(after, OvsUplink) or self.bridge:
             return None
-        if self.nested and after.ssh and not after.insisted:
+        if self.peer_outside and after.ssh and not after.forced:
             return f"{self.nic} {_OPEN_CHECKSUMS}"
         return self.obstacle or None
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.partition(" ")[::2] for line in text.splitlines()]
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
         links = {link["ifname"]: link for link in json.loads(dict(lines)["addresses"])}
-        sealed = {rest for word, rest in lines if word == "sealed"}
+        dropping = {rest for key, rest in lines if key == "sealed"}
         ports = ovsdb.bridge_by_port(text)
-        moved: set[str] = set()
-        for row in ovsdb.bridges(text):
-            nic = row["external_ids"].get(ovsdb.NIC)
-            if nic:
-                moved.add(nic)
-                yield _moved(nic, row, links, ports.get(nic) == row["name"], nic in sealed, scope)
+        rows = {row["external_ids"].get(ovsdb.NIC): row for row in ovsdb.bridges(text)}
+        uplinks = {nic: row for nic, row in rows.items() if nic}
+        for nic, row in uplinks.items():
+            state = {"drops_input": nic in dropping, "attached": ports.get(nic) == row["name"]}
+            uplink = _uplink(nic, row, links, origin)
+            yield Found(replace(uplink, **state), ours=uplink.claimed)
         for name, link in links.items():
-            if name not in moved and name != _LOOPBACK:
-                obstacle, nested = _obstacle(link, ports.get(name, "")), "link_netnsid" in link
-                where = (scope.host, name, "", name, scope.inventory)
-                found = cls(*where, obstacle=obstacle, nested=nested)
-                yield Found(found, ours=False)
+            if name not in uplinks and name != _LOOPBACK:
+                yield Found(_nic(link, ports.get(name, ""), origin), ours=False)
 
 
-def _moved(
-    nic: str, row: ovsdb.Row, links: dict[str, Any], attached: bool, sealed: bool, scope: Origin
-) -> Found:
-    bridge, users = row["name"], sorted(_users(row["external_ids"]))
-    # The bridge holds them, unless the NIC got some again from whoever manages it.
-    home = nic if _held(links.get(nic, {})) else bridge if _held(links.get(bridge, {})) else ""
-    others = tuple(user for user in users if user != scope.inventory)
-    mine = scope.inventory in users
-    found = OvsUplink(
-        scope.host, nic, bridge, home, scope.inventory, sealed, attached, mine, others
+def _record(inventory: str, nic: str) -> str:
+    """The file in which `host/ovs_uplink.sh` records addresses and routes of a NIC."""
+    return f"{ORIGINALS}/{inventory}/underlay/{nic}"
+
+
+def _uplink(nic: str, row: ovsdb.Row, links: Links, origin: Origin) -> OvsUplink:
+    bridge, users = row["name"], set(_users(row["external_ids"]))
+    # The bridge has the addresses, unless somebody (e.g. a DHCP client) set them on the NIC again.
+    holders = [name for name in (nic, bridge) if _ipv4_addresses(links.get(name, {}))]
+    return OvsUplink(
+        origin.host,
+        nic,
+        bridge,
+        next(iter(holders), ""),
+        origin.inventory,
+        claimed=origin.inventory in users,
+        other_users=tuple(sorted(users - {origin.inventory})),
     )
-    return Found(found, mine)
 
 
-def _users(ids: dict[str, str]) -> Iterator[str]:
-    for key, value in ids.items():
+def _nic(link: dict[str, Any], bridge: str, origin: Origin) -> OvsUplink:
+    """An interface that is not an uplink, a port of the Open vSwitch bridge `bridge` or of none."""
+    return OvsUplink(
+        origin.host,
+        link["ifname"],
+        "",
+        link["ifname"],
+        origin.inventory,
+        obstacle=_obstacle(link, bridge),
+        peer_outside="link_netnsid" in link,
+    )
+
+
+def _users(external_ids: dict[str, str]) -> Iterator[str]:
+    """The inventories that need an uplink, from its keys `provision-INVENTORY`."""
+    for key, value in external_ids.items():
         if key.startswith("provision-") and value == "underlay":
             yield key.removeprefix("provision-")
 
 
-def _held(link: dict[str, Any]) -> list[dict[str, Any]]:
-    return [own for own in link.get("addr_info", ()) if own["family"] == "inet"]
+def _ipv4_addresses(link: dict[str, Any]) -> list[dict[str, Any]]:
+    return [address for address in link.get("addr_info", ()) if address["family"] == "inet"]
 
 
 def _obstacle(link: dict[str, Any], bridge: str) -> str:
     name = link["ifname"]
     if bridge == name:
-        return f"{name} is a bridge of Open vSwitch, and no NIC"
+        return f"{name} is a bridge of Open vSwitch, not a NIC"
     if bridge:
-        return f"{name} is a port of {bridge}, a bridge of Open vSwitch that is not ours"
+        return f"{name} is already a port of {bridge}, a bridge of Open vSwitch that is not ours"
     if link.get("master"):
         return f"{name} is a port of {link['master']}"
-    if any(own.get("dynamic") for own in _held(link)):
-        return f"{name} has its address by DHCP, which would bring it back to {name}: fix it first"
+    if any(address.get("dynamic") for address in _ipv4_addresses(link)):
+        return (
+            f"{name} has its address from DHCP, which would set it on {name} again: make it static"
+        )
     return ""
