@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import islice
 
+from provision import methods
 from provision.engine.fleet import Fleet, Session
-from provision.facts import nics
+from provision.facts.arp import arp_errors
 from provision.facts.host import Link
 from provision.facts.lines import KeyedLines
-from provision.methods.pipework.nic import asked as wanted_on_lan
 from provision.model.errors import UnfitError, UsageError
 from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
@@ -38,7 +38,8 @@ def find_pool(
     for host in hosts:
         links = fleet.facts[host].links.values()
         used += [interface.ip for link in links for interface in link.addresses]
-        used += [IPv4Address(text) for text in wanted_on_lan(session.inventory, host)]
+        for method in methods.on_host(session.inventory, host):
+            used += method.lan_addresses(session.inventory, host)
     pools = pools_of(lan, len(hosts), used)
     answering = _answering(session, hosts[0], nic, pools)
     for pool in pools:
@@ -116,4 +117,4 @@ def _answering(
     if len(answers) != len(addresses):
         reason = output.stderr.strip()[-200:]
         raise UnfitError(host, f"it cannot send ARP probes to its LAN: {reason}", _HINT)
-    return frozenset(IPv4Address(text) for text in nics.arp_errors(answers, "duplicate"))
+    return frozenset(IPv4Address(text) for text in arp_errors(answers, "duplicate"))

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from provision import methods
 from provision.engine.plan import Plan, plan
 from provision.engine.released_nics import with_released_nics
 from provision.facts import gather
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
-from provision.methods.pipework import nic
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
@@ -114,14 +114,16 @@ def snapshot_script(session: Session, host: str, nonce: str) -> str:
     """The script that prints the snapshot of one host."""
     inventory = session.inventory
     peers = [str(peer.address) for name, peer in inventory.hosts.items() if name != host]
-    asked = nic.asked(inventory, host)
-    return gather.script(inventory.name, peers, nonce=nonce, arp_checks=asked)
+    probes = methods.facts_probes(inventory, host)
+    return gather.script(inventory.name, peers, nonce=nonce, probes=probes)
 
 
 def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:
     """The snapshot that this script has printed. Raises FactsError."""
-    snapshot = gather.parse(host, session.inventory.name, output, nonce=nonce)
-    return with_released_nics(session.inventory, snapshot)
+    inventory = session.inventory
+    probes = methods.facts_probes(inventory, host)
+    snapshot = gather.parse(host, inventory.name, output, nonce=nonce, probes=probes)
+    return with_released_nics(inventory, snapshot)
 
 
 def _import_planner() -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from provision.facts import host_probe, nics
+from provision.facts import host_probe
 from provision.facts.host import HostFacts
+from provision.facts.probe import FactsProbe
 from provision.model.errors import FactsError
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
@@ -39,12 +40,11 @@ class HostSnapshot:
 
 
 def script(
-    inventory: str, peers: Iterable[str], *, nonce: str, arp_checks: Mapping[str, str] | None = None
+    inventory: str, peers: Iterable[str], *, nonce: str, probes: Iterable[FactsProbe] = ()
 ) -> str:
     """The script of one snapshot; `peers` are the addresses to which routes are read.
 
-    `arp_checks` are addresses of the LAN to probe by ARP before the first apply, each with its
-    check of `checks/lan.pl`: `own` (no machine may have it) or `router` (one machine must).
+    `probes` are those of the methods that the host's networks use.
     """
     lines = [
         PRELUDE,
@@ -52,12 +52,12 @@ def script(
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(host_probe.TOOLS))}",
         f"docker_program={shlex.quote(docker_api.snapshot_program())}",
-        *nics.arp_variables(arp_checks or {}),
         program_text(*_HELPERS),
     ]
-    probes = {"host": host_probe.probe()} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
+    sections = {"host": host_probe.probe()} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
+    sections |= {probe.section: probe.script for probe in probes}
     lines += _section("shared", program_text("look/shared.sh").strip(), nonce)
-    for section, probe in probes.items():
+    for section, probe in sections.items():
         # A subshell, because `need` ends a probe by `exit`, and to keep its variables apart.
         lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
     return "\n".join(lines) + "\n"
@@ -71,9 +71,17 @@ def _section(name: str, probe: str, nonce: str) -> tuple[str, str, str]:
     )
 
 
-def parse(host: str, inventory: str, output: Output, *, nonce: str) -> HostSnapshot:
+def parse(
+    host: str,
+    inventory: str,
+    output: Output,
+    *,
+    nonce: str,
+    probes: Iterable[FactsProbe] = (),
+) -> HostSnapshot:
     """Read one snapshot. Raises FactsError when any part of it is missing or malformed."""
-    texts = sections(host, output, nonce=nonce)
+    probes = tuple(probes)
+    texts = sections(host, output, nonce=nonce, probes=probes)
     origin = Origin(host, inventory)
     resources = [
         entry
@@ -85,8 +93,10 @@ def parse(host: str, inventory: str, output: Output, *, nonce: str) -> HostSnaps
     foreign = state(entry.resource for entry in resources if not entry.ours)
     try:
         facts = host_probe.parse(host, texts["host"])
+        of_methods = [probe.parse(texts[probe.section]) for probe in probes]
     except _UNREADABLE as error:
         raise FactsError(host, f"its facts cannot be read: {error!r}") from error
+    facts = replace(facts, of_methods={type(value): value for value in of_methods})
     return HostSnapshot(facts, ours, foreign)
 
 
@@ -98,7 +108,9 @@ def _parse_kind(kind: type[Resource], text: str, origin: Origin) -> list[Found]:
         raise FactsError(origin.host, message) from error
 
 
-def sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
+def sections(
+    host: str, output: Output, *, nonce: str, probes: Iterable[FactsProbe] = ()
+) -> dict[str, str]:
     """The text of each probe of one snapshot, by section. Raises FactsError."""
     # A process on the host may print without end: its text must not fill the controller's memory.
     if len(output.stdout) > SIZE_LIMIT:
@@ -107,6 +119,7 @@ def sections(host: str, output: Output, *, nonce: str) -> dict[str, str]:
     pattern = re.compile(rf"^@{nonce} begin (\w+)\n(.*?)\n@{nonce} end \1 (\d+)$", re.M | re.S)
     matches = {match[1]: match for match in pattern.finditer(output.stdout)}
     expected = ["host", *(kind.kind for kind in kinds.all_kinds())]
+    expected += [probe.section for probe in probes]
     for section in ("shared", *expected):
         _require_success(host, section, matches.get(section), output)
     shared: dict[str, list[str]] = {}

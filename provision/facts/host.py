@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TypeVar
 
 from provision.facts.nics import Nic
 from provision.resources.lib import ovsdb
 from provision.resources.lib.nic_records import NicRoute, OriginalNic
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +68,8 @@ class HostFacts:
     """Original NICs that this inventory has made ports, by bridge."""
     default_routes: tuple[NicRoute, ...] = ()
     """Default routes of every table, each with its device."""
-    dns: tuple[str, ...] = ()
-    """Lines of resolv.conf, without comments."""
-    addresses_in_use: Mapping[str, str] = field(default_factory=dict)
-    """Addresses wanted for containers that another machine on the LAN has, with its answer."""
-    router_arp_errors: Mapping[str, str] = field(default_factory=dict)
-    """Routers for which no machine on the LAN answers, or several do, with their answers."""
     nics_in_containers: frozenset[str] = frozenset()
     """NICs that this inventory moved into containers: the host's namespace does not show them."""
-    filters_vlans: bool = True
-    """False when a Linux bridge of the host has no VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING).
-
-    A host without any bridge is taken for one that has it."""
     ssh_from: IPv4Address | None = None
     """The address that this SSH login came from; None over IPv6, or without SSH."""
     ssh_to: IPv4Address | None = None
@@ -85,20 +78,20 @@ class HostFacts:
     """Names of the files that the guard keeps on the host during a change."""
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
-    flanneld: str = ""
-    """Path of a flanneld that the host had before us; empty where there is none."""
-    flanneld_version: tuple[int, ...] = ()
-    tls_files: dict[str, str] = field(default_factory=dict)
-    """Certificate requests and CA certificates, by the names of their files."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)
     """NICs that are ports of our Open vSwitch bridges, by bridge."""
-    kernel_datapath: bool = False
-    """True if the kernel has the datapath of Open vSwitch, loaded or as a module."""
+    of_methods: Mapping[type, object] = field(default_factory=dict)
+    """Facts that only the methods of the host's networks need, by type."""
 
     @property
     def in_transaction(self) -> bool:
         """True while a transaction is open on the host, or is being rolled back."""
         return any(name == "txn" or name.startswith("reverting.") for name in self.guard_files)
+
+    def of(self, kind: type[T]) -> T:
+        """The facts of this type that a method's probe has read; its defaults without a probe."""
+        value = self.of_methods.get(kind)
+        return value if isinstance(value, kind) else kind()
 
     def carrier(self, dev: str) -> str:
         """The NIC below `dev`: the port of our bridge of that name, or `dev` itself."""

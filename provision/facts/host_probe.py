@@ -12,7 +12,6 @@ from provision.facts import nics
 from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
 from provision.resources.lib import nic_records, ovsdb
-from provision.resources.lib.base64_text import decode_text
 from provision.resources.render import program_text
 
 # Tools that any kind or method needs: a snapshot looks for all of them at once.
@@ -50,7 +49,6 @@ def parse(host: str, text: str) -> HostFacts:
     # With `ip` both lines are there: a missing one is an error, not a host without interfaces.
     addresses = lines.decoded("addresses") if "ip" in tools else []
     routes = lines.decoded("routes") if "ip" in tools else []
-    flanneld, _, flanneld_version = lines.only("flanneld", "").partition(" ")
     ssh_from, ssh_to = _ssh_connection(lines.only("ssh", ""))
     return HostFacts(
         host=host,
@@ -70,19 +68,11 @@ def parse(host: str, text: str) -> HostFacts:
         guard_files=lines.every("guard"),
         routes=tuple(_kernel_routes(routes)),
         architecture=lines.only("machine", ""),
-        flanneld=flanneld,
-        flanneld_version=version(flanneld_version.removeprefix("v")),
-        tls_files=dict(map(_file, lines.every("tls"))),
         nics=nics.parse(lines, addresses, ovsdb.bridge_by_port(text)),
         bridged_nics=nic_records.parse_records(lines.every("was")),
         default_routes=nics.default_routes(lines),
-        dns=lines.every("dns"),
-        addresses_in_use=nics.arp_errors(lines.every("answer"), "duplicate"),
-        router_arp_errors=nics.arp_errors(lines.every("answer"), "arp"),
         nics_in_containers=frozenset(lines.every("given")),
-        filters_vlans="unfiltered" not in lines,
         ovs_nic_by_bridge=_ovs_nic_by_bridge(text),
-        kernel_datapath="datapath" in lines,
     )
 
 
@@ -108,11 +98,6 @@ def _ipv4(text: str) -> IPv4Address | None:
         return IPv4Address(text)
     except ValueError:
         return None
-
-
-def _file(text: str) -> tuple[str, str]:
-    name, content = text.split(" ")
-    return name, decode_text(content)
 
 
 def _ovs_nic_by_bridge(text: str) -> dict[str, str]:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from shlex import quote
 from typing import Any
 
 from provision.facts.lines import KeyedLines
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.nic_records import NicAddress, NicRoute
-from provision.resources.render import program_text
 
-_ARP_LIMIT = 256
-"""The largest number of addresses that one snapshot probes by ARP; the rest of a larger pool is
-not probed."""
 # The snapshot calls `ip -N`, which prints the numbers of linux/rtnetlink.h instead of names.
 # RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP: the program that made such a route makes it again.
 _MADE_AGAIN = ("2", "9", "16")
@@ -45,29 +40,6 @@ class Nic:
     dynamic: bool = False
     addresses: tuple[NicAddress, ...] = ()
     routes: tuple[NicRoute, ...] = ()
-
-
-def arp_variables(checks: Mapping[str, str]) -> tuple[str, ...]:
-    """Lines of a snapshot's script before its probes: addresses to probe by ARP, and the program.
-
-    `checks` gives the check of `checks/lan.pl`, `own` or `router`, of each address.
-    """
-    program = program_text("checks/lan.pl") if checks else ""
-    text = " ".join(f"{check} {address}" for address, check in [*checks.items()][:_ARP_LIMIT])
-    return (f"arp_checks={quote(text)}", f"arp_program={quote(program)}")
-
-
-def arp_errors(answers: Iterable[str], check: str) -> dict[str, str]:
-    """Addresses of which this check failed, with its message.
-
-    `answers` are lines of `checks/lan.pl`: `CHECK SOURCE ADDRESS STATUS MESSAGE`.
-    """
-    fields = [answer.split(" ", 4) for answer in answers]
-    return {
-        address: message
-        for name, _, address, status, message in fields
-        if name == check and status != "0"
-    }
 
 
 def parse(

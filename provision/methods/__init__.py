@@ -9,10 +9,11 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 
+from provision.facts.probe import FactsProbe
 from provision.methods._base import ClashKey as ClashKey
 from provision.methods._base import Facts as Facts
 from provision.methods._base import Method as Method
-from provision.model.inventory import Network
+from provision.model.inventory import Inventory, Network
 
 
 @cache
@@ -40,6 +41,18 @@ def named(name: str) -> Method:
     ]
     assert len(classes) == 1, f"{module.__name__} defines {len(classes)} methods, not one"
     return classes[0]()
+
+
+def facts_probes(inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
+    """The probes of the methods that the networks of a host use, each once."""
+    probes = (p for method in on_host(inventory, host) for p in method.facts(inventory, host))
+    return tuple(dict.fromkeys(probes))
+
+
+def on_host(inventory: Inventory, host: str) -> tuple[Method, ...]:
+    """The methods of a host's networks, each once."""
+    networks = [network for network in inventory.networks.values() if host in network.hosts]
+    return tuple(dict.fromkeys(of(network) for network in networks))
 
 
 def of(network: Network) -> Method:

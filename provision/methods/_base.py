@@ -8,11 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provision.facts.host import HostFacts
+from provision.facts.probe import FactsProbe
 from provision.methods._shared import docker_bridge, subnets
 from provision.model import names
 from provision.model.findings import BadValueError, Finding, Loc
@@ -90,6 +91,11 @@ class Method(ABC):
         networks = decoded.networks.items()
         return {name: document for name, document in networks if document.method == self.name}
 
+    def networks(self, inventory: Inventory, host: str) -> tuple[Network, ...]:
+        """The networks of this method that a host is in."""
+        networks = inventory.networks.values()
+        return tuple(net for net in networks if net.method == self.name and host in net.hosts)
+
     def check_address(
         self, loc: Loc, container: ContainerDocument, subnet: IPv4Network, decoded: Decoded
     ) -> Iterator[Finding]:
@@ -136,9 +142,20 @@ class Method(ABC):
 
     # Planning.
 
+    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:  # noqa: ARG002
+        """Probes for facts that only this method needs, for a host of one of its networks.
+
+        `HostFacts.of` gives what they have read to the other functions.
+        """
+        return ()
+
     @abstractmethod
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield the resources of one network, on every host of it that is in `facts`."""
+
+    def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:  # noqa: ARG002
+        """Addresses of the hosts' LAN that a host's networks of this method use."""
+        return ()
 
     def check_host(
         self, inventory: Inventory, network: Network, facts: HostFacts

@@ -15,15 +15,6 @@ if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; 
   apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
 fi
 echo "machine $(uname -m)"
-if command -v flanneld >/dev/null 2>&1; then
-  echo "flanneld $(command -v flanneld) $(flanneld --version 2>&1 | head -c 4096 | tail -n 1)"
-fi
-for file in /etc/provision/"$name"/pki/*.csr /etc/provision/"$name"/pki/*.ca.crt; do
-  [ ! -f "$file" ] || echo "tls ${file##*/} $(head -c 65536 "$file" | base64 -w0)"
-done
-if command -v ovs-vsctl >/dev/null 2>&1; then
-  [ -d /sys/module/openvswitch ] || modprobe -n -q openvswitch 2>/dev/null && echo datapath kernel
-fi
 [ -n "$docker" ] || echo "docker-error $docker_error"
 # sudo removes SSH_CONNECTION from our environment, but its own process still has it.
 ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |

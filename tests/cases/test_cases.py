@@ -22,6 +22,7 @@ from provision.facts.host import HostFacts, Link, PeerRoute
 from provision.facts.host_probe import TOOLS, version
 from provision.facts.nics import Nic
 from provision.inventory.load import load
+from provision.methods._shared.ovs_facts import OvsFacts
 from provision.methods.flannel import binary
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
@@ -64,7 +65,7 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             package_manager=found.get("manager", "apt-get"),
             nics=uplinks(name, address, mtu, found),
             ssh_to=address if name in found.get("ssh", []) else None,
-            kernel_datapath=name in found.get("kernel_datapath", []),
+            of_methods={OvsFacts: OvsFacts(name in found.get("kernel_datapath", []))},
         )
     return result
 

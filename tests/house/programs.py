@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from provision import methods
 from provision.checks import lan_probe, probe, wire
 from provision.compare import probe as compare_probe
 from provision.compare.result import Settings
@@ -16,6 +17,7 @@ from provision.engine import desired, guard
 from provision.engine.plan import operations, plan
 from provision.engine.undo import drop_stash, undo
 from provision.facts import gather, topology_probe
+from provision.facts.probe import FactsProbe
 from provision.inventory.load import load
 from provision.methods.flannel import leases
 from provision.resources import script
@@ -119,6 +121,13 @@ def templates() -> list[Program]:
     ]
 
 
+def method_probes() -> tuple[FactsProbe, ...]:
+    """The probe of each method, one for each section, as the examples use it."""
+    inventories = [load(path) for path in sorted((ROOT / "inventories").glob("*.yml"))]
+    probes = [p for one in inventories for p in methods.facts_probes(one, next(iter(one.hosts)))]
+    return tuple({probe.section: probe for probe in probes}.values())
+
+
 def check_scripts() -> Iterator[Program]:
     """The scripts that gather facts, check, and compare."""
     address = IPv4Address("10.0.0.2")
@@ -128,7 +137,7 @@ def check_scripts() -> Iterator[Program]:
     wide = load(ROOT / "inventories/flannel-vxlan.yml")
     openings = {("a", 7): [("b", "mode", "tcp", "10.0.0.2", "80", "own")]}
     texts = {
-        "snapshot": gather.script("a", ["10.0.0.1"], nonce="n", arp_checks={"10.0.0.9": "own"}),
+        "snapshot": gather.script("a", ["10.0.0.1"], nonce="n", probes=method_probes()),
         "fingerprint": guard.fingerprint(),
         "topology": topology_probe.script(),
         "etcd": leases.script(wide, "h1"),

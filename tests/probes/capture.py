@@ -2,7 +2,8 @@
 
     sudo .venv/bin/python tests/probes/capture.py INVENTORY KIND NAME
 
-Writes KIND/NAME-SUITE.txt next to this file, one for each host of the inventory.
+KIND is a kind, `host`, or the section of a method's own probe. Writes KIND/NAME-SUITE.txt next to
+this file, one for each host of the inventory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from provision import methods
 from provision.facts import gather
+from provision.facts.probe import FactsProbe
 from provision.inventory.load import load
 from provision.lab.layout import MIXED, suite_of
 from provision.transport.base import Transport
@@ -22,11 +25,18 @@ from provision.transport.ssh.transport import SshTransport
 FOLDER = Path(__file__).parent
 
 
-def capture(transport: Transport, host: str, inventory: str, kind: str) -> str:
-    """The output of one kind's probe on a host, with the shared answers inserted."""
+def capture(
+    transport: Transport,
+    host: str,
+    inventory: str,
+    kind: str,
+    probes: tuple[FactsProbe, ...] = (),
+) -> str:
+    """The output of the probe of a kind or method on a host, with the shared answers inserted."""
     nonce = secrets.token_hex(8)
-    output = transport.run(host, gather.script(inventory, (), nonce=nonce), timeout_s=60)
-    return gather.sections(host, output, nonce=nonce)[kind]
+    script = gather.script(inventory, (), nonce=nonce, probes=probes)
+    output = transport.run(host, script, timeout_s=60)
+    return gather.sections(host, output, nonce=nonce, probes=probes)[kind]
 
 
 def main() -> None:
@@ -36,7 +46,8 @@ def main() -> None:
     transport = SshTransport.for_project(inventory)
     (FOLDER / kind).mkdir(exist_ok=True)
     for host in inventory.hosts:
-        text = capture(transport, host, inventory.name, kind)
+        probes = methods.facts_probes(inventory, host)
+        text = capture(transport, host, inventory.name, kind, probes)
         target = FOLDER / kind / f"{name}-{suite_of(host, MIXED)}.txt"
         target.write_text(text + "\n")
         print(target)

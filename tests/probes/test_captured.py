@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from provision.facts import host_probe
+from provision.methods._shared import lan
+from provision.methods.flannel import facts as flannel_facts
 from provision.resources import kinds
 from provision.resources.base import Origin
 
@@ -33,6 +35,8 @@ INVENTORIES = {
 # What etcd holds says whose it is by the inventory's names of hosts.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
+PROBES = {probe.section: probe for probe in (flannel_facts.probe(), lan.probe({}))}
+"""Probes of methods, by the folder of their captures."""
 KINDS = {kind.kind: kind for kind in kinds.all_kinds()}
 
 
@@ -44,6 +48,9 @@ def read(path: Path) -> str:
         words = {field.name: getattr(facts, field.name) for field in fields(facts)}
         words["tools"] = sorted(facts.tools)  # a set prints in another order each time
         return "".join(f"{key}: {value!r}\n" for key, value in words.items())
+    if kind in PROBES:
+        own = PROBES[kind].parse(text)
+        return "".join(f"{field.name}: {getattr(own, field.name)!r}\n" for field in fields(own))
     inventory, suite = path.stem.split("-")
     host = HOSTS[suite] if inventory == "flannel" else "host"
     scope = Origin(host, INVENTORIES[inventory])
@@ -71,4 +78,4 @@ def test_what_is_ours_was_seen() -> None:
     """The captures are of hosts with something of ours: every kind but the archive shows it."""
     shown = {path.parent.name for path in CAPTURES if read(path)}
     # Docker had turned forwarding on itself; image and commands were there before us.
-    assert {*KINDS, "host"} - shown == {"image", "image_archive", "package", "sysctl"}
+    assert {*KINDS, *PROBES, "host"} - shown == {"image", "image_archive", "package", "sysctl"}

@@ -37,7 +37,6 @@ def plain() -> HostFacts:
         nics={"eth1": nic},
         ssh_to=OWN.ip,
         ssh_from=PEER,
-        kernel_datapath=False,
     )
 
 

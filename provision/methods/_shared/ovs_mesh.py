@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from provision.facts.host import HostFacts
+from provision.facts.probe import FactsProbe
 from provision.methods._base import Facts, Method
-from provision.methods._shared import docker_bridge
+from provision.methods._shared import docker_bridge, ovs_facts
 from provision.methods._shared.docker_bridge import BridgeOptions
+from provision.methods._shared.ovs_facts import OvsFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
 from provision.model.problems import Problem
@@ -78,7 +80,7 @@ class OvsMesh(Method):
     ) -> Iterator[Problem]:
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from super().check_host(inventory, network, facts)
-        if options(network).datapath == "system" and not facts.kernel_datapath:
+        if options(network).datapath == "system" and not facts.of(OvsFacts).kernel_datapath:
             message = "its kernel has no openvswitch module, which datapath: system needs"
             yield Problem(facts.host, message, "write datapath: auto or netdev")
 
@@ -90,6 +92,10 @@ class OvsMesh(Method):
             return {}
         nics = (facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts))
         return {nic: uplink_bridge(nic) for nic in nics}
+
+    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:  # noqa: ARG002
+        """The probe for the kernel's datapath."""
+        return (ovs_facts.PROBE,)
 
     def single_l2(self, network: Network) -> bool:  # noqa: ARG002
         """True: all containers are on one layer 2."""
@@ -140,7 +146,7 @@ def chosen_datapath(network: Network, facts: HostFacts) -> str:
     datapath = options(network).datapath
     if datapath != "auto":
         return datapath
-    return "system" if facts.kernel_datapath else "netdev"
+    return "system" if facts.of(OvsFacts).kernel_datapath else "netdev"
 
 
 def _uplinks(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[OvsUplink]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import provision.methods.flannel.firewall as firewall
 from provision.facts.host import HostFacts
+from provision.methods.flannel.facts import FlannelFacts
 from provision.methods.flannel.options import cluster, config, members, options
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
@@ -85,7 +86,9 @@ def trusted(network: Network, facts: Facts) -> str:
     """The authority's certificate that the hosts have by now; the first member's counts."""
     order = (*members(network), *network.hosts)
     found = (
-        facts[host].tls_files.get(f"{network.name}.ca.crt", "") for host in order if host in facts
+        facts[host].of(FlannelFacts).tls_files.get(f"{network.name}.ca.crt", "")
+        for host in order
+        if host in facts
     )
     return next(filter(None, found), "")
 
@@ -98,7 +101,7 @@ def signer(inventory: Inventory, network: Network) -> Path:
 def _certificate(
     inventory: Inventory, network: Network, facts: Facts, host: str, role: str
 ) -> Certificate:
-    request = facts[host].tls_files.get(f"{network.name}.{role}.csr", "")
+    request = facts[host].of(FlannelFacts).tls_files.get(f"{network.name}.{role}.csr", "")
     trust = trusted(network, facts)
     return Certificate(
         host=host,

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import provision.methods.flannel.etcd as etcd
+import provision.methods.flannel.facts as flannel_facts
 import provision.methods.flannel.rules as rules
 from provision.facts.host import HostFacts
+from provision.facts.probe import FactsProbe
 from provision.methods._base import ClashKey, Facts, Method
 from provision.methods._shared import docker_bridge
 from provision.methods._shared.subnets import equal_blocks
+from provision.methods.flannel.facts import FlannelFacts
 from provision.methods.flannel.options import (
     OVERHEAD,
     FlannelOptions,
@@ -82,6 +85,10 @@ class FlannelMethod(Method):
             return {"flanneld": binary.file(options.flanneld, folder)}
         except BadValueError as error:
             return {"flanneld": error}
+
+    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:  # noqa: ARG002
+        """The probe for the host's own flanneld and its TLS files."""
+        return (flannel_facts.probe(),)
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield etcd, flanneld, a bridge and firewall rules for each host."""
@@ -167,7 +174,7 @@ def _joined(
     yield traces
     if program is not None:
         yield program
-    path = program.path if program else facts.flanneld
+    path = program.path if program else facts.of(FlannelFacts).flanneld
     needs = [traces.ref, etcd.certificate_ref(network, host, etcd.CLIENT)]
     needs += [program.ref] if program else []
     after = (
@@ -207,7 +214,7 @@ def _joined(
 
 def _program(inventory: Inventory, network: Network, facts: HostFacts) -> Binary | None:
     """The flanneld to send; None where the host's own serves."""
-    if options(network).flanneld is None and facts.flanneld_version >= OLDEST:
+    if options(network).flanneld is None and facts.of(FlannelFacts).flanneld_version >= OLDEST:
         return None
     target, file = flanneld_path(inventory.name, network.name), network.files.get("flanneld")
     return Binary(facts.host, target, file.sha256 if file else "", file.path if file else None)
@@ -221,7 +228,7 @@ def _machine(network: Network, facts: HostFacts) -> Iterator[Problem]:
             f"it is {arch}, and flannel's udp backend is for x86_64 only",
             _WRAPPED,
         )
-    elif arch and arch != "x86_64" and facts.flanneld_version < OLDEST:
+    elif arch and arch != "x86_64" and facts.of(FlannelFacts).flanneld_version < OLDEST:
         yield Problem(
             facts.host,
             f"it is {arch}, and the flanneld to send is for x86_64",

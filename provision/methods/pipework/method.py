@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+import provision.methods.pipework.addresses as addresses
 import provision.methods.pipework.nic as nic
 import provision.methods.pipework.nic_checks as nic_checks
 import provision.methods.pipework.pool as pool
 import provision.methods.pipework.resources as resources
 import provision.methods.pipework.rules as rules
 from provision.facts.host import HostFacts
+from provision.facts.probe import FactsProbe
 from provision.methods._base import Facts, Method
+from provision.methods._shared import lan, ovs_facts
 from provision.methods.pipework.options import PipeworkOptions
 from provision.model.findings import Finding, Loc
 from provision.model.inventory import Inventory, Network
@@ -58,6 +61,18 @@ class PipeworkMethod(Method):
     def capacity(self, subnet: IPv4Network) -> int:
         """The number of containers that Docker can give an address of a host's part."""
         return subnet.num_addresses
+
+    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
+        """The probes for the host's LAN and, where a network needs it, the kernel's datapath."""
+        networks = self.networks(inventory, host)
+        uses_ovs = any(nic.options(network).kind == "ovs" for network in networks)
+        lan_probe = lan.probe(addresses.arp_checks(inventory, networks, host))
+        return (lan_probe, *((ovs_facts.PROBE,) if uses_ovs else ()))
+
+    def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:
+        """Addresses of containers and routers, and the host's parts of the pools."""
+        checks = addresses.arp_checks(inventory, self.networks(inventory, host), host)
+        return tuple(map(IPv4Address, checks))
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield the bridge, Docker's network on it and firewall rules for each host."""

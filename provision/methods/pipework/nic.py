@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
+from provision.methods._shared.lan import LanFacts
+from provision.methods._shared.ovs_facts import OvsFacts
 from provision.methods.pipework.options import PipeworkOptions
-from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Inventory, Network
 from provision.model.names import hashed_mac, interface_name
 from provision.resources.base import Ref
@@ -45,7 +46,7 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalN
         link.addresses,
         link.routes,
         tuple(route for route in facts.default_routes if route.dev != link.name),
-        facts.dns,
+        facts.of(LanFacts).dns,
         veth,
         _ovs_datapath(network, facts, None),
         ssh := facts.ssh_to is not None
@@ -66,7 +67,7 @@ def _ovs_datapath(network: Network, facts: HostFacts, recorded: OriginalNic | No
     """The datapath of a bridge of Open vSwitch; that of one that is there stays."""
     if options(network).kind == "linux":
         return ""
-    auto = "system" if facts.kernel_datapath else "netdev"
+    auto = "system" if facts.of(OvsFacts).kernel_datapath else "netdev"
     return (recorded.ovs_datapath if recorded else "") or auto
 
 
@@ -85,7 +86,7 @@ def lost(facts: HostFacts) -> tuple[str, ...]:
         f"{line} is missing from /etc/resolv.conf"
         for original in facts.bridged_nics.values()
         for line in original.dns
-        if line not in facts.dns
+        if line not in facts.of(LanFacts).dns
     ]
     for bridge, original in facts.bridged_nics.items():
         holder = original.address_holder(bridge)
@@ -97,30 +98,6 @@ def lost(facts: HostFacts) -> tuple[str, ...]:
     gone = sorted(map(str, defaults - set(facts.default_routes)))
     wrong += [f"default route {route} is gone" for route in gone]
     return tuple(wrong)
-
-
-def asked(inventory: Inventory, host: str) -> dict[str, str]:
-    """Addresses of LANs that are to be a host's containers' own, and their routers."""
-    lans = {
-        name: network
-        for name, network in inventory.networks.items()
-        if network.method == METHOD and host in network.subnets
-    }
-    pools = [network.subnets[host] for network in lans.values() if options(network).pool]
-    mine = [
-        one
-        for container in inventory.containers.values()
-        for one in container.interfaces
-        if container.host == host and one.network in lans and not one.vlan
-    ]
-    own = [text.partition("/")[0] for one in mine for text in one.addresses if ":" not in text]
-    vias = [route.via for one in mine for route in one.routes if route.to == "default"]
-    vias += [str(gateway) for each in lans.values() if (gateway := options(each).gateway)]
-    return {
-        **{via: "router" for via in vias if ":" not in via},
-        **dict.fromkeys(own, "own"),
-        **{str(address): "own" for pool in pools for address in pool},
-    }
 
 
 def nic(inventory: Inventory, network: Network, facts: HostFacts) -> str:

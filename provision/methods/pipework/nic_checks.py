@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 import provision.methods.pipework.nic as nic
 from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
+from provision.methods._shared.lan import LanFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 
@@ -28,7 +29,7 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
     if (
         nic.vlans(inventory, network)
         and nic.options(network).kind == "linux"
-        and not facts.filters_vlans
+        and not facts.of(LanFacts).filters_vlans
     ):
         message = f"its kernel keeps no VLANs apart on bridges, as network {network.name} asks"
         yield Problem(host, message, "write kind: ovs, or leave out vlan")
@@ -56,13 +57,13 @@ def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str
 
 def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
     pool = nic.options(network).pool
-    for address, said in facts.addresses_in_use.items():
+    for address, said in facts.of(LanFacts).addresses_in_use.items():
         if IPv4Address(address) in network.cidr:
             held = pool is not None and IPv4Address(address) in pool
             what = f"pool {pool} holds {address}, which" if held else f"{address}"
             message = f"{what} is in use on the LAN: {said}"
             yield message, "choose addresses that nobody has"
-    for address, said in facts.router_arp_errors.items():
+    for address, said in facts.of(LanFacts).router_arp_errors.items():
         if IPv4Address(address) in network.cidr:
             yield f"gateway {address} cannot be used: {said}", "write the LAN's router"
 
