@@ -73,12 +73,12 @@ class _Decoder:
         try:
             return schema.model_validate({} if value is None else value)
         except ValidationError as error:
-            self.report(error, loc, tuple(schema.model_fields))
+            self.report(error, loc, schema)
             return None
 
-    def report(self, error: ValidationError, loc: Loc, known: tuple[str, ...]) -> None:
+    def report(self, error: ValidationError, loc: Loc, schema: type[Document] | None) -> None:
         details = error.errors(include_url=False)
-        self.findings += [finding(detail, loc, known) for detail in details]
+        self.findings += [finding(detail, loc, schema) for detail in details]
 
     def items(self, schema: type[_Doc], raw: dict[str, Any], section: str) -> dict[str, _Doc]:
         documents = {n: self.document(schema, value, (section, n)) for n, value in raw.items()}
@@ -99,7 +99,7 @@ class _Decoder:
             try:
                 groups[name] = _MEMBERS.validate_python(value, strict=True)
             except ValidationError as error:
-                self.report(error, ("groups", name), ())
+                self.report(error, ("groups", name), None)
         return groups
 
     def networks(self, raw: dict[str, Any]) -> dict[str, NetworkDocument]:

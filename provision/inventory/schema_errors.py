@@ -8,24 +8,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from provision.model.documents import (
-    MAPPING,
-    TEXT,
-    Document,
-    InterfaceDocument,
-    RouteDocument,
-    RuleDocument,
-)
+from provision.inventory.known_keys import known_keys
+from provision.model.documents import MAPPING, TEXT, Document
 from provision.model.findings import KEY, BadValueError, Finding, Loc
 from provision.model.suggest import did_you_mean, nearest
 from provision.model.text import quoted
 
-# The documents of mappings inside lists of a container.
-_NESTED: dict[str, type[Document]] = {
-    "interfaces": InterfaceDocument,
-    "routes": RouteDocument,
-    "rules": RuleDocument,
-}
 # Examples for hints, by key.
 _SECTIONS = {
     "ssh": "ssh: {user: root}",
@@ -72,12 +60,13 @@ _KEYS = {
 _PLAIN = re.compile(r"(?!(?:true|false|null)$)-{0,2}[A-Za-z/_][\w/.=-]*", re.IGNORECASE)
 
 
-def finding(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Finding:
+def finding(error: Mapping[str, Any], base: Loc, schema: type[Document] | None) -> Finding:
     """The finding for an entry of pydantic's `ValidationError.errors()`.
 
-    `base` leads to the mapping that was validated, and `known` are its keys.
+    `base` leads to the value that was validated, and `schema` is its document, if it has one.
     """
-    loc = base + tuple(step for step in error["loc"] if step not in (TEXT, MAPPING))
+    path = tuple(step for step in error["loc"] if step not in (TEXT, MAPPING))
+    loc = base + path
     kind, value = error["type"], error["input"]
     if kind == "value_error":
         cause = error["ctx"]["error"]
@@ -85,7 +74,9 @@ def finding(error: Mapping[str, Any], base: Loc, known: tuple[str, ...]) -> Find
     if kind == "missing":
         return Finding((*loc[:-1], KEY), *_missing(loc))
     if kind == "extra_forbidden":
-        return Finding((*loc, KEY), *_unknown(loc, known))
+        keys = known_keys(schema, path[:-1]) if schema else ()
+        hint = did_you_mean(str(loc[-1]), keys, "keys")
+        return Finding((*loc, KEY), f"unknown key {quoted(loc[-1])}", hint)
     if kind == "literal_error":
         return Finding(loc, *_literal(loc, value, error["ctx"]["expected"]))
     return Finding(loc, *_type(kind, loc, value))
@@ -104,17 +95,6 @@ def _missing(loc: Loc) -> tuple[str, str]:
     example = _KEYS.get(key) or _SECTIONS.get(key, "")
     parent = "" if len(loc) < 2 else f" in {_label(loc[:-1])}"
     return f"{_label(loc)} is missing{parent}", f"write {example}" if example else ""
-
-
-def _unknown(loc: Loc, known: tuple[str, ...]) -> tuple[str, str]:
-    key = str(loc[-1])
-    if loc[-2:-1] == ("etcd",):
-        known = ("members", "prefix", "client_port", "peer_port")
-    if key == "archive" or loc[-2:-1] == ("image",):
-        known = ("archive",)
-    if len(loc) > 4 and loc[-3] in _NESTED:
-        known = tuple(_NESTED[str(loc[-3])].model_fields)
-    return f"unknown key {quoted(key)}", did_you_mean(key, known, "keys")
 
 
 def _literal(loc: Loc, value: Any, expected: str) -> tuple[str, str]:

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from provision.inventory.known_keys import known_keys
 from provision.inventory.limit import select
+from provision.inventory.schema import network_document
 from provision.model import names, suggest
+from provision.model.documents import ContainerDocument
 from provision.model.errors import UsageError
 from provision.model.fields import addresses, images, ssh_keys
 from provision.model.fields.image_archives import saved_image
@@ -91,6 +94,20 @@ def test_addresses() -> None:
 def test_suggestions(word: str, near: str | None) -> None:
     known = ("vxlan", "address", "network", "subnet_size", "container")
     assert suggest.nearest(word, known) == near
+
+
+def test_known_keys_follow_lists_unions_and_dataclasses() -> None:
+    """Also into what a method adds to a network, such as flannel's `etcd`."""
+    assert known_keys(ContainerDocument, ("image",)) == ("archive",)
+    assert known_keys(ContainerDocument, ("interfaces", 3, "rules", 0)) == (
+        "source",
+        "to",
+        "table",
+        "priority",
+    )
+    etcd = known_keys(network_document("flannel"), ("etcd",))
+    assert etcd == ("members", "prefix", "client_port", "peer_port")
+    assert known_keys(ContainerDocument, ("env", "A")) == ()
 
 
 def test_quoted_text_is_one_printable_line() -> None:

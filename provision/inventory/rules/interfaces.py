@@ -1,4 +1,4 @@
-"""Rules for `interfaces` of containers, and the interfaces that they become. Pure."""
+"""Rules for `interfaces` of containers. Pure."""
 
 from __future__ import annotations
 
