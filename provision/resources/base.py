@@ -68,7 +68,7 @@ class Resource:
     """POSIX sh that prints what `parse` reads.
 
     `$name` is the inventory's name. Available are `need COMMAND`, `need_docker`, `need_ovs`,
-    `files PATH…` (mode, base64 text and path of each) and `shared WORD…` (answers that several
+    `files PATH…` (mode, base64 text and path of each) and `shared KEY…` (answers that several
     kinds read, asked for once); `templates/look/prelude.sh` defines them.
     """
     fingerprint: ClassVar[str]

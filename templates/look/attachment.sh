@@ -16,8 +16,8 @@ for claim in /etc/provision/"$name"/attachments/*/*; do
     shared ovs_bridges ovs_ports ovs_interfaces
   }
   entered="$entered$container "
-  pid=$(printf '%s\n' "$answers" | while read -r word running pid _; do
-    [ "$word $running" != "lives $container" ] || echo "$pid"
+  pid=$(printf '%s\n' "$answers" | while read -r key running pid _; do
+    [ "$key $running" != "lives $container" ] || echo "$pid"
   done)
   [ -n "$pid" ] || continue
   # `ip -batch` has one family for rules: those of IPv6 take a process of their own.

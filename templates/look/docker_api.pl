@@ -3,7 +3,7 @@
 # all answers of the API together cost less than one. Perl is on every Debian, and the checks need
 # it anyway. Paths of the API: https://docs.docker.com/reference/api/engine/
 # get(PATH) returns the body in one line, "" for status 404, and ends the program with status 1 at
-# any other. answer(WORD, JSON) prints `WORD JSON` and returns JSON. inspect(ID) prints a container
+# any other. answer(KEY, JSON) prints `KEY JSON` and returns JSON. inspect(ID) prints a container
 # and its process, and returns the process id, 0 where it does not run. inode(PID, TYPE) returns the
 # inode of a namespace, 0 where it has ended.
 # Defines: get answer inspect inode
@@ -33,7 +33,7 @@ sub get {
   $body =~ s/\n//g;
   return $status == 200 ? $body : '';
 }
-sub answer { my ($word, $json) = @_; print "$word $json\n" if $json ne ''; return $json }
+sub answer { my ($key, $json) = @_; print "$key $json\n" if $json ne ''; return $json }
 sub inspect {
   my ($id) = @_;
   my $body = answer('container', get("/containers/$id/json"));

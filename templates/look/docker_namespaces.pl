@@ -1,6 +1,6 @@
-# The namespaces of all containers, as `WORD JSON` lines; fails where no daemon answers.
+# The namespaces of all containers, as `KEY JSON` lines; fails where no daemon answers.
 # Prelude: look/docker_api.pl
-# Words: networks; container (each on the host, inspected); spaces (of the host, and of each running
+# Keys: networks; container (each on the host, inspected); spaces (of the host, and of each running
 # container: its id or `host`, process, and the inodes of its namespaces net, mnt and pid).
 
 answer('networks', get('/networks'));

@@ -1,6 +1,6 @@
-# Docker's state for the kinds, as `WORD JSON` lines; the program fails where no daemon answers.
+# Docker's state for the kinds, as `KEY JSON` lines; the program fails where no daemon answers.
 # Prelude: look/docker_api.pl
-# Words: docker_info; networks; containers (all, in short); container (each that carries our label,
+# Keys: docker_info; networks; containers (all, in short); container (each that carries our label,
 # inspected); lives (name and process of each of these that runs); netns (its id, and the inode of
 # its network namespace); images (all, in short); image (each, inspected). Whatever is removed
 # meanwhile is left out.

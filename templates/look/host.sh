@@ -20,7 +20,7 @@ echo "machine $(uname -m)"
 ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
   sed -n 's/^SSH_CONNECTION=//p')}
 echo "ssh $ssh"
-for kept in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
-  [ ! -e "$kept" ] || echo "guard ${kept##*/}"
+for path in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
+  [ ! -e "$path" ] || echo "guard ${path##*/}"
 done
 shared docker_info addresses routes way ovs_bridges ovs_ports ovs_interfaces

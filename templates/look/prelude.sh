@@ -10,7 +10,7 @@
 # need_docker ends a section with `@absent` where Docker does not answer. A probe that cannot be
 # read is an error instead, so that an unreadable state never counts as an empty one.
 # need_ovs ends a section without output where Open vSwitch does not run.
-# shared WORD… stands for the lines of these words that look/shared.sh printed.
+# shared KEY… stands for the lines of these keys that look/shared.sh printed.
 # files PATH… prints mode, content in base64 (1 MiB at most) and path of each regular file.
 
 docker='' docker_error='docker is not installed' ovs=''
@@ -22,7 +22,7 @@ need_ovs() {
   [ -n "$ovs" ] || exit 0
   [ "$ovs" = yes ] || { echo 'Open vSwitch does not answer' >&2; exit 1; }
 }
-shared() { for word in "$@"; do echo "@@$word"; done; }
+shared() { for key in "$@"; do echo "@@$key"; done; }
 files() {
   for path in "$@"; do
     [ -f "$path" ] && [ ! -h "$path" ] || continue

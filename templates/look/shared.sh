@@ -1,4 +1,4 @@
-# Asks once for the answers that several kinds read, and prints them as `WORD ANSWER` lines.
+# Asks once for the answers that several kinds read, and prints them as `KEY ANSWER` lines.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name peers docker_program
 # Defines: docker docker_error answers ovs units
