@@ -63,7 +63,7 @@ def moved(host_veth: HostVeth | None = None) -> HostFacts:
 
 def switched(*others: str) -> HostSnapshot:
     """The same by Open vSwitch's, which other inventories may need, too."""
-    found = OvsUplink("h1", "eth1", "phy-eth1", "phy-eth1", "it", others=others)
+    found = OvsUplink("h1", "eth1", "phy-eth1", "phy-eth1", "it", other_users=others)
     return HostSnapshot(
         replace(above("phy-eth1"), ovs_nic_by_bridge={"phy-eth1": "eth1"}), state([found]), {}
     )

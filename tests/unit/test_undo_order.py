@@ -70,6 +70,6 @@ def test_open_vswitch_runs_before_its_bridge_is_made_again(tmp_path: Path) -> No
     inventory = wants(tmp_path, "{method: pipework, cidr: 10.78.0.0/24, kind: ovs, bridge: ovsbr0}")
     held = dict(desired.wanted(inventory, {"h1": plain()}))
     daemon = next(one for one in held.values() if isinstance(one, OvsDaemon))
-    held[daemon.ref] = replace(daemon, first="disabled inactive new")
+    held[daemon.ref] = replace(daemon, original="disabled inactive new")
     kinds = undone({ref: one for ref, one in held.items() if ref.kind != "package"}, {})
     assert kinds.index("ovs_daemon") < kinds.index("lan_bridge_ovs")
