@@ -1,4 +1,4 @@
-"""Hosts with sshd and little else become hosts whose containers reach each other."""
+"""Apply installs all that hosts need which have only sshd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.lab.free import free_ranges
 from tests.lab.hosts import Hosts
 
 pytestmark = pytest.mark.lab
-OWN_IMAGE = tuple(
+IMAGES = tuple(
     (f"{{host: h{n}, network: blue}}", f"{{host: h{n}, network: blue, image: {{archive: A}}}}")
     for n in (1, 2, 3)
 )
@@ -25,25 +25,25 @@ INSTALLED = "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | sort"
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Hosts]:
-    """One bare host of each suite; their packages come from a folder of the lab."""
+    """One bare host of each suite; apt finds the packages in a folder of the lab."""
     folder = Path(tempfile.mkdtemp(prefix="provision-lab-bare-", dir="/var/tmp"))
-    place = Lab(folder)
-    bringup.up(place, UpOptions(3, "mixed", True, free_ranges(place)), say=print)
-    hosts = Hosts(place)
+    lab = Lab(folder)
+    bringup.up(lab, UpOptions(3, "mixed", True, free_ranges(lab)), say=print)
+    hosts = Hosts(lab)
     text = (hosts.inventories / "routes.yml").read_text()
-    for old, new in OWN_IMAGE:
+    for old, new in IMAGES:
         assert old in text
         text = text.replace(old, new.replace("A}", ".provision/busybox.tar}"))
-    own = f"{hosts.networks[1]}."
-    (folder / "bare.yml").write_text(text.replace("10.78.0.", own))
-    (folder / "strict.yml").write_text("packages: require\n" + text.replace("10.78.0.", own))
+    text = text.replace("10.78.0.", f"{hosts.networks[1]}.")
+    (folder / "bare.yml").write_text(text)
+    (folder / "strict.yml").write_text(f"packages: require\n{text}")
     yield hosts
-    teardown.down(place, say=print)
+    teardown.down(lab, say=print)
     shutil.rmtree(folder)
 
 
-def test_from_sshd_alone_to_a_passing_verify(bare: Hosts) -> None:
-    """By apply alone, planned like any change; the second apply has nothing to do."""
+def test_one_apply_makes_bare_hosts_pass_verify(bare: Hosts) -> None:
+    """The plan shows the packages, a second apply changes nothing, `packages: require` refuses."""
     before = bare.ssh("h1", INSTALLED)
     assert "docker" not in before and "iptables" not in before
     refused = bare.json("apply", "strict.yml", status=4)
@@ -51,8 +51,8 @@ def test_from_sshd_alone_to_a_passing_verify(bare: Hosts) -> None:
     assert "it lacks docker" in refused["errors"][0]["message"]
     assert bare.ssh("h1", INSTALLED) == before
 
-    planned = bare.json("plan", "bare.yml")["changes"]
-    packages = [c["name"] for c in planned if (c["host"], c["kind"]) == ("h2", "package")]
+    changes = bare.json("plan", "bare.yml")["changes"]
+    packages = [c["name"] for c in changes if (c["host"], c["kind"]) == ("h2", "package")]
     assert packages == ["docker.io", "iptables"]
     assert bare.ssh("h1", INSTALLED) == before
 
@@ -62,8 +62,8 @@ def test_from_sshd_alone_to_a_passing_verify(bare: Hosts) -> None:
     assert bare.provision("apply", "strict.yml").strip() == "No change."
 
 
-def test_destroy_leaves_the_packages(bare: Hosts) -> None:
-    """By then others may count on them; all else goes."""
+def test_destroy_keeps_the_packages(bare: Hosts) -> None:
+    """Other software may use them by then; everything else is removed."""
     bare.provision("apply", "bare.yml")
     bare.provision("destroy", "bare.yml", "--yes")
     for host in ("h1", "h2", "h3"):
@@ -71,12 +71,12 @@ def test_destroy_leaves_the_packages(bare: Hosts) -> None:
         assert bare.ssh(host, "docker version --format '{{.Server.Version}}'").strip()
 
 
-def test_a_package_that_cannot_be_had_is_named(bare: Hosts) -> None:
-    """apt's own words reach the reader, and what was not run is told."""
+def test_apply_names_a_package_that_apt_cannot_install(bare: Hosts) -> None:
+    """The error has apt's output and names the host, which rolls back."""
     bare.ssh("h3", "dpkg --purge --force-depends iptables")
     bare.ssh("h3", "rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
     bare.ssh("h3", "echo 'deb [trusted=yes] file:/nowhere ./' >/etc/apt/sources.list")
-    failed = bare.json("apply", "bare.yml", status=5)
-    assert [error["host"] for error in failed["errors"]] == ["h3"]
-    assert "iptables" in failed["errors"][0]["message"]
-    assert failed["hosts"]["h3"] == "reverted (failed)"
+    result = bare.json("apply", "bare.yml", status=5)
+    assert [error["host"] for error in result["errors"]] == ["h3"]
+    assert "iptables" in result["errors"][0]["message"]
+    assert result["hosts"]["h3"] == "reverted (failed)"

@@ -1,6 +1,6 @@
-"""A change that is cut at any of its steps, by every method: undone whole, on all hosts at once.
+"""Changes by every method that end at any of their steps are rolled back on all hosts.
 
-By default a few of the cuts, the same ones in each run; all of them in the full tests.
+By default a few steps are tested, the same ones in each run; the full tests try all of them.
 """
 
 from __future__ import annotations
@@ -26,98 +26,100 @@ STEPS = {
     "ovs-vxlan.yml": 12,
     "modes.yml": 13,
 }
-"""Steps of each example's first apply, and of its destroy, on the host that has most."""
-HOWS = (KILL_ACT, KILL_MIDWAY)
+"""By example, the steps of its first apply and of its destroy on the host that has most."""
+CUTS = (KILL_ACT, KILL_MIDWAY)
 DATABASE = "/etc/openvswitch/"
-"""Open vSwitch counts there what it does."""
+"""Open vSwitch's database file, which counts every change."""
 SETTLED_S = 60
-"""Members of etcd that start anew wait for each other."""
+"""Seconds until members of etcd that have restarted know each other again."""
 SAMPLED = ("routes.yml", "flannel-vxlan.yml", "ovs-gre.yml")
-"""Those of which both changes are cut once by default."""
+"""The examples that are tested by default."""
 
 
 class Crash:
-    """One example's changes, cut at a step on all hosts."""
+    """The changes of one example, ended at a step on all hosts."""
 
     def __init__(self, faults: Faults, example: str) -> None:
         self.faults, self.hosts = faults, faults.hosts
         self.inventory = faults.hosts.inventory(example)
-        self.new: dict[str, str] = {}
+        self.applied: dict[str, str] = {}
 
-    def of_apply(self, step: int, how: str) -> None:
-        """Every host is as before."""
-        self._cut(step, how, "apply", self.inventory)
+    def cut_apply(self, step: int, cut: str) -> None:
+        """End an apply at a step: every host is as before."""
+        self._cut(step, cut, "apply", self.inventory)
         self.faults.assert_restored()
 
     def apply(self) -> int:
-        """Make it whole; how many steps that takes."""
-        steps = self._whole("apply", self.inventory)
+        """Apply completely; the number of its steps."""
+        steps = self._run("apply", self.inventory)
         assert self.hosts.json("plan", self.inventory)["changes"] == []
-        self.new = self.hosts.capture()
+        self.applied = self.hosts.capture()
         return steps
 
-    def of_destroy(self, step: int, how: str) -> None:
-        """Every host has again what it had, the very containers."""
+    def cut_destroy(self, step: int, cut: str) -> None:
+        """End a destroy at a step: every host is as applied and has the same containers."""
         ids = self.hosts.everywhere("docker ps -q --no-trunc | sort")
-        self._cut(step, how, "destroy", self.inventory, "--yes")
-        assert self.hosts.everywhere("docker ps -q --no-trunc | sort") == ids, (step, how)
-        Faults(self.hosts, self.new, ignored=(DATABASE,)).assert_restored()
+        self._cut(step, cut, "destroy", self.inventory, "--yes")
+        assert self.hosts.everywhere("docker ps -q --no-trunc | sort") == ids, (step, cut)
+        Faults(self.hosts, self.applied, ignored=(DATABASE,)).assert_restored()
         deadline = time.monotonic() + SETTLED_S
         while changes := self.hosts.json("plan", self.inventory)["changes"]:
-            assert time.monotonic() < deadline, (step, how, changes)
+            assert time.monotonic() < deadline, (step, cut, changes)
             time.sleep(2)
 
     def destroy(self) -> int:
-        """Take it away whole; how many steps that takes."""
-        steps = self._whole("destroy", self.inventory, "--yes")
+        """Destroy completely; the number of its steps."""
+        steps = self._run("destroy", self.inventory, "--yes")
         self.faults.assert_restored()
         return steps
 
-    def _cut(self, step: int, how: str, *words: str) -> None:
+    def _cut(self, step: int, cut: str, *arguments: str) -> None:
         for host in HOSTS:
-            self.faults.at_step(host, step, how)
-        done = self.hosts.json(*words, status=None)
-        cut = [self.faults.inside(host, "ls /run/fault/done") for host in HOSTS]
+            self.faults.at_step(host, step, cut)
+        result = self.hosts.json(*arguments, status=None)
+        reached = [self.faults.inside(host, "ls /run/fault/done") for host in HOSTS]
         self.faults.heal()
-        assert any(cut), f"no host has a step {step}"
-        assert set(done["hosts"].values()) <= {"reverted (failed)", "unchanged"}, (step, how, done)
+        assert any(reached), f"no host has a step {step}"
+        states = set(result["hosts"].values())
+        assert states <= {"reverted (failed)", "unchanged"}, (step, cut, result)
 
-    def _whole(self, *words: str) -> int:
+    def _run(self, *arguments: str) -> int:
         for host in HOSTS:
             self.faults.at_step(host, 10_000, ":")
-        self.hosts.provision(*words)
-        begun = [self.faults.inside(host, "cat /run/fault/begun") for host in HOSTS]
+        self.hosts.provision(*arguments)
+        counts = [self.faults.inside(host, "cat /run/fault/begun") for host in HOSTS]
         self.faults.heal()
-        return max(int(count or 0) for count in begun)
+        return max(int(count or 0) for count in counts)
 
 
 @pytest.fixture
 def crash(booted: Callable[[str], Hosts], example: str) -> Iterator[Crash]:
-    with injecting(booted("mixed"), example) as found:
-        yield Crash(found, example)
+    """The changes of one example on three hosts, which are healed afterwards."""
+    with injecting(booted("mixed"), example) as faults:
+        yield Crash(faults, example)
 
 
 @pytest.mark.parametrize(
     "example",
-    [one if one in SAMPLED else pytest.param(one, marks=pytest.mark.full) for one in STEPS],
+    [name if name in SAMPLED else pytest.param(name, marks=pytest.mark.full) for name in STEPS],
 )
-def test_a_crash_at_some_step_is_undone(crash: Crash, example: str) -> None:
-    """One of apply, and one of destroy."""
+def test_a_crash_at_a_sampled_step_is_rolled_back(crash: Crash, example: str) -> None:
+    """One step of apply and one step of destroy, chosen by the example's name."""
     chance = random.Random(example)
-    crash.of_apply(chance.randint(1, STEPS[example]), chance.choice(HOWS))
+    crash.cut_apply(chance.randint(1, STEPS[example]), chance.choice(CUTS))
     crash.apply()
-    crash.of_destroy(chance.randint(1, STEPS[example]), chance.choice(HOWS))
+    crash.cut_destroy(chance.randint(1, STEPS[example]), chance.choice(CUTS))
     crash.destroy()
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("example", STEPS)
-def test_a_crash_at_any_step_is_undone(crash: Crash, example: str) -> None:
-    """Each step, cut before it and in its midst."""
-    points = [(step + 1, how) for step in range(STEPS[example]) for how in HOWS]
-    for step, how in points:
-        crash.of_apply(step, how)
+def test_a_crash_at_any_step_is_rolled_back(crash: Crash, example: str) -> None:
+    """Each step is ended before and after its first command."""
+    points = [(step + 1, cut) for step in range(STEPS[example]) for cut in CUTS]
+    for step, cut in points:
+        crash.cut_apply(step, cut)
     assert crash.apply() == STEPS[example]
-    for step, how in points:
-        crash.of_destroy(step, how)
+    for step, cut in points:
+        crash.cut_destroy(step, cut)
     assert crash.destroy() == STEPS[example]

@@ -1,4 +1,4 @@
-"""Method `flannel` on booted hosts that stay applied: strangers, faults, changes in place."""
+"""Method `flannel` on booted hosts that keep one network: strangers, faults, changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.lab.test_flannel import (
     LEASE,
     VXLAN,
     address,
-    findings,
+    failed_checks,
     verified,
 )
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture(scope="module")
 def over(booted: Callable[[str], Hosts]) -> Iterator[tuple[Hosts, str]]:
-    """Hosts with flannel-vxlan.yml applied; each test leaves it whole."""
+    """Hosts with flannel-vxlan.yml applied, which each test leaves working."""
     hosts = booted("mixed")
     inventory = hosts.inventory(VXLAN)
     hosts.provision("apply", inventory)
@@ -40,13 +40,13 @@ def over(booted: Callable[[str], Hosts]) -> Iterator[tuple[Hosts, str]]:
 
 @pytest.mark.full
 def test_etcd_and_flanneld_are_hardened(over: tuple[Hosts, str]) -> None:
-    """systemd's own measure of exposure, of 10; and nothing listens for health."""
+    """systemd rates their exposure at most 5 of 10, and no port for health checks is open."""
     hosts, _ = over
     for service in (ETCD, FLANNELD):
         for host in HOSTS:
-            said = hosts.ssh(host, f"systemd-analyze security --no-pager {service} | tail -n 1")
-            found = re.search(r": (\d+\.\d+) ", said)
-            assert found and float(found[1]) <= 5.0, (host, said)
+            rating = hosts.ssh(host, f"systemd-analyze security --no-pager {service} | tail -n 1")
+            match = re.search(r": (\d+\.\d+) ", rating)
+            assert match and float(match[1]) <= 5.0, (host, rating)
     ports = hosts.ssh("h1", "ss -Hlntp | grep -E 'etcd|flanneld'")
     assert {line.split()[3] for line in ports.splitlines()} == {
         f"{address(hosts, 1)}:2379",
@@ -56,7 +56,7 @@ def test_etcd_and_flanneld_are_hardened(over: tuple[Hosts, str]) -> None:
 
 @pytest.mark.full
 def test_private_keys_stay_on_their_hosts(over: tuple[Hosts, str]) -> None:
-    """Each host has its own, for root alone; the authority's is here, for its owner alone."""
+    """Each host has its own key, the controller has the authority's; only the owner reads them."""
     hosts, _ = over
     keys = hosts.everywhere("cat /etc/provision/overlay/pki/*.key")
     assert len(set(keys.values())) == 3
@@ -72,32 +72,32 @@ def test_private_keys_stay_on_their_hosts(over: tuple[Hosts, str]) -> None:
 
 
 def test_strangers_neither_read_nor_write_etcd(over: tuple[Hosts, str]) -> None:
-    """A container, a machine outside the inventory, and a host without a certificate."""
+    """A container, a machine outside the inventory and a host without a certificate fail."""
     hosts, _ = over
     for number in (1, 2):
         target = f"{address(hosts, number)} 2379"
-        said = hosts.ssh("h1", f"docker exec c1 nc -w 2 {target} </dev/null; echo $?")
-        assert said.strip().endswith("1"), said
-    outside = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
+        output = hosts.ssh("h1", f"docker exec c1 nc -w 2 {target} </dev/null; echo $?")
+        assert output.strip().endswith("1"), output
+    connect = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
     for port in ("2379", "2380"):
-        argv = ("python3", "-c", outside, address(hosts, 2), port)
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10)
-        assert "imed out" in done.stderr, done.stderr
+        argv = ("python3", "-c", connect, address(hosts, 2), port)
+        process = subprocess.run(argv, capture_output=True, text=True, timeout=10)
+        assert "imed out" in process.stderr, process.stderr
     plain = "ETCDCTL_API=3 etcdctl --command-timeout=1s --dial-timeout=1s --endpoints"
     verbs = ("get /coreos.com/network/config", "put /coreos.com/network/config x")
     for verb in verbs:
-        for words in (
+        for etcdctl in (
             f"{plain}=http://{address(hosts, 2)}:2379",
             f"{plain}=https://{address(hosts, 2)}:2379 --insecure-skip-tls-verify",
         ):
-            said = hosts.ssh("h1", f"{words} {verb} >/dev/null 2>&1; echo $?")
-            assert said.strip() != "0", words
+            status = hosts.ssh("h1", f"{etcdctl} {verb} >/dev/null 2>&1; echo $?")
+            assert status.strip() != "0", etcdctl
     assert '"vxlan"' in hosts.ssh("h1", f"{CTL} get /coreos.com/network/config")
 
 
 @pytest.mark.full
 def test_a_client_cannot_pass_for_a_member(over: tuple[Hosts, str]) -> None:
-    """The peers' port asks for the members' name in the certificate."""
+    """On the port for members, etcd accepts only certificates with the members' name."""
     hosts, _ = over
     pki = "/etc/provision/overlay/pki/over"
     ask = (
@@ -109,40 +109,39 @@ def test_a_client_cannot_pass_for_a_member(over: tuple[Hosts, str]) -> None:
     assert "etcdserver" not in hosts.ssh("h1", ask.replace("%s", "client"), check=False)
 
 
-def test_poisoned_and_strange_leases_are_found(over: tuple[Hosts, str]) -> None:
-    """A host that writes others' keys is named by verify; apply puts back what is ours."""
+def test_verify_reports_foreign_and_forged_leases(over: tuple[Hosts, str]) -> None:
+    """Verify names the subnet and the host; apply restores the leases of the inventory."""
     hosts, inventory = over
-    strange = '{"PublicIP":"192.0.2.9","BackendType":"vxlan",'
-    strange += '"BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:09"}}'
+    foreign = '{"PublicIP":"192.0.2.9","BackendType":"vxlan",'
+    foreign += '"BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:09"}}'
     try:
-        hosts.ssh("h1", f"{CTL} put {LEASE.format(77)} '{strange}'")
-        said = findings(hosts, inventory)
-        words = "a strange lease: 172.16.77.0/24 is of 192.0.2.9, which is no host of the inventory"
-        assert said.count(f"leases: {words}") == 3, said
+        hosts.ssh("h1", f"{CTL} put {LEASE.format(77)} '{foreign}'")
+        details = failed_checks(hosts, inventory)
+        text = "a strange lease: 172.16.77.0/24 is of 192.0.2.9, which is no host of the inventory"
+        assert details.count(f"leases: {text}") == 3, details
     finally:
         hosts.ssh("h1", f"{CTL} del {LEASE.format(77)}")
-    poisoned = strange.replace("192.0.2.9", address(hosts, 3))
-    # A flanneld that runs puts its own back at once.
+    forged = foreign.replace("192.0.2.9", address(hosts, 3))
+    # A running flanneld would restore its own lease at once.
     hosts.ssh("h2", f"systemctl stop {FLANNELD}")
-    hosts.ssh("h1", f"{CTL} put {LEASE.format(1)} '{poisoned}'")
-    said = findings(hosts, inventory)
-    assert any("172.16.1.0/24 is of h3, not of h2" in one for one in said), said
-    assert any("h3 has 2 leases" in one for one in said), said
+    hosts.ssh("h1", f"{CTL} put {LEASE.format(1)} '{forged}'")
+    details = failed_checks(hosts, inventory)
+    assert any("172.16.1.0/24 is of h3, not of h2" in detail for detail in details), details
+    assert any("h3 has 2 leases" in detail for detail in details), details
     hosts.provision("apply", inventory)
     verified(hosts, inventory)
 
 
-def test_a_deleted_lease_comes_back_to_the_same_subnet(over: tuple[Hosts, str]) -> None:
-    """Within 15 s, by flanneld alone, and after its restart, too."""
+def test_flanneld_restores_a_deleted_lease_with_the_same_subnet(over: tuple[Hosts, str]) -> None:
+    """Within 15 s and without apply; the subnet stays after a restart of flanneld, too."""
     hosts, inventory = over
     hosts.ssh("h1", f"{CTL} del {LEASE.format(1)}")
     deadline = time.monotonic() + 15
-    ping = "docker exec c1 ping -c 1 -W 1 $(cat /dev/stdin)"
     target = hosts.ssh("h2", "docker inspect -f '{{.NetworkSettings.Networks.over.IPAddress}}' c2")
     while True:
-        back = address(hosts, 2) in hosts.ssh("h1", f"{CTL} get {LEASE.format(1)}")
-        words = ping.replace("$(cat /dev/stdin)", target.strip())
-        if back and "1 packets received" in hosts.ssh("h1", words, check=False):
+        restored = address(hosts, 2) in hosts.ssh("h1", f"{CTL} get {LEASE.format(1)}")
+        ping = f"docker exec c1 ping -c 1 -W 1 {target.strip()}"
+        if restored and "1 packets received" in hosts.ssh("h1", ping, check=False):
             break
         assert time.monotonic() < deadline
         time.sleep(0.5)
@@ -151,46 +150,46 @@ def test_a_deleted_lease_comes_back_to_the_same_subnet(over: tuple[Hosts, str]) 
     assert hosts.json("plan", inventory)["changes"] == []
 
 
-def test_a_lost_device_is_healed_and_its_peers_learn_its_mac(over: tuple[Hosts, str]) -> None:
-    """flannel.1 is deleted by hand: all pairs are whole again within 30 s."""
+def test_flanneld_restores_a_deleted_device_within_30_s(over: tuple[Hosts, str]) -> None:
+    """All pairs work again after flannel.1 was deleted, so the peers learned its new MAC."""
     hosts, inventory = over
     hosts.ssh("h2", f"ip link del flannel.1; systemctl restart {FLANNELD}")
     verified(hosts, inventory, within_s=30)
 
 
-def test_etcd_down_costs_no_packet(over: tuple[Hosts, str], seconds: int = 20) -> None:
-    """All members; flanneld does not restart meanwhile, and one that starts then waits."""
+def test_no_packet_is_lost_while_etcd_is_down(over: tuple[Hosts, str], seconds: int = 20) -> None:
+    """No flanneld restarts while all members are down; one that starts waits for them."""
     hosts, inventory = over
     restarts = f"systemctl show -p NRestarts -p MainPID {FLANNELD}"
     before = hosts.ssh("h1", restarts)
     target = hosts.ssh("h3", "docker inspect -f '{{.NetworkSettings.Networks.over.IPAddress}}' c3")
     hosts.everywhere(f"systemctl stop {ETCD}")
     ping = f"docker exec c1 ping -q -c {seconds * 5} -i 0.2 {target.strip()}"
-    done = subprocess.run(
+    process = subprocess.run(
         ("ssh", "-F", str(hosts.lab.ssh_config), "h1", ping),
         capture_output=True,
         text=True,
         timeout=seconds * 2 + 60,
     )
-    assert " 0% packet loss" in done.stdout, done.stdout
+    assert " 0% packet loss" in process.stdout, process.stdout
     assert hosts.ssh("h1", restarts) == before
     hosts.ssh("h2", f"systemctl restart --no-block {FLANNELD}; sleep 3")
     assert "activating" in hosts.ssh("h2", f"systemctl is-active {FLANNELD}", check=False)
-    said = findings(hosts, inventory)
-    assert any(one.startswith("etcd: ") for one in said), said
+    details = failed_checks(hosts, inventory)
+    assert any(detail.startswith("etcd: ") for detail in details), details
     hosts.provision("apply", inventory)
     verified(hosts, inventory)
 
 
 @pytest.mark.full
-def test_etcd_down_for_five_minutes_costs_no_packet(over: tuple[Hosts, str]) -> None:
-    """The same for as long as the promise says."""
-    test_etcd_down_costs_no_packet(over, 300)
+def test_no_packet_is_lost_while_etcd_is_down_for_five_minutes(over: tuple[Hosts, str]) -> None:
+    """The same for five minutes."""
+    test_no_packet_is_lost_while_etcd_is_down(over, 300)
 
 
 @pytest.mark.full
-def test_one_flipped_byte_is_found(over: tuple[Hosts, str]) -> None:
-    """Another program than was sent does not start, is drift, and is replaced."""
+def test_a_changed_flanneld_binary_does_not_start(over: tuple[Hosts, str]) -> None:
+    """A binary with one changed byte is drift, and apply replaces it."""
     hosts, inventory = over
     path = "/var/lib/provision/bin/overlay/over/flanneld"
     hosts.ssh(
@@ -206,8 +205,8 @@ def test_one_flipped_byte_is_found(over: tuple[Hosts, str]) -> None:
 
 
 @pytest.mark.full
-def test_certificates_are_renewed_in_time(over: tuple[Hosts, str]) -> None:
-    """One with ten days left is drift, and the next apply makes another; etcd takes it."""
+def test_certificates_are_renewed_before_they_expire(over: tuple[Hosts, str]) -> None:
+    """A certificate that expires in ten days is drift; etcd accepts the one that apply issues."""
     hosts, inventory = over
     signer = hosts.lab.folder / ".provision" / "pki" / "overlay" / "over"
     stem = "/etc/provision/overlay/pki/over.member"
@@ -235,8 +234,8 @@ def test_certificates_are_renewed_in_time(over: tuple[Hosts, str]) -> None:
 
 
 @pytest.mark.full
-def test_without_the_authority_nothing_is_changed(over: tuple[Hosts, str]) -> None:
-    """A checkout that lacks it can look; to issue a certificate it says what to copy."""
+def test_without_the_authority_apply_issues_no_certificate(over: tuple[Hosts, str]) -> None:
+    """A controller without it can plan; its error says which file to copy from where."""
     hosts, inventory = over
     pki = hosts.lab.folder / ".provision" / "pki"
     pki.rename(pki.with_name("elsewhere"))
@@ -254,7 +253,7 @@ def test_without_the_authority_nothing_is_changed(over: tuple[Hosts, str]) -> No
 
 
 def test_backends_are_switched_in_place(over: tuple[Hosts, str]) -> None:
-    """vxlan to udp to host-gw and back: verified, nothing stale, subnets as before."""
+    """From vxlan to udp, to host-gw and back: verify passes, and no old device or route stays."""
     hosts, inventory = over
     devices = "ls /sys/class/net | grep flannel; ip route | grep '^172.16' | grep -v ' dev br-'"
     for backend, device in (("udp", "flannel0"), ("host-gw", None), ("vxlan", "flannel.1")):
@@ -265,15 +264,15 @@ def test_backends_are_switched_in_place(over: tuple[Hosts, str]) -> None:
         hosts.provision("apply", switched)
         verified(hosts, switched)
         assert hosts.json("plan", switched)["changes"] == []
-        for host, said in hosts.everywhere(devices, check=False).items():
-            words = set(re.findall(r"flannel[.\d]+|eth1", said))
-            assert words == {device or "eth1"}, (host, said)
+        for host, output in hosts.everywhere(devices, check=False).items():
+            names = set(re.findall(r"flannel[.\d]+|eth1", output))
+            assert names == {device or "eth1"}, (host, output)
     assert switched == inventory
 
 
 @pytest.mark.full
 def test_all_hosts_reboot_at_once(over: tuple[Hosts, str]) -> None:
-    """Each waits for the others; within 120 s all is whole, by nobody's hand."""
+    """The members of etcd wait for each other, and all pairs work within 120 s."""
     hosts, inventory = over
     power.reboot(hosts.lab, HOSTS, say=print)
     verified(hosts, inventory, within_s=120)

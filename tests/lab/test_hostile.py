@@ -1,4 +1,4 @@
-"""A booted host whose programs lie: nothing of it runs here or on other hosts."""
+"""Hostile output of a booted host runs nothing on the controller or on other hosts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LINKS = (
     '[{"ifname":"$(touch /tmp/evil);{{7*7}}","mtu":1500,"addr_info":[{"family":"inet",'
     '"local":"10.0.0.1","prefixlen":24}]},{"ifname":"../../tmp/evil\\u001b[2J","mtu":1500}]'
 )
-LIES = {
+PROGRAMS = {
     "shell and templates": ("ip", f"printf '%s\\n%s\\n' {shlex.quote(LINKS)} '[]'"),
     "no JSON": ("ip", "head -c 3000 /dev/urandom"),
     "JSON without an end": ("ip", "printf '%0100000d\\n' 0 | tr 0 ["),
-    # By a program whose answer is passed on as it comes: a host that keeps it eats its own memory.
+    # The probe must pass this output on as it comes: a host that stores it runs out of memory.
     "output without an end": ("ip", "exec yes '[]'"),
-    # By one whose answer is kept: it is not read to its end.
+    # The probe stores this output, so it must stop reading at its limit.
     "an answer that is too long": (
         "perl",
         "yes 'networks []' | head -c 99000000 && touch /run/read",
@@ -33,25 +33,25 @@ LIES = {
 
 @pytest.fixture(scope="module")
 def faults(booted: Callable[[str], Hosts]) -> Iterator[Faults]:
-    """One for all lies: each is shown to have changed nothing."""
-    with injecting(booted("mixed")) as found:
-        yield found
+    """One capture for all programs, because each test shows that no host has changed."""
+    with injecting(booted("mixed")) as faults:
+        yield faults
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_host_that_lies_stops_the_change(faults: Faults, lie: str) -> None:
-    """It is named, status 4; nothing is written or changed anywhere."""
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_host_with_hostile_output_stops_the_change(faults: Faults, program: str) -> None:
+    """Apply names the host, exits with 4, and no host and no file has changed."""
     inventory = faults.hosts.inventory("routes.yml")
-    tool, what = LIES[lie]
-    text, path = f"#!/bin/sh\n{what}\n", f"/usr/local/sbin/{tool}"
-    put = f"mkdir -p /usr/local/sbin; printf %s {shlex.quote(text)} >{path}; chmod +x {path}"
-    faults.inside("h2", put)
+    tool, script = PROGRAMS[program]
+    text, path = f"#!/bin/sh\n{script}\n", f"/usr/local/sbin/{tool}"
+    write = f"mkdir -p /usr/local/sbin; printf %s {shlex.quote(text)} >{path}; chmod +x {path}"
+    faults.inside("h2", write)
     try:
-        done = faults.hosts.json("apply", inventory, status=4)
-        assert {error["host"] for error in done["errors"]} == {"h2"}
-        assert done["hosts"]["h1"] == done["hosts"]["h3"] == "unchanged"
-        shown = faults.hosts.provision("plan", inventory, status=None)
-        assert shown.replace("\n", "").isprintable()
+        result = faults.hosts.json("apply", inventory, status=4)
+        assert {error["host"] for error in result["errors"]} == {"h2"}
+        assert result["hosts"]["h1"] == result["hosts"]["h3"] == "unchanged"
+        output = faults.hosts.provision("plan", inventory, status=None)
+        assert output.replace("\n", "").isprintable()
         assert not faults.inside("h2", "ls /run/read 2>/dev/null")
     finally:
         faults.inside("h2", f"rm -f {path}")
@@ -64,13 +64,13 @@ def test_a_host_that_lies_stops_the_change(faults: Faults, lie: str) -> None:
 
 @pytest.mark.full
 def test_a_program_that_never_answers_is_ended(faults: Faults) -> None:
-    """On the host, too: what asked it does not wait for ever."""
+    """The host ends it, too, so no probe waits for it for ever."""
     path = "/usr/local/sbin/perl"
     faults.inside("h2", f"mkdir -p /usr/local/sbin; printf '#!/bin/sh\nexec sleep 987' >{path}")
     try:
         faults.inside("h2", f"chmod +x {path}")
-        done = faults.hosts.json("plan", faults.hosts.inventory("routes.yml"), status=None)
-        assert {error["host"] for error in done["errors"]} == {"h2"}
+        result = faults.hosts.json("plan", faults.hosts.inventory("routes.yml"), status=None)
+        assert {error["host"] for error in result["errors"]} == {"h2"}
         assert not faults.inside("h2", "pgrep -f '[s]leep 987'")
     finally:
         faults.inside("h2", f"rm -f {path}")

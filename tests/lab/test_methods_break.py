@@ -1,9 +1,8 @@
-"""The last line of docs/methods.md's table: what breaks each method, put between booted hosts."""
+"""Each cause in the row "what breaks it" of docs/methods.md, between booted hosts."""
 
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,17 +19,17 @@ CAUSES = {
     "a cloud's source check": "-A FORWARD -p IPv4 --ip-src ! {data}.0/24 -j DROP",
     "a switch that allows one MAC a port": "",
 }
-"""What is between the hosts, as a rule of the bridge that joins them."""
+"""By cause, a rule of ebtables for the bridge that connects the hosts."""
 
-WITHIN = {"an MTU set too high", "a router between hosts", "Wi-Fi"}
-"""What preflight refuses, or what cannot be had here."""
+NOT_HERE = {"an MTU set too high", "a router between hosts", "Wi-Fi"}
+"""Causes that preflight refuses, or that this lab cannot reproduce."""
 
 
 @pytest.fixture
 def clean(mixed: Hosts) -> Iterator[Hosts]:
-    """Hosts on which nothing of ours is afterwards, and nothing between them."""
+    """Three hosts; afterwards no rule is between them, and the inventories are destroyed."""
     yield mixed
-    filtered(mixed, "-F")
+    ebtables(mixed, "-F")
     power.start(mixed.lab, say=print)
     for column in COLUMNS:
         if mixed.ssh("h1", "ls /etc/provision", check=False):
@@ -38,22 +37,22 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
 
 
 def inventory(hosts: Hosts, column: str) -> str:
-    """The inventory of a column of the table, in the lab's folder."""
+    """Write the inventory of a column of the table into the lab's folder; its file name."""
     name, change = COLUMNS[column]
     return hosts.inventory(f"{name}.yml", change, to=f"{column.replace(' ', '-')}.yml")
 
 
-def filtered(hosts: Hosts, *rules: str) -> None:
-    """Have the bridge between the hosts filter by these words of ebtables."""
+def ebtables(hosts: Hosts, *rules: str) -> None:
+    """Run ebtables for the bridge between the hosts, once with each of these arguments."""
     for rule in rules:
-        # By eth1's outer ends: another bridge there carries SSH.
+        # Only ports of eth1: the other bridge in this namespace carries SSH.
         rule = rule.replace("-A FORWARD", "-A FORWARD -i e1-+")
-        within = ("nsenter", f"--net={namespace.path(hosts.lab)}")
-        subprocess.run((*within, "ebtables", *rule.split()), check=True)
+        prefix = ("nsenter", f"--net={namespace.path(hosts.lab)}")
+        subprocess.run((*prefix, "ebtables", *rule.split()), check=True)
 
 
 def rules(hosts: Hosts, cause: str, port: str) -> list[str]:
-    """What is put between the hosts."""
+    """The rules of ebtables that a cause consists of; `port` is the method's UDP port."""
     if CAUSES[cause]:
         return [CAUSES[cause].format(port=port, data=hosts.networks[1])]
     macs = [hosts.ssh(host, "cat /sys/class/net/eth1/address").strip() for host in HOSTS]
@@ -61,27 +60,18 @@ def rules(hosts: Hosts, cause: str, port: str) -> list[str]:
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_what_breaks_a_method_is_found(clean: Hosts, column: str) -> None:
-    """It worked, then it does not, and `verify` says so; it works again without the cause."""
-    causes = set(table()["what breaks it"][column].split("; ")) - WITHIN
+def test_verify_reports_each_cause_that_breaks_a_method(clean: Hosts, column: str) -> None:
+    """Verify passes before the cause, fails with it, and passes again without it."""
+    causes = set(table()["what breaks it"][column].split("; ")) - NOT_HERE
     assert causes and causes <= set(CAUSES)
     name, port = inventory(clean, column), table()["between the hosts"][column].split()[-1]
     clean.provision("apply", name)
-    _works(clean, name)
+    clean.verified(name)
     for cause in causes:
-        filtered(clean, *rules(clean, cause, port))
+        ebtables(clean, *rules(clean, cause, port))
         result = clean.json("verify", name, "-k", "ping", status=7)
         failed = [check for check in result["checks"] if not check["ok"]]
         assert failed and all(check["check"] == "ping" for check in failed), (cause, failed)
-        filtered(clean, "-F")
-    _works(clean, name)
+        ebtables(clean, "-F")
+    clean.verified(name)
     clean.provision("destroy", name, "--yes")
-
-
-def _works(hosts: Hosts, name: str) -> None:
-    """Every check passes, at the latest after a minute: bridges and daemons have to learn."""
-    deadline = time.monotonic() + 60
-    while not (result := hosts.json("verify", name, status=None)).get("ok"):
-        failed = [check for check in result["checks"] if not check["ok"]]
-        assert time.monotonic() < deadline, (failed, result.get("errors"))
-        time.sleep(1)

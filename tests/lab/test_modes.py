@@ -1,4 +1,4 @@
-"""Docker's own network modes and published ports on booted hosts: Docker 20.10, 26.1 and 28.5."""
+"""Docker's network modes and published ports on booted hosts with Docker 20.10, 26.1 and 28.5."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ EXAMPLES = {
 }
 
 
-def failed(result: dict[str, Any]) -> Failed:
-    """What did not pass, by check, source and target; and why."""
+def failed_checks(result: dict[str, Any]) -> Failed:
+    """The details of the failing checks, by check, source and target."""
     return {
         (check["check"], check["from"], check["to"]): check["detail"]
         for check in result["checks"]
@@ -37,17 +37,17 @@ def failed(result: dict[str, Any]) -> Failed:
 
 @pytest.fixture
 def clean(mixed: Hosts) -> Iterator[Hosts]:
-    """Hosts on which nothing of ours is, before and after."""
+    """Three hosts; afterwards every inventory in the lab's folder is destroyed."""
     yield mixed
     power.start(mixed.lab, say=print)
-    for written in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", written.name, "--yes", status=None)
-        written.unlink()
+    for path in mixed.lab.folder.glob("*.yml"):
+        mixed.provision("destroy", path.name, "--yes", status=None)
+        path.unlink()
 
 
 @pytest.fixture
 def applied(clean: Hosts) -> tuple[Hosts, str]:
-    """Hosts with modes.yml applied."""
+    """Three hosts with modes.yml applied, and its file name."""
     inventory = clean.inventory("modes.yml")
     clean.provision("apply", inventory)
     return clean, inventory
@@ -55,7 +55,7 @@ def applied(clean: Hosts) -> tuple[Hosts, str]:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
-    """Apply, verify, nothing more to do in one execution, destroy: the hosts are as they were."""
+    """Verify passes, a second apply changes nothing, and destroy restores the hosts."""
     inventory = clean.inventory(example)
     before = clean.capture()
     clean.provision("apply", inventory)
@@ -68,49 +68,49 @@ def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
 
 
 def test_ports_are_opened_from_every_other_host_and_container(applied: tuple[Hosts, str]) -> None:
-    """By TCP and UDP; the port of 127.0.0.1 from its own host only."""
+    """By TCP and UDP. Only its own host reaches a port that is published on 127.0.0.1."""
     hosts, inventory = applied
     checks = hosts.verified(inventory, within_s=10)["checks"]
-    opened = {(c["port"], c["to"], c["from"]) for c in checks if c["check"] == "port"}
+    callers = {(c["port"], c["to"], c["from"]) for c in checks if c["check"] == "port"}
     for port in ("8080:80/tcp", "8053:53/udp"):
-        callers = {source for found, target, source in opened if (found, target) == (port, "web1")}
-        assert callers == {"h2", "h3", "web2", "site", "net2", "net3"}, port
-    assert {source for port, _, source in opened if port == "127.0.0.1:9090:90/tcp"} == {"h2"}
+        sources = {source for name, target, source in callers if (name, target) == (port, "web1")}
+        assert sources == {"h2", "h3", "web2", "site", "net2", "net3"}, port
+    assert {source for port, _, source in callers if port == "127.0.0.1:9090:90/tcp"} == {"h2"}
 
 
-SURVIVES = {
+EVENTS = {
     "containers restart": "docker restart -t 0 $(docker ps -q)",
-    "shared ones restart": "docker restart -t 0 $(docker ps -qf name=web1 -f name=net3)",
+    "shared containers restart": "docker restart -t 0 $(docker ps -qf name=web1 -f name=net3)",
     "docker restarts": "systemctl restart docker",
     "the link goes down and up": "ip link set dev eth1 down; sleep 1; ip link set dev eth1 up",
 }
 
 
-@pytest.mark.parametrize("event", SURVIVES)
-def test_it_survives(applied: tuple[Hosts, str], event: str) -> None:
-    """Without the controller; the second time too, and nobody restarts on and on."""
+@pytest.mark.parametrize("event", EVENTS)
+def test_the_containers_survive(applied: tuple[Hosts, str], event: str) -> None:
+    """The hosts repair them twice without the controller, and no container restarts in a loop."""
     hosts, inventory = applied
     for _ in range(2):
-        hosts.everywhere(f"{SURVIVES[event]} || true")
+        hosts.everywhere(f"{EVENTS[event]} || true")
         hosts.verified(inventory)
     assert hosts.json("plan", inventory)["changes"] == []
-    # Docker's own restarts are not in RestartCount; when a container began is.
-    began = "docker inspect -f '{{.State.StartedAt}}' side1"
-    first = hosts.ssh("h1", began)
+    # RestartCount does not count the restarts with Docker itself; StartedAt shows them.
+    started_at = "docker inspect -f '{{.State.StartedAt}}' side1"
+    first = hosts.ssh("h1", started_at)
     time.sleep(4)
-    assert hosts.ssh("h1", began) == first
+    assert hosts.ssh("h1", started_at) == first
 
 
-def test_it_survives_a_reboot_of_all(applied: tuple[Hosts, str]) -> None:
-    """Containers that share a namespace find each other again."""
+def test_the_containers_survive_a_reboot_of_all_hosts(applied: tuple[Hosts, str]) -> None:
+    """Containers that shared a network namespace share one again."""
     hosts, inventory = applied
     power.reboot(hosts.lab, HOSTS, say=print)
     hosts.verified(inventory, within_s=120)
     assert hosts.json("plan", inventory)["changes"] == []
 
 
-def test_what_a_person_stopped_stays_stopped(applied: tuple[Hosts, str]) -> None:
-    """The follower does not start a sharer that was stopped by hand; apply does."""
+def test_a_container_that_a_person_stopped_stays_stopped(applied: tuple[Hosts, str]) -> None:
+    """The follower does not start a container that was stopped by hand, but apply does."""
     hosts, inventory = applied
     hosts.ssh("h1", "docker stop -t 0 side1; docker restart -t 0 net1")
     time.sleep(3)
@@ -122,13 +122,13 @@ def test_what_a_person_stopped_stays_stopped(applied: tuple[Hosts, str]) -> None
     hosts.verified(inventory, within_s=10)
 
 
-def test_a_dead_namespace_is_named_and_healed(applied: tuple[Hosts, str]) -> None:
-    """Without its follower a sharer stays in the dead namespace: verify says so, apply mends it."""
+def test_verify_reports_a_dead_namespace_and_apply_repairs_it(applied: tuple[Hosts, str]) -> None:
+    """Without the follower, side1 keeps the namespace of the container that web1 was before."""
     hosts, inventory = applied
     hosts.ssh("h1", "systemctl stop provision-modes-follow; docker restart -t 0 web1")
-    wrong = failed(hosts.json("verify", inventory, status=7))
-    assert "not that of container web1" in wrong["mode", "side1", "side1"]
-    assert ("lo", "side1", "web1") in wrong
+    failed = failed_checks(hosts.json("verify", inventory, status=7))
+    assert "not that of container web1" in failed["mode", "side1", "side1"]
+    assert ("lo", "side1", "web1") in failed
     kinds = {(c["kind"], c["name"]) for c in hosts.json("plan", inventory)["changes"]}
     unit = ("systemd_unit", "provision-modes-follow.service")
     assert kinds == {("shared_namespace", "side1"), unit}
@@ -136,8 +136,8 @@ def test_a_dead_namespace_is_named_and_healed(applied: tuple[Hosts, str]) -> Non
     hosts.verified(inventory, within_s=10)
 
 
-def test_a_changed_field_re_creates_just_that_container(applied: tuple[Hosts, str]) -> None:
-    """And says so in the plan; what shares its namespace goes with it."""
+def test_a_changed_field_replaces_only_its_container(applied: tuple[Hosts, str]) -> None:
+    """The plan shows the replacement, and every other container keeps its id."""
     hosts, _ = applied
     ids = "docker ps -a --no-trunc --format '{{.Names}} {{.ID}}'"
     before = dict(line.split() for line in hosts.ssh("h1", ids).splitlines())
@@ -152,20 +152,20 @@ def test_a_changed_field_re_creates_just_that_container(applied: tuple[Hosts, st
     hosts.verified(changed, within_s=10)
 
 
-def test_a_deleted_dnat_rule_is_named(applied: tuple[Hosts, str]) -> None:
-    """And nothing else: Docker's proxy still serves the port."""
+def test_verify_reports_a_deleted_dnat_rule(applied: tuple[Hosts, str]) -> None:
+    """No other check fails, because Docker's userland proxy still serves the port."""
     hosts, inventory = applied
     hosts.ssh("h1", "iptables -t nat -D DOCKER $(iptables -t nat -S DOCKER | sed -n "
               "'s/^-A DOCKER \\(.*--dport 8080 .*\\)/\\1/p')")  # fmt: skip
-    wrong = failed(hosts.json("verify", inventory, status=7))
-    assert list(wrong) == [("dnat", "h1", "web1")]
-    assert "no DNAT rule forwards 8080:80/tcp to web1" in wrong["dnat", "h1", "web1"]
+    failed = failed_checks(hosts.json("verify", inventory, status=7))
+    assert list(failed) == [("dnat", "h1", "web1")]
+    assert "no DNAT rule forwards 8080:80/tcp to web1" in failed["dnat", "h1", "web1"]
     hosts.ssh("h1", "docker restart -t 0 web1")
     hosts.verified(inventory)
 
 
-def test_a_veth_out_of_the_bridge_is_named(applied: tuple[Hosts, str]) -> None:
-    """By the host's end of it; what else fails is that container's traffic."""
+def test_verify_reports_a_veth_without_its_bridge(applied: tuple[Hosts, str]) -> None:
+    """The check names the host's end of the veth; other failures are of this container only."""
     hosts, inventory = applied
     link = hosts.ssh(
         "h2",
@@ -174,15 +174,15 @@ def test_a_veth_out_of_the_bridge_is_named(applied: tuple[Hosts, str]) -> None:
         'ip -o link | sed -n "s/^$index: \\([^@]*\\)@.*/\\1/p"',
     ).strip()
     hosts.ssh("h2", f"ip link set dev {link} nomaster")
-    wrong = failed(hosts.json("verify", inventory, status=7))
+    failed = failed_checks(hosts.json("verify", inventory, status=7))
     expected = f"{link}, the host's end of its eth0, is not a port of docker0"
-    assert wrong["mode", "web2", "web2"] == expected
-    assert all("web2" in key for key in wrong), wrong
+    assert failed["mode", "web2", "web2"] == expected
+    assert all("web2" in key for key in failed), failed
     hosts.ssh("h2", "docker restart -t 0 web2")
     hosts.verified(inventory)
 
 
-# Container → its host, the mode in which a person makes it anew, and what is said of its namespace.
+# By container: its host, the mode in which a person creates it again, and the detail of `mode`.
 OTHER_MODES = {
     "own2": ("h2", "bridge", "its network namespace is one of its own, not the host's"),
     "web2": ("h2", "host", "its network namespace is the host's, not one of its own"),
@@ -198,17 +198,17 @@ OTHER_MODES = {
 
 
 @pytest.mark.parametrize("container", OTHER_MODES)
-def test_another_mode_than_declared_is_named(applied: tuple[Hosts, str], container: str) -> None:
-    """A container that a person made anew in another mode: judged by its namespace."""
+def test_verify_reports_another_mode(applied: tuple[Hosts, str], container: str) -> None:
+    """Verify judges a container that a person created again by its network namespace."""
     hosts, inventory = applied
-    host, mode, said = OTHER_MODES[container]
-    make = f"docker run -d --name {container} --network {mode} busybox sleep 1000"
-    hosts.ssh(host, f"docker rm -f {container} && {make}")
+    host, mode, detail = OTHER_MODES[container]
+    create = f"docker run -d --name {container} --network {mode} busybox sleep 1000"
+    hosts.ssh(host, f"docker rm -f {container} && {create}")
     try:
-        wrong = failed(hosts.json("verify", inventory, status=7))
-        assert said in wrong["mode", container, container]
-        assert [key for key in wrong if key[0] == "mode"] == [("mode", container, container)]
-        assert f"container {container} exists outside this inventory" in wrong["drift", host, host]
+        failed = failed_checks(hosts.json("verify", inventory, status=7))
+        assert detail in failed["mode", container, container]
+        assert [key for key in failed if key[0] == "mode"] == [("mode", container, container)]
+        assert f"container {container} exists outside this inventory" in failed["drift", host, host]
     finally:
         hosts.ssh(host, f"docker rm -f {container}")
     hosts.provision("apply", inventory)

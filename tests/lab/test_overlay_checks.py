@@ -1,6 +1,6 @@
-"""What `verify` proves of overlays can fail: each thing broken on purpose, and who says so.
+"""The checks of overlays fail: each fault is made on purpose, and its own checks report it.
 
-The breaks are such as people and kernels make; every other check goes on passing.
+The faults are those that people and kernels make; all other checks must still pass.
 """
 
 from __future__ import annotations
@@ -18,120 +18,126 @@ pytestmark = pytest.mark.lab
 __all__ = ["clean"]
 
 ALL = ("ping", "source", "mtu", "tcp", "udp", "wire", "broadcast")
-INSIDE = "nsenter -t $(docker inspect -f '{{.State.Pid}}' %s) -n "
+IN_CONTAINER = "nsenter -t $(docker inspect -f '{{.State.Pid}}' %s) -n "
 Failing = frozenset[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
-class Break:
-    """Shell lines by host that break something, and those that mend it; what `verify` then says:
-    the failing checks with their pairs, words of one of them, and what may fail beside them."""
+class Fault:
+    """A fault, and the checks of `verify` that must fail because of it.
 
-    broken: dict[str, str]
-    mended: dict[str, str]
+    `make` and `repair` are shell lines by host. One failing check must contain `detail`. The
+    checks in `tolerated` may fail, too.
+    """
+
+    make: dict[str, str]
+    repair: dict[str, str]
     failing: Failing
-    words: str
-    beside: Failing = frozenset()
+    detail: str
+    tolerated: Failing = frozenset()
 
 
-def of(checks: Iterable[str], *ways: str) -> Failing:
-    """These checks of these pairs: `g1→g2` is one way, `g1↔g2` both."""
-    pairs: list[tuple[str, str]] = []
-    for way in ways:
-        one, other = re.split("[→↔]", way)
-        pairs += [(one, other), (other, one)] if "↔" in way else [(one, other)]
-    return frozenset((check, *pair) for check in checks for pair in pairs)
+def checks_of(checks: Iterable[str], *pairs: str) -> Failing:
+    """These checks of these pairs: `g1→g2` is one direction, `g1↔g2` both."""
+    ordered: list[tuple[str, str]] = []
+    for pair in pairs:
+        source, target = re.split("[→↔]", pair)
+        both = [(source, target), (target, source)]
+        ordered += both if "↔" in pair else both[:1]
+    return frozenset((check, *pair) for check in checks for pair in ordered)
 
 
-def prove(hosts: Hosts, name: str, breaks: dict[str, Break]) -> None:
-    """Apply, then break and mend one thing after the other."""
+def assert_reported(hosts: Hosts, name: str, faults: dict[str, Fault]) -> None:
+    """Apply; then make each fault, compare the failing checks, and repair it."""
     hosts.provision("apply", name)
     verified(hosts, name)
-    for what, one in breaks.items():
-        for host, command in one.broken.items():
+    for title, fault in faults.items():
+        for host, command in fault.make.items():
             hosts.ssh(host, command)
-        for _ in range(2):  # a busy machine may lose a packet, but not twice the same
+        for _ in range(2):  # a busy machine may lose a packet, but not the same one twice
             result = hosts.json("verify", name, status=7)
-            every = [check for check in result["checks"] if check["check"] in ALL]
-            seen = {(check["check"], check["from"], check["to"]): check for check in every}
-            failed = {key for key, check in seen.items() if not check["ok"]}
-            if failed - one.beside == one.failing:
+            entries = [check for check in result["checks"] if check["check"] in ALL]
+            checks = {(check["check"], check["from"], check["to"]): check for check in entries}
+            failed = {key for key, check in checks.items() if not check["ok"]}
+            if failed - fault.tolerated == fault.failing:
                 break
-        assert failed - one.beside == one.failing, (what, sorted(failed), sorted(one.failing))
-        said = [str(seen[key]) for key in failed]
-        assert any(one.words in text for text in said), (what, said)
-        for host, command in one.mended.items():
+        unexpected = (title, sorted(failed), sorted(fault.failing))
+        assert failed - fault.tolerated == fault.failing, unexpected
+        details = [str(checks[key]) for key in failed]
+        assert any(fault.detail in text for text in details), (title, details)
+        for host, command in fault.repair.items():
             hosts.ssh(host, command)
     hosts.provision("apply", name)
     verified(hosts, name)
 
 
-def gre_breaks(data: str) -> dict[str, Break]:
-    """Of ovs-gre.yml, whose containers are g1, g2 and g3; `data` is the hosts' network."""
-    eth0 = INSIDE % "g2" + "ip link set dev eth0 mtu "
+def gre_faults(data: str) -> dict[str, Fault]:
+    """Faults of ovs-gre.yml, whose containers are g1, g2 and g3; `data` is the hosts' network."""
+    eth0 = IN_CONTAINER % "g2" + "ip link set dev eth0 mtu "
     port = "ovs-vsctl set interface gre-h2-y4rqzi options:remote_ip="
-    loose = "for p in gre-h1-7fkwxg gre-h2-y4rqzi; do ovs-vsctl set port $p protected=%s; done"
+    unprotect = "for p in gre-h1-7fkwxg gre-h2-y4rqzi; do ovs-vsctl set port $p protected=%s; done"
     return {
-        "checksums left to a device on the joining veth": Break(
+        "checksum offload on the veth to Open vSwitch": Fault(
             {"h2": "ethtool -K oi-tun-h4afpi tx on"},
             {"h2": "ethtool -K oi-tun-h4afpi tx off"},
-            # Pings pass, also those that fill the MTU; and what says that a datagram arrived.
-            of(("source", "tcp"), "g1↔g2", "g3↔g2") | of(("udp",), "g2→g1", "g2→g3"),
+            # Pings pass, also those of the full MTU, and so do the replies to datagrams.
+            checks_of(("source", "tcp"), "g1↔g2", "g3↔g2") | checks_of(("udp",), "g2→g1", "g2→g3"),
             "no end after",
         ),
-        "a container's MTU lowered": Break(
+        "a container's MTU lowered": Fault(
             {"h2": eth0 + "1300"},
             {"h2": eth0 + "1462"},
-            of(("mtu", "udp"), "g1↔g2", "g2↔g3"),  # a veth drops what is larger
+            checks_of(("mtu", "udp"), "g1↔g2", "g2↔g3"),  # a veth drops what is larger
             "Message too long",
         ),
-        "a container's MTU raised": Break(
+        "a container's MTU raised": Fault(
             {"h2": eth0 + "1500"},
             {"h2": eth0 + "1462"},
-            of(("mtu",), "g2→g1", "g2→g3"),
+            checks_of(("mtu",), "g2→g1", "g2→g3"),
             "the MTU of its eth0 is 1500, that of the network 1462",
         ),
-        "a tunnel to the wrong address": Break(
+        "a tunnel to the wrong address": Fault(
             {"h1": f"{port}{data}.99"},
             {"h1": f"{port}{data}.12"},
-            of(ALL, "g1↔g2"),
+            checks_of(ALL, "g1↔g2"),
             "0 of 3 packets",
         ),
-        "a tunnel with the wrong key": Break(
+        "a tunnel with the wrong key": Fault(
             {"h2": "ovs-vsctl set interface gre-h1-7fkwxg options:key=9"},
             {"h2": "ovs-vsctl remove interface gre-h1-7fkwxg options key"},
-            of(ALL, "g1↔g2"),
+            checks_of(ALL, "g1↔g2"),
             "0 of 3 packets",
-            # A key takes 4 bytes, so packets of the full MTU are too large for the NIC by that
-            # tunnel; what goes elsewhere at that moment can be lost, too (seen; why, is a guess:
-            # Open vSwitch sends in batches).
-            of(("mtu", "udp"), "g2→g3"),
+            # A key takes 4 bytes, so packets of the full MTU become too large for the NIC on that
+            # tunnel. Packets to the third host were lost at the same moment, too; perhaps because
+            # Open vSwitch sends in batches.
+            checks_of(("mtu", "udp"), "g2→g3"),
         ),
-        # Last, as `apply` makes the ports again: all passes, but by a third host.
-        "traffic by another host": Break(
+        # The last fault, because only `apply` repairs it. All packets arrive, by a third host.
+        "traffic through a third host": Fault(
             {
-                "h3": loose % "false",
+                "h3": unprotect % "false",
                 "h1": "ovs-vsctl del-port gre-h2-y4rqzi",
                 "h2": "ovs-vsctl del-port gre-h1-7fkwxg",
             },
             {},
-            of(("wire",), "g1↔g2"),
+            checks_of(("wire",), "g1↔g2"),
             f"gre traffic {data}.11 → {data}.13 leaves h1",
         ),
     }
 
 
-OFTEN = ("checksums left to a device on the joining veth", "a container's MTU raised")
-OFTEN += ("a tunnel with the wrong key", "traffic by another host")
+DEFAULT = ("checksum offload on the veth to Open vSwitch", "a container's MTU raised")
+DEFAULT += ("a tunnel with the wrong key", "traffic through a third host")
 
 
-@pytest.mark.parametrize("which", ["often", pytest.param("all", marks=pytest.mark.full)])
-def test_whatever_breaks_gre_is_found(clean: Hosts, which: str) -> None:
-    """Checksums, MTU, tunnels' ends and keys, the way between hosts; and a loop."""
-    name, breaks = inventory(clean, "ovs-gre.yml"), gre_breaks(clean.networks[1])
-    prove(clean, name, {what: breaks[what] for what in (breaks if which == "all" else OFTEN)})
+@pytest.mark.parametrize("selection", ["default", pytest.param("all", marks=pytest.mark.full)])
+def test_verify_reports_each_fault_of_gre(clean: Hosts, selection: str) -> None:
+    """Checksums, MTU, the tunnels' ends and keys, the path between hosts, and a loop."""
+    name, faults = inventory(clean, "ovs-gre.yml"), gre_faults(clean.networks[1])
+    titles = faults if selection == "all" else DEFAULT
+    assert_reported(clean, name, {title: faults[title] for title in titles})
     ports = "$(ovs-vsctl list-ports ov-tun-h4afpi | grep ^gre)"
-    # A loop for as long as it takes to see it; a storm would take the machine's processors.
+    # A short loop: a broadcast storm would soon use all processors of this machine.
     clean.ssh("h1", f"for p in {ports}; do ovs-vsctl set port $p protected=false; done")
     result = clean.json("verify", name, "-k", "broadcast", status=7)
     failed = [check for check in result["checks"] if check["check"] == "broadcast"]
@@ -139,47 +145,47 @@ def test_whatever_breaks_gre_is_found(clean: Hosts, which: str) -> None:
     clean.provision("destroy", name, "--yes")
 
 
-def vxlan_breaks(data: str) -> dict[str, Break]:
-    """Of vxlan.yml, whose containers are w1, w2 and w3."""
+def vxlan_faults(data: str) -> dict[str, Fault]:
+    """Faults of vxlan.yml, whose containers are w1, w2 and w3."""
     dev = "$(ls /sys/class/net | grep ^vx-)"
-    every = f"bridge fdb %s 00:00:00:00:00:00 dev {dev} dst {data}"
-    # The kernel tells containers what is too big, and they keep it for ten minutes.
-    forget = INSIDE + "ip route flush cache"
+    flood = f"bridge fdb %s 00:00:00:00:00:00 dev {dev} dst {data}"
+    # Containers cache a path MTU for ten minutes (net.ipv4.route.mtu_expires).
+    forget = IN_CONTAINER + "ip route flush cache"
     return {
-        "a broadcast that comes twice": Break(
-            {"h1": every % "append" + ".12 via eth1"},
-            {"h1": every % "delete" + ".12 via eth1"},
-            of(("broadcast",), "w1→w2"),
+        "a broadcast that arrives twice": Fault(
+            {"h1": flood % "append" + ".12 via eth1"},
+            {"h1": flood % "delete" + ".12 via eth1"},
+            checks_of(("broadcast",), "w1→w2"),
             "h2 received the broadcast 2 times, not 1",
         ),
-        "a peer that is missing in the table": Break(
-            {"h1": every % "delete" + ".12"},
-            {"h1": every % "append" + ".12 permanent"},
-            of(("broadcast",), "w1→w2"),
+        "a host that is missing in the FDB": Fault(
+            {"h1": flood % "delete" + ".12"},
+            {"h1": flood % "append" + ".12 permanent"},
+            checks_of(("broadcast",), "w1→w2"),
             "h2 received the broadcast 0 times, not 1",
         ),
-        "less room between the hosts": Break(
+        "a smaller MTU between the hosts": Fault(
             {"h2": "ip link set dev eth1 mtu 1400"},
             {"h2": f"ip link set dev eth1 mtu 1500; {forget % 'w2'}"}
             | {"h1": forget % "w1", "h3": forget % "w3"},
-            of(("mtu",), "w1↔w2", "w1↔w3", "w2↔w3"),
+            checks_of(("mtu",), "w1↔w2", "w1↔w3", "w2↔w3"),
             "is 1450, that of the network 1350",
         ),
     }
 
 
-def test_whatever_breaks_vxlan_is_found(clean: Hosts) -> None:
-    """A table with an entry too much or too few, and a link that carries less."""
+def test_verify_reports_each_fault_of_vxlan(clean: Hosts) -> None:
+    """An entry too many or too few in the FDB, and a link with a smaller MTU."""
     name = inventory(clean, "vxlan.yml")
-    prove(clean, name, vxlan_breaks(clean.networks[1]))
+    assert_reported(clean, name, vxlan_faults(clean.networks[1]))
     clean.provision("destroy", name, "--yes")
 
 
 @pytest.mark.full
-def test_a_table_with_a_wrong_host_is_found(clean: Hosts) -> None:
-    """Routed: the frames of two containers are sent to a third host, and never arrive."""
+def test_verify_reports_a_wrong_host_in_the_fdb(clean: Hosts) -> None:
+    """In mode routed, frames for one host go to another one, and never arrive."""
     dev, data = "$(ls /sys/class/net | grep ^vx-)", clean.networks[1]
     mac = f"$(bridge fdb show dev {dev} | grep 'dst {data}.12 ' | cut -d' ' -f1)"
-    wrong = {"h1": f"bridge fdb replace {mac} dev {dev} dst {data}.13 self permanent"}
-    found = Break(wrong, {}, of(ALL, "w1↔w2"), "0 of 3 packets")
-    prove(clean, inventory(clean, "routed"), {"a MAC at the wrong host": found})
+    make = {"h1": f"bridge fdb replace {mac} dev {dev} dst {data}.13 self permanent"}
+    fault = Fault(make, {}, checks_of(ALL, "w1↔w2"), "0 of 3 packets")
+    assert_reported(clean, inventory(clean, "routed"), {"a MAC at the wrong host": fault})

@@ -1,7 +1,7 @@
-"""Open vSwitch's own datapath on the NIC that SSH comes by: refused, undone, or the SSH stays.
+"""Open vSwitch's own datapath on the NIC that carries SSH: refused, rolled back, or SSH stays.
 
-The lab's NICs are veths, from whose far ends packets come with open checksums: TCP dies with the
-move, as long as nobody has those ends compute them.
+The lab's NICs are veths. Packets from their far ends have no checksums yet, and Open vSwitch's
+datapath does not compute them, so TCP fails after the move, unless the far ends compute them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ip route | grep host0 | sed 's/dev [a-z-]*host0/dev NIC/;s/ linkdown//' | sort
 
 
 def over_management(hosts: Hosts, *changes: tuple[str, str]) -> str:
-    """ovs-gre.yml between the NICs by which SSH comes in, in the lab's folder."""
+    """Write ovs-gre.yml for the NICs that carry SSH into the lab's folder; its file name."""
     management, data = hosts.networks
     text = (hosts.lab.folder / hosts.inventory("ovs-gre.yml", *changes)).read_text()
     (hosts.lab.folder / "management.yml").write_text(text.replace(f"{data}.", f"{management}."))
@@ -38,72 +38,74 @@ def over_management(hosts: Hosts, *changes: tuple[str, str]) -> str:
 
 
 REVERTED = re.compile(r"reverted \(\w+\)")
-INSISTED = ("# datapath: netdev ", "datapath: netdev #")
+FORCED = ("# datapath: netdev ", "datapath: netdev #")
 
 
 @contextmanager
-def computed(hosts: Hosts) -> Iterator[None]:
-    """Meanwhile, what reaches the NICs for SSH has its checksums computed."""
-    for word in ("off", "on"):
+def computed_checksums(hosts: Hosts) -> Iterator[None]:
+    """The far ends of the NICs that carry SSH compute checksums meanwhile."""
+    for offload in ("off", "on"):
         for host in HOSTS:
             lab_host = hosts.lab.host(host)
-            # With the host's own ethtool: the machine may have none.
-            within = (
+            # ethtool of the host, because this machine may have none.
+            prefix = (
                 "nsenter",
                 f"--net={namespace.path(hosts.lab)}",
                 "chroot",
                 str(lab_host.merged),
             )
-            tool = ("ethtool", "-K", f"vb-{lab_host.machine}", "tx", word)
-            subprocess.run((*within, *tool), check=True, stdout=subprocess.DEVNULL)
-        if word == "off":
+            tool = ("ethtool", "-K", f"vb-{lab_host.machine}", "tx", offload)
+            subprocess.run((*prefix, *tool), check=True, stdout=subprocess.DEVNULL)
+        if offload == "off":
             yield
 
 
-def test_such_a_nic_is_refused(clean: Hosts) -> None:
-    """Before any host is touched; the words say what to do."""
+def test_a_veth_that_carries_ssh_is_refused(clean: Hosts) -> None:
+    """Plan and apply report a conflict on each host, and change none."""
     before = clean.capture()
     name = over_management(clean)
-    said = clean.json("plan", name, status=9)["conflicts"]
-    assert {one["host"] for one in said} == set(HOSTS)
-    assert all("host0 is a veth that may carry SSH" in one["found"] for one in said), said
+    conflicts = clean.json("plan", name, status=9)["conflicts"]
+    assert {conflict["host"] for conflict in conflicts} == set(HOSTS)
+    reason = "host0 is a veth that may carry SSH"
+    assert all(reason in conflict["found"] for conflict in conflicts), conflicts
     clean.provision("apply", name, status=9)
     assert_same(before, clean.capture())
 
 
 @pytest.mark.full
-def test_a_nic_that_takes_ssh_with_it_comes_back(clean: Hosts) -> None:
-    """Who insists loses TCP, and each host takes the change back alone: none is locked out."""
+def test_hosts_that_lose_ssh_with_the_nic_roll_back(clean: Hosts) -> None:
+    """`datapath: netdev` overrides the refusal. TCP fails, and each host rolls back by itself."""
     with injecting(clean) as faults:
-        name = over_management(clean, INSISTED)
+        name = over_management(clean, FORCED)
         begin = time.monotonic()
-        done = clean.json("apply", name, *QUICK, status=None)
-        print(f"apply and its undo: {time.monotonic() - begin:.0f} s", done["hosts"])
-        assert all(map(REVERTED.fullmatch, done["hosts"].values())), done
+        result = clean.json("apply", name, *QUICK, status=None)
+        print(f"apply and rollback: {time.monotonic() - begin:.0f} s", result["hosts"])
+        assert all(map(REVERTED.fullmatch, result["hosts"].values())), result
         faults.assert_restored()
 
 
 @pytest.mark.full
-def test_such_a_nic_moves_and_ssh_stays(clean: Hosts) -> None:
-    """With whole checksums: addresses, routes, and a session that was open all the time."""
-    before, name = clean.capture(), over_management(clean, INSISTED)
-    with computed(clean):
-        held = clean.everywhere(NIC)
+def test_ssh_stays_if_the_far_ends_compute_checksums(clean: Hosts) -> None:
+    """The NIC's addresses and routes move with it, and an open SSH session lives on."""
+    before, name = clean.capture(), over_management(clean, FORCED)
+    with computed_checksums(clean):
+        addresses = clean.everywhere(NIC)
         plan = clean.json("plan", name)["changes"]
-        moved = [one for one in plan if one["kind"] == "ovs_uplink"]
-        assert len(moved) == 3 and all("path of SSH" in one["disruption"] for one in moved)
+        uplinks = [change for change in plan if change["kind"] == "ovs_uplink"]
+        assert len(uplinks) == 3
+        assert all("path of SSH" in change["disruption"] for change in uplinks)
         session = subprocess.Popen(
             ("ssh", "-F", str(clean.lab.ssh_config), "h1", "cat"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        done = clean.json("apply", name)
-        assert set(done["hosts"].values()) == {"confirmed"}
+        result = clean.json("apply", name)
+        assert set(result["hosts"].values()) == {"confirmed"}
         verified(clean, name)
         assert "phy-host0" in clean.ssh("h1", f"ip route get {clean.networks[0]}.254")
-        assert clean.everywhere(NIC) == held
+        assert clean.everywhere(NIC) == addresses
         clean.provision("destroy", name, "--yes")
-        said, _ = session.communicate("still here", timeout=20)
-        assert said == "still here"
+        output, _ = session.communicate("still here", timeout=20)
+        assert output == "still here"
         assert_same(before, clean.capture())

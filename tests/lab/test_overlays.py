@@ -1,12 +1,11 @@
-"""Methods `vxlan`, `ovs-gre` and `ovs-vxlan` on booted hosts, real frames between them.
+"""Methods `vxlan`, `ovs-gre` and `ovs-vxlan` on booted hosts.
 
-The hosts' kernel has no module of Open vSwitch: its datapath here is the daemon's own.
+The hosts' kernel has no Open vSwitch module, so the datapath is the daemon's own (netdev).
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,37 +35,29 @@ EXAMPLES = ("vxlan.yml", "ovs-gre.yml", "ovs-vxlan.yml")
 
 
 def inventory(hosts: Hosts, variant: str) -> str:
-    """A variant's inventory, in the lab's folder."""
+    """Write a variant's inventory into the lab's folder; its file name."""
     name, changes = VARIANTS[variant]
     return hosts.inventory(name, *changes, to=f"{variant.removesuffix('.yml')}.yml")
 
 
 def verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> dict[str, Any]:
-    """Every check of every ordered pair passes, at the latest after `within_s` seconds."""
-    deadline = time.monotonic() + within_s
-    while True:
-        result: dict[str, Any] = hosts.json("verify", inventory, status=None)
-        if result.get("ok") or time.monotonic() > deadline:
-            break
-        time.sleep(1)
-    failed = [check for check in result["checks"] if not check["ok"]]
-    assert result["ok"], (failed, result.get("errors"))
-    assert not any(check["skipped"] for check in result["checks"])
-    seen = {(c["from"], c["to"], c["check"]) for c in result["checks"] if c["check"] in PAIRS}
-    assert len(seen) == 6 * len(PAIRS), seen
+    """Every check of every ordered pair passes, at most `within_s` seconds from now."""
+    result: dict[str, Any] = hosts.verified(inventory, within_s=within_s)
+    pairs = {(c["from"], c["to"], c["check"]) for c in result["checks"] if c["check"] in PAIRS}
+    assert len(pairs) == 6 * len(PAIRS), pairs
     return result
 
 
 @pytest.fixture
 def clean(mixed: Hosts) -> Iterator[Hosts]:
-    """Hosts on which nothing of ours is, before and after."""
+    """Three hosts; afterwards the inventories that they still have are destroyed."""
     yield mixed
     power.start(mixed.lab, say=print)
-    # By its mark all of an inventory's name goes, whatever else the file says.
+    # Destroy finds resources by the inventory's name, whatever else the file contains.
     names = {"wide": "vxlan.yml", "tunnel": "ovs-gre.yml", "vtunnel": "ovs-vxlan.yml"}
     names["tree"] = "key-rstp"
-    left = " ".join(mixed.everywhere("ls /etc/provision", check=False).values()).split()
-    for name in set(left) & set(names):
+    remaining = " ".join(mixed.everywhere("ls /etc/provision", check=False).values()).split()
+    for name in set(remaining) & set(names):
         mixed.provision("destroy", inventory(mixed, names[name]), "--yes", status=None)
 
 
@@ -75,11 +66,11 @@ EVENTS = (
     "systemctl is-active -q openvswitch-switch || exit 0; systemctl restart openvswitch-switch",
     "networkctl reconfigure eth1; networkctl reload",
 )
-"""What happens to hosts while no controller looks."""
+"""Events on the hosts that they must handle without the controller."""
 
 
 def cycle(hosts: Hosts, name: str, *, events: tuple[str, ...] = (), reboot: bool = True) -> None:
-    """From apply to destroy, through what takes things away; the hosts are as they were."""
+    """Apply, verify after each event and a reboot, destroy: the hosts are restored."""
     before = hosts.capture()
     hosts.provision("apply", name)
     verified(hosts, name)
@@ -98,32 +89,32 @@ def cycle(hosts: Hosts, name: str, *, events: tuple[str, ...] = (), reboot: bool
 
 
 def assert_no_dead_ports(hosts: Hosts) -> None:
-    """Every port in Open vSwitch's database is attached, also those whose device a reboot took."""
-    # Where it does not run, asking may start it by its socket.
-    asked = "systemctl is-active -q openvswitch-switch || exit 0; "
-    asked += "ovs-vsctl -t 5 --columns=name,error,ofport -f csv --no-headings list Interface"
-    for host, said in hosts.everywhere(asked, check=False).items():
-        dead = [line for line in said.splitlines() if not re.search(r",\[\],\d+$", line)]
+    """Open vSwitch has attached every port of its database, also after a reboot."""
+    # If it does not run, ovs-vsctl might start it by its socket.
+    command = "systemctl is-active -q openvswitch-switch || exit 0; "
+    command += "ovs-vsctl -t 5 --columns=name,error,ofport -f csv --no-headings list Interface"
+    for host, output in hosts.everywhere(command, check=False).items():
+        dead = [line for line in output.splitlines() if not re.search(r",\[\],\d+$", line)]
         assert not dead, (host, dead)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
-    """A reboot of all in between; for one, restarts of Docker and Open vSwitch, too."""
+    """Each example survives a reboot of all hosts; ovs-gre.yml also restarts of the services."""
     cycle(clean, inventory(clean, example), events=EVENTS if example == "ovs-gre.yml" else ())
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("example", ["vxlan.yml", "ovs-vxlan.yml"])
-def test_an_example_survives_without_a_controller(clean: Hosts, example: str) -> None:
-    """Restarts of Docker and Open vSwitch, and a NIC that its manager sets up anew."""
+def test_an_example_survives_without_the_controller(clean: Hosts, example: str) -> None:
+    """The hosts repair it after restarts of Docker and Open vSwitch, and after reconfigure."""
     cycle(clean, inventory(clean, example), events=EVENTS, reboot=False)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("variant", sorted(VARIANTS.keys() - set(EXAMPLES)))
 def test_a_variant_from_apply_to_destroy(clean: Hosts, variant: str) -> None:
-    """Other modes and options through the same."""
+    """Other modes and options survive the same events and a reboot."""
     cycle(clean, inventory(clean, variant), events=EVENTS)
 
 
@@ -131,7 +122,7 @@ def test_a_variant_from_apply_to_destroy(clean: Hosts, variant: str) -> None:
 @pytest.mark.parametrize("suite", ["bookworm", "trixie", "sid"])
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_on_one_suite(booted: Callable[[str], Hosts], suite: str, example: str) -> None:
-    """The same on three hosts of one suite."""
+    """The example works on three hosts of the same suite."""
     hosts = booted(suite)
     cycle(hosts, inventory(hosts, example), reboot=False)
 
@@ -147,17 +138,17 @@ chmod +x /usr/local/sbin/docker"""
 @pytest.mark.parametrize(
     "example", ["ovs-gre.yml", pytest.param("flannel-vxlan.yml", marks=pytest.mark.full)]
 )
-def test_a_first_apply_that_fails_is_undone_whole(clean: Hosts, example: str) -> None:
-    """Also what had to be made before the rest could be planned: a service, and certificates."""
+def test_a_first_apply_that_fails_is_rolled_back_completely(clean: Hosts, example: str) -> None:
+    """The rollback includes the first round: a service, or certificates."""
     with injecting(clean) as faults:
         clean.ssh("h2", NO_NETWORK)
-        done = clean.json("apply", clean.inventory(example), status=5)
-        assert set(done["hosts"].values()) == {"reverted (failed)"}, done
+        result = clean.json("apply", clean.inventory(example), status=5)
+        assert set(result["hosts"].values()) == {"reverted (failed)"}, result
         faults.heal()
         faults.assert_restored()
 
 
-BREAKS = {
+DRIFT = {
     "ovs-vsctl set port gre-h1-7fkwxg protected=false": {"ovs_tunnel"},
     "ovs-vsctl del-port oo-tun-h4afpi": {"ovs_veth"},
     "ethtool -K oi-tun-h4afpi tx on": {"ovs_veth"},
@@ -169,11 +160,11 @@ BREAKS = {
 
 
 @pytest.mark.full
-def test_drift_is_named_exactly_and_healed(clean: Hosts) -> None:
-    """What a person broke is what the plan shows on that host, and nothing else."""
+def test_plan_shows_exactly_the_drift_and_apply_repairs_it(clean: Hosts) -> None:
+    """Each manual change appears in the plan as a change of one kind on one host."""
     name = inventory(clean, "ovs-gre.yml")
     clean.provision("apply", name)
-    for command, kinds in BREAKS.items():
+    for command, kinds in DRIFT.items():
         clean.ssh("h2", command)
         changes = clean.json("plan", name)["changes"]
         assert {(c["host"], c["kind"]) for c in changes} == {("h2", kind) for kind in kinds}
@@ -184,7 +175,7 @@ def test_drift_is_named_exactly_and_healed(clean: Hosts) -> None:
 
 @pytest.mark.full
 def test_the_host_stays_reachable_while_open_vswitch_is_down(clean: Hosts) -> None:
-    """The NIC has its addresses then; and nothing is destroyed halfway."""
+    """The NIC has its addresses meanwhile, and destroy refuses to leave half of the network."""
     name, before = inventory(clean, "ovs-gre.yml"), clean.capture()
     clean.provision("apply", name)
     try:
@@ -192,8 +183,8 @@ def test_the_host_stays_reachable_while_open_vswitch_is_down(clean: Hosts) -> No
         data = clean.networks[1]
         assert f"{data}.12/24" in clean.ssh("h2", "ip -br address show dev eth1")
         clean.ssh("h2", f"ping -c 2 -W 2 {data}.11; sleep 12")
-        said = clean.ssh("h2", "journalctl -q -o cat -u provision-tunnel-follow --since -15s")
-        assert len(said.splitlines()) < 5, said
+        log = clean.ssh("h2", "journalctl -q -o cat -u provision-tunnel-follow --since -15s")
+        assert len(log.splitlines()) < 5, log
         text = clean.provision("destroy", name, "--yes", status=9)
         assert text == "" and "ov-tun" in clean.ssh("h1", "ovs-vsctl list-br")
     finally:
@@ -205,8 +196,8 @@ def test_the_host_stays_reachable_while_open_vswitch_is_down(clean: Hosts) -> No
 
 
 @pytest.mark.full
-def test_inventories_share_the_underlay_and_forwarding(clean: Hosts) -> None:
-    """The NIC goes back with the last inventory, and so does what the kernel was set to."""
+def test_inventories_share_the_nic_and_forwarding(clean: Hosts) -> None:
+    """Only the destroy of the last inventory restores the NIC and the sysctl."""
     first, second = inventory(clean, "ovs-vxlan.yml"), inventory(clean, "key-rstp")
     clean.everywhere("sysctl -q -w net.ipv4.ip_forward=0")
     before, offloads = clean.capture(), clean.everywhere("ethtool -k eth1")
@@ -223,41 +214,43 @@ def test_inventories_share_the_underlay_and_forwarding(clean: Hosts) -> None:
     clean.everywhere("sysctl -q -w net.ipv4.ip_forward=1")
 
 
-THEIRS = """
+FOREIGN_BRIDGE = """
 systemctl -q unmask openvswitch-switch; systemctl start openvswitch-switch
 ovs-vsctl add-br theirs -- set bridge theirs datapath_type=netdev external_ids:owner=them \
   -- add-port theirs inside -- set interface inside type=internal
 ip address add 192.0.2.1/24 dev theirs; ip link set theirs up
 """
-GONE = "ovs-vsctl del-br theirs; systemctl stop openvswitch-switch ovs-vswitchd ovsdb-server"
-ASKED = """
+REMOVE_BRIDGE = (
+    "ovs-vsctl del-br theirs; systemctl stop openvswitch-switch ovs-vswitchd ovsdb-server"
+)
+SHOW_BRIDGE = """
 ovs-vsctl --columns=name,datapath_type,external_ids,other_config list Bridge theirs
 ovs-vsctl list-ports theirs; ip -br address show dev theirs; systemctl is-active openvswitch-switch
 """
 
 
-def captured(hosts: Hosts) -> dict[str, str]:
-    """All but the database's file, to which Open vSwitch appends whatever changes."""
+def capture_without_database(hosts: Hosts) -> dict[str, str]:
+    """A capture without Open vSwitch's database: each change is appended to its file."""
     texts = hosts.capture()
     return {host: re.sub(r"(?m)^\w+  \S+/conf\.db$", "", text) for host, text in texts.items()}
 
 
 @pytest.mark.full
-def test_bridges_of_others_stay_as_they_are(clean: Hosts) -> None:
-    """Those that were there before, and the service that was running."""
+def test_a_foreign_bridge_stays_unchanged(clean: Hosts) -> None:
+    """A bridge that existed before keeps its settings, and the service keeps running."""
     name = inventory(clean, "ovs-gre.yml")
     try:
-        clean.everywhere(THEIRS)
-        before, theirs = captured(clean), clean.everywhere(ASKED)
+        clean.everywhere(FOREIGN_BRIDGE)
+        before, bridge = capture_without_database(clean), clean.everywhere(SHOW_BRIDGE)
         clean.provision("apply", name)
         verified(clean, name)
-        assert clean.everywhere(ASKED) == theirs
+        assert clean.everywhere(SHOW_BRIDGE) == bridge
         clean.provision("destroy", name, "--yes")
-        assert clean.everywhere(ASKED) == theirs
-        assert_same(before, captured(clean))
+        assert clean.everywhere(SHOW_BRIDGE) == bridge
+        assert_same(before, capture_without_database(clean))
     finally:
         files = "/var/lib/openvswitch/conf.db /var/lib/openvswitch/.conf.db.~lock~"
-        back = (
+        reset = (
             f"rm -f {files} /etc/openvswitch/system-id.conf; systemctl -q mask openvswitch-switch"
         )
-        clean.everywhere(f"{GONE}; {back}", check=False)
+        clean.everywhere(f"{REMOVE_BRIDGE}; {reset}", check=False)

@@ -1,4 +1,4 @@
-"""Method `routes` on booted hosts: Docker 20.10, 26.1 and 28.5, none of them mocked."""
+"""Method `routes` on booted hosts with Docker 20.10, 26.1 and 28.5."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ EXAMPLES = ("routes.yml", "routes-docker0.yml")
 
 
 def assert_verified(hosts: Hosts, inventory: str, *, within_s: float = 60) -> None:
-    """All ordered pairs pass all checks, at the latest after `within_s` seconds."""
+    """All checks of all ordered pairs pass, at most `within_s` seconds from now."""
     checks = hosts.verified(inventory, within_s=within_s)["checks"]
-    alone = ("drift", "mode")
-    pairs = {(c["from"], c["to"], c["check"]) for c in checks if c["check"] not in alone}
+    of_hosts = ("drift", "mode")
+    pairs = {(c["from"], c["to"], c["check"]) for c in checks if c["check"] not in of_hosts}
     assert len(pairs) == 6 * 7, pairs
 
 
 @pytest.fixture
 def clean(mixed: Hosts) -> Iterator[Hosts]:
-    """Hosts on which nothing of ours is, before and after."""
+    """Three hosts; afterwards both examples are destroyed."""
     yield mixed
     power.start(mixed.lab, say=print)
     for name in EXAMPLES:
@@ -39,7 +39,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
 
 @pytest.fixture
 def applied(clean: Hosts) -> tuple[Hosts, str]:
-    """Hosts with routes.yml applied."""
+    """Three hosts with routes.yml applied, and its file name."""
     inventory = clean.inventory("routes.yml")
     clean.provision("apply", inventory)
     return clean, inventory
@@ -47,11 +47,11 @@ def applied(clean: Hosts) -> tuple[Hosts, str]:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
-    """Apply, verify, nothing more to do, destroy: the hosts are as they were."""
+    """Verify passes, a second apply changes nothing, and destroy restores the hosts."""
     inventory = clean.inventory(example)
     before = clean.capture()
-    done = clean.json("apply", inventory)
-    assert set(done["hosts"].values()) == {"confirmed"}
+    result = clean.json("apply", inventory)
+    assert set(result["hosts"].values()) == {"confirmed"}
     assert_verified(clean, inventory)
     assert clean.json("apply", inventory)["changes"] == []
     assert clean.provision("plan", inventory, "--detailed-exitcode").startswith("No change.")
@@ -64,19 +64,19 @@ def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
 @pytest.mark.parametrize("suite", ["bookworm", "trixie", "sid"])
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_on_one_suite(booted: Callable[[str], Hosts], suite: str, example: str) -> None:
-    """The same on three hosts of one suite."""
+    """The example works on three hosts of the same suite."""
     test_an_example_from_apply_to_destroy(booted(suite), example)
 
 
-def test_executions_are_five_and_then_one(clean: Hosts) -> None:
-    """Look, arm, act, look anew, confirm; one without a change only looks."""
+def test_apply_needs_five_executions_or_one_without_a_change(clean: Hosts) -> None:
+    """Snapshot, arm, act, snapshot, confirm; without a change, the first snapshot is enough."""
     inventory = clean.inventory("routes.yml")
     assert clean.executions("apply", inventory) == dict.fromkeys(HOSTS, 5)
     assert clean.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
 
 
-def test_drift_is_named_exactly_and_healed(applied: tuple[Hosts, str]) -> None:
-    """What was deleted by hand is what the plan shows, and nothing else."""
+def test_plan_shows_exactly_the_drift_and_apply_repairs_it(applied: tuple[Hosts, str]) -> None:
+    """The plan creates the route, the rule and the container that were deleted by hand."""
     hosts, inventory = applied
     hosts.ssh("h1", "ip route del 172.20.2.0/24")
     chain = hosts.ssh("h2", "iptables -S | sed -n 's/^-N \\(PROV-.*\\)/\\1/p'").strip()
@@ -104,8 +104,8 @@ EVENTS = {
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_it_survives(applied: tuple[Hosts, str], event: str) -> None:
-    """Without the controller, within 60 s."""
+def test_the_network_survives(applied: tuple[Hosts, str], event: str) -> None:
+    """The hosts repair the network within 60 s, without the controller."""
     hosts, inventory = applied
     for host in HOSTS:
         hosts.ssh(host, EVENTS[event])
@@ -113,8 +113,8 @@ def test_it_survives(applied: tuple[Hosts, str], event: str) -> None:
     assert hosts.json("plan", inventory)["changes"] == []
 
 
-def test_it_survives_a_reboot_of_one_and_of_all(applied: tuple[Hosts, str]) -> None:
-    """One host within 60 s, all of them within 120 s."""
+def test_the_network_survives_reboots(applied: tuple[Hosts, str]) -> None:
+    """One host is back within 60 s, all three within 120 s."""
     hosts, inventory = applied
     power.reboot(hosts.lab, ("h2",), say=print)
     assert_verified(hosts, inventory, within_s=60)
@@ -126,41 +126,41 @@ def test_it_survives_a_reboot_of_one_and_of_all(applied: tuple[Hosts, str]) -> N
     assert hosts.json("plan", inventory)["changes"] == []
 
 
-def test_a_host_that_is_off_stops_all_or_is_left_out(clean: Hosts) -> None:
-    """Status 4 within 15 s and nothing changed; with per-host the others are done: status 6."""
+def test_a_host_that_is_off_stops_the_change_or_is_left_out(clean: Hosts) -> None:
+    """Apply exits with 4 and changes no host; with per-host, it changes the others (6)."""
     inventory = clean.inventory("routes.yml")
     before = clean.ssh("h1", "ip route; iptables-save | grep -c PROV", check=False)
     power.poweroff(clean.lab, "h2")
     begin = time.monotonic()
-    done = clean.json("apply", inventory, status=4)
+    result = clean.json("apply", inventory, status=4)
     assert time.monotonic() - begin <= 15
-    assert done["hosts"] == {"h1": "unchanged", "h2": "unreachable", "h3": "unchanged"}
+    assert result["hosts"] == {"h1": "unchanged", "h2": "unreachable", "h3": "unchanged"}
     assert clean.ssh("h1", "ip route; iptables-save | grep -c PROV", check=False) == before
-    done = clean.json("apply", inventory, "--strategy", "per-host", status=6)
-    assert done["hosts"] == {"h1": "confirmed", "h2": "unreachable", "h3": "confirmed"}
+    result = clean.json("apply", inventory, "--strategy", "per-host", status=6)
+    assert result["hosts"] == {"h1": "confirmed", "h2": "unreachable", "h3": "confirmed"}
     clean.json("verify", inventory, status=4)
     power.start(clean.lab, say=print)
     clean.provision("apply", inventory)
     assert_verified(clean, inventory)
 
 
-def test_two_inventories_on_the_same_hosts(applied: tuple[Hosts, str]) -> None:
-    """Destroying one leaves the other whole."""
+def test_two_inventories_share_the_hosts(applied: tuple[Hosts, str]) -> None:
+    """Destroying the first one changes nothing of the second one."""
     hosts, inventory = applied
     changes = (("name: demo", "name: second"), ("172.20.", "172.29."), ("blue", "green"))
     renamed = [(f"  {name}:", f"  other-{name}:") for name in ("c1", "c2", "c3")]
-    other = hosts.inventory("routes.yml", *changes, *renamed, to="second.yml")
-    hosts.provision("apply", other)
-    assert_verified(hosts, other)
+    second = hosts.inventory("routes.yml", *changes, *renamed, to="second.yml")
+    hosts.provision("apply", second)
+    assert_verified(hosts, second)
     assert hosts.json("plan", inventory)["changes"] == []
     hosts.provision("destroy", inventory, "--yes")
-    assert hosts.json("plan", other)["changes"] == []
-    assert_verified(hosts, other)
-    hosts.provision("destroy", other, "--yes")
+    assert hosts.json("plan", second)["changes"] == []
+    assert_verified(hosts, second)
+    hosts.provision("destroy", second, "--yes")
 
 
-def test_what_is_not_ours_is_a_conflict(clean: Hosts) -> None:
-    """Named, not adopted, and nothing is changed on any host."""
+def test_a_foreign_network_or_container_is_a_conflict(clean: Hosts) -> None:
+    """Plan names the network and the container without our mark, and apply changes no host."""
     inventory = clean.inventory("routes.yml")
     clean.ssh("h3", "docker network create --subnet 192.0.2.0/24 blue")
     clean.ssh("h2", "docker run -d --name c2 busybox sleep 1000")
@@ -176,7 +176,7 @@ def test_what_is_not_ours_is_a_conflict(clean: Hosts) -> None:
 
 
 def test_an_overlapping_range_is_a_conflict(clean: Hosts) -> None:
-    """The owner of the range is named."""
+    """Plan names the foreign range and its bridge."""
     inventory = clean.inventory("routes.yml")
     clean.ssh("h1", "docker network create --subnet 172.20.77.0/24 theirs")
     try:
@@ -186,8 +186,8 @@ def test_an_overlapping_range_is_a_conflict(clean: Hosts) -> None:
         clean.ssh("h1", "docker network rm theirs")
 
 
-def test_docker0_restarts_docker_once_and_brings_containers_back(clean: Hosts) -> None:
-    """A container that nobody would restart runs again; daemon.json keeps others' keys."""
+def test_docker0_restarts_docker_once_and_starts_the_containers_again(clean: Hosts) -> None:
+    """A container without a restart policy runs again; daemon.json keeps its other keys."""
     for host in HOSTS:
         clean.ssh(
             host, """mkdir -p /etc/docker; echo '{"debug": false}' >/etc/docker/daemon.json"""
@@ -195,17 +195,17 @@ def test_docker0_restarts_docker_once_and_brings_containers_back(clean: Hosts) -
         clean.ssh(host, "docker run -d --restart no --name own busybox sleep 1000")
     try:
         inventory = clean.inventory("routes-docker0.yml")
-        started = "systemctl show -p ActiveEnterTimestampMonotonic docker"
+        start_time = "systemctl show -p ActiveEnterTimestampMonotonic docker"
         plan = clean.provision("plan", inventory)
         assert "! Docker restarts; 1 running container stops and starts again" in plan
         clean.provision("apply", inventory)
-        times = [clean.ssh(host, started) for host in HOSTS]
+        times = [clean.ssh(host, start_time) for host in HOSTS]
         for host in HOSTS:
             assert "true" in clean.ssh(host, "docker inspect -f '{{.State.Running}}' own")
             assert '"debug": false' in clean.ssh(host, "cat /etc/docker/daemon.json")
         assert_verified(clean, inventory)
         assert clean.json("apply", inventory)["changes"] == []
-        assert [clean.ssh(host, started) for host in HOSTS] == times
+        assert [clean.ssh(host, start_time) for host in HOSTS] == times
         clean.provision("destroy", inventory, "--yes")
         for host in HOSTS:
             assert clean.ssh(host, "cat /etc/docker/daemon.json") == '{"debug": false}\n'
@@ -217,8 +217,8 @@ def test_docker0_restarts_docker_once_and_brings_containers_back(clean: Hosts) -
             )
 
 
-def test_an_interrupted_apply_is_simply_run_again(clean: Hosts) -> None:
-    """Killed at any moment, the next apply converges."""
+def test_a_killed_apply_can_be_repeated(clean: Hosts) -> None:
+    """After a kill at any moment, the next apply makes all changes."""
     inventory = clean.inventory("routes.yml")
     program = str(Path(sys.executable).with_name("provision"))
     for delay_s in (1.2, 1.8, 2.4):
@@ -236,8 +236,8 @@ def test_an_interrupted_apply_is_simply_run_again(clean: Hosts) -> None:
         clean.provision("destroy", inventory, "--yes")
 
 
-def test_ctrl_c_ends_at_once(clean: Hosts) -> None:
-    """All is undone within seconds, whatever a host is doing; status 130."""
+def test_ctrl_c_rolls_back_within_seconds(clean: Hosts) -> None:
+    """Apply exits with 130 within 15 s, also while a host waits for a lock."""
     inventory = clean.inventory("routes.yml")
     program = str(Path(sys.executable).with_name("provision"))
     lock = "exec 9>/run/provision-demo.lock; flock 9; sleep 20"
@@ -248,21 +248,21 @@ def test_ctrl_c_ends_at_once(clean: Hosts) -> None:
         env=clean.environment,
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests run in a shell's background, the signal is ignored from birth.
+        # A shell starts background jobs with SIGINT ignored, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    time.sleep(4)  # its script waits for the lock by now
+    time.sleep(4)  # by now, the script on h2 waits for the lock
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, time.monotonic() - begin < 15) == (130, True), said
-    assert "interrupted" in said and "Traceback" not in said
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, time.monotonic() - begin < 15) == (130, True), errors
+    assert "interrupted" in errors and "Traceback" not in errors
     clean.provision("apply", inventory)
     assert clean.json("plan", inventory)["changes"] == []
 
 
-def test_an_image_of_the_controller_is_loaded(clean: Hosts) -> None:
-    """A container of an archive; destroy takes the image away again."""
+def test_an_image_archive_of_the_controller_is_loaded(clean: Hosts) -> None:
+    """The container runs the archive's image, and destroy removes the image again."""
     archive = clean.lab.folder / "tiny.tar"
     with archive.open("wb") as file:
         argv = ("ssh", "-F", str(clean.lab.ssh_config), "h1")

@@ -1,4 +1,4 @@
-"""show and graph on booted hosts: what they say is what the hosts themselves say."""
+"""`show` and `graph` on booted hosts agree with the hosts' own commands."""
 
 from __future__ import annotations
 
@@ -36,129 +36,132 @@ containers:
 
 @pytest.fixture(scope="module")
 def applied(booted: Callable[[str], Hosts]) -> Iterator[tuple[Hosts, str]]:
-    """Hosts with containers of each mode and published ports."""
-    mixed = booted("mixed")
-    target = mixed.lab.folder / "look.yml"
-    target.write_text(INVENTORY.replace("10.78.0.", f"{mixed.networks[1]}."))
-    mixed.provision("apply", target.name)
-    yield mixed, target.name
-    mixed.provision("destroy", target.name, "--yes")
+    """Three hosts with containers of each network mode and published ports."""
+    hosts = booted("mixed")
+    target = hosts.lab.folder / "look.yml"
+    target.write_text(INVENTORY.replace("10.78.0.", f"{hosts.networks[1]}."))
+    hosts.provision("apply", target.name)
+    yield hosts, target.name
+    hosts.provision("destroy", target.name, "--yes")
 
 
 def containers(host: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {one["container"]: one for one in host["containers"]}
+    """The containers of a host in the JSON of `show`, by name."""
+    return {container["container"]: container for container in host["containers"]}
 
 
 def ports(host: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is behind each port of each bridge, by bridge and port."""
+    """The ports of a host's bridges, by `bridge/port`."""
     return {f"{b['bridge']}/{p['port']}": p for b in host["bridges"] for p in b["ports"]}
 
 
-def rule(host: dict[str, Any], container: str, published: str) -> Any:
-    found = [p for p in host["ports"] if (p["container"], p["published"]) == (container, published)]
-    assert len(found) == 1, host["ports"]
-    return found[0]["rule"]
+def dnat_rule(host: dict[str, Any], container: str, published: str) -> Any:
+    """The DNAT rule of a published port of a container; None if it is missing."""
+    port = (container, published)
+    (entry,) = [p for p in host["ports"] if (p["container"], p["published"]) == port]
+    return entry["rule"]
 
 
-def graph(hosts: Hosts, inventory: str, name: str, *words: str) -> str:
-    """A graph as the file of this name holds it."""
-    hosts.provision("graph", inventory, "-o", name, *words)
+def graph(hosts: Hosts, inventory: str, name: str, *options: str) -> str:
+    """The text that `graph -o NAME` writes."""
+    hosts.provision("graph", inventory, "-o", name, *options)
     return (hosts.lab.folder / name).read_text()
 
 
-def test_colours_follow_verify(mixed: Hosts) -> None:
-    """Green while all is well; red where a route is gone, and at what it cuts off.
+def test_a_graph_has_the_results_of_verify(mixed: Hosts) -> None:
+    """A container fails in it if a host's missing route cuts it off, and so does that host.
 
-    Before the others, whose network has the same range.
+    The first test of this file, because the others keep a network of the same range.
     """
     inventory = mixed.inventory("routes.yml")
     verified = mixed.lab.folder / "verified.json"
     mixed.provision("apply", inventory)
     try:
         verified.write_text(mixed.provision("verify", inventory, "--json"))
-        well = graph(mixed, inventory, "g.txt", "--verify", verified.name)
+        passed = graph(mixed, inventory, "g.txt", "--verify", verified.name)
         mixed.ssh("h1", "ip route del 172.20.1.0/24")
         verified.write_text(mixed.provision("verify", inventory, "--json", status=7))
-        ill = graph(mixed, inventory, "g.txt", "--verify", verified.name)
-        drawn = graph(mixed, inventory, "g.svg", "--verify", verified.name)
+        failed = graph(mixed, inventory, "g.txt", "--verify", verified.name)
+        drawing = graph(mixed, inventory, "g.svg", "--verify", verified.name)
     finally:
         mixed.provision("destroy", inventory, "--yes")
-    assert well.count("[ok]") == 6 and "[failed]" not in well
-    lines = {line.split()[0]: line for line in ill.splitlines() if line.startswith("h")}
+    assert passed.count("[ok]") == 6 and "[failed]" not in passed
+    lines = {line.split()[0]: line for line in failed.splitlines() if line.startswith("h")}
     assert lines["h1"].endswith("[failed]") and lines["h2"].endswith("[ok]")
     by_name = {
         name: line
-        for line in ill.splitlines()
+        for line in failed.splitlines()
         for name in ("c1", "c2", "c3")
         if f" {name} (" in line
     }
     assert by_name["c1"].endswith("[failed]") and by_name["c2"].endswith("[failed]")
     assert by_name["c3"].endswith("[ok]")
-    assert 'class="container failed"' in drawn and 'class="container ok"' in drawn
+    assert 'class="container failed"' in drawing
+    assert 'class="container ok"' in drawing
 
 
-def test_show_says_what_the_hosts_say(applied: tuple[Hosts, str]) -> None:
-    """Bridges' ports, namespaces, addresses and modes, asked for by their own commands."""
+def test_show_agrees_with_the_hosts(applied: tuple[Hosts, str]) -> None:
+    """Bridge ports, namespaces, addresses and modes are those that ip and docker print."""
     hosts, inventory = applied
-    seen = hosts.json("show", inventory)["hosts"]
-    assert tuple(seen) == HOSTS
-    for name, host in seen.items():
-        said = json.loads(hosts.ssh(name, "ip -j link show type veth"))
-        masters = {f"{one['master']}/{one['ifname']}" for one in said if "master" in one}
+    shown = hosts.json("show", inventory)["hosts"]
+    assert tuple(shown) == HOSTS
+    for name, host in shown.items():
+        links = json.loads(hosts.ssh(name, "ip -j link show type veth"))
+        masters = {f"{link['master']}/{link['ifname']}" for link in links if "master" in link}
         assert set(ports(host)) == masters
         assert all(port["container"] and port["interface"] for port in ports(host).values())
         assert str(host["namespace"]) in hosts.ssh(name, "readlink /proc/1/ns/net")
         for container in containers(host).values():
-            asked = shlex.quote(container["container"])
-            pid = hosts.ssh(name, f"docker inspect -f '{{{{.State.Pid}}}}' {asked}").strip()
-            told = hosts.ssh(
+            quoted = shlex.quote(container["container"])
+            pid = hosts.ssh(name, f"docker inspect -f '{{{{.State.Pid}}}}' {quoted}").strip()
+            output = hosts.ssh(
                 name, f"readlink /proc/{pid}/ns/net; nsenter -t {pid} -n ip -br -4 addr"
             )
-            assert str(container["namespace"]) in told
+            assert str(container["namespace"]) in output
             for link in container["interfaces"]:
-                assert all(address in told for address in link["addresses"]), told
-            # A container's end is at the port, on the bridge, that show names.
-            for link in container["interfaces"]:
+                assert all(address in output for address in link["addresses"]), output
                 if link["port"]:
-                    behind = ports(host)[f"{link['bridge']}/{link['port']}"]["interface"]
-                    assert behind == link["interface"]
-    words = {
-        n: (c["mode"], c["namespace_of"]) for h in seen.values() for n, c in containers(h).items()
+                    interface = ports(host)[f"{link['bridge']}/{link['port']}"]["interface"]
+                    assert interface == link["interface"]
+    modes = {
+        n: (c["mode"], c["namespace_of"]) for h in shown.values() for n, c in containers(h).items()
     }
-    assert words == {
+    assert modes == {
         "web1": ("bridge", "own"), "web2": ("bridge", "own"), "web3": ("bridge", "own"),
         "side1": ("container:web1", "web1"), "own2": ("host", "host"), "bare3": ("none", "own"),
         "net1": ("blue", "own"), "net2": ("blue", "own"), "net3": ("blue", "own"),
     }  # fmt: skip
-    bare = containers(seen["h3"])["bare3"]
+    bare = containers(shown["h3"])["bare3"]
     assert [link["interface"] for link in bare["interfaces"]] == ["lo"] and bare["routes"] == []
     gateways = [
         route["via"]
-        for route in containers(seen["h1"])["net1"]["routes"]
+        for route in containers(shown["h1"])["net1"]["routes"]
         if route["to"] == "default"
     ]
     assert gateways == ["172.20.0.1"]
 
 
-def test_counters_grow_with_use(applied: tuple[Hosts, str]) -> None:
-    """On all three versions of Docker; a port that nobody used stands still."""
+def test_the_counters_of_used_ports_grow(applied: tuple[Hosts, str]) -> None:
+    """On all three versions of Docker; the counter of an unused port stays 0."""
     hosts, inventory = applied
     before = hosts.json("show", inventory)["hosts"]
-    for here, there in (("h1", "h2"), ("h2", "h3"), ("h3", "h1")):
-        address = f"{hosts.networks[1]}.1{there[1]}"
+    for client, server in (("h1", "h2"), ("h2", "h3"), ("h3", "h1")):
+        address = f"{hosts.networks[1]}.1{server[1]}"
         request = 'printf "GET /hostname HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3'
-        got = hosts.ssh(here, f"bash -c 'exec 3<>/dev/tcp/{address}/8080; {request}'")
-        assert "200 OK" in got, got
+        reply = hosts.ssh(client, f"bash -c 'exec 3<>/dev/tcp/{address}/8080; {request}'")
+        assert "200 OK" in reply, reply
     after = hosts.json("show", inventory)["hosts"]
     for number, host in enumerate(HOSTS, 1):
-        old, new = (rule(one[host], f"web{number}", "0.0.0.0:8080") for one in (before, after))
+        old, new = (
+            dnat_rule(shown[host], f"web{number}", "0.0.0.0:8080") for shown in (before, after)
+        )
         assert new["packets"] > old["packets"] and new["bytes"] > old["bytes"]
-    idle = [rule(one["h1"], "web1", "0.0.0.0:53")["packets"] for one in (before, after)]
-    assert idle == [0, 0]
+    unused = [dnat_rule(shown["h1"], "web1", "0.0.0.0:53") for shown in (before, after)]
+    assert [rule["packets"] for rule in unused] == [0, 0]
 
 
-def test_one_execution_a_host_and_nothing_changes(applied: tuple[Hosts, str]) -> None:
-    """Both verbs only look."""
+def test_show_and_graph_change_nothing(applied: tuple[Hosts, str]) -> None:
+    """Each needs one SSH execution per host."""
     hosts, inventory = applied
     before = hosts.capture()
     for verb in ("show", "graph"):
@@ -167,31 +170,34 @@ def test_one_execution_a_host_and_nothing_changes(applied: tuple[Hosts, str]) ->
     assert hosts.json("plan", inventory)["changes"] == []
 
 
-def test_the_drawing_holds_every_thing(applied: tuple[Hosts, str]) -> None:
-    """In each form; a device that leads to other hosts is a tunnel, whatever made it."""
+def test_every_format_of_the_graph_is_complete(applied: tuple[Hosts, str]) -> None:
+    """Each has all containers, bridges, NICs and addresses, and a foreign tunnel device."""
     hosts, inventory = applied
     hosts.ssh("h3", "ip link add name vx7 type vxlan id 7 dev eth1 dstport 4789 && "
                     "ip link set dev vx7 master docker0 up")  # fmt: skip
     try:
-        told = {
+        graphs = {
             name: graph(hosts, inventory, name) for name in ("g.svg", "g.dot", "g.mmd", "g.txt")
         }
     finally:
         hosts.ssh("h3", "ip link del dev vx7")
-    root = ElementTree.fromstring(told["g.svg"])
-    words = " ".join(one.text or "" for one in root.iter("{http://www.w3.org/2000/svg}text"))
+    root = ElementTree.fromstring(graphs["g.svg"])
+    text_nodes = root.iter("{http://www.w3.org/2000/svg}text")
+    drawing = " ".join(node.text or "" for node in text_nodes)
     names = ("web1", "web2", "web3", "side1", "own2", "bare3", "net1", "net2", "net3")
     for name in (*names, "docker0", "eth1", "172.20.0.9/24", f"{hosts.networks[1]}.12/24"):
-        assert name in words
-        assert all(name in text for text in told.values()), name
-    assert "tunnel vx7 (vxlan)" in told["g.txt"] and "vx7 (vxlan)" in words
-    assert hosts.provision("graph", inventory) in told["g.txt"].replace(
+        assert name in drawing
+        assert all(name in text for text in graphs.values()), name
+    assert "tunnel vx7 (vxlan)" in graphs["g.txt"] and "vx7 (vxlan)" in drawing
+    assert hosts.provision("graph", inventory) in graphs["g.txt"].replace(
         "│  ├─ tunnel vx7 (vxlan)\n", ""
     )
 
 
-def test_hosts_that_tell_less(applied: tuple[Hosts, str]) -> None:
-    """One that is lost: status 4; one whose Docker is stopped: its links are shown."""
+def test_hosts_without_ssh_or_docker_are_shown_as_far_as_possible(
+    applied: tuple[Hosts, str],
+) -> None:
+    """An unreachable host is an error (4); a host with Docker stopped is shown with its links."""
     hosts, inventory = applied
     lost = hosts.lab.folder / "lost.yml"
     text = (hosts.lab.folder / inventory).read_text()
@@ -200,33 +206,35 @@ def test_hosts_that_tell_less(applied: tuple[Hosts, str]) -> None:
     )
     hosts.ssh("h2", "systemctl stop docker.socket docker.service")
     try:
-        seen = hosts.json("show", lost.name, status=4)
-        drawn = hosts.provision("graph", lost.name, status=4)
+        shown = hosts.json("show", lost.name, status=4)
+        drawing = hosts.provision("graph", lost.name, status=4)
     finally:
         hosts.ssh("h2", "systemctl start docker.socket docker.service")
-    assert tuple(seen["hosts"]) == HOSTS
-    assert [error["host"] for error in seen["errors"]] == ["h9"]
-    assert seen["hosts"]["h2"]["undocked"] == "Docker's daemon does not answer"
-    assert seen["hosts"]["h2"]["containers"] == []
-    assert any(link["interface"] == "eth1" for link in seen["hosts"]["h2"]["interfaces"])
-    assert f"h2 {hosts.networks[1]}.12: Docker's daemon does not answer" in drawn
-    assert f"h9 {hosts.networks[1]}.99: " in drawn
+    assert tuple(shown["hosts"]) == HOSTS
+    assert [error["host"] for error in shown["errors"]] == ["h9"]
+    assert shown["hosts"]["h2"]["undocked"] == "Docker's daemon does not answer"
+    assert shown["hosts"]["h2"]["containers"] == []
+    assert any(link["interface"] == "eth1" for link in shown["hosts"]["h2"]["interfaces"])
+    assert f"h2 {hosts.networks[1]}.12: Docker's daemon does not answer" in drawing
+    assert f"h9 {hosts.networks[1]}.99: " in drawing
 
 
-def test_what_is_broken_is_seen(applied: tuple[Hosts, str]) -> None:
-    """A DNAT rule that is gone, and a veth that was taken out of its bridge."""
+def test_show_reports_a_missing_dnat_rule_and_a_veth_without_its_bridge(
+    applied: tuple[Hosts, str],
+) -> None:
+    """The rule is shown as missing, and the veth without a bridge in `show` and `graph`."""
     hosts, inventory = applied
     text = hosts.ssh("h1", "iptables -t nat -S DOCKER")
     line = next(line for line in text.splitlines() if "--dport 8080 " in line)
     hosts.ssh("h1", f"iptables -t nat {line.replace('-A', '-D', 1)}")
-    seen = hosts.json("show", inventory)["hosts"]
-    port = containers(seen["h3"])["web3"]["interfaces"][1]["port"]
+    shown = hosts.json("show", inventory)["hosts"]
+    port = containers(shown["h3"])["web3"]["interfaces"][1]["port"]
     hosts.ssh("h3", f"ip link set dev {port} nomaster")
-    seen = hosts.json("show", inventory)["hosts"]
-    assert rule(seen["h1"], "web1", "0.0.0.0:8080") is None
+    shown = hosts.json("show", inventory)["hosts"]
+    assert dnat_rule(shown["h1"], "web1", "0.0.0.0:8080") is None
     rows = [line.split() for line in hosts.provision("show", inventory).splitlines()]
     assert ["h1", "0.0.0.0:8080", "web1", "80/tcp", "missing", "-", "-"] in rows
-    assert [b["ports"] for b in seen["h3"]["bridges"] if b["bridge"] == "docker0"] == [[]]
-    loose = containers(seen["h3"])["web3"]["interfaces"][1]
-    assert (loose["port"], loose["bridge"]) == (port, None)
+    assert [b["ports"] for b in shown["h3"]["bridges"] if b["bridge"] == "docker0"] == [[]]
+    interface = containers(shown["h3"])["web3"]["interfaces"][1]
+    assert (interface["port"], interface["bridge"]) == (port, None)
     assert f"link {port}" in hosts.provision("graph", inventory, "--limit", "h3")

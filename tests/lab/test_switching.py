@@ -1,4 +1,4 @@
-"""One method in the place of another on booted hosts, where each takes the NIC from the other."""
+"""Methods replace each other on booted hosts: each takes the NIC from the one before."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ pytestmark = [pytest.mark.lab, pytest.mark.full]
 CHAIN = ("routes", "pipework", "ovs-gre", "pipework", "ovs-vxlan", "routes")
 
 
-def written(hosts: Hosts, method: str) -> str:
-    """An inventory of one name, whatever the method; its file in the lab's folder."""
+def method_inventory(hosts: Hosts, method: str) -> str:
+    """Write the inventory `it` with this method into the lab's folder; its file name."""
     data = hosts.networks[1]
-    where = "cidr: 172.16.0.0/16"
+    ranges = "cidr: 172.16.0.0/16"
     if method == "pipework":
-        where = f"cidr: {data}.0/24, pool: {data}.224/28"
+        ranges = f"cidr: {data}.0/24, pool: {data}.224/28"
     members = "".join(f"  h{n}: {{address: {data}.{10 + n}}}\n" for n in (1, 2, 3))
     containers = "".join(f"  c{n}: {{host: h{n}, network: n}}\n" for n in (1, 2, 3))
-    text = f"name: it\nhosts:\n{members}networks:\n  n: {{method: {method}, {where}}}\n"
+    text = f"name: it\nhosts:\n{members}networks:\n  n: {{method: {method}, {ranges}}}\n"
     (hosts.lab.folder / "switch.yml").write_text(f"{text}containers:\n{containers}")
     return "switch.yml"
 
 
-def test_a_method_takes_the_nic_from_another(mixed: Hosts) -> None:
-    """Each is proven and needs no second apply; at the end the hosts are as they were."""
+def test_each_method_replaces_the_one_before_in_one_apply(mixed: Hosts) -> None:
+    """Verify passes and the plan is empty after each apply; destroy restores the hosts."""
     before = mixed.capture()
     try:
         for method in CHAIN:
-            inventory = written(mixed, method)
+            inventory = method_inventory(mixed, method)
             mixed.provision("apply", inventory, "--yes")
             assert mixed.json("verify", inventory)["ok"], method
             assert mixed.json("plan", inventory)["changes"] == [], method

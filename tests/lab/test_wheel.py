@@ -1,4 +1,4 @@
-"""The wheel works without the checkout: its templates are in it."""
+"""The wheel works without the checkout, because it contains the templates."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def _run(*argv: str | Path, cwd: Path) -> str:
-    done = subprocess.run(
-        [str(word) for word in argv], cwd=cwd, capture_output=True, text=True, timeout=500
+    process = subprocess.run(
+        [str(argument) for argument in argv], cwd=cwd, capture_output=True, text=True, timeout=500
     )
-    assert done.returncode == 0, f"{argv}: {done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert process.returncode == 0, f"{argv}: {process.stdout}\n{process.stderr}"
+    return process.stdout
 
 
 def test_the_wheel_boots_a_lab_and_plans_from_another_folder(tmp_path: Path) -> None:
-    """Built, installed into a clean environment, and used from a folder of its own."""
+    """It is built, installed into a new virtual environment, and used in an empty folder."""
     if os.geteuid() != 0:
         pytest.fail("the tests on booted hosts need root: run scripts/test")
     wheels, environment, folder = tmp_path / "wheels", tmp_path / "venv", tmp_path / "work"
@@ -42,13 +42,13 @@ def test_the_wheel_boots_a_lab_and_plans_from_another_folder(tmp_path: Path) -> 
     data = str(free.data[0]).removesuffix("0")
     text = (INVENTORIES / "routes.yml").read_text().replace("10.78.0.", data)
     (folder / "routes.yml").write_text(text)
-    where = _run(
+    module = _run(
         environment / "bin" / "python",
         "-c",
         "import provision; print(provision.__file__)",
         cwd=folder,
     )
-    assert where.startswith(str(environment))
+    assert module.startswith(str(environment))
     try:
         _run(program, "lab", "up", "3", "--ranges", str(free), cwd=folder)
         assert "create docker_network blue" in _run(program, "plan", "routes.yml", cwd=folder)
