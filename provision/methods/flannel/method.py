@@ -205,8 +205,8 @@ def _joined(
             state=traces.state,
         ),
         # vxlan and host-gw are the kernel's; flanneld only tells it about changes.
-        stops="packets between hosts are lost until flannel is back",
-        brief=said.backend != "udp",
+        stop_effect="packets between hosts are lost until flannel is back",
+        restarts_quietly=said.backend != "udp",
         needs=tuple(needs),
         started_after=after,
     )

@@ -85,10 +85,10 @@ done
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         if not text:
             return
-        # The probe prints paragraphs of `systemctl show`; the last one is the follower's. The unit
-        # file follows in one line, unless a link or a folder has taken its path.
-        properties = text.rsplit("\n\n", 1)[-1].splitlines()
-        state = dict(line.partition("=")[::2] for line in properties)
+        # The last paragraph of `systemctl show` is the follower's. The unit file is the last line,
+        # unless a link or a folder has taken its path.
+        paragraph = text.rsplit("\n\n", 1)[-1]
+        properties = dict(line.partition("=")[::2] for line in paragraph.splitlines())
         file = text.rsplit("\n", 1)[-1].split(" ")
         content = decode_text(file[1]) if len(file) == 3 else ""
         unit = cls(
@@ -96,7 +96,7 @@ done
             follower_name(origin.inventory),
             origin.inventory,
             content,
-            enabled=state["UnitFileState"] == "enabled",
-            active=state["ActiveState"] == "active",
+            enabled=properties["UnitFileState"] == "enabled",
+            active=properties["ActiveState"] == "active",
         )
         yield Found(unit, ours=True)

@@ -1,23 +1,27 @@
-"""Kind `joint`: a veth between a Linux bridge and a bridge of Open vSwitch."""
+"""Kind `ovs_veth`: a veth pair between a Linux bridge and a bridge of Open vSwitch.
+
+Docker attaches containers to Linux bridges only; the pair connects Docker's bridge with the
+tunnels.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.lib import ovsdb
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.lib import ovsdb, sysfs
 from provision.resources.lib.ovsdb import VSCTL, OvsPort, quoted
 from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps, Unless, sh
 
 PREFIX = "oi-"
-"""Every inner end of ours is called so (`address.interface_name`)."""
-_UP = 1  # IFF_UP of linux/if.h
+"""The name of every inner end begins so (`model.names.interface_name`)."""
 
-# A daemon that does not run is not asked: that fails loudly, or starts it by its socket.
+# ovs-vsctl is not called while the daemon does not run: it would fail, or systemd would start the
+# daemon by its socket.
 _RUNS = 'kill -0 "$(cat /run/openvswitch/ovs-vswitchd.pid 2>/dev/null)" 2>/dev/null'
 _ATTACHED = f"""
 {_RUNS} && [ "$(ovs-vsctl -t 10 port-to-br "$1")" = "$2" ] &&
@@ -31,11 +35,11 @@ exec "$@"
 
 @dataclass(frozen=True, slots=True)
 class OvsVeth(Resource):
-    """`inner` is a port of the Linux bridge `master`, `outer` one of Open vSwitch's `bridge`.
+    """The pair of `inner`, a port of the Linux bridge `master`, and `outer`, a port of `bridge`.
 
-    `checksums`: the inner end leaves checksums to a device, which the userspace datapath is not:
-    TCP would be dead (seen with 3.1), while ping and full-size packets pass. `trouble`: what Open
-    vSwitch says of the port.
+    `checksum_offload` is True if the inner end leaves checksums to its device. The userspace
+    datapath does not compute them, so TCP would stop, while ping and full-size packets still pass
+    (seen with Open vSwitch 3.1). `error` is Open vSwitch's message about the outer end.
     """
 
     kind: ClassVar[str] = "ovs_veth"
@@ -68,9 +72,9 @@ done
     master: str
     mtu: int
     mark: Mark
-    checksums: bool = False
+    checksum_offload: bool = False
     up: bool = True
-    trouble: str = ""
+    error: str = ""
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -81,50 +85,49 @@ done
         return (*self.needs, Ref(self.host, "ovs_bridge", self.bridge))
 
     def create(self) -> Steps:
-        return (
-            Unless(Run(("test", "-e", _file(self.inner, "ifindex"))), (self._made(),)),
-            *self._settled(),
-        )
+        return (Unless(sysfs.exists(self.inner), (self._add(),)), *self._settle())
 
-    def _made(self) -> Run:
-        # Device and mark in one process: what an interruption leaves behind is ours.
+    def _add(self) -> Run:
+        # One process adds the pair and its mark: an interruption leaves none without a mark.
         ends = f"{self.inner} mtu {self.mtu} type veth peer name {self.outer} mtu {self.mtu}"
         alias = f"link set dev {self.inner} alias {self.mark.tag}"
         return Run(("ip", "-batch", "-"), stdin=f"link add name {ends}\n{alias}\n")
 
-    def _settled(self) -> Steps:
-        """What is not so yet: a step that changes nothing would wake the follower for nothing."""
-        inner = ("ip", "link", "set", "dev", self.inner)
-        alias, port = self.mark.tag, f"/sys/class/net/{self.master}/brif/{self.inner}"
-        off = ("sh", "-c", 'ethtool -k "$1" | grep -q "^tx-checksumming: off"', "sh", self.inner)
-        ends = (self.inner, self.outer)
+    def _settle(self) -> Steps:
+        """Set what differs on an existing pair."""
+        set_inner = ("ip", "link", "set", "dev", self.inner)
+        alias, ends = self.mark.tag, (self.inner, self.outer)
+        no_offload = sh('ethtool -k "$1" | grep -q "^tx-checksumming: off"', self.inner)
+        disable = Run(("ethtool", "-K", self.inner, "tx", "off"))
         return (
-            Unless(_holds(self.inner, "ifalias", alias), (Run((*inner, "alias", alias)),)),
-            *(step for end in ends for step in self._sized(end)),
-            Unless(Run(("test", "-e", port)), (Run((*inner, "master", self.master)),)),
-            Unless(Run(off), (Run(("ethtool", "-K", self.inner, "tx", "off")),)),
+            Unless(
+                sysfs.has_value(self.inner, "ifalias", alias), (Run((*set_inner, "alias", alias)),)
+            ),
+            *(self._set_mtu(end) for end in ends),
+            Unless(
+                sysfs.is_port(self.inner, self.master), (Run((*set_inner, "master", self.master)),)
+            ),
+            Unless(no_offload, (disable,)),
             *(
-                Unless(_raised(end), (Run(("ip", "link", "set", "dev", end, "up")),))
+                Unless(sysfs.is_up(end), (Run(("ip", "link", "set", "dev", end, "up")),))
                 for end in ends
             ),
             Unless(sh(_ATTACHED, self.outer, self.bridge), (self._attach(),)),
         )
 
-    def _sized(self, end: str) -> Iterator[Unless]:
-        size = str(self.mtu)
-        yield Unless(
-            _holds(end, "mtu", size), (Run(("ip", "link", "set", "dev", end, "mtu", size)),)
-        )
+    def _set_mtu(self, end: str) -> Unless:
+        set_mtu = Run(("ip", "link", "set", "dev", end, "mtu", str(self.mtu)))
+        return Unless(sysfs.has_value(end, "mtu", str(self.mtu)), (set_mtu,))
 
     def _attach(self) -> Run:
-        # The database keeps the port over a reboot, while its device is made anew.
-        words = ("--if-exists", "del-port", self.outer, "--", "add-port", self.bridge, self.outer)
+        # After a reboot the database still has the port, but the device is a new one, to which
+        # ovs-vswitchd must attach: del-port and add-port make it do so.
+        port = ("--if-exists", "del-port", self.outer, "--", "add-port", self.bridge, self.outer)
         ids = (
             f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}",
             f"external_ids:{ovsdb.INNER}={quoted(self.inner)}",
         )
-        change = (*VSCTL, *words, "--", "set", "port", self.outer, *ids)
-        return sh(_CHANGE, *change)
+        return sh(_CHANGE, *VSCTL, *port, "--", "set", "port", self.outer, *ids)
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, OvsVeth)
@@ -134,54 +137,46 @@ done
         if before is None:
             return self.delete()
         assert isinstance(before, OvsVeth)
-        # One that had lost a half is left whole: nobody asked for the half.
+        # A pair that had lost its device or its port stays repaired: there is nothing to restore.
         return before.create() if before.bridge and before.master and before.mtu else ()
 
     def delete(self) -> Steps:
+        delete = Run(("ip", "link", "delete", "dev", self.inner))
         port = Run((*VSCTL, "--if-exists", "del-port", self.outer))
-        gone = Run(("test", "!", "-e", _file(self.inner, "ifindex")))
-        return (port, Unless(gone, (Run(("ip", "link", "delete", "dev", self.inner)),)))
+        return (port, Unless(sysfs.is_absent(self.inner), (delete,)))
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.partition(" ")[::2] for line in text.splitlines()]
-        offloads = dict(rest.split(" ", 1) for word, rest in lines if word == "checksums")
-        links = [json.loads(rest)[0] for word, rest in lines if word == "link"]
-        ends = {link["ifname"]: link for link in links}
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        offloads = dict(rest.split(" ", 1) for key, rest in lines if key == "checksums")
+        links = {
+            link["ifname"]: link
+            for link in (json.loads(rest)[0] for key, rest in lines if key == "link")
+        }
         ports = {
             port.ids[ovsdb.INNER]: port for port in ovsdb.ports(text) if ovsdb.INNER in port.ids
         }
-        for inner in sorted({*ends, *ports}):
-            found = _joint(inner, ends.get(inner), ports.get(inner), scope.host)
-            found = replace(found, checksums=offloads.get(inner) == "on")
-            yield Found(found, found.mark.inventory == scope.inventory)
+        for inner in sorted({*links, *ports}):
+            veth = _veth(inner, links.get(inner, {}), ports.get(inner), origin.host)
+            veth = replace(veth, checksum_offload=offloads.get(inner) == "on")
+            yield Found(veth, veth.mark.inventory == origin.inventory)
 
 
-def _joint(inner: str, link: dict[str, Any] | None, port: OvsPort | None, host: str) -> OvsVeth:
-    """Either half may be gone: the link after a reboot, the port after `ovs-vsctl del-port`."""
-    held = link or {}
-    alias = str(held.get("ifalias", ""))
-    recorded = port.ids.get(ovsdb.MARK, "") if port else ""
+def _veth(inner: str, link: dict[str, Any], port: OvsPort | None, host: str) -> OvsVeth:
+    """The pair of a device and a port; one may be missing.
+
+    The kernel loses the device at a reboot; `ovs-vsctl del-port` removes the port.
+    """
+    alias = str(link.get("ifalias", ""))
+    port_mark = port.ids.get(ovsdb.MARK, "") if port else ""
     return OvsVeth(
         host=host,
-        outer=port.name if port else str(held.get("link", "")),
+        outer=port.name if port else str(link.get("link", "")),
         bridge=port.bridge if port else "",
         inner=inner,
-        master=str(held.get("master", "")),
-        mtu=int(held.get("mtu", 0)),
-        mark=Mark.of_tag(alias) if alias else Mark.parse(recorded),
-        up="UP" in held.get("flags", ()),
-        trouble=port.error if port else "",
+        master=str(link.get("master", "")),
+        mtu=int(link.get("mtu", 0)),
+        mark=Mark.of_tag(alias) if alias else Mark.parse(port_mark),
+        up="UP" in link.get("flags", ()),
+        error=port.error if port else "",
     )
-
-
-def _file(device: str, name: str) -> str:
-    return f"/sys/class/net/{device}/{name}"
-
-
-def _holds(device: str, name: str, value: str) -> Run:
-    return sh('[ "$(cat "$1")" = "$2" ]', _file(device, name), value)
-
-
-def _raised(device: str) -> Run:
-    return sh(f'[ $(($(cat "$1") & {_UP})) = {_UP} ]', _file(device, "flags"))

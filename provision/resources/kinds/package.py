@@ -1,4 +1,4 @@
-"""Kind `package`: a command that the host needs, from its own package manager."""
+"""Kind `package`: a command that the host needs, installed by its package manager."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from provision.resources.base import Found, Origin, Resource
 from provision.resources.steps import Steps, sh
 
 MANAGER = "apt-get"
-"""The only package manager that is used; others are refused by name before any change."""
+"""The only supported package manager; preflight refuses hosts with another one."""
 
-# Command → its Debian packages. Docker says that it fails without apparmor_parser where the
-# kernel has AppArmor, and pulls nothing without certificates.
 PACKAGES = {
+    # docker.io only recommends the other two. Docker fails without apparmor_parser if the kernel
+    # has AppArmor, and pulls nothing without CA certificates.
     "docker": ("docker.io", "ca-certificates", "apparmor"),
     "ip": ("iproute2",),
     "iptables": ("iptables",),
@@ -28,10 +28,11 @@ PACKAGES = {
     "ovs-vsctl": ("openvswitch-switch",),
     "ethtool": ("ethtool",),
 }
+"""Command → its Debian packages."""
 EVERYWHERE = ("docker", "ip", "iptables", "sysctl", "base64", "perl", "nsenter")
-"""What every host needs; a method may need more of its own."""
-# Split off from docker.io after bookworm (12) and Ubuntu 24.04, where it does not exist.
-_LATER = {"docker": "docker-cli"}
+"""Commands that every host needs; methods add their own."""
+# The docker command moved from docker.io to docker-cli after Debian 12 and Ubuntu 24.04.
+_NEWER_PACKAGE = {"docker": "docker-cli"}
 
 _INSTALL = """
 export DEBIAN_FRONTEND=noninteractive
@@ -49,9 +50,9 @@ get "$@" || { apt-get -q update && get "$@"; } || exit
 
 @dataclass(frozen=True, slots=True)
 class Package(Resource):
-    """The command `tool`, whatever package brought it; where it is missing ours is installed.
+    """The command `tool`, from any package; if it is missing, `PACKAGES` are installed.
 
-    It stays when the inventory is destroyed: by then others may count on it.
+    `destroy` leaves the packages installed, because others may use them by then.
     """
 
     kind: ClassVar[str] = "package"
@@ -64,7 +65,7 @@ for tool in {" ".join(PACKAGES)}; do
   if command -v "$tool" >/dev/null 2>&1; then echo "$tool"; fi
 done
 """
-    fingerprint: ClassVar[str] = ":"  # what was installed stays
+    fingerprint: ClassVar[str] = ":"  # packages are not rolled back
 
     tool: str
 
@@ -74,21 +75,18 @@ done
 
     def create(self) -> Steps:
         packages = PACKAGES[self.tool]
-        later = _LATER.get(self.tool, "")
-        return (sh(_INSTALL, self.tool, later, *packages),)
+        newer = _NEWER_PACKAGE.get(self.tool, "")
+        return (sh(_INSTALL, self.tool, newer, *packages),)
 
     def delete(self) -> Steps:
         return ()
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
-        # dockerd sets the FORWARD policy to DROP when it is the one that turns forwarding on.
-        return "Docker starts, and what the host forwards is dropped" if self._docker else None
-
-    @property
-    def _docker(self) -> bool:
-        return self.tool == "docker"
+        # dockerd sets the policy of the chain FORWARD to DROP if it turns IP forwarding on itself.
+        starts = self.tool == "docker"
+        return "Docker starts, and the host no longer forwards other packets" if starts else None
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for tool in text.splitlines():
-            yield Found(cls(scope.host, tool), ours=False)
+            yield Found(cls(origin.host, tool), ours=False)

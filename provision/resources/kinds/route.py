@@ -1,4 +1,7 @@
-"""Kind `route`: a static IPv4 route of the main table, marked by `proto` and a claim on disk."""
+"""Kind `route`: a static IPv4 route of the main table.
+
+The protocol number marks it as a route of provision, a claim on disk names the inventory.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.on_hosts import ETC, PROTO
 from provision.resources.steps import Put, Run, Steps, Unless, remove_file
 
 
 @dataclass(frozen=True, slots=True)
 class Route(Resource):
-    """`dst` is sent to `via` out of `dev`; both empty when the kernel has lost a route of ours.
+    """The route to `dst` by the router `via` and the interface `dev`.
 
-    `flags` may hold `onlink`: `via` is in no range of `dev`, which is a VXLAN device of ours.
+    None and the empty text: the kernel has lost a claimed route. `flags` may contain `onlink`: then
+    `via` is in no subnet of `dev`, a VXLAN device. `ssh` is True if SSH may use the route.
     """
 
     kind: ClassVar[str] = "route"
@@ -30,7 +34,7 @@ for claim in {ETC}/*/routes/*; do
 done
 shared routes
 """
-    # Which device is down comes and goes by itself.
+    # Without the flags linkdown and dead, which change with the carrier.
     fingerprint: ClassVar[str] = rf"""
 need ip
 ip -N -4 route show table main proto {PROTO} | sed 's/ linkdown//g;s/ dead//g;s/ *$//' | sort
@@ -58,64 +62,65 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
         return (Ref(self.host, "vxlan", self.dev),) if self.flags else ()
 
     def create(self) -> Steps:
-        # A route cannot carry text, so the claim says whose it is; it comes first, so that an
-        # interrupted apply never leaves a route that nobody owns.
+        # A route has no comment or alias for a mark. The claim is written first, so that an
+        # interrupted apply leaves no route without an owner.
         claim = Put(self._claim, f"{self.dst} via {self.via} dev {self.dev}\n")
-        words = (str(self.dst), "via", str(self.via), "dev", self.dev, "proto", str(PROTO))
-        there = Run(("ip", "-4", "route", "show", "exact", *words))
-        replaced = Run(("ip", "-4", "route", "replace", *words, *self.flags))
-        # Not `replace` alone: that would answer to the follower's own `ip monitor` without end.
-        return (claim, Unless(there, (replaced,), prints=True))
+        spec = (str(self.dst), "via", str(self.via), "dev", self.dev, "proto", str(PROTO))
+        exists = Run(("ip", "-4", "route", "show", "exact", *spec))
+        replace = Run(("ip", "-4", "route", "replace", *spec, *self.flags))
+        # An existing route is left alone: `replace` would notify whoever watches the routing table.
+        return (claim, Unless(exists, (replace,), prints=True))
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
-        return (self._flushed, *remove_file(self._claim))
+        return (self._flush, *remove_file(self._claim))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
         if before is None:
             return self.delete()
         assert isinstance(before, Route)
-        # Before, the kernel had lost it.
-        return (self._flushed,) if not before.dev else before.create()
+        # Without `dev` the kernel had lost the route before the change; the claim stays.
+        return before.create() if before.dev else (self._flush,)
 
     @property
-    def _flushed(self) -> Run:
-        words = ("exact", str(self.dst), "proto", str(PROTO))
-        return Run(("ip", "-4", "route", "flush", *words))
+    def _flush(self) -> Run:
+        # Unlike `del`, `flush` also succeeds if no route matches.
+        return Run(("ip", "-4", "route", "flush", "exact", str(self.dst), "proto", str(PROTO)))
 
     @property
     def _claim(self) -> str:
         return f"{ETC}/{self.inventory}/routes/{str(self.dst).replace('/', '_')}"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.partition(" ")[::2] for line in text.splitlines()]
-        claims = {tuple(rest.split(" ", 1)) for word, rest in lines if word == "claim"}
-        ours = {IPv4Network(dst.replace("_", "/")) for own, dst in claims if own == scope.inventory}
-        live = _live(dict(lines)["routes"])
-        for dst in sorted(ours - live.keys()):
-            yield Found(cls(scope.host, dst, None, "", scope.inventory), ours=True)
-        for dst, entry in live.items():
-            yield _seen(dst, entry, scope, claimed=dst in ours)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        claims = [rest.split(" ", 1) for key, rest in lines if key == "claim"]
+        names = [name for owner, name in claims if owner == origin.inventory]
+        claimed = {IPv4Network(name.replace("_", "/")) for name in names}
+        entries = _by_destination(dict(lines)["routes"])
+        for dst in sorted(claimed - entries.keys()):
+            yield Found(cls(origin.host, dst, None, "", origin.inventory), ours=True)
+        for dst, entry in entries.items():
+            ours = dst in claimed and entry.get("protocol") == str(PROTO)
+            yield Found(_route(dst, entry, origin), ours)
 
 
-def _live(table: str) -> dict[IPv4Network, dict[str, Any]]:
-    """Routes by destination; where there are several, ours counts, else the first."""
-    result: dict[IPv4Network, dict[str, Any]] = {}
+def _by_destination(table: str) -> dict[IPv4Network, dict[str, Any]]:
+    """Routes of `ip -N -j route` by destination; of several, the one of provision or the first."""
+    routes: dict[IPv4Network, dict[str, Any]] = {}
     for entry in json.loads(table):
         if entry["dst"] == "default":
             continue
         dst = IPv4Network(entry["dst"])
-        if dst not in result or entry.get("protocol") == str(PROTO):
-            result[dst] = entry
-    return result
+        if dst not in routes or entry.get("protocol") == str(PROTO):
+            routes[dst] = entry
+    return routes
 
 
-def _seen(dst: IPv4Network, entry: dict[str, Any], scope: Origin, *, claimed: bool) -> Found:
+def _route(dst: IPv4Network, entry: dict[str, Any], origin: Origin) -> Route:
     via = IPv4Address(entry["gateway"]) if "gateway" in entry else None
-    # Others (linkdown) say how the link is, not what was asked for.
+    # Flags such as linkdown describe the link, not the route.
     flags = tuple(flag for flag in entry.get("flags", ()) if flag == "onlink")
-    route = Route(scope.host, dst, via, str(entry.get("dev", "")), scope.inventory, flags=flags)
-    return Found(route, ours=claimed and entry.get("protocol") == str(PROTO))
+    return Route(origin.host, dst, via, str(entry.get("dev", "")), origin.inventory, flags=flags)

@@ -1,4 +1,4 @@
-"""Kind `service`: a daemon of a network, as a systemd service of ours."""
+"""Kind `service`: a daemon of a network as a systemd service."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import ABSENT, Found, Origin, Ref, Resource
+from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import decode_text
+from provision.resources.lib.systemd_units import unit_properties
 from provision.resources.on_hosts import KINDS_ON_HOSTS, UNIT_FOLDER, Mark
 from provision.resources.steps import Put, Run, Steps, sh
 
 WAIT_S = 45
+"""Seconds that `create` waits for the service to start."""
 
-# One that waits for its peers (etcd for a majority, flanneld for etcd) has started well enough.
+# A service that waits for other hosts (etcd for a majority, flanneld for etcd) stays `activating`
+# for now; that is no failure.
 _START = """
 systemctl reset-failed "$1" 2>/dev/null
 timeout "$2" systemctl restart "$1" && exit
@@ -33,11 +36,11 @@ systemctl reset-failed "$1" 2>/dev/null
 
 @dataclass(frozen=True, slots=True)
 class Service(Resource):
-    """The service `service` with exactly this unit file, enabled and running.
+    """The service `service` with exactly the unit file `text`, enabled and running.
 
-    `needs` are re-created with it, `after` only come before it; the
-    file's `head` holds all three, so that they are known when it is found. `stops`: what its end
-    means; in place it restarts at once, which says nothing where it is `brief`.
+    The first lines of the unit file (`head`) hold `mark`, `needs` and `started_after`, so that
+    `parse` can read them. `stop_effect` describes what stops working while the service is stopped;
+    with `restarts_quietly` a restart is too short to be reported.
     """
 
     kind: ClassVar[str] = "service"
@@ -64,8 +67,8 @@ done
     text: str
     enabled: bool = True
     active: bool = True
-    stops: str = field(default="", compare=False)
-    brief: bool = field(default=True, compare=False)
+    stop_effect: str = field(default="", compare=False)
+    restarts_quietly: bool = field(default=True, compare=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     started_after: tuple[Ref, ...] = field(default=(), compare=False)
 
@@ -95,38 +98,39 @@ done
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         ran = isinstance(current, Service) and current.active
-        return self.stops or None if ran and (recreated or not self.brief) else None
+        reported = ran and (recreated or not self.restarts_quietly)
+        return self.stop_effect or None if reported else None
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = text.splitlines()
-        states = _states(lines)
-        for line in lines:
-            if f" {UNIT_FOLDER}/" not in line:
-                continue
-            _, encoded, path = line.split(" ", 2)
-            content = decode_text(encoded)
-            service = path.rsplit("/", 1)[1]
-            mark = Mark.of_tag(content.split("\n", 1)[0].removeprefix("# "))
-            enabled, active = states.get(service, (ABSENT, ABSENT))
-            found = cls(
-                host=scope.host,
-                service=service,
-                mark=mark,
-                text=content,
-                enabled=enabled == "enabled",
-                active=active == "active",
-                needs=_refs("needs", content),
-                started_after=_refs("after", content),
-            )
-            yield Found(found, ours=mark.inventory == scope.inventory)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        units = unit_properties(text)
+        for line in text.splitlines():
+            if f" {UNIT_FOLDER}/" in line:
+                _, encoded, path = line.split(" ", 2)
+                name = path.rsplit("/", 1)[1]
+                service = _service(name, decode_text(encoded), units.get(name, {}), origin.host)
+                yield Found(service, ours=service.mark.inventory == origin.inventory)
+
+
+def _service(name: str, text: str, properties: dict[str, str], host: str) -> Service:
+    first_line = text.split("\n", 1)[0]
+    return Service(
+        host=host,
+        service=name,
+        mark=Mark.of_tag(first_line.removeprefix("# ")),
+        text=text,
+        enabled=properties.get("UnitFileState") == "enabled",
+        active=properties.get("ActiveState") == "active",
+        needs=_refs("needs", text),
+        started_after=_refs("after", text),
+    )
 
 
 def head(mark: Mark, needs: tuple[Ref, ...], after: tuple[Ref, ...]) -> str:
-    """The first lines of a unit file: whose it is, and what it stands on."""
+    """The first lines of a unit file: the mark, and the refs of `requires` and `after`."""
     lines = [f"# {mark.tag}"]
-    for word, refs in (("needs", needs), ("after", after)):
-        lines += [f"# {word} {ref.host} {_kind_on_host(ref)} {ref.name}" for ref in refs]
+    for keyword, refs in (("needs", needs), ("after", after)):
+        lines += [f"# {keyword} {ref.host} {_kind_on_host(ref)} {ref.name}" for ref in refs]
     return "\n".join(lines)
 
 
@@ -134,26 +138,8 @@ def _kind_on_host(ref: Ref) -> str:
     return KINDS_ON_HOSTS.get(ref.kind, ref.kind)
 
 
-def _refs(word: str, text: str) -> tuple[Ref, ...]:
-    """The references in a unit file, whose kinds may have the names of version 0.1.0."""
+def _refs(keyword: str, text: str) -> tuple[Ref, ...]:
+    """The refs in a unit file, whose kinds may have the names of version 0.1.0."""
     kinds = {old: kind for kind, old in KINDS_ON_HOSTS.items()}
-    lines = re.findall(rf"^# {word} (\S+) (\S+) (.+)$", text, re.M)
+    lines = re.findall(rf"^# {keyword} (\S+) (\S+) (.+)$", text, re.M)
     return tuple(Ref(host, kinds.get(kind, kind), name) for host, kind, name in lines)
-
-
-def _states(lines: list[str]) -> dict[str, tuple[str, str]]:
-    """Of each service whether it is enabled and whether it runs."""
-    found: dict[str, dict[str, str]] = {}
-    current: dict[str, str] = {}
-    for line in lines:
-        key, sign, value = line.partition("=")
-        if not line:
-            current = {}
-        elif sign and " " not in key:
-            current[key] = value
-            if "Id" in current:
-                found[current["Id"]] = current
-    return {
-        name: (words.get("UnitFileState", ""), words.get("ActiveState", ""))
-        for name, words in found.items()
-    }

@@ -1,8 +1,8 @@
-"""Kind `shared_namespace`: a container of mode `container:NAME` lives where the other lives.
+"""Kind `shared_namespace`: a container of mode `container:NAME` is in that container's namespace.
 
-Docker binds the two once, when the second starts: restarting the first leaves the second in a
-namespace without interfaces, and a restart of the daemon may leave it exited
-(github.com/moby/moby/issues/50326).
+Docker joins the two namespaces only when the second container starts. A restart of the first one
+leaves the second in a namespace without interfaces, and a restart of dockerd may leave it exited
+(https://github.com/moby/moby/issues/50326). The follower then restarts the second container.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.docker_network import LABEL
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
@@ -23,7 +23,7 @@ _FOLLOW = program_text("host/follow_shared_namespace.sh")
 
 @dataclass(frozen=True, slots=True)
 class SharedNamespace(Resource):
-    """`container` is in the network namespace in which `owner` is now."""
+    """`container` is in the current network namespace of the container `owner`."""
 
     kind: ClassVar[str] = "shared_namespace"
     uses_dockerd: ClassVar[bool] = True
@@ -32,7 +32,7 @@ class SharedNamespace(Resource):
 need_docker
 shared container netns
 """
-    fingerprint: ClassVar[str] = ":"  # it lives and ends with the containers, which have theirs
+    fingerprint: ClassVar[str] = ":"  # kind `container` covers both containers
 
     container: str
     owner: str
@@ -49,27 +49,28 @@ shared container netns
         return (sh(_FOLLOW, self.container, self.owner),)
 
     def delete(self) -> Steps:
-        return ()  # it ends with its container
+        return ()  # the namespace ends with its container
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         return None
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.partition(" ")[::2] for line in text.splitlines()]
-        inspected = [json.loads(entry) for word, entry in lines if word == "container"]
-        spaces = dict(rest.split(" ") for word, rest in lines if word == "netns")
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        inspected = [json.loads(rest) for key, rest in lines if key == "container"]
+        inodes = dict(rest.split(" ") for key, rest in lines if key == "netns")
         by_id = {entry["Id"]: entry for entry in inspected}
         for entry in inspected:
-            word, _, other = entry["HostConfig"]["NetworkMode"].partition(":")
-            owner = by_id.get(other)
-            if word != "container" or owner is None:
+            mode, _, owner_id = entry["HostConfig"]["NetworkMode"].partition(":")
+            if mode != "container" or owner_id not in by_id:
                 continue
-            own, others = (spaces.get(each["Id"]) for each in (entry, owner))
-            if own is None or own != others:
-                continue
-            label = (entry["Config"]["Labels"] or {}).get(LABEL, "")
-            owner_name = Mark.parse(label).inventory
-            sharer, shared = (each["Name"].removeprefix("/") for each in (entry, owner))
-            found = cls(scope.host, sharer, shared, owner_name)
-            yield Found(found, ours=owner_name == scope.inventory)
+            inode = inodes.get(entry["Id"])  # None: the container does not run
+            if inode is not None and inode == inodes.get(owner_id):
+                yield _shared(entry, by_id[owner_id], origin)
+
+
+def _shared(entry: dict[str, Any], owner: dict[str, Any], origin: Origin) -> Found:
+    mark = Mark.parse((entry["Config"]["Labels"] or {}).get(LABEL, ""))
+    container, owner_name = (each["Name"].removeprefix("/") for each in (entry, owner))
+    shared = SharedNamespace(origin.host, container, owner_name, mark.inventory)
+    return Found(shared, ours=mark.inventory == origin.inventory)

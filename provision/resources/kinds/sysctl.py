@@ -1,4 +1,7 @@
-"""Kind `sysctl`: a kernel setting, put back when the last inventory that changed it goes."""
+"""Kind `sysctl`: a kernel setting.
+
+The last inventory that has changed it restores its original value.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.base import Found, Origin, Resource
+from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.steps import Run, Steps, Unless, record_once, remove_file, sh
 
 KEYS = ("net.ipv4.ip_forward",)
-"""The settings that methods ask for; a probe reads just these."""
+"""The settings that methods may change; the probe reads only these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sysctl(Resource):
-    """`key` = `value`. `first` is the value before any inventory changed it; `shared`: another
-    inventory has changed it too. `claimed` is False where only others are on record as its users:
-    the last one to go puts `first` back, so each must be known.
+    """The setting `key` with the value `value`.
 
-    It is kept by the follower, not by a file in /etc/sysctl.d: where forwarding is on before
-    Docker starts, Docker leaves the FORWARD policy at ACCEPT, and the host is open after a reboot.
+    `original` is the value before any inventory changed it. `has_other_users` is True if another
+    inventory has changed it as well. `claimed` is False if only others have a record: each user
+    needs its own, so that the last one knows that it is the last.
+
+    The follower sets it after a reboot, not a file in /etc/sysctl.d: if forwarding is on before
+    Docker starts, Docker leaves the policy of the chain FORWARD at ACCEPT, and the host would
+    forward everything.
     """
 
     kind: ClassVar[str] = "sysctl"
@@ -47,51 +53,57 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
     value: str
     inventory: str
     claimed: bool = True
-    first: str = field(default="", compare=False)
-    shared: bool = field(default=False, compare=False)
+    original: str = field(default="", compare=False)
+    has_other_users: bool = field(default=False, compare=False)
 
     @property
     def name(self) -> str:
         return self.key
 
     def create(self) -> Steps:
-        there = sh('[ "$(sysctl -n "$1")" = "$2" ]', self.key, self.value)
-        return (Unless(there, (Run(("sysctl", "-q", "-w", f"{self.key}={self.value}")),)),)
+        is_set = sh('[ "$(sysctl -n "$1")" = "$2" ]', self.key, self.value)
+        return (Unless(is_set, (Run(("sysctl", "-q", "-w", f"{self.key}={self.value}")),)),)
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Sysctl)
-        return (record_once(self._was, current.first + "\n"), *self.create())
+        return (record_once(self._record, current.original + "\n"), *self.create())
 
     def delete(self) -> Steps:
-        restore = () if self.shared else (Run(("sysctl", "-q", "-w", f"{self.key}={self.first}")),)
-        return (*restore, *remove_file(self._was))
+        restore = Run(("sysctl", "-q", "-w", f"{self.key}={self.original}"))
+        return (*(() if self.has_other_users else (restore,)), *remove_file(self._record))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return self.update(self)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert isinstance(before, Sysctl)
-        return (*before.create(), *(() if ours else remove_file(self._was)))
+        return (*before.create(), *(() if ours else remove_file(self._record)))
 
     @property
-    def _was(self) -> str:
+    def _record(self) -> str:
         return f"{ORIGINALS}/{self.inventory}/sysctl/{self.key}"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.split(" ", 2) for line in text.splitlines()]
-        for word, key, now in lines:
-            if word == "now":
-                records = dict(_records(key, lines))
-                mine = records.pop(scope.inventory, None)
-                first = mine or next(iter(records.values()), now)
-                claimed = mine is not None or not records
-                found = cls(scope.host, key, now, scope.inventory, claimed, first, bool(records))
-                yield Found(found, ours=mine is not None)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        for key, value in (rest.split(" ", 1) for keyword, rest in lines if keyword == "now"):
+            records = dict(_records(key, lines))
+            record = records.pop(origin.inventory, None)
+            sysctl = cls(
+                origin.host,
+                key,
+                value,
+                origin.inventory,
+                claimed=record is not None or not records,
+                original=record or next(iter(records.values()), value),
+                has_other_users=bool(records),
+            )
+            yield Found(sysctl, ours=record is not None)
 
 
-def _records(key: str, lines: list[list[str]]) -> Iterator[tuple[str, str]]:
-    for word, name, rest in lines:
-        if word == "was" and name == key:
-            owner, value = rest.split(" ", 1)
+def _records(key: str, lines: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Inventories with a record of a setting, and its original value in each."""
+    for name, record in (rest.split(" ", 1) for keyword, rest in lines if keyword == "was"):
+        if name == key:
+            owner, value = record.split(" ", 1)
             yield owner, value

@@ -1,4 +1,4 @@
-"""Kind `tls_request`: a private key that never leaves its host, and a request signed by it."""
+"""Kind `tls_request`: a private key that never leaves its host, and a signing request (CSR)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from provision.resources.lib.stash import Stashed
 from provision.resources.on_hosts import ETC
 from provision.resources.steps import Steps, remove_file, sh
 
-# The request comes last and by a rename: where it is, the key is whole.
+# The request is written last and renamed: if it exists, the key is complete. Older
+# OpenSSL has no `genpkey -quiet`.
 _MAKE = """
 if [ -s "$1.key" ] && [ -s "$1.csr" ]; then chown root "$1.key" && chmod 600 "$1.key"; exit; fi
 mkdir -p -- "${1%/*}" || exit
@@ -25,15 +26,17 @@ chmod 600 "$1.key" &&
 
 
 def stem(inventory: str, network: str, role: str) -> str:
-    """What the files of a role are called, without their ends."""
+    """The path of a role's files, without the ending (`.key`, `.csr`, `.crt`, `.issued`)."""
     return f"{ETC}/{inventory}/pki/{network}.{role}"
 
 
 @dataclass(frozen=True, slots=True)
 class TlsRequest(Stashed, Resource):
-    """The key of `role` in a network, and a request signed by it. Found whole, it is ours.
+    """The key of `role` in a network, and a request for its certificate.
 
-    The names in the certificate are the controller's to choose, not the request's.
+    The folder is the mark: a complete pair belongs to the inventory. The request names only the
+    key, because the controller decides about the addresses in the certificate. `key_protected` is
+    False if somebody else than root may read the key file.
     """
 
     kind: ClassVar[str] = "tls_request"
@@ -55,7 +58,7 @@ done
     network: str
     role: str
     inventory: str
-    guarded: bool = True
+    key_protected: bool = True
 
     @property
     def name(self) -> str:
@@ -79,9 +82,9 @@ done
         return f"{self._stem}.csr", f"{self._stem}.key"
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             name, owner, mode = line.rsplit(" ", 2)
             network, role = name.split(".")
-            guarded = (owner, mode) == ("root", "600")
-            yield Found(cls(scope.host, network, role, scope.inventory, guarded), ours=True)
+            protected = (owner, mode) == ("root", "600")
+            yield Found(cls(origin.host, network, role, origin.inventory, protected), ours=True)

@@ -1,42 +1,47 @@
-"""Kind `vxlan`: a VXLAN device of the kernel with a static forwarding table."""
+"""Kind `vxlan`: a VXLAN device of the kernel with a static forwarding database (FDB)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.lib import sysfs
 from provision.resources.on_hosts import Mark
-from provision.resources.steps import Run, Steps, Unless, sh
+from provision.resources.steps import Run, Steps, Unless
 
 PREFIX = "vx-"
-"""Every device of ours is called so (`address.interface_name`)."""
+"""The name of every device of provision begins so (`model.names.interface_name`)."""
 ANY = "00:00:00:00:00:00"
-"""The table's entry for everybody whose place is not known: broadcasts, and who was not heard."""
-_UP = 1  # IFF_UP of linux/if.h
+"""The MAC of the FDB's default entries: for broadcasts, and for MACs without an entry."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Forward:
-    """Frames to `mac` go to the host `peer`; `neighbour` is that MAC's address on the link."""
+    """An FDB entry: frames to `mac` go to the VTEP of the host `peer`.
+
+    `neighbour` is the IP address of that MAC in the tunnel; None if ARP finds it.
+    """
 
     mac: str
     peer: IPv4Address
     neighbour: IPv4Address | None = None
 
     def __str__(self) -> str:
-        who = "everybody" if self.mac == ANY else f"{self.mac} ({self.neighbour})"
-        return f"{who} at {self.peer}"
+        destination = "everybody" if self.mac == ANY else f"{self.mac} ({self.neighbour})"
+        return f"{destination} at {self.peer}"
 
 
 @dataclass(frozen=True, slots=True)
 class Vxlan(Resource):
-    """`device`, a port of the bridge `master`, or with an `address` of its own (then no bridge).
+    """The VXLAN device `device` of the VNI `vni`, on UDP port `port`.
 
-    `forwards` are sorted. `learning`: it learns from what arrives where a MAC is.
+    The device is a port of the bridge `master`, or has an `address` of its own and no bridge.
+    `local` is the host's address for the tunnel, None if the kernel chooses. `forwards` are sorted.
+    With `learning` the device learns from received frames behind which host a MAC is.
     """
 
     kind: ClassVar[str] = "vxlan"
@@ -84,131 +89,133 @@ done
         return self.needs
 
     def create(self) -> Steps:
-        there = Run(("test", "-e", self._file("ifindex")))
-        return (Unless(there, (self._made(),)), *self._settled())
+        return (Unless(sysfs.exists(self.device), (self._add(),)), *self._settle())
 
-    def _made(self) -> Run:
-        # Device and mark in one process: what an interruption leaves behind is ours.
-        how = f"type vxlan id {self.vni} local {self.local} dstport {self.port}"
-        how += "" if self.learning else " nolearning"
-        add = f"link add name {self.device} address {self.mac} mtu {self.mtu} {how}"
-        return Run(("ip", "-batch", "-"), stdin=f"{add}\n{self._alias}\n")
+    def _add(self) -> Run:
+        # One process adds the device and its mark: an interruption leaves none without a mark.
+        tunnel = f"type vxlan id {self.vni} local {self.local} dstport {self.port}"
+        tunnel += "" if self.learning else " nolearning"
+        add = f"link add name {self.device} address {self.mac} mtu {self.mtu} {tunnel}"
+        return Run(("ip", "-batch", "-"), stdin=f"{add}\nlink {' '.join(self._set_alias)}\n")
 
     @property
-    def _alias(self) -> str:
-        return f"link set dev {self.device} alias {self.mark.tag}"
+    def _set_alias(self) -> tuple[str, ...]:
+        return ("set", "dev", self.device, "alias", self.mark.tag)
 
-    def _settled(self) -> Steps:
-        """What is not so yet: a step that changes nothing would wake the follower for nothing."""
-        link = ("ip", "link", "set", "dev", self.device)
-        port = ("test", "-e", f"/sys/class/net/{self.master}/brif/{self.device}")
+    def _settle(self) -> Steps:
+        """Set what differs on an existing device."""
+        device, mtu = self.device, str(self.mtu)
+        set_link = ("ip", "link", "set", "dev", device)
+        join = Run((*set_link, "master", self.master))
+        alias = Run(("ip", "link", *self._set_alias))
         return (
-            Unless(
-                self._holds("ifalias", self.mark.tag),
-                (Run(("ip", *self._alias.split())),),
-            ),
-            Unless(self._holds("mtu", str(self.mtu)), (Run((*link, "mtu", str(self.mtu))),)),
-            *((Unless(Run(port), (Run((*link, "master", self.master)),)),) if self.master else ()),
-            *self._addressed(),
-            Unless(self._raised, (Run((*link, "up")),)),
-            *(step for forward in self.forwards for step in self._forwarded(forward)),
+            Unless(sysfs.has_value(device, "ifalias", self.mark.tag), (alias,)),
+            Unless(sysfs.has_value(device, "mtu", mtu), (Run((*set_link, "mtu", mtu)),)),
+            *((Unless(sysfs.is_port(device, self.master), (join,)),) if self.master else ()),
+            *self._set_address(),
+            Unless(sysfs.is_up(device), (Run((*set_link, "up")),)),
+            *(step for forward in self.forwards for step in self._add_forward(forward)),
         )
 
-    def _addressed(self) -> Steps:
+    def _set_address(self) -> Steps:
         if self.address is None:
             return ()
-        words = ("dev", self.device)
-        there = Run(("ip", "-4", "-o", "address", "show", *words, "to", str(self.address)))
-        add = Run(("ip", "-4", "address", "replace", str(self.address), *words))
-        return (Unless(there, (add,), prints=True),)
+        address, device = str(self.address), ("dev", self.device)
+        is_set = Run(("ip", "-4", "-o", "address", "show", *device, "to", address))
+        set_address = Run(("ip", "-4", "address", "replace", address, *device))
+        return (Unless(is_set, (set_address,), prints=True),)
 
-    def _forwarded(self, forward: Forward) -> Steps:
+    def _add_forward(self, forward: Forward) -> Steps:
+        # ANY has one entry a peer: `replace` would leave only the last one.
         verb = "append" if forward.mac == ANY else "replace"
-        yield_to = ("dev", self.device, "dst", str(forward.peer))
-        table = Run(("bridge", "fdb", verb, forward.mac, *yield_to, "self", "permanent"))
+        destination = ("dev", self.device, "dst", str(forward.peer))
+        entry = Run(("bridge", "fdb", verb, forward.mac, *destination, "self", "permanent"))
         if forward.neighbour is None:
-            return (table,)
-        known = (str(forward.neighbour), "lladdr", forward.mac, "dev", self.device)
-        return (table, Run(("ip", "-4", "neighbour", "replace", *known, "nud", "permanent")))
-
-    def _file(self, name: str) -> str:
-        return f"/sys/class/net/{self.device}/{name}"
-
-    def _holds(self, name: str, value: str) -> Run:
-        return sh('[ "$(cat "$1")" = "$2" ]', self._file(name), value)
-
-    @property
-    def _raised(self) -> Run:
-        return sh(f'[ $(($(cat "$1") & {_UP})) = {_UP} ]', self._file("flags"))
+            return (entry,)
+        neighbour = (str(forward.neighbour), "lladdr", forward.mac, "dev", self.device)
+        return (entry, Run(("ip", "-4", "neighbour", "replace", *neighbour, "nud", "permanent")))
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, Vxlan)
-        same = replace(
+        # Any other difference needs a new device.
+        settled = replace(
             current, mtu=self.mtu, master=self.master, forwards=self.forwards, up=self.up
         )
-        if same != self or (current.master and not self.master):
+        if settled != self or (current.master and not self.master):
             return None
         stale = [forward for forward in current.forwards if forward not in self.forwards]
-        return (*(step for forward in stale for step in self._dropped(forward)), *self._settled())
+        removed = (step for forward in stale for step in self._remove_forward(forward))
+        return (*removed, *self._settle())
 
-    def _dropped(self, forward: Forward) -> Steps:
-        words = (forward.mac, "dev", self.device, "dst", str(forward.peer))
-        table = Run(("bridge", "fdb", "delete", *words, "self"))
+    def _remove_forward(self, forward: Forward) -> Steps:
+        destination = ("dev", self.device, "dst", str(forward.peer))
+        entry = Run(("bridge", "fdb", "delete", forward.mac, *destination, "self"))
         if forward.neighbour is None:
-            return (table,)
-        gone = ("ip", "-4", "neighbour", "delete", str(forward.neighbour), "dev", self.device)
-        return (table, Run(gone))
+            return (entry,)
+        neighbour = (str(forward.neighbour), "dev", self.device)
+        return (entry, Run(("ip", "-4", "neighbour", "delete", *neighbour)))
 
     def delete(self) -> Steps:
-        gone = Run(("test", "!", "-e", self._file("ifindex")))
-        return (Unless(gone, (Run(("ip", "link", "delete", "dev", self.device)),)),)
+        delete = Run(("ip", "link", "delete", "dev", self.device))
+        return (Unless(sysfs.is_absent(self.device), (delete,)),)
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
-        return "containers of other hosts are out of reach for a moment" if recreated else None
+        return "containers of other hosts are unreachable for a moment" if recreated else None
 
     @classmethod
-    def parse(cls, text: str, scope: Origin) -> Iterable[Found]:
-        lines = [line.partition(" ")[::2] for line in text.splitlines()]
-        for word, rest in lines:
-            entry = json.loads(rest)[0] if word == "link" else {}
-            if (entry.get("linkinfo") or {}).get("info_kind") == "vxlan":
-                mark = Mark.of_tag(str(entry.get("ifalias", "")))
-                found = _device(entry, tuple(_forwards(entry["ifname"], lines)), mark, scope)
-                yield Found(found, mark.inventory == scope.inventory)
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        for link in (json.loads(rest)[0] for key, rest in lines if key == "link"):
+            if (link.get("linkinfo") or {}).get("info_kind") == "vxlan":
+                device = link["ifname"]
+                neighbours = _neighbours(_rests("neighbours", device, lines))
+                forwards = _forwards(_rests("forward", device, lines), neighbours)
+                vxlan = _vxlan(link, tuple(sorted(forwards)), origin.host)
+                yield Found(vxlan, vxlan.mark.inventory == origin.inventory)
 
 
-def _device(
-    entry: dict[str, Any], forwards: tuple[Forward, ...], mark: Mark, scope: Origin
-) -> Vxlan:
-    how = entry["linkinfo"]["info_data"]
-    held = [own for own in entry.get("addr_info", ()) if own["family"] == "inet"]
+def _rests(key: str, device: str, lines: list[tuple[str, str]]) -> list[str]:
+    """The rest of each line `KEY DEVICE REST`."""
+    pairs = (rest.partition(" ")[::2] for name, rest in lines if name == key)
+    return [text for name, text in pairs if name == device]
+
+
+def _vxlan(link: dict[str, Any], forwards: tuple[Forward, ...], host: str) -> Vxlan:
+    tunnel = link["linkinfo"]["info_data"]
+    addresses = [
+        IPv4Interface(f"{address['local']}/{address['prefixlen']}")
+        for address in link.get("addr_info", ())
+        if address["family"] == "inet"
+    ]
     return Vxlan(
-        host=scope.host,
-        device=entry["ifname"],
-        vni=int(how["id"]),
-        port=int(how["port"]),
-        local=IPv4Address(how["local"]) if "local" in how else None,
-        mac=entry["address"],
-        mtu=int(entry["mtu"]),
-        learning=bool(how.get("learning")),
-        master=str(entry.get("master", "")),
-        address=IPv4Interface(f"{held[0]['local']}/{held[0]['prefixlen']}") if held else None,
-        forwards=tuple(sorted(forwards)),
-        mark=mark,
-        up="UP" in entry["flags"],
+        host=host,
+        device=link["ifname"],
+        vni=int(tunnel["id"]),
+        port=int(tunnel["port"]),
+        local=IPv4Address(tunnel["local"]) if "local" in tunnel else None,
+        mac=link["address"],
+        mtu=int(link["mtu"]),
+        learning=bool(tunnel.get("learning")),
+        master=str(link.get("master", "")),
+        address=next(iter(addresses), None),
+        forwards=forwards,
+        mark=Mark.of_tag(str(link.get("ifalias", ""))),
+        up="UP" in link["flags"],
     )
 
 
-def _forwards(device: str, lines: Sequence[tuple[str, str]]) -> Iterable[Forward]:
-    known: dict[str, IPv4Address] = {}
-    for word, rest in lines:
-        dev, _, answer = rest.partition(" ")
-        if word == "neighbours" and dev == device:
-            known |= {one["lladdr"]: IPv4Address(one["dst"]) for one in json.loads(answer)}
-    for word, rest in lines:
-        words = rest.split()
-        # `MAC dst ADDRESS … self permanent`; what was learnt is not permanent, what belongs to the
-        # bridge has no `dst`.
-        if word == "forward" and words[:1] == [device] and "permanent" in words and "dst" in words:
-            peer = IPv4Address(words[words.index("dst") + 1])
-            yield Forward(words[1], peer, known.get(words[1]))
+def _neighbours(answers: Iterable[str]) -> dict[str, IPv4Address]:
+    """Addresses by MAC, from `ip -j neighbour show … nud permanent`."""
+    entries = [entry for answer in answers for entry in json.loads(answer)]
+    return {entry["lladdr"]: IPv4Address(entry["dst"]) for entry in entries}
+
+
+def _forwards(lines: Iterable[str], neighbours: dict[str, IPv4Address]) -> Iterator[Forward]:
+    """The static entries among the lines of `bridge fdb show`: `MAC dst ADDRESS … permanent`.
+
+    Learned entries are not permanent; those of the bridge have no `dst`.
+    """
+    for tokens in map(str.split, lines):
+        if "permanent" in tokens and "dst" in tokens:
+            peer = IPv4Address(tokens[tokens.index("dst") + 1])
+            yield Forward(tokens[0], peer, neighbours.get(tokens[0]))
