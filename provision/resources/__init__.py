@@ -1,1 +1,1 @@
-"""What a host can hold: how it is made, read and removed."""
+"""Resources that a host can hold: how each kind is created, read and removed."""

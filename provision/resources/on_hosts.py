@@ -38,6 +38,7 @@ Unit files keep the old name, so that hosts of 0.1.0 are seen as unchanged.
 """
 
 
+# Not a NamedTuple: `plan --json` prints tuples as lists, and a mark as text.
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
     """The owner of a resource: an inventory, and the network (or bridge) in it.

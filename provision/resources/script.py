@@ -53,7 +53,7 @@ _PUT = r"""put() { # path, mode, text; as it should be already: not touched
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """How one operation ended.
+    """The result of one operation.
 
     `status` is the exit status of its first failing step, or 0; `output` its stdout and stderr.
     """
@@ -102,6 +102,7 @@ def _command(step: Step) -> str:
 
 
 def _test(test: Run, *, prints: bool) -> str:
+    # A test may fail loudly by design (`iptables -C`): its output would only confuse the report.
     text = _command(test)
     return f'[ -n "$({text} 2>/dev/null)" ]' if prints else f"{text} >/dev/null 2>&1"
 
@@ -126,6 +127,7 @@ def render(
     shell text that records `$1`, the number of an operation, before the operation begins.
     """
     mark = f'printf \'\\n@{nonce} %s %s\\n\' "$*" "$(date +%s.%N)"'
+    # Descriptor 9 holds the lock until the shell and its children end, however they end.
     locked = f"exec 9>{shlex.quote(lock)} && flock -w {LOCK_WAIT_S} 9 || exit {LOCKED}"
     lines = [PRELUDE, locked, _PUT, f"mark() {{ {mark}; }}", f"journal() {{ {journal}; }}"]
     for number, steps in enumerate(operations):

@@ -64,6 +64,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         return (Ref(self.host, "container", self.container), *self.needs)
 
     def create(self) -> Steps:
+        # No `Unless` around it: ATTACH compares the interface with its mark itself, in the namespace.
         # The claim is written first, so that what an interrupted apply leaves is known as ours.
         claim = Put(self._file, " ".join(self._claim) + "\n")
         batches = (self._lines_before_up, self._lines_after_up)
@@ -93,7 +94,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
     @property
     def _identity(self) -> tuple[str, ...]:
-        """The first arguments of ATTACH and DETACH: whose interface, and its files on the host."""
+        """The first arguments of ATTACH and DETACH."""
         mark = _mark(self.inventory, self.container, self.interface)
         hold = f"/run/provision-{self.inventory}.nics/{self.outer}"
         return (self.container, self.interface, mark, hold, f"{ETC}/{self.inventory}/attachments")
@@ -126,6 +127,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         interfaces = InterfaceProbe(text)
         for key, claim in keyed_lines(text):
+            # The claim is on disk: an attachment is ours also while its container is stopped.
             if key == "claim":
                 yield Found(_attachment(claim.split(" "), interfaces, origin), ours=True)
 

@@ -14,6 +14,8 @@ from provision.resources.steps import Run, Steps, Upload, partial_path, remove_f
 BIN = "/var/lib/provision/bin"
 """Folder of uploaded programs on a host."""
 
+# The upload is checked before it replaces the program, and renamed, because the kernel refuses to
+# write to a program that runs (ETXTBSY). The stamp holds size, times and inode.
 _INSTALL = """
 [ "$(sha256sum <"$1" | cut -c1-64)" = "$3" ] ||
   { echo "what arrived is not what was sent (sha256)"; rm -f -- "$1"; exit 1; }

@@ -17,6 +17,7 @@ from provision.resources.on_hosts import ETC, service_name
 from provision.resources.render import program_text
 from provision.resources.steps import Issue, Put, Run, Steps, remove_file, sh
 
+# Half a year is time enough for one `apply`, also on hosts that rarely change.
 DAYS, RENEW_DAYS = 730, 180
 """Lifetime of a certificate, and how long before its end `apply` replaces it, in days."""
 

@@ -21,6 +21,7 @@ from provision.resources.steps import Run, Steps, Unless, sh
 _STASHED = re.compile(r"\.provision-[0-9a-f]+$")
 
 _DOCKER_ID = program_text("host/docker_id.sh")
+# A container with the mark is left from an interrupted apply and only needs a start.
 _RUN = (
     _DOCKER_ID
     + r"""
@@ -30,6 +31,7 @@ id=$(container_id "$name") && [ -n "$id" ] || exec docker run "$@"
   docker start "$id"
 """
 )
+# --volumes removes anonymous volumes; named ones stay.
 _REMOVE = (
     _DOCKER_ID
     + r"""
@@ -37,6 +39,8 @@ id=$(container_id "$1") || exit
 [ -z "$id" ] || docker rm --force --volumes "$id"
 """
 )
+# The restart policy is disabled first: Docker would start the stashed container at a reboot.
+# `kill`, because `stop` would wait up to 10 s for each container.
 _STASH = (
     _DOCKER_ID
     + r"""
@@ -173,6 +177,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, DockerContainer)
+        # Docker can change nothing else on an existing container.
         if replace(current, status=self.status, restart=self.restart) != self:
             return None
         steps: list[Run] = []
@@ -234,6 +239,7 @@ def _container(entry: dict[str, Any], names: Mapping[str, str], origin: Origin) 
 
 def _foreign(entry: dict[str, Any], origin: Origin) -> DockerContainer:
     """A container without a label: only its name matters, which it may take from one of ours."""
+    # A container that others link to has names such as /web/db besides its own, the shortest.
     name = min(entry["Names"] or [entry["Id"]], key=len).removeprefix("/")
     return DockerContainer(
         origin.host, name, entry["Image"], (), "", None, "", UNMARKED, entry["State"]

@@ -49,6 +49,7 @@ class Docker0(Resource):
     kind: ClassVar[str] = "docker0"
     uses_dockerd: ClassVar[bool] = True
     edits: ClassVar[bool] = True
+    # $units are the properties of docker.service; its process has dockerd's arguments.
     probe: ClassVar[str] = rf"""
 need_docker
 shared networks containers addresses

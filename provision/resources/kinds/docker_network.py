@@ -17,11 +17,15 @@ from provision.resources.steps import Steps, sh
 LABEL = "provision"
 """Label key of every Docker object that provision creates; its value is the mark."""
 
+# https://docs.docker.com/engine/network/drivers/bridge/#options
 BRIDGE_NAME = "com.docker.network.bridge.name"
 MTU = "com.docker.network.driver.mtu"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+# Docker 28.2 and newer: interfaces behind which other hosts may reach containers directly.
 TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
+# Mode `routed` lets other hosts reach containers on Docker 28.0 and 28.1.
 GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
+# Docker does not set the gateway's address on the bridge.
 INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
 OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT)
 """Options that a method sets or leaves out on purpose; other options are ignored.
@@ -154,4 +158,5 @@ def _network(
 
 
 def _version_4(kind: Any, text: str | None) -> Any:
+    # A network with IPv6 only has an IPv6 pool in the same place.
     return None if not text or ":" in text else kind(text)

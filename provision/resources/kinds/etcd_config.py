@@ -81,6 +81,7 @@ echo "peers $peers"
 
     def _write(self, stale: tuple[str, ...]) -> Run:
         """Remove the keys `stale`, then write the owner's key and the settings."""
+        # Written first: settings without an owner would count as those of others.
         owner = {"host": self.host, "prefix": self.prefix, "cluster": self.cluster}
         value = json.dumps(owner | {"members": self.members})
         pairs = (keys.config_key(self.prefix), self.config, self._owner_key, value)
@@ -115,6 +116,7 @@ def _configs(
     base = keys.claims_prefix(origin.inventory, network)
     owner = keys.decode_object(values.get(f"{base}/config", ""))
     for key, value in values.items():
+        # Any key that ends with /config may be the settings of a flannel network.
         prefix = key.removesuffix("/config")
         if prefix == key or key.startswith(f"{keys.CLAIMS}/"):
             continue

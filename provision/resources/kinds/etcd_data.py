@@ -15,6 +15,7 @@ PRIVATE = "/var/lib/private"
 """Folder in which systemd keeps the StateDirectory of services with DynamicUser=."""
 FOLDER = "provision-etcd"
 
+# Both folders, because systemd moves a StateDirectory when DynamicUser= changes.
 _REMOVE = """
 systemctl stop "$1" 2>/dev/null
 for root in /var/lib/private /var/lib; do

@@ -66,6 +66,7 @@ shared etcd
     def create(self) -> Steps:
         value = {"PublicIP": self.address} | ({"BackendType": self.backend} if self.backend else {})
         record = {"key": self._key, "address": self.address, "cluster": self.cluster}
+        # No spaces: etcd_lease.sh finds the address in the text, in the form that flannel writes.
         lease = (self._key, json.dumps(value, separators=(",", ":")))
         owner = (self._record_key, json.dumps(record))
         ctl = keys.ctl(self.inventory, self.network)

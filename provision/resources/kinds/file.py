@@ -50,6 +50,7 @@ done
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for line in text.splitlines():
+            # `stat -c %a` prints no leading zeros, and a path may contain spaces.
             mode, encoded, path = line.split(" ", 2)
             content = decode_text(encoded)
             yield Found(cls(origin.host, path, content, mode.zfill(4)), ours=True)

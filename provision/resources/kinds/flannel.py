@@ -37,7 +37,7 @@ fi
 
 @dataclass(frozen=True, slots=True)
 class Flannel(Resource):
-    """What flanneld creates for one network with the range `cidr`.
+    """Everything that flanneld creates for one network with the range `cidr`.
 
     `backend` is flannel's backend type; `device` is empty for host-gw, which only has routes.
     `create` writes a claim before flanneld starts, so that what flanneld makes is known as ours.

@@ -23,6 +23,7 @@ class FollowerUnit(Resource):
     """The service `service` with exactly the unit file `text`."""
 
     kind: ClassVar[str] = "systemd_unit"
+    # A follower that runs during a removal would create again what is being removed.
     runs_last: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 need systemctl

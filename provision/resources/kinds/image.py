@@ -35,11 +35,13 @@ def write_claim(path: str, reference: str) -> Put:
 
 def has_image(reference: str) -> Run:
     """Succeed if an image has this reference."""
+    # `docker image ls` would succeed and print nothing.
     return Run(("docker", "image", "inspect", "--format", ".", reference))
 
 
 def remove_unused(reference: str, claim: str) -> Steps:
     """Remove an image and its claim; the image stays if a container of others uses it."""
+    # `ancestor` also finds containers of images that are built on this one.
     users = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={reference}"))
     missing = prints_nothing(Run(("docker", "image", "ls", "--quiet", reference)))
     remove = Run(("docker", "image", "rm", reference))
@@ -105,6 +107,7 @@ for claim in {ORIGINALS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat 
         lines = keyed_lines(text)
         claims = {reference for key, reference in lines if key == "claim"}
         images = json.loads(dict(lines)["images"])
+        # References by digest (`busybox@sha256:…`) are only in RepoDigests.
         lists = (entry.get(key) for entry in images for key in ("RepoTags", "RepoDigests"))
         for reference in sorted({name for names in lists for name in names or ()}):
             yield Found(cls(origin.host, reference, origin.inventory), ours=reference in claims)

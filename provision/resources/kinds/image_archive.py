@@ -1,4 +1,7 @@
-"""Kind `image_archive`: a Docker image from an archive of the controller, by its layers."""
+"""Kind `image_archive`: a Docker image from an archive of the controller, by its layers.
+
+Not by its id: with the containerd image store, the id of the same image is another digest.
+"""
 
 from __future__ import annotations
 
@@ -96,6 +99,7 @@ shared image
 
     @property
     def _upload(self) -> str:
+        # Another archive of the same reference has another path: no upload is mistaken for it.
         digest = sha256("\n".join((self.reference, *self.layers)).encode()).hexdigest()[:16]
         return f"{ORIGINALS}/{self.inventory}/upload/{digest}.tar"
 

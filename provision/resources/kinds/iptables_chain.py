@@ -31,6 +31,7 @@ class IptablesChain(Resource):
 
     kind: ClassVar[str] = "iptables_chain"
     volatile: ClassVar[bool] = True
+    # One iptables-save for all tables: a call for each chain would take a process and the lock.
     probe: ClassVar[str] = r"""
 need iptables
 iptables-save

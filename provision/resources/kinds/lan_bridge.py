@@ -41,6 +41,7 @@ class LanBridge(Resource):
     kind: ClassVar[str] = "lan_bridge"
     probe: ClassVar[str] = program_text("look/lan_bridge.sh")
 
+    # Without the interfaces of Docker, whose addresses change when containers and networks do.
     fingerprint: ClassVar[str] = rf"""
 for file in {ORIGINALS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
@@ -84,6 +85,7 @@ ip -4 route show default | sed 's/ *$//' | sort
         assert isinstance(current, LanBridge)
         before, after = current.original, self.original
         assert before is not None and after is not None
+        # Another NIC or another veth: the first NIC must get its addresses back before.
         same = (before.nic, before.host_veth) == (after.nic, after.host_veth)
         return self.create() if same else None
 
@@ -175,6 +177,7 @@ def links_by_name(lines: Iterable[tuple[str, str]]) -> Links:
 
 def address_holder(nic: OriginalNic, links: Links) -> str:
     """The only interface with addresses of the host, if it is up and has all; otherwise empty."""
+    # An interrupted move leaves addresses on two interfaces: then neither holds them all.
     wanted = {address.cidr for address in nic.addresses}
     addresses = {name: _addresses(link) for name, link in links.items()}
     holders = [name for name, cidrs in addresses.items() if wanted & cidrs]

@@ -34,6 +34,7 @@ class LanBridgeOvs(LanBridge):
     """The fields of `LanBridge`; `vlans` is empty, because a port without a tag carries all."""
 
     kind: ClassVar[str] = "lan_bridge_ovs"
+    # Records and files are printed before need_ovs: they must be seen while the daemon is stopped.
     probe: ClassVar[str] = rf"""
 need ip
 shared addresses

@@ -24,6 +24,7 @@ class NicDropRule(Resource):
 
     kind: ClassVar[str] = "nic_drop_rule"
     volatile: ClassVar[bool] = True
+    # Only on hosts with a bridged NIC: to read the table raw, the kernel loads a module.
     probe: ClassVar[str] = rf"""
 need iptables
 [ -z "$(ls {ORIGINALS}/"$name"/uplink 2>/dev/null)" ] || iptables -w 5 -t raw -S PREROUTING
@@ -47,6 +48,7 @@ need iptables
         return self.needs
 
     def create(self) -> Steps:
+        # -I: in front of rules that accept packets.
         return (Unless(self._rule("-C"), (self._rule("-I"),)),)
 
     def delete(self) -> Steps:

@@ -47,6 +47,8 @@ ovs-vsctl -t 5 -f csv --no-headings \
         return self.needs
 
     def create(self) -> Steps:
+        # standalone: without a controller the bridge learns MACs like a switch
+        # (ovs-vswitchd.conf.db(5)); `secure`, the other mode, would forward nothing.
         settings = (
             f"datapath_type={self.datapath}",
             f"fail_mode={self.fail_mode}",

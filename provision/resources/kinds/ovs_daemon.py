@@ -15,6 +15,7 @@ from provision.resources.on_hosts import ORIGINALS
 from provision.resources.steps import Run, Steps, record_once, remove_file
 
 SERVICE = "openvswitch-switch.service"
+"""Debian's name of the service; it groups ovs-vswitchd and ovsdb-server."""
 # Files that the first start creates in Debian's layout: the database, its lock, a random id.
 _DATABASE = ("/var/lib/openvswitch/conf.db", "/var/lib/openvswitch/.conf.db.~lock~")
 _IDENTITY = "/etc/openvswitch/system-id.conf"
@@ -75,6 +76,7 @@ for file in {ORIGINALS}/*/openvswitch; do [ ! -f "$file" ] || echo "$file $(cat 
 
     def delete(self) -> Steps:
         restored = self._restored() if self.original and not self.other_users else ()
+        # Another user keeps the service as it is; its own record has the original state as well.
         return (*restored, *remove_file(self._record))
 
     def _restored(self) -> Iterator[Run]:

@@ -71,6 +71,7 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
         for port in ovsdb.ports(text):
             if port.type in TYPES:
                 mark = Mark.parse(port.ids.get(ovsdb.MARK, ""))
+                # OVSDB maps have no order.
                 options = tuple(sorted(port.options.items()))
                 identity = (origin.host, port.name, port.bridge, port.type)
                 tunnel = cls(*identity, options, port.protected, mark, port.error)

@@ -46,6 +46,7 @@ class OvsUplink(Resource):
     kind: ClassVar[str] = "ovs_uplink"
     edits: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
+    # Addresses are printed before need_ovs: a NIC is a candidate before Open vSwitch is installed.
     probe: ClassVar[str] = f"""
 need ip
 shared addresses
@@ -102,6 +103,7 @@ done
         return self.create()
 
     def delete(self) -> Steps:
+        # While others need the uplink, only the claim in external_ids goes.
         if self.other_users:
             key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
             unclaim = Run((*ovsdb.VSCTL, "--if-exists", *key))

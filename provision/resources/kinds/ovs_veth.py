@@ -97,6 +97,7 @@ done
         """Set what differs on an existing pair."""
         set_inner = ("ip", "link", "set", "dev", self.inner)
         alias, ends = self.mark.tag, (self.inner, self.outer)
+        # Set again at every event: a new device starts with the offload on.
         no_offload = sh('ethtool -k "$1" | grep -q "^tx-checksumming: off"', self.inner)
         disable = Run(("ethtool", "-K", self.inner, "tx", "off"))
         return (

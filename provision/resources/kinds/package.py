@@ -34,6 +34,8 @@ EVERYWHERE = ("docker", "ip", "iptables", "sysctl", "base64", "perl", "nsenter")
 # The docker command moved from docker.io to docker-cli after Debian 12 and Ubuntu 24.04.
 _NEWER_PACKAGE = {"docker": "docker-cli"}
 
+# unattended-upgrades may hold the lock of dpkg for minutes. --force-confold keeps files that the
+# administrator has changed: without a terminal, the question about them would fail.
 _INSTALL = """
 export DEBIAN_FRONTEND=noninteractive
 get() {

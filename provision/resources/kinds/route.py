@@ -110,6 +110,7 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
 def _by_destination(table: str) -> dict[IPv4Network, dict[str, Any]]:
     """Routes of `ip -N -j route` by destination; of several, the one of provision or the first."""
     routes: dict[IPv4Network, dict[str, Any]] = {}
+    # With -N the protocol is a number: names differ by the rt_protos of the host.
     for entry in json.loads(table):
         if entry["dst"] == "default":
             continue

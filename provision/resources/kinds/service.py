@@ -16,6 +16,7 @@ from provision.resources.steps import Put, Run, Steps, sh
 WAIT_S = 45
 """Seconds that `create` waits for the service to start."""
 
+# reset-failed: systemd refuses to start a unit that has failed too often (StartLimitBurst).
 # A service that waits for other hosts (etcd for a majority, flanneld for etcd) stays `activating`
 # for now; that is no failure.
 _START = """
@@ -25,6 +26,7 @@ timeout "$2" systemctl restart "$1" && exit
 systemctl --no-pager --lines 5 status "$1"
 exit 1
 """
+# A link in the place of the unit file (`-h`) may be dangling, so that `-e` alone would not see it.
 _STOP = """
 [ -e "$2" ] || [ -h "$2" ] || exit 0
 systemctl -q disable --now "$1"

@@ -64,6 +64,7 @@ shared container netns
             mode, _, owner_id = entry["HostConfig"]["NetworkMode"].partition(":")
             if mode != "container" or owner_id not in by_id:
                 continue
+            # The inode of /proc/PID/ns/net identifies a namespace.
             inode = inodes.get(entry["Id"])  # None: the container does not run
             if inode is not None and inode == inodes.get(owner_id):
                 yield _shared(entry, by_id[owner_id], origin)

@@ -88,6 +88,7 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
         lines = keyed_lines(text)
         for key, value in (rest.split(" ", 1) for keyword, rest in lines if keyword == "now"):
             records = dict(_records(key, lines))
+            # Any record tells the original value: each user copies it from the one before.
             record = records.pop(origin.inventory, None)
             sysctl = cls(
                 origin.host,

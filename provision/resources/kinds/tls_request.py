@@ -40,6 +40,7 @@ class TlsRequest(Stashed, Resource):
     """
 
     kind: ClassVar[str] = "tls_request"
+    # The controller signs the request of the next snapshot: see `Certificate.csr`.
     changes_facts: ClassVar[bool] = True
     probe: ClassVar[str] = rf"""
 for request in {ETC}/"$name"/pki/*.csr; do
@@ -85,6 +86,7 @@ done
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for line in text.splitlines():
             name, owner, mode = line.rsplit(" ", 2)
+            # Names of networks contain no dot.
             network, role = name.split(".")
             protected = (owner, mode) == ("root", "600")
             yield Found(cls(origin.host, network, role, origin.inventory, protected), ours=True)

@@ -93,6 +93,7 @@ done
 
     def _add(self) -> Run:
         # One process adds the device and its mark: an interruption leaves none without a mark.
+        # dstport: without it Linux uses 8472, from before IANA assigned 4789 to VXLAN.
         tunnel = f"type vxlan id {self.vni} local {self.local} dstport {self.port}"
         tunnel += "" if self.learning else " nolearning"
         add = f"link add name {self.device} address {self.mac} mtu {self.mtu} {tunnel}"
@@ -129,9 +130,11 @@ done
         # ANY has one entry a peer: `replace` would leave only the last one.
         verb = "append" if forward.mac == ANY else "replace"
         destination = ("dev", self.device, "dst", str(forward.peer))
+        # self: the FDB of the device, not that of the bridge whose port it is.
         entry = Run(("bridge", "fdb", verb, forward.mac, *destination, "self", "permanent"))
         if forward.neighbour is None:
             return (entry,)
+        # permanent: the kernel neither asks for the MAC by ARP nor forgets it.
         neighbour = (str(forward.neighbour), "lladdr", forward.mac, "dev", self.device)
         return (entry, Run(("ip", "-4", "neighbour", "replace", *neighbour, "nud", "permanent")))
 
@@ -149,6 +152,7 @@ done
 
     def _remove_forward(self, forward: Forward) -> Steps:
         destination = ("dev", self.device, "dst", str(forward.peer))
+        # With `dst`, because ANY has several entries: only this peer's is deleted.
         entry = Run(("bridge", "fdb", "delete", forward.mac, *destination, "self"))
         if forward.neighbour is None:
             return (entry,)
