@@ -64,7 +64,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         return (Ref(self.host, "container", self.container), *self.needs)
 
     def create(self) -> Steps:
-        # No `Unless` around it: ATTACH compares the interface with its mark itself, in the namespace.
+        # Without `Unless`: ATTACH compares the interface itself, inside the namespace.
         # The claim is written first, so that what an interrupted apply leaves is known as ours.
         claim = Put(self._file, " ".join(self._claim) + "\n")
         batches = (self._lines_before_up, self._lines_after_up)

@@ -13,6 +13,7 @@ from typing import Any
 
 from provision.resources.base import Origin, Ref
 from provision.resources.lib.base64_text import decode_text
+from provision.resources.on_hosts import service_name
 
 CLAIMS = "/provision"
 """Keys below `/provision/INVENTORY/NETWORK/` tell which of flannel's keys an inventory made."""
@@ -91,12 +92,12 @@ def decode_object(value: str) -> dict[str, Any]:
     return decoded if isinstance(decoded, dict) else {}
 
 
-def prerequisites(keys: Keys, network: str, scope: Origin) -> tuple[Ref, ...]:
+def prerequisites(keys: Keys, network: str, origin: Origin) -> tuple[Ref, ...]:
     """What the host needs to reach etcd, and etcd's members: removed only after the keys."""
-    config = decode_object(keys.get(f"{claims_prefix(scope.inventory, network)}/config", ""))
-    service = f"provision-{scope.inventory}-{network}-etcd.service"
+    config = decode_object(keys.get(f"{claims_prefix(origin.inventory, network)}/config", ""))
+    service = service_name(origin.inventory, network, "etcd")
     return (
-        Ref(scope.host, "file", ctl(scope.inventory, network)),
-        Ref(scope.host, "certificate", f"{network}.client"),
+        Ref(origin.host, "file", ctl(origin.inventory, network)),
+        Ref(origin.host, "certificate", f"{network}.client"),
         *(Ref(str(member), "service", service) for member in config.get("members", ())),
     )
