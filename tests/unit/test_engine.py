@@ -1,4 +1,4 @@
-"""The engine's own logic, on hosts in memory: order, failures, strategies, executions."""
+"""The engine on hosts in memory: order, failures, strategies, executions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from provision.engine import apply as engine
 from provision.engine import arming, desired, ending, preflight, report, rounds, transaction
-from provision.engine import fleet as fleet_room
+from provision.engine import fleet as fleet_module
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import (
@@ -32,17 +32,17 @@ HOSTS = ("h1", "h2", "h3")
 
 
 class Fleet:
-    """An inventory of three hosts, what is wanted on them, and how they are."""
+    """An inventory of three hosts, the resources that it desires, and the hosts."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, wanted: Iterable[Resource]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, resources: Iterable[Resource]) -> None:
         self.hosts = Hosts()
-        everything = {resource.ref: resource for resource in wanted}
+        state = {resource.ref: resource for resource in resources}
         kinds = tuple(KINDS[name] for name in sorted(KINDS))
         monkeypatch.setattr("provision.resources.kinds.all_kinds", lambda: kinds)
         monkeypatch.setattr(
             desired,
             "wanted",
-            lambda _inventory, facts: {r: v for r, v in everything.items() if r.host in facts},
+            lambda _inventory, facts: {r: v for r, v in state.items() if r.host in facts},
         )
         self.session = Session(inventory(*HOSTS), self.hosts)
 
@@ -50,12 +50,13 @@ class Fleet:
         return engine.converge(self.session, hosts, ApplyOptions(**{"window_s": 0} | options))
 
     def executions(self, host: str = "h1") -> list[str]:
-        return [what for name, what in self.hosts.log if name == host and " " not in what]
+        """The verbs of the scripts that ran on a host, without the commands in them."""
+        return [verb for name, verb in self.hosts.log if name == host and " " not in verb]
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No waiting for hosts in memory, and no notes in anybody's home."""
+def no_waiting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The engine waits for no deadline, and writes its journal into the test's folder."""
     monkeypatch.setattr(transaction, "STEP_S", 0)
     monkeypatch.setattr(ending, "GRACE_S", 0)
     monkeypatch.setattr(ending, "RETRY_S", 0)
@@ -64,154 +65,156 @@ def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Three hosts that shall get one toy each."""
     return Fleet(monkeypatch, [Toy(host, "a") for host in HOSTS])
 
 
 def assert_lost(outcome: Outcome) -> None:
-    """The outcome is unknown, and names a moment of this test."""
+    """The outcome is unknown, and the host was last seen during this test."""
     assert outcome.kind is OutcomeKind.UNKNOWN
     assert outcome.last_seen is not None
     assert 0 <= time.time() - outcome.last_seen < 60
 
 
-def test_five_executions_and_then_one(fleet: Fleet) -> None:
-    """Look, arm, act, look anew, confirm; and only a look where nothing differs."""
+def test_apply_needs_five_executions_or_one_without_a_change(fleet: Fleet) -> None:
+    """Snapshot, arm, act, rearm with a snapshot, confirm; without a change, one snapshot."""
     assert fleet.apply().outcomes == dict.fromkeys(HOSTS, CONFIRMED)
-    assert fleet.executions() == ["look", "arm", "act", "rearm", "confirm"]
-    done = fleet.apply()
-    assert (done.outcomes, done.exit_status) == (dict.fromkeys(HOSTS, UNCHANGED), 0)
-    assert fleet.executions()[5:] == ["look"]
+    assert fleet.executions() == ["snapshot", "arm", "act", "rearm", "confirm"]
+    applied = fleet.apply()
+    assert (applied.outcomes, applied.exit_status) == (dict.fromkeys(HOSTS, UNCHANGED), 0)
+    assert fleet.executions()[5:] == ["snapshot"]
 
 
-def test_every_host_is_held_before_any_is_changed(fleet: Fleet) -> None:
-    """The first one alone: two runs at once meet there."""
+def test_every_host_is_armed_before_any_is_changed(fleet: Fleet) -> None:
+    """The first host is armed alone, so that of two runs only one proceeds."""
     fleet.apply()
-    verbs = [what for _, what in fleet.hosts.log if what in ("arm", "act")]
+    verbs = [verb for _, verb in fleet.hosts.log if verb in ("arm", "act")]
     assert verbs == ["arm"] * 3 + ["act"] * 3
     assert fleet.hosts.log[3] == ("h1", "arm")
 
 
-def test_an_unreachable_host_stops_all(fleet: Fleet) -> None:
-    """Nothing is changed anywhere, status 4."""
+def test_an_unreachable_host_stops_the_change_on_all(fleet: Fleet) -> None:
+    """No host is changed, and the exit status is 4."""
     fleet.hosts.lost["h2"] = ConnectError("h2", "unreachable")
-    done = fleet.apply()
-    assert done.outcomes == {"h1": UNCHANGED, "h2": UNREACHABLE, "h3": UNCHANGED}
-    assert done.exit_status == 4
+    applied = fleet.apply()
+    assert applied.outcomes == {"h1": UNCHANGED, "h2": UNREACHABLE, "h3": UNCHANGED}
+    assert applied.exit_status == 4
     assert not fleet.hosts.toys
 
 
-def test_per_host_does_the_others(fleet: Fleet) -> None:
-    """They are changed, status 6; with nothing to change it is 4."""
+def test_per_host_changes_the_reachable_hosts(fleet: Fleet) -> None:
+    """The exit status is 6; the next time, with nothing left to change, it is 4."""
     fleet.hosts.lost["h2"] = ConnectError("h2", "unreachable")
-    done = fleet.apply(all_or_none=False)
-    assert done.outcomes == {"h1": CONFIRMED, "h2": UNREACHABLE, "h3": CONFIRMED}
-    assert done.exit_status == 6
+    applied = fleet.apply(all_or_none=False)
+    assert applied.outcomes == {"h1": CONFIRMED, "h2": UNREACHABLE, "h3": CONFIRMED}
+    assert applied.exit_status == 6
     assert fleet.apply(all_or_none=False).exit_status == 4
 
 
-def test_a_host_outside_the_limit_is_looked_at_and_left_alone(fleet: Fleet) -> None:
-    """Its trouble is not this run's."""
+def test_a_host_outside_the_limit_is_not_changed(fleet: Fleet) -> None:
+    """Its connection error does not concern this run."""
     fleet.hosts.lost["h3"] = ConnectError("h3", "unreachable")
-    done = fleet.apply(("h1",))
-    assert (done.outcomes, done.exit_status) == ({"h1": CONFIRMED}, 0)
+    applied = fleet.apply(("h1",))
+    assert (applied.outcomes, applied.exit_status) == ({"h1": CONFIRMED}, 0)
     assert {ref.host for ref in fleet.hosts.toys} == {"h1"}
 
 
 def test_a_failed_step_is_reported_with_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What follows on that host is not run; all hosts are as before: status 5."""
+    """Later steps on that host do not run, all hosts roll back, and the exit status is 5."""
     fleet = Fleet(monkeypatch, [Toy(host, name) for host in HOSTS for name in "abc"])
-    fleet.hosts.broken.add(("h2", "make", "b"))
-    done = fleet.apply()
-    mine = {one.change.ref.name: one.status for one in done.results if one.change.ref.host == "h2"}
-    assert mine == {"a": "done", "b": "failed", "c": "not run"}
-    assert done.outcomes == dict.fromkeys(HOSTS, reverted("failed"))
-    assert done.exit_status == 5
-    assert "toy: cannot make b" in str(done.errors[0])
+    fleet.hosts.failing.add(("h2", "make", "b"))
+    applied = fleet.apply()
+    results = [result for result in applied.results if result.change.ref.host == "h2"]
+    statuses = {result.change.ref.name: result.status for result in results}
+    assert statuses == {"a": "done", "b": "failed", "c": "not run"}
+    assert applied.outcomes == dict.fromkeys(HOSTS, reverted("failed"))
+    assert applied.exit_status == 5
+    assert "toy: cannot make b" in str(applied.errors[0])
     assert not fleet.hosts.toys
 
 
-def test_per_host_keeps_what_went_well(fleet: Fleet) -> None:
-    """Only the host that failed is undone: status 6."""
-    fleet.hosts.broken.add(("h2", "make", "a"))
-    done = fleet.apply(all_or_none=False)
-    assert done.outcomes == {"h1": CONFIRMED, "h2": reverted("failed"), "h3": CONFIRMED}
-    assert done.exit_status == 6
+def test_per_host_keeps_the_hosts_that_succeed(fleet: Fleet) -> None:
+    """Only the host that failed rolls back, and the exit status is 6."""
+    fleet.hosts.failing.add(("h2", "make", "a"))
+    applied = fleet.apply(all_or_none=False)
+    assert applied.outcomes == {"h1": CONFIRMED, "h2": reverted("failed"), "h3": CONFIRMED}
+    assert applied.exit_status == 6
     assert {ref.host for ref in fleet.hosts.toys} == {"h1", "h3"}
 
 
-def test_a_canary_that_fails_leaves_the_others_untouched(fleet: Fleet) -> None:
-    """They are not even held."""
-    fleet.hosts.broken.add(("h2", "make", "a"))
-    done = fleet.apply(canary="h2")
-    assert done.outcomes == {"h1": UNCHANGED, "h2": reverted("failed"), "h3": UNCHANGED}
-    assert done.exit_status == 5
+def test_a_canary_that_fails_protects_the_other_hosts(fleet: Fleet) -> None:
+    """The other hosts are not even armed."""
+    fleet.hosts.failing.add(("h2", "make", "a"))
+    applied = fleet.apply(canary="h2")
+    assert applied.outcomes == {"h1": UNCHANGED, "h2": reverted("failed"), "h3": UNCHANGED}
+    assert applied.exit_status == 5
     assert "arm" not in fleet.executions("h1")
 
 
-def test_a_canary_goes_first(fleet: Fleet) -> None:
-    """The rest together, once it is confirmed."""
+def test_a_canary_is_confirmed_first(fleet: Fleet) -> None:
+    """The other hosts follow together."""
     assert fleet.apply(canary="h3").outcomes == dict.fromkeys(HOSTS, CONFIRMED)
-    order = [host for host, what in fleet.hosts.log if what == "confirm"]
+    order = [host for host, verb in fleet.hosts.log if verb == "confirm"]
     assert order[0] == "h3" and sorted(order) == list(HOSTS)
 
 
-def test_the_last_word_can_be_a_persons(fleet: Fleet) -> None:
-    """Made and looked at, and left to be confirmed."""
-    done = fleet.apply(manual=True, window_s=3600)
-    assert {outcome.kind for outcome in done.outcomes.values()} == {OutcomeKind.PENDING}
-    remaining = [(outcome.until or 0) - time.time() for outcome in done.outcomes.values()]
+def test_a_manual_change_stays_pending(fleet: Fleet) -> None:
+    """The engine makes and checks the change, and leaves the confirmation to a person."""
+    applied = fleet.apply(manual=True, window_s=3600)
+    assert {outcome.kind for outcome in applied.outcomes.values()} == {OutcomeKind.PENDING}
+    remaining = [(outcome.until or 0) - time.time() for outcome in applied.outcomes.values()]
     assert all(3590 < seconds <= 3600 for seconds in remaining)
-    assert (done.exit_status, len(fleet.hosts.toys)) == (0, 3)
-    assert {held["state"] for held in fleet.hosts.guards.values()} == {"txn"}
+    assert (applied.exit_status, len(fleet.hosts.toys)) == (0, 3)
+    assert {guard["state"] for guard in fleet.hosts.guards.values()} == {"txn"}
 
 
-def test_success_is_a_second_look(fleet: Fleet) -> None:
-    """A command that succeeds and changes nothing is a failure, after three rounds."""
-    fleet.hosts.deaf.add("h1")
-    done = fleet.apply()
-    assert done.outcomes == dict.fromkeys(HOSTS, reverted("failed"))
-    assert done.exit_status == 5
+def test_a_command_that_changes_nothing_is_a_failure(fleet: Fleet) -> None:
+    """The second snapshot decides, not the exit status; the change fails after three rounds."""
+    fleet.hosts.ignoring.add("h1")
+    applied = fleet.apply()
+    assert applied.outcomes == dict.fromkeys(HOSTS, reverted("failed"))
+    assert applied.exit_status == 5
     executions = ["act", "rearm"] * rounds.ROUNDS
-    assert fleet.executions() == ["look", "arm", *executions, "revert"]
+    assert fleet.executions() == ["snapshot", "arm", *executions, "revert"]
 
 
-def test_a_host_lost_while_it_is_changed_is_unknown(fleet: Fleet) -> None:
-    """The others are undone at once; it does so at its deadline, and says so when asked: 6."""
+def test_a_host_lost_during_the_change_is_unknown(fleet: Fleet) -> None:
+    """The others roll back at once, the lost host at its deadline; the exit status is 6."""
     fleet.hosts.lost_after["h3", "act"] = ConnectError("h3", "the connection broke")
-    done = fleet.apply()
-    assert done.outcomes["h1"] == done.outcomes["h2"] == reverted("failed")
-    assert_lost(done.outcomes["h3"])
-    assert done.exit_status == 6
+    applied = fleet.apply()
+    assert applied.outcomes["h1"] == applied.outcomes["h2"] == reverted("failed")
+    assert_lost(applied.outcomes["h3"])
+    assert applied.exit_status == 6
 
 
-def test_a_lost_confirmation_is_asked_for_again(fleet: Fleet) -> None:
-    """Never guessed: a host that does not say that it keeps the change is unknown."""
+def test_a_host_that_does_not_answer_the_confirmation_is_unknown(fleet: Fleet) -> None:
+    """The engine asks again, and never guesses that the host keeps the change."""
     fleet.hosts.lost_after["h3", "rearm"] = ConnectError("h3", "the connection broke")
-    done = fleet.apply()
-    assert done.outcomes["h1"] == CONFIRMED
-    assert_lost(done.outcomes["h3"])
-    assert done.exit_status == 6
+    applied = fleet.apply()
+    assert applied.outcomes["h1"] == CONFIRMED
+    assert_lost(applied.outcomes["h3"])
+    assert applied.exit_status == 6
 
 
 def test_a_script_that_dies_is_a_failure(fleet: Fleet) -> None:
-    """No end marker: what it did last is not known, and it is undone."""
+    """Without its end marker, nobody knows its last command, so all hosts roll back."""
     fleet.hosts.dying.add(("h1", "make", "a"))
     assert fleet.apply().outcomes == dict.fromkeys(HOSTS, reverted("failed"))
 
 
-def test_a_host_that_others_change_meanwhile_is_left_alone(fleet: Fleet) -> None:
-    """Between the look and the arming: nothing is changed anywhere."""
-    fleet.hosts.meddled["h2"] = Toy("h2", "a", "meddled")
-    done = fleet.apply()
-    assert "has changed since the plan was made" in str(done.errors[0])
-    assert done.outcomes == dict.fromkeys(HOSTS, UNCHANGED)
-    assert done.exit_status == 4
-    assert list(fleet.hosts.toys.values()) == [fleet.hosts.meddled["h2"]]
+def test_a_host_that_changes_before_it_is_armed_stops_the_change(fleet: Fleet) -> None:
+    """The plan no longer fits the host, so no host is changed."""
+    fleet.hosts.changed_by_others["h2"] = Toy("h2", "a", "changed")
+    applied = fleet.apply()
+    assert "has changed since the plan was made" in str(applied.errors[0])
+    assert applied.outcomes == dict.fromkeys(HOSTS, UNCHANGED)
+    assert applied.exit_status == 4
+    assert list(fleet.hosts.toys.values()) == [fleet.hosts.changed_by_others["h2"]]
 
 
-def test_another_run_that_holds_a_host_is_named(fleet: Fleet) -> None:
-    """Status 8; nothing is changed, and no other host stays held."""
-    fleet.hosts.held.add("h2")
+def test_a_host_with_another_pending_change_stops_the_change(fleet: Fleet) -> None:
+    """The error (8) names the other run, no host is changed, and none stays armed."""
+    fleet.hosts.busy.add("h2")
     with pytest.raises(LockedError, match="eve@far is changing it since") as raised:
         fleet.apply()
     assert raised.value.exit_status == 8
@@ -219,67 +222,67 @@ def test_another_run_that_holds_a_host_is_named(fleet: Fleet) -> None:
     assert fleet.hosts.guards["h1"]["state"] == "reverted"
 
 
-def test_ctrl_c_undoes_it_everywhere(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once: now, status 130."""
-    real = arming.rearm
+def test_ctrl_c_rolls_back_on_all_hosts(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hosts roll back now, and the exit status is 130."""
+    rearm = arming.rearm
 
     def interrupted(*_: Any) -> Any:
-        monkeypatch.setattr(arming, "rearm", real)
+        monkeypatch.setattr(arming, "rearm", rearm)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(arming, "rearm", interrupted)
-    done = fleet.apply()
-    assert done.outcomes == dict.fromkeys(HOSTS, reverted("operator"))
-    assert done.exit_status == 130
+    applied = fleet.apply()
+    assert applied.outcomes == dict.fromkeys(HOSTS, reverted("operator"))
+    assert applied.exit_status == 130
     assert not fleet.hosts.toys
 
 
-def test_what_is_not_ours_stops_before_any_change(fleet: Fleet) -> None:
-    """Named, status 9."""
-    stranger = Toy("h2", "a", "theirs")
-    fleet.hosts.foreign[stranger.ref] = stranger
+def test_a_foreign_resource_stops_the_change(fleet: Fleet) -> None:
+    """The error (9) names it, and no host is changed."""
+    foreign = Toy("h2", "a", "theirs")
+    fleet.hosts.foreign[foreign.ref] = foreign
     with pytest.raises(ConflictError, match="h2: toy a exists outside this inventory") as raised:
         fleet.apply()
     assert raised.value.exit_status == 9
     assert not fleet.hosts.toys
 
 
-def test_destroy_removes_ours_alone(fleet: Fleet) -> None:
-    """What others made stays."""
+def test_destroy_removes_only_our_resources(fleet: Fleet) -> None:
+    """Resources of another inventory stay."""
     fleet.apply()
-    stranger = Toy("h2", "theirs")
-    fleet.hosts.foreign[stranger.ref] = stranger
-    done = fleet.apply(destroy=True)
-    assert done.outcomes == dict.fromkeys(HOSTS, CONFIRMED)
+    foreign = Toy("h2", "theirs")
+    fleet.hosts.foreign[foreign.ref] = foreign
+    applied = fleet.apply(destroy=True)
+    assert applied.outcomes == dict.fromkeys(HOSTS, CONFIRMED)
     assert not fleet.hosts.toys
     assert list(fleet.hosts.foreign) == [Ref("h2", "toy", "theirs")]
 
 
-def test_a_program_that_holds_the_lock_of_the_inventory_fails_the_change(fleet: Fleet) -> None:
-    """Such as a follower that hangs."""
+def test_a_program_that_holds_the_inventory_lock_fails_the_change(fleet: Fleet) -> None:
+    """For example a follower that hangs."""
     fleet.hosts.locked.add("h1")
-    done = fleet.apply()
-    assert done.outcomes["h1"] == reverted("failed")
-    assert "lock" in str(done.errors[0])
+    applied = fleet.apply()
+    assert applied.outcomes["h1"] == reverted("failed")
+    assert "lock" in str(applied.errors[0])
 
 
 def test_preflight_reports_every_host_at_once(fleet: Fleet) -> None:
-    """Not the first finding only."""
-    bare = HOST.replace("tool iptables\n", "")
-    fleet.hosts.facts = {"h1": bare, "h3": HOST.replace("systemd yes", "systemd no")}
-    done = fleet.apply()
-    assert [error.host for error in done.errors] == ["h1", "h3"]
-    assert "it lacks iptables" in done.errors[0].message
-    assert done.exit_status == 4
+    """The errors name both unfit hosts, and the exit status is 4."""
+    without_iptables = HOST.replace("tool iptables\n", "")
+    fleet.hosts.facts = {"h1": without_iptables, "h3": HOST.replace("systemd yes", "systemd no")}
+    applied = fleet.apply()
+    assert [error.host for error in applied.errors] == ["h1", "h3"]
+    assert "it lacks iptables" in applied.errors[0].message
+    assert applied.exit_status == 4
     assert not fleet.hosts.toys
 
 
-def test_destroy_asks_for_no_tool_that_it_does_not_need(fleet: Fleet) -> None:
-    """A host that lost Docker can still be given back."""
+def test_destroy_needs_no_tool_that_it_does_not_use(fleet: Fleet) -> None:
+    """Destroy works on a host that lost Docker since."""
     fleet.apply()
     fleet.hosts.facts = dict.fromkeys(HOSTS, HOST.replace("tool docker\n", ""))
     assert preflight.problems(
-        fleet.session.inventory, fleet_room.observe(fleet.session, HOSTS).facts
+        fleet.session.inventory, fleet_module.observe(fleet.session, HOSTS).facts
     )
     assert fleet.apply(destroy=True).exit_status == 0
 
@@ -300,8 +303,8 @@ NOON = time.mktime((2026, 1, 2, 12, 0, 1, 0, 0, -1))
         (Outcome(OutcomeKind.UNKNOWN, "deadline"), "unknown (undo incomplete after deadline)"),
     ],
 )
-def test_outcomes_have_the_words_of_the_interface(outcome: Outcome, text: str) -> None:
-    """Scripts read them from `--json`."""
+def test_the_texts_of_outcomes_stay_as_they_are(outcome: Outcome, text: str) -> None:
+    """Users' scripts read them from `--json`."""
     assert describe(outcome) == text
 
 
@@ -319,7 +322,9 @@ def test_outcomes_have_the_words_of_the_interface(outcome: Outcome, text: str) -
         ((Outcome(OutcomeKind.PENDING, until=NOON), UNCHANGED), ExitStatus.OK),
     ],
 )
-def test_the_exit_status_is_the_worst(outcomes: tuple[Outcome, ...], status: ExitStatus) -> None:
-    """5 where every changed host is as before, 6 where hosts differ or one is unknown."""
-    ended = dict(zip(HOSTS, outcomes, strict=False))
-    assert report.Report(tuple(ended), (), (), (), ended).exit_status == status
+def test_the_exit_status_combines_the_outcomes(
+    outcomes: tuple[Outcome, ...], status: ExitStatus
+) -> None:
+    """5 if every changed host rolled back, 6 if hosts differ or one is unknown."""
+    by_host = dict(zip(HOSTS, outcomes, strict=False))
+    assert report.Report(tuple(by_host), (), (), (), by_host).exit_status == status
