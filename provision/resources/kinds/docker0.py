@@ -16,16 +16,7 @@ from provision.resources.lib import default_bridge
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.default_bridge import EXCLUSIVE_KEYS, Pairs, dump, json_object
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import (
-    Attempt,
-    Put,
-    Run,
-    Steps,
-    Unless,
-    record_once,
-    remove_file,
-    sh,
-)
+from provision.resources.steps import Attempt, Put, Run, Steps, Unless, record_once, remove_file, sh
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 _RECORDS = f'{ORIGINALS}/"$name"/docker0'
@@ -96,12 +87,12 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Docker0)
         if (current.settings, current.effective) == (self.settings, self.effective):
-            return (_each("start", current.stopped), *remove_file(self._running_record))
+            return (_each("start", current.stopped), *remove_file(self._record("running")))
         original = ABSENT if current.text is None else current.text
         values = json_object(current.text) | {k: json.loads(value) for k, value in self.settings}
         return (
-            record_once(self._text_record, original),
-            record_once(self._bip_record, current.bip),
+            record_once(self._record("daemon.json"), original),
+            record_once(self._record("bip"), current.bip),
             *current._restart(_daemon_json(dump(values))),
         )
 
@@ -112,8 +103,8 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         return (
             *self._restart(_daemon_json(once)),
             *_daemon_json(original if values == json_object(original) else dump(values)),
-            *remove_file(self._bip_record),
-            *remove_file(self._text_record),
+            *remove_file(self._record("bip")),
+            *remove_file(self._record("daemon.json")),
         )
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
@@ -131,9 +122,9 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             Unless(before._runs_as_parsed(), before._restart(_daemon_json(once))),
             *_daemon_json(before.text),
             _each("start", before.running),
-            *remove_file(self._bip_record),
-            *remove_file(self._text_record),
-            *remove_file(self._running_record),
+            *remove_file(self._record("bip")),
+            *remove_file(self._record("daemon.json")),
+            *remove_file(self._record("running")),
         )
 
     def _runs_as_parsed(self) -> Run:
@@ -144,8 +135,8 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     def _recorded(self) -> Steps:
         text, bip = self.original_text, self.original_bip
         return (
-            *((record_once(self._text_record, text),) if text is not None else ()),
-            *((record_once(self._bip_record, bip),) if bip else ()),
+            *((record_once(self._record("daemon.json"), text),) if text is not None else ()),
+            *((record_once(self._record("bip"), bip),) if bip else ()),
         )
 
     def _as_parsed(self) -> Steps:
@@ -154,7 +145,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             Unless(self._runs_as_parsed(), self._restart(file)),
             *file,
             _each("start", self.running),
-            *remove_file(self._running_record),
+            *remove_file(self._record("running")),
         )
 
     def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
@@ -196,24 +187,16 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         restart = (_VALIDATE, _each("stop", self.running), _RESTART)
         revert = (*_daemon_json(self.text), _RESTART, _each("start", started))
         return (
-            Put(self._running_record, " ".join(started) + "\n", 0o600),
+            Put(self._record("running"), " ".join(started) + "\n", 0o600),
             *change,
             Attempt(restart, revert),
             _each("start", started),
-            *remove_file(self._running_record),
+            *remove_file(self._record("running")),
         )
 
-    @property
-    def _text_record(self) -> str:
-        return f"{ORIGINALS}/{self.inventory}/docker0/daemon.json"
-
-    @property
-    def _bip_record(self) -> str:
-        return f"{ORIGINALS}/{self.inventory}/docker0/bip"
-
-    @property
-    def _running_record(self) -> str:
-        return f"{ORIGINALS}/{self.inventory}/docker0/running"
+    def _record(self, name: str) -> str:
+        """A file of records: `daemon.json` and `bip` as they were, or ids to start (`running`)."""
+        return f"{ORIGINALS}/{self.inventory}/docker0/{name}"
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
