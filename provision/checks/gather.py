@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 from provision import methods
 from provision.checks import lan_probe, ports
@@ -14,10 +15,8 @@ from provision.checks.rounds import CheckRounds
 from provision.checks.wire import Capture
 from provision.engine.fleet import Fleet, Session, difference, observe
 from provision.engine.plan import Change, Conflict
+from provision.facts.host import HostFacts
 from provision.facts.topology import HostTopology
-from provision.methods.flannel import leases
-from provision.methods.flannel.leases import Maps
-from provision.methods.pipework import nic
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
 from provision.resources.base import Ref
@@ -36,27 +35,26 @@ class Drift:
 class Evidence:
     """Everything that the checks judge.
 
-    By host: `drift`, the topology `before` and `after` the connections, the sniffers' `captures`,
-    the `etcd` data of flannel networks, `missing_tools`, `errors`, and `lost_settings` of hosts
-    whose NIC is a port. By container: `endpoints`, `listeners`. By check, source and target:
-    `answers`.
+    By host: `drift`, `facts`, the topology `before` and `after` the connections, the sniffers'
+    `captures`, the `statuses` of methods, by method, `missing_tools` and `errors`. By container:
+    `endpoints`, `listeners`. By check, source and target: `answers`.
     """
 
     inventory: Inventory
     hosts: tuple[str, ...]
     containers: tuple[Container, ...]
     drift: Mapping[str, Drift]
+    facts: Mapping[str, HostFacts]
     endpoints: Mapping[str, Endpoint]
     listeners: Mapping[str, Listener]
     before: Mapping[str, HostTopology]
     after: Mapping[str, HostTopology]
     answers: Mapping[tuple[str, str, str], Answer]
     captures: Mapping[str, Capture]
-    etcd: Mapping[str, Maps]
+    statuses: Mapping[str, Mapping[str, Any]]
     missing_tools: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
     lan_probes: tuple[LanProbe, ...] = ()
-    lost_settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def segment(inventory: Inventory, container: Container) -> str:
@@ -86,7 +84,7 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
     containers = tuple(c for c in inventory.containers.values() if c.host in hosts)
     endpoints = {end.container: end for end in _endpoints(inventory, fleet, containers)}
     lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts))
-    listening = {*(container.host for container in containers), *leases.hosts(inventory)}
+    listening = {*(container.host for container in containers), *_hosts_with_status(inventory)}
     rounds = CheckRounds(session, hosts, fleet, endpoints, lan_probes)
     rounds.run(listening)
     errors = {**rounds.errors, **fleet.errors}
@@ -95,26 +93,22 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
         hosts,
         containers,
         _drift(session, fleet, hosts),
+        fleet.facts,
         endpoints,
         rounds.listeners,
         rounds.before,
         rounds.after,
         rounds.answers,
         rounds.captures,
-        rounds.etcd,
+        rounds.statuses,
         rounds.missing_tools,
         {host: error for host, error in errors.items() if host in hosts},
         lan_probes,
-        _lost_settings(fleet, hosts),
     )
 
 
-def _lost_settings(fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    return {
-        host: nic.lost(fleet.facts[host])
-        for host in hosts
-        if host in fleet.snapshots and fleet.facts[host].bridged_nics
-    }
+def _hosts_with_status(inventory: Inventory) -> Iterator[str]:
+    return (host for host in inventory.hosts if methods.status_script(inventory, host))
 
 
 def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, Drift]:

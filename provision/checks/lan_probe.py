@@ -1,8 +1,8 @@
 """Interfaces on a LAN, and the layer 2 probes between them. Pure.
 
-An endpoint is an interface with an address on a `pipework` network: that of a container, made by
-Docker or by us, or the host's own. Each one probes every other of its VLAN, which must answer, and
-every other of another VLAN, which must not.
+An endpoint is an interface with an address on a network on the hosts' LAN: that of a container,
+made by Docker or by us, or the host's own. Each one probes every other of its VLAN, which must
+answer, and every other of another VLAN, which must not.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from provision import methods
 from provision.engine.fleet import Fleet
-from provision.methods.pipework import nic
-from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network
 from provision.resources.base import Ref
 from provision.resources.kinds.container import DockerContainer
@@ -68,7 +66,7 @@ def endpoints(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple
     return tuple(
         endpoint
         for network in inventory.networks.values()
-        if network.method == METHOD
+        if methods.of(network).on_hosts_lan
         for endpoint in _endpoints(inventory, network, fleet, reached)
     )
 
@@ -95,7 +93,7 @@ def _of_host(
     address = inventory.hosts[host].address
     link = fleet.facts[host].link_with(address)
     if link is not None:
-        router = nic.options(network).gateway
+        router = methods.of(network).lan_router(network)
         yield LanEndpoint(host, host, network.name, 0, 0, link.name, address, mtu, router)
 
 
@@ -112,7 +110,7 @@ def _of_docker(
             DOCKER_LINK,
             running.live_address,
             mtu,
-            nic.options(network).gateway,
+            methods.of(network).lan_router(network),
         )
 
 

@@ -16,8 +16,6 @@ from provision.facts.topology import (
     NamespaceLink,
     NetNamespace,
 )
-from provision.methods.pipework import nic
-from provision.methods.pipework.pool import METHOD
 from provision.model.inventory import Container, Inventory, Network, Port
 
 Differences = Iterator[str]
@@ -47,7 +45,7 @@ def _own_namespace(
         names = {interface.name for interface in container.interfaces}
         return _none(namespace, names)
     network = inventory.networks.get(container.network)
-    if network is not None and network.method == METHOD:
+    if network is not None and methods.of(network).on_hosts_lan:
         return _on_lan(inventory, network, container.host, namespace, topology)
     if any(route.to == "default" for i in container.interfaces for route in i.routes):
         return iter(())  # the default route leaves by its own interface instead of Docker's bridge
@@ -120,15 +118,17 @@ def _on_lan(
     topology: HostTopology,
 ) -> Differences:
     """Docker's veth must be a port of the LAN's bridge, and its gateway the LAN's router."""
-    options = nic.options(network)
-    bridge = topology.root.link(options.bridge)
+    method = methods.of(network)
+    ref = method.interface_bridge(network, host)
+    assert ref is not None
+    bridge = topology.root.link(ref.name)
     if bridge is None:
-        yield f"the host has no bridge {options.bridge}"
+        yield f"the host has no bridge {ref.name}"
         return
     if not any(_is_port(link, bridge, topology) for link in namespace.links):
         yield from _not_ports(namespace, bridge, topology)
         return
-    router = options.gateway or inventory.hosts[host].address
+    router = method.lan_router(network) or inventory.hosts[host].address
     gateways = _gateways(namespace)
     if gateways != [str(router)]:
         yield f"its default gateway is {' and '.join(gateways) or 'none'}, not {router}"

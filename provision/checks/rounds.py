@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from provision import methods
 from provision.checks import lan_probe, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import LanProbe
@@ -12,8 +14,6 @@ from provision.checks.wire import Capture
 from provision.engine.fleet import Fleet, Session, each
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
-from provision.methods.flannel import leases
-from provision.methods.flannel.leases import Maps
 from provision.model.errors import HostError
 
 PROBE_S = 120.0
@@ -40,7 +40,7 @@ class CheckRounds:
         self.after: dict[str, HostTopology] = {}
         self.answers: dict[tuple[str, str, str], Answer] = {}
         self.captures: dict[str, Capture] = {}
-        self.etcd: dict[str, Maps] = {}
+        self.statuses: dict[str, Mapping[str, Any]] = {}
         self.missing_tools: dict[str, tuple[str, ...]] = {}
         self.errors: dict[str, HostError] = {}
 
@@ -61,7 +61,7 @@ class CheckRounds:
     def _read_listen(self, host: str, text: str) -> None:
         self.listeners |= probe.parse_listeners(text)
         self._sniffers[host], self.captures[host] = wire.parse_pid(text), wire.parse(text)
-        self.etcd[host] = leases.seen(text)
+        self.statuses[host] = methods.parse_statuses(self._session.inventory, host, text)
         self._read_topology(host, text, self.before)
         if missing := probe.parse_missing_tools(text):
             self.missing_tools[host] = missing
@@ -82,7 +82,7 @@ class CheckRounds:
             probe.listen_script(called),
             wire.start_script(inventory),
             topology_probe.script(),
-            leases.script(inventory, host),
+            methods.status_script(inventory, host),
         )
 
     def _call_scripts(self) -> Callable[[str], str]:

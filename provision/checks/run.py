@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from provision.checks import gather, test_lan, test_network
+from provision.checks import gather, test_lan, test_methods, test_network
 from provision.checks.gather import Evidence
 from provision.checks.subjects import Check, about, subjects
 from provision.engine.fleet import Session
@@ -57,7 +57,8 @@ def run_checks(
     begin = time.monotonic()
     evidence = gather.evidence(session, hosts)
     judge = _Judge(evidence)
-    modules = (test_network, test_lan) if evidence.lan_probes else (test_network,)
+    test_methods.define(session.inventory)
+    modules = (test_network, test_methods, *((test_lan,) if evidence.lan_probes else ()))
     with _without_plugins():
         status = pytest.main(_arguments(modules, junit, expression), plugins=[judge])
     _require_match(status, expression, modules)
@@ -126,8 +127,13 @@ class _Judge:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         for name, (values, labels) in self._subjects.items():
-            if name in metafunc.fixturenames:
-                metafunc.parametrize(name, values, ids=labels)
+            if name not in metafunc.fixturenames:
+                continue
+            chosen = [*zip(values, labels, strict=True)]
+            if name == "network_member":
+                function = metafunc.definition.originalname
+                chosen = [each for each in chosen if test_methods.selects(function, each[0])]
+            metafunc.parametrize(name, [v for v, _ in chosen], ids=[label for _, label in chosen])
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]

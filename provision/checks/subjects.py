@@ -6,22 +6,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from provision import methods
 from provision.checks import ports
 from provision.checks.gather import Evidence, pairs
 from provision.checks.lan_probe import LanProbe
 from provision.checks.ports import Publication
-from provision.methods.flannel import leases
 from provision.model.inventory import Container, Network, Port
 
 PublishedPort = tuple[Container, Port]
 Pair = tuple[Container, Container]
-FlannelMember = tuple[str, Network]
-"""A host and a flannel network that it belongs to."""
+NetworkMember = tuple[str, Network]
+"""A host and a network that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One judged check; `source` and `target` are containers or hosts, `port` a published one."""
+    """One judged check; `source` and `target` are containers or hosts, `port` a published one.
+
+    `on_host`: it is about one host, which is both.
+    """
 
     check: str
     source: str
@@ -30,6 +33,7 @@ class Check:
     ok: bool = False
     skipped: str | None = None
     detail: str = ""
+    on_host: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class SubjectKind:
     select: Callable[[Evidence], Iterable[Any]]
     label: Callable[[Any], str]
     ends: Callable[[Any], tuple[str, str, str | None]]
+    on_host: bool = False
 
 
 def subjects(evidence: Evidence) -> Mapping[str, tuple[Sequence[Any], Sequence[str]]]:
@@ -57,15 +62,8 @@ def subjects(evidence: Evidence) -> Mapping[str, tuple[Sequence[Any], Sequence[s
 def about(check: str, parameters: Mapping[str, Any]) -> Check:
     """The check of one subject, not judged yet."""
     ((name, subject),) = parameters.items()  # a check has one argument besides the evidence
-    return Check(check, *KINDS[name].ends(subject))
-
-
-def _host_ends(host: str) -> tuple[str, str, None]:
-    return host, host, None
-
-
-def _hosts(select: Callable[[Evidence], Iterable[str]]) -> SubjectKind:
-    return SubjectKind(select, str, _host_ends)
+    kind = KINDS[name]
+    return Check(check, *kind.ends(subject), on_host=kind.on_host)
 
 
 def _container_name(container: Container) -> str:
@@ -105,10 +103,11 @@ def _network_pairs(evidence: Evidence) -> Iterable[Pair]:
     return (pair for pair in _segment_pairs(evidence) if pair[0].network in networks)
 
 
-def _flannel_members(evidence: Evidence) -> Iterable[FlannelMember]:
+def _network_members(evidence: Evidence) -> Iterable[NetworkMember]:
     for host in evidence.hosts:
-        for network in leases.networks(evidence.inventory, host):
-            yield host, network
+        for network in evidence.inventory.networks.values():
+            if host in network.hosts and methods.of(network).checks:
+                yield host, network
 
 
 def _published_ports(evidence: Evidence) -> Iterable[PublishedPort]:
@@ -125,14 +124,14 @@ def _publication_ends(publication: Publication) -> tuple[str, str, str]:
 
 
 KINDS: Mapping[str, SubjectKind] = {
-    "host": _hosts(lambda evidence: evidence.hosts),
-    "bridged_host": _hosts(
-        lambda evidence: [h for h in evidence.hosts if h in evidence.lost_settings]
+    "host": SubjectKind(
+        lambda evidence: evidence.hosts, str, lambda host: (host, host, None), on_host=True
     ),
-    "flannel_member": SubjectKind(
-        _flannel_members,
+    "network_member": SubjectKind(
+        _network_members,
         lambda member: f"{member[0]}-{member[1].name}",
-        lambda member: _host_ends(member[0]),
+        lambda member: (member[0], member[0], None),
+        on_host=True,
     ),
     "container": _containers(lambda _: True),
     "sharer": SubjectKind(

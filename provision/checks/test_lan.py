@@ -6,6 +6,7 @@ import pytest
 
 from provision.checks.gather import Evidence
 from provision.checks.lan_probe import LanProbe
+from provision.checks.require import require_reached, require_tools
 
 
 def test_arp(evidence: Evidence, arp_probe: LanProbe) -> None:
@@ -33,21 +34,10 @@ def test_apart(evidence: Evidence, vlan_probe: LanProbe) -> None:
     _require_success(evidence, "apart", vlan_probe)
 
 
-def test_host(evidence: Evidence, bridged_host: str) -> None:
-    """The host kept its addresses, routes and name servers when its NIC became a port."""
-    if bridged_host in evidence.errors:
-        pytest.fail(str(evidence.errors[bridged_host]))
-    lost = evidence.lost_settings[bridged_host]
-    assert not lost, "; ".join(lost)
-
-
 def _require_success(evidence: Evidence, check: str, probe: LanProbe) -> None:
-    host = probe.host
-    if host in evidence.errors:
-        pytest.fail(str(evidence.errors[host]))
-    if host in evidence.missing_tools:
-        pytest.skip(f"{host} lacks {', '.join(evidence.missing_tools[host])}")
+    require_reached(evidence, probe.host)
+    require_tools(evidence, probe.host)
     answer = evidence.answers.get((check, probe.source.name, probe.target))
     if answer is None:
-        pytest.fail(f"{probe.source.name} on {host} gave no answer")
+        pytest.fail(f"{probe.source.name} on {probe.host} gave no answer")
     assert answer.status == 0, answer.text

@@ -7,15 +7,15 @@ import pytest
 from provision.checks import modes, ports
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
-from provision.checks.subjects import FlannelMember, Pair, PublishedPort
+from provision.checks.require import require_finished, require_reached, require_tools
+from provision.checks.subjects import Pair, PublishedPort
 from provision.checks.wire import ContainerPair
-from provision.methods.flannel import leases
 from provision.model.inventory import Container
 
 
 def test_drift(evidence: Evidence, host: str) -> None:
     """The host is as the inventory wants it."""
-    _require_reached(evidence, host)
+    require_reached(evidence, host)
     drift = evidence.drift[host]
     conflicting = {conflict.ref for conflict in drift.conflicts}
     differences = [conflict.message for conflict in drift.conflicts]
@@ -27,27 +27,9 @@ def test_drift(evidence: Evidence, host: str) -> None:
     assert not differences, "differs: " + "; ".join(differences)
 
 
-def test_etcd(evidence: Evidence, flannel_member: FlannelMember) -> None:
-    """Every member of the network's etcd answers this host and is healthy."""
-    host, network = flannel_member
-    _require_finished(evidence, host)
-    error = leases.unhealthy(evidence.inventory, network, evidence.etcd[host].get(network.name))
-    assert not error, error
-
-
-def test_leases(evidence: Evidence, flannel_member: FlannelMember) -> None:
-    """The subnet leases in etcd, as this host reads them, are those of the inventory."""
-    host, network = flannel_member
-    _require_finished(evidence, host)
-    stored = evidence.etcd[host].get(network.name)
-    assert stored and not stored.trouble, "etcd does not answer"
-    error = leases.misplaced(evidence.inventory, network, stored)
-    assert not error, error
-
-
 def test_mode(evidence: Evidence, container: Container) -> None:
     """Namespace, interfaces, addresses and routes are those of the container's network mode."""
-    _require_finished(evidence, container.host)
+    require_finished(evidence, container.host)
     topology = evidence.before[container.host]
     differences = modes.differences(evidence.inventory, container, topology)
     assert not differences, "; ".join(differences)
@@ -65,7 +47,7 @@ def test_alone(evidence: Evidence, isolated: Container) -> None:
     """A container without a network reaches no host."""
     _require_running(evidence, isolated)
     for host in evidence.inventory.hosts:
-        _require_finished(evidence, isolated.host)
+        require_finished(evidence, isolated.host)
         answer = evidence.answers.get(("alone", isolated.name, host))
         assert answer is not None, f"{isolated.host} gave no answer"
         assert "unreachable" in answer.text, f"connecting to {host}: {answer.text}"
@@ -74,7 +56,7 @@ def test_alone(evidence: Evidence, isolated: Container) -> None:
 def test_dnat(evidence: Evidence, published_port: PublishedPort) -> None:
     """Docker's DNAT rule forwards the port to the container, and counts the checks' packets."""
     container, port = published_port
-    _require_finished(evidence, container.host)
+    require_finished(evidence, container.host)
     before = modes.dnat_rule(container, port, evidence.before[container.host])
     hint = f"docker restart {container.name} makes one"
     assert before is not None, f"no DNAT rule forwards {port} to {container.name} ({hint})"
@@ -161,39 +143,22 @@ def _pair_answer(evidence: Evidence, check: str, pair: Pair) -> str:
     source, target = pair
     _require_running(evidence, *pair)
     if check == "tcp":
-        _require_tools(evidence, target.host)
+        require_tools(evidence, target.host)
     return _answer(evidence, check, source.name, source.host, target.name)
 
 
 def _require_running(evidence: Evidence, *containers: Container) -> None:
     for container in containers:
-        _require_reached(evidence, container.host)
+        require_reached(evidence, container.host)
         if container.name not in evidence.endpoints:
             name, host = container.name, container.host
             pytest.fail(f"container {name} does not run on {host} with an address")
-        _require_tools(evidence, container.host)
-
-
-def _require_finished(evidence: Evidence, host: str) -> None:
-    _require_reached(evidence, host)
-    _require_tools(evidence, host)
-    if host not in evidence.after:
-        pytest.fail(f"{host} gave no answer")
-
-
-def _require_reached(evidence: Evidence, host: str) -> None:
-    if host in evidence.errors:
-        pytest.fail(str(evidence.errors[host]))
-
-
-def _require_tools(evidence: Evidence, host: str) -> None:
-    if host in evidence.missing_tools:
-        pytest.skip(f"{host} lacks {', '.join(evidence.missing_tools[host])}")
+        require_tools(evidence, container.host)
 
 
 def _answer(evidence: Evidence, check: str, source: str, host: str, target: str) -> str:
-    _require_reached(evidence, host)
-    _require_tools(evidence, host)
+    require_reached(evidence, host)
+    require_tools(evidence, host)
     answer = evidence.answers.get((check, source, target))
     if answer is None:
         pytest.fail(f"{host} gave no answer")

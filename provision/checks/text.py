@@ -15,7 +15,6 @@ from provision.engine.report import change_json
 from provision.model.inventory import Container
 
 _OF_MODE = ("mode", "lo", "alone")
-_ON_HOST = ("drift", "etcd", "leases", *_OF_MODE)
 
 
 def show(result: Verification) -> None:
@@ -37,7 +36,7 @@ def show(result: Verification) -> None:
 
 
 def _ends(check: Check) -> str:
-    if check.check in _ON_HOST and check.check != "lo":
+    if check.on_host or (check.check in _OF_MODE and check.check != "lo"):
         return check.source
     port = f" {check.port}" if check.port else ""
     return f"{check.source} → {check.target}{port}"
@@ -102,7 +101,7 @@ def _matrix(result: Verification, name: str, containers: list[Container]) -> Tab
 
 
 def _of_pair(check: Check) -> bool:
-    return check.check not in _ON_HOST and check.port is None
+    return not check.on_host and check.check not in _OF_MODE and check.port is None
 
 
 def cell(result: Verification, source: str, target: str) -> str:

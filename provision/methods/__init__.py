@@ -8,12 +8,17 @@ from __future__ import annotations
 import pkgutil
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 from provision.facts.probe import FactsProbe
 from provision.methods._base import ClashKey as ClashKey
 from provision.methods._base import Facts as Facts
+from provision.methods._base import HostCheck as HostCheck
 from provision.methods._base import Method as Method
 from provision.model.inventory import Inventory, Network
+
+_STATUS = "method-status"
+"""The first word of each line of a status script's output, among that of other programs."""
 
 
 @cache
@@ -53,6 +58,33 @@ def on_host(inventory: Inventory, host: str) -> tuple[Method, ...]:
     """The methods of a host's networks, each once."""
     networks = [network for network in inventory.networks.values() if host in network.hosts]
     return tuple(dict.fromkeys(of(network) for network in networks))
+
+
+def status_script(inventory: Inventory, host: str) -> str:
+    """The status scripts of a host's methods, each line of their output marked by the method."""
+    texts = {
+        method.name: method.status_script(inventory, host) for method in on_host(inventory, host)
+    }
+    return "".join(
+        f"(\n{text.rstrip()}\n) | sed 's/^/{_STATUS} {name} /'\n"
+        for name, text in texts.items()
+        if text
+    )
+
+
+def parse_statuses(inventory: Inventory, host: str, output: str) -> dict[str, Any]:
+    """The statuses of a host by method, from an output that holds that of `status_script`."""
+    texts: dict[str, list[str]] = {}
+    for line in output.splitlines():
+        mark, _, rest = line.partition(" ")
+        if mark == _STATUS:
+            name, _, text = rest.partition(" ")
+            texts.setdefault(name, []).append(text)
+    return {
+        method.name: method.parse_status(inventory, host, "\n".join(texts.get(method.name, ())))
+        for method in on_host(inventory, host)
+        if method.status_script(inventory, host)
+    }
 
 
 def of(network: Network) -> Method:

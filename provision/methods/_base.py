@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Subnets,
     )
 
+Row = tuple[str, ...]
 Facts = Mapping[str, HostFacts]
 """The facts of the hosts that answered, by host."""
 
@@ -50,6 +51,18 @@ class ClashKey:
     driver: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class HostCheck:
+    """A check of `verify`, judged for each network of a method on each of its hosts.
+
+    `name` is its name in reports, and what `-k` matches: a word in lower case. `error` returns what
+    is wrong, or an empty text. Its last argument is the method's status of the host.
+    """
+
+    name: str
+    error: Callable[[Inventory, Network, HostFacts, Any], str]
+
+
 class Method(ABC):
     """A way to connect the containers of several hosts.
 
@@ -67,6 +80,8 @@ class Method(ABC):
     """Its datapath may take a NIC of the host, by the kind `ovs_uplink`."""
     takes_interfaces: ClassVar[bool] = False
     """`interfaces:` of containers can join a network of this method, by `interface_bridge`."""
+    checks: ClassVar[tuple[HostCheck, ...]] = ()
+    """Checks of `verify` besides those of every method."""
 
     # Reading the file.
 
@@ -202,3 +217,36 @@ class Method(ABC):
     def tools(self, network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG002
         """Commands that a host needs in addition to those that every host needs."""
         return ()
+
+    def lan_router(self, network: Network) -> IPv4Address | None:  # noqa: ARG002
+        """The containers' default gateway on the hosts' LAN; None: each container's own host."""
+        return None
+
+    # Verifying and showing.
+
+    def status_script(self, inventory: Inventory, host: str) -> str:  # noqa: ARG002
+        """A POSIX sh program that prints the status of a host's networks; empty for none.
+
+        It runs with the snapshots of `verify` and `show`, in a shell of its own.
+        """
+        return ""
+
+    def parse_status(
+        self,
+        inventory: Inventory,  # noqa: ARG002
+        host: str,  # noqa: ARG002
+        text: str,  # noqa: ARG002
+    ) -> Any:
+        """The status of one host, from the output of `status_script`; empty without an answer."""
+        return None
+
+    def show_tables(
+        self,
+        statuses: Mapping[str, Any],  # noqa: ARG002
+    ) -> Iterator[tuple[str, Row, tuple[Row, ...]]]:
+        """Yield title, columns and rows of each table of `show`; `statuses` are by host."""
+        yield from ()
+
+    def show_json(self, statuses: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Keys to add to the JSON of `show --json`; `statuses` are by host."""
+        return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from provision import methods
 from provision.engine.report import errors_json
 from provision.facts.topology import (
     ContainerInfo,
@@ -13,7 +14,6 @@ from provision.facts.topology import (
     NamespaceLink,
     NetNamespace,
 )
-from provision.methods.flannel import view as overlay
 from provision.model.inventory import Inventory, Network
 from provision.show.view import (
     View,
@@ -33,10 +33,15 @@ def shape(view: View) -> dict[str, Any]:
     return {
         "inventory": view.inventory.name,
         "networks": [_network(view, network) for network in view.inventory.networks.values()],
-        **({"overlays": overlay.shape(view.overlays)} if view.overlays else {}),
+        **_of_methods(view),
         "hosts": {host: _host(view.inventory, topology) for host, topology in topologies},
         **errors,
     }
+
+
+def _of_methods(view: View) -> dict[str, Any]:
+    shapes = (methods.named(name).show_json(statuses) for name, statuses in view.statuses.items())
+    return {key: value for shape in shapes for key, value in shape.items()}
 
 
 def _network(view: View, network: Network) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from provision import methods
 from provision.facts.topology import DnatRule, HostTopology, NamespaceLink, NamespaceRoute
-from provision.methods.flannel import view as overlay
 from provision.show.view import (
     View,
     bridge,
@@ -30,7 +30,7 @@ class Table:
 
 
 def tables(view: View) -> Iterator[Table]:
-    """Networks, bridges, containers, published ports, interfaces, routes, and flannel networks.
+    """Networks, bridges, containers, published ports, interfaces, routes, and methods' own tables.
 
     Empty tables are left out.
     """
@@ -48,7 +48,8 @@ def tables(view: View) -> Iterator[Table]:
     ):
         if filled := tuple(rows):
             yield Table(title, tuple(columns.split()), filled)
-    yield from (Table(*parts) for parts in overlay.tables(view.overlays))
+    for method, statuses in view.statuses.items():
+        yield from (Table(*parts) for parts in methods.named(method).show_tables(statuses))
 
 
 def warnings(view: View) -> Iterator[str]:

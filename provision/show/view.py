@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from provision import methods
 from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.gather import SIZE_LIMIT
 from provision.facts.topology import ContainerInfo, DnatRule, HostTopology, NamespaceLink
-from provision.methods.flannel import view as overlay
-from provision.methods.flannel.view import Overlay
 from provision.model.errors import ExitStatus, FactsError, HostError
 from provision.model.inventory import Inventory, Network
 from provision.resources.script import PRELUDE
@@ -23,14 +23,14 @@ BRIDGES = ("bridge", "openvswitch")
 class View:
     """The state of `hosts`: the topology of each that answered, the error of each that did not.
 
-    `overlays`: each flannel network, as each of its hosts that answered sees it.
+    `statuses`: those of methods, by method and host.
     """
 
     inventory: Inventory
     hosts: tuple[str, ...]
     topologies: Mapping[str, HostTopology]
     errors: tuple[HostError, ...]
-    overlays: tuple[Overlay, ...] = ()
+    statuses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -40,21 +40,26 @@ class View:
 def view(session: Session, hosts: tuple[str, ...]) -> View:
     """Gather the state of hosts; a host that does not answer becomes an error in the view."""
 
-    def gather(host: str) -> tuple[HostTopology, tuple[Overlay, ...]]:
+    def gather(host: str) -> tuple[HostTopology, Mapping[str, Any]]:
         stdout = _run(session, host)
-        overlays = overlay.seen(session.inventory, host, stdout)
-        return topology_probe.parse(host, stdout), overlays
+        statuses = methods.parse_statuses(session.inventory, host, stdout)
+        return topology_probe.parse(host, stdout), statuses
 
     answers, errors = each(session, hosts, gather)
     topologies = {host: topology for host, (topology, _) in answers.items()}
-    overlays = tuple(overlay for _, of_host in answers.values() for overlay in of_host)
-    return View(session.inventory, hosts, topologies, tuple(errors.values()), overlays)
+    statuses: dict[str, dict[str, Any]] = {}
+    for host, (_, of_host) in answers.items():
+        for method, status in of_host.items():
+            statuses.setdefault(method, {})[host] = status
+    return View(session.inventory, hosts, topologies, tuple(errors.values()), statuses)
 
 
 def _run(session: Session, host: str) -> str:
     """The output of all probes on a host. Raises HostError."""
     # One script for both probes: an execution costs a round trip and a login shell.
-    script = PRELUDE + topology_probe.script() + "\n" + overlay.script(session.inventory, host)
+    script = (
+        PRELUDE + topology_probe.script() + "\n" + methods.status_script(session.inventory, host)
+    )
     output = session.transport.run(host, script, timeout_s=min(SNAPSHOT_S, session.timeout_s))
     if output.status:
         reason = output.stderr.strip()[-500:] or f"exit status {output.status}"

@@ -19,7 +19,6 @@ from provision.engine.undo import drop_stash, undo
 from provision.facts import gather, topology_probe
 from provision.facts.probe import FactsProbe
 from provision.inventory.load import load
-from provision.methods.flannel import leases
 from provision.resources import script
 from provision.resources.base import Resource
 from provision.resources.kinds.binary import Binary
@@ -140,7 +139,7 @@ def check_scripts() -> Iterator[Program]:
         "snapshot": gather.script("a", ["10.0.0.1"], nonce="n", probes=method_probes()),
         "fingerprint": guard.fingerprint(),
         "topology": topology_probe.script(),
-        "etcd": leases.script(wide, "h1"),
+        "methods": methods.status_script(wide, "h1"),
         "status": guard.status(),
         "listen": probe.combined(probe.listen_script(ends)),
         "call": probe.combined(probe.call_script(ends, ends, {"a": 80})),

@@ -45,6 +45,7 @@ def evidence(*, lost: bool = False) -> Evidence:
         hosts,
         containers,
         {host: Drift((), ()) for host in hosts},
+        {},
         endpoints,
         {c.name: Listener(40000, 200, ()) for c in containers},
         {},

@@ -18,8 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provision.engine import pki
 from provision.inventory.load import load
-from provision.methods.flannel import binary, options, view
-from provision.methods.flannel import leases as look
+from provision.methods.flannel import binary, etcd_checks, options, status
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
 from provision.resources import script
@@ -133,9 +132,9 @@ def test_a_map_as_it_should_be_is_silent(tmp_path: Path) -> None:
     health = "\n".join(
         f"health over https://10.78.0.1{n}:2379 is healthy: took = 1ms" for n in (1, 2, 3)
     )
-    found = look.seen(f"etcd over {answer(GOOD)}\n{health}\n")["over"]
-    assert not look.misplaced(whole, whole.networks["over"], found)
-    assert not look.unhealthy(whole, whole.networks["over"], found)
+    found = etcd_checks.parse(f"etcd over {answer(GOOD)}\n{health}\n")["over"]
+    assert not etcd_checks.lease_error(whole, whole.networks["over"], found)
+    assert not etcd_checks.health_error(whole, whole.networks["over"], found)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +155,8 @@ def test_what_differs_in_the_map_is_told(
     """Lost, poisoned, strange and double leases."""
     whole = inventory(tmp_path)
     leases = {key: said for key, said in (GOOD | dict(change)).items() if said}
-    found = look.seen(f"etcd over {answer(leases)}\n")["over"]
-    assert wanted in look.misplaced(whole, whole.networks["over"], found)
+    found = etcd_checks.parse(f"etcd over {answer(leases)}\n")["over"]
+    assert wanted in etcd_checks.lease_error(whole, whole.networks["over"], found)
 
 
 def test_an_etcd_that_is_silent_or_ill_is_told(tmp_path: Path) -> None:
@@ -166,23 +165,29 @@ def test_an_etcd_that_is_silent_or_ill_is_told(tmp_path: Path) -> None:
     network = whole.networks["over"]
     health = "health over https://10.78.0.11:2379 is healthy: took = 1ms\n"
     health += "health over https://10.78.0.12:2379 is unhealthy: failed to commit proposal: x\n"
-    found = look.seen(f"etcd over {answer(GOOD)}\n{health}")["over"]
-    assert look.unhealthy(whole, network, found) == "etcd on h2 is unhealthy; etcd on h3 is silent"
-    silent = look.seen("trouble over Error: context deadline exceeded\n")["over"]
-    assert look.unhealthy(whole, network, silent) == "Error: context deadline exceeded"
-    assert look.unhealthy(whole, network, None) == "no answer"
+    found = etcd_checks.parse(f"etcd over {answer(GOOD)}\n{health}")["over"]
+    assert (
+        etcd_checks.health_error(whole, network, found)
+        == "etcd on h2 is unhealthy; etcd on h3 is silent"
+    )
+    silent = etcd_checks.parse("error over Error: context deadline exceeded\n")["over"]
+    assert etcd_checks.health_error(whole, network, silent) == "Error: context deadline exceeded"
+    (unanswered,) = status.parse(whole, (network,), "h1", "")
+    assert etcd_checks.health_error(whole, network, unanswered.etcd) == "no answer"
+    assert etcd_checks.lease_error(whole, network, unanswered.etcd) == "etcd does not answer"
 
 
 def test_show_has_the_tutorials_look_ups(tmp_path: Path) -> None:
     """Settings, the list of subnets, and each subnet's host."""
     whole = inventory(tmp_path)
-    found = view.seen(whole, "h1", f"etcd over {answer(GOOD)}\n")
-    assert [row[1:3] for row in view.subnet_rows(found)] == [
+    networks = tuple(whole.networks.values())
+    found = status.parse(whole, networks, "h1", f"etcd over {answer(GOOD)}\n")
+    assert [row[1:3] for row in status.lease_rows(found)] == [
         ("172.16.0.0/24", "h1"),
         ("172.16.1.0/24", "h2"),
         ("172.16.2.0/24", "h3"),
     ]
-    assert view.shape(found)[0]["subnets"][1]["host"] == "h2"
+    assert status.as_json(found)[0]["subnets"][1]["host"] == "h2"
 
 
 def test_keys_of_a_host_that_is_in_the_file_no_longer_are_removed() -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Interface
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from provision import methods
+from provision.checks.gather import Evidence
+from provision.checks.run import run_checks
 from provision.facts.host import HostFacts, Link, PeerRoute
 from provision.inventory.load import load
+from provision.methods.pipework import nic
 from provision.model.inventory import Inventory
 from provision.resources.lib import ovsdb
 from tests.cases.test_cases import facts
@@ -63,3 +68,59 @@ def test_peers_must_be_reached_by_the_named_nic(tmp_path: Path, example: str) ->
         "h2 (10.78.0.12) is reached by eth1, not by eth2",
         "h3 (10.78.0.13) is reached by eth1, not by eth2",
     ]
+
+
+def verified(
+    inventory: Inventory, patch: pytest.MonkeyPatch, expression: str, **parts: Any
+) -> list[tuple[str, str, bool, str]]:
+    """Name, host, verdict and message of the checks of a verify whose evidence is given."""
+    hosts = tuple(inventory.hosts)
+    empty: dict[str, Any] = {name: {} for name in Evidence.__dataclass_fields__}
+    fixed = {"inventory": inventory, "hosts": hosts, "containers": (), "lan_probes": ()}
+    evidence = Evidence(**{**empty, **fixed, "after": dict.fromkeys(hosts), **parts})
+    patch.setattr("provision.checks.gather.evidence", lambda *_: evidence)
+    session: Any = SimpleNamespace(inventory=inventory)
+    result = run_checks(session, hosts, junit=None, expression=expression)
+    return [(check.check, check.source, check.ok, check.detail) for check in result.checks]
+
+
+def test_the_checks_of_a_method_are_judged_on_each_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the status that its script printed there; a host without an answer fails."""
+    inventory = load(ROOT / "inventories/flannel-vxlan.yml")
+    output = "other output\nmethod-status flannel error over deadline exceeded\n"
+    statuses = {
+        "h1": methods.parse_statuses(inventory, "h1", output),
+        "h2": methods.parse_statuses(inventory, "h2", ""),
+        "h3": methods.parse_statuses(inventory, "h3", ""),
+    }
+    hosts = facts(inventory, {"docker": DOCKER})
+    checks = verified(inventory, monkeypatch, "etcd", facts=hosts, statuses=statuses)
+    assert checks == [
+        ("etcd", "h1", False, "deadline exceeded"),
+        ("etcd", "h2", False, "no answer"),
+        ("etcd", "h3", False, "no answer"),
+    ]
+    checks = verified(inventory, monkeypatch, "leases", facts=hosts, statuses=statuses)
+    assert {detail for *_, detail in checks} == {"etcd does not answer"}
+
+
+def test_a_check_of_a_method_can_judge_facts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pipework's `host`: what a host lost when its NIC became a port."""
+    inventory = load(ROOT / "inventories/pipework.yml")
+    hosts = facts(inventory, {"docker": DOCKER})
+    network = next(iter(inventory.networks.values()))
+    original = nic.first(inventory, network, hosts["h1"])
+    assert original is not None
+    original = replace(original, dns=("nameserver 10.0.0.53",))
+    hosts["h1"] = replace(hosts["h1"], bridged_nics={"bri0": original})
+    checks = verified(inventory, monkeypatch, "host and not drift", facts=hosts)
+    assert [(host, ok) for _, host, ok, _ in checks] == [("h1", False), ("h2", True), ("h3", True)]
+    assert "nameserver 10.0.0.53 is missing from /etc/resolv.conf" in checks[0][3]
+
+
+def test_each_status_is_read_from_the_lines_of_its_method() -> None:
+    """Two methods on one host print into one output."""
+    inventory = load(ROOT / "inventories/flannel-vxlan.yml")
+    script = methods.status_script(inventory, "h1")
+    assert script.count("| sed 's/^/method-status flannel /'") == 1
+    assert methods.status_script(load(ROOT / "inventories/routes.yml"), "h1") == ""

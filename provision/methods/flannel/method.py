@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import provision.methods.flannel.etcd as etcd
+import provision.methods.flannel.etcd_checks as etcd_checks
 import provision.methods.flannel.facts as flannel_facts
 import provision.methods.flannel.rules as rules
+import provision.methods.flannel.status as status
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._base import ClashKey, Facts, Method
+from provision.methods._base import ClashKey, Facts, HostCheck, Method
 from provision.methods._shared import docker_bridge
 from provision.methods._shared.subnets import equal_blocks
+from provision.methods.flannel.etcd_checks import EtcdAnswer
 from provision.methods.flannel.facts import FlannelFacts
 from provision.methods.flannel.options import (
     OVERHEAD,
@@ -26,6 +30,7 @@ from provision.methods.flannel.options import (
     options,
     port,
 )
+from provision.methods.flannel.status import Row, Statuses
 from provision.model.findings import BadValueError, Finding
 from provision.model.inventory import Inventory, LocalBinary, Network
 from provision.model.problems import Problem
@@ -46,11 +51,34 @@ OLDEST = (0, 23)
 """flannel whose vxlan device keeps its MAC whatever udev says."""
 
 
+def _health_error(
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,  # noqa: ARG001
+    statuses: Statuses,
+) -> str:
+    return etcd_checks.health_error(inventory, network, _etcd_answer(network, statuses))
+
+
+def _lease_error(
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,  # noqa: ARG001
+    statuses: Statuses,
+) -> str:
+    return etcd_checks.lease_error(inventory, network, _etcd_answer(network, statuses))
+
+
+def _etcd_answer(network: Network, statuses: Statuses) -> EtcdAnswer:
+    return next(status.etcd for status in statuses if status.network == network.name)
+
+
 class FlannelMethod(Method):
     """flanneld on every host; an etcd cluster on some of them holds the subnet leases."""
 
     name = "flannel"
     Options = FlannelOptions
+    checks = (HostCheck("etcd", _health_error), HostCheck("leases", _lease_error))
 
     def subnets(
         self, document: NetworkDocument, options: FlannelOptions, hosts: tuple[str, ...]
@@ -131,6 +159,25 @@ class FlannelMethod(Method):
                 return Tunnel("udp", port(said) or 0)
             case _:
                 return None
+
+    def status_script(self, inventory: Inventory, host: str) -> str:
+        """Read etcd and the certificates of a host."""
+        return status.script(inventory, self.networks(inventory, host))
+
+    def parse_status(self, inventory: Inventory, host: str, text: str) -> Statuses:
+        """The status of each network of a host."""
+        return status.parse(inventory, self.networks(inventory, host), host, text)
+
+    def show_tables(
+        self, statuses: Mapping[str, Statuses]
+    ) -> Iterator[tuple[str, Row, tuple[Row, ...]]]:
+        """Yield the tables of configurations, leases and certificates."""
+        yield from status.tables(tuple(chain.from_iterable(statuses.values())))
+
+    def show_json(self, statuses: Mapping[str, Statuses]) -> Mapping[str, Any]:
+        """The key `overlays`."""
+        every = tuple(chain.from_iterable(statuses.values()))
+        return {"overlays": status.as_json(every)} if every else {}
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""

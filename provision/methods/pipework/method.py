@@ -14,7 +14,7 @@ import provision.methods.pipework.resources as resources
 import provision.methods.pipework.rules as rules
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._base import Facts, Method
+from provision.methods._base import Facts, HostCheck, Method
 from provision.methods._shared import lan, ovs_facts
 from provision.methods.pipework.options import PipeworkOptions
 from provision.model.findings import Finding, Loc
@@ -39,6 +39,7 @@ class PipeworkMethod(Method):
     Options = PipeworkOptions
     on_hosts_lan = True
     takes_interfaces = True
+    checks = (HostCheck("host", nic.lost_settings),)
 
     def subnets(
         self, document: NetworkDocument, options: PipeworkOptions, hosts: tuple[str, ...]
@@ -113,6 +114,10 @@ class PipeworkMethod(Method):
         """The NIC; and the bridge itself, which holds the NIC's addresses once it is there."""
         bridge = nic.options(network).bridge
         return {nic.nic(inventory, network, facts): bridge, bridge: bridge}
+
+    def lan_router(self, network: Network) -> IPv4Address | None:
+        """The LAN's router, if the file names one."""
+        return nic.options(network).gateway
 
     def single_l2(self, network: Network) -> bool:  # noqa: ARG002
         """True: the LAN is one layer 2."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from provision.facts.host import HostFacts
@@ -80,24 +81,30 @@ def _host_veth(inventory: Inventory, network: Network, host: str) -> HostVeth | 
     return HostVeth(name, peer, hashed_mac(inventory.name, network.name, host))
 
 
-def lost(facts: HostFacts) -> tuple[str, ...]:
-    """What a host had before its NIC became a port, and has no more."""
-    wrong = [
-        f"{line} is missing from /etc/resolv.conf"
-        for original in facts.bridged_nics.values()
-        for line in original.dns
-        if line not in facts.of(LanFacts).dns
-    ]
-    for bridge, original in facts.bridged_nics.items():
-        holder = original.address_holder(bridge)
-        nic_now = facts.nics.get(holder, Nic(holder))
-        lacking = {a.cidr for a in original.addresses} - {a.cidr for a in nic_now.addresses}
-        lacking |= set(map(str, set(original.routes) - set(nic_now.routes)))
-        wrong += [f"{text} is not on {holder}" for text in sorted(lacking)]
-    defaults = {route for original in facts.bridged_nics.values() for route in original.defaults}
-    gone = sorted(map(str, defaults - set(facts.default_routes)))
-    wrong += [f"default route {route} is gone" for route in gone]
-    return tuple(wrong)
+def lost_settings(
+    inventory: Inventory,  # noqa: ARG001
+    network: Network,
+    facts: HostFacts,
+    status: None,  # noqa: ARG001
+) -> str:
+    """What a host had before its NIC became a port of the bridge, and has no more."""
+    bridge = options(network).bridge
+    original = facts.bridged_nics.get(bridge)
+    return "; ".join(_lost(bridge, original, facts)) if original else ""
+
+
+def _lost(bridge: str, original: OriginalNic, facts: HostFacts) -> Iterator[str]:
+    current_dns = facts.of(LanFacts).dns
+    for line in original.dns:
+        if line not in current_dns:
+            yield f"{line} is missing from /etc/resolv.conf"
+    holder = original.address_holder(bridge)
+    current = facts.nics.get(holder, Nic(holder))
+    lacking = {a.cidr for a in original.addresses} - {a.cidr for a in current.addresses}
+    lacking |= {str(route) for route in set(original.routes) - set(current.routes)}
+    yield from (f"{text} is not on {holder}" for text in sorted(lacking))
+    defaults = set(original.defaults) - set(facts.default_routes)
+    yield from (f"default route {text} is gone" for text in sorted(map(str, defaults)))
 
 
 def nic(inventory: Inventory, network: Network, facts: HostFacts) -> str:
