@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
+from provision.resources.on_hosts import Mark
+
 
 @dataclass(frozen=True, slots=True)
 class NamespaceLink:
@@ -62,7 +64,7 @@ class ContainerInfo:
     """
 
     name: str
-    mark: str
+    mark: Mark
     image: str
     status: str
     mode: str

@@ -25,6 +25,7 @@ from provision.facts.topology import (
 from provision.model.errors import FactsError
 from provision.resources.kinds.docker_network import BRIDGE_NAME, LABEL
 from provision.resources.lib import docker_api
+from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 
 
@@ -138,7 +139,7 @@ def _routes(entries: Iterable[dict[str, Any]]) -> Iterator[NamespaceRoute]:
 def _container(entry: dict[str, Any], names: Mapping[str, str], process: _Process) -> ContainerInfo:
     return ContainerInfo(
         name=entry["Name"].removeprefix("/"),
-        mark=(entry["Config"]["Labels"] or {}).get(LABEL, ""),
+        mark=Mark.parse((entry["Config"]["Labels"] or {}).get(LABEL, "")),
         image=entry["Config"]["Image"],
         status=entry["State"]["Status"],
         mode=_mode(entry["HostConfig"]["NetworkMode"], names),

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 ETC = "/etc/provision"
 """Folder of files that an inventory needs on a host, and of its claims."""
-ORIGINALS = "/var/lib/provision/was"
+VAR = "/var/lib/provision"
+"""Folder of everything else that provision keeps on a host."""
+ORIGINALS = f"{VAR}/was"
 """Folder of values that provision changed but did not create, as they were before."""
 MARK = "provision:"
 """The start of every iptables comment, interface alias and unit file that provision writes."""

@@ -124,7 +124,7 @@ def _container(
         links.append(_link(link) | {"port": host_end.name if host_end else None, "bridge": master})
     return {
         "container": container.name,
-        "ours": container.mark.partition("/")[0] == inventory.name,
+        "ours": container.mark.inventory == inventory.name,
         "image": container.image,
         "status": container.status,
         "mode": container.mode,

@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.stash import Stashed
+from provision.resources.on_hosts import VAR
 from provision.resources.steps import Run, Steps, Upload, partial_path, remove_file
 
-BIN = "/var/lib/provision/bin"
+BIN = f"{VAR}/bin"
 """Folder of uploaded programs on a host."""
 
 # The upload is checked before it replaces the program, and renamed, because the kernel refuses to

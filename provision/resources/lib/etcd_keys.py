@@ -13,7 +13,7 @@ from typing import Any
 
 from provision.resources.base import Origin, Ref
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.on_hosts import service_name
+from provision.resources.on_hosts import ETC, service_name
 
 CLAIMS = "/provision"
 """Keys below `/provision/INVENTORY/NETWORK/` tell which of flannel's keys an inventory made."""
@@ -36,7 +36,7 @@ class Lease:
 
 def ctl(inventory: str, network: str) -> str:
     """The etcdctl command of a network, on each of its hosts."""
-    return f"/etc/provision/{inventory}/etcdctl-{network}"
+    return f"{ETC}/{inventory}/etcdctl-{network}"
 
 
 def claims_prefix(inventory: str, network: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision.resources.lib.nic_records import HostVeth
+from provision.resources.on_hosts import MARK
 
 FOLDER = "/etc/systemd/network"
 # Keys of [Network] that describe what the cable carries.
@@ -90,7 +91,7 @@ def files(
 
 
 def _marked(inventory: str, texts: dict[str, str]) -> Files:
-    return tuple(sorted((path, f"# provision:{inventory}\n{text}") for path, text in texts.items()))
+    return tuple(sorted((path, f"# {MARK}{inventory}\n{text}") for path, text in texts.items()))
 
 
 def _match(name: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from provision.resources.on_hosts import VAR
 from provision.resources.steps import Run, Steps
 
-STASHES = "/var/lib/provision/aside"
+STASHES = f"{VAR}/aside"
 
 
 class Stashed:

@@ -150,7 +150,7 @@ class _HostGraphBuilder:
                 yield Edge(source, target, "shares")
 
     def _container_verdict(self, container: ContainerInfo) -> str:
-        ours = container.mark.partition("/")[0] == self.view.inventory.name
+        ours = container.mark.inventory == self.view.inventory.name
         return self.verdict.container(self.host, container.name) if ours else ""
 
     # Ids consist of letters, digits and _, which DOT and Mermaid accept without quotes. The
