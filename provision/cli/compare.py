@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "--pool",
     metavar="CIDR",
-    help="Unused addresses in the hosts' LAN, for pipework.  [default: search for them]",
+    help="Unused addresses in the hosts' LAN, for containers on it.  [default: search for them]",
 )
 @click.option("--html", type=FILE, metavar="FILE", help="Also write the results as one HTML page.")
 def compare(
@@ -77,7 +77,7 @@ def compare(
 
     if html is not None and not html.resolve().parent.is_dir():
         raise UsageError(f"--html {html}: the folder does not exist", "create it first")
-    chosen, unavailable = candidates.chosen(methods)
+    chosen = candidates.chosen(methods)
     settings = Settings(seconds, rounds, udp_rate)
     with invocation.session() as (session, hosts), _signals_as_interrupts():
         from dataclasses import replace
@@ -91,7 +91,6 @@ def compare(
             hosts,
             chosen,
             settings,
-            unavailable=unavailable,
             pool=pool,
             strict=methods is not None,
         )

@@ -62,8 +62,8 @@ def schema() -> int:
 @click.option(
     "--method",
     metavar="METHOD",
-    help="Method that connects the hosts. pipework also needs a pool of addresses: start from"
-    " inventories/pipework.yml.  [default: routes]",
+    help="Method that connects the hosts. For one that needs keys of its own, start from its"
+    " example in inventories/.  [default: routes]",
 )
 @click.option(
     "--cidr",
@@ -86,6 +86,7 @@ def init(
     that no option gives.
     """
     from provision.inventory.init import Answers, write
+    from provision.methods import DEFAULT
 
     if file.exists():
         raise UsageError(f"{file} already exists", "give the name of a new file")
@@ -97,7 +98,7 @@ def init(
     answers = Answers(
         name=name or (_ask("Name of the inventory", "demo") if asking else "demo"),
         hosts=hosts or _ask_hosts(),
-        method=method or "routes",
+        method=method or DEFAULT,
         cidr=cidr or (_ask("Range of the network", _CIDR) if asking else _CIDR),
         user=user or (_ask("User to log in as", "root") if asking else None),
     )

@@ -1,13 +1,11 @@
-"""The methods that `compare` measures, the inventory of each, and which can coexist. Pure.
-
-To compare another method, add a line to CANDIDATES. One whose method is not installed is left out.
-"""
+"""The methods that `compare` measures, the inventory of each, and which can coexist. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -34,8 +32,8 @@ class Candidate:
     """A method to compare. `mark`: name of its inventory, of its network, and in its containers.
 
     `method` None: Docker's default bridge with published ports. `alone`: it moves the NIC, so no
-    other candidate can be deployed at the same time. `claims`: resources that only one deployed
-    candidate can have. `on_lan`: its containers get addresses of the hosts' LAN.
+    other candidate can be deployed at the same time. `on_lan`: its containers get addresses of the
+    hosts' LAN.
     """
 
     name: str
@@ -43,30 +41,36 @@ class Candidate:
     method: str | None
     options: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
-    claims: frozenset[str] = frozenset()
     on_lan: bool = False
 
 
-_FLANNEL = frozenset({"flannel"})
-# The hosts may run the user's own flannel, with etcd on its default ports 2379 and 2380.
-_ETCD = {"etcd": {"client_port": 12379, "peer_port": 12380}}
+def _of_method(name: str) -> Iterator[Candidate]:
+    method = methods.named(name)
+    alone = method.takes_nic or method.on_hosts_lan
+    for end, options in method.variants.items():
+        full_name = f"{name}-{end}" if end else name
+        yield Candidate(full_name, _mark(full_name), name, options, alone, method.on_hosts_lan)
 
 
-def _flannel(name: str, mark: str, backend: str) -> Candidate:
-    return Candidate(name, mark, "flannel", {"backend": backend, **_ETCD}, claims=_FLANNEL)
+def _mark(name: str) -> str:
+    """An inventory's name of at most 10 characters."""
+    mark = f"cmp-{name}"
+    return mark if len(mark) <= _MARK_LENGTH else f"cmp-{sha256(name.encode()).hexdigest()[:6]}"
 
 
-CANDIDATES = (
-    Candidate("routes", "cmp-routes", "routes"),
-    Candidate("ports", "cmp-ports", None),
-    Candidate("vxlan", "cmp-vxlan", "vxlan"),
-    _flannel("flannel-vxlan", "cmp-fl-vx", "vxlan"),
-    _flannel("flannel-host-gw", "cmp-fl-gw", "host-gw"),
-    _flannel("flannel-udp", "cmp-fl-udp", "udp"),
-    Candidate("ovs-gre", "cmp-ovs-gr", "ovs-gre", alone=True),
-    Candidate("ovs-vxlan", "cmp-ovs-vx", "ovs-vxlan", alone=True),
-    Candidate("pipework", "cmp-pipe", "pipework", {"bridge": "bri-cmp"}, alone=True, on_lan=True),
+def _order(candidate: Candidate) -> tuple[bool, bool, bool, str]:
+    """Rarely the only one of a group last; the variants of a method after the other methods."""
+    variants = len(methods.named(candidate.method).variants) > 1 if candidate.method else False
+    default = candidate.method == methods.DEFAULT
+    return candidate.alone, variants, not default, candidate.method or ""
+
+
+_MARK_LENGTH = 10
+_PORTS = Candidate("ports", "cmp-ports", None)
+CANDIDATES = tuple(
+    sorted([_PORTS, *(c for name in methods.names() for c in _of_method(name))], key=_order)
 )
+"""Every candidate: all variants of all methods, and published ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +84,19 @@ class Site:
     pool: IPv4Network | None = None
 
 
-def chosen(option: str | None) -> tuple[tuple[Candidate, ...], dict[str, str]]:
-    """The candidates to compare by the value of `--methods`, and why others are left out.
-
-    Raises UsageError for a name that is unknown or whose method is not installed.
-    """
-    unavailable = {c.name: reason for c in CANDIDATES if (reason := _unavailable(c))}
+def chosen(option: str | None) -> tuple[Candidate, ...]:
+    """The candidates to compare by the value of `--methods`. Raises UsageError for another name."""
     if option is None:
-        return tuple(c for c in CANDIDATES if c.name not in unavailable), unavailable
+        return CANDIDATES
     names = [name.strip() for name in option.split(",") if name.strip()]
     known = (BASELINE, *(candidate.name for candidate in CANDIDATES))
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known, "methods")
             raise UsageError(f"--methods: no method to compare is named '{name}'", hint)
-        if name in unavailable:
-            usable = ", ".join(name for name in known if name not in unavailable)
-            raise UsageError(f"--methods {name}: {unavailable[name]}", f"use some of {usable}")
     if not names:
         raise UsageError("--methods is empty", f"use some of {', '.join(known)}")
-    return tuple(candidate for candidate in CANDIDATES if candidate.name in names), {}
-
-
-def _unavailable(candidate: Candidate) -> str:
-    if candidate.method is not None and candidate.method not in methods.names():
-        return f"method {candidate.method} is not in this version"
-    return ""
+    return tuple(candidate for candidate in CANDIDATES if candidate.name in names)
 
 
 def groups(candidates: Iterable[Candidate]) -> tuple[tuple[Candidate, ...], ...]:
@@ -122,7 +113,9 @@ def groups(candidates: Iterable[Candidate]) -> tuple[tuple[Candidate, ...], ...]
 
 
 def _clash(first: Candidate, second: Candidate) -> bool:
-    return first.alone or second.alone or bool(first.claims & second.claims)
+    # The variants of a method use the same ports, devices or firewall chains of a host.
+    same_method = first.method is not None and first.method == second.method
+    return first.alone or second.alone or same_method
 
 
 def free_ranges(used: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:

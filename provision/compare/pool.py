@@ -44,7 +44,7 @@ def find_pool(
     answering = _answering(session, hosts[0], nic, pools)
     for pool in pools:
         if not any(address in pool for address in answering):
-            session.say(f"Using {pool} for pipework's containers: no host answers ARP there")
+            session.say(f"Using {pool} for containers on the LAN: no host answers ARP there")
             return lan, pool
     raise UnfitError(hosts[0], f"its LAN {lan} has no free part", _HINT)
 

@@ -34,14 +34,13 @@ def compared(
     chosen: Sequence[Candidate],
     settings: Settings,
     *,
-    unavailable: Mapping[str, str],
     pool: str | None = None,
     strict: bool = False,
 ) -> Comparison:
     """Compare candidates between the first two of `hosts`.
 
-    `unavailable`: candidates that are left out, and why. `strict`: a candidate that the hosts do
-    not support is an error. Raises UsageError and HostError before the first change.
+    `strict`: a candidate that the hosts do not support is an error. Raises UsageError and HostError
+    before the first change.
     """
     if len(hosts) < 2:
         raise UsageError(
@@ -58,7 +57,7 @@ def compared(
     with tempfile.TemporaryDirectory(prefix="provision-compare-") as folder:
         deployment = Deployment(session, hosts, site, Path(folder))
         run = _ComparisonRun(session, hosts[1], settings, runner, deployment, fit, strict=strict)
-        return run.result(measured_hosts, {**unavailable, **unfit})
+        return run.result(measured_hosts, unfit)
 
 
 class _ComparisonRun:

@@ -17,6 +17,8 @@ from provision.methods._base import HostCheck as HostCheck
 from provision.methods._base import Method as Method
 from provision.model.inventory import Inventory, Network
 
+DEFAULT = "routes"
+"""The method of a new inventory, and the first that a comparison deploys."""
 _STATUS = "method-status"
 """The first word of each line of a status script's output, among that of other programs."""
 

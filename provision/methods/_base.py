@@ -75,11 +75,15 @@ class Method(ABC):
     """A frozen dataclass: the keys that a network of this method may have besides the common ones.
     Decoding, the JSON Schema and the error messages are made from its fields."""
     on_hosts_lan: ClassVar[bool] = False
-    """The network's range is the LAN of the hosts: they and others have addresses in it."""
+    """The network's range is the LAN of the hosts: they and others have addresses in it.
+
+    Then the key `pool` of `Options` names the part of it that Docker may hand out."""
     takes_nic: ClassVar[bool] = False
     """Its datapath may take a NIC of the host, by the kind `ovs_uplink`."""
     takes_interfaces: ClassVar[bool] = False
     """`interfaces:` of containers can join a network of this method, by `interface_bridge`."""
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
+    """Options of each network that `compare` measures, by the end of its name (`METHOD-END`)."""
     checks: ClassVar[tuple[HostCheck, ...]] = ()
     """Checks of `verify` besides those of every method."""
 

@@ -40,8 +40,21 @@ def ground(count: int = 3) -> Site:
     return Site(HOSTS[:count], candidates.free_ranges(()), lan=lan, pool=pool)
 
 
-def there() -> list[Candidate]:
-    return [one for one in CANDIDATES if one.method is None or one.method in methods.names()]
+def test_every_method_is_compared_by_its_variants() -> None:
+    """routes first, as it may pass no rule of another; those that move the NIC last."""
+    assert [one.name for one in CANDIDATES] == [
+        "routes",
+        "ports",
+        "vxlan",
+        "flannel-vxlan",
+        "flannel-host-gw",
+        "flannel-udp",
+        "ovs-gre",
+        "ovs-vxlan",
+        "pipework",
+    ]
+    assert {one.method for one in CANDIDATES} == {None, *methods.names()}
+    assert [one.name for one in CANDIDATES if one.alone] == ["ovs-gre", "ovs-vxlan", "pipework"]
 
 
 def test_the_tables_names_are_each_ones_own() -> None:
@@ -51,7 +64,7 @@ def test_the_tables_names_are_each_ones_own() -> None:
         assert BASELINE not in names and candidates.SWITCH_MARK not in names
 
 
-@pytest.mark.parametrize("one", there(), ids=lambda one: one.name)
+@pytest.mark.parametrize("one", CANDIDATES, ids=lambda one: one.name)
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("switching", [False, True])
 def test_a_candidate_makes_an_inventory(
@@ -70,7 +83,7 @@ def test_candidates_stand_on_ranges_of_their_own(tmp_path: Path) -> None:
     """And under names of their own, so that they can stand side by side."""
     cidrs: list[IPv4Network] = []
     names: list[str] = []
-    for one in there():
+    for one in CANDIDATES:
         (tmp_path / "it.yml").write_text(candidates.text(one, ground()))
         found = load(tmp_path / "it.yml")
         cidrs += [network.cidr for network in found.networks.values() if not one.on_lan]
@@ -86,21 +99,12 @@ def test_many_hosts_have_smaller_parts(tmp_path: Path) -> None:
     assert len(load(tmp_path / "it.yml").networks["cmp-routes"].subnets) == 200
 
 
-def test_what_is_not_there_is_left_out_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default with the reason; asked for, it is a mistake of the command line."""
-    monkeypatch.setattr(methods, "names", lambda: ("routes",))
-    found, lacking = candidates.chosen(None)
-    assert [one.name for one in found] == ["routes", "ports"]
-    assert lacking["vxlan"] == "method vxlan is not in this version"
-    with pytest.raises(UsageError, match="method flannel is not in this version"):
-        candidates.chosen("routes,flannel-udp")
-
-
 def test_methods_are_named_one_by_one() -> None:
     """In the table's order; the limit is always there, and may be said."""
-    found, lacking = candidates.chosen("ports, host,routes")
-    assert ([one.name for one in found], lacking) == (["routes", "ports"], {})
-    assert candidates.chosen("host") == ((), {})
+    found = candidates.chosen("ports, host,routes")
+    assert [one.name for one in found] == ["routes", "ports"]
+    assert candidates.chosen("host") == ()
+    assert candidates.chosen(None) == CANDIDATES
     with pytest.raises(UsageError) as caught:
         candidates.chosen("rutes")
     assert "routes" in caught.value.hint
@@ -415,7 +419,7 @@ MOVER = Candidate("mover", "m", "routes", alone=True)
 def went(*chosen: Candidate, rounds: int = 2, strict: bool = False) -> Comparison:
     session = Session(inventory("h1", "h2"), Hosts())
     terms = Settings(1, rounds, 100)
-    return run.compared(session, ("h1", "h2"), chosen, terms, unavailable={}, strict=strict)
+    return run.compared(session, ("h1", "h2"), chosen, terms, strict=strict)
 
 
 def test_a_run_interleaves_and_destroys(log: list[str]) -> None:
@@ -527,5 +531,5 @@ def test_one_host_is_too_few(log: list[str]) -> None:
     """There is nothing between a host and itself."""
     session = Session(inventory("h1"), Hosts())
     with pytest.raises(UsageError, match="two hosts"):
-        run.compared(session, ("h1",), (A,), Settings(1, 1, 1), unavailable={})
+        run.compared(session, ("h1",), (A,), Settings(1, 1, 1))
     assert not log

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import provision.methods.flannel.etcd as etcd
 import provision.methods.flannel.etcd_checks as etcd_checks
@@ -47,6 +47,8 @@ from provision.resources.render import render
 if TYPE_CHECKING:
     from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
 
+# The hosts may run the user's own flannel, with etcd on its default ports 2379 and 2380.
+_TEST_ETCD = {"etcd": {"client_port": 12379, "peer_port": 12380}}
 OLDEST = (0, 23)
 """flannel whose vxlan device keeps its MAC whatever udev says."""
 
@@ -78,6 +80,9 @@ class FlannelMethod(Method):
 
     name = "flannel"
     Options = FlannelOptions
+    variants: ClassVar = {
+        backend: {"backend": backend, **_TEST_ETCD} for backend in ("vxlan", "host-gw", "udp")
+    }
     checks = (HostCheck("etcd", _health_error), HostCheck("leases", _lease_error))
 
     def subnets(

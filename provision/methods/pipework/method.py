@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import provision.methods.pipework.addresses as addresses
 import provision.methods.pipework.nic as nic
@@ -39,6 +39,8 @@ class PipeworkMethod(Method):
     Options = PipeworkOptions
     on_hosts_lan = True
     takes_interfaces = True
+    # The hosts may have a bridge `bri0` of the user's own inventory.
+    variants: ClassVar = {"": {"bridge": "bri-cmp"}}
     checks = (HostCheck("host", nic.lost_settings),)
 
     def subnets(
