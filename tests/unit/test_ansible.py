@@ -1,4 +1,4 @@
-"""Ansible inventories: read as `ansible-inventory --list` reads them; what we say of the rest."""
+"""Ansible inventories are read as `ansible-inventory --list` reads them; the rest is an error."""
 
 from __future__ import annotations
 
@@ -22,73 +22,75 @@ FILES = [*sorted(path for path in FOLDER.glob("*") if path.is_file()), FOLDER / 
 PATTERNS = ("web", "web:db", "web,db1", "all:!db", "edge:&db", "db*", "!web", "*:!*1", "&db:all")
 
 
-def ansible(home: Path, program: str, *words: str) -> str:
-    """What Ansible's own programs print, without anybody's settings."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    argv = (sys.executable, str(Path(sys.executable).with_name(program)), *words)
-    env = own | {"HOME": str(home), "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(argv, capture_output=True, text=True, env=env, cwd=home)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def ansible(home: Path, program: str, *arguments: str) -> str:
+    """The output of one of Ansible's programs, without the user's settings."""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    argv = (sys.executable, str(Path(sys.executable).with_name(program)), *arguments)
+    env = variables | {"HOME": str(home), "LC_ALL": "C.UTF-8"}
+    process = subprocess.run(argv, capture_output=True, text=True, env=env, cwd=home)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def members(listed: dict[str, Any], group: str) -> set[str]:
     """All hosts of a group in the output of --list."""
     entry = listed.get(group, {})
-    below = (members(listed, child) for child in entry.get("children", ()))
-    return set(entry.get("hosts", ())).union(*below)
+    children = (members(listed, child) for child in entry.get("children", ()))
+    return set(entry.get("hosts", ())).union(*children)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_hosts_groups_and_variables_are_ansibles(path: Path, tmp_path: Path) -> None:
-    """The same groups with the same hosts, and for each host the same variables."""
+def test_groups_and_variables_are_those_of_ansible(path: Path, tmp_path: Path) -> None:
+    """Each group has the same hosts, and each host has the same variables."""
     listed = json.loads(ansible(tmp_path, "ansible-inventory", "-i", str(path), "--list"))
-    found = read(path)
+    inventory = read(path)
     groups = {name for name in listed if name not in ("_meta", "all") and members(listed, name)}
-    assert groups == set(found.groups)
+    assert groups == set(inventory.groups)
     for group in groups:
-        assert members(listed, group) == set(found.groups[group]), group
-    known = listed["_meta"]["hostvars"]
-    for host, variables in found.variables.items():
+        assert members(listed, group) == set(inventory.groups[group]), group
+    expected = listed["_meta"]["hostvars"]
+    for host, variables in inventory.variables.items():
         values = {name: value.value for name, value in variables.items()}
-        assert values == known.get(host, {}), host
+        assert values == expected.get(host, {}), host
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_the_order_of_hosts_is_ansibles(path: Path, tmp_path: Path) -> None:
-    """It decides which part of a network each host gets."""
+def test_the_order_of_hosts_is_that_of_ansible(path: Path, tmp_path: Path) -> None:
+    """The order decides which subnet of a network each host gets."""
     printed = ansible(tmp_path, "ansible", "all", "-i", str(path), "--list-hosts")
     order = [line.strip() for line in printed.splitlines()[1:]]
     assert list(read(path).hosts) == order
 
 
-def inventory(tmp_path: Path, text: str, own: str = "", name: str = "hosts.ini") -> Inventory:
+def loaded(tmp_path: Path, text: str, more: str = "", name: str = "hosts.ini") -> Inventory:
+    """An inventory with hosts from an Ansible inventory `text`, and `more` YAML of its own."""
     (tmp_path / name).write_text(text)
     path = tmp_path / "demo.yml"
-    path.write_text(f"name: demo\nhosts_from: {name}\n{own}")
+    path.write_text(f"name: demo\nhosts_from: {name}\n{more}")
     return load(path)
 
 
-def told(tmp_path: Path, text: str, own: str = "", name: str = "hosts.ini") -> str:
+def error_message(tmp_path: Path, text: str, more: str = "", name: str = "hosts.ini") -> str:
+    """The message of the error that these files raise, with relative paths."""
     with pytest.raises(InventoryError) as error:
-        inventory(tmp_path, text, own, name)
+        loaded(tmp_path, text, more, name)
     return str(error.value.message).replace(f"{tmp_path}/", "")
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_limit_means_what_ansible_means(tmp_path: Path, pattern: str) -> None:
-    """The same hosts of the same inventory for a pattern of --limit."""
+def test_limit_selects_the_hosts_that_ansible_selects(tmp_path: Path, pattern: str) -> None:
+    """A pattern of --limit means the same to both."""
     lines = [f"{name} ansible_host=10.0.0.{k}" for k, name in enumerate(("w1", "w2", "db1", "x"))]
     text = f"{lines[3]}\n[web]\n{lines[0]}\n{lines[1]}\n[db]\n{lines[2]}\n"
     text += "[edge:children]\nweb\ndb\n"
-    found = inventory(tmp_path, text)
-    words = ("all", "-i", str(tmp_path / "hosts.ini"), "--limit", pattern, "--list-hosts")
-    printed = ansible(tmp_path, "ansible", *words)
-    assert set(select(found, pattern)) == {line.strip() for line in printed.splitlines()[1:]}
+    inventory = loaded(tmp_path, text)
+    arguments = ("all", "-i", str(tmp_path / "hosts.ini"), "--limit", pattern, "--list-hosts")
+    printed = ansible(tmp_path, "ansible", *arguments)
+    assert set(select(inventory, pattern)) == {line.strip() for line in printed.splitlines()[1:]}
 
 
-def test_logins_become_ours(tmp_path: Path) -> None:
-    """ansible_host is where sshd is, and what peers reach unless our file says otherwise."""
+def test_logins_come_from_the_ansible_inventory(tmp_path: Path) -> None:
+    """ansible_host is the address of sshd, and of the host unless our file has another."""
     key = tmp_path / "id"
     key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     key.chmod(0o600)
@@ -97,17 +99,17 @@ def test_logins_become_ours(tmp_path: Path) -> None:
         "h2 ansible_host=192.0.2.2 ansible_become=yes\n10.0.0.3\n"
         "[lab:vars]\nansible_ssh_private_key_file=id\n"
     )
-    own = "ssh: {user: root}\nhosts:\n  h2: {address: 10.78.0.12, nic: eth1}\n"
-    own += "  h9: {address: 10.78.0.19}\n"
-    found = inventory(tmp_path, text, own)
-    assert list(found.hosts) == ["h1", "h2", "10.0.0.3", "h9"]
-    assert found.hosts["h1"].ssh == Ssh("me", key, 2201, None, False, "192.0.2.1")
-    assert str(found.hosts["h1"].address) == "192.0.2.1"
-    assert found.hosts["h2"].ssh == Ssh("root", key, None, None, True, "192.0.2.2")
-    assert (str(found.hosts["h2"].address), found.hosts["h2"].nic) == ("10.78.0.12", "eth1")
-    assert found.hosts["10.0.0.3"].ssh == Ssh("root", key, None, None, False, None)
-    assert found.hosts["h9"].ssh == Ssh("root")
-    assert found.groups["lab"] == ("h1", "h2", "10.0.0.3")
+    more = "ssh: {user: root}\nhosts:\n  h2: {address: 10.78.0.12, nic: eth1}\n"
+    more += "  h9: {address: 10.78.0.19}\n"
+    hosts = loaded(tmp_path, text, more).hosts
+    assert list(hosts) == ["h1", "h2", "10.0.0.3", "h9"]
+    assert hosts["h1"].ssh == Ssh("me", key, 2201, None, False, "192.0.2.1")
+    assert str(hosts["h1"].address) == "192.0.2.1"
+    assert hosts["h2"].ssh == Ssh("root", key, None, None, True, "192.0.2.2")
+    assert (str(hosts["h2"].address), hosts["h2"].nic) == ("10.78.0.12", "eth1")
+    assert hosts["10.0.0.3"].ssh == Ssh("root", key, None, None, False, None)
+    assert hosts["h9"].ssh == Ssh("root")
+    assert loaded(tmp_path, text, more).groups["lab"] == ("h1", "h2", "10.0.0.3")
 
 
 @pytest.mark.parametrize(
@@ -136,11 +138,11 @@ def test_logins_become_ours(tmp_path: Path) -> None:
         ("h1 ansible_host=10.0.0.1\nh2 ansible_host=10.0.0.1\n", "hosts.ini:2:1: h1 and h2 have"),
     ],
 )
-def test_what_cannot_be_followed_is_told_where_it_is(
+def test_unsupported_ini_text_is_an_error_with_its_line(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    """In the file that the user has to change."""
-    assert told(tmp_path, text).startswith(message)
+    """The error names the file that the user has to change."""
+    assert error_message(tmp_path, text).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -158,13 +160,15 @@ def test_what_cannot_be_followed_is_told_where_it_is(
         ),
     ],
 )
-def test_the_same_of_yaml(tmp_path: Path, text: str, message: str) -> None:
-    """With the line of the YAML file."""
-    assert told(tmp_path, text, name="hosts.yml").startswith(message)
+def test_unsupported_yaml_is_an_error_with_its_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    """The error names the YAML file of Ansible."""
+    assert error_message(tmp_path, text, name="hosts.yml").startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("own", "message"),
+    ("more", "message"),
     [
         ("groups: [h1]\n", "demo.yml:3:9: 'groups' must be a mapping, not a list"),
         ("hosts: [h1]\n", "demo.yml:3:8: 'hosts' must be a mapping, not a list"),
@@ -172,13 +176,15 @@ def test_the_same_of_yaml(tmp_path: Path, text: str, message: str) -> None:
         ("hosts: {h1: {ssh: x}}\n", "demo.yml:3:19: 'ssh' must be a mapping, not the text 'x'"),
     ],
 )
-def test_our_own_file_is_told_of_its_own_mistakes(tmp_path: Path, own: str, message: str) -> None:
-    """Also where it says more of a host or a group of the other file."""
-    assert told(tmp_path, "h1 ansible_host=10.0.0.1 ansible_user=me\n", own).startswith(message)
+def test_an_error_in_our_file_names_our_file(tmp_path: Path, more: str, message: str) -> None:
+    """Even if it concerns a host or a group of the Ansible inventory."""
+    assert error_message(tmp_path, "h1 ansible_host=10.0.0.1 ansible_user=me\n", more).startswith(
+        message
+    )
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """Is our own file's mistake."""
+def test_a_missing_ansible_inventory_is_an_error_in_our_file(tmp_path: Path) -> None:
+    """The error has the line of `hosts_from`."""
     path = tmp_path / "demo.yml"
     path.write_text("name: demo\nhosts_from: hosts.ini\n")
     with pytest.raises(InventoryError) as error:
@@ -187,7 +193,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_an_unknown_host_of_limit_is_an_error(tmp_path: Path) -> None:
-    """Ansible warns and goes on with fewer hosts; here a slip of the finger stops."""
-    found = inventory(tmp_path, "h1 ansible_host=10.0.0.1\n")
+    """Ansible only warns and uses fewer hosts."""
+    inventory = loaded(tmp_path, "h1 ansible_host=10.0.0.1\n")
     with pytest.raises(UsageError, match="no host or group matches 'h2'"):
-        select(found, "h1:h2")
+        select(inventory, "h1:h2")

@@ -1,4 +1,4 @@
-"""Verbs that contact no host: schema, init, completion; and a saved plan's file."""
+"""Commands that contact no host: schema, init, completion, usage errors, saved plans."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(sys.executable).with_name("provision"))
 
 
-def run(folder: Path, *words: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
-    done = subprocess.run(
-        (PROGRAM, *words),
+def run(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """Run `provision` in a folder; its exit status, stdout and stderr."""
+    process = subprocess.run(
+        (PROGRAM, *arguments),
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         env=os.environ | (env or {}),
     )
-    return done.returncode, done.stdout, done.stderr
+    return process.returncode, process.stdout, process.stderr
 
 
-def test_the_schema_is_one_and_the_examples_fit_it() -> None:
-    """Also the goldens' inventories, of which all are valid."""
+def test_the_schema_accepts_every_example() -> None:
+    """The schema itself is valid, and so are the inventories of the golden cases."""
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
@@ -61,34 +62,35 @@ def test_the_schema_is_one_and_the_examples_fit_it() -> None:
         {"ssh": {"port": 70000}},
     ],
 )
-def test_the_schema_finds_slips(change: dict[str, Any]) -> None:
-    """What an editor should underline."""
-    good = {"name": "demo", "hosts": {"h1": {"address": "10.0.0.1"}}}
+def test_the_schema_refuses_mistakes(change: dict[str, Any]) -> None:
+    """An editor can underline them."""
+    valid = {"name": "demo", "hosts": {"h1": {"address": "10.0.0.1"}}}
     validator = jsonschema.Draft202012Validator(json_schema())
-    assert validator.is_valid(good)
-    assert not validator.is_valid(good | change)
+    assert validator.is_valid(valid)
+    assert not validator.is_valid(valid | change)
 
 
-def test_the_schema_says_what_a_key_means(tmp_path: Path) -> None:
-    """The verb prints it as JSON."""
-    status, out, _ = run(tmp_path, "schema")
+def test_the_schema_describes_its_keys(tmp_path: Path) -> None:
+    """`provision schema` prints it as JSON."""
+    status, stdout, _ = run(tmp_path, "schema")
     assert status == 0
-    host = json.loads(out)["properties"]["hosts"]["additionalProperties"]["properties"]
+    host = json.loads(stdout)["properties"]["hosts"]["additionalProperties"]["properties"]
     assert "peers" in host["address"]["description"] or "hosts" in host["address"]["description"]
 
 
 def test_init_writes_a_valid_inventory(tmp_path: Path) -> None:
-    """With options it asks nothing."""
-    words = ("--host", "a=10.1.1.1", "--host", "b=10.1.1.2", "--name", "mine", "--user", "me")
-    assert run(tmp_path, "init", *words)[0] == 0
-    found = load(tmp_path / "inventory.yml")
-    assert (found.name, list(found.hosts), found.hosts["a"].ssh.sudo) == ("mine", ["a", "b"], True)
-    status, _, err = run(tmp_path, "init", *words)
-    assert (status, "inventory.yml already exists" in err) == (2, True)
+    """With options, it asks no question; it never overwrites a file."""
+    options = ("--host", "a=10.1.1.1", "--host", "b=10.1.1.2", "--name", "mine", "--user", "me")
+    assert run(tmp_path, "init", *options)[0] == 0
+    loaded = load(tmp_path / "inventory.yml")
+    assert (loaded.name, list(loaded.hosts)) == ("mine", ["a", "b"])
+    assert loaded.hosts["a"].ssh.sudo
+    status, _, stderr = run(tmp_path, "init", *options)
+    assert (status, "inventory.yml already exists" in stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         ((), "no hosts are given"),
         (("--host", "a"), "'a' is not NAME=ADDRESS"),
@@ -97,32 +99,31 @@ def test_init_writes_a_valid_inventory(tmp_path: Path) -> None:
         (("--host", "a=10.1.1.1", "--host", "b=10.1.1.2", "--method", "rutes"), "'routes'"),
     ],
 )
-def test_init_refuses_what_makes_no_inventory(
-    tmp_path: Path, words: tuple[str, ...], told: str
+def test_init_refuses_invalid_options(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    """And leaves no file."""
-    status, _, err = run(tmp_path, "init", *words)
+    """It exits with 2 and writes no file."""
+    status, _, stderr = run(tmp_path, "init", *arguments)
     assert status == 2
-    assert told in err and "Traceback" not in err
+    assert message in stderr and "Traceback" not in stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_tab_completes_verbs_and_names(tmp_path: Path) -> None:
-    """Verbs, and for --limit the hosts and groups of the inventory."""
+    """The shell completes commands, and for --limit the hosts and groups of the inventory."""
     (tmp_path / "i.yml").write_text(
         "name: demo\nhosts: {h1: {address: 10.0.0.1}, web: {address: 10.0.0.2}}\n"
         "groups: {edge: [h1]}\n"
     )
 
     def completed(line: str) -> set[str]:
-        words = line.split(" ")
         env = {
             "_PROVISION_COMPLETE": "bash_complete",
             "COMP_WORDS": line,
-            "COMP_CWORD": str(len(words) - 1),
+            "COMP_CWORD": str(line.count(" ")),
         }
-        _, out, _ = run(tmp_path, env=env)
-        return {entry.split(",", 1)[1] for entry in out.split()}
+        _, stdout, _ = run(tmp_path, env=env)
+        return {entry.split(",", 1)[1] for entry in stdout.split()}
 
     assert {"plan", "apply", "verify"} <= completed("provision ")
     assert completed("provision plan i.yml --limit e") == {"edge"}
@@ -132,33 +133,34 @@ def test_tab_completes_verbs_and_names(tmp_path: Path) -> None:
 
 
 def _report(value: str) -> Report:
+    """The report of a plan that sets one sysctl to a value."""
     before, after = (Sysctl("h1", "k", text, "demo") for text in ("0", value))
     change = Change(Ref("h1", "sysctl", "k"), "update", before, after, None)
     return Report(("h1", "h2"), (ChangeResult(change),), (), ())
 
 
-def test_a_saved_plan_is_the_plan_or_it_is_stale(tmp_path: Path) -> None:
-    """Any other change, one more or one less makes it another plan."""
-    planned, other = _report("1"), _report("2")
+def test_a_saved_plan_is_stale_if_the_changes_differ(tmp_path: Path) -> None:
+    """One more, one less or another change makes it stale."""
+    planned, changed = _report("1"), _report("2")
     save(tmp_path / "p", tmp_path / "i.yml", "h1,h2", planned)
     saved = read(tmp_path / "p")
     assert (saved.inventory, saved.limit) == (tmp_path / "i.yml", "h1,h2")
-    require_same(saved, [done.change for done in planned.results])
-    for changes in ([], [done.change for done in other.results]):
+    require_same(saved, [result.change for result in planned.results])
+    for changes in ([], [result.change for result in changed.results]):
         with pytest.raises(StalePlanError, match="h1: its changes are not those of the plan"):
             require_same(saved, changes)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"digests": 1}', '{"digests": {}}', "\0"])
-def test_what_is_no_saved_plan(tmp_path: Path, text: str) -> None:
-    """One word, no traceback."""
+def test_a_file_that_is_not_a_saved_plan_is_refused(tmp_path: Path, text: str) -> None:
+    """Whatever it contains, the error says so."""
     (tmp_path / "p").write_text(text)
     with pytest.raises(UsageError, match="is not a saved plan"):
         read(tmp_path / "p")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (("apply",), "apply needs an inventory, or --plan FILE"),
         (("apply", "i.yml", "--plan", "p"), "apply needs an inventory, or --plan FILE"),
@@ -175,24 +177,24 @@ def test_what_is_no_saved_plan(tmp_path: Path, text: str) -> None:
         (("aply", "i.yml"), "No such command"),
     ],
 )
-def test_usage_errors_are_one_word_and_status_2(
-    tmp_path: Path, words: tuple[str, ...], told: str
+def test_a_usage_error_exits_with_2(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    """Before any host is contacted."""
+    """Its message has no traceback, and no host is contacted."""
     hosts = "{h1: {address: 192.0.2.1}, h2: {address: 192.0.2.2}}"
     (tmp_path / "i.yml").write_text(f"name: demo\nhosts: {hosts}\n")
-    status, _, err = run(tmp_path, *words)
-    assert (status, told in err, "Traceback" in err) == (2, True, False), err
+    status, _, stderr = run(tmp_path, *arguments)
+    assert (status, message in stderr, "Traceback" in stderr) == (2, True, False), stderr
 
 
-@pytest.mark.parametrize("place", [".", "/dev/zero", "/dev/null", "fifo", "loop", "big", "none"])
-def test_an_inventory_that_is_no_file(tmp_path: Path, place: str) -> None:
-    """Status 3 at once, whatever the path leads to."""
+@pytest.mark.parametrize("path", [".", "/dev/zero", "/dev/null", "fifo", "loop", "big", "none"])
+def test_an_inventory_must_be_a_file(tmp_path: Path, path: str) -> None:
+    """Plan exits with 3 at once, whatever the path leads to."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to("loop")
     with (tmp_path / "big").open("wb") as file:
         file.truncate(2 << 30)
-    done = subprocess.run(
-        (PROGRAM, "plan", place), cwd=tmp_path, capture_output=True, text=True, timeout=10
+    process = subprocess.run(
+        (PROGRAM, "plan", path), cwd=tmp_path, capture_output=True, text=True, timeout=10
     )
-    assert (done.returncode, "Traceback" in done.stderr) == (3, False), done.stderr
+    assert (process.returncode, "Traceback" in process.stderr) == (3, False), process.stderr

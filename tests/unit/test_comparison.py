@@ -1,4 +1,4 @@
-"""compare: its table of candidates, its arithmetic, what it reads and what it prints."""
+"""`compare`: its candidates, arithmetic, parsers, output, and the order of a run."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ from provision.model.inventory import Host
 from provision.resources.render import program_text
 from tests.fakes import Hosts, inventory
 
-HERE = Path(__file__).parent / "comparison"
+FOLDER = Path(__file__).parent / "comparison"
 HOSTS = tuple(Host(f"h{n}", IPv4Address(f"10.78.0.{10 + n}")) for n in (1, 2, 3))
 
 
-def ground(count: int = 3) -> Site:
+def site(count: int = 3) -> Site:
+    """A site of `count` hosts with a LAN and a free pool on it."""
     pool = IPv4Network("10.78.0.224/28")
     lan = IPv4Network("10.78.0.0/24")
     return Site(HOSTS[:count], candidates.free_ranges(()), lan=lan, pool=pool)
 
 
-def test_every_method_is_compared_by_its_variants() -> None:
-    """routes first, as it may pass no rule of another; those that move the NIC last."""
-    assert [one.name for one in CANDIDATES] == [
+def test_every_method_is_a_candidate() -> None:
+    """The first one is routes, whose packets pass no rule of another; NIC movers are last."""
+    assert [candidate.name for candidate in CANDIDATES] == [
         "routes",
         "ports",
         "vxlan",
@@ -53,56 +54,57 @@ def test_every_method_is_compared_by_its_variants() -> None:
         "ovs-vxlan",
         "pipework",
     ]
-    assert {one.method for one in CANDIDATES} == {None, *methods.names()}
-    assert [one.name for one in CANDIDATES if one.alone] == ["ovs-gre", "ovs-vxlan", "pipework"]
+    assert {candidate.method for candidate in CANDIDATES} == {None, *methods.names()}
+    nic_movers = [candidate.name for candidate in CANDIDATES if candidate.alone]
+    assert nic_movers == ["ovs-gre", "ovs-vxlan", "pipework"]
 
 
-def test_the_tables_names_are_each_ones_own() -> None:
-    """Also the names of the inventories, by which things are destroyed."""
-    for names in ([one.name for one in CANDIDATES], [one.mark for one in CANDIDATES]):
+def test_the_names_of_candidates_are_unique() -> None:
+    """So are the names of their inventories, by which compare destroys resources."""
+    for names in ([c.name for c in CANDIDATES], [c.mark for c in CANDIDATES]):
         assert len(set(names)) == len(CANDIDATES)
         assert BASELINE not in names and candidates.SWITCH_MARK not in names
 
 
-@pytest.mark.parametrize("one", CANDIDATES, ids=lambda one: one.name)
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.name)
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("switching", [False, True])
-def test_a_candidate_makes_an_inventory(
-    one: Candidate, count: int, switching: bool, tmp_path: Path
+def test_a_candidate_has_a_valid_inventory(
+    candidate: Candidate, count: int, switching: bool, tmp_path: Path
 ) -> None:
-    """That the loader takes, with a container on each host."""
+    """The loader accepts it, and each host has a container."""
     path = tmp_path / "it.yml"
-    path.write_text(candidates.text(one, ground(count), switching=switching))
-    found = load(path)
-    assert found.name == (candidates.SWITCH_MARK if switching else one.mark)
-    assert [c.host for c in found.containers.values()] == [h.name for h in HOSTS[:count]]
-    assert {network.method for network in found.networks.values()} <= {one.method}
+    path.write_text(candidates.text(candidate, site(count), switching=switching))
+    loaded = load(path)
+    assert loaded.name == (candidates.SWITCH_MARK if switching else candidate.mark)
+    assert [c.host for c in loaded.containers.values()] == [h.name for h in HOSTS[:count]]
+    assert {network.method for network in loaded.networks.values()} <= {candidate.method}
 
 
-def test_candidates_stand_on_ranges_of_their_own(tmp_path: Path) -> None:
-    """And under names of their own, so that they can stand side by side."""
+def test_candidates_share_no_range_and_no_name(tmp_path: Path) -> None:
+    """So they can be applied at the same time."""
     cidrs: list[IPv4Network] = []
     names: list[str] = []
-    for one in CANDIDATES:
-        (tmp_path / "it.yml").write_text(candidates.text(one, ground()))
-        found = load(tmp_path / "it.yml")
-        cidrs += [network.cidr for network in found.networks.values() if not one.on_lan]
-        names += [*found.containers, *found.networks]
+    for candidate in CANDIDATES:
+        (tmp_path / "it.yml").write_text(candidates.text(candidate, site()))
+        loaded = load(tmp_path / "it.yml")
+        cidrs += [network.cidr for network in loaded.networks.values() if not candidate.on_lan]
+        names += [*loaded.containers, *loaded.networks]
     assert not any(a.overlaps(b) for k, a in enumerate(cidrs) for b in cidrs[:k])
     assert len(names) == len(set(names))
 
 
-def test_many_hosts_have_smaller_parts(tmp_path: Path) -> None:
-    """A range holds 200 hosts, too."""
+def test_a_candidate_has_subnets_for_200_hosts(tmp_path: Path) -> None:
+    """The subnets are smaller then."""
     hosts = tuple(Host(f"h{n}", IPv4Address("10.78.0.1") + n) for n in range(200))
-    (tmp_path / "it.yml").write_text(candidates.text(CANDIDATES[0], replace(ground(), hosts=hosts)))
+    (tmp_path / "it.yml").write_text(candidates.text(CANDIDATES[0], replace(site(), hosts=hosts)))
     assert len(load(tmp_path / "it.yml").networks["cmp-routes"].subnets) == 200
 
 
-def test_methods_are_named_one_by_one() -> None:
-    """In the table's order; the limit is always there, and may be said."""
-    found = candidates.chosen("ports, host,routes")
-    assert [one.name for one in found] == ["routes", "ports"]
+def test_methods_are_chosen_by_name() -> None:
+    """The table gives the order, and the baseline `host` is always measured."""
+    chosen = candidates.chosen("ports, host,routes")
+    assert [candidate.name for candidate in chosen] == ["routes", "ports"]
     assert candidates.chosen("host") == ()
     assert candidates.chosen(None) == CANDIDATES
     with pytest.raises(UsageError) as caught:
@@ -112,73 +114,73 @@ def test_methods_are_named_one_by_one() -> None:
         candidates.chosen(",")
 
 
-def test_turns_keep_apart_what_cannot_stand_together() -> None:
-    """One that moves the NIC is alone; of one claim there is one in each turn."""
+def test_groups_separate_candidates_that_exclude_each_other() -> None:
+    """A candidate that moves the NIC is alone, and each group has at most one flannel."""
     groups = candidates.groups(CANDIDATES)
-    assert sorted(one.name for group in groups for one in group) == sorted(
-        o.name for o in CANDIDATES
-    )
+    names = sorted(candidate.name for group in groups for candidate in group)
+    assert names == sorted(candidate.name for candidate in CANDIDATES)
     for group in groups:
-        assert len(group) == 1 or not any(one.alone for one in group)
-        assert sum("flannel" in one.name for one in group) <= 1
+        assert len(group) == 1 or not any(candidate.alone for candidate in group)
+        assert sum("flannel" in candidate.name for candidate in group) <= 1
     assert len(groups) == 6
     assert candidates.groups(()) == ()
 
 
-def test_ranges_avoid_what_is_taken() -> None:
-    """A route of anybody in the range takes a part of it; too many leave none."""
-    taken = IPv4Network("198.18.40.0/24")
-    assert not any(block.overlaps(taken) for block in candidates.free_ranges([taken]))
+def test_free_ranges_avoid_existing_routes() -> None:
+    """A route in the range removes a part of it; if too much is in use, compare refuses."""
+    used = IPv4Network("198.18.40.0/24")
+    assert not any(block.overlaps(used) for block in candidates.free_ranges([used]))
     with pytest.raises(UsageError, match="use too much of"):
         candidates.free_ranges([IPv4Network("198.18.0.0/16")])
 
 
-def readings() -> tuple[Measurement, ...]:
-    """Two turns; the second machine is half as fast, for the limit too."""
-    each = {
+def measurements() -> tuple[Measurement, ...]:
+    """Measurements of two groups; in the second one, the machine is half as fast for all."""
+    by_group = {
         BASELINE: {1: (10.0, 8.0), 2: (5.0,)},
         "routes": {1: (9.0, 8.0)},
         "ports": {2: (4.0,)},
     }
     return tuple(
-        Measurement(name, turn, number, key, value)
+        Measurement(name, group, number, key, value)
         for key in ("tcp_1", "tcp_8")
-        for name, turns in each.items()
-        for turn, found in turns.items()
-        for number, value in enumerate(found, 1)
+        for name, groups in by_group.items()
+        for group, rounds in groups.items()
+        for number, value in enumerate(rounds, 1)
     )
 
 
-def test_a_ratio_is_to_the_limit_of_the_same_round() -> None:
-    """So that what slowed both falls out of it."""
-    assert ratios(readings(), "routes", "tcp_1") == (0.9, 1.0)
-    assert ratios(readings(), "ports", "tcp_1") == (0.8,)
-    assert ratios(readings(), "ports", "rtt_p50") == ()
-    without = [one for one in readings() if one.candidate != BASELINE]
-    assert ratios(without, "routes", "tcp_1") == ()
+def test_a_ratio_is_to_the_baseline_of_the_same_round() -> None:
+    """A load that slows both does not change the ratio."""
+    assert ratios(measurements(), "routes", "tcp_1") == (0.9, 1.0)
+    assert ratios(measurements(), "ports", "tcp_1") == (0.8,)
+    assert ratios(measurements(), "ports", "rtt_p50") == ()
+    without_baseline = [m for m in measurements() if m.candidate != BASELINE]
+    assert ratios(without_baseline, "routes", "tcp_1") == ()
 
 
-def test_a_spread_is_smallest_middle_and_largest() -> None:
-    """Of an even number the middle is between two."""
+def test_a_spread_has_the_smallest_median_and_largest_value() -> None:
+    """The median of an even number of values is the mean of the two in the middle."""
     assert spread([3.0, 1.0, 2.0, 10.0]) == Spread(1.0, 2.5, 10.0)
     assert spread([]) is None
 
 
 def answer(text: str) -> str:
+    """A host's output with `text` between two readings of the clock."""
     clock = "clock cpu  100 0 50 1000 5 0 10 0 0 0\nclock ctxt 777\nclock btime 5\n"
     return f"{clock}{text}\n{clock}"
 
 
-def test_iperf3s_own_words_are_read() -> None:
-    """As version 3.18 printed them."""
-    tcp = answers.sample("tcp_8", answer((HERE / "iperf3-tcp.json").read_text()))
+def test_the_output_of_iperf3_is_parsed() -> None:
+    """The files are captures of version 3.18."""
+    tcp = answers.sample("tcp_8", answer((FOLDER / "iperf3-tcp.json").read_text()))
     assert (round(tcp.figures["tcp_8"], 2), tcp.bytes) == (3.95, 500665096)
-    udp = answers.sample("udp", answer((HERE / "iperf3-udp.json").read_text()))
+    udp = answers.sample("udp", answer((FOLDER / "iperf3-udp.json").read_text()))
     assert udp.figures == {"udp_loss": 0.0}
 
 
-def test_our_own_words_are_read() -> None:
-    """Microseconds, and requests by the time that they took."""
+def test_the_output_of_our_programs_is_parsed() -> None:
+    """They print microseconds, and requests with the seconds that these took."""
     assert answers.sample("rtt", answer("rtt 4000 31.5 402.1")).figures == {
         "rtt_p50": 31.5,
         "rtt_p99": 402.1,
@@ -187,7 +189,7 @@ def test_our_own_words_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "said", "told"),
+    ("measurement", "output", "message"),
     [
         ("tcp_1", '{"end": {}, "error": "unable to connect to server"}', "unable to connect"),
         ("tcp_1", "iperf3: not found", "not found"),
@@ -197,35 +199,38 @@ def test_our_own_words_are_read() -> None:
         ("requests", "", "no answer"),
     ],
 )
-def test_a_failed_measurement_says_why(what: str, said: str, told: str) -> None:
-    """And gives no figure."""
-    with pytest.raises(ValueError, match=told):
-        answers.sample(what, answer(said))
+def test_a_failed_measurement_raises_its_reason(
+    measurement: str, output: str, message: str
+) -> None:
+    """The parser returns no figure then."""
+    with pytest.raises(ValueError, match=message):
+        answers.sample(measurement, answer(output))
 
 
-def test_the_clock_tells_whether_two_hosts_are_one_kernel() -> None:
-    """By a count that lies between two readings of the other host."""
-    first, again = answers.clocks(answer(""))
-    assert first == again == Clock(boot=5, busy=160, switches=777)
+def test_two_clocks_show_if_two_hosts_share_a_kernel() -> None:
+    """They do if one host's context switches lie between two readings of the other one's."""
+    first, second = answers.clocks(answer(""))
+    assert first == second == Clock(boot=5, busy=160, switches=777)
     assert answers.is_same_kernel(Clock(5, 0, 10), Clock(5, 0, 12), Clock(5, 0, 15))
     assert not answers.is_same_kernel(Clock(5, 0, 10), Clock(5, 0, 99), Clock(5, 0, 15))
     assert not answers.is_same_kernel(Clock(5, 0, 10), Clock(900, 0, 12), Clock(5, 0, 15))
 
 
 @pytest.mark.skipif(shutil.which("perl") is None, reason="needs perl")
-def test_the_small_messages_go_there_and_back() -> None:
-    """The two programs themselves, over this machine's loopback."""
+def test_the_programs_for_small_messages_measure_the_loopback() -> None:
+    """The two Perl programs run here, and a closed port is reported."""
     port = "28431"
     argv = ("perl", "-e", program_text("compare/answer.pl"), "60", "127.0.0.1", port)
     leader = int(subprocess.run(argv, capture_output=True, check=True, text=True).stdout)
     try:
-        for what in ("rtt", "requests"):
-            ask = ("perl", "-e", program_text("compare/ask.pl"), what, "127.0.0.1", port, "1")
-            said = subprocess.run(ask, capture_output=True, check=True, text=True).stdout
-            found = answers.sample(what, said).figures
-            assert all(0 < value < 1e6 for value in found.values()), said
-            if what == "rtt":
-                assert found["rtt_p50"] <= found["rtt_p99"]
+        for measurement in ("rtt", "requests"):
+            code = program_text("compare/ask.pl")
+            ask = ("perl", "-e", code, measurement, "127.0.0.1", port, "1")
+            output = subprocess.run(ask, capture_output=True, check=True, text=True).stdout
+            figures = answers.sample(measurement, output).figures
+            assert all(0 < value < 1e6 for value in figures.values()), output
+            if measurement == "rtt":
+                assert figures["rtt_p50"] <= figures["rtt_p99"]
     finally:
         subprocess.run(("kill", "--", f"-{leader}"), check=True)
     time.sleep(0.2)
@@ -234,113 +239,118 @@ def test_the_small_messages_go_there_and_back() -> None:
 
 
 def comparison() -> Comparison:
-    """All kinds of courses, with values that are easy to divide."""
-    machine = MeasuredHost("h1", "Debian 13", "6.18", 2, "EPYC", "26.1.5", "3.18", 0.5)
+    """A comparison with results of every status, and values that are easy to divide."""
+    host = MeasuredHost("h1", "Debian 13", "6.18", 2, "EPYC", "26.1.5", "3.18", 0.5)
     values: Mapping[str, Sequence[float]] = {
         "tcp_1": (10.0, 8.0), "tcp_8": (20.0, 20.0), "requests": (5000.0, 4000.0),
         "rtt_p50": (20.0, 25.0), "rtt_p99": (100.0, 110.0), "cpu": (0.5, 0.4), "udp_loss": (0, 0),
     }  # fmt: skip
     shares = {BASELINE: 1.0, "routes": 0.95, "vxlan": 0.5}
-    found = tuple(
+    measured = tuple(
         Measurement(name, 1, number, key, value * share * (number if name == "vxlan" else 1))
         for name, share in shares.items()
-        for key, both in values.items()
-        for number, value in enumerate(both, 1)
+        for key, rounds in values.items()
+        for number, value in enumerate(rounds, 1)
     )
-    took = {"apply": 2.04, "verify": 1.0, "destroy": 1.51}
+    seconds = {"apply": 2.04, "verify": 1.0, "destroy": 1.51}
     return Comparison(
-        (machine, replace(machine, host="h2", system="Debian 12", load=9.0)),
+        (host, replace(host, host="h2", system="Debian 12", load=9.0)),
         True,
         Settings(2, 2, 100),
         (
             MethodResult(BASELINE, "compared", group=1, mtu=1500),
-            MethodResult("routes", "compared", "", 1, 1500, {**took, "switch": 3.0}, "vxlan"),
-            MethodResult("vxlan", "compared", "", 1, 1450, took),
+            MethodResult("routes", "compared", "", 1, 1500, {**seconds, "switch": 3.0}, "vxlan"),
+            MethodResult("vxlan", "compared", "", 1, 1450, seconds),
             MethodResult("ports", "failed", "h2: ports: <iperf3> died", 1, None, {"apply": 1.0}),
             MethodResult("pipework", "left out", "it takes addresses of the LAN"),
             MethodResult("ovs-gre", "not reached", group=2),
         ),
-        found,
+        measured,
         (UnfitError("h2", "ports: <iperf3> died"),),
         took_s=61.234,
     )
 
 
-def golden(name: str, found: str) -> None:
-    """Compare with the file; a new one is written, to be read, and fails."""
-    path = HERE / name
+def assert_golden(name: str, text: str) -> None:
+    """Compare with the golden file. A missing one is written for review, and the test fails."""
+    path = FOLDER / name
     if not path.exists():
-        path.write_text(found)
+        path.write_text(text)
         pytest.fail(f"{path} is new: read it")
-    assert found == path.read_text()
+    assert text == path.read_text()
 
 
-def test_the_json_is_the_documented_one() -> None:
-    """Its shape is a promise."""
-    golden("compare.json", json.dumps(as_json(comparison()), indent=2, ensure_ascii=False) + "\n")
+def test_the_json_has_the_documented_shape() -> None:
+    """Users' scripts read it."""
+    assert_golden(
+        "compare.json", json.dumps(as_json(comparison()), indent=2, ensure_ascii=False) + "\n"
+    )
 
 
-def test_the_tables_are_as_people_read_them() -> None:
-    """In a terminal of 100 columns."""
+def test_the_tables_fit_a_terminal() -> None:
+    """The golden file has their text for 100 columns."""
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     for table in (figures_table, ratios_table, times_table):
         console.print(table(comparison()))
     for line in notes(comparison()):
         console.print(line, markup=False)
     text = "\n".join(line.rstrip() for line in console.export_text().splitlines())
-    golden("compare.txt", text + "\n")
+    assert_golden("compare.txt", text + "\n")
 
 
-def test_the_page_is_whole() -> None:
-    """One file: nothing is fetched, and a host's words are text."""
-    found = page(comparison(), "demo.yml")
-    golden("compare.html", found)
-    for word in ("http://", "https://", "src=", "<script", "<iperf3>"):
-        assert word not in found
-    assert "&lt;iperf3&gt;" in found
+def test_the_page_fetches_nothing_and_escapes_text() -> None:
+    """One file has everything, and the output of a host cannot become HTML."""
+    html = page(comparison(), "demo.yml")
+    assert_golden("compare.html", html)
+    for text in ("http://", "https://", "src=", "<script", "<iperf3>"):
+        assert text not in html
+    assert "&lt;iperf3&gt;" in html
 
 
 def test_a_chart_fits_its_frame() -> None:
-    """Bars, dots and the limit's line; each figure with a ratio has one."""
+    """No bar, dot or line is outside; each figure with a ratio has a chart."""
     slow = tuple(Measurement("ports", 1, n, "cpu", 0.5 * 40) for n in (1, 2))
-    found = list(charts(replace(comparison(), measurements=(*comparison().measurements, *slow))))
-    assert len(found) == sum(one.has_ratio for one in FIGURES) - 2
-    for chart in found:
+    drawn = list(charts(replace(comparison(), measurements=(*comparison().measurements, *slow))))
+    assert len(drawn) == sum(figure.has_ratio for figure in FIGURES) - 2
+    for chart in drawn:
         ends = [x for bar in chart.bars for x in (bar.median, bar.low, bar.high, *bar.dots)]
         assert all(0 <= x <= PLOT for x in (*ends, chart.baseline))
         assert 2 <= len(chart.ticks) <= 7
-    (far,) = [bar for bar in found[-1].bars if bar.name == "ports"]
-    assert (far.beyond, far.median, far.label) == (True, PLOT, "45.0")
+    (cut,) = [bar for bar in drawn[-1].bars if bar.name == "ports"]
+    assert (cut.beyond, cut.median, cut.label) == (True, PLOT, "45.0")
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [(0, "0"), (0.01234, "0.0123"), (3.456, "3.46"), (34.56, "34.6"), (34567.8, "34568")],
 )
-def test_numbers_have_three_digits(value: float, told: str) -> None:
-    """As many as a measurement can have, and no exponent."""
-    assert number(value) == told
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    """A measurement is not more exact than that; no number has an exponent."""
+    assert number(value) == text
 
 
 def test_the_exit_status_is_the_worst() -> None:
-    """As the interface orders them."""
-    whole = replace(comparison(), errors=())
-    assert whole.exit_status == 0
+    """An unfit host counts more than a conflict, and an interruption more than both."""
+    successful = replace(comparison(), errors=())
+    assert successful.exit_status == 0
     assert comparison().exit_status == 4
-    both = (UnfitError("h2", "x"), ConflictError("y"))
-    assert replace(whole, errors=both).exit_status == 4
-    assert replace(whole, interrupted=True).exit_status == 130
+    errors = (UnfitError("h2", "x"), ConflictError("y"))
+    assert replace(successful, errors=errors).exit_status == 4
+    assert replace(successful, interrupted=True).exit_status == 130
 
 
-class Bench:
-    """Measures nothing: says who was asked. `break_at` interrupts at that measurement."""
+class FakeRunner:
+    """Measures nothing, and notes the measurements.
+
+    The measurement number `break_at` is interrupted. Those of the candidates in `failing` fail.
+    """
 
     shared_kernel = True
     break_at = 0
-    deaf: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
     log: list[str]
 
-    def __init__(self, *_given: object) -> None:
+    def __init__(self, *_arguments: object) -> None:
         self.count = 0
         self.closed = True
 
@@ -361,7 +371,7 @@ class Bench:
         self.count += 1
         if self.count == self.break_at:
             raise KeyboardInterrupt
-        if path.candidate in self.deaf:
+        if path.candidate in self.failing:
             raise FactsError("h1", f"{path.candidate}: {measurement}: no answer")
         self.log.append(f"{measurement} {path.candidate}")
         return {{"udp": "udp_loss", "rtt": "rtt_p50"}.get(measurement, measurement): 1.0}
@@ -370,31 +380,31 @@ class Bench:
         self.closed = True
 
 
-class Stand:
-    """Applies nothing; `unfit` cannot be, and `stuck` cannot be removed."""
+class FakeDeployment:
+    """Applies nothing, and notes the calls. It cannot apply `unfit`, and cannot remove `stuck`."""
 
     log: list[str]
     unfit: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
 
-    def __init__(self, *_given: object) -> None:
+    def __init__(self, *_arguments: object) -> None:
         pass
 
-    def apply(self, one: Candidate, *, switching: bool = False) -> float:
-        self.log.append(f"{'switch to' if switching else 'apply'} {one.name}")
-        if one.name in self.unfit:
+    def apply(self, candidate: Candidate, *, switching: bool = False) -> float:
+        self.log.append(f"{'switch to' if switching else 'apply'} {candidate.name}")
+        if candidate.name in self.unfit:
             raise UnfitError("h1", "it cannot")
         return 1.0
 
-    def verify(self, _one: Candidate) -> float:
+    def verify(self, _candidate: Candidate) -> float:
         return 0.5
 
-    def path(self, one: Candidate) -> Endpoints:
-        here = IPv4Address("10.0.0.1")
-        return Endpoints(one.name, 1, 1, here, here, 1, 1)
+    def path(self, candidate: Candidate) -> Endpoints:
+        address = IPv4Address("10.0.0.1")
+        return Endpoints(candidate.name, 1, 1, address, address, 1, 1)
 
-    def destroy(self, one: Candidate | None) -> float:
-        name = one.name if one else "switched"
+    def destroy(self, candidate: Candidate | None) -> float:
+        name = candidate.name if candidate else "switched"
         self.log.append(f"destroy {name}")
         if name in self.stuck:
             raise FactsError("h1", "it stays")
@@ -403,31 +413,33 @@ class Stand:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What a run did, on hosts that are none."""
-    said: list[str] = []
-    monkeypatch.setattr(run, "Runner", type("B", (Bench,), {"log": said}))
-    monkeypatch.setattr(run, "Deployment", type("S", (Stand,), {"log": said}))
-    monkeypatch.setattr(run, "find_site", lambda *_given, **_said: (ground(), None, {}))
+    """The calls of a run whose runner and deployment are fakes."""
+    calls: list[str] = []
+    monkeypatch.setattr(run, "Runner", type("R", (FakeRunner,), {"log": calls}))
+    monkeypatch.setattr(run, "Deployment", type("D", (FakeDeployment,), {"log": calls}))
+    monkeypatch.setattr(run, "find_site", lambda *_given, **_options: (site(), None, {}))
     monkeypatch.setattr(run, "remove_leftovers", lambda *_given: None)
-    yield said
+    yield calls
 
 
 A, B = Candidate("a", "a", "routes"), Candidate("b", "b", "routes")
 MOVER = Candidate("mover", "m", "routes", alone=True)
 
 
-def went(*chosen: Candidate, rounds: int = 2, strict: bool = False) -> Comparison:
+def compare(*chosen: Candidate, rounds: int = 2, strict: bool = False) -> Comparison:
+    """Compare these candidates between two hosts."""
     session = Session(inventory("h1", "h2"), Hosts())
-    terms = Settings(1, rounds, 100)
-    return run.compared(session, ("h1", "h2"), chosen, terms, strict=strict)
+    settings = Settings(1, rounds, 100)
+    return run.compared(session, ("h1", "h2"), chosen, settings, strict=strict)
 
 
-def test_a_run_interleaves_and_destroys(log: list[str]) -> None:
-    """Each measurement of all in turn, another one first in each round; then switching.
+def test_a_run_interleaves_the_candidates_and_destroys_them(log: list[str]) -> None:
+    """Candidates take turns in each measurement, and another one is first in each round.
 
-    The first is made last: a packet passes the rules of those made later before its own.
+    The first candidate is applied last, because a packet passes the rules of candidates that
+    were applied later before its own. Switching comes after the measurements.
     """
-    result = went(A, B)
+    result = compare(A, B)
     assert log[:2] == ["apply b", "apply a"]
     assert log[2:5] == ["tcp_1 a", "tcp_1 b", "tcp_1 host"]
     assert log[2 + 3 * len(MEASUREMENTS) :][:3] == ["tcp_1 b", "tcp_1 host", "tcp_1 a"]
@@ -440,95 +452,97 @@ def test_a_run_interleaves_and_destroys(log: list[str]) -> None:
     assert (result.exit_status, {c.status for c in result.methods}) == (0, {"compared"})
 
 
-def test_the_limit_is_measured_before_and_after_what_moves_the_nic(log: list[str]) -> None:
-    """Never beside it; each of its rounds has a pair."""
-    result = went(MOVER)
-    where = [log.index("apply mover"), log.index("destroy mover")]
-    hosts = [k for k, line in enumerate(log) if line.endswith(" host")]
-    assert len([k for k in hosts if k < where[0]]) == len(MEASUREMENTS)
-    assert len([k for k in hosts if k > where[1]]) == len(MEASUREMENTS)
+def test_the_baseline_is_measured_before_and_after_a_candidate_that_moves_the_nic(
+    log: list[str],
+) -> None:
+    """It is never measured meanwhile, and each round of the candidate has a baseline."""
+    result = compare(MOVER)
+    apply, destroy = log.index("apply mover"), log.index("destroy mover")
+    baseline = [k for k, line in enumerate(log) if line.endswith(" host")]
+    assert len([k for k in baseline if k < apply]) == len(MEASUREMENTS)
+    assert len([k for k in baseline if k > destroy]) == len(MEASUREMENTS)
     assert len(ratios(result.measurements, "mover", "tcp_1")) == 2
 
 
-def test_an_interrupted_run_destroys_and_tells(
+def test_an_interrupted_run_destroys_the_candidates(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was measured until then is kept."""
+    """The result has the measurements until then."""
     monkeypatch.setattr(run.Runner, "break_at", 5)
-    result = went(A, B)
+    result = compare(A, B)
     assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, result.interrupted, len(result.measurements)) == (130, True, 4)
     assert not any("switch" in line for line in log)
 
 
-def test_one_that_fails_is_not_the_end_of_the_others(
+def test_a_candidate_that_fails_does_not_end_the_others(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is measured no more, told, destroyed, and not switched to."""
-    monkeypatch.setattr(run.Runner, "deaf", ("a",))
-    result = went(A, B)
-    status = {course.candidate: course.status for course in result.methods}
+    """The run reports and destroys it, and neither measures it again nor switches to it."""
+    monkeypatch.setattr(run.Runner, "failing", ("a",))
+    result = compare(A, B)
+    status = {method.candidate: method.status for method in result.methods}
     assert status == {BASELINE: "compared", "a": "failed", "b": "compared"}
     assert ("destroy a" in log, log.count("tcp_1 b"), result.exit_status) == (True, 2, 4)
     assert len(result.errors) == 1
 
 
-def test_one_that_cannot_be_is_left_out_unless_it_was_named(
+def test_an_unfit_candidate_is_left_out_unless_it_was_named(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its reason."""
+    """The result has the reason; a named candidate is an error."""
     monkeypatch.setattr(run.Deployment, "unfit", ("a",))
-    course = went(A, B).methods[1]
-    assert (course.status, course.reason) == ("left out", "h1: it cannot")
-    assert went(A, B).exit_status == 0
-    assert went(A, B, strict=True).exit_status == 4
+    method = compare(A, B).methods[1]
+    assert (method.status, method.reason) == ("left out", "h1: it cannot")
+    assert compare(A, B).exit_status == 0
+    assert compare(A, B, strict=True).exit_status == 4
     assert log.count("destroy a") == 3
 
 
-def test_what_stays_is_told_and_tried_again(
+def test_a_destroy_that_fails_is_reported_and_repeated(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the end of the run."""
+    """The second attempt is at the end of the run."""
     monkeypatch.setattr(run.Deployment, "stuck", ("a",))
-    result = went(A, B)
+    result = compare(A, B)
     assert log.count("destroy a") == 2
     assert result.exit_status == 4
     assert "it stays" in result.methods[1].reason
 
 
-def test_a_lost_host_ends_the_run_with_a_report(
+def test_a_lost_host_ends_the_run_with_a_result(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands is tried to be destroyed, and what was measured is told."""
+    """The run tries to destroy the candidates, and reports the error."""
 
-    def lost(*_given: object) -> dict[str, int]:
+    def lost(*_arguments: object) -> dict[str, int]:
         raise ConnectError("h2", "it is gone")
 
     monkeypatch.setattr(run.Runner, "mtus", lost)
-    result = went(A, B)
+    result = compare(A, B)
     assert log[-2:] == ["destroy a", "destroy b"]
     assert (result.exit_status, [str(error) for error in result.errors]) == (4, ["h2: it is gone"])
-    assert {course.status for course in result.methods} == {"not reached"}
+    assert {method.status for method in result.methods} == {"not reached"}
 
 
 def test_servers_that_do_not_end_hide_no_interruption(
     log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both are told."""
+    """The result has both the interruption and the error."""
 
-    def stuck(_bench: object) -> None:
+    def stuck(_runner: object) -> None:
         raise FactsError("h2", "it serves on")
 
     monkeypatch.setattr(run.Runner, "break_at", 3)
     monkeypatch.setattr(run.Runner, "stop_servers", stuck)
-    result = went(A)
+    result = compare(A)
     assert (result.interrupted, result.exit_status) == (True, 130)
     assert "h2: it serves on" in map(str, result.errors)
     assert log[-1] == "destroy a"
 
 
 def test_one_host_is_too_few(log: list[str]) -> None:
-    """There is nothing between a host and itself."""
+    """A comparison needs a network between two hosts."""
     session = Session(inventory("h1"), Hosts())
     with pytest.raises(UsageError, match="two hosts"):
         run.compared(session, ("h1",), (A,), Settings(1, 1, 1))

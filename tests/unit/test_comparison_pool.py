@@ -1,4 +1,4 @@
-"""compare's addresses on the hosts' LAN: what is asked for, and what is taken of it."""
+"""The pool of addresses on the hosts' LAN that `compare` chooses for its containers."""
 
 from __future__ import annotations
 
@@ -26,39 +26,40 @@ LAN = IPv4Network("10.78.0.0/24")
 
 
 @dataclass
-class Neighbours:
-    """A LAN on which somebody holds `there`; `mute`: the program that asks does not run."""
+class Lan:
+    """A transport to a LAN with the addresses `used`; `broken`: the ARP program does not run."""
 
-    there: tuple[str, ...] = ()
-    mute: bool = False
-    asked: list[str] = field(default_factory=list)
+    used: tuple[str, ...] = ()
+    broken: bool = False
+    probed: list[str] = field(default_factory=list)
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
         assert (host, timeout_s > 0) == ("h1", True)
-        self.asked = re.findall(r"own ([\d.]+) ", script)
-        lines = [f"answer duplicate compare {ip} {int(ip in self.there)} x" for ip in self.asked]
-        return Output(1, "", "perl: no") if self.mute else Output(0, "\n".join(lines) + "\n", "")
+        self.probed = re.findall(r"own ([\d.]+) ", script)
+        lines = [f"answer duplicate compare {ip} {int(ip in self.used)} x" for ip in self.probed]
+        return Output(1, "", "perl: no") if self.broken else Output(0, "\n".join(lines) + "\n", "")
 
 
-def session(tmp_path: Path, lan: Neighbours, networks: str = "") -> Session:
+def session(tmp_path: Path, lan: Lan, networks: str = "") -> Session:
+    """A session of three hosts on a LAN; `networks` is YAML text for their inventory."""
     hosts = "".join(f"  {host}: {{address: 10.78.0.{11 + n}}}\n" for n, host in enumerate(HOSTS))
     path = tmp_path / "it.yml"
     path.write_text(f"name: it\nhosts:\n{hosts}{networks}")
     return Session(load(path), lan)
 
 
-def fleet(**others: str) -> Fleet:
-    """Each host with its address in a /24 at eth1, or the one that is said."""
-    looks = {}
+def fleet(**addresses: str) -> Fleet:
+    """The facts of three hosts with one address each on eth1, in a /24 by default."""
+    snapshots = {}
     for number, host in enumerate(HOSTS):
-        own = IPv4Interface(others.get(host, f"10.78.0.{11 + number}/24"))
-        links = {"eth1": Link("eth1", 1500, (own,))}
-        looks[host] = HostSnapshot(replace(host_probe.parse(host, HOST), links=links), (), ())
-    return Fleet(looks, {})
+        address = IPv4Interface(addresses.get(host, f"10.78.0.{11 + number}/24"))
+        links = {"eth1": Link("eth1", 1500, (address,))}
+        snapshots[host] = HostSnapshot(replace(host_probe.parse(host, HOST), links=links), (), ())
+    return Fleet(snapshots, {})
 
 
-def test_parts_are_high_apart_and_for_all_hosts() -> None:
-    """Neither at the LAN's ends, nor where an address of somebody is."""
+def test_pools_have_room_for_all_hosts_and_no_used_address() -> None:
+    """The highest pool is first; the first and the last part of the LAN are none."""
     parts = pools_of(LAN, 3, [IPv4Address("10.78.0.230")])
     assert (parts[0], parts[-1]) == (
         IPv4Network("10.78.0.208/28"),
@@ -71,55 +72,55 @@ def test_parts_are_high_apart_and_for_all_hosts() -> None:
     assert (wide[0], len(wide)) == (IPv4Network("10.255.255.240/29"), 32)
 
 
-def test_a_part_that_nobody_answers_for_is_taken(tmp_path: Path) -> None:
-    """One neighbour in the highest part: the next one. All are asked for in one go."""
-    lan = Neighbours(("10.78.0.229",))
-    found = find_pool(session(tmp_path, lan), fleet(), HOSTS, None)
-    assert found == (LAN, IPv4Network("10.78.0.208/28"))
-    assert "10.78.0.11" not in lan.asked and len(lan.asked) > 100
+def test_the_highest_pool_without_an_answer_is_chosen(tmp_path: Path) -> None:
+    """One script probes all addresses; one machine in the highest pool excludes it."""
+    lan = Lan(("10.78.0.229",))
+    pool = find_pool(session(tmp_path, lan), fleet(), HOSTS, None)
+    assert pool == (LAN, IPv4Network("10.78.0.208/28"))
+    assert "10.78.0.11" not in lan.probed and len(lan.probed) > 100
 
 
-def test_what_the_inventory_gives_to_containers_is_not_taken(tmp_path: Path) -> None:
-    """Also where none of them runs now."""
-    own = (
+def test_the_addresses_of_the_inventorys_containers_are_not_chosen(tmp_path: Path) -> None:
+    """Even if none of the containers runs now."""
+    networks = (
         "networks:\n  lan: {method: pipework, cidr: 10.78.0.0/24, pool: 10.78.0.224/28}\n"
         "containers:\n  c1: {host: h1, network: lan}\n"
     )
-    found = find_pool(session(tmp_path, Neighbours(), own), fleet(), HOSTS, None)
-    assert found[1] == IPv4Network("10.78.0.208/28")
+    _, pool = find_pool(session(tmp_path, Lan(), networks), fleet(), HOSTS, None)
+    assert pool == IPv4Network("10.78.0.208/28")
 
 
-def test_a_named_part_is_on_the_lan(tmp_path: Path) -> None:
-    """It is not asked for here: each apply does."""
-    there = session(tmp_path, lan := Neighbours())
-    assert find_pool(there, fleet(), HOSTS, "10.78.0.32/28")[1] == IPv4Network("10.78.0.32/28")
-    assert not lan.asked
-    for text, told in (("10.79.0.0/28", "not part of 10.78.0.0/24"), ("x", "--pool x")):
-        with pytest.raises(UsageError, match=told):
-            find_pool(there, fleet(), HOSTS, text)
+def test_a_pool_by_option_must_be_on_the_lan(tmp_path: Path) -> None:
+    """Compare does not probe it, because each apply does."""
+    hosts = session(tmp_path, lan := Lan())
+    assert find_pool(hosts, fleet(), HOSTS, "10.78.0.32/28")[1] == IPv4Network("10.78.0.32/28")
+    assert not lan.probed
+    for text, message in (("10.79.0.0/28", "not part of 10.78.0.0/24"), ("x", "--pool x")):
+        with pytest.raises(UsageError, match=message):
+            find_pool(hosts, fleet(), HOSTS, text)
 
 
-def test_a_lan_without_room_or_answers_is_told(tmp_path: Path) -> None:
-    """Full, or not to be asked; and hosts that share no LAN."""
-    full = Neighbours(tuple(map(str, LAN)))
+def test_an_unfit_lan_is_an_error(tmp_path: Path) -> None:
+    """It is full, its hosts cannot probe it, or the hosts share no LAN."""
+    full = Lan(tuple(map(str, LAN)))
     with pytest.raises(UnfitError, match="has no free part"):
         find_pool(session(tmp_path, full), fleet(), HOSTS, None)
     with pytest.raises(UnfitError, match="perl: no"):
-        find_pool(session(tmp_path, Neighbours(mute=True)), fleet(), HOSTS, None)
+        find_pool(session(tmp_path, Lan(broken=True)), fleet(), HOSTS, None)
     with pytest.raises(UnfitError, match=r"on 10\.78\.0\.0/16, and h1 on 10\.78\.0\.0/24"):
-        find_pool(session(tmp_path, Neighbours()), fleet(h3="10.78.0.13/16"), HOSTS, None)
+        find_pool(session(tmp_path, Lan()), fleet(h3="10.78.0.13/16"), HOSTS, None)
 
 
-def test_only_what_needs_the_lan_is_left_out(
+def test_only_candidates_that_need_the_lan_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By default with the reason; by name it is an error."""
-    apart = fleet(h3="10.78.0.13/16")
-    monkeypatch.setattr("provision.compare.deployment.observe", lambda *_given: apart)
-    there = session(tmp_path, Neighbours())
-    ground, _, unfit = find_site(there, HOSTS, CANDIDATES, None, strict=False)
-    assert (list(unfit), ground.pool) == (["pipework"], None)
+    """By default they are left out with the reason; named ones are an error."""
+    separate = fleet(h3="10.78.0.13/16")
+    monkeypatch.setattr("provision.compare.deployment.observe", lambda *_arguments: separate)
+    hosts = session(tmp_path, Lan())
+    site, _, unfit = find_site(hosts, HOSTS, CANDIDATES, None, strict=False)
+    assert (list(unfit), site.pool) == (["pipework"], None)
     assert "share no LAN" in unfit["pipework"]
     with pytest.raises(UnfitError):
-        find_site(there, HOSTS, CANDIDATES, None, strict=True)
-    assert find_site(there, HOSTS, CANDIDATES[:2], None, strict=True)[2] == {}
+        find_site(hosts, HOSTS, CANDIDATES, None, strict=True)
+    assert find_site(hosts, HOSTS, CANDIDATES[:2], None, strict=True)[2] == {}

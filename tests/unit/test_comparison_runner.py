@@ -1,4 +1,4 @@
-"""compare's runner: what it makes of two hosts' answers, with a kernel each or one for both."""
+"""The runner of `compare`, on two hosts with one kernel or with one each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from provision.transport.base import Output
 from tests.fakes import HOST, inventory
 
 IPERF = (Path(__file__).parent / "comparison/iperf3-tcp.json").read_text()
-HERE = IPv4Address("10.0.0.1")
-LANE = Endpoints("routes", 7, 9, HERE, HERE, 1, 2)
-SAYS = """kernel 6.18
+ADDRESS = IPv4Address("10.0.0.1")
+ENDPOINTS = Endpoints("routes", 7, 9, ADDRESS, ADDRESS, 1, 2)
+SURVEY = """kernel 6.18
 system Debian GNU/Linux 13 (trixie)
 processors 2
 processor  EPYC
@@ -34,8 +34,12 @@ iperf3 3.18 (cJSON 1.7.15)
 
 
 @dataclass
-class Two:
-    """Two hosts; each reading of a clock is 1 s of busy time later. `refusals` come first."""
+class TwoHosts:
+    """A transport to two hosts with the boot times `boots`.
+
+    Each reading of a clock is 1 s of busy time later. The first measurements end with `refusals`
+    refused connections. `lacking` are the lines of missing programs.
+    """
 
     boots: dict[str, int]
     lacking: str = ""
@@ -53,7 +57,7 @@ class Two:
                 return Output(1, '{"error": "unable to connect: Connection refused"}', "")
             return Output(0, f"{self._clock(host)}{IPERF}{self._clock(host)}", "")
         if "kernel $(uname" in script:
-            return Output(0, f"{self.lacking}{SAYS}{self._clock(host)}", "")
+            return Output(0, f"{self.lacking}{SURVEY}{self._clock(host)}", "")
         if re.search("clock", script):
             return Output(0, self._clock(host), "")
         self.log.append(f"{host} stops")
@@ -68,7 +72,7 @@ class Two:
             f"clock cpu {ticks} 0 0 9 9 0 0 0 0 0\nclock ctxt {self.switches}\nclock btime {boot}\n"
         )
 
-    def send(self, *_given: object, **_more: object) -> None:
+    def send(self, *_arguments: object, **_options: object) -> None:
         raise AssertionError
 
     def close(self) -> None:
@@ -76,79 +80,80 @@ class Two:
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The runner waits for no port."""
     monkeypatch.setattr(runner, "RETRY_S", 0.0)
     yield
 
 
-def between(hosts: Two) -> tuple[Runner, Fleet]:
-    """A bench, and a look at hosts that are none."""
+def runner_of(hosts: TwoHosts) -> tuple[Runner, Fleet]:
+    """A runner, and the facts of the two hosts."""
     session = Session(inventory("h1", "h2"), hosts)
-    looks = {host: HostSnapshot(host_probe.parse(host, HOST), {}, {}) for host in hosts.boots}
-    return Runner(session, "h1", "h2", Settings(2, 1, 100)), Fleet(looks)
+    snapshots = {host: HostSnapshot(host_probe.parse(host, HOST), {}, {}) for host in hosts.boots}
+    return Runner(session, "h1", "h2", Settings(2, 1, 100)), Fleet(snapshots)
 
 
-def test_one_kernel_counts_once() -> None:
-    """Both hosts see all of the machine's time."""
-    found, fleet = between(Two({"h1": 5, "h2": 5}))
-    machines = found.survey(fleet)
-    assert found.shared_kernel
-    assert [machine.host for machine in machines] == ["h1", "h2"]
-    assert (machines[0].system, machines[0].iperf3) == ("Debian GNU/Linux 13 (trixie)", "3.18")
-    assert (machines[0].processors, machines[0].docker) == (2, "28.5.2")
-    figures = found.measure("tcp_8", LANE)
+def test_a_shared_kernel_counts_once() -> None:
+    """Both hosts read the processor time of the whole machine."""
+    runner, fleet = runner_of(TwoHosts({"h1": 5, "h2": 5}))
+    hosts = runner.survey(fleet)
+    assert runner.shared_kernel
+    assert [host.host for host in hosts] == ["h1", "h2"]
+    assert (hosts[0].system, hosts[0].iperf3) == ("Debian GNU/Linux 13 (trixie)", "3.18")
+    assert (hosts[0].processors, hosts[0].docker) == (2, "28.5.2")
+    figures = runner.measure("tcp_8", ENDPOINTS)
     assert set(figures) == {"tcp_8", "cpu"}
     assert figures["cpu"] == pytest.approx(1 / 0.500665096)
 
 
-def test_two_kernels_count_together_and_each() -> None:
-    """The far one is read before and after."""
-    found, fleet = between(Two({"h1": 5, "h2": 900}))
-    found.survey(fleet)
-    assert not found.shared_kernel
-    figures = found.measure("tcp_8", LANE)
+def test_two_kernels_count_together_and_separately() -> None:
+    """The runner reads the second host's clock before and after a measurement."""
+    runner, fleet = runner_of(TwoHosts({"h1": 5, "h2": 900}))
+    runner.survey(fleet)
+    assert not runner.shared_kernel
+    figures = runner.measure("tcp_8", ENDPOINTS)
     assert figures["cpu_from"] == figures["cpu_to"] == pytest.approx(1 / 0.500665096)
     assert figures["cpu"] == pytest.approx(2 / 0.500665096)
-    assert set(found.measure("tcp_1", LANE)) == {"tcp_1"}
+    assert set(runner.measure("tcp_1", ENDPOINTS)) == {"tcp_1"}
 
 
-def test_a_port_that_is_closed_for_a_moment_is_tried_again() -> None:
-    """As iperf3 closes its own after each measurement; one that stays closed is told."""
-    hosts = Two({"h1": 5, "h2": 5}, refusals=2)
-    found, _ = between(hosts)
-    assert found.measure("tcp_1", LANE)["tcp_1"] > 0
+def test_a_refused_connection_is_repeated() -> None:
+    """iperf3 closes its port for a moment after each measurement; a closed port is an error."""
+    hosts = TwoHosts({"h1": 5, "h2": 5}, refusals=2)
+    runner, _ = runner_of(hosts)
+    assert runner.measure("tcp_1", ENDPOINTS)["tcp_1"] > 0
     assert hosts.log == ["h1 measures"] * 3
     hosts.refusals = 99
     with pytest.raises(FactsError, match="routes: tcp_1: unable to connect"):
-        found.measure("tcp_1", LANE)
+        runner.measure("tcp_1", ENDPOINTS)
 
 
-def test_what_a_host_lacks_is_named() -> None:
-    """With the package that brings it."""
-    found, fleet = between(Two({"h1": 5, "h2": 5}, lacking="absent iperf3\nabsent ss\n"))
+def test_missing_programs_are_named() -> None:
+    """The hint has the packages that contain them."""
+    runner, fleet = runner_of(TwoHosts({"h1": 5, "h2": 5}, lacking="absent iperf3\nabsent ss\n"))
     with pytest.raises(UnfitError) as caught:
-        found.survey(fleet)
+        runner.survey(fleet)
     assert "iperf3, ss" in caught.value.message
     assert caught.value.hint == "install iperf3 iproute2 on it"
 
 
-def test_only_what_was_opened_is_closed() -> None:
-    """On both hosts."""
-    hosts = Two({"h1": 5, "h2": 5})
-    found, _ = between(hosts)
-    found.stop_servers()
+def test_only_started_servers_are_stopped() -> None:
+    """On both hosts, and on none before the start."""
+    hosts = TwoHosts({"h1": 5, "h2": 5})
+    runner, _ = runner_of(hosts)
+    runner.stop_servers()
     assert not hosts.log
-    assert found.start_servers((), 10) == {}
+    assert runner.start_servers((), 10) == {}
     hosts.log.clear()
-    found.stop_servers()
+    runner.stop_servers()
     assert sorted(hosts.log) == ["h1 stops", "h2 stops"]
 
 
-def test_a_script_asks_for_what_it_measures() -> None:
-    """Streams, rate, seconds, and the namespace."""
-    terms = Settings(3, 1, 250)
+def test_the_script_of_a_measurement_has_its_settings() -> None:
+    """Streams, rate, seconds, and the network namespace."""
+    settings = Settings(3, 1, 250)
     assert "within 7 timeout 18 iperf3 -J -c 10.0.0.1 -p 1 -t 3 -P 8" in probe.measure(
-        "tcp_8", LANE, terms
+        "tcp_8", ENDPOINTS, settings
     )
-    assert "-t 3 -u -b 250M" in probe.measure("udp", LANE, terms)
-    assert "rtt 10.0.0.1 2 3" in probe.measure("rtt", LANE, terms)
+    assert "-t 3 -u -b 250M" in probe.measure("udp", ENDPOINTS, settings)
+    assert "rtt 10.0.0.1 2 3" in probe.measure("rtt", ENDPOINTS, settings)
