@@ -1,4 +1,4 @@
-"""A host that lies: what it says is data, whatever it is, and is reported as such."""
+"""Output of a hostile host is only data, or an error of that host."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ PAYLOADS = [
 
 @pytest.fixture
 def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
+    """Fake hosts for an inventory that desires nothing; the test's folder is empty."""
     kinds = tuple(KINDS[name] for name in sorted(KINDS))
     monkeypatch.setattr("provision.resources.kinds.all_kinds", lambda: kinds)
     monkeypatch.setattr(desired, "wanted", lambda _inventory, _facts: {})
@@ -43,40 +44,40 @@ def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
-def test_a_name_that_a_host_gives_is_text(hosts: Hosts, payload: str, tmp_path: Path) -> None:
-    """It is quoted when it goes back, and steers no terminal."""
+def test_the_name_of_a_resource_is_only_text(hosts: Hosts, payload: str, tmp_path: Path) -> None:
+    """It is quoted in scripts, and escaped on the terminal."""
     session = Session(inventory("h1"), hosts)
     toy = Toy("h1", payload.replace("\n", " "), payload)
     hosts.toys[toy.ref] = toy
-    found = apply.preview(session, ("h1",), destroy=True)
-    shown = [printable(line) for line in report.plan_lines(found)]
-    assert all(line.isprintable() for line in shown)
-    json.dumps(report.plan_json(found))
-    done = apply.converge(session, ("h1",), ApplyOptions(destroy=True))
-    assert done.outcomes == {"h1": CONFIRMED}
+    preview = apply.preview(session, ("h1",), destroy=True)
+    lines = [printable(line) for line in report.plan_lines(preview)]
+    assert all(line.isprintable() for line in lines)
+    json.dumps(report.plan_json(preview))
+    destroyed = apply.converge(session, ("h1",), ApplyOptions(destroy=True))
+    assert destroyed.outcomes == {"h1": CONFIRMED}
     assert hosts.toys == {}
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
 @pytest.mark.parametrize("field", ["docker_info", "addresses", "routes", "way", "uid", "ssh"])
-def test_facts_that_cannot_be_are_an_error_of_that_host(
+def test_malformed_facts_are_an_error_of_that_host(
     hosts: Hosts, field: str, payload: str, tmp_path: Path
 ) -> None:
-    """Or plain text; the other hosts are not concerned, and nothing is written here."""
+    """Or they are plain text. The other host has its facts, and no file is written."""
     session = Session(inventory("h1", "h2"), hosts)
     hosts.facts = {"h2": f"{HOST}\n{field} {payload}"}
-    found = fleet.observe(session, ("h1", "h2"))
-    assert "h1" in found.snapshots
-    for error in found.errors.values():
+    observed = fleet.observe(session, ("h1", "h2"))
+    assert "h1" in observed.snapshots
+    for error in observed.errors.values():
         assert isinstance(error, FactsError | HostError)
         assert printable(error.message).isprintable()
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
-def test_a_record_that_cannot_be_is_none(payload: str) -> None:
-    """What `status` shows is one of our words, an owner and an id in hexadecimal."""
+def test_a_malformed_record_is_ignored_or_printable(payload: str) -> None:
+    """`status` shows a known state and a hexadecimal id, and escapes the rest."""
     owner = json.dumps({"owner": payload, "inventory": "demo", "verb": "apply"})
     fields = ["beef", "1", "2", "", "failed", "reverted", owner, "", "3"]
     for number in range(len(fields)):
@@ -86,9 +87,9 @@ def test_a_record_that_cannot_be_is_none(payload: str) -> None:
             assert printable(describe(recorded_outcome(record))).isprintable()
 
 
-def test_endless_output_is_not_believed(hosts: Hosts) -> None:
-    """A look has a limit; what is over it makes an error."""
+def test_a_snapshot_that_is_too_large_is_an_error(hosts: Hosts) -> None:
+    """The error names the host and the limit."""
     session = Session(inventory("h1"), hosts)
     hosts.facts = {"h1": HOST + "\nroutes []" * 2_000_000}
-    found = fleet.observe(session, ("h1",))
-    assert "larger than" in found.errors["h1"].message
+    observed = fleet.observe(session, ("h1",))
+    assert "larger than" in observed.errors["h1"].message

@@ -1,4 +1,4 @@
-"""What the inventory leans on: names, blocks, suggestions, image archives, host keys, --limit."""
+"""Parts of an inventory: names, subnets, suggestions, image archives, host keys, --limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ FLEET = Inventory(
 )
 
 
-def test_blocks() -> None:
+def test_a_range_is_divided_into_blocks() -> None:
+    """Blocks are the subnets of hosts, and their first address is the gateway."""
     cidr = IPv4Network("172.20.0.0/16")
     assert names.block_count(cidr, 24) == 256
     assert names.block_count(cidr, 12) == 0
@@ -43,15 +44,15 @@ def test_blocks() -> None:
     assert names.container_capacity(IPv4Network("172.20.1.0/29")) == 5
 
 
-def test_names_are_stable() -> None:
-    """They are on hosts already: another hash would leave the old links and chains behind."""
+def test_names_on_hosts_never_change() -> None:
+    """With another hash, hosts would keep the links and chains of the earlier version."""
     assert names.interface_name("br-", "demo", "blue") == "br-blue-v242wt"
     assert names.chain_name("demo", "blue") == "PROV-demo-blue-v242wt"
     assert names.host_veth_name("demo", "web", "eth1") == "pw-web-vybjw7"
 
 
-def test_hashed_numbers_are_stable() -> None:
-    """Values of version 0.1.0, which its hosts hold."""
+def test_hashed_numbers_on_hosts_never_change() -> None:
+    """Hosts have these values since version 0.1.0."""
     assert names.hashed_mac("demo", "web", "eth1") == "02:b7:06:ba:f0:27"
     assert names.hashed_mac("x") == "02:2d:71:16:42:b7"
     assert names.hashed_mac("m eth0", first_byte=0x0A) == "0a:9c:dd:a3:2f:93"
@@ -60,25 +61,28 @@ def test_hashed_numbers_are_stable() -> None:
 
 
 @pytest.mark.parametrize("network", ["a", "abcdefghijklmno", "a-b-c-d-e-f-g-h"])
-def test_names_fit(network: str) -> None:
+def test_names_fit_the_limits_of_the_kernel(network: str) -> None:
+    """An interface name has at most 15 characters, a chain name at most 28."""
     assert len(names.interface_name("prefix", "abcdefghij", network)) <= 15
     assert len(names.chain_name("abcdefghij", network)) <= 28
 
 
-def test_names_differ() -> None:
+def test_different_networks_have_different_names() -> None:
+    """Even if the joined or shortened names are equal."""
     pairs = [("a", "b-c"), ("a-b", "c"), ("demo", "x" * 14 + "1"), ("demo", "x" * 14 + "2")]
     assert len({names.chain_name(*pair) for pair in pairs}) == 4
     assert len({names.interface_name("br-", *pair) for pair in pairs}) == 4
 
 
-def test_addresses() -> None:
+def test_addresses_and_ranges_are_parsed() -> None:
+    """Each text becomes a value of `ipaddress`."""
     assert addresses.ipv4("169.254.1.1") == IPv4Address("169.254.1.1")
     assert addresses.cidr("10.0.0.0/8") == IPv4Network("10.0.0.0/8")
     assert addresses.cidr("10.0.0.8/29") == IPv4Network("10.0.0.8/29")
 
 
 @pytest.mark.parametrize(
-    ("word", "near"),
+    ("text", "suggestion"),
     [
         ("vxlna", "vxlan"),
         ("adress", "address"),
@@ -91,13 +95,14 @@ def test_addresses() -> None:
         ("address" * 1000, None),
     ],
 )
-def test_suggestions(word: str, near: str | None) -> None:
+def test_a_similar_name_is_suggested(text: str, suggestion: str | None) -> None:
+    """No name is suggested for a text that resembles none."""
     known = ("vxlan", "address", "network", "subnet_size", "container")
-    assert suggest.nearest(word, known) == near
+    assert suggest.nearest(text, known) == suggestion
 
 
-def test_known_keys_follow_lists_unions_and_dataclasses() -> None:
-    """Also into what a method adds to a network, such as flannel's `etcd`."""
+def test_the_known_keys_of_any_mapping_are_listed() -> None:
+    """In lists, unions and dataclasses, and in the keys of a method, such as flannel's `etcd`."""
     assert known_keys(ContainerDocument, ("image",)) == ("archive",)
     assert known_keys(ContainerDocument, ("interfaces", 3, "rules", 0)) == (
         "source",
@@ -111,10 +116,11 @@ def test_known_keys_follow_lists_unions_and_dataclasses() -> None:
 
 
 def test_quoted_text_is_one_printable_line() -> None:
-    shown = quoted("a\nb\x1b[31m\0\u202e" + "x" * 100)
-    assert shown.startswith(r"'a\nb\x1b[31m\x00\u202exxx")
-    assert shown.endswith("…'")
-    assert shown.isprintable()
+    """Control characters are escaped, and long text is cut."""
+    text = quoted("a\nb\x1b[31m\0\u202e" + "x" * 100)
+    assert text.startswith(r"'a\nb\x1b[31m\x00\u202exxx")
+    assert text.endswith("…'")
+    assert text.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -127,29 +133,34 @@ def test_quoted_text_is_one_printable_line() -> None:
         ("Registry.Example.com/a__b/c-d.e:T_1", "Registry.Example.com/a__b/c-d.e:T_1"),
     ],
 )
-def test_references(text: str, reference: str) -> None:
+def test_an_image_reference_gets_its_default_tag(text: str, reference: str) -> None:
+    """Docker means the tag `latest` if there is none."""
     assert images.reference(text) == reference
 
 
 @pytest.mark.parametrize(
     "text", ["a" * 300, "a" * 100_000, "a-" * 250, "x:y:z", "a/", "/a", "a//b"]
 )
-def test_no_references(text: str) -> None:
+def test_an_invalid_image_reference_is_refused(text: str) -> None:
+    """Long texts are refused quickly, too."""
     with pytest.raises(BadValueError):
         images.reference(text)
 
 
 def _key(kind: str) -> str:
+    """A public key of a type, as known_hosts has it."""
     blob = len(kind).to_bytes(4, "big") + kind.encode() + bytes(40)
     return f"{kind} {b64encode(blob).decode()}"
 
 
 @pytest.mark.parametrize("kind", ssh_keys.TYPES)
-def test_host_keys(kind: str) -> None:
+def test_a_host_key_of_each_type_is_accepted(kind: str) -> None:
+    """Its comment is left out."""
     assert ssh_keys.host_key(_key(kind) + " root@h1\n") == _key(kind)
 
 
-def test_two_lines_are_no_host_key() -> None:
+def test_two_host_keys_are_refused() -> None:
+    """`host_key` is one line."""
     with pytest.raises(BadValueError):
         ssh_keys.host_key(f"{_key('ssh-rsa')}\n{_key('ssh-rsa')}")
 
@@ -170,16 +181,17 @@ def _entry(**changes: object) -> dict[str, object]:
     return {"Config": "config.json", "RepoTags": ["busybox:1.36"], "Layers": []} | changes
 
 
-def test_archive(tmp_path: Path) -> None:
+def test_an_image_archive_has_its_name_and_layers(tmp_path: Path) -> None:
+    """They come from the archive's manifest and configuration."""
     _tar(tmp_path / "b.tar", manifest_json=[_entry()], config_json=CONFIG, layer=bytes(1 << 20))
-    found = saved_image("b.tar", tmp_path)
-    assert found.ref == "busybox:1.36"
-    assert found.archive == tmp_path / "b.tar"
-    assert found.layers == ("sha256:" + "a" * 64,)
+    image = saved_image("b.tar", tmp_path)
+    assert image.ref == "busybox:1.36"
+    assert image.archive == tmp_path / "b.tar"
+    assert image.layers == ("sha256:" + "a" * 64,)
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         ({}, "is not an archive of `docker save`: 'manifest.json' is missing"),
         ({"manifest_json": b"{"}, "its 'manifest.json' is not valid JSON"),
@@ -202,26 +214,31 @@ def test_archive(tmp_path: Path) -> None:
         ({"manifest_json": [_entry()], "config_json": {"rootfs": {"diff_ids": [1]}}}, "its config"),
     ],
 )
-def test_unusable_archives(tmp_path: Path, files: dict[str, object], told: str) -> None:
+def test_an_unusable_archive_is_refused(
+    tmp_path: Path, files: dict[str, object], message: str
+) -> None:
+    """The error has its reason and a hint."""
     _tar(tmp_path / "b.tar", **files)
     with pytest.raises(BadValueError) as caught:
         saved_image("b.tar", tmp_path)
-    assert caught.value.message.startswith(f"archive 'b.tar': {told}")
+    assert caught.value.message.startswith(f"archive 'b.tar': {message}")
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x1f\x8b\x08", b"x" * 10_000, b"\xff" * 512])
-def test_no_archives(tmp_path: Path, raw: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path, raw: bytes) -> None:
+    """Whatever bytes it has."""
     (tmp_path / "b.tar").write_bytes(raw)
     with pytest.raises(BadValueError):
         saved_image("b.tar", tmp_path)
 
 
-def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
+def test_an_incomplete_archive_is_refused_or_read(tmp_path: Path) -> None:
+    """At whatever byte it ends, the only error is BadValueError."""
     _tar(tmp_path / "b.tar", layer=bytes(4096), manifest_json=[_entry()], config_json=CONFIG)
-    whole = (tmp_path / "b.tar").read_bytes()
+    complete = (tmp_path / "b.tar").read_bytes()
     for length in range(0, 8192, 100):
-        (tmp_path / "b.tar").write_bytes(whole[:length])
+        (tmp_path / "b.tar").write_bytes(complete[:length])
         try:
             assert saved_image("b.tar", tmp_path).ref == "busybox:1.36"
         except BadValueError:
@@ -250,12 +267,13 @@ def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
         (" h1 , h2 ,", "h1 h2"),
     ],
 )
-def test_limit(pattern: str | None, hosts: str) -> None:
+def test_a_limit_selects_hosts_in_the_order_of_the_file(pattern: str | None, hosts: str) -> None:
+    """Names, groups, wildcards, intersections and exclusions."""
     assert " ".join(select(FLEET, pattern)) == hosts
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "message"),
     [
         ("h4", "no host or group matches 'h4'"),
         ("wbe", "no host or group matches 'wbe'"),
@@ -269,8 +287,9 @@ def test_limit(pattern: str | None, hosts: str) -> None:
         ("!", "no host or group matches ''"),
     ],
 )
-def test_limit_refuses(pattern: str, told: str) -> None:
+def test_a_limit_that_matches_no_host_is_refused(pattern: str, message: str) -> None:
+    """So is a part of it that names no host or group."""
     with pytest.raises(UsageError) as caught:
         select(FLEET, pattern)
-    assert told in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint

@@ -1,4 +1,4 @@
-"""The strict reader of YAML: values, places and limits."""
+"""The strict YAML reader: values, positions, limits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ PATH = Path("demo.yml")
 
 
 def plain(text: str) -> object:
-    reading = read(PATH, text)
-    assert reading.root is not None, reading.findings
-    return reading.root.plain()
+    """The values of a valid document."""
+    document = read(PATH, text)
+    assert document.root is not None, document.findings
+    return document.root.plain()
 
 
-def only(reading: YamlDocument) -> str:
-    (finding,) = reading.findings
+def only_finding(document: YamlDocument) -> str:
+    """The only finding of a document, as `line:column: message`."""
+    (finding,) = document.findings
     assert finding.position.path == PATH
     return f"{finding.position.line}:{finding.position.column}: {finding.message}"
 
@@ -53,16 +55,19 @@ def only(reading: YamlDocument) -> str:
         ("|-\n  7", "7"),
     ],
 )
-def test_scalars(text: str, value: object) -> None:
+def test_a_scalar_has_its_strict_type(text: str, value: object) -> None:
+    """Only true, false, null and decimal numbers are not text."""
     assert plain(f"key: {text}\n") == {"key": value}
 
 
 @pytest.mark.parametrize("key", ["on", "1", "true", "~", "1.10", "010"])
-def test_keys_are_text(key: str) -> None:
+def test_a_key_is_always_text(key: str) -> None:
+    """Whatever YAML would read it as."""
     assert plain(f"{key}: x\n") == {key: "x"}
 
 
-def test_places() -> None:
+def test_each_key_and_value_has_its_position() -> None:
+    """Line and column; a missing key has the position of its mapping."""
     root = read(PATH, "a: 1\nb:\n  - x\n  - {c: y}\nd:\n").root
     assert root is not None
     assert root.locate(("a",)) == (1, 4)
@@ -74,28 +79,32 @@ def test_places() -> None:
     assert root.locate(()) == (1, 1)
 
 
-def test_depth() -> None:
+def test_deep_nesting_is_refused() -> None:
+    """40 levels are allowed, and thousands do not overflow the stack."""
     assert plain("[" * (MAX_DEPTH - 1) + "x" + "]" * (MAX_DEPTH - 1))
     for text in ("[" * 3000, "{a: " * 3000, "- " * 3000, "? " * 3000):
-        assert "nested deeper than 40" in only(read(PATH, text))
+        assert "nested deeper than 40" in only_finding(read(PATH, text))
 
 
-def test_number_of_values() -> None:
+def test_a_document_with_too_many_values_is_refused() -> None:
+    """The finding has the position of the first value too many."""
     assert len(plain("[" + "h," * (MAX_NODES - 1) + "]")) == MAX_NODES - 1  # type: ignore[arg-type]
-    assert only(read(PATH, "[" + "h," * MAX_NODES + "]")) == f"1:{2 * MAX_NODES}: " + (
+    assert only_finding(read(PATH, "[" + "h," * MAX_NODES + "]")) == f"1:{2 * MAX_NODES}: " + (
         "the file has more than 20000 values"
     )
 
 
-def test_the_first_of_two_keys_counts() -> None:
-    reading = read(PATH, "a: 1\na: 2\n")
-    assert reading.root is not None
-    assert reading.root.plain() == {"a": 1}
-    assert only(reading) == "2:1: duplicate key 'a' (first at 1:1)"
+def test_a_duplicate_key_is_a_finding() -> None:
+    """The first value counts for further findings."""
+    document = read(PATH, "a: 1\na: 2\n")
+    assert document.root is not None
+    assert document.root.plain() == {"a": 1}
+    assert only_finding(document) == "2:1: duplicate key 'a' (first at 1:1)"
 
 
-def test_keys_of_one_text_are_one_key() -> None:
-    assert only(read(PATH, "1: a\n'1': b\n")).startswith("2:1: duplicate key")
+def test_keys_with_the_same_text_are_duplicates() -> None:
+    """Even if only one of them is quoted."""
+    assert only_finding(read(PATH, "1: a\n'1': b\n")).startswith("2:1: duplicate key")
 
 
 class _Mark:
@@ -107,7 +116,8 @@ class _Error:
     problem_mark, context_mark = _Mark(), None
 
 
-def test_unknown_syntax_errors_keep_the_parsers_words() -> None:
+def test_an_unknown_syntax_error_has_the_text_of_the_parser() -> None:
+    """A later version of libyaml may have new messages."""
     assert explain(_Error(), ["a: b"])[:3] == (
         1,
         4,
