@@ -1,4 +1,4 @@
-"""Checks of verify: their subjects, and their run by pytest on evidence without hosts."""
+"""The checks of verify: their subjects, and their run by pytest on evidence without hosts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAIR_CHECKS = ("ping", "tcp", "mtu", "udp")
 
 
 def evidence(*, lost: bool = False) -> Evidence:
-    """Two containers of routes.yml on two hosts, of which every pair answers, or none does."""
+    """Two containers of routes.yml on two hosts; each pair answers, or with `lost` none does."""
     inventory = load(ROOT / "inventories" / "routes.yml")
     containers = tuple(inventory.containers.values())[:2]
     addresses = [next(iter(inventory.networks["blue"].subnets[c.host].hosts())) for c in containers]
@@ -58,12 +58,11 @@ def evidence(*, lost: bool = False) -> Evidence:
     )
 
 
-def judged(patch: pytest.MonkeyPatch, gathered: Evidence, expression: str | None) -> Verification:
-    """The verdict on this evidence."""
-
-    patch.setattr(gather, "evidence", lambda _session, _hosts: gathered)
-    session = Session(gathered.inventory, Hosts())
-    return run_checks(session, gathered.hosts, junit=None, expression=expression)
+def verify(patch: pytest.MonkeyPatch, evidence: Evidence, expression: str | None) -> Verification:
+    """The results of the checks on this evidence."""
+    patch.setattr(gather, "evidence", lambda _session, _hosts: evidence)
+    session = Session(evidence.inventory, Hosts())
+    return run_checks(session, evidence.hosts, junit=None, expression=expression)
 
 
 @pytest.mark.parametrize("module", [test_network, test_lan])
@@ -77,7 +76,7 @@ def test_each_check_has_subjects_of_a_known_kind(module: Any) -> None:
 
 def test_pairs_that_answer_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each check of each ordered pair is judged once, by the names of its containers."""
-    result = judged(monkeypatch, evidence(), "ping or tcp or udp or source or drift")
+    result = verify(monkeypatch, evidence(), "ping or tcp or udp or source or drift")
     assert result.ok and result.exit_status == ExitStatus.OK
     checks = {(check.check, check.source, check.target) for check in result.checks}
     assert len(checks) == len(result.checks) == 2 * 4 + 2
@@ -86,14 +85,14 @@ def test_pairs_that_answer_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_message_of_a_failed_check_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the expression that pytest appends to it."""
-    result = judged(monkeypatch, evidence(lost=True), "ping")
+    result = verify(monkeypatch, evidence(lost=True), "ping")
     assert [check.detail for check in result.checks] == ["0 of 3 packets"] * 2
     assert not result.ok and result.exit_status == ExitStatus.VERIFY
 
 
 def test_a_sniffer_that_did_not_run_skips_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """A skipped check is neither passed nor failed."""
-    result = judged(monkeypatch, evidence(), "wire")
+    result = verify(monkeypatch, evidence(), "wire")
     assert [check.skipped for check in result.checks] == [
         "no sniffer ran on h1: the host did not answer",
         "no sniffer ran on h2: the host did not answer",
@@ -104,20 +103,22 @@ def test_a_sniffer_that_did_not_run_skips_the_check(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("expression", "message"), [("nothing", "matches no check"), ("a b", "cannot read")]
 )
-def test_an_expression_without_checks_is_a_mistake(
+def test_an_expression_without_checks_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, expression: str, message: str
 ) -> None:
     """A misspelt check must not pass as a verify of nothing."""
     with pytest.raises(UsageError, match=message):
-        judged(monkeypatch, evidence(), expression)
+        verify(monkeypatch, evidence(), expression)
 
 
-def test_plugins_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable that disables them is restored, and removed where it was not set."""
+def test_the_run_restores_the_variable_that_disables_plugins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It removes the variable if it was not set before."""
     for value in (None, "0"):
         if value is None:
             monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
         else:
             monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", value)
-        judged(monkeypatch, evidence(), "drift")
+        verify(monkeypatch, evidence(), "drift")
         assert os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") == value

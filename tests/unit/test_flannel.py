@@ -1,4 +1,4 @@
-"""Method `flannel` without hosts: settings, etcd's answers, certificates, and where flanneld is."""
+"""Method `flannel` without hosts: settings, leases in etcd, certificates, the flanneld binary."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def inventory(tmp_path: Path, keys: str = "", hosts: int = 3) -> Inventory:
-    """Some hosts with a flannel network of these further keys."""
+    """An inventory with a flannel network; `keys` is YAML text of further keys."""
     lines = ["name: demo", "hosts:"]
     lines += [f"  h{n}: {{address: 10.78.0.1{n}}}" for n in range(1, hosts + 1)]
     lines += ["networks:", f"  over: {{method: flannel, cidr: 172.16.0.0/16{keys}}}"]
@@ -42,7 +42,7 @@ def inventory(tmp_path: Path, keys: str = "", hosts: int = 3) -> Inventory:
 
 
 @pytest.mark.parametrize(
-    ("hosts", "keys", "wanted"),
+    ("hosts", "keys", "expected"),
     [
         (2, "", ("h1",)),
         (3, "", ("h1", "h2", "h3")),
@@ -50,16 +50,18 @@ def inventory(tmp_path: Path, keys: str = "", hosts: int = 3) -> Inventory:
         (5, ", etcd: {members: [h4]}", ("h4",)),
     ],
 )
-def test_members_are_odd(tmp_path: Path, hosts: int, keys: str, wanted: tuple[str, ...]) -> None:
-    """All hosts up to three; of two the first alone."""
+def test_the_number_of_etcd_members_is_odd(
+    tmp_path: Path, hosts: int, keys: str, expected: tuple[str, ...]
+) -> None:
+    """The first three hosts are members; of two hosts, only the first."""
     network = inventory(tmp_path, keys, hosts).networks["over"]
-    assert options.members(network) == wanted
+    assert options.members(network) == expected
 
 
-def test_another_host_is_another_cluster_only_as_a_member(tmp_path: Path) -> None:
-    """A fourth host leaves etcd as it is; a third makes another one."""
+def test_only_a_new_member_creates_a_new_cluster(tmp_path: Path) -> None:
+    """A third host becomes a member, and a fourth does not."""
     two, three, four = (inventory(tmp_path, hosts=n) for n in (2, 3, 4))
-    digests = [options.cluster(one, one.networks["over"]) for one in (two, three, four)]
+    digests = [options.cluster(i, i.networks["over"]) for i in (two, three, four)]
     assert digests[1] == digests[2] != digests[0]
 
 
@@ -76,13 +78,13 @@ def test_another_host_is_another_cluster_only_as_a_member(tmp_path: Path) -> Non
         (", backend: host-gw", 1500, {"Type": "host-gw"}),
     ],
 )
-def test_what_flannel_reads(
+def test_the_configuration_of_flannel_has_the_mtu_and_all_subnets(
     tmp_path: Path, keys: str, mtu: int, backend: Mapping[str, object]
 ) -> None:
-    """flannel subtracts its own 50 from the MTU, and would leave out the first subnet."""
-    said = json.loads(options.config(inventory(tmp_path, keys).networks["over"], mtu))
-    assert said.pop("Backend") == backend
-    assert said == {
+    """flannel subtracts 50 from the MTU, and by default does not use the first subnet."""
+    config = json.loads(options.config(inventory(tmp_path, keys).networks["over"], mtu))
+    assert config.pop("Backend") == backend
+    assert config == {
         "Network": "172.16.0.0/16",
         "SubnetLen": 24,
         "SubnetMin": "172.16.0.0",
@@ -90,55 +92,56 @@ def test_what_flannel_reads(
     }
 
 
-def test_parts_are_counted_from_subnet_min(tmp_path: Path) -> None:
-    """The first host has the first subnet that flannel may give."""
+def test_subnets_begin_at_subnet_min(tmp_path: Path) -> None:
+    """The first host has the first subnet that flannel may lease."""
     network = inventory(tmp_path, ", subnet_min: 172.16.49.0").networks["over"]
-    assert [str(part) for part in network.subnets.values()] == [
+    assert [str(subnet) for subnet in network.subnets.values()] == [
         "172.16.49.0/24",
         "172.16.50.0/24",
         "172.16.51.0/24",
     ]
 
 
-# -- what etcd says
+# -- leases in etcd
 
 
-def answer(leases: Mapping[str, Mapping[str, str]]) -> str:
-    """As `etcdctl get --prefix / -w json` prints it."""
-    keys = {f"/coreos.com/network/subnets/{subnet}": said for subnet, said in leases.items()}
-    return printed({key: json.dumps(said) for key, said in keys.items()})
+def leases_json(by_subnet: Mapping[str, Mapping[str, str]]) -> str:
+    """Leases by subnet, as `etcdctl get --prefix / -w json` prints them."""
+    keys = {f"/coreos.com/network/subnets/{subnet}": lease for subnet, lease in by_subnet.items()}
+    return etcdctl_json({key: json.dumps(lease) for key, lease in keys.items()})
 
 
-def printed(pairs: Mapping[str, str]) -> str:
-    """Keys and values as etcdctl's JSON."""
+def etcdctl_json(pairs: Mapping[str, str]) -> str:
+    """Keys and values as etcdctl prints them."""
 
-    def plain(text: str) -> str:
+    def encoded(text: str) -> str:
         return base64.b64encode(text.encode()).decode()
 
-    kvs = [{"key": plain(key), "value": plain(said)} for key, said in pairs.items()]
+    kvs = [{"key": encoded(key), "value": encoded(text)} for key, text in pairs.items()]
     return json.dumps({"header": {"revision": 7}, "kvs": kvs, "count": len(kvs)})
 
 
 def lease(number: int, backend: str = "vxlan") -> dict[str, str]:
+    """The lease of host `h{number}`."""
     return {"PublicIP": f"10.78.0.1{number}", "BackendType": backend}
 
 
 GOOD = {f"172.16.{n - 1}.0-24": lease(n) for n in (1, 2, 3)}
 
 
-def test_a_map_as_it_should_be_is_silent(tmp_path: Path) -> None:
-    """And so is an etcd whose members are healthy."""
-    whole = inventory(tmp_path)
+def test_correct_leases_and_healthy_members_are_no_finding(tmp_path: Path) -> None:
+    """Both checks are silent then."""
+    demo = inventory(tmp_path)
     health = "\n".join(
         f"health over https://10.78.0.1{n}:2379 is healthy: took = 1ms" for n in (1, 2, 3)
     )
-    found = etcd_checks.parse(f"etcd over {answer(GOOD)}\n{health}\n")["over"]
-    assert not etcd_checks.lease_error(whole, whole.networks["over"], found)
-    assert not etcd_checks.health_error(whole, whole.networks["over"], found)
+    etcd = etcd_checks.parse(f"etcd over {leases_json(GOOD)}\n{health}\n")["over"]
+    assert not etcd_checks.lease_error(demo, demo.networks["over"], etcd)
+    assert not etcd_checks.health_error(demo, demo.networks["over"], etcd)
 
 
 @pytest.mark.parametrize(
-    ("change", "wanted"),
+    ("change", "message"),
     [
         ({"172.16.1.0-24": None}, "h2 has no lease of its subnet 172.16.1.0/24"),
         ({"172.16.1.0-24": lease(3)}, "172.16.1.0/24 is of h3, not of h2"),
@@ -149,63 +152,64 @@ def test_a_map_as_it_should_be_is_silent(tmp_path: Path) -> None:
         ({"172.16.1.0-24": lease(2, "")}, "by backend udp, not vxlan"),
     ],
 )
-def test_what_differs_in_the_map_is_told(
-    tmp_path: Path, change: Mapping[str, Mapping[str, str] | None], wanted: str
+def test_a_wrong_lease_is_a_finding(
+    tmp_path: Path, change: Mapping[str, Mapping[str, str] | None], message: str
 ) -> None:
-    """Lost, poisoned, strange and double leases."""
-    whole = inventory(tmp_path)
-    leases = {key: said for key, said in (GOOD | dict(change)).items() if said}
-    found = etcd_checks.parse(f"etcd over {answer(leases)}\n")["over"]
-    assert wanted in etcd_checks.lease_error(whole, whole.networks["over"], found)
+    """A lease is lost, forged, foreign or double, or has another backend."""
+    demo = inventory(tmp_path)
+    records = {key: lease for key, lease in (GOOD | dict(change)).items() if lease}
+    etcd = etcd_checks.parse(f"etcd over {leases_json(records)}\n")["over"]
+    assert message in etcd_checks.lease_error(demo, demo.networks["over"], etcd)
 
 
-def test_an_etcd_that_is_silent_or_ill_is_told(tmp_path: Path) -> None:
-    """By its member's host, or by what etcdctl says."""
-    whole = inventory(tmp_path)
-    network = whole.networks["over"]
+def test_an_unhealthy_etcd_is_a_finding(tmp_path: Path) -> None:
+    """The finding names the members' hosts, or has the error of etcdctl."""
+    demo = inventory(tmp_path)
+    network = demo.networks["over"]
     health = "health over https://10.78.0.11:2379 is healthy: took = 1ms\n"
     health += "health over https://10.78.0.12:2379 is unhealthy: failed to commit proposal: x\n"
-    found = etcd_checks.parse(f"etcd over {answer(GOOD)}\n{health}")["over"]
+    etcd = etcd_checks.parse(f"etcd over {leases_json(GOOD)}\n{health}")["over"]
     assert (
-        etcd_checks.health_error(whole, network, found)
+        etcd_checks.health_error(demo, network, etcd)
         == "etcd on h2 is unhealthy; etcd on h3 is silent"
     )
     silent = etcd_checks.parse("error over Error: context deadline exceeded\n")["over"]
-    assert etcd_checks.health_error(whole, network, silent) == "Error: context deadline exceeded"
-    (unanswered,) = status.parse(whole, (network,), "h1", "")
-    assert etcd_checks.health_error(whole, network, unanswered.etcd) == "no answer"
-    assert etcd_checks.lease_error(whole, network, unanswered.etcd) == "etcd does not answer"
+    assert etcd_checks.health_error(demo, network, silent) == "Error: context deadline exceeded"
+    (unanswered,) = status.parse(demo, (network,), "h1", "")
+    assert etcd_checks.health_error(demo, network, unanswered.etcd) == "no answer"
+    assert etcd_checks.lease_error(demo, network, unanswered.etcd) == "etcd does not answer"
 
 
-def test_show_has_the_tutorials_look_ups(tmp_path: Path) -> None:
-    """Settings, the list of subnets, and each subnet's host."""
-    whole = inventory(tmp_path)
-    networks = tuple(whole.networks.values())
-    found = status.parse(whole, networks, "h1", f"etcd over {answer(GOOD)}\n")
-    assert [row[1:3] for row in status.lease_rows(found)] == [
+def test_show_lists_each_subnet_with_its_host(tmp_path: Path) -> None:
+    """The table and the JSON have the leases in etcd."""
+    demo = inventory(tmp_path)
+    etcd = status.parse(
+        demo, tuple(demo.networks.values()), "h1", f"etcd over {leases_json(GOOD)}\n"
+    )
+    assert [row[1:3] for row in status.lease_rows(etcd)] == [
         ("172.16.0.0/24", "h1"),
         ("172.16.1.0/24", "h2"),
         ("172.16.2.0/24", "h3"),
     ]
-    assert status.as_json(found)[0]["subnets"][1]["host"] == "h2"
+    assert status.as_json(etcd)[0]["subnets"][1]["host"] == "h2"
 
 
-def test_keys_of_a_host_that_is_in_the_file_no_longer_are_removed() -> None:
-    """Those that say so themselves: a stranger's are not ours to remove."""
-    own = "/provision/demo/over"
-    said = {"host": "h1", "prefix": "/coreos.com/network", "cluster": "c", "members": ["h1"]}
-    pairs = {"/coreos.com/network/config": "{}", f"{own}/config": json.dumps(said)}
+def test_the_keys_of_a_removed_host_are_stale() -> None:
+    """Only keys with our mark are; the lease of a stranger stays."""
+    mark = "/provision/demo/over"
+    config = {"host": "h1", "prefix": "/coreos.com/network", "cluster": "c", "members": ["h1"]}
+    pairs = {"/coreos.com/network/config": "{}", f"{mark}/config": json.dumps(config)}
     for number in (1, 2, 3):
         key = f"/coreos.com/network/subnets/172.16.{number}.0-24"
         pairs[key] = json.dumps(lease(number))
-        mine = {"key": key, "address": f"10.78.0.1{number}", "cluster": "c"}
-        pairs[f"{own}/hosts/h{number}"] = json.dumps(mine)
+        record = {"key": key, "address": f"10.78.0.1{number}", "cluster": "c"}
+        pairs[f"{mark}/hosts/h{number}"] = json.dumps(record)
     pairs["/coreos.com/network/subnets/172.16.9.0-24"] = json.dumps(lease(9))
-    text = f"etcd over {printed(pairs)}\npeers 10.78.0.12"
-    (found,) = EtcdConfig.parse(text, Origin("h1", "demo"))
-    assert found.ours and isinstance(found.resource, EtcdConfig)
-    stale = ("/coreos.com/network/subnets/172.16.3.0-24", f"{own}/hosts/h3")
-    assert found.resource.stale == stale
+    text = f"etcd over {etcdctl_json(pairs)}\npeers 10.78.0.12"
+    (ours,) = EtcdConfig.parse(text, Origin("h1", "demo"))
+    assert ours.ours and isinstance(ours.resource, EtcdConfig)
+    stale = ("/coreos.com/network/subnets/172.16.3.0-24", f"{mark}/hosts/h3")
+    assert ours.resource.stale == stale
     assert not list(EtcdConfig.parse(text, Origin("h2", "demo")))
     (foreign,) = EtcdConfig.parse(text, Origin("h1", "another"))
     assert not foreign.ours
@@ -215,14 +219,15 @@ def test_keys_of_a_host_that_is_in_the_file_no_longer_are_removed() -> None:
 
 
 def request(name: str = "whatever") -> str:
-    """A host's request, whose names do not matter."""
+    """A host's certificate request, whose name does not matter."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    asked = x509.CertificateSigningRequestBuilder().subject_name(subject)
-    return asked.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def issue(folder: Path, *, trusted: str = "", server: bool = True) -> Issue:
+    """A step that issues a certificate for h1 by the authority in `folder`."""
     return Issue(
         request=request(),
         signer=folder / "pki" / "demo" / "over",
@@ -238,24 +243,27 @@ def issue(folder: Path, *, trusted: str = "", server: bool = True) -> Issue:
 
 
 def texts(steps: Steps) -> dict[str, str]:
+    """The files that the steps write, by name."""
     return {step.path.rsplit("/", 1)[1]: step.text for step in steps if isinstance(step, Put)}
 
 
-def test_the_controller_chooses_the_names(tmp_path: Path) -> None:
-    """Not the request; a client's certificate serves no server."""
+def test_the_controller_chooses_the_names_in_a_certificate(tmp_path: Path) -> None:
+    """The names of the request do not count, and a client's certificate is not a server's."""
     for server in (True, False):
-        put = texts(pki.sign((issue(tmp_path, server=server),)))
-        found = x509.load_pem_x509_certificate(put["over.member.crt"].encode())
-        found.verify_directly_issued_by(x509.load_pem_x509_certificate(put["over.ca.crt"].encode()))
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        files = texts(pki.sign((issue(tmp_path, server=server),)))
+        certificate = x509.load_pem_x509_certificate(files["over.member.crt"].encode())
+        certificate.verify_directly_issued_by(
+            x509.load_pem_x509_certificate(files["over.ca.crt"].encode())
+        )
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert names.get_values_for_type(x509.IPAddress) == [ip_address("10.78.0.11")]
-        assert found.subject.rfc4514_string() == "CN=over.member"
-        usage = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert certificate.subject.rfc4514_string() == "CN=over.member"
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         assert (ExtendedKeyUsageOID.SERVER_AUTH in usage) is server
 
 
-def test_the_authority_is_made_once_and_guarded(tmp_path: Path) -> None:
-    """For its owner alone; the second certificate is of the same one."""
+def test_the_authority_is_created_once_for_its_owner_only(tmp_path: Path) -> None:
+    """The same authority signs the second certificate, and nobody else can read its files."""
     first, second = (texts(pki.sign((issue(tmp_path),)))["over.ca.crt"] for _ in range(2))
     assert first == second
     folder = tmp_path / "pki" / "demo"
@@ -263,21 +271,21 @@ def test_the_authority_is_made_once_and_guarded(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
-def test_a_lost_or_another_authority_is_told_before_anything(tmp_path: Path) -> None:
-    """With the folder to copy."""
+def test_a_missing_or_wrong_authority_is_refused(tmp_path: Path) -> None:
+    """The hint says which folder to copy, and no new authority is created."""
     trusted = texts(pki.sign((issue(tmp_path),)))["over.ca.crt"]
-    elsewhere = tmp_path / "elsewhere"
+    other_folder = tmp_path / "other"
     with pytest.raises(SupplyError, match=r"over\.key is missing") as lost:
-        pki.check([issue(elsewhere, trusted=trusted)])
+        pki.check([issue(other_folder, trusted=trusted)])
     assert "copy " in lost.value.hint
-    assert not elsewhere.exists()
-    pki.sign((issue(elsewhere),))
+    assert not other_folder.exists()
+    pki.sign((issue(other_folder),))
     with pytest.raises(SupplyError, match="not the authority that the hosts trust"):
-        pki.check([issue(elsewhere, trusted=trusted)])
+        pki.check([issue(other_folder, trusted=trusted)])
 
 
 def test_an_altered_request_is_refused(tmp_path: Path) -> None:
-    """Its signature is by the key that it brings."""
+    """A request is signed by its own key, so a changed byte is noticed."""
     body = base64.b64decode("".join(request().splitlines()[1:-1]))
     altered = base64.b64encode(body[:-3] + bytes([body[-3] ^ 1]) + body[-2:]).decode()
     text = f"-----BEGIN CERTIFICATE REQUEST-----\n{altered}\n-----END CERTIFICATE REQUEST-----\n"
@@ -285,11 +293,11 @@ def test_an_altered_request_is_refused(tmp_path: Path) -> None:
         pki.sign((replace(issue(tmp_path), request=text),))
 
 
-# -- the program
+# -- the flanneld binary
 
 
-def test_a_file_that_is_no_program_is_told(tmp_path: Path) -> None:
-    """At its line, before a host is asked."""
+def test_a_flanneld_that_is_not_a_linux_program_is_refused(tmp_path: Path) -> None:
+    """Loading the inventory refuses it, before any host is asked."""
     (tmp_path / "flanneld").write_text("#!/bin/sh\n")
     with pytest.raises(Exception, match="is no program for Linux"):
         inventory(tmp_path, ", flanneld: flanneld")
@@ -299,12 +307,12 @@ def test_a_file_that_is_no_program_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tools", "wanted"), [("", "needs Go 1.26"), ("old", "go1.19.8"), ("new", "needs gcc")]
+    ("tools", "message"), [("", "needs Go 1.26"), ("old", "go1.19.8"), ("new", "needs gcc")]
 )
-def test_what_the_build_lacks_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: str, wanted: str
+def test_the_build_names_the_missing_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: str, message: str
 ) -> None:
-    """Go, a Go that is new enough, gcc; and always the way around it."""
+    """Go, a newer Go, or gcc is missing; the hint says how to do without a build."""
     version = {"old": "go1.19.8", "new": "go1.26.1"}.get(tools)
     if version:
         go = tmp_path / "go"
@@ -315,25 +323,26 @@ def test_what_the_build_lacks_is_told(
     monkeypatch.setattr(binary.sys, "executable", str(tmp_path / "none" / "python"))
     (tmp_path / "sh").symlink_to("/bin/sh")
     assert binary.cached() is None
-    with pytest.raises(SupplyError, match=wanted) as error:
+    with pytest.raises(SupplyError, match=message) as error:
         binary.built(print)
     assert "flanneld: FILE" in error.value.hint
 
 
-def test_the_pinned_version_is_flannels() -> None:
-    """One place says it."""
+def test_the_pinned_version_is_one_of_flannel() -> None:
+    """The build reads it from go.mod."""
     assert binary.version().startswith("v0.2")
 
 
-# -- on a host's disk, without a host
+# -- steps that change files, run on this machine
 
 
 def run(steps: Steps) -> None:
+    """Run the steps by this machine's shell."""
     subprocess.run(("sh", "-ec", script.commands(steps)), check=True, capture_output=True)
 
 
-def test_a_request_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made again it keeps its key, whatever became of the key's mode."""
+def test_a_repeated_request_keeps_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It also restores the key's mode."""
     monkeypatch.setattr("provision.resources.kinds.tls_request.ETC", str(tmp_path))
     steps = TlsRequest("h1", "over", "client", "demo").create()
     run(steps)
@@ -346,22 +355,24 @@ def test_a_request_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert key.with_suffix(".csr").is_file()
 
 
-def test_what_is_put_aside_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From any point, over what has taken its place; and dropped, nothing is left."""
-    monkeypatch.setattr(stash, "STASHES", str(tmp_path / "aside"))
-    other = tmp_path / "other"
-    other.write_text("of others")  # else nothing would be left to look at
+def test_a_stashed_file_is_restored_or_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step may be repeated, unstash replaces a new file, and drop leaves nothing."""
+    monkeypatch.setattr(stash, "STASHES", str(tmp_path / "stash"))
+    foreign = tmp_path / "foreign"
+    foreign.write_text("foreign")
     path = tmp_path / "folder" / "file"
     path.parent.mkdir()
-    path.write_text("one")
+    path.write_text("old")
     run(stash.stash("ab12", str(path)))
     run(stash.stash("ab12", str(path)))
     assert not path.parent.exists()
     path.parent.mkdir()
-    path.write_text("two")
+    path.write_text("new")
     run(stash.unstash("ab12", str(path)))
     run(stash.unstash("ab12", str(path)))
-    assert path.read_text() == "one"
+    assert path.read_text() == "old"
     run(stash.stash("ab12", str(path)))
     run(stash.drop("ab12", str(path)))
-    assert list(tmp_path.iterdir()) == [other]
+    assert list(tmp_path.iterdir()) == [foreign]

@@ -1,4 +1,4 @@
-"""Programs that hosts run, in a real sh, against a docker and an etcdctl that the tests write."""
+"""Shell programs of hosts, run by this machine's sh with fake docker and etcdctl commands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ esac
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Path:
-    """A folder with a docker and an etcdctl, and what they answer."""
+    """A folder with a fake docker and a fake etcdctl, and the files with their answers."""
     for name, text in (("docker", DOCKER), ("etcdctl", ETCDCTL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -58,24 +58,24 @@ def test_a_name_is_resolved_to_the_id_of_exactly_this_name(
     commands: Path, function: str, name: str, id_: str
 ) -> None:
     """A prefix of a name or an id matches nothing."""
-    done = sh(f'{DOCKER_ID}\n{function} "$1"', commands, name)
-    assert (done.returncode, done.stdout.strip()) == (0, id_)
+    process = sh(f'{DOCKER_ID}\n{function} "$1"', commands, name)
+    assert (process.returncode, process.stdout.strip()) == (0, id_)
 
 
 @pytest.mark.parametrize("function", ["container_id", "network_id"])
 def test_a_docker_that_does_not_answer_is_a_failure(commands: Path, function: str) -> None:
-    """It does not count as a container or a network that is absent."""
+    """It does not mean that the container or the network is absent."""
     (commands / "down").touch()
-    done = sh(f'{DOCKER_ID}\nid=$({function} "$1") || exit 7', commands, "web")
-    assert done.returncode == 7
+    process = sh(f'{DOCKER_ID}\nid=$({function} "$1") || exit 7', commands, "web")
+    assert process.returncode == 7
 
 
 def lease(commands: Path, backend: str = "vxlan") -> dict[str, str]:
     """The keys of etcd after a host has written its lease."""
     value = '{"PublicIP":"10.0.0.1"}'
-    key, own = ("/net/subnets/172.20.1.0-24", value), ("/provision/demo/hosts/h1", "{}")
-    done = sh(LEASE, commands, "etcdctl", *key, *own, "10.0.0.1", backend)
-    assert done.returncode == 0, done.stderr
+    key, record = ("/net/subnets/172.20.1.0-24", value), ("/provision/demo/hosts/h1", "{}")
+    process = sh(LEASE, commands, "etcdctl", *key, *record, "10.0.0.1", backend)
+    assert process.returncode == 0, process.stderr
     files = (commands / "keys").iterdir()
     return {file.name.replace("=", "/"): file.read_text() for file in files}
 

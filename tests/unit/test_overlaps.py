@@ -1,4 +1,4 @@
-"""Routes of a host into the range of a network: whose they are decides if they are a conflict."""
+"""Routes of a host into the range of a network: a conflict unless they are our own."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ FOREIGN = KernelRoute(PART, "br-other", KERNEL)
 
 
 def inventory(tmp_path: Path, network: str = "method: routes, cidr: 172.20.0.0/16") -> Inventory:
+    """Two hosts with a network `n` of these keys."""
     path = tmp_path / "inventory.yml"
     path.write_text(
         "name: demo\n"
@@ -35,17 +36,19 @@ def inventory(tmp_path: Path, network: str = "method: routes, cidr: 172.20.0.0/1
 
 
 def facts(*routes: KernelRoute) -> HostFacts:
+    """The facts of a host with these routes."""
     return replace(host_probe.parse("h1", HOST), routes=routes)
 
 
 def conflicts(
     inventory: Inventory, route: KernelRoute, *current: Resource
 ) -> list[tuple[str, str]]:
-    found = overlaps(inventory, {"h1": facts(route)}, state(current))
-    return [(conflict.ref.host, conflict.message) for conflict in found]
+    """The host and message of each conflict of h1's route; `current` are our resources."""
+    entries = overlaps(inventory, {"h1": facts(route)}, state(current))
+    return [(conflict.ref.host, conflict.message) for conflict in entries]
 
 
-def test_a_route_of_others_into_the_range_is_a_conflict(tmp_path: Path) -> None:
+def test_a_foreign_route_into_the_range_is_a_conflict(tmp_path: Path) -> None:
     """The message names both ranges and the interface."""
     assert conflicts(inventory(tmp_path), FOREIGN) == [
         ("h1", "172.20.0.0/16 overlaps 172.20.77.0/24 on br-other, outside this inventory")
@@ -58,49 +61,49 @@ def test_a_route_beside_the_range_is_no_conflict(tmp_path: Path) -> None:
     assert not conflicts(inventory(tmp_path), route)
 
 
-def test_the_subnets_of_hosts_are_left_to_the_plan(tmp_path: Path) -> None:
-    """It names the route or the bridge itself."""
+def test_a_route_to_the_subnet_of_a_host_is_no_conflict_here(tmp_path: Path) -> None:
+    """The plan itself reports that route or its bridge."""
     demo = inventory(tmp_path)
     subnet = demo.networks["n"].subnets["h2"]
     assert not conflicts(demo, KernelRoute(subnet, "br-other", KERNEL))
 
 
 def test_own_routes_are_no_conflict(tmp_path: Path) -> None:
-    """By mark and destination; the same destination by another program is one."""
-    own = Route("h1", PART, None, "eth1", "demo")
+    """Mark and destination decide; a route of another program to the same range is a conflict."""
+    ours = Route("h1", PART, None, "eth1", "demo")
     demo = inventory(tmp_path)
-    assert not conflicts(demo, KernelRoute(PART, "eth1", PROTO), own)
-    assert conflicts(demo, KernelRoute(PART, "eth1", KERNEL), own)
-    elsewhere = replace(own, host="h2")
-    assert conflicts(demo, KernelRoute(PART, "eth1", PROTO), elsewhere)
+    assert not conflicts(demo, KernelRoute(PART, "eth1", PROTO), ours)
+    assert conflicts(demo, KernelRoute(PART, "eth1", KERNEL), ours)
+    on_h2 = replace(ours, host="h2")
+    assert conflicts(demo, KernelRoute(PART, "eth1", PROTO), on_h2)
 
 
 def test_a_bridge_of_an_own_docker_network_is_no_conflict(tmp_path: Path) -> None:
-    """Such as after the range of the network was changed."""
-    own = DockerNetwork("h1", "n", PART, None, ((BRIDGE_NAME, "br-own"),), Mark("demo", "n"))
+    """For example after the range of the network has changed."""
+    ours = DockerNetwork("h1", "n", PART, None, ((BRIDGE_NAME, "br-own"),), Mark("demo", "n"))
     demo = inventory(tmp_path)
-    assert not conflicts(demo, KernelRoute(PART, "br-own", KERNEL), own)
-    assert conflicts(demo, FOREIGN, own)
+    assert not conflicts(demo, KernelRoute(PART, "br-own", KERNEL), ours)
+    assert conflicts(demo, FOREIGN, ours)
 
 
 def test_docker0_is_no_conflict_for_a_network_on_it(tmp_path: Path) -> None:
-    """The network takes its place."""
+    """The network replaces Docker's default bridge."""
     route = KernelRoute(PART, "docker0", KERNEL)
     options = "method: routes, cidr: 172.20.0.0/16"
     assert conflicts(inventory(tmp_path, options), route)
     assert not conflicts(inventory(tmp_path, f"{options}, bridge: docker0"), route)
 
 
-def test_traces_of_an_own_flannel_are_no_conflict(tmp_path: Path) -> None:
-    """By its device, or inside its range."""
-    own = Flannel("h1", "over", "vxlan", "flannel.1", RANGE, masquerade=True, inventory="demo")
+def test_routes_of_an_own_flannel_are_no_conflict(tmp_path: Path) -> None:
+    """They leave by its device, or are inside its range."""
+    ours = Flannel("h1", "over", "vxlan", "flannel.1", RANGE, masquerade=True, inventory="demo")
     demo = inventory(tmp_path)
-    assert not conflicts(demo, KernelRoute(PART, "flannel.1", KERNEL), own)
-    assert not conflicts(demo, FOREIGN, own)
-    assert conflicts(demo, FOREIGN, replace(own, cidr=IPv4Network("172.30.0.0/16")))
+    assert not conflicts(demo, KernelRoute(PART, "flannel.1", KERNEL), ours)
+    assert not conflicts(demo, FOREIGN, ours)
+    assert conflicts(demo, FOREIGN, replace(ours, cidr=IPv4Network("172.30.0.0/16")))
 
 
 def test_pipework_shares_its_range_with_the_hosts(tmp_path: Path) -> None:
-    """Its range is their LAN."""
+    """Its range is the LAN of the hosts, to which they have routes."""
     lan = inventory(tmp_path, "method: pipework, cidr: 10.78.0.0/24")
     assert not conflicts(lan, KernelRoute(IPv4Network("10.78.0.0/24"), "eth1", KERNEL))

@@ -1,4 +1,4 @@
-"""In which order a host undoes what moves the NIC by which SSH comes."""
+"""The order in which a host rolls back operations that move the NIC that carries SSH."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NETWORKD = "[Match]\nName=eth1\n\n[Network]\nAddress=10.78.0.11/24\n"
 
 
 def plain() -> HostFacts:
-    """SSH comes by eth1, which nobody has moved."""
+    """The facts of a host whose eth1 carries SSH and is not a port of a bridge."""
     nic = Nic(
         "eth1",
         managers=("systemd-networkd",),
@@ -40,36 +40,38 @@ def plain() -> HostFacts:
     )
 
 
-def undone(found: State, wanted: State) -> list[str]:
-    """The kinds, in the order in which they are undone."""
-    todo = operations(plan(found, wanted), txn="aa")
+def undo_kinds(before: State, after: State) -> list[str]:
+    """The kinds of the changed resources, in the order of the rollback."""
+    todo = operations(plan(before, after), txn="aa")
     return [todo[number].change.ref.kind for number in order(todo)]
 
 
-def test_nothing_of_dockers_is_waited_for(tmp_path: Path) -> None:
-    """Containers on the bridge do not keep it: dockerd may hang."""
+def test_the_rollback_of_the_bridge_does_not_wait_for_docker(tmp_path: Path) -> None:
+    """Containers may still be on the bridge, because dockerd may hang."""
     inventory = wants(tmp_path, PIPEWORK)
-    kinds = undone({}, desired.wanted(inventory, {"h1": plain()}))
+    kinds = undo_kinds({}, desired.wanted(inventory, {"h1": plain()}))
     assert kinds.index("lan_bridge") < kinds.index("docker_network")
 
 
-def test_a_bridge_goes_before_open_vswitch_takes_the_nic_again(tmp_path: Path) -> None:
-    """Also where SSH comes by another NIC now: else both hold it, and none has the address."""
-    inventory, look = wants(tmp_path, PIPEWORK), switched()
-    look = with_released_nics(
-        inventory, HostSnapshot(replace(look.facts, ssh_to=None), look.ours, look.foreign)
+def test_the_bridge_is_removed_before_open_vswitch_takes_the_nic_again(tmp_path: Path) -> None:
+    """Even if another NIC carries SSH: the NIC can be a port of only one bridge."""
+    inventory, snapshot = wants(tmp_path, PIPEWORK), switched()
+    snapshot = with_released_nics(
+        inventory,
+        HostSnapshot(replace(snapshot.facts, ssh_to=None), snapshot.ours, snapshot.foreign),
     )
     network = inventory.networks["n"]
-    wanted = state(resources.resources(inventory, network, look.facts, mtu=1500))
-    kinds = undone(look.ours, wanted)
+    desired_state = state(resources.resources(inventory, network, snapshot.facts, mtu=1500))
+    kinds = undo_kinds(snapshot.ours, desired_state)
     assert kinds.index("lan_bridge") < kinds.index("ovs_uplink")
 
 
-def test_open_vswitch_runs_before_its_bridge_is_made_again(tmp_path: Path) -> None:
-    """A destroy had stopped it."""
+def test_open_vswitch_starts_before_its_bridge_is_created_again(tmp_path: Path) -> None:
+    """The destroy that is rolled back had stopped the service."""
     inventory = wants(tmp_path, "{method: pipework, cidr: 10.78.0.0/24, kind: ovs, bridge: ovsbr0}")
-    held = dict(desired.wanted(inventory, {"h1": plain()}))
-    daemon = next(one for one in held.values() if isinstance(one, OvsDaemon))
-    held[daemon.ref] = replace(daemon, original="disabled inactive new")
-    kinds = undone({ref: one for ref, one in held.items() if ref.kind != "package"}, {})
+    resources_by_ref = dict(desired.wanted(inventory, {"h1": plain()}))
+    daemon = next(r for r in resources_by_ref.values() if isinstance(r, OvsDaemon))
+    resources_by_ref[daemon.ref] = replace(daemon, original="disabled inactive new")
+    applied = {ref: r for ref, r in resources_by_ref.items() if ref.kind != "package"}
+    kinds = undo_kinds(applied, {})
     assert kinds.index("ovs_daemon") < kinds.index("lan_bridge_ovs")
