@@ -5,10 +5,10 @@ It has keys, types and choices. Rules between values are checked by `validate` o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_type_hints
 
 from provision import methods
-from provision.inventory.schema import network_document
+from provision.inventory.schema import network_document, options_of
 from provision.model.documents import (
     ContainerDocument,
     Document,
@@ -17,6 +17,7 @@ from provision.model.documents import (
     SshDocument,
     TopDocument,
 )
+from provision.model.help import Help
 
 _NAMES = {
     "hosts": r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$",
@@ -28,60 +29,42 @@ _DESCRIPTIONS = {
     "address": "IPv4 address that the other hosts reach",
     "addresses": "addresses with prefix length, IPv4 and IPv6",
     "archive": "file of `docker save` on the controller, relative to this file",
-    "backend": "encapsulation of packets between hosts",
-    "bridge": "docker0: use Docker's default bridge; with pipework the name of the bridge",
     "cidr": "range of the network, such as 172.20.0.0/16",
-    "client_port": "TCP port of etcd for its clients",
     "command": "arguments of the command; default: the command of the image",
     "containers": "containers by their name in Docker",
-    "direct_routing": "hosts on a shared link send packets without encapsulation",
-    "docker0": "replace: the bridge replaces Docker's default bridge",
     "egress": "masquerade: containers leave by the host's address; none: they do not leave",
-    "etcd": "the etcd cluster that stores the subnet leases",
-    "flanneld": "file of the program; default: the one on the host, or one built by the controller",
     "gateway": "IPv4 address of the router",
     "gateway6": "IPv6 address of the router",
     "groups": "lists of hosts, for networks and --limit",
     "host": "host that runs the container",
     "host_key": "public host key, such as ssh-ed25519 AAAA\u2026; no other key is accepted",
-    "host_port": "veth: the host's addresses are on a veth into the bridge; bridge: on the bridge",
     "hosts": "hosts by the name that ssh knows",
     "hosts_from": "Ansible inventory (INI or YAML) with further hosts and groups",
     "image": "reference to pull if it is absent, or {archive: FILE}",
     "interfaces": "interfaces in addition to Docker's",
-    "ip_masq": "flannel itself masquerades packets that leave the network",
     "jump": "jump hosts, such as user@bastion:22, several joined by commas",
     "key": "private key file, relative to this file",
-    "kind": "linux, or ovs for Open vSwitch",
     "mac_from": "text that the MAC address is a hash of",
     "macvlan": "NIC of the host that is the parent of the macvlan",
-    "members": "hosts that run etcd, an odd number; default: the first three",
     "method": "how the hosts of the network are joined",
     "mtu": "size of the largest packet in bytes; default: derived from the hosts' NICs",
     "name": "mark of everything on hosts that this file describes",
     "network": "network of the container or interface",
     "networks": "networks over several hosts",
-    "peer_port": "TCP port of etcd for its other members",
-    "prefix": "path of flannel's keys in etcd",
     "nic": "NIC to the other hosts; default: that of the route to them",
     "packages": "install packages that hosts lack, or require that hosts have them",
-    "pool": "part of the LAN from which Docker gives addresses",
     "priority": "priority of the rule; lower numbers apply first",
     "restart": "Docker's restart policy",
     "routes": "routes inside the container",
     "rules": "routing rules inside the container",
     "source": "source address of a route, or source range of a rule",
     "ssh": "login on hosts; default: ssh_config",
-    "stp": "spanning tree protocol on the bridge",
-    "subnet_max": "last subnet that a host may get",
-    "subnet_min": "first subnet that a host may get",
     "subnet_size": "prefix length of each host's subnet",
     "subnets": "fixed subnets of hosts, such as {h1: 172.20.9.0/24}; default: the next free one",
     "sudo": "run as root by sudo -n",
     "table": "number of the routing table",
     "user": "login name",
     "vlan": "VLAN tag",
-    "vni": "VXLAN network identifier",
 }
 
 
@@ -117,7 +100,20 @@ def json_schema() -> dict[str, Any]:
 def _network(method: str) -> dict[str, Any]:
     schema = _object(network_document(method))
     schema["properties"]["method"] = {"const": method}
+    _describe_options(schema["properties"], options_of(method))
     return schema
+
+
+def _describe_options(properties: dict[str, Any], options: type) -> None:
+    """Add the descriptions of a method's own keys, those of a mapping below a key included."""
+    for key, hint in get_type_hints(options, include_extras=True).items():
+        for text in (
+            each.text for each in getattr(hint, "__metadata__", ()) if isinstance(each, Help)
+        ):
+            properties[key]["description"] = text
+        document = hint.__origin__ if hasattr(hint, "__metadata__") else hint
+        if isinstance(document, type) and issubclass(document, Document):
+            _describe_options(properties[key]["properties"], document)
 
 
 def _object(document: type[Document]) -> dict[str, Any]:

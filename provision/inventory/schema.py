@@ -10,13 +10,14 @@ from functools import lru_cache, reduce
 from ipaddress import IPv4Address, IPv4Network
 from operator import or_
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import create_model
 
 from provision import methods
 from provision.model.documents import NetworkDocument
 from provision.model.fields.scalars import Address, Cidr
+from provision.model.help import Help
 
 
 def options_of(method: str) -> Any:
@@ -53,6 +54,10 @@ def _default(field: Any) -> Any:
 
 def _textual(hint: Any) -> Any:
     """A type with its addresses and networks parsed by `fields.scalars` instead of pydantic."""
+    if get_origin(hint) is Annotated:
+        content, *metadata = get_args(hint)
+        checks = [each for each in metadata if not isinstance(each, Help)]
+        return Annotated[(_textual(content), *checks)] if checks else _textual(content)
     if get_origin(hint) in (Union, UnionType):
         return reduce(or_, (_textual(part) for part in get_args(hint)))
     return {IPv4Address: Address, IPv4Network: Cidr}.get(hint, hint)

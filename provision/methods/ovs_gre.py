@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from provision.methods._base import ClashKey
 from provision.methods._shared.ovs_mesh import Fabric, OvsMesh, OvsOptions
 from provision.model.fields.overlays import GRE_OVERHEAD, KEY_OVERHEAD, Key
+from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.tunnel import Tunnel
 
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsGreOptions(OvsOptions):
-    """The keys of an `ovs-gre` network, besides those of every network.
+    """The keys of an `ovs-gre` network, besides those of every network."""
 
-    key: GRE's key; without one, packets are 4 bytes smaller.
-    """
-
-    key: Key | None = None
+    key: Annotated[
+        Key | None, Help("key of the GRE tunnels; default: none, which leaves 4 bytes more")
+    ] = None
 
 
 class OvsGreMethod(OvsMesh):

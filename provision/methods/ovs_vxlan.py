@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from provision.methods._base import ClashKey
 from provision.methods._shared.clashes import vxlan_id, vxlan_port
 from provision.methods._shared.ovs_mesh import Fabric, OvsMesh, OvsOptions
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
+from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import default_vni
 from provision.model.tunnel import Tunnel
@@ -20,13 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsVxlanOptions(OvsOptions):
-    """The keys of an `ovs-vxlan` network, besides those of every network.
+    """The keys of an `ovs-vxlan` network, besides those of every network."""
 
-    vni: None derives one from the names.
-    """
-
-    vni: Vni | None = None
-    port: UdpPort = VXLAN_PORT
+    vni: Annotated[Vni | None, Help("VXLAN network identifier; default: made of the names")] = None
+    port: Annotated[UdpPort, Help("UDP port of the tunnels")] = VXLAN_PORT
 
 
 class OvsVxlanMethod(OvsMesh):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from provision.facts.host import HostFacts
 from provision.methods._base import ClashKey, Facts, Method
@@ -13,6 +13,7 @@ from provision.methods._shared import docker_bridge
 from provision.methods._shared.clashes import vxlan_id, vxlan_port
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
+from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import default_vni, interface_name, vtep_mac
 from provision.model.tunnel import Tunnel
@@ -29,15 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VxlanOptions(BridgeOptions):
-    """The keys of a `vxlan` network, besides those of every network.
+    """The keys of a `vxlan` network, besides those of every network."""
 
-    mode: `bridged` is one layer 2 over all hosts; `routed` gives each host a subnet of its own.
-    vni: None derives one from the names.
-    """
-
-    mode: Literal["bridged", "routed"] = "bridged"
-    vni: Vni | None = None
-    port: UdpPort = VXLAN_PORT
+    mode: Annotated[
+        Literal["bridged", "routed"],
+        Help("bridged: one layer 2 over all hosts; routed: a subnet for each host"),
+    ] = "bridged"
+    vni: Annotated[Vni | None, Help("VXLAN network identifier; default: made of the names")] = None
+    port: Annotated[UdpPort, Help("UDP port of the tunnels")] = VXLAN_PORT
 
 
 class VxlanMethod(Method):

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Literal
+from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
+from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
 from provision.model.problems import Problem
@@ -31,12 +32,14 @@ from provision.resources.on_hosts import Mark
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeOptions:
-    """The key `bridge` of a network: `docker0` is Docker's own default bridge.
+    """The key `bridge` of a network.
 
     None creates a Docker network for the subnet, which restarts no daemon.
     """
 
-    bridge: Literal["docker0"] | None = None
+    bridge: Annotated[Literal["docker0"] | None, Help("docker0: use Docker's default bridge")] = (
+        None
+    )
 
 
 def bridge(

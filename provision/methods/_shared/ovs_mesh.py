@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
@@ -16,6 +16,7 @@ from provision.methods._base import Facts, Method
 from provision.methods._shared import docker_bridge, ovs_facts
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.methods._shared.ovs_facts import OvsFacts
+from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
 from provision.model.problems import Problem
@@ -36,15 +37,13 @@ _LONGEST = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsOptions(BridgeOptions):
-    """The keys of every network on Open vSwitch.
+    """The keys of every network on Open vSwitch."""
 
-    rstp: break loops by RSTP instead of protected ports.
-    datapath: the kernel's (`system`), the daemon's own (`netdev`), or `auto`: the kernel's where
-    the host has its module.
-    """
-
-    rstp: bool = False
-    datapath: Literal["auto", "system", "netdev"] = "auto"
+    rstp: Annotated[bool, Help("break loops by RSTP instead of protected ports")] = False
+    datapath: Annotated[
+        Literal["auto", "system", "netdev"],
+        Help("system: the kernel's; netdev: the daemon's own; auto: system if the host has it"),
+    ] = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.documents import Document
 from provision.model.fields.scalars import File, Port, between
 from provision.model.findings import BadValueError
+from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.text import quoted
 
@@ -45,29 +46,40 @@ Vni = Annotated[int, AfterValidator(between(1, 2**24 - 1, "vni"))]
 class Etcd(Document):
     """`etcd`: where the map of the network is kept."""
 
-    members: list[str] | None = None
-    prefix: Annotated[str, AfterValidator(_prefix)] = "/coreos.com/network"
-    client_port: Port = 2379
-    peer_port: Port = 2380
+    members: Annotated[
+        list[str] | None, Help("hosts that run etcd, an odd number; default: the first three")
+    ] = None
+    prefix: Annotated[str, AfterValidator(_prefix), Help("path of flannel's keys in etcd")] = (
+        "/coreos.com/network"
+    )
+    client_port: Annotated[Port, Help("TCP port of etcd for its clients")] = 2379
+    peer_port: Annotated[Port, Help("TCP port of etcd for its other members")] = 2380
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlannelOptions(BridgeOptions):
-    """The keys of a `flannel` network, besides those of every network.
+    """The keys of a `flannel` network, besides those of every network."""
 
-    backend: how packets travel. vni, direct_routing: of backend vxlan. port: of vxlan and udp.
-    flanneld: a file with the program; None: the host's own, or one built on the controller.
-    """
-
-    backend: Literal["vxlan", "udp", "host-gw"] = "vxlan"
-    vni: Vni | None = None
-    port: Port | None = None
-    direct_routing: bool = False
-    subnet_min: IPv4Address | None = None
-    subnet_max: IPv4Address | None = None
-    ip_masq: bool = False
-    etcd: Etcd = field(default_factory=Etcd)
-    flanneld: File | None = None
+    backend: Annotated[
+        Literal["vxlan", "udp", "host-gw"], Help("encapsulation of packets between hosts")
+    ] = "vxlan"
+    vni: Annotated[Vni | None, Help("VXLAN network identifier of backend vxlan; default: 1")] = None
+    port: Annotated[Port | None, Help("UDP port of the backend; default: 8472 or 8285")] = None
+    direct_routing: Annotated[
+        bool, Help("hosts on a shared link send packets without encapsulation (backend vxlan)")
+    ] = False
+    subnet_min: Annotated[IPv4Address | None, Help("first subnet that a host may get")] = None
+    subnet_max: Annotated[IPv4Address | None, Help("last subnet that a host may get")] = None
+    ip_masq: Annotated[bool, Help("flannel itself masquerades packets that leave the network")] = (
+        False
+    )
+    etcd: Annotated[Etcd, Help("the etcd cluster that stores the subnet leases")] = field(
+        default_factory=Etcd
+    )
+    flanneld: Annotated[
+        File | None,
+        Help("file of the program; default: the one on the host, or one built by the controller"),
+    ] = None
 
 
 def options(network: Network) -> FlannelOptions:

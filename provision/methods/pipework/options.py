@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Literal
+from typing import Annotated, Literal
+
+from provision.model.help import Help
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipeworkOptions:
     """The keys of a `pipework` network, besides those of every network.
 
-    `cidr` is the LAN that the hosts are on. pool: the part of it that Docker may hand out, of which
-    each host gets a part. nic: None is the NIC that holds the host's address.
-    host_port: with `veth` the host's addresses are on a veth into the bridge, not on the bridge.
-    docker0: with `replace` the bridge replaces Docker's own default bridge.
+    `cidr` is the LAN that the hosts are on.
     """
 
-    bridge: str = "bri0"
-    nic: str | None = None
-    gateway: IPv4Address | None = None
-    pool: IPv4Network | None = None
-    kind: Literal["linux", "ovs"] = "linux"
-    host_port: Literal["bridge", "veth"] = "bridge"
-    stp: bool = False
-    docker0: Literal["replace"] | None = None
+    bridge: Annotated[str, Help("name of the bridge")] = "bri0"
+    nic: Annotated[
+        str | None, Help("NIC that becomes a port; default: the one with the host's address")
+    ] = None
+    gateway: Annotated[
+        IPv4Address | None, Help("the LAN's router; default: containers leave by their host")
+    ] = None
+    pool: Annotated[
+        IPv4Network | None, Help("part of the LAN from which Docker gives addresses")
+    ] = None
+    kind: Annotated[Literal["linux", "ovs"], Help("linux, or ovs for Open vSwitch")] = "linux"
+    host_port: Annotated[
+        Literal["bridge", "veth"],
+        Help("bridge: the host's addresses are on the bridge; veth: on a veth into it"),
+    ] = "bridge"
+    stp: Annotated[bool, Help("spanning tree protocol on the bridge")] = False
+    docker0: Annotated[
+        Literal["replace"] | None, Help("replace: the bridge replaces Docker's default bridge")
+    ] = None
