@@ -34,10 +34,13 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
     """
     install = inventory.packages == "install"
     packages = [
-        Package(host, tool)
+        Package(host, tool, names)
         for host, host_facts in facts.items()
         if install and host_facts.package_manager == MANAGER
-        for tool in (*EVERYWHERE, *_tools(inventory, host))
+        for tool, names in {
+            **dict.fromkeys(EVERYWHERE, ()),
+            **methods.tools(inventory, host),
+        }.items()
     ]
     facts = {
         host: _with_docker(host_facts)
@@ -57,15 +60,6 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
     ]
     base = state(resources)
     return state([*packages, *resources, *_followers(inventory.name, base)])
-
-
-def _tools(inventory: Inventory, host: str) -> tuple[str, ...]:
-    """Commands that the methods of a host's networks need in addition to those of every host."""
-    tools: dict[str, None] = {}
-    for network in inventory.networks.values():
-        if host in network.hosts:
-            tools |= dict.fromkeys(methods.of(network).tools(network, host))
-    return tuple(tools)
 
 
 def _with_docker(facts: HostFacts) -> HostFacts:

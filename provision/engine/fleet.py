@@ -115,7 +115,8 @@ def snapshot_script(session: Session, host: str, nonce: str) -> str:
     inventory = session.inventory
     peers = [str(peer.address) for name, peer in inventory.hosts.items() if name != host]
     probes = methods.facts_probes(inventory, host)
-    return gather.script(inventory.name, peers, nonce=nonce, probes=probes)
+    tools = methods.tools(inventory, host)
+    return gather.script(inventory.name, peers, nonce=nonce, probes=probes, tools=tools)
 
 
 def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:

@@ -13,6 +13,8 @@ from provision.resources.kinds.package import MANAGER, PACKAGES
 
 REQUIRED_TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
 OLDEST_DOCKER = (20, 10)
+Tools = Mapping[str, tuple[str, ...]]
+"""Commands, with the packages of those that the kind `package` does not know."""
 
 
 def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Problem, ...]:
@@ -64,17 +66,11 @@ def _shared_nics(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:
                 yield Problem(facts.host, message, "leave its host out of one of them")
 
 
-def _required_tools(inventory: Inventory, host: str) -> tuple[str, ...]:
-    networks = [network for network in inventory.networks.values() if host in network.hosts]
-    return (
-        *REQUIRED_TOOLS,
-        *(tool for network in networks for tool in methods.of(network).tools(network, host)),
-    )
+def _required_tools(inventory: Inventory, host: str) -> Tools:
+    return {**dict.fromkeys(REQUIRED_TOOLS, ()), **methods.tools(inventory, host)}
 
 
-def _basic_problems(
-    facts: HostFacts, tools: tuple[str, ...], *, install: bool
-) -> Iterator[Problem]:
+def _basic_problems(facts: HostFacts, tools: Tools, *, install: bool) -> Iterator[Problem]:
     host = facts.host
     if facts.uid != 0:
         yield Problem(
@@ -85,7 +81,7 @@ def _basic_problems(
         return
     if not facts.systemd:
         yield Problem(host, "its init is not systemd", "provision needs systemd on every host")
-    missing = [tool for tool in dict.fromkeys(tools) if tool not in facts.tools]
+    missing = {tool: packages for tool, packages in tools.items() if tool not in facts.tools}
     if missing and not (install and facts.package_manager == MANAGER):
         yield _missing_tools(facts, missing, install=install)
     yield from _docker_problems(facts)
@@ -108,10 +104,11 @@ def _docker_problems(facts: HostFacts) -> Iterator[Problem]:
         )
 
 
-def _missing_tools(facts: HostFacts, tools: list[str], *, install: bool) -> Problem:
+def _missing_tools(facts: HostFacts, tools: Tools, *, install: bool) -> Problem:
     message = f"it lacks {', '.join(tools)}"
     if not install:
-        names = sorted({name for tool in tools for name in PACKAGES.get(tool, (tool,))})
+        packages = (PACKAGES.get(tool) or names or (tool,) for tool, names in tools.items())
+        names = sorted({name for of_tool in packages for name in of_tool})
         return Problem(
             facts.host, message, f"write packages: install, or apt install {' '.join(names)}"
         )

@@ -40,17 +40,23 @@ class HostSnapshot:
 
 
 def script(
-    inventory: str, peers: Iterable[str], *, nonce: str, probes: Iterable[FactsProbe] = ()
+    inventory: str,
+    peers: Iterable[str],
+    *,
+    nonce: str,
+    probes: Iterable[FactsProbe] = (),
+    tools: Iterable[str] = (),
 ) -> str:
     """The script of one snapshot; `peers` are the addresses to which routes are read.
 
-    `probes` are those of the methods that the host's networks use.
+    `probes` are those of the methods that the host's networks use, `tools` the commands that they
+    need.
     """
     lines = [
         PRELUDE,
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
-        f"tools={shlex.quote(' '.join(host_probe.TOOLS))}",
+        f"tools={shlex.quote(' '.join(dict.fromkeys((*host_probe.TOOLS, *tools))))}",
         f"docker_program={shlex.quote(docker_api.snapshot_program())}",
         program_text(*_HELPERS),
     ]

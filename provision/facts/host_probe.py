@@ -11,25 +11,12 @@ from typing import Any
 from provision.facts import nics
 from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
+from provision.resources.kinds.package import PACKAGES
 from provision.resources.lib import nic_records, ovsdb
 from provision.resources.render import program_text
 
-# Tools that any kind or method needs: a snapshot looks for all of them at once.
-TOOLS = (
-    "docker",
-    "ip",
-    "iptables",
-    "sysctl",
-    "systemctl",
-    "nsenter",
-    "perl",
-    "base64",
-    "etcd",
-    "etcdctl",
-    "openssl",
-    "ovs-vsctl",
-    "ethtool",
-)
+TOOLS = (*PACKAGES, "systemctl")
+"""Commands that each snapshot looks for, besides those that only some methods need."""
 
 
 def probe() -> str:

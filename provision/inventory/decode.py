@@ -109,7 +109,7 @@ class _Decoder:
     def network(self, name: str, value: object) -> NetworkDocument | None:
         """A network with the keys of its method, which are unknown if the method is unknown."""
         method = value.get("method") if isinstance(value, dict) else None
-        if isinstance(method, str) and method not in methods.names():
+        if isinstance(method, str) and not methods.is_known(method):
             self.findings.append(_unknown_method(method, ("networks", name, "method")))
             return None
         schema = network_document(method) if isinstance(method, str) else NetworkDocument

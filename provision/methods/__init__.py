@@ -1,6 +1,7 @@
 """The registry of network methods: one module or folder each, named like the method.
 
-A `-` in YAML is a `_` in the file name; names that begin with `_` are not methods.
+A `-` in YAML is a `_` in the file name; names that begin with `_` are not methods. Other packages
+bring methods by entry points of the group `provision.methods`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,22 @@ from __future__ import annotations
 import pkgutil
 from functools import cache
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from provision.facts.probe import FactsProbe
 from provision.methods._base import ClashKey as ClashKey
 from provision.methods._base import Facts as Facts
 from provision.methods._base import HostCheck as HostCheck
 from provision.methods._base import Method as Method
+from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory, Network
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
+
+GROUP = "provision.methods"
+"""The group of entry points by which other packages bring methods."""
 DEFAULT = "routes"
 """The method of a new inventory, and the first that a comparison deploys."""
 _STATUS = "method-status"
@@ -26,34 +34,73 @@ _STATUS = "method-status"
 @cache
 def names() -> tuple[str, ...]:
     """Every method's name as YAML writes it, sorted."""
-    return tuple(
-        sorted(
-            module.name.replace("_", "-")
-            for module in pkgutil.iter_modules(__path__)
-            if not module.name.startswith("_")
-        )
-    )
+    return tuple(sorted({*_modules(), *(point.name for point in _entry_points())}))
+
+
+def is_known(name: str) -> bool:
+    """True for the name of a method."""
+    # Entry points are in a file of each installed package: read them only for other names.
+    return name in _modules() or name in names()
 
 
 @cache
 def named(name: str) -> Method:
-    """The method of this name, which must be one of `names`."""
-    module = import_module(f"{__name__}.{name.replace('-', '_')}")
-    classes = [
-        member
-        for member in vars(module).values()
-        if isinstance(member, type)
+    """The method of this name, which must be one of `names`. Raises SupplyError."""
+    if name in _modules():
+        module = import_module(f"{__name__}.{_modules()[name]}")
+        classes = [member for member in vars(module).values() if _is_method_of(module, member)]
+        assert len(classes) == 1, f"{module.__name__} defines {len(classes)} methods, not one"
+        return cast("Method", classes[0]())
+    return _loaded(next(point for point in _entry_points() if point.name == name))
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """The modules and folders of this package that are methods, by the method's name."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return {name.replace("_", "-"): name for name in modules if not name.startswith("_")}
+
+
+def _entry_points() -> EntryPoints:
+    from importlib.metadata import entry_points  # only for methods of other packages
+
+    return entry_points(group=GROUP)
+
+
+def _is_method_of(module: ModuleType, member: object) -> bool:
+    return (
+        isinstance(member, type)
         and issubclass(member, Method)
         and member.__module__.startswith(module.__name__)
-    ]
-    assert len(classes) == 1, f"{module.__name__} defines {len(classes)} methods, not one"
-    return classes[0]()
+    )
+
+
+def _loaded(point: EntryPoint) -> Method:
+    """The method of an entry point, which names a class: `NAME = "module:Class"`."""
+    where = f"method {point.name} of the entry point {point.value}"
+    try:
+        method = point.load()()
+    except Exception as error:  # another package's import may raise anything
+        raise SupplyError(f"{where} cannot be loaded: {error!r}") from error
+    if not isinstance(method, Method) or method.name != point.name:
+        raise SupplyError(f"{where} is not a Method named {point.name}")
+    return method
 
 
 def facts_probes(inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
     """The probes of the methods that the networks of a host use, each once."""
     probes = (p for method in on_host(inventory, host) for p in method.facts(inventory, host))
     return tuple(dict.fromkeys(probes))
+
+
+def tools(inventory: Inventory, host: str) -> dict[str, tuple[str, ...]]:
+    """Commands that the networks of a host need, with the packages that only their methods know."""
+    commands: dict[str, tuple[str, ...]] = {}
+    for network in inventory.networks.values():
+        method = of(network)
+        for tool in method.tools(network, host) if host in network.hosts else ():
+            commands.setdefault(tool, method.packages.get(tool, ()))
+    return commands
 
 
 def on_host(inventory: Inventory, host: str) -> tuple[Method, ...]:

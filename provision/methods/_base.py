@@ -82,6 +82,8 @@ class Method(ABC):
     """Its datapath may take a NIC of the host, by the kind `ovs_uplink`."""
     takes_interfaces: ClassVar[bool] = False
     """`interfaces:` of containers can join a network of this method, by `interface_bridge`."""
+    packages: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Debian packages of the commands in `tools` that the kind `package` does not know."""
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
     """Options of each network that `compare` measures, by the end of its name (`METHOD-END`)."""
     checks: ClassVar[tuple[HostCheck, ...]] = ()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from provision import methods
 from provision.engine import desired, preflight, report
 from provision.engine.plan import Plan, plan
 from provision.engine.report import ChangeResult, Report
@@ -54,7 +55,8 @@ def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
             host=name,
             systemd=True,
             uid=found.get("uid", {}).get(name, 0),
-            tools=frozenset(TOOLS) - set(found.get("lacks", {}).get(name, [])),
+            tools=frozenset((*TOOLS, *methods.tools(inventory, name)))
+            - set(found.get("lacks", {}).get(name, [])),
             docker=version(found["docker"][name]),
             docker_error="" if found["docker"][name] else "docker is not installed",
             live_restore=False,

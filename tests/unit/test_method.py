@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -13,12 +16,20 @@ import pytest
 from provision import methods
 from provision.checks.gather import Evidence
 from provision.checks.run import run_checks
+from provision.engine import desired
+from provision.engine.fleet import Session, snapshot_script
 from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.inventory.json_schema import json_schema
 from provision.inventory.load import load
+from provision.inventory.schema import network_document
 from provision.methods.pipework import nic
+from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
+from provision.resources.kinds.package import Package
 from provision.resources.lib import ovsdb
+from provision.resources.steps import Run
 from tests.cases.test_cases import facts
+from tests.fakes import Hosts
 from tests.house.test_structure import ROOT
 
 DOCKER = {"h1": "26.1.5", "h2": "26.1.5", "h3": "26.1.5"}
@@ -124,3 +135,107 @@ def test_each_status_is_read_from_the_lines_of_its_method() -> None:
     script = methods.status_script(inventory, "h1")
     assert script.count("| sed 's/^/method-status flannel /'") == 1
     assert methods.status_script(load(ROOT / "inventories/routes.yml"), "h1") == ""
+
+
+OTHER_PACKAGE = """
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from provision.methods import Facts, Method
+from provision.model.help import Help
+from provision.model.inventory import Inventory, Network
+from provision.resources.base import Resource
+from provision.resources.kinds.sysctl import Sysctl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadioOptions:
+    channel: Annotated[int, Help("number of the channel")] = 1
+
+
+class RadioMethod(Method):
+    name = "radio"
+    Options = RadioOptions
+    packages = {"iw": ("iw",)}
+
+    def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+        for host in network.hosts:
+            if host in facts:
+                yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
+
+    def tools(self, network: Network, host: str) -> tuple[str, ...]:
+        return ("iw",)
+"""
+
+
+@pytest.fixture
+def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package that is installed in a folder of its own, and brings the method `radio`."""
+    folder = tmp_path / "site-packages"
+    metadata = folder / "radio_net-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: radio-net\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[provision.methods]\nradio = radio_net:RadioMethod\n"
+    )
+    (folder / "radio_net.py").write_text(OTHER_PACKAGE)
+    monkeypatch.syspath_prepend(str(folder))
+    for cached in (methods.names, methods.named, network_document):
+        cached.cache_clear()
+    yield folder
+    sys.modules.pop("radio_net", None)
+    for cached in (methods.names, methods.named, network_document):
+        cached.cache_clear()
+
+
+RADIO = """
+name: demo
+hosts: {h1: {address: 10.78.0.11}, h2: {address: 10.78.0.12}}
+networks: {air: {method: radio, cidr: 172.20.0.0/16, channel: 7}}
+containers: {c1: {host: h1, network: air}}
+"""
+
+
+@pytest.mark.usefixtures("other_package")
+def test_a_method_of_another_package_is_found_and_used(tmp_path: Path) -> None:
+    """Its keys are decoded, its schema is described, its tools are looked for and installed."""
+    path = tmp_path / "inventory.yml"
+    path.write_text(RADIO)
+    inventory = load(path)
+    assert "radio" in methods.names()
+    assert inventory.networks["air"].options.channel == 7  # type: ignore[attr-defined]
+    hosts = facts(inventory, {"docker": DOCKER, "lacks": {"h1": ["iw"]}})
+    resources = desired.wanted(inventory, hosts)
+    assert {ref.kind for ref in resources if ref.host == "h1"} >= {"sysctl", "container"}
+    (package,) = [r for r in resources.values() if isinstance(r, Package) and r.tool == "iw"][:1]
+    assert package.ref == ("h1", "package", "iw")
+    (step,) = package.create()
+    assert isinstance(step, Run) and step.argv[-1] == "iw"
+    script = snapshot_script(Session(inventory, Hosts()), "h1", "n")
+    assert re.search(r"^tools='docker .* iw'$", script, re.M)
+    schema = json_schema()["properties"]["networks"]["additionalProperties"]["oneOf"]
+    radio = next(each for each in schema if each["properties"]["method"]["const"] == "radio")
+    assert radio["properties"]["channel"]["description"] == "number of the channel"
+
+
+def test_a_broken_method_of_another_package_is_named(other_package: Path, tmp_path: Path) -> None:
+    """By its entry point; the methods of provision itself are not affected."""
+    (other_package / "radio_net.py").write_text("raise RuntimeError('no antenna')\n")
+    path = tmp_path / "inventory.yml"
+    path.write_text(RADIO)
+    with pytest.raises(SupplyError, match=r"method radio of the entry point radio_net.*no antenna"):
+        load(path)
+    assert load(ROOT / "inventories/routes.yml").networks
+
+
+def test_a_method_must_have_the_name_of_its_entry_point(
+    other_package: Path, tmp_path: Path
+) -> None:
+    """Otherwise its own functions would not find its networks."""
+    text = OTHER_PACKAGE.replace('name = "radio"', 'name = "wave"')
+    (other_package / "radio_net.py").write_text(text)
+    path = tmp_path / "inventory.yml"
+    path.write_text(RADIO)
+    with pytest.raises(SupplyError, match="is not a Method named radio"):
+        load(path)

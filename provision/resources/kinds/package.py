@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
@@ -28,7 +28,7 @@ PACKAGES = {
     "ovs-vsctl": ("openvswitch-switch",),
     "ethtool": ("ethtool",),
 }
-"""Command → its Debian packages."""
+"""Command → its Debian packages. Methods name the packages of other commands that they need."""
 EVERYWHERE = ("docker", "ip", "iptables", "sysctl", "base64", "perl", "nsenter")
 """Commands that every host needs; methods add their own."""
 # The docker command moved from docker.io to docker-cli after Debian 12 and Ubuntu 24.04.
@@ -52,9 +52,10 @@ get "$@" || { apt-get -q update && get "$@"; } || exit
 
 @dataclass(frozen=True, slots=True)
 class Package(Resource):
-    """The command `tool`, from any package; if it is missing, `PACKAGES` are installed.
+    """The command `tool`, from any package; if it is missing, its packages are installed.
 
-    `destroy` leaves the packages installed, because others may use them by then.
+    `packages` are those of a command that is not in PACKAGES. `destroy` leaves the packages
+    installed, because others may use them by then.
     """
 
     kind: ClassVar[str] = "package"
@@ -62,21 +63,23 @@ class Package(Resource):
     before_removals: ClassVar[bool] = True
     changes_facts: ClassVar[bool] = True
     permanent: ClassVar[bool] = True
-    probe: ClassVar[str] = f"""
-for tool in {" ".join(PACKAGES)}; do
+    probe: ClassVar[str] = """
+for tool in $tools; do
   if command -v "$tool" >/dev/null 2>&1; then echo "$tool"; fi
 done
 """
     fingerprint: ClassVar[str] = ":"  # packages are not rolled back
 
     tool: str
+    packages: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def name(self) -> str:
-        return PACKAGES[self.tool][0]
+        # The probe finds the command, which does not tell the package that it is from.
+        return PACKAGES.get(self.tool, (self.tool,))[0]
 
     def create(self) -> Steps:
-        packages = PACKAGES[self.tool]
+        packages = PACKAGES.get(self.tool) or self.packages
         newer = _NEWER_PACKAGE.get(self.tool, "")
         return (sh(_INSTALL, self.tool, newer, *packages),)
 
