@@ -1,4 +1,4 @@
-"""Whatever text an inventory holds, a host's programs see exactly that text, as one word."""
+"""Law: any text of an inventory reaches a host's program unchanged, as one argument."""
 
 from __future__ import annotations
 
@@ -24,12 +24,25 @@ from provision.resources import script
 from provision.resources.kinds.container import DockerContainer
 from tests.fakes import HOST
 
-EVIL = ["$(touch evil)", "`touch evil`", "; touch evil", "{{ 7*7 }}", "{% raw %}", "../../evil"]
-EVIL += ["'; touch evil; '", '"', "-v", "--", "\\", "*", "~", "$HOME", "a\nb", "\x1b[31m", "é", ""]
-TEXT = st.sampled_from(EVIL) | st.text(
+HOSTILE = ["$(touch evil)", "`touch evil`", "; touch evil", "{{ 7*7 }}", "{% raw %}", "../../evil"]
+HOSTILE += [
+    "'; touch evil; '",
+    '"',
+    "-v",
+    "--",
+    "\\",
+    "*",
+    "~",
+    "$HOME",
+    "a\nb",
+    "\x1b[31m",
+    "é",
+    "",
+]
+TEXT = st.sampled_from(HOSTILE) | st.text(
     st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=12
 )
-# Every field of a container that is text; what the rules refuse never reaches a host.
+# Every text field of a container. Texts that the loader refuses never reach a host.
 FIELDS = st.fixed_dictionaries(
     {"command": st.lists(TEXT, min_size=1, max_size=3)},
     optional={
@@ -43,12 +56,12 @@ FIELDS = st.fixed_dictionaries(
     },
 )
 DOCKER = r"""#!/bin/sh
-case $1 in run) for word; do printf '%s\0' "$word"; done >>LOG ;; esac
+case $1 in run) for argument; do printf '%s\0' "$argument"; done >>LOG ;; esac
 """
 
 
 def loaded(fields: dict[str, Any], names: tuple[str, str, str]) -> Inventory | None:
-    """The inventory of these words; None where it is refused, which is a good answer."""
+    """The inventory with these texts; None if the loader refuses it."""
     name, network, container = names
     data = {
         "name": name,
@@ -72,27 +85,31 @@ NAMES = st.tuples(
 
 @settings(max_examples=150, deadline=None)
 @given(FIELDS, NAMES)
-def test_docker_sees_the_very_words(fields: dict[str, Any], names: tuple[str, str, str]) -> None:
-    """By a real sh, with a docker that writes down what it is given."""
+def test_docker_receives_the_text_unchanged(
+    fields: dict[str, Any], names: tuple[str, str, str]
+) -> None:
+    """This machine's sh runs the script with a fake docker that logs its arguments."""
     inventory = loaded(fields, names)
     if inventory is None:
         return
     facts = {"h1": host_probe.parse("h1", HOST)}
     todo = operations(plan({}, desired.wanted(inventory, facts)), txn="0a")
-    (made,) = [one for one in todo if isinstance(one.change.after, DockerContainer)]
+    (creation,) = [o for o in todo if isinstance(o.change.after, DockerContainer)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         Path(folder, "docker").write_text(DOCKER.replace("LOG", shlex.quote(str(log))))
         Path(folder, "docker").chmod(0o755)
-        for steps in (made.steps, inverse(made, txn="0a")):
+        for steps in (creation.steps, inverse(creation, txn="0a")):
             text = script.render((steps,), nonce="n", lock=f"{folder}/lock")
             text = text.replace("PATH=", f"PATH={folder}:", 1)
-            done = subprocess.run(["sh", "-c", 'eval "$(cat)"'], input=text.encode(), cwd=folder)
-            assert done.returncode == 0
-        seen = log.read_bytes().decode().split("\0")[:-1]
+            argv = ["sh", "-c", 'eval "$(cat)"']
+            process = subprocess.run(argv, input=text.encode(), cwd=folder)
+            assert process.returncode == 0
+        arguments = log.read_bytes().decode().split("\0")[:-1]
         assert sorted(entry.name for entry in Path(folder).iterdir()) == ["docker", "lock", "log"]
     container = inventory.containers[names[2]]
-    assert seen[0] == "run" and seen[seen.index("--name") + 1] == names[2]
-    assert seen[-len(container.command) - 2 :] == ["--", container.image.ref, *fields["command"]]
-    given = [after for word, after in pairwise(seen) if word == "--env"]
-    assert given[: len(container.env)] == ["=".join(pair) for pair in container.env]
+    assert arguments[0] == "run" and arguments[arguments.index("--name") + 1] == names[2]
+    command = ["--", container.image.ref, *fields["command"]]
+    assert arguments[-len(container.command) - 2 :] == command
+    variables = [value for option, value in pairwise(arguments) if option == "--env"]
+    assert variables[: len(container.env)] == ["=".join(pair) for pair in container.env]

@@ -1,4 +1,4 @@
-"""Law: any file is an inventory or gets findings with places, quickly, and never a traceback."""
+"""Law: any file is an inventory, or quickly gets findings with positions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Path_ = tuple[str | int, ...]
 
 @st.composite
 def inventories(draw: st.DrawFn) -> dict[str, Any]:
-    """Valid inventories, as the data that YAML would give."""
+    """The data of a valid inventory, as YAML would give it."""
     hosts = draw(st.lists(st.sampled_from(HOSTS), min_size=2, unique=True))
     networks = {name: draw(_network(hosts, k)) for k, name in enumerate(("blue", "red", "green"))}
     members = {name: network.get("hosts", hosts) for name, network in networks.items()}
@@ -44,7 +44,7 @@ def inventories(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-# Without control characters, and without what YAML 1.1 takes for the end of a line.
+# Without control characters, and without the line ends of YAML 1.1.
 PRINTED = st.characters(exclude_categories=("Cc", "Cs", "Cn", "Zl", "Zp"))
 PORT = st.integers(1, 65535)
 _OPTIONAL = st.fixed_dictionaries(
@@ -104,6 +104,7 @@ ODD = st.one_of(
 
 
 def _nodes(data: Any, at: Path_ = ()) -> Iterator[Path_]:
+    """The path of every node of the data."""
     yield at
     items = data.items() if isinstance(data, dict) else enumerate(data) if _list(data) else ()
     for key, value in items:
@@ -114,8 +115,8 @@ def _list(data: Any) -> bool:
     return isinstance(data, list)
 
 
-def _mutated(data: Any, at: Path_, odd: Any, how: str) -> Any:
-    """The data with one node replaced, removed, renamed or given one entry more."""
+def _mutated(data: Any, at: Path_, odd: Any, mutation: str) -> Any:
+    """The data with one node replaced, removed or renamed, or with one more entry."""
     if not at:
         return odd
     data = deepcopy(data)
@@ -123,11 +124,11 @@ def _mutated(data: Any, at: Path_, odd: Any, how: str) -> Any:
     for step in at[:-1]:
         parent = parent[step]
     last = at[-1]
-    if how == "remove":
+    if mutation == "remove":
         del parent[last]
-    elif how == "rename" and isinstance(parent, dict):
+    elif mutation == "rename" and isinstance(parent, dict):
         parent[odd if isinstance(odd, str) else json.dumps(odd)] = parent.pop(last)
-    elif how == "add" and isinstance(parent[last], dict):
+    elif mutation == "add" and isinstance(parent[last], dict):
         parent[last][odd if isinstance(odd, str) else json.dumps(odd)] = odd
     else:
         parent[last] = odd
@@ -135,11 +136,11 @@ def _mutated(data: Any, at: Path_, odd: Any, how: str) -> Any:
 
 
 def _read(content: bytes) -> Inventory | InventoryError:
-    """Loads, and holds what is promised of every refusal."""
+    """Load a file within 3 s; each finding is printable and has a line of the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "inventory.yml")
         path.write_bytes(content)
-        started = time.process_time()
+        begin = time.process_time()
         try:
             return load(path)
         except InventoryError as error:
@@ -150,48 +151,56 @@ def _read(content: bytes) -> Inventory | InventoryError:
                 str(error).encode()
             return error
         finally:
-            assert time.process_time() - started < 3
+            assert time.process_time() - begin < 3
 
 
 @settings(max_examples=60, deadline=None)
 @given(inventories())
-def test_valid_inventories_load(data: dict[str, Any]) -> None:
-    found = _read(json.dumps(data, indent=1, ensure_ascii=False).encode())
-    assert isinstance(found, Inventory), str(found)
-    assert list(found.hosts) == list(data["hosts"])
-    for name, network in found.networks.items():
+def test_a_valid_inventory_loads(data: dict[str, Any]) -> None:
+    """Its hosts, subnets and commands are those of the data, whatever the layout of the file."""
+    inventory = _read(json.dumps(data, indent=1, ensure_ascii=False).encode())
+    assert isinstance(inventory, Inventory), str(inventory)
+    assert list(inventory.hosts) == list(data["hosts"])
+    for name, network in inventory.networks.items():
         assert network.hosts == tuple(data["networks"][name].get("hosts", data["hosts"]))
         assert all(subnet.subnet_of(network.cidr) for subnet in network.subnets.values())
-    for name, container in found.containers.items():
+    for name, container in inventory.containers.items():
         command = data["containers"][name].get("command")
         assert command is None or container.command == tuple(command)
-    again = _read(json.dumps(data, ensure_ascii=False).encode())
-    assert isinstance(again, Inventory)
-    assert replace(again, path=found.path) == found
+    one_line = _read(json.dumps(data, ensure_ascii=False).encode())
+    assert isinstance(one_line, Inventory)
+    assert replace(one_line, path=inventory.path) == inventory
 
 
 @settings(max_examples=300, deadline=None)
 @given(inventories(), st.data(), ODD, st.sampled_from(["replace", "remove", "rename", "add"]))
-def test_one_odd_node_is_told_with_its_place(
-    data: dict[str, Any], choice: st.DataObject, odd: Any, how: str
+def test_one_odd_node_is_accepted_or_reported_with_its_position(
+    data: dict[str, Any], choice: st.DataObject, odd: Any, mutation: str
 ) -> None:
+    """Each finding has a line and a column."""
     at = choice.draw(st.sampled_from(list(_nodes(data))))
-    found = _read(json.dumps(_mutated(data, at, odd, how), indent=1, ensure_ascii=False).encode())
-    if isinstance(found, InventoryError):
-        assert all(finding.position.line and finding.position.column for finding in found.findings)
+    text = json.dumps(_mutated(data, at, odd, mutation), indent=1, ensure_ascii=False)
+    result = _read(text.encode())
+    if isinstance(result, InventoryError):
+        positions = [finding.position for finding in result.findings]
+        assert all(position.line and position.column for position in positions)
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     st.binary(max_size=200) | st.text("[]{}:,-?&*!|>'\"%@` \n\t#ah1~<", max_size=80).map(str.encode)
 )
-def test_any_bytes_are_told(content: bytes) -> None:
+def test_any_bytes_are_refused(content: bytes) -> None:
+    """No random bytes are an inventory."""
     assert isinstance(_read(content), InventoryError)
 
 
 @settings(max_examples=150, deadline=None)
 @given(inventories(), st.data(), st.text("[]{}:,-?&*!|>'\"%@` \n\t#a1~<\0\x85\u2028", max_size=3))
-def test_any_typing_error_is_told(data: dict[str, Any], choice: st.DataObject, typed: str) -> None:
+def test_any_typing_error_is_accepted_or_reported(
+    data: dict[str, Any], choice: st.DataObject, typed: str
+) -> None:
+    """A few characters of a valid file are replaced by others."""
     text = json.dumps(data, indent=1, ensure_ascii=False)
     at = choice.draw(st.integers(0, len(text)))
     cut = choice.draw(st.integers(0, 3))

@@ -1,4 +1,4 @@
-"""Text of iproute2 and records on hosts survive a round trip through their values."""
+"""Law: texts of iproute2 and records on hosts survive a round trip through their values."""
 
 from __future__ import annotations
 
@@ -57,26 +57,26 @@ ORIGINALS = st.builds(
 
 
 @given(ADDRESSES)
-def test_address_text_is_lossless(address: NicAddress) -> None:
-    """`ip address replace` gets every option again."""
+def test_the_text_of_an_address_is_lossless(address: NicAddress) -> None:
+    """`ip address replace` receives every option again."""
     assert NicAddress.parse(str(address)) == address
 
 
 @given(ROUTES)
-def test_route_text_is_lossless(route: NicRoute) -> None:
-    """`ip route replace` gets every option again."""
+def test_the_text_of_a_route_is_lossless(route: NicRoute) -> None:
+    """`ip route replace` receives every option again."""
     assert NicRoute.parse(str(route)) == route
 
 
 @given(ORIGINALS)
-def test_record_is_lossless(original: OriginalNic) -> None:
-    """The host veth is compared, too: equality of records leaves it out."""
-    again = parse_record(original.record)
-    assert (again, again.host_veth) == (original, original.host_veth)
+def test_a_record_is_lossless(original: OriginalNic) -> None:
+    """Equality of records leaves the host veth out, so it is compared separately."""
+    parsed = parse_record(original.record)
+    assert (parsed, parsed.host_veth) == (original, original.host_veth)
 
 
-def test_record_of_0_1_0_keeps_its_bytes() -> None:
-    """A record that version 0.1.0 wrote: its keys, their order, and its text of iproute2."""
+def test_a_record_of_version_0_1_0_keeps_its_bytes() -> None:
+    """Its keys, their order and the texts of iproute2 stay as that version wrote them."""
     fields = {
         "nic": "eth1",
         "mac": "0a:c0:ba:36:75:3e",
@@ -105,14 +105,14 @@ def test_record_of_0_1_0_keeps_its_bytes() -> None:
 @pytest.mark.parametrize(
     "text", ["10.0.0.1", "10.0.0.1/24 label eth1:0", "10.0.0.1/24 peer", "10.0.0.1/x", ""]
 )
-def test_other_text_is_not_an_address(text: str) -> None:
-    """An option that is dropped silently would be lost when the NIC is given back."""
+def test_an_unknown_option_of_an_address_is_an_error(text: str) -> None:
+    """Otherwise destroy would restore the NIC without the option."""
     with pytest.raises(ValueError):
         NicAddress.parse(text)
 
 
 @pytest.mark.parametrize("text", ["default via", "default nexthop 10.0.0.1", "default metric low"])
-def test_other_text_is_not_a_route(text: str) -> None:
-    """The same for routes."""
+def test_an_unknown_option_of_a_route_is_an_error(text: str) -> None:
+    """Otherwise destroy would restore the route without the option."""
     with pytest.raises(ValueError):
         NicRoute.parse(text)

@@ -1,4 +1,4 @@
-"""Capture what a kind's probe prints on the hosts of a mixed lab, for test_captured.py.
+"""Capture the output of a kind's probe on the hosts of a mixed lab, for test_captured.py.
 
     sudo .venv/bin/python tests/probes/capture.py INVENTORY KIND NAME
 

@@ -1,7 +1,7 @@
-"""What real hosts printed, per suite and kind, and what it is read as.
+"""Captured output of probes is parsed into the expected resources.
 
-`<kind>/<inventory>-<suite>.txt` was captured on booted hosts; `.expected` beside it holds the
-resources that carry the inventory's mark. `--update-goldens` writes the latter anew: read them.
+`<kind>/<inventory>-<suite>.txt` was captured on booted hosts. `.expected` beside it has the
+resources with the inventory's mark; `--update-goldens` writes these files, for review.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ INVENTORIES = {
     "routed": "routed",
     "ovs": "tunnel",
 }
-# What etcd holds says whose it is by the inventory's names of hosts.
+# The keys in etcd contain the names of hosts, so captures of flannel need the real ones.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
 PROBES = {probe.section: probe for probe in (flannel_facts.probe(), lan.probe({}))}
@@ -41,26 +41,26 @@ KINDS = {kind.kind: kind for kind in kinds.all_kinds()}
 
 
 def read(path: Path) -> str:
-    """The resources of ours in one capture, a line each."""
+    """The expected text of one capture: one line per resource with our mark, or per fact."""
     kind, text = path.parent.name, path.read_text().strip()
     if kind == "host":
         facts = host_probe.parse("host", text)
-        words = {field.name: getattr(facts, field.name) for field in fields(facts)}
-        words["tools"] = sorted(facts.tools)  # a set prints in another order each time
-        return "".join(f"{key}: {value!r}\n" for key, value in words.items())
+        values = {field.name: getattr(facts, field.name) for field in fields(facts)}
+        values["tools"] = sorted(facts.tools)  # the order of a set changes from run to run
+        return "".join(f"{key}: {value!r}\n" for key, value in values.items())
     if kind in PROBES:
-        own = PROBES[kind].parse(text)
-        return "".join(f"{field.name}: {getattr(own, field.name)!r}\n" for field in fields(own))
+        facts = PROBES[kind].parse(text)
+        return "".join(f"{f.name}: {getattr(facts, f.name)!r}\n" for f in fields(facts))
     inventory, suite = path.stem.split("-")
     host = HOSTS[suite] if inventory == "flannel" else "host"
-    scope = Origin(host, INVENTORIES[inventory])
-    seen = KINDS[kind].parse(text, scope)
-    return "".join(f"{one.resource!r}\n" for one in seen if one.ours)
+    origin = Origin(host, INVENTORIES[inventory])
+    entries = KINDS[kind].parse(text, origin)
+    return "".join(f"{entry.resource!r}\n" for entry in entries if entry.ours)
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_captured_answer_is_read_as_expected(path: Path, request: pytest.FixtureRequest) -> None:
-    """The same words of iproute2, iptables and Docker mean the same resources."""
+def test_a_capture_is_parsed_as_expected(path: Path, request: pytest.FixtureRequest) -> None:
+    """The output of iproute2, iptables and Docker in each suite gives the same resources."""
     expected = path.with_suffix(".expected")
     if request.config.getoption("update_goldens"):
         expected.write_text(read(path))
@@ -68,14 +68,14 @@ def test_a_captured_answer_is_read_as_expected(path: Path, request: pytest.Fixtu
 
 
 def test_every_kind_has_captures_of_three_suites() -> None:
-    """A kind without a real capture is read by guesswork."""
+    """Each suite has other versions of the programs that the probes run."""
     for kind in KINDS:
         suites = {path.stem.split("-")[1] for path in (FOLDER / kind).glob("*.txt")}
         assert suites == {"bookworm", "sid", "trixie"}, kind
 
 
-def test_what_is_ours_was_seen() -> None:
-    """The captures are of hosts with something of ours: every kind but the archive shows it."""
-    shown = {path.parent.name for path in CAPTURES if read(path)}
-    # Docker had turned forwarding on itself; image and commands were there before us.
-    assert {*KINDS, *PROBES, "host"} - shown == {"image", "image_archive", "package", "sysctl"}
+def test_captures_contain_resources_with_our_mark() -> None:
+    """At least one capture of nearly every kind has such a resource."""
+    marked = {path.parent.name for path in CAPTURES if read(path)}
+    # Docker itself had enabled forwarding; the images and packages existed before apply.
+    assert {*KINDS, *PROBES, "host"} - marked == {"image", "image_archive", "package", "sysctl"}
