@@ -14,8 +14,8 @@ from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
-from provision.resources.kinds.route import PROTO, Route
-from provision.resources.on_hosts import Mark
+from provision.resources.kinds.route import Route
+from provision.resources.on_hosts import PROTO, Mark
 from tests.fakes import HOST
 
 RANGE = IPv4Network("172.20.0.0/16")
