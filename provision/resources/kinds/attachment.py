@@ -73,13 +73,13 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Attachment)
-        return (*current._detached, *self.create())
+        return (*current._detach, *self.create())
 
     def delete(self) -> Steps:
-        return (*self._detached, *remove_file(self._file))
+        return (*self._detach, *remove_file(self._file))
 
     @property
-    def _detached(self) -> Steps:
+    def _detach(self) -> Steps:
         return (sh(DETACH, *self._identity, *self._claim),)
 
     @property

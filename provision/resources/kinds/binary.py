@@ -10,7 +10,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.stash import Stashed
 from provision.resources.on_hosts import VAR
-from provision.resources.steps import Run, Steps, Upload, partial_path, remove_file
+from provision.resources.steps import Steps, Upload, partial_path, remove_file, sh
 
 BIN = f"{VAR}/bin"
 """Folder of uploaded programs on a host."""
@@ -64,8 +64,7 @@ for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$st
     def create(self) -> Steps:
         assert self.source is not None
         new = partial_path(self.path)
-        install = ("sh", "-c", _INSTALL, "sh", new, self.path, self.sha256)
-        return (Upload(self.source, new), Run(install))
+        return (Upload(self.source, new), sh(_INSTALL, new, self.path, self.sha256))
 
     def delete(self) -> Steps:
         return (*remove_file(f"{self.path}.sha256"), *remove_file(self.path))

@@ -177,7 +177,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, DockerContainer)
-        # Docker can change nothing else on an existing container.
+        # Docker cannot change the other fields of an existing container.
         if replace(current, status=self.status, restart=self.restart) != self:
             return None
         steps: list[Run] = []

@@ -57,7 +57,7 @@ class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
 
     Docker assigns addresses of `ip_range` only, if there is one. `guests` are running containers
-    on it that the inventory does not own. `ssh` is True if the controller connects from `subnet`.
+    on it without a mark. `ssh` is True if the controller connects from `subnet`.
     """
 
     kind: ClassVar[str] = "docker_network"
