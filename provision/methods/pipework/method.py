@@ -3,79 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, ClassVar
 
-import provision.methods.pipework.addresses as addresses
 import provision.methods.pipework.nic as nic
 import provision.methods.pipework.nic_checks as nic_checks
-import provision.methods.pipework.pool as pool
 import provision.methods.pipework.resources as resources
 import provision.methods.pipework.rules as rules
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._base import Facts, HostCheck, Method
-from provision.methods._shared import lan, ovs_facts
+from provision.methods._base import Facts, HostCheck
+from provision.methods._shared import ovs_facts
+from provision.methods._shared.lan_method import LanMethod
 from provision.methods.pipework.options import PipeworkOptions
-from provision.model.findings import Finding, Loc
+from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.base import Ref, Resource
 
 if TYPE_CHECKING:
-    from provision.model.documents import (
-        ContainerDocument,
-        Decoded,
-        Layout,
-        NetworkDocument,
-        Subnets,
-    )
+    from provision.model.documents import Decoded, Layout
 
 
-class PipeworkMethod(Method):
+class PipeworkMethod(LanMethod):
     """A bridge with the host's NIC as a port; containers get addresses of the LAN."""
 
     name = "pipework"
     Options = PipeworkOptions
-    on_hosts_lan = True
     takes_interfaces = True
     # The hosts may have a bridge `bri0` of the user's own inventory.
     variants: ClassVar = {"": {"bridge": "bri-cmp"}}
     checks = (HostCheck("host", nic.lost_settings),)
 
-    def subnets(
-        self, document: NetworkDocument, options: PipeworkOptions, hosts: tuple[str, ...]
-    ) -> Subnets:
-        """Each host's part of the pool; without a pool, the whole LAN for each host."""
-        return pool.parts(document, options, hosts)
-
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks, and in the containers that use them."""
-        for name, document in self.documents(decoded).items():
-            yield from rules.findings(name, document, layout.hosts[name], decoded)
-
-    def check_address(
-        self, loc: Loc, container: ContainerDocument, subnet: IPv4Network, decoded: Decoded
-    ) -> Iterator[Finding]:
-        """Yield the reasons why Docker cannot give a container its fixed address."""
-        options = rules.options_of(decoded, container.network)
-        yield from rules.address_findings(loc, container, subnet, options)
-
-    def capacity(self, subnet: IPv4Network) -> int:
-        """The number of containers that Docker can give an address of a host's part."""
-        return subnet.num_addresses
+        yield from super().check_file(decoded, layout)
+        for name in self.documents(decoded):
+            options = decoded.options[name]
+            assert isinstance(options, PipeworkOptions)
+            yield from rules.findings(("networks", name), options)
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probes for the host's LAN and, where a network needs it, the kernel's datapath."""
         networks = self.networks(inventory, host)
         uses_ovs = any(nic.options(network).kind == "ovs" for network in networks)
-        lan_probe = lan.probe(addresses.arp_checks(inventory, networks, host))
-        return (lan_probe, *((ovs_facts.PROBE,) if uses_ovs else ()))
-
-    def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:
-        """Addresses of containers and routers, and the host's parts of the pools."""
-        checks = addresses.arp_checks(inventory, self.networks(inventory, host), host)
-        return tuple(map(IPv4Address, checks))
+        return (*super().facts(inventory, host), *((ovs_facts.PROBE,) if uses_ovs else ()))
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield the bridge, Docker's network on it and firewall rules for each host."""
@@ -116,14 +87,6 @@ class PipeworkMethod(Method):
         """The NIC; and the bridge itself, which holds the NIC's addresses once it is there."""
         bridge = nic.options(network).bridge
         return {nic.nic(inventory, network, facts): bridge, bridge: bridge}
-
-    def lan_router(self, network: Network) -> IPv4Address | None:
-        """The LAN's router, if the file names one."""
-        return nic.options(network).gateway
-
-    def single_l2(self, network: Network) -> bool:  # noqa: ARG002
-        """True: the LAN is one layer 2."""
-        return True
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG002
         """Commands that a host needs in addition to those that every host needs."""

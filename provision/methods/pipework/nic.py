@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
-from provision.methods._shared.lan import LanFacts
+from provision.methods._shared.lan_facts import LanFacts
 from provision.methods._shared.ovs_facts import OvsFacts
 from provision.methods.pipework.options import PipeworkOptions
 from provision.model.inventory import Inventory, Network

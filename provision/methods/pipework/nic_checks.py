@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import provision.methods.pipework.nic as nic
 from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
-from provision.methods._shared.lan import LanFacts
+from provision.methods._shared.lan_facts import LanFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
+from provision.methods._shared.lan_pool import LanOptions
 from provision.model.help import Help
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PipeworkOptions:
-    """The keys of a `pipework` network, besides those of every network.
-
-    `cidr` is the LAN that the hosts are on.
-    """
+class PipeworkOptions(LanOptions):
+    """The keys of a `pipework` network, besides those of every network on the hosts' LAN."""
 
     bridge: Annotated[str, Help("name of the bridge")] = "bri0"
     nic: Annotated[
         str | None, Help("NIC that becomes a port; default: the one with the host's address")
-    ] = None
-    gateway: Annotated[
-        IPv4Address | None, Help("the LAN's router; default: containers leave by their host")
-    ] = None
-    pool: Annotated[
-        IPv4Network | None, Help("part of the LAN from which Docker gives addresses")
     ] = None
     kind: Annotated[Literal["linux", "ovs"], Help("linux, or ovs for Open vSwitch")] = "linux"
     host_port: Annotated[

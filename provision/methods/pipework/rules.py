@@ -1,57 +1,17 @@
-"""Mistakes in the `pipework` networks of a file, and in the containers on them. Pure."""
+"""Mistakes in the keys that only `pipework` networks have. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, ip_interface
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
-import provision.methods.pipework.pool as pools
 from provision.methods.pipework.options import PipeworkOptions
-from provision.model import names
 from provision.model.findings import Finding, Loc
-from provision.model.text import count
-
-if TYPE_CHECKING:
-    from provision.model.documents import (
-        ContainerDocument,
-        Decoded,
-        InterfaceDocument,
-        NetworkDocument,
-    )
 
 
-def findings(
-    name: str, network: NetworkDocument, hosts: tuple[str, ...], decoded: Decoded
-) -> Iterator[Finding]:
-    """Yield the mistakes in a network's own keys, and in containers' use of its addresses."""
-    options, loc = options_of(decoded, name), ("networks", name)
-    yield from _hosts(loc, network, hosts, decoded)
+def findings(loc: Loc, options: PipeworkOptions) -> Iterator[Finding]:
+    """Yield the mistakes in the options of one network."""
     yield from _docker0(loc, options)
     yield from _open_vswitch(loc, options)
-    yield from _gateway(loc, network, options)
-    yield from _pool(loc, network, options, hosts, decoded)
-    yield from _containers(name, options, decoded)
-
-
-def options_of(decoded: Decoded, network: str) -> PipeworkOptions:
-    """The options of a network of this method."""
-    options = decoded.options[network]
-    assert isinstance(options, PipeworkOptions)
-    return options
-
-
-def _hosts(
-    loc: Loc, network: NetworkDocument, hosts: tuple[str, ...], decoded: Decoded
-) -> Iterator[Finding]:
-    for host in hosts:
-        document = decoded.hosts.get(host)
-        if document is not None and document.address not in network.cidr:
-            message = f"{host}'s address {document.address} is not inside cidr {network.cidr}"
-            hint = "cidr is the LAN that the hosts are on; leave the host out by 'hosts'"
-            yield Finding((*loc, "cidr"), message, hint)
-            return
 
 
 def _docker0(loc: Loc, options: PipeworkOptions) -> Iterator[Finding]:
@@ -76,117 +36,3 @@ def _open_vswitch(loc: Loc, options: PipeworkOptions) -> Iterator[Finding]:
     if options.host_port == "veth":
         message = "a bridge of Open vSwitch has a port of its own for the host"
         yield Finding((*loc, "host_port"), message, "remove it")
-
-
-def _gateway(loc: Loc, network: NetworkDocument, options: PipeworkOptions) -> Iterator[Finding]:
-    gateway, lan = options.gateway, network.cidr
-    if gateway is not None and gateway not in lan:
-        hint = "write the router that hosts of this LAN have"
-        yield Finding((*loc, "gateway"), f"gateway {gateway} is not inside {lan}", hint)
-    elif gateway in (lan.network_address, lan.broadcast_address):
-        message = f"gateway {gateway} is the network or broadcast address of {lan}"
-        yield Finding((*loc, "gateway"), message, "write the router's address")
-
-
-def _pool(
-    loc: Loc,
-    network: NetworkDocument,
-    options: PipeworkOptions,
-    hosts: tuple[str, ...],
-    decoded: Decoded,
-) -> Iterator[Finding]:
-    pool = options.pool
-    if pool is None:
-        for key in ("subnets", "subnet_size"):
-            if key in network.model_fields_set:
-                hint = "write pool: the part of cidr that containers may have"
-                yield Finding((*loc, key), f"'{key}' divides a pool, and there is none", hint)
-    elif not pool.subnet_of(network.cidr):
-        message = f"pool {pool} is not inside cidr {network.cidr}"
-        yield Finding((*loc, "pool"), message, "write a part of the LAN that nobody uses")
-    else:
-        yield from _pool_addresses(loc, options, decoded)
-        yield from _parts(loc, network, options, hosts)
-
-
-def _pool_addresses(loc: Loc, options: PipeworkOptions, decoded: Decoded) -> Iterator[Finding]:
-    """Docker would give the address of a host or of the router to a container."""
-    assert options.pool is not None
-    for address, owner in sorted(_owners(options, decoded).items()):
-        if address in options.pool:
-            message = (
-                f"pool {options.pool} holds {owner} {address}, which Docker would give to a "
-                "container"
-            )
-            yield Finding((*loc, "pool"), message, "choose a pool apart from it")
-            return
-
-
-def _owners(options: PipeworkOptions, decoded: Decoded) -> dict[IPv4Address, str]:
-    """Addresses of the LAN that are in use, with the nouns of messages."""
-    owners = {document.address: f"{name}'s address" for name, document in decoded.hosts.items()}
-    return owners | ({options.gateway: "the gateway"} if options.gateway else {})
-
-
-def _parts(
-    loc: Loc, network: NetworkDocument, options: PipeworkOptions, hosts: tuple[str, ...]
-) -> Iterator[Finding]:
-    pool = options.pool
-    assert pool is not None
-    parts, fixed = pools.parts(network, options, hosts), network.subnets or {}
-    for host, part in fixed.items():
-        if not part.subnet_of(pool):
-            message = f"{host}'s part {part} is not inside pool {pool}"
-            yield Finding((*loc, "subnets", host), message, "choose one inside")
-    if len(parts) < len(hosts):
-        size = pools.part_size(network, pool, hosts)
-        free = count(names.block_count(pool, size), "part")
-        message = f"pool {pool} holds {free} of /{size}, not {len(hosts)}"
-        yield Finding((*loc, "pool"), message, f"it has {count(len(hosts), 'host')}: widen it")
-    order = sorted(parts, key=lambda host: (parts[host].network_address, parts[host].prefixlen))
-    for wide, narrow in pairwise(order):
-        if parts[wide].overlaps(parts[narrow]):
-            host, peer = (wide, narrow) if wide in fixed else (narrow, wide)
-            key: Loc = (*loc, "subnets", host) if host in fixed else (*loc, "pool")
-            message = f"{host}'s part {parts[host]} overlaps {peer}'s, {parts[peer]}"
-            yield Finding(key, message, "choose another")
-
-
-def _containers(name: str, options: PipeworkOptions, decoded: Decoded) -> Iterator[Finding]:
-    for container_name, container in decoded.containers.items():
-        loc: Loc = ("containers", container_name)
-        known_host = container.host in decoded.declared["hosts"]
-        if container.network == name and options.pool is None and known_host:
-            message = f"network '{name}' has no pool from which Docker could give an address"
-            hint = "write network: none and interfaces, or give the network a pool"
-            yield Finding((*loc, "network"), message, hint)
-        for k, interface in enumerate(container.interfaces):
-            # A VLAN is a LAN of its own, with other routers and other hosts.
-            if interface.network == name and interface.vlan is None:
-                yield from _reserved((*loc, "interfaces", k), interface, options, decoded)
-
-
-def _reserved(
-    loc: Loc, interface: InterfaceDocument, options: PipeworkOptions, decoded: Decoded
-) -> Iterator[Finding]:
-    """Yield an interface's addresses that a host, the router or Docker's pool has."""
-    owners: dict[Any, str] = dict(_owners(options, decoded))
-    pool = options.pool
-    for text in interface.all_addresses:
-        address = ip_interface(text).ip
-        key = "address" if interface.address == text else "addresses"
-        if address in owners:
-            message = f"{address} is {owners[address]} on network '{interface.network}'"
-            yield Finding((*loc, key), message, "choose one that nobody has")
-        elif pool is not None and address in pool:
-            message = f"{address} is in pool {pool}, from which Docker gives addresses"
-            yield Finding((*loc, key), message, "choose one outside")
-
-
-def address_findings(
-    loc: Loc, container: ContainerDocument, part: IPv4Network, options: PipeworkOptions
-) -> Iterator[Finding]:
-    """Yield the reasons why Docker cannot give a container its fixed address of the LAN."""
-    if options.pool is not None and container.address not in part:
-        message = f"{container.address} is not in {container.host}'s part of the pool, {part}"
-        yield Finding(loc, message, f"choose one of {part[0]} to {part[-1]}")
