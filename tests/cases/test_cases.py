@@ -1,8 +1,8 @@
-"""Golden plans: an inventory, what is found, and exactly what `plan` prints.
+"""Golden plans: for an inventory and the state of its hosts, the exact output of `plan`.
 
-`<method>/<case>/inventory.yml` is the file; `found.yml` says how the hosts are: `docker` versions,
-`applied` (everything as wanted, or nothing, or as another file of the folder wants), then what
-differs from that. `--update-goldens` writes `plan.txt` anew: read it before you commit it.
+`<method>/<case>/inventory.yml` is the inventory. `found.yml` describes the hosts: versions of
+Docker; `applied` (true: as desired, false: nothing, or the name of another inventory that was
+applied); then the differences from that. `--update-goldens` rewrites `plan.txt`, for review.
 """
 
 from __future__ import annotations
@@ -41,39 +41,39 @@ FOLDER = Path(__file__).parent
 CASES = sorted(path.parent for path in FOLDER.glob("*/*/found.yml"))
 
 
-def facts(inventory: Inventory, found: dict[str, Any]) -> dict[str, HostFacts]:
-    """Hosts on one link, with what the case says of them."""
+def facts(inventory: Inventory, case: dict[str, Any]) -> dict[str, HostFacts]:
+    """The facts of hosts on one link, with the differences of a case (its `found.yml`)."""
     addresses = {name: host.address for name, host in inventory.hosts.items()}
     result = {}
     for name, address in addresses.items():
-        if name in found.get("unseen", []):
+        if name in case.get("unseen", []):
             continue
-        via = found.get("via", {}).get(name)
-        mtu = found.get("mtu", {}).get(name, 1500)
-        way = PeerRoute("eth1", IPv4Address(via) if via else None)
+        via = case.get("via", {}).get(name)
+        mtu = case.get("mtu", {}).get(name, 1500)
+        route = PeerRoute("eth1", IPv4Address(via) if via else None)
         result[name] = HostFacts(
             host=name,
             systemd=True,
-            uid=found.get("uid", {}).get(name, 0),
+            uid=case.get("uid", {}).get(name, 0),
             tools=frozenset((*TOOLS, *methods.tools(inventory, name)))
-            - set(found.get("lacks", {}).get(name, [])),
-            docker=version(found["docker"][name]),
-            docker_error="" if found["docker"][name] else "docker is not installed",
+            - set(case.get("lacks", {}).get(name, [])),
+            docker=version(case["docker"][name]),
+            docker_error="" if case["docker"][name] else "docker is not installed",
             live_restore=False,
             rootless=False,
             links={"eth1": Link("eth1", mtu, (IPv4Interface(f"{address}/24"),))},
-            peer_routes={peer: way for other, peer in addresses.items() if other != name},
+            peer_routes={address: route for peer, address in addresses.items() if peer != name},
             routes=(),
-            package_manager=found.get("manager", "apt-get"),
-            nics=uplinks(name, address, mtu, found),
-            ssh_to=address if name in found.get("ssh", []) else None,
-            of_methods={OvsFacts: OvsFacts(name in found.get("kernel_datapath", []))},
+            package_manager=case.get("manager", "apt-get"),
+            nics=uplinks(name, address, mtu, case),
+            ssh_to=address if name in case.get("ssh", []) else None,
+            of_methods={OvsFacts: OvsFacts(name in case.get("kernel_datapath", []))},
         )
     return result
 
 
-def uplinks(host: str, address: IPv4Address, mtu: int, found: dict[str, Any]) -> dict[str, Nic]:
-    """The host's one NIC, owned by systemd-networkd, and what the case says of it."""
+def uplinks(host: str, address: IPv4Address, mtu: int, case: dict[str, Any]) -> dict[str, Nic]:
+    """The host's NIC, managed by systemd-networkd, with the differences of a case."""
     eth1 = Nic(
         "eth1",
         mac=f"0a:00:00:00:00:{int(address) & 255:02x}",
@@ -82,29 +82,29 @@ def uplinks(host: str, address: IPv4Address, mtu: int, found: dict[str, Any]) ->
         network=f"[Match]\nName=eth1\n\n[Network]\nAddress={address}/24\n",
         addresses=(NicAddress(str(address), 24, broadcast="10.78.0.255"),),
     )
-    said = found.get("uplinks", {}).get(host, {})
-    others = [Nic(name, managers=("systemd-networkd",)) for name in found.get("nics", [])]
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items()}
+    differences = case.get("uplinks", {}).get(host, {})
+    more = [Nic(name, managers=("systemd-networkd",)) for name in case.get("nics", [])]
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in differences.items()}
     link = dataclasses.replace(eth1, **values)
-    return {one.name: one for one in (link, *others)}
+    return {nic.name: nic for nic in (link, *more)}
 
 
-def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[State, State]:
-    """What carries our mark and what does not, by the case's words."""
-    ours = dict(wanted) if found["applied"] else {}
-    for words in found.get("lost", []):
-        del ours[ref(words)]
-    for words, fields in found.get("differs", {}).items():
+def states(applied: State, case: dict[str, Any], inventory: Inventory) -> tuple[State, State]:
+    """The resources with our mark and the foreign ones, with the differences of a case."""
+    ours = dict(applied) if case["applied"] else {}
+    for name in case.get("lost", []):
+        del ours[ref(name)]
+    for name, fields in case.get("differs", {}).items():
         values = {key: _typed(value) for key, value in fields.items()}
-        ours[ref(words)] = dataclasses.replace(ours[ref(words)], **values)
+        ours[ref(name)] = dataclasses.replace(ours[ref(name)], **values)
     foreign: dict[Ref, Resource] = {}
-    for thing in [thing for thing in wanted.values() if isinstance(thing, Package)]:
-        ours.pop(thing.ref, None)
-        if thing.tool not in found.get("lacks", {}).get(thing.host, []):
-            foreign[thing.ref] = thing
+    for package in [r for r in applied.values() if isinstance(r, Package)]:
+        ours.pop(package.ref, None)
+        if package.tool not in case.get("lacks", {}).get(package.host, []):
+            foreign[package.ref] = package
     for host in inventory.hosts:
         foreign[Ref(host, "image", "busybox:latest")] = DockerImage(host, "busybox:latest")
-        for stranger in (
+        for resource in (
             OvsDaemon(host, inventory.name, False, False, original="masked inactive new"),
             OvsUplink(
                 host,
@@ -112,24 +112,25 @@ def states(wanted: State, found: dict[str, Any], inventory: Inventory) -> tuple[
                 "",
                 "eth1",
                 inventory.name,
-                obstacle=found.get("obstacles", {}).get(host, ""),
-                peer_outside=host in found.get("nested", []),
+                obstacle=case.get("obstacles", {}).get(host, ""),
+                peer_outside=host in case.get("nested", []),
             ),
         ):
-            foreign[stranger.ref] = stranger
+            foreign[resource.ref] = resource
         untouched = Docker0(host, (), (("subnet", "172.17.0.0/16"),), inventory.name)
-        running = tuple(found.get("running", {}).get(host, []))
+        running = tuple(case.get("running", {}).get(host, []))
         foreign[untouched.ref] = dataclasses.replace(untouched, running=running)
-    for words in found.get("foreign", []):
-        stranger = _stranger(ref(words))
+    for name in case.get("foreign", []):
+        stranger = _foreign(ref(name))
         foreign[stranger.ref] = stranger
-    for words in [words for words in foreign if words in ours]:
-        del foreign[words]
+    for existing in [existing for existing in foreign if existing in ours]:
+        del foreign[existing]
     return ours, foreign
 
 
-def ref(words: str) -> Ref:
-    host, kind, name = words.split(" ", 2)
+def ref(text: str) -> Ref:
+    """The ref of a text such as `h1 route 172.20.2.0/24`."""
+    host, kind, name = text.split(" ", 2)
     return Ref(host, kind, name)
 
 
@@ -139,43 +140,44 @@ def _typed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _stranger(ref: Ref) -> Resource:
+def _foreign(ref: Ref) -> Resource:
     if ref.kind == "docker_network":
         return DockerNetwork(ref.host, ref.name, IPv4Network("192.0.2.0/24"), None, (), UNMARKED)
     return DockerContainer(ref.host, ref.name, "nginx", (), "bridge", None, "no", UNMARKED)
 
 
-def printed(case: Path) -> str:
-    """What `plan` prints for a case, errors of preflight included."""
-    inventory = load(case / "inventory.yml")
-    found = yaml.safe_load((case / "found.yml").read_text())
-    seen = facts(inventory, found)
-    problems = preflight.problems(inventory, seen)
+def printed(folder: Path) -> str:
+    """The output of `plan` for a case, including the errors of preflight."""
+    inventory = load(folder / "inventory.yml")
+    case = yaml.safe_load((folder / "found.yml").read_text())
+    host_facts = facts(inventory, case)
+    problems = preflight.problems(inventory, host_facts)
     lines = [f"{problem}\n  → {problem.hint}" for problem in problems]
     if not problems:
-        wanted = desired.wanted(inventory, seen)
-        before = wanted
-        if isinstance(found["applied"], str):
-            before = desired.wanted(load(case / found["applied"]), seen)
-        ours, foreign = states(before, found, inventory)
-        todo: Plan = plan(ours, wanted, foreign=foreign)
-        done = tuple(ChangeResult(change) for change in todo.changes)
-        lines = list(report.plan_lines(Report(tuple(inventory.hosts), done, todo.conflicts, ())))
+        target = desired.wanted(inventory, host_facts)
+        applied = target
+        if isinstance(case["applied"], str):
+            applied = desired.wanted(load(folder / case["applied"]), host_facts)
+        ours, foreign = states(applied, case, inventory)
+        todo: Plan = plan(ours, target, foreign=foreign)
+        results = tuple(ChangeResult(change) for change in todo.changes)
+        result = Report(tuple(inventory.hosts), results, todo.conflicts, ())
+        lines = list(report.plan_lines(result))
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
-def test_the_plan_is_as_written(
-    case: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("folder", CASES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_plan_is_the_golden_one(
+    folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Word by word what the user sees, whatever this machine has built before."""
+    """The output is equal to `plan.txt`, whatever this machine has in its cache."""
     monkeypatch.setattr(binary, "cached", lambda: None)
-    golden = case / "plan.txt"
+    golden = folder / "plan.txt"
     if request.config.getoption("update_goldens"):
-        golden.write_text(printed(case))
-    assert printed(case) == golden.read_text()
+        golden.write_text(printed(folder))
+    assert printed(folder) == golden.read_text()
 
 
 def test_there_are_cases() -> None:
-    """An empty folder proves nothing."""
+    """Without any case, the test above would prove nothing."""
     assert len(CASES) >= 8

@@ -1,4 +1,4 @@
-"""Volatile kinds against this machine's kernel, in network and mount namespaces of their own."""
+"""Volatile kinds on this machine's kernel, in separate network and mount namespaces."""
 
 from __future__ import annotations
 
@@ -54,38 +54,44 @@ find /etc/provision /var/lib/provision /run/provision-demo* 2>/dev/null; :
 
 
 class Namespace:
-    """A machine of its own: nothing that happens in it is seen outside."""
+    """A network and mount namespace, whose changes do not affect this machine."""
 
     def __init__(self, pid: int) -> None:
         self.transport = Local({HOST: ("nsenter", "-t", str(pid), "-n", "-m")})
 
     def sh(self, text: str) -> str:
+        """Run a script, which must succeed; its stdout."""
         output = self.transport.run(HOST, PRELUDE + text, timeout_s=30)
         assert output.status == 0, output.stderr
         return output.stdout
 
     def do(self, *steps: Steps) -> None:
+        """Run operations in one script; all must succeed."""
         nonce = secrets.token_hex(4)
         text = script.render(steps, nonce=nonce, lock="/run/provision-demo.lock", last=True)
         output = self.transport.run(HOST, text, timeout_s=30)
         outcomes = script.read(output.stdout, nonce=nonce, count=len(steps))
-        assert all(one is not None and one.status == 0 for one in outcomes), outcomes
+        assert all(result is not None and result.status == 0 for result in outcomes), outcomes
 
-    def found(
+    def existing(
         self, kind: type[Resource], inventory: str = NAME
     ) -> dict[str, tuple[Resource, bool]]:
+        """The existing resources of a kind by name, each with True if it has our mark."""
         text = self.sh(gather.script(inventory, (), nonce="n0"))
         text = gather.sections(HOST, Output(0, text, ""), nonce="n0")[kind.kind]
         assert text.strip() != ABSENT
-        seen = kind.parse(text.strip(), Origin(HOST, inventory))
-        return {one.resource.name: (one.resource, one.ours) for one in seen}
+        entries = kind.parse(text.strip(), Origin(HOST, inventory))
+        return {entry.resource.name: (entry.resource, entry.ours) for entry in entries}
 
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
+    """A new namespace with a veth, and with Docker's chains in its firewall."""
     if os.geteuid() != 0:
         pytest.fail("the tests in network namespaces need root: run scripts/test")
-    upper = Path("/dev/shm") / f"provision-test-{uuid.uuid4().hex[:8]}"  # overlays need a real disk
+    upper = (
+        Path("/dev/shm") / f"provision-test-{uuid.uuid4().hex[:8]}"
+    )  # an overlay cannot be its own upper layer
     upper.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "none", str(upper)], check=True)
     process = subprocess.Popen(
@@ -105,16 +111,19 @@ def namespace() -> Iterator[Namespace]:
 
 
 def route(dst: str = "172.20.2.0/24", via: str = "192.0.2.9") -> Route:
+    """A route of the inventory."""
     return Route(HOST, IPv4Network(dst), IPv4Address(via), "up0", NAME)
 
 
 def chain(*sources: str) -> IptablesChain:
+    """A chain of the inventory that accepts packets from these ranges."""
     comment = ("-m", "comment", "--comment", MARK.tag)
     rules = tuple(("-s", source, "-i", "up0", *comment, "-j", "ACCEPT") for source in sources)
     return IptablesChain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", rules, MARK)
 
 
 def vxlan(*forwards: Forward, learning: bool = True) -> Vxlan:
+    """A VXLAN device of the inventory with these FDB entries."""
     return Vxlan(
         host=HOST,
         device="vx-blue-x",
@@ -140,45 +149,45 @@ EXAMPLES: dict[str, Resource] = {
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_what_is_created_is_found_equal_and_deleted_without_a_trace(
+def test_a_created_resource_is_parsed_as_equal_and_deleted_completely(
     namespace: Namespace, example: str
 ) -> None:
-    """parse(probe(create(r))) == r; creating twice is harmless; delete restores the capture."""
+    """parse(probe(create(r))) == r, a second create changes nothing, delete restores the state."""
     resource = EXAMPLES[example]
     before = namespace.sh(CAPTURE)
     namespace.do(resource.create())
-    assert namespace.found(type(resource))[resource.name] == (resource, True)
-    once = namespace.sh(CAPTURE)
+    assert namespace.existing(type(resource))[resource.name] == (resource, True)
+    created = namespace.sh(CAPTURE)
     namespace.do(resource.create())
-    assert namespace.sh(CAPTURE) == once != before
+    assert namespace.sh(CAPTURE) == created != before
     namespace.do(resource.delete())
     assert namespace.sh(CAPTURE) == before
 
 
-def test_another_inventory_does_not_own_them(namespace: Namespace) -> None:
-    """What demo has made is foreign to second."""
+def test_resources_of_another_inventory_are_foreign(namespace: Namespace) -> None:
+    """The inventory `second` does not own those of `demo`."""
     namespace.do(*(EXAMPLES[name].create() for name in ("route", "chain")))
     for name in ("route", "chain"):
         resource = EXAMPLES[name]
-        _, ours = namespace.found(type(resource), "second")[resource.name]
+        _, ours = namespace.existing(type(resource), "second")[resource.name]
         assert not ours
 
 
-def test_a_lost_route_is_found_as_ours_and_comes_back(namespace: Namespace) -> None:
-    """Its claim remembers it."""
+def test_a_deleted_route_is_still_ours_and_is_restored(namespace: Namespace) -> None:
+    """Its claim on the host says so."""
     namespace.do(route().create())
     namespace.sh("ip route del 172.20.2.0/24")
-    lost, ours = namespace.found(Route)["172.20.2.0/24"]
+    lost, ours = namespace.existing(Route)["172.20.2.0/24"]
     assert ours and lost != route()
     namespace.do(route().update(lost) or ())
-    assert namespace.found(Route)["172.20.2.0/24"] == (route(), True)
+    assert namespace.existing(Route)["172.20.2.0/24"] == (route(), True)
 
 
-def test_a_route_of_others_is_not_ours_and_stays(namespace: Namespace) -> None:
-    """Same table, same number, no claim."""
+def test_a_route_without_a_claim_is_foreign_and_stays(namespace: Namespace) -> None:
+    """Even in the same table and with our protocol number."""
     namespace.sh("ip route add 172.30.0.0/16 via 192.0.2.8 proto 240")
     namespace.do(route().create())
-    assert namespace.found(Route)["172.30.0.0/16"][1] is False
+    assert namespace.existing(Route)["172.30.0.0/16"][1] is False
     namespace.do(route().delete())
     assert "172.30.0.0/16 via 192.0.2.8" in namespace.sh("ip route")
 
@@ -192,76 +201,76 @@ def test_a_route_of_others_is_not_ours_and_stays(namespace: Namespace) -> None:
         "iptables -A PROV-demo-blue-x -s 10.0.0.0/8 -j DROP",
     ],
 )
-def test_a_damaged_chain_is_refilled(namespace: Namespace, damage: str) -> None:
-    """Rules and hook as they were, Docker's RETURN still behind the hook."""
-    wanted = chain("172.20.0.0/16", "172.21.0.0/16")
-    namespace.do(wanted.create())
-    whole = namespace.sh("iptables -S")
+def test_a_damaged_chain_is_restored(namespace: Namespace, damage: str) -> None:
+    """Its rules and its jump are as before, and Docker's RETURN is still behind the jump."""
+    target = chain("172.20.0.0/16", "172.21.0.0/16")
+    namespace.do(target.create())
+    complete = namespace.sh("iptables -S")
     namespace.sh(damage)
-    found, ours = namespace.found(IptablesChain)[wanted.name]
-    assert ours and found != wanted
-    namespace.do(wanted.update(found) or ())
-    assert namespace.sh("iptables -S") == whole
+    damaged, ours = namespace.existing(IptablesChain)[target.name]
+    assert ours and damaged != target
+    namespace.do(target.update(damaged) or ())
+    assert namespace.sh("iptables -S") == complete
 
 
-def test_a_chain_that_lost_its_hook_is_deleted_all_the_same(namespace: Namespace) -> None:
-    """An interrupted destroy is simply run again."""
+def test_a_chain_without_its_jump_is_deleted(namespace: Namespace) -> None:
+    """An interrupted destroy can be repeated."""
     before = namespace.sh("iptables -S")
-    wanted = chain("172.20.0.0/16")
-    namespace.do(wanted.create())
+    unused = chain("172.20.0.0/16")
+    namespace.do(unused.create())
     namespace.sh("iptables -D DOCKER-USER 1")
-    namespace.do(wanted.delete())
+    namespace.do(unused.delete())
     assert namespace.sh("iptables -S") == before
 
 
-@pytest.mark.parametrize("leaving", [(NAME, "second"), ("second", NAME)])
-def test_a_sysctl_is_put_back_by_its_last_user(
-    namespace: Namespace, leaving: tuple[str, str]
-) -> None:
-    """Two inventories ask for forwarding; it goes when both are gone, whichever goes first."""
+@pytest.mark.parametrize("order", [(NAME, "second"), ("second", NAME)])
+def test_the_last_inventory_restores_a_sysctl(namespace: Namespace, order: tuple[str, str]) -> None:
+    """Two inventories enable forwarding, and the second destroy disables it, in any order."""
     namespace.sh("sysctl -qw net.ipv4.ip_forward=0")
     key = "net.ipv4.ip_forward"
     for name in (NAME, "second"):
-        wanted = Sysctl(HOST, key, "1", name)
-        found, ours = namespace.found(Sysctl, name)[key]
-        # The second finds the value that it wants; what it plans is to be on record, too.
-        assert found != wanted and not ours
-        namespace.do(wanted.update(found))
-        assert namespace.found(Sysctl, name)[key] == (wanted, True)
-    for name, left in zip(leaving, ("1", "0"), strict=True):
-        mine, _ = namespace.found(Sysctl, name)[key]
-        namespace.do(mine.delete())
-        assert namespace.sh("sysctl -n net.ipv4.ip_forward").strip() == left
+        target = Sysctl(HOST, key, "1", name)
+        current, ours = namespace.existing(Sysctl, name)[key]
+        # For the second inventory, the value is right already, but its record is missing.
+        assert current != target and not ours
+        namespace.do(target.update(current))
+        assert namespace.existing(Sysctl, name)[key] == (target, True)
+    for name, value in zip(order, ("1", "0"), strict=True):
+        current, _ = namespace.existing(Sysctl, name)[key]
+        namespace.do(current.delete())
+        assert namespace.sh("sysctl -n net.ipv4.ip_forward").strip() == value
     assert namespace.sh("ls /var/lib/provision/was 2>/dev/null; :") == ""
 
 
-def test_the_kept_script_restores_everything_and_can_be_repeated(namespace: Namespace) -> None:
-    """What the follower runs: complete, repeatable, and it goes on after a failure."""
-    wanted = (chain("172.20.0.0/16"), route(), route("172.20.3.0/24"))
-    text = script.standalone([resource.create() for resource in wanted])
+def test_the_followers_script_restores_everything_and_can_be_repeated(
+    namespace: Namespace,
+) -> None:
+    """After a failed step it goes on, and exits with 1."""
+    targets = (chain("172.20.0.0/16"), route(), route("172.20.3.0/24"))
+    text = script.standalone([resource.create() for resource in targets])
     namespace.transport.run(HOST, text, timeout_s=30)
-    once = namespace.sh(CAPTURE)
+    created = namespace.sh(CAPTURE)
     assert namespace.transport.run(HOST, text, timeout_s=30).status == 0
-    assert namespace.sh(CAPTURE) == once
+    assert namespace.sh(CAPTURE) == created
     namespace.sh("ip link set dev up0 down; iptables -F DOCKER-USER; ip link set dev up0 up")
     assert namespace.transport.run(HOST, text, timeout_s=30).status == 0
-    assert namespace.found(Route)["172.20.3.0/24"] == (route("172.20.3.0/24"), True)
-    assert namespace.found(IptablesChain)[wanted[0].name] == (wanted[0], True)
+    assert namespace.existing(Route)["172.20.3.0/24"] == (route("172.20.3.0/24"), True)
+    assert namespace.existing(IptablesChain)[targets[0].name] == (targets[0], True)
     namespace.sh("ip link set dev up0 down")
     assert namespace.transport.run(HOST, text, timeout_s=30).status == 1
 
 
-def test_a_forwarding_table_is_changed_in_place(namespace: Namespace) -> None:
-    """Peers come and go without the device; a MAC's place and its neighbour go together."""
+def test_the_fdb_of_a_vxlan_is_changed_in_place(namespace: Namespace) -> None:
+    """The device stays while entries change; the entry of a MAC and its neighbour go together."""
     peer, mac = IPv4Address("192.0.2.8"), "0a:00:00:00:00:08"
     before = vxlan(Forward(ANY, peer), Forward(ANY, IPv4Address("192.0.2.9")))
     after = vxlan(Forward(ANY, peer), Forward(mac, peer, IPv4Address("172.20.1.0")))
     namespace.do(before.create())
     index = namespace.sh("cat /sys/class/net/vx-blue-x/ifindex")
-    for found, wanted in ((before, after), (after, before)):
-        steps = wanted.update(found)
+    for current, target in ((before, after), (after, before)):
+        steps = target.update(current)
         assert steps is not None
         namespace.do(steps)
-        assert namespace.found(Vxlan)[wanted.name] == (wanted, True)
+        assert namespace.existing(Vxlan)[target.name] == (target, True)
     assert namespace.sh("cat /sys/class/net/vx-blue-x/ifindex") == index
     assert vxlan(learning=False).update(before) is None

@@ -1,4 +1,4 @@
-"""The undo that is rendered before a change, by real kinds against this machine's kernel."""
+"""The undo that is rendered before a change, with real kinds on this machine's kernel."""
 
 from __future__ import annotations
 
@@ -21,55 +21,57 @@ __all__ = ["namespace"]
 FORWARD = "net.ipv4.ip_forward"
 
 
-def things(*, more: bool) -> State:
-    """What an inventory wants, and what it wants after somebody has edited it."""
-    sources = ("172.20.0.0/16", "172.22.0.0/16") if more else ("172.20.0.0/16", "172.21.0.0/16")
-    via = "192.0.2.8" if more else "192.0.2.9"
-    extra = (route("172.20.9.0/24"),) if more else (route("172.20.7.0/24"),)
-    text = "new\n" if more else "old\n"
-    kept = (chain(*sources), route(via=via), File(HOST, "/etc/provision/demo/a", text, "0755"))
-    return state([*kept, *extra, Sysctl(HOST, FORWARD, "1", NAME)])
+def desired(*, edited: bool) -> State:
+    """The resources of an inventory, before and after a user has edited it."""
+    sources = ("172.20.0.0/16", "172.22.0.0/16") if edited else ("172.20.0.0/16", "172.21.0.0/16")
+    via = "192.0.2.8" if edited else "192.0.2.9"
+    extra = (route("172.20.9.0/24"),) if edited else (route("172.20.7.0/24"),)
+    text = "new\n" if edited else "old\n"
+    common = (chain(*sources), route(via=via), File(HOST, "/etc/provision/demo/a", text, "0755"))
+    return state([*common, *extra, Sysctl(HOST, FORWARD, "1", NAME)])
 
 
-def seen(namespace: Namespace) -> tuple[State, State]:
-    """What is found, ours and others'."""
-    found = [
-        one
+def existing(namespace: Namespace) -> tuple[State, State]:
+    """The existing resources: ours, and foreign ones."""
+    entries = [
+        entry
         for kind in (IptablesChain, File, Route, Sysctl)
-        for one in namespace.found(kind).values()
+        for entry in namespace.existing(kind).values()
     ]
-    ours = state(thing for thing, mine in found if mine)
-    return ours, state(thing for thing, mine in found if not mine)
+    ours = state(resource for resource, is_ours in entries if is_ours)
+    return ours, state(resource for resource, is_ours in entries if not is_ours)
 
 
-def difference(namespace: Namespace, wanted: State) -> tuple[Operation, ...]:
-    ours, foreign = seen(namespace)
-    return operations(plan(ours, wanted, foreign=foreign), txn="0a")
+def difference(namespace: Namespace, target: State) -> tuple[Operation, ...]:
+    """The operations that lead to the target."""
+    ours, foreign = existing(namespace)
+    return operations(plan(ours, target, foreign=foreign), txn="0a")
 
 
 def undo(todo: tuple[Operation, ...], begun: int) -> list[Steps]:
+    """The undo of the first `begun` operations, in its order."""
     return [inverse(todo[n], txn="0a") for n in order(todo) if n < begun]
 
 
 def capture(namespace: Namespace) -> list[str]:
-    """How the namespace is, in no order: folders list what is written anew last."""
+    """The state of the namespace, sorted, because a folder lists a rewritten file last."""
     return sorted(namespace.sh(CAPTURE).splitlines())
 
 
-WAYS = {
-    "first apply": ({}, things(more=False)),
-    "another inventory": (things(more=False), things(more=True)),
-    "destroy": (things(more=False), {}),
+CHANGES = {
+    "first apply": ({}, desired(edited=False)),
+    "edited inventory": (desired(edited=False), desired(edited=True)),
+    "destroy": (desired(edited=False), {}),
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_any_prefix_is_undone(namespace: Namespace, way: str) -> None:
-    """The first k operations, and any part of the next one, then the undo, twice."""
-    start, goal = WAYS[way]
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_interrupted_change_is_undone_completely(namespace: Namespace, change: str) -> None:
+    """After any number of operations and steps, the undo restores the state, also twice."""
+    start, target = CHANGES[change]
     namespace.sh("sysctl -qw net.ipv4.ip_forward=0")
     namespace.do(*(operation.steps for operation in difference(namespace, start)))
-    before, todo = capture(namespace), difference(namespace, goal)
+    before, todo = capture(namespace), difference(namespace, target)
     assert todo
     for done in range(len(todo) + 1):
         last = todo[done].steps if done < len(todo) else ()
@@ -77,4 +79,4 @@ def test_any_prefix_is_undone(namespace: Namespace, way: str) -> None:
             namespace.do(*(operation.steps for operation in todo[:done]), last[:part])
             for _ in range(2):
                 namespace.do(*undo(todo, done + 1))
-            assert capture(namespace) == before, (way, done, part)
+            assert capture(namespace) == before, (change, done, part)
