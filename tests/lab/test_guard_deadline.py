@@ -36,7 +36,9 @@ rm -rf $D /run/raced /run/times
 def test_a_confirmation_at_the_deadline_counts_or_is_refused(faults: Faults, turns: int) -> None:
     """The host keeps the change and reports success, or it rolls back and refuses."""
     _, text = guard.program()
-    text = text.replace("clean() {", "clean() { return")  # keep the record, which this test reads
+    remove_guard = "remove_guard() {"
+    assert remove_guard in text
+    text = text.replace(remove_guard, f"{remove_guard} return")  # keep the record for this test
     write = f"cat >/run/guard <<'@end'\n{text}@end\n"
     program = f"{write}GUARD=/run/guard\n{RACE.replace('TURNS', str(turns))}\nrm /run/guard"
     with ThreadPoolExecutor(len(HOSTS)) as pool:
