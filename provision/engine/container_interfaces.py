@@ -1,4 +1,4 @@
-"""The resources of a container's `interfaces`, and the problems of hosts with them. Pure."""
+"""`interfaces:` of containers: their attachments, and reasons why a host cannot make them. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from provision.resources.kinds.attachment import Attachment
 def attachments(
     inventory: Inventory, container: Container, facts: Mapping[str, HostFacts]
 ) -> Iterator[Attachment]:
-    """Yield the attachment of each interface that a container has in addition to Docker's."""
+    """Yield an attachment for each entry of a container's `interfaces`."""
     for interface in container.interfaces:
         yield _attachment(inventory, container, interface, facts)
 
 
 def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Problem]:
-    """Yield the reasons why hosts in `facts` cannot give containers their interfaces."""
+    """Yield the reasons why a host in `facts` cannot attach an interface to one of its containers.
+
+    Only interfaces that use a NIC of the host can have such a reason.
+    """
     for container in inventory.containers.values():
         if container.host in facts:
             for interface in container.interfaces:
@@ -35,26 +38,28 @@ def _nic_problems(
 ) -> Iterator[Problem]:
     name = interface.nic or interface.macvlan
     nic = facts.nics.get(name)
-    # A NIC that is in its container already has left the host's namespace.
+    # An earlier apply has moved the NIC into its container, so the host's namespace lacks it now.
     if not name or name in facts.nics_in_containers:
         return
     if nic is None:
-        present = ", ".join(sorted(nic_name for nic_name in facts.nics if nic_name != "lo"))
+        existing = ", ".join(sorted(facts.nics.keys() - {"lo"}))
         message = f"it has no NIC {name} for container {container.name}"
-        yield Problem(facts.host, message, f"its interfaces are {present}")
+        yield Problem(facts.host, message, f"its interfaces are {existing}")
     elif nic.master:
-        # The bridge has the NIC's only rx handler, so the kernel refuses a macvlan (EBUSY).
-        message = f"{name} is a port of {nic.master}, so container {container.name} cannot have it"
-        yield Problem(facts.host, message, "use an interface on that bridge, or another NIC")
+        # A NIC has one rx_handler. The bridge holds it, so the kernel refuses a macvlan (EBUSY).
+        message = f"{name} is a port of {nic.master}, so container {container.name} cannot use it"
+        hint = f"join a network on {nic.master} (network: NAME), or name another NIC"
+        yield Problem(facts.host, message, hint)
     elif interface.nic and any(nic.name == route.dev for route in facts.default_routes):
         message = (
-            f"the host's default route leaves by {name}, which container {container.name} would "
-            "take away"
+            f"its default route uses {name}, and the host would lose it if {name} moved into "
+            f"container {container.name}"
         )
-        yield Problem(facts.host, message, "use macvlan, or another NIC")
+        yield Problem(facts.host, message, f"write macvlan: {name}, or name another NIC")
     elif nic.wireless or not nic.ether:
-        # An access point takes frames from the MAC address that has associated only, and a Wi-Fi
-        # NIC changes its network namespace only with its whole PHY.
+        # macvlan: an access point accepts frames only from the MAC address that has associated
+        # with it. nic: the kernel moves a Wi-Fi interface to another network namespace only
+        # together with its PHY (`iw phy PHY set netns`).
         message = f"{name} is not a wired Ethernet NIC: container {container.name} cannot use it"
         yield Problem(facts.host, message, "name an Ethernet NIC")
 
@@ -65,17 +70,18 @@ def _attachment(
     interface: Interface,
     facts: Mapping[str, HostFacts],
 ) -> Attachment:
-    link, parent, mtu, needs = _parent(inventory, container.host, interface, facts)
+    link_type, parent, mtu, needs = _parent(inventory, container.host, interface, facts)
     return Attachment(
         host=container.host,
         container=container.name,
         interface=interface.name,
-        link_type=link,
+        link_type=link_type,
         parent=parent,
         outer=host_veth_name(inventory.name, container.name, interface.name),
         mac=interface.mac,
         vlan=interface.vlan,
         mtu=interface.mtu or mtu,
+        # Sorted, like the probe's: another order in the file is not a change.
         addresses=tuple(sorted(interface.addresses)),
         routes=tuple(
             sorted(
@@ -97,7 +103,11 @@ def _attachment(
 def _parent(
     inventory: Inventory, host: str, interface: Interface, facts: Mapping[str, HostFacts]
 ) -> tuple[str, str, int, tuple[Ref, ...]]:
-    """The kind of link, the host's interface it is on, the MTU there, and the refs it requires."""
+    """`link_type`, `parent`, `mtu` and `needs` of an `Attachment`.
+
+    The MTU is that of the network's bridge; 0, so that the kernel chooses it, for an interface on a
+    NIC.
+    """
     if interface.nic:
         return "nic", interface.nic, 0, ()
     if interface.macvlan:
@@ -105,6 +115,7 @@ def _parent(
     network = inventory.networks[interface.network]
     method = methods.of(network)
     bridge = method.interface_bridge(network, host)
-    assert bridge is not None  # the inventory's rules have refused networks without one
-    link = "ovs" if bridge.kind == "lan_bridge_ovs" else "bridge"
-    return link, bridge.name, method.mtu(inventory, network, facts), (bridge,)
+    # The checks of the inventory refuse `interfaces:` on methods without `takes_interfaces`.
+    assert bridge is not None
+    link_type = "ovs" if bridge.kind == "lan_bridge_ovs" else "bridge"
+    return link_type, bridge.name, method.mtu(inventory, network, facts), (bridge,)

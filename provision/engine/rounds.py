@@ -1,4 +1,7 @@
-"""One transaction on a group of hosts: acts and gathers anew in rounds, until nothing differs."""
+"""One transaction on a group of hosts: arm them, change them in rounds, then confirm or revert.
+
+A round makes the planned changes, gathers new snapshots, and plans again.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,12 @@ from provision.model.errors import ChangedError, HostError, LockedError, StepErr
 from provision.model.text import count
 
 ROUNDS = 3
-"""Rounds after which resources that still differ are a failure."""
+"""Rounds after which the transaction fails if resources still differ."""
 FACTS_ROUNDS = 2
-"""Further rounds for changes of the facts: permanent resources such as packages, then the rest."""
+"""Additional rounds if the plan has resources that change the facts of hosts.
+
+One round is for the permanent ones of these, such as packages, and one for the rest of these.
+"""
 SSH_RECHECK_S = 10.0
 """Seconds before hosts whose SSH path changed are checked again.
 
@@ -29,7 +35,7 @@ connection does not prove that the new path works.
 
 
 class ApplyRounds:
-    """One transaction on `hosts`. `snapshots` is brought up to date with each round."""
+    """One transaction on `hosts`; the caller's `snapshots` are updated in place."""
 
     def __init__(
         self,
@@ -44,39 +50,41 @@ class ApplyRounds:
         self.interrupted = False
 
     def run(self, plan: Plan) -> bool:
-        """Make `plan`, and return True if every host keeps it, or has it pending with `manual`.
+        """Apply `plan`, and return True if it is confirmed on all hosts.
 
-        Raises LockedError before any change.
+        With the option `manual` it is pending instead. Raises LockedError before any change.
         """
         try:
-            self._make(plan)
+            self._apply(plan)
         except KeyboardInterrupt:
             self._interrupt()
         finally:
             self.transaction.journal.close()
-        aim = OutcomeKind.PENDING if self.options.manual else OutcomeKind.CONFIRMED
+        success = OutcomeKind.PENDING if self.options.manual else OutcomeKind.CONFIRMED
         outcomes = self.transaction.outcomes.values()
-        return all(outcome.kind is aim for outcome in outcomes) and not self.transaction.errors
+        return all(outcome.kind is success for outcome in outcomes) and not self.transaction.errors
 
     def plan(self) -> Plan:
-        """The difference that is left, by the latest snapshots."""
+        """The changes that are still due, computed from the latest snapshots."""
         fleet = Fleet(self.snapshots)
         return difference(self.session, fleet, self.hosts, destroy=self.options.destroy)
 
-    def _make(self, plan: Plan) -> None:
-        part = facts_changing_part(plan)
-        waves = self._waves(part or plan)
-        self._arm(part or plan, waves)
+    def _apply(self, plan: Plan) -> None:
+        # Resources that change the facts (Docker, for example) come first and alone: before them
+        # the host cannot tell what the rest of the plan depends on.
+        first_part = facts_changing_part(plan) or plan
+        waves = self._waves(first_part)
+        self._arm(first_part, waves)
         if not self.transaction.errors:
             self._require_unchanged(plan)
         if self.transaction.errors:
             self._disarm()
             return
-        left = self._act_until_equal(plan, waves)
+        last_plan = self._run_rounds(plan, waves)
         if not self.transaction.errors:
-            self.transaction.errors += _differing(left)
+            self.transaction.errors += _still_differing(last_plan)
         self._recheck_ssh(plan)
-        self._end()
+        self._confirm_or_revert()
 
     def _waves(self, plan: Plan) -> tuple[Wave, ...]:
         return in_waves(operations(plan, txn=self.transaction.txn.id))
@@ -85,9 +93,10 @@ class ApplyRounds:
         self.snapshots |= arming.arm(self.transaction, waves, permanent=is_permanent(plan))
 
     def _require_unchanged(self, plan: Plan) -> None:
-        """Refuse hosts that were changed by others between the plan and the arming."""
+        """Note an error for each resource that somebody else has changed since `plan`."""
+        # The snapshots come from the arming: from then on, no other run can change the host.
         for change in set(self.plan().changes) ^ set(plan.changes):
-            message = f"{_name(change)} has changed since the plan was made"
+            message = f"{_label(change)} has changed since the plan was made"
             self.transaction.errors.append(ChangedError(change.ref.host, message))
 
     def _disarm(self) -> None:
@@ -96,28 +105,34 @@ class ApplyRounds:
             if isinstance(error, LockedError):
                 raise error
 
-    def _act_until_equal(self, plan: Plan, waves: tuple[Wave, ...]) -> Plan:
-        """Act, gather anew and plan again until nothing differs; return the last plan."""
-        part = facts_changing_part(plan)
-        for _ in range(ROUNDS + (FACTS_ROUNDS if part else 0)):
+    def _run_rounds(self, plan: Plan, waves: tuple[Wave, ...]) -> Plan:
+        """Run rounds until nothing differs, an error occurs or `ROUNDS` are over.
+
+        `waves` are those of the first round. Returns the last plan: the changes that are still due.
+        """
+        facts_part = facts_changing_part(plan)
+        for _ in range(ROUNDS + (FACTS_ROUNDS if facts_part else 0)):
             self._act(waves)
             self.snapshots |= arming.rearm(self.transaction, self.transaction.armed)
             plan = self.plan()
-            if part:
-                # Facts have changed: only now the host tells what else is wrong with it.
+            if facts_part:
+                # The facts are new, so problems may show that no host could tell before.
                 self.transaction.errors += self._late_errors(plan)
             if self.transaction.errors or not plan.changes:
                 break
-            part = facts_changing_part(plan) if part else None
-            waves = self._waves(part or plan)
-            # New facts of one host may change others, which are not armed yet.
-            self._arm(part or plan, waves)
+            facts_part = facts_changing_part(plan) if facts_part else None
+            next_part = facts_part or plan
+            waves = self._waves(next_part)
+            # New facts of one host (its MTU, for example) may require changes on other hosts that
+            # are not armed yet.
+            self._arm(next_part, waves)
             if self.transaction.errors:
                 break
         return plan
 
     def _late_errors(self, plan: Plan) -> Iterator[HostError]:
-        """Problems and conflicts that appear after a change: failures now, not refusals."""
+        """Yield an error for each problem and conflict that shows only after a change of facts."""
+        # StepError, not UnfitError or ConflictError: those promise that no host was changed.
         facts = Fleet(self.snapshots).facts
         for problem in preflight.problems(self.session.inventory, facts):
             if problem.host in self.hosts:
@@ -135,6 +150,7 @@ class ApplyRounds:
             acting.act(self.transaction, wave)
 
     def _recheck_ssh(self, plan: Plan) -> None:
+        """Check hosts whose SSH path changed once more, after the caches of neighbours expired."""
         hosts = sorted({change.ref.host for change in plan.changes if change.ssh})
         if hosts and not self.transaction.errors:
             self.session.say(
@@ -143,18 +159,19 @@ class ApplyRounds:
             time.sleep(SSH_RECHECK_S)
             arming.rearm(self.transaction, hosts)
 
-    def _end(self) -> None:
+    def _confirm_or_revert(self) -> None:
         transaction = self.transaction
-        failed = {error.host for error in transaction.errors}
-        if failed and self.options.all_or_none:
-            failed = set(transaction.armed)
-        if failed:
-            ending.revert(transaction, failed & set(transaction.armed), "failed")
-        kept = [host for host in transaction.armed if host not in failed]
+        to_revert = {error.host for error in transaction.errors}
+        if to_revert and self.options.all_or_none:
+            to_revert = set(transaction.armed)
+        if to_revert:
+            ending.revert(transaction, to_revert & set(transaction.armed), "failed")
+        to_keep = [host for host in transaction.armed if host not in to_revert]
         if self.options.manual:
-            ending.leave(transaction, kept)
-        elif kept:
-            ending.confirm(transaction, kept)
+            # A person confirms it, by `provision confirm`.
+            ending.leave(transaction, to_keep)
+        elif to_keep:
+            ending.confirm(transaction, to_keep)
 
     def _interrupt(self) -> None:
         self.interrupted = True
@@ -168,10 +185,10 @@ class ApplyRounds:
             ending.leave(self.transaction, self.transaction.armed)
 
 
-def _differing(plan: Plan) -> Iterator[HostError]:
+def _still_differing(plan: Plan) -> Iterator[HostError]:
     for change in plan.changes:
-        yield StepError(change.ref.host, f"{_name(change)} still differs")
+        yield StepError(change.ref.host, f"{_label(change)} still differs")
 
 
-def _name(change: Change) -> str:
+def _label(change: Change) -> str:
     return f"{change.ref.kind} {change.ref.name}"
