@@ -1,6 +1,7 @@
 """Kind `image`: a Docker image, by its reference; pulled if it is missing.
 
-Images may belong to others as well: only the claim on the host says that provision pulled one.
+Docker cannot label an image that is pulled. For each image that it pulls or loads, provision
+therefore writes a claim: a file on the host. Images without a claim belong to others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from provision.resources.steps import Put, Run, Steps, Unless, fails, remove_fil
 
 
 def claims_probe(kind: str) -> str:
-    """Shell text that prints the reference of each image that the inventory has claimed."""
+    """Shell text that prints `claim REFERENCE` for each image of a kind that `$name` has claimed.
+
+    `$name` is the inventory's name (see `Resource.probe`).
+    """
     folder = f'{ORIGINALS}/"$name"/{kind}'
     return f'for claim in {folder}/*; do [ ! -f "$claim" ] || echo "claim $(cat "$claim")"; done\n'
 
@@ -29,7 +33,10 @@ def claim_path(inventory: str, kind: str, reference: str) -> str:
 
 
 def write_claim(path: str, reference: str) -> Put:
-    """Claim an image, before it is there: what an interrupted apply leaves is known as ours."""
+    """Write the claim of an image.
+
+    It comes before the image itself, so that an interrupted apply leaves no image without a claim.
+    """
     return Put(path, reference + "\n", 0o600)
 
 
@@ -40,16 +47,18 @@ def has_image(reference: str) -> Run:
 
 
 def remove_unused(reference: str, claim: str) -> Steps:
-    """Remove an image and its claim; the image stays if a container of others uses it."""
-    # `ancestor` also finds containers of images that are built on this one.
-    users = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={reference}"))
-    missing = prints_nothing(Run(("docker", "image", "ls", "--quiet", reference)))
+    """Remove the claim, and the image unless a container still uses it."""
+    # Containers of this inventory are removed before their image, so one that is left belongs to
+    # others. `ancestor` also finds containers of images that are built on this one.
+    list_users = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={reference}"))
+    is_missing = prints_nothing(Run(("docker", "image", "ls", "--quiet", reference)))
     remove = Run(("docker", "image", "rm", reference))
-    return (Unless(users, (Unless(missing, (remove,)),), prints=True), *remove_file(claim))
+    remove_if_unused = Unless(list_users, (Unless(is_missing, (remove,)),), prints=True)
+    return (remove_if_unused, *remove_file(claim))
 
 
 def untag(reference: str) -> Steps:
-    """Remove a reference, if it is there; Docker removes an image with its last reference."""
+    """Remove a reference if it exists; Docker removes an image together with its last reference."""
     return (Unless(fails(has_image(reference)), (Run(("docker", "image", "rm", reference)),)),)
 
 
@@ -60,7 +69,10 @@ def prints_nothing(command: Run) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class DockerImage(Resource):
-    """The image `reference`, whatever its content; pulled if it is missing."""
+    """An image with the reference `reference`; pulled only if the host has none.
+
+    An image that the host already has is used as it is, even if the registry has a newer one.
+    """
 
     kind: ClassVar[str] = "image"
     uses_dockerd: ClassVar[bool] = True
@@ -70,6 +82,7 @@ class DockerImage(Resource):
 need_docker
 shared images
 {claims_probe("image")}"""
+    # `image*` matches the claims of both kinds, `image` and `image_archive`.
     fingerprint: ClassVar[str] = f"""
 for claim in {ORIGINALS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
 """
@@ -93,7 +106,8 @@ for claim in {ORIGINALS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat 
         return remove_unused(self.reference, self._claim)
 
     def stash(self, txn: str) -> Steps:  # noqa: ARG002
-        # The image stays until the transaction is confirmed: a rollback needs no pull.
+        # Only the claim goes now. The image stays until the transaction is confirmed, so that a
+        # rollback does not depend on the registry.
         return remove_file(self._claim)
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
@@ -108,6 +122,11 @@ for claim in {ORIGINALS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat 
         claims = {reference for key, reference in lines if key == "claim"}
         images = json.loads(dict(lines)["images"])
         # References by digest (`busybox@sha256:…`) are only in RepoDigests.
-        lists = (entry.get(key) for entry in images for key in ("RepoTags", "RepoDigests"))
-        for reference in sorted({name for names in lists for name in names or ()}):
+        references = {
+            reference
+            for image in images
+            for key in ("RepoTags", "RepoDigests")
+            for reference in image.get(key) or ()
+        }
+        for reference in sorted(references):
             yield Found(cls(origin.host, reference, origin.inventory), ours=reference in claims)
