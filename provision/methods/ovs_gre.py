@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from provision.methods._base import ClashKey
-from provision.methods._shared.ovs_mesh import Fabric, OvsMesh, OvsOptions
+from provision.methods._shared.ovs_mesh import OvsMesh, OvsOptions, TunnelSettings
 from provision.model.fields.overlays import GRE_OVERHEAD, KEY_OVERHEAD, Key
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
@@ -32,10 +32,10 @@ class OvsGreMethod(OvsMesh):
     name = "ovs-gre"
     Options = OvsGreOptions
 
-    def fabric(self, inventory: Inventory, network: Network) -> Fabric:  # noqa: ARG002
-        """The tunnels of a network."""
+    def tunnel_settings(self, inventory: Inventory, network: Network) -> TunnelSettings:  # noqa: ARG002
+        """Type and options of the tunnels of a network."""
         key = _options(network).key
-        return Fabric("gre", () if key is None else (("key", str(key)),))
+        return TunnelSettings("gre", () if key is None else (("key", str(key)),))
 
     def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
         """Yield what no other network of the same hosts may use."""

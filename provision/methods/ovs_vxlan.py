@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from provision.methods._base import ClashKey
 from provision.methods._shared.clashes import vxlan_id, vxlan_port
-from provision.methods._shared.ovs_mesh import Fabric, OvsMesh, OvsOptions
+from provision.methods._shared.ovs_mesh import OvsMesh, OvsOptions, TunnelSettings
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
@@ -33,11 +33,11 @@ class OvsVxlanMethod(OvsMesh):
     name = "ovs-vxlan"
     Options = OvsVxlanOptions
 
-    def fabric(self, inventory: Inventory, network: Network) -> Fabric:
-        """The tunnels of a network."""
+    def tunnel_settings(self, inventory: Inventory, network: Network) -> TunnelSettings:
+        """Type and options of the tunnels of a network."""
         options = _options(network)
         vni = options.vni or default_vni(inventory.name, network.name)
-        return Fabric("vxlan", (("dst_port", str(options.port)), ("key", str(vni))))
+        return TunnelSettings("vxlan", (("dst_port", str(options.port)), ("key", str(vni))))
 
     def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
         """Yield what no other network of the same hosts may use."""

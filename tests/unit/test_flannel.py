@@ -58,6 +58,22 @@ def test_the_number_of_etcd_members_is_odd(
     assert options.members(network) == expected
 
 
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        ("network", "does not have the form /NAME or /NAME/NAME"),
+        ("/a//b", "does not have the form /NAME or /NAME/NAME"),
+        ("/a b", "has a character that is not allowed"),
+        ("/nétwork", "has a character that is not allowed"),
+        ("/provision", "is reserved"),
+    ],
+)
+def test_a_prefix_that_etcd_keys_cannot_have_is_refused(prefix: str, message: str) -> None:
+    """Each mistake has a message of its own."""
+    with pytest.raises(ValueError, match=message):
+        options.Etcd(prefix=prefix)
+
+
 def test_only_a_new_member_creates_a_new_cluster(tmp_path: Path) -> None:
     """A third host becomes a member, and a fourth does not."""
     two, three, four = (inventory(tmp_path, hosts=n) for n in (2, 3, 4))

@@ -1,6 +1,6 @@
-"""Networks on Open vSwitch: one layer 2, by a tunnel between each pair of hosts.
+"""Networks on Open vSwitch: one layer 2 over all hosts, by a tunnel between each pair of them.
 
-A method adds the type of the tunnels.
+`ovs-gre` and `ovs-vxlan` add the type and the options of the tunnels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.methods._shared.ovs_facts import OvsFacts
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
-from provision.model.names import interface_name
+from provision.model.names import INTERFACE_LENGTH, interface_name
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Resource
@@ -31,9 +31,6 @@ from provision.resources.kinds.ovs_veth import OvsVeth
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.on_hosts import Mark
 
-_LONGEST = 15
-"""Characters of an interface's name: IFNAMSIZ is 16 with its NUL."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsOptions(BridgeOptions):
@@ -42,13 +39,13 @@ class OvsOptions(BridgeOptions):
     rstp: Annotated[bool, Help("break loops by RSTP instead of protected ports")] = False
     datapath: Annotated[
         Literal["auto", "system", "netdev"],
-        Help("system: the kernel's; netdev: the daemon's own; auto: system if the host has it"),
+        Help("system: kernel module; netdev: userspace; auto: system if the host has the module"),
     ] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class Fabric:
-    """The tunnels of one network: their type, and the options of each besides its two ends."""
+class TunnelSettings:
+    """The tunnels of one network: Open vSwitch's type, and the options that all of them share."""
 
     type: str
     options: tuple[tuple[str, str], ...]
@@ -60,19 +57,20 @@ class OvsMesh(Method):
     takes_nic = True
 
     @abstractmethod
-    def fabric(self, inventory: Inventory, network: Network) -> Fabric:
-        """The tunnels of a network."""
+    def tunnel_settings(self, inventory: Inventory, network: Network) -> TunnelSettings:
+        """Type and options of the tunnels of a network."""
 
     @abstractmethod
     def tunnel(self, network: Network) -> Tunnel:
-        """The encapsulation of every packet between hosts."""
+        """The encapsulation that `verify` expects around every packet between hosts."""
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield bridges, tunnels to all peers and firewall rules for each host."""
-        mtu, fabric = self.mtu(inventory, network, facts), self.fabric(inventory, network)
+        mtu = self.mtu(inventory, network, facts)
+        settings = self.tunnel_settings(inventory, network)
         for host in network.hosts:
             if host in facts:
-                yield from _host(inventory, network, facts[host], mtu, fabric)
+                yield from _host(inventory, network, facts[host], mtu, settings)
 
     def check_host(
         self, inventory: Inventory, network: Network, facts: HostFacts
@@ -86,14 +84,14 @@ class OvsMesh(Method):
     def nic_bridges(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Mapping[str, str]:
-        """The NICs that the userspace datapath takes, and the bridge of each."""
+        """The NICs that become ports for the userspace datapath, and the bridge of each."""
         if chosen_datapath(network, facts) != "netdev":
             return {}
         nics = (facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts))
         return {nic: uplink_bridge(nic) for nic in nics}
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:  # noqa: ARG002
-        """The probe for the kernel's datapath."""
+        """The probe that reads whether the host's kernel has the module openvswitch."""
         return (ovs_facts.PROBE,)
 
     def single_l2(self, network: Network) -> bool:  # noqa: ARG002
@@ -112,7 +110,7 @@ def options(network: Network) -> OvsOptions:
 
 
 def _host(
-    inventory: Inventory, network: Network, facts: HostFacts, mtu: int, fabric: Fabric
+    inventory: Inventory, network: Network, facts: HostFacts, mtu: int, settings: TunnelSettings
 ) -> Iterator[Resource]:
     host, bridge = facts.host, interface_name("ov-", inventory.name, network.name)
     mark, datapath = Mark(inventory.name, network.name), chosen_datapath(network, facts)
@@ -125,7 +123,7 @@ def _host(
     yield OvsBridge(host, bridge, datapath, rstp, mark, needs=needs)
     for peer in network.hosts:
         if peer != host:
-            yield _tunnel(inventory, network, host, peer, bridge, fabric)
+            yield _tunnel(inventory, network, host, peer, bridge, settings)
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, single_l2=True)
     yield OvsVeth(
         host=host,
@@ -135,13 +133,14 @@ def _host(
         master=docker_bridge.bridge_name(inventory, network),
         mtu=mtu,
         mark=mark,
+        # Docker creates `master`, the bridge that the inner end joins.
         needs=(docker_bridge.docker_network(network, host),),
     )
     yield from docker_bridge.chains(inventory, network, host)
 
 
 def chosen_datapath(network: Network, facts: HostFacts) -> str:
-    """The datapath on one host: with `auto`, the kernel's where the host has its module."""
+    """The datapath on one host, `system` or `netdev` (see `OvsOptions`)."""
     datapath = options(network).datapath
     if datapath != "auto":
         return datapath
@@ -149,50 +148,72 @@ def chosen_datapath(network: Network, facts: HostFacts) -> str:
 
 
 def _uplinks(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[OvsUplink]:
-    """The userspace datapath sends its tunnels by bridges only, so the NIC joins one."""
+    """Yield an uplink for each NIC to the peers.
+
+    ovs-vswitchd in userspace reaches the far end of a tunnel only through a bridge of its own, so
+    the NIC becomes a port of one and the bridge gets the NIC's addresses
+    (https://docs.openvswitch.org/en/latest/howto/userspace-tunneling/).
+    """
     forced = options(network).datapath == "netdev"
     for dev in docker_bridge.nics(inventory, network, facts):
         nic = facts.carrier(dev)
         bridge = uplink_bridge(nic)
-        ssh = _carries_ssh(facts, nic)
-        yield OvsUplink(facts.host, nic, bridge, bridge, inventory.name, ssh=ssh, forced=forced)
+        yield OvsUplink(
+            facts.host,
+            nic,
+            bridge,
+            address_holder=bridge,
+            inventory=inventory.name,
+            ssh=_may_carry_ssh(facts, nic),
+            forced=forced,
+        )
 
 
-def _carries_ssh(facts: HostFacts, nic: str) -> bool:
-    """True unless the controller's address is in the range of another NIC only."""
-    ranges = [
+def _may_carry_ssh(facts: HostFacts, nic: str) -> bool:
+    """Return False if only the subnets of other NICs contain the controller's address.
+
+    A controller behind a router is in no subnet of the host: any NIC may then carry SSH.
+    """
+    subnets = [
         (facts.carrier(link.name), address.network)
         for link in facts.links.values()
         for address in link.addresses
     ]
-    holders = {
-        name for name, subnet in ranges if facts.ssh_from is not None and facts.ssh_from in subnet
+    nics = {
+        name for name, subnet in subnets if facts.ssh_from is not None and facts.ssh_from in subnet
     }
-    return not holders or nic in holders
+    return not nics or nic in nics
 
 
 def uplink_bridge(nic: str) -> str:
-    """The bridge that a NIC joins; inventories share it, so no name of theirs is in its name."""
+    """The name of the bridge that a NIC joins."""
+    # Without the inventory's name: all inventories that need the NIC share its bridge.
     name = ovs_uplink.PREFIX + nic
-    return name if len(name) <= _LONGEST else interface_name(ovs_uplink.PREFIX, "", nic)
+    return name if len(name) <= INTERFACE_LENGTH else interface_name(ovs_uplink.PREFIX, "", nic)
 
 
 def _tunnel(
-    inventory: Inventory, network: Network, host: str, peer: str, bridge: str, fabric: Fabric
+    inventory: Inventory,
+    network: Network,
+    host: str,
+    peer: str,
+    bridge: str,
+    settings: TunnelSettings,
 ) -> OvsTunnel:
-    ends = {
+    endpoints = {
         "local_ip": str(inventory.hosts[host].address),
         "remote_ip": str(inventory.hosts[peer].address),
     }
     return OvsTunnel(
         host,
-        interface_name(f"{fabric.type[:3]}-", str(Mark(inventory.name, network.name)), peer),
+        interface_name(f"{settings.type[:3]}-", str(Mark(inventory.name, network.name)), peer),
         bridge,
-        fabric.type,
-        tuple(sorted({**ends, **dict(fabric.options)}.items())),
-        # A full mesh is full of loops. Open vSwitch forwards nothing from one protected port to
-        # another; no frame is lost by that, as each host has a tunnel to every other. With RSTP
-        # the mesh becomes a tree instead.
+        settings.type,
+        tuple(sorted({**endpoints, **dict(settings.options)}.items())),
+        # Tunnels between three or more hosts form loops. Open vSwitch does not forward from one
+        # protected port to another (`protected` in ovs-vswitchd.conf.db(5)), which breaks them.
+        # No host has to relay frames, because each has a tunnel to every other. With `rstp`, RSTP
+        # disables redundant tunnels instead.
         protected=not options(network).rstp,
         mark=Mark(inventory.name, network.name),
     )

@@ -1,4 +1,4 @@
-"""What YAML may say of a `flannel` network, and what follows from it alone. Pure."""
+"""The YAML keys of a `flannel` network, and values computed from the inventory alone. Pure."""
 
 from __future__ import annotations
 
@@ -17,40 +17,44 @@ from provision.model.findings import BadValueError
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.text import quoted
+from provision.resources.lib.etcd_keys import CLAIMS
 
-MOST_MEMBERS = 3
+DEFAULT_MEMBER_COUNT = 3
 OVERHEAD = {"vxlan": 50, "udp": 28, "host-gw": 0}
-"""Bytes that a packet grows by on its way to another host."""
+"""Bytes by which a packet grows on its way to another host, by backend.
+
+vxlan: outer IPv4 20, UDP 8, VXLAN 8 and inner Ethernet 14; udp: IPv4 20 and UDP 8.
+"""
 PORTS = {"vxlan": 8472, "udp": 8285}
+"""flannel's default UDP port of each backend that has one."""
+_DEFAULT_PREFIX = "/coreos.com/network"
 
 
 def _prefix(text: str) -> str:
-    parts = text.split("/")
-    if parts[0] or len(parts) < 2 or not all(parts[1:]) or not text.isascii():
-        raise BadValueError(
-            f"prefix {quoted(text)} is no path of etcd", "write /coreos.com/network"
-        )
-    if any(not (char.isalnum() or char in "/._-") for char in text) or text == OWN:
-        raise BadValueError(
-            f"prefix {quoted(text)} holds what is not for names", "use letters, digits, . _ -"
-        )
+    first, *parts = text.split("/")
+    if first or not parts or not all(parts):
+        message = f"prefix {quoted(text)} does not have the form /NAME or /NAME/NAME"
+        raise BadValueError(message, f"write {_DEFAULT_PREFIX}")
+    if not text.isascii() or any(not (char.isalnum() or char in "/._-") for char in text):
+        message = f"prefix {quoted(text)} has a character that is not allowed"
+        raise BadValueError(message, "use a-z, A-Z, 0-9 and . _ - between the slashes")
+    if text == CLAIMS:
+        message = f"prefix {text} is reserved for the keys by which provision marks its own"
+        raise BadValueError(message, f"write {_DEFAULT_PREFIX}")
     return text
 
-
-OWN = "/provision"
-"""Keys of etcd that say what is ours lie below it."""
 
 Vni = Annotated[int, AfterValidator(between(1, 2**24 - 1, "vni"))]
 
 
 class Etcd(Document):
-    """`etcd`: where the map of the network is kept."""
+    """The key `etcd`: the cluster that stores the leases, that is, which host has which subnet."""
 
     members: Annotated[
         list[str] | None, Help("hosts that run etcd, an odd number; default: the first three")
     ] = None
     prefix: Annotated[str, AfterValidator(_prefix), Help("path of flannel's keys in etcd")] = (
-        "/coreos.com/network"
+        _DEFAULT_PREFIX
     )
     client_port: Annotated[Port, Help("TCP port of etcd for its clients")] = 2379
     peer_port: Annotated[Port, Help("TCP port of etcd for its other members")] = 2380
@@ -89,67 +93,80 @@ def options(network: Network) -> FlannelOptions:
 
 
 def members(network: Network) -> tuple[str, ...]:
-    """Hosts that hold etcd: the named ones, else the first three, or the first alone."""
+    """The hosts that run etcd: those that the inventory names, else `default_members`."""
     named = options(network).etcd.members
     return tuple(named) if named else default_members(network.hosts)
 
 
 def default_members(hosts: tuple[str, ...]) -> tuple[str, ...]:
-    """An odd number, of which a minority may be lost."""
-    return hosts[:MOST_MEMBERS] if len(hosts) >= MOST_MEMBERS else hosts[:1]
+    """The first three hosts, or only the first if there are fewer than three."""
+    # etcd needs a majority of its members: three survive the loss of one, two of none.
+    return hosts[:DEFAULT_MEMBER_COUNT] if len(hosts) >= DEFAULT_MEMBER_COUNT else hosts[:1]
 
 
-def vni(said: FlannelOptions) -> int:
-    """The number of the vxlan; flannel's own default is 1."""
-    return said.vni or 1
+def vni(options: FlannelOptions) -> int:
+    """The VXLAN network identifier; flannel's own default is 1."""
+    return options.vni or 1
 
 
-def port(said: FlannelOptions) -> int | None:
-    """The UDP port that packets between hosts travel to; None: they are not wrapped."""
-    return said.port or PORTS[said.backend] if said.backend in PORTS else None
+def port(options: FlannelOptions) -> int | None:
+    """The UDP port of the tunnel; None: the backend has no tunnel."""
+    if options.backend not in PORTS:
+        return None
+    return options.port or PORTS[options.backend]
 
 
 def device(network: Network) -> str | None:
-    """The interface that leads to the other hosts; None: those that lead there anyway."""
-    said = options(network)
-    return {"vxlan": f"flannel.{vni(said)}", "udp": "flannel0"}.get(said.backend)
+    """The tunnel interface that flanneld creates on each host; None: the backend has no tunnel."""
+    network_options = options(network)
+    devices = {"vxlan": f"flannel.{vni(network_options)}", "udp": "flannel0"}
+    return devices.get(network_options.backend)
 
 
 def config(network: Network, mtu: int) -> str:
-    """What flannel reads at PREFIX/config, always in the same words. `mtu`: the containers'."""
-    said, size = options(network), next(iter(network.subnets.values())).prefixlen
-    first, last = (
-        network.cidr.network_address,
-        network.cidr.broadcast_address + 1 - 2 ** (32 - size),
-    )
-    whole: dict[str, Any] = {
+    """The JSON that flanneld reads from the key PREFIX/config.
+
+    `mtu`: that of the containers, in bytes. Equal networks give equal text, to the byte: flanneld's
+    unit file contains its hash.
+    """
+    network_options, length = options(network), next(iter(network.subnets.values())).prefixlen
+    first = network.cidr.network_address
+    last = network.cidr.broadcast_address + 1 - 2 ** (32 - length)
+    settings: dict[str, Any] = {
         "Network": str(network.cidr),
-        "SubnetLen": size,
-        # Without it flannel leaves out the first subnet, which is the first host's.
-        "SubnetMin": str(said.subnet_min or first),
-        "SubnetMax": str(said.subnet_max or last),
-        "Backend": {"Type": said.backend} | _backend(said, mtu),
+        "SubnetLen": length,
+        # flannel's own default skips the first subnet, which is that of the first host here
+        # (pkg/subnet/config.go).
+        "SubnetMin": str(network_options.subnet_min or first),
+        "SubnetMax": str(network_options.subnet_max or last),
+        "Backend": {"Type": network_options.backend} | _backend(network_options, mtu),
     }
-    return json.dumps(whole)
+    return json.dumps(settings)
 
 
-def _backend(said: FlannelOptions, mtu: int) -> dict[str, Any]:
-    match said.backend:
+def _backend(options: FlannelOptions, mtu: int) -> dict[str, Any]:
+    match options.backend:
         case "vxlan":
-            # flannel takes MTU for the link's below, and subtracts its own 50.
-            below = {"MTU": mtu + OVERHEAD["vxlan"], "DirectRouting": said.direct_routing}
-            return {"VNI": vni(said), "Port": port(said), **below}
+            return {
+                "VNI": vni(options),
+                "Port": port(options),
+                # flannel's MTU is that of the link below the tunnel: flanneld subtracts 50 for its
+                # device (pkg/backend/vxlan/device.go).
+                "MTU": mtu + OVERHEAD["vxlan"],
+                "DirectRouting": options.direct_routing,
+            }
         case "udp":
-            return {"Port": port(said)}
+            return {"Port": port(options)}
         case _:
             return {}
 
 
 def cluster(inventory: Inventory, network: Network) -> str:
-    """A word that changes when etcd's members do: another one is another etcd."""
-    said = options(network).etcd
-    places = [f"{host}={inventory.hosts[host].address}" for host in members(network)]
-    words = (
-        f"{inventory.name}/{network.name} {' '.join(places)} {said.client_port} {said.peer_port}"
-    )
-    return sha256(words.encode()).hexdigest()[:8]
+    """The token of the etcd cluster: a hash of its members, their addresses and ports.
+
+    If one of these changes, the members form a new cluster with empty data.
+    """
+    etcd = options(network).etcd
+    addresses = " ".join(f"{host}={inventory.hosts[host].address}" for host in members(network))
+    text = f"{inventory.name}/{network.name} {addresses} {etcd.client_port} {etcd.peer_port}"
+    return sha256(text.encode()).hexdigest()[:8]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from provision.methods._base import ClashKey
 from provision.methods.flannel.options import (
-    MOST_MEMBERS,
+    DEFAULT_MEMBER_COUNT,
     Etcd,
     FlannelOptions,
     default_members,
@@ -153,7 +153,7 @@ def _even(loc: Loc, members: list[str], hosts: tuple[str, ...]) -> Finding:
     else:
         message = f"etcd has {len(members)} members: an even number survives no more than one less"
         fewer = tuple(members[: max(1, len(members) - 1)])
-    hint = f"write [{', '.join(fewer)}], or {MOST_MEMBERS} of the hosts"
+    hint = f"write [{', '.join(fewer)}], or {DEFAULT_MEMBER_COUNT} of the hosts"
     return Finding(loc, message, hint)
 
 
