@@ -8,7 +8,7 @@ answer, and every other of another VLAN, which must not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 
 from provision import methods
@@ -28,6 +28,7 @@ class LanEndpoint:
     """An interface on a LAN; `name` is that of the report: `web`, `web/eth1`, or a host.
 
     `pid` 0 stands for the host's own namespace. `router` is the default gateway, if any.
+    `reaches_host`: the kernel passes packets between a host and its own containers.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LanEndpoint:
     address: IPv4Address
     mtu: int
     router: IPv4Address | None = None
+    reaches_host: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def endpoints(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple
     """Every endpoint on a LAN of this inventory on these hosts."""
     reached = frozenset(hosts) & fleet.snapshots.keys()
     return tuple(
-        endpoint
+        replace(endpoint, reaches_host=methods.of(network).uses_bridge)
         for network in inventory.networks.values()
         if methods.of(network).on_hosts_lan
         for endpoint in _endpoints(inventory, network, fleet, reached)
@@ -149,8 +151,16 @@ def _probes(source: LanEndpoint, targets: tuple[LanEndpoint, ...]) -> Iterator[L
         same_namespace = bool(source.pid) and (target.pid, target.host) == (source.pid, source.host)
         if target.network != source.network or target.name == source.name or same_namespace:
             continue
+        # macvlan: the NIC gets no frame that one of its own children sends.
+        if not source.reaches_host and _is_own_host(source, target):
+            continue
         kind = "reach" if target.vlan == source.vlan else "apart"
         yield LanProbe(kind, source, target.name, target.address)
+
+
+def _is_own_host(first: LanEndpoint, second: LanEndpoint) -> bool:
+    """True for a host and one of its own containers."""
+    return first.host == second.host and (first.pid == 0) != (second.pid == 0)
 
 
 def script(probes: Iterable[LanProbe]) -> str:

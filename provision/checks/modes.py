@@ -117,16 +117,22 @@ def _on_lan(
     namespace: NetNamespace,
     topology: HostTopology,
 ) -> Differences:
-    """Docker's veth must be a port of the LAN's bridge, and its gateway the LAN's router."""
+    """The container must be on the LAN, and its gateway must be the LAN's router.
+
+    Where the LAN has a bridge on the host, Docker's veth must be a port of it.
+    """
     method = methods.of(network)
     ref = method.interface_bridge(network, host)
-    assert ref is not None
-    bridge = topology.root.link(ref.name)
-    if bridge is None:
-        yield f"the host has no bridge {ref.name}"
-        return
-    if not any(_is_port(link, bridge, topology) for link in namespace.links):
-        yield from _not_ports(namespace, bridge, topology)
+    if ref is not None:
+        bridge = topology.root.link(ref.name)
+        if bridge is None:
+            yield f"the host has no bridge {ref.name}"
+            return
+        if not any(_is_port(link, bridge, topology) for link in namespace.links):
+            yield from _not_ports(namespace, bridge, topology)
+            return
+    elif not any(address in network.cidr for address in namespace.addresses):
+        yield f"it has no address of the LAN {network.cidr}"
         return
     router = method.lan_router(network) or inventory.hosts[host].address
     gateways = _gateways(namespace)

@@ -159,6 +159,8 @@ class ContainerPair:
 
     def unknown(self) -> str:
         """The reason why the traffic cannot be judged; empty when it can."""
+        if not self.crosses_hosts and not methods.of(self.network).uses_bridge:
+            return "traffic between containers of one host does not pass the host's interfaces"
         for host in dict.fromkeys(container.host for container in self.pair):
             capture = self.captures.get(host)
             if capture is None or capture.error:

@@ -78,6 +78,9 @@ class Method(ABC):
     """The network's range is the LAN of the hosts: they and others have addresses in it.
 
     Then the key `pool` of `Options` names the part of it that Docker may hand out."""
+    uses_bridge: ClassVar[bool] = True
+    """Containers' interfaces are ports of a bridge of the host. False: they are on the NIC itself
+    (macvlan), so that the kernel passes nothing between a host and its own containers."""
     takes_nic: ClassVar[bool] = False
     """Its datapath may take a NIC of the host, by the kind `ovs_uplink`."""
     takes_interfaces: ClassVar[bool] = False

@@ -71,7 +71,8 @@ def _networks(view: View) -> Iterator[Row]:
                 row = (network.name, network.method, str(network.cidr), host, str(subnet))
                 topology = view.topologies.get(host)
                 link = bridge(topology, network) if topology else None
-                yield (*row, link.name if link else "missing" if topology else "unknown")
+                none = "missing" if methods.of(network).uses_bridge else ""
+                yield (*row, link.name if link else none if topology else "unknown")
 
 
 def _ports(topology: HostTopology) -> Iterator[Row]:

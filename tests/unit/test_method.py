@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 from provision import methods
+from provision.checks import lan_probe
 from provision.checks.gather import Evidence
+from provision.checks.lan_probe import LanEndpoint
 from provision.checks.run import run_checks
 from provision.engine import desired
 from provision.engine.fleet import Session, snapshot_script
@@ -25,8 +28,11 @@ from provision.inventory.schema import network_document
 from provision.methods.pipework import nic
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
+from provision.resources.base import Origin
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.package import Package
 from provision.resources.lib import ovsdb
+from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run
 from tests.cases.test_cases import facts
 from tests.fakes import Hosts
@@ -239,3 +245,44 @@ def test_a_method_must_have_the_name_of_its_entry_point(
     path.write_text(RADIO)
     with pytest.raises(SupplyError, match="is not a Method named radio"):
         load(path)
+
+
+def lan_endpoint(name: str, host: str, pid: int, *, reaches_host: bool) -> LanEndpoint:
+    address = IPv4Address(f"10.78.0.{pid or 1}")
+    return LanEndpoint(name, host, "lan", 0, pid, "eth0", address, 1500, reaches_host=reaches_host)
+
+
+@pytest.mark.parametrize("uses_bridge", [True, False])
+def test_a_host_probes_its_own_containers_only_by_a_bridge(*, uses_bridge: bool) -> None:
+    """With macvlan the kernel passes nothing between a host and its containers."""
+    ends = [
+        lan_endpoint(name, host, pid, reaches_host=uses_bridge)
+        for name, host, pid in (("h1", "h1", 0), ("a", "h1", 7), ("b", "h1", 8), ("h2", "h2", 0))
+    ]
+    pairs = {(p.source.name, p.target) for p in lan_probe.lan_probes(ends) if p.kind == "reach"}
+    own = {("h1", "a"), ("h1", "b"), ("a", "h1"), ("b", "h1")}
+    assert pairs & own == (own if uses_bridge else set())
+    assert {("a", "b"), ("a", "h2"), ("h2", "b"), ("h1", "h2")} <= pairs
+
+
+def test_a_docker_network_without_a_bridge_is_created_and_parsed() -> None:
+    """Docker's macvlan driver, on a NIC of the host."""
+    lan = IPv4Network("10.78.0.0/24")
+    options = (("parent", "eth1"),)
+    network = DockerNetwork(
+        "h1", "lan", lan, IPv4Address("10.78.0.254"), options, Mark("demo", "lan"), driver="macvlan"
+    )
+    (step,) = network.create()
+    assert isinstance(step, Run)
+    argv = step.argv
+    assert argv[argv.index("--driver") + 1] == "macvlan" and "parent=eth1" in argv
+    entry = {
+        "Name": "lan",
+        "Driver": "macvlan",
+        "Labels": {"provision": "demo/lan"},
+        "IPAM": {"Config": [{"Subnet": "10.78.0.0/24", "Gateway": "10.78.0.254"}]},
+        "Options": {"parent": "eth1"},
+    }
+    text = f"networks {json.dumps([entry])}\ncontainers []"
+    (found,) = DockerNetwork.parse(text, Origin("h1", "demo"))
+    assert found.ours and found.resource == network

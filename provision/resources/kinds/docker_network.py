@@ -1,4 +1,4 @@
-"""Kind `docker_network`: a Docker bridge network of an inventory on one host."""
+"""Kind `docker_network`: a Docker network of an inventory on one host."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
 GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
 # Docker does not set the gateway's address on the bridge.
 INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
-OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT)
+# https://docs.docker.com/engine/network/drivers/macvlan/: the NIC that containers' links are on.
+PARENT = "parent"
+OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT, PARENT)
 """Options that a method sets or leaves out on purpose; other options are ignored.
 
 Docker adds options of its own, e.g. the daemon's `default-network-opts`."""
 
+DRIVERS = ("macvlan", "ipvlan")
+"""Docker's drivers for networks without a bridge."""
 
 _DOCKER_ID = program_text("host/docker_id.sh")
 _CREATE = (
@@ -56,6 +60,8 @@ id=$(network_id "$1") || exit
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
 
+    `driver` is one of DRIVERS, or empty for Docker's own default, `bridge`.
+
     Docker assigns addresses of `ip_range` only, if there is one. `guests` are running containers
     on it without a mark. `ssh` is True if the controller connects from `subnet`.
     """
@@ -79,6 +85,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
     options: tuple[tuple[str, str], ...]
     mark: Mark
     ip_range: IPv4Network | None = None
+    driver: str = ""
     guests: tuple[str, ...] = field(default=(), compare=False)
     ssh: bool = field(default=False, compare=False, repr=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
@@ -94,7 +101,12 @@ docker network ls --quiet --no-trunc --filter label=provision |
         return self.needs
 
     def create(self) -> Steps:
-        arguments = ("--driver", "bridge", *self._addresses(), *self._labels_and_options())
+        arguments = (
+            "--driver",
+            self.driver or "bridge",
+            *self._addresses(),
+            *self._labels_and_options(),
+        )
         expected = (self.network, str(self.mark), str(self.subnet))
         return (sh(_CREATE, *expected, *arguments, "--", self.network),)
 
@@ -124,7 +136,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
         answers = dict(keyed_lines(text))
         guests = _guests(json.loads(answers["containers"]))
         for entry in json.loads(answers["networks"]):
-            if entry["Driver"] == "bridge":
+            if entry["Driver"] in ("bridge", *DRIVERS):
                 mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
                 network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
                 yield Found(network, mark.inventory == origin.inventory)
@@ -153,6 +165,7 @@ def _network(
         tuple(sorted((key, value) for key, value in options if key in OPTIONS)),
         mark,
         _version_4(IPv4Network, pools[0].get("IPRange")),
+        "" if entry["Driver"] == "bridge" else entry["Driver"],
         guests,
     )
 
