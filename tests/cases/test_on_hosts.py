@@ -1,8 +1,8 @@
-"""The files that version 0.1.0 put on hosts are the files that this version wants there.
+"""This version desires the same files on hosts as version 0.1.0, byte by byte.
 
 `on_hosts/0.1.0.txt` was written by version 0.1.0: a line for each file of each case of this folder,
-`<case> <host> <mode> <first half of the text's sha256> <path>`. It is never written anew: a host
-that an older version applied must be seen as unchanged.
+`<case> <host> <mode> <first half of the text's sha256> <path>`. Never regenerate it: a host that
+an older version applied must be seen as unchanged.
 """
 
 from __future__ import annotations

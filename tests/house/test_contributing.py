@@ -53,14 +53,16 @@ def example() -> Iterator[Any]:
 
 
 def parsed(example: Any, inventory: str) -> dict[str, tuple[Resource, bool]]:
-    scope = Origin("h1", inventory)
+    """The resources in PRINTED by name, each with True if it has the inventory's mark."""
+    origin = Origin("h1", inventory)
     return {
-        entry.resource.name: (entry.resource, entry.ours) for entry in example.parse(PRINTED, scope)
+        entry.resource.name: (entry.resource, entry.ours)
+        for entry in example.parse(PRINTED, origin)
     }
 
 
-def test_the_table_of_folders_is_the_layers() -> None:
-    """Row by row, the same folders."""
+def test_the_table_of_folders_agrees_with_the_layers() -> None:
+    """Each row has the same folders."""
     rows: dict[int, list[str]] = {}
     for row, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", section("Architecture"), re.M):
         rows.setdefault(int(row), []).append(name)
@@ -68,7 +70,7 @@ def test_the_table_of_folders_is_the_layers() -> None:
 
 
 def test_the_example_kind_parses_what_it_creates(example: Any) -> None:
-    """Its own mark is ours, another inventory's mark or none is not."""
+    """A bridge with the inventory's mark is ours; with another mark or without one it is not."""
     bridge = example("h1", "br0", 1400, Mark("demo", "blue"))
     assert parsed(example, "demo")["br0"] == (bridge, True)
     assert [ours for _, ours in parsed(example, "demo").values()] == [True, False, False]
@@ -76,7 +78,7 @@ def test_the_example_kind_parses_what_it_creates(example: Any) -> None:
 
 
 def test_the_example_kind_is_planned(example: Any) -> None:
-    """It is created, left alone, changed in place, and removed."""
+    """The plan creates it, leaves it, updates it in place, and removes it."""
     bridge, larger = (example("h1", "br0", mtu, Mark("demo", "blue")) for mtu in (1400, 1500))
 
     def verbs(before: State, after: State) -> list[str]:
@@ -95,12 +97,12 @@ def test_the_shell_of_the_example_kind_is_correct(example: Any) -> None:
     texts = [example.probe, example.fingerprint]
     texts += [script.standalone([steps]) for steps in (bridge.create(), bridge.delete())]
     for text in texts:
-        read = subprocess.run(("sh", "-n"), input=text, text=True, capture_output=True)
-        assert read.returncode == 0, read.stderr
+        process = subprocess.run(("sh", "-n"), input=text, text=True, capture_output=True)
+        assert process.returncode == 0, process.stderr
 
 
 def test_the_tables_of_a_kind_name_every_member() -> None:
-    """What a kind may define is what the page explains."""
+    """The page explains exactly the members that a kind may define."""
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section("Write a kind"), re.M)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     members = {name for name in {*vars(Resource), *Resource.__annotations__} if name[0] != "_"}
@@ -108,7 +110,7 @@ def test_the_tables_of_a_kind_name_every_member() -> None:
 
 
 def test_the_paths_of_contributing_exist() -> None:
-    """Files and folders that the page names."""
+    """The files and folders that the page names exist."""
     named = re.findall(r"`((?:tests|scripts|templates|provision)/[\w./-]*\w/?)`", TEXT)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
@@ -125,6 +127,6 @@ class Printer:
         return Output(0, "\n".join(lines) + "\n", "")
 
 
-def test_a_capture_is_the_part_of_one_kind() -> None:
-    """The command under "Tests" of a kind writes what that kind's probe prints."""
+def test_the_capture_command_writes_the_output_of_one_kind() -> None:
+    """The command under "Tests" of a kind separates the kind's output from the others."""
     assert capture(Printer(), "h1", "demo", "route") == "of route"  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The pages that users read: their links, examples, commands and the tests that they name."""
+"""The pages for users: links, examples, commands, and the tests that they name."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ TESTS = ROOT / "tests"
 
 
 def name(page: Path) -> str:
+    """The path of a page in the repository."""
     return page.relative_to(ROOT).as_posix()
 
 
@@ -35,7 +36,7 @@ def headings(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_a_page_and_a_heading(page: Path) -> None:
-    """Links between the project's own pages."""
+    """No link between the project's own pages is broken."""
     broken = []
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         path, _, anchor = link.partition("#")
@@ -48,15 +49,15 @@ def test_links_lead_to_a_page_and_a_heading(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_no_sentence_begins_with_a_pronoun_of_a_thing(page: Path) -> None:
-    """The subject of a sentence is named: none begins with What, Whose, Of or It."""
+def test_every_sentence_names_its_subject(page: Path) -> None:
+    """No sentence begins with What, Whose, Of or It."""
     prose = re.sub(r"```.*?```|<!--.*?-->", "", page.read_text(), flags=re.S)
     sentences = re.findall(r"(?:^|[.!?:]\s+|\| |[-*] )((?:What|Whose|Of|It)\b.{0,40})", prose, re.M)
     assert not sentences
 
 
 def examples() -> Iterator[tuple[str, str]]:
-    """Every YAML example, and where it is."""
+    """The place and text of every YAML example."""
     for page in PAGES:
         for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)):
             if yaml.safe_load(text) is not None:
@@ -64,7 +65,7 @@ def examples() -> Iterator[tuple[str, str]]:
 
 
 def completed(text: str, folder: Path) -> dict[str, Any]:
-    """An example as a whole inventory: with a name, hosts, and the files and networks it names."""
+    """An example as a complete inventory: name, hosts, networks, and the files that it needs."""
     data = yaml.safe_load(text)
     data.setdefault("name", "demo")
     if "hosts_from" not in data:
@@ -82,14 +83,14 @@ def completed(text: str, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("text", [text for _, text in examples()], ids=[at for at, _ in examples()])
 def test_a_yaml_example_is_a_valid_inventory(text: str, tmp_path: Path) -> None:
-    """A reader can copy it."""
+    """A reader can copy the example."""
     path = tmp_path / "inventory.yml"
     path.write_text(yaml.safe_dump(completed(text, tmp_path), sort_keys=False))
     assert load(path).hosts
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Every command line of `provision` in a console example, and where it is."""
+    """The place and text of every command line of `provision` in a console example."""
     for page in PAGES:
         for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.S):
             for line in block.splitlines():
@@ -100,8 +101,8 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("text", [text for _, text in commands()], ids=[at for at, _ in commands()])
-def test_a_command_is_one_that_provision_takes(text: str) -> None:
-    """Its verbs, its options and their values; an inventory of the project exists."""
+def test_a_command_in_an_example_is_valid(text: str) -> None:
+    """Its verbs, options and values are known, and an inventory of the project exists."""
     arguments = shlex.split(text.partition(">")[0])[1:]
     command: click.Command = provision
     context = click.Context(provision, info_name="provision")

@@ -1,4 +1,4 @@
-"""Where the lab's packages come from: apt's files as they are found on machines."""
+"""The source of the lab's packages, read from a machine's apt configuration."""
 
 from __future__ import annotations
 
@@ -26,38 +26,44 @@ Components: main
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
-def test_deb822() -> None:
-    found = main_source({"debian.sources": DEB822})
-    assert found == Source("http://mirror.example/debian", "bookworm", {"signed-by": KEYRING})
-    assert found.line("sid") == f"deb [signed-by={KEYRING}] http://mirror.example/debian sid main"
+def test_the_deb822_format_is_read() -> None:
+    """The archive's URI, its first suite and its keyring."""
+    source = main_source({"debian.sources": DEB822})
+    assert source == Source("http://mirror.example/debian", "bookworm", {"signed-by": KEYRING})
+    assert source.line("sid") == f"deb [signed-by={KEYRING}] http://mirror.example/debian sid main"
 
 
-def test_one_line_format_with_options() -> None:
+def test_the_one_line_format_is_read_with_its_options() -> None:
+    """Comments and deb-src lines are skipped."""
     text = (
         "# deb http://old.example/debian trixie main\n"
         "deb-src http://mirror.example/debian trixie main\n"
         "deb [arch=amd64 trusted=yes] http://mirror.example/debian/ trixie main contrib # main\n"
     )
-    found = main_source({"sources.list": text})
-    assert found == Source("http://mirror.example/debian/", "trixie", {"trusted": "yes"})
+    source = main_source({"sources.list": text})
+    assert source == Source("http://mirror.example/debian/", "trixie", {"trusted": "yes"})
 
 
-def test_other_vendors_are_not_the_archive() -> None:
+def test_archives_of_other_vendors_are_skipped() -> None:
+    """Even if their file comes first."""
     docker = "deb https://vendor.example/linux/other bookworm main stable\n"
     assert main_source({"vendor.list": docker}) is None
-    found = main_source({"a-vendor.list": docker, "debian.sources": DEB822})
-    assert found is not None and found.uri == "http://mirror.example/debian"
+    source = main_source({"a-vendor.list": docker, "debian.sources": DEB822})
+    assert source is not None and source.uri == "http://mirror.example/debian"
 
 
-def test_disabled_entries_and_keys_in_the_file() -> None:
+def test_disabled_entries_and_inline_keys_are_skipped() -> None:
+    """A source with an inline key is used without it."""
     assert main_source({"debian.sources": f"Enabled: no\n{DEB822.split(chr(10) * 2)[0]}"}) is None
     inline = "Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\n"
     key = "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQINBF\n"
     assert main_source({"x.sources": inline + key}) == Source("http://m.example/debian", "sid")
 
 
-def test_ubuntu_needs_debians_keys_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its own archive has no Debian suites: mmdebstrap knows where they are."""
+def test_ubuntu_needs_only_the_keys_of_debian(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its own archive has no Debian suites, but mmdebstrap knows Debian's archive."""
     text = "deb http://mirror.example/ubuntu noble main\n"
     monkeypatch.setattr(base, "_source_files", lambda: {"sources.list": text})
     monkeypatch.setattr(base, "_KEYRING", tmp_path / "keyring.gpg")
@@ -66,17 +72,19 @@ def test_ubuntu_needs_debians_keys_alone(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "debian-archive-keyring" in caught.value.hint
     (tmp_path / "keyring.gpg").touch()
     assert base.source(None) is None
-    named = base.source("http://mirror.example/debian")
-    assert named is not None and named.uri == "http://mirror.example/debian"
+    mirror = base.source("http://mirror.example/debian")
+    assert mirror is not None and mirror.uri == "http://mirror.example/debian"
 
 
-def test_no_archive_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_an_archive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says so."""
     monkeypatch.setattr(base, "_source_files", dict)
     with pytest.raises(LabError, match="no Debian archive"):
         base.source(None)
 
 
-def test_apt_settings_that_reach_the_mirror() -> None:
+def test_the_apt_options_for_the_mirror_are_kept() -> None:
+    """Proxies and Check-Valid-Until are, cdrom and languages are not."""
     dump = (
         'Acquire "";\nAcquire::cdrom::mount "/media/cdrom/";\n'
         'Acquire::http::Proxy "http://proxy.example:3142";\nAcquire::https::Proxy "DIRECT";\n'
@@ -89,7 +97,8 @@ def test_apt_settings_that_reach_the_mirror() -> None:
     ]
 
 
-def test_another_recipe_is_another_tree() -> None:
+def test_each_recipe_has_its_own_base_tree() -> None:
+    """Suite and `bare` decide the folder and the packages."""
     names = {base.recipe(s, bare=b).folder for s in ("trixie", "bookworm") for b in (True, False)}
     assert len(names) == 4
     assert base.recipe("sid", bare=False).folder.name.startswith("sid-")
@@ -97,9 +106,10 @@ def test_another_recipe_is_another_tree() -> None:
     assert "docker-cli" not in base.recipe("bookworm", bare=False).packages
 
 
-def test_an_interrupted_build_leaves_nothing(
+def test_an_interrupted_build_leaves_no_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Only its lock file stays."""
     monkeypatch.setattr(base, "CACHE", tmp_path)
 
     def stop(_recipe: object, _source: object, tree: Path) -> None:

@@ -1,4 +1,4 @@
-"""The class Method: what all methods share, each tested on every method that has it."""
+"""The class Method: NIC checks, checks of verify, and methods of other packages."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ ROUTED_BY_HOST = ("routes", "vxlan", "ovs-gre", "ovs-vxlan", "flannel-vxlan", "f
 
 
 def with_nic(folder: Path, example: str, nic: str) -> tuple[Inventory, dict[str, HostFacts]]:
-    """An example whose h1 has the key `nic`, and its hosts as they are before the first apply."""
+    """An example whose h1 has the key `nic`, and the facts of its hosts before the first apply."""
     text = (ROOT / "inventories" / f"{example}.yml").read_text()
-    plain = "h1: {address: 10.78.0.11}"
-    assert plain in text
+    without_nic = "h1: {address: 10.78.0.11}"
+    assert without_nic in text
     path = folder / "inventory.yml"
-    path.write_text(text.replace(plain, f"h1: {{address: 10.78.0.11, nic: {nic}}}"))
+    path.write_text(text.replace(without_nic, f"h1: {{address: 10.78.0.11, nic: {nic}}}"))
     inventory = load(path)
     return inventory, facts(inventory, {"docker": DOCKER})
 
 
 def behind_open_vswitch(host: HostFacts) -> HostFacts:
-    """A host whose eth1 is a port of a bridge of ours, which holds its addresses and routes."""
+    """The host with eth1 as a port of our bridge, which has its addresses and routes."""
     bridge = f"{ovsdb.NIC_BRIDGE}eth1"
     link = Link(bridge, 1500, (IPv4Interface("10.78.0.11/24"),))
     return replace(
@@ -68,7 +68,7 @@ def behind_open_vswitch(host: HostFacts) -> HostFacts:
 
 @pytest.mark.parametrize("example", ROUTED_BY_HOST)
 def test_a_nic_under_open_vswitch_is_still_the_hosts_nic(tmp_path: Path, example: str) -> None:
-    """`nic: eth1` names the NIC below the bridge by which the peers are reached."""
+    """`nic: eth1` is the NIC below the bridge that has the routes to the peers."""
     inventory, hosts = with_nic(tmp_path, example, "eth1")
     network = next(iter(inventory.networks.values()))
     method = methods.of(network)
@@ -77,7 +77,7 @@ def test_a_nic_under_open_vswitch_is_still_the_hosts_nic(tmp_path: Path, example
 
 @pytest.mark.parametrize("example", ROUTED_BY_HOST)
 def test_peers_must_be_reached_by_the_named_nic(tmp_path: Path, example: str) -> None:
-    """A host whose routes to its peers leave by another interface is refused."""
+    """A host with routes to its peers by another interface is refused."""
     inventory, hosts = with_nic(tmp_path, example, "eth2")
     network = next(iter(inventory.networks.values()))
     messages = [p.message for p in methods.of(network).check_host(inventory, network, hosts["h1"])]
@@ -90,7 +90,7 @@ def test_peers_must_be_reached_by_the_named_nic(tmp_path: Path, example: str) ->
 def verified(
     inventory: Inventory, patch: pytest.MonkeyPatch, expression: str, **parts: Any
 ) -> list[tuple[str, str, bool, str]]:
-    """Name, host, verdict and message of the checks of a verify whose evidence is given."""
+    """Name, host, result and message of each check of a verify on this evidence."""
     hosts = tuple(inventory.hosts)
     empty: dict[str, Any] = {name: {} for name in Evidence.__dataclass_fields__}
     fixed = {"inventory": inventory, "hosts": hosts, "containers": (), "lan_probes": ()}
@@ -102,7 +102,7 @@ def verified(
 
 
 def test_the_checks_of_a_method_are_judged_on_each_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the status that its script printed there; a host without an answer fails."""
+    """Each host is judged by the output of the method's script; a host without output fails."""
     inventory = load(ROOT / "inventories/flannel-vxlan.yml")
     output = "other output\nmethod-status flannel error over deadline exceeded\n"
     statuses = {
@@ -122,7 +122,7 @@ def test_the_checks_of_a_method_are_judged_on_each_host(monkeypatch: pytest.Monk
 
 
 def test_a_check_of_a_method_can_judge_facts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pipework's `host`: what a host lost when its NIC became a port."""
+    """`host` of pipework names settings that the host lost with its NIC."""
     inventory = load(ROOT / "inventories/pipework.yml")
     hosts = facts(inventory, {"docker": DOCKER})
     network = next(iter(inventory.networks.values()))
@@ -136,7 +136,7 @@ def test_a_check_of_a_method_can_judge_facts_alone(monkeypatch: pytest.MonkeyPat
 
 
 def test_each_status_is_read_from_the_lines_of_its_method() -> None:
-    """Two methods on one host print into one output."""
+    """Two methods on one host print to the same output."""
     inventory = load(ROOT / "inventories/flannel-vxlan.yml")
     script = methods.status_script(inventory, "h1")
     assert script.count("| sed 's/^/method-status flannel /'") == 1
@@ -177,7 +177,7 @@ class RadioMethod(Method):
 
 @pytest.fixture
 def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A package that is installed in a folder of its own, and brings the method `radio`."""
+    """The folder of an installed package that has the method `radio`."""
     folder = tmp_path / "site-packages"
     metadata = folder / "radio_net-1.0.dist-info"
     metadata.mkdir(parents=True)
@@ -205,7 +205,7 @@ containers: {c1: {host: h1, network: air}}
 
 @pytest.mark.usefixtures("other_package")
 def test_a_method_of_another_package_is_found_and_used(tmp_path: Path) -> None:
-    """Its keys are decoded, its schema is described, its tools are looked for and installed."""
+    """Its keys are decoded and in the schema, and its tools are probed and installed."""
     path = tmp_path / "inventory.yml"
     path.write_text(RADIO)
     inventory = load(path)
@@ -221,12 +221,12 @@ def test_a_method_of_another_package_is_found_and_used(tmp_path: Path) -> None:
     script = snapshot_script(Session(inventory, Hosts()), "h1", "n")
     assert re.search(r"^tools='docker .* iw'$", script, re.M)
     schema = json_schema()["properties"]["networks"]["additionalProperties"]["oneOf"]
-    radio = next(each for each in schema if each["properties"]["method"]["const"] == "radio")
+    radio = next(entry for entry in schema if entry["properties"]["method"]["const"] == "radio")
     assert radio["properties"]["channel"]["description"] == "number of the channel"
 
 
 def test_a_broken_method_of_another_package_is_named(other_package: Path, tmp_path: Path) -> None:
-    """By its entry point; the methods of provision itself are not affected."""
+    """The error has its entry point; the methods of provision itself still work."""
     (other_package / "radio_net.py").write_text("raise RuntimeError('no antenna')\n")
     path = tmp_path / "inventory.yml"
     path.write_text(RADIO)

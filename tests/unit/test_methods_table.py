@@ -1,7 +1,7 @@
-"""docs/methods.md's table, line by line, against what the methods plan.
+"""Each row of the table in docs/methods.md agrees with the resources that the methods plan.
 
-What they plan is what `verify` finds on booted hosts: `wire` judges by `Method.tunnel`,
-`broadcast` by `Method.single_l2`, `mtu` by `Method.mtu`, and `drift` by all of `desired`.
+On booted hosts, `verify` compares the same with reality: `wire` uses `Method.tunnel`, `broadcast`
+uses `Method.single_l2`, `mtu` uses `Method.mtu`, and `drift` uses `Method.desired`.
 """
 
 from __future__ import annotations
@@ -47,52 +47,52 @@ COLUMNS: dict[str, tuple[str, tuple[str, str]]] = {
     "flannel udp": ("flannel-udp", ("", "")),
     "flannel host-gw": ("flannel-host-gw", ("", "")),
 }
-"""Each column's example inventory, and what is changed in it."""
+"""The example inventory of each column, and a change of its text."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One column: a network on three hosts with links of 1500 bytes, and what it wants on h1."""
+    """A column: a network of three hosts with links of 1500 bytes, and its resources on h1."""
 
     inventory: Inventory
     network: Network
     hosts: Mapping[str, HostFacts]
-    wanted: tuple[Resource, ...]
+    resources: tuple[Resource, ...]
 
     def of(self, kind: type[Any]) -> list[Any]:
-        """Its resources of one kind."""
-        return [thing for thing in self.wanted if isinstance(thing, kind)]
+        """The resources of one kind."""
+        return [resource for resource in self.resources if isinstance(resource, kind)]
 
     def mtu(self) -> int:
-        """Bytes of a packet in a container."""
+        """The MTU in containers, in bytes."""
         return methods.of(self.network).mtu(self.inventory, self.network, self.hosts)
 
 
-def planned(folder: Path, column: str, change: tuple[str, str] = ("", ""), **found: Any) -> Planned:
-    """A column's network, with one more change; `found` says how the hosts are."""
-    name, own = COLUMNS[column]
+def planned(folder: Path, column: str, change: tuple[str, str] = ("", ""), **case: Any) -> Planned:
+    """The network of a column, with another change; `case` are differences of the hosts."""
+    name, column_change = COLUMNS[column]
     text = (ROOT / "inventories" / f"{name}.yml").read_text()
-    for old, new in (own, change):
+    for old, new in (column_change, change):
         assert old in text, old
         text = text.replace(old, new)
     path = folder / "inventory.yml"
     path.write_text(text)
     inventory = load(path)
-    hosts = facts(inventory, {"docker": DOCKER, **found})
-    wanted = desired.wanted(inventory, hosts).values()
+    hosts = facts(inventory, {"docker": DOCKER, **case})
+    resources = desired.wanted(inventory, hosts).values()
     network = next(iter(inventory.networks.values()))
-    return Planned(inventory, network, hosts, tuple(one for one in wanted if one.host == "h1"))
+    return Planned(inventory, network, hosts, tuple(r for r in resources if r.host == "h1"))
 
 
 @cache
 def table() -> dict[str, dict[str, str]]:
-    """The page's cells by line and column; links are taken away, and backquotes."""
+    """The cells of the table by row and column, without links and backquotes."""
     first = PAGE.read_text().partition("\n## ")[0]
     lines = [line for line in first.splitlines() if line.startswith("|")]
     rows = [[_plain(cell) for cell in line.strip("|").split("|")] for line in lines]
     head = rows[0][1:]
-    # Only the first of flannel's three columns has its name in the head.
-    head[-2:] = [f"flannel {word}" for word in head[-2:]]
+    # Only the first of the three columns of flannel has its name in the head.
+    head[-2:] = [f"flannel {backend}" for backend in head[-2:]]
     return {row[0]: dict(zip(head, row[1:], strict=True)) for row in rows[2:]}
 
 
@@ -100,7 +100,7 @@ def _plain(cell: str) -> str:
     return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).replace("`", "").strip()
 
 
-def _flat(column: Planned) -> str:
+def _one_l2(column: Planned) -> str:
     if column.network.method == "pipework":
         return "yes: the hosts' own"
     return "yes" if methods.of(column.network).single_l2(column.network) else "no"
@@ -113,7 +113,7 @@ def _between(column: Planned) -> str:
     return "IP protocol 47" if tunnel.protocol == "gre" else f"UDP {tunnel.port}"
 
 
-def _beside(column: Planned) -> str:
+def _software(column: Planned) -> str:
     tools = set(methods.of(column.network).tools(column.network, "h1"))
     if tools >= {"ovs-vsctl"}:
         return "Open vSwitch, ethtool" if "ethtool" in tools else "Open vSwitch"
@@ -123,12 +123,12 @@ def _beside(column: Planned) -> str:
 
 
 def _daemons(column: Planned) -> str:
-    units = [str(one.name) for one in column.wanted if one.kind == "service"]
-    words = [word for word in ("flanneld", "etcd") if any(f"-{word}." in unit for unit in units)]
-    return ", ".join(words) or ("ovs-vswitchd, ovsdb-server" if column.of(OvsDaemon) else "none")
+    units = [str(resource.name) for resource in column.resources if resource.kind == "service"]
+    daemons = [name for name in ("flanneld", "etcd") if any(f"-{name}." in unit for unit in units)]
+    return ", ".join(daemons) or ("ovs-vswitchd, ovsdb-server" if column.of(OvsDaemon) else "none")
 
 
-def _knows(column: Planned) -> str:
+def _forwarding(column: Planned) -> str:
     routes, devices = column.of(Route), column.of(Vxlan)
     if devices and not devices[0].learning:
         assert len(routes) == len(devices[0].forwards) == 2
@@ -140,7 +140,7 @@ def _knows(column: Planned) -> str:
         assert len(routes) == 2
         return "the inventory (routes)"
     if column.of(OvsBridge):
-        assert column.of(OvsBridge)[0].fail_mode == "standalone"  # it learns, as any switch
+        assert column.of(OvsBridge)[0].fail_mode == "standalone"  # learns like any switch
         return "the bridge learns from frames"
     return "the kernel learns from frames" if devices else "the bridge learns from frames"
 
@@ -157,82 +157,84 @@ def _subnet(column: Planned) -> str:
     return "the host's subnet"
 
 
-HELD: dict[str, Callable[[Planned], str]] = {
-    "one layer 2 (broadcasts reach all)": _flat,
+ROWS: dict[str, Callable[[Planned], str]] = {
+    "one layer 2 (broadcasts reach all)": _one_l2,
     "between the hosts": _between,
-    "software on the host besides Docker": _beside,
+    "software on the host besides Docker": _software,
     "daemons": _daemons,
-    "where forwarding entries come from": _knows,
+    "where forwarding entries come from": _forwarding,
     "a Docker network's subnet": _subnet,
 }
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-@pytest.mark.parametrize("line", HELD)
-def test_a_line_of_the_table_is_what_is_planned(tmp_path: Path, line: str, column: str) -> None:
-    """Each cell says of a method what it wants on a host."""
-    assert table()[line][column] == HELD[line](planned(tmp_path, column))
+@pytest.mark.parametrize("row", ROWS)
+def test_a_cell_agrees_with_the_planned_resources(tmp_path: Path, row: str, column: str) -> None:
+    """The cell describes the resources of the method on one host."""
+    assert table()[row][column] == ROWS[row](planned(tmp_path, column))
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_the_mtu_is_as_the_table_says(tmp_path: Path, column: str) -> None:
-    """Of links of 1500 bytes; with a key, too."""
-    words = str(planned(tmp_path, column).mtu())
+def test_the_mtu_agrees_with_the_table(tmp_path: Path, column: str) -> None:
+    """For links of 1500 bytes; for ovs-gre also with a key."""
+    text = str(planned(tmp_path, column).mtu())
     if column == "ovs-gre":
-        words += f"; {planned(tmp_path, column, ('# key: 7', 'key: 7')).mtu()} with a key"
-    assert table()["MTU in containers, of 1500"][column] == words
+        text += f"; {planned(tmp_path, column, ('# key: 7', 'key: 7')).mtu()} with a key"
+    assert table()["MTU in containers, of 1500"][column] == text
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_routers_between_hosts_are_refused_or_served(tmp_path: Path, column: str) -> None:
-    """Where they are not, preflight names the host and the way; pipework refuses the inventory."""
+def test_routers_between_hosts_are_refused_if_the_table_says_so(
+    tmp_path: Path, column: str
+) -> None:
+    """Preflight refuses them; for pipework, loading the inventory does."""
     if column == "pipework":
         with pytest.raises(ProvisionError, match="is not inside cidr"):
             planned(tmp_path, column, ("h1: {address: 10.78.0.11}", "h1: {address: 10.79.0.11}"))
-        served = False
+        supported = False
     else:
-        found = planned(tmp_path, column, via={"h1": "10.78.0.1"})
-        served = not problems(found.inventory, found.hosts)
-    assert table()["hosts may be on different links"][column] == ("yes" if served else "no")
+        network = planned(tmp_path, column, via={"h1": "10.78.0.1"})
+        supported = not problems(network.inventory, network.hosts)
+    assert table()["hosts may be on different links"][column] == ("yes" if supported else "no")
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_what_breaks_a_method_is_refused_where_it_can_be_seen(tmp_path: Path, column: str) -> None:
-    """Booted hosts show the other causes: tests/lab/test_methods_break.py."""
+def test_preflight_refuses_the_causes_that_it_can_see(tmp_path: Path, column: str) -> None:
+    """The other causes are tested on booted hosts, in tests/lab/test_methods_break.py."""
     causes = table()["what breaks it"][column].split("; ")
     if "an MTU set too high" in causes:
         size = planned(tmp_path, column).mtu()
         large = planned(tmp_path, column, ("    cidr:", f"    mtu: {size + 1}\n    cidr:"))
-        refused = [problem.hint for problem in problems(large.inventory, large.hosts)]
-        assert any(f"mtu: {size} or less" in hint for hint in refused)
-    apart = "a router between hosts" in causes or column == "pipework"
-    assert apart == (table()["hosts may be on different links"][column] == "no")
+        hints = [problem.hint for problem in problems(large.inventory, large.hosts)]
+        assert any(f"mtu: {size} or less" in hint for hint in hints)
+    one_link = "a router between hosts" in causes or column == "pipework"
+    assert one_link == (table()["hosts may be on different links"][column] == "no")
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_whether_addresses_move_depends_on_the_kernel(tmp_path: Path, column: str) -> None:
-    """As planned on hosts without the module and on hosts that have it."""
-    moved = [
-        bool(one.of(OvsUplink) or one.of(LanBridge))
-        for one in (
+def test_the_nics_addresses_move_as_the_table_says(tmp_path: Path, column: str) -> None:
+    """Planned on hosts without the kernel module of Open vSwitch, and on hosts with it."""
+    moves = [
+        bool(network.of(OvsUplink) or network.of(LanBridge))
+        for network in (
             planned(tmp_path, column),
             planned(tmp_path, column, kernel_datapath=["h1", "h2", "h3"]),
         )
     ]
-    words = {
+    texts = {
         (False, False): "no",
         (True, True): "yes",
         (True, False): "without the kernel's module",
     }
-    assert table()["the NIC's addresses move"][column] == words[moved[0], moved[1]]
+    assert table()["the NIC's addresses move"][column] == texts[moves[0], moves[1]]
 
 
-def test_every_line_is_held_by_something() -> None:
-    """By a test here, or by one on booted hosts that the page names and that is there."""
-    here = {*HELD, "MTU in containers, of 1500", "hosts may be on different links"}
-    here |= {"the NIC's addresses move"}
-    assert set(table()) - here == {"encrypted", "what breaks it"}
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text())
-    assert named
-    for path, name in named:
+def test_every_row_has_a_test() -> None:
+    """In this file, or on booted hosts by a test that the page names."""
+    tested = {*ROWS, "MTU in containers, of 1500", "hosts may be on different links"}
+    tested |= {"the NIC's addresses move"}
+    assert set(table()) - tested == {"encrypted", "what breaks it"}
+    references = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text())
+    assert references
+    for path, name in references:
         assert f"def {name}(" in (ROOT / path).read_text(), name

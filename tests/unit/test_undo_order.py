@@ -18,7 +18,7 @@ from provision.resources.base import State, state
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.lib.nic_records import NicAddress
 from tests.fakes import HOST
-from tests.unit.test_returning import OWN, PEER, PIPEWORK, switched, wants
+from tests.unit.test_released_nics import OWN, PEER, PIPEWORK, inventory, ovs_snapshot
 
 NETWORKD = "[Match]\nName=eth1\n\n[Network]\nAddress=10.78.0.11/24\n"
 
@@ -48,28 +48,28 @@ def undo_kinds(before: State, after: State) -> list[str]:
 
 def test_the_rollback_of_the_bridge_does_not_wait_for_docker(tmp_path: Path) -> None:
     """Containers may still be on the bridge, because dockerd may hang."""
-    inventory = wants(tmp_path, PIPEWORK)
-    kinds = undo_kinds({}, desired.wanted(inventory, {"h1": plain()}))
+    demo = inventory(tmp_path, PIPEWORK)
+    kinds = undo_kinds({}, desired.wanted(demo, {"h1": plain()}))
     assert kinds.index("lan_bridge") < kinds.index("docker_network")
 
 
 def test_the_bridge_is_removed_before_open_vswitch_takes_the_nic_again(tmp_path: Path) -> None:
     """Even if another NIC carries SSH: the NIC can be a port of only one bridge."""
-    inventory, snapshot = wants(tmp_path, PIPEWORK), switched()
+    demo, snapshot = inventory(tmp_path, PIPEWORK), ovs_snapshot()
     snapshot = with_released_nics(
-        inventory,
+        demo,
         HostSnapshot(replace(snapshot.facts, ssh_to=None), snapshot.ours, snapshot.foreign),
     )
-    network = inventory.networks["n"]
-    desired_state = state(resources.resources(inventory, network, snapshot.facts, mtu=1500))
+    network = demo.networks["n"]
+    desired_state = state(resources.resources(demo, network, snapshot.facts, mtu=1500))
     kinds = undo_kinds(snapshot.ours, desired_state)
     assert kinds.index("lan_bridge") < kinds.index("ovs_uplink")
 
 
 def test_open_vswitch_starts_before_its_bridge_is_created_again(tmp_path: Path) -> None:
     """The destroy that is rolled back had stopped the service."""
-    inventory = wants(tmp_path, "{method: pipework, cidr: 10.78.0.0/24, kind: ovs, bridge: ovsbr0}")
-    resources_by_ref = dict(desired.wanted(inventory, {"h1": plain()}))
+    demo = inventory(tmp_path, "{method: pipework, cidr: 10.78.0.0/24, kind: ovs, bridge: ovsbr0}")
+    resources_by_ref = dict(desired.wanted(demo, {"h1": plain()}))
     daemon = next(r for r in resources_by_ref.values() if isinstance(r, OvsDaemon))
     resources_by_ref[daemon.ref] = replace(daemon, original="disabled inactive new")
     applied = {ref: r for ref, r in resources_by_ref.items() if ref.kind != "package"}
