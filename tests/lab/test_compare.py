@@ -147,7 +147,7 @@ def test_ctrl_c_removes_the_methods_and_prints_the_figures(
 
 @pytest.mark.full
 def test_the_next_run_removes_what_a_killed_run_left(clean: tuple[Hosts, str]) -> None:
-    """It removes the networks, and the servers, which would also end by themselves later."""
+    """A run first removes the networks and servers of an earlier one."""
     hosts, inventory = clean
     before = hosts.capture()
     process = start(hosts, inventory, "--methods", "routes", "--seconds", "1")

@@ -253,7 +253,7 @@ def test_without_the_authority_apply_issues_no_certificate(over: tuple[Hosts, st
 
 
 def test_backends_are_switched_in_place(over: tuple[Hosts, str]) -> None:
-    """From vxlan to udp, to host-gw and back: verify passes, and no old device or route stays."""
+    """Verify passes with udp, with host-gw and again with vxlan; no old device or route stays."""
     hosts, inventory = over
     devices = "ls /sys/class/net | grep flannel; ip route | grep '^172.16' | grep -v ' dev br-'"
     for backend, device in (("udp", "flannel0"), ("host-gw", None), ("vxlan", "flannel.1")):

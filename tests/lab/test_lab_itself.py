@@ -106,7 +106,7 @@ def macs(lab: Lab, host: str) -> str:
 
 
 def test_a_second_up_changes_nothing_and_is_quick(mixed: Lab) -> None:
-    """It boots no host again, writes no file, and ends within 5 s."""
+    """No host boots again, no file is written, and `up` ends within 5 s."""
     files = {path: path.stat().st_mtime_ns for path in mixed.dot.iterdir() if path.is_file()}
     first, begin = up(mixed), time.monotonic()
     assert up(mixed) == first
@@ -226,7 +226,7 @@ def start(lab: Lab, *arguments: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("after_s", [0.3, 0.6, 1.0, 1.5, 2.5])
 def test_down_removes_what_a_killed_up_left(lab: Lab, after_s: float) -> None:
-    """At whatever moment `up` was killed, `down` leaves an empty folder."""
+    """The folder is empty then, at whatever moment `up` was killed."""
     process = start(lab, "up", "3", "--bare", "--ranges", str(free_ranges(lab)))
     time.sleep(after_s)
     process.kill()

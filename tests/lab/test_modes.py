@@ -68,7 +68,7 @@ def test_an_example_from_apply_to_destroy(clean: Hosts, example: str) -> None:
 
 
 def test_ports_are_opened_from_every_other_host_and_container(applied: tuple[Hosts, str]) -> None:
-    """By TCP and UDP. Only its own host reaches a port that is published on 127.0.0.1."""
+    """TCP and UDP ports are. Only its own host reaches a port that is published on 127.0.0.1."""
     hosts, inventory = applied
     checks = hosts.verified(inventory, within_s=10)["checks"]
     callers = {(c["port"], c["to"], c["from"]) for c in checks if c["check"] == "port"}

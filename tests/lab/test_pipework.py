@@ -36,7 +36,7 @@ def assert_followed(hosts: Hosts) -> None:
 
 
 def test_the_example_from_apply_to_destroy(clean: Hosts) -> None:
-    """It survives reboots and restarts of containers, and destroy restores the hosts."""
+    """The network survives reboots and restarts of containers, and destroy restores the hosts."""
     inventory = clean.inventory("pipework.yml")
     with extra_nic_settings(clean):
         before, nics_before = clean.capture(), nics(clean)

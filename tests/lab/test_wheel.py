@@ -28,7 +28,7 @@ def _run(*argv: str | Path, cwd: Path) -> str:
 
 
 def test_the_wheel_boots_a_lab_and_plans_from_another_folder(tmp_path: Path) -> None:
-    """It is built, installed into a new virtual environment, and used in an empty folder."""
+    """The test installs it into a new virtual environment, and uses it in an empty folder."""
     if os.geteuid() != 0:
         pytest.fail("the tests on booted hosts need root: run scripts/test")
     wheels, environment, folder = tmp_path / "wheels", tmp_path / "venv", tmp_path / "work"

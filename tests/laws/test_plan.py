@@ -81,11 +81,13 @@ def interrupted(a: State, b: State, data: st.DataObject) -> World:
 
 @given(states())
 def test_a_state_has_no_difference_from_itself(a: State) -> None:
+    """A second apply has nothing to do."""
     assert plan(a, a).changes == ()
 
 
 @given(states(), states())
 def test_applying_the_difference_gives_the_desired_state(a: State, b: State) -> None:
+    """No operation fails on the way, as on a real host."""
     world: World = dict(a)
     for operation in difference(a, b):
         act(world, operation)
@@ -95,6 +97,7 @@ def test_applying_the_difference_gives_the_desired_state(a: State, b: State) -> 
 
 @given(states())
 def test_the_difference_to_nothing_removes_everything(a: State) -> None:
+    """Destroy only deletes."""
     world: World = dict(a)
     for operation in difference(a, {}):
         act(world, operation)
@@ -106,6 +109,7 @@ def test_the_difference_to_nothing_removes_everything(a: State) -> None:
 def test_after_an_interruption_a_new_plan_reaches_the_desired_state(
     a: State, b: State, data: st.DataObject
 ) -> None:
+    """The new plan starts from whatever the first operations have left."""
     todo = difference(a, b)
     world: World = dict(a)
     for operation in todo[: data.draw(st.integers(0, len(todo)), label="done")]:
@@ -119,6 +123,7 @@ def test_after_an_interruption_a_new_plan_reaches_the_desired_state(
 def test_after_an_interruption_a_new_plan_restores_the_state_before(
     a: State, b: State, data: st.DataObject
 ) -> None:
+    """The earlier state is a desired state like any other."""
     world = interrupted(a, b, data)
     for operation in difference(dict(world), a):
         act(world, operation)
@@ -157,6 +162,7 @@ def test_the_undo_begins_with_the_ssh_path_and_volatile_resources() -> None:
 
 @given(states(), states())
 def test_a_resource_is_created_after_those_that_it_requires(a: State, b: State) -> None:
+    """A route, for example, is created after its bridge."""
     position = positions(difference(a, b), removing=False)
     for ref in position:
         for need in b[ref].requires():
@@ -165,6 +171,7 @@ def test_a_resource_is_created_after_those_that_it_requires(a: State, b: State) 
 
 @given(states(), states())
 def test_a_resource_is_removed_before_those_that_it_requires(a: State, b: State) -> None:
+    """A container, for example, is removed before its network."""
     position = positions(difference(a, b), removing=True)
     for ref in position:
         for need in a[ref].requires():
@@ -173,6 +180,7 @@ def test_a_resource_is_removed_before_those_that_it_requires(a: State, b: State)
 
 @given(states(), states())
 def test_resources_that_run_last_are_created_last_and_removed_first(a: State, b: State) -> None:
+    """The follower, for example, watches all other resources."""
     todo = difference(a, b)
     created, removed = positions(todo, removing=False), positions(todo, removing=True)
     for ref in created:
@@ -185,6 +193,7 @@ def test_resources_that_run_last_are_created_last_and_removed_first(a: State, b:
 
 @given(states(), states())
 def test_early_resources_are_created_before_any_removal(a: State, b: State) -> None:
+    """The download of an image, for example, may fail."""
     todo = difference(a, b)
     created, removed = positions(todo, removing=False), positions(todo, removing=True)
     for ref in created:
@@ -194,6 +203,8 @@ def test_early_resources_are_created_before_any_removal(a: State, b: State) -> N
 
 @given(states(), states(), st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(a: State, b: State, random: object) -> None:
+    """Two controllers make the same plan."""
+
     def shuffled(state: State) -> State:
         items = list(state.items())
         random.shuffle(items)  # type: ignore[attr-defined]
@@ -205,6 +216,7 @@ def test_the_order_of_the_input_does_not_matter(a: State, b: State, random: obje
 
 @given(states(), states())
 def test_every_change_is_reported_once_and_done(a: State, b: State) -> None:
+    """The operations are those of the changes that the plan shows."""
     todo = plan(a, b)
     refs = [change.ref for change in todo.changes]
     assert len(refs) == len(set(refs))
@@ -213,6 +225,7 @@ def test_every_change_is_reported_once_and_done(a: State, b: State) -> None:
 
 @given(states(), states())
 def test_waves_contain_every_operation_in_its_hosts_order(a: State, b: State) -> None:
+    """The waves only separate hosts in time."""
     todo = difference(a, b)
     for host in HOSTS:
         in_waves = [operation for wave in waves(todo) for operation in wave.get(host, ())]
@@ -232,6 +245,7 @@ def wave_numbers(todo: tuple[Operation, ...], *, removing: bool) -> dict[Ref, in
 
 @given(states(), states())
 def test_a_requirement_on_another_host_is_created_in_an_earlier_wave(a: State, b: State) -> None:
+    """Hosts act at the same time within a wave."""
     number = wave_numbers(difference(a, b), removing=False)
     for ref in number:
         for need in b[ref].requires():
@@ -241,6 +255,7 @@ def test_a_requirement_on_another_host_is_created_in_an_earlier_wave(a: State, b
 
 @given(states(), states())
 def test_a_dependent_on_another_host_is_removed_in_an_earlier_wave(a: State, b: State) -> None:
+    """Hosts act at the same time within a wave."""
     number = wave_numbers(difference(a, b), removing=True)
     for ref in number:
         for need in a[ref].requires():
@@ -250,6 +265,7 @@ def test_a_dependent_on_another_host_is_removed_in_an_earlier_wave(a: State, b: 
 
 @given(states(), states())
 def test_a_new_wave_starts_only_for_a_requirement_on_another_host(a: State, b: State) -> None:
+    """Resources of one host need one wave."""
     before = {ref: resource for ref, resource in a.items() if ref.host == "h1"}
     after = {ref: resource for ref, resource in b.items() if ref.host == "h1"}
     assert len(waves(difference(before, after))) <= 1

@@ -71,7 +71,7 @@ def test_both_ends_of_a_veth_are_found(suite: str) -> None:
 
 
 def test_the_inode_of_a_namespace_shows_the_mode() -> None:
-    """It is the host's, the container's own or another's; a container that never ran has none."""
+    """The namespace is the host's, its own or another's; a container that never ran has none."""
     host = captured("modes-sid")
     containers = host.containers
     namespaces = {name: namespace_name(host, c) for name, c in containers.items()}
@@ -92,7 +92,7 @@ def test_published_ports_have_counters() -> None:
 
 
 def test_a_host_with_docker_stopped_has_links() -> None:
-    """It has the reason, no containers, and all links."""
+    """The topology has the reason, no containers, and all links."""
     host = captured("stopped-sid")
     assert host.docker_error == "Docker's daemon does not answer"
     bridge = host.root.link("docker0")

@@ -84,7 +84,7 @@ def test_pairs_that_answer_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_message_of_a_failed_check_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the expression that pytest appends to it."""
+    """The expression that pytest appends to the message is left out."""
     result = verify(monkeypatch, evidence(lost=True), "ping")
     assert [check.detail for check in result.checks] == ["0 of 3 packets"] * 2
     assert not result.ok and result.exit_status == ExitStatus.VERIFY
@@ -114,7 +114,7 @@ def test_an_expression_without_checks_is_a_usage_error(
 def test_the_run_restores_the_variable_that_disables_plugins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It removes the variable if it was not set before."""
+    """The variable is unset again if it was not set before."""
     for value in (None, "0"):
         if value is None:
             monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)

@@ -79,7 +79,7 @@ def test_the_schema_describes_its_keys(tmp_path: Path) -> None:
 
 
 def test_init_writes_a_valid_inventory(tmp_path: Path) -> None:
-    """With options, it asks no question; it never overwrites a file."""
+    """Options replace its questions, and an existing file is never overwritten."""
     options = ("--host", "a=10.1.1.1", "--host", "b=10.1.1.2", "--name", "mine", "--user", "me")
     assert run(tmp_path, "init", *options)[0] == 0
     loaded = load(tmp_path / "inventory.yml")
@@ -102,7 +102,7 @@ def test_init_writes_a_valid_inventory(tmp_path: Path) -> None:
 def test_init_refuses_invalid_options(
     tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    """It exits with 2 and writes no file."""
+    """The exit status is 2, and no file is written."""
     status, _, stderr = run(tmp_path, "init", *arguments)
     assert status == 2
     assert message in stderr and "Traceback" not in stderr

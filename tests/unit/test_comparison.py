@@ -455,7 +455,7 @@ def test_a_run_interleaves_the_candidates_and_destroys_them(log: list[str]) -> N
 def test_the_baseline_is_measured_before_and_after_a_candidate_that_moves_the_nic(
     log: list[str],
 ) -> None:
-    """It is never measured meanwhile, and each round of the candidate has a baseline."""
+    """The baseline is never measured meanwhile, and each round of the candidate has one."""
     result = compare(MOVER)
     apply, destroy = log.index("apply mover"), log.index("destroy mover")
     baseline = [k for k, line in enumerate(log) if line.endswith(" host")]

@@ -101,7 +101,7 @@ def test_a_pool_by_option_must_be_on_the_lan(tmp_path: Path) -> None:
 
 
 def test_an_unfit_lan_is_an_error(tmp_path: Path) -> None:
-    """It is full, its hosts cannot probe it, or the hosts share no LAN."""
+    """The LAN is full, its hosts cannot probe it, or the hosts share none."""
     full = Lan(tuple(map(str, LAN)))
     with pytest.raises(UnfitError, match="has no free part"):
         find_pool(session(tmp_path, full), fleet(), HOSTS, None)
@@ -114,7 +114,7 @@ def test_an_unfit_lan_is_an_error(tmp_path: Path) -> None:
 def test_only_candidates_that_need_the_lan_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By default they are left out with the reason; named ones are an error."""
+    """The reason is given; a candidate that the user named is an error instead."""
     separate = fleet(h3="10.78.0.13/16")
     monkeypatch.setattr("provision.compare.deployment.observe", lambda *_arguments: separate)
     hosts = session(tmp_path, Lan())

@@ -197,7 +197,7 @@ def test_a_host_that_does_not_answer_the_confirmation_is_unknown(fleet: Fleet) -
 
 
 def test_a_script_that_dies_is_a_failure(fleet: Fleet) -> None:
-    """Without its end marker, nobody knows its last command, so all hosts roll back."""
+    """The end marker is missing, so the last command is unknown, and all hosts roll back."""
     fleet.hosts.dying.add(("h1", "make", "a"))
     assert fleet.apply().outcomes == dict.fromkeys(HOSTS, reverted("failed"))
 
@@ -259,7 +259,7 @@ def test_destroy_removes_only_our_resources(fleet: Fleet) -> None:
 
 
 def test_a_program_that_holds_the_inventory_lock_fails_the_change(fleet: Fleet) -> None:
-    """For example a follower that hangs."""
+    """Such a program is, for example, a follower that hangs."""
     fleet.hosts.locked.add("h1")
     applied = fleet.apply()
     assert applied.outcomes["h1"] == reverted("failed")

@@ -358,7 +358,7 @@ def run(steps: Steps) -> None:
 
 
 def test_a_repeated_request_keeps_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It also restores the key's mode."""
+    """The steps also restore the key's mode."""
     monkeypatch.setattr("provision.resources.kinds.tls_request.ETC", str(tmp_path))
     steps = TlsRequest("h1", "over", "client", "demo").create()
     run(steps)

@@ -64,7 +64,7 @@ def test_a_name_is_resolved_to_the_id_of_exactly_this_name(
 
 @pytest.mark.parametrize("function", ["container_id", "network_id"])
 def test_a_docker_that_does_not_answer_is_a_failure(commands: Path, function: str) -> None:
-    """It does not mean that the container or the network is absent."""
+    """The container or the network may still exist."""
     (commands / "down").touch()
     process = sh(f'{DOCKER_ID}\nid=$({function} "$1") || exit 7', commands, "web")
     assert process.returncode == 7
@@ -81,7 +81,7 @@ def lease(commands: Path, backend: str = "vxlan") -> dict[str, str]:
 
 
 def test_a_lease_of_flannel_with_the_same_address_stays(commands: Path) -> None:
-    """It holds the MAC of the host's device; another key with the address is removed."""
+    """The lease has the MAC of the host's device; another key with the address is removed."""
     written = '{"PublicIP":"10.0.0.1","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00"}}'
     foreign = '{"PublicIP":"10.0.0.2","BackendType":"vxlan"}'
     for name, text in (("1.0-24", written), ("2.0-24", foreign), ("9.0-24", written)):

@@ -45,7 +45,7 @@ def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
 def test_the_name_of_a_resource_is_only_text(hosts: Hosts, payload: str, tmp_path: Path) -> None:
-    """It is quoted in scripts, and escaped on the terminal."""
+    """Scripts quote the name, and the terminal shows it escaped."""
     session = Session(inventory("h1"), hosts)
     toy = Toy("h1", payload.replace("\n", " "), payload)
     hosts.toys[toy.ref] = toy

@@ -88,7 +88,7 @@ def test_the_docker0_example_uses_the_default_bridge() -> None:
 
 
 def test_a_container_has_defaults(tmp_path: Path) -> None:
-    """Without a command, busybox sleeps, and other images run their own command."""
+    """The default command of busybox is a sleep; other images run their own command."""
     containers = loaded(
         tmp_path,
         "name: demo"

@@ -45,7 +45,7 @@ def test_a_range_is_divided_into_blocks() -> None:
 
 
 def test_names_on_hosts_never_change() -> None:
-    """With another hash, hosts would keep the links and chains of the earlier version."""
+    """Another hash would leave the links and chains of the earlier version on hosts."""
     assert names.interface_name("br-", "demo", "blue") == "br-blue-v242wt"
     assert names.chain_name("demo", "blue") == "PROV-demo-blue-v242wt"
     assert names.host_veth_name("demo", "web", "eth1") == "pw-web-vybjw7"
@@ -102,7 +102,7 @@ def test_a_similar_name_is_suggested(text: str, suggestion: str | None) -> None:
 
 
 def test_the_known_keys_of_any_mapping_are_listed() -> None:
-    """In lists, unions and dataclasses, and in the keys of a method, such as flannel's `etcd`."""
+    """The mapping may be in a list, a union, a dataclass, or a key of a method, such as `etcd`."""
     assert known_keys(ContainerDocument, ("image",)) == ("archive",)
     assert known_keys(ContainerDocument, ("interfaces", 3, "rules", 0)) == (
         "source",
@@ -234,7 +234,7 @@ def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path, raw: bytes) ->
 
 
 def test_an_incomplete_archive_is_refused_or_read(tmp_path: Path) -> None:
-    """At whatever byte it ends, the only error is BadValueError."""
+    """The only error is BadValueError, at whatever byte the file ends."""
     _tar(tmp_path / "b.tar", layer=bytes(4096), manifest_json=[_entry()], config_json=CONFIG)
     complete = (tmp_path / "b.tar").read_bytes()
     for length in range(0, 8192, 100):

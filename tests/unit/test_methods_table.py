@@ -176,7 +176,7 @@ def test_a_cell_agrees_with_the_planned_resources(tmp_path: Path, row: str, colu
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_the_mtu_agrees_with_the_table(tmp_path: Path, column: str) -> None:
-    """For links of 1500 bytes; for ovs-gre also with a key."""
+    """The links have 1500 bytes; ovs-gre is tested with a key, too."""
     text = str(planned(tmp_path, column).mtu())
     if column == "ovs-gre":
         text += f"; {planned(tmp_path, column, ('# key: 7', 'key: 7')).mtu()} with a key"
@@ -230,7 +230,7 @@ def test_the_nics_addresses_move_as_the_table_says(tmp_path: Path, column: str) 
 
 
 def test_every_row_has_a_test() -> None:
-    """In this file, or on booted hosts by a test that the page names."""
+    """The test is in this file, or is one on booted hosts that the page names."""
     tested = {*ROWS, "MTU in containers, of 1500", "hosts may be on different links"}
     tested |= {"the NIC's addresses move"}
     assert set(table()) - tested == {"encrypted", "what breaks it"}

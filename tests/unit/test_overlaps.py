@@ -79,7 +79,7 @@ def test_own_routes_are_no_conflict(tmp_path: Path) -> None:
 
 
 def test_a_bridge_of_an_own_docker_network_is_no_conflict(tmp_path: Path) -> None:
-    """For example after the range of the network has changed."""
+    """The range of the network may have changed since."""
     ours = DockerNetwork("h1", "n", PART, None, ((BRIDGE_NAME, "br-own"),), Mark("demo", "n"))
     demo = inventory(tmp_path)
     assert not conflicts(demo, KernelRoute(PART, "br-own", KERNEL), ours)

@@ -30,5 +30,5 @@ def test_only_its_own_host_calls_a_port_of_the_loopback() -> None:
 
 
 def test_a_single_host_calls_its_own_ports() -> None:
-    """With `--limit`, no other host may be used."""
+    """No other host may be used with `--limit`."""
     assert callers("modes.yml", ("h3",), "8082:82/udp") == {("h3", "10.78.0.13")}

@@ -54,7 +54,7 @@ def txn_id(session: Session) -> str:
 
 
 def use_another_controller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """From now on, the controller has no journal of the change."""
+    """Hide the journal of the change from the controller."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
 
 
@@ -99,7 +99,7 @@ def test_a_change_that_one_host_has_rolled_back_is_not_confirmed(session: Sessio
 def test_another_controller_confirms_by_force_only(
     session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It does not have the token, and the hint has the options to use."""
+    """Only the first one has the token. The hint has the options to use."""
     use_another_controller(monkeypatch, tmp_path)
     with pytest.raises(UsageError, match="token") as caught:
         confirm(session)

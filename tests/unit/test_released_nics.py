@@ -127,7 +127,7 @@ def test_a_nic_on_a_foreign_bridge_is_not_released(tmp_path: Path) -> None:
 
 
 def test_open_vswitch_releases_the_nic(tmp_path: Path) -> None:
-    """For pipework's bridge, or for method routes."""
+    """The next user is pipework's bridge, or the kernel for method routes."""
     for network in (PIPEWORK, ROUTES):
         assert_released(
             with_released_nics(inventory(tmp_path, network), ovs_snapshot()).facts, "phy-eth1"

@@ -305,7 +305,7 @@ def test_nothing_overlaps(hosts: int, containers: int) -> None:
 
 
 def test_nothing_overlaps_on_captured_hosts() -> None:
-    """With three hosts, and with an unreachable one and results of verify."""
+    """Neither with three hosts, nor with an unreachable one and results of verify."""
     assert overlaps(picture(drawing(view_of()))) == []
     lost = view_of(CapturedHosts(h2=ConnectError("h2", "no route to host " * 9)))
     assert overlaps(picture(drawing(lost, read(verify_json(), "x")))) == []
@@ -365,7 +365,7 @@ def test_a_file_that_is_not_a_result_of_verify_is_refused(text: str) -> None:
     ],
 )
 def test_graph_refuses_invalid_options(options: tuple[str, ...], message: str) -> None:
-    """It exits with 2 before it contacts a host; none of the inventory's hosts exists."""
+    """The exit status is 2, and no host is contacted; none of the inventory's hosts exists."""
     program = Path(sys.executable).with_name("provision")
     argv = (str(program), "graph", str(WIRING / "inventory.yml"), *options)
     process = subprocess.run(argv, capture_output=True, text=True, timeout=30)

@@ -71,7 +71,7 @@ def test_an_unknown_match_is_refused(home: Path, line: str) -> None:
 def test_a_match_that_paramiko_supports_is_followed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as `originalhost` and `exec`."""
+    """Paramiko supports `originalhost` and `exec`, for example."""
     monkeypatch.setattr("sys.stdin", io.StringIO())  # the command of `exec` would read it
     text = 'Match originalhost h1 exec "true"\n  Port 2201\nMatch exec "false"\n  Port 1\n'
     (home / "config").write_text(text)
@@ -98,7 +98,7 @@ def test_every_jump_host_is_a_hop(home: Path) -> None:
 
 
 def test_ignored_options_are_named(home: Path) -> None:
-    """Such as options that change which host keys are trusted."""
+    """Some of them would change which host keys are trusted."""
     (home / "config").write_text("Host h1\n  CertificateFile ~/c\n  KnownHostsCommand none\n")
     connections = Connections(home / "config")
     assert connections.ignored_options(host("h1")) == ("certificatefile",)
