@@ -17,6 +17,7 @@ from provision.methods._base import ClashKey as ClashKey
 from provision.methods._base import Facts as Facts
 from provision.methods._base import HostCheck as HostCheck
 from provision.methods._base import Method as Method
+from provision.methods._base import Row as Row
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory, Network
 

@@ -75,9 +75,9 @@ class Method(ABC):
     """A frozen dataclass: the keys that a network of this method may have besides the common ones.
     Decoding, the JSON Schema and the error messages are made from its fields."""
     on_hosts_lan: ClassVar[bool] = False
-    """The network's range is the LAN of the hosts: they and others have addresses in it.
+    """The network's range is the LAN of the hosts, in which other machines have addresses, too.
 
-    Then the key `pool` of `Options` names the part of it that Docker may hand out."""
+    `Options` then has the key `pool`: the part of the LAN that Docker may hand out."""
     uses_bridge: ClassVar[bool] = True
     """Containers' interfaces are ports of a bridge of the host. False: they are on the NIC itself
     (macvlan), so that the kernel passes nothing between a host and its own containers."""
@@ -97,7 +97,7 @@ class Method(ABC):
     def subnets(
         self,
         document: NetworkDocument,
-        options: Any,  # noqa: ARG002
+        options: Any,
         hosts: tuple[str, ...],
     ) -> Subnets:
         """The subnet of each host; a host that gets none is left out."""
@@ -143,8 +143,8 @@ class Method(ABC):
 
     def controller_files(
         self,
-        options: Any,  # noqa: ARG002
-        folder: Path,  # noqa: ARG002
+        options: Any,
+        folder: Path,
     ) -> Mapping[str, LocalBinary | BadValueError]:
         """Files of the controller that the hosts get, by the option that names them.
 
@@ -155,8 +155,8 @@ class Method(ABC):
 
     def build_files(
         self,
-        network: Network,  # noqa: ARG002
-        say: Callable[[str], None],  # noqa: ARG002
+        network: Network,
+        say: Callable[[str], None],
     ) -> Mapping[str, LocalBinary]:
         """Build the files of `controller_files` that do not exist yet, which may take minutes.
 
@@ -166,7 +166,7 @@ class Method(ABC):
 
     # Planning.
 
-    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:  # noqa: ARG002
+    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """Probes for facts that only this method needs, for a host of one of its networks.
 
         `HostFacts.of` gives what they have read to the other functions.
@@ -177,10 +177,6 @@ class Method(ABC):
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield the resources of one network, on every host of it that is in `facts`."""
 
-    def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:  # noqa: ARG002
-        """Addresses of the hosts' LAN that a host's networks of this method use."""
-        return ()
-
     def check_host(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Iterator[Problem]:
@@ -190,7 +186,7 @@ class Method(ABC):
         )
         yield from docker_bridge.peer_problems(inventory, network, facts)
 
-    def overhead(self, network: Network) -> int:  # noqa: ARG002
+    def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""
         return 0
 
@@ -202,38 +198,42 @@ class Method(ABC):
         """The resource that Docker attaches a container of this host to."""
         return docker_bridge.docker_network(network, host)
 
-    def interface_bridge(self, network: Network, host: str) -> Ref | None:  # noqa: ARG002
+    def interface_bridge(self, network: Network, host: str) -> Ref | None:
         """The bridge that `interfaces:` of containers join; None: they cannot join this network."""
         return None
 
     def nic_bridges(
         self,
-        inventory: Inventory,  # noqa: ARG002
-        network: Network,  # noqa: ARG002
-        facts: HostFacts,  # noqa: ARG002
+        inventory: Inventory,
+        network: Network,
+        facts: HostFacts,
     ) -> Mapping[str, str]:
         """The interfaces of a host that become ports of a bridge, and the bridge of each."""
         return {}
 
-    def tunnel(self, network: Network) -> Tunnel | None:  # noqa: ARG002
+    def tunnel(self, network: Network) -> Tunnel | None:
         """The encapsulation of packets between hosts; None: they travel unwrapped."""
         return None
 
-    def single_l2(self, network: Network) -> bool:  # noqa: ARG002
+    def single_l2(self, network: Network) -> bool:
         """True if a broadcast of one container reaches all others of the network."""
         return False
 
-    def tools(self, network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG002
+    def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""
         return ()
 
-    def lan_router(self, network: Network) -> IPv4Address | None:  # noqa: ARG002
+    def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:
+        """Addresses of the hosts' LAN that a host's networks of this method use."""
+        return ()
+
+    def lan_router(self, network: Network) -> IPv4Address | None:
         """The containers' default gateway on the hosts' LAN; None: each container's own host."""
         return None
 
     # Verifying and showing.
 
-    def status_script(self, inventory: Inventory, host: str) -> str:  # noqa: ARG002
+    def status_script(self, inventory: Inventory, host: str) -> str:
         """A POSIX sh program that prints the status of a host's networks; empty for none.
 
         It runs with the snapshots of `verify` and `show`, in a shell of its own.
@@ -242,20 +242,20 @@ class Method(ABC):
 
     def parse_status(
         self,
-        inventory: Inventory,  # noqa: ARG002
-        host: str,  # noqa: ARG002
-        text: str,  # noqa: ARG002
+        inventory: Inventory,
+        host: str,
+        text: str,
     ) -> Any:
         """The status of one host, from the output of `status_script`; empty without an answer."""
         return None
 
     def show_tables(
         self,
-        statuses: Mapping[str, Any],  # noqa: ARG002
+        statuses: Mapping[str, Any],
     ) -> Iterator[tuple[str, Row, tuple[Row, ...]]]:
         """Yield title, columns and rows of each table of `show`; `statuses` are by host."""
         yield from ()
 
-    def show_json(self, statuses: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
+    def show_json(self, statuses: Mapping[str, Any]) -> Mapping[str, Any]:
         """Keys to add to the JSON of `show --json`; `statuses` are by host."""
         return {}

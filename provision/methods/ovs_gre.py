@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from provision.methods._base import ClashKey
+from provision.methods import ClashKey
 from provision.methods._shared.ovs_mesh import OvsMesh, OvsOptions, TunnelSettings
 from provision.model.fields.overlays import GRE_OVERHEAD, KEY_OVERHEAD, Key
 from provision.model.help import Help
@@ -32,7 +32,7 @@ class OvsGreMethod(OvsMesh):
     name = "ovs-gre"
     Options = OvsGreOptions
 
-    def tunnel_settings(self, inventory: Inventory, network: Network) -> TunnelSettings:  # noqa: ARG002
+    def tunnel_settings(self, inventory: Inventory, network: Network) -> TunnelSettings:
         """Type and options of the tunnels of a network."""
         key = _options(network).key
         return TunnelSettings("gre", () if key is None else (("key", str(key)),))

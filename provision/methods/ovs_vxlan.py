@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from provision.methods._base import ClashKey
+from provision.methods import ClashKey
 from provision.methods._shared.clashes import vxlan_id, vxlan_port
 from provision.methods._shared.ovs_mesh import OvsMesh, OvsOptions, TunnelSettings
 from provision.model.fields.overlays import VXLAN_OVERHEAD, VXLAN_PORT, UdpPort, Vni
@@ -47,7 +47,7 @@ class OvsVxlanMethod(OvsMesh):
         yield vxlan_port(options.port, "Open vSwitch")
         yield vxlan_id(decoded.name, name, options.port, options.vni)
 
-    def overhead(self, network: Network) -> int:  # noqa: ARG002
+    def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""
         return VXLAN_OVERHEAD
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provision.facts.host import HostFacts
-from provision.methods._base import Facts, Method
+from provision.methods import Facts, Method
 from provision.methods._shared import docker_bridge
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.inventory import Inventory, Network

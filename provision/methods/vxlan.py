@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from provision.facts.host import HostFacts
-from provision.methods._base import ClashKey, Facts, Method
+from provision.methods import ClashKey, Facts, Method
 from provision.methods._shared import docker_bridge
 from provision.methods._shared.clashes import vxlan_id, vxlan_port
 from provision.methods._shared.docker_bridge import BridgeOptions
@@ -63,7 +63,7 @@ class VxlanMethod(Method):
         yield vxlan_port(options.port, "kernel")
         yield vxlan_id(decoded.name, name, options.port, options.vni)
 
-    def overhead(self, network: Network) -> int:  # noqa: ARG002
+    def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""
         return VXLAN_OVERHEAD
 

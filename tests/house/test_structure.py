@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 import subprocess
 import sys
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from provision import methods
 from provision.inventory.load import load
+from provision.model.help import Help
 from provision.resources import kinds
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +215,71 @@ def test_each_forbidden_import_is_reported(files: dict[str, str], breach: str) -
     assert breach in wrong_imports(files, {path.split("/")[0] for path in files})
 
 
+def asks_for_one_method(path: str, source: str) -> list[str]:
+    """Breaches of the contract of methods in a module outside of methods/.
+
+    It may neither import one method, nor compare a method's name, nor look for one method's option.
+    """
+    folder = PACKAGE / "methods"
+    own = {entry.stem for entry in folder.iterdir()} - {"__init__"}
+    breaches = [
+        f"{path} imports {name}"
+        for name in sorted(imported(source))
+        if name.startswith("provision.methods.") and name.split(".")[2] in own
+    ]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare) and any(map(_is_method, [node.left, *node.comparators])):
+            texts = [each for each in ast.walk(node) if _is_text(each)]
+            breaches += [f"{path}:{node.lineno} compares a method's name"] if texts else []
+        if isinstance(node, ast.Match) and _is_method(node.subject):
+            breaches.append(f"{path}:{node.lineno} compares a method's name")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+            first, second = node.args[:2]
+            if _is_text(second) and re.search(r"(options|network|document)\b", ast.unparse(first)):
+                breaches.append(f"{path}:{node.lineno} looks for an option by its name")
+    return breaches
+
+
+def _is_method(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "method") or (
+        isinstance(node, ast.Name) and node.id == "method"
+    )
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_only_methods_know_one_method() -> None:
+    """All other folders ask `Method`, so that a new method changes none of them."""
+    breaches = [
+        breach
+        for path in modules()
+        if folder(path) != "methods"
+        for breach in asks_for_one_method(relative(path), path.read_text())
+    ]
+    assert not breaches, breaches
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from provision.methods.pipework import nic\n",
+        "from provision.methods import flannel\n",
+        "def f():\n    import provision.methods._shared.lan_pool\n",
+        "x = network.method == 'vxlan'\n",
+        "x = [n for n in networks if n.method in ('ovs-gre', 'ovs-vxlan')]\n",
+        "match network.method:\n    case 'vxlan':\n        pass\n",
+        "x = getattr(network.options, 'flanneld', None)\n",
+    ],
+)
+def test_the_test_for_one_method_can_fail(source: str) -> None:
+    """Each way to ask for one method is found; asking the registry is allowed."""
+    assert asks_for_one_method("engine/x.py", source)
+    allowed = "from provision.methods import HostCheck\nx = methods.of(network).tools(network, h)\n"
+    assert not asks_for_one_method("engine/x.py", allowed)
+
+
 def test_no_modules_import_each_other() -> None:
     """The imports of the modules form no circle; imports inside functions count."""
     graph: dict[str, set[str]] = {}
@@ -235,7 +303,7 @@ def test_every_kind_is_registered_and_complete() -> None:
         assert kind.__doc__
 
 
-def test_every_method_has_options_an_example_and_a_page() -> None:
+def test_every_method_has_an_example_a_golden_case_and_a_page() -> None:
     """Each method has the parts that CONTRIBUTING asks of a new one."""
     used = {
         network.method
@@ -244,11 +312,23 @@ def test_every_method_has_options_an_example_and_a_page() -> None:
     }
     assert methods.names()
     for name in methods.names():
-        method = methods.named(name)
-        assert method.name == name
-        assert dataclasses.is_dataclass(method.Options), name
+        assert methods.named(name).name == name
         assert name in used, f"no inventory shows {name}"
-        assert (ROOT / "docs" / f"{name}.md").is_file()
+        assert [*(ROOT / "tests/cases" / name).glob("*/plan.txt")], f"no golden case of {name}"
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_key_of_a_method_is_described_and_explained(name: str) -> None:
+    """By `Help` for editors, and by the method's page or one that the page links to."""
+    page = (ROOT / "docs" / f"{name}.md").read_text()
+    linked = [ROOT / "docs" / file for file in re.findall(r"\]\((\w[\w-]*\.md)", page)]
+    text = "".join([page, *(path.read_text() for path in linked)])
+    options = methods.named(name).Options
+    hints = get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        metadata = getattr(hints[field.name], "__metadata__", ())
+        assert any(isinstance(each, Help) for each in metadata), field.name
+        assert f"`{field.name}" in text, field.name
 
 
 def test_every_template_parses() -> None:

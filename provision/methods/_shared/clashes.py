@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.methods._base import ClashKey
+from provision.methods import ClashKey
 from provision.model.names import default_vni
 
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from provision.facts.probe import FactsProbe
-from provision.methods._base import Method
+from provision.methods import Method
 from provision.methods._shared import lan_facts, lan_pool, lan_rules
 from provision.methods._shared.lan_pool import lan_options
 from provision.model.findings import Finding, Loc
@@ -62,6 +62,6 @@ class LanMethod(Method):
         """The LAN's router, if the file names one."""
         return lan_options(network).gateway
 
-    def single_l2(self, network: Network) -> bool:  # noqa: ARG002
+    def single_l2(self, network: Network) -> bool:
         """True: the LAN is one layer 2."""
         return True

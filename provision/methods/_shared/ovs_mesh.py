@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._base import Facts, Method
+from provision.methods import Facts, Method
 from provision.methods._shared import docker_bridge, ovs_facts
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.methods._shared.ovs_facts import OvsFacts
@@ -90,15 +90,15 @@ class OvsMesh(Method):
         nics = (facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts))
         return {nic: uplink_bridge(nic) for nic in nics}
 
-    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:  # noqa: ARG002
+    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe that reads whether the host's kernel has the module openvswitch."""
         return (ovs_facts.PROBE,)
 
-    def single_l2(self, network: Network) -> bool:  # noqa: ARG002
+    def single_l2(self, network: Network) -> bool:
         """True: all containers are on one layer 2."""
         return True
 
-    def tools(self, network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG002
+    def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""
         return ("ovs-vsctl", "ethtool")
 

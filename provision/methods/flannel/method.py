@@ -16,7 +16,7 @@ import provision.methods.flannel.rules as rules
 import provision.methods.flannel.status as status
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._base import ClashKey, Facts, HostCheck, Method
+from provision.methods import ClashKey, Facts, HostCheck, Method
 from provision.methods._shared import docker_bridge
 from provision.methods._shared.subnets import equal_blocks
 from provision.methods.flannel.etcd_checks import EtcdAnswer
@@ -56,7 +56,7 @@ OLDEST = (0, 23)
 def _health_error(
     inventory: Inventory,
     network: Network,
-    facts: HostFacts,  # noqa: ARG001
+    facts: HostFacts,
     statuses: Statuses,
 ) -> str:
     return etcd_checks.health_error(inventory, network, _etcd_answer(network, statuses))
@@ -65,7 +65,7 @@ def _health_error(
 def _lease_error(
     inventory: Inventory,
     network: Network,
-    facts: HostFacts,  # noqa: ARG001
+    facts: HostFacts,
     statuses: Statuses,
 ) -> str:
     return etcd_checks.lease_error(inventory, network, _etcd_answer(network, statuses))
@@ -119,7 +119,7 @@ class FlannelMethod(Method):
         except BadValueError as error:
             return {"flanneld": error}
 
-    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:  # noqa: ARG002
+    def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe for the host's own flanneld and its TLS files."""
         return (flannel_facts.probe(),)
 

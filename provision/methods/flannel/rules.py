@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from provision.methods._base import ClashKey
+from provision.methods import ClashKey
 from provision.methods.flannel.options import (
     DEFAULT_MEMBER_COUNT,
     Etcd,

@@ -11,7 +11,7 @@ import provision.methods.pipework.resources as resources
 import provision.methods.pipework.rules as rules
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._base import Facts, HostCheck
+from provision.methods import Facts, HostCheck
 from provision.methods._shared import ovs_facts
 from provision.methods._shared.lan_method import LanMethod
 from provision.methods.pipework.options import PipeworkOptions
@@ -88,6 +88,6 @@ class PipeworkMethod(LanMethod):
         bridge = nic.options(network).bridge
         return {nic.nic(inventory, network, facts): bridge, bridge: bridge}
 
-    def tools(self, network: Network, host: str) -> tuple[str, ...]:  # noqa: ARG002
+    def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""
         return ("ovs-vsctl", "ethtool") if nic.options(network).kind == "ovs" else ()

@@ -82,10 +82,10 @@ def _host_veth(inventory: Inventory, network: Network, host: str) -> HostVeth | 
 
 
 def lost_settings(
-    inventory: Inventory,  # noqa: ARG001
+    inventory: Inventory,
     network: Network,
     facts: HostFacts,
-    status: None,  # noqa: ARG001
+    status: None,
 ) -> str:
     """What a host had before its NIC became a port of the bridge, and has no more."""
     bridge = options(network).bridge
