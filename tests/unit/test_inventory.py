@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from provision import methods
 from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Container, Image, Inventory, Ssh
@@ -44,9 +45,9 @@ def error_text(path: Path) -> str:
 def test_an_invalid_file_has_the_expected_findings(
     case: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """The text file beside each case has them."""
+    """The text file beside each case has them; METHODS stands for the names of all methods."""
     monkeypatch.chdir(BAD)
-    text = error_text(Path(case.name)) + "\n"
+    text = (error_text(Path(case.name)) + "\n").replace(", ".join(methods.names()), "METHODS")
     if request.config.getoption("update_goldens"):
         case.with_suffix(".txt").write_text(text)
     assert text == case.with_suffix(".txt").read_text()
