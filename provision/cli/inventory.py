@@ -10,6 +10,7 @@ import click
 
 from provision.cli.invocation import load
 from provision.cli.options import FILE, INVENTORY, JSON, ignore_host_options
+from provision.cli.output import print_warning
 from provision.model.errors import ExitStatus, UsageError
 
 _CIDR = "172.20.0.0/16"
@@ -85,7 +86,8 @@ def init(
     FILE is inventory.yml by default. Without --host, asks for the hosts and for the other values
     that no option gives.
     """
-    from provision.inventory.init import Answers, write
+    from provision.cli.output_file import output_file
+    from provision.inventory.init import Answers, inventory_text
     from provision.methods import DEFAULT
 
     if file.exists():
@@ -95,15 +97,17 @@ def init(
             "no hosts are given, and stdin is not a terminal", "add --host h1=10.0.0.11 for each"
         )
     asking = not hosts
-    answers = Answers(
-        name=name or (_ask("Name of the inventory", "demo") if asking else "demo"),
-        hosts=hosts or _ask_hosts(),
-        method=method or DEFAULT,
-        cidr=cidr or (_ask("Range of the network", _CIDR) if asking else _CIDR),
-        user=user or (_ask("User to log in as", "root") if asking else None),
-    )
-    write(file, answers)
-    click.echo(f"Wrote {file}. Next: provision trust {file}", err=True)
+    with output_file("init", file) as output:
+        assert output is not None
+        answers = Answers(
+            name=name or (_ask("Name of the inventory", "demo") if asking else "demo"),
+            hosts=hosts or _ask_hosts(),
+            method=method or DEFAULT,
+            cidr=cidr or (_ask("Range of the network", _CIDR) if asking else _CIDR),
+            user=user or (_ask("User to log in as", "root") if asking else None),
+        )
+        if output.write(inventory_text(file.name, answers)):
+            print_warning(f"Next: provision trust {file}")
     return ExitStatus.OK
 
 

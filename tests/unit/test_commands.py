@@ -15,7 +15,7 @@ import yaml
 
 from provision.engine.plan import Change
 from provision.engine.report import ChangeResult, Report
-from provision.engine.saved_plan import read, require_same, save
+from provision.engine.saved_plan import read, require_same, text
 from provision.inventory.json_schema import json_schema
 from provision.inventory.load import load
 from provision.model.errors import StalePlanError, UsageError
@@ -142,7 +142,7 @@ def _report(value: str) -> Report:
 def test_a_saved_plan_is_stale_if_the_changes_differ(tmp_path: Path) -> None:
     """One more, one less or another change makes it stale."""
     planned, changed = _report("1"), _report("2")
-    save(tmp_path / "p", tmp_path / "i.yml", "h1,h2", planned)
+    (tmp_path / "p").write_text(text(tmp_path / "i.yml", "h1,h2", planned))
     saved = read(tmp_path / "p")
     assert (saved.inventory, saved.limit) == (tmp_path / "i.yml", "h1,h2")
     require_same(saved, [result.change for result in planned.results])
