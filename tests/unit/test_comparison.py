@@ -551,7 +551,7 @@ def test_an_interrupted_verify_interrupts_the_comparison(
     monkeypatch.setattr(deployment, "run_checks", lambda *_, **__: result)
     monkeypatch.setattr(deployment.Deployment, "_inventory", lambda *_, **__: hosts)
     with pytest.raises(KeyboardInterrupt):
-        deployment.Deployment(Session(hosts, Hosts()), ("h1",), ground(), tmp_path).verify(A)
+        deployment.Deployment(Session(hosts, Hosts()), ("h1",), site(), tmp_path).verify(A)
 
 
 def test_one_host_is_too_few(log: list[str]) -> None:
