@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from provision.checks import gather, test_lan, test_methods, test_network
+from provision.checks import gather, junit_text, test_lan, test_methods, test_network
 from provision.checks.gather import Evidence
 from provision.checks.subjects import Check, about, subjects
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
-from provision.model.errors import ExitStatus, HostError, UsageError
+from provision.model.errors import ExitStatus, HostError, UsageError, VerifyError
 from provision.model.inventory import Container, Inventory
 
 
@@ -32,44 +33,79 @@ class Verification:
     checks: tuple[Check, ...]
     errors: tuple[HostError, ...]
     seconds: float
+    total: int = 0
+    """The number of checks to judge; more than `checks` has if the run was interrupted."""
+    interrupted: bool = False
+    junit: str = ""
+    """The results as JUnit XML, if they were asked for."""
 
     @property
     def ok(self) -> bool:
-        """True if no check failed; a skipped one has neither passed nor failed."""
-        return not self.errors and not self.drift and all(c.ok or c.skipped for c in self.checks)
+        """True if every check was judged and none failed; a skipped one has neither failed."""
+        failed = self.errors or self.drift or not all(c.ok or c.skipped for c in self.checks)
+        return not failed and not self.interrupted
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0, 7 for a failed check or drift, 4 for a host that did not answer."""
+        """0, 7 for a failed check or drift, 4 for a host that did not answer, 130 interrupted."""
+        if self.interrupted:
+            return ExitStatus.INTERRUPTED
         if self.errors:
             return ExitStatus.HOST
         return ExitStatus.OK if self.ok else ExitStatus.VERIFY
 
 
 def run_checks(
-    session: Session, hosts: tuple[str, ...], *, junit: Path | None, expression: str | None
+    session: Session, hosts: tuple[str, ...], *, junit: bool, expression: str | None
 ) -> Verification:
     """Gather evidence on the hosts and judge it.
 
     `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
-    `junit` is a file to write.
+    `junit`: also make the JUnit XML. After Ctrl-C, the result has the checks judged until then.
     """
     begin = time.monotonic()
-    evidence = gather.evidence(session, hosts)
+    containers = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
+    result = Verification(session.inventory, containers, (), (), (), 0, interrupted=True)
+    try:
+        evidence = gather.evidence(session, hosts)
+        result = _judged(result, evidence, junit=junit, expression=expression)
+    except KeyboardInterrupt:
+        pass
+    if result.interrupted and junit:
+        result = replace(result, junit=junit_text.interrupted(result.junit, interruption(result)))
+    return replace(result, seconds=time.monotonic() - begin)
+
+
+def interruption(result: Verification) -> str:
+    """The words for an interrupted verify: the number of checks judged, and of all."""
+    if not result.total:
+        return "interrupted before the first check"
+    return f"interrupted after {len(result.checks):,} of {result.total:,} checks"
+
+
+def _judged(
+    result: Verification, evidence: Evidence, *, junit: bool, expression: str | None
+) -> Verification:
+    """The result with the verdicts on this evidence, as far as pytest came."""
     judge = _Judge(evidence)
-    test_methods.define(session.inventory)
+    test_methods.define(evidence.inventory)
     modules = (test_network, test_methods, *((test_lan,) if evidence.lan_probes else ()))
-    with _without_plugins():
-        status = pytest.main(_arguments(modules, junit, expression), plugins=[judge])
+    status: int = pytest.ExitCode.INTERRUPTED
+    with TemporaryDirectory() as folder, _without_plugins():
+        file = Path(folder, "junit.xml") if junit else None
+        # pytest handles the interruption of a check; outside of its session it raises.
+        with suppress(KeyboardInterrupt):
+            status = pytest.main(_arguments(modules, file, expression), plugins=[judge])
+        text = file.read_text(encoding="utf-8") if file and file.exists() else ""
     _require_match(status, expression, modules)
-    drift = tuple(change for each in evidence.drift.values() for change in each.changes)
-    return Verification(
-        session.inventory,
-        evidence.containers,
-        drift,
-        tuple(judge.checks),
-        tuple(evidence.errors.values()),
-        time.monotonic() - begin,
+    return replace(
+        result,
+        drift=tuple(change for each in evidence.drift.values() for change in each.changes),
+        checks=tuple(judge.checks),
+        errors=tuple(evidence.errors.values()),
+        total=judge.total,
+        interrupted=status == pytest.ExitCode.INTERRUPTED,
+        junit=text,
     )
 
 
@@ -106,6 +142,8 @@ def _without_plugins() -> Iterator[None]:
 
 
 def _require_match(status: int, expression: str | None, modules: tuple[ModuleType, ...]) -> None:
+    if status == pytest.ExitCode.INTERNAL_ERROR:
+        raise VerifyError("the checks did not come to their end: an internal error of pytest")
     if status == pytest.ExitCode.USAGE_ERROR:
         raise UsageError(f"-k {expression}: pytest cannot read this expression")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED and expression:
@@ -120,6 +158,10 @@ class _Judge:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence, self._subjects = evidence, subjects(evidence)
         self.checks: list[Check] = []
+        self.total = 0
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.total = len(session.items)
 
     @pytest.fixture(scope="session")
     def evidence(self) -> Evidence:

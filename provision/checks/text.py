@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from provision.checks.gather import segment
-from provision.checks.run import Verification
+from provision.checks.run import Verification, interruption
 from provision.checks.subjects import Check
-from provision.engine.report import change_json
+from provision.engine.report import change_json, interrupted_json
 from provision.model.inventory import Container
 
 _OF_MODE = ("mode", "lo", "alone")
@@ -21,7 +21,7 @@ def show(result: Verification) -> None:
     """Print tables of networks, modes and ports, the checks that did not pass, and a summary."""
     # soft_wrap: rich would cut long messages at the width of the terminal, or at 80 in a pipe.
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    for name, containers in segments(result).items():
+    for name, containers in segments(result).items() if result.checks else ():
         console.print(_matrix(result, name, containers))
     if any(check.check == "mode" for check in result.checks):
         console.print(_modes(result))
@@ -79,6 +79,9 @@ def summary(result: Verification) -> str:
     passed = sum(check.ok for check in result.checks)
     skipped = sum(check.skipped is not None for check in result.checks)
     failed = len(result.checks) - passed - skipped
+    if result.interrupted:
+        head = interruption(result).capitalize()
+        return f"{head}: {passed} passed, {failed} failed, {skipped} skipped."
     if not result.checks:
         return "There was nothing to check."
     return f"{passed} checks passed, {failed} failed, {skipped} skipped in {result.seconds:.1f} s."
@@ -131,7 +134,10 @@ def as_json(result: Verification) -> dict[str, Any]:
         "drift": [change_json(change) for change in result.drift],
         "checks": [_json(check) for check in result.checks],
         "seconds": round(result.seconds, 3),
+        **interrupted_json(result.interrupted),
     }
+    if result.interrupted:
+        shape["total"] = result.total
     if result.errors:
         from provision.engine.report import errors_json
 

@@ -43,15 +43,16 @@ def plan(invocation: Invocation, detailed_exitcode: bool, output: Path | None) -
     from provision.engine import apply as engine
     from provision.engine import report
 
-    with invocation.session() as (session, hosts):
-        planned = engine.preview(session, hosts)
-    _print_report(invocation, planned, report.plan_json, report.plan_lines)
-    if planned.conflicts:
-        return ExitStatus.CONFLICT
-    if output is not None and not planned.errors:
-        from provision.engine.saved_plan import save
+    with invocation.outputs(("-o", output), private=True) as (file,):
+        with invocation.session() as (session, hosts):
+            planned = engine.preview(session, hosts)
+        _print_report(invocation, planned, report.plan_json, report.plan_lines)
+        if planned.conflicts:
+            return ExitStatus.CONFLICT
+        if file is not None and not planned.errors:
+            from provision.engine.saved_plan import text
 
-        save(output, invocation.path, invocation.limit, planned)
+            file.write(text(invocation.path, invocation.limit, planned))
     if planned.results and detailed_exitcode:
         return planned.exit_status or ExitStatus.CHANGES
     return planned.exit_status
@@ -152,12 +153,16 @@ def verify(
     from provision.checks.run import run_checks
     from provision.checks.text import as_json, show
 
-    with invocation.session() as (session, hosts):
-        result = run_checks(session, hosts, junit=junit, expression=expression)
-    if html is not None:
-        from provision.checks.page import page
+    outputs = (("--junit", junit), ("--html", html))
+    with invocation.outputs(*outputs) as (junit_file, html_file):
+        with invocation.session() as (session, hosts):
+            result = run_checks(session, hosts, junit=junit_file is not None, expression=expression)
+        if junit_file is not None:
+            junit_file.write(result.junit)
+        if html_file is not None:
+            from provision.checks.page import page
 
-        html.write_text(page(result, invocation.path.name))
+            html_file.write(page(result, invocation.path.name))
     if invocation.as_json:
         click.echo(json.dumps(as_json(result), indent=2))
     else:

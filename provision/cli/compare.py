@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli.invocation import Invocation
 from provision.cli.options import FILE, host_options
 from provision.cli.output import print_error, print_warning
-from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
     from provision.compare.result import Comparison
@@ -75,38 +71,33 @@ def compare(
     from provision.compare import candidates
     from provision.compare.result import Settings, as_json
 
-    if html is not None and not html.resolve().parent.is_dir():
-        raise UsageError(f"--html {html}: the folder does not exist", "create it first")
     chosen = candidates.chosen(methods)
     settings = Settings(seconds, rounds, udp_rate)
-    with invocation.session() as (session, hosts), _signals_as_interrupts():
-        from dataclasses import replace
+    with invocation.outputs(("--html", html)) as (file,):
+        with invocation.session() as (session, hosts):
+            from dataclasses import replace
 
-        from provision.compare.run import compared
+            from provision.compare.run import compared
 
-        # A comparison takes minutes: print its progress, on a terminal or not.
-        session = replace(session, say=print_warning)
-        result = compared(
-            session,
-            hosts,
-            chosen,
-            settings,
-            pool=pool,
-            strict=methods is not None,
-        )
-    _write_page(html, result, invocation.path.name)
+            # A comparison takes minutes: print its progress, on a terminal or not.
+            session = replace(session, say=print_warning)
+            result = compared(
+                session,
+                hosts,
+                chosen,
+                settings,
+                pool=pool,
+                strict=methods is not None,
+            )
+        if file is not None:
+            from provision.compare.page import page
+
+            file.write(page(result, invocation.path.name))
     if invocation.as_json:
         click.echo(json.dumps(as_json(result), indent=2))
     else:
         _show(result)
     return result.exit_status
-
-
-def _write_page(path: Path | None, result: Comparison, inventory_name: str) -> None:
-    if path is not None:
-        from provision.compare.page import page
-
-        path.write_text(page(result, inventory_name))
 
 
 def _show(result: Comparison) -> None:
@@ -115,23 +106,3 @@ def _show(result: Comparison) -> None:
     show(result)
     for error in result.errors:
         print_error(error)
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Treat SIGTERM and the loss of the terminal like Ctrl-C, so that test networks are removed."""
-    # A signal that is ignored stays ignored: `nohup` ignores SIGHUP for its command.
-    previous = {
-        number: signal.signal(number, _interrupt)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from provision.cli.invocation import load
 from provision.cli.options import FILE, INVENTORY, JSON, ignore_host_options
+from provision.cli.output import print_warning
 from provision.model.errors import ExitStatus, UsageError
 
+if TYPE_CHECKING:
+    from provision.inventory.init import Answers
+
 _CIDR = "172.20.0.0/16"
+_EXAMPLE = ("example-host-1=192.0.2.1", "example-host-2=192.0.2.2")
+"""Hosts that answers are checked with while fewer than two hosts are known."""
 
 
 @click.command()
@@ -85,7 +94,8 @@ def init(
     FILE is inventory.yml by default. Without --host, asks for the hosts and for the other values
     that no option gives.
     """
-    from provision.inventory.init import Answers, write
+    from provision.cli.output_file import output_file
+    from provision.inventory.init import Answers, inventory_text
     from provision.methods import DEFAULT
 
     if file.exists():
@@ -94,34 +104,77 @@ def init(
         raise UsageError(
             "no hosts are given, and stdin is not a terminal", "add --host h1=10.0.0.11 for each"
         )
-    asking = not hosts
-    answers = Answers(
-        name=name or (_ask("Name of the inventory", "demo") if asking else "demo"),
-        hosts=hosts or _ask_hosts(),
-        method=method or DEFAULT,
-        cidr=cidr or (_ask("Range of the network", _CIDR) if asking else _CIDR),
-        user=user or (_ask("User to log in as", "root") if asking else None),
-    )
-    write(file, answers)
-    click.echo(f"Wrote {file}. Next: provision trust {file}", err=True)
+    answers = Answers(name or "demo", hosts or _EXAMPLE, method or DEFAULT, cidr or _CIDR, user)
+    with output_file("init", file) as output:
+        assert output is not None
+        # Options first: a question would report their mistakes as those of its answer.
+        text = inventory_text(file.name, answers)
+        if not hosts:
+            options = {"name": name, "method": method, "cidr": cidr, "user": user}
+            text = inventory_text(file.name, _ask_missing(answers, options))
+        if output.write(text):
+            print_warning(f"Next: provision trust {file}")
     return ExitStatus.OK
 
 
-def _ask(question: str, default: str) -> str:
+def _ask_missing(answers: Answers, options: Mapping[str, str | None]) -> Answers:
+    """Ask for the hosts, and for each answer that no option gives."""
+    from provision.methods import names
+
+    if not options["name"]:
+        answers = _ask("Name of the inventory", "name", answers, answers.name)
+    answers = _ask_hosts(answers)
+    if not options["method"]:
+        answers = _ask(f"Method ({', '.join(names())})", "method", answers, answers.method)
+    if not options["cidr"]:
+        answers = _ask("Range of the network", "cidr", answers, answers.cidr)
+    return answers if options["user"] else _ask("User to log in as", "user", answers, "root")
+
+
+def _ask(question: str, key: str, answers: Answers, default: str) -> Answers:
+    """Ask for one answer, again until it is valid."""
+
+    def checked(text: str) -> Answers:
+        change: dict[str, Any] = {key: text}
+        return _checked(replace(answers, **change))
+
     # err=True: standard output is for results, which a script may read.
-    return str(click.prompt(question, default=default, err=True))
+    asked = click.prompt(question, default=default, err=True, value_proc=checked)
+    assert isinstance(asked, type(answers))
+    return asked
 
 
-def _ask_hosts() -> tuple[str, ...]:
-    hosts: list[str] = []
+def _ask_hosts(answers: Answers) -> Answers:
+    hosts: tuple[str, ...] = ()
+
+    def checked(text: str) -> str:
+        if text:
+            # A network needs two hosts.
+            _checked(replace(answers, hosts=(*hosts, text, *(_EXAMPLE[:1] if not hosts else ()))))
+        return text
+
     while True:
         default = "" if len(hosts) >= 2 else None
         end = " (leave empty to finish)" if len(hosts) >= 2 else ""
         question = f"Host {len(hosts) + 1} as NAME=ADDRESS{end}"
-        answer = str(click.prompt(question, default=default, show_default=False, err=True))
-        if not answer:
-            return tuple(hosts)
-        hosts.append(answer)
+        asked = click.prompt(
+            question, default=default, show_default=False, err=True, value_proc=checked
+        )
+        if not asked:
+            return replace(answers, hosts=hosts)
+        hosts += (asked,)
+
+
+def _checked(answers: Answers) -> Answers:
+    """The same answers. Raises click.UsageError, upon which a question is asked again."""
+    from provision.inventory.init import inventory_text
+
+    try:
+        inventory_text("inventory.yml", answers)
+    except UsageError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        raise click.UsageError(f"{error.message}{hint}") from error
+    return answers
 
 
 @click.command()

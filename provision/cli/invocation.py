@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,12 @@ from provision.cli.output import print_warning
 from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from provision.cli.output_file import OutputFile
     from provision.engine.fleet import Session
     from provision.model.inventory import Inventory
     from provision.transport.ssh.transport import SshTransport
+
+_SSH_FILES = ("ssh_config", "known_hosts")
 
 
 def load(path: Path) -> Inventory:
@@ -39,13 +43,54 @@ class Invocation:
         self.yes: bool = arguments["yes"]
         self.verbose: bool = arguments["verbose"]
 
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The inventory in the file. Raises InventoryError."""
+        return load(self.path)
+
+    @contextmanager
+    def outputs(
+        self,
+        *named: tuple[str, Path | None],
+        inputs: Iterable[Path | None] = (),
+        private: bool = False,
+    ) -> Iterator[tuple[OutputFile | None, ...]]:
+        """Open the files of options before a host is contacted; None for one that is not given.
+
+        Raises UsageError for a file that cannot be written, that is one of `inputs`, or that the
+        inventory needs. `private`: only their owner may read new files.
+        """
+        if not any(path for _, path in named):
+            yield (None,) * len(named)
+            return
+        from provision.cli.output_file import output_file
+
+        used = [path for path in (*self._inputs(), *inputs) if path]
+        with ExitStack() as stack:
+            files = []
+            for option, path in named:
+                mode = 0o600 if private else 0o666
+                files.append(stack.enter_context(output_file(option, path, used, mode=mode)))
+                used += [path] if path else []
+            yield tuple(files)
+
+    def _inputs(self) -> Iterator[Path | None]:
+        """The files that the command reads. Raises InventoryError."""
+        from provision.cli.output_file import paths_in
+        from provision.transport.project_files import nearest
+
+        yield from paths_in(self.inventory)
+        yield self.ssh_config
+        for name in _SSH_FILES:
+            yield nearest(self.path, name)
+
     @contextmanager
     def session(self) -> Iterator[tuple[Session, tuple[str, ...]]]:
         """An open session and the selected hosts.
 
         Raises InventoryError and UsageError before any host is contacted.
         """
-        inventory = load(self.path)
+        inventory = self.inventory
         from provision.inventory.limit import select
 
         hosts = select(inventory, self.limit)
@@ -68,7 +113,7 @@ class Invocation:
             transport.close()
             if self.verbose:
                 for host, count in transport.executions.items():
-                    click.echo(f"{host}: {count} SSH executions", err=True)
+                    print_warning(f"{host}: {count} SSH executions")
 
     def transport(self, inventory: Inventory) -> SshTransport:
         """A transport by --ssh-config, else by the project's ssh_config; not connected yet."""
@@ -79,7 +124,7 @@ class Invocation:
     def progress(self, line: str) -> None:
         """Print a line of progress, with --verbose or on a terminal."""
         if self.verbose or sys.stderr.isatty():
-            click.echo(line, err=True)
+            print_warning(line)
 
     def require_confirmation(self, question: str) -> None:
         """Ask a question, unless --yes was given.

@@ -10,13 +10,13 @@ import gc
 import json
 import os
 import sys
-from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from provision import __version__
+from provision.cli import signals, streams
 from provision.cli.output import print_error
 from provision.model.errors import ExitStatus, ProvisionError
 
@@ -54,6 +54,20 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; the error for a name that does not exist suggests the nearest one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            for name in get_close_matches(args[0], _COMMANDS, 1):
+                message = f"No such command {args[0]!r}. Did you mean {name}?"
+                raise click.UsageError(message, ctx) from error
+            raise
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="provision")
@@ -74,19 +88,35 @@ def main() -> NoReturn:
     # SSH key exchanges need the GIL often and briefly. By default a thread that computes, such
     # as the one that imports modules meanwhile, may keep it for 5 ms.
     sys.setswitchinterval(0.0005)
+    streams.install()
+    signals.install()
+    try:
+        status = _run()
+    except (click.Abort, KeyboardInterrupt):
+        status = ExitStatus.INTERRUPTED
+        _report_interruption()
+    _exit(status)
+
+
+def _run() -> int:
+    """Run the command, print its error, and return its exit status."""
     try:
         status = provision.main(standalone_mode=False)
     except click.exceptions.Exit as stop:
-        status = stop.exit_code
-    except click.Abort:
-        click.echo("interrupted", err=True)
-        status = ExitStatus.INTERRUPTED
+        return stop.exit_code
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except ProvisionError as error:
-        status = _report(error)
-    _exit(status if isinstance(status, int) else ExitStatus.OK)
+        return _report(error)
+    return status if isinstance(status, int) else ExitStatus.OK
+
+
+def _report_interruption() -> None:
+    """Say that the command was interrupted before it had results to report."""
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"interrupted": True, "errors": []}, indent=2))
+    click.echo("interrupted", err=True)
 
 
 def _exit(status: int) -> NoReturn:
@@ -95,10 +125,7 @@ def _exit(status: int) -> NoReturn:
     The shutdown takes as long as gathering the facts of a host. It would also wait for threads,
     which after Ctrl-C may still be connecting to a host that does not answer.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # EPIPE: a reader such as `head` has ended
-            stream.flush()
-    os._exit(status)
+    os._exit(streams.exit_status(status))
 
 
 def _report(error: ProvisionError) -> ExitStatus:

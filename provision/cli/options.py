@@ -55,6 +55,19 @@ def _last_term(text: str) -> tuple[str, str, str]:
     return head, sign, last.removeprefix(sign)
 
 
+class _Seconds(click.FloatRange):
+    """Seconds in a range; click compares nan with its limits, and so lets it pass."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number. Calls `fail` for anything else."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return float(number)
+
+
 FILE = click.Path(path_type=Path)
 INVENTORY = click.argument("inventory", type=FILE)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -84,7 +97,7 @@ _HOST_OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(1, 86400),
+        type=_Seconds(1, 86400),
         default=600,
         show_default=True,
         metavar="SECONDS",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import click
 
+from provision.cli import streams
 from provision.model.errors import HostError, ProvisionError
 from provision.model.terminal import printable
 
@@ -20,8 +21,8 @@ def print_error(error: ProvisionError) -> None:
 
 
 def print_warning(line: str) -> None:
-    """Print a line to standard error."""
-    click.echo(printable(line), err=True)
+    """Print a line to standard error, but do not wait long for it to be taken."""
+    streams.say(printable(line))
 
 
 def print_lines(lines: Iterable[str]) -> None:

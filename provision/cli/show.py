@@ -64,15 +64,16 @@ def graph(
         raise UsageError("graph has no JSON output", "use provision show --json")
     format_name = format_name or _format_by_suffix(output)
     verdict = _verdict(verify) if verify else None
-    state = _view(invocation)
-    from provision.show.graph.draw import drawing
-    from provision.show.graph.formats import FORMATS
+    with invocation.outputs(("-o", output), inputs=(verify,)) as (file,):
+        state = _view(invocation)
+        from provision.show.graph.draw import drawing
+        from provision.show.graph.formats import FORMATS
 
-    text = FORMATS[format_name](drawing(state, verdict))
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        _write(output, text)
+        text = FORMATS[format_name](drawing(state, verdict))
+        if file is None:
+            click.echo(text, nl=False)
+        else:
+            file.write(text)
     _print_problems(state)
     return state.exit_status
 
@@ -119,18 +120,14 @@ def _format_by_suffix(output: Path | None) -> str:
 
 
 def _verdict(path: Path) -> Verdict:
-    from provision.show.graph.verdict import read
+    from provision.model.fields.files import read_regular
+    from provision.model.findings import BadValueError
+    from provision.show.graph.verdict import SIZE_LIMIT, read
 
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UsageError(f"--verify {path}: {reason}") from error
+        text = read_regular(path, SIZE_LIMIT).decode()
+    except BadValueError as error:
+        raise UsageError(f"--verify {path}: {error.message}", error.hint) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--verify {path}: not a text file") from error
     return read(text, f"--verify {path}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"-o {path}: {error.strerror}") from error

@@ -57,12 +57,13 @@ def recover(invocation: Invocation) -> int:
 
 def _print_status(invocation: Invocation, status: FleetStatus) -> int:
     if invocation.as_json:
-        from provision.engine.report import errors_json
+        from provision.engine.report import errors_json, interrupted_json
         from provision.engine.status import describe_all
 
         changes = {host: asdict(record) for host, record in status.latest.items()}
         errors = errors_json(status.errors.values())
         shape = {"hosts": describe_all(status.outcomes), "changes": changes}
+        shape |= interrupted_json(status.interrupted)
         click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
     else:
         print_lines(_lines(status))
@@ -74,6 +75,8 @@ def _print_status(invocation: Invocation, status: FleetStatus) -> int:
 def _exit_status(status: FleetStatus) -> ExitStatus:
     from provision.engine.outcome import OutcomeKind
 
+    if status.interrupted:
+        return ExitStatus.INTERRUPTED
     if any(outcome.kind is OutcomeKind.UNKNOWN for outcome in status.outcomes.values()):
         return ExitStatus.MIXED
     return ExitStatus.HOST if status.errors else ExitStatus.OK
@@ -90,4 +93,4 @@ def _lines(status: FleetStatus) -> list[str]:
         if record is not None:
             line += f"  ({record.verb} of {record.inventory} by {record.owner}, {record.id})"
         lines.append(line)
-    return lines
+    return [*lines, "Interrupted."] if status.interrupted else lines

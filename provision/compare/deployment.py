@@ -136,11 +136,14 @@ class Deployment:
     def verify(self, candidate: Candidate) -> float:
         """Verify a candidate like `provision verify`; return the seconds it took.
 
-        Raises VerifyError, HostError.
+        Raises VerifyError, HostError, and KeyboardInterrupt if Ctrl-C interrupted the checks, which
+        pytest ends on its own.
         """
         start = time.monotonic()
         session = _quiet(self.session, self._inventory(candidate))
-        result = run_checks(session, self.hosts, junit=None, expression=None)
+        result = run_checks(session, self.hosts, junit=False, expression=None)
+        if result.interrupted:
+            raise KeyboardInterrupt
         for error in result.errors:
             raise error
         if not result.ok:

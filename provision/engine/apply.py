@@ -51,9 +51,13 @@ def converge(
         session, plan = _with_artifacts(session, fleet, usable, plan)
     _require_unlocked(session, fleet, {change.ref.host for change in plan.changes})
     run = _Run(session, options, fleet)
-    for group in _groups(usable, options):
-        if not run.converge(group):
-            break
+    try:
+        for group in _groups(usable, options):
+            if not run.converge(group):
+                break
+    except KeyboardInterrupt:
+        # Between two groups: the first has ended already, and is reported.
+        run.interrupted = True
     return run.report(hosts, errors)
 
 
@@ -81,7 +85,8 @@ def _recover_abandoned(session: Session, fleet: Fleet, hosts: Iterable[str]) -> 
     }
     if ids:
         session.warn("An interrupted run has left changes on hosts. Rolling them back first")
-        recovery.recover(session, session.inventory.hosts, only=ids)
+        if recovery.recover(session, session.inventory.hosts, only=ids).interrupted:
+            raise KeyboardInterrupt
     return bool(ids)
 
 

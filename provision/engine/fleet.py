@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from provision import methods
 from provision.engine.plan import Plan, plan
@@ -21,6 +21,7 @@ from provision.model.errors import HostError
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
 from provision.transport.base import Output, Transport
+from provision.transport.calls import CallGroup
 
 SNAPSHOT_S = 60.0
 """Seconds that a host has for the script of a snapshot."""
@@ -73,28 +74,53 @@ def each(
 ) -> tuple[dict[str, T], dict[str, HostError]]:
     """Call `work` for every host at once, and `meanwhile` in this thread.
 
-    Returns the results, and the errors of hosts where `work` failed.
+    Returns the results, and the errors of hosts where `work` failed. Raises Interrupted after
+    Ctrl-C, with the results that had come until then.
     """
     results: dict[str, T] = {}
     errors: dict[str, HostError] = {}
     names = list(hosts)
+    futures: dict[str, Future[T]] = {}
+    calls = CallGroup()
     # Threads, because paramiko blocks; most of their time they wait for the network.
     pool = ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names))))
     try:
-        futures = {host: pool.submit(work, host) for host in names}
+        for host in names:
+            futures[host] = pool.submit(calls.run, work, host)
         meanwhile()
         for host, future in futures.items():
             try:
                 results[host] = future.result()
             except HostError as error:
                 errors[host] = error
-    except BaseException:
-        # Ctrl-C: closed connections end the threads now, instead of at their timeouts.
+    except BaseException as stop:
+        # Ctrl-C: closed connections end the threads now, instead of at their timeouts. Abandon
+        # the calls first: a thread that still connects sends nothing.
+        calls.abandoned = True
         session.transport.close()
         pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(stop, KeyboardInterrupt):
+            raise Interrupted(_succeeded(futures)) from stop
         raise
     pool.shutdown()
     return results, errors
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interruption of calls to hosts; `results` of those that had answered before it."""
+
+    def __init__(self, results: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.results = results
+
+
+def _succeeded(futures: Mapping[str, Future[T]]) -> dict[str, T]:
+    done = {host: future for host, future in futures.items() if future.done()}
+    return {
+        host: future.result()
+        for host, future in done.items()
+        if not future.cancelled() and future.exception() is None
+    }
 
 
 def observe(session: Session, hosts: Iterable[str]) -> Fleet:

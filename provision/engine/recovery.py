@@ -6,15 +6,17 @@ The hosts' records are right; the controller's journal only tells when a silent 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from provision.engine import guard, journal
-from provision.engine.fleet import SNAPSHOT_S, Session, each
+from provision.engine.fleet import SNAPSHOT_S, Interrupted, Session, each
 from provision.engine.guard import TransactionRecord, Txn
 from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, unknown
 from provision.engine.status import current_user, recorded_outcome
 from provision.model.errors import ConnectError, HostError, UsageError
+from provision.transport.base import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class FleetStatus:
     latest: Mapping[str, TransactionRecord]
     errors: Mapping[str, HostError] = field(default_factory=dict)
     last_seen: Mapping[str, float] = field(default_factory=dict)
+    interrupted: bool = False
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
@@ -143,7 +146,7 @@ def recover(
     status = fleet_status(session, hosts)
     confirmed = {record.id for record in status.latest.values() if record.state == "confirmed"}
     for txn_id in sorted({record.id for record in status.held.values()}):
-        if only is None or txn_id in only:
+        if (only is None or txn_id in only) and not status.interrupted:
             status = _recover(session, status, txn_id, keep=txn_id in confirmed)
     return status
 
@@ -154,6 +157,8 @@ def _recover(session: Session, status: FleetStatus, txn_id: str, *, keep: bool) 
         # Another controller has no token, so it forces the hosts: otherwise some would keep the
         # change and others would not.
         status = _tell(session, status, changed, _confirmation(session, txn_id))
+        if status.interrupted:
+            return status
         changed = [host for host in changed if host in status.held]  # a confirmation came too late
     script = guard.revert(txn_id, "operator", nonce=secrets.token_hex(4))
     return _tell(session, status, changed, script)
@@ -162,18 +167,36 @@ def _recover(session: Session, status: FleetStatus, txn_id: str, *, keep: bool) 
 def _tell(session: Session, status: FleetStatus, hosts: Iterable[str], script: str) -> FleetStatus:
     """Run a script that ends a change on `hosts`, and update the status by the records it prints.
 
-    A host that has no record any more has kept the change and cleaned up.
+    A host that has no record any more has kept the change and cleaned up. After Ctrl-C, the state
+    of a host that has not answered is unknown.
     """
-    answers, errors = each(
-        session,
-        hosts,
-        lambda host: session.transport.run(host, script, timeout_s=session.timeout_s),
-    )
+    names, asked_at = tuple(hosts), time.time()
+    answers: Mapping[str, Output]
+    errors: Mapping[str, HostError]
+    try:
+        answers, errors = each(
+            session,
+            names,
+            lambda host: session.transport.run(host, script, timeout_s=session.timeout_s),
+        )
+        interrupted = False
+    except Interrupted as stop:
+        answers, interrupted = stop.results, True
+        errors = {host: _unanswered(host) for host in names if host not in answers}
     latest = dict(status.latest)
     for host, output in answers.items():
         record = _latest(guard.records(output.stdout))
         latest[host] = record or _cleaned_up(latest[host])
-    return FleetStatus(status.hosts, latest, {**status.errors, **errors}, status.last_seen)
+    last_seen = dict(status.last_seen)
+    if interrupted:
+        last_seen |= dict.fromkeys(errors, asked_at)
+    return FleetStatus(status.hosts, latest, {**status.errors, **errors}, last_seen, interrupted)
+
+
+def _unanswered(host: str) -> ConnectError:
+    return ConnectError(
+        host, "interrupted before it answered", "`provision status` shows what it does"
+    )
 
 
 def _cleaned_up(record: TransactionRecord) -> TransactionRecord:

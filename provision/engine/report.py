@@ -169,7 +169,7 @@ def result_lines(report: Report) -> Iterator[str]:
         ref = result.change.ref
         note = f" ({result.note})" if result.note else ""
         yield f"{ref.host}: {result.status}: {result.change.verb} {ref.kind} {ref.name}{note}"
-    if not report.results and not report.errors and not report.ended:
+    if not (report.results or report.errors or report.ended or report.interrupted):
         yield "No change."
         return
     outcomes = describe_all(report.outcomes)
@@ -177,7 +177,8 @@ def result_lines(report: Report) -> Iterator[str]:
     for host, outcome in outcomes.items():
         yield f"{host:<{width}}  {outcome}"
     counts = Counter(outcomes.values())
-    yield ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())) + "."
+    text = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())) + "."
+    yield f"Interrupted: {text}" if report.interrupted else text
 
 
 def plan_json(report: Report) -> dict[str, Any]:
@@ -203,7 +204,13 @@ def result_json(report: Report) -> dict[str, Any]:
         }
         for result in report.results
     ]
-    return {**plan_json(report), "changes": changes, "hosts": describe_all(report.outcomes)}
+    shape = {**plan_json(report), "changes": changes, "hosts": describe_all(report.outcomes)}
+    return shape | interrupted_json(report.interrupted)
+
+
+def interrupted_json(interrupted: bool) -> dict[str, bool]:
+    """The key that the JSON of an interrupted command has, and no other."""
+    return {"interrupted": True} if interrupted else {}
 
 
 def change_json(change: Change) -> dict[str, Any]:

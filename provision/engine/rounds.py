@@ -175,10 +175,11 @@ class ApplyRounds:
 
     def _interrupt(self) -> None:
         self.interrupted = True
-        self.session.warn(
-            "Interrupted. Rolling the change back; press Ctrl-C again to leave that to the hosts"
-        )
         try:
+            self.session.warn(
+                "Interrupted. Rolling the change back; press Ctrl-C again to leave that to the "
+                "hosts"
+            )
             ending.revert(self.transaction, self.transaction.armed, "operator")
         except KeyboardInterrupt:
             self.session.warn("Left to the hosts: each rolls the change back at its deadline")

@@ -26,8 +26,8 @@ class SavedPlan:
     digests: Mapping[str, str]
 
 
-def save(path: Path, inventory: Path, limit: str | None, report: Report) -> None:
-    """Write a plan without conflicts or errors."""
+def text(inventory: Path, limit: str | None, report: Report) -> str:
+    """The file of a plan without conflicts or errors."""
     changes = [result.change for result in report.results]
     shape = {
         "inventory": str(inventory.resolve()),
@@ -35,7 +35,7 @@ def save(path: Path, inventory: Path, limit: str | None, report: Report) -> None
         "digests": _digests(report.hosts, changes),
         "plan": plan_json(report),
     }
-    path.write_text(json.dumps(shape, indent=2) + "\n")
+    return json.dumps(shape, indent=2) + "\n"
 
 
 def read(path: Path) -> SavedPlan:
@@ -43,8 +43,10 @@ def read(path: Path) -> SavedPlan:
     try:
         shape = json.loads(read_regular(path, SIZE_LIMIT))
         digests = {str(host): str(digest) for host, digest in shape["digests"].items()}
-        return SavedPlan(Path(shape["inventory"]), shape["limit"], digests)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        limit = shape["limit"]
+        return SavedPlan(Path(shape["inventory"]), None if limit is None else str(limit), digests)
+    # RecursionError: Python's decoder recurses for each level of nesting.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"{path} is not a saved plan: {error}", "save one by plan -o FILE"
         ) from error

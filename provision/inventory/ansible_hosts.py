@@ -34,6 +34,11 @@ class AnsibleEntries:
     unreadable: bool = False
     """No host of Ansible's inventory is known; other checks would only report that."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that define the hosts and groups."""
+        return tuple(sorted({position.path for position in self.positions.values()}))
+
     def owns(self, loc: Loc, root: Node) -> bool:
         """True if only Ansible's inventory defines the entry that `loc` leads to."""
         if loc[:2] not in self.positions:

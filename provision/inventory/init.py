@@ -23,20 +23,20 @@ class Answers:
     user: str | None
 
 
-def write(path: Path, answers: Answers) -> None:
-    """Write an inventory to `path`. Raises UsageError if an answer is not valid in it."""
+def inventory_text(name: str, answers: Answers) -> str:
+    """The text of the inventory file `name`. Raises UsageError if an answer is not valid in it."""
     hosts = [_host(text) for text in answers.hosts]
     values = {"name": answers.name, "method": answers.method, "cidr": answers.cidr}
     text = render("init/inventory.yml.j2", hosts=hosts, user=answers.user, **values)
     with TemporaryDirectory() as folder:
-        draft = Path(folder, path.name)
+        draft = Path(folder, name)
         draft.write_text(text)
         try:
             load(draft)
         except InventoryError as error:
             first = error.findings[0]
             raise UsageError(first.message, first.hint) from error
-    path.write_text(text)
+    return text
 
 
 def _host(text: str) -> tuple[str, str]:

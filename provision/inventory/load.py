@@ -55,7 +55,7 @@ def load(path: Path) -> Inventory:
     located = (*in_file_order(ours), *ansible.findings, *ansible.located(theirs))
     if located:
         raise InventoryError(located)
-    return build(path, decoded, layout, files)
+    return replace(build(path, decoded, layout, files), sources=ansible.files)
 
 
 def _yaml(path: Path) -> tuple[Node, tuple[Finding, ...]]:

@@ -188,3 +188,5 @@ class Inventory:
     containers: Mapping[str, Container]
     packages: str = "install"
     """`install` missing packages on hosts, or `require` that hosts have them."""
+    sources: tuple[Path, ...] = ()
+    """Files that hosts and groups were imported from."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from provision.model.errors import ConnectError, TimedOut
 from provision.transport.base import Output
+from provision.transport.calls import require_current
 
 
 class Local:
@@ -18,6 +19,7 @@ class Local:
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
         """Run `script`. Raises TimedOut, and ConnectError when the prefix cannot be run."""
+        require_current(host)
         argv = (*self._prefixes[host], "sh", "-c", 'eval "$(cat)"')
         try:
             process = subprocess.run(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
+from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from provision.checks import gather, test_lan, test_network
 from provision.checks.gather import Drift, Evidence
+from provision.checks.page import page
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.run import Verification, run_checks
 from provision.checks.subjects import KINDS
+from provision.checks.text import as_json, show, summary
 from provision.engine.fleet import Session
 from provision.inventory.load import load
 from provision.model.errors import ExitStatus, UsageError
@@ -62,7 +67,7 @@ def verify(patch: pytest.MonkeyPatch, evidence: Evidence, expression: str | None
     """The results of the checks on this evidence."""
     patch.setattr(gather, "evidence", lambda _session, _hosts: evidence)
     session = Session(evidence.inventory, Hosts())
-    return run_checks(session, evidence.hosts, junit=None, expression=expression)
+    return run_checks(session, evidence.hosts, junit=False, expression=expression)
 
 
 @pytest.mark.parametrize("module", [test_network, test_lan])
@@ -122,3 +127,69 @@ def test_the_run_restores_the_variable_that_disables_plugins(
             monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", value)
         verify(monkeypatch, evidence(), "drift")
         assert os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") == value
+
+
+class _InterruptedAnswers(dict[tuple[str, str, str], Answer]):
+    """Answers of which the second one comes with a Ctrl-C."""
+
+    reads = 0
+
+    def _read(self) -> None:
+        self.reads += 1
+        if self.reads == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    def __getitem__(self, key: tuple[str, str, str]) -> Answer:
+        self._read()
+        return super().__getitem__(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self._read()
+        return super().get(key, default)
+
+
+def test_an_interrupted_verify_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status 130; text, JSON, JUnit and HTML tell after how many of the checks."""
+    gathered = evidence()
+    gathered = replace(gathered, answers=_InterruptedAnswers(gathered.answers))
+    monkeypatch.setattr(gather, "evidence", lambda _session, _hosts: gathered)
+    session = Session(gathered.inventory, Hosts())
+    result = run_checks(session, gathered.hosts, junit=True, expression="ping or tcp")
+    assert (result.ok, result.exit_status) == (False, ExitStatus.INTERRUPTED)
+    text = "Interrupted after 1 of 4 checks: 1 passed, 0 failed, 0 skipped."
+    assert summary(result) == text
+    shape = as_json(result)
+    assert (shape["interrupted"], shape["ok"], shape["total"]) == (True, False, 4)
+    assert text in page(result, "x") and "INTERRUPTED" in page(result, "x")
+    suite = ElementTree.fromstring(result.junit).find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("errors")) == ("2", "1")
+    errors = [error.get("message") for error in suite.iter("error")]
+    assert errors == ["interrupted after 1 of 4 checks"]
+
+
+def test_a_verify_that_is_interrupted_before_the_checks_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the hosts are asked there is no number yet; JUnit has an error nevertheless."""
+
+    def interrupted(*_: Any) -> Evidence:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gather, "evidence", interrupted)
+    inventory = evidence().inventory
+    result = run_checks(
+        Session(inventory, Hosts()), tuple(inventory.hosts), junit=True, expression=None
+    )
+    assert result.exit_status == ExitStatus.INTERRUPTED
+    show(result)
+    assert capsys.readouterr().out == (
+        "Interrupted before the first check: 0 passed, 0 failed, 0 skipped.\n"
+    )
+    suite = ElementTree.fromstring(result.junit).find("testsuite")
+    assert suite is not None and suite.get("errors") == "1"
+
+
+def test_a_verify_to_its_end_says_nothing_of_interruptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is in the JSON of an interrupted command only."""
+    assert "interrupted" not in as_json(verify(monkeypatch, evidence(), "ping"))

@@ -15,7 +15,7 @@ import yaml
 
 from provision.engine.plan import Change
 from provision.engine.report import ChangeResult, Report
-from provision.engine.saved_plan import read, require_same, save
+from provision.engine.saved_plan import read, require_same, text
 from provision.inventory.json_schema import json_schema
 from provision.inventory.load import load
 from provision.model.errors import StalePlanError, UsageError
@@ -109,6 +109,24 @@ def test_init_refuses_invalid_options(
     assert not list(tmp_path.iterdir())
 
 
+def test_init_checks_each_answer_when_it_is_given(tmp_path: Path) -> None:
+    """On a terminal: a wrong answer is asked for again at once, and the method is asked for."""
+    answers = ("BAD", "mine", "a", "a=10.1.1.1", "b=10.1.1.1", "b=10.1.1.2", "", "rutes", "vxlan")
+    master, terminal = os.openpty()
+    os.write(
+        master, "".join(f"{answer}\n" for answer in (*answers, "10.0.0.0/33", "", "")).encode()
+    )
+    done = subprocess.run(
+        (PROGRAM, "init"), cwd=tmp_path, stdin=terminal, capture_output=True, text=True, timeout=60
+    )
+    os.close(terminal)
+    os.close(master)
+    assert (done.returncode, done.stderr.count("Error:")) == (0, 5), done.stderr
+    written = load(tmp_path / "inventory.yml")
+    assert (written.name, list(written.hosts)) == ("mine", ["a", "b"])
+    assert written.networks["blue"].method == "vxlan"
+
+
 def test_tab_completes_verbs_and_names(tmp_path: Path) -> None:
     """The shell completes commands, and for --limit the hosts and groups of the inventory."""
     (tmp_path / "i.yml").write_text(
@@ -142,7 +160,7 @@ def _report(value: str) -> Report:
 def test_a_saved_plan_is_stale_if_the_changes_differ(tmp_path: Path) -> None:
     """One more, one less or another change makes it stale."""
     planned, changed = _report("1"), _report("2")
-    save(tmp_path / "p", tmp_path / "i.yml", "h1,h2", planned)
+    (tmp_path / "p").write_text(text(tmp_path / "i.yml", "h1,h2", planned))
     saved = read(tmp_path / "p")
     assert (saved.inventory, saved.limit) == (tmp_path / "i.yml", "h1,h2")
     require_same(saved, [result.change for result in planned.results])
@@ -174,7 +192,8 @@ def test_a_file_that_is_not_a_saved_plan_is_refused(tmp_path: Path, text: str) -
         (("plan", "i.yml", "--ssh-config", "nothing"), "--ssh-config nothing: no such file"),
         (("destroy", "i.yml"), "stdin is not a terminal"),
         (("trust",), "Missing argument"),
-        (("aply", "i.yml"), "No such command"),
+        (("aply", "i.yml"), "No such command 'aply'. Did you mean apply?"),
+        (("xyz", "i.yml"), "No such command 'xyz'."),
     ],
 )
 def test_a_usage_error_exits_with_2(

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from provision import methods
-from provision.compare import answers, candidates, run
+from provision.checks.run import Verification
+from provision.compare import answers, candidates, deployment, run
 from provision.compare.answers import Clock
 from provision.compare.candidates import BASELINE, CANDIDATES, Candidate, Site
 from provision.compare.figures import FIGURES, MEASUREMENTS, Measurement, Spread, ratios, spread
@@ -543,6 +544,18 @@ def test_servers_that_do_not_end_hide_no_interruption(
     assert (result.interrupted, result.exit_status) == (True, 130)
     assert "h2: it serves on" in map(str, result.errors)
     assert log[-1] == "destroy a"
+
+
+def test_an_interrupted_verify_interrupts_the_comparison(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """pytest ends the checks itself on Ctrl-C: the checks that passed are no success."""
+    hosts = inventory("h1")
+    result = Verification(hosts, (), (), (), (), 0, interrupted=True)
+    monkeypatch.setattr(deployment, "run_checks", lambda *_, **__: result)
+    monkeypatch.setattr(deployment.Deployment, "_inventory", lambda *_, **__: hosts)
+    with pytest.raises(KeyboardInterrupt):
+        deployment.Deployment(Session(hosts, Hosts()), ("h1",), site(), tmp_path).verify(A)
 
 
 def test_one_host_is_too_few(log: list[str]) -> None:

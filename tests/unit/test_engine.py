@@ -237,6 +237,25 @@ def test_ctrl_c_rolls_back_on_all_hosts(fleet: Fleet, monkeypatch: pytest.Monkey
     assert not fleet.hosts.toys
 
 
+def test_ctrl_c_between_two_groups_reports_the_first(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The canary keeps the change that it confirmed, and the report says so."""
+    real = engine.difference
+
+    def interrupted(session: Any, state: Any, hosts: Any, **options: Any) -> Any:
+        if hosts == ("h2", "h3"):
+            raise KeyboardInterrupt
+        return real(session, state, hosts, **options)
+
+    monkeypatch.setattr(engine, "difference", interrupted)
+    done = fleet.apply(canary="h1")
+    assert done.outcomes == {"h1": CONFIRMED, "h2": UNCHANGED, "h3": UNCHANGED}
+    assert done.exit_status == 130
+    assert report.result_json(done)["interrupted"] is True
+    assert list(report.result_lines(done))[-1] == "Interrupted: 1 confirmed, 2 unchanged."
+
+
 def test_a_foreign_resource_stops_the_change(fleet: Fleet) -> None:
     """The error (9) names it, and no host is changed."""
     foreign = Toy("h2", "a", "theirs")

@@ -10,6 +10,8 @@ from typing import Any
 from provision.model.errors import UsageError
 
 OK, FAILED = "ok", "failed"
+SIZE_LIMIT = 256 << 20
+"""The largest file in bytes that is read."""
 DriftKey = tuple[str, str, str]
 """Host, kind and name of a resource that drifted."""
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import paramiko
 from fabric import Connection
@@ -14,6 +15,7 @@ from provision.model.errors import AuthError, ConnectError, HostError
 from provision.model.inventory import Inventory
 from provision.resources.script import quoted
 from provision.transport.base import Output
+from provision.transport.calls import require_current
 from provision.transport.project_files import nearest
 from provision.transport.ssh.channel import CHANNEL_S, exchange, limit_silence
 from provision.transport.ssh.connections import Connections, hops
@@ -48,6 +50,7 @@ class SshTransport:
         self._inventory = inventory
         self._connections = Connections(ssh_config, known_hosts)
         self._open: dict[str, Connection] = {}
+        self._lock = Lock()
         self._pending: dict[str, Future[Connection]] = {}
 
     @classmethod
@@ -112,8 +115,10 @@ class SshTransport:
             _, future = self._pending.popitem()
             future.cancel()
             future.add_done_callback(_close_result)
-        while self._open:
-            _, connection = self._open.popitem()
+        with self._lock:
+            connections = tuple(self._open.values())
+            self._open.clear()
+        for connection in connections:
             connection.close()
 
     def _execute(
@@ -125,6 +130,7 @@ class SshTransport:
             channel = self._transport(host).open_session(timeout=CHANNEL_S)
         except (paramiko.SSHException, OSError) as error:
             raise self._failed(host, error) from error
+        require_current(host)
         self.executions[host] += 1
         output = exchange(host, channel, command, data, timeout_s)
         # sudo exits with 1 when it refuses; a command of ours that prints like it has output.
@@ -141,9 +147,19 @@ class SshTransport:
         if connection is None or not connection.is_connected:
             pending = self._pending.pop(host, None)
             connection = pending.result() if pending else self._connect(host)
-            self._open[host] = connection
+            self._keep(host, connection)
         transport: paramiko.Transport = connection.transport
         return transport
+
+    def _keep(self, host: str, connection: Connection) -> None:
+        """Note an open connection; close it if its call was abandoned while it connected."""
+        with self._lock:
+            try:
+                require_current(host)
+            except HostError:
+                connection.close()
+                raise
+            self._open[host] = connection
 
     def _connect(self, host: str) -> Connection:
         try:
