@@ -47,6 +47,10 @@ for file in {ORIGINALS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 need ip
+for bridge in /sys/class/net/*/bridge; do
+  alias=$(cat "${{bridge%/*}}/ifalias" 2>/dev/null)
+  case $alias in provision:*) echo "$bridge $alias" ;; esac
+done
 ip -4 -o address show scope global |
   sed -n 's/^[0-9]*: *\([^ ]*\) *inet \([^ ]*\) .*/\1 \2/p' |
   grep -v -e '^docker0 ' -e '^br-' -e '^veth' | sort
