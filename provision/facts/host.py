@@ -76,6 +76,8 @@ class HostFacts:
     """The host's own address that this SSH login came to."""
     guard_files: tuple[str, ...] = ()
     """Names of the files that the guard keeps on the host during a change."""
+    default_bridge: bool = field(default=True, repr=False)
+    """False if Docker has no network `bridge`: daemon.json says `"bridge": "none"`."""
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)

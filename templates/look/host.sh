@@ -23,4 +23,4 @@ echo "ssh $ssh"
 for path in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
   [ ! -e "$path" ] || echo "guard ${path##*/}"
 done
-shared docker_info addresses routes way ovs_bridges ovs_ports ovs_interfaces
+shared docker_info networks addresses routes way ovs_bridges ovs_ports ovs_interfaces

@@ -160,14 +160,19 @@ def _network(
     return DockerNetwork(
         origin.host,
         entry["Name"],
-        _version_4(IPv4Network, pools[0].get("Subnet")),
+        _version_4(_subnet, pools[0].get("Subnet")),
         _version_4(IPv4Address, pools[0].get("Gateway")),
         tuple(sorted((key, value) for key, value in options if key in OPTIONS)),
         mark,
-        _version_4(IPv4Network, pools[0].get("IPRange")),
+        _version_4(_subnet, pools[0].get("IPRange")),
         "" if entry["Driver"] == "bridge" else entry["Driver"],
         guests,
     )
+
+
+def _subnet(text: str) -> IPv4Network:
+    # Docker stores what `--subnet` says: 10.9.0.7/24 as well as 10.9.0.0/24.
+    return IPv4Network(text, strict=False)
 
 
 def _version_4(kind: Any, text: str | None) -> Any:
