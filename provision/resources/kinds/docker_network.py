@@ -100,6 +100,12 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
+    def names(self) -> tuple[str, ...]:
+        bridge = dict(self.options).get(BRIDGE_NAME)
+        # A bridge that it requires is made by another resource: Docker only uses it.
+        required = any(need.name == bridge for need in self.needs)
+        return () if bridge is None or required else (bridge,)
+
     def create(self) -> Steps:
         arguments = (
             "--driver",

@@ -75,6 +75,11 @@ ip -4 route show default | sed 's/ *$//' | sort
     def links(self) -> tuple[str, ...]:
         return (self.nic,)
 
+    def names(self) -> tuple[str, ...]:
+        veth = self.original.host_veth if self.original else None
+        ends = (veth.name, veth.peer) if veth else ()
+        return (self.bridge, *ends, *(path for path, _ in self.files))
+
     def create(self) -> Steps:
         return self._created(self._run(JOIN, str(self.mark)))
 
