@@ -15,6 +15,7 @@ from provision.engine.fleet import Fleet, Session, each
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
+from provision.model.reading import reading
 
 PROBE_S = 120.0
 """Seconds for one round of checks on one host."""
@@ -46,17 +47,32 @@ class CheckRounds:
 
     def run(self, listening: set[str]) -> None:
         """Run all rounds: listeners on the hosts `listening`, connections from every host."""
-        for host, text in self._round(listening, self._listen_script).items():
-            self._read_listen(host, text)
+        started = self._round(listening, self._listen_script)
         try:
-            for text in self._round(self._reached, self._call_scripts()).values():
-                self.answers |= probe.parse_answers(text)
+            for host, text in started.items():
+                self._read(host, text, self._read_listen)
+            for host, text in self._round(self._reached, self._call_scripts()).items():
+                self._read(host, text, self._read_answers)
         finally:
             # Also after Ctrl-C: a listener keeps its container's network namespace alive.
-            for host, text in self._round(self.before, self._stop_script).items():
+            for host, text in self._round(started, self._stop_script).items():
                 self._read_topology(host, text, self.after)
-                if self._sniffers[host]:
-                    self.captures[host] = wire.parse(text)
+                self._read(host, text, self._read_capture)
+
+    def _read(self, host: str, text: str, parse: Callable[[str, str], None]) -> None:
+        """Read what a host printed; what cannot be read is an error of the host."""
+        try:
+            with reading(host, "answers to the checks", text):
+                parse(host, text)
+        except HostError as error:
+            self.errors.setdefault(host, error)
+
+    def _read_answers(self, _host: str, text: str) -> None:
+        self.answers |= probe.parse_answers(text)
+
+    def _read_capture(self, host: str, text: str) -> None:
+        if self._sniffers.get(host):
+            self.captures[host] = wire.parse(text)
 
     def _read_listen(self, host: str, text: str) -> None:
         self.listeners |= probe.parse_listeners(text)
@@ -114,7 +130,7 @@ class CheckRounds:
             for container, listener in self.listeners.items()
             if self._endpoints[container].host == host
         ]
-        sniffer = wire.stop_script(self._sniffers[host])
+        sniffer = wire.stop_script(self._sniffers.get(host))
         return probe.combined(probe.stop_script(pids), sniffer, topology_probe.script())
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:

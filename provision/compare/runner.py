@@ -14,6 +14,7 @@ from provision.compare.probe import Endpoints
 from provision.compare.result import MeasuredHost, Settings
 from provision.engine.fleet import Fleet, Session, each
 from provision.model.errors import FactsError, UnfitError
+from provision.model.reading import reading
 
 TICKS_S = 100
 """Ticks of /proc/stat in a second (USER_HZ): 100 on all architectures that run Docker."""
@@ -45,10 +46,7 @@ class Runner:
             self._clock(text, 0) for text in (*(texts[host] for host in hosts), again)
         )
         self.shared_kernel = answers.is_same_kernel(first, between, last)
-        return tuple(
-            answers.measured_host(host, fleet.facts[host].docker, text)
-            for host, text in texts.items()
-        )
+        return tuple(_measured_host(fleet, host, text) for host, text in texts.items())
 
     def start_servers(self, paths: Iterable[Endpoints], life_s: int) -> dict[str, str]:
         """Start the servers of all paths, which end by themselves after `life_s` seconds.
@@ -61,7 +59,9 @@ class Runner:
 
     def mtus(self, paths: Iterable[Endpoints]) -> dict[str, int]:
         """The MTU of the interface that each path's source sends by, by candidate."""
-        return answers.mtus(self._run(self.source, probe.mtus(paths)))
+        text = self._run(self.source, probe.mtus(paths))
+        with reading(self.source, "MTUs", text):
+            return answers.mtus(text)
 
     def measure(self, measurement: str, path: Endpoints) -> dict[str, float]:
         """The figures of one measurement. Raises FactsError with the reason if it fails."""
@@ -84,7 +84,8 @@ class Runner:
         for attempt in range(1, ATTEMPTS + 1):
             text = self._run(self.source, script, limit_s)
             try:
-                return text, answers.sample(measurement, text)
+                with reading(self.source, "figures", text, passing=(ValueError,)):
+                    return text, answers.sample(measurement, text)
             except ValueError as error:
                 if attempt < ATTEMPTS and answers.is_transient(str(error)):
                     time.sleep(RETRY_S)
@@ -111,13 +112,19 @@ class Runner:
         return self._clock(self._run(self.target, probe.clock_only()), 0)
 
     def _clock(self, text: str, index: int) -> Clock:
-        clocks = answers.clocks(text)
+        with reading(self.source, "clock", text):
+            clocks = answers.clocks(text)
         if len(clocks) <= index:
             raise FactsError(self.source, "/proc/stat cannot be read")
         return clocks[index]
 
     def _run(self, host: str, script: str, timeout_s: float = SCRIPT_S) -> str:
         return self.session.transport.run(host, script, timeout_s=timeout_s).stdout
+
+
+def _measured_host(fleet: Fleet, host: str, text: str) -> MeasuredHost:
+    with reading(host, "description", text):
+        return answers.measured_host(host, fleet.facts[host].docker, text)
 
 
 def _busy_s(before: Clock, after: Clock) -> float:

@@ -156,6 +156,7 @@ def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> Ho
 def _import_planner() -> None:
     """Import the planner while the hosts answer, so that no run takes longer for it."""
     import provision.engine.desired
+    import provision.engine.names_in_use
     import provision.engine.overlaps
     import provision.engine.preflight  # noqa: F401
 
@@ -166,7 +167,7 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     current, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
     if destroy:
         return plan(current, {}, foreign=foreign)
-    from provision.engine import desired
+    from provision.engine import desired, names_in_use
     from provision.engine.overlaps import overlaps
 
     names = set(chosen)
@@ -179,5 +180,9 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     facts = {host: fleet.snapshots[host].facts for host in chosen}
     return Plan(
         todo.changes,
-        todo.conflicts + tuple(overlaps(session.inventory, facts, current)),
+        (
+            *todo.conflicts,
+            *overlaps(session.inventory, facts, current),
+            *names_in_use.conflicts(facts, current, foreign, wanted),
+        ),
     )

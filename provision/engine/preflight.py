@@ -41,6 +41,7 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
             for problem in _network_problems(inventory, network, usable)
         ),
         *(problem for host in usable.values() for problem in _shared_nics(inventory, host)),
+        *(problem for host in usable.values() for problem in _default_bridge(inventory, host)),
         *container_interfaces.problems(inventory, usable),
     )
 
@@ -64,6 +65,19 @@ def _shared_nics(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:
             if first_bridge != bridge:
                 message = f"networks {first} and {network.name} would both make {nic} their port"
                 yield Problem(facts.host, message, "leave its host out of one of them")
+
+
+def _default_bridge(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:
+    """Containers on Docker's default bridge need a Docker that has one."""
+    users = [
+        container.name
+        for container in inventory.containers.values()
+        if container.host == facts.host and container.network == "bridge"
+    ]
+    if users and not facts.default_bridge:
+        message = f"Docker has no default bridge, which {', '.join(users)} would be on"
+        hint = 'remove "bridge": "none" from /etc/docker/daemon.json, or write another network'
+        yield Problem(facts.host, message, hint)
 
 
 def _required_tools(inventory: Inventory, host: str) -> Tools:

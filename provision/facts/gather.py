@@ -15,6 +15,7 @@ from provision.facts import host_probe
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.model.errors import FactsError
+from provision.model.reading import reading, require_types
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
 from provision.resources.lib import docker_api
@@ -25,8 +26,6 @@ from provision.transport.base import Output
 SIZE_LIMIT = 8 * 2**20
 """The largest snapshot in bytes; a larger one is an error, never read in part."""
 
-# Parsers raise these for malformed output; RecursionError comes from deeply nested JSON.
-_UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 _HELPERS = ("look/bounded.sh", "look/need.sh", "look/prelude.sh")
 
 
@@ -95,23 +94,32 @@ def parse(
         if texts[kind.kind] != ABSENT
         for entry in _parse_kind(kind, texts[kind.kind], origin)
     ]
-    ours = state(entry.resource for entry in resources if entry.ours)
-    foreign = state(entry.resource for entry in resources if not entry.ours)
-    try:
+    with reading(host, "resources", ""):
+        ours = state(entry.resource for entry in resources if entry.ours)
+        foreign = state(entry.resource for entry in resources if not entry.ours)
+    with reading(host, "facts", texts["host"]):
         facts = host_probe.parse(host, texts["host"])
-        of_methods = [probe.parse(texts[probe.section]) for probe in probes]
-    except _UNREADABLE as error:
-        raise FactsError(host, f"its facts cannot be read: {error!r}") from error
+        require_types(facts)
+    of_methods = [_parse_facts(host, probe, texts[probe.section]) for probe in probes]
     facts = replace(facts, of_methods={type(value): value for value in of_methods})
     return HostSnapshot(facts, ours, foreign)
 
 
+def _parse_facts(host: str, probe: FactsProbe, text: str) -> object:
+    with reading(host, f"{probe.section} facts", text):
+        facts = probe.parse(text)
+        require_types(facts)
+        return facts
+
+
 def _parse_kind(kind: type[Resource], text: str, origin: Origin) -> list[Found]:
-    try:
-        return list(kind.parse(text, origin))
-    except _UNREADABLE as error:
-        message = f"its {kind.kind} state cannot be read: {error!r}"
-        raise FactsError(origin.host, message) from error
+    with reading(origin.host, f"{kind.kind} state", text):
+        entries = list(kind.parse(text, origin))
+        for entry in entries:
+            # Of other resources of others only the name matters.
+            if entry.ours or kind.edits:
+                require_types(entry.resource)
+        return entries
 
 
 def sections(

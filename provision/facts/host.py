@@ -21,6 +21,8 @@ class Link:
     name: str
     mtu: int
     addresses: tuple[IPv4Interface, ...]
+    altnames: tuple[str, ...] = field(default=(), repr=False)
+    """Further names, which no other interface can have either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,12 @@ class HostFacts:
     """The host's own address that this SSH login came to."""
     guard_files: tuple[str, ...] = ()
     """Names of the files that the guard keeps on the host during a change."""
+    default_bridge: bool = field(default=True, repr=False)
+    """False if Docker has no network `bridge`: daemon.json says `"bridge": "none"`."""
+    foreign_files: frozenset[str] = frozenset()
+    """Files under names that provision gives, without this inventory's mark."""
+    blocked_folders: frozenset[str] = frozenset()
+    """Folders of provision in whose place there is a file or a symbolic link."""
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)
@@ -98,6 +106,12 @@ class HostFacts:
         # The bridge is named after its NIC, which helps while ovsdb-server does not run.
         nic = dev.removeprefix(ovsdb.NIC_BRIDGE)
         return self.ovs_nic_by_bridge.get(dev) or (nic if nic in self.links else dev)
+
+    def has_name(self, name: str) -> bool:
+        """True if an interface, or a file that does not have our mark, has this name."""
+        if name.startswith("/"):
+            return name in self.foreign_files
+        return name in self.links or any(name in link.altnames for link in self.links.values())
 
     def link_with(self, address: IPv4Address) -> Link | None:
         """The interface that holds `address`."""

@@ -60,6 +60,9 @@ def parse(host: str, text: str) -> HostFacts:
         default_routes=nics.default_routes(lines),
         nics_in_containers=frozenset(lines.every("given")),
         ovs_nic_by_bridge=_ovs_nic_by_bridge(text),
+        foreign_files=frozenset(lines.every("foreign")),
+        blocked_folders=frozenset(lines.every("blocked")),
+        default_bridge="networks" not in lines or _has_default_bridge(lines.decoded("networks")),
     )
 
 
@@ -72,6 +75,10 @@ def version(text: str) -> tuple[int, ...]:
 
 def _is_rootless(docker: Mapping[str, Any]) -> bool:
     return any("rootless" in str(option) for option in docker.get("SecurityOptions") or ())
+
+
+def _has_default_bridge(networks: Iterable[Mapping[str, Any]]) -> bool:
+    return any(network["Name"] == "bridge" for network in networks)
 
 
 def _ssh_connection(text: str) -> tuple[IPv4Address | None, IPv4Address | None]:
@@ -101,7 +108,8 @@ def _link(entry: Mapping[str, Any]) -> Link:
         for info in entry.get("addr_info", ())
         if info["family"] == "inet"
     )
-    return Link(entry["ifname"], int(entry["mtu"]), tuple(addresses))
+    altnames = tuple(map(str, entry.get("altnames", ())))
+    return Link(entry["ifname"], int(entry["mtu"]), tuple(addresses), altnames)
 
 
 def _peer_route(text: str) -> tuple[IPv4Address, PeerRoute]:

@@ -23,6 +23,7 @@ from provision.facts.topology import (
     NetNamespace,
 )
 from provision.model.errors import FactsError
+from provision.model.reading import reading, require_types
 from provision.resources.kinds.docker_network import BRIDGE_NAME, LABEL
 from provision.resources.lib import docker_api
 from provision.resources.on_hosts import Mark
@@ -49,10 +50,10 @@ def parse(host: str, text: str) -> HostTopology:
     lines = KeyedLines(text)
     if "wired" not in lines:
         raise FactsError(host, "the script that reads its topology did not finish")
-    try:
-        return _topology(host, lines)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise FactsError(host, f"its topology cannot be read: {error!r}") from error
+    with reading(host, "topology", text):
+        topology = _topology(host, lines)
+        require_types(topology)
+        return topology
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ ContainerName = Annotated[str, AfterValidator(names.container_name)]
 UserName = Annotated[str, AfterValidator(names.user_name)]
 Jump = Annotated[str, AfterValidator(names.jump_hosts)]
 Nic = Annotated[str, AfterValidator(names.nic_name)]
+InterfaceName = Annotated[str, AfterValidator(names.container_interface)]
 HostKey = Annotated[str, AfterValidator(ssh_keys.host_key)]
 MacAddress = Annotated[str, AfterValidator(containers.mac)]
 PortMapping = Annotated[str, AfterValidator(containers.port)]
@@ -161,7 +162,7 @@ class InterfaceDocument(Document):
     network: str | None = None
     macvlan: Nic | None = None
     nic: Nic | None = None
-    name: Nic | None = None
+    name: InterfaceName | None = None
     address: InterfaceAddress | None = None
     addresses: list[InterfaceAddress] = []
     gateway: Router | None = None

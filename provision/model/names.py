@@ -7,10 +7,14 @@ functions, objects of earlier versions would no longer be found.
 
 from __future__ import annotations
 
+import re
 from base64 import b32encode
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 
+STASHED = re.compile(r"\.provision-[0-9a-f]+$")
+"""The end of the name of a container that a transaction has stashed: it is neither ours nor a
+conflict."""
 INTERFACE_LENGTH = 15  # IFNAMSIZ is 16 with its NUL
 CHAIN_LENGTH = 28  # XT_EXTENSION_MAXNAMELEN is 29 with its NUL
 _HASH_LENGTH = 6  # 30 bits: a clash among 100 networks of a host once in 200 000 fleets

@@ -101,6 +101,14 @@ class Resource:
         """Resources to create before it, but which can be re-created without it."""
         return ()
 
+    def names(self) -> tuple[str, ...]:
+        """Interfaces, and absolute paths of files, that `create` makes under these names.
+
+        Only those that could belong to others: not the files in provision's own folders, nor what
+        `parse` returns as a resource of others.
+        """
+        return ()
+
     def links(self) -> tuple[str, ...]:
         """Interfaces of the host at whose changes the kernel may forget the resource."""
         return ()

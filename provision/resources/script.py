@@ -147,7 +147,9 @@ def _operation(number: int, steps: Steps) -> tuple[str, ...]:
 
 def read(stdout: str, *, nonce: str, count: int) -> tuple[OperationResult | None, ...]:
     """Read the outcomes of `count` operations; None for one that did not run to its end."""
-    pattern = re.compile(rf"^@{re.escape(nonce)} (begin|end) (\d+) (\d+) ([\d.]+)$", re.M)
+    pattern = re.compile(
+        rf"^@{re.escape(nonce)} (begin|end) (\d{{1,6}}) (\d{{1,3}}) (\d{{1,12}}(?:\.\d+)?)$", re.M
+    )
     begins: dict[int, re.Match[str]] = {}
     outcomes: list[OperationResult | None] = [None] * count
     for mark in pattern.finditer(stdout):

@@ -13,6 +13,7 @@ from provision.facts.gather import SIZE_LIMIT
 from provision.facts.topology import ContainerInfo, DnatRule, HostTopology, NamespaceLink
 from provision.model.errors import ExitStatus, FactsError, HostError
 from provision.model.inventory import Inventory, Network
+from provision.model.reading import reading
 from provision.resources.script import PRELUDE
 
 BRIDGES = ("bridge", "openvswitch")
@@ -42,7 +43,8 @@ def view(session: Session, hosts: tuple[str, ...]) -> View:
 
     def gather(host: str) -> tuple[HostTopology, Mapping[str, Any]]:
         stdout = _run(session, host)
-        statuses = methods.parse_statuses(session.inventory, host, stdout)
+        with reading(host, "networks", stdout):
+            statuses = methods.parse_statuses(session.inventory, host, stdout)
         return topology_probe.parse(host, stdout), statuses
 
     answers, errors = each(session, hosts, gather)

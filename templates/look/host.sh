@@ -23,4 +23,15 @@ echo "ssh $ssh"
 for path in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
   [ ! -e "$path" ] || echo "guard ${path##*/}"
 done
-shared docker_info addresses routes way ovs_bridges ovs_ports ovs_interfaces
+# Names that this inventory gives, of files without its mark: another inventory's may be the same,
+# as the names of inventories and of bridges are joined by `-`.
+for file in /etc/systemd/network/05-provision-"$name"-*; do
+  [ -e "$file" ] || [ -h "$file" ] || continue
+  line=; [ ! -f "$file" ] || [ -h "$file" ] || read -r line <"$file"
+  [ "$line" = "# provision:$name" ] || echo "foreign $file"
+done
+for folder in /etc/provision /etc/provision/"$name" /var/lib/provision /var/lib/provision/was \
+  /var/lib/provision/was/"$name"; do
+  [ ! -h "$folder" ] && { [ -d "$folder" ] || [ ! -e "$folder" ]; } || echo "blocked $folder"
+done
+shared docker_info networks addresses routes way ovs_bridges ovs_ports ovs_interfaces

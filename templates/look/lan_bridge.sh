@@ -9,7 +9,10 @@ for record in /var/lib/provision/was/"$name"/uplink/*; do
   [ -f "$record" ] || continue
   bridge=${record##*/}
   echo "was $bridge $(base64 -w0 <"$record")"
-  files /etc/systemd/network/05-provision-"$name"-"$bridge"[.-]* | sed "s/^/file $bridge /"
+  # No pattern: the files of bridge bri0-x, or of an inventory demo-bri0, begin like those of bri0.
+  for end in .netdev .network -nic.network -seat.netdev -seat.network -port.network; do
+    files "/etc/systemd/network/05-provision-$name-$bridge$end"
+  done | sed "s/^/file $bridge /"
   [ -d "/sys/class/net/$bridge/bridge" ] || continue
   for key in stp_state forward_delay vlan_filtering; do
     value="/sys/class/net/$bridge/bridge/$key"

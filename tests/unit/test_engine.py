@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from provision.engine.outcome import (
     unknown,
 )
 from provision.engine.status import describe
+from provision.facts import host_probe
 from provision.model.errors import ConflictError, ConnectError, ExitStatus, LockedError
+from provision.model.inventory import Container, Image
 from provision.resources.base import Ref, Resource
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
@@ -294,6 +297,17 @@ def test_preflight_reports_every_host_at_once(fleet: Fleet) -> None:
     assert "it lacks iptables" in applied.errors[0].message
     assert applied.exit_status == 4
     assert not fleet.hosts.toys
+
+
+def test_containers_on_a_default_bridge_that_docker_lacks_are_refused() -> None:
+    """`docker run` would fail after other hosts are changed."""
+    container = Container("web", "h1", "bridge", Image("busybox:latest"), (), None, "no")
+    demo = replace(inventory("h1"), containers={"web": container})
+    for networks, problems in (("[]", 1), ('[{"Name":"bridge"}]', 0)):
+        facts = host_probe.parse("h1", f"{HOST}\nnetworks {networks}")
+        messages = [problem.message for problem in preflight.problems(demo, {"h1": facts})]
+        assert len(messages) == problems
+        assert all("no default bridge, which web" in message for message in messages)
 
 
 def test_destroy_needs_no_tool_that_it_does_not_use(fleet: Fleet) -> None:

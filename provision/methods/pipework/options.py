@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from pydantic import AfterValidator
+
 from provision.methods._shared.lan_pool import LanOptions
+from provision.model.fields import names
 from provision.model.help import Help
+
+_Bridge = Annotated[str, AfterValidator(names.bridge_name)]
+_Nic = Annotated[str, AfterValidator(names.nic_name)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipeworkOptions(LanOptions):
     """The keys of a `pipework` network, besides those of every network on the hosts' LAN."""
 
-    bridge: Annotated[str, Help("name of the bridge")] = "bri0"
+    bridge: Annotated[_Bridge, Help("name of the bridge")] = "bri0"
     nic: Annotated[
-        str | None, Help("NIC that becomes a port; default: the one with the host's address")
+        _Nic | None, Help("NIC that becomes a port; default: the one with the host's address")
     ] = None
     kind: Annotated[Literal["linux", "ovs"], Help("linux, or ovs for Open vSwitch")] = "linux"
     host_port: Annotated[

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 
 from provision.model.findings import BadValueError
+from provision.model.names import STASHED
 from provision.model.text import quoted
 
 # Docker predefines the first three, and takes `default` for the default network of the platform.
 DOCKER_NETWORKS = ("bridge", "host", "none", "default")
+_TAKEN_LINKS = ("lo", "docker0", "ovs-system", "ovs-netdev", "bonding_masters")
+"""Names that the kernel, Docker and Open vSwitch give; bonding_masters is a file in
+/sys/class/net."""
+_OWN_LINKS = "provision-"
+"""Temporary links of provision, such as the first port of a bridge, begin so."""
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 
 
@@ -68,6 +74,10 @@ def network_name(text: str) -> str:
 
 def container_name(text: str) -> str:
     """A name that Docker accepts, short enough for the name of a file. Raises BadValueError."""
+    if STASHED.search(text):
+        # A snapshot leaves such containers out, and a rollback may rename or delete them.
+        message = f"container name {quoted(text)} ends like that of a container that a change stops"
+        raise BadValueError(message, "choose a name that does not end in .provision-ID")
     # Docker's own pattern, which needs two characters, and has no upper limit.
     return _matching(
         text,
@@ -100,22 +110,35 @@ def jump_hosts(text: str) -> str:
 
 
 def nic_name(text: str) -> str:
-    """The name of an interface that the kernel accepts and no tool misreads.
+    """The name of an interface of the host. Raises BadValueError."""
+    return _link_name(text, "nic", "write the interface's name of 1 to 15 characters, like eth1")
 
-    Raises BadValueError.
+
+def container_interface(text: str) -> str:
+    """The name of an interface inside a container. Raises BadValueError."""
+    hint = "write the name that it gets in the container, like eth1"
+    return _link_name(text, "interface name", hint)
+
+
+def bridge_name(text: str) -> str:
+    """The name of a bridge that provision creates. Raises BadValueError."""
+    if text in _TAKEN_LINKS or text.startswith(_OWN_LINKS):
+        message = f"bridge {quoted(text)} is the name of another interface on every host"
+        raise BadValueError(message, "write a name of its own, like bri0")
+    return _link_name(text, "bridge", "write a name of 1 to 15 characters, like bri0")
+
+
+def _link_name(text: str, noun: str, hint: str) -> str:
+    """A name that the kernel accepts, and that no tool takes for an option, path or pattern.
+
+    The kernel (dev_valid_name of net/core/dev.c) refuses more than 15 bytes, `.`, `..`, `/`, `:`
+    and blanks; it takes `%d` for a number to fill in. The rest would need quotes somewhere.
     """
     if text in ("all", "default"):
         # net.ipv4.conf.all and .default are settings of every and of each new interface.
-        message = f"nic '{text}' stands for several interfaces in sysctl"
+        message = f"{noun} '{text}' stands for several interfaces in sysctl"
         raise BadValueError(message, "write the name of a single interface")
-    # IFNAMSIZ is 16 with its NUL. The kernel allows more characters (all but `/`, `:` and white
-    # space), but ip(8), ovs-vsctl(8) and networkd give some of them a meaning.
-    return _matching(
-        text,
-        r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}",
-        "nic",
-        "write the interface's name of 1 to 15 characters, like eth1",
-    )
+    return _matching(text, r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", noun, hint)
 
 
 def _matching(text: str, pattern: str, noun: str, hint: str) -> str:

@@ -63,6 +63,10 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
     def requires(self) -> tuple[Ref, ...]:
         return (Ref(self.host, "container", self.container), *self.needs)
 
+    def names(self) -> tuple[str, ...]:
+        # A macvlan has the name `outer` on the host until it moves into the container.
+        return () if self.link_type == "nic" else (self.outer,)
+
     def create(self) -> Steps:
         # Without `Unless`: ATTACH compares the interface itself, inside the namespace.
         # The claim is written first, so that what an interrupted apply leaves is known as ours.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
+from provision.model.names import STASHED
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.docker_network import LABEL
 from provision.resources.lib import container_inspection as inspection
@@ -16,9 +16,6 @@ from provision.resources.lib.container_inspection import COMMAND_LABEL, ENV_LABE
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, sh
-
-# The name of a container that a transaction has stashed; it is neither ours nor a conflict.
-_STASHED = re.compile(r"\.provision-[0-9a-f]+$")
 
 _DOCKER_ID = program_text("host/docker_id.sh")
 # A container with the mark is left from an interrupted apply and only needs a start.
@@ -205,7 +202,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         names = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
         for entry in inspected:
             container = _container(entry, names, origin)
-            if not _STASHED.search(container.container):
+            if not STASHED.search(container.container):
                 yield Found(container, ours=container.mark.inventory == origin.inventory)
         for entry in json.loads(dict(lines)["containers"]):
             # A labelled container that was not inspected ended between the two requests.

@@ -89,7 +89,10 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         if (current.settings, current.effective) == (self.settings, self.effective):
             return (_each("start", current.stopped), *remove_file(self._record("running")))
         original = ABSENT if current.text is None else current.text
-        values = json_object(current.text) | {k: json.loads(value) for k, value in self.settings}
+        # What others set after our first change goes: "bridge": "none" beside "bip" stops dockerd.
+        before = current.text if current.original_text is None else current._original_file
+        values = default_bridge.without_keys(current.text, before)
+        values |= {key: json.loads(value) for key, value in self.settings}
         return (
             record_once(self._record("daemon.json"), original),
             record_once(self._record("bip"), current.bip),
@@ -97,7 +100,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         )
 
     def delete(self) -> Steps:
-        original = None if self.original_text == ABSENT else self.original_text
+        original = self._original_file
         values = default_bridge.without_keys(self.text, original)
         once = dump({"bip": self.original_bip} | values)  # see `undo`
         return (
@@ -193,6 +196,11 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             _each("start", started),
             *remove_file(self._record("running")),
         )
+
+    @property
+    def _original_file(self) -> str | None:
+        """The recorded daemon.json before our first change; None: there was no file."""
+        return None if self.original_text == ABSENT else self.original_text
 
     def _record(self, name: str) -> str:
         """A file of records: `daemon.json` and `bip` as they were, or ids to start (`running`)."""

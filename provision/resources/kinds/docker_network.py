@@ -100,6 +100,12 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
+    def names(self) -> tuple[str, ...]:
+        bridge = dict(self.options).get(BRIDGE_NAME)
+        # A bridge that it requires is made by another resource: Docker only uses it.
+        required = any(need.name == bridge for need in self.needs)
+        return () if bridge is None or required else (bridge,)
+
     def create(self) -> Steps:
         arguments = (
             "--driver",
@@ -160,14 +166,19 @@ def _network(
     return DockerNetwork(
         origin.host,
         entry["Name"],
-        _version_4(IPv4Network, pools[0].get("Subnet")),
+        _version_4(_subnet, pools[0].get("Subnet")),
         _version_4(IPv4Address, pools[0].get("Gateway")),
         tuple(sorted((key, value) for key, value in options if key in OPTIONS)),
         mark,
-        _version_4(IPv4Network, pools[0].get("IPRange")),
+        _version_4(_subnet, pools[0].get("IPRange")),
         "" if entry["Driver"] == "bridge" else entry["Driver"],
         guests,
     )
+
+
+def _subnet(text: str) -> IPv4Network:
+    # Docker stores what `--subnet` says: 10.9.0.7/24 as well as 10.9.0.0/24.
+    return IPv4Network(text, strict=False)
 
 
 def _version_4(kind: Any, text: str | None) -> Any:

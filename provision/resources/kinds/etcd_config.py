@@ -103,7 +103,8 @@ echo "peers $peers"
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        answers, peers = text.rsplit("peers ", 1)
+        # Without a blank: an inventory of one host has no peers.
+        answers, peers = text.rsplit("peers", 1)
         for network, values in keys.networks(answers):
             if values is not None:  # None: etcd does not answer
                 yield from _configs(network, values, set(peers.split()), origin)

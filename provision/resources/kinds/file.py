@@ -53,4 +53,4 @@ done
             # `stat -c %a` prints no leading zeros, and a path may contain spaces.
             mode, encoded, path = line.split(" ", 2)
             content = decode_text(encoded)
-            yield Found(cls(origin.host, path, content, mode.zfill(4)), ours=True)
+            yield Found(cls(origin.host, path, content, f"{int(mode, 8):04o}"), ours=True)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.on_hosts import UNIT_FOLDER, follower_name
+from provision.resources.on_hosts import UNIT_FOLDER, Mark, follower_name
 from provision.resources.steps import Put, Run, Steps, Unless, sh
 
 _ENABLING = ("systemctl", "-q", "--no-reload")  # then `enable` or `disable`, and the service
@@ -100,4 +100,6 @@ done
             enabled=properties["UnitFileState"] == "enabled",
             active=properties["ActiveState"] == "active",
         )
-        yield Found(unit, ours=True)
+        # An empty file, or a link in its place, is our unit, damaged.
+        ours = not content or content.startswith(f"# {Mark(origin.inventory).tag}\n")
+        yield Found(unit, ours)

@@ -125,7 +125,7 @@ def _tables(saved: str) -> dict[str, list[str]]:
 def _chains(table: str, lines: Iterable[str], origin: Origin) -> Iterable[Found]:
     # The kernel's own chains have a policy instead of `-`: `:INPUT ACCEPT [0:0]`.
     chains = [line[1:].split()[0] for line in lines if line[0] == ":" and line.split()[1] == "-"]
-    rules = [shlex.split(line) for line in lines if line[0] == "-"]
+    rules = [rule for line in lines if line[0] == "-" and (rule := arguments(line))]
     for name in chains:
         chain = _chain(table, name, rules, origin.host)
         yield Found(chain, ours=chain.mark.inventory == origin.inventory)
@@ -139,6 +139,17 @@ def _chain(table: str, name: str, rules: list[list[str]], host: str) -> Iptables
     mark = min(marks, default=UNMARKED) if name.startswith(PREFIX) else UNMARKED
     hook = next((rule[1] for rule in jumps if mark_of(rule) != UNMARKED), HOOKS[table])
     return IptablesChain(host, table, name, hook, own_rules, mark, hooked=bool(jumps))
+
+
+def arguments(line: str) -> list[str]:
+    """The arguments of a rule as iptables prints it; none of a line that has no end.
+
+    A comment of others may hold a newline, which iptables-save prints as it is.
+    """
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return []
 
 
 def comment(mark: Mark) -> tuple[str, ...]:

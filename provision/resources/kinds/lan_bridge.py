@@ -47,6 +47,10 @@ for file in {ORIGINALS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 need ip
+for bridge in /sys/class/net/*/bridge; do
+  alias=$(cat "${{bridge%/*}}/ifalias" 2>/dev/null)
+  case $alias in provision:*) echo "$bridge $alias" ;; esac
+done
 ip -4 -o address show scope global |
   sed -n 's/^[0-9]*: *\([^ ]*\) *inet \([^ ]*\) .*/\1 \2/p' |
   grep -v -e '^docker0 ' -e '^br-' -e '^veth' | sort
@@ -70,6 +74,11 @@ ip -4 route show default | sed 's/ *$//' | sort
 
     def links(self) -> tuple[str, ...]:
         return (self.nic,)
+
+    def names(self) -> tuple[str, ...]:
+        veth = self.original.host_veth if self.original else None
+        ends = (veth.name, veth.peer) if veth else ()
+        return (self.bridge, *ends, *(path for path, _ in self.files))
 
     def create(self) -> Steps:
         return self._created(self._run(JOIN, str(self.mark)))

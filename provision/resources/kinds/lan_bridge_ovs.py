@@ -42,7 +42,9 @@ for record in {ORIGINALS}/"$name"/uplink/*; do
   [ -f "$record" ] || continue
   bridge=${{record##*/}}
   echo "was $bridge $(base64 -w0 <"$record")"
-  files {networkd.FOLDER}/05-provision-"$name"-"$bridge"[.-]* | sed "s/^/file $bridge /"
+  for end in .network -nic.network; do
+    files "{networkd.FOLDER}/05-provision-$name-$bridge$end"
+  done | sed "s/^/file $bridge /"
 done
 need_ovs
 shared {" ".join(ovsdb.TABLES)}

@@ -7,13 +7,12 @@ https://docs.openvswitch.org/en/latest/intro/install/userspace/
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.kinds.iptables_chain import comment, mark_of
+from provision.resources.kinds.iptables_chain import arguments, comment, mark_of
 from provision.resources.on_hosts import ORIGINALS, Mark
 from provision.resources.steps import Run, Steps, Unless, fails
 
@@ -60,7 +59,7 @@ need iptables
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        for rule in map(shlex.split, text.splitlines()):
+        for rule in map(arguments, text.splitlines()):
             if rule[:3] == ["-A", "PREROUTING", "-i"] and rule[-2:] == ["-j", "DROP"]:
                 mark = mark_of(rule)
                 if mark.inventory == origin.inventory:

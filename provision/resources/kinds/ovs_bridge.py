@@ -46,6 +46,9 @@ ovs-vsctl -t 5 -f csv --no-headings \
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
+    def names(self) -> tuple[str, ...]:
+        return (self.bridge,)
+
     def create(self) -> Steps:
         # standalone: without a controller the bridge learns MACs like a switch
         # (ovs-vswitchd.conf.db(5)); `secure`, the other mode, would forward nothing.

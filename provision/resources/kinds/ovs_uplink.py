@@ -96,6 +96,9 @@ done
     def links(self) -> tuple[str, ...]:
         return (self.nic, self.bridge)
 
+    def names(self) -> tuple[str, ...]:
+        return (self.bridge,) if self.bridge else ()
+
     def create(self) -> Steps:
         return (self._run("settle"),)
 

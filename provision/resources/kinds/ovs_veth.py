@@ -84,6 +84,9 @@ done
     def requires(self) -> tuple[Ref, ...]:
         return (*self.needs, Ref(self.host, "ovs_bridge", self.bridge))
 
+    def names(self) -> tuple[str, ...]:
+        return (self.inner, *((self.outer,) if self.outer else ()))
+
     def create(self) -> Steps:
         return (Unless(sysfs.exists(self.inner), (self._add(),)), *self._settle())
 

@@ -93,5 +93,5 @@ done
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        for tool in text.splitlines():
+        for tool in filter(PACKAGES.__contains__, text.splitlines()):
             yield Found(cls(origin.host, tool), ours=False)

@@ -86,7 +86,10 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
-        for key, value in (rest.split(" ", 1) for keyword, rest in lines if keyword == "now"):
+        values = dict(rest.split(" ", 1) for keyword, rest in lines if keyword == "now")
+        if missing := set(KEYS) - values.keys():
+            raise ValueError(f"it did not print {', '.join(sorted(missing))}")
+        for key, value in values.items():
             records = dict(_records(key, lines))
             # Any record tells the original value: each user copies it from the one before.
             record = records.pop(origin.inventory, None)

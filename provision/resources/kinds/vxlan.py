@@ -88,6 +88,9 @@ done
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
+    def names(self) -> tuple[str, ...]:
+        return (self.device,)
+
     def create(self) -> Steps:
         return (Unless(sysfs.exists(self.device), (self._add(),)), *self._settle())
 

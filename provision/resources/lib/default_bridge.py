@@ -64,9 +64,11 @@ def effective(networks: list[dict[str, Any]]) -> Pairs:
     """The values of the network `bridge` that dockerd runs with, from `GET /networks`.
 
     Pairs of masquerade, mtu, subnet and, if there is one, range; options that dockerd leaves out
-    have their defaults.
+    have their defaults. Empty where dockerd has no default bridge: `"bridge": "none"`.
     """
-    bridge = next(entry for entry in networks if entry["Name"] == "bridge")
+    bridge = next((entry for entry in networks if entry["Name"] == "bridge"), None)
+    if bridge is None:
+        return ()
     pool, options = bridge["IPAM"]["Config"][0], bridge["Options"] or {}
     # With `bip`, older versions print the bridge's address as the subnet.
     subnet = ip_network(pool["Subnet"], strict=False)

@@ -71,15 +71,22 @@ def decode_keys(answer: str) -> Keys:
 
 
 def leases(keys: Keys, prefix: str) -> tuple[Lease, ...]:
-    """Every lease below a network's prefix, sorted by key."""
+    """Every lease below a network's prefix, sorted by key.
+
+    Keys that name no subnet are left out, as flannel does (ParseSubnetKey of its subnet.go).
+    """
     below = f"{prefix}/subnets/"
-    return tuple(_lease(key, value) for key, value in sorted(keys.items()) if key.startswith(below))
+    entries = ((key, value) for key, value in sorted(keys.items()) if key.startswith(below))
+    return tuple(lease for key, value in entries if (lease := _lease(key, value)))
 
 
-def _lease(key: str, value: str) -> Lease:
+def _lease(key: str, value: str) -> Lease | None:
     fields = decode_object(value)
-    # With IPv6 flannel appends `&` and the IPv6 subnet.
-    subnet = IPv4Network(key.rsplit("/", 1)[1].split("&")[0].replace("-", "/"))
+    try:
+        # With IPv6 flannel appends `&` and the IPv6 subnet.
+        subnet = IPv4Network(key.rsplit("/", 1)[1].split("&")[0].replace("-", "/"))
+    except ValueError:
+        return None
     return Lease(key, subnet, str(fields.get("PublicIP", "")), str(fields.get("BackendType", "")))
 
 
@@ -87,7 +94,7 @@ def decode_object(value: str) -> dict[str, Any]:
     """A JSON object; an empty one for any other text, which others may have written there."""
     try:
         decoded = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
 
