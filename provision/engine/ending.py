@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 
 from provision.engine import guard
 from provision.engine.fleet import SNAPSHOT_S
-from provision.engine.guard import TransactionRecord
 from provision.engine.journal import LEFT
 from provision.engine.outcome import CONFIRMED, UNCHANGED, Outcome, unknown
+from provision.engine.records import TransactionRecord, read_records
 from provision.engine.status import describe_all, pending, recorded_outcome
 from provision.engine.transaction import Transaction
+from provision.model.errors import HostError
 
 GRACE_S = 30.0
 """Seconds after its deadline for which a host that does not answer is still asked."""
@@ -55,9 +56,8 @@ def _end(
     leave_pending = {host: pending(transaction.remaining_s(host)) for host in hosts}
     transaction.outcomes |= leave_pending
     timeout_s = transaction.session.timeout_s
-    answers, errors = transaction.each(hosts, lambda host: transaction.run(host, script, timeout_s))
-    for host, output in answers.items():
-        records = guard.records(output.stdout)
+    answers, errors = _records(transaction, hosts, script, timeout_s)
+    for host, records in answers.items():
         transaction.outcomes[host] = _outcome(transaction, records, without_record)
     silent = {host for host in hosts if host in errors or not transaction.outcomes[host].is_final}
     _await_end(transaction, silent, without_record)
@@ -88,16 +88,24 @@ def _await_end(transaction: Transaction, hosts: set[str], without_record: Outcom
 def _ask(transaction: Transaction, hosts: set[str], without_record: Outcome) -> set[str]:
     """Ask hosts over new connections, and note the outcomes of those that have come to an end."""
     transaction.session.transport.close()
-    answers, _ = transaction.each(
-        hosts, lambda host: transaction.run(host, guard.status(), SNAPSHOT_S)
-    )
+    answers, _ = _records(transaction, hosts, guard.status(), SNAPSHOT_S)
     outcomes = {
-        host: _outcome(transaction, guard.records(output.stdout), without_record)
-        for host, output in answers.items()
+        host: _outcome(transaction, records, without_record) for host, records in answers.items()
     }
     ended = {host: outcome for host, outcome in outcomes.items() if outcome.is_final}
     transaction.outcomes |= ended
     return set(ended)
+
+
+def _records(
+    transaction: Transaction, hosts: Iterable[str], script: str, timeout_s: float
+) -> tuple[dict[str, tuple[TransactionRecord, ...]], dict[str, HostError]]:
+    """The records that `script` prints on each of `hosts`, and the errors of the others."""
+
+    def run(host: str) -> tuple[TransactionRecord, ...]:
+        return read_records(host, transaction.run(host, script, timeout_s).stdout)
+
+    return transaction.each(hosts, run)
 
 
 def _outcome(
