@@ -111,6 +111,18 @@ disable_boot_units() { # they stay as long as any change is under way
   rmdir --ignore-fail-on-non-empty "$UNITS"/sysinit.target.wants 2>/dev/null
 }
 
+# The late unit waits for Docker, and then rolls back. A controller that asks for the rollback
+# meanwhile leaves it to the unit: without Docker it would come to no good end. The controller's
+# request holds no lock while it waits, and not for ever, as dockerd may hang.
+boot_undo_is_due() {
+  systemctl show -p Job -p ActiveState provision-boot-late.service 2>/dev/null |
+    grep -q -e '^Job=[1-9]' -e '^ActiveState=activating'
+}
+await_boot_undo() {
+  tries=0
+  while [ $tries -lt 180 ] && boot_undo_is_due; do tries=$((tries + 1)); sleep 1; done
+}
+
 # --- the record of a change that has ended ---
 keep_record() { # folder; every other file of the change goes
   for file in "$1"/*; do
@@ -243,8 +255,14 @@ end_as_done() { # id; another process has ended the change meanwhile
   rm -f "/run/provision-undone-$1"
   exit 0
 }
+hold_inventory_lock() { # folder; as descriptor 9, for as long as the follower must not interfere
+  lock=$(cat "$1/lock")
+  if (: >>"$lock") 2>/dev/null; then exec 9>>"$lock"; flock -w 5 9; fi
+}
 revert() { # id, reason
-  change=$STATE/reverting.$1
+  change=$STATE/reverting.$1 pauses='0 1 2 3'
+  # After a boot the followers of all inventories bring back routes and rules, which takes longer.
+  if [ "$2" = boot ]; then pauses='0 1 2 3 5 8 13 20 40'; else await_boot_undo; fi
   # A rollback that came to no good end may be asked for again.
   [ "$(cat "$STATE/reverted.$1/result" 2>/dev/null)" != incomplete ] ||
     move "$STATE/reverted.$1" "$change"
@@ -264,11 +282,11 @@ revert() { # id, reason
   # Below /run: the disk may be full, and a command whose output cannot be written fails.
   log=/run/provision-undo-$1.log now=/run/provision-undo-$1.now
   write "$log" "undo of $1 ($2)" || log=/dev/null
-  lock=$(cat "$change/lock")
-  if (: >>"$lock") 2>/dev/null; then exec 9>>"$lock"; flock -w 5 9; fi
   result=incomplete
-  for pause in 0 1 2 3; do
-    sleep $pause
+  for pause in $pauses; do
+    exec 9<&- # in the pause the follower may bring back what is not part of the change
+    sleep "$pause"
+    hold_inventory_lock "$change"
     roll_back "$change" list >>"$log" 2>&1
     is_as_before "$change" && { result=reverted; break; }
   done

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from provision.engine import guard
@@ -69,3 +72,52 @@ def test_a_host_that_was_changed_after_the_arming_refuses(guarded: Guarded) -> N
     assert "PROV-demo-blue-0" in output.stdout
     guarded.namespace.sh("iptables -X PROV-demo-blue-0")
     assert guarded.revert().result == "reverted"
+
+
+def reboot(guarded: Guarded) -> None:
+    """What a reboot before the confirmation leaves when sshd answers: Docker is not up yet."""
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh("rm /run/changed; touch /run/docker-down; echo Job=7 >/run/job")
+    assert guarded.boot("early").status == 0
+
+
+def test_a_rollback_that_is_asked_for_during_a_boot_is_left_to_the_boot(guarded: Guarded) -> None:
+    """Before Docker is up it could only fail; the boot unit does it, and its word counts."""
+    reboot(guarded)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(guarded.revert)
+        time.sleep(10)  # longer than the pauses between the tries of a rollback
+        (record,) = readable_records(guarded.run(guard.status()).stdout)
+        assert record.state == "reverting" and not asked.done()
+        guarded.namespace.sh("rm /run/docker-down; echo ActiveState=activating >/run/job")
+        assert guarded.boot("late").status == 0
+        guarded.namespace.sh("rm /run/job")
+        record = asked.result(timeout=60)
+    assert (record.state, record.result, record.reason) == ("reverted", "reverted", "boot")
+
+
+def test_without_a_boot_unit_that_is_due_the_rollback_is_not_left_to_it(guarded: Guarded) -> None:
+    """Such as in the rescue target; Docker runs there because an administrator has started it."""
+    reboot(guarded)
+    guarded.namespace.sh("rm /run/docker-down; echo ActiveState=inactive >/run/job")
+    record = guarded.revert()
+    assert (record.state, record.result, record.reason) == ("reverted", "reverted", "boot")
+
+
+def test_the_follower_gets_its_lock_while_a_boot_is_undone(guarded: Guarded) -> None:
+    """It brings back what the kernel has forgotten and the change has not touched."""
+    claim = "mkdir -p /etc/provision/demo; echo here >/etc/provision/demo/volatile.sh"
+    guarded.namespace.sh(f"{claim}; iptables -N PROV-demo-blue-0")
+    reboot(guarded)
+    guarded.namespace.sh("rm /run/docker-down /run/job; iptables -X PROV-demo-blue-0")
+    follower = (
+        "until [ -e /run/provision-demo.lock ]; do sleep 0.05; done; sleep 0.5; "
+        "flock /run/provision-demo.lock iptables -N PROV-demo-blue-0"
+    )
+    with ThreadPoolExecutor() as pool:
+        late = pool.submit(guarded.boot, "late")
+        guarded.run(follower)
+        assert late.result(timeout=90).status == 0
+    (record,) = readable_records(guarded.run(guard.status()).stdout)
+    assert (record.state, record.result, record.reason) == ("reverted", "reverted", "boot")
