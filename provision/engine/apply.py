@@ -95,10 +95,11 @@ def _require_unlocked(session: Session, fleet: Fleet, hosts: Iterable[str]) -> N
     for host in sorted(hosts):
         if fleet.snapshots[host].facts.in_transaction:
             from provision.engine import guard
+            from provision.engine.records import readable_records
             from provision.engine.status import locked
 
             output = session.transport.run(host, guard.status(), timeout_s=SNAPSHOT_S)
-            raise locked(host, guard.records(output.stdout))
+            raise locked(host, readable_records(output.stdout))
 
 
 def _gather(

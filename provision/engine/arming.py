@@ -12,6 +12,7 @@ from provision.engine import guard
 from provision.engine.fleet import SNAPSHOT_S, read_snapshot, snapshot_script
 from provision.engine.guard import TransactionStep
 from provision.engine.plan import Wave
+from provision.engine.records import readable_records
 from provision.engine.status import locked
 from provision.engine.transaction import Transaction, tail
 from provision.facts.gather import HostSnapshot
@@ -72,7 +73,7 @@ def _arm(transaction: Transaction, host: str, step: TransactionStep, seconds: in
     if output.status:
         transaction.armed.remove(host)
         if output.status == guard.BUSY:
-            raise locked(host, guard.records(output.stdout))
+            raise locked(host, readable_records(output.stdout))
         raise ConnectError(host, f"its guard refuses a change: {tail(output.stderr)}")
     return read_snapshot(transaction.session, host, output, nonce)
 

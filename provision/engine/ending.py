@@ -12,14 +12,20 @@ from collections.abc import Iterable, Sequence
 
 from provision.engine import guard
 from provision.engine.fleet import SNAPSHOT_S
-from provision.engine.guard import TransactionRecord
 from provision.engine.journal import LEFT
 from provision.engine.outcome import CONFIRMED, UNCHANGED, Outcome, unknown
+from provision.engine.records import TransactionRecord, read_records
 from provision.engine.status import describe_all, pending, recorded_outcome
 from provision.engine.transaction import Transaction
+from provision.model.errors import HostError
 
 GRACE_S = 30.0
 """Seconds after its deadline for which a host that does not answer is still asked."""
+ROLLBACK_S = 180.0
+"""Further seconds for a host that answers, and is still rolling the change back.
+
+After a reboot it waits for Docker first, then for its followers.
+"""
 RETRY_S = 2.0
 
 
@@ -55,49 +61,69 @@ def _end(
     leave_pending = {host: pending(transaction.remaining_s(host)) for host in hosts}
     transaction.outcomes |= leave_pending
     timeout_s = transaction.session.timeout_s
-    answers, errors = transaction.each(hosts, lambda host: transaction.run(host, script, timeout_s))
-    for host, output in answers.items():
-        records = guard.records(output.stdout)
+    answers, errors = _records(transaction, hosts, script, timeout_s)
+    for host, records in answers.items():
         transaction.outcomes[host] = _outcome(transaction, records, without_record)
-    silent = {host for host in hosts if host in errors or not transaction.outcomes[host].is_final}
-    _await_end(transaction, silent, without_record)
+    busy = {host for host in answers if not transaction.outcomes[host].is_final}
+    _await_end(transaction, set(errors), busy, without_record)
     # Every host of this note has ended: `recovery` relies on that.
     ended = {host: transaction.outcomes[host] for host in hosts}
     transaction.journal.note("ended", states=describe_all(ended))
 
 
-def _await_end(transaction: Transaction, hosts: set[str], without_record: Outcome) -> None:
-    """Ask hosts until each has told its end, or should have rolled back by far."""
-    last_seen = time.time()
-    for host in sorted(hosts):
-        seconds = max(0, transaction.remaining_s(host) + GRACE_S)
-        transaction.session.warn(
-            f"{host}: no answer. Asking it for {seconds:.0f} s more, until it should have rolled "
-            "the change back by itself"
-        )
-    while hosts:
-        lost = {host for host in hosts if transaction.remaining_s(host) + GRACE_S < 0}
-        transaction.outcomes |= dict.fromkeys(lost, unknown(last_seen))
-        hosts = hosts - lost
+def _await_end(
+    transaction: Transaction, silent: set[str], busy: set[str], without_record: Outcome
+) -> None:
+    """Ask hosts until each has told its end, or should have rolled back by far.
+
+    `silent` hosts have not answered; `busy` ones have, and are still rolling back.
+    """
+    last_seen = dict.fromkeys(silent | busy, time.time())
+    for host in sorted(silent | busy):
+        _announce(transaction, host, busy=host in busy)
+    while silent | busy:
+        lost = {host for host in silent if transaction.remaining_s(host) + GRACE_S < 0}
+        transaction.outcomes |= {host: unknown(last_seen[host]) for host in lost}
+        limit_s = GRACE_S + ROLLBACK_S
+        # These have answered: they stay pending, as they say.
+        slow = {host for host in busy if transaction.remaining_s(host) + limit_s < 0}
+        hosts = (silent | busy) - lost - slow
         if not hosts:
             return
         time.sleep(RETRY_S)
-        hosts = hosts - _ask(transaction, hosts, without_record)
+        answered = _ask(transaction, hosts, without_record)
+        last_seen |= dict.fromkeys(answered, time.time())
+        busy = {host for host in answered if not transaction.outcomes[host].is_final}
+        silent = hosts - answered
+
+
+def _announce(transaction: Transaction, host: str, *, busy: bool) -> None:
+    limit_s = GRACE_S + (ROLLBACK_S if busy else 0)
+    seconds = max(0, transaction.remaining_s(host) + limit_s)
+    state = "it is still rolling the change back" if busy else "no answer"
+    until = "" if busy else ", until it should have rolled the change back by itself"
+    transaction.session.warn(f"{host}: {state}. Asking it for {seconds:.0f} s more{until}")
 
 
 def _ask(transaction: Transaction, hosts: set[str], without_record: Outcome) -> set[str]:
-    """Ask hosts over new connections, and note the outcomes of those that have come to an end."""
+    """Ask hosts over new connections, and note the outcomes of those that answer; their names."""
     transaction.session.transport.close()
-    answers, _ = transaction.each(
-        hosts, lambda host: transaction.run(host, guard.status(), SNAPSHOT_S)
-    )
-    outcomes = {
-        host: _outcome(transaction, guard.records(output.stdout), without_record)
-        for host, output in answers.items()
+    answers, _ = _records(transaction, hosts, guard.status(), SNAPSHOT_S)
+    transaction.outcomes |= {
+        host: _outcome(transaction, records, without_record) for host, records in answers.items()
     }
-    ended = {host: outcome for host, outcome in outcomes.items() if outcome.is_final}
-    transaction.outcomes |= ended
-    return set(ended)
+    return set(answers)
+
+
+def _records(
+    transaction: Transaction, hosts: Iterable[str], script: str, timeout_s: float
+) -> tuple[dict[str, tuple[TransactionRecord, ...]], dict[str, HostError]]:
+    """The records that `script` prints on each of `hosts`, and the errors of the others."""
+
+    def run(host: str) -> tuple[TransactionRecord, ...]:
+        return read_records(host, transaction.run(host, script, timeout_s).stdout)
+
+    return transaction.each(hosts, run)
 
 
 def _outcome(

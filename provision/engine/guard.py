@@ -7,7 +7,6 @@ goes on. `script` renders the change itself, and `undo` its rollback.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ PADDING = 64 * 1024
 BUSY, GONE, REFUSED, WRONG, UNRECORDED = 8, 3, 4, 7, 9
 """Exit statuses of the guard."""
 
+_STATUS = program_text("guard/status.sh")
+
 
 @dataclass(frozen=True, slots=True)
 class Txn:
@@ -39,33 +40,6 @@ class Txn:
     owner: str
     inventory: str
     verb: str
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionRecord:
-    """A host's record of a change.
-
-    `state`: txn, reverting, reverted or confirmed. Times are in seconds of the host's clock, on
-    which it is `now`; 0: unknown.
-    """
-
-    state: str
-    id: str
-    since: int
-    deadline: int
-    ended: int
-    now: int
-    reason: str
-    result: str
-    owner: str
-    inventory: str
-    verb: str
-    log: str = ""
-
-    @property
-    def pending(self) -> bool:
-        """True while the change locks the host."""
-        return self.state in ("txn", "reverting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +101,7 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
             "    refuse 'no room for the guard'",
             "}",
             f"sh {path} arm {txn.id} {seconds}; status=$?",
-            f"[ $status = 0 ] || {{ rm -rf {new}; {_status()}\nexit $status; }}",
+            f"[ $status = 0 ] || {{ rm -rf {new}; {_STATUS}\nexit $status; }}",
         ]
     )
 
@@ -152,9 +126,7 @@ def act(
             f"sh {path} rearm {txn.id} {seconds} || exit {GONE}" if part else ":",
             *_files({f"{TXN}/{name}": text for name, text in files.items()}, nonce),
             f"sync {' '.join(f'{TXN}/{name}' for name in files)} {TXN} || exit {REFUSED}",
-            # systemd sets no HOME for system services; the docker command reads its configuration
-            # from $HOME/.docker.
-            f"systemd-run -q --wait --collect --unit={unit} -p Environment=HOME=/root \\",
+            f"systemd-run -q --wait --collect --unit={unit} \\",
             f"  /bin/sh {path} act {txn.id} {number}; status=$?",
             # A rollback that began meanwhile has renamed the folder.
             f"cat {TXN}/out.{number} 2>/dev/null || cat {FOLDER}/*.{txn.id}/out.{number}",
@@ -180,7 +152,7 @@ def rearm(txn: Txn, *, seconds: int, nonce: str) -> str:
             # The transfer to the host is the script itself. A path that drops packets of full size
             # lets small ones through, so that logins work on it and everything else hangs.
             f": {'x' * PADDING}",
-            f"sh {path} rearm {txn.id} {seconds} || {{ status=$?; {_status()}\nexit $status; }}",
+            f"sh {path} rearm {txn.id} {seconds} || {{ status=$?; {_STATUS}\nexit $status; }}",
             f"printf '@{nonce} kept '; head -c {PADDING} /dev/zero | tr '\\0' x; echo",
         ]
     )
@@ -193,15 +165,13 @@ def is_complete(stdout: str, *, nonce: str) -> bool:
 
 def confirm(txn: Txn) -> str:
     """A script that confirms the change, and prints the records."""
-    return "\n".join(
-        [script.PRELUDE, _verb("confirm", txn.id, txn.token), _status(), "exit $status"]
-    )
+    return "\n".join([script.PRELUDE, _verb("confirm", txn.id, txn.token), _STATUS, "exit $status"])
 
 
 def force(txn_id: str, owner: str) -> str:
     """The same without the token, for a user who has another controller than the change."""
     verb = _verb("confirm", txn_id, "--force", owner)
-    return "\n".join([script.PRELUDE, verb, _status(), "exit $status"])
+    return "\n".join([script.PRELUDE, verb, _STATUS, "exit $status"])
 
 
 def revert(txn_id: str, reason: str, *, nonce: str) -> str:
@@ -214,72 +184,20 @@ def revert(txn_id: str, reason: str, *, nonce: str) -> str:
         [
             script.PRELUDE,
             f'for guard in {FOLDER}/guard-*; do [ -f "$guard" ] && {roll_back}; done',
-            _status(),
+            _STATUS,
         ]
     )
 
 
 def status() -> str:
     """A script that prints the records, and changes nothing."""
-    return script.PRELUDE + _status()
+    return script.PRELUDE + _STATUS
 
 
 def _verb(*arguments: str) -> str:
     # Any version of the guard will do: all of them know each other's folders.
     find = f'for guard in {FOLDER}/guard-*; do [ -f "$guard" ] && break; done'
     return f'{find}\nsh "$guard" {script.quoted(arguments)}; status=$?'
-
-
-def _status() -> str:
-    return rf"""
-for change in {TXN} {FOLDER}/reverting.* {FOLDER}/reverted.* {FOLDER}/confirmed.*; do
-  [ -f "$change/id" ] || continue
-  state=${{change##*/}}
-  printf 'record %s' "${{state%%.*}}"
-  for part in id since deadline ended reason result about log; do
-    printf '\t%s' "$(cat "$change/$part" 2>/dev/null | tail -c 2000 | tr '\t\n' '  ')"
-  done
-  printf '\t%s\n' "$(date +%s)"
-done"""
-
-
-def records(stdout: str) -> tuple[TransactionRecord, ...]:
-    """The records that a host has printed; lines that cannot be read are left out."""
-    lines = re.findall(r"^record (\w+)\t(.*)$", stdout, re.M)
-    return tuple(filter(None, (_record(state, rest.split("\t")) for state, rest in lines)))
-
-
-def _record(state: str, fields: list[str]) -> TransactionRecord | None:
-    try:
-        txn, since, deadline, ended, reason, result, about, log, now = map(str.strip, fields)
-        texts = json.loads(about or "{}")
-        owner, inventory, verb = (str(texts.get(key, "")) for key in ("owner", "inventory", "verb"))
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    if not re.fullmatch(r"[0-9a-f]+", txn) or state not in _STATES:
-        return None
-    return TransactionRecord(
-        state,
-        txn,
-        _seconds(since),
-        _seconds(deadline),
-        _seconds(ended),
-        _seconds(now),
-        reason,
-        result,
-        owner,
-        inventory,
-        verb,
-        log,
-    )
-
-
-def _seconds(text: str) -> int:
-    # Python raises ValueError for more than 4300 digits (CVE-2020-10735).
-    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
-
-
-_STATES = ("txn", "reverting", "reverted", "confirmed")
 
 
 def _numbered(part: TransactionStep, number: int) -> dict[str, str]:

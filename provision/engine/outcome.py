@@ -23,7 +23,8 @@ class Outcome:
 
     `reason`: why the change was rolled back. `until`: when a pending change is rolled back; None
     where the host does not know. `last_seen`: when a host whose outcome is unknown last answered;
-    None for one that answers, but could not complete its rollback.
+    None for one that answers, but could not complete its rollback (`reason`: why it had to), or
+    could not tell its state (no `reason`).
     """
 
     kind: OutcomeKind
@@ -40,6 +41,8 @@ class Outcome:
 UNCHANGED = Outcome(OutcomeKind.UNCHANGED)
 CONFIRMED = Outcome(OutcomeKind.CONFIRMED)
 UNREACHABLE = Outcome(OutcomeKind.UNREACHABLE)
+UNREADABLE = Outcome(OutcomeKind.UNKNOWN)
+"""The host took the login, but did not tell its state: its shell or sudo refuses, for example."""
 
 
 def reverted(reason: str) -> Outcome:

@@ -12,11 +12,21 @@ from dataclasses import dataclass, field
 
 from provision.engine import guard, journal
 from provision.engine.fleet import SNAPSHOT_S, Interrupted, Session, each
-from provision.engine.guard import TransactionRecord, Txn
-from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, unknown
+from provision.engine.guard import Txn
+from provision.engine.outcome import UNCHANGED, UNREACHABLE, UNREADABLE, Outcome, unknown
+from provision.engine.records import TransactionRecord, read_records
 from provision.engine.status import current_user, recorded_outcome
-from provision.model.errors import ConnectError, HostError, UsageError
-from provision.transport.base import Output
+from provision.model.errors import (
+    ConnectError,
+    FactsError,
+    HostError,
+    NoAnswerError,
+    SudoError,
+    UsageError,
+)
+
+ANSWERED = (NoAnswerError, SudoError, FactsError)
+"""Errors of hosts that were reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,8 @@ class FleetStatus:
         return {host: self._outcome(host) for host in self.hosts}
 
     def _outcome(self, host: str) -> Outcome:
+        if isinstance(self.errors.get(host), ANSWERED):
+            return UNREADABLE
         if host in self.errors:
             last_seen = self.last_seen.get(host)
             return UNREACHABLE if last_seen is None else unknown(last_seen)
@@ -59,12 +71,21 @@ def fleet_status(session: Session, hosts: Iterable[str]) -> FleetStatus:
     """Ask every host for its records."""
     names = tuple(hosts)
     script = guard.status()
-    answers, errors = each(
-        session, names, lambda host: session.transport.run(host, script, timeout_s=SNAPSHOT_S)
-    )
-    records = {host: _latest(guard.records(output.stdout)) for host, output in answers.items()}
-    latest = {host: record for host, record in records.items() if record is not None}
+    answers, errors = _records(session, names, script, SNAPSHOT_S)
+    latest = {host: record for host, record in answers.items() if record is not None}
     return FleetStatus(names, latest, errors, _last_seen(session, errors))
+
+
+def _records(
+    session: Session, hosts: Iterable[str], script: str, timeout_s: float
+) -> tuple[dict[str, TransactionRecord | None], dict[str, HostError]]:
+    """The latest record that `script` prints on each of `hosts`, and the errors of the others."""
+
+    def run(host: str) -> TransactionRecord | None:
+        output = session.transport.run(host, script, timeout_s=timeout_s)
+        return _latest(read_records(host, output.stdout))
+
+    return each(session, hosts, run)
 
 
 def _latest(records: Iterable[TransactionRecord]) -> TransactionRecord | None:
@@ -171,21 +192,16 @@ def _tell(session: Session, status: FleetStatus, hosts: Iterable[str], script: s
     of a host that has not answered is unknown.
     """
     names, asked_at = tuple(hosts), time.time()
-    answers: Mapping[str, Output]
+    answers: Mapping[str, TransactionRecord | None]
     errors: Mapping[str, HostError]
     try:
-        answers, errors = each(
-            session,
-            names,
-            lambda host: session.transport.run(host, script, timeout_s=session.timeout_s),
-        )
+        answers, errors = _records(session, names, script, session.timeout_s)
         interrupted = False
     except Interrupted as stop:
         answers, interrupted = stop.results, True
         errors = {host: _unanswered(host) for host in names if host not in answers}
     latest = dict(status.latest)
-    for host, output in answers.items():
-        record = _latest(guard.records(output.stdout))
+    for host, record in answers.items():
         latest[host] = record or _cleaned_up(latest[host])
     last_seen = dict(status.last_seen)
     if interrupted:

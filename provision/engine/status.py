@@ -14,7 +14,7 @@ from provision.engine.outcome import CONFIRMED, UNCHANGED, Outcome, OutcomeKind,
 from provision.model.errors import LockedError
 
 if TYPE_CHECKING:
-    from provision.engine.guard import TransactionRecord
+    from provision.engine.records import TransactionRecord
 
 
 def current_user() -> str:
@@ -56,12 +56,14 @@ def describe(outcome: Outcome) -> str:
     if outcome.kind is OutcomeKind.REVERTED:
         return f"reverted ({outcome.reason})"
     if outcome.kind is OutcomeKind.UNKNOWN:
-        last_seen = _time_of_day(outcome.last_seen)
-        reason = (
-            f"last seen {last_seen}" if last_seen else f"undo incomplete after {outcome.reason}"
-        )
-        return f"unknown ({reason})"
+        return f"unknown ({_unknown_reason(outcome)})"
     return outcome.kind.value
+
+
+def _unknown_reason(outcome: Outcome) -> str:
+    if outcome.last_seen is not None:
+        return f"last seen {_time_of_day(outcome.last_seen)}"
+    return f"undo incomplete after {outcome.reason}" if outcome.reason else "no valid answer"
 
 
 def describe_all(outcomes: Mapping[str, Outcome]) -> dict[str, str]:

@@ -7,7 +7,7 @@ ProvisionError(message, hint)                           exit status
  ├ SupplyError                                          3 (the controller lacks files for hosts)
  ├ ConflictError                                        9
  ├ HostError(host)                                      4
- │  ├ ConnectError · AuthError · HostKeyError · TimedOut
+ │  ├ ConnectError · AuthError · HostKeyError · TimedOut · NoAnswerError
  │  ├ LockedError     8: another change holds the lock of the host
  │  ├ ChangedError    the host changed between planning and applying
  │  ├ FactsError      the host's answer cannot be parsed
@@ -120,12 +120,25 @@ class AuthError(HostError):
     """The host refused the login, or sudo refused the user."""
 
 
+class SudoError(AuthError):
+    """sudo refused the user: the host answers, but its state is unknown."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in JSON output, which is that of a refused login."""
+        return AuthError.__name__
+
+
 class HostKeyError(HostError):
     """The host's key is unknown, or differs from the recorded one."""
 
 
 class TimedOut(HostError):
     """A phase did not end before its timeout."""
+
+
+class NoAnswerError(HostError):
+    """The host took the login, but did not run the script to its end: its state is unknown."""
 
 
 class FactsError(HostError):

@@ -22,8 +22,8 @@ class Transport(Protocol):
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
         """Run `script` on `host` in one execution.
 
-        Raises HostError (ConnectError, AuthError, HostKeyError, TimedOut) when the script
-        could not run to its end. A script that fails is an Output with its exit status.
+        Raises HostError (ConnectError, AuthError, HostKeyError, TimedOut, NoAnswerError) when
+        the script did not run to its end. A script that fails is an Output with its exit status.
         """
         ...
 

@@ -7,10 +7,19 @@
 #
 # Files of a change: id, about, since, deadline, reason, result, ended, log (its record); nonce (the
 # token's sha256); lock (the path of the inventory's lock); witness (the fingerprint script),
-# before, still (its output then and now); act.N, undo.N, discard.N, out.N and kept.N of its part N; journal
+# before, still (its stdout then and now) and *.err (its stderr, a remark only); act.N, undo.N, discard.N, out.N and kept.N of its part N; journal
 # (the operations that have begun); looked (checked over a new connection); reserve (disk space).
 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
+# One environment for every fingerprint and step, whoever starts the guard: a login (pam_env gives it
+# /etc/environment), a timer or a boot unit. No DOCKER_HOST or DOCKER_CONTEXT, and a DOCKER_CONFIG
+# that does not exist: the docker command asks the daemon of this host, which the snapshots ask, too.
+# apt reads its proxy from the last three.
+[ "${PROVISION_GUARD:-}" = clean ] ||
+  exec env -i PROVISION_GUARD=clean PATH="$PATH" LC_ALL=C HOME=/root \
+    DOCKER_CONFIG=/var/lib/provision/no-docker-config ${http_proxy:+"http_proxy=$http_proxy"} \
+    ${https_proxy:+"https_proxy=$https_proxy"} ${no_proxy:+"no_proxy=$no_proxy"} \
+    /bin/sh "$0" "$@"
 umask 077
 STATE=/var/lib/provision TXN=/var/lib/provision/txn UNITS=/etc/systemd/system
 
@@ -22,6 +31,18 @@ write() { (printf '%s\n' "$2" >"$1") 2>/dev/null; }
 
 lock_state() { { exec 8<"$STATE" && flock -w 20 8; } || fail 4 "$STATE is locked"; }
 unlock_state() { exec 8<&-; }
+
+take_fingerprint() { # folder of the change, file; only stdout is compared
+  # A tool may print a warning at one time and not at another (iptables-save, once legacy tables
+  # exist): stderr does not describe the state of the host.
+  /bin/sh "$1/witness" >"$2" 2>"$2.err" 7<&- 8<&- 9<&-
+}
+compare_fingerprint() { # folder of the change, file of the fingerprint of now; prints what differs
+  cmp -s "$1/before" "$2" && return
+  diff "$1/before" "$2"
+  cat "$2.err"
+  return 1
+}
 
 change_under_way() {
   [ ! -d "$TXN" ] || return 0
@@ -90,6 +111,18 @@ disable_boot_units() { # they stay as long as any change is under way
   rmdir --ignore-fail-on-non-empty "$UNITS"/sysinit.target.wants 2>/dev/null
 }
 
+# The late unit waits for Docker, and then rolls back. A controller that asks for the rollback
+# meanwhile leaves it to the unit: without Docker it would come to no good end. The controller's
+# request holds no lock while it waits, and not for ever, as dockerd may hang.
+boot_undo_is_due() {
+  systemctl show -p Job -p ActiveState provision-boot-late.service 2>/dev/null |
+    grep -q -e '^Job=[1-9]' -e '^ActiveState=activating'
+}
+await_boot_undo() {
+  tries=0
+  while [ $tries -lt 180 ] && boot_undo_is_due; do tries=$((tries + 1)); sleep 1; done
+}
+
 # --- the record of a change that has ended ---
 keep_record() { # folder; every other file of the change goes
   for file in "$1"/*; do
@@ -138,7 +171,9 @@ arm() { # id, seconds
   lock_state
   change_under_way && fail 8 "another change is under way"
   remove_earlier
-  /bin/sh "$new/witness" >"$new/before" 8<&- || fail 4 "the state of the host cannot be recorded"
+  take_fingerprint "$new" "$new/before" ||
+    fail 4 "the state of the host cannot be recorded: $(tail -c 500 "$new/before.err")"
+  [ ! -s "$new/before.err" ] || tail -c 2000 "$new/before.err" >"$new/log"
   # The change may fill up the disk: 64 KiB stay free for the rollback.
   { date +%s >"$new/since" && head -c 65536 /dev/zero >"$new/reserve"; } ||
     fail 4 "no room in $STATE"
@@ -152,11 +187,11 @@ arm() { # id, seconds
 act() { # id, part; runs as a unit of its own
   [ "$(id_of "$TXN")" = "$1" ] || exit 3
   if [ "$2" = 1 ]; then
-    /bin/sh "$TXN/witness" >"$TXN/still" 2>&1
-    cmp -s "$TXN/before" "$TXN/still" || { diff "$TXN/before" "$TXN/still" >"$TXN/out.1"; exit 4; }
+    take_fingerprint "$TXN" "$TXN/still"
+    compare_fingerprint "$TXN" "$TXN/still" >"$TXN/out.1" || exit 4
   elif [ -e "$TXN/kept.$(($2 - 1))" ]; then
     # The part before stays whatever comes (packages): a rollback leads back to the state after it.
-    /bin/sh "$TXN/witness" >"$TXN/still" 2>&1 && sync "$TXN/still" &&
+    take_fingerprint "$TXN" "$TXN/still" && sync "$TXN/still" &&
       mv -T "$TXN/still" "$TXN/before" || exit 4
   fi
   exec /bin/sh "$TXN/act.$2" >"$TXN/out.$2" 2>&1
@@ -212,16 +247,22 @@ roll_back() { # folder, list or early; the parts from the last to the first
 is_as_before() { # folder; the fingerprint tells, not the exit statuses of the steps
   # Nothing of a part that stays (packages) is rolled back.
   [ -e "$1/kept.1" ] && ! grep -qsv '^1\.' "$1/journal" && return
-  /bin/sh "$1/witness" >"$now" 7<&- 8<&- 9<&- 2>&1
-  cmp -s "$1/before" "$now"
+  take_fingerprint "$1" "$now"
+  compare_fingerprint "$1" "$now" >/dev/null
 }
 
 end_as_done() { # id; another process has ended the change meanwhile
   rm -f "/run/provision-undone-$1"
   exit 0
 }
+hold_inventory_lock() { # folder; as descriptor 9, for as long as the follower must not interfere
+  lock=$(cat "$1/lock")
+  if (: >>"$lock") 2>/dev/null; then exec 9>>"$lock"; flock -w 5 9; fi
+}
 revert() { # id, reason
-  change=$STATE/reverting.$1
+  change=$STATE/reverting.$1 pauses='0 1 2 3'
+  # After a boot the followers of all inventories bring back routes and rules, which takes longer.
+  if [ "$2" = boot ]; then pauses='0 1 2 3 5 8 13 20 40'; else await_boot_undo; fi
   # A rollback that came to no good end may be asked for again.
   [ "$(cat "$STATE/reverted.$1/result" 2>/dev/null)" != incomplete ] ||
     move "$STATE/reverted.$1" "$change"
@@ -241,21 +282,21 @@ revert() { # id, reason
   # Below /run: the disk may be full, and a command whose output cannot be written fails.
   log=/run/provision-undo-$1.log now=/run/provision-undo-$1.now
   write "$log" "undo of $1 ($2)" || log=/dev/null
-  lock=$(cat "$change/lock")
-  if (: >>"$lock") 2>/dev/null; then exec 9>>"$lock"; flock -w 5 9; fi
   result=incomplete
-  for pause in 0 1 2 3; do
-    sleep $pause
+  for pause in $pauses; do
+    exec 9<&- # in the pause the follower may bring back what is not part of the change
+    sleep "$pause"
+    hold_inventory_lock "$change"
     roll_back "$change" list >>"$log" 2>&1
     is_as_before "$change" && { result=reverted; break; }
   done
   exec 9<&-
-  [ $result = reverted ] || diff "$change/before" "$now" >>"$log" 2>&1
+  [ $result = reverted ] || compare_fingerprint "$change" "$now" >>"$log" 2>&1
   write "$change/result" "$result"
   write "$change/ended" "$(date +%s)"
   (tail -c 4000 "$log" >"$change/log") 2>/dev/null
   remove_inventory_lock "$change"
-  rm -f "$now" "/run/provision-undo-$1.log"
+  rm -f "$now" "$now.err" "/run/provision-undo-$1.log"
   lock_state
   # What could not be recorded is rolled back again, at the deadline or at the next boot.
   [ "$change" != "$TXN" ] && move "$change" "$STATE/reverted.$1" || exit 0

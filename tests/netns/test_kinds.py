@@ -22,7 +22,7 @@ from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import ANY, Forward, Vxlan
 from provision.resources.on_hosts import Mark
 from provision.resources.script import PRELUDE
-from provision.resources.steps import Steps
+from provision.resources.steps import Put, Steps
 from provision.transport.base import Output
 from provision.transport.local import Local
 
@@ -240,6 +240,26 @@ def test_the_last_inventory_restores_a_sysctl(namespace: Namespace, order: tuple
         namespace.do(current.delete())
         assert namespace.sh("sysctl -n net.ipv4.ip_forward").strip() == value
     assert namespace.sh("ls /var/lib/provision/was 2>/dev/null; :") == ""
+
+
+@pytest.mark.parametrize("repairer", [NAME, "second"])
+def test_a_setting_that_a_person_changed_is_no_original_value(
+    namespace: Namespace, repairer: str
+) -> None:
+    """The inventory found the value as it wanted it; destroying it after a repair leaves that."""
+    key = "net.ipv4.ip_forward"
+    namespace.sh("sysctl -qw net.ipv4.ip_forward=1")
+    target = Sysctl(HOST, key, "1", NAME)
+    assert namespace.existing(Sysctl)[key][0] == target  # nothing to do, and so no record
+    text = script.standalone([target.create()])
+    namespace.do((Put("/etc/provision/demo/volatile.sh", text, 0o755),))
+    namespace.sh("sysctl -qw net.ipv4.ip_forward=0")
+    current, _ = namespace.existing(Sysctl, repairer)[key]
+    namespace.do(Sysctl(HOST, key, "1", repairer).update(current))
+    repaired, ours = namespace.existing(Sysctl, repairer)[key]
+    assert ours
+    namespace.do(repaired.delete())
+    assert namespace.sh("sysctl -n net.ipv4.ip_forward").strip() == "1"
 
 
 def test_the_followers_script_restores_everything_and_can_be_repeated(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine import apply, desired, fleet, guard, report
+from provision.engine import apply, desired, fleet, report
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import CONFIRMED
+from provision.engine.records import readable_records
 from provision.engine.status import describe, recorded_outcome
 from provision.model.errors import FactsError, HostError
 from provision.model.terminal import printable
@@ -82,7 +83,7 @@ def test_a_malformed_record_is_ignored_or_printable(payload: str) -> None:
     fields = ["beef", "1", "2", "", "failed", "reverted", owner, "", "3"]
     for number in range(len(fields)):
         line = "\t".join(["record reverted", *fields[:number], payload, *fields[number + 1 :]])
-        for record in guard.records(line.replace("\n", " ") + "\n"):
+        for record in readable_records(line.replace("\n", " ") + "\n"):
             assert set(record.id) <= set("0123456789abcdef")
             assert printable(describe(recorded_outcome(record))).isprintable()
 

@@ -14,7 +14,15 @@ from provision.engine.apply import converge
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import CONFIRMED, UNCHANGED, UNREACHABLE, OutcomeKind, reverted
-from provision.model.errors import ConnectError, UsageError
+from provision.engine.status import describe_all
+from provision.model.errors import (
+    ConnectError,
+    FactsError,
+    HostError,
+    NoAnswerError,
+    SudoError,
+    UsageError,
+)
 from provision.resources.base import Resource
 from tests.fakes import KINDS, Hosts, Toy, inventory
 
@@ -134,6 +142,27 @@ def test_an_unreachable_host_was_last_seen_in_its_change(
     assert outcome.last_seen is not None and time.time() - outcome.last_seen < 60
     use_another_controller(monkeypatch, tmp_path)
     assert recovery.fleet_status(session, HOSTS).outcomes["h2"] == UNREACHABLE
+
+
+@pytest.mark.parametrize("error", [NoAnswerError, SudoError, FactsError])
+def test_a_host_that_answers_without_its_state_is_unknown(
+    session: Session, error: type[HostError]
+) -> None:
+    """It may hold a pending change; its words are in the error."""
+    hosts(session).lost["h2"] = error("h2", "This account is currently not available.")
+    status = recovery.fleet_status(session, HOSTS)
+    assert describe_all(status.outcomes)["h2"] == "unknown (no valid answer)"
+    assert status.errors["h2"].message == "This account is currently not available."
+    with pytest.raises(ConnectError, match="not available"):
+        confirm(session)
+
+
+def test_a_pending_change_without_a_readable_record_is_an_error(session: Session) -> None:
+    """The host is locked by it, so it is not `unchanged`."""
+    hosts(session).guards["h2"]["id"] = ""
+    status = recovery.fleet_status(session, HOSTS)
+    assert isinstance(status.errors["h2"], FactsError)
+    assert status.outcomes["h2"].kind is OutcomeKind.UNKNOWN
 
 
 def test_hosts_that_were_never_changed_are_unchanged(session: Session) -> None:

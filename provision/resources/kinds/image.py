@@ -16,6 +16,10 @@ from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.steps import Put, Run, Steps, Unless, fails, remove_file, sh
 
+# Steps run without root's configuration of Docker; only a pull needs the logins to registries in
+# it. `--host`, since the configuration may also name a context, and so another daemon.
+_LOGINS = ("--config", "/root/.docker", "--host", "unix:///var/run/docker.sock")
+
 
 def claims_probe(kind: str) -> str:
     """Shell text that prints `claim REFERENCE` for each image of a kind that `$name` has claimed.
@@ -99,7 +103,7 @@ for claim in {ORIGINALS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat 
         return claim_path(self.inventory, self.kind, self.reference)
 
     def create(self) -> Steps:
-        pull = Run(("docker", "pull", "--quiet", self.reference))
+        pull = Run(("docker", *_LOGINS, "pull", "--quiet", self.reference))
         return (write_claim(self._claim, self.reference), pull)
 
     def delete(self) -> Steps:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.lib.systemd_units import unit_properties
-from provision.resources.on_hosts import ORIGINALS
+from provision.resources.on_hosts import ETC, ORIGINALS
 from provision.resources.steps import Run, Steps, record_once, remove_file
 
 SERVICE = "openvswitch-switch.service"
@@ -46,6 +46,10 @@ for record in {ORIGINALS}/*/openvswitch; do
   [ -f "$record" ] || continue
   owner=${{record%/openvswitch}}; echo "was ${{owner##*/}} $(cat "$record")"
 done
+for script in {ETC}/*/volatile.sh; do
+  ! grep -qs -F /run/openvswitch/ "$script" || echo applied
+done
+for claim in {ETC}/*/attachments/*/*; do ! grep -qs '^ovs ' "$claim" || echo applied; done
 [ ! -e /etc/openvswitch/conf.db ] || echo database
 """
 
@@ -124,13 +128,16 @@ for file in {ORIGINALS}/*/openvswitch; do [ ! -f "$file" ] || echo "$file $(cat 
         records = dict(rest.split(" ", 1) for key, rest in lines if key == "was")
         record = records.pop(origin.inventory, None)
         new = "" if ("database", "") in lines else " new"
+        # An applied inventory without a record found the service running: a person has stopped or
+        # disabled it later, and the repair must not take that for its state before us.
+        first = "enabled active" if ("applied", "") in lines else f"{enabled} {active}{new}"
         daemon = cls(
             origin.host,
             origin.inventory,
             enabled == "enabled",
             active == "active",
             claimed=record is not None or not records,
-            original=record or next(iter(records.values()), f"{enabled} {active}{new}"),
+            original=record or next(iter(records.values()), first),
             other_users=tuple(sorted(records)),
         )
         yield Found(daemon, ours=record is not None)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
-from provision.resources.on_hosts import ORIGINALS
+from provision.resources.on_hosts import ETC, ORIGINALS
 from provision.resources.steps import Run, Steps, Unless, record_once, remove_file, sh
 
 KEYS = ("net.ipv4.ip_forward",)
@@ -24,6 +25,10 @@ class Sysctl(Resource):
     `original` is the value before any inventory changed it. `has_other_users` is True if another
     inventory has changed it as well. `claimed` is False if only others have a record: each user
     needs its own, so that the last one knows that it is the last.
+
+    An inventory that finds the value as it wants it has no record, only the step in its
+    volatile.sh. If a person changes the setting later, and the next apply repairs it, the value of
+    that step is the original one.
 
     The follower sets it after a reboot, not a file in /etc/sysctl.d: if forwarding is on before
     Docker starts, Docker leaves the policy of the chain FORWARD at ACCEPT, and the host would
@@ -40,6 +45,9 @@ for key in {" ".join(KEYS)}; do
   for record in {ORIGINALS}/*/sysctl/"$key"; do
     [ -f "$record" ] || continue
     owner=${{record%/sysctl/*}}; echo "was $key ${{owner##*/}} $(cat "$record")"
+  done
+  for script in {ETC}/*/volatile.sh; do
+    [ ! -f "$script" ] || sed -n "s/^sysctl -q -w $key=\([^ ]*\)$/kept $key \1/p" "$script"
   done
 done
 """
@@ -93,13 +101,15 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
             records = dict(_records(key, lines))
             # Any record tells the original value: each user copies it from the one before.
             record = records.pop(origin.inventory, None)
+            kept = (rest.split(" ", 1) for keyword, rest in lines if keyword == "kept")
+            originals = chain(records.values(), (step for name, step in kept if name == key))
             sysctl = cls(
                 origin.host,
                 key,
                 value,
                 origin.inventory,
                 claimed=record is not None or not records,
-                original=record or next(iter(records.values()), value),
+                original=record or next(originals, value),
                 has_other_users=bool(records),
             )
             yield Found(sysctl, ours=record is not None)

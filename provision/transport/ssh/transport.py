@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,9 +12,10 @@ from threading import Lock
 import paramiko
 from fabric import Connection
 
-from provision.model.errors import AuthError, ConnectError, HostError
+from provision.model.errors import ConnectError, HostError, NoAnswerError, SudoError
 from provision.model.inventory import Inventory
 from provision.resources.script import quoted
+from provision.transport import answers
 from provision.transport.base import Output
 from provision.transport.calls import require_current
 from provision.transport.project_files import nearest
@@ -24,13 +26,6 @@ from provision.transport.ssh.host_key_offer import Offer, offer
 
 # RuntimeError: Path.expanduser of an unknown user (`IdentityFile ~nobody/key`).
 _FAILURES = (paramiko.SSHException, OSError, EOFError, ValueError, RuntimeError)
-# The shell reads the whole script from standard input before it runs any of it. So the script
-# may be longer than an argument (128 KiB, MAX_ARG_STRLEN), needs no file on the host, and no
-# command in it can read the rest of it. The line is quoted so that csh and fish as login shells
-# pass it on unchanged.
-_SHELL = ("sh", "-c", 'eval "$(cat)"')
-# Written beside the target and renamed: the target is never half a file.
-_SAVE = 'umask 077; mkdir -p "${1%/*}" && cat >"$1.part" && mv -f "$1.part" "$1"'
 
 
 class SshTransport:
@@ -68,14 +63,22 @@ class SshTransport:
         pool.shutdown(wait=False)
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
-        """Run `script` as root. Raises ConnectError, AuthError, HostKeyError, TimedOut."""
-        return self._execute(host, _SHELL, script.encode(), timeout_s)
+        """Run `script` as root.
+
+        Raises ConnectError, AuthError, HostKeyError, TimedOut, and NoAnswerError if the host did
+        not run it to its end.
+        """
+        nonce = secrets.token_hex(8)
+        text = answers.marked(script, nonce)
+        return self._execute(host, answers.SHELL, text.encode(), nonce, timeout_s)
 
     def send(self, host: str, source: Path, target: str, *, timeout_s: float) -> None:
         """Copy a file of the controller to `target` on the host, mode 0600."""
+        nonce = secrets.token_hex(8)
+        argv = answers.save(target, nonce)
         with source.open("rb") as file:
             chunks = iter(lambda: file.read(2**20), b"")
-            output = self._execute(host, ("sh", "-c", _SAVE, "sh", target), chunks, timeout_s)
+            output = self._execute(host, argv, chunks, nonce, timeout_s)
         if output.status:
             reason = output.stderr.strip()[-300:]
             raise ConnectError(host, f"{source} could not be copied to {target}: {reason}")
@@ -122,8 +125,14 @@ class SshTransport:
             connection.close()
 
     def _execute(
-        self, host: str, argv: tuple[str, ...], data: bytes | Iterator[bytes], timeout_s: float
+        self,
+        host: str,
+        argv: tuple[str, ...],
+        data: bytes | Iterator[bytes],
+        nonce: str,
+        timeout_s: float,
     ) -> Output:
+        """Run a command that ends with the mark of `nonce`; its output without the mark."""
         sudo = self._inventory.hosts[host].ssh.sudo
         command = quoted(("sudo", "-n", "--", *argv) if sudo else argv)
         try:
@@ -133,14 +142,17 @@ class SshTransport:
         require_current(host)
         self.executions[host] += 1
         output = exchange(host, channel, command, data, timeout_s)
-        # sudo exits with 1 when it refuses; a command of ours that prints like it has output.
-        if output.stderr.startswith("sudo: ") and output.status == 1 and not output.stdout:
-            raise AuthError(
+        try:
+            return answers.unmarked(host, output, nonce)
+        except NoAnswerError as error:
+            # sudo exits with 1 when it refuses.
+            if not sudo or output.status != 1:
+                raise
+            raise SudoError(
                 host,
-                f"sudo refused: {output.stderr.strip()[:200]}",
+                f"sudo refused: {answers.reply(output)}",
                 "give this user NOPASSWD in sudoers, or log in as root (ssh.user)",
-            )
-        return output
+            ) from error
 
     def _transport(self, host: str) -> paramiko.Transport:
         connection = self._open.get(host)

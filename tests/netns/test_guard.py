@@ -1,0 +1,123 @@
+"""The guard's fingerprint before and after a change is the same, whatever the login is like."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from provision.engine import guard
+from provision.engine.records import readable_records
+from tests.netns.guarded import Guarded
+from tests.netns.test_kinds import Namespace, namespace
+
+pytestmark = pytest.mark.netns
+__all__ = ["namespace"]
+
+NOISES = {
+    "a warning of iptables-save": ("iptables-legacy -S >/dev/null", ""),
+    "a broken config.json of Docker": ("echo garbage >/root/.docker/config.json", ""),
+    "another daemon": ("", "export DOCKER_HOST=tcp://127.0.0.1:2375"),
+    "another context": ("", "export DOCKER_CONTEXT=far"),
+    "a configuration of Docker elsewhere": (
+        "mkdir /run/far; echo garbage >/run/far/config.json",
+        "export DOCKER_CONFIG=/run/far",
+    ),
+}
+"""Shell text that is run on the host before the change, and variables of the login."""
+
+
+@pytest.fixture
+def guarded(namespace: Namespace) -> Guarded:
+    return Guarded(namespace)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_change_is_made_and_rolled_back_in_spite_of_noise(guarded: Guarded, noise: str) -> None:
+    """Neither a warning nor a variable of the login is a difference."""
+    text, variables = NOISES[noise]
+    guarded.namespace.sh(text)
+    guarded.arm(variables)
+    output = guarded.act(variables)
+    assert output.status == 0, output
+    assert guarded.namespace.sh("cat /run/changed") == "changed\n"
+    record = guarded.revert(variables)
+    assert (record.state, record.result) == ("reverted", "reverted"), record
+    guarded.namespace.sh("test ! -e /run/changed")
+
+
+def test_noise_that_begins_after_the_arming_is_a_remark(guarded: Guarded) -> None:
+    """Nothing of the host's state has changed."""
+    guarded.arm()
+    guarded.namespace.sh("iptables-legacy -S >/dev/null")
+    assert guarded.act().status == 0
+    assert guarded.revert().result == "reverted"
+
+
+def test_a_remark_of_the_fingerprint_is_kept(guarded: Guarded) -> None:
+    """The record of the change has it in its log."""
+    guarded.namespace.sh("iptables-legacy -S >/dev/null")
+    guarded.arm()
+    (record,) = readable_records(guarded.run(guard.status()).stdout)
+    assert "iptables-legacy tables present" in record.log
+
+
+def test_a_host_that_was_changed_after_the_arming_refuses(guarded: Guarded) -> None:
+    """A warning beside it is reported with the difference, which names what changed."""
+    guarded.arm()
+    guarded.namespace.sh("iptables-legacy -S >/dev/null; iptables -N PROV-demo-blue-0")
+    output = guarded.act()
+    assert output.status == guard.REFUSED
+    assert "PROV-demo-blue-0" in output.stdout
+    guarded.namespace.sh("iptables -X PROV-demo-blue-0")
+    assert guarded.revert().result == "reverted"
+
+
+def reboot(guarded: Guarded) -> None:
+    """What a reboot before the confirmation leaves when sshd answers: Docker is not up yet."""
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh("rm /run/changed; touch /run/docker-down; echo Job=7 >/run/job")
+    assert guarded.boot("early").status == 0
+
+
+def test_a_rollback_that_is_asked_for_during_a_boot_is_left_to_the_boot(guarded: Guarded) -> None:
+    """Before Docker is up it could only fail; the boot unit does it, and its word counts."""
+    reboot(guarded)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(guarded.revert)
+        time.sleep(10)  # longer than the pauses between the tries of a rollback
+        (record,) = readable_records(guarded.run(guard.status()).stdout)
+        assert record.state == "reverting" and not asked.done()
+        guarded.namespace.sh("rm /run/docker-down; echo ActiveState=activating >/run/job")
+        assert guarded.boot("late").status == 0
+        guarded.namespace.sh("rm /run/job")
+        record = asked.result(timeout=60)
+    assert (record.state, record.result, record.reason) == ("reverted", "reverted", "boot")
+
+
+def test_without_a_boot_unit_that_is_due_the_rollback_is_not_left_to_it(guarded: Guarded) -> None:
+    """Such as in the rescue target; Docker runs there because an administrator has started it."""
+    reboot(guarded)
+    guarded.namespace.sh("rm /run/docker-down; echo ActiveState=inactive >/run/job")
+    record = guarded.revert()
+    assert (record.state, record.result, record.reason) == ("reverted", "reverted", "boot")
+
+
+def test_the_follower_gets_its_lock_while_a_boot_is_undone(guarded: Guarded) -> None:
+    """It brings back what the kernel has forgotten and the change has not touched."""
+    claim = "mkdir -p /etc/provision/demo; echo here >/etc/provision/demo/volatile.sh"
+    guarded.namespace.sh(f"{claim}; iptables -N PROV-demo-blue-0")
+    reboot(guarded)
+    guarded.namespace.sh("rm /run/docker-down /run/job; iptables -X PROV-demo-blue-0")
+    follower = (
+        "until [ -e /run/provision-demo.lock ]; do sleep 0.05; done; sleep 0.5; "
+        "flock /run/provision-demo.lock iptables -N PROV-demo-blue-0"
+    )
+    with ThreadPoolExecutor() as pool:
+        late = pool.submit(guarded.boot, "late")
+        guarded.run(follower)
+        assert late.result(timeout=90).status == 0
+    (record,) = readable_records(guarded.run(guard.status()).stdout)
+    assert (record.state, record.result, record.reason) == ("reverted", "reverted", "boot")
