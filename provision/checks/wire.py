@@ -1,8 +1,8 @@
 """The traffic between hosts: a sniffer on each host counts frames during the checks. Pure.
 
-`start_script` starts the sniffer. It counts the packets of all checks, and the broadcasts that
-`send_script` sends. `stop_script` ends it, and `parse` reads the counts. `ContainerPair` compares
-them with the method's `tunnel` and `single_l2`.
+`start_script` starts the sniffer, which counts the packets of all checks and the broadcasts that
+`send_script` sends. `stop_script` ends the sniffer, and `parse` reads the counts. `ContainerPair`
+compares them with the method's `tunnel` and `single_l2`.
 """
 
 from __future__ import annotations
