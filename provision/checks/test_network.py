@@ -117,14 +117,14 @@ def test_udp(evidence: Evidence, pair: Pair) -> None:
 
 def test_wire(evidence: Evidence, network_pair: Pair) -> None:
     """Between hosts, packets travel in the tunnel that the method declares, or in none."""
-    error = _captured_pair(evidence, network_pair).error()
+    error = _captured_pair(evidence, network_pair).traffic_error()
     assert not error, error
 
 
 def test_broadcast(evidence: Evidence, network_pair: Pair) -> None:
     """A broadcast arrives once on each host of one layer 2 and on no other: no loop, no leak."""
     captured = _captured_pair(evidence, network_pair)
-    copies, expected = captured.copies(), captured.expected_copies()
+    copies, expected = captured.broadcast_copies(), captured.expected_copies()
     host = network_pair[1].host
     assert copies == expected, f"{host} received the broadcast {copies} times, not {expected}"
 
@@ -134,7 +134,7 @@ def _captured_pair(evidence: Evidence, pair: Pair) -> ContainerPair:
     source, target = (evidence.endpoints[container.name].address for container in pair)
     assert source is not None and target is not None
     captured = ContainerPair(evidence.inventory, pair, (source, target), evidence.captures)
-    if reason := captured.unknown():
+    if reason := captured.skip_reason():
         pytest.skip(reason)
     return captured
 

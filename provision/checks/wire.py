@@ -1,8 +1,8 @@
-"""Traffic between hosts: a sniffer on each host counts frames while containers talk. Pure.
+"""The traffic between hosts: a sniffer on each host counts frames during the checks. Pure.
 
-`start_script` starts it, `send_script` sends packets for it beside the other checks, `stop_script`
-ends it. `parse` reads the counts, and `ContainerPair` compares them with the method's `tunnel` and
-`single_l2`.
+`start_script` starts the sniffer, which counts the packets of all checks and the broadcasts that
+`send_script` sends. `stop_script` ends the sniffer, and `parse` reads the counts. `ContainerPair`
+compares them with the method's `tunnel` and `single_l2`.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ from provision.resources.render import program_text
 from provision.resources.script import quoted
 
 SNIFF_S = 180
-"""Seconds after which a sniffer ends by itself, whatever becomes of the controller."""
-# Also watch the usual tunnel ports, to see a tunnel that no method declares: VXLAN's assigned port
-# (RFC 7348), the older default of Linux that flannel uses, and that of flannel's udp backend.
-_USUAL_PORTS = (4789, 8472, 8285)
+"""Seconds after which a sniffer ends by itself, in case the controller never ends it."""
+# The sniffer also watches ports that no method of the inventory declares, to detect a tunnel that
+# should not exist: 4789 is VXLAN's assigned port (RFC 7348), 8472 the default of the Linux kernel,
+# which flannel keeps, and 8285 the port of flannel's udp backend.
+_WELL_KNOWN_TUNNEL_PORTS = (4789, 8472, 8285)
 
 AddressPair = tuple[IPv4Address, IPv4Address]
 """Source and destination."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """`count` IPv4 packets of one flow on one interface of a host.
+class FrameCount:
+    """The number of IPv4 packets that one interface of a host sent or received of one flow.
 
-    `protocol` is that of the tunnel, or `plain`; `outer` are the addresses of the tunnel packet,
-    `inner` those of the packet in it. Both are the same for plain packets.
+    `protocol` is the tunnel's (`gre`, `vxlan`, `udp`), or `plain` without a tunnel. `port` is the
+    tunnel's UDP port, or 0. `outer`: addresses of the tunnel packet. `inner`: addresses of the
+    packet inside. For plain packets, both are the same.
     """
 
     dev: str
-    leaves: bool
+    outgoing: bool
     protocol: str
     port: int
     outer: AddressPair
@@ -49,68 +51,79 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Counts of one host's sniffer; `missed` frames came too fast for it.
+    """The counts of one host's sniffer.
 
-    `error` is the reason why there are no counts, and empty otherwise.
+    `missed`: number of frames that the kernel dropped because the sniffer read too slowly.
+    `error`: the reason why there are no counts; empty if there are.
     """
 
-    frames: tuple[Frame, ...]
+    frames: tuple[FrameCount, ...]
     missed: int
     error: str
 
 
 def start_script(inventory: Inventory) -> str:
-    """A script that starts the sniffer and prints `wire PID`; empty without networks."""
+    """A script that starts the sniffer and prints `sniffer PID`; "" if there is no network."""
     networks = inventory.networks.values()
     if not networks:
         return ""
     tunnels = [methods.of(network).tunnel(network) for network in networks]
-    ports = {tunnel.port for tunnel in tunnels if tunnel} | {*_USUAL_PORTS}
+    ports = {tunnel.port for tunnel in tunnels if tunnel} | {*_WELL_KNOWN_TUNNEL_PORTS}
     arguments = [f"net={network.cidr}" for network in networks]
-    # GRE has no port: the sniffer knows it by its protocol number.
+    # GRE has no port (`Tunnel.port` is 0): the sniffer detects GRE by IP protocol 47.
     arguments += [f"port={port}" for port in sorted(ports - {0})]
-    return _program("watch", str(SNIFF_S), *arguments)
+    return _sniffer_script("start", str(SNIFF_S), *arguments)
 
 
 def parse_pid(text: str) -> int | None:
-    """The PID of the sniffer, from the output of `start_script`."""
-    match = re.search(r"^wire (\d+)$", text, re.M)
+    """The PID of the sniffer, from the output of `start_script`; None if it did not start."""
+    match = re.search(r"^sniffer (\d+)$", text, re.M)
     return int(match[1]) if match else None
 
 
 def stop_script(pid: int | None) -> str:
-    """A script that ends a sniffer and prints its counts; empty without one."""
-    return _program("told", str(pid)) if pid else ""
+    """A script that ends a sniffer and prints its counts; "" if there is none."""
+    return _sniffer_script("stop", str(pid)) if pid else ""
 
 
-def _program(*arguments: str) -> str:
+def _sniffer_script(*arguments: str) -> str:
     return quoted(("perl", "-e", program_text("checks/wire.pl"), *arguments)) + "\n"
 
 
 def parse(text: str) -> Capture:
-    """Read the output of `stop_script`, or of `start_script` where no sniffer could be started."""
+    """Parse the output of `stop_script`.
+
+    Parses the output of `start_script` as well, which contains the error of a failed start.
+    """
     rows = re.findall(
         r"^frame (\S+) (in|out) (\S+) (\d+) (\S+) (\S+) (\S+) (\S+) (\d+)$", text, re.M
     )
     frames = (
-        Frame(dev, direction == "out", protocol, int(port), _pair(a, b), _pair(c, d), int(count))
-        for dev, direction, protocol, port, a, b, c, d, count in rows
+        FrameCount(
+            dev,
+            outgoing=direction == "out",
+            protocol=protocol,
+            port=int(port),
+            outer=(IPv4Address(outer_from), IPv4Address(outer_to)),
+            inner=(IPv4Address(source), IPv4Address(target)),
+            count=int(count),
+        )
+        for dev, direction, protocol, port, outer_from, outer_to, source, target, count in rows
     )
     missed = re.search(r"^lost (\d+)$", text, re.M)
-    reason = re.search(r"^unwatched: (.*)$", text, re.M)
-    error = "" if missed else reason[1] if reason else "it printed no counts"
+    failure = re.search(r"^sniffer failed: (.*)$", text, re.M)
+    # The sniffer prints `lost` last, so without that line the counts may be incomplete.
+    error = "" if missed else failure[1] if failure else "the sniffer printed none"
     return Capture(tuple(frames), int(missed[1]) if missed else 0, error)
-
-
-def _pair(source: str, target: str) -> AddressPair:
-    return IPv4Address(source), IPv4Address(target)
 
 
 def send_script(
     inventory: Inventory, sources: Iterable[Endpoint], targets: Iterable[Endpoint]
 ) -> str:
-    """A script that sends a broadcast from each source, and UDP that fills the MTU to each of
-    `targets` in its segment."""
+    """A script that sends a broadcast from each source, and runs the check `udp`.
+
+    The check sends datagrams as large as the MTU to each of `targets` in the source's segment.
+    """
     endpoints = tuple(targets)
     lines = [f"datagrams={shlex.quote(program_text('checks/datagrams.pl'))}"]
     for source in sources:
@@ -120,6 +133,7 @@ def send_script(
             if source.reaches(endpoint):
                 arguments += [endpoint.container, str(endpoint.address)]
         enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
+        # In the background, because a program waits up to 8 s; probe.combined waits for all.
         lines.append(f'{enter} "$datagrams" {quoted(arguments)} &')
     return "\n".join(lines) + "\n"
 
@@ -130,70 +144,75 @@ def _broadcast_address(inventory: Inventory, source: Endpoint) -> IPv4Address:
 
 
 def _subnet(network: Network, host: str) -> IPv4Network:
-    """The subnet in which a broadcast of a container on this host is received."""
+    """The subnet whose containers receive a broadcast that a container on `host` sends."""
     return network.cidr if methods.of(network).single_l2(network) else network.subnets[host]
 
 
-# RFC 919: the broadcast address of a sender that knows no subnet.
+# RFC 919: for containers on Docker's own networks, whose subnet the inventory does not contain.
 _LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerPair:
-    """Traffic from one container to another of its network, and the captures on their hosts."""
+    """Traffic from one container to another in its network, and the capture of each host.
+
+    `containers` and `addresses`: source, then target.
+    """
 
     inventory: Inventory
-    pair: tuple[Container, Container]
+    containers: tuple[Container, Container]
     addresses: AddressPair
     captures: Mapping[str, Capture]
 
     @property
     def network(self) -> Network:
         """The network of both containers."""
-        return self.inventory.networks[self.pair[0].network]
+        return self.inventory.networks[self.containers[0].network]
 
     @property
     def crosses_hosts(self) -> bool:
         """True if the containers run on two hosts."""
-        return self.pair[0].host != self.pair[1].host
+        return self.containers[0].host != self.containers[1].host
 
-    def unknown(self) -> str:
-        """The reason why the traffic cannot be judged; empty when it can."""
+    def skip_reason(self) -> str:
+        """The reason why the traffic cannot be judged; empty if it can."""
         if not self.crosses_hosts and not methods.of(self.network).uses_bridge:
             return "traffic between containers of one host does not pass the host's interfaces"
-        for host in dict.fromkeys(container.host for container in self.pair):
+        for host in dict.fromkeys(container.host for container in self.containers):
             capture = self.captures.get(host)
             if capture is None or capture.error:
                 reason = capture.error if capture else "the host did not answer"
-                return f"no sniffer ran on {host}: {reason}"
+                return f"no frame counts from {host}: {reason}"
             if capture.missed:
                 return f"{host} is too busy: its sniffer missed {capture.missed} frames"
         return ""
 
-    def error(self) -> str:
-        """The first difference between the traffic and the method's declaration, or empty."""
+    def traffic_error(self) -> str:
+        """The first difference between the traffic and the tunnel that the method declares."""
         method = methods.of(self.network)
         declared = method.tunnel(self.network) if self.crosses_hosts else None
-        return next(self._errors(declared), "")
+        return next(self._traffic_errors(declared), "")
 
-    def _errors(self, declared: Tunnel | None) -> Iterator[str]:
-        for container, leaves in zip(self.pair, (True, False), strict=True):
+    def _traffic_errors(self, declared: Tunnel | None) -> Iterator[str]:
+        # The packets leave the source's host, and reach the target's.
+        for container, outgoing in zip(self.containers, (True, False), strict=True):
             frames = [
                 frame
                 for frame in self.captures[container.host].frames
-                if frame.inner == self.addresses and frame.leaves == leaves
+                if frame.inner == self.addresses and frame.outgoing == outgoing
             ]
-            verb = "leaves" if leaves else "reaches"
-            for traffic in self._unexpected(declared, frames):
+            verb = "leaves" if outgoing else "reaches"
+            for traffic in self._deviations(declared, frames):
                 yield f"{traffic} {verb} {container.host}"
 
-    def _unexpected(self, declared: Tunnel | None, frames: list[Frame]) -> Iterator[str]:
+    def _deviations(self, declared: Tunnel | None, frames: list[FrameCount]) -> Iterator[str]:
         tunnelled = [frame for frame in frames if frame.protocol != "plain"]
         expected = [frame for frame in tunnelled if declared and self._matches(declared, frame)]
         for frame in tunnelled:
             if frame not in expected:
                 hosts = " → ".join(map(str, frame.outer))
                 yield f"{Tunnel(frame.protocol, frame.port)} traffic {hosts}"  # type: ignore[arg-type]
+        # Plain packets are correct if the method has no tunnel, or if the hosts may omit it.
         if declared is None or (declared.optional and not tunnelled):
             if self.crosses_hosts and not frames:
                 yield "no traffic"
@@ -201,36 +220,39 @@ class ContainerPair:
         if not expected:
             yield f"no {declared} traffic"
         devices = {frame.dev for frame in expected}
-        # Plain packets on the interfaces of containers are right: they enter the tunnel later.
+        # A packet is plain on its way through the container's veth and bridge. On an interface that
+        # carries the tunnel, a plain packet has bypassed it.
         if any(frame.protocol == "plain" and frame.dev in devices for frame in frames):
             yield "unencapsulated traffic"
 
-    def _matches(self, declared: Tunnel, frame: Frame) -> bool:
+    def _matches(self, declared: Tunnel, frame: FrameCount) -> bool:
         hosts = self.inventory.hosts
-        source, target = (hosts[container.host].address for container in self.pair)
+        source, target = (hosts[container.host].address for container in self.containers)
         peers = {hosts[name].address for name in self.network.hosts}
         direct = frame.outer == (source, target)
-        # RSTP between the hosts' bridges may send packets by a third host.
+        # RSTP blocks redundant tunnels between the hosts' OVS bridges, so a third host may forward.
         relayed = not declared.direct and set(frame.outer) <= peers
-        same = (frame.protocol, frame.port) == (declared.protocol, declared.port)
-        return same and (direct or relayed)
+        same_tunnel = (frame.protocol, frame.port) == (declared.protocol, declared.port)
+        return same_tunnel and (direct or relayed)
 
-    def copies(self) -> int:
-        """The most copies of the first container's broadcast on one interface of the other's host.
+    def broadcast_copies(self) -> int:
+        """The number of times that the source's broadcast reached the target's host.
 
-        A bridge shows one copy on each of its ports: only several on the same one are a loop.
+        Counted on the interface that received most: each interface on the way receives one copy,
+        and only a loop sends several through the same interface.
         """
-        source, target = self.pair
+        source, target = self.containers
         broadcast = _subnet(self.network, source.host).broadcast_address
-        return max(self._counts((self.addresses[0], broadcast), target.host), default=0)
+        return max(self._received((self.addresses[0], broadcast), target.host), default=0)
 
-    def _counts(self, addresses: AddressPair, host: str) -> Iterable[int]:
+    def _received(self, addresses: AddressPair, host: str) -> Iterable[int]:
+        """Plain packets that each interface of the host received between two addresses."""
         totals: dict[str, int] = {}
         for frame in self.captures[host].frames:
-            if frame.protocol == "plain" and not frame.leaves and frame.inner == addresses:
+            if frame.protocol == "plain" and not frame.outgoing and frame.inner == addresses:
                 totals[frame.dev] = totals.get(frame.dev, 0) + frame.count
         return totals.values()
 
     def expected_copies(self) -> int:
-        """1 if both containers are on one layer 2, else 0."""
+        """1 if both containers share a layer 2 segment, else 0."""
         return int(not self.crosses_hosts or methods.of(self.network).single_l2(self.network))

@@ -24,7 +24,7 @@ from provision.compare.candidates import (
     Site,
 )
 from provision.compare.pool import find_pool
-from provision.compare.probe import Endpoints
+from provision.compare.probe import MeasuredPath
 from provision.engine.apply import converge
 from provision.engine.fleet import Fleet, Session, observe
 from provision.engine.options import ApplyOptions
@@ -75,10 +75,10 @@ def find_site(
     return replace(site, lan=lan, pool=free_pool), fleet, {}
 
 
-def baseline_path(inventory: Inventory, target: str) -> Endpoints:
+def baseline_path(inventory: Inventory, target: str) -> MeasuredPath:
     """The path from host to host, without containers."""
     address = inventory.hosts[target].address
-    return Endpoints(BASELINE, 0, 0, address, address, IPERF_PORT, ECHO_PORT)
+    return MeasuredPath(BASELINE, 0, 0, address, address, IPERF_PORT, ECHO_PORT)
 
 
 def remove_leftovers(session: Session, hosts: tuple[str, ...]) -> None:
@@ -154,7 +154,7 @@ class Deployment:
             )
         return time.monotonic() - start
 
-    def path(self, candidate: Candidate) -> Endpoints:
+    def path(self, candidate: Candidate) -> MeasuredPath:
         """The path to measure. Raises VerifyError for a container that does not run."""
         session = _quiet(self.session, self._inventory(candidate))
         containers = live_containers(session, self.hosts)
@@ -166,7 +166,7 @@ class Deployment:
             raise VerifyError(f"{target.name} has no address")
         else:
             server = (target.address, IPERF_PORT, ECHO_PORT)
-        return Endpoints(candidate.name, source.pid, target.pid, ANY_ADDRESS, *server)
+        return MeasuredPath(candidate.name, source.pid, target.pid, ANY_ADDRESS, *server)
 
     def destroy(self, candidate: Candidate | None) -> float:
         """Remove a candidate, or with None the one switched to; return the seconds it took.

@@ -1,6 +1,6 @@
-"""A comparison as one self-contained HTML page: charts of the ratios, and tables.
+"""Render a comparison as one self-contained HTML page: charts of the ratios, and tables.
 
-The coordinates of the charts are computed here, the template draws them.
+This module computes the coordinates of the charts; templates/report/compare.html.j2 draws them.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ from dataclasses import dataclass
 from provision.compare.candidates import BASELINE
 from provision.compare.figures import TABLE_FIGURES, Figure, Spread, ratios
 from provision.compare.result import STEPS, Comparison
-from provision.compare.text import direction, notes, number, ratio, summary
+from provision.compare.text import direction, notes, number_text, ratio_text, summary
 from provision.resources.render import render
 
-NAMES, PLOT, LABELS, ROW, TOP = 110, 240, 120, 26, 22
-"""Widths of a chart's three columns, height of a row, height above the first row."""
-LARGEST = 3.0
-"""The largest ratio drawn to scale: a method 50 times slower must not flatten all others."""
+NAME_WIDTH, PLOT_WIDTH, LABEL_WIDTH = 110, 240, 120
+"""Widths of a chart's columns: names of the methods, bars, labels. Lengths are in SVG units."""
+ROW_HEIGHT, TOP_MARGIN, BOTTOM_MARGIN = 26, 22, 22
+"""Heights of a row, of the baseline's label above the rows, of the ticks' labels below them."""
+LARGEST_RATIO = 3.0
+"""The chart cuts off longer bars: a method 50 times slower must not flatten all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The bar of one method, in the chart's units; x counts from the left edge of the plot.
+    """The bar of one method. `y` is the top of its row.
 
-    `label` is the median, `span` the range. `beyond`: the bar is cut off at LARGEST.
+    `median`, `low`, `high` and `dots` (one per round) are x coordinates, from the left edge of the
+    plot. `label` is the median as text, `range_label` the range. `cut_off`: the bar is longer than
+    the plot.
     """
 
     name: str
@@ -34,13 +38,16 @@ class Bar:
     high: float
     dots: tuple[float, ...]
     label: str
-    span: str
-    beyond: bool
+    range_label: str
+    cut_off: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The ratios of one figure; `baseline` is the x of ratio 1."""
+    """The bar chart of one figure's ratios.
+
+    `baseline` is the x coordinate of ratio 1. `ticks`: x coordinate and label of each.
+    """
 
     title: str
     direction: str
@@ -51,41 +58,43 @@ class Chart:
 
 
 def page(result: Comparison, title: str) -> str:
-    """The HTML of the page."""
+    """Render the page as HTML."""
     return render(
         "report/compare.html.j2",
         title=title,
         result=result,
         charts=tuple(charts(result)),
-        names=NAMES,
-        plot=PLOT,
-        width=NAMES + PLOT + LABELS,
-        top=TOP,
-        row=ROW,
+        name_width=NAME_WIDTH,
+        plot_width=PLOT_WIDTH,
+        width=NAME_WIDTH + PLOT_WIDTH + LABEL_WIDTH,
+        top_margin=TOP_MARGIN,
+        row_height=ROW_HEIGHT,
         columns=TABLE_FIGURES,
         median=lambda method, figure: _median(result.spread(method.candidate, figure)),
-        span=lambda method, figure: _span(result.spread(method.candidate, figure)),
+        range_label=lambda method, figure: _range(result.spread(method.candidate, figure)),
         ratio=lambda method, figure: _ratio(result.ratio(method.candidate, figure)),
         steps=STEPS,
-        notes=tuple(notes(result))[:-1],
+        notes=tuple(notes(result))[:-1],  # the last note is the summary, which heads the page
         summary=summary(result),
     )
 
 
 def _median(spread: Spread | None) -> str:
-    return number(spread.median) if spread else "–"
+    return number_text(spread.median) if spread else "–"
 
 
 def _ratio(spread: Spread | None) -> str:
-    return f"× {ratio(spread.median)}" if spread else ""
+    return f"× {ratio_text(spread.median)}" if spread else ""
 
 
-def _span(spread: Spread | None) -> str:
-    return f"{number(spread.low)}–{number(spread.high)}" if spread and spread.high else ""
+def _range(spread: Spread | None) -> str:
+    if spread is None or not spread.high:  # UDP often loses nothing: "0–0" would tell nothing
+        return ""
+    return f"{number_text(spread.low)}–{number_text(spread.high)}"
 
 
 def charts(result: Comparison) -> Iterator[Chart]:
-    """A chart for each figure that has ratios."""
+    """Yield a chart for each figure that has ratios."""
     for figure in TABLE_FIGURES:
         spreads = {
             method.candidate: spread
@@ -97,34 +106,35 @@ def charts(result: Comparison) -> Iterator[Chart]:
 
 
 def _chart(result: Comparison, figure: Figure, spreads: dict[str, Spread]) -> Chart:
+    # At least 1, so that the line of the baseline is inside the plot.
     highest = max(1.0, *(spread.high for spread in spreads.values()))
-    scale_end = min(highest, LARGEST) * 1.05
+    scale_end = min(highest, LARGEST_RATIO) * 1.05  # leaves room for the last dot
 
     def x(ratio: float) -> float:
-        return round(PLOT * min(ratio / scale_end, 1.0), 1)
+        return round(PLOT_WIDTH * min(ratio / scale_end, 1.0), 1)
 
     bars = tuple(
         Bar(
             name,
-            TOP + ROW * position,
-            x(spread.median),
-            x(spread.low),
-            x(spread.high),
-            tuple(x(ratio) for ratio in ratios(result.measurements, name, figure.key)),
-            ratio(spread.median),
-            f"{ratio(spread.low)}–{ratio(spread.high)}",
-            spread.median > scale_end,
+            y=TOP_MARGIN + ROW_HEIGHT * position,
+            median=x(spread.median),
+            low=x(spread.low),
+            high=x(spread.high),
+            dots=tuple(x(ratio) for ratio in ratios(result.measurements, name, figure.key)),
+            label=ratio_text(spread.median),
+            range_label=f"{ratio_text(spread.low)}–{ratio_text(spread.high)}",
+            cut_off=spread.median > scale_end,
         )
         for position, (name, spread) in enumerate(spreads.items())
     )
     step = _tick_step(scale_end)
     ticks = tuple((x(step * k), f"{step * k:g}") for k in range(1 + int(scale_end / step)))
-    height = TOP + ROW * len(bars) + 22
+    height = TOP_MARGIN + ROW_HEIGHT * len(bars) + BOTTOM_MARGIN
     return Chart(figure.title, direction(figure), bars, x(1), height, ticks)
 
 
 def _tick_step(scale_end: float) -> float:
-    """A round distance between ticks that gives at most six of them."""
+    """The smallest round number that divides the scale into at most six steps."""
     for power in (0.1, 1.0, 10.0, 100.0, 1000.0):
         for factor in (2, 2.5, 5, 10):
             if scale_end / (factor * power) <= 6:

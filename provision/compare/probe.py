@@ -26,7 +26,7 @@ GRACE_S = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoints:
+class MeasuredPath:
     """The path of a measurement, from the network namespace of one process to another's.
 
     Process 0 is the host itself. Servers listen at the address `listen` of the target. Clients
@@ -66,7 +66,7 @@ def clock_only() -> str:
     return PRELUDE + _CLOCK
 
 
-def serve(paths: Iterable[Endpoints], life_s: int) -> str:
+def serve(paths: Iterable[MeasuredPath], life_s: int) -> str:
     """A script that starts servers in the namespaces of all targets and waits for their ports."""
     program = shlex.quote(program_text("compare/answer.pl"))
     lines = [PRELUDE, _ENTER, f"life={life_s}", f"program={program}"]
@@ -83,7 +83,7 @@ _WITHIN = program_text("compare/within.sh")
 _ENTER = f"{_WITHIN}pids={PIDS}; mkdir -p $pids\n"
 
 
-def mtus(paths: Iterable[Endpoints]) -> str:
+def mtus(paths: Iterable[MeasuredPath]) -> str:
     """A script that prints the MTU of the interface that each source sends by."""
     lines = [PRELUDE, _WITHIN]
     for path in paths:
@@ -96,7 +96,7 @@ def mtus(paths: Iterable[Endpoints]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measure(measurement: str, path: Endpoints, settings: Settings) -> str:
+def measure(measurement: str, path: MeasuredPath, settings: Settings) -> str:
     """A script that runs one measurement, between two readings of the clock."""
     # A client may wait for a server that has died: `timeout` ends it. Started in the background,
     # so that its process id is in PIDS when the script itself is killed.
@@ -109,7 +109,7 @@ wait $!; status=$?; rm -f "$pids/$!"
 """
 
 
-def _argv(measurement: str, path: Endpoints, settings: Settings) -> tuple[str, ...]:
+def _argv(measurement: str, path: MeasuredPath, settings: Settings) -> tuple[str, ...]:
     seconds, address = str(settings.seconds), str(path.address)
     if measurement in ("rtt", "requests"):
         program = program_text("compare/ask.pl")

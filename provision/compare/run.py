@@ -17,7 +17,7 @@ from provision.compare import candidates
 from provision.compare.candidates import Candidate
 from provision.compare.deployment import Deployment, baseline_path, find_site, remove_leftovers
 from provision.compare.figures import MEASUREMENTS
-from provision.compare.probe import GRACE_S, Endpoints
+from provision.compare.probe import GRACE_S, MeasuredPath
 from provision.compare.progress import Progress
 from provision.compare.result import Comparison, MeasuredHost, Settings
 from provision.compare.runner import Runner
@@ -142,7 +142,7 @@ class _ComparisonRun:
             self._destroy(candidate)
         self._measure_rounds(number, rounds[half:] if moves_nic else range(0), (baseline,))
 
-    def _deploy(self, candidate: Candidate) -> Endpoints | None:
+    def _deploy(self, candidate: Candidate) -> MeasuredPath | None:
         """Apply and verify a candidate; return its path, or None if that failed."""
         with self.progress.recording(candidate.name, optional=not self.strict):
             # Before apply: if apply is interrupted, part of it may be on the hosts.
@@ -162,7 +162,7 @@ class _ComparisonRun:
                 self.progress.record_time(candidate.name, "destroy", seconds)
 
     @contextmanager
-    def _servers(self, group: int, paths: Sequence[Endpoints]) -> Iterator[list[Endpoints]]:
+    def _servers(self, group: int, paths: Sequence[MeasuredPath]) -> Iterator[list[MeasuredPath]]:
         """Start the servers of paths; yield the paths whose servers run."""
         count = len(paths) * self.settings.rounds * len(MEASUREMENTS)
         life_s = count * (self.settings.seconds + GRACE_S) + SETTLE_S
@@ -179,7 +179,7 @@ class _ComparisonRun:
             with self.progress.recording(None):
                 self.runner.stop_servers()
 
-    def _measure_rounds(self, group: int, rounds: range, paths: Sequence[Endpoints]) -> None:
+    def _measure_rounds(self, group: int, rounds: range, paths: Sequence[MeasuredPath]) -> None:
         """Run each measurement on all paths in turn, so that ratios compare neighbours in time."""
         if not rounds or not paths:
             return
@@ -196,7 +196,12 @@ class _ComparisonRun:
                     self.session.say(f"{head}: {'; '.join(texts)}")
 
     def _measure(
-        self, group: int, number: int, measurement: str, path: Endpoints, served: list[Endpoints]
+        self,
+        group: int,
+        number: int,
+        measurement: str,
+        path: MeasuredPath,
+        served: list[MeasuredPath],
     ) -> str:
         """Measure a path, and report it as text; a path that fails is taken out of `served`."""
         try:
@@ -233,7 +238,7 @@ class _ComparisonRun:
         self.deployed.clear()
 
 
-def _rotated(paths: list[Endpoints], by: int) -> list[Endpoints]:
+def _rotated(paths: list[MeasuredPath], by: int) -> list[MeasuredPath]:
     """The paths in an order that starts with another one in each round."""
     # Otherwise the same path would always run first, after the pause between measurements.
     cut = by % len(paths) if paths else 0

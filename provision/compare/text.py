@@ -38,7 +38,7 @@ def figures_table(result: Comparison) -> Table:
         table.add_column(f"{figure.short}\n{figure.unit}", justify="right", no_wrap=True)
     for method in result.measured:
         spreads = [result.spread(method.candidate, figure) for figure in TABLE_FIGURES]
-        cells = [number(spread.median) if spread else "–" for spread in spreads]
+        cells = [number_text(spread.median) if spread else "–" for spread in spreads]
         table.add_row(method.candidate, str(method.mtu or "–"), *cells)
     return table
 
@@ -82,7 +82,7 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def number(value: float) -> str:
+def number_text(value: float) -> str:
     """A value with three significant digits, without an exponent."""
     if value == 0:
         return "0"
@@ -98,13 +98,13 @@ def ratio_cell(spread: Spread | None) -> str:
     """`0.97`, and on the next line `0.95–0.99`."""
     if spread is None:
         return "–"
-    return f"{ratio(spread.median)}\n{ratio(spread.low)}–{ratio(spread.high)}"
+    return f"{ratio_text(spread.median)}\n{ratio_text(spread.low)}–{ratio_text(spread.high)}"
 
 
-def ratio(value: float) -> str:
+def ratio_text(value: float) -> str:
     """A ratio: two decimals, three significant digits from 10 up, two below 0.1."""
     if value >= 10:
-        return number(value)
+        return number_text(value)
     return f"{value:.2f}" if value >= 0.1 or not value else f"{value:#.2g}"
 
 

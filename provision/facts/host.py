@@ -104,7 +104,7 @@ class HostFacts:
     def carrier(self, dev: str) -> str:
         """The NIC below `dev`: the port of our bridge of that name, or `dev` itself."""
         # The bridge is named after its NIC, which helps while ovsdb-server does not run.
-        nic = dev.removeprefix(ovsdb.NIC_BRIDGE)
+        nic = dev.removeprefix(ovsdb.NIC_BRIDGE_PREFIX)
         return self.ovs_nic_by_bridge.get(dev) or (nic if nic in self.links else dev)
 
     def has_name(self, name: str) -> bool:

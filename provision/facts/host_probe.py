@@ -96,9 +96,9 @@ def _ipv4(text: str) -> IPv4Address | None:
 
 def _ovs_nic_by_bridge(text: str) -> dict[str, str]:
     return {
-        row["name"]: row["external_ids"][ovsdb.NIC]
+        row["name"]: row["external_ids"][ovsdb.NIC_KEY]
         for row in ovsdb.bridges(text)
-        if ovsdb.NIC in row["external_ids"]
+        if ovsdb.NIC_KEY in row["external_ids"]
     }
 
 

@@ -42,10 +42,7 @@ class RoutesMethod(Method):
     ) -> Iterator[Problem]:
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from docker_bridge.problems(inventory, network, facts)
-        one_link = (
-            "direct routes need all hosts on one link; the router between would not know them"
-        )
-        yield from docker_bridge.peer_problems(inventory, network, facts, one_link=one_link)
+        yield from docker_bridge.peer_problems(inventory, network, facts, one_link=_ONE_LINK)
 
 
 def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Iterator[Resource]:

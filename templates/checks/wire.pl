@@ -1,16 +1,18 @@
 # Counts the IPv4 frames between hosts on every interface of this network namespace by their
 # encapsulation, without keeping any frame.
-# `watch SECONDS SPEC…` starts it in the background and prints `wire PID`; a SPEC is `net=CIDR`
-# (frames from and to it count) or `port=N` (a UDP port that may carry a tunnel).
-# `told PID` prints `frame DEV in|out PROTOCOL PORT OUTER-FROM OUTER-TO FROM TO COUNT` for each kind
-# of frame, then `lost N`, and ends it; only root may. It also ends by itself.
+# `start SECONDS SPEC…` starts the sniffer in the background and prints `sniffer PID`, or
+# `sniffer failed: REASON`. A SPEC is `net=CIDR` (count frames whose source and destination are both in
+# the range) or `port=N` (a UDP port that may carry a tunnel).
+# `stop PID` prints `frame DEV in|out PROTOCOL PORT OUTER-FROM OUTER-TO FROM TO COUNT` for each flow
+# on each interface, then `lost N`, and ends the sniffer; only root may. After SECONDS, the sniffer
+# ends by itself.
 
 use strict; use warnings; use Socket; use POSIX ();
 my ($verb, @arguments) = @ARGV;
 sub socket_address { return pack_sockaddr_un("\0provision-wire-$_[0]") }
-if ($verb eq 'told') {
+if ($verb eq 'stop') {
   socket(my $control, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
-  connect($control, socket_address($arguments[0])) or do { print "unwatched: $!\n"; exit 0 };
+  connect($control, socket_address($arguments[0])) or do { print "sniffer failed: $!\n"; exit 0 };
   print while <$control>;
   exit 0;
 }
@@ -19,7 +21,7 @@ my @nets = map { m{^net=(.+)/(\d+)$} ? [unpack('N', inet_aton($1)), $2 ? (0xffff
 my %ports = map { /^port=(\d+)$/ ? ($1 => 1) : () } @arguments;
 
 # linux/if_packet.h: AF_PACKET 17, ETH_P_ALL 3 (others miss sent frames); SOCK_DGRAM begins at IP.
-socket(my $tap, 17, SOCK_DGRAM, unpack('S', pack('n', 3))) or do { print "unwatched: $!\n"; exit 0 };
+socket(my $tap, 17, SOCK_DGRAM, unpack('S', pack('n', 3))) or do { print "sniffer failed: $!\n"; exit 0 };
 # Classic BPF (linux/filter.h): a busy host does not wake us for frames that do not count.
 my @code = ([0x28, 0, 0, 0xfffff000], [0x15, 1, 0, 0x0800], [0x06, 0, 0, 0]); # not IPv4: nothing
 my ($same, $keep) = (sub { [0x15, 0, 1, $_[0]] }, [0x06, 0, 0, 256]);
@@ -31,12 +33,12 @@ for my $net (@nets) { # from and to inside it
 }
 my $program = join '', map { pack('SCCL', @$_) } @code, [0x06, 0, 0, 0];
 my $pointer = length pack('P', '');
-setsockopt($tap, SOL_SOCKET, 26, pack("S x!$pointer P", length($program) / 8, $program)) or do { print "unwatched: $!\n"; exit 0 };
+setsockopt($tap, SOL_SOCKET, 26, pack("S x!$pointer P", length($program) / 8, $program)) or do { print "sniffer failed: $!\n"; exit 0 };
 setsockopt($tap, SOL_SOCKET, 33, pack('l', 8388608)); # SO_RCVBUFFORCE
 
 my $child = fork();
-defined $child or do { print "unwatched: $!\n"; exit 0 };
-if ($child) { print "wire $child\n"; exit 0 }
+defined $child or do { print "sniffer failed: $!\n"; exit 0 };
+if ($child) { print "sniffer $child\n"; exit 0 }
 POSIX::setsid();
 open(STDIN, '<', '/dev/null'); open(STDOUT, '>', '/dev/null'); open(STDERR, '>', '/dev/null');
 $SIG{PIPE} = 'IGNORE';

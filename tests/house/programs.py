@@ -132,7 +132,7 @@ def check_scripts() -> Iterator[Program]:
     address = IPv4Address("10.0.0.2")
     ends = [probe.Endpoint(name, "h1", "wide", 7, address, 1450, ("tcp/80",)) for name in "ab"]
     on_lan = lan_probe.LanEndpoint("a", "h1", "lan", 0, 7, "eth1", address, 1500)
-    pair = compare_probe.Endpoints("routes", 0, 7, address, address, 5201, 5202)
+    pair = compare_probe.MeasuredPath("routes", 0, 7, address, address, 5201, 5202)
     wide = load(ROOT / "inventories/flannel-vxlan.yml")
     openings = {("a", 7): [("b", "mode", "tcp", "10.0.0.2", "80", "own")]}
     texts = {

@@ -117,8 +117,9 @@ def test_verify_reports_foreign_and_forged_leases(over: tuple[Hosts, str]) -> No
     try:
         hosts.ssh("h1", f"{CTL} put {LEASE.format(77)} '{foreign}'")
         details = failed_checks(hosts, inventory)
-        text = "a strange lease: 172.16.77.0/24 is of 192.0.2.9, which is no host of the inventory"
-        assert details.count(f"leases: {text}") == 3, details
+        lease = "a strange lease: 172.16.77.0/24 is of 192.0.2.9"
+        text = f"leases: {lease}, which is not a host of the inventory"
+        assert details.count(text) == 3, details
     finally:
         hosts.ssh("h1", f"{CTL} del {LEASE.format(77)}")
     forged = foreign.replace("192.0.2.9", address(hosts, 3))

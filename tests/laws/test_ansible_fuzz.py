@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -58,3 +59,11 @@ def test_a_mutated_inventory_is_read_or_refused(text: str, seed: int, suffix: st
 def test_any_text_is_read_or_refused(text: str, suffix: str) -> None:
     """Even text that nobody would write."""
     assert_read_or_refused(text, suffix)
+
+
+def test_a_merge_key_that_is_not_a_mapping_is_refused(tmp_path: Path) -> None:
+    """PyYAML raises its own error for it only when the mapping is read."""
+    path = tmp_path / "hosts.yml"
+    path.write_text("all:\n  hosts:\n    <<: [a:c]\n")
+    with pytest.raises(FindingError, match="does not name a mapping"):
+        read(path)

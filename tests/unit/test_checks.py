@@ -99,8 +99,8 @@ def test_a_sniffer_that_did_not_run_skips_the_check(monkeypatch: pytest.MonkeyPa
     """A skipped check is neither passed nor failed."""
     result = verify(monkeypatch, evidence(), "wire")
     assert [check.skipped for check in result.checks] == [
-        "no sniffer ran on h1: the host did not answer",
-        "no sniffer ran on h2: the host did not answer",
+        "no frame counts from h1: the host did not answer",
+        "no frame counts from h2: the host did not answer",
     ]
     assert result.ok
 

@@ -20,10 +20,10 @@ from provision.compare import answers, candidates, deployment, run
 from provision.compare.answers import Clock
 from provision.compare.candidates import BASELINE, CANDIDATES, Candidate, Site
 from provision.compare.figures import FIGURES, MEASUREMENTS, Measurement, Spread, ratios, spread
-from provision.compare.page import PLOT, charts, page
-from provision.compare.probe import Endpoints
+from provision.compare.page import PLOT_WIDTH, charts, page
+from provision.compare.probe import MeasuredPath
 from provision.compare.result import Comparison, MeasuredHost, MethodResult, Settings, as_json
-from provision.compare.text import figures_table, notes, number, ratios_table, times_table
+from provision.compare.text import figures_table, notes, number_text, ratios_table, times_table
 from provision.engine.fleet import Session
 from provision.inventory.load import load
 from provision.model.errors import ConflictError, ConnectError, FactsError, UnfitError, UsageError
@@ -319,10 +319,10 @@ def test_a_chart_fits_its_frame() -> None:
     assert len(drawn) == sum(figure.has_ratio for figure in FIGURES) - 2
     for chart in drawn:
         ends = [x for bar in chart.bars for x in (bar.median, bar.low, bar.high, *bar.dots)]
-        assert all(0 <= x <= PLOT for x in (*ends, chart.baseline))
+        assert all(0 <= x <= PLOT_WIDTH for x in (*ends, chart.baseline))
         assert 2 <= len(chart.ticks) <= 7
     (cut,) = [bar for bar in drawn[-1].bars if bar.name == "ports"]
-    assert (cut.beyond, cut.median, cut.label) == (True, PLOT, "45.0")
+    assert (cut.cut_off, cut.median, cut.label) == (True, PLOT_WIDTH, "45.0")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_a_chart_fits_its_frame() -> None:
 )
 def test_numbers_have_three_digits(value: float, text: str) -> None:
     """A measurement is not more exact than that; no number has an exponent."""
-    assert number(value) == text
+    assert number_text(value) == text
 
 
 def test_the_exit_status_is_the_worst() -> None:
@@ -365,14 +365,14 @@ class FakeRunner:
     def survey(self, _fleet: object) -> tuple[MeasuredHost, ...]:
         return comparison().hosts
 
-    def start_servers(self, _paths: Sequence[Endpoints], _life_s: int) -> dict[str, str]:
+    def start_servers(self, _paths: Sequence[MeasuredPath], _life_s: int) -> dict[str, str]:
         self.closed = False
         return {}
 
-    def mtus(self, paths: Sequence[Endpoints]) -> dict[str, int]:
+    def mtus(self, paths: Sequence[MeasuredPath]) -> dict[str, int]:
         return {path.candidate: 1500 for path in paths}
 
-    def measure(self, measurement: str, path: Endpoints) -> dict[str, float]:
+    def measure(self, measurement: str, path: MeasuredPath) -> dict[str, float]:
         self.count += 1
         if self.count == self.break_at:
             raise KeyboardInterrupt
@@ -404,9 +404,9 @@ class FakeDeployment:
     def verify(self, _candidate: Candidate) -> float:
         return 0.5
 
-    def path(self, candidate: Candidate) -> Endpoints:
+    def path(self, candidate: Candidate) -> MeasuredPath:
         address = IPv4Address("10.0.0.1")
-        return Endpoints(candidate.name, 1, 1, address, address, 1, 1)
+        return MeasuredPath(candidate.name, 1, 1, address, address, 1, 1)
 
     def destroy(self, candidate: Candidate | None) -> float:
         name = candidate.name if candidate else "switched"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from provision.compare import probe, runner
-from provision.compare.probe import Endpoints
+from provision.compare.probe import MeasuredPath
 from provision.compare.result import Settings
 from provision.compare.runner import Runner
 from provision.engine.fleet import Fleet, Session
@@ -23,7 +23,7 @@ from tests.fakes import HOST, inventory
 
 IPERF = (Path(__file__).parent / "comparison/iperf3-tcp.json").read_text()
 ADDRESS = IPv4Address("10.0.0.1")
-ENDPOINTS = Endpoints("routes", 7, 9, ADDRESS, ADDRESS, 1, 2)
+PATH = MeasuredPath("routes", 7, 9, ADDRESS, ADDRESS, 1, 2)
 SURVEY = """kernel 6.18
 system Debian GNU/Linux 13 (trixie)
 processors 2
@@ -82,7 +82,7 @@ class TwoHosts:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The runner waits for no port."""
-    monkeypatch.setattr(runner, "RETRY_S", 0.0)
+    monkeypatch.setattr(runner, "RETRY_DELAY_S", 0.0)
     yield
 
 
@@ -101,7 +101,7 @@ def test_a_shared_kernel_counts_once() -> None:
     assert [host.host for host in hosts] == ["h1", "h2"]
     assert (hosts[0].system, hosts[0].iperf3) == ("Debian GNU/Linux 13 (trixie)", "3.18")
     assert (hosts[0].processors, hosts[0].docker) == (2, "28.5.2")
-    figures = runner.measure("tcp_8", ENDPOINTS)
+    figures = runner.measure("tcp_8", PATH)
     assert set(figures) == {"tcp_8", "cpu"}
     assert figures["cpu"] == pytest.approx(1 / 0.500665096)
 
@@ -111,21 +111,21 @@ def test_two_kernels_count_together_and_separately() -> None:
     runner, fleet = runner_of(TwoHosts({"h1": 5, "h2": 900}))
     runner.survey(fleet)
     assert not runner.shared_kernel
-    figures = runner.measure("tcp_8", ENDPOINTS)
+    figures = runner.measure("tcp_8", PATH)
     assert figures["cpu_from"] == figures["cpu_to"] == pytest.approx(1 / 0.500665096)
     assert figures["cpu"] == pytest.approx(2 / 0.500665096)
-    assert set(runner.measure("tcp_1", ENDPOINTS)) == {"tcp_1"}
+    assert set(runner.measure("tcp_1", PATH)) == {"tcp_1"}
 
 
 def test_a_refused_connection_is_repeated() -> None:
     """iperf3 closes its port for a moment after each measurement; a closed port is an error."""
     hosts = TwoHosts({"h1": 5, "h2": 5}, refusals=2)
     runner, _ = runner_of(hosts)
-    assert runner.measure("tcp_1", ENDPOINTS)["tcp_1"] > 0
+    assert runner.measure("tcp_1", PATH)["tcp_1"] > 0
     assert hosts.log == ["h1 measures"] * 3
     hosts.refusals = 99
     with pytest.raises(FactsError, match="routes: tcp_1: unable to connect"):
-        runner.measure("tcp_1", ENDPOINTS)
+        runner.measure("tcp_1", PATH)
 
 
 def test_missing_programs_are_named() -> None:
@@ -153,7 +153,7 @@ def test_the_script_of_a_measurement_has_its_settings() -> None:
     """Streams, rate, seconds, and the network namespace."""
     settings = Settings(3, 1, 250)
     assert "within 7 timeout 18 iperf3 -J -c 10.0.0.1 -p 1 -t 3 -P 8" in probe.measure(
-        "tcp_8", ENDPOINTS, settings
+        "tcp_8", PATH, settings
     )
-    assert "-t 3 -u -b 250M" in probe.measure("udp", ENDPOINTS, settings)
-    assert "rtt 10.0.0.1 2 3" in probe.measure("rtt", ENDPOINTS, settings)
+    assert "-t 3 -u -b 250M" in probe.measure("udp", PATH, settings)
+    assert "rtt 10.0.0.1 2 3" in probe.measure("rtt", PATH, settings)

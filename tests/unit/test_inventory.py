@@ -278,7 +278,7 @@ def test_an_inventory_that_is_not_a_regular_file_is_refused(
         "gone: no such file; check the path",
         "large: is larger than 1024 KiB; is this the right file?",
     ]
-    assert "no file name can hold" in error_text(Path("a\0b"))
+    assert "not allowed in file names" in error_text(Path("a\0b"))
     assert "the name is too long" in error_text(Path("a" * 300))
 
 
@@ -293,7 +293,7 @@ def test_an_inventory_without_read_permission_is_refused(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    assert "may not be read; check the permissions" in error_text(path)
+    assert "permission denied; check the permissions" in error_text(path)
 
 
 def test_500_hosts_load_within_a_second(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def with_nic(folder: Path, example: str, nic: str) -> tuple[Inventory, dict[str,
 
 def behind_open_vswitch(host: HostFacts) -> HostFacts:
     """The host with eth1 as a port of our bridge, which has its addresses and routes."""
-    bridge = f"{ovsdb.NIC_BRIDGE}eth1"
+    bridge = f"{ovsdb.NIC_BRIDGE_PREFIX}eth1"
     link = Link(bridge, 1500, (IPv4Interface("10.78.0.11/24"),))
     return replace(
         host,

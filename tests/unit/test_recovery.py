@@ -84,9 +84,9 @@ def test_no_host_confirms_while_one_is_unreachable(session: Session) -> None:
 
 
 def test_of_two_pending_changes_the_user_must_name_one(session: Session) -> None:
-    """The error lists both."""
-    hosts(session).guards["h3"]["id"] = "0a"
-    with pytest.raises(UsageError, match=rf"pending: 0a, {txn_id(session)}") as caught:
+    """The error lists both. The id "0" sorts before every random one."""
+    hosts(session).guards["h3"]["id"] = "0"
+    with pytest.raises(UsageError, match=rf"pending: 0, {txn_id(session)}") as caught:
         confirm(session)
     assert "--txn" in caught.value.hint
     assert confirm(session, txn=txn_id(session)).outcomes["h1"] == CONFIRMED

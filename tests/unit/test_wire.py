@@ -115,7 +115,7 @@ def test_traffic_must_travel_as_declared(
     """Each deviation has its own message."""
     declared, on_h1, on_h2, expected = CASES[case]
     declare(monkeypatch, declared)
-    assert pair_of(inventory, on_h1=on_h1, on_h2=on_h2).error() == expected
+    assert pair_of(inventory, on_h1=on_h1, on_h2=on_h2).traffic_error() == expected
 
 
 def test_copies_of_a_broadcast_are_counted_by_interface(
@@ -123,9 +123,9 @@ def test_copies_of_a_broadcast_are_counted_by_interface(
 ) -> None:
     """Two copies on one interface are a loop, one copy on each of two interfaces is not."""
     once = (f"veth1 in {BROADCAST} 1", f"br-x in {BROADCAST} 1", f"veth2 out {BROADCAST} 1")
-    assert pair_of(inventory, on_h1=(), on_h2=once).copies() == 1
+    assert pair_of(inventory, on_h1=(), on_h2=once).broadcast_copies() == 1
     looped = (*once[1:], f"veth1 in {BROADCAST} 7")
-    assert pair_of(inventory, on_h1=(), on_h2=looped).copies() == 7
+    assert pair_of(inventory, on_h1=(), on_h2=looped).broadcast_copies() == 7
     routed = pair_of(inventory, on_h1=(), on_h2=once)
     assert routed.expected_copies() == 0
     monkeypatch.setattr(RoutesMethod, "single_l2", lambda _self, _network: True)
@@ -135,14 +135,18 @@ def test_copies_of_a_broadcast_are_counted_by_interface(
 def test_without_complete_counts_the_check_is_unknown(inventory: Inventory) -> None:
     """The reason says that a sniffer did not start, lost frames, or did not answer."""
     complete = pair_of(inventory, on_h1=(), on_h2=())
-    assert complete.unknown() == ""
+    assert complete.skip_reason() == ""
     for text, reason in (
-        ("unwatched: Operation not permitted\n", "no sniffer ran on h2: Operation not permitted"),
-        ("", "no sniffer ran on h2: it printed no counts"),
+        (
+            "sniffer failed: Operation not permitted\n",
+            "no frame counts from h2: Operation not permitted",
+        ),
+        ("", "no frame counts from h2: the sniffer printed none"),
         ("lost 12\n", "h2 is too busy: its sniffer missed 12 frames"),
     ):
         captures = {**complete.captures, "h2": wire.parse(text)}
-        assert replace(complete, captures=captures).unknown() == reason
+        assert replace(complete, captures=captures).skip_reason() == reason
     assert (
-        replace(complete, captures={}).unknown() == "no sniffer ran on h1: the host did not answer"
+        replace(complete, captures={}).skip_reason()
+        == "no frame counts from h1: the host did not answer"
     )

@@ -94,8 +94,7 @@ def _pairs(node: yaml.Node | None, path: Path) -> list[tuple[str, Position, yaml
     if not isinstance(node, yaml.MappingNode):
         message = "this is a list, but must be a mapping"
         raise FindingError.at(position, message, "write name: on each line")
-    loader = _Loader("")
-    loader.flatten_mapping(node)  # resolves merge keys (<<)
+    _merge(node, position)
     return [
         (
             str(key.value),
@@ -104,6 +103,15 @@ def _pairs(node: yaml.Node | None, path: Path) -> list[tuple[str, Position, yaml
         )
         for key, value in node.value
     ]
+
+
+def _merge(node: yaml.MappingNode, position: Position) -> None:
+    """Resolve the merge keys (`<<`) of a mapping in place. Raises FindingError."""
+    try:
+        _Loader("").flatten_mapping(node)
+    except (yaml.MarkedYAMLError, RecursionError) as error:
+        message = "'<<' does not name a mapping, or a list of mappings"
+        raise FindingError.at(position, message, "write <<: *NAME of an anchor") from error
 
 
 def _variables(node: yaml.Node, path: Path) -> Variables:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
-from provision.resources.lib.ovsdb import VSCTL, quoted
+from provision.resources.lib.ovsdb import VSCTL, vsctl_string
 from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps
 
@@ -56,7 +56,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
             f"datapath_type={self.datapath}",
             f"fail_mode={self.fail_mode}",
             f"rstp_enable={str(self.rstp).lower()}",
-            f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}",
+            f"external_ids:{ovsdb.MARK_KEY}={vsctl_string(str(self.mark))}",
         )
         # One transaction: no moment in which the bridge has no mark.
         change = ("--", "set", "bridge", self.bridge, *settings)
@@ -71,7 +71,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for row in ovsdb.bridges(text):
-            mark = Mark.parse(row["external_ids"].get(ovsdb.MARK, ""))
+            mark = Mark.parse(row["external_ids"].get(ovsdb.MARK_KEY, ""))
             bridge = cls(
                 origin.host,
                 row["name"],

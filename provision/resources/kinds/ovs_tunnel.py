@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import ovsdb
-from provision.resources.lib.ovsdb import VSCTL, quoted
+from provision.resources.lib.ovsdb import VSCTL, vsctl_string
 from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps
 
@@ -52,8 +52,8 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
 
     def create(self) -> Steps:
         interface = ("--", "set", "interface", self.port, f"type={self.type}")
-        options = tuple(f"options:{key}={quoted(value)}" for key, value in self.options)
-        mark = f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}"
+        options = tuple(f"options:{key}={vsctl_string(value)}" for key, value in self.options)
+        mark = f"external_ids:{ovsdb.MARK_KEY}={vsctl_string(str(self.mark))}"
         port = ("--", "set", "port", self.port, f"protected={str(self.protected).lower()}", mark)
         # One transaction: no moment in which the port exists but is not protected. Unprotected
         # tunnels between three hosts are a loop.
@@ -70,7 +70,7 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for port in ovsdb.ports(text):
             if port.type in TYPES:
-                mark = Mark.parse(port.ids.get(ovsdb.MARK, ""))
+                mark = Mark.parse(port.external_ids.get(ovsdb.MARK_KEY, ""))
                 # OVSDB maps have no order.
                 options = tuple(sorted(port.options.items()))
                 identity = (origin.host, port.name, port.bridge, port.type)

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.lib import ovsdb
+from provision.resources.lib.ovsdb import NIC_KEY
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, remove_file, sh
 
-PREFIX = ovsdb.NIC_BRIDGE
+PREFIX = ovsdb.NIC_BRIDGE_PREFIX
 _LOOPBACK = "lo"
 Links = dict[str, dict[str, Any]]
 """Interfaces by name, as `ip -j address` prints them."""
@@ -53,7 +54,7 @@ shared addresses
 need_ovs
 for path in /sys/class/net/{PREFIX}*; do
   [ -e "$path" ] || continue
-  nic=$(ovs-vsctl -t 5 --if-exists get bridge "${{path##*/}}" external_ids:{ovsdb.NIC} | tr -d '"')
+  nic=$(ovs-vsctl -t 5 --if-exists get bridge "${{path##*/}}" external_ids:{NIC_KEY} | tr -d '"')
   [ -n "$nic" ] || continue
   iptables -w 5 -t raw -C PREROUTING -i "$nic" -m comment --comment provision:underlay -j DROP \
     2>/dev/null && echo "sealed $nic"
@@ -153,7 +154,7 @@ done
         links = {link["ifname"]: link for link in json.loads(dict(lines)["addresses"])}
         dropping = {rest for key, rest in lines if key == "sealed"}
         ports = ovsdb.bridge_by_port(text)
-        rows = {row["external_ids"].get(ovsdb.NIC): row for row in ovsdb.bridges(text)}
+        rows = {row["external_ids"].get(NIC_KEY): row for row in ovsdb.bridges(text)}
         uplinks = {nic: row for nic, row in rows.items() if nic}
         for nic, row in uplinks.items():
             state = {"drops_input": nic in dropping, "attached": ports.get(nic) == row["name"]}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import ovsdb, sysfs
-from provision.resources.lib.ovsdb import VSCTL, OvsPort, quoted
+from provision.resources.lib.ovsdb import VSCTL, OvsPort, vsctl_string
 from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps, Unless, sh
 
@@ -128,8 +128,8 @@ done
         # ovs-vswitchd must attach: del-port and add-port make it do so.
         port = ("--if-exists", "del-port", self.outer, "--", "add-port", self.bridge, self.outer)
         ids = (
-            f"external_ids:{ovsdb.MARK}={quoted(str(self.mark))}",
-            f"external_ids:{ovsdb.INNER}={quoted(self.inner)}",
+            f"external_ids:{ovsdb.MARK_KEY}={vsctl_string(str(self.mark))}",
+            f"external_ids:{ovsdb.INNER_KEY}={vsctl_string(self.inner)}",
         )
         return sh(_CHANGE, *VSCTL, *port, "--", "set", "port", self.outer, *ids)
 
@@ -158,7 +158,9 @@ done
             for link in (json.loads(rest)[0] for key, rest in lines if key == "link")
         }
         ports = {
-            port.ids[ovsdb.INNER]: port for port in ovsdb.ports(text) if ovsdb.INNER in port.ids
+            port.external_ids[ovsdb.INNER_KEY]: port
+            for port in ovsdb.ports(text)
+            if ovsdb.INNER_KEY in port.external_ids
         }
         for inner in sorted({*links, *ports}):
             veth = _veth(inner, links.get(inner, {}), ports.get(inner), origin.host)
@@ -172,7 +174,7 @@ def _veth(inner: str, link: dict[str, Any], port: OvsPort | None, host: str) -> 
     The kernel loses the device at a reboot; `ovs-vsctl del-port` removes the port.
     """
     alias = str(link.get("ifalias", ""))
-    port_mark = port.ids.get(ovsdb.MARK, "") if port else ""
+    port_mark = port.external_ids.get(ovsdb.MARK_KEY, "") if port else ""
     return OvsVeth(
         host=host,
         outer=port.name if port else str(link.get("link", "")),

@@ -1,6 +1,6 @@
-"""The reading of what `ovs-vsctl -f json list` printed of bridges, ports and interfaces. Pure.
+"""Parse the bridges, ports and interfaces that `ovs-vsctl -f json list` prints. Pure.
 
-A probe prints one line a table: `ovs_bridges JSON` and so on, see templates/look/shared.sh.
+A probe prints one line per table, such as `ovs_bridges JSON`: see templates/look/shared.sh.
 """
 
 from __future__ import annotations
@@ -11,23 +11,31 @@ from dataclasses import dataclass
 from typing import Any
 
 VSCTL = ("ovs-vsctl", "-t", "30")
-"""The command. It gives up after 30 s when ovs-vswitchd does not apply the change."""
+"""The command. It fails if ovs-vswitchd has not applied the change after 30 s."""
 
 TABLES = ("ovs_bridges", "ovs_ports", "ovs_interfaces")
-NIC, INNER, MARK = "provision-nic", "provision-inner", "provision"
-"""Keys of external_ids: the NIC whose addresses a bridge holds, a veth's other end, the mark."""
+"""First words of a probe's lines, one per table."""
 
-NIC_BRIDGE = "phy-"
-"""The name of the bridge for a NIC begins so; the NIC's name follows."""
+# Keys of the column external_ids, which Open vSwitch leaves to other programs.
+MARK_KEY = "provision"
+NIC_KEY = "provision-nic"
+"""Of a bridge: the NIC that is a port of it, and whose addresses it has."""
+INNER_KEY = "provision-inner"
+"""Of a port that is one end of a veth pair: the other end, a port of a Linux bridge."""
+
+NIC_BRIDGE_PREFIX = "phy-"
+"""The bridge of the NIC eth1 is named phy-eth1."""
 
 Row = Mapping[str, Any]
+"""A row of a table: value by column."""
 
 
 @dataclass(frozen=True, slots=True)
 class OvsPort:
-    """A port with one interface; `error` is why it does not work, empty if it does.
+    """A port with one interface.
 
-    `tag` is its VLAN, 0 if it carries all of them.
+    `error`: the reason why the port does not work; empty if it does. `protected`: the bridge
+    forwards nothing from it to another protected port. `tag`: its VLAN, or 0 for a trunk.
     """
 
     name: str
@@ -35,36 +43,40 @@ class OvsPort:
     type: str
     options: Mapping[str, str]
     protected: bool
-    ids: Mapping[str, str]
+    external_ids: Mapping[str, str]
     error: str
     tag: int = 0
 
 
 def bridges(text: str) -> list[Row]:
-    """Every bridge."""
+    """The rows of all bridges."""
     return _rows(text, "ovs_bridges")
 
 
 def ports(text: str) -> Iterator[OvsPort]:
-    """Every port of every bridge, except the bridge's own and bonds."""
-    rows = {row["_uuid"]: row for row in _rows(text, "ovs_ports")}
+    """Yield the ports of all bridges that have one interface.
+
+    Leaves out bonds, and the port that every bridge has for its own device, of the same name.
+    """
+    port_rows = {row["_uuid"]: row for row in _rows(text, "ovs_ports")}
     interfaces = {row["_uuid"]: row for row in _rows(text, "ovs_interfaces")}
     for bridge in bridges(text):
-        for port in (rows[uuid] for uuid in _list(bridge["ports"])):
+        for port in (port_rows[uuid] for uuid in _list(bridge["ports"])):
             members = [interfaces[uuid] for uuid in _list(port["interfaces"]) if uuid in interfaces]
             if port["name"] != bridge["name"] and len(members) == 1:
                 yield _port(bridge["name"], port, members[0])
 
 
 def bridge_by_port(text: str) -> dict[str, str]:
-    """The bridge of every port; a bridge's own device is a port of it, too."""
+    """The name of the bridge by port. A bridge's own device counts as a port of the bridge."""
     own_ports = {str(row["name"]): str(row["name"]) for row in bridges(text)}
     return {port.name: port.bridge for port in ports(text)} | own_ports
 
 
 def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
     error = str(interface["error"] or "")
-    # Interface.ofport is -1 when ovs-vswitchd could not add it: ovs-vswitchd.conf.db(5).
+    # ovs-vswitchd.conf.db(5): Interface.ofport is -1 if ovs-vswitchd could not add the interface.
+    # The column is empty until ovs-vswitchd has tried.
     if not error and (interface["ofport"] or -1) < 0:
         error = "not attached"
     return OvsPort(
@@ -80,24 +92,31 @@ def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
 
 
 def _rows(text: str, table: str) -> list[Row]:
+    """The rows of a table; none if Open vSwitch does not run."""
     for line in text.splitlines():
-        key, _, answer = line.partition(" ")
+        key, _, document = line.partition(" ")
         if key == table:
-            decoded = json.loads(answer)
+            listed = json.loads(document)
             return [
-                {name: _plain(value) for name, value in zip(decoded["headings"], row, strict=True)}
-                for row in decoded["data"]
+                {
+                    column: _decoded(cell)
+                    for column, cell in zip(listed["headings"], row, strict=True)
+                }
+                for row in listed["data"]
             ]
     return []
 
 
-def _plain(value: Any) -> Any:
-    """A value of the database; sets, maps and uuids are tagged pairs (RFC 7047, 5.1)."""
+def _decoded(value: Any) -> Any:
+    """A set as a list (None if empty), a map as a dict, a UUID as a string.
+
+    RFC 7047, 5.1: the database sends each as a pair of a tag and the content.
+    """
     match value:
         case ["set", []]:
             return None
         case ["set", items]:
-            return [_plain(item) for item in items]
+            return [_decoded(item) for item in items]
         case ["map", pairs]:
             return dict(pairs)
         case ["uuid", text]:
@@ -106,10 +125,14 @@ def _plain(value: Any) -> Any:
 
 
 def _list(value: Any) -> list[Any]:
-    # A set of one element comes as the element itself.
+    # RFC 7047, 5.1: a set of one element is sent as the element itself.
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def quoted(text: str) -> str:
-    """A string as ovs-vsctl reads it: unquoted it may hold only a few characters."""
+def vsctl_string(text: str) -> str:
+    """Quote a string for ovs-vsctl, in the syntax of JSON.
+
+    ovs-vsctl(8), Database Values: without quotes, a string may contain only English letters,
+    `_`, `-` and `.`.
+    """
     return json.dumps(text)
