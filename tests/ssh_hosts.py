@@ -8,6 +8,7 @@ on each host.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -76,12 +77,19 @@ class _Server(paramiko.ServerInterface):
         script = channel.makefile("rb").read().decode()
         try:
             output = self.hosts.run(self.host, script, timeout_s=60)
-            channel.sendall(output.stdout.encode())
+            channel.sendall((output.stdout + _mark(script, output.status)).encode())
             channel.sendall_stderr(output.stderr.encode())
             channel.send_exit_status(output.status)
             channel.close()
         except OSError:
             pass  # the controller has closed the connection
+
+
+def _mark(script: str, status: int) -> str:
+    """The mark that the last line of a script prints after it ran to its end."""
+    nonce = re.search(r"printf '\\n@%s %s\\n' (\w+) \$status; exit \$status\n$", script)
+    assert nonce is not None, "the script prints no mark"
+    return f"\n@{nonce[1]} {status}\n"
 
 
 @contextmanager
