@@ -24,7 +24,7 @@ from provision.engine.undo import inverse
 from provision.facts import gather, topology_probe
 from provision.facts.gather import HostSnapshot
 from provision.inventory.load import load
-from provision.methods.flannel import leases
+from provision.methods.flannel import etcd_checks
 from provision.model.errors import FactsError, ProvisionError
 from provision.model.inventory import Inventory
 from provision.model.reading import reading
@@ -34,9 +34,10 @@ from provision.resources.kinds.docker0 import DAEMON_JSON, Docker0
 from provision.resources.steps import Issue, Put, Steps
 from provision.transport.base import Output
 from tests.fakes import HOST, Hosts
-from tests.probes.test_captured import FOLDER, HOSTS, INVENTORIES
+from tests.probes.test_captured import FOLDER, HOSTS, INVENTORIES, PROBES
 
 KINDS = [kind.kind for kind in kinds.all_kinds()]
+SECTIONS = ["host", *KINDS, *PROBES]
 STEMS = sorted({path.stem for path in FOLDER.glob("*/*.txt") if path.parent.name in KINDS})
 TOPOLOGIES = sorted((FOLDER / "wiring").glob("*.out"))
 ODD_JSON = [None, True, -1, 0, 2**70, 1.5, "", "x", [], {}, [None], {"a": None}, "::1", "\0", "ä"]
@@ -127,7 +128,7 @@ def answer(sections: dict[str, str]) -> Output:
 def captured(stem: str) -> dict[str, str]:
     """Every section of one host; what was not captured there comes from another of its suite."""
     suite, result = stem.split("-")[1], {}
-    for name in ("host", *KINDS):
+    for name in SECTIONS:
         own = FOLDER / name / f"{stem}.txt"
         others = sorted((FOLDER / name).glob(f"*-{suite}.txt"))
         result[name] = (own if own.is_file() else others[0]).read_text().strip()
@@ -163,7 +164,8 @@ def read(stem: str, sections: dict[str, str]) -> HostSnapshot | None:
     """The snapshot; None where the host's answer is an error, which names the host."""
     name = INVENTORIES[stem.split("-")[0]]
     try:
-        return gather.parse(host_of(stem), name, answer(sections), nonce="n0")
+        output, probes = answer(sections), PROBES.values()
+        return gather.parse(host_of(stem), name, output, nonce="n0", probes=probes)
     except FactsError as error:
         assert error.host == host_of(stem) and error.message.isprintable(), error.message
         return None
@@ -203,7 +205,7 @@ def test_captures_are_read_and_planned(stem: str) -> None:
 
 
 @settings(max_examples=250, deadline=None)
-@given(st.sampled_from(STEMS), st.sampled_from(["host", *KINDS]), st.integers(0, 2**32))
+@given(st.sampled_from(STEMS), st.sampled_from(SECTIONS), st.integers(0, 2**32))
 def test_any_answer_is_read_or_is_the_hosts_problem(stem: str, section: str, seed: int) -> None:
     sections = captured(stem)
     sections[section] = mutated(sections[section], seed)
@@ -245,7 +247,10 @@ CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
         wire.parse,
         "frame eth1 in vxlan 4789 10.0.0.1 10.0.0.2 172.20.0.2 172.20.1.2 3\nlost 0\n",
     ),
-    "etcd": (leases.seen, 'etcd over {"kvs":[{"key":"L2E=","value":"e30="}]}\nhealth over x\n'),
+    "etcd": (
+        etcd_checks.parse,
+        'etcd over {"kvs":[{"key":"L2E=","value":"e30="}]}\nhealth over x\n',
+    ),
 }
 
 
