@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from provision.checks import probe as check_probe
 from provision.checks import wire
-from provision.engine import guard, preflight
+from provision.engine import preflight
 from provision.engine.fleet import Fleet, Session, difference
 from provision.engine.plan import operations, waves
+from provision.engine.records import read_records, readable_records
 from provision.engine.undo import inverse
 from provision.facts import gather, topology_probe
 from provision.facts.gather import HostSnapshot
@@ -222,8 +223,9 @@ def test_any_topology_is_read_or_is_the_hosts_problem(path: Path, seed: int) -> 
         assert error.host == "h1" and error.message.isprintable()
 
 
+RECORD = "record txn\tab12\t1\t2\t\t\t\t{}\t\t3\n"
 ANSWERS: dict[str, tuple[Callable[[str], object], str]] = {
-    "records": (guard.records, "record txn\tab12\t1\t2\t\t\t\t{}\t\t3\n"),
+    "records": (readable_records, RECORD),
     "outcomes": (
         lambda text: script.read(text, nonce="n0", count=2),
         "@n0 begin 0 0 1732600000.5\nout\n@n0 end 0 0 1732600001.25\n@n0 begin 1 0 17.5\n",
@@ -238,6 +240,16 @@ ANSWERS: dict[str, tuple[Callable[[str], object], str]] = {
 def test_answers_of_a_change_never_end_a_run(name: str, seed: int) -> None:
     parser, text = ANSWERS[name]
     parser(mutated(text, seed))
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_a_record_that_cannot_be_read_is_the_hosts_problem(seed: int) -> None:
+    assert len(read_records("h1", RECORD)) == 1
+    try:
+        read_records("h1", mutated(RECORD, seed))
+    except FactsError as error:
+        assert error.host == "h1" and error.message.isprintable()
 
 
 CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
