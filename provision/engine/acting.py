@@ -76,9 +76,10 @@ def _upload(transaction: Transaction, host: str, steps: Steps) -> None:
 
 def _require_acted(host: str, output: Output) -> None:
     """Raises ConnectError if the host did not start the operations."""
-    if output.status == script.LOCKED:
-        raise ConnectError(host, "another program on the host holds the lock of this inventory")
     end = tail(output.stdout + output.stderr)
+    if output.status == script.LOCKED:
+        message = f"another program on the host holds the lock of this inventory: {end}"
+        raise ConnectError(host, message, "end that program, then apply again")
     if output.status == guard.GONE:
         raise ConnectError(host, f"the host has rolled the change back: {end}")
     if output.status == guard.REFUSED:

@@ -21,7 +21,7 @@ from provision.resources.kinds.image_archive import ImageArchive
 from provision.resources.kinds.package import EVERYWHERE, MANAGER, Package
 from provision.resources.kinds.shared_namespace import SharedNamespace
 from provision.resources.on_hosts import ETC, Mark, follower_name, lock_path
-from provision.resources.render import render
+from provision.resources.render import program_text, render
 
 Facts = Mapping[str, HostFacts]
 
@@ -143,6 +143,7 @@ def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterat
         "common/follow.sh.j2",
         inventory=inventory,
         lock=lock_path(inventory),
+        holders=program_text("host/lock_holders.sh").strip(),
         links=links,
         enters=enters,
     )

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from provision.resources.render import program_text
 from provision.resources.steps import Attempt, Issue, Put, Run, Step, Steps, Unless, Upload
 
 OUTPUT_LIMIT = 4000
@@ -21,6 +22,8 @@ LOCK_WAIT_S = 60
 """Seconds that a script waits for the lock: a follower holds it while it repairs."""
 LOCKED = 75
 """Exit status of a script that did not get its lock (EX_TEMPFAIL of sysexits.h)."""
+
+_LOCK = ("host/lock_holders.sh", "host/inventory_lock.sh")
 
 # Hosts keep scripts that begin with PRELUDE and _PUT (`standalone`), and the plan compares their
 # text: neither may change, or every host would be seen as changed.
@@ -128,8 +131,9 @@ def render(
     """
     mark = f'printf \'\\n@{nonce} %s %s\\n\' "$*" "$(date +%s.%N)"'
     # Descriptor 9 holds the lock until the shell and its children end, however they end.
-    locked = f"exec 9>{shlex.quote(lock)} && flock -w {LOCK_WAIT_S} 9 || exit {LOCKED}"
-    lines = [PRELUDE, locked, _PUT, f"mark() {{ {mark}; }}", f"journal() {{ {journal}; }}"]
+    locked = f"take_lock {shlex.quote(lock)} {LOCK_WAIT_S}"
+    lines = [PRELUDE, program_text(*_LOCK), locked, _PUT]
+    lines += [f"mark() {{ {mark}; }}", f"journal() {{ {journal}; }}"]
     for number, steps in enumerate(operations):
         lines += _operation(number, steps)
     lines += [f"rm -f {shlex.quote(lock)}"] if last else []

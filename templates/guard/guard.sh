@@ -255,9 +255,22 @@ end_as_done() { # id; another process has ended the change meanwhile
   rm -f "/run/provision-undone-$1"
   exit 0
 }
-hold_inventory_lock() { # folder; as descriptor 9, for as long as the follower must not interfere
+# As descriptor 7. Only root can open the folder: another rollback of the same change holds it. A
+# rollback never gives up, so the journal of its unit has the holder instead.
+hold_change() { # folder
+  exec 7<"$1" || return
+  until flock -w 60 7; do
+    [ -d "$1" ] || return
+    echo "waiting for the lock of $1, held by$(exec 7<&-; holders "$1")" >&2
+  done
+}
+# As descriptor 9, for as long as the follower must not interfere. No lock stops a rollback: after 5 s
+# it only notes who holds the lock.
+hold_inventory_lock() { # folder
   lock=$(cat "$1/lock")
-  if (: >>"$lock") 2>/dev/null; then exec 9>>"$lock"; flock -w 5 9; fi
+  [ ! -h "$lock" ] && { [ -f "$lock" ] || [ ! -e "$lock" ]; } && (: >>"$lock") 2>/dev/null || return 0
+  exec 9>>"$lock"
+  flock -w 5 9 || echo "$lock is held by$(exec 9>&-; holders "$lock")"
 }
 revert() { # id, reason
   change=$STATE/reverting.$1 pauses='0 1 2 3'
@@ -276,7 +289,7 @@ revert() { # id, reason
     write "$change/reason" "$2"
   fi
   [ -d "$change" ] || end_as_done "$1"
-  exec 7<"$change" && flock 7
+  hold_change "$change"
   [ -d "$change" ] || end_as_done "$1"
   kill_acts "$1"
   # Below /run: the disk may be full, and a command whose output cannot be written fails.
@@ -286,7 +299,7 @@ revert() { # id, reason
   for pause in $pauses; do
     exec 9<&- # in the pause the follower may bring back what is not part of the change
     sleep "$pause"
-    hold_inventory_lock "$change"
+    hold_inventory_lock "$change" >>"$log"
     roll_back "$change" list >>"$log" 2>&1
     is_as_before "$change" && { result=reverted; break; }
   done

@@ -55,6 +55,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "links": ["eth1", "br lan"],
         "enters": True,
         "lock": "/run/provision-demo.lock",
+        "holders": program_text("host/lock_holders.sh"),
     },
     "flannel/etcdctl.j2": {
         "mark": "demo/wide",

@@ -38,6 +38,14 @@ SHELLS = {
     ),
 }
 """Shell text after which a login of root runs no command, and shell text that heals it."""
+LOCK = "/run/provision-demo.lock"
+_USER = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+_OLD_LOCK = f": >{LOCK}; chmod 644 {LOCK}; ({_USER} flock {LOCK} sleep 300 >/dev/null 2>&1 &)"
+_ROUTE_RETURNS = (
+    'for k in $(seq 100); do [ -z "$(ip route show proto 240)" ] || { echo back; break; }; '
+    "sleep 0.2; done"
+)
+_LINK = f"echo kept >/run/other; chmod 640 /run/other; ln -sf /run/other {LOCK}"
 REBOOTED = ("h2", "h3")
 
 
@@ -98,14 +106,43 @@ def test_a_host_without_sudo_is_unknown(noisy: Faults) -> None:
     try:
         noisy.inside("h2", "rm /etc/sudoers.d/op")
         noisy.inside("h3", f"mv {sudo} {sudo}.gone")
-        states = noisy.hosts.json("status", other, status=6)["hosts"]
-        assert states["h1"] == "unchanged" or states["h1"].startswith("reverted")
-        assert states["h2"] == states["h3"] == "unknown (no valid answer)"
+        status = noisy.hosts.json("status", other, status=6)
+        states = status["hosts"]
+        assert states["h1"] == "unchanged" or states["h1"].startswith("reverted"), status
+        assert states["h2"] == states["h3"] == "unknown (no valid answer)", status
     finally:
         noisy.inside("h3", f"mv {sudo}.gone {sudo}")
         for host in HOSTS:
             noisy.inside(host, "rm -f /etc/sudoers.d/op; userdel -rf op")
     noisy.assert_nothing_left()
+
+
+def test_a_user_holds_no_lock_of_a_host(noisy: Faults, inventory: str) -> None:
+    """Neither the one that an older version left readable for all; and no link is followed."""
+    noisy.inside("h1", _OLD_LOCK)
+    noisy.inside("h2", _LINK)
+    assert noisy.inside("h1", f"flock -n {LOCK} true || echo held") == "held\n"
+    try:
+        noisy.hosts.provision("apply", inventory)
+        for host in HOSTS:
+            assert (
+                noisy.inside(host, f"stat -c '%a %U %F' {LOCK}") == "600 root regular empty file\n"
+            )
+            denied = noisy.inside(host, f"{_USER} flock -n {LOCK} true 2>&1")
+            assert "Permission denied" in denied
+            events = noisy.inside(host, "stat -c '%a %F' /run/provision-demo/events")
+            assert events == "600 fifo\n"
+            # The follower gets the lock, too.
+            noisy.inside(
+                host, f"ip route flush proto 240; docker restart -t 0 {host.replace('h', 'c')}"
+            )
+            assert noisy.inside(host, _ROUTE_RETURNS) == "back\n"
+        assert noisy.inside("h2", "cat /run/other; stat -c %a /run/other") == "kept\n640\n"
+        noisy.hosts.provision("destroy", inventory, "--yes")
+    finally:
+        noisy.inside("h1", "pkill -u 65534 -x sleep; :")
+        noisy.inside("h2", "rm -f /run/other")
+    noisy.assert_restored()
 
 
 def test_hosts_that_reboot_in_the_middle_of_the_act_end_as_reverted(

@@ -39,7 +39,7 @@ def test_a_bridge_has_only_its_own_files(namespace: Namespace, other: str) -> No
         f"echo '{json.dumps(RECORD)}' >{ORIGINALS}/{NAME}/uplink/bri\n"
         f"echo mine >{stem}{NAME}-bri.network; echo other >{stem}{other}.network"
     )
-    bridge, _ = namespace.found(LanBridge)["bri"]
+    bridge, _ = namespace.existing(LanBridge)["bri"]
     assert isinstance(bridge, LanBridge)
     assert bridge.files == ((f"{stem}{NAME}-bri.network", "mine\n"),)
 
