@@ -42,6 +42,14 @@ def bare() -> Iterator[Hosts]:
     shutil.rmtree(folder)
 
 
+# As apt does, by fcntl(2): x86-64 and arm64 have the same struct flock.
+_HOLD = """perl -MFcntl -e '
+  open my $file, ">>", "/var/lib/apt/lists/lock" or die; $| = 1;
+  fcntl $file, F_SETLK, pack "s s x4 q q i", F_WRLCK, 0, 0, 0, 0 or die; print "held\n";
+  sleep 30; print "free\n"' >/run/hold 2>&1 &
+until [ -s /run/hold ]; do sleep 0.1; done"""
+
+
 def test_one_apply_makes_bare_hosts_pass_verify(bare: Hosts) -> None:
     """The plan shows the packages, a second apply changes nothing, `packages: require` refuses."""
     before = bare.ssh("h1", INSTALLED)
@@ -56,7 +64,12 @@ def test_one_apply_makes_bare_hosts_pass_verify(bare: Hosts) -> None:
     assert packages == ["docker.io", "iptables"]
     assert bare.ssh("h1", INSTALLED) == before
 
+    # Something updates the package lists of h2, as apt-daily does after a boot.
+    bare.ssh("h2", "rm -rf /var/lib/apt/lists/*")
+    bare.inside("h2", _HOLD)
+    assert bare.ssh("h2", "cat /run/hold") == "held\n"
     bare.provision("apply", "bare.yml")
+    assert bare.ssh("h2", "cat /run/hold") == "held\nfree\n"
     assert bare.json("verify", "bare.yml")["ok"]
     assert bare.provision("apply", "bare.yml").strip() == "No change."
     assert bare.provision("apply", "strict.yml").strip() == "No change."
