@@ -14,13 +14,15 @@ from provision.checks.subjects import Check
 from provision.engine.report import change_json, interrupted_json
 from provision.model.inventory import Container
 
+WIDE = 100_000
+"""Columns for tables: rich cuts names and addresses to `…` at the width of the terminal."""
 _OF_MODE = ("mode", "lo", "alone")
 
 
 def show(result: Verification) -> None:
     """Print tables of networks, modes and ports, the checks that did not pass, and a summary."""
     # soft_wrap: rich would cut long messages at the width of the terminal, or at 80 in a pipe.
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=WIDE)
     for name, containers in segments(result).items() if result.checks else ():
         console.print(_matrix(result, name, containers))
     if any(check.check == "mode" for check in result.checks):

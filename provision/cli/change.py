@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,10 +121,7 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
     from provision.engine import report
 
     # Checked before a host is contacted.
-    if not invocation.yes and not sys.stdin.isatty():
-        raise UsageError(
-            "destroy asks for confirmation, but stdin is not a terminal", "add --yes to confirm"
-        )
+    invocation.require_terminal()
     with invocation.session() as (session, hosts):
         if not invocation.yes:
             planned = engine.preview(session, hosts, destroy=True)

@@ -131,10 +131,13 @@ class Invocation:
 
         Raises UsageError when there is no terminal to ask on, click.Abort when the user says no.
         """
-        if self.yes:
-            return
-        if not sys.stdin.isatty():
+        self.require_terminal()
+        if not self.yes:
+            click.confirm(question, abort=True, err=True)
+
+    def require_terminal(self) -> None:
+        """Raises UsageError if a question is to be asked and there is no terminal to ask on."""
+        if not self.yes and not sys.stdin.isatty():
             raise UsageError(
                 "confirmation is required, but stdin is not a terminal", "add --yes to confirm"
             )
-        click.confirm(question, abort=True, err=True)

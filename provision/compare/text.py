@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
 
+from provision.checks.text import WIDE
 from provision.compare.candidates import BASELINE
 from provision.compare.figures import TABLE_FIGURES, Figure, Spread
 from provision.compare.result import STEPS, Comparison, MethodResult
 
-WIDTH = 120
-
 
 def show(result: Comparison) -> None:
     """Print the tables of figures, ratios and times, then the notes."""
-    # Written to a file or a pipe, the tables have room for all columns: rich would assume 80.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
     # highlight=False: rich would colour numbers, paths and quotes.
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=WIDE)
     if result.measurements:
         for table in (figures_table(result), ratios_table(result), times_table(result)):
             if table.row_count:

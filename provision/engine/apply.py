@@ -143,11 +143,9 @@ def _without(hosts: tuple[str, ...], errors: Iterable[HostError]) -> tuple[str, 
 def _require_no_conflict(conflicts: tuple[Conflict, ...]) -> None:
     if conflicts:
         lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
-        raise ConflictError(
-            "\n".join(lines),
-            "provision does not take over resources of others: remove them, or choose another "
-            "name or range",
-        )
+        first = next((conflict for conflict in conflicts if conflict.command), None)
+        look = f"look at it: ssh {first.ref.host} {first.command}; then " if first else ""
+        raise ConflictError("\n".join(lines), f"{look}remove it, or choose another name or range")
 
 
 class _Run:

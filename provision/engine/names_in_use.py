@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from provision.engine import conflict_commands
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts
 from provision.resources.base import Ref, State
@@ -38,7 +39,8 @@ def conflicts(
             elif known or silent or (ref.host, name) in own:
                 continue
             elif facts[ref.host].has_name(name):
-                yield Conflict(ref, f"{_noun(name)} {name} exists outside this inventory")
+                message = f"{_noun(name)} {name} exists outside this inventory"
+                yield Conflict(ref, message, conflict_commands.of_name(name))
     yield from _blocked_folders(facts)
 
 
@@ -46,7 +48,8 @@ def _blocked_folders(facts: Mapping[str, HostFacts]) -> Iterator[Conflict]:
     for host, host_facts in facts.items():
         for folder in sorted(host_facts.blocked_folders):
             message = f"{folder} is a file or a symbolic link, not a folder of provision"
-            yield Conflict(Ref(host, "folder", folder), message)
+            command = conflict_commands.of_name(folder)
+            yield Conflict(Ref(host, "folder", folder), message, command)
 
 
 def _noun(name: str) -> str:

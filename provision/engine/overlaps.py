@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from provision import methods
+from provision.engine import conflict_commands
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
 from provision.model.inventory import Inventory, Network
@@ -43,7 +44,8 @@ def overlaps(
 
 def _conflict(network: Network, host: str, route: KernelRoute) -> Conflict:
     message = f"{network.cidr} overlaps {route.dst} on {route.dev}, outside this inventory"
-    return Conflict(Ref(host, "network", network.name), message)
+    command = conflict_commands.of_range(network)
+    return Conflict(Ref(host, "network", network.name), message, command)
 
 
 def _uses_docker0(network: Network, host: str) -> bool:

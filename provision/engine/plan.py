@@ -4,11 +4,12 @@ what changes."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError as GraphCycle
 from graphlib import TopologicalSorter
 from typing import Literal
 
+from provision.engine import conflict_commands
 from provision.model.errors import CycleError
 from provision.resources.base import Ref, Resource, State
 from provision.resources.on_hosts import KINDS_ON_HOSTS
@@ -35,10 +36,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A reason not to touch `ref`, such as a resource of somebody else in its place."""
+    """A reason not to touch `ref`, such as a resource of somebody else in its place.
+
+    `command` shows on the host what is in the way; empty if there is no such command.
+    """
 
     ref: Ref
     message: str
+    command: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ def plan(current: State, wanted: State, *, foreign: State | None = None) -> Plan
 def _conflicts(current: State, wanted: State, foreign: State) -> Iterator[Conflict]:
     for ref, resource in wanted.items():
         if ref in foreign and ref not in current and not resource.edits:
-            yield Conflict(ref, f"{ref.kind} {ref.name} exists outside this inventory")
+            message = f"{ref.kind} {ref.name} exists outside this inventory"
+            yield Conflict(ref, message, conflict_commands.of_resource(ref))
 
 
 def _blocked(changes: Iterable[Change]) -> Iterator[Conflict]:

@@ -95,7 +95,7 @@ def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
         shutil.rmtree(build, ignore_errors=True)
         build.mkdir()
         repository.prepare(build / "packages")
-        _bootstrap(wanted, source(mirror), build / "tree")
+        _bootstrap(wanted, source(mirror), build / "tree", say)
         finish(build / "tree", wanted)
         _finish_packages(wanted, build)
         (build / "apt.conf").unlink()
@@ -161,7 +161,7 @@ def _source_files() -> dict[str, str]:
     return {str(path): path.read_text(errors="replace") for path in paths if path.is_file()}
 
 
-def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path) -> None:
+def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path, say: Say) -> None:
     """Install the recipe's packages into `tree` by mmdebstrap. Raises LabError."""
     # In a file, not on the command line, which every user can read: the address of a proxy may
     # contain a password.
@@ -180,10 +180,24 @@ def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path) -> None:
         *(f"--customize-hook={hook}" for hook in hooks),
         *(wanted.suite, str(tree), *((origin.line(wanted.suite),) if origin else ())),
     )
-    process = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if process.returncode:
-        tail = "\n".join(f"    {line}" for line in process.stderr.splitlines()[-12:])
+    status, lines = _with_progress(argv, lambda line: say(f"{wanted.suite}: {line}"))
+    if status:
+        tail = "\n".join(f"    {line}" for line in lines[-12:])
         raise LabError(f"mmdebstrap could not build the {wanted.suite} base tree:\n{tail}")
+
+
+def _with_progress(argv: tuple[str, ...], say: Say) -> tuple[int, list[str]]:
+    """Run mmdebstrap and report its steps; its exit status and the lines of its stderr."""
+    null, lines = subprocess.DEVNULL, []
+    with subprocess.Popen(
+        argv, stdin=null, stdout=null, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        for line in process.stderr or ():
+            lines.append(line.rstrip())
+            # The other lines are those of apt and dpkg.
+            if line.startswith("I: "):
+                say(lines[-1].removeprefix("I: "))
+    return process.returncode, lines
 
 
 def finish(tree: Path, wanted: Recipe) -> None:

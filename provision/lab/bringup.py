@@ -7,7 +7,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from provision.lab import base, keys, limits, machine, namespace, ready, settings, supervisor
+from provision.lab import (
+    base,
+    examples,
+    keys,
+    limits,
+    machine,
+    namespace,
+    ready,
+    settings,
+    supervisor,
+)
 from provision.lab.layout import SUITES, Lab, addresses_of, suite_of
 from provision.lab.lock import locked
 from provision.lab.parallel import each
@@ -27,7 +37,7 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
     refuse_special_characters(lab.folder)
     keys.refuse_foreign(lab)
     target = settings.merged(settings.load(lab), options)
-    namespace.refuse_used_ranges(lab, target.ranges)
+    namespace.refuse_used_ranges(lab, target.ranges, settings.up_words(target, mirror))
     recipes = _recipes(target)
     # Before the lock: trees belong to the machine, not to this lab, and have locks of their own.
     each(list(recipes.values()), lambda recipe: base.ensure(recipe, mirror, say))
@@ -68,7 +78,7 @@ def _prepare(lab: Lab, target: LabSettings, recipes: dict[str, base.Recipe]) -> 
     keys.write_config(lab, target.hosts, target.ranges)
     if not lab.image.exists():
         shutil.copyfile(next(iter(recipes.values())).image, lab.image)
-    keys.hand_over(lab)
+    keys.hand_over(lab, examples.ensure(lab, target.ranges))
 
 
 def _boot(
@@ -77,15 +87,23 @@ def _boot(
     # One pass over /proc for all hosts, not one for each.
     watchers = supervisor.running(lab).watchers if not supervisor.by_systemd() else None
 
+    started: set[str] = set()
+
     def boot(name: str) -> str:
         host, suite = lab.host(name), suite_of(name, target.suite)
         if not (supervisor.watched(host) if watchers is None else name in watchers):
             say(f"{name}: starting ({suite})")
+            started.add(name)
             supervisor.start(host, recipes[suite].repository)
         tar = None if target.bare else recipes[suite].image
         address = str(addresses_of(name, target.ranges)[0])
         # All hosts boot at once and share the CPUs, so each needs longer the more they are.
         timeout_s = 90 + 3 * target.count
-        return ready.wait(host, address, docker=not target.bare, image_tar=tar, timeout_s=timeout_s)
+        boot_id = ready.wait(
+            host, address, docker=not target.bare, image_tar=tar, timeout_s=timeout_s
+        )
+        if name in started:
+            say(f"{name}: up")
+        return boot_id
 
     return dict(zip(target.hosts, each(target.hosts, boot), strict=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from provision.lab import bringup, power, ready, settings, teardown
+from provision.lab import bringup, examples, power, ready, settings, teardown
 from provision.lab.layout import MIXED, MOST_HOSTS, SUITES, Lab, suite_of
 from provision.lab.ranges import ranges
 
@@ -62,6 +62,8 @@ def up(
     boots = bringup.up(current, options, mirror=mirror, say=_say)
     hosts_are = "1 host is" if len(boots) == 1 else f"{len(boots)} hosts are"
     _say(f"{hosts_are} up. Log in: ssh -F {current.ssh_config} h1")
+    if (example := examples.folder(current) / "routes.yml").exists():
+        _say(f"Examples for these ranges: provision apply {example.relative_to(current.folder)}")
 
 
 @lab.command()

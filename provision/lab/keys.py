@@ -67,9 +67,9 @@ def files(lab: Lab) -> tuple[Path, ...]:
     return lab.ssh_config, lab.key, public, lab.known_hosts, lab.image
 
 
-def hand_over(lab: Lab) -> None:
+def hand_over(lab: Lab, examples: Sequence[Path]) -> None:
     """Under sudo, give the files to the calling user, whose `ssh -F` has to read them."""
     user, group = (int(os.environ.get(name, "0")) for name in ("SUDO_UID", "SUDO_GID"))
     if user:
-        for path in (lab.dot, *files(lab)):
+        for path in (lab.dot, *files(lab), *examples):
             os.chown(path, user, group)

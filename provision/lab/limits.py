@@ -74,6 +74,14 @@ def _put_back(record: dict[str, Any], say: Say) -> None:
             say(f"Leaving {_dotted(name)} at {_value(name)}: something else changed it since `up`")
 
 
+def labs() -> tuple[str, ...]:
+    """The folders of the labs of this machine."""
+    try:
+        return tuple(_read()["labs"])
+    except (OSError, ValueError, KeyError):  # another process changes the record now
+        return ()
+
+
 @contextmanager
 def _record() -> Iterator[dict[str, Any]]:
     """The record of the machine's labs, locked; written back at the end."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from provision.lab.layout import Lab, LabHost
@@ -24,14 +25,18 @@ def path(lab: Lab) -> Path:
     return FOLDER / lab.namespace
 
 
-def refuse_used_ranges(lab: Lab, wanted: Ranges) -> None:
-    """Raise LabError when something other than this lab uses a range."""
+def refuse_used_ranges(lab: Lab, wanted: Ranges, command: Sequence[str]) -> None:
+    """Raise LabError when something other than this lab uses a range.
+
+    `command` is the command line, without `--ranges`, for the hint.
+    """
     addresses = json.loads(run(("ip", "-j", "-4", "address", "show")) or "[]")
     routes = json.loads(run(("ip", "-j", "-4", "route", "show")) or "[]")
     refuse_used(
         wanted,
         [link for link in addresses if link.get("ifname") not in lab.links],
         [route for route in routes if route.get("dev") not in lab.links],
+        command,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -51,19 +52,41 @@ def _network(text: str) -> IPv4Network:
 
 
 def refuse_used(
-    wanted: Ranges, links: Sequence[dict[str, Any]], routes: Sequence[dict[str, Any]]
+    wanted: Ranges,
+    links: Sequence[dict[str, Any]],
+    routes: Sequence[dict[str, Any]],
+    command: Sequence[str] = ("provision", "lab", "up"),
 ) -> None:
     """Raise LabError when this machine uses a range.
 
-    `links` and `routes` are the output of `ip -j address` and `ip -j route`.
+    `links` and `routes` are the output of `ip -j address` and `ip -j route`. `command` is the
+    command line without `--ranges`, which the hint completes.
     """
-    for used, user in (*_addresses(links), *_routes(routes)):
+    in_use = (*_addresses(links), *_routes(routes))
+    for used, user in in_use:
         for network in wanted.both:
             if network.overlaps(used):
+                free = _free([network for network, _ in in_use])
                 raise LabError(
                     f"{network} is in use on this machine: {used} is {user}",
-                    "choose other ranges: provision lab up --ranges 10.87.0.0/24,10.88.0.0/24",
+                    f"choose other ranges: {shlex.join((*command, '--ranges', str(free)))}",
                 )
+
+
+def _free(used: Sequence[IPv4Network]) -> Ranges:
+    """Ranges that overlap none of the networks, if there are any."""
+    candidates = [
+        Ranges(IPv4Network(f"10.{second}.0.0/24"), IPv4Network(f"10.{second + 1}.0.0/24"))
+        for second in (*range(87, 254, 10), *range(7, 87, 10))
+    ]
+    return next(
+        (
+            pair
+            for pair in candidates
+            if not any(network.overlaps(other) for network in pair.both for other in used)
+        ),
+        candidates[0],
+    )
 
 
 def _addresses(links: Sequence[dict[str, Any]]) -> Iterator[tuple[IPv4Network, str]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from provision.lab import limits
 from provision.lab.layout import Lab, host_names
 from provision.lab.ranges import DEFAULT, Ranges, ranges
 from provision.model.errors import LabError
-
-_AGAIN = "provision lab down, then provision lab up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,37 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
             bare=options.bare,
             addresses=str(options.ranges or default.ranges),
         )
+    count = max(current.count, options.count or 0)
     if options.suite not in (None, current.suite):
-        problem, option = f"runs {current.suite}, not {options.suite}", f"--suite {options.suite}"
+        problem = f"runs {current.suite}, not {options.suite}"
     elif options.bare and not current.bare:
-        problem, option = "has hosts with Docker", "--bare"
+        problem = "has hosts with Docker"
     elif options.ranges not in (None, current.ranges):
-        problem, option = f"has the ranges {current.ranges}", f"--ranges {options.ranges}"
+        problem = f"has the ranges {current.ranges}"
     else:
-        return replace(current, count=max(current.count, options.count or 0))
-    raise LabError(f"this lab {problem}", f"{_AGAIN} {option}")
+        return replace(current, count=count)
+    other = LabSettings(
+        count=options.count or count,
+        suite=options.suite or current.suite,
+        bare=options.bare or current.bare,
+        addresses=str(options.ranges or current.ranges),
+    )
+    command = shlex.join((*up_words(other), *_ranges_option(other)))
+    raise LabError(f"this lab {problem}", f"provision lab down, then {command}")
+
+
+def up_words(settings: LabSettings, mirror: str | None = None) -> tuple[str, ...]:
+    """The command line that brings up a lab with these settings, without `--ranges`."""
+    return (
+        *("provision", "lab", "up", str(settings.count)),
+        *(("--suite", settings.suite) if settings.suite != LabSettings().suite else ()),
+        *(("--bare",) if settings.bare else ()),
+        *(("--mirror", mirror) if mirror else ()),
+    )
+
+
+def _ranges_option(settings: LabSettings) -> tuple[str, ...]:
+    return () if settings.ranges == DEFAULT else ("--ranges", settings.addresses)
 
 
 def load(lab: Lab) -> LabSettings | None:
@@ -75,8 +97,16 @@ def require(lab: Lab) -> LabSettings:
     """The settings of an existing lab. Raises LabError when the folder has none."""
     current = load(lab)
     if current is None:
-        raise LabError(f"no lab in {lab.folder}", "start a lab: provision lab up")
+        raise LabError(f"no lab in {lab.folder}", _other_labs())
     return current
+
+
+def _other_labs() -> str:
+    """The folders of this machine's labs, or how to start one."""
+    folders = limits.labs()
+    if not folders:
+        return "start a lab: provision lab up"
+    return f"there is a lab in {', '.join(folders)}: cd {shlex.quote(folders[0])}"
 
 
 def save(lab: Lab, settings: LabSettings) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from provision.lab import base, keys, limits, namespace, supervisor
+from provision.lab import base, examples, keys, limits, namespace, settings, supervisor
 from provision.lab.layout import CACHE, Lab
 from provision.lab.lock import locked
 from provision.lab.tools import require_root
@@ -90,6 +90,8 @@ def _delete_files(lab: Lab) -> None:
         )
     for path in keys.files(lab):
         path.unlink(missing_ok=True)
+    if current := settings.load(lab):
+        examples.remove(lab, current.ranges)
     shutil.rmtree(lab.state)
     with contextlib.suppress(OSError):
         # Fails when the folder is not empty: it has files that are not the lab's.

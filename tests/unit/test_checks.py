@@ -79,6 +79,16 @@ def test_each_check_has_subjects_of_a_known_kind(module: Any) -> None:
         assert first == "evidence" and kind in KINDS, check
 
 
+def test_a_table_is_never_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even where the terminal is narrower: rich would replace names by `…`."""
+    monkeypatch.setenv("COLUMNS", "20")
+    show(verify(monkeypatch, evidence(), None))
+    out = capsys.readouterr().out
+    assert "│ c1 on h1 │" in out and "…" not in out
+
+
 def test_pairs_that_answer_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each check of each ordered pair is judged once, by the names of its containers."""
     result = verify(monkeypatch, evidence(), "ping or tcp or udp or source or drift")

@@ -11,8 +11,18 @@ from typing import Any
 import pytest
 
 from provision.engine import apply as engine
-from provision.engine import arming, desired, ending, preflight, report, rounds, transaction
+from provision.engine import (
+    arming,
+    conflict_commands,
+    desired,
+    ending,
+    preflight,
+    report,
+    rounds,
+    transaction,
+)
 from provision.engine import fleet as fleet_module
+from provision.engine.apply import _require_no_conflict
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import (
@@ -24,6 +34,7 @@ from provision.engine.outcome import (
     reverted,
     unknown,
 )
+from provision.engine.plan import Conflict
 from provision.engine.status import describe
 from provision.facts import host_probe
 from provision.model.errors import ConflictError, ConnectError, ExitStatus, LockedError
@@ -267,6 +278,25 @@ def test_a_foreign_resource_stops_the_change(fleet: Fleet) -> None:
         fleet.apply()
     assert raised.value.exit_status == 9
     assert not fleet.hosts.toys
+
+
+def test_the_hint_of_a_conflict_is_a_command() -> None:
+    """It shows what is in the way, whatever its name."""
+    network, chain = Ref("h2", "docker_network", "a b"), Ref("h1", "iptables_chain", "nat/PROV-a")
+    conflicts = (
+        Conflict(chain, "no command is known"),
+        Conflict(network, "exists", conflict_commands.of_resource(network)),
+    )
+    with pytest.raises(ConflictError) as raised:
+        _require_no_conflict(conflicts)
+    assert raised.value.hint == (
+        "look at it: ssh h2 docker network inspect 'a b'; then remove it, or choose another name "
+        "or range"
+    )
+    assert conflict_commands.of_resource(chain) == "iptables -t nat -S PROV-a"
+    assert conflict_commands.of_resource(Ref("h1", "toy", "a")) == ""
+    assert conflict_commands.of_name("br0") == "ip -d link show br0"
+    assert conflict_commands.of_name("/etc/a") == "ls -ld /etc/a"
 
 
 def test_destroy_removes_only_our_resources(fleet: Fleet) -> None:

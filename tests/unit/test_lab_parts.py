@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from provision.lab import keys, tools
+from provision.inventory.load import load as load_inventory
+from provision.lab import examples, keys, limits, tools
 from provision.lab.bringup import refuse_special_characters, up
 from provision.lab.layout import Lab, addresses_of, host_names, mac, suite_of
 from provision.lab.parallel import each
 from provision.lab.ranges import DEFAULT, ranges, refuse_used
-from provision.lab.settings import LabSettings, UpOptions, load, merged, save
+from provision.lab.settings import LabSettings, UpOptions, load, merged, require, save, up_words
 from provision.model.errors import LabError, UsageError
 
 
@@ -73,6 +75,18 @@ def test_a_range_in_use_is_refused() -> None:
         refuse_used(DEFAULT, [], [{"dst": "10.0.0.0/8", "dev": "tun0"}])
 
 
+def test_a_range_in_use_is_answered_by_a_command_that_works() -> None:
+    """It keeps the other options, and its ranges are free."""
+    routes = [{"dst": "10.78.0.0/24", "dev": "a"}, {"dst": "10.88.0.0/16", "dev": "b"}]
+    command = up_words(LabSettings(count=4, suite="mixed", bare=True), "http://mirror.example/d")
+    with pytest.raises(LabError) as caught:
+        refuse_used(DEFAULT, [], routes, command)
+    assert caught.value.hint.endswith(
+        ": provision lab up 4 --suite mixed --bare --mirror http://mirror.example/d "
+        "--ranges 10.97.0.0/24,10.98.0.0/24"
+    )
+
+
 def test_default_routes_and_other_networks_do_not_use_a_range() -> None:
     """Half of the address space, as VPNs route it, does not count either."""
     peer = {"family": "inet", "local": "10.77.0.1", "address": "10.9.0.2", "prefixlen": 32}
@@ -99,8 +113,47 @@ def test_a_lab_grows_and_never_shrinks() -> None:
 def test_a_running_lab_keeps_its_settings(options: UpOptions, message: str) -> None:
     """The hint says how to create another lab."""
     with pytest.raises(LabError, match=message) as caught:
-        merged(LabSettings(), options)
-    assert caught.value.hint.startswith("provision lab down, then provision lab up --")
+        merged(LabSettings(count=5), options)
+    begin = "provision lab down, then provision lab up 5 --"
+    assert caught.value.hint.startswith(begin)
+
+
+def test_the_examples_have_the_addresses_of_the_lab(tmp_path: Path) -> None:
+    """They validate; those that the user edited stay at the end."""
+    lab, other = Lab(tmp_path), ranges("10.87.0.0/24,10.88.0.0/24")
+    lab.dot.mkdir()
+    assert examples.ensure(lab, DEFAULT) == () and not examples.folder(lab).exists()
+    paths = [path for path in examples.ensure(lab, other) if path.is_file()]
+    assert {"routes.yml", "vxlan.yml"} <= {path.name for path in paths}
+    for path in paths:
+        assert "10.78.0." not in path.read_text()
+        addresses = {str(host.address) for host in load_inventory(path).hosts.values()}
+        assert addresses and addresses <= {f"10.88.0.1{number}" for number in (1, 2, 3)}
+    edited = examples.folder(lab) / "routes.yml"
+    edited.write_text(edited.read_text() + "# mine\n")
+    examples.ensure(lab, other)
+    examples.remove(lab, other)
+    assert [path.name for path in examples.folder(lab).iterdir()] == ["routes.yml"]
+    edited.unlink()
+    examples.remove(lab, other)
+    assert not examples.folder(lab).exists()
+
+
+def test_a_command_in_another_folder_names_the_labs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any lab, the hint says how to start one."""
+    monkeypatch.setattr(limits, "RECORD", tmp_path)
+    with pytest.raises(LabError, match="no lab in") as caught:
+        require(Lab(tmp_path / "other"))
+    assert caught.value.hint == "start a lab: provision lab up"
+    lab = Lab(tmp_path / "with a blank")
+    lab.state.mkdir(parents=True)
+    record = {"boot": limits._boot(), "labs": [str(lab.folder)], "was": {}, "set": {}}
+    (tmp_path / "limits.json").write_text(json.dumps(record))
+    with pytest.raises(LabError) as caught:
+        require(Lab(tmp_path / "other"))
+    assert caught.value.hint == f"there is a lab in {lab.folder}: cd '{lab.folder}'"
 
 
 def test_saved_settings_load_unchanged(tmp_path: Path) -> None:

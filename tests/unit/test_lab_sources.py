@@ -112,7 +112,7 @@ def test_an_interrupted_build_leaves_no_tree(
     """Only its lock file stays."""
     monkeypatch.setattr(base, "CACHE", tmp_path)
 
-    def stop(_recipe: object, _source: object, tree: Path) -> None:
+    def stop(_recipe: object, _source: object, tree: Path, _say: object) -> None:
         tree.mkdir()
         raise LabError("stopped")
 

@@ -152,15 +152,18 @@ def test_a_missing_dnat_rule_and_a_stray_one_are_shown() -> None:
 
 
 def test_framed_tables_fit_the_terminal() -> None:
-    """No line is wider than the terminal."""
-    for width in (80, 200):
+    """No line is wider than the terminal, and no address or name is cut."""
+    shown = list(tables(view_of()))
+    words = {word for table in shown for row in table.rows for cell in row for word in cell.split()}
+    assert "172.20.0.9/24" in words
+    for width in (80, 120, 200):
         stream = io.StringIO()
-        framed(
-            tables(view_of()), Console(file=stream, width=width, force_terminal=True, no_color=True)
-        )
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
-        assert max(map(len, lines)) <= width
-        assert "─" in stream.getvalue()
+        framed(shown, Console(file=stream, width=width, force_terminal=True, no_color=True))
+        text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+        assert max(map(len, text.splitlines())) <= width
+        assert "─" in text
+        printed = set(text.replace(";", " ").split())
+        assert {word.strip(";") for word in words} <= printed, width
 
 
 def test_text_of_a_host_does_not_control_the_terminal() -> None:
