@@ -21,7 +21,7 @@ class RoutesOptions(BridgeOptions):
     """The keys of a `routes` network, besides those of every network."""
 
 
-_ONE_LINK = "direct routes need all hosts on one link; the router between would not know them"
+_ONE_LINK = "a router between the hosts has no routes to their subnets: use method vxlan"
 
 
 class RoutesMethod(Method):

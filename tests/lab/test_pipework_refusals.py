@@ -14,25 +14,25 @@ NETPLAN = "/run/systemd/network/01-netplan-eth1.network"
 # By host: shell text that gives the NIC another owner, text that undoes this, and the message.
 OWNERS = {
     "h1": ("mkdir -p /run/network && echo eth1=eth1 >/run/network/ifstate", "rm -r /run/network",
-           "eth1 belongs to ifupdown and systemd-networkd at once"),
+           "eth1 is managed by ifupdown and systemd-networkd"),
     "h2": ("mkdir -p /run/systemd/network && sed 's/^LLDP=/#/' "
            "$(grep -l '^Name=eth1' /etc/systemd/network/*.network | head -n 1)"
            f" >{NETPLAN} && networkctl reload && networkctl reconfigure eth1 && sleep 1",
            f"rm {NETPLAN} && networkctl reload && networkctl reconfigure eth1 && sleep 1",
-           "eth1 belongs to netplan"),
+           "eth1 is managed by netplan"),
     "h3": ("mkdir -p /run/NetworkManager/devices && printf '[device]\\nmanaged=true\\n' "
            ">/run/NetworkManager/devices/$(cat /sys/class/net/eth1/ifindex)",
            "rm -r /run/NetworkManager",
-           "eth1 belongs to NetworkManager and systemd-networkd at once"),
+           "eth1 is managed by NetworkManager and systemd-networkd"),
 }  # fmt: skip
 # The same for other reasons to refuse a host.
 UNFIT_NICS = {
     "h1": ("ip link add name br9 type bridge && ip link set dev eth1 master br9",
-           "ip link delete dev br9", "eth1 is a port of br9 already"),
+           "ip link delete dev br9", "eth1 is already a port of br9"),
     "h2": ("ip tuntap add name t9 mode tun && ip link set dev t9 up && "
            "ip address add LAN.12/24 dev t9 && ip address delete LAN.12/24 dev eth1",
            "ip link delete dev t9; ip address add LAN.12/24 broadcast + dev eth1",
-           "t9 is no Ethernet link and cannot be a port"),
+           "t9 is not an Ethernet interface"),
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def test_unfit_hosts_are_refused_before_any_change(clean: Hosts) -> None:
     assert any("it has no NIC eth9" in message for message in messages)
     assert any(f"holds {lan}.225, which is in use on the LAN" in message for message in messages)
     tagged = clean.inventory("pipework-vlan.yml", (", kind: ovs, bridge: ovsbr0", ""))
-    assert any("keeps no VLANs apart" in message for message in refusals(clean, tagged))
+    assert any("has no VLAN filtering on bridges" in message for message in refusals(clean, tagged))
     assert_same(before, clean.capture())
 
 
@@ -74,7 +74,7 @@ def test_a_wrong_gateway_or_nic_is_refused(clean: Hosts) -> None:
         "nobody answers ARP": (f"gateway: {management}.254", f"gateway: {management}.253"),
         "is on host0, not on eth1": ("    # nic: eth1 ", "    nic: eth1 #"),
         "no NIC eht0": ("    # nic: eth1 ", "    nic: eht0 #"),
-        "silent for 30 s": ("    # stp: true", "    stp: true"),
+        "stops host0 for 30 s": ("    # stp: true", "    stp: true"),
     }
     for text, change in changes.items():
         messages = refusals(clean, management_inventory(clean, change))

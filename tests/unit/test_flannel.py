@@ -315,7 +315,7 @@ def test_an_altered_request_is_refused(tmp_path: Path) -> None:
 def test_a_flanneld_that_is_not_a_linux_program_is_refused(tmp_path: Path) -> None:
     """Loading the inventory refuses it, before any host is asked."""
     (tmp_path / "flanneld").write_text("#!/bin/sh\n")
-    with pytest.raises(Exception, match="is no program for Linux"):
+    with pytest.raises(Exception, match="is not a program for Linux"):
         inventory(tmp_path, ", flanneld: flanneld")
     (tmp_path / "flanneld").write_bytes(b"\x7fELF and so on")
     program = inventory(tmp_path, ", flanneld: flanneld").networks["over"].files["flanneld"]

@@ -82,8 +82,8 @@ def test_peers_must_be_reached_by_the_named_nic(tmp_path: Path, example: str) ->
     network = next(iter(inventory.networks.values()))
     messages = [p.message for p in methods.of(network).check_host(inventory, network, hosts["h1"])]
     assert messages == [
-        "h2 (10.78.0.12) is reached by eth1, not by eth2",
-        "h3 (10.78.0.13) is reached by eth1, not by eth2",
+        "its route to h2 (10.78.0.12) leaves by eth1, not by eth2",
+        "its route to h3 (10.78.0.13) leaves by eth1, not by eth2",
     ]
 
 
@@ -126,7 +126,7 @@ def test_a_check_of_a_method_can_judge_facts_alone(monkeypatch: pytest.MonkeyPat
     inventory = load(ROOT / "inventories/pipework.yml")
     hosts = facts(inventory, {"docker": DOCKER})
     network = next(iter(inventory.networks.values()))
-    original = nic.first(inventory, network, hosts["h1"])
+    original = nic.original_nic(inventory, network, hosts["h1"])
     assert original is not None
     original = replace(original, dns=("nameserver 10.0.0.53",))
     hosts["h1"] = replace(hosts["h1"], bridged_nics={"bri0": original})

@@ -1,6 +1,6 @@
-"""A host's part of a network: the bridge that Docker puts containers on, and rules for it. Pure.
+"""The Docker bridge of a network on one host, and the firewall rules for its traffic. Pure.
 
-What a method adds is how the parts reach each other.
+A method adds the path from one host's bridge to the others'.
 """
 
 from __future__ import annotations
@@ -51,76 +51,92 @@ def bridge(
     nics: tuple[str, ...] = (),
     single_l2: bool = False,
 ) -> Resource:
-    """Docker's bridge with the host's part on it; through `nics` the other parts come in.
+    """The Docker network of a host, or Docker's default bridge with `bridge: docker0`.
 
-    `single_l2`: all bridges of the network are one layer 2. Then each has the whole range, of which
-    Docker hands out the host's part.
+    `nics` are the interfaces that packets of the other hosts' containers arrive at. With
+    `single_l2`, the bridges of all hosts are one layer 2: each has the whole range of the network,
+    and Docker hands out only the host's subnet of it.
     """
-    part = network.subnets[facts.host]
-    subnet = network.cidr if single_l2 else part
+    host_subnet = network.subnets[facts.host]
+    subnet = network.cidr if single_l2 else host_subnet
     if on_docker0(network):
-        asked, shown = daemon_json.docker0_settings(
-            gateway=f"{gateway(part)}/{subnet.prefixlen}",
-            subnet=str(subnet),
-            mtu=mtu,
-            direct=not single_l2 and facts.docker >= (28, 2),
-            ip_range=str(part) if single_l2 else "",
-        )
-        return Docker0(facts.host, asked, shown, inventory.name)
+        return _docker0(inventory, network, facts, mtu, single_l2=single_l2)
     options = {
         BRIDGE_NAME: bridge_name(inventory, network),
         MTU: str(mtu),
-        # Docker's own rule would hide the source from the other hosts' containers.
+        # Docker would masquerade packets to other hosts, whose containers then see the host's
+        # address instead of the sender's. `chains` masquerades only what leaves the network.
         MASQUERADE: "false",
+        **({} if single_l2 else _reachable(facts, nics)),
     }
-    if single_l2:
-        pass  # what comes from other hosts comes by a port of the bridge, which Docker lets pass
-    elif facts.docker >= (28, 2):
-        # Since 28 Docker drops what comes to a container from another host, in the raw table,
-        # before any chain of a user; this is its own exception, by interface.
-        options[TRUSTED] = ":".join(nics)
-    elif facts.docker >= (28, 0):
-        options[GATEWAY_MODE] = "routed"
     return DockerNetwork(
         facts.host,
         network.name,
         subnet,
-        gateway(part),
+        gateway(host_subnet),
         tuple(sorted(options.items())),
         Mark(inventory.name, network.name),
-        part if single_l2 else None,
+        host_subnet if single_l2 else None,
         ssh=facts.ssh_from is not None and facts.ssh_from in subnet,
     )
+
+
+def _reachable(facts: HostFacts, nics: tuple[str, ...]) -> dict[str, str]:
+    """Options that let other hosts reach containers.
+
+    Since version 28, Docker drops packets from other hosts to a container in the raw table, before
+    any chain that users may fill (docs.docker.com/engine/network/packet-filtering-firewalls).
+    On a single layer 2 such packets arrive at a port of the bridge, which Docker lets pass.
+    """
+    if facts.docker >= (28, 2):
+        return {TRUSTED: ":".join(nics)}
+    return {GATEWAY_MODE: "routed"} if facts.docker >= (28, 0) else {}
+
+
+def _docker0(
+    inventory: Inventory, network: Network, facts: HostFacts, mtu: int, *, single_l2: bool
+) -> Docker0:
+    host_subnet = network.subnets[facts.host]
+    subnet = network.cidr if single_l2 else host_subnet
+    settings, inspected = daemon_json.docker0_settings(
+        gateway=f"{gateway(host_subnet)}/{subnet.prefixlen}",
+        subnet=str(subnet),
+        mtu=mtu,
+        direct=not single_l2 and facts.docker >= (28, 2),
+        ip_range=str(host_subnet) if single_l2 else "",
+    )
+    return Docker0(facts.host, settings, inspected, inventory.name)
 
 
 def chains(
     inventory: Inventory, network: Network, host: str, nics: tuple[str, ...] = ()
 ) -> Iterator[IptablesChain]:
-    """Rules that let the network's own traffic pass between bridge and `nics`, untranslated."""
+    """Accept the network's traffic between its bridge and `nics`, and masquerade other traffic."""
     mark, name = Mark(inventory.name, network.name), chain_name(inventory.name, network.name)
-    own, whole = network.subnets[host], network.cidr
+    subnet, cidr = network.subnets[host], network.cidr
     bridge = bridge_name(inventory, network)
     accepts = []
     for nic in nics:
-        accepts.append(_rule(mark, whole, own, ("-i", nic, "-o", bridge), "ACCEPT"))
-        accepts.append(_rule(mark, own, whole, ("-i", bridge, "-o", nic), "ACCEPT"))
+        accepts.append(_rule(mark, cidr, subnet, ("-i", nic, "-o", bridge), "ACCEPT"))
+        accepts.append(_rule(mark, subnet, cidr, ("-i", bridge, "-o", nic), "ACCEPT"))
     if accepts:
         yield IptablesChain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
-    translation = [_rule(mark, own, whole, (), "ACCEPT")]
+    # ACCEPT ends the nat table for a packet: no later rule masquerades it.
+    translations = [_rule(mark, subnet, cidr, (), "ACCEPT")]
     if network.egress == "masquerade":
-        translation.append(_egress(mark, own, bridge))
-    yield IptablesChain(host, "nat", name, "POSTROUTING", tuple(translation), mark)
+        translations.append(_masquerade(mark, subnet, bridge))
+    yield IptablesChain(host, "nat", name, "POSTROUTING", tuple(translations), mark)
 
 
 def _rule(
     mark: Mark, source: IPv4Network, target: IPv4Network, links: tuple[str, ...], verdict: str
 ) -> tuple[str, ...]:
-    # In the order in which `iptables -S` prints a rule, so that both are equal.
+    # In the order of `iptables -S`, so that the parsed rule equals this one.
     return ("-s", str(source), "-d", str(target), *links, *comment(mark), "-j", verdict)
 
 
-def _egress(mark: Mark, own: IPv4Network, bridge: str) -> tuple[str, ...]:
-    return ("-s", str(own), "!", "-o", bridge, *comment(mark), "-j", "MASQUERADE")
+def _masquerade(mark: Mark, subnet: IPv4Network, bridge: str) -> tuple[str, ...]:
+    return ("-s", str(subnet), "!", "-o", bridge, *comment(mark), "-j", "MASQUERADE")
 
 
 def docker_network(network: Network, host: str) -> Ref:
@@ -141,55 +157,55 @@ def uses_docker0(options: object) -> bool:
 
 
 def bridge_name(inventory: Inventory, network: Network) -> str:
-    """The bridge's interface on the host."""
+    """The name of the bridge on the host."""
     return "docker0" if on_docker0(network) else interface_name("br-", inventory.name, network.name)
 
 
 def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str, ...]:
-    """The interfaces behind which the peers are."""
+    """The interfaces by which the host sends to its peers."""
     peers = [inventory.hosts[peer].address for peer in network.hosts if peer != facts.host]
-    ways = {facts.peer_routes[peer].dev for peer in peers if peer in facts.peer_routes}
-    return tuple(sorted(ways))
+    routes = [facts.peer_routes[peer] for peer in peers if peer in facts.peer_routes]
+    return tuple(sorted({route.dev for route in routes}))
 
 
 def mtu(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts], *, overhead: int = 0
 ) -> int:
-    """Bytes of the largest packet that every host in `facts` can send to the others."""
+    """The size in bytes of the largest packet that every host in `facts` can send to the others."""
     links = [
         facts[host].link_with(inventory.hosts[host].address)
         for host in network.hosts
         if host in facts
     ]
-    # On one link there is no router to say "too big", so the smallest link counts for all.
+    # On a shared link no router sends "fragmentation needed", so the smallest MTU counts for all.
     return network.mtu or min((link.mtu for link in links if link), default=1500) - overhead
 
 
 def problems(
     inventory: Inventory, network: Network, facts: HostFacts, *, overhead: int = 0
 ) -> Iterator[Problem]:
-    """Yield the reasons why a host cannot carry its part; `overhead`: bytes a packet grows by."""
+    """Yield the reasons why a host cannot carry its part; `overhead` is that of the tunnel."""
     address = inventory.hosts[facts.host].address
     link = facts.link_with(address)
     if link is not None and network.mtu is not None and network.mtu > link.mtu - overhead:
-        grows = f" less {overhead} for the tunnel" if overhead else ""
+        tunnel = f" minus {overhead} for the tunnel" if overhead else ""
         yield Problem(
             facts.host,
-            f"network {network.name} asks for an mtu of {network.mtu}, and {link.name} carries "
-            f"{link.mtu}{grows}",
+            f"network {network.name} has mtu {network.mtu}, but that of {link.name} is "
+            f"{link.mtu}{tunnel}",
             f"write mtu: {link.mtu - overhead} or less, or leave it out",
         )
     if link is None:
-        held = [str(a) for link in facts.links.values() for a in link.addresses]
+        addresses = [str(a) for link in facts.links.values() for a in link.addresses]
         yield Problem(
             facts.host,
-            f"its address {address} is on none of its interfaces; it has {', '.join(held)}",
-            f"give the address that its peers reach as hosts.{facts.host}.address",
+            f"none of its interfaces has its address {address}; it has {', '.join(addresses)}",
+            f"write the address that its peers reach as hosts.{facts.host}.address",
         )
     if on_docker0(network) and (28, 0) <= facts.docker < (28, 2):
         yield Problem(
             facts.host,
-            "Docker 28.0 and 28.1 keep other hosts from containers on docker0",
+            "Docker 28.0 and 28.1 drop packets from other hosts to containers on docker0",
             "use Docker 28.2 or newer, or leave out `bridge: docker0`",
         )
 
@@ -199,8 +215,8 @@ def peer_problems(
 ) -> Iterator[Problem]:
     """Yield the reasons why a host cannot send to its peers.
 
-    `one_link`: the hint for a peer behind a router, where the method needs all hosts on one link;
-    empty where routers may be between.
+    `one_link`: the hint for a peer behind a router, if the method needs all hosts on one link;
+    empty if routers may be between the hosts.
     """
     nic = inventory.hosts[facts.host].nic
     for peer in network.hosts:
@@ -211,9 +227,9 @@ def peer_problems(
         if route is None:
             yield Problem(facts.host, f"it has no route to {peer} ({address})")
         elif route.via is not None and one_link:
-            message = f"{peer} ({address}) is not on the same link: it is reached through"
-            yield Problem(facts.host, f"{message} {route.via}", one_link)
-        # Under Open vSwitch the route leaves by the bridge that took the NIC's addresses.
+            message = f"its route to {peer} ({address}) leads through the router {route.via}"
+            yield Problem(facts.host, message, one_link)
+        # If the NIC is a port of Open vSwitch, the route's device is the bridge above it.
         elif nic is not None and facts.carrier(route.dev) != nic:
-            message = f"{peer} ({address}) is reached by {route.dev}, not by {nic}"
+            message = f"its route to {peer} ({address}) leaves by {route.dev}, not by {nic}"
             yield Problem(facts.host, message)

@@ -70,10 +70,12 @@ def arp_checks(inventory: Inventory, networks: Iterable[Network], host: str) -> 
     routers = [route.via for i in interfaces for route in i.routes if route.to == "default"]
     routers += [str(gateway) for net in networks if (gateway := lan_options(net).gateway)]
     pools = [network.subnets[host] for network in networks if lan_options(network).pool]
-    own = [text.partition("/")[0] for i in interfaces for text in i.addresses if ":" not in text]
+    addresses = [
+        text.partition("/")[0] for i in interfaces for text in i.addresses if ":" not in text
+    ]
     return {
         **{router: "router" for router in routers if ":" not in router},
-        **dict.fromkeys(own, "own"),
+        **dict.fromkeys(addresses, "own"),
         **{str(address): "own" for pool in pools for address in pool},
     }
 

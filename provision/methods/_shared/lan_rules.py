@@ -56,7 +56,7 @@ def _hosts(
         document = decoded.hosts.get(host)
         if document is not None and document.address not in network.cidr:
             message = f"{host}'s address {document.address} is not inside cidr {network.cidr}"
-            hint = "cidr is the LAN that the hosts are on; leave the host out by 'hosts'"
+            hint = "write the hosts' LAN as cidr, or leave the host out by 'hosts'"
             yield Finding((*loc, "cidr"), message, hint)
             return
 
@@ -64,7 +64,7 @@ def _hosts(
 def _gateway(loc: Loc, network: NetworkDocument, options: LanOptions) -> Iterator[Finding]:
     gateway, lan = options.gateway, network.cidr
     if gateway is not None and gateway not in lan:
-        hint = "write the router that hosts of this LAN have"
+        hint = "write the router of this LAN"
         yield Finding((*loc, "gateway"), f"gateway {gateway} is not inside {lan}", hint)
     elif gateway in (lan.network_address, lan.broadcast_address):
         message = f"gateway {gateway} is the network or broadcast address of {lan}"
@@ -83,10 +83,10 @@ def _pool(
         for key in ("subnets", "subnet_size"):
             if key in network.model_fields_set:
                 hint = "write pool: the part of cidr that containers may have"
-                yield Finding((*loc, key), f"'{key}' divides a pool, and there is none", hint)
+                yield Finding((*loc, key), f"'{key}' divides the pool, but there is no pool", hint)
     elif not pool.subnet_of(network.cidr):
         message = f"pool {pool} is not inside cidr {network.cidr}"
-        yield Finding((*loc, "pool"), message, "write a part of the LAN that nobody uses")
+        yield Finding((*loc, "pool"), message, "write an unused part of the LAN")
     else:
         yield from _pool_addresses(loc, options, decoded)
         yield from _parts(loc, network, options, hosts)
@@ -101,7 +101,7 @@ def _pool_addresses(loc: Loc, options: LanOptions, decoded: Decoded) -> Iterator
                 f"pool {options.pool} holds {owner} {address}, which Docker would give to a "
                 "container"
             )
-            yield Finding((*loc, "pool"), message, "choose a pool apart from it")
+            yield Finding((*loc, "pool"), message, "choose a pool without it")
             return
 
 
@@ -125,7 +125,9 @@ def _parts(
         size = lan_pool.part_size(network, pool, hosts)
         free = count(names.block_count(pool, size), "part")
         message = f"pool {pool} holds {free} of /{size}, not {len(hosts)}"
-        yield Finding((*loc, "pool"), message, f"it has {count(len(hosts), 'host')}: widen it")
+        yield Finding(
+            (*loc, "pool"), message, f"the network has {count(len(hosts), 'host')}: widen the pool"
+        )
     order = sorted(parts, key=lambda host: (parts[host].network_address, parts[host].prefixlen))
     for wide, narrow in pairwise(order):
         if parts[wide].overlaps(parts[narrow]):
@@ -140,8 +142,8 @@ def _containers(name: str, options: LanOptions, decoded: Decoded) -> Iterator[Fi
         loc: Loc = ("containers", container_name)
         known_host = container.host in decoded.declared["hosts"]
         if container.network == name and options.pool is None and known_host:
-            message = f"network '{name}' has no pool from which Docker could give an address"
-            hint = "write network: none and interfaces, or give the network a pool"
+            message = f"network '{name}' has no pool, so Docker has no address for the container"
+            hint = "give the network a pool, or write network: none and interfaces"
             yield Finding((*loc, "network"), message, hint)
         for k, interface in enumerate(container.interfaces):
             # A VLAN is a LAN of its own, with other routers and other hosts.
@@ -160,7 +162,7 @@ def _reserved(
         key = "address" if interface.address == text else "addresses"
         if address in owners:
             message = f"{address} is {owners[address]} on network '{interface.network}'"
-            yield Finding((*loc, key), message, "choose one that nobody has")
+            yield Finding((*loc, key), message, "choose an unused address")
         elif pool is not None and address in pool:
             message = f"{address} is in pool {pool}, from which Docker gives addresses"
-            yield Finding((*loc, key), message, "choose one outside")
+            yield Finding((*loc, key), message, "choose one outside of it")

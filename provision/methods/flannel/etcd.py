@@ -1,12 +1,12 @@
-"""A network's etcd: keys, certificates, settings and its members' services. Pure."""
+"""The etcd of a flannel network: certificates, services, configuration and leases. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import provision.methods.flannel.firewall as firewall
-from provision.facts.host import HostFacts
+from provision.methods import Facts
 from provision.methods.flannel.facts import FlannelFacts
 from provision.methods.flannel.options import cluster, config, members, options
 from provision.model.inventory import Inventory, Network
@@ -23,17 +23,17 @@ from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
 
 CLIENT, MEMBER = "client", "member"
-Facts = Mapping[str, HostFacts]
+"""Roles of a certificate. A member has two keys, so that no client can pass for a member."""
 
 
 def resources(
     inventory: Inventory, network: Network, facts: Facts, host: str, mtu: int
 ) -> Iterator[Resource]:
-    """All of one host but its flanneld: identity, its part of etcd, and its lease."""
+    """Everything that one host needs before its flanneld: certificates, etcd, and its lease."""
     for role in roles(network, host):
         yield TlsRequest(host, network.name, role, inventory.name)
         yield _certificate(inventory, network, facts, host, role)
-    yield _ctl(inventory, network, host)
+    yield _etcdctl(inventory, network, host)
     if host in members(network):
         yield from _member(inventory, network, host)
     yield from firewall.chains(inventory, network, facts[host])
@@ -43,58 +43,66 @@ def resources(
 
 
 def roles(network: Network, host: str) -> tuple[str, ...]:
-    """A member has a second key: with that of a client nobody can pass for a member."""
+    """The roles of a host's certificates."""
     return (CLIENT, MEMBER) if host in members(network) else (CLIENT,)
 
 
 def service(inventory: Inventory, network: Network) -> str:
+    """The name of etcd's unit, the same on every member."""
     return service_name(inventory.name, network.name, "etcd")
 
 
 def services(inventory: Inventory, network: Network) -> tuple[Ref, ...]:
-    """Every member's."""
+    """The etcd service of every member."""
     name = service(inventory, network)
     return tuple(Ref(host, "service", name) for host in members(network))
 
 
 def endpoints(inventory: Inventory, network: Network) -> str:
-    """Where clients find etcd."""
-    said = options(network).etcd
+    """The URLs of all members for clients, joined by commas."""
+    client_port = options(network).etcd.client_port
     hosts = members(network)
-    return ",".join(f"https://{inventory.hosts[host].address}:{said.client_port}" for host in hosts)
+    return ",".join(f"https://{inventory.hosts[host].address}:{client_port}" for host in hosts)
 
 
 def ca(inventory: Inventory, network: Network) -> str:
+    """The path of the CA certificate on hosts."""
     return stem(inventory.name, network.name, "ca") + ".crt"
 
 
 def config_ref(network: Network) -> Ref:
+    """The configuration of flannel, which the first member writes."""
     key = keys.config_key(options(network).etcd.prefix)
     return Ref(members(network)[0], "etcd_config", f"{network.name}{key}")
 
 
 def lease_ref(network: Network, host: str) -> Ref:
+    """The lease of a host's subnet."""
     key = keys.subnet_key(options(network).etcd.prefix, network.subnets[host])
     return Ref(host, "etcd_lease", f"{network.name}{key}")
 
 
 def certificate_ref(network: Network, host: str, role: str) -> Ref:
+    """A host's certificate for a role."""
     return Ref(host, "certificate", f"{network.name}.{role}")
 
 
 def trusted(network: Network, facts: Facts) -> str:
-    """The authority's certificate that the hosts have by now; the first member's counts."""
+    """The CA certificate that the hosts have already, as PEM; empty before the first apply.
+
+    Hosts may have different ones after a change of the CA: the first member's counts.
+    """
     order = (*members(network), *network.hosts)
-    found = (
+    certificates = (
         facts[host].of(FlannelFacts).tls_files.get(f"{network.name}.ca.crt", "")
         for host in order
         if host in facts
     )
-    return next(filter(None, found), "")
+    return next(filter(None, certificates), "")
 
 
 def signer(inventory: Inventory, network: Network) -> Path:
-    """Where the controller keeps the network's authority, without the ends of its two files."""
+    """The path of the network's CA on the controller, without the suffixes .key and .crt."""
     return inventory.path.parent / ".provision" / "pki" / inventory.name / network.name
 
 
@@ -102,7 +110,7 @@ def _certificate(
     inventory: Inventory, network: Network, facts: Facts, host: str, role: str
 ) -> Certificate:
     request = facts[host].of(FlannelFacts).tls_files.get(f"{network.name}.{role}.csr", "")
-    trust = trusted(network, facts)
+    ca_certificate = trusted(network, facts)
     return Certificate(
         host=host,
         network=network.name,
@@ -111,15 +119,15 @@ def _certificate(
         addresses=(str(inventory.hosts[host].address),),
         server=role == MEMBER,
         request=digest(request) if request else "",
-        authority=digest(trust) if trust else "",
+        authority=digest(ca_certificate) if ca_certificate else "",
         csr=request,
-        trusted=trust,
+        trusted=ca_certificate,
         signer=signer(inventory, network),
         services=(service_of(inventory.name, network.name, role),),
     )
 
 
-def _ctl(inventory: Inventory, network: Network, host: str) -> File:
+def _etcdctl(inventory: Inventory, network: Network, host: str) -> File:
     text = render(
         "flannel/etcdctl.j2",
         mark=Mark(inventory.name, network.name),
@@ -133,11 +141,11 @@ def _ctl(inventory: Inventory, network: Network, host: str) -> File:
 
 
 def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
-    said, address = options(network).etcd, inventory.hosts[host].address
+    etcd, address = options(network).etcd, inventory.hosts[host].address
     name, token = service(inventory, network), cluster(inventory, network)
     data = EtcdData(host, network.name, token, inventory.name, name)
-    places = (
-        f"{member}=https://{inventory.hosts[member].address}:{said.peer_port}"
+    peers = (
+        f"{member}=https://{inventory.hosts[member].address}:{etcd.peer_port}"
         for member in members(network)
     )
     yield data
@@ -149,9 +157,9 @@ def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resou
         host=host,
         state=data.folder,
         token=token,
-        cluster=",".join(places),
-        client=f"https://{address}:{said.client_port}",
-        peer=f"https://{address}:{said.peer_port}",
+        cluster=",".join(peers),
+        client=f"https://{address}:{etcd.client_port}",
+        peer=f"https://{address}:{etcd.peer_port}",
         stem=stem(inventory.name, network.name, MEMBER),
         ca=ca(inventory, network),
         peer_name=f"{network.name}.{MEMBER}",
@@ -169,32 +177,32 @@ def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
         members=members(network),
         inventory=inventory.name,
         started_after=(
-            *_asking(inventory, network, members(network)[0]),
+            *_client_needs(inventory, network, members(network)[0]),
             *services(inventory, network),
         ),
     )
 
 
-def _asking(inventory: Inventory, network: Network, host: str) -> tuple[Ref, ...]:
-    """What a host needs to ask etcd; its members let it in before."""
-    ctl = Ref(host, "file", keys.ctl(inventory.name, network.name))
-    doors = (firewall.inward_ref(inventory, network, member) for member in members(network))
-    return ctl, certificate_ref(network, host, CLIENT), *doors
+def _client_needs(inventory: Inventory, network: Network, host: str) -> tuple[Ref, ...]:
+    """The resources by which a host can use etcd: its etcdctl, and the members' firewall rules."""
+    etcdctl = Ref(host, "file", keys.ctl(inventory.name, network.name))
+    rules = (firewall.input_ref(inventory, network, member) for member in members(network))
+    return etcdctl, certificate_ref(network, host, CLIENT), *rules
 
 
 def _lease(inventory: Inventory, network: Network, host: str) -> EtcdLease:
-    said = options(network)
+    backend = options(network).backend
     return EtcdLease(
         host=host,
         network=network.name,
-        prefix=said.etcd.prefix,
+        prefix=options(network).etcd.prefix,
         subnet=network.subnets[host],
         address=str(inventory.hosts[host].address),
-        backend="" if said.backend == "udp" else said.backend,  # flannel writes none for udp
+        backend="" if backend == "udp" else backend,  # flannel writes none for udp
         cluster=cluster(inventory, network),
         inventory=inventory.name,
         started_after=(
-            *_asking(inventory, network, host),
+            *_client_needs(inventory, network, host),
             *services(inventory, network),
             config_ref(network),
         ),

@@ -1,7 +1,8 @@
-"""Who may reach etcd and the tunnel's port. Pure.
+"""Firewall rules of a flannel network: for etcd's ports, and for the port of the tunnel. Pure.
 
-Only hosts reach etcd. A tunnel takes packets from whoever sends them, so it is shut to containers;
-those of an allowed host are told from the host itself, before Docker hides them behind it.
+Only hosts may connect to etcd. The tunnel port accepts packets from any sender, so containers are
+denied access to it. The rules run before Docker's masquerading, while container traffic can still
+be told apart from the host's own.
 """
 
 from __future__ import annotations
@@ -21,66 +22,66 @@ Rule = tuple[str, ...]
 
 
 def chains(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[IptablesChain]:
-    """One for what comes to the host itself, one for what it passes on."""
+    """A chain for packets to the host itself, and one for packets that it forwards."""
     mark, host = Mark(inventory.name, network.name), facts.host
-    inward = (*_to_tunnel(inventory, network, facts), *_to_etcd(inventory, network, host))
-    if inward:
-        name = _inward(inventory, network)
-        yield IptablesChain(host, "filter", name, "INPUT", inward, mark)
+    to_host = (*_to_tunnel(inventory, network, facts), *_to_etcd(inventory, network, host))
+    if to_host:
+        name = _input_chain(inventory, network)
+        yield IptablesChain(host, "filter", name, "INPUT", to_host, mark)
     name = chain_name(inventory.name, f"{network.name}.etcd")
-    onward = tuple(_onward(inventory, network))
-    yield IptablesChain(host, "filter", name, "DOCKER-USER", onward, mark)
+    forwarded = tuple(_forwarded(inventory, network))
+    yield IptablesChain(host, "filter", name, "DOCKER-USER", forwarded, mark)
 
 
-def inward_ref(inventory: Inventory, network: Network, member: str) -> Ref:
-    """What lets hosts in to a member of etcd."""
-    return Ref(member, "iptables_chain", f"filter/{_inward(inventory, network)}")
+def input_ref(inventory: Inventory, network: Network, member: str) -> Ref:
+    """The chain by which a member of etcd accepts connections of the hosts."""
+    return Ref(member, "iptables_chain", f"filter/{_input_chain(inventory, network)}")
 
 
-def _inward(inventory: Inventory, network: Network) -> str:
+def _input_chain(inventory: Inventory, network: Network) -> str:
     return chain_name(inventory.name, f"{network.name}.in")
 
 
 def _to_tunnel(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Rule]:
-    """By the links to the peers only."""
-    number = port(options(network))
-    if number is None or device(network) is None:
+    """Packets of a tunnel may arrive by the links to the peers only."""
+    udp_port = port(options(network))
+    if udp_port is None or device(network) is None:
         return
     for nic in docker_bridge.nics(inventory, network, facts):
-        yield _rule(inventory, network, ("-i", nic), "udp", number, "RETURN")
-    yield _rule(inventory, network, (), "udp", number, "DROP")
+        yield _rule(inventory, network, ("-i", nic), "udp", udp_port, "RETURN")
+    yield _rule(inventory, network, (), "udp", udp_port, "DROP")
 
 
 def _to_etcd(inventory: Inventory, network: Network, host: str) -> Iterator[Rule]:
     if host not in members(network):
         return
     for peer in network.hosts:
-        who = ("-s", f"{inventory.hosts[peer].address}/32")
-        for number in _ports(network):
-            yield _rule(inventory, network, who, "tcp", number, "RETURN")
-    for number in _ports(network):
-        yield _rule(inventory, network, (), "tcp", number, "DROP")
+        source = ("-s", f"{inventory.hosts[peer].address}/32")
+        for tcp_port in _etcd_ports(network):
+            yield _rule(inventory, network, source, "tcp", tcp_port, "RETURN")
+    for tcp_port in _etcd_ports(network):
+        yield _rule(inventory, network, (), "tcp", tcp_port, "DROP")
 
 
-def _onward(inventory: Inventory, network: Network) -> Iterator[Rule]:
+def _forwarded(inventory: Inventory, network: Network) -> Iterator[Rule]:
     for member in members(network):
-        where = ("-d", f"{inventory.hosts[member].address}/32")
-        for number in _ports(network):
-            yield _rule(inventory, network, where, "tcp", number, "DROP")
-    tunnel = port(options(network))
-    if tunnel is not None:
+        target = ("-d", f"{inventory.hosts[member].address}/32")
+        for tcp_port in _etcd_ports(network):
+            yield _rule(inventory, network, target, "tcp", tcp_port, "DROP")
+    udp_port = port(options(network))
+    if udp_port is not None:
         bridge = ("-i", docker_bridge.bridge_name(inventory, network))
-        yield _rule(inventory, network, bridge, "udp", tunnel, "DROP")
+        yield _rule(inventory, network, bridge, "udp", udp_port, "DROP")
 
 
-def _ports(network: Network) -> tuple[int, int]:
-    said = options(network).etcd
-    return said.client_port, said.peer_port
+def _etcd_ports(network: Network) -> tuple[int, int]:
+    etcd = options(network).etcd
+    return etcd.client_port, etcd.peer_port
 
 
 def _rule(
-    inventory: Inventory, network: Network, match: Rule, protocol: str, number: int, verdict: str
+    inventory: Inventory, network: Network, match: Rule, protocol: str, port: int, verdict: str
 ) -> Rule:
-    # In the words and the order of `iptables -S`, so that both are equal.
-    to = ("-p", protocol, "-m", protocol, "--dport", str(number))
-    return (*match, *to, *comment(Mark(inventory.name, network.name)), "-j", verdict)
+    # In the order of `iptables -S`, so that the parsed rule equals this one.
+    target = ("-p", protocol, "-m", protocol, "--dport", str(port))
+    return (*match, *target, *comment(Mark(inventory.name, network.name)), "-j", verdict)

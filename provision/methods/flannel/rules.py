@@ -67,7 +67,7 @@ def _backend(loc: Loc, network: NetworkDocument, options: FlannelOptions) -> Ite
             message = f"'{key}' is of backend {' and '.join(backends)}, not of {backend}"
             yield Finding((*loc, key, KEY), message, "remove it")
     if backend == "udp" and network.mtu is not None:
-        message = "backend udp takes its mtu from the link below, and cannot be told"
+        message = "backend udp derives its mtu from the NIC, so it cannot be set"
         yield Finding((*loc, "mtu", KEY), message, "remove it")
 
 
@@ -77,7 +77,7 @@ def _range(loc: Loc, network: NetworkDocument) -> Iterator[Finding]:
     key = "subnet_size" if "subnet_size" in network.model_fields_set else "cidr"
     if size < cidr.prefixlen + 2:
         hint = f"write subnet_size: {cidr.prefixlen + 2}" if cidr.prefixlen <= 28 else ""
-        message = f"flannel needs room for 4 subnets, and {cidr} has fewer of /{size}"
+        message = f"flannel needs at least 4 subnets, but {cidr} has fewer of /{size}"
         yield Finding((*loc, key), message, hint or "write a cidr of at most /28")
     elif size > 30:
         message = f"flannel needs subnets of at least 4 addresses, not /{size}"
@@ -118,7 +118,7 @@ def _subnets(
         fixed = host in (network.subnets or {})
         key: Loc = (*loc, "subnets", host) if fixed else (*loc, "cidr")
         if subnet.prefixlen != network.subnet_size:
-            message = f"flannel's subnets have one size, /{network.subnet_size}, not {subnet}"
+            message = f"flannel needs subnets of one size, /{network.subnet_size}, not {subnet}"
             hint = f"write subnet_size: {subnet.prefixlen}, or another subnet"
             yield Finding(key, message, hint)
         elif low is not None and subnet.network_address < low:
@@ -151,7 +151,7 @@ def _even(loc: Loc, members: list[str], hosts: tuple[str, ...]) -> Finding:
     if not members:
         message, fewer = "etcd has no members", default_members(hosts)
     else:
-        message = f"etcd has {len(members)} members: an even number survives no more than one less"
+        message = f"etcd has {len(members)} members; with one less it survives as many failures"
         fewer = tuple(members[: max(1, len(members) - 1)])
     hint = f"write [{', '.join(fewer)}], or {DEFAULT_MEMBER_COUNT} of the hosts"
     return Finding(loc, message, hint)
@@ -164,7 +164,7 @@ def clash_keys(options: FlannelOptions) -> Iterator[ClashKey]:
         hint = f"write vni: {number + 1}"
         yield ClashKey(("flannel device", number), ("vni",), f"have vni {number}", hint)
     if options.backend == "udp":
-        hint = "flannel has one udp device: write vxlan"
+        hint = "flannel has only one udp device: write vxlan"
         yield ClashKey(("flannel device",), ("backend",), "have backend udp", hint)
     udp_port = port(options)
     if udp_port is not None:
@@ -172,7 +172,7 @@ def clash_keys(options: FlannelOptions) -> Iterator[ClashKey]:
         use = f"use UDP port {udp_port}"
         yield ClashKey(("udp", udp_port), ("port",), use, "choose another", driver)
     if options.ip_masq:
-        hint = "flannel has one chain for it: leave it to egress: masquerade in one"
+        hint = "flannel has only one chain for it: use egress: masquerade in one of them"
         yield ClashKey(("flannel masquerade",), ("ip_masq",), "have ip_masq", hint)
     for key, tcp_port in {
         "client_port": options.etcd.client_port,

@@ -66,9 +66,7 @@ class PipeworkMethod(LanMethod):
 
         On a shared link there is no router to send 'fragmentation needed'.
         """
-        nics = [
-            nic.uplink(inventory, network, facts[host]) for host in network.hosts if host in facts
-        ]
+        nics = [nic.nic(inventory, network, facts[host]) for host in network.hosts if host in facts]
         return network.mtu or min((link.mtu for link in nics if link), default=1500)
 
     def docker_network(self, network: Network, host: str) -> Ref:
@@ -86,7 +84,7 @@ class PipeworkMethod(LanMethod):
     ) -> Mapping[str, str]:
         """The NIC; and the bridge itself, which holds the NIC's addresses once it is there."""
         bridge = nic.options(network).bridge
-        return {nic.nic(inventory, network, facts): bridge, bridge: bridge}
+        return {nic.nic_name(inventory, network, facts): bridge, bridge: bridge}
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""

@@ -1,4 +1,4 @@
-"""A host's place on the LAN of a `pipework` network: its NIC, what that was, who is asked. Pure."""
+"""The NIC of a host that becomes a port of a `pipework` bridge, and its original settings. Pure."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def options(network: Network) -> PipeworkOptions:
 
 
 def bridge_ref(network: Network, host: str) -> Ref:
-    """The resource that is the bridge."""
+    """The bridge."""
     kind = "lan_bridge_ovs" if options(network).kind == "ovs" else "lan_bridge"
     return Ref(host, kind, options(network).bridge)
 
 
-def first(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalNic | None:
-    """What the NIC was: as recorded, or as it is now; None where there is no such NIC."""
-    link = uplink(inventory, network, facts)
+def original_nic(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalNic | None:
+    """The NIC before it became a port: as recorded, or as it is now; None without such a NIC."""
+    link = nic(inventory, network, facts)
     if link is None:
         return None
     veth = _host_veth(inventory, network, facts.host)
@@ -52,20 +52,20 @@ def first(inventory: Inventory, network: Network, facts: HostFacts) -> OriginalN
         _ovs_datapath(network, facts, None),
         ssh := facts.ssh_to is not None
         and facts.link_with(facts.ssh_to) == facts.links.get(link.name),
-        _peer(inventory, network, facts, ssh=ssh),
+        _test_address(inventory, network, facts, ssh=ssh),
     )
 
 
-def _peer(inventory: Inventory, network: Network, facts: HostFacts, *, ssh: bool) -> str:
-    """Somebody on the LAN who answers: who logs in from there, a host of ours, or the router."""
-    others = [inventory.hosts[host].address for host in network.hosts if host != facts.host]
+def _test_address(inventory: Inventory, network: Network, facts: HostFacts, *, ssh: bool) -> str:
+    """An address that answers while the NIC works: the controller's, a peer's, or the router's."""
+    peers = [inventory.hosts[host].address for host in network.hosts if host != facts.host]
     if ssh and facts.ssh_from is not None:
         return str(facts.ssh_from)
-    return str(next(iter(others), options(network).gateway or ""))
+    return str(next(iter(peers), options(network).gateway or ""))
 
 
 def _ovs_datapath(network: Network, facts: HostFacts, recorded: OriginalNic | None) -> str:
-    """The datapath of a bridge of Open vSwitch; that of one that is there stays."""
+    """The datapath of a bridge of Open vSwitch; an existing bridge keeps its own."""
     if options(network).kind == "linux":
         return ""
     auto = "system" if facts.of(OvsFacts).kernel_datapath else "netdev"
@@ -73,7 +73,7 @@ def _ovs_datapath(network: Network, facts: HostFacts, recorded: OriginalNic | No
 
 
 def _host_veth(inventory: Inventory, network: Network, host: str) -> HostVeth | None:
-    """The host's veth; None where the bridge itself holds the host's addresses."""
+    """The veth pair of the host; None if the bridge itself holds the host's addresses."""
     if options(network).host_port == "bridge":
         return None
     name = interface_name("host-", inventory.name, network.name)
@@ -87,7 +87,7 @@ def lost_settings(
     facts: HostFacts,
     status: None,
 ) -> str:
-    """What a host had before its NIC became a port of the bridge, and has no more."""
+    """The settings that the host lost since its NIC became a port of the bridge."""
     bridge = options(network).bridge
     original = facts.bridged_nics.get(bridge)
     return "; ".join(_lost(bridge, original, facts)) if original else ""
@@ -107,27 +107,27 @@ def _lost(bridge: str, original: OriginalNic, facts: HostFacts) -> Iterator[str]
     yield from (f"default route {text} is gone" for text in sorted(map(str, defaults)))
 
 
-def nic(inventory: Inventory, network: Network, facts: HostFacts) -> str:
-    """The NIC's name: as said, as moved already, or the link that holds the host's address."""
-    said = options(network).nic or inventory.hosts[facts.host].nic
-    if said:
-        return said
-    moved = facts.bridged_nics.get(options(network).bridge)
+def nic_name(inventory: Inventory, network: Network, facts: HostFacts) -> str:
+    """The NIC's name: from the inventory, from the record, or by the host's address."""
+    configured = options(network).nic or inventory.hosts[facts.host].nic
+    if configured:
+        return configured
+    original = facts.bridged_nics.get(options(network).bridge)
     link = facts.link_with(inventory.hosts[facts.host].address)
-    return moved.nic if moved else link.name if link else ""
+    return original.nic if original else link.name if link else ""
 
 
-def uplink(inventory: Inventory, network: Network, facts: HostFacts) -> Nic | None:
-    """The NIC as it is now."""
-    return facts.nics.get(nic(inventory, network, facts))
+def nic(inventory: Inventory, network: Network, facts: HostFacts) -> Nic | None:
+    """The NIC as it is now; None if the host has no such NIC."""
+    return facts.nics.get(nic_name(inventory, network, facts))
 
 
 def vlans(inventory: Inventory, network: Network) -> tuple[int, ...]:
-    """Every VLAN that an interface on this network asks for: each host's NIC carries them."""
-    every = {
-        one.vlan
+    """The VLANs of all interfaces on this network; the NIC of each host carries all of them."""
+    tags = {
+        interface.vlan
         for container in inventory.containers.values()
-        for one in container.interfaces
-        if one.network == network.name and one.vlan
+        for interface in container.interfaces
+        if interface.network == network.name and interface.vlan
     }
-    return tuple(sorted(every))
+    return tuple(sorted(tags))

@@ -1,4 +1,4 @@
-"""Why a host's NIC cannot become a bridge's port: found before anything is changed. Pure."""
+"""Reasons why a NIC cannot become a port of a bridge, found before the first change. Pure."""
 
 from __future__ import annotations
 
@@ -13,114 +13,117 @@ from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 
 MANAGER = "systemd-networkd"
-_KEPT_OUT = (
-    "provision changes a NIC only through systemd-networkd: give {} to that, or name another"
-)
+"""The only network manager whose files provision can write."""
+
+Reason = tuple[str, str]
+"""A message and its hint."""
 
 
 def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
-    """Everything that is wrong with one host's NIC."""
-    host, bridge = facts.host, nic.options(network).bridge
-    name = nic.nic(inventory, network, facts)
+    """Yield everything that forbids to make one host's NIC a port."""
+    options, host = nic.options(network), facts.host
+    name = nic.nic_name(inventory, network, facts)
     link = facts.nics.get(name)
     if link is None:
         yield _missing(inventory, network, facts, name)
         return
-    if (
-        nic.vlans(inventory, network)
-        and nic.options(network).kind == "linux"
-        and not facts.of(LanFacts).filters_vlans
-    ):
-        message = f"its kernel keeps no VLANs apart on bridges, as network {network.name} asks"
+    tagged = options.kind == "linux" and nic.vlans(inventory, network)
+    if tagged and not facts.of(LanFacts).filters_vlans:
+        message = f"its kernel has no VLAN filtering on bridges, which network {network.name} needs"
         yield Problem(host, message, "write kind: ovs, or leave out vlan")
-    moved = facts.bridged_nics.get(bridge)
-    if moved is not None and moved.nic == name:
-        return  # it is a port of ours already
+    original = facts.bridged_nics.get(options.bridge)
+    if original is not None and original.nic == name:
+        return  # this inventory has made it a port already
     for message, hint in (
-        *_shape(link),
-        *_owners(link),
-        *_place(inventory, network, facts, link),
-        *_used(network, facts),
+        *_link_reasons(link),
+        *_manager_reasons(link),
+        *_address_reasons(inventory, network, facts, link),
+        *_option_reasons(network, facts, link),
+        *_lan_reasons(network, facts),
     ):
         yield Problem(host, message, hint)
 
 
 def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str) -> Problem:
-    has = ", ".join(sorted(one for one in facts.nics if one != "lo"))
+    names = ", ".join(sorted(link for link in facts.nics if link != "lo"))
     if name:
-        hint = f"its links are {has}"
-        return Problem(facts.host, f"it has no NIC {name} for network {network.name}", hint)
+        message = f"it has no NIC {name} for network {network.name}"
+        return Problem(facts.host, message, f"its interfaces are {names}")
     address = inventory.hosts[facts.host].address
-    message = f"its address {address} is on none of its links, so network {network.name} has no NIC"
-    return Problem(facts.host, message, f"write nic: one of {has}")
+    message = f"none of its interfaces has its address {address}, so network {network.name}"
+    return Problem(facts.host, f"{message} has no NIC", f"write nic: one of {names}")
 
 
-def _used(network: Network, facts: HostFacts) -> Iterator[tuple[str, str]]:
-    pool = nic.options(network).pool
-    for address, said in facts.of(LanFacts).addresses_in_use.items():
-        if IPv4Address(address) in network.cidr:
-            held = pool is not None and IPv4Address(address) in pool
-            what = f"pool {pool} holds {address}, which" if held else f"{address}"
-            message = f"{what} is in use on the LAN: {said}"
-            yield message, "choose addresses that nobody has"
-    for address, said in facts.of(LanFacts).router_arp_errors.items():
-        if IPv4Address(address) in network.cidr:
-            yield f"gateway {address} cannot be used: {said}", "write the LAN's router"
-
-
-def _shape(link: Nic) -> Iterator[tuple[str, str]]:
+def _link_reasons(link: Nic) -> Iterator[Reason]:
     if link.master:
-        message = f"{link.name} is a port of {link.master} already"
-        yield message, f"take it out of {link.master}, or name another nic"
+        message = f"{link.name} is already a port of {link.master}"
+        yield message, f"remove it from {link.master}, or name another nic"
     if link.bridge:
-        yield f"{link.name} is a bridge, and no NIC", "name the NIC that is its port"
+        yield f"{link.name} is a bridge, not a NIC", "name the NIC that is its port"
     elif link.wireless:
-        message = f"{link.name} is wireless: its access point takes frames of one MAC only"
+        message = f"{link.name} is wireless: an access point accepts frames of one MAC address only"
         yield message, "use method routes, or a wired NIC"
     elif not link.ether:
-        yield f"{link.name} is no Ethernet link and cannot be a port", "name an Ethernet NIC"
+        yield f"{link.name} is not an Ethernet interface", "name an Ethernet NIC"
 
 
-def _owners(link: Nic) -> Iterator[tuple[str, str]]:
-    hint = _KEPT_OUT.format(link.name)
+def _manager_reasons(link: Nic) -> Iterator[Reason]:
+    hint = f"configure {link.name} by systemd-networkd, which provision supports, or name another"
     if len(link.managers) > 1:
-        yield f"{link.name} belongs to {' and '.join(link.managers)} at once", "leave it to one"
+        message = f"{link.name} is managed by {' and '.join(link.managers)}"
+        yield message, "let only one of them manage it"
     elif not link.managers:
-        yield f"{link.name} belongs to no network manager: a reboot would lose its bridge", hint
+        message = f"{link.name} has no network manager, so its bridge would be lost at a reboot"
+        yield message, hint
     elif link.managers[0] != MANAGER:
-        yield f"{link.name} belongs to {link.managers[0]}", hint
+        yield f"{link.name} is managed by {link.managers[0]}", hint
     elif not link.network:
-        message = f"the file by which networkd has set up {link.name} is gone"
+        message = f"the file by which networkd configured {link.name} is missing"
         yield message, f"run networkctl reload and networkctl reconfigure {link.name}"
     if link.dynamic:
-        message = f"{link.name} has its address by DHCP, which the bridge would ask for anew"
+        message = f"{link.name} has its address by DHCP; the bridge would request another lease"
         yield message, "give the host a fixed address"
 
 
-def _place(
+def _address_reasons(
     inventory: Inventory, network: Network, facts: HostFacts, link: Nic
-) -> Iterator[tuple[str, str]]:
-    addresses = [held.local for held in link.addresses]
-    address, asked = inventory.hosts[facts.host].address, nic.options(network)
-    ranges = [held for held in link.addresses if held.local == str(address)]
-    if not ranges:
-        where = facts.link_with(address)
-        on = f"is on {where.name}" if where else "is nowhere"
-        message = f"its address {address} {on}, not on {link.name}"
+) -> Iterator[Reason]:
+    address = inventory.hosts[facts.host].address
+    matches = [held for held in link.addresses if held.local == str(address)]
+    if not matches:
+        holder = facts.link_with(address)
+        state = f"is on {holder.name}" if holder else "is on no interface"
+        message = f"its address {address} {state}, not on {link.name}"
         yield message, f"write hosts.{facts.host}.nic, or the address that {link.name} has"
-    elif all(held.prefixlen != network.cidr.prefixlen for held in ranges):
-        message = f"{link.name} is in {ranges[0].cidr}, not in {network.cidr}"
+    elif all(held.prefixlen != network.cidr.prefixlen for held in matches):
+        message = f"{link.name} is in {matches[0].cidr}, not in {network.cidr}"
         yield message, "write the LAN's range as cidr"
+
+
+def _option_reasons(network: Network, facts: HostFacts, link: Nic) -> Iterator[Reason]:
+    options, addresses = nic.options(network), [held.local for held in link.addresses]
     if network.mtu is not None and network.mtu > link.mtu:
-        message = (
-            f"network {network.name} asks for an mtu of {network.mtu}, and {link.name} carries"
-        )
+        message = f"network {network.name} has mtu {network.mtu}, but that of {link.name} is"
         yield f"{message} {link.mtu}", f"write mtu: {link.mtu} or less, or leave it out"
-    if asked.stp and facts.ssh_to is not None and str(facts.ssh_to) in addresses:
-        message = f"stp: true keeps {link.name} silent for 30 s, and SSH comes in by it"
-        yield message, "leave stp out, or bridge another NIC"
-    if asked.gateway is not None and f"{asked.gateway}" in addresses:
-        yield (
-            f"gateway {asked.gateway} is its own address",
-            "write the LAN's router, or leave it out",
-        )
+    if options.stp and facts.ssh_to is not None and str(facts.ssh_to) in addresses:
+        # A port forwards nothing during twice the forward delay of 15 s.
+        message = f"stp: true stops {link.name} for 30 s, and the SSH connection uses it"
+        yield message, "leave stp out, or name another NIC"
+    if options.gateway is not None and str(options.gateway) in addresses:
+        message = f"gateway {options.gateway} is its own address"
+        yield message, "write the LAN's router, or leave it out"
+
+
+def _lan_reasons(network: Network, facts: HostFacts) -> Iterator[Reason]:
+    lan, pool = facts.of(LanFacts), nic.options(network).pool
+    for address, answer in lan.addresses_in_use.items():
+        if IPv4Address(address) in network.cidr:
+            in_pool = pool is not None and IPv4Address(address) in pool
+            subject = f"pool {pool} holds {address}, which" if in_pool else address
+            yield (
+                f"{subject} is in use on the LAN: {answer}",
+                "choose addresses that are not in use",
+            )
+    for address, answer in lan.router_arp_errors.items():
+        if IPv4Address(address) in network.cidr:
+            yield f"gateway {address} cannot be used: {answer}", "write the LAN's router"

@@ -1,4 +1,4 @@
-"""What a `pipework` network is on one host: the bridge, Docker's network on it, and rules. Pure."""
+"""The resources of a `pipework` network on one host. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision.facts.host import HostFacts
-from provision.methods.pipework.nic import bridge_ref, first, options, vlans
+from provision.methods.pipework.nic import bridge_ref, options, original_nic, vlans
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Resource
@@ -28,8 +28,8 @@ from provision.resources.on_hosts import Mark
 def resources(
     inventory: Inventory, network: Network, facts: HostFacts, *, mtu: int
 ) -> Iterator[Resource]:
-    """Everything of this network on one host."""
-    original = first(inventory, network, facts)
+    """The bridge, Docker's network on it and firewall rules; nothing without the NIC."""
+    original = original_nic(inventory, network, facts)
     if original is None:
         return
     if original.ovs_datapath:
@@ -37,73 +37,76 @@ def resources(
     bridge = _bridge(inventory, network, facts, original, mtu)
     yield bridge
     if original.ovs_datapath:
-        yield from _sealed(inventory, network, facts.host, original)
+        yield from _drop_rule(inventory, network, facts.host, original)
         return
     if original.host_veth:
         yield ArpIgnore(facts.host, bridge.bridge, needs=(bridge.ref,))
-    yield _passing(inventory, network, facts.host)
+    yield _bridged_traffic(inventory, network, facts.host)
     if options(network).docker0:
         yield _default_bridge(inventory, network, facts, mtu)
     elif options(network).pool:
         yield _docker_network(inventory, network, facts, mtu)
     if options(network).pool and options(network).gateway is None:
-        yield from _leaving(inventory, network, facts.host)
+        yield from _egress(inventory, network, facts.host)
 
 
 def _bridge(
     inventory: Inventory, network: Network, facts: HostFacts, original: OriginalNic, mtu: int
 ) -> LanBridge:
-    asked, tags = options(network), () if original.ovs_datapath else vlans(inventory, network)
+    # A bridge of Open vSwitch carries every VLAN without being configured for it.
+    tags = () if original.ovs_datapath else vlans(inventory, network)
+    keys = options(network)
     kind = LanBridgeOvs if original.ovs_datapath else LanBridge
     return kind(
         facts.host,
-        asked.bridge,
+        keys.bridge,
         original.nic,
         original.mac,
         mtu,
-        original.address_holder(asked.bridge),
-        asked.stp,
+        original.address_holder(keys.bridge),
+        keys.stp,
         tags,
         networkd.files(
             inventory.name,
-            asked.bridge,
+            keys.bridge,
             nic=original.nic,
             mac=original.mac,
             mtu=mtu,
-            stp=asked.stp,
+            stp=keys.stp,
             vlans=tags,
             host_veth=original.host_veth,
             network=original.network,
             ovs=bool(original.ovs_datapath),
         ),
-        Mark(inventory.name, asked.bridge),
+        Mark(inventory.name, keys.bridge),
         original=original,
     )
 
 
-def _sealed(
+def _drop_rule(
     inventory: Inventory, network: Network, host: str, original: OriginalNic
 ) -> Iterator[Resource]:
-    """The userspace datapath reads a NIC beside the kernel, which would answer everything, too."""
+    """The userspace datapath reads packets that the kernel still gets, too: the kernel drops them,
+    or the host would answer each one twice."""
     if original.ovs_datapath == "netdev":
         mark = Mark(inventory.name, network.name)
         yield NicDropRule(host, original.nic, mark, needs=(bridge_ref(network, host),))
 
 
 def _gateway(inventory: Inventory, network: Network, host: str) -> IPv4Address:
-    """The containers' router: the LAN's, or the host itself."""
+    """The containers' default gateway: the LAN's router, or the host itself."""
     return options(network).gateway or inventory.hosts[host].address
 
 
 def _docker_network(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int
 ) -> DockerNetwork:
-    asked = {
+    settings = {
         docker_network.BRIDGE_NAME: options(network).bridge,
         docker_network.MTU: str(mtu),
-        # Containers are on the LAN themselves: nothing is to be hidden behind the host.
+        # The LAN knows the containers' addresses.
         docker_network.MASQUERADE: "false",
-        # The bridge's addresses are the host's matter; Docker would put the gateway's on it.
+        # Otherwise Docker sets the gateway's address on the bridge, which is that of the router.
         docker_network.INHIBIT: "true",
     }
     return DockerNetwork(
@@ -111,7 +114,7 @@ def _docker_network(
         network.name,
         network.cidr,
         _gateway(inventory, network, facts.host),
-        tuple(sorted(asked.items())),
+        tuple(sorted(settings.items())),
         Mark(inventory.name, network.name),
         network.subnets[facts.host],
         needs=(bridge_ref(network, facts.host),),
@@ -119,7 +122,7 @@ def _docker_network(
 
 
 def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Docker0:
-    asked, shown = daemon_json.host_bridge_settings(
+    settings, inspected = daemon_json.host_bridge_settings(
         bridge=options(network).bridge,
         subnet=str(network.cidr),
         part=str(network.subnets[facts.host]),
@@ -127,19 +130,22 @@ def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mt
         mtu=mtu,
     )
     needs = (bridge_ref(network, facts.host),)
-    return Docker0(facts.host, asked, shown, inventory.name, needs=needs)
+    return Docker0(facts.host, settings, inspected, inventory.name, needs=needs)
 
 
-def _passing(inventory: Inventory, network: Network, host: str) -> IptablesChain:
-    """Frames that only cross the bridge pass where br_netfilter shows them to iptables."""
+def _bridged_traffic(inventory: Inventory, network: Network, host: str) -> IptablesChain:
+    """Accept frames that only cross the bridge.
+
+    With the module br_netfilter they pass the FORWARD chain, whose policy Docker sets to DROP.
+    """
     mark, bridge = Mark(inventory.name, network.name), options(network).bridge
     rule = ("-i", bridge, "-o", bridge, *comment(mark), "-j", "ACCEPT")
     name = chain_name(inventory.name, network.name)
     return IptablesChain(host, "filter", name, "DOCKER-USER", (rule,), mark)
 
 
-def _leaving(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
-    """Without a router on the LAN the host is the containers' way out."""
+def _egress(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
+    """Without a router on the LAN, containers leave by their host, which forwards their packets."""
     yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
     if network.egress == "none":
         return

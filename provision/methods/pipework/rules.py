@@ -19,20 +19,20 @@ def _docker0(loc: Loc, options: PipeworkOptions) -> Iterator[Finding]:
         return
     key: Loc = (*loc, "docker0")
     if options.pool is None:
-        yield Finding(key, "docker0: replace needs a pool for Docker", "write pool: …, too")
+        yield Finding(key, "docker0: replace needs a pool for Docker", "write pool, too")
     if options.host_port == "veth":
-        message = "Docker gives a bridge without an address one of its own choice"
+        message = "Docker sets an address of its own choice on a bridge that has none"
         yield Finding(key, message, "write host_port: bridge, or leave docker0 out")
     if options.kind == "ovs":
-        yield Finding(key, "docker0 is a Linux bridge always", "write kind: linux")
+        yield Finding(key, "docker0 is always a Linux bridge", "write kind: linux")
 
 
 def _open_vswitch(loc: Loc, options: PipeworkOptions) -> Iterator[Finding]:
     if options.kind != "ovs":
         return
     if options.pool is not None:
-        message = "Docker puts no container on a bridge of Open vSwitch"
-        yield Finding((*loc, "pool"), message, "remove it, and give containers interfaces")
+        message = "Docker cannot attach containers to a bridge of Open vSwitch"
+        yield Finding((*loc, "pool"), message, "remove pool, and give containers interfaces")
     if options.host_port == "veth":
-        message = "a bridge of Open vSwitch has a port of its own for the host"
+        message = "a bridge of Open vSwitch always has a port for the host"
         yield Finding((*loc, "host_port"), message, "remove it")
