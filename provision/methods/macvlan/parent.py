@@ -15,9 +15,11 @@ from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 
 SHARES_PARENT = (28, 0)
-"""The first Docker that allows several networks on one parent (moby/moby#47318).
+"""The oldest Docker for which several networks on one parent are not refused.
 
-26.1 answers `network dm-… is already using parent interface eth1`; 28.5 allows it."""
+20.10 and 26.1 answer `network dm-… is already using parent interface eth1`; 28.5 allows it. The
+versions between were not tried (moby/moby#47318 brought the change); one that still refuses makes
+the change fail, and roll back."""
 
 Reason = tuple[str, str]
 """The message and the hint of a problem."""
