@@ -94,7 +94,8 @@ def _of_host(
 ) -> Iterator[LanEndpoint]:
     address = inventory.hosts[host].address
     link = fleet.facts[host].link_with(address)
-    if link is not None:
+    # A range of its own on the hosts' wire: a container there has no route to the host's address.
+    if link is not None and address in network.cidr:
         router = methods.of(network).lan_router(network)
         yield LanEndpoint(host, host, network.name, 0, 0, link.name, address, mtu, router)
 

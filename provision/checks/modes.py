@@ -119,7 +119,8 @@ def _on_lan(
 ) -> Differences:
     """The container must be on the LAN, and its gateway must be the LAN's router.
 
-    Where the LAN has a bridge on the host, Docker's veth must be a port of it.
+    Where the LAN has a bridge on the host, Docker's veth must be a port of it. Without a bridge and
+    a router, Docker still sets a gateway, but no machine has that address.
     """
     method = methods.of(network)
     ref = method.interface_bridge(network, host)
@@ -134,9 +135,11 @@ def _on_lan(
     elif not any(address in network.cidr for address in namespace.addresses):
         yield f"it has no address of the LAN {network.cidr}"
         return
-    router = method.lan_router(network) or inventory.hosts[host].address
+    router = method.lan_router(network)
+    if router is None and method.uses_bridge:
+        router = inventory.hosts[host].address
     gateways = _gateways(namespace)
-    if gateways != [str(router)]:
+    if router is not None and gateways != [str(router)]:
         yield f"its default gateway is {' and '.join(gateways) or 'none'}, not {router}"
 
 

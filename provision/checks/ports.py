@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from provision import methods
 from provision.checks.probe import Endpoint, Listener
 from provision.model.inventory import Container, Inventory, Port
 
@@ -92,6 +93,9 @@ def _routes_to(inventory: Inventory, caller: Container, host: str) -> bool:
     network = inventory.networks.get(caller.network)
     if network is None:
         return caller.network == "bridge"
+    method = methods.of(network)
+    if not method.uses_bridge and method.lan_router(network) is None:
+        return inventory.hosts[host].address in network.cidr  # the LAN is all that it reaches
     return network.egress == "masquerade" or host in network.hosts
 
 

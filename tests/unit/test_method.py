@@ -286,3 +286,13 @@ def test_a_docker_network_without_a_bridge_is_created_and_parsed() -> None:
     text = f"networks {json.dumps([entry])}\ncontainers []"
     (found,) = DockerNetwork.parse(text, Origin("h1", "demo"))
     assert found.ours and found.resource == network
+
+
+def test_docker_chooses_the_gateway_of_a_network_without_one() -> None:
+    """`--gateway None` would be an error of Docker."""
+    lan = IPv4Network("10.78.0.0/24")
+    network = DockerNetwork("h1", "lan", lan, None, (), Mark("demo", "lan"))
+    (step,) = network.create()
+    assert isinstance(step, Run)
+    assert "--gateway" not in step.argv and "None" not in step.argv
+    assert step.argv[step.argv.index("--subnet") + 1] == str(lan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from provision.facts.probe import FactsProbe
 from provision.methods import Method
@@ -27,6 +27,8 @@ class LanMethod(Method):
     """A method whose `Options` are `LanOptions`, with keys of its own."""
 
     on_hosts_lan = True
+    own_range: ClassVar[bool] = False
+    """`cidr` may also be a range of its own on the hosts' wire, without an address of a host."""
 
     def subnets(self, document: NetworkDocument, options: Any, hosts: tuple[str, ...]) -> Subnets:
         """Each host's part of the pool; without a pool, the whole LAN for each host."""
@@ -35,7 +37,8 @@ class LanMethod(Method):
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks, and in the containers that use them."""
         for name, document in self.documents(decoded).items():
-            yield from lan_rules.findings(name, document, layout.hosts[name], decoded)
+            hosts = layout.hosts[name]
+            yield from lan_rules.findings(name, document, hosts, decoded, own_range=self.own_range)
 
     def check_address(
         self, loc: Loc, container: ContainerDocument, subnet: IPv4Network, decoded: Decoded

@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 
 
 def findings(
-    name: str, network: NetworkDocument, hosts: tuple[str, ...], decoded: Decoded
+    name: str,
+    network: NetworkDocument,
+    hosts: tuple[str, ...],
+    decoded: Decoded,
+    *,
+    own_range: bool = False,
 ) -> Iterator[Finding]:
-    """Yield the mistakes in a network's own keys, and in containers' use of its addresses."""
+    """Yield the mistakes in a network's own keys, and in containers' use of its addresses.
+
+    `own_range`: the range may be one in which no host has an address.
+    """
     options, loc = options_of(decoded, name), ("networks", name)
-    yield from _hosts(loc, network, hosts, decoded)
+    if not (own_range and not holds_hosts(network, hosts, decoded)):
+        yield from _hosts(loc, network, hosts, decoded)
     yield from _gateway(loc, network, options)
     yield from _pool(loc, network, options, hosts, decoded)
     yield from _containers(name, options, decoded)
@@ -47,6 +56,12 @@ def address_findings(
     if options.pool is not None and container.address not in part:
         message = f"{container.address} is not in {container.host}'s part of the pool, {part}"
         yield Finding(loc, message, f"choose one of {part[0]} to {part[-1]}")
+
+
+def holds_hosts(network: NetworkDocument, hosts: tuple[str, ...], decoded: Decoded) -> bool:
+    """True if a host of the network has its address in the network's range."""
+    known = (decoded.hosts[host] for host in hosts if host in decoded.hosts)
+    return any(document.address in network.cidr for document in known)
 
 
 def _hosts(

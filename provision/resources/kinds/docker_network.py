@@ -62,6 +62,8 @@ class DockerNetwork(Resource):
 
     `driver` is one of DRIVERS, or empty for Docker's own default, `bridge`.
 
+    `gateway` None: Docker chooses one. After its next restart it shows its choice, which then
+    differs from None, so a method should name one.
     Docker assigns addresses of `ip_range` only, if there is one. `guests` are running containers
     on it without a mark. `ssh` is True if the controller connects from `subnet`.
     """
@@ -117,7 +119,9 @@ docker network ls --quiet --no-trunc --filter label=provision |
         return (sh(_CREATE, *expected, *arguments, "--", self.network),)
 
     def _addresses(self) -> Iterator[str]:
-        yield from ("--subnet", str(self.subnet), "--gateway", str(self.gateway))
+        yield from ("--subnet", str(self.subnet))
+        if self.gateway:
+            yield from ("--gateway", str(self.gateway))
         if self.ip_range:
             yield from ("--ip-range", str(self.ip_range))
 
