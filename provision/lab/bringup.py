@@ -42,9 +42,12 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
     # Before the lock: trees belong to the machine, not to this lab, and have locks of their own.
     each(list(recipes.values()), lambda recipe: base.ensure(recipe, mirror, say))
     with locked(lab):
-        settings.save(lab, target)
+        with limits.machine_lock():
+            # Again, because another lab may have taken the range while the trees were built.
+            namespace.refuse_used_ranges(lab, target.ranges)
+            settings.save(lab, target)
+            namespace.ensure(lab, target.ranges)
         limits.raise_for(lab, target.count, say)
-        namespace.ensure(lab, target.ranges)
         _prepare(lab, target, recipes)
         return _boot(lab, target, recipes, say)
 

@@ -83,6 +83,22 @@ def labs() -> tuple[str, ...]:
 
 
 @contextmanager
+def machine_lock() -> Iterator[None]:
+    """Hold the lock that lets one lab of this machine choose its ranges at a time."""
+    with _lock():
+        try:
+            yield
+        finally:
+            if not _file().exists():
+                _delete_folder()
+
+
+def _delete_folder() -> None:
+    (RECORD / "lock").unlink()
+    RECORD.rmdir()
+
+
+@contextmanager
 def _record() -> Iterator[dict[str, Any]]:
     """The record of the machine's labs, locked; written back at the end."""
     with _lock():
@@ -92,8 +108,7 @@ def _record() -> Iterator[dict[str, Any]]:
             _write(record)
         else:
             _file().unlink(missing_ok=True)
-            (RECORD / "lock").unlink()
-            RECORD.rmdir()
+            _delete_folder()
 
 
 @contextmanager

@@ -16,9 +16,10 @@ def free_ranges(lab: Lab) -> Ranges:
     The search starts at a number that depends on the lab's folder, so that labs that boot in the
     same second choose different ranges.
     """
-    start = int(lab.tag, 16) % 120
-    for second in (130 + (start + step) % 120 for step in range(120)):
-        candidate = ranges(f"10.{second}.0.0/24,10.{second}.1.0/24")
+    start = int(lab.tag, 16)
+    for number in range(start, start + 120):
+        second, third = 130 + number % 120, number // 120 % 128 * 2
+        candidate = ranges(f"10.{second}.{third}.0/24,10.{second}.{third + 1}.0/24")
         with contextlib.suppress(LabError):
             namespace.refuse_used_ranges(lab, candidate)
             return candidate

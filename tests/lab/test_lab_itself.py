@@ -244,6 +244,18 @@ def test_up_completes_what_a_killed_up_began(lab: Lab) -> None:
     assert len(up(lab, 3)) == 3
 
 
+def test_of_two_labs_that_want_one_range_at_once_one_is_refused(lab: Lab, tmp_path: Path) -> None:
+    """Never both: a host of one lab would answer for a host of the other."""
+    folders = (lab.folder, tmp_path)
+    wanted = str(free_ranges(lab))
+    argv = ("up", "1", "--bare", "--ranges", wanted)
+    try:
+        processes = [start(Lab(folder), *argv) for folder in folders]
+        assert sorted(process.wait() for process in processes) == [0, 1]
+    finally:
+        teardown.down(Lab(tmp_path), say=print)
+
+
 def kill(lab: Lab, host: str, victim: str) -> None:
     """Kill a host's machine, or the processes that watch it."""
     processes = supervisor.running(lab)
