@@ -43,6 +43,7 @@ COLUMNS: dict[str, tuple[str, tuple[str, str]]] = {
     "ovs-gre": ("ovs-gre", ("", "")),
     "ovs-vxlan": ("ovs-vxlan", ("", "")),
     "pipework": ("pipework", ("", "")),
+    "macvlan": ("macvlan", ("", "")),
     "flannel vxlan": ("flannel-vxlan", ("", "")),
     "flannel udp": ("flannel-udp", ("", "")),
     "flannel host-gw": ("flannel-host-gw", ("", "")),
@@ -101,7 +102,7 @@ def _plain(cell: str) -> str:
 
 
 def _one_l2(column: Planned) -> str:
-    if column.network.method == "pipework":
+    if methods.of(column.network).on_hosts_lan:
         return "yes: the hosts' own"
     return "yes" if methods.of(column.network).single_l2(column.network) else "no"
 
@@ -109,7 +110,7 @@ def _one_l2(column: Planned) -> str:
 def _between(column: Planned) -> str:
     tunnel = methods.of(column.network).tunnel(column.network)
     if tunnel is None:
-        return "plain Ethernet" if column.network.method == "pipework" else "plain IP"
+        return "plain Ethernet" if methods.of(column.network).on_hosts_lan else "plain IP"
     return "IP protocol 47" if tunnel.protocol == "gre" else f"UDP {tunnel.port}"
 
 
@@ -142,12 +143,14 @@ def _forwarding(column: Planned) -> str:
     if column.of(OvsBridge):
         assert column.of(OvsBridge)[0].fail_mode == "standalone"  # learns like any switch
         return "the bridge learns from frames"
+    if not methods.of(column.network).uses_bridge:
+        return "switches learn from frames"
     return "the kernel learns from frames" if devices else "the bridge learns from frames"
 
 
 def _subnet(column: Planned) -> str:
     (network,) = column.of(DockerNetwork)
-    if column.network.method == "pipework":
+    if methods.of(column.network).on_hosts_lan:
         assert network.subnet == column.network.cidr and network.ip_range is not None
         return "the LAN, a pool each"
     if network.subnet == column.network.cidr:

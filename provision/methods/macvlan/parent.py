@@ -77,7 +77,7 @@ def _link(link: Nic) -> Iterator[Reason]:
         message = f"{link.name} is wireless: its access point takes frames of one MAC only"
         yield message, "use method routes, or a wired NIC"
     elif not link.ether:
-        yield f"{link.name} is no Ethernet link, so no macvlan can be on it", "name an Ethernet NIC"
+        yield f"{link.name} is not an Ethernet interface", "name an Ethernet NIC"
 
 
 def _place(inventory: Inventory, network: Network, facts: HostFacts, link: Nic) -> Iterator[Reason]:
