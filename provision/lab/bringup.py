@@ -37,14 +37,15 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
     refuse_special_characters(lab.folder)
     keys.refuse_foreign(lab)
     target = settings.merged(settings.load(lab), options)
-    namespace.refuse_used_ranges(lab, target.ranges, settings.up_words(target, mirror))
+    command = settings.up_words(target, mirror)
+    namespace.refuse_used_ranges(lab, target.ranges, command)
     recipes = _recipes(target)
     # Before the lock: trees belong to the machine, not to this lab, and have locks of their own.
     each(list(recipes.values()), lambda recipe: base.ensure(recipe, mirror, say))
     with locked(lab):
         with limits.machine_lock():
             # Again, because another lab may have taken the range while the trees were built.
-            namespace.refuse_used_ranges(lab, target.ranges)
+            namespace.refuse_used_ranges(lab, target.ranges, command)
             settings.save(lab, target)
             namespace.ensure(lab, target.ranges)
         limits.raise_for(lab, target.count, say)

@@ -21,6 +21,6 @@ def free_ranges(lab: Lab) -> Ranges:
         second, third = 130 + number % 120, number // 120 % 128 * 2
         candidate = ranges(f"10.{second}.{third}.0/24,10.{second}.{third + 1}.0/24")
         with contextlib.suppress(LabError):
-            namespace.refuse_used_ranges(lab, candidate)
+            namespace.refuse_used_ranges(lab, candidate, ())
             return candidate
     raise AssertionError("no free range")
