@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,15 @@ if TYPE_CHECKING:
     from provision.engine.report import Report
 
 
+show_secrets_option = click.option(
+    "--show-secrets", is_flag=True, help="Print the values of environment variables."
+)
+
+
 @click.command()
 @host_options
 @TAKE_OVER
+@show_secrets_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 when there are changes.")
 @click.option(
     "-o",
@@ -37,7 +44,11 @@ if TYPE_CHECKING:
     help="Also save the plan, for `apply --plan FILE`.",
 )
 def plan(
-    invocation: Invocation, take_over: bool, detailed_exitcode: bool, output: Path | None
+    invocation: Invocation,
+    take_over: bool,
+    show_secrets: bool,
+    detailed_exitcode: bool,
+    output: Path | None,
 ) -> int:
     """Show the changes that apply would make.
 
@@ -49,7 +60,12 @@ def plan(
     with invocation.outputs(("-o", output), private=True) as (file,):
         with invocation.session() as (session, hosts):
             planned = engine.preview(session, hosts, take_over=take_over)
-        _print_report(invocation, planned, report.plan_json, report.plan_lines)
+        _print_report(
+            invocation,
+            planned,
+            partial(report.plan_json, show_secrets=show_secrets),
+            partial(report.plan_lines, show_secrets=show_secrets),
+        )
         if planned.conflicts:
             return ExitStatus.CONFLICT
         if file is not None and not planned.errors:
