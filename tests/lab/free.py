@@ -20,6 +20,6 @@ def free_ranges(lab: Lab) -> Ranges:
     for second in (130 + (start + step) % 120 for step in range(120)):
         candidate = ranges(f"10.{second}.0.0/24,10.{second}.1.0/24")
         with contextlib.suppress(LabError):
-            namespace.refuse_used_ranges(lab, candidate)
+            namespace.refuse_used_ranges(lab, candidate, ())
             return candidate
     raise AssertionError("no free range")
