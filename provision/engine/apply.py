@@ -145,6 +145,8 @@ def _gather(
     fleet = observe(session, hosts if destroy else session.inventory.hosts)
     from provision.engine import preflight
 
+    for warning in () if destroy else preflight.warnings(session.inventory, fleet.facts):
+        session.warn(f"{warning}; {warning.hint}")
     problems = () if destroy else preflight.problems(session.inventory, fleet.facts)
     errors = (*fleet.errors.values(), *map(_unfit, problems))
     return fleet, tuple(error for error in errors if error.host in hosts)

@@ -49,9 +49,19 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
 def _network_problems(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
 ) -> Iterator[Problem]:
+    method = methods.of(network)
     for host in network.hosts:
         if host in facts:
-            yield from methods.of(network).check_host(inventory, network, facts[host])
+            yield from method.check_host(inventory, network, facts[host])
+            yield from method.rule_problems(inventory, network, facts[host])
+
+
+def warnings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Problem]:
+    """Yield what will break a network later, but does not forbid a change."""
+    for network in inventory.networks.values():
+        for host in network.hosts:
+            if host in facts:
+                yield from methods.of(network).warnings(inventory, network, facts[host])
 
 
 def _shared_nics(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:

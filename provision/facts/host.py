@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TypeVar
 
 from provision.facts.nics import Nic
+from provision.facts.policy import Policy
 from provision.resources.lib import ovsdb
 from provision.resources.lib.nic_records import NicRoute, OriginalNic
 
@@ -99,6 +100,13 @@ class HostFacts:
     """Folders of provision in whose place there is a file or a symbolic link."""
     applied_from: AppliedFrom | None = None
     """The file of this inventory's name that was applied last; None without a record."""
+    not_forwarding: frozenset[str] = frozenset()
+    """Interfaces that forward nothing although `ip_forward` is 1, and those that this inventory
+    has changed because of that."""
+    networkd_files: Mapping[str, str] = field(default_factory=dict)
+    """The file by which systemd-networkd manages an interface, by interface."""
+    policy: Policy = field(default_factory=Policy)
+    """Rules by which packets do not go by the main table."""
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from provision.facts import nics
+from provision.facts import nics, policy
 from provision.facts.host import AppliedFrom, HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
 from provision.resources.kinds.package import PACKAGES
@@ -61,6 +61,12 @@ def parse(host: str, text: str) -> HostFacts:
         nics_in_containers=frozenset(lines.every("given")),
         ovs_nic_by_bridge=_ovs_nic_by_bridge(text),
         foreign_files=frozenset(lines.every("foreign")),
+        not_forwarding=frozenset(lines.every("unforwarding")),
+        networkd_files={
+            link: file
+            for link, _, file in (rest.partition(" ") for rest in lines.every("networkd"))
+        },
+        policy=policy.parse(lines),
         blocked_folders=frozenset(lines.every("blocked")),
         applied_from=_applied_from(lines.only("origin", "")),
         default_bridge="networks" not in lines or _has_default_bridge(lines.decoded("networks")),

@@ -186,6 +186,21 @@ class Method(ABC):
         )
         yield from docker_bridge.peer_problems(inventory, network, facts)
 
+    def rule_problems(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Problem]:
+        """Yield the rules of one host's `ip rule` that take packets from the network's routes."""
+        if not self.single_l2(network):
+            yield from docker_bridge.policy_problems(inventory, network, facts)
+
+    def warnings(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Problem]:
+        """Yield what will break one host's part of the network later."""
+        # A bridge on the LAN has files of networkd from provision itself.
+        if not self.on_hosts_lan:
+            yield from docker_bridge.networkd_problems(inventory, network, facts)
+
     def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""
         return 0

@@ -13,7 +13,6 @@ from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.base import Resource
 from provision.resources.kinds.route import Route
-from provision.resources.kinds.sysctl import Sysctl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,7 @@ class RoutesMethod(Method):
 
 def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Iterator[Resource]:
     host, nics = facts.host, docker_bridge.nics(inventory, network, facts)
-    yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
+    yield from docker_bridge.forwarding(inventory, network, facts, nics)
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=nics)
     for peer, subnet in network.subnets.items():
         if peer != host:

@@ -20,7 +20,6 @@ from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds import vxlan
 from provision.resources.kinds.route import Route
-from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import Forward, Vxlan
 from provision.resources.on_hosts import Mark
 
@@ -51,7 +50,6 @@ class VxlanMethod(Method):
         mtu = self.mtu(inventory, network, facts)
         for host in network.hosts:
             if host in facts:
-                yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
                 resources = _bridged if self.single_l2(network) else _routed
                 yield from resources(inventory, network, facts[host], mtu)
 
@@ -85,6 +83,7 @@ def _bridged(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int
 ) -> Iterator[Resource]:
     host = facts.host
+    yield from docker_bridge.forwarding(inventory, network, facts)
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, single_l2=True)
     floods = [Forward(vxlan.ANY, inventory.hosts[peer].address) for peer in _peers(network, host)]
     master = docker_bridge.bridge_name(inventory, network)
@@ -101,6 +100,7 @@ def _routed(
     flannel addresses its VTEPs in the same way.
     """
     host, device = facts.host, device_name(inventory, network)
+    yield from docker_bridge.forwarding(inventory, network, facts, (device,))
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=(device,))
     peers = _peers(network, host)
     forwards = [

@@ -6,6 +6,11 @@
 # Asking the managers by `networkctl` or `nmcli` would start a process for each link, also on hosts
 # that bridge no NIC.
 
+# Interfaces that forward nothing although the host does, or did before this inventory changed it.
+# (No `read`: it reads byte by byte, and a file of /proc/sys ends after the first read.)
+if [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]; then
+  grep -lx 0 /proc/sys/net/ipv4/conf/*/forwarding | sed 's|.*/\(.*\)/forwarding|unforwarding \1|'
+fi
 for link in /sys/class/net/*; do
   nic=${link##*/}
   [ ! -d "$link/phy80211" ] && [ ! -d "$link/wireless" ] || echo "wireless $nic"
@@ -33,6 +38,11 @@ for link in /sys/class/net/*; do
       case $line in "$nic="*) echo "manager $nic ifupdown" ;; esac
     done </run/network/ifstate
   fi
+done
+for record in /var/lib/provision/was/"$name"/sysctl/net.ipv4.conf.*.forwarding; do
+  [ -f "$record" ] || continue
+  record=${record#*/net.ipv4.conf.}
+  echo "unforwarding $(printf %s "${record%.forwarding}" | tr : .)"
 done
 for record in /var/lib/provision/was/"$name"/uplink/*; do
   [ ! -f "$record" ] || echo "was ${record##*/} $(head -c 65536 "$record" | base64 -w0)"

@@ -14,8 +14,11 @@ if command -v ip >/dev/null 2>&1; then
   {
     echo 'address show'; echo 'route show table main'; echo 'route show table all'
     for peer in $peers; do echo "route get $peer"; done
+    echo 'rule show'
   } | ip -N -j -force -batch - 2>/dev/null |
-    sed '1s/^/addresses /;2s/^/routes /;3s/^/every_route /;4,$s/^/way /'
+    # A peer without a route, and a kernel without rules, print no line.
+    sed '1s/^/addresses /;2s/^/routes /;3s/^/every_route /;4,${/^\[{"priority":/s/^/rules /;t
+      s/^/way /}'
 fi
 # By its process id: on some hosts systemd listens at its socket, and asking there would start it.
 database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)

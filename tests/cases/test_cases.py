@@ -66,6 +66,7 @@ def facts(inventory: Inventory, case: dict[str, Any]) -> dict[str, HostFacts]:
             routes=(),
             package_manager=case.get("manager", "apt-get"),
             nics=uplinks(name, address, mtu, case),
+            not_forwarding=frozenset(case.get("not_forwarding", {}).get(name, [])),
             ssh_to=address if name in case.get("ssh", []) else None,
             of_methods={OvsFacts: OvsFacts(name in case.get("kernel_datapath", []))},
         )

@@ -158,6 +158,40 @@ def test_flanneld_restores_a_deleted_device_within_30_s(over: tuple[Hosts, str])
     verified(hosts, inventory, within_s=30)
 
 
+UNNOTICED = (
+    {
+        "h1": "ip link set flannel.1 address 02:00:00:00:00:01",
+        "h2": "bridge fdb delete $(bridge fdb show dev flannel.1 | head -1 | cut -d' ' -f1) "
+        "dev flannel.1 self; ip neighbour flush dev flannel.1 nud permanent",
+        "h3": "ip route delete 172.16.0.0/24",
+    },
+    {"h1": "ip link set flannel.1 down", "h2": "ip address flush dev flannel.1"},
+)
+"""Commands after which flanneld still runs and etcd has all leases, by host."""
+LACKS = (
+    {"h1": "lacks: MAC ", "h2": "FDB entry of ", "h3": "lacks: route to 172.16.0.0/24"},
+    {"h1": "lacks: flag UP of flannel.1", "h2": "lacks: address of flannel.1"},
+)
+
+
+def test_apply_restores_what_flanneld_does_not_notice(over: tuple[Hosts, str]) -> None:
+    """A MAC other than that of the lease, lost routes, FDB entries, neighbours and addresses."""
+    hosts, inventory = over
+    for commands, texts in zip(UNNOTICED, LACKS, strict=True):
+        for host, command in commands.items():
+            hosts.ssh(host, command)
+        failed_checks(hosts, inventory)
+        plan = hosts.provision("plan", inventory)
+        changes = hosts.json("plan", inventory)["changes"]
+        assert {(change["host"], change["kind"]) for change in changes} == {
+            (host, "flannel") for host in commands
+        }
+        assert all(text in plan for text in texts.values()), plan
+        hosts.provision("apply", inventory)
+        assert hosts.json("plan", inventory)["changes"] == []
+        verified(hosts, inventory)
+
+
 def test_no_packet_is_lost_while_etcd_is_down(over: tuple[Hosts, str], seconds: int = 20) -> None:
     """No flanneld restarts while all members are down; one that starts waits for them."""
     hosts, inventory = over

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.lab.hosts import Hosts
+from tests.lab.hosts import Hosts, assert_same
 from tests.lab.test_overlays import clean, inventory, verified
 
 pytestmark = pytest.mark.lab
@@ -190,3 +190,95 @@ def test_verify_reports_a_wrong_host_in_the_fdb(clean: Hosts) -> None:
     make = {"h1": f"bridge fdb replace {mac} dev {dev} dst {data}.13 self permanent"}
     fault = Fault(make, {}, checks_of(ALL, "w1↔w2"), "0 of 3 packets")
     assert_reported(clean, inventory(clean, "routed"), {"a MAC at the wrong host": fault})
+
+
+BRIDGE, DEVICE = "br-plain-lcphmo", "vx-plain-lcphmo"
+VETH = "$(ls /sys/class/net | grep ^veth)"
+CATCH_ALL = "/etc/systemd/network/99-all.network"
+IN_SILENCE = (
+    {
+        "h1": f"ip link delete {BRIDGE}",
+        "h2": f"ip link delete {VETH}; sysctl -q -w net.ipv4.conf.{DEVICE}.forwarding=0",
+        "h3": f"ip link set {DEVICE} address 02:00:00:00:00:01; ip link set {VETH} nomaster",
+    },
+    {
+        "h1": f"ip link set {BRIDGE} down; sysctl -q -w net.ipv4.conf.{BRIDGE}.forwarding=0",
+        "h2": f"printf '[Match]\\nName=*\\n[Network]\\nLinkLocalAddressing=no\\n' >{CATCH_ALL}; "
+        "systemctl restart systemd-networkd; sleep 3",
+        "h3": f"ip route delete dev {BRIDGE} $(ip route show dev {BRIDGE} | cut -d' ' -f1); "
+        f"ip link set {VETH} down",
+    },
+)
+"""Commands that cut containers off while Docker, flannel or networkd report nothing, by host."""
+
+
+def plan_of(hosts: Hosts, name: str) -> dict[str, str]:
+    """The lines of `plan` by the host, kind and first word of the name of their change."""
+    lines: dict[str, str] = {}
+    host = key = ""
+    for line in hosts.provision("plan", name).splitlines():
+        if re.fullmatch(r"h\d:", line):
+            host = line[:-1]
+        elif change := re.match(r"  [+~±-] \w+ (\w+)", line):
+            key = f"{host} {change[1]}"
+        else:
+            lines[key] = lines.get(key, "") + line.strip() + "\n"
+    return lines
+
+
+def test_apply_heals_what_only_the_kernel_has_lost(clean: Hosts) -> None:
+    """Docker lists all networks and containers meanwhile; plan names each fault, and is empty then.
+
+    Containers keep running, but those without their veth pair, which the plan announces.
+    """
+    name, before = inventory(clean, "routed"), clean.capture()
+    clean.provision("apply", name)
+    started = clean.everywhere("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)")
+    try:
+        for number, commands in enumerate(IN_SILENCE):
+            for host, command in commands.items():
+                clean.ssh(host, command)
+            plan = plan_of(clean, name)
+            if number == 0:
+                assert f"lacks: interface {BRIDGE}, port of w1" in plan["h1 docker_network"], plan
+                assert (
+                    "lacks: port of w2 → none\n! container w2 restarts" in plan["h2 docker_network"]
+                ), plan
+                assert "value: 0 → 1" in plan["h2 sysctl"], plan
+                assert plan["h3 docker_network"] == "lacks: port of w3 → none\n", plan
+                assert "mac: 02:00:00:00:00:01" in plan["h3 vxlan"], plan
+            else:
+                assert f"lacks: flag UP of {BRIDGE}" in plan["h1 docker_network"], plan
+                assert "value: 0 → 1" in plan["h1 sysctl"], plan
+                # networkd 252 takes the ports away, newer ones the address, too.
+                assert re.search("lacks: .*(address|port of w2)", plan["h2 docker_network"]), plan
+                assert "lacks: route to " in plan["h3 docker_network"], plan
+                assert "port of w3" in plan["h3 docker_network"], plan
+            assert clean.json("verify", name, "-k", "drift", status=7)["ok"] is False
+            clean.provision("apply", name)
+            assert clean.json("plan", name)["changes"] == []
+            verified(clean, name)
+        now = clean.everywhere("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)")
+        assert {host for host in now if now[host] != started[host]} == {"h2"}
+    finally:
+        clean.ssh("h2", f"rm -f {CATCH_ALL}; networkctl reload")
+    clean.provision("destroy", name, "--yes")
+    assert_same(before, clean.capture())
+
+
+def test_plan_names_a_rule_that_takes_the_traffic(clean: Hosts) -> None:
+    """A rule of others before the main table is refused with the command that removes it."""
+    name = inventory(clean, "routed")
+    clean.provision("apply", name)
+    own = clean.ssh("h1", f"ip -o -4 address show dev {BRIDGE}").split()[3]
+    try:
+        clean.ssh("h1", f"ip rule add from {own} lookup 100 priority 100")
+        assert clean.json("plan", name)["changes"] == []  # no route, so the main table follows
+        clean.ssh("h1", f"ip route add default via {clean.networks[1]}.13 table 100")
+        (error,) = clean.json("plan", name, status=4)["errors"]
+        assert "rule 100 of `ip rule`" in error["message"], error
+        clean.ssh("h1", re.findall("`(ip rule del [^`]*)`", error["hint"])[0])
+        verified(clean, name)
+    finally:
+        clean.ssh("h1", "ip rule del priority 100; ip route flush table 100", check=False)
+    clean.provision("destroy", name, "--yes")

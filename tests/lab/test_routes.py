@@ -215,6 +215,13 @@ def test_docker0_restarts_docker_once_and_starts_the_containers_again(clean: Hos
         assert clean.everywhere(MODES) == modes
         assert_verified(clean, inventory)
         assert clean.json("apply", inventory)["changes"] == []
+        clean.ssh("h1", "ip link delete docker0")
+        clean.ssh("h2", "ip address flush dev docker0")
+        plan = clean.provision("plan", inventory)
+        assert "lacks: interface docker0, port of c1" in plan and "! Docker" not in plan, plan
+        clean.provision("apply", inventory)
+        assert_verified(clean, inventory)
+        assert clean.json("apply", inventory)["changes"] == []
         assert [clean.ssh(host, start_time) for host in HOSTS] == times
         clean.provision("destroy", inventory, "--yes")
         for host in HOSTS:

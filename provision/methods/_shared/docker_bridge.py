@@ -26,6 +26,7 @@ from provision.resources.kinds.docker_network import (
     DockerNetwork,
 )
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
+from provision.resources.kinds.sysctl import IP_FORWARD, Sysctl, forwarding_key
 from provision.resources.lib import daemon_json
 from provision.resources.on_hosts import Mark
 
@@ -128,6 +129,16 @@ def chains(
     yield IptablesChain(host, "nat", name, "POSTROUTING", tuple(translations), mark)
 
 
+def forwarding(
+    inventory: Inventory, network: Network, facts: HostFacts, nics: tuple[str, ...] = ()
+) -> Iterator[Sysctl]:
+    """Settings with which the host forwards between the bridge and `nics`."""
+    yield Sysctl(facts.host, IP_FORWARD, "1", inventory.name)
+    links = {bridge_name(inventory, network), *nics} & facts.not_forwarding
+    for link in sorted(links):
+        yield Sysctl(facts.host, forwarding_key(link), "1", inventory.name)
+
+
 def _rule(
     mark: Mark, source: IPv4Network, target: IPv4Network, links: tuple[str, ...], verdict: str
 ) -> tuple[str, ...]:
@@ -207,6 +218,48 @@ def problems(
             facts.host,
             "Docker 28.0 and 28.1 drop packets from other hosts to containers on docker0",
             "use Docker 28.2 or newer, or leave out `bridge: docker0`",
+        )
+
+
+def policy_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
+    """Yield the rules of the host's `ip rule` that take the network's packets from their routes."""
+    bridge, own = bridge_name(inventory, network), network.subnets[facts.host]
+    priorities: set[int] = set()
+    for peer, subnet in network.subnets.items():
+        nic = facts.peer_routes.get(inventory.hosts[peer].address)
+        directions = [(own, subnet, bridge), *([(subnet, own, nic.dev)] if nic else [])]
+        for diversion in (facts.policy.diversion(*direction) for direction in directions):
+            if peer == facts.host or diversion is None or diversion[0] in priorities:
+                continue
+            priority, destination = diversion
+            priorities.add(priority)
+            yield Problem(
+                facts.host,
+                f"rule {priority} of `ip rule` takes packets of network {network.name} from the "
+                f"main table: {destination}",
+                f"run `ip rule del priority {priority}` on {facts.host}, or leave {network.cidr} "
+                "out of that rule",
+            )
+
+
+def networkd_problems(
+    inventory: Inventory, network: Network, facts: HostFacts
+) -> Iterator[Problem]:
+    """Yield the file by which systemd-networkd manages the bridge.
+
+    A catch-all file (`Name=*`) does. When networkd restarts, it takes away the addresses and the
+    masters that it does not know.
+    """
+    bridge = bridge_name(inventory, network)
+    file = facts.networkd_files.get(bridge)
+    if file is not None:
+        yield Problem(
+            facts.host,
+            f"{file} makes systemd-networkd manage {bridge}: when networkd restarts, the bridge "
+            "loses its address and its ports",
+            f"let that file match the NICs only, or write `[Match]`, `Name={bridge} veth*`, "
+            "`[Link]`, `Unmanaged=yes` to /etc/systemd/network/01-unmanaged.network, and run "
+            "`networkctl reload`",
         )
 
 

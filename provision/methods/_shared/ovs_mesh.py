@@ -28,7 +28,6 @@ from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.ovs_veth import OvsVeth
-from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.on_hosts import Mark
 
 
@@ -115,7 +114,7 @@ def _host(
     host, bridge = facts.host, interface_name("ov-", inventory.name, network.name)
     mark, datapath = Mark(inventory.name, network.name), chosen_datapath(network, facts)
     rstp = options(network).rstp
-    yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
+    yield from docker_bridge.forwarding(inventory, network, facts)
     yield OvsDaemon(host, inventory.name)
     uplinks = list(_uplinks(inventory, network, facts)) if datapath == "netdev" else []
     yield from uplinks

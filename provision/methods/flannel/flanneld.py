@@ -17,7 +17,6 @@ from provision.resources.base import Resource
 from provision.resources.kinds.binary import Binary, flanneld_path
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.service import Service, head
-from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.tls_request import stem
 from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
@@ -32,7 +31,7 @@ def bridge(
 ) -> Iterator[Resource]:
     """IP forwarding, Docker's bridge and its firewall rules."""
     nics = _nics(inventory, network, facts)
-    yield Sysctl(facts.host, "net.ipv4.ip_forward", "1", inventory.name)
+    yield from docker_bridge.forwarding(inventory, network, facts, nics)
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=nics)
     # With ip_masq flanneld masquerades; a second rule for the same packets would be ours.
     quiet = replace(network, egress="none") if options(network).ip_masq else network

@@ -10,13 +10,15 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
 from typing import ClassVar
 
 from provision.resources.base import ABSENT, Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.lib import default_bridge
+from provision.resources.lib import bridge_state, default_bridge
 from provision.resources.lib.base64_text import decode_text
+from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
 from provision.resources.lib.default_bridge import EXCLUSIVE_KEYS, Pairs, dump, json_object
-from provision.resources.on_hosts import ORIGINALS
+from provision.resources.on_hosts import ORIGINALS, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Attempt, Put, Run, Steps, Unless, record_once, remove_file, sh
 
@@ -35,7 +37,8 @@ class Docker0(Resource):
 
     `settings` are sorted pairs of a daemon.json key and its JSON value; `effective` are pairs of
     what dockerd runs with (`default_bridge.effective`). `stopped` are ids of containers that an
-    interrupted restart of Docker left stopped.
+    interrupted restart of Docker left stopped. `lacks` names what the kernel does not have of the
+    bridge, and `restarted` the containers that restart when it is healed.
 
     For the way back: `text` is the content of daemon.json (None: no file), `attributes` its mode
     and owner, and `original_text` the
@@ -51,7 +54,7 @@ class Docker0(Resource):
     # $units are the properties of docker.service; its process has dockerd's arguments.
     probe: ClassVar[str] = rf"""
 need_docker
-shared networks containers addresses
+shared networks containers {" ".join(bridge_state.KEYS)}
 [ ! -f {DAEMON_JSON} ] || echo "text $(base64 -w0 <{DAEMON_JSON})
 attributes $(stat -L -c '%a %u:%g' {DAEMON_JSON})"
 for record in {ORIGINALS}/*/docker0/daemon.json; do
@@ -76,6 +79,8 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     effective: Pairs
     inventory: str
     stopped: tuple[str, ...] = ()
+    lacks: str = ""
+    restarted: tuple[str, ...] = field(default=(), compare=False)
     text: str | None = field(default=None, compare=False)
     attributes: str = field(default=NEW_FILE, compare=False)
     original_text: str | None = field(default=None, compare=False)
@@ -99,7 +104,12 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Docker0)
         if (current.settings, current.effective) == (self.settings, self.effective):
-            return (_each("start", current.stopped), *remove_file(self._record("running")))
+            healed = (
+                (bridge_state.heal(*current._bridge, Mark(self.inventory)),)
+                if current.lacks
+                else ()
+            )
+            return (*healed, _each("start", current.stopped), *remove_file(self._record("running")))
         original = ABSENT if current.text is None else current.text
         # What others set after our first change goes: "bridge": "none" beside "bip" stops dockerd.
         before = current.text if current.original_text is None else current._original_file
@@ -130,6 +140,10 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert isinstance(before, Docker0)
+        if ours and before.lacks and before.effective == self.effective:
+            # The fingerprint has the address of docker0: a rollback takes it away again.
+            flush = Run(("ip", "-4", "address", "flush", "dev", "docker0"))
+            return () if before.bip else (flush,)
         if ours:
             return before.unstash("")
         # Docker stores the default bridge's subnet and would keep ours without `bip`. It starts
@@ -143,6 +157,23 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             *remove_file(self._record("daemon.json")),
             *remove_file(self._record("running")),
         )
+
+    @property
+    def _bridge(self) -> tuple[str, str, str, IPv4Network]:
+        """The bridge, Docker's name of the network, its address, and its subnet.
+
+        The address is empty where the bridge is not one of Docker's own.
+        """
+        values = {key: json.loads(value) for key, value in self.settings}
+        subnet = IPv4Network(dict(self.effective)["subnet"])
+        return values.get("bridge", "docker0"), "bridge", values.get("bip", ""), subnet
+
+    def _compared_with(self, kernel: BridgeLinks | None) -> Docker0:
+        """This bridge, and what the kernel lacks of it."""
+        if kernel is None or not self.effective:
+            return self
+        state = kernel.bridge(*self._bridge)
+        return replace(self, lacks=state.lacks, restarted=state.restarted)
 
     def _runs_as_parsed(self) -> Run:
         """Succeed if Docker runs with the values that it ran with when this was parsed."""
@@ -182,8 +213,8 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         before = current if isinstance(current, Docker0) else self
-        if before.stopped and before.settings == self.settings:
-            return None
+        if before.settings == self.settings and (before.stopped or before.lacks):
+            return BridgeState(restarted=before.restarted).disruption
         match len(before.running):
             case 0:
                 return "Docker restarts"
@@ -249,7 +280,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             other_owner=min(records.keys() - {origin.inventory}, default=""),
             daemon_flags=default_bridge.exclusive_flags(values.get("flags", "")),
         )
-        yield Found(docker0, ours)
+        yield Found(docker0._compared_with(BridgeLinks.parse(lines)) if ours else docker0, ours)
 
 
 def _attributes(text: str) -> str:

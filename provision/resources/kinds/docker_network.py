@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt, keyed_lines
+from provision.resources.lib import bridge_state
+from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
 from provision.resources.lib.docker_api import RUNNING
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
@@ -51,7 +53,9 @@ _REMOVE = (
     _DOCKER_ID
     + r"""
 id=$(network_id "$1") || exit
-[ -z "$id" ] || docker network rm "$id"
+[ -z "$id" ] || docker network rm "$id" || exit
+[ -n "$2" ] && [ "$(cat "/sys/class/net/$2/ifalias" 2>/dev/null)" = "$3" ] || exit 0
+ip link del dev "$2"
 """
 )
 
@@ -64,15 +68,16 @@ class DockerNetwork(Resource):
 
     `gateway` None: Docker chooses one. After its next restart it shows its choice, which then
     differs from None, so a method should name one.
-    Docker assigns addresses of `ip_range` only, if there is one. `guests` are running containers
-    on it without a mark. `ssh` is True if the controller connects from `subnet`.
+    Docker assigns addresses of `ip_range` only, if there is one. `lacks` names what the kernel does
+    not have of it. `guests` are running containers on it without a mark, `restarted` those that
+    restart when it is healed. `ssh` is True if the controller connects from `subnet`.
     """
 
     kind: ClassVar[str] = "docker_network"
     uses_dockerd: ClassVar[bool] = True
-    probe: ClassVar[str] = """
+    probe: ClassVar[str] = f"""
 need_docker
-shared networks containers
+shared networks containers {" ".join(bridge_state.KEYS)}
 """
     fingerprint: ClassVar[str] = r"""
 need_docker
@@ -88,6 +93,8 @@ docker network ls --quiet --no-trunc --filter label=provision |
     mark: Mark
     ip_range: IPv4Network | None = None
     driver: str = ""
+    lacks: str = ""
+    restarted: tuple[str, ...] = field(default=(), compare=False)
     guests: tuple[str, ...] = field(default=(), compare=False)
     ssh: bool = field(default=False, compare=False, repr=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
@@ -103,10 +110,9 @@ docker network ls --quiet --no-trunc --filter label=provision |
         return self.needs
 
     def names(self) -> tuple[str, ...]:
-        bridge = dict(self.options).get(BRIDGE_NAME)
         # A bridge that it requires is made by another resource: Docker only uses it.
-        required = any(need.name == bridge for need in self.needs)
-        return () if bridge is None or required else (bridge,)
+        required = any(need.name == self._bridge for need in self.needs)
+        return (self._bridge,) if self._bridge and not required else ()
 
     def create(self) -> Steps:
         arguments = (
@@ -131,10 +137,33 @@ docker network ls --quiet --no-trunc --filter label=provision |
             yield from ("--opt", "=".join(option))
 
     def delete(self) -> Steps:
-        return (sh(_REMOVE, self.network),)
+        return (sh(_REMOVE, self.network, self._bridge, self.mark.tag),)
 
-    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
-        return f"every container on {self.network} is re-created" if recreated else None
+    def update(self, current: Resource) -> Steps | None:
+        assert isinstance(current, DockerNetwork)
+        # Docker cannot change the other fields of an existing network.
+        if replace(current, lacks=self.lacks) != self:
+            return None
+        address, subnet = self._bridge_address, self.subnet
+        return (bridge_state.heal(self._bridge, self.network, address, subnet, self.mark),)
+
+    @property
+    def _bridge(self) -> str:
+        """The name of the bridge; empty for a driver without one."""
+        return dict(self.options).get(BRIDGE_NAME, "")
+
+    @property
+    def _bridge_address(self) -> str:
+        """The address of the bridge; empty where Docker sets none."""
+        if self.gateway is None or self.subnet is None or dict(self.options).get(INHIBIT) == "true":
+            return ""
+        return f"{self.gateway}/{self.subnet.prefixlen}"
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        if recreated:
+            return f"every container on {self.network} is re-created"
+        restarted = current.restarted if isinstance(current, DockerNetwork) else ()
+        return BridgeState(restarted=restarted).disruption
 
     def blocking_reason(self, after: Resource | None) -> str | None:
         if not self.guests or not is_rebuilt(self, after):
@@ -143,13 +172,22 @@ docker network ls --quiet --no-trunc --filter label=provision |
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        answers = dict(keyed_lines(text))
+        lines = keyed_lines(text)
+        answers, kernel = dict(lines), BridgeLinks.parse(lines)
         guests = _guests(json.loads(answers["containers"]))
         for entry in json.loads(answers["networks"]):
             if entry["Driver"] in ("bridge", *DRIVERS):
                 mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
                 network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
-                yield Found(network, mark.inventory == origin.inventory)
+                ours = mark.inventory == origin.inventory
+                yield Found(network._compared_with(kernel) if ours else network, ours)
+
+    def _compared_with(self, kernel: BridgeLinks | None) -> DockerNetwork:
+        """This network, and what the kernel lacks of it."""
+        if kernel is None or not self._bridge:
+            return self
+        state = kernel.bridge(self._bridge, self.network, self._bridge_address, self.subnet)
+        return replace(self, lacks=state.lacks, restarted=state.restarted)
 
 
 def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -176,7 +214,7 @@ def _network(
         mark,
         _version_4(_subnet, pools[0].get("IPRange")),
         "" if entry["Driver"] == "bridge" else entry["Driver"],
-        guests,
+        guests=guests,
     )
 
 

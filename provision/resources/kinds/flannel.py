@@ -6,14 +6,17 @@ flanneld creates them itself and does not remove them when it ends.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
+from provision.resources.kinds.service import restart
+from provision.resources.lib import etcd_keys
+from provision.resources.lib.flannel_state import FlannelLinks
 from provision.resources.on_hosts import ETC, service_name
-from provision.resources.steps import Put, Steps, remove_file, sh
+from provision.resources.steps import Put, Run, Steps, remove_file, sh
 
 STATE = "provision-flannel"
 """Folder below /var/lib where flanneld writes its subnet.env."""
@@ -41,6 +44,8 @@ class Flannel(Resource):
 
     `backend` is flannel's backend type; `device` is empty for host-gw, which only has routes.
     `create` writes a claim before flanneld starts, so that what flanneld makes is known as ours.
+    `lacks` names what flanneld made of the leases and the kernel does not have any more;
+    `lease_mac` is the MAC that the lease has and the device has not.
     """
 
     kind: ClassVar[str] = "flannel"
@@ -50,8 +55,13 @@ for claim in {ETC}/*/flannel/*; do
   owner=${{claim%/flannel/*}}; echo "claim ${{owner##*/}} ${{claim##*/}} $(cat "$claim")"
 done
 for device in /sys/class/net/flannel*; do
-  [ ! -e "$device" ] || echo "device ${{device##*/}}"
+  [ -e "$device" ] || continue
+  device=${{device##*/}}
+  echo "device $device"
+  ip -4 neighbour show dev "$device" nud permanent | sed "s/^/neighbour $device /"
+  bridge fdb show dev "$device" | sed "s/^/forward $device /"
 done
+shared addresses routes etcd
 """
 
     fingerprint: ClassVar[str] = rf"""
@@ -64,6 +74,8 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     cidr: IPv4Network
     masquerade: bool
     inventory: str
+    lacks: str = ""
+    lease_mac: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -87,14 +99,33 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         }
         return (Put(self._claim, json.dumps(claim) + "\n"),)
 
+    def update(self, current: Resource) -> Steps | None:
+        assert isinstance(current, Flannel)
+        if replace(current, lacks=self.lacks) != self:
+            return None
+        link = ("ip", "link", "set", "dev", self.device)
+        healed = (Run((*link, "address", current.lease_mac)),) if current.lease_mac else ()
+        # flanneld makes everything again when it starts.
+        return (*healed, restart(self._service))
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        # What was healed stays so: there is nothing to restore.
+        if isinstance(before, Flannel) and replace(before, lacks=self.lacks) == self:
+            return ()
+        return Resource.undo(self, before, ours=ours)
+
+    @property
+    def _service(self) -> str:
+        return service_name(self.inventory, self.network, "flanneld")
+
     def delete(self) -> Steps:
-        service = service_name(self.inventory, self.network, "flanneld")
         masquerade = "yes" if self.masquerade else "no"
-        cleared = sh(_CLEAR, service, self.device, str(self.cidr), masquerade, self.state)
+        cleared = sh(_CLEAR, self._service, self.device, str(self.cidr), masquerade, self.state)
         return (cleared, *remove_file(self._claim))
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
-        if current is None and not recreated:
+        healed = isinstance(current, Flannel) and bool(current.lacks)
+        if not recreated and (current is None or healed):
             return None
         return (
             f"{self.network}: containers on different hosts are disconnected until flannel restarts"
@@ -104,15 +135,25 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         devices = {rest for key, rest in lines if key == "device"}
+        kernel, etcd = FlannelLinks.parse(lines), dict(_etcd_keys(lines))
         for claim in (rest for key, rest in lines if key == "claim"):
             owner, network, record = claim.split(" ", 2)
             flannel = _flannel(origin.host, owner, network, json.loads(record))
             devices.discard(flannel.device)
-            yield Found(flannel, ours=owner == origin.inventory)
+            ours = owner == origin.inventory
+            if kernel is not None and ours:
+                device, backend = flannel.device, flannel.backend
+                state = kernel.compared(device, backend, etcd.get(network), network, origin)
+                flannel = replace(flannel, lacks=state.lacks, lease_mac=state.lease_mac)
+            yield Found(flannel, ours)
         # A flannel that others run, e.g. of Kubernetes: its device name is in use.
         unknown = IPv4Network("0.0.0.0/32")
         for device in sorted(devices):
             yield Found(cls(origin.host, "", "", device, unknown, False, ""), ours=False)
+
+
+def _etcd_keys(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, etcd_keys.Keys | None]]:
+    return etcd_keys.networks("\n".join(f"etcd {rest}" for key, rest in lines if key == "etcd"))
 
 
 def _flannel(host: str, inventory: str, network: str, record: dict[str, Any]) -> Flannel:

@@ -89,7 +89,7 @@ done
             Put(f"{UNIT_FOLDER}/{self.service}", self.text),
             Run(("systemctl", "daemon-reload")),
             Run(("systemctl", "-q", "enable", self.service)),
-            sh(_START, self.service, str(WAIT_S)),
+            restart(self.service),
         )
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
@@ -112,6 +112,11 @@ done
                 name = path.rsplit("/", 1)[1]
                 service = _service(name, decode_text(encoded), units.get(name, {}), origin.host)
                 yield Found(service, ours=service.mark.inventory == origin.inventory)
+
+
+def restart(service: str) -> Run:
+    """Restart a service, and wait until it has started."""
+    return sh(_START, service, str(WAIT_S))
 
 
 def _service(name: str, text: str, properties: dict[str, str], host: str) -> Service:

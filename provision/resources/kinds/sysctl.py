@@ -7,15 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
-from provision.resources.on_hosts import ETC, ORIGINALS
+from provision.resources.on_hosts import ORIGINALS
+from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, record_once, remove_file, sh
 
-KEYS = ("net.ipv4.ip_forward",)
-"""The settings that methods may change; the probe reads only these."""
+IP_FORWARD = "net.ipv4.ip_forward"
+KEYS = (IP_FORWARD,)
+"""The settings that the probe always reads; besides these, it reads `forwarding_key` of interfaces
+that do not forward."""
+
+
+def forwarding_key(interface: str) -> str:
+    """The setting by which the kernel forwards what comes in on an interface.
+
+    sysctl.conf(5): a `.` in the name of an interface is written as `/`.
+    """
+    return f"net.ipv4.conf.{interface.replace('.', '/')}.forwarding"
+
+
+def _path(key: str) -> str:
+    return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,9 @@ class Sysctl(Resource):
     volatile.sh. If a person changes the setting later, and the next apply repairs it, the value of
     that step is the original one.
 
+    The keys of interfaces are of the same kind. What sets `ip_forward` sets them all, so an
+    interface that does not forward although `ip_forward` is 1 was set by somebody.
+
     The follower sets it after a reboot, not a file in /etc/sysctl.d: if forwarding is on before
     Docker starts, Docker leaves the policy of the chain FORWARD at ACCEPT, and the host would
     forward everything.
@@ -38,22 +55,13 @@ class Sysctl(Resource):
     kind: ClassVar[str] = "sysctl"
     edits: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
-    probe: ClassVar[str] = rf"""
-# shellcheck disable=SC2043 # KEYS has one key so far
-for key in {" ".join(KEYS)}; do
-  echo "now $key $(cat "/proc/sys/$(echo "$key" | tr . /)")"
-  for record in {ORIGINALS}/*/sysctl/"$key"; do
-    [ -f "$record" ] || continue
-    owner=${{record%/sysctl/*}}; echo "was $key ${{owner##*/}} $(cat "$record")"
-  done
-  for script in {ETC}/*/volatile.sh; do
-    [ ! -f "$script" ] || sed -n "s/^sysctl -q -w $key=\([^ ]*\)$/kept $key \1/p" "$script"
-  done
-done
-"""
+    probe: ClassVar[str] = f"keys='{' '.join(KEYS)}'\n" + program_text("look/sysctl.sh")
+    # Without the interfaces of containers, which come and go.
     fingerprint: ClassVar[str] = rf"""
 # shellcheck disable=SC2043 # KEYS has one key so far
 for key in {" ".join(KEYS)}; do echo "$key $(cat "/proc/sys/$(echo "$key" | tr . /)")"; done
+grep -vxF "$(cat /proc/sys/net/ipv4/ip_forward)" /proc/sys/net/ipv4/conf/*/forwarding |
+  grep -v /veth
 for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(cat "$record")"; done
 """
 
@@ -70,15 +78,22 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
 
     def create(self) -> Steps:
         is_set = sh('[ "$(sysctl -n "$1")" = "$2" ]', self.key, self.value)
-        return (Unless(is_set, (Run(("sysctl", "-q", "-w", f"{self.key}={self.value}")),)),)
+        return (Unless(is_set, self._write(self.value)),)
+
+    def _write(self, value: str) -> Steps:
+        write = Run(("sysctl", "-q", "-w", f"{self.key}={value}"))
+        if self.key in KEYS:
+            return (write,)
+        # A new interface begins with the value of ip_forward.
+        return (Unless(Run(("test", "!", "-e", _path(self.key))), (write,)),)
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Sysctl)
         return (record_once(self._record, current.original + "\n"), *self.create())
 
     def delete(self) -> Steps:
-        restore = Run(("sysctl", "-q", "-w", f"{self.key}={self.original}"))
-        return (*(() if self.has_other_users else (restore,)), *remove_file(self._record))
+        restore = () if self.has_other_users else self._write(self.original)
+        return (*restore, *remove_file(self._record))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return self.update(self)
@@ -89,7 +104,8 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
 
     @property
     def _record(self) -> str:
-        return f"{ORIGINALS}/{self.inventory}/sysctl/{self.key}"
+        # No name of an interface contains `:`, which stands here for the `/` of its key.
+        return f"{ORIGINALS}/{self.inventory}/sysctl/{self.key.replace('/', ':')}"
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
@@ -97,27 +113,50 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
         values = dict(rest.split(" ", 1) for keyword, rest in lines if keyword == "now")
         if missing := set(KEYS) - values.keys():
             raise ValueError(f"it did not print {', '.join(sorted(missing))}")
+        kept = dict(rest.split(" ", 1) for keyword, rest in lines if keyword == "kept")
         for key, value in values.items():
             records = dict(_records(key, lines))
             # Any record tells the original value: each user copies it from the one before.
-            record = records.pop(origin.inventory, None)
-            kept = (rest.split(" ", 1) for keyword, rest in lines if keyword == "kept")
-            originals = chain(records.values(), (step for name, step in kept if name == key))
-            sysctl = cls(
-                origin.host,
-                key,
-                value,
-                origin.inventory,
-                claimed=record is not None or not records,
-                original=record or next(originals, value),
-                has_other_users=bool(records),
-            )
-            yield Found(sysctl, ours=record is not None)
+            original = next(iter(records.values()), kept.get(key))
+            yield _found(key, value, records, original or value, origin)
+            if key == IP_FORWARD:
+                yield from _interfaces(value, original, lines, origin)
+
+
+def _interfaces(
+    forward: str, original: str | None, lines: list[tuple[str, str]], origin: Origin
+) -> Iterator[Found]:
+    """Yield the settings of interfaces that differ from `ip_forward`, or that have a record.
+
+    `forward` is the value of `ip_forward`, `original` that from before any inventory was applied,
+    None if none is applied: the interfaces had it, too, when the first one was applied.
+    """
+    links = dict(rest.split(" ", 1) for keyword, rest in lines if keyword == "interface")
+    values = {forwarding_key(link): value for link, value in links.items()}
+    names = (rest.split(" ", 1)[0] for keyword, rest in lines if keyword == "was")
+    recorded = {name.replace(":", "/") for name in names} - {*KEYS}
+    for key in sorted({*values, *recorded}):
+        records, value = dict(_records(key, lines)), values.get(key, forward)
+        yield _found(key, value, records, next(iter(records.values()), original or value), origin)
+
+
+def _found(key: str, value: str, records: dict[str, str], original: str, origin: Origin) -> Found:
+    record = records.pop(origin.inventory, None)
+    sysctl = Sysctl(
+        origin.host,
+        key,
+        value,
+        origin.inventory,
+        claimed=record is not None or not records,
+        original=record or original,
+        has_other_users=bool(records),
+    )
+    return Found(sysctl, ours=record is not None)
 
 
 def _records(key: str, lines: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Inventories with a record of a setting, and its original value in each."""
     for name, record in (rest.split(" ", 1) for keyword, rest in lines if keyword == "was"):
-        if name == key:
+        if name.replace(":", "/") == key:
             owner, value = record.split(" ", 1)
             yield owner, value

@@ -6,6 +6,7 @@ The JSON is that of `etcdctl get -w json`: keys and values are in base64.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -26,12 +27,16 @@ Keys = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A subnet key of flannel; `address` is that of its host, `backend` is empty for udp."""
+    """A subnet key of flannel; `address` is that of its host, `backend` is empty for udp.
+
+    `mac` is that of the host's VTEP; empty for other backends, and until flanneld has run there.
+    """
 
     key: str
     subnet: IPv4Network
     address: str
     backend: str
+    mac: str = ""
 
 
 def ctl(inventory: str, network: str) -> str:
@@ -87,7 +92,13 @@ def _lease(key: str, value: str) -> Lease | None:
         subnet = IPv4Network(key.rsplit("/", 1)[1].split("&")[0].replace("-", "/"))
     except ValueError:
         return None
-    return Lease(key, subnet, str(fields.get("PublicIP", "")), str(fields.get("BackendType", "")))
+    address, backend = str(fields.get("PublicIP", "")), str(fields.get("BackendType", ""))
+    return Lease(key, subnet, address, backend, _vtep_mac(fields.get("BackendData")))
+
+
+def _vtep_mac(backend: object) -> str:
+    mac = backend.get("VtepMAC") if isinstance(backend, dict) else None
+    return mac if isinstance(mac, str) and re.fullmatch("([0-9a-f]{2}:){5}[0-9a-f]{2}", mac) else ""
 
 
 def decode_object(value: str) -> dict[str, Any]:

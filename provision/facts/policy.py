@@ -1,0 +1,147 @@
+"""Policy rules of a host (`ip rule`) that the kernel asks before the main table. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+from provision.facts.lines import KeyedLines
+
+ALL = IPv4Network("0.0.0.0/0")
+_MAIN, _LOCAL = "254", "255"
+# FR_ACT_BLACKHOLE, FR_ACT_UNREACHABLE, FR_ACT_PROHIBIT of linux/fib_rules.h, RTN_… of rtnetlink.h.
+_REFUSALS = {"6": "blackhole", "7": "unreachable", "8": "prohibit"}
+_REFUSALS |= {name: name for name in _REFUSALS.values()}
+_THROW = ("9", "throw")
+"""Types of a route that ends the lookup in its table, and no more."""
+_SELECTORS = ("fwmark", "ipproto", "sport", "dport", "tos", "uid_start", "oif", "tun_id", "l3mdev")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRoute:
+    """A route of a rule's table; `target` is its interface and gateway, or its refusal."""
+
+    dst: IPv4Network
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """A rule with the routes of the table that it looks up.
+
+    `refusal` is the verdict of a rule without a table, such as `blackhole`. With `inverted` the
+    rule is for all other packets. `special` are selectors that an ordinary packet does not match.
+    """
+
+    priority: int
+    source: IPv4Network
+    target: IPv4Network
+    interface: str
+    inverted: bool
+    special: bool
+    refusal: str
+    routes: tuple[PolicyRoute, ...]
+
+    def target_of(self, source: IPv4Network, target: IPv4Network, interface: str) -> str:
+        """The interface or refusal for packets between these networks; empty: none by this rule.
+
+        `interface` is the one by which the packets come in.
+        """
+        if not self._matches(source, target, interface):
+            return ""
+        if self.refusal:
+            return self.refusal
+        return _lookup(self.routes, target)
+
+    def _matches(self, source: IPv4Network, target: IPv4Network, interface: str) -> bool:
+        pairs = ((source, self.source), (target, self.target))
+        if self.inverted:
+            inside = all(packet.subnet_of(selector) for packet, selector in pairs)
+            return self.special or not inside or self.interface not in ("", interface)
+        overlaps = all(packet.overlaps(selector) for packet, selector in pairs)
+        return overlaps and not self.special and self.interface in ("", interface)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules before that of the main table, and the routes of the main table."""
+
+    rules: tuple[PolicyRule, ...] = ()
+    main: tuple[PolicyRoute, ...] = ()
+
+    def diversion(
+        self, source: IPv4Network, target: IPv4Network, interface: str
+    ) -> tuple[int, str] | None:
+        """The priority of the rule by which packets do not go by the main table, and where to."""
+        for rule in self.rules:
+            if destination := rule.target_of(source, target, interface):
+                usual = destination == _lookup(self.main, target)
+                return None if usual else (rule.priority, destination)
+        return None
+
+
+def parse(lines: KeyedLines) -> Policy:
+    """Read the lines `rules` and `every_route`."""
+    routes = lines.decoded("every_route", "[]")
+    rules = tuple(_rules(lines.decoded("rules", "[]"), routes))
+    return Policy(rules, tuple(_routes({"table": _MAIN}, routes)) if rules else ())
+
+
+def _lookup(routes: Iterable[PolicyRoute], target: IPv4Network) -> str:
+    """Where the longest of the routes to `target` leads; empty: there is none."""
+    matches = (route for route in routes if route.dst.overlaps(target))
+    longest = max(matches, key=lambda route: route.dst.prefixlen, default=None)
+    return longest.target if longest else ""
+
+
+def _rules(
+    entries: Iterable[Mapping[str, Any]], routes: list[Mapping[str, Any]]
+) -> Iterator[PolicyRule]:
+    for entry in entries:
+        table, refusal = str(entry.get("table", "")), _REFUSALS.get(str(entry.get("action")), "")
+        rule = _rule(entry, refusal, routes if table else [])
+        # Later rules only get packets without a route in the main table.
+        if table == _MAIN and "suppress_prefixlen" not in entry and rule._matches(ALL, ALL, ""):
+            return
+        if refusal or table not in ("", _LOCAL):
+            yield rule
+
+
+def _rule(entry: Mapping[str, Any], refusal: str, routes: list[Mapping[str, Any]]) -> PolicyRule:
+    return PolicyRule(
+        priority=int(entry["priority"]),
+        source=_network(entry, "src"),
+        target=_network(entry, "dst"),
+        interface=str(entry.get("iif", "")),
+        inverted="not" in entry,
+        special=any(selector in entry for selector in _SELECTORS),
+        refusal=refusal,
+        routes=tuple(_routes(entry, routes)),
+    )
+
+
+def _network(entry: Mapping[str, Any], key: str) -> IPv4Network:
+    address = entry.get(key, "all")
+    if address == "all":
+        return ALL
+    return IPv4Network(f"{address}/{entry.get(f'{key}len', 32)}", strict=False)
+
+
+def _routes(rule: Mapping[str, Any], routes: list[Mapping[str, Any]]) -> Iterator[PolicyRoute]:
+    shortest = int(rule.get("suppress_prefixlen", -1))
+    for entry in routes:
+        dst = str(entry["dst"])
+        if str(entry.get("table", _MAIN)) != str(rule["table"]) or ":" in dst + _gateway(entry):
+            continue
+        network = ALL if dst == "default" else IPv4Network(dst)
+        refusal = _REFUSALS.get(str(entry.get("type")), "")
+        if network.prefixlen > shortest and str(entry.get("type")) not in _THROW:
+            yield PolicyRoute(
+                network, refusal or f"{entry.get('dev', '')} {_gateway(entry)}".strip()
+            )
+
+
+def _gateway(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("gateway", ""))

@@ -1,0 +1,66 @@
+"""Rules of `ip rule` that take a network's packets, from lines that iproute2 6.1 printed."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import pytest
+
+from provision.facts import policy
+from provision.facts.lines import KeyedLines
+
+OWN, PEER = IPv4Network("172.20.0.0/24"), IPv4Network("172.20.1.0/24")
+RULES = {
+    "iif": '{"priority":70,"src":"all","iif":"eth1","action":"6"}',
+    "suppressed": '{"priority":80,"src":"all","table":"254","suppress_prefixlen":0}',
+    "wireguard": '{"priority":90,"not":null,"src":"all","fwmark":"0xca6c","table":"51820"}',
+    "source": '{"priority":100,"src":"172.20.0.0","srclen":16,"table":"100"}',
+    "marked": '{"priority":110,"src":"all","fwmark":"0x1","action":"7"}',
+    "empty": '{"priority":120,"src":"all","table":"52"}',
+    "copy": '{"priority":130,"src":"all","table":"53"}',
+    "target": '{"priority":140,"src":"all","dst":"172.20.1.7","action":"8"}',
+    "ours": '{"priority":150,"not":null,"src":"172.20.0.0","srclen":16,"table":"100"}',
+}
+LAST = '{"priority":32766,"src":"all","table":"254"},{"priority":32767,"src":"all","table":"253"}'
+ROUTES = """[
+{"dst":"default","gateway":"10.0.0.1","dev":"eth0"},
+{"dst":"172.20.1.0/24","gateway":"10.78.0.12","dev":"eth1","protocol":"240"},
+{"dst":"172.20.0.0/24","dev":"br-blue","protocol":"2"},
+{"dst":"default","gateway":"10.78.0.13","dev":"eth1","table":"100"},
+{"dst":"default","dev":"wg0","table":"51820"},
+{"dst":"172.20.1.0/24","gateway":"10.78.0.12","dev":"eth1","table":"53"},
+{"dst":"default","gateway":"fe80::1","dev":"eth0","table":"52"},
+{"type":"9","dst":"default","dev":"lo","table":"52"}]"""
+
+
+@pytest.mark.parametrize(
+    ("rules", "diverted"),
+    [
+        ((), None),
+        (("source",), (100, "eth1 10.78.0.13")),
+        (("wireguard",), (90, "wg0")),
+        (("suppressed", "wireguard", "source"), None),
+        (("iif", "marked", "empty", "copy", "ours"), None),
+        (("copy", "source"), None),
+        (("target",), (140, "prohibit")),
+    ],
+)
+def test_only_rules_that_lead_elsewhere_count(
+    rules: tuple[str, ...], diverted: tuple[int, str] | None
+) -> None:
+    """Marks, empty tables, other interfaces and copies of the main table's routes do not."""
+    local = '{"priority":0,"src":"all","table":"255"}'
+    entries = ",".join([local, *(RULES[rule] for rule in rules), LAST])
+    text = f"every_route {ROUTES}".replace("\n", "") + f"\nrules [{entries}]"
+    assert policy.parse(KeyedLines(text)).diversion(OWN, PEER, "br-blue") == diverted
+
+
+def test_incoming_packets_have_another_interface() -> None:
+    """A rule for what comes in on the NIC takes the packets of peers."""
+    text = f"every_route {ROUTES}".replace("\n", "") + f"\nrules [{RULES['iif']},{LAST}]"
+    assert policy.parse(KeyedLines(text)).diversion(PEER, OWN, "eth1") == (70, "blackhole")
+
+
+def test_a_host_without_rules_diverts_nothing() -> None:
+    """A kernel without CONFIG_IP_MULTIPLE_TABLES prints no line of rules."""
+    assert policy.parse(KeyedLines("every_route []")).diversion(OWN, PEER, "br-blue") is None
