@@ -25,7 +25,9 @@ def path(lab: Lab) -> Path:
     return FOLDER / lab.namespace
 
 
-def refuse_used_ranges(lab: Lab, wanted: Ranges, command: Sequence[str]) -> None:
+def refuse_used_ranges(
+    lab: Lab, wanted: Ranges, command: Sequence[str] = ("provision", "lab", "up")
+) -> None:
     """Raise LabError when something other than this lab uses a range.
 
     `command` is the command line, without `--ranges`, for the hint.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
+from provision.resources.render import program_text
 from provision.resources.steps import Steps, sh
 
 MANAGER = "apt-get"
@@ -34,36 +35,7 @@ EVERYWHERE = ("docker", "ip", "iptables", "sysctl", "base64", "perl", "nsenter")
 # The docker command moved from docker.io to docker-cli after Debian 12 and Ubuntu 24.04.
 _NEWER_PACKAGE = {"docker": "docker-cli"}
 
-LOCK_WAIT_S = 300
-"""Seconds that an installation waits for the locks of apt and dpkg."""
-# unattended-upgrades may hold the lock of dpkg for minutes, and apt-daily the one of the lists on a
-# machine that has just booted. DPkg::Lock::Timeout is for dpkg's lock alone: at those of the lists
-# and of the archives apt gives up at once (apt 2.6 to 3.0). --force-confold keeps files that the
-# administrator has changed: without a terminal, the question about them would fail.
-_INSTALL = f"""
-export DEBIAN_FRONTEND=noninteractive
-uptime_s() {{ read -r uptime _ </proc/uptime; echo "${{uptime%.*}}"; }}
-deadline=$(($(uptime_s) + {LOCK_WAIT_S}))
-run_apt() {{
-  while :; do
-    left=$((deadline - $(uptime_s))); [ $left -gt 0 ] || left=0
-    output=$(apt-get -q -o DPkg::Lock::Timeout=$left "$@" 2>&1); status=$?
-    case $status$output in 0*) break ;; *'Could not get lock '*) ;; *) break ;; esac
-    [ $left -gt 0 ] || break
-    sleep 2
-  done
-  printf '%s\\n' "$output"
-  return $status
-}}
-get() {{
-  run_apt -y -o Dpkg::Options::=--force-confold --no-install-recommends install "$@"
-}}
-tool=$1 later=$2; shift 2
-get "$@" || {{ run_apt update && get "$@"; }} || exit
-[ -z "$later" ] || command -v "$tool" >/dev/null || get "$later"
-# Debian starts an etcd that anybody on the host may write to; nobody has asked for that one.
-[ "$tool" != etcd ] || systemctl -q disable --now etcd.service
-"""
+_INSTALL = program_text("host/install_packages.sh")
 
 
 @dataclass(frozen=True, slots=True)
