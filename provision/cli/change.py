@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,14 @@ if TYPE_CHECKING:
     from provision.engine.report import Report
 
 
+show_secrets_option = click.option(
+    "--show-secrets", is_flag=True, help="Print the values of environment variables."
+)
+
+
 @click.command()
 @host_options
+@show_secrets_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 when there are changes.")
 @click.option(
     "-o",
@@ -34,7 +41,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Also save the plan, for `apply --plan FILE`.",
 )
-def plan(invocation: Invocation, detailed_exitcode: bool, output: Path | None) -> int:
+def plan(
+    invocation: Invocation, show_secrets: bool, detailed_exitcode: bool, output: Path | None
+) -> int:
     """Show the changes that apply would make.
 
     Changes nothing. A line that begins with ! tells what a change disturbs.
@@ -45,7 +54,12 @@ def plan(invocation: Invocation, detailed_exitcode: bool, output: Path | None) -
     with invocation.outputs(("-o", output), private=True) as (file,):
         with invocation.session() as (session, hosts):
             planned = engine.preview(session, hosts)
-        _print_report(invocation, planned, report.plan_json, report.plan_lines)
+        _print_report(
+            invocation,
+            planned,
+            partial(report.plan_json, show_secrets=show_secrets),
+            partial(report.plan_lines, show_secrets=show_secrets),
+        )
         if planned.conflicts:
             return ExitStatus.CONFLICT
         if file is not None and not planned.errors:

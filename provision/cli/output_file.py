@@ -49,7 +49,8 @@ class OutputFile:
             os.set_blocking(self._descriptor, True)
             return
         if self._target.exists():
-            mode = stat.S_IMODE(self._target.stat().st_mode)
+            # A file that was readable for others does not stay so where 0600 is asked for.
+            mode = stat.S_IMODE(self._target.stat().st_mode) & (mode | ~0o666)
             # A file that may not be written must not be replaced either.
             os.close(os.open(self._target, os.O_WRONLY | os.O_CLOEXEC))
         else:

@@ -115,8 +115,11 @@ def act(
     rollback of a later part, with `seconds` for it; the first part got both when it was armed.
     """
     path, _ = program()
-    files = {f"act.{number}": change} | (_numbered(part, number) if part else {})
+    files = _numbered(part, number) if part else {}
     unit = f"provision-act-{txn.id}-{number}"
+    # --pipe: the unit reads `change` from the pipe of the here-document. Passwords in it reach no
+    # disk and no argument.
+    run = f"systemd-run -q --wait --pipe --collect --unit={unit}"
     return "\n".join(
         [
             script.PRELUDE,
@@ -126,8 +129,8 @@ def act(
             f"sh {path} rearm {txn.id} {seconds} || exit {GONE}" if part else ":",
             *_files({f"{TXN}/{name}": text for name, text in files.items()}, nonce),
             f"sync {' '.join(f'{TXN}/{name}' for name in files)} {TXN} || exit {REFUSED}",
-            f"systemd-run -q --wait --collect --unit={unit} \\",
-            f"  /bin/sh {path} act {txn.id} {number}; status=$?",
+            f"{run} /bin/sh {path} act {txn.id} {number} {nonce} <<'@{nonce}'; status=$?",
+            f"{change}\n# end {nonce}\n@{nonce}",
             # A rollback that began meanwhile has renamed the folder.
             f"cat {TXN}/out.{number} 2>/dev/null || cat {FOLDER}/*.{txn.id}/out.{number}",
             "exit $status",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from provision.engine.change_fields import secret_differences, sides
 from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, OutcomeKind
 from provision.engine.plan import Change, Conflict
 from provision.engine.status import describe_all
@@ -22,7 +22,6 @@ from provision.model.errors import (
     UnfitError,
 )
 from provision.model.text import count
-from provision.resources.base import Resource
 
 SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
 
@@ -94,7 +93,7 @@ class Report:
         )
 
 
-def plan_lines(report: Report) -> Iterator[str]:
+def plan_lines(report: Report, *, show_secrets: bool = False) -> Iterator[str]:
     """The plan as text: by host, a line for each change, and its fields below."""
     changes: dict[str, list[Change]] = {host: [] for host in report.hosts}
     for result in report.results:
@@ -103,15 +102,15 @@ def plan_lines(report: Report) -> Iterator[str]:
         if changes[host]:
             yield f"{host}:"
         for change in changes[host]:
-            yield from _change_lines(change)
+            yield from _change_lines(change, show_secrets=show_secrets)
     for conflict in report.conflicts:
         yield f"{conflict.ref.host}: conflict: {conflict.message}"
     yield summary(report)
 
 
-def _change_lines(change: Change) -> Iterator[str]:
+def _change_lines(change: Change, *, show_secrets: bool) -> Iterator[str]:
     yield f"  {SIGNS[change.verb]} {change.verb} {change.ref.kind} {change.ref.name}"
-    yield from (f"      {line}" for line in _field_lines(change))
+    yield from (f"      {line}" for line in _field_lines(change, show_secrets=show_secrets))
     if change.disruption:
         yield f"      ! {change.disruption}"
 
@@ -120,11 +119,14 @@ _OMITTED = ("host", "mark", "inventory")
 """Fields that are the same for every resource of a host."""
 
 
-def _field_lines(change: Change) -> Iterator[str]:
+def _field_lines(change: Change, *, show_secrets: bool) -> Iterator[str]:
     """The fields of a new resource, or those that differ; not the ones that repeat its name."""
-    before, after = _fields(change.before), _fields(change.after)
+    before, after = sides(change, show_secrets=show_secrets)
+    secret = dict(secret_differences(change, show_secrets=show_secrets))
     for key, new in (after or {}).items():
-        if before is not None:
+        if key in secret:
+            yield from _joined(f"{key}: ", secret[key]) if secret[key] else ()
+        elif before is not None:
             old = before.get(key)
             if old != new:
                 yield from _joined(f"{key}: ", _lines(old), " → ", _lines(new))
@@ -181,11 +183,13 @@ def result_lines(report: Report) -> Iterator[str]:
     yield f"Interrupted: {text}" if report.interrupted else text
 
 
-def plan_json(report: Report) -> dict[str, Any]:
+def plan_json(report: Report, *, show_secrets: bool = False) -> dict[str, Any]:
     """The shape of `plan --json`."""
     return {
         "hosts": len(report.hosts),
-        "changes": [change_json(result.change) for result in report.results],
+        "changes": [
+            change_json(result.change, show_secrets=show_secrets) for result in report.results
+        ],
         # The key `found` is older than the name `message`; scripts read it.
         "conflicts": [
             {**conflict.ref._asdict(), "found": conflict.message} for conflict in report.conflicts
@@ -193,11 +197,11 @@ def plan_json(report: Report) -> dict[str, Any]:
     }
 
 
-def result_json(report: Report) -> dict[str, Any]:
+def result_json(report: Report, *, show_secrets: bool = False) -> dict[str, Any]:
     """The shape of `apply --json` and `destroy --json`."""
     changes = [
         {
-            **change_json(result.change),
+            **change_json(result.change, show_secrets=show_secrets),
             "status": result.status,
             "seconds": round(result.seconds, 3),
             "note": result.note,
@@ -213,31 +217,16 @@ def interrupted_json(interrupted: bool) -> dict[str, bool]:
     return {"interrupted": True} if interrupted else {}
 
 
-def change_json(change: Change) -> dict[str, Any]:
+def change_json(change: Change, *, show_secrets: bool = False) -> dict[str, Any]:
     """One change as JSON."""
+    before, after = sides(change, show_secrets=show_secrets)
     return {
         **change.ref._asdict(),
         "verb": change.verb,
-        "before": _fields(change.before),
-        "after": _fields(change.after),
+        "before": before,
+        "after": after,
         "disruption": change.disruption,
     }
-
-
-def _fields(resource: Resource | None) -> dict[str, Any] | None:
-    """The compared fields of a resource, as JSON has them."""
-    if resource is None:
-        return None
-    fields = dataclasses.fields(resource)
-    return {field.name: _plain(getattr(resource, field.name)) for field in fields if field.compare}
-
-
-def _plain(field_value: object) -> Any:
-    if isinstance(field_value, tuple):
-        return [_plain(entry) for entry in field_value]
-    if field_value is None or isinstance(field_value, (bool, int, str)):
-        return field_value
-    return str(field_value)
 
 
 def errors_json(errors: Iterable[ProvisionError]) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ def build(path: Path, decoded: Decoded, layout: Layout, files: NamedFiles) -> In
         networks=MappingProxyType(networks),
         containers=MappingProxyType(containers),
         packages=decoded.packages,
+        secrets=tuple(files.secrets),
     )
 
 
@@ -100,7 +101,7 @@ def _container(
         command=default if document.command is None else tuple(document.command),
         address=document.address,
         restart=document.restart,
-        env=tuple(sorted(document.env.items())),
+        env=tuple(sorted(files.variables[name].items())),
         volumes=tuple(sorted(document.volumes)),
         ports=tuple(sorted(_ports(document), key=str)),
         mac=document.mac,

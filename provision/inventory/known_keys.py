@@ -24,6 +24,8 @@ def _inside(hint: Any, step: str | int) -> list[Any]:
     """The types of the value at a key of a mapping, or of an item of a list."""
     if isinstance(step, int):
         return _alternatives(get_args(hint)[0]) if get_origin(hint) is list else []
+    if get_origin(hint) is dict:
+        return _alternatives(get_args(hint)[1])
     keys = _keys(hint)
     return _alternatives(keys[step]) if step in keys else []
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from provision import methods
-from provision.model.documents import ContainerDocument, Decoded
-from provision.model.fields import images, ssh_keys
+from provision.model.documents import ContainerDocument, Decoded, ValueDocument
+from provision.model.fields import images, secrets, ssh_keys
 from provision.model.findings import BadValueError, Finding, Loc
 from provision.model.inventory import Image, LocalBinary, MethodOptions
 
@@ -15,7 +16,8 @@ class NamedFiles:
     """The files of an inventory in `folder`; each archive is read once.
 
     `key` is the private key for all hosts, `host_keys` those of single hosts, `of_networks` the
-    programs that the hosts of each network get, and `findings` the files that cannot be used.
+    programs that the hosts of each network get, `variables` those of each container, `secrets` the
+    files with values of variables, and `findings` the files that cannot be used.
     """
 
     def __init__(self, decoded: Decoded, folder: Path) -> None:
@@ -29,6 +31,11 @@ class NamedFiles:
         self.of_networks = {
             name: self._of_network(name, network.method, decoded.options[name])
             for name, network in decoded.networks.items()
+        }
+        self.secrets: list[Path] = []
+        self.variables = {
+            name: dict(self._variables(name, container))
+            for name, container in decoded.containers.items()
         }
         self.archives: dict[str, Image | BadValueError] = {}
         for name, container in decoded.containers.items():
@@ -54,6 +61,25 @@ class NamedFiles:
             else:
                 files[option] = file
         return files
+
+    def _variables(self, name: str, container: ContainerDocument) -> Iterator[tuple[str, str]]:
+        """The names and values of a container's variables."""
+        for variable, source in container.env.items():
+            try:
+                yield variable, self._value(source)
+            except BadValueError as error:
+                key = "file" if isinstance(source, ValueDocument) and source.file else "from_env"
+                loc = ("containers", name, "env", variable, key)
+                self.findings.append(Finding(loc, error.message, error.hint))
+
+    def _value(self, source: str | ValueDocument) -> str:
+        if isinstance(source, str):
+            return source
+        if source.file is None:
+            return secrets.controller_variable(source.from_env or "")
+        path, text = secrets.file_text(source.file, self.folder)
+        self.secrets.append(path)
+        return text
 
     def _archive(self, container: str, text: str) -> None:
         if text not in self.archives:

@@ -79,7 +79,19 @@ def finding(error: Mapping[str, Any], base: Loc, schema: type[Document] | None) 
         return Finding((*loc, KEY), f"unknown key {quoted(loc[-1])}", hint)
     if kind == "literal_error":
         return Finding(loc, *_literal(loc, value, error["ctx"]["expected"]))
+    if "env" in loc[2:4] and value is not None:
+        return Finding(loc, *_secret(loc, value))
     return Finding(loc, *_type(kind, loc, value))
+
+
+def _secret(loc: Loc, value: Any) -> tuple[str, str]:
+    """Message and hint for a value that may be a password, without the value."""
+    types = {list: "a list", dict: "a mapping", str: "text", bool: "true or false"}
+    type_name = types.get(type(value), "a number")
+    if loc[-1] == "env":
+        return f"'env' must be a mapping, not {type_name}", _mapping_hint(loc)
+    hint = "write text" if isinstance(value, list) else "quote it"
+    return f"{_label(loc)} must be text, not {type_name}", hint
 
 
 def _label(loc: Loc) -> str:

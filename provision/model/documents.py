@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag, model_validator
 
-from provision.model.fields import containers, images, interfaces, names, ssh_keys
+from provision.model.fields import containers, images, interfaces, names, secrets, ssh_keys
 from provision.model.fields.scalars import (
     Address,
     Argument,
@@ -133,6 +133,23 @@ class ArchiveDocument(Document):
     archive: File
 
 
+class ValueDocument(Document):
+    """A value that the file does not hold: the text of a file, or a variable of the controller."""
+
+    file: File | None = None
+    from_env: VariableName | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ValueDocument:
+        if (self.file is None) == (self.from_env is None):
+            hint = "write {file: secret.txt} or {from_env: DB_PASSWORD}"
+            raise BadValueError("a value comes from a file or from a variable", hint)
+        return self
+
+
+VariableText = Annotated[str, AfterValidator(secrets.literal), Tag(TEXT)]
+VariableSource = Annotated[ValueDocument, Tag(MAPPING)]
+VariableValue = Annotated[VariableText | VariableSource, Discriminator(_union_tag)]
 ImageText = Annotated[str, AfterValidator(images.reference), Tag(TEXT)]
 ImageFile = Annotated[ArchiveDocument, Tag(MAPPING)]
 
@@ -190,7 +207,7 @@ class ContainerDocument(Document):
     address: Address | None = None
     mac: MacAddress | None = None
     ports: list[PortMapping] = []
-    env: dict[VariableName, Argument] = {}
+    env: dict[VariableName, VariableValue] = {}
     volumes: list[Volume] = []
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
     interfaces: list[InterfaceDocument] = []

@@ -163,7 +163,7 @@ class Container:
     command: tuple[str, ...]
     address: IPv4Address | None
     restart: str
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     volumes: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     mac: str | None = None
@@ -190,3 +190,5 @@ class Inventory:
     """`install` missing packages on hosts, or `require` that hosts have them."""
     sources: tuple[Path, ...] = ()
     """Files that hosts and groups were imported from."""
+    secrets: tuple[Path, ...] = ()
+    """Files that hold values of containers' variables."""

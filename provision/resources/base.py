@@ -16,6 +16,10 @@ ABSENT = "@absent"
 """Printed by a probe when the tool that it asks is not installed on the host."""
 
 
+SECRET_PAIRS = {"secret pairs": True}
+"""Metadata of a field with pairs of a name and a value: plans print the names alone."""
+
+
 class Ref(NamedTuple):
     """The identity of a resource: one per host, kind and name."""
 

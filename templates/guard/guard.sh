@@ -7,8 +7,10 @@
 #
 # Files of a change: id, about, since, deadline, reason, result, ended, log (its record); nonce (the
 # token's sha256); lock (the path of the inventory's lock); witness (the fingerprint script),
-# before, still (its stdout then and now) and *.err (its stderr, a remark only); act.N, undo.N, discard.N, out.N and kept.N of its part N; journal
+# before, still (its stdout then and now) and *.err (its stderr, a remark only); undo.N, discard.N, out.N and kept.N of its part N; journal
 # (the operations that have begun); looked (checked over a new connection); reserve (disk space).
+# The script of a part holds the values of containers' variables. It comes on stdin and stays in the
+# memory of a shell: no file of the host has it.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
 # One environment for every fingerprint and step, whoever starts the guard: a login (pam_env gives it
@@ -35,7 +37,7 @@ unlock_state() { exec 8<&-; }
 take_fingerprint() { # folder of the change, file; only stdout is compared
   # A tool may print a warning at one time and not at another (iptables-save, once legacy tables
   # exist): stderr does not describe the state of the host.
-  /bin/sh "$1/witness" >"$2" 2>"$2.err" 7<&- 8<&- 9<&-
+  /bin/sh "$1/witness" </dev/null >"$2" 2>"$2.err" 7<&- 8<&- 9<&-
 }
 compare_fingerprint() { # folder of the change, file of the fingerprint of now; prints what differs
   cmp -s "$1/before" "$2" && return
@@ -184,7 +186,14 @@ arm() { # id, seconds
   unlock_state
 }
 
-act() { # id, part; runs as a unit of its own
+# A connection may be lost while the script arrives: half of it must not run.
+# shellcheck disable=SC2016 # the shell of the script expands it
+RUN_WHOLE='program=$(cat) && case $program in
+*"
+# end $1") eval "$program" ;;
+*) echo "the script of the change did not arrive whole" >&2; exit 4 ;;
+esac'
+act() { # id, part, nonce at the end of the script on stdin; runs as a unit of its own
   [ "$(id_of "$TXN")" = "$1" ] || exit 3
   if [ "$2" = 1 ]; then
     take_fingerprint "$TXN" "$TXN/still"
@@ -194,7 +203,7 @@ act() { # id, part; runs as a unit of its own
     take_fingerprint "$TXN" "$TXN/still" && sync "$TXN/still" &&
       mv -T "$TXN/still" "$TXN/before" || exit 4
   fi
-  exec /bin/sh "$TXN/act.$2" >"$TXN/out.$2" 2>&1
+  exec /bin/sh -c "$RUN_WHOLE" sh "$3" >"$TXN/out.$2" 2>&1
 }
 
 rearm() { # id, seconds; the new timer is set before the old ones stop, so that one always runs

@@ -9,7 +9,10 @@ if [ -n "$id" ]; then
   successor=$(container_id "$name")
   [ -z "$successor" ] || docker rm --force --volumes "$successor" >/dev/null || exit
   docker rename "$id" "$name" || exit
-else id=$(container_id "$name"); [ -n "$id" ] || exit 3; fi
+else
+  id=$(container_id "$name")
+  [ -n "$id" ] || { echo "the container $name is gone" >&2; exit 3; }
+fi
 docker update --restart "$restart" "$id" >/dev/null || exit
 case $status in running | paused | restarting) ;; *) exit 0 ;; esac
 # A stopped container keeps the id of its network: if that was made anew it does not start before it

@@ -74,6 +74,7 @@ def completed(text: str, folder: Path) -> dict[str, Any]:
         data.setdefault("networks", {"lan": {"method": "pipework", "cidr": "10.78.0.0/24"}})
     lines = "\n".join(f"h{k} ansible_host=10.78.0.1{k}" for k in (1, 2))
     (folder / "hosts.ini").write_text(f"[lab]\n{lines}\n")
+    (folder / "secret.txt").write_text("secret\n")
     if "key" in data.get("ssh", {}):
         (folder / "id").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
         (folder / "id").chmod(0o600)
@@ -82,8 +83,11 @@ def completed(text: str, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("text", [text for _, text in examples()], ids=[at for at, _ in examples()])
-def test_a_yaml_example_is_a_valid_inventory(text: str, tmp_path: Path) -> None:
+def test_a_yaml_example_is_a_valid_inventory(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A reader can copy the example."""
+    monkeypatch.setenv("SHOP_LICENCE", "secret")
     path = tmp_path / "inventory.yml"
     path.write_text(yaml.safe_dump(completed(text, tmp_path), sort_keys=False))
     assert load(path).hosts

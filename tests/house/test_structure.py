@@ -63,6 +63,7 @@ ACTING = {
     "inventory/load.py",
     "model/fields/files.py",
     "model/fields/image_archives.py",
+    "model/fields/secrets.py",
     "model/fields/ssh_keys.py",
 }
 """Folders and modules that may use the clock, processes, sockets and the environment."""

@@ -1,12 +1,15 @@
-"""Law: any text of an inventory reaches a host's program unchanged, as one argument."""
+"""Law: any text of an inventory reaches Docker's API unchanged, and no argument of a process."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import socketserver
 import subprocess
 import tempfile
-from itertools import pairwise
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +59,40 @@ FIELDS = st.fixed_dictionaries(
     },
 )
 DOCKER = r"""#!/bin/sh
-case $1 in run) for argument; do printf '%s\0' "$argument"; done >>LOG ;; esac
+for argument; do printf '%s\0' "$argument"; done >>LOG
 """
+SOCKET = "/var/run/docker.sock"
+
+
+class Api(socketserver.StreamRequestHandler):
+    """Answers `POST /containers/create` and keeps the path and the body of the request."""
+
+    requests: list[tuple[str, dict[str, Any]]]
+
+    def handle(self) -> None:
+        """Read one request."""
+        path = self.rfile.readline().decode().split(" ")[1]
+        length = 0
+        while (line := self.rfile.readline().strip()) != b"":
+            name, _, text = line.partition(b":")
+            length = int(text) if name == b"Content-Length" else length
+        self.requests.append((path, json.loads(self.rfile.read(length))))
+        self.wfile.write(b'HTTP/1.0 201 Created\r\n\r\n{"Id":"0a1b","Warnings":[]}\n')
+
+
+@contextmanager
+def docker_api(path: Path) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """A socket that answers as Docker does; the requests that it got."""
+    requests: list[tuple[str, dict[str, Any]]] = []
+    handler = type("Handler", (Api,), {"requests": requests})
+    with socketserver.UnixStreamServer(str(path), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield requests
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def loaded(fields: dict[str, Any], names: tuple[str, str, str]) -> Inventory | None:
@@ -95,21 +130,25 @@ def test_docker_receives_the_text_unchanged(
     facts = {"h1": host_probe.parse("h1", HOST)}
     todo = operations(plan({}, desired.wanted(inventory, facts)), txn="0a")
     (creation,) = [o for o in todo if isinstance(o.change.after, DockerContainer)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, docker_api(Path(folder, "api")) as requests:
         log = Path(folder, "log")
         Path(folder, "docker").write_text(DOCKER.replace("LOG", shlex.quote(str(log))))
         Path(folder, "docker").chmod(0o755)
         for steps in (creation.steps, inverse(creation, txn="0a")):
             text = script.render((steps,), nonce="n", lock=f"{folder}/lock")
-            text = text.replace("PATH=", f"PATH={folder}:", 1)
+            text = text.replace("PATH=", f"PATH={folder}:", 1).replace(SOCKET, f"{folder}/api")
             argv = ["sh", "-c", 'eval "$(cat)"']
             process = subprocess.run(argv, input=text.encode(), cwd=folder)
             assert process.returncode == 0
         arguments = log.read_bytes().decode().split("\0")[:-1]
-        assert sorted(entry.name for entry in Path(folder).iterdir()) == ["docker", "lock", "log"]
+        left = sorted(entry.name for entry in Path(folder).iterdir())
+        assert left == ["api", "docker", "lock", "log"]
     container = inventory.containers[names[2]]
-    assert arguments[0] == "run" and arguments[arguments.index("--name") + 1] == names[2]
-    command = ["--", container.image.ref, *fields["command"]]
-    assert arguments[-len(container.command) - 2 :] == command
-    variables = [value for option, value in pairwise(arguments) if option == "--env"]
-    assert variables[: len(container.env)] == ["=".join(pair) for pair in container.env]
+    ((path, body),) = requests
+    assert path == f"/containers/create?name={names[2]}"
+    assert "start" in arguments and "0a1b" in arguments
+    assert body["Image"] == container.image.ref
+    assert body.get("Cmd", []) == list(container.command)
+    assert body["Env"] == ["=".join(pair) for pair in container.env]
+    assert body["HostConfig"]["Binds"] == list(container.volumes)
+    assert body["HostConfig"]["RestartPolicy"] == {"Name": container.restart}

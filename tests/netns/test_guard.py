@@ -9,7 +9,7 @@ import pytest
 
 from provision.engine import guard
 from provision.engine.records import readable_records
-from tests.netns.guarded import Guarded
+from tests.netns.guarded import CHANGE, TXN, Guarded
 from tests.netns.test_kinds import Namespace, namespace
 
 pytestmark = pytest.mark.netns
@@ -71,6 +71,17 @@ def test_a_host_that_was_changed_after_the_arming_refuses(guarded: Guarded) -> N
     assert output.status == guard.REFUSED
     assert "PROV-demo-blue-0" in output.stdout
     guarded.namespace.sh("iptables -X PROV-demo-blue-0")
+    assert guarded.revert().result == "reverted"
+
+
+def test_half_a_script_is_not_run(guarded: Guarded) -> None:
+    """The connection was lost while the script of the change arrived."""
+    guarded.arm()
+    text = guard.act(TXN, 1, CHANGE + "echo more\n", None, seconds=60, nonce="n")
+    output = guarded.run(text.replace("echo more\n\n# end n\n", "echo mo\n"))
+    assert output.status == guard.REFUSED
+    assert "the script of the change did not arrive whole" in output.stdout
+    assert guarded.namespace.sh("ls /run/changed 2>/dev/null; :") == ""
     assert guarded.revert().result == "reverted"
 
 

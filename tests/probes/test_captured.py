@@ -15,7 +15,7 @@ from provision.facts import host_probe
 from provision.methods._shared import lan_facts
 from provision.methods.flannel import facts as flannel_facts
 from provision.resources import kinds
-from provision.resources.base import Origin
+from provision.resources.base import Origin, Resource
 
 FOLDER = Path(__file__).parent
 INVENTORIES = {
@@ -55,7 +55,14 @@ def read(path: Path) -> str:
     host = HOSTS[suite] if inventory == "flannel" else "host"
     origin = Origin(host, INVENTORIES[inventory])
     entries = KINDS[kind].parse(text, origin)
-    return "".join(f"{entry.resource!r}\n" for entry in entries if entry.ours)
+    return "".join(f"{all_fields(entry.resource)}\n" for entry in entries if entry.ours)
+
+
+def all_fields(resource: Resource) -> str:
+    """The resource as `repr` prints it, but with its secrets."""
+    shown = [field.name for field in fields(resource) if field.repr or field.metadata]
+    values = [f"{name}={getattr(resource, name)!r}" for name in shown]
+    return f"{type(resource).__name__}({', '.join(values)})"
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -112,7 +112,7 @@ def test_the_known_keys_of_any_mapping_are_listed() -> None:
     )
     etcd = known_keys(network_document("flannel"), ("etcd",))
     assert etcd == ("members", "prefix", "client_port", "peer_port")
-    assert known_keys(ContainerDocument, ("env", "A")) == ()
+    assert known_keys(ContainerDocument, ("env", "A")) == ("file", "from_env")
 
 
 def test_quoted_text_is_one_printable_line() -> None:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
 from provision.model.names import STASHED
-from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.base import SECRET_PAIRS, Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.docker_network import LABEL
 from provision.resources.lib import container_inspection as inspection
+from provision.resources.lib import container_request
 from provision.resources.lib.container_inspection import COMMAND_LABEL, ENV_LABEL, MAC_LABEL
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, sh
 
 _DOCKER_ID = program_text("host/docker_id.sh")
-# A container with the mark is left from an interrupted apply and only needs a start.
+# A container with the mark is left from an interrupted apply and only needs a start. The settings
+# on stdin are for the program $3.
 _RUN = (
     _DOCKER_ID
     + r"""
-name=$1 mark=$2; shift 2
-id=$(container_id "$name") && [ -n "$id" ] || exec docker run "$@"
-[ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" = "$mark" ] &&
-  docker start "$id"
+name=$1 mark=$2
+id=$(container_id "$name") || exit
+if [ -z "$id" ]; then id=$(perl -e "$3" "$name") || exit
+elif [ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" != "$mark" ]; then
+  echo "a container $name exists that is not of this inventory" >&2; exit 1
+fi
+docker start "$id"
 """
 )
+_CREATE = program_text("host/container_create.pl")
 # --volumes removes anonymous volumes; named ones stay.
 _REMOVE = (
     _DOCKER_ID
@@ -71,11 +77,13 @@ need_docker
 shared containers container
 """
     # Without the address that Docker chose, which may change at a restart; a fixed one is in
-    # IPAMConfig.
+    # IPAMConfig. The guard keeps this text in files and may print it, so it has the container's id
+    # instead of the values of its variables: Docker cannot change those of a container.
     fingerprint: ClassVar[str] = r"""
 need_docker
 docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker inspect --format '
-{{.Name}} {{.Config.Image}} {{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Labels}}
+{{.Name}} {{.Config.Image}} {{json .Config.Cmd}} {{json .Config.Labels}}
+{{.Name}} {{if index .Config.Labels "provision.env"}}{{.Id}}{{end}}
 {{.Name}} {{.State.Status}} {{.HostConfig.NetworkMode}} {{json .HostConfig.RestartPolicy}}
 {{.Name}} {{json .HostConfig.Binds}} {{json .HostConfig.PortBindings}}
 {{$name := .Name}}{{range $net, $how := .NetworkSettings.Networks}}
@@ -90,7 +98,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     address: IPv4Address | None
     restart: str
     mark: Mark
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False, metadata=SECRET_PAIRS)
     volumes: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     mac: str | None = None
@@ -122,29 +130,22 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return Ref(self.host, "docker_network", network)
 
     def create(self) -> Steps:
-        # --pull never: the image is a resource of its own, pulled before anything is removed.
-        options = ("--detach", "--pull", "never", "--name", self.container, *self._options())
-        arguments = (*options, "--", self.image, *self.command)
-        return (sh(_RUN, self.container, str(self.mark), *arguments),)
-
-    def _options(self) -> Iterator[str]:
-        yield from ("--network", self.network, "--restart", self.restart)
-        if self.address:
-            yield from ("--ip", str(self.address))
-        if self.mac:
-            yield from ("--mac-address", self.mac)
-        for port in self.ports:
-            yield from ("--publish", port)
-        for volume in self.volumes:
-            yield from ("--volume", volume)
-        for variable in self.env:
-            yield from ("--env", "=".join(variable))
-        for label in self._labels().items():
-            yield from ("--label", "=".join(label))
-        if self.command[:1] == ("sleep",):
+        settings = container_request.body(
+            image=self.image,
+            command=self.command,
+            env=self.env,
+            labels=self._labels(),
             # The kernel ignores TERM for PID 1 of a namespace unless it has a handler, and `sleep`
             # has none: `docker stop` and a reboot of the host would wait 10 s.
-            yield from ("--stop-signal", "KILL")
+            stop_signal="KILL" if self.command[:1] == ("sleep",) else None,
+            network=self.network,
+            address=self.address,
+            mac=self.mac,
+            restart=self.restart,
+            ports=self.ports,
+            volumes=self.volumes,
+        )
+        return (replace(sh(_RUN, self.container, str(self.mark), _CREATE), stdin=settings),)
 
     def _labels(self) -> dict[str, str]:
         labels = {LABEL: str(self.mark), COMMAND_LABEL: "own" if self.command else "image"}
@@ -164,7 +165,8 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         address = ("--ip", str(self.address)) if self.address else ()
         state = (self.restart, self.status, self.network, *address)
         restored = sh(_UNSTASH, self.container, self._stashed_name(txn), *state)
-        return (Unless(restored, self.create()),)
+        # The host keeps these steps in a file, which must not hold the values of variables.
+        return (restored,) if self.env else (Unless(restored, self.create()),)
 
     def drop_stash(self, txn: str) -> Steps:
         return (sh(_REMOVE, self._stashed_name(txn)),)

@@ -1,0 +1,65 @@
+"""The body of Docker's `POST /containers/create`, as `docker run` would send it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+_MODES = ("host", "none", "container")
+"""Network modes without an endpoint of the container's own."""
+
+
+def body(
+    *,
+    image: str,
+    command: Iterable[str],
+    env: Iterable[tuple[str, str]],
+    labels: Mapping[str, str],
+    stop_signal: str | None,
+    network: str,
+    address: IPv4Address | None,
+    mac: str | None,
+    restart: str,
+    ports: Iterable[str],
+    volumes: Iterable[str],
+) -> str:
+    """The settings of a container as JSON; `network`, `ports` and `volumes` as in `docker run`."""
+    bindings = _port_bindings(ports)
+    settings: dict[str, Any] = {
+        "Image": image,
+        "Cmd": list(command) or None,
+        "Env": ["=".join(variable) for variable in env],
+        "Labels": dict(labels),
+        "StopSignal": stop_signal,
+        # Before API 1.44 (Docker 25), Docker reads the address here, since then in the endpoint;
+        # the docker command writes both, too.
+        "MacAddress": mac,
+        "ExposedPorts": {port: {} for port in bindings},
+        "HostConfig": {
+            "NetworkMode": network,
+            "RestartPolicy": {"Name": restart},
+            "PortBindings": bindings,
+            "Binds": list(volumes),
+        },
+        "NetworkingConfig": {"EndpointsConfig": _endpoints(network, address, mac)},
+    }
+    return json.dumps({key: setting for key, setting in settings.items() if setting is not None})
+
+
+def _port_bindings(ports: Iterable[str]) -> dict[str, list[dict[str, str]]]:
+    """[ADDRESS:]PUBLISHED:TARGET/PROTOCOL → the bindings of each port of the container."""
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        published, _, target = port.rpartition(":")
+        address, _, number = published.rpartition(":")
+        bindings.setdefault(target, []).append({"HostIp": address, "HostPort": number})
+    return bindings
+
+
+def _endpoints(network: str, address: IPv4Address | None, mac: str | None) -> dict[str, Any]:
+    if network.partition(":")[0] in _MODES or not (address or mac):
+        return {}
+    endpoint: dict[str, Any] = {"IPAMConfig": {"IPv4Address": str(address)}} if address else {}
+    return {network: endpoint | ({"MacAddress": mac} if mac else {})}
