@@ -91,11 +91,19 @@ def test_containers_run_again_after_docker_refused_its_new_configuration(faults:
         f"mkdir -p {folder}; printf '%s' '{drop_in}' >{folder}/fault.conf; "
         "systemctl daemon-reload; docker run -d --restart no --name own busybox sleep 1000",
     )
-    before = faults.hosts.capture()
+    # An administrator's file: mode, owner and link are restored, too.
+    faults.hosts.everywhere(
+        "echo '{}' >/srv/d.json; chmod 600 /srv/d.json; chown root:docker /srv/d.json; "
+        "mkdir -p /etc/docker; ln -s /srv/d.json /etc/docker/daemon.json"
+    )
+    attributes = "stat -c '%A %U %G %N' /srv/d.json /etc/docker/daemon.json"
+    modes, before = faults.hosts.everywhere(attributes), faults.hosts.capture()
     try:
         result = faults.hosts.json("apply", inventory, status=5)
         assert set(result["hosts"].values()) == {"reverted (failed)"}, result
         Faults(faults.hosts, before).assert_restored()
+        assert faults.hosts.everywhere(attributes) == modes
     finally:
+        faults.hosts.everywhere("rm -f /srv/d.json /etc/docker/daemon.json")
         faults.hosts.ssh("h2", f"docker rm -f own; rm -r {folder}; systemctl daemon-reload")
     faults.assert_converges(inventory)

@@ -186,13 +186,22 @@ def test_an_overlapping_range_is_a_conflict(clean: Hosts) -> None:
         clean.ssh("h1", "docker network rm theirs")
 
 
+DEBUG_FALSE = """mkdir -p /etc/docker; echo '{"debug": false}' >/etc/docker/daemon.json"""
+ATTRIBUTES = {
+    "h1": ":",
+    "h2": "chmod 600 /etc/docker/daemon.json; chown root:docker /etc/docker/daemon.json",
+    "h3": "mv /etc/docker/daemon.json /srv; ln -s /srv/daemon.json /etc/docker; chmod 640 /srv/d*",
+}
+"""Shell text by host that gives daemon.json another mode, owner or place."""
+MODES = "stat -c '%A %U %G %N' /etc/docker/daemon.json /srv/daemon.json 2>/dev/null; :"
+
+
 def test_docker0_restarts_docker_once_and_starts_the_containers_again(clean: Hosts) -> None:
     """A container without a restart policy runs again; daemon.json keeps its other keys."""
-    for host in HOSTS:
-        clean.ssh(
-            host, """mkdir -p /etc/docker; echo '{"debug": false}' >/etc/docker/daemon.json"""
-        )
+    for host, attributes in ATTRIBUTES.items():
+        clean.ssh(host, f"{DEBUG_FALSE}; {attributes}")
         clean.ssh(host, "docker run -d --restart no --name own busybox sleep 1000")
+    modes = clean.everywhere(MODES)
     try:
         inventory = clean.inventory("routes-docker0.yml")
         start_time = "systemctl show -p ActiveEnterTimestampMonotonic docker"
@@ -203,6 +212,7 @@ def test_docker0_restarts_docker_once_and_starts_the_containers_again(clean: Hos
         for host in HOSTS:
             assert "true" in clean.ssh(host, "docker inspect -f '{{.State.Running}}' own")
             assert '"debug": false' in clean.ssh(host, "cat /etc/docker/daemon.json")
+        assert clean.everywhere(MODES) == modes
         assert_verified(clean, inventory)
         assert clean.json("apply", inventory)["changes"] == []
         assert [clean.ssh(host, start_time) for host in HOSTS] == times
@@ -210,11 +220,10 @@ def test_docker0_restarts_docker_once_and_starts_the_containers_again(clean: Hos
         for host in HOSTS:
             assert clean.ssh(host, "cat /etc/docker/daemon.json") == '{"debug": false}\n'
             assert "true" in clean.ssh(host, "docker inspect -f '{{.State.Running}}' own")
+        assert clean.everywhere(MODES) == modes
     finally:
-        for host in HOSTS:
-            clean.ssh(
-                host, "docker rm -f own; rm -f /etc/docker/daemon.json; systemctl restart docker"
-            )
+        files = "/etc/docker/daemon.json /srv/daemon.json"
+        clean.everywhere(f"docker rm -f own; rm -f {files}; systemctl restart docker")
 
 
 def test_a_killed_apply_can_be_repeated(clean: Hosts) -> None:

@@ -32,7 +32,7 @@ from provision.model.reading import reading
 from provision.resources import kinds, script
 from provision.resources.base import ABSENT, Origin
 from provision.resources.kinds.docker0 import DAEMON_JSON, Docker0
-from provision.resources.steps import Issue, Put, Steps
+from provision.resources.steps import Issue, Run, Steps
 from provision.transport.base import Output
 from tests.fakes import HOST, Hosts
 from tests.probes.test_captured import FOLDER, HOSTS, INVENTORIES, PROBES
@@ -309,8 +309,8 @@ def test_a_setting_of_others_that_stops_dockerd_does_not_stay_beside_ours() -> N
     before = Docker0("h1", settings, (), "demo", text=text, original_text='{"log-level": "warn"}')
     after = Docker0("h1", settings, (("subnet", "172.20.0.0/24"),), "demo")
     (daemon_json,) = (
-        json.loads(step.text)
+        json.loads(step.stdin or "")
         for step in after.update(before)
-        if isinstance(step, Put) and step.path == DAEMON_JSON
+        if isinstance(step, Run) and step.stdin is not None and DAEMON_JSON in step.argv
     )
     assert daemon_json == {"log-level": "warn", "bip": "172.20.0.1/24"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -43,11 +44,13 @@ def commands(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sh(text: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def sh(
+    text: str, folder: Path, *arguments: str, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run a program as a host does, with the commands of `folder` first."""
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "FOLDER": str(folder)}
     argv = ["sh", "-c", text, "sh", *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, env=environment)
+    return subprocess.run(argv, input=stdin, capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -98,3 +101,41 @@ def test_a_lease_of_another_backend_is_written_again(commands: Path) -> None:
     written = '{"PublicIP":"10.0.0.1","BackendType":"vxlan"}'
     (commands / "keys" / "=net=subnets=172.20.1.0-24").write_text(written)
     assert lease(commands, backend="")["/net/subnets/172.20.1.0-24"] == '{"PublicIP":"10.0.0.1"}'
+
+
+def attributes(path: Path) -> tuple[int, int, int]:
+    """Mode, user and group of a file."""
+    status = path.stat()
+    return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_an_edited_file_keeps_mode_owner_and_link(tmp_path: Path, link: bool) -> None:
+    """Also a link whose file does not exist yet."""
+    path, file = (
+        tmp_path / "docker/daemon.json",
+        tmp_path / ("file" if link else "docker/daemon.json"),
+    )
+    if link:
+        path.parent.mkdir()
+        path.symlink_to("../file")
+    edit = (program_text("host/edit_file.sh"), tmp_path, str(path), "640", "0:7")
+    assert sh(*edit, stdin="{}\n\n").returncode == 0
+    assert (file.read_text(), attributes(file)) == ("{}\n\n", (0o640, 0, 7))
+    file.chmod(0o600)
+    os.chown(file, 1, 2)
+    (file.parent / f".{file.name}.provision-new").touch()
+    assert sh(*edit, stdin='{"a": 1}').returncode == 0
+    assert (file.read_text(), attributes(file)) == ('{"a": 1}', (0o600, 1, 2))
+    inode = file.stat().st_ino
+    assert sh(*edit, stdin='{"a": 1}').returncode == 0
+    assert file.stat().st_ino == inode
+    assert path.is_symlink() == link and not list(tmp_path.rglob(".*"))
+
+
+def test_a_link_that_leads_nowhere_is_not_edited(tmp_path: Path) -> None:
+    """The message names the path."""
+    path = tmp_path / "daemon.json"
+    path.symlink_to("daemon.json")
+    done = sh(program_text("host/edit_file.sh"), tmp_path, str(path), "644", "0:0", stdin="{}")
+    assert (done.returncode, str(path) in done.stderr) == (1, True)

@@ -7,8 +7,9 @@ containers. If the restart fails, the previous daemon.json is restored and Docke
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from provision.resources.base import ABSENT, Found, Origin, Ref, Resource, keyed_lines
@@ -16,9 +17,15 @@ from provision.resources.lib import default_bridge
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.default_bridge import EXCLUSIVE_KEYS, Pairs, dump, json_object
 from provision.resources.on_hosts import ORIGINALS
+from provision.resources.render import program_text
 from provision.resources.steps import Attempt, Put, Run, Steps, Unless, record_once, remove_file, sh
 
 DAEMON_JSON = "/etc/docker/daemon.json"
+NEW_FILE = "644 0:0"
+"""Mode and owner of a daemon.json that provision makes."""
+_EDIT = program_text("host/edit_file.sh")
+# The file at the end of a symbolic link, not the link, which is the administrator's.
+_REMOVE = 'file=$(readlink -f -- "$1") || exit 0; rm -f -- "$file"'
 _RECORDS = f'{ORIGINALS}/"$name"/docker0'
 
 
@@ -30,7 +37,8 @@ class Docker0(Resource):
     what dockerd runs with (`default_bridge.effective`). `stopped` are ids of containers that an
     interrupted restart of Docker left stopped.
 
-    For the way back: `text` is the content of daemon.json (None: no file) and `original_text` the
+    For the way back: `text` is the content of daemon.json (None: no file), `attributes` its mode
+    and owner, and `original_text` the
     recorded one before the first change (`ABSENT`: no file); `bip` is the address of docker0 with
     its prefix length, `original_bip` the recorded one; `running` are ids of running containers.
     `other_owner` is another inventory that owns docker0 already; `daemon_flags` are arguments of
@@ -44,7 +52,8 @@ class Docker0(Resource):
     probe: ClassVar[str] = rf"""
 need_docker
 shared networks containers addresses
-[ ! -f {DAEMON_JSON} ] || echo "text $(base64 -w0 <{DAEMON_JSON})"
+[ ! -f {DAEMON_JSON} ] || echo "text $(base64 -w0 <{DAEMON_JSON})
+attributes $(stat -L -c '%a %u:%g' {DAEMON_JSON})"
 for record in {ORIGINALS}/*/docker0/daemon.json; do
   [ -f "$record" ] || continue
   owner=${{record%/docker0/*}}; echo "was ${{owner##*/}} $(base64 -w0 <"$record")"
@@ -55,7 +64,9 @@ pid=${{units#*MainPID=}}; pid=${{pid%%[!0-9]*}}
 [ ! -r "/proc/$pid/cmdline" ] || echo "flags $(tr '\0' ' ' <"/proc/$pid/cmdline")"
 """
     fingerprint: ClassVar[str] = rf"""
-[ ! -f {DAEMON_JSON} ] || echo "daemon.json $(sha256sum <{DAEMON_JSON})"
+[ ! -h {DAEMON_JSON} ] || echo "daemon.json -> $(readlink {DAEMON_JSON})"
+[ ! -f {DAEMON_JSON} ] ||
+  echo "daemon.json $(stat -L -c '%a %u:%g' {DAEMON_JSON}) $(sha256sum <{DAEMON_JSON})"
 for file in {ORIGINALS}/*/docker0/*; do [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"; done
 need ip
 ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .*/docker0 \1/p'
@@ -66,6 +77,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     inventory: str
     stopped: tuple[str, ...] = ()
     text: str | None = field(default=None, compare=False)
+    attributes: str = field(default=NEW_FILE, compare=False)
     original_text: str | None = field(default=None, compare=False)
     bip: str = field(default="", compare=False)
     original_bip: str = field(default="", compare=False)
@@ -96,16 +108,18 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         return (
             record_once(self._record("daemon.json"), original),
             record_once(self._record("bip"), current.bip),
-            *current._restart(_daemon_json(dump(values))),
+            *current._restart(current._daemon_json(dump(values))),
         )
 
     def delete(self) -> Steps:
         original = self._original_file
         values = default_bridge.without_keys(self.text, original)
         once = dump({"bip": self.original_bip} | values)  # see `undo`
+        # A file that somebody has removed meanwhile does not come back.
+        last = original if values == json_object(original) else dump(values)
         return (
-            *self._restart(_daemon_json(once)),
-            *_daemon_json(original if values == json_object(original) else dump(values)),
+            *self._restart(self._daemon_json(once)),
+            *self._daemon_json(None if self.text is None else last),
             *remove_file(self._record("bip")),
             *remove_file(self._record("daemon.json")),
         )
@@ -122,8 +136,8 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         # once with the address of before, which it then keeps without the key.
         once = dump({"bip": before.bip} | json_object(before.text))
         return (
-            Unless(before._runs_as_parsed(), before._restart(_daemon_json(once))),
-            *_daemon_json(before.text),
+            Unless(before._runs_as_parsed(), before._restart(before._daemon_json(once))),
+            *before._daemon_json(before.text),
             _each("start", before.running),
             *remove_file(self._record("bip")),
             *remove_file(self._record("daemon.json")),
@@ -143,7 +157,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         )
 
     def _as_parsed(self) -> Steps:
-        file = _daemon_json(self.text)
+        file = self._daemon_json(self.text)
         return (
             Unless(self._runs_as_parsed(), self._restart(file)),
             *file,
@@ -188,7 +202,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         # Containers stop first: with live-restore a container that runs through the restart would
         # stay on the old bridge without notice (https://github.com/moby/moby/issues/40272).
         restart = (_VALIDATE, _each("stop", self.running), _RESTART)
-        revert = (*_daemon_json(self.text), _RESTART, _each("start", started))
+        revert = (*self._daemon_json(self.text), _RESTART, _each("start", started))
         return (
             Put(self._record("running"), " ".join(started) + "\n", 0o600),
             *change,
@@ -196,6 +210,13 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             _each("start", started),
             *remove_file(self._record("running")),
         )
+
+    def _daemon_json(self, text: str | None) -> Steps:
+        """Write daemon.json, with `attributes` if it does not exist; None: remove it."""
+        if text is None:
+            return (sh(_REMOVE, DAEMON_JSON),)
+        # On stdin: the file may have passwords, of a proxy or of a log driver.
+        return (replace(sh(_EDIT, DAEMON_JSON, *self.attributes.split()), stdin=text),)
 
     @property
     def _original_file(self) -> str | None:
@@ -220,6 +241,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             inventory=origin.inventory,
             stopped=tuple(values.get("stopped", "").split()),
             text=daemon_json,
+            attributes=_attributes(values.get("attributes", NEW_FILE)),
             original_text=decode_text(records[origin.inventory]) if ours else None,
             bip=default_bridge.bridge_address(json.loads(values["addresses"])),
             original_bip=values.get("first", ""),
@@ -228,6 +250,13 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             daemon_flags=default_bridge.exclusive_flags(values.get("flags", "")),
         )
         yield Found(docker0, ours)
+
+
+def _attributes(text: str) -> str:
+    """Check the mode and owner that `stat` has printed. Raises ValueError."""
+    if not re.fullmatch(r"[0-7]{1,4} [0-9]{1,10}:[0-9]{1,10}", text):
+        raise ValueError(f"not the mode and owner of a file: {text!r}")
+    return text
 
 
 _RUNS_WITH = r"""
@@ -240,10 +269,6 @@ mtu=$(option driver.mtu) && masquerade=$(option bridge.enable_ip_masquerade) || 
 _VALIDATE = sh("dockerd --help | grep -q -- --validate || exit 0; dockerd --validate >/dev/null")
 # systemd refuses to start a unit that has failed too often (StartLimitBurst) until it is reset.
 _RESTART = sh("systemctl reset-failed docker 2>/dev/null; systemctl restart docker.service")
-
-
-def _daemon_json(text: str | None) -> Steps:
-    return (Run(("rm", "-f", "--", DAEMON_JSON)) if text is None else Put(DAEMON_JSON, text),)
 
 
 def _each(verb: str, ids: tuple[str, ...]) -> Run:
