@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from provision import methods
+from provision.engine.answer_routes import AnswerRoutes, answer_routes
 from provision.facts.host import HostFacts
 from provision.model.fields.interfaces import route_spec, rule_spec
 from provision.model.inventory import Container, Interface, Inventory
 from provision.model.names import host_veth_name
 from provision.model.problems import Problem
-from provision.resources.base import Ref
+from provision.resources.base import Ref, State
 from provision.resources.kinds.attachment import Attachment
 
 
 def attachments(
-    inventory: Inventory, container: Container, facts: Mapping[str, HostFacts]
+    inventory: Inventory,
+    container: Container,
+    facts: Mapping[str, HostFacts],
+    networks: State,
 ) -> Iterator[Attachment]:
-    """Yield an attachment for each entry of a container's `interfaces`."""
+    """Yield an attachment for each entry of a container's `interfaces`.
+
+    `networks` are the wanted resources of the networks.
+    """
+    answers = answer_routes(inventory, container, facts, networks)
     for interface in container.interfaces:
-        yield _attachment(inventory, container, interface, facts)
+        attachment = _attachment(inventory, container, interface, facts)
+        rules = tuple(sorted((*attachment.rules, *answers.rules)))
+        yield replace(attachment, rules=rules, answer_routes=answers.routes)
+        answers = AnswerRoutes()  # the first attachment has them
 
 
 def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Problem]:

@@ -52,11 +52,12 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         for network in inventory.networks.values()
         for resource in methods.of(network).desired(inventory, network, facts)
     ]
+    networks = state(resources)
     resources += [
         resource
         for container in inventory.containers.values()
         if container.host in facts
-        for resource in _container(inventory, container, facts)
+        for resource in _container(inventory, container, facts, networks)
     ]
     base = state(resources)
     return state([*packages, *resources, *_followers(inventory.name, base)])
@@ -67,7 +68,9 @@ def _with_docker(facts: HostFacts) -> HostFacts:
     return facts if facts.docker else replace(facts, docker=facts.docker_candidate)
 
 
-def _container(inventory: Inventory, container: Container, facts: Facts) -> Iterator[Resource]:
+def _container(
+    inventory: Inventory, container: Container, facts: Facts, networks: State
+) -> Iterator[Resource]:
     image, mark = container.image, Mark(inventory.name, container.network)
     image_source: Resource = DockerImage(container.host, image.ref, inventory.name)
     if image.archive is not None:
@@ -95,7 +98,7 @@ def _container(inventory: Inventory, container: Container, facts: Facts) -> Iter
         mac=container.mac,
         needs=(*((network,) if network else ()), image_source.ref),
     )
-    yield from container_interfaces.attachments(inventory, container, facts)
+    yield from container_interfaces.attachments(inventory, container, facts, networks)
     if container.namespace_owner:
         yield SharedNamespace(
             container.host, container.name, container.namespace_owner, inventory.name

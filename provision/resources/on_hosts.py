@@ -22,6 +22,11 @@ PROTO = 240
 
 iproute2 reserves no name for it: https://github.com/iproute2/iproute2/blob/main/etc/iproute2/rt_protos
 """
+ANSWER_TABLE = 2400
+"""Routing table of a container for the answers of its published ports.
+
+The tables that an inventory may name end at 252. detach_interface.sh empties it.
+"""
 
 KINDS_ON_HOSTS = {
     "arp_ignore": "mute",

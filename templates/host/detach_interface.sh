@@ -13,6 +13,9 @@ if [ "$pid" != 0 ]; then
     [ "$way" = nic ] || within ip link delete dev "$interface" || exit
   esac
   for priority in $(echo "$priorities" | tr ',' ' ' | tr -d -); do
+    # Docker's interface, which stays, has the routes for answers of published ports.
+    within ip -4 -N rule show priority "$priority" 2>/dev/null | grep -q ' lookup 2400 ' &&
+      within ip -4 route flush table 2400
     within ip -4 rule delete protocol 240 priority "$priority" 2>/dev/null
     within ip -6 rule delete protocol 240 priority "$priority" 2>/dev/null
   done

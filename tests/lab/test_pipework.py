@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -152,3 +153,47 @@ def test_a_variant_from_apply_to_destroy(clean: Hosts, variant: str) -> None:
     clean.provision("destroy", inventory, "--yes")
     assert_same(before, clean.capture())
     assert_same(nics_before, nics(clean))
+
+
+PUBLISHED = """
+name: pub
+hosts: {h1: {address: LAN.11}, h2: {address: LAN.12}, h3: {address: LAN.13}}
+networks: {blue: {method: routes, cidr: 172.20.0.0/16}}
+containers:
+  web1: {host: h1, network: bridge, ports: ["8080:80"],
+    interfaces: [{macvlan: eth1, address: LAN.241/24}]}
+  web2: {host: h2, network: bridge, ports: ["8080:80"],
+    interfaces: [{macvlan: eth1, address: LAN.242/24, gateway: LAN.254,
+      rules: [{to: 10.9.0.0/16, table: 100, priority: 1}]}]}
+  web3: {host: h3, network: blue, ports: ["8080:80"], address: 172.20.2.9,
+    interfaces: [{macvlan: eth1, address: LAN.243/24}]}
+"""
+IN_CONTAINER = "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' %s) ip -4 "
+
+
+def test_ports_are_open_beside_a_lan_interface(clean: Hosts) -> None:
+    """Clients are in the interface's own range, and the answers go back through the host."""
+    path = clean.lab.folder / "pub.yml"
+    text = PUBLISHED.replace("LAN", clean.networks[1])
+    path.write_text(text)
+    before = clean.capture()
+    clean.provision("apply", "pub.yml")
+    assert sum(check["check"] == "port" for check in clean.verified("pub.yml")["checks"]) >= 6
+    assert clean.json("plan", "pub.yml")["changes"] == []
+
+    # Without the rule, answers leave by the interface, with a source that no client asked.
+    clean.ssh("h2", IN_CONTAINER % "web2" + "rule delete priority 2")
+    failed = failing_checks(clean, "pub.yml")
+    assert {("port", "h1", "web2"), ("port", "h3", "web2")} <= failed, failed
+    clean.provision("apply", "pub.yml")
+    clean.everywhere("docker restart -t 0 $(docker ps -q)")
+    clean.verified("pub.yml")
+
+    # An interface that goes takes rule and routes along.
+    path.write_text(re.sub(r",\n    interfaces:.*?}\n(?=  web|\Z)", "}\n", text, flags=re.S))
+    clean.provision("apply", "pub.yml")
+    clean.verified("pub.yml")
+    assert "2400" not in clean.ssh("h2", IN_CONTAINER % "web2" + "rule show")
+    assert not clean.ssh("h2", IN_CONTAINER % "web2" + "route show table 2400", check=False)
+    clean.provision("destroy", "pub.yml", "--yes")
+    assert_same(before, clean.capture())

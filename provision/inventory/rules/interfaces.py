@@ -34,6 +34,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     for name, container in decoded.containers.items():
         loc: Loc = ("containers", name, "interfaces")
         yield from _mode(loc, container)
+        yield from _udp_ports(("containers", name, "ports"), container)
         names = {"lo"} | ({"eth0"} if container.network != "none" else set())
         for k, interface in enumerate(container.interfaces):
             item: Loc = (*loc, k)
@@ -54,6 +55,25 @@ def _mode(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
             f" the network namespace belongs to {owner}"
         )
         yield Finding(loc, message, "write network: none")
+
+
+def _udp_ports(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
+    """A UDP port beside an IPv4 address of an interface.
+
+    A server that listens on all addresses lets the kernel choose the source of an answer by the
+    route to the client, so no rule for the source can lead it back (engine/answer_routes.py).
+    """
+    addresses = [text for interface in container.interfaces for text in interface.all_addresses]
+    if not any(ip_version(text) == 4 for text in addresses):
+        return
+    for k, text in enumerate(container.ports):
+        if text.endswith("/udp"):
+            message = (
+                f"UDP port {quoted(text)} cannot be combined with an address in 'interfaces': "
+                "answers would have that address as their source"
+            )
+            hint = "remove it: clients use the interface's address; or publish it by TCP"
+            yield Finding((*loc, k), message, hint)
 
 
 def _name(item: Loc, name: str, names: set[str]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.lib.container_interface_probe import InterfaceProbe
+from provision.resources.lib.container_interface_probe import DOCKER_INTERFACE, InterfaceProbe
 from provision.resources.on_hosts import ETC, PROTO, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Put, Steps, remove_file, sh
@@ -30,6 +30,8 @@ class Attachment(Resource):
     `routes` and `rules` have the syntax of `ip route` and `ip rule`. An empty `mac`, `vlan` 0 and
     `mtu` 0 are left to the kernel. `parent` is empty if the interface is missing or down. `claim`
     is the content of the claim file on the host, for an attachment that was parsed.
+    `answer_routes` are routes of Docker's interface in ANSWER_TABLE, to which one of `rules` leads;
+    a container has them at one attachment.
     """
 
     kind: ClassVar[str] = "attachment"
@@ -53,6 +55,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
     routes: tuple[str, ...]
     rules: tuple[str, ...]
     inventory: str
+    answer_routes: tuple[str, ...] = ()
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     claim: tuple[str, ...] = field(default=(), compare=False)
 
@@ -115,6 +118,8 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         options = f"dev {self.interface} proto {PROTO}"
         routes = [f"route replace {spec} {options}" for spec in self.routes]
         # Routes to a link come first: the kernel refuses a gateway that no route reaches yet.
+        options = f"dev {DOCKER_INTERFACE} proto {PROTO}"
+        routes += [f"route replace {spec} {options}" for spec in self.answer_routes]
         routes.sort(key=lambda line: " via " in line)
         rules = [f"rule add {spec} protocol {PROTO}" for spec in self.rules]
         return "\n".join((*routes, *rules))

@@ -8,10 +8,14 @@ from typing import Any
 
 from provision.model.fields.interfaces import MAIN_TABLE, full_length, route_spec, rule_spec
 from provision.resources.lib import ovsdb
-from provision.resources.on_hosts import PROTO
+from provision.resources.on_hosts import ANSWER_TABLE, PROTO
+
+DOCKER_INTERFACE = "eth0"
+"""The name that Docker gives the interface of a container's only network."""
 
 _LOST: dict[str, Any] = {
     "parent": "", "mac": "", "vlan": 0, "mtu": 0, "addresses": (), "routes": (), "rules": (),
+    "answer_routes": (),
 }  # fmt: skip
 _DEFAULT_VLAN = 1
 """The VLAN of every port of a Linux bridge to which no other one was assigned."""
@@ -51,7 +55,17 @@ class InterfaceProbe:
             "addresses": tuple(sorted(_addresses(link))),
             "routes": tuple(sorted(_routes(self.routes.get(container, ()), interface))),
             "rules": tuple(sorted(_rules(self.rules.get(container, ()), priorities))),
+            "answer_routes": self._answer_routes(container, priorities),
         }
+
+    def _answer_routes(self, container: str, priorities: str) -> tuple[str, ...]:
+        """Routes of Docker's interface, if it is this attachment whose rule leads to them."""
+        claimed = priorities.split(",")
+        rules = self.rules.get(container, ())
+        if not any(_is_claimed(rule, claimed) and _table(rule) == ANSWER_TABLE for rule in rules):
+            return ()
+        table = self.routes.get(container, ())
+        return tuple(sorted(_routes(table, DOCKER_INTERFACE)))
 
     def _link(self, container: str, interface: str) -> dict[str, Any] | None:
         for link in self.inside.get(container, ()):
@@ -118,13 +132,21 @@ def _routes(table: Iterable[dict[str, Any]], interface: str) -> Iterator[str]:
 def _rules(rules: Iterable[dict[str, Any]], priorities: str) -> Iterator[str]:
     claimed = priorities.split(",")
     for rule in rules:
-        if str(rule.get("protocol")) == str(PROTO) and str(rule["priority"]) in claimed:
+        if _is_claimed(rule, claimed):
             yield rule_spec(
                 int(rule["priority"]),
-                int(rule["table"]),
+                _table(rule),
                 _range(rule, "src", "srclen"),
                 _range(rule, "dst", "dstlen"),
             )
+
+
+def _is_claimed(rule: dict[str, Any], priorities: list[str]) -> bool:
+    return str(rule.get("protocol")) == str(PROTO) and str(rule["priority"]) in priorities
+
+
+def _table(rule: dict[str, Any]) -> int:
+    return int(rule["table"])
 
 
 def _range(rule: dict[str, Any], key: str, length: str) -> str:
