@@ -16,7 +16,17 @@ from provision.resources.lib import default_bridge
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.default_bridge import EXCLUSIVE_KEYS, Pairs, dump, json_object
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import Attempt, Put, Run, Steps, Unless, record_once, remove_file, sh
+from provision.resources.steps import (
+    Attempt,
+    Put,
+    Refuse,
+    Run,
+    Steps,
+    Unless,
+    record_once,
+    remove_file,
+    sh,
+)
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 _RECORDS = f'{ORIGINALS}/"$name"/docker0'
@@ -81,6 +91,9 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
+    def is_foreign(self) -> None:
+        return None  # provision did not create docker0; each change refuses another daemon.json
+
     def create(self) -> Steps:
         return self.update(self)
 
@@ -94,6 +107,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         values = default_bridge.without_keys(current.text, before)
         values |= {key: json.loads(value) for key, value in self.settings}
         return (
+            *(() if current is self else (current._refuse_other_file,)),
             record_once(self._record("daemon.json"), original),
             record_once(self._record("bip"), current.bip),
             *current._restart(_daemon_json(dump(values))),
@@ -104,6 +118,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         values = default_bridge.without_keys(self.text, original)
         once = dump({"bip": self.original_bip} | values)  # see `undo`
         return (
+            self._refuse_other_file,
             *self._restart(_daemon_json(once)),
             *_daemon_json(original if values == json_object(original) else dump(values)),
             *remove_file(self._record("bip")),
@@ -129,6 +144,12 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             *remove_file(self._record("daemon.json")),
             *remove_file(self._record("running")),
         )
+
+    @property
+    def _refuse_other_file(self) -> Refuse:
+        """Refuse a daemon.json that somebody has written since the snapshot."""
+        changed = sh(_FILE_CHANGED, DAEMON_JSON, *(() if self.text is None else (self.text,)))
+        return Refuse(changed, f"{DAEMON_JSON} was changed since the plan: plan again")
 
     def _runs_as_parsed(self) -> Run:
         """Succeed if Docker runs with the values that it ran with when this was parsed."""
@@ -230,6 +251,10 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         yield Found(docker0, ours)
 
 
+_FILE_CHANGED = """
+[ $# != 1 ] || { [ -e "$1" ]; exit; }
+[ "$(cat -- "$1"; echo .)" != "$2." ]
+"""
 _RUNS_WITH = r"""
 option() { docker network inspect --format "{{index .Options \"com.docker.network.$1\"}}" bridge; }
 mtu=$(option driver.mtu) && masquerade=$(option bridge.enable_ip_masquerade) || exit

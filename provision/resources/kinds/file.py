@@ -9,14 +9,20 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.on_hosts import ETC
-from provision.resources.steps import Put, Run, Steps, remove_file
+from provision.resources.steps import Put, Run, Steps, remove_file, sh
+
+_IS_FOREIGN = """
+[ -e "$1" ] || [ -h "$1" ] || exit 1
+[ -h "$1" ] || [ "$(cat -- "$1" 2>/dev/null; echo .)" != "$2." ]
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class File(Resource):
     """The file `path` with exactly the content `text` and the mode `mode` (four octal digits).
 
-    The folder is the mark: every file in it belongs to the inventory.
+    The folder is the mark: every file in it belongs to the inventory. A file whose text is not the
+    one of the snapshot, or a folder or link in its place, is of somebody else.
     """
 
     kind: ClassVar[str] = "file"
@@ -37,6 +43,9 @@ done
     @property
     def name(self) -> str:
         return self.path
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, self.path, self.text)
 
     def create(self) -> Steps:
         return (Put(self.path, self.text, int(self.mode, 8)),)

@@ -44,6 +44,11 @@ def write_claim(path: str, reference: str) -> Put:
     return Put(path, reference + "\n", 0o600)
 
 
+def is_unclaimed(reference: str, claim: str) -> Run:
+    """Succeed if an image has this reference, and no claim says that provision brought it."""
+    return sh('[ ! -f "$1" ] && shift && "$@" >/dev/null 2>&1', claim, *has_image(reference).argv)
+
+
 def has_image(reference: str) -> Run:
     """Succeed if an image has this reference."""
     # `docker image ls` would succeed and print nothing.
@@ -101,6 +106,9 @@ for claim in {ORIGINALS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat 
     @property
     def _claim(self) -> str:
         return claim_path(self.inventory, self.kind, self.reference)
+
+    def is_foreign(self) -> Run:
+        return is_unclaimed(self.reference, self._claim)
 
     def create(self) -> Steps:
         pull = Run(("docker", *_LOGINS, "pull", "--quiet", self.reference))

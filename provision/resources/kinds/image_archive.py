@@ -17,6 +17,7 @@ from provision.resources.kinds.image import (
     claim_path,
     claims_probe,
     has_image,
+    is_unclaimed,
     prints_nothing,
     remove_unused,
     untag,
@@ -56,6 +57,9 @@ shared image
     @property
     def _claim(self) -> str:
         return claim_path(self.inventory, self.kind, self.reference)
+
+    def is_foreign(self) -> Run:
+        return is_unclaimed(self.reference, self._claim)
 
     def create(self) -> Steps:
         assert self.archive is not None
