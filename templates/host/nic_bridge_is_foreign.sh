@@ -5,13 +5,13 @@
 # its files at boot, without an alias.
 
 record=$1 inventory=$2 bridge=$3 links=$4; shift 4
-for file; do
-  [ -f "$file" ] && [ ! -h "$file" ] || { [ -e "$file" ] && exit; continue; }
-  IFS= read -r line <"$file"
-  [ "$line" = "# provision:$inventory" ] || exit 0
-done
 [ -f "$record" ] || {
   for link in $links; do [ ! -e "/sys/class/net/$link" ] || exit 0; done
+  for file; do
+    [ -f "$file" ] && [ ! -h "$file" ] || { [ -e "$file" ] && exit; continue; }
+    IFS= read -r line <"$file"
+    [ "$line" = "# provision:$inventory" ] || exit 0
+  done
   exit 1
 }
 [ -e "/sys/class/net/$bridge" ] || exit 1

@@ -74,12 +74,14 @@ report_pings() {
     pings=
   fi
 }
-# Removes those of the files that begin with the mark: another program may have made one meanwhile.
+# Removes those of the files that begin with the mark, or are empty: another program may have made one
+# meanwhile.
 remove_files() { # mark of the bridge, files of systemd-networkd
   inventory=${1%%/*}; shift
   for file; do
-    line=; [ ! -f "$file" ] || IFS= read -r line <"$file"
-    [ "$line" != "# provision:$inventory" ] || rm -f -- "$file" || return
+    [ -f "$file" ] || continue
+    line=; IFS= read -r line <"$file"
+    [ -s "$file" ] && [ "$line" != "# provision:$inventory" ] || rm -f -- "$file" || return
   done
 }
 # networkd reads its files again; it changes nothing, since the links are as its files say.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
@@ -11,9 +12,10 @@ from provision.resources.lib.base64_text import decode_text
 from provision.resources.on_hosts import ETC
 from provision.resources.steps import Put, Run, Steps, remove_file, sh
 
+_UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 _IS_FOREIGN = """
 [ -e "$1" ] || [ -h "$1" ] || exit 1
-[ -h "$1" ] || [ "$(cat -- "$1" 2>/dev/null; echo .)" != "$2." ]
+[ -h "$1" ] || [ "$(sha256sum 2>/dev/null <"$1" | cut -c1-64)" != "$2" ]
 """
 
 
@@ -44,8 +46,10 @@ done
     def name(self) -> str:
         return self.path
 
-    def is_foreign(self) -> Run:
-        return sh(_IS_FOREIGN, self.path, self.text)
+    def is_foreign(self) -> Run | None:
+        if _UNDECODABLE in self.text:
+            return None  # the snapshot does not hold the bytes of the file
+        return sh(_IS_FOREIGN, self.path, sha256(self.text.encode()).hexdigest())
 
     def create(self) -> Steps:
         return (Put(self.path, self.text, int(self.mode, 8)),)
