@@ -201,7 +201,7 @@ def _lab(image: str) -> tuple[Stranger, ...]:
             DockerImage(HOST, IMAGE, NAME), tagged, show_image, clean=f"docker image rm {IMAGE}"
         ),
         Stranger(
-            ImageArchive(HOST, IMAGE, ("sha256:0",), inventory=NAME),
+            ImageArchive(HOST, IMAGE, ("sha256:0",), Path("/bin/true"), NAME),
             tagged, show_image, clean=f"docker image rm {IMAGE}",
         ),
         Stranger(
