@@ -51,6 +51,9 @@ class Toy(Resource):
     def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
         return self.label == SSH
 
+    def is_foreign(self) -> None:
+        return None
+
     def create(self) -> Steps:
         return (Run(("toy", "make", self.kind, self._json())),)
 

@@ -149,7 +149,10 @@ def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> Ho
     """The snapshot that this script has printed. Raises FactsError."""
     inventory = session.inventory
     probes = methods.facts_probes(inventory, host)
-    snapshot = gather.parse(host, inventory.name, output, nonce=nonce, probes=probes)
+    ranges = {name: network.cidr for name, network in inventory.networks.items()}
+    snapshot = gather.parse(
+        host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges
+    )
     return with_released_nics(inventory, snapshot)
 
 
@@ -158,6 +161,7 @@ def _import_planner() -> None:
     import provision.engine.desired
     import provision.engine.names_in_use
     import provision.engine.overlaps
+    import provision.engine.parts_in_use
     import provision.engine.preflight  # noqa: F401
 
 
@@ -169,6 +173,7 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
         return plan(current, {}, foreign=foreign)
     from provision.engine import desired, names_in_use
     from provision.engine.overlaps import overlaps
+    from provision.engine.parts_in_use import parts_in_use
 
     names = set(chosen)
     wanted = {
@@ -184,5 +189,6 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
             *todo.conflicts,
             *overlaps(session.inventory, facts, current, foreign),
             *names_in_use.conflicts(facts, current, foreign, wanted),
+            *parts_in_use(session.inventory, facts, current, foreign, wanted),
         ),
     )

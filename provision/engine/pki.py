@@ -41,8 +41,8 @@ def _sign(step: Step) -> Steps:
     match step:
         case Issue():
             return _issue(step)
-        case Unless(test, inner, prints):
-            return (Unless(test, sign(inner), prints),)
+        case Unless(test, inner, prints, note):
+            return (Unless(test, sign(inner), prints, note),)
         case Attempt(inner, undo):
             return (replace(step, steps=sign(inner), undo=undo),)
         case _:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from provision.engine import conflict_commands
 from provision.model.errors import CycleError
+from provision.resources import ownership
 from provision.resources.base import Ref, Resource, State
 from provision.resources.on_hosts import KINDS_ON_HOSTS
 from provision.resources.steps import Steps
@@ -242,15 +243,16 @@ def _is_preparation(change: Change) -> bool:
 
 def _removal(change: Change, txn: str | None) -> Steps:
     assert change.before is not None
-    return change.before.delete() if txn is None else change.before.stash(txn)
+    steps = change.before.delete() if txn is None else change.before.stash(txn)
+    return ownership.unless_foreign(steps, change.before)
 
 
 def _making(change: Change) -> Steps:
     assert change.after is not None
     if change.verb == "update":
         assert change.before is not None
-        return change.after.update(change.before) or ()
-    return change.after.create()
+        return ownership.guarded(change.before, change.after.update(change.before) or ())
+    return ownership.guarded(change.after, change.after.create())
 
 
 def waves(operations: Iterable[Operation]) -> tuple[Wave, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from provision.engine.plan import Operation
 from provision.engine.undo_order import order
-from provision.resources import script
+from provision.resources import ownership, script
 from provision.resources.steps import Steps, remove_file
 
 
@@ -19,10 +19,12 @@ def inverse(operation: Operation, *, txn: str) -> Steps:
     """Steps back to before one operation of the change `txn`, however far it went."""
     change = operation.change
     if operation.removes:
-        return operation.resource.unstash(txn)
+        return ownership.guarded(operation.resource, operation.resource.unstash(txn))
     # The second half of a replacement began when its resource did not exist.
     before = None if change.verb == "replace" else change.before
-    return operation.resource.undo(before, ours=not change.adopts)
+    steps = operation.resource.undo(before, ours=not change.adopts)
+    expected = tuple(resource for resource in (operation.resource, before) if resource)
+    return ownership.unless_foreign(steps, *expected)
 
 
 def undo(operations: Sequence[Operation], *, txn: str) -> str:

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 
 from provision.facts import host_probe
 from provision.facts.host import HostFacts
@@ -83,11 +84,15 @@ def parse(
     *,
     nonce: str,
     probes: Iterable[FactsProbe] = (),
+    networks: Mapping[str, IPv4Network] | None = None,
 ) -> HostSnapshot:
-    """Read one snapshot. Raises FactsError when any part of it is missing or malformed."""
+    """Read one snapshot. Raises FactsError when any part of it is missing or malformed.
+
+    `networks` are the ranges of the inventory's networks, by name.
+    """
     probes = tuple(probes)
     texts = sections(host, output, nonce=nonce, probes=probes)
-    origin = Origin(host, inventory)
+    origin = Origin(host, inventory, tuple(sorted((networks or {}).items())))
     resources = [
         entry
         for kind in kinds.all_kinds()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import ClassVar, NamedTuple
 
-from provision.resources.steps import Steps
+from provision.resources.steps import Run, Steps
 
 ABSENT = "@absent"
 """Printed by a probe when the tool that it asks is not installed on the host."""
@@ -33,10 +34,15 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The host and the inventory that a probe's output belongs to."""
+    """The host and the inventory that a probe's output belongs to.
+
+    `networks` are names and ranges of the inventory's networks. By them a kind knows a resource
+    that has lost its mark: by a name that only provision gives, or by an address.
+    """
 
     host: str
     inventory: str
+    networks: tuple[tuple[str, IPv4Network], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,16 @@ class Resource:
         For a removal the planner asks the current resource itself, with None.
         """
         return False
+
+    def is_foreign(self) -> Run | None:
+        """A test on the host that succeeds if something of others has the place of the resource.
+
+        The engine runs it in the same script, right before the steps: creations and updates are
+        refused then, removals and rollbacks are left out. A part of the resource that an
+        interrupted run left, or that has lost its mark, is not foreign. None if the steps check the
+        mark themselves, or nothing of others can have this place.
+        """
+        raise NotImplementedError
 
     def create(self) -> Steps:
         """Steps from nothing, or from any part of the resource, to all of it. Repeatable."""

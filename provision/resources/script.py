@@ -11,9 +11,20 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from provision.resources.render import program_text
-from provision.resources.steps import Attempt, Issue, Put, Run, Step, Steps, Unless, Upload
+from provision.resources.steps import (
+    Attempt,
+    Issue,
+    Put,
+    Refuse,
+    Run,
+    Step,
+    Steps,
+    Unless,
+    Upload,
+)
 
 OUTPUT_LIMIT = 4000
 """Characters that are kept of an operation's output, from its end."""
@@ -94,8 +105,14 @@ def _command(step: Step) -> str:
             return feed + quoted(argv)
         case Put(path, text, mode):
             return f"put {shlex.quote(path)} {mode:o} {shlex.quote(text)}"
-        case Unless(test, steps, prints):
-            return f"{{ {_test(test, prints=prints)} || {{\n{commands(steps)}\n}}; }}"
+        case Unless(test, steps, prints, note):
+            succeeds = _test(test, prints=prints)
+            if note:
+                succeeds = f"{{ {succeeds} && echo {shlex.quote(f'@note {note}')}; }}"
+            return f"{{ {succeeds} || {{\n{commands(steps)}\n}}; }}"
+        case Refuse(test, message):
+            fail = f"{{ echo {shlex.quote(message)} >&2; false; }}"
+            return f"{{ ! {_test(test, prints=False)} || {fail}; }}"
         case Attempt(steps, undo):
             return f"{{ {{\n{commands(steps)}\n}} || {{\n{commands(undo)}\nfalse\n}}; }}"
         case Upload(_, target):
@@ -141,11 +158,16 @@ def render(
 
 
 def _operation(number: int, steps: Steps) -> tuple[str, ...]:
+    # An operation that is refused has not begun: the rollback must not remove what is in its place.
+    refusals = tuple(takewhile(lambda step: isinstance(step, Refuse), steps))
+    end = f'status=$?; mark end {number} $status; [ "$status" = 0 ] || exit 1'
+    check = (f"{{\n{commands(refusals)}\n}} 2>&1 || {{ {end}; }}",) if refusals else ()
     return (
-        f"journal {number} || exit 1",
         f"mark begin {number} 0",
-        f"{{\n{commands(steps)}\n}} 2>&1",
-        f'status=$?; mark end {number} $status; [ "$status" = 0 ] || exit 1',
+        *check,
+        f"journal {number} || exit 1",
+        f"{{\n{commands(steps[len(refusals) :])}\n}} 2>&1",
+        end,
     )
 
 

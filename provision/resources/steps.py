@@ -25,11 +25,27 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Unless:
-    """Run `steps` unless `test` succeeds (or, with `prints`, unless it prints something)."""
+    """Run `steps` unless `test` succeeds (or, with `prints`, unless it prints something).
+
+    `note` is reported to the user when the steps are left out.
+    """
 
     test: Run
     steps: tuple[Step, ...]
     prints: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Fail with `message` if `test` succeeds.
+
+    At the start of an operation: before the operation is in the journal, so that the rollback of
+    the change does not touch what made the test succeed.
+    """
+
+    test: Run
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +86,7 @@ class Issue:
     record: str
 
 
-Step = Run | Put | Unless | Attempt | Upload | Issue
+Step = Run | Put | Unless | Refuse | Attempt | Upload | Issue
 Steps = tuple[Step, ...]
 
 

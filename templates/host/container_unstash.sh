@@ -1,17 +1,26 @@
 # Gives a stashed container its name back and lets it run as it did.
-# Prelude: host/docker_id.sh
-# Arguments: its name, the name of the stashed one, restart policy, status and network to restore,
-# then options of `docker network connect`. Status 3: neither name is there.
+# Prelude: host/docker_id.sh host/docker_owner.sh
+# Arguments: its name, the name of the stashed one, the inventory, restart policy, status and network
+# to restore, then options of `docker network connect`. Status 3: neither name is there.
+# A container of others that has taken the name stays; the stashed one then keeps its own.
 
-name=$1 stashed_name=$2 restart=$3 status=$4 network=$5; shift 5
+name=$1 stashed_name=$2 inventory=$3 restart=$4 status=$5 network=$6; shift 6
 id=$(container_id "$stashed_name") || exit
 if [ -n "$id" ]; then
-  successor=$(container_id "$name")
-  [ -z "$successor" ] || docker rm --force --volumes "$successor" >/dev/null || exit
+  is_owned container "$id" "$inventory" || exit 1
+  successor=$(container_id "$name") || exit 1
+  if [ -n "$successor" ]; then
+    is_owned container "$successor" "$inventory" || {
+      echo "container $name is not of this inventory: $stashed_name keeps its name" >&2
+      exit 1
+    }
+    docker rm --force --volumes "$successor" >/dev/null || exit
+  fi
   docker rename "$id" "$name" || exit
 else
-  id=$(container_id "$name")
+  id=$(container_id "$name") || exit 1
   [ -n "$id" ] || { echo "the container $name is gone" >&2; exit 3; }
+  is_owned container "$id" "$inventory" || exit 1
 fi
 docker update --restart "$restart" "$id" >/dev/null || exit
 case $status in running | paused | restarting) ;; *) exit 0 ;; esac

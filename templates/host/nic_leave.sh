@@ -2,14 +2,15 @@
 # Prelude: host/nic_to_bridge.sh
 # $1: the mark of the bridge; then the files of systemd-networkd to remove.
 
-shift
+mark=$1; shift
 start_pings
 notify "$nic" 1
 # systemd-networkd 257 takes a released port for a new link and would drop its routes: the NIC is
 # unmanaged until it has left. If that file cannot be written, the NIC leaves all the same.
 [ "$(master "$nic")" != "$bridge" ] || for file; do
   case $file in *-nic.network)
-    printf '[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' "$nic" >"$file" && reload_networkd || :
+    printf '# provision:%s\n[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' \
+      "${mark%%/*}" "$nic" >"$file" && reload_networkd || :
   esac
 done
 if exists "$nic"; then
@@ -27,7 +28,7 @@ if exists "$nic"; then
   } | batch || exit
 fi
 notify "$nic" 0
-rm -f -- "$@"
+remove_files "$mark" "$@" || exit
 reload_networkd || exit
 delete_warm_veth || exit
 # The veth goes first: systemd-networkd 252 fails a link whose bridge disappears while the link is

@@ -2,7 +2,7 @@
 # Prelude: host/nic_to_bridge.sh
 # $1: the mark of the bridge; then the files of systemd-networkd to remove.
 
-shift
+mark=$1; shift
 start_pings
 notify "$nic" 1
 if exists "$nic"; then
@@ -17,7 +17,7 @@ if exists "$nic"; then
     lines "$routes" | sed "s/^/route replace /;s/\$/ dev $nic/"
   } | batch || exit
 fi
-rm -f -- "$@"
+remove_files "$mark" "$@" || exit
 ovs-vsctl --timeout=10 --if-exists del-br "$bridge" || exit
 notify "$nic" 0
 reload_networkd || exit

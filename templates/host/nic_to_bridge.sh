@@ -20,9 +20,10 @@
 # Variables set here: one for each argument, and $urgent, a command prefix for the highest priority.
 # Functions: master LINK prints its bridge; exists LINK; lines TEXT prints those that are not empty;
 # addresses_on LINK; has_address LINK ADDRESS…; notify LINK 0|1; batch runs `ip -batch` on stdin;
-# copy_neighbours FROM TO; delete_warm_veth; start_pings and report_pings; reload_networkd.
+# copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings and report_pings;
+# reload_networkd.
 # Defines: master exists lines addresses_on has_address notify batch copy_neighbours
-# Defines: delete_warm_veth start_pings report_pings reload_networkd
+# Defines: delete_warm_veth remove_files start_pings report_pings reload_networkd
 
 ping=$1; shift
 bridge=$1 nic=$2 host_link=$3 veth_end=$4 mac=$5 host_mac=$6 mtu=$7 stp=$8 filtering=$9; shift 9
@@ -72,6 +73,16 @@ report_pings() {
     cat "$silence"
     pings=
   fi
+}
+# Removes those of the files that begin with the mark, or are empty: another program may have made one
+# meanwhile.
+remove_files() { # mark of the bridge, files of systemd-networkd
+  inventory=${1%%/*}; shift
+  for file; do
+    [ -f "$file" ] || continue
+    line=; IFS= read -r line <"$file"
+    [ -s "$file" ] && [ "$line" != "# provision:$inventory" ] || rm -f -- "$file" || return
+  done
 }
 # networkd reads its files again; it changes nothing, since the links are as its files say.
 reload_networkd() { ! systemctl -q is-active systemd-networkd || networkctl reload || return; }

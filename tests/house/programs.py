@@ -24,7 +24,7 @@ from provision.resources.base import Resource
 from provision.resources.kinds.binary import Binary
 from provision.resources.kinds.certificate import Certificate
 from provision.resources.render import program_text, render
-from provision.resources.steps import Attempt, Run, Steps, Unless
+from provision.resources.steps import Attempt, Refuse, Run, Steps, Unless
 from tests.cases.test_cases import CASES, facts
 
 ROOT = Path(__file__).parents[2]
@@ -211,6 +211,7 @@ def resources(case: Path) -> Iterator[Resource]:
 
 def _every_life(resource: Resource) -> Iterator[Steps]:
     """The steps of everything that a change may do with a resource."""
+    yield tuple(test for test in (resource.is_foreign(),) if test)
     yield resource.create()
     yield resource.update(resource) or ()
     yield resource.stash("0123")
@@ -226,6 +227,8 @@ def _runs(steps: Steps) -> Iterator[Run]:
         match step:
             case Run():
                 yield step
+            case Refuse(test, _):
+                yield test
             case Unless(test, inner, _):
                 yield test
                 yield from _runs(inner)

@@ -13,7 +13,7 @@ from typing import Any
 from provision.facts.arp import arp_errors, arp_variables
 from provision.facts.lines import KeyedLines
 from provision.facts.probe import FactsProbe
-from provision.resources.kinds.docker_network import DRIVERS, LABEL, PARENT
+from provision.resources.kinds.docker_network import LABEL, PARENT
 from provision.resources.on_hosts import Mark
 
 # Only before the network's first apply: afterwards, the pool's addresses are in use, by us.
@@ -101,7 +101,7 @@ def _mark(entry: Mapping[str, Any]) -> Mark:
 
 
 def _other(entry: Mapping[str, Any]) -> OtherNetwork:
-    parent = (entry.get("Options") or {}).get(PARENT, "") if entry["Driver"] in DRIVERS else ""
+    parent = (entry.get("Options") or {}).get(PARENT, "")
     pools = (entry.get("IPAM") or {}).get("Config") or ()
     subnets = [pool["Subnet"] for pool in pools if "." in pool.get("Subnet", "")]
     return OtherNetwork(entry["Name"], parent, tuple(map(IPv4Network, subnets)))

@@ -40,7 +40,7 @@ def resources(
         yield from _drop_rule(inventory, network, facts.host, original)
         return
     if original.host_veth:
-        yield ArpIgnore(facts.host, bridge.bridge, needs=(bridge.ref,))
+        yield ArpIgnore(facts.host, bridge.bridge, inventory.name, needs=(bridge.ref,))
     yield _bridged_traffic(inventory, network, facts.host)
     if options(network).docker0:
         yield _default_bridge(inventory, network, facts, mtu)

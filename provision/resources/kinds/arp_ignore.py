@@ -13,10 +13,12 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import Steps, sh
+from provision.resources.steps import Run, Steps, sh
 
 # Value 8: https://docs.kernel.org/networking/ip-sysctl.html
 _SET = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
+# Our bridges have a record; whoever made another link of the name has set its value, too.
+_IS_FOREIGN = '[ -e "/sys/class/net/$1" ] && [ ! -f "$2" ]'
 _RESET = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ ! -e "$file" ] || echo 0 >"$file"'
 
 
@@ -35,6 +37,7 @@ done
     fingerprint: ClassVar[str] = ":"  # the kernel deletes the setting with its bridge
 
     link: str
+    inventory: str = field(default="", compare=False, repr=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -43,6 +46,10 @@ done
 
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
+
+    def is_foreign(self) -> Run:
+        record = f"{ORIGINALS}/{self.inventory}/uplink/{self.link}"
+        return sh(_IS_FOREIGN, self.link, record)
 
     def create(self) -> Steps:
         return (sh(_SET, self.link),)
@@ -53,4 +60,4 @@ done
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         for link in text.split():
-            yield Found(cls(origin.host, link), ours=True)
+            yield Found(cls(origin.host, link, origin.inventory), ours=True)

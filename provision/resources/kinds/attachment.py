@@ -12,14 +12,18 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.lib import ovsdb, sysfs
 from provision.resources.lib.container_interface_probe import DOCKER_INTERFACE, InterfaceProbe
 from provision.resources.on_hosts import ETC, PROTO, Mark
+from provision.resources.ownership import any_of
 from provision.resources.render import program_text
-from provision.resources.steps import Put, Steps, remove_file, sh
+from provision.resources.steps import Put, Run, Steps, remove_file, sh
 
 _COMMON = "host/container_interface.sh"
 ATTACH = program_text(_COMMON, "host/attach_interface.sh")
 DETACH = program_text(_COMMON, "host/detach_interface.sh")
+_VETH = "^[0-9]*: {0}@if[0-9]*: .* veth "
+"""`ip -d -o link` of a veth whose other end is in another network namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,14 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
     def names(self) -> tuple[str, ...]:
         # A macvlan has the name `outer` on the host until it moves into the container.
         return () if self.link_type == "nic" else (self.outer,)
+
+    def is_foreign(self) -> Run | None:
+        link = {"macvlan": " macvlan ", "nic": ""}.get(self.link_type, _VETH)
+        if not link:
+            return None  # the alias inside the container tells a NIC of ours
+        outer = sysfs.is_foreign(self.outer, self.inventory, link.format(self.outer))
+        port = ovsdb.is_foreign_port(self.outer, self.inventory)
+        return any_of(outer, port) if self.link_type == "ovs" else outer
 
     def create(self) -> Steps:
         # Without `Unless`: ATTACH compares the interface itself, inside the namespace.

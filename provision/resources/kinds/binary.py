@@ -10,7 +10,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.stash import Stashed
 from provision.resources.on_hosts import VAR
-from provision.resources.steps import Steps, Upload, partial_path, remove_file, sh
+from provision.resources.steps import Run, Steps, Upload, partial_path, remove_file, sh
 
 BIN = f"{VAR}/bin"
 """Folder of uploaded programs on a host."""
@@ -28,6 +28,12 @@ chmod 755 "$1" && sync "$1" && mv -f -- "$1" "$2" &&
 def flanneld_path(inventory: str, network: str) -> str:
     """The path of a network's flanneld on its hosts."""
     return f"{BIN}/{inventory}/{network}/flanneld"
+
+
+_IS_FOREIGN = """
+[ -e "$1" ] || [ -h "$1" ] || exit 1
+[ -h "$1" ] || [ "$(sha256sum <"$1" | cut -c1-64)" != "$2" ]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,9 @@ for stamp in {BIN}/*/*/*.sha256; do [ ! -f "$stamp" ] || echo "$stamp $(cat "$st
     @property
     def name(self) -> str:
         return self.path
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, self.path, self.sha256)
 
     def create(self) -> Steps:
         assert self.source is not None

@@ -21,6 +21,13 @@ from provision.resources.steps import Issue, Put, Run, Steps, remove_file, sh
 DAYS, RENEW_DAYS = 730, 180
 """Lifetime of a certificate, and how long before its end `apply` replaces it, in days."""
 
+# A certificate without our record (`.issued`) is ours if it names the role.
+_IS_FOREIGN = r"""
+[ -e "$1.crt" ] || [ -h "$1.crt" ] || exit 1
+[ ! -f "$1.issued" ] || exit 1
+[ ! -f "$1.crt" ] || [ -h "$1.crt" ] ||
+  ! openssl x509 -noout -subject -in "$1.crt" 2>/dev/null | grep -q "CN *= *$2\$"
+"""
 _REMOVE_UNUSED_AUTHORITY = 'ls "$1".*.issued >/dev/null 2>&1 || rm -f -- "$2"'
 
 
@@ -72,6 +79,9 @@ done
 
     def requires(self) -> tuple[Ref, ...]:
         return (Ref(self.host, "tls_request", self.name),)
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, self._stem, self.name)
 
     def create(self) -> Steps:
         if self.files:

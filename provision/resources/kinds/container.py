@@ -18,7 +18,18 @@ from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, sh
 
-_DOCKER_ID = program_text("host/docker_id.sh")
+_DOCKER_ID = program_text("host/docker_id.sh", "host/docker_owner.sh")
+# Sets $id to the id of the container `$1`: empty if there is none, or none of the inventory `$2`.
+_OWNED_ID = (
+    _DOCKER_ID
+    + r"""
+owned_id() {
+  id=$(container_id "$1") && [ -n "$id" ] || return
+  is_owned container "$id" "$2" && return
+  [ $? = 1 ] && id= && echo "@note container $1 was left: it is not of this inventory"
+}
+"""
+)
 # A container with the mark is left from an interrupted apply and only needs a start. The settings
 # on stdin are for the program $3.
 _RUN = (
@@ -36,27 +47,49 @@ docker start "$id"
 _CREATE = program_text("host/container_create.pl")
 # --volumes removes anonymous volumes; named ones stay.
 _REMOVE = (
-    _DOCKER_ID
+    _OWNED_ID
     + r"""
-id=$(container_id "$1") || exit
+owned_id "$1" "$2" || exit
 [ -z "$id" ] || docker rm --force --volumes "$id"
 """
 )
 # The restart policy is disabled first: Docker would start the stashed container at a reboot.
 # `kill`, because `stop` would wait up to 10 s for each container.
 _STASH = (
-    _DOCKER_ID
+    _OWNED_ID
     + r"""
-id=$(container_id "$1") || exit
-if [ -n "$id" ]; then docker rename "$id" "$2" || exit; else id=$(container_id "$2") || exit; fi
+owned_id "$1" "$3" || exit
+if [ -n "$id" ]; then docker rename "$id" "$2" || exit; else owned_id "$2" "$3" || exit; fi
 [ -n "$id" ] || exit 0
 docker update --restart no "$id" >/dev/null || exit
 docker kill "$id" >/dev/null 2>&1
 [ "$(docker inspect --format '{{.State.Running}}' "$id")" = false ]
 """
 )
-_UNSTASH = program_text("host/docker_id.sh", "host/container_unstash.sh")
-_DO = _DOCKER_ID + '\nid=$(container_id "$1") && docker "$2" "$id"\n'
+_UNSTASH = program_text("host/docker_id.sh", "host/docker_owner.sh", "host/container_unstash.sh")
+# Arguments: container, inventory, then a docker command; the id is its last argument.
+_DO = (
+    _OWNED_ID
+    + r"""
+owned_id "$1" "$2" || exit
+[ -n "$id" ] || { echo "no container $1 of this inventory" >&2; exit 1; }
+shift 2
+exec docker "$@" "$id"
+"""
+)
+_IS_FOREIGN = (
+    _DOCKER_ID
+    + r"""
+id=$(container_id "$1") && [ -n "$id" ] || exit 1
+is_owned container "$id" "$2"
+[ $? = 1 ]
+"""
+)
+
+
+def is_foreign(container: str, inventory: str) -> Run:
+    """Succeed if a container of this name lacks the label of the inventory."""
+    return sh(_IS_FOREIGN, container, inventory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +162,9 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             return Ref(self.host, "docker0", "docker0")
         return Ref(self.host, "docker_network", network)
 
+    def is_foreign(self) -> None:
+        return None  # the programs compare the label of the container whose id they use
+
     def create(self) -> Steps:
         settings = container_request.body(
             image=self.image,
@@ -156,20 +192,21 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return labels
 
     def delete(self) -> Steps:
-        return (sh(_REMOVE, self.container),)
+        return (sh(_REMOVE, self.container, self.mark.inventory),)
 
     def stash(self, txn: str) -> Steps:
-        return (sh(_STASH, self.container, self._stashed_name(txn)),)
+        return (sh(_STASH, self.container, self._stashed_name(txn), self.mark.inventory),)
 
     def unstash(self, txn: str) -> Steps:
         address = ("--ip", str(self.address)) if self.address else ()
         state = (self.restart, self.status, self.network, *address)
-        restored = sh(_UNSTASH, self.container, self._stashed_name(txn), *state)
+        names = (self.container, self._stashed_name(txn), self.mark.inventory)
+        restored = sh(_UNSTASH, *names, *state)
         # The host keeps these steps in a file, which must not hold the values of variables.
         return (restored,) if self.env else (Unless(restored, self.create()),)
 
     def drop_stash(self, txn: str) -> Steps:
-        return (sh(_REMOVE, self._stashed_name(txn)),)
+        return (sh(_REMOVE, self._stashed_name(txn), self.mark.inventory),)
 
     def _stashed_name(self, txn: str) -> str:
         return f"{self.container}.provision-{txn}"
@@ -181,10 +218,13 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             return None
         steps: list[Run] = []
         if current.restart != self.restart:
-            steps.append(Run(("docker", "update", "--restart", self.restart, self.container)))
+            steps.append(self._do("update", "--restart", self.restart))
         if current.status != self.status:
-            steps.append(sh(_DO, self.container, self._verb_after(current.status)))
+            steps.append(self._do(self._verb_after(current.status)))
         return tuple(steps)
+
+    def _do(self, *command: str) -> Run:
+        return sh(_DO, self.container, self.mark.inventory, *command)
 
     def _verb_after(self, status: str) -> str:
         """The docker command that leads from `status` towards the wanted status."""

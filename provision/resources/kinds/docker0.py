@@ -20,7 +20,17 @@ from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
 from provision.resources.lib.default_bridge import EXCLUSIVE_KEYS, Pairs, dump, json_object
 from provision.resources.on_hosts import ORIGINALS, Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Attempt, Put, Run, Steps, Unless, record_once, remove_file, sh
+from provision.resources.steps import (
+    Attempt,
+    Put,
+    Refuse,
+    Run,
+    Steps,
+    Unless,
+    record_once,
+    remove_file,
+    sh,
+)
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 NEW_FILE = "644 0:0"
@@ -98,6 +108,9 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
+    def is_foreign(self) -> None:
+        return None  # provision did not create docker0; each change refuses another daemon.json
+
     def create(self) -> Steps:
         return self.update(self)
 
@@ -116,6 +129,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         values = default_bridge.without_keys(current.text, before)
         values |= {key: json.loads(value) for key, value in self.settings}
         return (
+            *(() if current is self else (current._refuse_other_file,)),
             record_once(self._record("daemon.json"), original),
             record_once(self._record("bip"), current.bip),
             *current._restart(current._daemon_json(dump(values))),
@@ -128,6 +142,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         # A file that somebody has removed meanwhile does not come back.
         last = original if values == json_object(original) else dump(values)
         return (
+            self._refuse_other_file,
             *self._restart(self._daemon_json(once)),
             *self._daemon_json(None if self.text is None else last),
             *remove_file(self._record("bip")),
@@ -174,6 +189,12 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             return self
         state = kernel.bridge(*self._bridge)
         return replace(self, lacks=state.lacks, restarted=state.restarted)
+
+    @property
+    def _refuse_other_file(self) -> Refuse:
+        """Refuse a daemon.json that somebody has written since the snapshot."""
+        changed = sh(_FILE_CHANGED, DAEMON_JSON, *(() if self.text is None else (self.text,)))
+        return Refuse(changed, f"{DAEMON_JSON} was changed since the plan: plan again")
 
     def _runs_as_parsed(self) -> Run:
         """Succeed if Docker runs with the values that it ran with when this was parsed."""
@@ -290,6 +311,10 @@ def _attributes(text: str) -> str:
     return text
 
 
+_FILE_CHANGED = """
+[ $# != 1 ] || { [ -e "$1" ]; exit; }
+[ "$(cat -- "$1"; echo .)" != "$2." ]
+"""
 _RUNS_WITH = r"""
 option() { docker network inspect --format "{{index .Options \"com.docker.network.$1\"}}" bridge; }
 mtu=$(option driver.mtu) && masquerade=$(option bridge.enable_ip_masquerade) || exit

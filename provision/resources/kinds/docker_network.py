@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
+from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt, keyed_lines
-from provision.resources.lib import bridge_state
+from provision.resources.lib import bridge_state, sysfs
 from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
 from provision.resources.lib.docker_api import RUNNING
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Steps, sh
+from provision.resources.steps import Run, Steps, Unless, sh
 
 LABEL = "provision"
 """Label key of every Docker object that provision creates; its value is the mark."""
@@ -36,26 +37,36 @@ OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT, PARENT)
 
 Docker adds options of its own, e.g. the daemon's `default-network-opts`."""
 
-DRIVERS = ("macvlan", "ipvlan")
-"""Docker's drivers for networks without a bridge."""
+BRIDGE_PREFIX = "br-"
+"""The name of every bridge of provision begins so (`model.names.interface_name`)."""
 
-_DOCKER_ID = program_text("host/docker_id.sh")
+_DOCKER_ID = program_text("host/docker_id.sh", "host/docker_owner.sh")
 _CREATE = (
     _DOCKER_ID
     + r"""
 name=$1 mark=$2 subnet=$3; shift 3
 id=$(network_id "$name") && [ -n "$id" ] || exec docker network create "$@"
 shown='{{index .Labels "provision"}} {{range .IPAM.Config}}{{.Subnet}}{{end}}'
-[ "$(docker network inspect --format "$shown" "$id")" = "$mark $subnet" ]
+[ "$(docker network inspect --format "$shown" "$id")" = "$mark $subnet" ] || {
+  echo "a Docker network $name exists outside this inventory" >&2
+  exit 1
+}
 """
 )
 _REMOVE = (
     _DOCKER_ID
     + r"""
-id=$(network_id "$1") || exit
-[ -z "$id" ] || docker network rm "$id" || exit
-[ -n "$2" ] && [ "$(cat "/sys/class/net/$2/ifalias" 2>/dev/null)" = "$3" ] || exit 0
-ip link del dev "$2"
+ids=$(network_id "$1") || exit
+for id in $ids; do
+  is_owned network "$id" "$2"
+  case $? in
+  0) docker network rm "$id" || exit ;;
+  1) echo "@note Docker network $1 was left: it is not of this inventory" ;;
+  *) exit 1 ;;
+  esac
+done
+[ -n "$3" ] && [ "$(cat "/sys/class/net/$3/ifalias" 2>/dev/null)" = "$4" ] || exit 0
+ip link del dev "$3"
 """
 )
 
@@ -64,7 +75,7 @@ ip link del dev "$2"
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
 
-    `driver` is one of DRIVERS, or empty for Docker's own default, `bridge`.
+    `driver` is that of Docker, empty for its default, `bridge`.
 
     `gateway` None: Docker chooses one. After its next restart it shows its choice, which then
     differs from None, so a method should name one.
@@ -114,6 +125,9 @@ docker network ls --quiet --no-trunc --filter label=provision |
         required = any(need.name == self._bridge for need in self.needs)
         return (self._bridge,) if self._bridge and not required else ()
 
+    def is_foreign(self) -> None:
+        return None  # the programs compare the label of the network whose id they use
+
     def create(self) -> Steps:
         arguments = (
             "--driver",
@@ -137,7 +151,12 @@ docker network ls --quiet --no-trunc --filter label=provision |
             yield from ("--opt", "=".join(option))
 
     def delete(self) -> Steps:
-        return (sh(_REMOVE, self.network, self._bridge, self.mark.tag),)
+        names = (self.network, self.mark.inventory, self._bridge, self.mark.tag)
+        removed = sh(_REMOVE, *names)
+        return (removed, *self._remove_bridge()) if self._has_lost_network else (removed,)
+
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
+        return () if self._has_lost_network else self.create()
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, DockerNetwork)
@@ -159,7 +178,20 @@ docker network ls --quiet --no-trunc --filter label=provision |
             return ""
         return f"{self.gateway}/{self.subnet.prefixlen}"
 
+    @property
+    def _has_lost_network(self) -> bool:
+        """True for the bridge alone, of which Docker has no network any more."""
+        only_bridge = [key for key, _ in self.options] == [BRIDGE_NAME]
+        return self.subnet is None and not self.driver and only_bridge
+
+    def _remove_bridge(self) -> Steps:
+        absent = Run(("test", "!", "-d", sysfs.path(self._bridge, "bridge")))
+        return (Unless(absent, (Run(("ip", "link", "delete", "dev", self._bridge)),)),)
+
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        before = current if isinstance(current, DockerNetwork) else self
+        if before._has_lost_network:
+            return f"bridge {before._bridge} is ours, damaged: it has lost its Docker network"
         if recreated:
             return f"every container on {self.network} is re-created"
         restarted = current.restarted if isinstance(current, DockerNetwork) else ()
@@ -176,11 +208,11 @@ docker network ls --quiet --no-trunc --filter label=provision |
         answers, kernel = dict(lines), BridgeLinks.parse(lines)
         guests = _guests(json.loads(answers["containers"]))
         for entry in json.loads(answers["networks"]):
-            if entry["Driver"] in ("bridge", *DRIVERS):
-                mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
-                network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
-                ours = mark.inventory == origin.inventory
-                yield Found(network._compared_with(kernel) if ours else network, ours)
+            mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
+            network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
+            ours = mark.inventory == origin.inventory
+            yield Found(network._compared_with(kernel) if ours else network, ours)
+        yield from _lost_networks(answers, origin)
 
     def _compared_with(self, kernel: BridgeLinks | None) -> DockerNetwork:
         """This network, and what the kernel lacks of it."""
@@ -188,6 +220,20 @@ docker network ls --quiet --no-trunc --filter label=provision |
             return self
         state = kernel.bridge(self._bridge, self.network, self._bridge_address, self.subnet)
         return replace(self, lacks=state.lacks, restarted=state.restarted)
+
+
+def _lost_networks(answers: dict[str, str], origin: Origin) -> Iterator[Found]:
+    """Bridges by names that only this inventory gives, and of which Docker has no network."""
+    links = {link.get("ifname") for link in json.loads(answers.get("addresses", "[]"))}
+    networks = json.loads(answers["networks"])
+    names = {entry["Name"] for entry in networks}
+    bridges = {(entry.get("Options") or {}).get(BRIDGE_NAME) for entry in networks}
+    for name, _ in origin.networks:
+        bridge = interface_name(BRIDGE_PREFIX, origin.inventory, name)
+        if bridge in links and bridge not in bridges and name not in names:
+            mark, options = Mark(origin.inventory, name), ((BRIDGE_NAME, bridge),)
+            lost = DockerNetwork(origin.host, name, None, None, options, mark)
+            yield Found(lost, ours=True)
 
 
 def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -28,6 +28,14 @@ ctl=$1; shift
 for key; do "$ctl" del -- "$key" || exit; done
 """
 
+# Our key is written before the settings: settings without it are those of somebody else.
+_IS_FOREIGN = """
+[ -x "$1" ] || exit 1
+get() { "$ctl" --command-timeout=3s get --print-value-only -- "$1" 2>/dev/null; }
+ctl=$1
+[ -n "$(get "$2")" ] && [ -z "$(get "$3")" ]
+"""
+
 
 def remove_keys(ctl: str, *names: str) -> Run:
     """Remove keys from the etcd that the command `ctl` asks, if it answers."""
@@ -70,6 +78,10 @@ echo "peers $peers"
     @property
     def _owner_key(self) -> str:
         return f"{keys.claims_prefix(self.inventory, self.network)}/config"
+
+    def is_foreign(self) -> Run:
+        ctl = keys.ctl(self.inventory, self.network)
+        return sh(_IS_FOREIGN, ctl, keys.config_key(self.prefix), self._owner_key)
 
     def create(self) -> Steps:
         return (self._write(()),)

@@ -15,6 +15,11 @@ PRIVATE = "/var/lib/private"
 """Folder in which systemd keeps the StateDirectory of services with DynamicUser=."""
 FOLDER = "provision-etcd"
 
+# etcd keeps one folder, `member`, in its data folder.
+_IS_FOREIGN = """
+[ -e "$1" ] || exit 1
+[ ! -d "$1" ] || [ -n "$(find "$1" -mindepth 1 -maxdepth 1 ! -name member)" ]
+"""
 # Both folders, because systemd moves a StateDirectory when DynamicUser= changes.
 _REMOVE = """
 systemctl stop "$1" 2>/dev/null
@@ -57,6 +62,9 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
     def folder(self) -> str:
         """Path below /var/lib/private, to which systemd adds a link below /var/lib."""
         return f"{FOLDER}/{self.inventory}/{self.name}"
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, self._path)
 
     def create(self) -> Steps:
         return (

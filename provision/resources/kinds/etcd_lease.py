@@ -17,9 +17,18 @@ from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.kinds.etcd_config import remove_keys
 from provision.resources.lib import etcd_keys as keys
 from provision.resources.render import program_text
-from provision.resources.steps import Steps, sh
+from provision.resources.steps import Run, Steps, sh
 
 _WRITE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
+
+# A lease of another address, which no host of the inventory has recorded as its own.
+_IS_FOREIGN = r"""
+[ -x "$1" ] || exit 1
+lease=$("$1" --command-timeout=3s get --print-value-only -- "$2" 2>/dev/null)
+case $lease in '' | *"\"PublicIP\":\"$3\""*) exit 1 ;; esac
+! "$1" --command-timeout=3s get --prefix --print-value-only -- "$4" |
+  grep -qF "\"key\": \"$2\""
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,11 @@ shared etcd
     def _record_key(self) -> str:
         """The key under which provision records that it assigned the lease."""
         return f"{keys.claims_prefix(self.inventory, self.network)}/hosts/{self.host}"
+
+    def is_foreign(self) -> Run:
+        ctl = keys.ctl(self.inventory, self.network)
+        prefix = f"{keys.claims_prefix(self.inventory, self.network)}/hosts/"
+        return sh(_IS_FOREIGN, ctl, self._key, self.address, prefix)
 
     def create(self) -> Steps:
         value = {"PublicIP": self.address} | ({"BackendType": self.backend} if self.backend else {})

@@ -16,26 +16,23 @@ from provision.resources.kinds.service import restart
 from provision.resources.lib import etcd_keys
 from provision.resources.lib.flannel_state import FlannelLinks
 from provision.resources.on_hosts import ETC, service_name
+from provision.resources.render import program_text
 from provision.resources.steps import Put, Run, Steps, remove_file, sh
 
 STATE = "provision-flannel"
 """Folder below /var/lib where flanneld writes its subnet.env."""
 
-# flanneld sets no protocol on its routes, so they have the kernel's default, `boot`; the route of
-# Docker's bridge in the same range has `kernel` and stays.
-_CLEAR = """
-service=$1 device=$2 range=$3 masquerade=$4 state=$5
-systemctl stop "$service" 2>/dev/null
-if [ -n "$device" ] && [ -e "/sys/class/net/$device" ]; then ip link del dev "$device" || exit; fi
-ip -4 route flush root "$range" proto boot || exit
-if [ "$masquerade" = yes ] && iptables -w 5 -t nat -n -L FLANNEL-POSTRTG >/dev/null 2>&1; then
-  iptables -w 5 -t nat -S POSTROUTING | grep -e '-j FLANNEL-POSTRTG' | sed 's/^-A/-D/' |
-    while read -r rule; do eval "iptables -w 5 -t nat $rule" || exit; done
-  iptables -w 5 -t nat -F FLANNEL-POSTRTG && iptables -w 5 -t nat -X FLANNEL-POSTRTG || exit
-fi
-[ ! -d "/var/lib/$state" ] || { rm -rf -- "/var/lib/$state" &&
-  (cd /var/lib && rmdir -p --ignore-fail-on-non-empty -- "${state%/*}"); }
+_CLEAR = program_text("host/flannel_clear.sh")
+# A device has no mark: its type and its address tell it from one of others, before flanneld has
+# given it an address the claim.
+_IS_FOREIGN = """
+[ -n "$1" ] && [ -e "/sys/class/net/$1" ] || exit 1
+ip -d -o link show dev "$1" | grep -q -e " $2 " || exit 0
+[ -n "$(ip -4 -o address show dev "$1")" ] || { [ ! -f "$4" ]; exit; }
+[ -z "$(ip -4 -o address show dev "$1" to "$3")" ]
 """
+_LINK_TYPES = {"udp": "tun", "vxlan": "vxlan"}
+"""The type of the device that flannel makes, by backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,10 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     @property
     def _claim(self) -> str:
         return f"{ETC}/{self.inventory}/flannel/{self.network}"
+
+    def is_foreign(self) -> Run:
+        link_type = _LINK_TYPES.get(self.backend, "")
+        return sh(_IS_FOREIGN, self.device, link_type, str(self.cidr), self._claim)
 
     def create(self) -> Steps:
         claim = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.lib import systemd_units
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.on_hosts import UNIT_FOLDER, Mark, follower_name
 from provision.resources.steps import Put, Run, Steps, Unless, sh
@@ -55,6 +56,9 @@ done
 
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
+
+    def is_foreign(self) -> Run:
+        return systemd_units.is_foreign(self.service, self.inventory)
 
     def create(self) -> Steps:
         return (

@@ -13,8 +13,9 @@ from hashlib import sha256
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
+from provision.resources.lib import stash
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import Put, Run, Steps, Unless, fails, remove_file, sh
+from provision.resources.steps import Put, Refuse, Run, Steps, Unless, fails, remove_file, sh
 
 # Steps run without root's configuration of Docker; only a pull needs the logins to registries in
 # it. `--host`, since the configuration may also name a context, and so another daemon.
@@ -44,6 +45,13 @@ def write_claim(path: str, reference: str) -> Put:
     return Put(path, reference + "\n", 0o600)
 
 
+def refuse_unclaimed(reference: str, claim: str) -> Refuse:
+    """Refuse an image that others have brought since the snapshot: it has no claim of ours."""
+    program = '[ ! -f "$1" ] && shift && "$@" >/dev/null 2>&1'
+    unclaimed = sh(program, claim, *has_image(reference).argv)
+    return Refuse(unclaimed, f"image {reference} appeared since the plan: plan again")
+
+
 def has_image(reference: str) -> Run:
     """Succeed if an image has this reference."""
     # `docker image ls` would succeed and print nothing.
@@ -51,14 +59,18 @@ def has_image(reference: str) -> Run:
 
 
 def remove_unused(reference: str, claim: str) -> Steps:
-    """Remove the claim, and the image unless a container still uses it."""
+    """Remove the claim, and the image unless a container still uses it.
+
+    An image without the claim belongs to others.
+    """
     # Containers of this inventory are removed before their image, so one that is left belongs to
     # others. `ancestor` also finds containers of images that are built on this one.
     list_users = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={reference}"))
     is_missing = prints_nothing(Run(("docker", "image", "ls", "--quiet", reference)))
     remove = Run(("docker", "image", "rm", reference))
     remove_if_unused = Unless(list_users, (Unless(is_missing, (remove,)),), prints=True)
-    return (remove_if_unused, *remove_file(claim))
+    unclaimed = Run(("test", "!", "-e", claim))
+    return (Unless(unclaimed, (remove_if_unused,)), *remove_file(claim))
 
 
 def untag(reference: str) -> Steps:
@@ -102,23 +114,27 @@ for claim in {ORIGINALS}/*/image*/*; do [ ! -f "$claim" ] || echo "$claim $(cat 
     def _claim(self) -> str:
         return claim_path(self.inventory, self.kind, self.reference)
 
+    def is_foreign(self) -> None:
+        return None  # each step goes by the claim
+
     def create(self) -> Steps:
         pull = Run(("docker", *_LOGINS, "pull", "--quiet", self.reference))
-        return (write_claim(self._claim, self.reference), pull)
+        refused = refuse_unclaimed(self.reference, self._claim)
+        return (refused, write_claim(self._claim, self.reference), pull)
 
     def delete(self) -> Steps:
         return remove_unused(self.reference, self._claim)
 
-    def stash(self, txn: str) -> Steps:  # noqa: ARG002
+    def stash(self, txn: str) -> Steps:
         # Only the claim goes now. The image stays until the transaction is confirmed, so that a
         # rollback does not depend on the registry.
-        return remove_file(self._claim)
+        return stash.stash(txn, self._claim)
 
-    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
-        return (write_claim(self._claim, self.reference),)
+    def unstash(self, txn: str) -> Steps:
+        return stash.unstash(txn, self._claim)
 
-    def drop_stash(self, txn: str) -> Steps:  # noqa: ARG002
-        return remove_unused(self.reference, self._claim)
+    def drop_stash(self, txn: str) -> Steps:
+        return remove_unused(self.reference, stash.stash_path(txn, self._claim))
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:

@@ -18,12 +18,19 @@ from provision.resources.kinds.image import (
     claims_probe,
     has_image,
     prints_nothing,
+    refuse_unclaimed,
     remove_unused,
     untag,
     write_claim,
 )
+from provision.resources.lib import stash
 from provision.resources.on_hosts import ORIGINALS
-from provision.resources.steps import Run, Steps, Unless, Upload, fails, remove_file
+from provision.resources.steps import Refuse, Run, Steps, Unless, Upload, fails, remove_file, sh
+
+_OTHER_IMAGE = """
+id() { docker image inspect --format '{{.Id}}' "$1"; }
+now=$(id "$1") && [ -n "$now" ] && [ "$now" != "$(id "$2")" ]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +64,16 @@ shared image
     def _claim(self) -> str:
         return claim_path(self.inventory, self.kind, self.reference)
 
+    def is_foreign(self) -> None:
+        return None  # each step goes by the claim
+
     def create(self) -> Steps:
         assert self.archive is not None
         load = Run(("docker", "load", "--quiet", "--input", self._upload))
         claim = write_claim(self._claim, self.reference)
-        return (Upload(self.archive, self._upload), claim, load, *remove_file(self._upload))
+        refused = refuse_unclaimed(self.reference, self._claim)
+        upload = Upload(self.archive, self._upload)
+        return (refused, upload, claim, load, *remove_file(self._upload))
 
     def delete(self) -> Steps:
         return (*remove_unused(self.reference, self._claim), *remove_file(self._upload))
@@ -69,17 +81,17 @@ shared image
     def stash(self, txn: str) -> Steps:
         stashed = self._stashed_reference(txn)
         tag = Run(("docker", "tag", self.reference, stashed))
-        return (
-            Unless(has_image(stashed), (tag,)),
-            *untag(self.reference),
-            *remove_file(self._claim),
-        )
+        moved = (Unless(has_image(stashed), (tag,)), *untag(self.reference))
+        unclaimed = Run(("test", "!", "-e", self._claim))
+        return (Unless(unclaimed, moved), *stash.stash(txn, self._claim))
 
     def unstash(self, txn: str) -> Steps:
         stashed = self._stashed_reference(txn)
         tag = Run(("docker", "tag", stashed, self.reference))
-        restored = Unless(fails(has_image(stashed)), (tag, *untag(stashed)))
-        return (restored, write_claim(self._claim, self.reference))
+        other = sh(_OTHER_IMAGE, self.reference, stashed)
+        refused = Refuse(other, f"image {self.reference} is of others: {stashed} keeps its name")
+        restored = Unless(fails(has_image(stashed)), (refused, tag, *untag(stashed)))
+        return (restored, *stash.unstash(txn, self._claim))
 
     def drop_stash(self, txn: str) -> Steps:
         """Remove the stashed image; it keeps its reference if a container of others uses it."""

@@ -7,17 +7,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from provision.model.names import chain_name
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.on_hosts import UNMARKED, Mark
-from provision.resources.steps import Run, Steps, Unless, fails
+from provision.resources.steps import Run, Steps, Unless, fails, sh
 
 PREFIX = "PROV-"
 """The name of every chain of provision begins so (`model.names.chain_name`)."""
+SUFFIXES = ("etcd", "in")
+"""Behind a network's name in the names of its further chains (method flannel)."""
 HOOKS = {"filter": "DOCKER-USER", "nat": "POSTROUTING"}
 """The chain that jumps to ours, by table.
 
 Docker sends all forwarded packets through DOCKER-USER before its own rules:
 https://docs.docker.com/engine/network/packet-filtering-firewalls/
+"""
+
+# The chain has no mark of its own, but each of its rules and each jump to it has one. An empty
+# chain to which nothing jumps is what an interrupted run or `iptables -F` leaves of ours.
+_IS_FOREIGN = r"""
+rules=$(iptables -w 5 -t "$1" -S | grep -e "^-A $2 " -e " -[jg] $2\$") || exit
+! printf '%s\n' "$rules" | grep -q -e "--comment \"\{0,1\}provision:$3[\"/ ]"
 """
 
 
@@ -54,6 +64,9 @@ done
     def name(self) -> str:
         return f"{self.table}/{self.chain}"
 
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, self.table, self.chain, self.mark.inventory)
+
     def create(self) -> Steps:
         exists = Run(self._iptables("-n", "-L", self.chain))
         rules = tuple(self._present("-A", self.chain, rule) for rule in self.rules)
@@ -63,13 +76,26 @@ done
         return (self._refill, self._hook_rule)
 
     def delete(self) -> Steps:
+        exists = Run(self._iptables("-n", "-L", self.chain))
+        remove = (Run(self._iptables("-F", self.chain)), Run(self._iptables("-X", self.chain)))
+        return (self._unhook, Unless(fails(exists), remove))
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if isinstance(before, IptablesChain) and not before.hooked:
+            return (before._refill, self._unhook)
+        return Resource.undo(self, before, ours=ours)
+
+    @property
+    def _unhook(self) -> Unless:
         unhook = Run(self._iptables("-D", self.hook, *self._jump))
         has_hook = Run(self._iptables("-C", self.hook, *self._jump))
         # -D of a missing rule fails like any other -D: only the test can tell them apart.
-        unhooked = Unless(fails(has_hook), (unhook,))
-        exists = Run(self._iptables("-n", "-L", self.chain))
-        remove = (Run(self._iptables("-F", self.chain)), Run(self._iptables("-X", self.chain)))
-        return (unhooked, Unless(fails(exists), remove))
+        return Unless(fails(has_hook), (unhook,))
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        before = current if isinstance(current, IptablesChain) else self
+        flushed = not before.rules and not before.hooked
+        return f"chain {self.chain} is ours, damaged: it is empty and unused" if flushed else None
 
     @property
     def _jump(self) -> tuple[str, ...]:
@@ -127,18 +153,32 @@ def _chains(table: str, lines: Iterable[str], origin: Origin) -> Iterable[Found]
     chains = [line[1:].split()[0] for line in lines if line[0] == ":" and line.split()[1] == "-"]
     rules = [rule for line in lines if line[0] == "-" and (rule := arguments(line))]
     for name in chains:
-        chain = _chain(table, name, rules, origin.host)
+        chain = _chain(table, name, rules, origin)
         yield Found(chain, ours=chain.mark.inventory == origin.inventory)
 
 
-def _chain(table: str, name: str, rules: list[list[str]], host: str) -> IptablesChain:
+def _chain(table: str, name: str, rules: list[list[str]], origin: Origin) -> IptablesChain:
     own_rules = tuple(tuple(rule[2:]) for rule in rules if rule[:2] == ["-A", name])
     jumps = [rule for rule in rules if rule[0] == "-A" and rule[-2:] == ["-j", name]]
     marks = {mark for rule in (*own_rules, *jumps) if (mark := mark_of(rule)) != UNMARKED}
     # DOCKER-USER contains a rule with a mark, but belongs to Docker: the name decides as well.
     mark = min(marks, default=UNMARKED) if name.startswith(PREFIX) else UNMARKED
+    if not own_rules and not jumps:
+        mark = _lost_mark(name, origin)
     hook = next((rule[1] for rule in jumps if mark_of(rule) != UNMARKED), HOOKS[table])
-    return IptablesChain(host, table, name, hook, own_rules, mark, hooked=bool(jumps))
+    return IptablesChain(origin.host, table, name, hook, own_rules, mark, hooked=bool(jumps))
+
+
+def _lost_mark(name: str, origin: Origin) -> Mark:
+    """The mark of an empty chain: its name has a hash that only this inventory's networks give.
+
+    `iptables -F` empties the chain, and deletes the jump to it from Docker's chain.
+    """
+    for network, _ in origin.networks:
+        names = (network, *(f"{network}.{suffix}" for suffix in SUFFIXES))
+        if name in (chain_name(origin.inventory, each) for each in names):
+            return Mark(origin.inventory, network)
+    return UNMARKED
 
 
 def arguments(line: str) -> list[str]:

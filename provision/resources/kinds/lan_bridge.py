@@ -23,7 +23,7 @@ from provision.resources.steps import Attempt, Put, Run, Steps, record_once, rem
 _COMMON = "host/nic_to_bridge.sh"
 JOIN = program_text(_COMMON, "host/nic_join.sh")
 LEAVE = program_text(_COMMON, "host/nic_leave.sh")
-
+IS_FOREIGN = program_text("host/nic_bridge_is_foreign.sh")
 
 Links = dict[str, dict[str, Any]]
 """Interfaces by name, as `ip -j address` prints them."""
@@ -79,6 +79,12 @@ ip -4 route show default | sed 's/ *$//' | sort
         veth = self.original.host_veth if self.original else None
         ends = (veth.name, veth.peer) if veth else ()
         return (self.bridge, *ends, *(path for path, _ in self.files))
+
+    def is_foreign(self) -> Run:
+        paths = (path for path in self.names() if path.startswith("/"))
+        links = " ".join(name for name in self.names() if not name.startswith("/"))
+        owner = self.mark.inventory
+        return sh(IS_FOREIGN, self._record, owner, self.bridge, links, *paths)
 
     def create(self) -> Steps:
         return self._created(self._run(JOIN, str(self.mark)))

@@ -22,11 +22,21 @@ from provision.resources.lib import networkd, ovsdb
 from provision.resources.lib.nic_records import OriginalNic, parse_records
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Steps, remove_file
+from provision.resources.steps import Run, Steps, remove_file, sh
 
 _COMMON = "host/nic_to_bridge.sh"
 JOIN_OVS = program_text(_COMMON, "host/nic_join_ovs.sh")
 LEAVE_OVS = program_text(_COMMON, "host/nic_leave_ovs.sh")
+
+# An interruption may leave the record without the bridge, but no bridge of ours without the key.
+_IS_FOREIGN = """
+[ -f "$1" ] || { [ -e "/sys/class/net/$3" ]; exit; }
+kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null || exit 1
+ovs-vsctl -t 10 br-exists "$3" || exit 1
+case $(ovs-vsctl -t 10 --if-exists get bridge "$3" "external_ids:$4" | tr -d '"') in
+"$2" | "$2/"*) exit 1 ;;
+esac
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,9 @@ need_ovs
 shared {" ".join(ovsdb.TABLES)}
 """
     fingerprint: ClassVar[str] = ":"  # the one of `lan_bridge` covers both kinds
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, self._record, self.mark.inventory, self.bridge, ovsdb.LAN_KEY)
 
     def create(self) -> Steps:
         assert self.original is not None

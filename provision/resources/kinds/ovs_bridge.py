@@ -49,6 +49,9 @@ ovs-vsctl -t 5 -f csv --no-headings \
     def names(self) -> tuple[str, ...]:
         return (self.bridge,)
 
+    def is_foreign(self) -> Run:
+        return ovsdb.is_foreign_bridge(self.bridge, self.mark.inventory)
+
     def create(self) -> Steps:
         # standalone: without a controller the bridge learns MACs like a switch
         # (ovs-vswitchd.conf.db(5)); `secure`, the other mode, would forward nothing.

@@ -12,13 +12,19 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.lib.systemd_units import unit_properties
 from provision.resources.on_hosts import ETC, ORIGINALS
-from provision.resources.steps import Run, Steps, record_once, remove_file
+from provision.resources.steps import Run, Steps, Unless, record_once, remove_file
 
 SERVICE = "openvswitch-switch.service"
 """Debian's name of the service; it groups ovs-vswitchd and ovsdb-server."""
 # Files that the first start creates in Debian's layout: the database, its lock, a random id.
 _DATABASE = ("/var/lib/openvswitch/conf.db", "/var/lib/openvswitch/.conf.db.~lock~")
 _IDENTITY = "/etc/openvswitch/system-id.conf"
+
+# By its process id: ovs-vsctl could start a stopped daemon by its socket.
+_IS_USED = """
+kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null &&
+  [ -n "$(ovs-vsctl -t 10 list-br)" ]
+"""
 
 _START = f"""
 systemctl -q unmask {SERVICE} 2>/dev/null && systemctl -q enable {SERVICE} 2>/dev/null
@@ -71,6 +77,9 @@ for file in {ORIGINALS}/*/openvswitch; do [ ! -f "$file" ] || echo "$file $(cat 
     def name(self) -> str:
         return SERVICE
 
+    def is_foreign(self) -> None:
+        return None  # provision did not create the service; `delete` looks for bridges of others
+
     def create(self) -> Steps:
         return (Run(("sh", "-c", _START)),)
 
@@ -79,7 +88,11 @@ for file in {ORIGINALS}/*/openvswitch; do [ ! -f "$file" ] || echo "$file $(cat 
         return (record_once(self._record, current.original + "\n"), *self.create())
 
     def delete(self) -> Steps:
-        restored = self._restored() if self.original and not self.other_users else ()
+        restored: Steps = tuple(self._restored()) if self.original and not self.other_users else ()
+        if restored and self.original.split()[1] != "active":
+            # Our bridges are gone by now: others have begun to use the service that we started.
+            note = "Open vSwitch was left as it is: others have bridges"
+            restored = (Unless(Run(("sh", "-c", _IS_USED)), restored, note=note),)
         # Another user keeps the service as it is; its own record has the original state as well.
         return (*restored, *remove_file(self._record))
 

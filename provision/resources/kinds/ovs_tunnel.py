@@ -50,6 +50,9 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
     def requires(self) -> tuple[Ref, ...]:
         return (Ref(self.host, "ovs_bridge", self.bridge),)
 
+    def is_foreign(self) -> Run:
+        return ovsdb.is_foreign_port(self.port, self.mark.inventory)
+
     def create(self) -> Steps:
         interface = ("--", "set", "interface", self.port, f"type={self.type}")
         options = tuple(f"options:{key}={vsctl_string(value)}" for key, value in self.options)

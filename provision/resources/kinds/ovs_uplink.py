@@ -100,6 +100,10 @@ done
     def names(self) -> tuple[str, ...]:
         return (self.bridge,) if self.bridge else ()
 
+    def is_foreign(self) -> Run | None:
+        # A NIC that is not a port yet has no bridge.
+        return ovsdb.is_foreign_bridge(self.bridge, self.nic, NIC_KEY) if self.bridge else None
+
     def create(self) -> Steps:
         return (self._run("settle"),)
 

@@ -15,6 +15,7 @@ from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import ovsdb, sysfs
 from provision.resources.lib.ovsdb import VSCTL, OvsPort, vsctl_string
 from provision.resources.on_hosts import Mark
+from provision.resources.ownership import any_of
 from provision.resources.steps import Run, Steps, Unless, sh
 
 PREFIX = "oi-"
@@ -86,6 +87,13 @@ done
 
     def names(self) -> tuple[str, ...]:
         return (self.inner, *((self.outer,) if self.outer else ()))
+
+    def is_foreign(self) -> Run:
+        pair = f"^[0-9]*: {self.inner}@{self.outer}: "
+        return any_of(
+            sysfs.is_foreign(self.inner, self.mark.inventory, pair),
+            ovsdb.is_foreign_port(self.outer, self.mark.inventory),
+        )
 
     def create(self) -> Steps:
         return (Unless(sysfs.exists(self.inner), (self._add(),)), *self._settle())

@@ -66,6 +66,9 @@ done
         # The probe finds the command, which does not tell the package that it is from.
         return PACKAGES.get(self.tool, (self.tool,))[0]
 
+    def is_foreign(self) -> None:
+        return None  # a package is never removed
+
     def create(self) -> Steps:
         packages = PACKAGES.get(self.tool) or self.packages
         newer = _NEWER_PACKAGE.get(self.tool, "")

@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.on_hosts import ETC, PROTO
-from provision.resources.steps import Put, Run, Steps, Unless, remove_file
+from provision.resources.steps import Put, Run, Steps, Unless, remove_file, sh
+
+# A route with our protocol number belongs to the inventory that claims it. One that nobody claims
+# is ours if it is the same route: its claim was deleted.
+_IS_FOREIGN = f"""
+route=$(ip -N -4 route show table main exact "$1") && [ -n "$route" ] || exit 1
+case "$route " in *" proto {PROTO} "*) ;; *) exit 0 ;; esac
+[ ! -f "$2" ] || exit 1
+for claim in {ETC}/*/routes/"${{2##*/}}"; do [ ! -f "$claim" ] || exit 0; done
+case $route in *" via $3 dev $4 "*) exit 1 ;; esac
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,8 @@ class Route(Resource):
 
     None and the empty text: the kernel has lost a claimed route. `flags` may contain `onlink`: then
     `via` is in no subnet of `dev`, a VXLAN device. `ssh` is True if SSH may use the route.
+    `claimed` is False for a route with our protocol number into the range of a network, which has
+    lost its claim.
     """
 
     kind: ClassVar[str] = "route"
@@ -47,6 +59,7 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
     inventory: str
     ssh: bool = field(default=False, compare=False, repr=False)
     flags: tuple[str, ...] = ()
+    claimed: bool = field(default=True, repr=False)
 
     @property
     def name(self) -> str:
@@ -60,6 +73,9 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
 
     def requires(self) -> tuple[Ref, ...]:
         return (Ref(self.host, "vxlan", self.dev),) if self.flags else ()
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, str(self.dst), self._claim, str(self.via), self.dev)
 
     def create(self) -> Steps:
         # A route has no comment or alias for a mark. The claim is written first, so that an
@@ -82,7 +98,15 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
             return self.delete()
         assert isinstance(before, Route)
         # Without `dev` the kernel had lost the route before the change; the claim stays.
-        return before.create() if before.dev else (self._flush,)
+        return before.unstash("") if before.dev else (self._flush,)
+
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
+        return (*self.create(), *(() if self.claimed else remove_file(self._claim)))
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        before = current if isinstance(current, Route) else self
+        lost = f"route {self.dst} is ours, damaged: its claim {self._claim} was deleted"
+        return None if before.claimed else lost
 
     @property
     def _flush(self) -> Run:
@@ -97,14 +121,18 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         claims = [rest.split(" ", 1) for key, rest in lines if key == "claim"]
-        names = [name for owner, name in claims if owner == origin.inventory]
-        claimed = {IPv4Network(name.replace("_", "/")) for name in names}
+        owners: dict[IPv4Network, set[str]] = {}
+        for owner, name in claims:
+            owners.setdefault(IPv4Network(name.replace("_", "/")), set()).add(owner)
+        claimed = {dst for dst, names in owners.items() if origin.inventory in names}
         entries = _by_destination(dict(lines)["routes"])
         for dst in sorted(claimed - entries.keys()):
             yield Found(cls(origin.host, dst, None, "", origin.inventory), ours=True)
         for dst, entry in entries.items():
-            ours = dst in claimed and entry.get("protocol") == str(PROTO)
-            yield Found(_route(dst, entry, origin), ours)
+            marked = entry.get("protocol") == str(PROTO)
+            lost = dst not in owners and any(dst.subnet_of(cidr) for _, cidr in origin.networks)
+            route = replace(_route(dst, entry, origin), claimed=not (marked and lost))
+            yield Found(route, ours=marked and (dst in claimed or lost))
 
 
 def _by_destination(table: str) -> dict[IPv4Network, dict[str, Any]]:

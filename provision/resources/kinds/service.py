@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
+from provision.resources.lib import systemd_units
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.lib.systemd_units import unit_properties
 from provision.resources.on_hosts import KINDS_ON_HOSTS, UNIT_FOLDER, Mark
 from provision.resources.steps import Put, Run, Steps, sh
 
@@ -84,6 +84,9 @@ done
     def after(self) -> tuple[Ref, ...]:
         return self.started_after
 
+    def is_foreign(self) -> Run:
+        return systemd_units.is_foreign(self.service, self.mark.inventory)
+
     def create(self) -> Steps:
         return (
             Put(f"{UNIT_FOLDER}/{self.service}", self.text),
@@ -105,7 +108,7 @@ done
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        units = unit_properties(text)
+        units = systemd_units.unit_properties(text)
         for line in text.splitlines():
             if f" {UNIT_FOLDER}/" in line:
                 _, encoded, path = line.split(" ", 2)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.kinds import container
 from provision.resources.kinds.docker_network import LABEL
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Steps, sh
+from provision.resources.steps import Run, Steps, sh
 
 _FOLLOW = program_text("host/follow_shared_namespace.sh")
 
@@ -44,6 +45,9 @@ shared container netns
 
     def requires(self) -> tuple[Ref, ...]:
         return tuple(Ref(self.host, "container", name) for name in (self.container, self.owner))
+
+    def is_foreign(self) -> Run:
+        return container.is_foreign(self.container, self.inventory)
 
     def create(self) -> Steps:
         return (sh(_FOLLOW, self.container, self.owner),)

@@ -32,6 +32,12 @@ def _path(key: str) -> str:
     return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
 
 
+_HAS_NONE_OF = """
+key=$1; shift
+for value; do [ "$(sysctl -n "$key")" != "$value" ] || exit 1; done
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Sysctl(Resource):
     """The setting `key` with the value `value`.
@@ -76,6 +82,9 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
     def name(self) -> str:
         return self.key
 
+    def is_foreign(self) -> None:
+        return None  # provision did not create the setting; `delete` looks at its value
+
     def create(self) -> Steps:
         is_set = sh('[ "$(sysctl -n "$1")" = "$2" ]', self.key, self.value)
         return (Unless(is_set, self._write(self.value)),)
@@ -92,15 +101,23 @@ for record in {ORIGINALS}/*/sysctl/*; do [ ! -f "$record" ] || echo "$record $(c
         return (record_once(self._record, current.original + "\n"), *self.create())
 
     def delete(self) -> Steps:
-        restore = () if self.has_other_users else self._write(self.original)
-        return (*restore, *remove_file(self._record))
+        restore = self._write(self.original)
+        restored = () if self.has_other_users else self._unless_changed(restore, self.value)
+        return (*restored, *remove_file(self._record))
+
+    def _unless_changed(self, steps: Steps, *values: str) -> Steps:
+        """`steps` that are left out if a person has set another value since the snapshot."""
+        test = sh(_HAS_NONE_OF, self.key, *values)
+        return (Unless(test, steps, note=f"{self.key} was left: it was set meanwhile"),)
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
-        return self.update(self)
+        recorded = record_once(self._record, self.original + "\n")
+        return (recorded, *self._unless_changed(self.create(), self.value, self.original))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert isinstance(before, Sysctl)
-        return (*before.create(), *(() if ours else remove_file(self._record)))
+        restored = self._unless_changed(before.create(), self.value, before.value)
+        return (*restored, *(() if ours else remove_file(self._record)))
 
     @property
     def _record(self) -> str:

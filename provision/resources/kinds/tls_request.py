@@ -9,7 +9,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.stash import Stashed
 from provision.resources.on_hosts import ETC
-from provision.resources.steps import Steps, remove_file, sh
+from provision.resources.steps import Run, Steps, remove_file, sh
 
 # The request is written last and renamed: if it exists, the key is complete. Older
 # OpenSSL has no `genpkey -quiet`.
@@ -22,6 +22,13 @@ openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.k
 chmod 600 "$1.key" &&
   openssl req -new -sha256 -key "$1.key" -subj "/CN=$2" -out "$1.csr.new" &&
   chmod 644 "$1.csr.new" && sync "$1.key" "$1.csr.new" && mv -f -- "$1.csr.new" "$1.csr"
+"""
+
+# Our request names the role; a key without a request may be ours, from an interrupted run.
+_IS_FOREIGN = r"""
+[ -e "$1" ] || [ -h "$1" ] || exit 1
+[ ! -f "$1" ] || [ -h "$1" ] ||
+  ! openssl req -noout -subject -in "$1" 2>/dev/null | grep -q "CN *= *$2\$"
 """
 
 
@@ -68,6 +75,9 @@ done
     @property
     def _stem(self) -> str:
         return stem(self.inventory, self.network, self.role)
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, f"{self._stem}.csr", self.name)
 
     def create(self) -> Steps:
         return (sh(_MAKE, self._stem, self.name),)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, ClassVar
 
+from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import sysfs
-from provision.resources.on_hosts import Mark
+from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.steps import Run, Steps, Unless
 
 PREFIX = "vx-"
@@ -91,6 +92,9 @@ done
     def names(self) -> tuple[str, ...]:
         return (self.device,)
 
+    def is_foreign(self) -> Run:
+        return sysfs.is_foreign(self.device, self.mark.inventory, f" vxlan id {self.vni} ")
+
     def create(self) -> Steps:
         return (Unless(sysfs.exists(self.device), (self._add(),)), *self._settle())
 
@@ -147,6 +151,8 @@ done
         settled = replace(
             current, mtu=self.mtu, master=self.master, forwards=self.forwards, up=self.up
         )
+        if current.mark == UNMARKED:
+            settled = replace(settled, mark=self.mark)
         if settled != self or (current.master and not self.master):
             return None
         stale = [forward for forward in current.forwards if forward not in self.forwards]
@@ -166,7 +172,18 @@ done
         delete = Run(("ip", "link", "delete", "dev", self.device))
         return (Unless(sysfs.is_absent(self.device), (delete,)),)
 
-    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if not isinstance(before, Vxlan) or before.mark != UNMARKED:
+            return Resource.undo(self, before, ours=ours)
+        # The device had lost its alias before the change.
+        marked = replace(before, mark=self.mark)
+        no_alias = Run(("ip", "link", "set", "dev", self.device, "alias", ""))
+        return (*Resource.undo(self, marked, ours=ours), no_alias)
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        before = current if isinstance(current, Vxlan) else self
+        if before.mark == UNMARKED and not recreated:
+            return f"device {self.device} is ours, damaged: it has lost its alias"
         return "containers of other hosts are unreachable for a moment" if recreated else None
 
     @classmethod
@@ -178,7 +195,14 @@ done
                 neighbours = _neighbours(_rests("neighbours", device, lines))
                 forwards = _forwards(_rests("forward", device, lines), neighbours)
                 vxlan = _vxlan(link, tuple(sorted(forwards)), origin.host)
-                yield Found(vxlan, vxlan.mark.inventory == origin.inventory)
+                ours = vxlan.mark.inventory == origin.inventory
+                yield Found(vxlan, ours or _has_lost_mark(vxlan, origin))
+
+
+def _has_lost_mark(vxlan: Vxlan, origin: Origin) -> bool:
+    """True for a device without an alias whose name has a hash that only this inventory gives."""
+    names = (interface_name(PREFIX, origin.inventory, network) for network, _ in origin.networks)
+    return vxlan.mark == UNMARKED and vxlan.device in names
 
 
 def _rests(key: str, device: str, lines: list[tuple[str, str]]) -> list[str]:

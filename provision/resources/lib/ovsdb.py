@@ -1,4 +1,4 @@
-"""Parse the bridges, ports and interfaces that `ovs-vsctl -f json list` prints. Pure.
+"""Open vSwitch: its marks, and the bridges, ports and interfaces that its database lists. Pure.
 
 A probe prints one line per table, such as `ovs_bridges JSON`: see templates/look/shared.sh.
 """
@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from provision.resources.steps import Run, sh
 
 VSCTL = ("ovs-vsctl", "-t", "30")
 """The command. It fails if ovs-vswitchd has not applied the change after 30 s."""
@@ -23,8 +25,40 @@ NIC_KEY = "provision-nic"
 INNER_KEY = "provision-inner"
 """Of a port that is one end of a veth pair: the other end, a port of a Linux bridge."""
 
+LAN_KEY = "provision-lan"
+"""Of a bridge on the hosts' LAN: its mark."""
+
 NIC_BRIDGE_PREFIX = "phy-"
 """The bridge of the NIC eth1 is named phy-eth1."""
+
+# By its process id: ovs-vsctl could start a stopped daemon by its socket. While it does not run,
+# nobody can tell whose its bridges and ports are, and no step can change them.
+_RUNS = 'kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null || exit 1\n'
+_BRIDGE_IS_FOREIGN = f"""{_RUNS}
+ovs() {{ ovs-vsctl -t 10 --if-exists "$@" 2>/dev/null | tr -d '"'; }}
+ovs-vsctl -t 10 br-exists "$1" || {{
+  [ -e "/sys/class/net/$1" ] || [ -n "$(ovs port-to-br "$1")" ]
+  exit
+}}
+case $(ovs get bridge "$1" "external_ids:$2") in "$3" | "$3/"*) exit 1 ;; esac
+"""
+_PORT_IS_FOREIGN = f"""{_RUNS}
+ovs-vsctl -t 10 br-exists "$1" && exit
+ovs-vsctl -t 10 port-to-br "$1" >/dev/null 2>&1 || exit 1
+mark=$(ovs-vsctl -t 10 --if-exists get port "$1" "external_ids:$2" | tr -d '"')
+case $mark in "$3" | "$3/"*) exit 1 ;; esac
+"""
+
+
+def is_foreign_bridge(bridge: str, owner: str, key: str = MARK_KEY) -> Run:
+    """Succeed if `bridge` is a bridge whose mark `key` is not of `owner`, or a port or link."""
+    return sh(_BRIDGE_IS_FOREIGN, bridge, key, owner)
+
+
+def is_foreign_port(port: str, owner: str) -> Run:
+    """Succeed if `port` is a port without the mark of `owner`, or a bridge."""
+    return sh(_PORT_IS_FOREIGN, port, MARK_KEY, owner)
+
 
 Row = Mapping[str, Any]
 """A row of a table: value by column."""

@@ -76,9 +76,10 @@ def drop(txn: str, *paths: str) -> Steps:
 
 
 def _run(text: str, txn: str, paths: tuple[str, ...]) -> Run:
-    pairs = (argument for path in paths for argument in (path, _stash_path(txn, path)))
+    pairs = (argument for path in paths for argument in (path, stash_path(txn, path)))
     return Run(("sh", "-c", text, "sh", *pairs))
 
 
-def _stash_path(txn: str, path: str) -> str:
+def stash_path(txn: str, path: str) -> str:
+    """The place of a path in the stash of a change."""
     return f"{STASHES}/{txn}/{sha256(path.encode()).hexdigest()[:16]}"

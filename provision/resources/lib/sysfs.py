@@ -5,9 +5,26 @@ A step that sets a value again would also notify `ip monitor`, and so wake the f
 
 from __future__ import annotations
 
+from provision.resources.on_hosts import MARK
 from provision.resources.steps import Run, sh
 
 _IFF_UP = 1  # linux/if.h
+
+
+# An interface without an alias may be ours: a person, or an interruption, took the alias away.
+_IS_FOREIGN = f"""
+alias=$(cat "/sys/class/net/$1/ifalias" 2>/dev/null) || exit 1
+case $alias in "{MARK}$2" | "{MARK}$2/"*) exit 1 ;; ?*) exit 0 ;; esac
+! ip -d -o link show dev "$1" | grep -q -e "$3"
+"""
+
+
+def is_foreign(device: str, inventory: str, pattern: str) -> Run:
+    """Succeed if the interface exists without the inventory's mark.
+
+    One without any alias is foreign unless `pattern` matches the line of `ip -d -o link`.
+    """
+    return sh(_IS_FOREIGN, device, inventory, pattern)
 
 
 def path(device: str, name: str) -> str:

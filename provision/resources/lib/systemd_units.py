@@ -1,6 +1,21 @@
-"""The reading of what `systemctl show` printed of units. Pure."""
+"""Unit files of systemd: their mark, and what `systemctl show` printed of units. Pure."""
 
 from __future__ import annotations
+
+from provision.resources.on_hosts import MARK, UNIT_FOLDER
+from provision.resources.steps import Run, sh
+
+# An empty file, or a link such as that of `systemctl mask`, is our unit, damaged.
+_IS_FOREIGN = f"""
+[ -s "$1" ] && [ ! -h "$1" ] || exit 1
+IFS= read -r line <"$1"
+case $line in "# {MARK}$2" | "# {MARK}$2/"*) exit 1 ;; esac
+"""
+
+
+def is_foreign(service: str, inventory: str) -> Run:
+    """Succeed if a unit file of this name does not begin with the inventory's mark."""
+    return sh(_IS_FOREIGN, f"{UNIT_FOLDER}/{service}", inventory)
 
 
 def unit_properties(text: str) -> dict[str, dict[str, str]]:

@@ -1,0 +1,77 @@
+"""Conflicts with bridges, routes and Docker networks of others on exactly the part of a host. Pure.
+
+`overlaps` compares the whole range of a network with other ranges. A route to the subnet of a host
+is left out there, because it may be ours: the bridge of the host's part, or a route to a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from provision import methods
+from provision.engine.plan import Conflict
+from provision.facts.host import HostFacts, KernelRoute
+from provision.model.inventory import Inventory, Network
+from provision.resources.base import Ref, State
+from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.kinds.flannel import Flannel
+
+
+def parts_in_use(
+    inventory: Inventory,
+    facts: Mapping[str, HostFacts],
+    current: State,
+    foreign: State,
+    wanted: State,
+) -> Iterator[Conflict]:
+    """Yield a conflict for each route and Docker network of others on the part of a host."""
+    own = _own_links(current, wanted)
+    for network in inventory.networks.values():
+        if methods.of(network).on_hosts_lan:
+            continue  # every host of the LAN has a route to it
+        for host in facts.keys() & set(network.hosts):
+            for route in facts[host].routes:
+                if (
+                    route.dst in network.subnets.values()
+                    # `plan` itself compares a route that we want.
+                    and Ref(host, "route", str(route.dst)) not in wanted
+                    and not _is_own(route, host, own, current)
+                    and not _on_docker0(network, route)
+                ):
+                    message = f"{route.dst} is in use on {route.dev}, outside this inventory"
+                    yield Conflict(Ref(host, "network", network.name), message)
+    yield from _docker_pools(foreign, wanted)
+
+
+def _own_links(current: State, wanted: State) -> set[tuple[str, str]]:
+    resources = (*current.values(), *wanted.values())
+    return {(resource.host, name) for resource in resources for name in resource.names()}
+
+
+def _is_own(route: KernelRoute, host: str, own: set[tuple[str, str]], current: State) -> bool:
+    flannels = [resource for resource in current.values() if isinstance(resource, Flannel)]
+    return (host, route.dev) in own or any(
+        flannel.host == host and route.dst.subnet_of(flannel.cidr) for flannel in flannels
+    )
+
+
+def _on_docker0(network: Network, route: KernelRoute) -> bool:
+    docker_network = methods.of(network).docker_network(network, network.hosts[0])
+    return route.dev == "docker0" and docker_network.kind == "docker0"
+
+
+def _docker_pools(foreign: State, wanted: State) -> Iterator[Conflict]:
+    """Docker refuses a network whose subnet overlaps that of another, whatever its driver.
+
+    A network of driver `bridge` has a route, which is reported already.
+    """
+    pools = [network for network in foreign.values() if isinstance(network, DockerNetwork)]
+    for ref, network in wanted.items():
+        if not isinstance(network, DockerNetwork) or network.subnet is None:
+            continue
+        for pool in pools:
+            if pool.host != ref.host or pool.name == ref.name or pool.subnet is None:
+                continue
+            if pool.driver and pool.subnet.overlaps(network.subnet):
+                used = f"{pool.subnet} of Docker network {pool.name} ({pool.driver})"
+                yield Conflict(ref, f"{network.subnet} overlaps {used}, outside this inventory")

@@ -1,0 +1,65 @@
+"""Bridges, routes and Docker networks of others on exactly the part of a host are conflicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from provision.engine.parts_in_use import parts_in_use
+from provision.facts.host import KernelRoute
+from provision.resources.base import Resource, state
+from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.kinds.flannel import Flannel
+from provision.resources.kinds.route import Route
+from provision.resources.on_hosts import UNMARKED, Mark
+from tests.unit.test_overlaps import KERNEL, RANGE, facts, inventory
+
+OWN, PEER = IPv4Network("172.20.0.0/24"), IPv4Network("172.20.1.0/24")
+WANTED = DockerNetwork("h1", "n", OWN, None, ((BRIDGE_NAME, "br-n-x"),), Mark("demo", "n"))
+
+
+def conflicts(
+    tmp_path: Path,
+    route: KernelRoute | None = None,
+    *,
+    current: tuple[Resource, ...] = (),
+    foreign: tuple[Resource, ...] = (),
+    wanted: tuple[Resource, ...] = (WANTED,),
+    options: str = "method: routes, cidr: 172.20.0.0/16",
+) -> list[str]:
+    """The messages for a host with this route and these resources."""
+    routes = (route,) if route else ()
+    states = map(state, (current, foreign, wanted))
+    entries = parts_in_use(inventory(tmp_path, options), {"h1": facts(*routes)}, *states)
+    return [conflict.message for conflict in entries]
+
+
+def test_a_foreign_bridge_on_the_part_of_the_host_is_a_conflict(tmp_path: Path) -> None:
+    """So is a route to the part of a peer, where no route of ours is planned."""
+    for subnet in (OWN, PEER):
+        message = f"{subnet} is in use on br-other, outside this inventory"
+        assert conflicts(tmp_path, KernelRoute(subnet, "br-other", KERNEL)) == [message]
+
+
+def test_own_bridges_and_routes_are_no_conflict(tmp_path: Path) -> None:
+    """A bridge by its name, a planned route, and flanneld's routes."""
+    assert not conflicts(tmp_path, KernelRoute(OWN, "br-n-x", KERNEL), current=(WANTED,))
+    planned = Route("h1", PEER, None, "eth1", "demo")
+    assert not conflicts(tmp_path, KernelRoute(PEER, "eth9", KERNEL), wanted=(planned,))
+    flannel = Flannel("h1", "n", "host-gw", "", RANGE, masquerade=False, inventory="demo")
+    assert not conflicts(tmp_path, KernelRoute(PEER, "eth1", KERNEL), current=(flannel,))
+    docker0 = "method: routes, cidr: 172.20.0.0/16, bridge: docker0"
+    assert not conflicts(tmp_path, KernelRoute(OWN, "docker0", KERNEL), options=docker0)
+
+
+def test_a_docker_network_of_any_driver_on_the_part_is_a_conflict(tmp_path: Path) -> None:
+    """Docker has no route to the subnet of a macvlan network, and refuses a second such pool."""
+    other = replace(WANTED, network="lan", options=(), driver="macvlan", mark=UNMARKED)
+    (message,) = conflicts(tmp_path, foreign=(other,))
+    assert message == (
+        "172.20.0.0/24 overlaps 172.20.0.0/24 of Docker network lan (macvlan), "
+        "outside this inventory"
+    )
+    apart = replace(other, subnet=IPv4Network("172.30.0.0/24"))
+    assert not conflicts(tmp_path, foreign=(apart, replace(other, host="h2")))
