@@ -60,8 +60,10 @@ def tunnels(
     kinds = {link.name: link.kind for link in root.links}
     forwards = _forwards(lines)
     for entry in entries:
-        # A tap device of Open vSwitch is a bridge, not a tunnel.
-        if kinds.get(entry["ifname"]) in TUNNELS:
+        # A tap device is a bridge of Open vSwitch, also while this does not run, or leads to a
+        # virtual machine.
+        tap = entry.get("linkinfo", {}).get("info_data", {}).get("type") == "tap"
+        if kinds.get(entry["ifname"]) in TUNNELS and not tap:
             yield _device(entry, forwards.get(entry["ifname"], ()))
     error = ovs_error(lines)
     for port in ovsdb.ports(_tables(lines)):

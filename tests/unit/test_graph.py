@@ -91,7 +91,8 @@ BROKEN = {
     "ovs-vswitchd does not run": (
         "ovs-gre", "g1", "g2", ("h1", "ovs_bridges", "ovs_error ovs-vswitchd does not run\n"
                                                      "ovs_bridges")),
-    "the forwarding entry is missing": ("vxlan", "w1", "w2", ("h1", "dst 10.96.0.12", "dst 10.96.0.99")),
+    "the forwarding entry is missing": (
+        "vxlan", "w1", "w2", ("h1", "dst 10.96.0.12", "dst 10.96.0.99")),
     "the route is missing": (
         "flannel-vxlan", "c1", "c2", ("h1", '"dst":"172.16.1.0/24"', '"dst":"172.16.77.0/24"')),
     "flanneld forgot the peer": (

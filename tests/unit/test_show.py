@@ -246,7 +246,9 @@ def fleet(hosts: int, containers: int, *, checked: bool = False) -> Drawing:
                 for k in ends
             ]
             if c % 3 == 0:
-                edges.append(Edge(f"h{n}_{1 + c % 2}", f"h{n}_c{c}", "macvlan", "macvlan", len(lines)))
+                edges.append(
+                    Edge(f"h{n}_{1 + c % 2}", f"h{n}_c{c}", "macvlan", "macvlan", len(lines))
+                )
             if c % 2:
                 edges.append(Edge(f"h{n}_c{c - 1}", f"h{n}_c{c}", "shares"))
         graphs.append(HostGraph(f"host-{n}", f"10.1.0.{n}", tuple(nodes), tuple(edges)))

@@ -21,7 +21,7 @@ from provision.methods.flannel.options import (
 )
 from provision.model.findings import KEY, Finding, Loc
 from provision.model.suggest import did_you_mean
-from provision.model.text import quoted
+from provision.model.text import count, quoted
 
 if TYPE_CHECKING:
     from provision.model.documents import Decoded, NetworkDocument, Subnets
@@ -151,7 +151,7 @@ def _even(loc: Loc, members: list[str], hosts: tuple[str, ...]) -> Finding:
     if not members:
         message, fewer = "etcd has no members", default_members(hosts)
     else:
-        message = f"etcd has {len(members)} members: an even number survives no more than one less"
+        message = f"etcd has {count(len(members), 'member')}: an even number survives no more than one less"
         fewer = tuple(members[: max(1, len(members) - 1)])
     hint = f"write [{', '.join(fewer)}], or {DEFAULT_MEMBER_COUNT} of the hosts"
     return Finding(loc, message, hint)

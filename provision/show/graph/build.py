@@ -108,8 +108,9 @@ class HostGraphBuilder:
 
     def _link_nodes(self) -> Iterator[GraphNode]:
         """Yield the interfaces, each bridge followed by the tunnels and routes of its packets."""
+        devices = {end.device for end in self.topology.tunnels}
         for link in self.topology.root.links:
-            if is_node(self.topology, link) and link.kind not in TUNNELS:
+            if is_node(self.topology, link) and link.name not in devices:
                 yield self._link_node(link)
             if link.kind in BRIDGES:
                 ports = (end for end in self.tunnels if end.bridge == link.name)
@@ -123,7 +124,7 @@ class HostGraphBuilder:
     def _link_node(self, link: NamespaceLink) -> GraphNode:
         kind = "bridge" if link.kind in BRIDGES else "nic"
         paired = pair_end(self.topology, link) or self.topology.container_end(link)
-        kind = "link" if paired else kind
+        kind = "link" if paired or link.kind in TUNNELS else kind
         network = docker_network(self.topology, link) if kind == "bridge" else ""
         network = "Open vSwitch" if link.kind == OVS_BRIDGE else network
         suffix = f" ({network})" if network else ""
