@@ -122,7 +122,8 @@ CUTS = {
 
 {bridge}: the bridge of Open vSwitch with the tunnels; {subnet} and {peer}: of h2.
 """
-DEFAULT = ("ovs-gre", "flannel-vxlan")
+DEFAULT = ("ovs-gre", "vxlan")
+"""Examples of a tunnel that the kernel does not know, and of one that it has."""
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,9 @@ def test_a_graph_connects_what_verify_found_reachable(mixed: Hosts, example: str
     try:
         checks = mixed.verified(inventory)["checks"]
         drawn = mixed.json("graph", inventory)
+        names = {node["name"] for node in drawn["nodes"] if node["kind"] == "container"}
         pairs = {(check["from"], check["to"]) for check in checks if check["check"] in REACHED}
+        pairs = {pair for pair in pairs if names.issuperset(pair) and pair[0] != pair[1]}
         assert len(pairs) >= 6
         for source, target in pairs:
             assert graph_paths.path(drawn, source, target), (source, target, drawn)
