@@ -19,7 +19,7 @@ from provision.model.terminal import printable
 from provision.show.graph.containers import ContainerGraph
 from provision.show.graph.lans import is_artefact, link_id, pair_end
 from provision.show.graph.model import Edge, GraphNode, HostGraph, Id
-from provision.show.graph.peers import PeerRoute, Peers, is_working
+from provision.show.graph.peers import Peers, RouteToPeers, is_working
 from provision.show.graph.verdict import Verdict
 from provision.show.view import BRIDGES, bridge, docker_network
 
@@ -37,7 +37,7 @@ class HostGraphBuilder:
         self.address = str(self.view.inventory.hosts[host].address)
         topology = self.view.topologies.get(host)
         self.tunnels: tuple[TunnelEnd, ...] = ()
-        self.routes: tuple[PeerRoute, ...] = ()
+        self.routes: tuple[RouteToPeers, ...] = ()
         if topology:
             self.topology: HostTopology = topology
             self.routes = tuple(peers.routes(host))
@@ -169,7 +169,7 @@ class HostGraphBuilder:
         broken = peer in self.view.topologies and not self.peers.reaches(self.host, tunnel, peer)
         return " ".join(filter(None, ("→", peer, str(remote), "BROKEN" if broken else "")))
 
-    def _route_node(self, number: int, peer_route: PeerRoute) -> GraphNode:
+    def _route_node(self, number: int, peer_route: RouteToPeers) -> GraphNode:
         route = peer_route.route
         via = f" via {route.via}" if route.via else ""
         name = f"{route.dst}{via} dev {route.dev}"

@@ -13,7 +13,7 @@ from provision.show.view import BRIDGES, View, bridge
 
 
 @dataclass(frozen=True, slots=True)
-class PeerRoute:
+class RouteToPeers:
     """A route by which a bridge's packets reach the network's bridges on `peers`."""
 
     network: Network
@@ -64,7 +64,7 @@ class Peers:
         route = self.route(host, IPv4Network(remote))
         return self.view.topologies[host].root.link(route.dev) if route else None
 
-    def routes(self, host: str) -> Iterator[PeerRoute]:
+    def routes(self, host: str) -> Iterator[RouteToPeers]:
         """Yield the routes of a host to the bridges of its networks on other hosts."""
         topology = self.view.topologies[host]
         for network in self.view.inventory.networks.values():
@@ -77,7 +77,7 @@ class Peers:
                     peers.setdefault(route, []).append(peer)
             for route, reached in peers.items():
                 assert own is not None
-                yield PeerRoute(network, own, route, tuple(reached))
+                yield RouteToPeers(network, own, route, tuple(reached))
 
     def _peer_route(self, host: str, peer: str, network: Network) -> NamespaceRoute | None:
         subnet = self.subnet(peer, network)
