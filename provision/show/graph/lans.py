@@ -37,7 +37,7 @@ def is_nic(topology: HostTopology, link: NamespaceLink) -> bool:
         return False
     # The other end of a veth is in the host's namespace or a container's. The container may be
     # gone, or belong to a program that is not Docker: it plugs the veth into Docker's bridge.
-    docker_port = link.kind == "veth" and link.master in topology.bridges.values()
+    docker_port = link.name.startswith("veth") and link.master in topology.bridges.values()
     return not (pair_end(topology, link) or topology.container_end(link) or docker_port)
 
 
