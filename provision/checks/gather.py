@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
@@ -13,22 +13,31 @@ from provision.checks.lan_probe import LanProbe
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.rounds import CheckRounds
 from provision.checks.wire import Capture
+from provision.engine import preflight
 from provision.engine.fleet import Fleet, Session, difference, observe
+from provision.engine.names_in_use import OVS_KINDS, hosts_without_ovs, is_unseen
 from provision.engine.plan import Change, Conflict
 from provision.facts.host import HostFacts
 from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
+from provision.model.problems import Problem
 from provision.resources.base import Ref
 from provision.resources.kinds.container import DockerContainer
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Differences of one host from the inventory, and conflicts with resources of others."""
+    """Differences of one host from the inventory, and conflicts with resources of others.
+
+    `changes` are those that can be seen: nothing is missing because a daemon does not answer, or
+    because a problem of the host (a NIC that is down) leaves its part of the inventory unknown.
+    `reasons`: why others cannot be seen.
+    """
 
     changes: tuple[Change, ...]
     conflicts: tuple[Conflict, ...]
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +122,47 @@ def _hosts_with_status(inventory: Inventory) -> Iterator[str]:
 
 def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, Drift]:
     plan = difference(session, fleet, hosts, destroy=False)
+    without_ovs = hosts_without_ovs({**fleet.state(hosts, ours=False), **fleet.state(hosts)})
+    problems = preflight.problems(session.inventory, fleet.facts)
     return {
-        host: Drift(
-            tuple(change for change in plan.changes if change.ref.host == host),
-            tuple(conflict for conflict in plan.conflicts if conflict.ref.host == host),
+        host: seen_drift(
+            Drift(
+                tuple(change for change in plan.changes if change.ref.host == host),
+                tuple(conflict for conflict in plan.conflicts if conflict.ref.host == host),
+            ),
+            fleet.facts[host],
+            tuple(problem for problem in problems if problem.host == host),
+            without_ovs,
         )
         for host in hosts
         if host in fleet.snapshots
     }
+
+
+def seen_drift(
+    drift: Drift, facts: HostFacts, problems: tuple[Problem, ...], without_ovs: frozenset[str]
+) -> Drift:
+    """The differences of a host without those that only its problems make.
+
+    A problem without a difference is for `plan` to tell: what was applied works.
+    """
+    seen = tuple(change for change in drift.changes if not _is_unseen(change, facts, without_ovs))
+    hidden = [change for change in drift.changes if change not in seen]
+    reasons = [NO_OVS] if any(change.ref.kind in OVS_KINDS for change in hidden) else []
+    if problems and drift.changes:
+        reasons += [str(problem.message) for problem in problems]
+        # Only Docker's own resources are unknown while dockerd does not answer.
+        seen = seen if all(preflight.is_of_docker(problem) for problem in problems) else ()
+    return replace(drift, changes=seen, reasons=tuple(reasons))
+
+
+def _is_unseen(change: Change, facts: HostFacts, without_ovs: frozenset[str]) -> bool:
+    resource = change.after or change.before
+    assert resource is not None, change
+    return is_unseen(resource, facts, without_ovs)
+
+
+NO_OVS = "Open vSwitch does not run, so that its bridges and tunnels cannot be seen"
 
 
 def _endpoints(

@@ -21,6 +21,13 @@ def require_reached(evidence: Evidence, host: str) -> None:
         pytest.fail(str(evidence.errors[host]))
 
 
+def require_docker(evidence: Evidence, host: str) -> None:
+    """The host's Docker has told what containers it has."""
+    facts = evidence.facts.get(host)
+    if facts is not None and not facts.docker:
+        pytest.fail(f"the containers of {host} cannot be seen: dockerd does not answer")
+
+
 def require_tools(evidence: Evidence, host: str) -> None:
     """The host has the tools of the checks."""
     if host in evidence.missing_tools:

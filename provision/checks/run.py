@@ -21,6 +21,7 @@ from provision.engine.fleet import Session
 from provision.engine.plan import Change
 from provision.model.errors import ExitStatus, HostError, UsageError, VerifyError
 from provision.model.inventory import Container, Inventory
+from provision.model.text import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def interruption(result: Verification) -> str:
     """The words for an interrupted verify: the number of checks judged, and of all."""
     if not result.total:
         return "interrupted before the first check"
-    return f"interrupted after {len(result.checks):,} of {result.total:,} checks"
+    return f"interrupted after {len(result.checks):,} of {count(result.total, 'check')}"
 
 
 def _judged(

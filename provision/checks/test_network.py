@@ -7,7 +7,12 @@ import pytest
 from provision.checks import modes, ports
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
-from provision.checks.require import require_finished, require_reached, require_tools
+from provision.checks.require import (
+    require_docker,
+    require_finished,
+    require_reached,
+    require_tools,
+)
 from provision.checks.subjects import Pair, PublishedPort
 from provision.checks.wire import ContainerPair
 from provision.model.inventory import Container
@@ -24,12 +29,15 @@ def test_drift(evidence: Evidence, host: str) -> None:
         for change in drift.changes
         if change.ref not in conflicting
     ]
-    assert not differences, "differs: " + "; ".join(differences)
+    messages = [f"cannot be compared: {'; '.join(drift.reasons)}"] if drift.reasons else []
+    messages += [f"differs: {'; '.join(differences)}"] if differences else []
+    assert not messages, "; ".join(messages)
 
 
 def test_mode(evidence: Evidence, container: Container) -> None:
     """Namespace, interfaces, addresses and routes are those of the container's network mode."""
     require_finished(evidence, container.host)
+    require_docker(evidence, container.host)
     topology = evidence.before[container.host]
     differences = modes.differences(evidence.inventory, container, topology)
     assert not differences, "; ".join(differences)
@@ -152,6 +160,7 @@ def _require_running(evidence: Evidence, *containers: Container) -> None:
         require_reached(evidence, container.host)
         if container.name not in evidence.endpoints:
             name, host = container.name, container.host
+            require_docker(evidence, host)
             pytest.fail(f"container {name} does not run on {host} with an address")
         require_tools(evidence, container.host)
 

@@ -13,6 +13,7 @@ from provision.checks.run import Verification, interruption
 from provision.checks.subjects import Check
 from provision.engine.report import change_json, interrupted_json
 from provision.model.inventory import Container
+from provision.model.text import count
 
 WIDE = 100_000
 """Columns for tables: rich cuts names and addresses to `…` at the width of the terminal."""
@@ -23,7 +24,7 @@ def show(result: Verification) -> None:
     """Print tables of networks, modes and ports, the checks that did not pass, and a summary."""
     # soft_wrap: rich would cut long messages at the width of the terminal, or at 80 in a pipe.
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=WIDE)
-    for name, containers in segments(result).items() if result.checks else ():
+    for name, containers in segments(result).items():
         console.print(_matrix(result, name, containers))
     if any(check.check == "mode" for check in result.checks):
         console.print(_modes(result))
@@ -45,12 +46,21 @@ def _ends(check: Check) -> str:
 
 
 def segments(result: Verification) -> dict[str, list[Container]]:
-    """Containers by segment; a segment with one container has no pair, and is left out."""
+    """Containers by segment; a segment of which no pair was checked is left out."""
     members: dict[str, list[Container]] = {}
     for container in result.containers:
         if name := segment(result.inventory, container):
             members.setdefault(name, []).append(container)
-    return {name: containers for name, containers in members.items() if len(containers) > 1}
+    return {
+        name: containers for name, containers in members.items() if _pair_checks(result, containers)
+    }
+
+
+def _pair_checks(result: Verification, containers: list[Container]) -> dict[str, None]:
+    """The names of the checks from one of these containers to another."""
+    names = {container.name for container in containers}
+    pairs = (c for c in result.checks if c.source != c.target and _of_pair(c))
+    return dict.fromkeys(c.check for c in pairs if {c.source, c.target} <= names)
 
 
 def _modes(result: Verification) -> Table:
@@ -86,15 +96,13 @@ def summary(result: Verification) -> str:
         return f"{head}: {passed} passed, {failed} failed, {skipped} skipped."
     if not result.checks:
         return "There was nothing to check."
-    return f"{passed} checks passed, {failed} failed, {skipped} skipped in {result.seconds:.1f} s."
+    numbers = f"{count(passed, 'check')} passed, {failed} failed, {skipped} skipped"
+    return f"{numbers} in {result.seconds:.1f} s."
 
 
 def _matrix(result: Verification, name: str, containers: list[Container]) -> Table:
-    names = {container.name for container in containers}
-    kinds = dict.fromkeys(
-        c.check for c in result.checks if {c.source, c.target} <= names and _of_pair(c)
-    )
-    title = f"network {name}: {', '.join(kinds)} from (row) to (column)"
+    kinds = ", ".join(_pair_checks(result, containers))
+    title = f"network {name}: {kinds} from (row) to (column)"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for container in containers:

@@ -15,6 +15,7 @@ from provision.cli.invocation import load
 from provision.cli.options import FILE, INVENTORY, JSON, ignore_host_options
 from provision.cli.output import print_warning
 from provision.model.errors import ExitStatus, UsageError
+from provision.model.text import count
 
 if TYPE_CHECKING:
     from provision.inventory.init import Answers
@@ -32,14 +33,15 @@ def validate(inventory: Path, as_json: bool) -> int:
     """Check an inventory file, without contacting a host."""
     loaded = load(inventory)
     counts = {
-        "hosts": len(loaded.hosts),
-        "networks": len(loaded.networks),
-        "containers": len(loaded.containers),
+        "host": len(loaded.hosts),
+        "network": len(loaded.networks),
+        "container": len(loaded.containers),
     }
     if as_json:
-        click.echo(json.dumps({"errors": [], **counts}))
+        by_plural = {f"{noun}s": number for noun, number in counts.items()}
+        click.echo(json.dumps({"errors": [], **by_plural}))
     else:
-        summary = ", ".join(f"{count} {plural}" for plural, count in counts.items())
+        summary = ", ".join(count(number, noun) for noun, number in counts.items())
         click.echo(f"{inventory}: valid: {summary}")
     return ExitStatus.OK
 

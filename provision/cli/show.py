@@ -42,9 +42,9 @@ def show(invocation: Invocation) -> int:
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["svg", "dot", "mermaid", "text"]),
-    help="Format of the drawing.  [default: by FILE's suffix .svg, .dot, .gv, .mmd or .txt, else"
-    " text]",
+    type=click.Choice(["svg", "dot", "mermaid", "text", "json"]),
+    help="Format of the drawing.  [default: by FILE's suffix .svg, .dot, .gv, .mmd, .txt or .json,"
+    " else text]",
 )
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="File to write.  [default: stdout]")
 @click.option(
@@ -56,13 +56,13 @@ def show(invocation: Invocation) -> int:
 def graph(
     invocation: Invocation, format_name: str | None, output: Path | None, verify: Path | None
 ) -> int:
-    """Draw NICs, bridges, tunnels and containers of the hosts.
+    """Draw NICs, bridges, routes, tunnels and containers of the hosts.
 
     Shows the current state of the hosts, which may differ from the inventory.
     """
-    if invocation.as_json:
-        raise UsageError("graph has no JSON output", "use provision show --json")
-    format_name = format_name or _format_by_suffix(output)
+    if invocation.as_json and format_name not in (None, "json"):
+        raise UsageError(f"--json and --format {format_name} exclude each other", "use one of them")
+    format_name = "json" if invocation.as_json else format_name or _format_by_suffix(output)
     verdict = _verdict(verify) if verify else None
     with invocation.outputs(("-o", output), inputs=(verify,)) as (file,):
         state = _view(invocation)
@@ -114,7 +114,8 @@ def _format_by_suffix(output: Path | None) -> str:
         return "text"
     if output.suffix.lower() not in SUFFIXES:
         raise UsageError(
-            f"-o {output}: the suffix belongs to no format", "use --format svg|dot|mermaid|text"
+            f"-o {output}: the suffix belongs to no format",
+            "use --format svg|dot|mermaid|text|json",
         )
     return SUFFIXES[output.suffix.lower()]
 

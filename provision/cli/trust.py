@@ -14,6 +14,7 @@ from provision.cli.invocation import Invocation, load
 from provision.cli.options import host_options
 from provision.cli.output import print_error
 from provision.model.errors import ExitStatus
+from provision.model.text import count
 from provision.transport.project_files import nearest
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _record_new(
     while new := result.of("new"):
         for offer in new:
             click.echo(f"{offer.host} ({offer.name}): {offer.kind} {offer.fingerprint}", err=True)
-        keys = "this key" if len(new) == 1 else f"these {len(new)} keys"
+        keys = "this key" if len(new) == 1 else f"these {count(len(new), 'key')}"
         invocation.require_confirmation(f"Record {keys} in {path}?")
         record(path, new)
         recorded |= {offer.name for offer in new}

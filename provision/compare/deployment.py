@@ -34,6 +34,7 @@ from provision.inventory.load import load
 from provision.model.errors import ProvisionError, UnfitError, VerifyError
 from provision.model.fields import images
 from provision.model.inventory import Inventory
+from provision.model.text import count
 
 ANY_ADDRESS = IPv4Address("0.0.0.0")
 
@@ -154,7 +155,7 @@ class Deployment:
             failed = [check for check in result.checks if not check.ok and not check.skipped]
             details = [f"{c.check} {c.source} → {c.target}: {c.detail}" for c in failed[:3]]
             raise VerifyError(
-                f"{candidate.name}: {len(failed)} checks failed: {'; '.join(details)}"
+                f"{candidate.name}: {count(len(failed), 'check')} failed: {'; '.join(details)}"
             )
         return time.monotonic() - start
 

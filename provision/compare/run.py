@@ -23,6 +23,7 @@ from provision.compare.result import Comparison, MeasuredHost, Settings
 from provision.compare.runner import Runner
 from provision.engine.fleet import Session
 from provision.model.errors import ProvisionError, UnfitError, UsageError
+from provision.model.text import count
 
 SETTLE_S = 300
 """Seconds that servers live longer than all measurements of their group can take."""
@@ -113,11 +114,12 @@ class _ComparisonRun:
 
     def _announcement(self) -> str:
         paths = sum(len(group) + 1 for group in self.groups)
-        count = paths * self.settings.rounds * len(MEASUREMENTS)
+        measurements = paths * self.settings.rounds * len(MEASUREMENTS)
+        methods = count(len(self.chosen), "method")
         return (
-            f"Comparing {len(self.chosen)} methods in {len(self.groups)} groups: {count} "
-            f"measurements of {self.settings.seconds} s; each method is applied, switched to, "
-            "destroyed"
+            f"Comparing {methods} in {count(len(self.groups), 'group')}: "
+            f"{count(measurements, 'measurement')} of {self.settings.seconds} s; each method is "
+            "applied, switched to, destroyed"
         )
 
     def _measure_group(self, number: int, group: tuple[Candidate, ...]) -> None:

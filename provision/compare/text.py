@@ -12,6 +12,7 @@ from provision.checks.text import WIDE
 from provision.compare.candidates import BASELINE
 from provision.compare.figures import TABLE_FIGURES, Figure, Spread
 from provision.compare.result import STEPS, Comparison, MethodResult
+from provision.model.text import count
 
 
 def show(result: Comparison) -> None:
@@ -119,7 +120,7 @@ def notes(result: Comparison) -> Iterator[str]:
         yield f"not reached: {', '.join(missed)}"
     settings = result.settings
     yield (
-        f"{settings.rounds} rounds of {settings.seconds} s for each measurement, UDP at "
+        f"{count(settings.rounds, 'round')} of {settings.seconds} s for each measurement, UDP at "
         f"{settings.udp_mbit_s} Mbit/s. Processor time is that of {cpu_scope(result)}."
     )
     for host in result.hosts:
@@ -147,5 +148,5 @@ def summary(result: Comparison) -> str:
     """The numbers of compared and failed methods, and the duration."""
     compared = sum(m.status == "compared" and m.candidate != BASELINE for m in result.methods)
     failed = sum(method.status == "failed" for method in result.methods)
-    text = f"{compared} methods compared, {failed} failed in {result.took_s:.0f} s."
+    text = f"{count(compared, 'method')} compared, {failed} failed in {result.took_s:.0f} s."
     return f"interrupted: {text}" if result.interrupted else text

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from provision.engine import conflict_commands
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts
-from provision.resources.base import Ref, State
+from provision.resources.base import Ref, Resource, State
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 
-_OVS_KINDS = ("lan_bridge_ovs", "ovs_bridge", "ovs_uplink", "ovs_veth")
+OVS_KINDS = ("lan_bridge_ovs", "ovs_bridge", "ovs_tunnel", "ovs_uplink", "ovs_veth")
 
 
 def conflicts(
@@ -22,15 +22,13 @@ def conflicts(
 ) -> Iterator[Conflict]:
     """Yield a conflict for each name of `wanted` that others have, or that two resources give."""
     own = {(ref.host, name) for ref, resource in current.items() for name in resource.names()}
-    without_ovs = _without_ovs({**foreign, **current})
+    without_ovs = hosts_without_ovs({**foreign, **current})
     givers: dict[tuple[str, str], Ref] = {}
     for ref, resource in wanted.items():
         # A resource of others in its place is a conflict already; Docker and Open vSwitch tell
         # whose their devices are only while they run.
         known = (ref in foreign and not resource.edits) or ref.host not in facts
-        silent = (resource.uses_dockerd and not known and not facts[ref.host].docker) or (
-            ref.kind in _OVS_KINDS and ref.host in without_ovs
-        )
+        silent = not known and is_unseen(resource, facts[ref.host], without_ovs)
         for name in resource.names():
             giver = givers.setdefault((ref.host, name), ref)
             if giver != ref:
@@ -42,6 +40,13 @@ def conflicts(
                 message = f"{_noun(name)} {name} exists outside this inventory"
                 yield Conflict(ref, message, conflict_commands.of_name(name))
     yield from _blocked_folders(facts)
+
+
+def is_unseen(resource: Resource, facts: HostFacts, without_ovs: frozenset[str]) -> bool:
+    """True if the daemon that has such resources of the host does not answer."""
+    if resource.uses_dockerd:
+        return not facts.docker
+    return resource.kind in OVS_KINDS and facts.host in without_ovs
 
 
 def _blocked_folders(facts: Mapping[str, HostFacts]) -> Iterator[Conflict]:
@@ -56,7 +61,7 @@ def _noun(name: str) -> str:
     return "file" if name.startswith("/") else "interface"
 
 
-def _without_ovs(found: State) -> frozenset[str]:
+def hosts_without_ovs(found: State) -> frozenset[str]:
     """Hosts whose Open vSwitch does not run.
 
     Its devices outlive it, and its database, which says whose they are, cannot be read.

@@ -13,6 +13,7 @@ from provision.resources.kinds.package import MANAGER, PACKAGES
 
 REQUIRED_TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
 OLDEST_DOCKER = (20, 10)
+NO_DOCKER = "dockerd does not answer"
 Tools = Mapping[str, tuple[str, ...]]
 """Commands, with the packages of those that the kind `package` does not know."""
 
@@ -44,6 +45,11 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
         *(problem for host in usable.values() for problem in _default_bridge(inventory, host)),
         *container_interfaces.problems(inventory, usable),
     )
+
+
+def is_of_docker(problem: Problem) -> bool:
+    """True if a problem hides Docker's resources of a host, and nothing else."""
+    return problem.message.startswith(NO_DOCKER)
 
 
 def _network_problems(
@@ -115,7 +121,7 @@ def _docker_problems(facts: HostFacts) -> Iterator[Problem]:
     host = facts.host
     if "docker" in facts.tools and not facts.docker:
         hint = f"run `systemctl status docker` on {host}"
-        yield Problem(host, f"dockerd does not answer: {facts.docker_error}", hint)
+        yield Problem(host, f"{NO_DOCKER}: {facts.docker_error}", hint)
     elif facts.docker and facts.docker < OLDEST_DOCKER:
         version = ".".join(map(str, facts.docker))
         yield Problem(host, f"Docker {version} is too old", "provision needs 20.10 or newer")

@@ -146,7 +146,7 @@ def _lines(field_value: object) -> list[str]:
         lines = [" ".join(_lines(entry)) for entry in field_value]
         return (lines if nested else [" ".join(lines)]) if lines else ["none"]
     text = "none" if field_value in (None, "") else str(field_value)
-    return [f"({len(text.splitlines())} lines)" if "\n" in text else text]
+    return [f"({count(len(text.splitlines()), 'line')})" if "\n" in text else text]
 
 
 def _joined(*parts: str | list[str]) -> Iterator[str]:

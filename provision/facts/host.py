@@ -24,6 +24,7 @@ class Link:
     addresses: tuple[IPv4Interface, ...]
     altnames: tuple[str, ...] = field(default=(), repr=False)
     """Further names, which no other interface can have either."""
+    up: bool = field(default=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,8 @@ def _link(entry: Mapping[str, Any]) -> Link:
         if info["family"] == "inet"
     )
     altnames = tuple(map(str, entry.get("altnames", ())))
-    return Link(entry["ifname"], int(entry["mtu"]), tuple(addresses), altnames)
+    up = "UP" in entry.get("flags", ("UP",))
+    return Link(entry["ifname"], int(entry["mtu"]), tuple(addresses), altnames, up)
 
 
 def _peer_route(text: str) -> tuple[IPv4Address, PeerRoute]:

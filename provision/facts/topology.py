@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 
 from provision.resources.on_hosts import Mark
+
+OVS_BRIDGE = "openvswitch"
+"""The kind of a bridge of Open vSwitch: of its own interface, of both datapaths."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceLink:
     """An interface in one namespace.
 
-    `index` is its ifindex, `peer` that of a veth's other end, `master` the bridge it is a port of.
+    `index` is its ifindex, `master` the bridge it is a port of, of Linux or of Open vSwitch. `peer`
+    is the ifindex of a veth's other end or of a macvlan's NIC in another namespace, `lower` its
+    name in the same namespace. `carrier` is False where the cable or the other end is missing.
     """
 
     index: int
@@ -25,6 +30,27 @@ class NamespaceLink:
     master: str
     peer: int
     addresses: tuple[IPv4Interface, ...]
+    carrier: bool = True
+    lower: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelEnd:
+    """A host's end of tunnels: a device of the kernel, or a tunnel port of Open vSwitch.
+
+    `device` is the kernel's interface, empty for a port of Open vSwitch, which has none. `bridge`
+    is the bridge that it is a port of. `remotes` are the addresses of the hosts that it sends to,
+    empty for a `tun` device, whose program knows them. Two ends fit if `kind` and `key` are equal:
+    VXLAN's VNI, or the key of GRE. `error`: why it does not work.
+    """
+
+    name: str
+    kind: str
+    device: str
+    bridge: str
+    remotes: tuple[IPv4Address, ...]
+    key: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +121,8 @@ class HostTopology:
     `namespaces` are by inode, `containers` by name; `bridges` gives the Linux bridge of each Docker
     network. `nat` is the output of `iptables -t nat -S`, by line. `docker_error` is the reason why
     Docker did not answer: then only the host's own interfaces, routes and rules are known.
+    `vlans` are the tags of Open vSwitch's access ports. `ovs_error`: why Open vSwitch, which is
+    installed, forwards nothing, or cannot be read.
     """
 
     host: str
@@ -105,6 +133,9 @@ class HostTopology:
     nat: tuple[str, ...]
     dnat_rules: tuple[DnatRule, ...]
     docker_error: str = ""
+    tunnels: tuple[TunnelEnd, ...] = ()
+    vlans: Mapping[str, int] = field(default_factory=dict)
+    ovs_error: str = ""
 
     def host_end(self, link: NamespaceLink) -> NamespaceLink | None:
         """The host's end of a container's veth; None for another interface."""

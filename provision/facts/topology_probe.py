@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from shlex import quote
 from typing import Any
 
+from provision.facts import tunnel_probe
 from provision.facts.lines import KeyedLines
 from provision.facts.topology import (
     ContainerInfo,
@@ -77,16 +78,27 @@ def _topology(host: str, lines: KeyedLines) -> HostTopology:
     containers = [
         _container(entry, names, running.get(entry["Id"], _Process())) for entry in inspected
     ]
+    inode = processes["host"].net
+    namespaces[inode] = tunnel_probe.with_ovs_ports(namespaces[inode], lines)
     return HostTopology(
         host=host,
-        root=namespaces[processes["host"].net],
+        root=namespaces[inode],
         namespaces=namespaces,
         containers={c.name: c for c in sorted(containers, key=lambda c: c.name)},
         bridges=dict(_bridges(lines.decoded("networks"))),
         nat=nat,
         dnat_rules=tuple(_dnat_rules(nat)),
         docker_error=lines.only("undocked", ""),
+        tunnels=tuple(tunnel_probe.tunnels(_root_links(inode, lines), namespaces[inode], lines)),
+        vlans=tunnel_probe.vlans(lines),
+        ovs_error=tunnel_probe.ovs_error(lines),
     )
+
+
+def _root_links(inode: int, lines: KeyedLines) -> list[dict[str, Any]]:
+    """The host's own interfaces as `ip -d` prints them."""
+    texts = dict(line.partition(" ")[::2] for line in lines.every("links"))
+    return [entry for entry in json.loads(texts[str(inode)]) if "ifname" in entry]
 
 
 def _process(text: str) -> tuple[str, _Process]:
@@ -127,6 +139,8 @@ def _links(entries: Iterable[dict[str, Any]]) -> Iterator[NamespaceLink]:
                 for info in entry.get("addr_info", ())
                 if info.get("family") == "inet"
             ),
+            carrier="NO-CARRIER" not in entry["flags"],
+            lower=entry.get("link") or "",
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from provision.inventory.ansible_hosts import merge_hosts_from
@@ -30,7 +31,10 @@ from provision.model.findings import (
 from provision.model.inventory import Inventory
 from provision.model.text import single_line
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 8 << 20
+MAX_FINDINGS = 10_000
+"""The rules' findings of one file. The nearest of 20,000 names takes some ms to look up: for
+100,000 unknown names, that would be minutes."""
 # Control characters, and line ends of YAML 1.1 that editors do not count as such (a lone CR, NEL,
 # U+2028, U+2029): after one of these, the line numbers of findings would be wrong.
 _FORBIDDEN = re.compile(
@@ -48,7 +52,8 @@ def load(path: Path) -> Inventory:
     decoded = decode(data)
     layout = lay_out(decoded)
     files = NamedFiles(decoded, path.parent)
-    findings = (*decoded.findings, *networks.findings(decoded, layout), *files.findings)
+    rules = tuple(_first(networks.findings(decoded, layout)))
+    findings = (*decoded.findings, *rules, *files.findings)
     theirs = [finding for finding in findings if ansible.owns(finding.loc, root)]
     ours = [finding for finding in findings if not ansible.owns(finding.loc, root)]
     ours = [*yaml_findings, *_located(path, root, ours)]
@@ -70,6 +75,15 @@ def _yaml(path: Path) -> tuple[Node, tuple[Finding, ...]]:
     if document.root is None:
         raise InventoryError(document.findings)
     return document.root, document.findings
+
+
+def _first(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the first findings, and one that says that there are more."""
+    iterator = iter(findings)
+    yield from islice(iterator, MAX_FINDINGS)
+    if next(iterator, None) is not None:
+        message = f"there are more than {MAX_FINDINGS:,} mistakes of this kind"
+        yield Finding((), message, "mend the others first")
 
 
 def _located(path: Path, root: Node, findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -8,7 +8,10 @@ from typing import Any
 MAX_DEPTH = 40
 # A limit of our own. libyaml in PyYAML >= 6.0.4 has one as well, and reaches it while it reads
 # ahead inside brackets, so that its error arrives before ours.
-TOO_DEEP = (f"nested deeper than {MAX_DEPTH}", "is a bracket not closed?")
+TOO_DEEP = (
+    f"nested deeper than {MAX_DEPTH}",
+    "no key needs more than 8 levels: remove brackets, or indentation",
+)
 _INDENT = "check that the keys of a level begin in one column"
 _FLOW = "separate by commas and close every bracket"
 _NOT_CLOSED = ("a list or mapping is not closed before here", _FLOW)

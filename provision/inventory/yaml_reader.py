@@ -2,8 +2,8 @@
 
 PyYAML implements YAML 1.1, which turns NO into false, 1.10 into a float, 22:22 into 1342 and 010
 into 8. Only its event parser is used here, so that all of these stay text. Anchors, tags, merge
-keys and further documents are refused while reading, so that a file of 1 MiB yields at most
-20,000 nodes (no "billion laughs").
+keys and further documents are refused while reading, so that a file of 8 MiB yields at most
+200,000 nodes (no "billion laughs").
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from provision.inventory.yaml_errors import MAX_DEPTH, TOO_DEEP, explain
 from provision.model.findings import KEY, Finding, FindingError, Loc, Position
 from provision.model.text import quoted
 
-MAX_NODES = 20_000
+# 2,000 hosts and 4,000 containers of seven keys have about 70,000 values. The worst files of this
+# size, with a finding for each line, take 180 MB and 7 s of processor time (docs/inventory.md).
+MAX_NODES = 200_000
 # libyaml's parser where PyYAML was built with it: several times faster.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTANTS: dict[str, bool | None] = {
@@ -129,7 +131,7 @@ class _Reader:
     def node(self, event: Any, depth: int) -> Node:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise self._stop(event, f"the file has more than {MAX_NODES} values", "split it")
+            raise self._stop(event, f"the file has more than {MAX_NODES:,} values", "split it")
         if depth > MAX_DEPTH:
             raise self._stop(event, *TOO_DEEP)
         self.refuse_features(event)

@@ -11,6 +11,7 @@ import click
 from provision.lab import bringup, examples, power, ready, settings, teardown
 from provision.lab.layout import MIXED, MOST_HOSTS, SUITES, Lab, suite_of
 from provision.lab.ranges import ranges
+from provision.model import text
 
 
 def _current() -> Lab:
@@ -60,7 +61,7 @@ def up(
     options = settings.UpOptions(count, suite, bare, ranges(wanted) if wanted else None)
     current = _current()
     boots = bringup.up(current, options, mirror=mirror, say=_say)
-    hosts_are = "1 host is" if len(boots) == 1 else f"{len(boots)} hosts are"
+    hosts_are = f"{text.count(len(boots), 'host')} {'is' if len(boots) == 1 else 'are'}"
     _say(f"{hosts_are} up. Log in: ssh -F {current.ssh_config} h1")
     if (example := examples.folder(current) / "routes.yml").exists():
         _say(f"Examples for these ranges: provision apply {example.relative_to(current.folder)}")

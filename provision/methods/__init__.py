@@ -20,6 +20,7 @@ from provision.methods._base import Method as Method
 from provision.methods._base import Row as Row
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory, Network
+from provision.model.text import count
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
@@ -50,7 +51,9 @@ def named(name: str) -> Method:
     if name in _modules():
         module = import_module(f"{__name__}.{_modules()[name]}")
         classes = [member for member in vars(module).values() if _is_method_of(module, member)]
-        assert len(classes) == 1, f"{module.__name__} defines {len(classes)} methods, not one"
+        assert len(classes) == 1, (
+            f"{module.__name__} defines {count(len(classes), 'method')}, not one"
+        )
         return cast("Method", classes[0]())
     return _loaded(next(point for point in _entry_points() if point.name == name))
 

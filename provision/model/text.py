@@ -24,8 +24,9 @@ def _as_yaml(value: object) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 host`, `2 hosts`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """`1 host`, `2 hosts`, `0 addresses`: each message that counts things is made by this."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{ending}"
 
 
 def listed(names: tuple[str, ...], limit: int = 8) -> str:

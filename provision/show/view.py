@@ -10,13 +10,19 @@ from provision import methods
 from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.gather import SIZE_LIMIT
-from provision.facts.topology import ContainerInfo, DnatRule, HostTopology, NamespaceLink
+from provision.facts.topology import (
+    OVS_BRIDGE,
+    ContainerInfo,
+    DnatRule,
+    HostTopology,
+    NamespaceLink,
+)
 from provision.model.errors import ExitStatus, FactsError, HostError
 from provision.model.inventory import Inventory, Network
 from provision.model.reading import reading
 from provision.resources.script import PRELUDE
 
-BRIDGES = ("bridge", "openvswitch")
+BRIDGES = ("bridge", OVS_BRIDGE)
 """Kinds of interfaces that have ports."""
 
 

@@ -1,5 +1,5 @@
-# Network namespaces, containers, links, routes and NAT of a host, ours or not, for `show` and the
-# checks: one `KEY VALUE` line for each. The last line, `wired`, says that nothing is missing.
+# Network namespaces, containers, links, routes, tunnels and NAT of a host, ours or not, for `show` and
+# the checks: one `KEY VALUE` line for each. The last line, `wired`, says that nothing is missing.
 # Prelude: look/bounded.sh
 # Variables: docker_program
 # $docker_program is look/docker_api.pl followed by look/docker_namespaces.pl.
@@ -32,6 +32,25 @@ printf '%s\n' "$answers" | sed -n 's/^spaces //p' | {
     snapshot "$net" nsenter -t "$pid" -n || [ ! -e "/proc/$pid" ] || exit 1
   done
 } || exit 1
+# The forwarding database tells to which hosts a VXLAN device of the kernel sends its frames.
+if [ -n "$(ip -o link show type vxlan)" ] && command -v bridge >/dev/null 2>&1; then
+  forwards=$(bounded bridge fdb show) || exit 1
+  printf '%s\n' "$forwards" | sed -n '/ dst /s/^/forward /p'
+fi
+# The kernel does not know which ports Open vSwitch's userspace datapath has, and never its tunnels.
+database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
+if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
+  if tables=$(bounded ovs-vsctl -t 5 -f json \
+    -- --columns=name,ports list Bridge \
+    -- --columns=_uuid,name,interfaces,protected,tag,external_ids list Port \
+    -- --columns=_uuid,name,type,options,ofport,error,admin_state,link_state list Interface); then
+    printf '%s\n' "$tables" | sed '1s/^/ovs_bridges /;2s/^/ovs_ports /;3s/^/ovs_interfaces /'
+    kill -0 "$(cat /run/openvswitch/ovs-vswitchd.pid 2>/dev/null)" 2>/dev/null ||
+      echo 'ovs_error ovs-vswitchd does not run'
+  else
+    echo 'ovs_error Open vSwitch does not answer'
+  fi
+fi
 if command -v iptables >/dev/null 2>&1; then
   nat=$(bounded iptables -w 30 -t nat -v -S) || exit 1
   printf '%s\n' "$nat" | sed 's/^/nat /'

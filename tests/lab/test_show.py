@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import shlex
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests import graph_paths
 from tests.lab.hosts import HOSTS, Hosts
 
 pytestmark = pytest.mark.lab
@@ -98,6 +100,79 @@ def test_a_graph_has_the_results_of_verify(mixed: Hosts) -> None:
     assert by_name["c3"].endswith("[ok]")
     assert 'class="container failed"' in drawing
     assert 'class="container ok"' in drawing
+
+
+CUTS = {
+    "ovs-gre": "ovs-vsctl del-port $(ovs-vsctl list-ports {bridge} | grep ^gre-h2)",
+    "ovs-vxlan": "ovs-vsctl del-port $(ovs-vsctl list-ports {bridge} | grep ^vxl-h2)",
+    "routes": "ip route del {subnet}",
+    "routes-docker0": "ip route del {subnet}",
+    "vxlan": "dev=$(ls /sys/class/net | grep ^vx-); bridge fdb show dev $dev | grep 'dst {peer} ' |"
+             " while read -r mac _; do bridge fdb del $mac dev $dev dst {peer}; done",
+    "flannel-vxlan": "bridge fdb show dev flannel.1 | grep 'dst {peer} ' |"
+                     " while read -r mac _; do bridge fdb del $mac dev flannel.1 dst {peer}; done",
+    "flannel-docker0": "ip route del {subnet}",
+    "flannel-host-gw": "ip route del {subnet}",
+    "flannel-udp": "systemctl stop $(systemctl list-units -q --plain 'provision-*flanneld*' |"
+                   " cut -d' ' -f1)",
+    "pipework": "systemctl stop 'provision-*-follow.service'; ip link set dev eth1 nomaster",
+    "pipework-ovs": "systemctl stop 'provision-*-follow.service'; ovs-vsctl del-port eth1",
+}  # fmt: skip
+"""Commands on h1 that cut its containers off from those of h2, by example.
+
+{bridge}: the bridge of Open vSwitch with the tunnels; {subnet} and {peer}: of h2.
+"""
+DEFAULT = ("ovs-gre", "vxlan")
+"""Examples of a tunnel that the kernel does not know, and of one that it has."""
+
+
+@pytest.mark.parametrize(
+    "example",
+    [e if e in DEFAULT else pytest.param(e, marks=pytest.mark.full) for e in CUTS],
+)
+def test_a_graph_connects_what_verify_found_reachable(mixed: Hosts, example: str) -> None:
+    """And not what a cut has disconnected, though everything else is as before."""
+    inventory = mixed.inventory(f"{example}.yml")
+    mixed.provision("apply", inventory)
+    try:
+        checks = mixed.verified(inventory)["checks"]
+        drawn = mixed.json("graph", inventory)
+        names = {node["name"] for node in drawn["nodes"] if node["kind"] == "container"}
+        # The checks of a LAN name interfaces: o1/eth1.
+        pairs = {
+            (check["from"].split("/")[0], check["to"].split("/")[0])
+            for check in checks
+            if check["check"] in REACHED
+        }
+        pairs = {pair for pair in pairs if names.issuperset(pair) and pair[0] != pair[1]}
+        assert len(pairs) >= 6
+        for source, target in pairs:
+            assert graph_paths.path(drawn, source, target), (source, target, drawn)
+        assert all(edge["up"] for edge in drawn["edges"])
+        lans = {node["name"] for node in drawn["nodes"] if node["kind"] == "lan"}
+        assert lans == {f"{network}.0/24" for network in mixed.networks}
+        (source, target) = cut(mixed, example, drawn)
+        assert not graph_paths.path(mixed.json("graph", inventory), source, target)
+    finally:
+        mixed.provision("destroy", inventory, "--yes")
+
+
+REACHED = ("ping", "arp")
+"""Checks from one container to another that succeed if the other one answers."""
+
+
+def cut(hosts: Hosts, example: str, drawn: dict[str, Any]) -> tuple[str, str]:
+    """Cut a container of h1 off from one of h2; their names."""
+    nodes = drawn["nodes"]
+    first, second = (
+        next(n for n in nodes if n["kind"] == "container" and n["host"] == host)
+        for host in ("h1", "h2")
+    )
+    tunnels = [n["name"] for n in nodes if n["kind"] == "bridge" and n["name"].startswith("ov-")]
+    subnet = ipaddress.ip_interface(second["addresses"][0]).network
+    values = {"bridge": tunnels[0] if tunnels else "", "subnet": subnet}
+    hosts.ssh("h1", CUTS[example].format(**values, peer=f"{hosts.networks[1]}.12"))
+    return first["name"], second["name"]
 
 
 def test_show_agrees_with_the_hosts(applied: tuple[Hosts, str]) -> None:
@@ -208,8 +283,14 @@ def test_hosts_without_ssh_or_docker_are_shown_as_far_as_possible(
     try:
         shown = hosts.json("show", lost.name, status=4)
         drawing = hosts.provision("graph", lost.name, status=4)
+        (drift,) = (
+            check for check in hosts.json("verify", inventory, "-k", "drift", status=7)["checks"]
+            if not check["ok"]
+        )  # fmt: skip
     finally:
         hosts.ssh("h2", "systemctl start docker.socket docker.service")
+    assert drift["from"] == "h2" and "cannot be compared: dockerd does not" in drift["detail"]
+    assert "create" not in drift["detail"]
     assert tuple(shown["hosts"]) == HOSTS
     assert [error["host"] for error in shown["errors"]] == ["h9"]
     assert shown["hosts"]["h2"]["undocked"] == "Docker's daemon does not answer"

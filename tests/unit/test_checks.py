@@ -6,21 +6,30 @@ import inspect
 import os
 import signal
 from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from provision.checks import gather, test_lan, test_network
-from provision.checks.gather import Drift, Evidence
+from provision.checks.gather import NO_OVS, Drift, Evidence
 from provision.checks.page import page
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.run import Verification, run_checks
 from provision.checks.subjects import KINDS
 from provision.checks.text import as_json, show, summary
 from provision.engine.fleet import Session
+from provision.engine.plan import Change
+from provision.facts.host import HostFacts
 from provision.inventory.load import load
 from provision.model.errors import ExitStatus, UsageError
+from provision.model.problems import Problem
+from provision.resources.base import Resource
+from provision.resources.kinds.image import DockerImage
+from provision.resources.kinds.ovs_tunnel import OvsTunnel
+from provision.resources.kinds.route import Route
+from provision.resources.on_hosts import Mark
 from tests.fakes import Hosts
 from tests.house.test_structure import ROOT
 
@@ -203,3 +212,91 @@ def test_a_verify_that_is_interrupted_before_the_checks_says_so(
 def test_a_verify_to_its_end_says_nothing_of_interruptions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key is in the JSON of an interrupted command only."""
     assert "interrupted" not in as_json(verify(monkeypatch, evidence(), "ping"))
+
+
+# Differences that cannot be seen.
+
+FACTS = HostFacts(
+    host="h1", systemd=True, uid=0, tools=frozenset(), docker=(26,), docker_error="",
+    live_restore=False, rootless=False, links={}, peer_routes={}, routes=(),
+)  # fmt: skip
+NO_DOCKER = replace(FACTS, docker=(), docker_error="its daemon does not answer")
+MARK = Mark("demo", "blue")
+
+
+def created(resource: Resource) -> Change:
+    return Change(resource.ref, "create", None, resource, None)
+
+
+IMAGE = created(DockerImage("h1", "busybox:latest", "demo"))
+ROUTE = created(Route("h1", IPv4Network("172.20.1.0/24"), None, "eth1", "demo"))
+TUNNEL = created(OvsTunnel("h1", "gre-h2", "ov-blue", "gre", (), True, MARK))
+
+
+@pytest.mark.parametrize(
+    ("facts", "problems", "without_ovs", "expected", "reasons"),
+    [
+        (FACTS, (), (), (IMAGE, ROUTE, TUNNEL), ()),
+        (NO_DOCKER, ("dockerd does not answer: it is dead",), (), (ROUTE, TUNNEL),
+         ("dockerd does not answer: it is dead",)),
+        (FACTS, (), ("h1",), (IMAGE, ROUTE), (NO_OVS,)),
+        (FACTS, ("eth1, which leads to h2, is down",), (), (),
+         ("eth1, which leads to h2, is down",)),
+    ],
+)  # fmt: skip
+def test_what_merely_cannot_be_seen_is_no_difference(
+    facts: HostFacts,
+    problems: tuple[str, ...],
+    without_ovs: tuple[str, ...],
+    expected: tuple[Change, ...],
+    reasons: tuple[str, ...],
+) -> None:
+    """The reason is told in its place; what else differs still is."""
+    drift = gather.seen_drift(
+        Drift((IMAGE, ROUTE, TUNNEL), ()),
+        facts,
+        tuple(Problem("h1", message) for message in problems),
+        frozenset(without_ovs),
+    )
+    assert drift == Drift(expected, (), reasons)
+
+
+def test_a_problem_without_a_difference_is_not_drift() -> None:
+    """What was applied works: only `plan` tells of the problem."""
+    problem = Problem("h1", "Docker 20.9 is too old")
+    assert gather.seen_drift(Drift((), ()), FACTS, (problem,), frozenset()) == Drift((), ())
+
+
+def test_the_message_of_drift_tells_what_cannot_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the differences, and without `create` for what is hidden."""
+    hidden = Drift((ROUTE,), (), ("dockerd does not answer: it is dead",))
+    result = verify(monkeypatch, replace(evidence(), drift={"h1": hidden, "h2": hidden}), "drift")
+    assert {check.detail for check in result.checks} == {
+        "cannot be compared: dockerd does not answer: it is dead; "
+        "differs: create route 172.20.1.0/24"
+    }
+
+
+def test_containers_of_a_dead_docker_are_not_said_to_be_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They may run: nobody knows."""
+    seen = evidence()
+    blind = replace(seen, endpoints={}, facts={"h1": NO_DOCKER, "h2": NO_DOCKER})
+    details = {check.detail for check in verify(monkeypatch, blind, "ping").checks}
+    assert details == {
+        f"the containers of {host} cannot be seen: dockerd does not answer" for host in ("h1", "h2")
+    }
+
+
+def test_a_verify_of_no_pair_prints_no_matrix(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither as text nor as HTML; one check is not `1 checks`."""
+    result = verify(monkeypatch, evidence(), "drift and h1")
+    show(result)
+    printed = capsys.readouterr().out
+    assert "network" not in printed and printed.startswith("1 check passed, 0 failed")
+    assert "Network blue" not in page(result, "t")
+    show(verify(monkeypatch, evidence(), "ping"))
+    assert "network blue: ping from (row) to (column)" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from provision import methods
+from provision.inventory import load as inventory_load
 from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.inventory import Container, Image, Inventory, Ssh
@@ -267,7 +268,7 @@ def test_an_inventory_that_is_not_a_regular_file_is_refused(
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     Path("loop").symlink_to("loop")
-    Path("large").write_bytes(b"#" * ((1 << 20) + 1))
+    Path("large").write_bytes(b"#" * ((8 << 20) + 1))
     assert [
         error_text(Path(name)) for name in (".", "pipe", "/dev/zero", "loop", "gone", "large")
     ] == [
@@ -276,7 +277,7 @@ def test_an_inventory_that_is_not_a_regular_file_is_refused(
         "/dev/zero: is a device, not a file; name a regular file",
         "loop: the symbolic link leads to itself; check where it points",
         "gone: no such file; check the path",
-        "large: is larger than 1024 KiB; is this the right file?",
+        "large: is larger than 8192 KiB; is this the right file?",
     ]
     assert "not allowed in file names" in error_text(Path("a\0b"))
     assert "the name is too long" in error_text(Path("a" * 300))
@@ -327,3 +328,18 @@ def test_the_model_imports_neither_yaml_nor_pydantic() -> None:
     )
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert process.stdout == "set()\n", process.stderr
+
+
+def test_the_search_for_similar_names_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the first mistakes of a file, though 50,000 names resemble 5,000 hosts."""
+    monkeypatch.setattr(inventory_load, "MAX_FINDINGS", 100)
+    hosts = ", ".join(f"hostname{k}: {{address: 10.{k >> 8}.{k & 255}.1}}" for k in range(5000))
+    unknown = ", ".join(f"hostnam{k}" for k in range(50_000))
+    path = tmp_path / "inventory.yml"
+    network = f"{{method: routes, cidr: 172.16.0.0/12, hosts: [{unknown}]}}"
+    path.write_text(f"name: z\nhosts: {{{hosts}}}\nnetworks:\n  blue: {network}\n")
+    begin = time.process_time()
+    lines = error_text(path).splitlines()
+    assert time.process_time() - begin < 10
+    assert len(lines) == 101 and lines[0].endswith("mend the others first")
+    assert "there are more than 100 mistakes of this kind" in lines[0]

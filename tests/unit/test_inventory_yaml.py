@@ -86,11 +86,18 @@ def test_deep_nesting_is_refused() -> None:
         assert "nested deeper than 40" in only_finding(read(PATH, text))
 
 
+@pytest.mark.parametrize("text", ["{a: " * 5000, "{a: " * 5000 + "1" + "}" * 5000, "- " * 5000])
+def test_the_hint_on_deep_nesting_is_right_also_where_each_bracket_is_closed(text: str) -> None:
+    """And where there is none: it does not ask for a bracket that is not closed."""
+    (finding,) = read(PATH, text).findings
+    assert finding.hint == "no key needs more than 8 levels: remove brackets, or indentation"
+
+
 def test_a_document_with_too_many_values_is_refused() -> None:
     """The finding has the position of the first value too many."""
     assert len(plain("[" + "h," * (MAX_NODES - 1) + "]")) == MAX_NODES - 1  # type: ignore[arg-type]
     assert only_finding(read(PATH, "[" + "h," * MAX_NODES + "]")) == f"1:{2 * MAX_NODES}: " + (
-        "the file has more than 20000 values"
+        "the file has more than 200,000 values"
     )
 
 

@@ -216,16 +216,28 @@ def test_any_text_survives_each_format(hostile: str) -> None:
 
 
 def fleet(hosts: int, containers: int, *, checked: bool = False) -> Drawing:
-    """Hosts with two NICs, two bridges, a tunnel, and containers of one to three interfaces."""
+    """Hosts with two NICs, three bridges, a tunnel, two routes, and containers.
+
+    These have one to three interfaces on bridges, and some have one on a NIC.
+    """
     graphs = []
     for n in range(1, hosts + 1):
         nodes = [GraphNode(f"h{n}_{k}", "nic", (f"eth{k}", f"10.{k}.0.{n}/24")) for k in (1, 2)]
         nodes += [
             GraphNode(f"h{n}_b{k}", "bridge", (f"br-{k}-abcdefghi (blue)", f"172.2{k}.{n}.1/24"))
+            for k in (1, 2, 3)
+        ]
+        nodes += [
+            GraphNode(f"h{n}_r{k}", "route", (f"172.2{k}.9.0/24 via 10.2.0.9 dev eth2", "→ host-9"))
             for k in (1, 2)
         ]
         nodes.append(GraphNode(f"h{n}_t", "tunnel", ("flannel.1 (vxlan)", f"172.16.{n}.0/32")))
         edges = [Edge(f"h{n}_2", f"h{n}_b2", "port"), Edge(f"h{n}_t", f"h{n}_b1", "port")]
+        edges.append(Edge(f"h{n}_b1", f"h{n}_b3", "veth", "inner ═ outer-abcdefghi", up=False))
+        for k in (1, 2):
+            edges.append(Edge(f"h{n}_b{k}", f"h{n}_r{k}", "route"))
+            edges.append(Edge(f"h{n}_r{k}", f"h{n}_{k}", "over", up=False))
+        edges.append(Edge(f"h{n}_t", f"h{n}_b3", "over"))
         for c in range(containers):
             ends = range(1, 2 + c % 3)
             lines = (f"container-{c} (blue)", *(f"eth{k} 172.2{k}.{n}.{c}/24" for k in ends))
@@ -236,6 +248,10 @@ def fleet(hosts: int, containers: int, *, checked: bool = False) -> Drawing:
                 Edge(f"h{n}_b{1 + k % 2}", f"h{n}_c{c}", "veth", f"veth{n}{c}{k}abcdef", k, "ok")
                 for k in ends
             ]
+            if c % 3 == 0:
+                edges.append(
+                    Edge(f"h{n}_{1 + c % 2}", f"h{n}_c{c}", "macvlan", "macvlan", len(lines))
+                )
             if c % 2:
                 edges.append(Edge(f"h{n}_c{c - 1}", f"h{n}_c{c}", "shares"))
         graphs.append(HostGraph(f"host-{n}", f"10.1.0.{n}", tuple(nodes), tuple(edges)))
@@ -364,7 +380,7 @@ def test_a_file_that_is_not_a_result_of_verify_is_refused(text: str) -> None:
         (("-o", "x.pdf"), "the suffix belongs to no format"),
         (("--verify", "none.json"), "none.json"),
         (("--format", "png"), "png"),
-        (("--json",), "provision show --json"),
+        (("--json", "--format", "svg"), "--json and --format svg exclude each other"),
     ],
 )
 def test_graph_refuses_invalid_options(options: tuple[str, ...], message: str) -> None:

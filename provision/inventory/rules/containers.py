@@ -12,7 +12,7 @@ from provision.model.fields import containers
 from provision.model.findings import Finding, Loc
 from provision.model.inventory import Port
 from provision.model.suggest import did_you_mean
-from provision.model.text import listed, quoted
+from provision.model.text import count, listed, quoted
 
 MODES = ("bridge", "host", "none")
 # Modes in which Docker gives the container no interface of its own.
@@ -162,5 +162,5 @@ def _full_subnets(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[
         capacity = methods.named(decoded.networks[container.network].method).capacity(subnet)
         if used[key] == capacity + 1:
             message = f"{container.host}'s subnet of '{container.network}', {subnet}, is full"
-            hint = f"it has {capacity} addresses; use another host, or a larger subnet"
+            hint = f"it has {count(capacity, 'address')}; use another host, or a larger subnet"
             yield Finding(("containers", name, "host"), message, hint)

@@ -64,8 +64,11 @@ def _same_addresses(decoded: Decoded) -> Iterator[Finding]:
 
 def _networks(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     for name, network in decoded.networks.items():
-        mistakes = list(_hosts(name, decoded, layout))
-        yield from mistakes
+        mistakes = False
+        # One by one: `load` takes only the first ones of a file.
+        for finding in _hosts(name, decoded, layout):
+            mistakes = True
+            yield finding
         # On a LAN, a single host is joined to machines outside of the inventory.
         on_lan = methods.named(network.method).on_hosts_lan
         if len(layout.hosts[name]) < 2 and not mistakes and not on_lan:
@@ -79,10 +82,12 @@ def _networks(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
 def _hosts(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     network = decoded.networks[name]
     hosts, groups = decoded.declared["hosts"], decoded.declared["groups"]
+    known = (*hosts, *groups)
+    declared = frozenset(known)
     for k, host in enumerate(network.hosts or ()):
-        if host not in hosts and host not in groups:
+        if host not in declared:
             item: Loc = ("networks", name, "hosts", k)
-            yield _unknown_host(item, host, (*hosts, *groups), "host or group")
+            yield _unknown_host(item, host, known, "host or group")
     members = frozenset(layout.hosts[name])
     for host in network.subnets or {}:
         loc = ("networks", name, "subnets", host, KEY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,11 @@ def equal_blocks(network: NetworkDocument, hosts: tuple[str, ...], *, first: int
 
 
 def findings(
-    loc: Loc, network: NetworkDocument, hosts: tuple[str, ...], subnets: Subnets
+    loc: Loc,
+    network: NetworkDocument,
+    hosts: tuple[str, ...],
+    subnets: Subnets,
+    low: LowestSubnet | None = None,
 ) -> Iterator[Finding]:
     """Yield the mistakes in a network's subnets: outside of its range, overlapping, too few."""
     for host, subnet in (network.subnets or {}).items():
@@ -40,22 +45,46 @@ def findings(
             message = f"{host}'s subnet {subnet} is not inside cidr {network.cidr}"
             yield Finding((*loc, "subnets", host), message, "choose one inside")
     if any(host not in subnets for host in hosts):
-        yield _too_few(loc, network, len(hosts))
+        yield _too_few(loc, network, len(hosts), low)
     yield from _overlaps(loc, network, subnets)
 
 
-def _too_few(loc: Loc, network: NetworkDocument, hosts: int) -> Finding:
+@dataclass(frozen=True, slots=True)
+class LowestSubnet:
+    """The first address of the subnets that hosts may get, and the key that says so."""
+
+    address: IPv4Address
+    key: str
+
+
+def _too_few(loc: Loc, network: NetworkDocument, hosts: int, low: LowestSubnet | None) -> Finding:
     cidr, size = network.cidr, network.subnet_size
-    bits = (hosts - 1).bit_length()
     key = "subnet_size" if "subnet_size" in network.model_fields_set else "cidr"
     free = names.block_count(cidr, size)
     content = f"holds {count(free, 'subnet')} of /{size}" if free else f"is smaller than a /{size}"
-    if cidr.prefixlen + bits <= SMALLEST:
-        hint = f"write subnet_size: {cidr.prefixlen + bits}, or a wider cidr"
-    else:
-        hint = f"write a wider cidr, like a /{max(size - bits, 8)}"
+    if low and free:
+        content += f", {_free(cidr, size, low)} of them from {low.key} {low.address} on"
     message = f"cidr {cidr} {content}, but the network has {count(hosts, 'host')}"
-    return Finding((*loc, key), message, hint)
+    return Finding((*loc, key), message, _more_subnets(network, hosts, low))
+
+
+def _more_subnets(network: NetworkDocument, hosts: int, low: LowestSubnet | None) -> str:
+    cidr, size = network.cidr, network.subnet_size
+    alternative = f"a lower {low.key}" if low else "a wider cidr"
+    # flannel, which alone has a lowest subnet, wants room for four.
+    least = cidr.prefixlen + (2 if network.method == "flannel" else 0)
+    for finer in range(max(least, size + 1 if low else least), SMALLEST + 1):
+        if _free(cidr, finer, low) >= hosts:
+            return f"write subnet_size: {finer}, or {alternative}"
+    bits = (hosts - 1).bit_length()
+    wider = f"write a wider cidr, like a /{max(min(size, SMALLEST) - bits, 8)}"
+    return f"write {alternative}" if low else wider
+
+
+def _free(cidr: IPv4Network, size: int, low: LowestSubnet | None) -> int:
+    """The number of blocks of a size that hosts may get."""
+    skipped = (int(low.address) - int(cidr.network_address)) >> (32 - size) if low else 0
+    return max(names.block_count(cidr, size) - skipped, 0)
 
 
 def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method
 from provision.methods._shared import docker_bridge
-from provision.methods._shared.subnets import equal_blocks
+from provision.methods._shared import subnets as subnet_rules
 from provision.methods.flannel.etcd_checks import EtcdAnswer
 from provision.methods.flannel.options import (
     OVERHEAD,
@@ -77,13 +77,17 @@ class FlannelMethod(Method):
         self, document: NetworkDocument, options: FlannelOptions, hosts: tuple[str, ...]
     ) -> Subnets:
         """The subnet of each host, from subnet_min up."""
-        return equal_blocks(document, hosts, first=rules.first_block(document, options))
+        return subnet_rules.equal_blocks(
+            document, hosts, first=rules.first_block(document, options)
+        )
 
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks."""
-        yield from super().check_file(decoded, layout)
         for name, document in self.documents(decoded).items():
             options = rules.options_of(decoded, name)
+            loc, hosts, parts = ("networks", name), layout.hosts[name], layout.subnets[name]
+            low = rules.lowest_subnet(document, options)
+            yield from subnet_rules.findings(loc, document, hosts, parts, low)
             yield from rules.findings(
                 name, document, options, layout.hosts[name], layout.subnets[name]
             )

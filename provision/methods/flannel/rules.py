@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from provision.methods import ClashKey
+from provision.methods._shared.subnets import LowestSubnet
 from provision.methods.flannel.options import (
     DEFAULT_MEMBER_COUNT,
     Etcd,
@@ -19,9 +20,10 @@ from provision.methods.flannel.options import (
     port,
     vni,
 )
+from provision.model.fields.addresses import SMALLEST
 from provision.model.findings import KEY, Finding, Loc
 from provision.model.suggest import did_you_mean
-from provision.model.text import quoted
+from provision.model.text import count, quoted
 
 if TYPE_CHECKING:
     from provision.model.documents import Decoded, NetworkDocument, Subnets
@@ -40,7 +42,9 @@ def findings(
     """Yield the mistakes in one network."""
     loc: Loc = ("networks", name)
     yield from _backend(loc, network, options)
-    ranges = [*_range(loc, network)] or [*_bounds(loc, network, options)]
+    # Too few subnets for the hosts is a finding already, with a size that is small enough.
+    enough = all(host in subnets for host in hosts)
+    ranges = [*(_range(loc, network) if enough else ())] or [*_bounds(loc, network, options)]
     yield from ranges or _subnets(loc, network, options, subnets)
     yield from _etcd(loc, name, options.etcd, hosts)
 
@@ -60,6 +64,13 @@ def first_block(network: NetworkDocument, options: FlannelOptions) -> int:
     return (int(low) - int(network.cidr.network_address)) >> (32 - network.subnet_size)
 
 
+def lowest_subnet(network: NetworkDocument, options: FlannelOptions) -> LowestSubnet | None:
+    """The lowest subnet of hosts, if subnet_min is in the range."""
+    low = options.subnet_min
+    inside = low is not None and low in network.cidr
+    return LowestSubnet(low, "subnet_min") if inside and low is not None else None
+
+
 def _backend(loc: Loc, network: NetworkDocument, options: FlannelOptions) -> Iterator[Finding]:
     backend = options.backend
     for key, backends in _BACKENDS.items():
@@ -72,16 +83,14 @@ def _backend(loc: Loc, network: NetworkDocument, options: FlannelOptions) -> Ite
 
 
 def _range(loc: Loc, network: NetworkDocument) -> Iterator[Finding]:
-    """flannel needs room for four subnets of at least four addresses."""
+    """flannel needs room for four subnets."""
     cidr, size = network.cidr, network.subnet_size
     key = "subnet_size" if "subnet_size" in network.model_fields_set else "cidr"
     if size < cidr.prefixlen + 2:
-        hint = f"write subnet_size: {cidr.prefixlen + 2}" if cidr.prefixlen <= 28 else ""
+        finer = cidr.prefixlen + 2
+        hint = f"write subnet_size: {finer}" if finer <= SMALLEST else ""
         message = f"flannel needs at least 4 subnets, but {cidr} has fewer of /{size}"
-        yield Finding((*loc, key), message, hint or "write a cidr of at most /28")
-    elif size > 30:
-        message = f"flannel needs subnets of at least 4 addresses, not /{size}"
-        yield Finding((*loc, key), message)
+        yield Finding((*loc, key), message, hint or f"write a wider cidr, like a /{SMALLEST - 2}")
 
 
 def _bounds(loc: Loc, network: NetworkDocument, options: FlannelOptions) -> Iterator[Finding]:
@@ -126,7 +135,7 @@ def _subnets(
             yield Finding(key, message, "choose another")
         elif high is not None and subnet.network_address > high:
             message = f"{host}'s subnet {subnet} is above subnet_max {high}"
-            yield Finding(key, message, "choose another")
+            yield Finding(key, message, "choose another" if fixed else "write a higher subnet_max")
 
 
 def _etcd(loc: Loc, name: str, etcd: Etcd, hosts: tuple[str, ...]) -> Iterator[Finding]:
@@ -151,7 +160,8 @@ def _even(loc: Loc, members: list[str], hosts: tuple[str, ...]) -> Finding:
     if not members:
         message, fewer = "etcd has no members", default_members(hosts)
     else:
-        message = f"etcd has {len(members)} members; with one less it survives as many failures"
+        has = count(len(members), "member")
+        message = f"etcd has {has}; with one less it survives as many failures"
         fewer = tuple(members[: max(1, len(members) - 1)])
     hint = f"write [{', '.join(fewer)}], or {DEFAULT_MEMBER_COUNT} of the hosts"
     return Finding(loc, message, hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, NetmaskValueError
 
 from provision.model.findings import BadValueError
@@ -26,7 +27,7 @@ def ipv4(text: str) -> IPv4Address:
     """The address of a host. Raises BadValueError."""
     if "/" in text:
         message = f"{quoted(text)} has a prefix length, but must be a single address"
-        raise BadValueError(message, _did_you_mean(text.partition("/")[0]))
+        raise BadValueError(message, _did_you_mean(text.partition("/")[0], ipv4))
     address = _address(text)
     # Inside 240.0.0.0/4, but its own name helps more.
     if text == "255.255.255.255":
@@ -71,7 +72,8 @@ def _address(text: str, suffix: str = "") -> IPv4Address:
         if len(part) > 1 and part[0] == "0":
             decimal = ".".join(part.lstrip("0") or "0" for part in parts)
             message = f"{text} has a number with a leading zero, which some tools read as octal"
-            raise BadValueError(message, _did_you_mean(decimal + suffix))
+            check = cidr if suffix else ipv4
+            raise BadValueError(message, _did_you_mean(decimal + suffix, check))
         if int(part) > 255:
             raise BadValueError(f"{text} is not an IPv4 address: {part} is more than 255")
     return IPv4Address(text)
@@ -85,7 +87,7 @@ def _network(text: str) -> IPv4Network:
     if padded is None:
         raise BadValueError(f"{quoted(text)} is not a network", _CIDR_HINT)
     if not slash or base.count(".") != 3:
-        guess = _did_you_mean(f"{padded}/{prefix or _classful_prefix(base)}")
+        guess = _did_you_mean(f"{padded}/{prefix or _classful_prefix(base)}", cidr)
         raise BadValueError(f"{quoted(text)} is not in CIDR notation", guess)
     _address(base, f"/{prefix}")
     return _with_prefix(base, prefix)
@@ -98,12 +100,12 @@ def _with_prefix(base: str, prefix: str) -> IPv4Network:
             network = IPv4Network(text, strict=False)
         except (NetmaskValueError, ValueError):
             raise BadValueError(f"{quoted(text)} is not in CIDR notation", _CIDR_HINT) from None
-        raise BadValueError(f"{text} has a netmask", _did_you_mean(str(network)))
+        raise BadValueError(f"{text} has a netmask", _did_you_mean(str(network), cidr))
     if not re.fullmatch(r"0|[1-9][0-9]?", prefix) or int(prefix) > 32:
         raise BadValueError(f"{quoted(text)} has no prefix length from 0 to 32", _CIDR_HINT)
     network = IPv4Network(text, strict=False)
     if str(network.network_address) != base:
-        raise BadValueError(f"{text} has host bits set", _did_you_mean(str(network)))
+        raise BadValueError(f"{text} has host bits set", _did_you_mean(str(network), cidr))
     return network
 
 
@@ -122,5 +124,10 @@ def _classful_prefix(base: str) -> int:
     return min(8 * len(parts), 24)
 
 
-def _did_you_mean(text: str) -> str:
+def _did_you_mean(text: str, check: Callable[[str], object]) -> str:
+    """A hint that offers a text if `check` accepts it, else that check's own hint."""
+    try:
+        check(text)
+    except BadValueError as error:
+        return error.hint or (_CIDR_HINT if check is cidr else _ADDRESS_HINT)
     return f"did you mean {text}?"

@@ -11,7 +11,7 @@ from ipaddress import AddressValueError, IPv4Address
 
 from provision.model.findings import BadValueError
 from provision.model.inventory import Port
-from provision.model.text import quoted
+from provision.model.text import count, quoted
 
 _RANGE = r"[0-9]{1,5}(?:-[0-9]{1,5})?"
 _PORT = re.compile(
@@ -37,7 +37,8 @@ def ports(text: str) -> tuple[Port, ...]:
     published, target = _numbers(text, match["published"]), _numbers(text, match["target"])
     if len(published) != len(target):
         message = (
-            f"port {quoted(text)} has {len(published)} ports on the host, {len(target)} inside"
+            f"port {quoted(text)} has {count(len(published), 'port')} on the host,"
+            f" {len(target)} inside"
         )
         raise BadValueError(message, 'write ranges of equal length, like "8080-8082:80-82"')
     ip = _host_ip(text, match["ip"])

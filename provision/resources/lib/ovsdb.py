@@ -69,7 +69,8 @@ class OvsPort:
     """A port with one interface.
 
     `error`: the reason why the port does not work; empty if it does. `protected`: the bridge
-    forwards nothing from it to another protected port. `tag`: its VLAN, or 0 for a trunk.
+    forwards nothing from it to another protected port. `tag`: its VLAN, or 0 for a trunk. `up` is
+    False if ovs-vswitchd sees the interface down, where the probe asks for that.
     """
 
     name: str
@@ -80,6 +81,7 @@ class OvsPort:
     external_ids: Mapping[str, str]
     error: str
     tag: int = 0
+    up: bool = True
 
 
 def bridges(text: str) -> list[Row]:
@@ -122,6 +124,8 @@ def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
         port["external_ids"],
         error,
         int(port.get("tag") or 0),
+        # ovs-vswitchd.conf.db(5): both columns are empty while ovs-vswitchd does not know.
+        "down" not in (interface.get("admin_state"), interface.get("link_state")),
     )
 
 

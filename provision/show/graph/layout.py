@@ -1,29 +1,39 @@
 """The positions of all boxes, lines and labels of a drawing, in pixels. Pure.
 
-A host is a band. Its nodes are in three columns, from left to right: NICs; bridges and tunnels;
-containers. Edges bend only in the gaps between columns, each source on a vertical track of its
-own, so that no line crosses a box and no label covers another.
+A host is a band. Its nodes are in three columns, from left to right: NICs; bridges, tunnels and
+routes; containers. Edges bend only in the gaps between columns, each source (each target, for the
+edges to NICs) on a vertical track of its own, so that no line crosses a box and no label covers
+another. A NIC's edges to containers (macvlan) pass below the middle column.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from provision.show.graph.model import Drawing, Edge, GraphNode, HostGraph
+from provision.show.graph.model import Drawing, Edge, GraphNode, HostGraph, Id
 
 CHAR, LINE, PAD = 7.3, 18, 8
 """Width of a character and height of a line in a monospaced font of 12 px; padding of a box."""
 TRACK, GAP, MARGIN = 12, 14, 20
-_COLUMNS = (("nic",), ("bridge", "tunnel", "link"), ("container",))
+_COLUMNS = (("nic",), ("bridge", "tunnel", "route", "link"), ("container",))
 """The kinds of nodes in each column."""
 _LEGEND = {
     "nic": "NIC",
     "bridge": "bridge",
     "tunnel": "tunnel",
+    "route": "route",
     "container": "container",
 }
 _VERDICT_LEGEND = {"ok": "its checks passed", "failed": "a check failed, or it drifted"}
+
+
+_OFFSETS = {"port": 0, "over": 5, "route": -5, "veth": -3}
+"""Kinds of edges that end at the left side of a bridge, tunnel or route, and where, in pixels."""
+Points = tuple[tuple[float, float], ...]
+Bundles = dict[tuple[str, Id], list[Edge]]
+"""Edges that share a track, by their kind and common end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ class Label:
 class Path:
     """A line through points."""
 
-    points: tuple[tuple[float, float], ...]
+    points: Points
     style: str
 
 
@@ -100,44 +110,49 @@ class _Layout:
             max((_node_width(node) for host in hosts for node in host.of(*kinds)), default=0)
             for kinds in _COLUMNS
         ]
-        edges = [edge for host in hosts for edge in host.edges]
+        edges = [edge for host in hosts for bundle in _right(host).values() for edge in bundle]
         label = max((text_width(edge.label) for edge in edges), default=0)
         self.band_x = left
         self.x: list[float] = [left + PAD]
-        self.x.append(self.x[0] + self.widths[0] + TRACK * (self._tracks("port") + 2))
-        self.labels_x = self.x[1] + self.widths[1] + TRACK * (self._tracks("veth") + 1)
+        self.x.append(
+            self.x[0] + self.widths[0] + TRACK * (self._tracks(_left) + self._tracks(_macvlans) + 2)
+        )
+        self.labels_x = self.x[1] + self.widths[1] + TRACK * (self._tracks(_right) + 1)
         self.x.append(self.labels_x + label + TRACK)
-        right = self.x[2] + self.widths[2] + TRACK * (self._tracks("shares") + 1) + PAD
+        right = self.x[2] + self.widths[2] + TRACK * (self._tracks(_shares) + 1) + PAD
         titles = max((text_width(_title(host)) for host in hosts), default=0)
         self.band_width = max(right - left, titles + 2 * PAD)
         self.picture.labels.append(Label(MARGIN, MARGIN + 12, self.drawing.title, "title"))
 
-    def _tracks(self, kind: str) -> int:
-        """The number of tracks that edges of a kind need: one for each source, on any host."""
-        return max((len(_by_source(host, kind)) for host in self.drawing.hosts), default=0)
+    def _tracks(self, bundles: Callable[[HostGraph], Bundles]) -> int:
+        """The number of tracks that edges of a gap need on any host: one for each bundle."""
+        return max((len(bundles(host)) for host in self.drawing.hosts), default=0)
 
     def _band(self, host: HostGraph, y: float) -> float:
         """Lay out one host from `y` down; return its lower edge."""
         top = y + LINE + PAD
-        bottom = top
+        bottoms = []
         for column, kinds in enumerate(_COLUMNS):
             node_y = top
             for node in host.of(*kinds):
                 node_y = self._node(node, column, node_y) + GAP
-            bottom = max(bottom, node_y)
+            bottoms.append(node_y)
+        below = bottoms[1]
+        bottoms[1] += TRACK * len(_macvlans(host))
+        bottom = max(bottoms)
         style = f"host {host.verdict}".strip()
         # SVG draws in document order: the band goes below the nodes.
         self.picture.boxes.insert(0, Box(self.band_x, y, self.band_width, bottom - y, style))
         self.picture.labels.append(Label(self.band_x + PAD, y + LINE, _title(host), "title"))
-        self._ports(host)
-        self._veths(host)
+        self._left_edges(host)
+        self._right_edges(host, below)
         self._shares(host)
         return bottom
 
     def _node(self, node: GraphNode, column: int, y: float) -> float:
         """Lay out a node; return its lower edge."""
         height = LINE * len(node.lines) + PAD
-        style = f"{node.kind} {node.verdict}".strip()
+        style = " ".join(filter(None, (node.kind, node.verdict, "" if node.up else "down")))
         box = Box(self.x[column], y, self.widths[column], height, style)
         self.boxes[node.id] = box
         self.picture.boxes.append(box)
@@ -147,52 +162,70 @@ class _Layout:
             self.picture.labels.append(Label(box.x + PAD, _line_y(box, number) + 4, line, style))
         return y + height
 
-    def _ports(self, host: HostGraph) -> None:
-        """From a NIC's right side, or a tunnel's left side, to the left side of its bridge."""
-        for track, (source, edges) in enumerate(_by_source(host, "port").items(), 1):
-            box = self.boxes[source]
-            start_x = box.x + box.width if box.x == self.x[0] else box.x
+    def _left_edges(self, host: HostGraph) -> None:
+        """Between a NIC's right side and the left sides of the middle column, or two of these."""
+        for track, edges in enumerate(_left(host).values(), 1):
             for edge in edges:
-                target = self.boxes[edge.target]
-                ends = (start_x, _middle(box)), (target.x, _line_y(target, 0))
-                self._path(edge, ends, self.x[0] + self.widths[0] + TRACK * track)
+                x = self.x[0] + self.widths[0] + TRACK * track
+                ends = (self._left_end(edge, end) for end in (edge.source, edge.target))
+                self._path(edge, tuple(ends), x)
 
-    def _veths(self, host: HostGraph) -> None:
-        for track, (source, edges) in enumerate(_by_source(host, "veth").items(), 1):
-            box = self.boxes[source]
+    def _left_end(self, edge: Edge, node_id: Id) -> tuple[float, float]:
+        """The end of an edge at a node. Edges of several kinds end one below the other."""
+        box = self.boxes[node_id]
+        if box.x == self.x[0]:
+            return box.x + box.width, _middle(box)
+        return box.x, _line_y(box, 0) + _OFFSETS[edge.kind]
+
+    def _right_edges(self, host: HostGraph, below: float) -> None:
+        """To containers, from bridges and from NICs; `below` is the end of the middle column."""
+        for track, edges in enumerate(_right(host).values(), 1):
             for edge in edges:
-                target = self.boxes[edge.target]
+                source, target = self.boxes[edge.source], self.boxes[edge.target]
                 y = _line_y(target, edge.target_line)
-                ends = (box.x + box.width, _middle(box)), (target.x, y)
-                self._path(edge, ends, self.x[1] + self.widths[1] + TRACK * track)
+                start = source.x + source.width, _middle(source)
+                x = self.x[1] + self.widths[1] + TRACK * track
+                self._path(edge, (*self._detour(host, edge, start, below), (target.x, y)), x)
                 if edge.label:
                     self.picture.labels.append(Label(self.labels_x, y - 4, edge.label, "pair"))
+
+    def _detour(
+        self, host: HostGraph, edge: Edge, start: tuple[float, float], below: float
+    ) -> Points:
+        """The beginning of an edge: from a NIC it passes below the middle column."""
+        if edge.kind != "macvlan":
+            return (start,)
+        number = list(_macvlans(host)).index((edge.kind, edge.source))
+        x = self.x[0] + self.widths[0] + TRACK * (len(_left(host)) + 1 + number)
+        y = below + TRACK * number
+        return (start, (x, start[1]), (x, y), (self.x[1], y))
 
     def _shares(self, host: HostGraph) -> None:
         """On the right side, from a namespace's owner to the containers that share it."""
         right = self.x[2] + self.widths[2]
-        for track, (source, edges) in enumerate(_by_source(host, "shares").items(), 1):
+        for track, edges in enumerate(_shares(host).values(), 1):
             for edge in edges:
-                source_y, target_y = (_middle(self.boxes[id_]) for id_ in (source, edge.target))
+                ids = edge.source, edge.target
+                source_y, target_y = (_middle(self.boxes[node_id]) for node_id in ids)
                 self._path(edge, ((right, source_y), (right, target_y)), right + TRACK * track)
 
-    def _path(
-        self, edge: Edge, ends: tuple[tuple[float, float], tuple[float, float]], x: float
-    ) -> None:
-        """Draw an edge between two points: horizontal, vertical at `x`, horizontal."""
-        start, end = ends
-        points = (start, (x, start[1]), (x, end[1]), end)
-        self.picture.paths.append(Path(points, f"{edge.kind} {edge.verdict}".strip()))
+    def _path(self, edge: Edge, points: Points, x: float) -> None:
+        """Draw an edge through points; before the last one it bends at `x`."""
+        *before, start, end = points
+        bent = (*before, start, (x, start[1]), (x, end[1]), end)
+        style = (edge.kind, edge.verdict, "" if edge.up else "down")
+        self.picture.paths.append(Path(bent, " ".join(filter(None, style))))
 
     def _lans(self) -> None:
         """Draw each LAN as a vertical line on the left, labelled at its top."""
         for number, lan in enumerate(self.drawing.lans):
             x, y = MARGIN + TRACK * 2 * number + 4, MARGIN + LINE * (number + 2)
             self.picture.labels.append(Label(x, y - 4, str(lan.network), "pair"))
-            boxes = [self.boxes[nic] for nic in lan.nics]
+            # A NIC that was moved into a container has no place at the left side.
+            boxes = [self.boxes[nic] for nic in lan.nics if self.boxes[nic].x == self.x[0]]
             # A NIC with addresses in two LANs gets two lines, one below the other.
             heights = [_line_y(box, 0) + 6 * number for box in boxes]
-            self.picture.paths.append(Path(((x, y), (x, max(heights))), "lan"))
+            self.picture.paths.append(Path(((x, y), (x, max(heights, default=y))), "lan"))
             for box, height in zip(boxes, heights, strict=True):
                 self.picture.paths.append(Path(((x, height), (box.x, height)), "lan"))
 
@@ -207,13 +240,38 @@ class _Layout:
         self.picture.height = y + MARGIN
 
 
-def _by_source(host: HostGraph, kind: str) -> dict[str, list[Edge]]:
-    """The edges of a kind by their source."""
-    edges: dict[str, list[Edge]] = {}
+def _left(host: HostGraph) -> Bundles:
+    """The edges in the gap between NICs and bridges."""
+    middle = {node.id for node in host.of(*_COLUMNS[1])}
+    bundles: Bundles = {}
     for edge in host.edges:
-        if edge.kind == kind:
-            edges.setdefault(edge.source, []).append(edge)
-    return edges
+        if edge.kind in _OFFSETS and (edge.kind != "veth" or edge.target in middle):
+            end = edge.target if edge.kind == "over" else edge.source
+            bundles.setdefault((edge.kind, end), []).append(edge)
+    return bundles
+
+
+def _right(host: HostGraph) -> Bundles:
+    """The edges in the gap before containers, by source."""
+    inner = {node.id for node in host.of("container")}
+    return _by_source(edge for edge in host.edges if edge.kind != "shares" and edge.target in inner)
+
+
+def _macvlans(host: HostGraph) -> Bundles:
+    """The edges from NICs to containers, by source."""
+    return _by_source(edge for edge in host.edges if edge.kind == "macvlan")
+
+
+def _shares(host: HostGraph) -> Bundles:
+    """The edges between containers, by source."""
+    return _by_source(edge for edge in host.edges if edge.kind == "shares")
+
+
+def _by_source(edges: Iterable[Edge]) -> Bundles:
+    bundles: Bundles = {}
+    for edge in edges:
+        bundles.setdefault((edge.kind, edge.source), []).append(edge)
+    return bundles
 
 
 def _node_width(node: GraphNode) -> float:

@@ -5,30 +5,37 @@ All text is printable. Each format quotes it in its own way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
+from typing import Any
 
 Id = str
 
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """A node; `kind` is nic, bridge, tunnel, link or container. Its first line is its name.
+    """A node; `kind` is nic, bridge, tunnel, route, link or container. Its first line is its name.
 
-    `verdict` is `ok`, `failed`, or empty if no check was about it.
+    `verdict` is `ok`, `failed`, or empty if no check was about it. `up` is False if it carries no
+    packet. `properties` are keys for the JSON, by kind.
     """
 
     id: Id
     kind: str
     lines: tuple[str, ...]
     verdict: str = ""
+    up: bool = True
+    properties: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
     """An edge between two nodes. It ends at one line of its target, `target_line`.
 
-    `kind`: veth (a pair, labelled by its outer end), port (of a bridge) or shares (a namespace).
+    `kind`: veth (a pair, labelled by its outer end), macvlan (a container's part of a NIC), port
+    (of a bridge), shares (a namespace), route (from a bridge to a route of its packets), over (from
+    a route or a tunnel to the interface by which it leaves), peer (to another host).
     """
 
     source: Id
@@ -37,6 +44,7 @@ class Edge:
     label: str = ""
     target_line: int = 0
     verdict: str = ""
+    up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +74,14 @@ class Lan:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The whole graph; `checked`: its nodes and edges carry the verdicts of `verify`."""
+    """The whole graph; `checked`: its nodes and edges carry the verdicts of `verify`.
+
+    `peers` are the edges between hosts: from a route to the bridge of the peer, from a tunnel to
+    the peer's end of it.
+    """
 
     title: str
     hosts: tuple[HostGraph, ...]
     lans: tuple[Lan, ...]
     checked: bool = False
+    peers: tuple[Edge, ...] = ()

@@ -12,6 +12,11 @@ from provision.model.errors import UsageError
 OK, FAILED = "ok", "failed"
 SIZE_LIMIT = 256 << 20
 """The largest file in bytes that is read."""
+_KINDS = (
+    "docker_network", "lan_bridge", "lan_bridge_ovs", "ovs_bridge", "ovs_tunnel", "ovs_uplink",
+    "vxlan", "route",
+)  # fmt: skip
+"""Kinds of resources whose names are those of bridges, tunnels and routes in a drawing."""
 DriftKey = tuple[str, str, str]
 """Host, kind and name of a resource that drifted."""
 
@@ -34,9 +39,10 @@ class Verdict:
             return FAILED
         return OK if name in self.passed else ""
 
-    def network(self, host: str, name: str) -> str:
-        """The verdict on a Docker network of a host: `failed` if it drifted."""
-        return FAILED if (host, "docker_network", name) in self.drift else ""
+    def resource(self, host: str, *names: str) -> str:
+        """The verdict on a bridge, tunnel or route of a host: `failed` if one of them drifted."""
+        drift = ((host, kind, name) in self.drift for kind in _KINDS for name in names)
+        return FAILED if any(drift) else ""
 
     def host(self, name: str) -> str:
         """The verdict on a host: `failed` if anything on it drifted, or it did not answer."""

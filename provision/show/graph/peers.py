@@ -1,0 +1,153 @@
+"""Routes and tunnels that lead from one host of a view to another. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+
+from provision.facts.topology import HostTopology, NamespaceLink, NamespaceRoute, TunnelEnd
+from provision.model.inventory import Network
+from provision.show.view import BRIDGES, View, bridge
+
+
+@dataclass(frozen=True, slots=True)
+class RouteToPeers:
+    """A route by which a bridge's packets reach the network's bridges on `peers`."""
+
+    network: Network
+    bridge: NamespaceLink
+    route: NamespaceRoute
+    peers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The hosts of a view as each other's peers."""
+
+    view: View
+
+    @cached_property
+    def _host_by_address(self) -> Mapping[IPv4Address, str]:
+        """The host that has an address; those that several hosts have (docker0) are left out."""
+        owners: dict[IPv4Address, set[str]] = {}
+        for host, topology in self.view.topologies.items():
+            for address in topology.root.addresses:
+                owners.setdefault(address, set()).add(host)
+        unique = {address: hosts.pop() for address, hosts in owners.items() if len(hosts) == 1}
+        inventory = self.view.inventory.hosts
+        return unique | {inventory[host].address: host for host in inventory}
+
+    @cached_property
+    def _routes(self) -> Mapping[str, Mapping[IPv4Network, NamespaceRoute]]:
+        """The routes of each host by their range, for look-ups of the longest prefix."""
+        return {
+            host: dict(_ranges(topology.root.routes))
+            for host, topology in self.view.topologies.items()
+        }
+
+    def host(self, address: IPv4Address) -> str:
+        """The host that has an address; empty if none of the view or the inventory has it."""
+        return self._host_by_address.get(address, "")
+
+    def route(self, host: str, network: IPv4Network) -> NamespaceRoute | None:
+        """The route by which a host's packets to a network leave."""
+        routes = self._routes.get(host, {})
+        for prefix in range(network.prefixlen, -1, -1):
+            if route := routes.get(network.supernet(new_prefix=prefix)):
+                return route
+        return None
+
+    def egress(self, host: str, remote: IPv4Address) -> NamespaceLink | None:
+        """The interface by which a host's packets to an address leave."""
+        route = self.route(host, IPv4Network(remote))
+        return self.view.topologies[host].root.link(route.dev) if route else None
+
+    def routes(self, host: str) -> Iterator[RouteToPeers]:
+        """Yield the routes of a host to the bridges of its networks on other hosts."""
+        topology = self.view.topologies[host]
+        for network in self.view.inventory.networks.values():
+            own = bridge(topology, network) if host in network.hosts else None
+            peers: dict[NamespaceRoute, list[str]] = {}
+            for peer in network.hosts if own else ():
+                route = self._peer_route(host, peer, network)
+                # On one layer 2 the bridge itself leads to the peers.
+                if route and own and route.dev != own.name and self._leaves(topology, route):
+                    peers.setdefault(route, []).append(peer)
+            for route, reached in peers.items():
+                assert own is not None
+                yield RouteToPeers(network, own, route, tuple(reached))
+
+    def _peer_route(self, host: str, peer: str, network: Network) -> NamespaceRoute | None:
+        subnet = self.subnet(peer, network)
+        route = self.route(host, subnet) if peer != host and subnet else None
+        # A default route is of the host, not of the network: it is not drawn as a way to the peer.
+        return route if route and route.dst != "default" else None
+
+    def _leaves(self, topology: HostTopology, route: NamespaceRoute) -> bool:
+        """True unless the range is on the host's own link."""
+        return bool(route.via) or tunnel_of(topology, route.dev) is not None
+
+    def subnet(self, host: str, network: Network) -> IPv4Network | None:
+        """The subnet of a host's bridge of a network; the inventory's if it cannot be seen."""
+        topology = self.view.topologies.get(host)
+        link = bridge(topology, network) if topology else None
+        held = (interface.network for interface in link.addresses) if link else iter(())
+        return next(held, network.subnets.get(host))
+
+    def delivers(self, host: str, route: NamespaceRoute, peer: str) -> bool:
+        """True if a host's packets by a route arrive at a peer, as far as its end can be seen."""
+        if peer not in self.view.topologies:
+            return True
+        if tunnel := tunnel_of(self.view.topologies[host], route.dev):
+            return self.reaches(host, tunnel, peer)
+        held = self.view.topologies[peer].root.addresses
+        return IPv4Address(route.via) in held and self.connected(host, peer)
+
+    def reaches(self, host: str, tunnel: TunnelEnd, peer: str) -> bool:
+        """True if a peer of the view has the other end of a tunnel."""
+        return any(self.fits(host, tunnel, peer, end) for end in self.view.topologies[peer].tunnels)
+
+    def fits(self, host: str, tunnel: TunnelEnd, peer: str, end: TunnelEnd) -> bool:
+        """True if two ends of tunnels work, send to each other, and the NICs carry packets."""
+        same = (tunnel.kind, tunnel.key) == (end.kind, end.key)
+        working = not tunnel.error and not end.error
+        return (
+            same and working and self._sends(tunnel, peer) and self._sends(end, host)
+            and self.connected(host, peer)
+        )  # fmt: skip
+
+    def _sends(self, tunnel: TunnelEnd, peer: str) -> bool:
+        """True if a tunnel sends to a peer; the program behind a `tun` device knows its peers."""
+        return tunnel.kind == "tun" or peer in map(self.host, tunnel.remotes)
+
+    def connected(self, host: str, peer: str) -> bool:
+        """True if the interfaces between two hosts are up."""
+        inventory = self.view.inventory.hosts
+        ends = ((host, inventory[peer].address), (peer, inventory[host].address))
+        links = [(end, self.egress(end, remote)) for end, remote in ends]
+        return all(link and is_working(self.view.topologies[end], link) for end, link in links)
+
+
+def _ranges(
+    routes: tuple[NamespaceRoute, ...],
+) -> Iterator[tuple[IPv4Network, NamespaceRoute]]:
+    """Yield each IPv4 route that has an interface. The first of a range is the one in use."""
+    for route in reversed(routes):
+        text = "0.0.0.0/0" if route.dst == "default" else route.dst
+        if route.dev and ":" not in text:
+            yield IPv4Network(text, strict=False), route
+
+
+def tunnel_of(topology: HostTopology, device: str) -> TunnelEnd | None:
+    """The kernel's tunnel device of this name."""
+    return next((end for end in topology.tunnels if end.device == device), None)
+
+
+def is_working(topology: HostTopology, link: NamespaceLink) -> bool:
+    """True if an interface carries packets: a bridge by one of its ports."""
+    if not link.up or not link.carrier:
+        return False
+    ports = topology.ports(link.name) if link.kind in BRIDGES else ()
+    return not ports or any(port.up and port.carrier for port in ports)
