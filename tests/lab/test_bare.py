@@ -45,7 +45,8 @@ def bare() -> Iterator[Hosts]:
 # As apt does, by fcntl(2): x86-64 and arm64 have the same struct flock.
 _HOLD = """perl -MFcntl -e '
   open my $file, ">>", "/var/lib/apt/lists/lock" or die; $| = 1;
-  fcntl $file, F_SETLK, pack "s s x4 q q i", F_WRLCK, 0, 0, 0, 0 or die; print "held\n";
+  my $lock = pack "s s x4 q q i", F_WRLCK, 0, 0, 0, 0;
+  fcntl($file, F_SETLK, $lock) or die; print "held\n";
   sleep 30; print "free\n"' >/run/hold 2>&1 &
 until [ -s /run/hold ]; do sleep 0.1; done"""
 
