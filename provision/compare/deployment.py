@@ -25,6 +25,7 @@ from provision.compare.candidates import (
 )
 from provision.compare.pool import find_pool
 from provision.compare.probe import MeasuredPath
+from provision.engine.applied_ranges import applied_ranges
 from provision.engine.apply import converge
 from provision.engine.fleet import Fleet, Session, observe
 from provision.engine.options import ApplyOptions
@@ -58,6 +59,8 @@ def find_site(
     # is not applied yet.
     used = [route.dst for facts in fleet.facts.values() for route in facts.routes]
     used += [network.cidr for network in inventory.networks.values()]
+    # Nor a part of another inventory's network that no host uses yet.
+    used += [entry.cidr for entry in applied_ranges(fleet.state(hosts, ours=False))]
     site = Site(
         tuple(inventory.hosts[name] for name in hosts),
         candidates.free_ranges(used),

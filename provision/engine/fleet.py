@@ -182,7 +182,7 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
         todo.changes,
         (
             *todo.conflicts,
-            *overlaps(session.inventory, facts, current),
+            *overlaps(session.inventory, facts, current, foreign),
             *names_in_use.conflicts(facts, current, foreign, wanted),
         ),
     )

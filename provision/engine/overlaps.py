@@ -1,13 +1,14 @@
-"""Address ranges of networks that something outside the inventory uses on a host. Pure."""
+"""Conflicts of networks with address ranges that something outside the inventory uses. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 
 from provision import methods
 from provision.engine import conflict_commands
+from provision.engine.applied_ranges import AppliedRange, applied_ranges
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
 from provision.model.inventory import Inventory, Network
@@ -19,27 +20,46 @@ from provision.resources.on_hosts import PROTO
 
 
 def overlaps(
-    inventory: Inventory, facts: Mapping[str, HostFacts], current: State
+    inventory: Inventory, facts: Mapping[str, HostFacts], current: State, foreign: State
 ) -> Iterator[Conflict]:
-    """Yield a conflict for each route of others into the range of a network.
+    """Yield a conflict for each range and route of others that overlaps the range of a network.
 
     `current` holds the resources of this inventory on the hosts: their routes are no conflict.
+    `foreign` holds those of others, which tell the whole ranges of other inventories.
     """
     explained = _own_routes(current)
+    applied = _by_host(foreign)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             continue  # the hosts themselves have routes into its range
         # The subnets of the hosts: the plan names a conflict with such a route itself.
         subnets = frozenset(network.subnets.values())
         for host in network.hosts:
+            ranges = [entry for entry in applied.get(host, ()) if entry.cidr.overlaps(network.cidr)]
+            yield from (_range_conflict(network, entry) for entry in ranges)
             for route in facts[host].routes if host in facts else ():
                 if (
                     route.dst.overlaps(network.cidr)
                     and route.dst not in subnets
+                    and not any(route.dst.subnet_of(entry.cidr) for entry in ranges)
                     and not (host in explained and explained[host].include(route))
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
                 ):
                     yield _conflict(network, host, route)
+
+
+def _by_host(foreign: State) -> dict[str, list[AppliedRange]]:
+    """The ranges of other inventories by host, each once."""
+    by_host: dict[str, list[AppliedRange]] = {}
+    for entry in sorted({replace(entry, subnet=None) for entry in applied_ranges(foreign)}):
+        by_host.setdefault(entry.host, []).append(entry)
+    return by_host
+
+
+def _range_conflict(network: Network, entry: AppliedRange) -> Conflict:
+    owner = f"network '{entry.mark.network}' of inventory '{entry.mark.inventory}'"
+    message = f"{network.cidr} overlaps {entry.cidr}, the range of {owner}"
+    return Conflict(Ref(entry.host, "network", network.name), message)
 
 
 def _conflict(network: Network, host: str, route: KernelRoute) -> Conflict:

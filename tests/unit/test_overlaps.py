@@ -1,19 +1,23 @@
-"""Routes of a host into the range of a network: a conflict unless they are our own."""
+"""Ranges and routes of others in the range of a network: conflicts unless they are our own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
+import pytest
+
+from provision.engine import desired
 from provision.engine.overlaps import overlaps
 from provision.facts import host_probe
-from provision.facts.host import HostFacts, KernelRoute
+from provision.facts.host import HostFacts, KernelRoute, Link
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
+from provision.resources.kinds.iptables_chain import IptablesChain, comment
 from provision.resources.kinds.route import Route
 from provision.resources.on_hosts import PROTO, Mark
 from tests.fakes import HOST
@@ -44,7 +48,7 @@ def conflicts(
     inventory: Inventory, route: KernelRoute, *current: Resource
 ) -> list[tuple[str, str]]:
     """The host and message of each conflict of h1's route; `current` are our resources."""
-    entries = overlaps(inventory, {"h1": facts(route)}, state(current))
+    entries = overlaps(inventory, {"h1": facts(route)}, state(current), {})
     return [(conflict.ref.host, conflict.message) for conflict in entries]
 
 
@@ -107,3 +111,60 @@ def test_pipework_shares_its_range_with_the_hosts(tmp_path: Path) -> None:
     """Its range is the LAN of the hosts, to which they have routes."""
     lan = inventory(tmp_path, "method: pipework, cidr: 10.78.0.0/24")
     assert not conflicts(lan, KernelRoute(IPv4Network("10.78.0.0/24"), "eth1", KERNEL))
+
+
+METHODS = {
+    "routes": "method: routes",
+    "docker0": "method: routes, bridge: docker0",
+    "vxlan": "method: vxlan",
+    "vxlan routed": "method: vxlan, mode: routed",
+    "ovs-gre": "method: ovs-gre",
+    "ovs-vxlan": "method: ovs-vxlan",
+    "flannel vxlan": "method: flannel, etcd: {members: [h1]}",
+    "flannel host-gw": "method: flannel, backend: host-gw, etcd: {members: [h1]}",
+}
+
+
+@pytest.mark.parametrize("keys", METHODS.values(), ids=METHODS)
+def test_the_whole_range_of_another_inventory_is_a_conflict(tmp_path: Path, keys: str) -> None:
+    """Also where it has no route, since none of its hosts has that part of the range."""
+    first = inventory(tmp_path, f"{keys}, cidr: 172.20.0.0/16")
+    host_facts = {
+        host: replace(facts(), host=host, links=links_of(first, host)) for host in first.hosts
+    }
+    applied = desired.wanted(first, host_facts)
+    second = inventory(tmp_path, "method: routes, cidr: 172.20.128.0/17")
+    assert [
+        (conflict.ref.host, conflict.message)
+        for conflict in overlaps(second, host_facts, {}, applied)
+    ] == [
+        (
+            host,
+            "172.20.128.0/17 overlaps 172.20.0.0/16, the range of network 'n' of inventory 'demo'",
+        )
+        for host in ("h1", "h2")
+    ]
+    beside = inventory(tmp_path, "method: routes, cidr: 172.21.0.0/16")
+    assert not list(overlaps(beside, host_facts, {}, applied))
+
+
+def links_of(inventory: Inventory, host: str) -> dict[str, Link]:
+    """The host's NIC with its address of the inventory."""
+    address = IPv4Interface(f"{inventory.hosts[host].address}/24")
+    return {"eth1": Link("eth1", 1500, (address,))}
+
+
+def test_routes_in_the_range_of_another_inventory_are_not_told_again(tmp_path: Path) -> None:
+    """One message for each of its networks, and none for a chain that others have edited."""
+    mark = Mark("other", "blue")
+    rules = (
+        ("-s", "172.20.77.0/24", "-d", "172.20.64.0/18", *comment(mark), "-j", "ACCEPT"),
+        ("-s", "nonsense", "-d", "172.20.0.0/14", *comment(mark), "-j", "ACCEPT"),
+    )
+    chain = IptablesChain("h1", "nat", "PROV-other-blue", "POSTROUTING", rules, mark)
+    demo, foreign = inventory(tmp_path), state([chain])
+    host_facts = {"h1": facts(FOREIGN, replace(FOREIGN, dst=IPv4Network("172.20.9.0/24")))}
+    assert [conflict.message for conflict in overlaps(demo, host_facts, {}, foreign)] == [
+        "172.20.0.0/16 overlaps 172.20.64.0/18, the range of network 'blue' of inventory 'other'",
+        "172.20.0.0/16 overlaps 172.20.9.0/24 on br-other, outside this inventory",
+    ]
