@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from provision.engine import departures
 from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
@@ -21,9 +22,18 @@ from provision.model.problems import Problem
 def preview(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) -> Report:
     """Gather the hosts' snapshots, and report the changes that are due. Nothing is changed."""
     fleet, errors = _gather(session, hosts, destroy=destroy)
-    plan = difference(session, fleet, _without(hosts, errors), destroy=destroy)
+    usable = _without(hosts, errors)
+    plan = difference(session, fleet, usable, destroy=destroy)
     results = tuple(ChangeResult(change) for change in plan.changes)
-    return Report(hosts, results, plan.conflicts, errors)
+    warnings = _warnings(session, fleet, usable, destroy=destroy)
+    return Report(hosts, results, plan.conflicts, errors, warnings=warnings)
+
+
+def _warnings(
+    session: Session, fleet: Fleet, hosts: tuple[str, ...], *, destroy: bool
+) -> tuple[str, ...]:
+    """Lines about what the changes do not show."""
+    return () if destroy else tuple(departures.warnings(session.inventory, fleet.state(hosts)))
 
 
 def converge(
@@ -44,6 +54,8 @@ def converge(
     usable = _without(hosts, errors)
     plan = difference(session, fleet, usable, destroy=options.destroy)
     _require_no_conflict(plan.conflicts)
+    for warning in _warnings(session, fleet, usable, destroy=options.destroy):
+        session.warn(f"warning: {warning}")
     if errors and options.all_or_none:
         return Report(hosts, (), (), errors)
     approve(plan.changes)

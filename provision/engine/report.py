@@ -49,7 +49,10 @@ class ChangeResult:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The results of one run over `hosts`; `ended`: outcomes of hosts where a change was begun."""
+    """The results of one run over `hosts`; `ended`: outcomes of hosts where a change was begun.
+
+    `warnings`: what a plan means beyond its changes, as text.
+    """
 
     hosts: tuple[str, ...]
     results: tuple[ChangeResult, ...]
@@ -57,6 +60,7 @@ class Report:
     errors: tuple[HostError, ...]
     ended: Mapping[str, Outcome] = field(default_factory=dict)
     interrupted: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
@@ -106,6 +110,7 @@ def plan_lines(report: Report) -> Iterator[str]:
             yield from _change_lines(change)
     for conflict in report.conflicts:
         yield f"{conflict.ref.host}: conflict: {conflict.message}"
+    yield from (f"warning: {warning}" for warning in report.warnings)
     yield summary(report)
 
 
@@ -190,6 +195,7 @@ def plan_json(report: Report) -> dict[str, Any]:
         "conflicts": [
             {**conflict.ref._asdict(), "found": conflict.message} for conflict in report.conflicts
         ],
+        "warnings": list(report.warnings),
     }
 
 
