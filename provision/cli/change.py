@@ -12,6 +12,7 @@ import click
 from provision.cli.invocation import Invocation
 from provision.cli.options import (
     FILE,
+    TAKE_OVER,
     StrategyOptions,
     host_options,
     host_options_or_plan,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @host_options
+@TAKE_OVER
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 when there are changes.")
 @click.option(
     "-o",
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Also save the plan, for `apply --plan FILE`.",
 )
-def plan(invocation: Invocation, detailed_exitcode: bool, output: Path | None) -> int:
+def plan(
+    invocation: Invocation, take_over: bool, detailed_exitcode: bool, output: Path | None
+) -> int:
     """Show the changes that apply would make.
 
     Changes nothing. A line that begins with ! tells what a change disturbs.
@@ -44,7 +48,7 @@ def plan(invocation: Invocation, detailed_exitcode: bool, output: Path | None) -
 
     with invocation.outputs(("-o", output), private=True) as (file,):
         with invocation.session() as (session, hosts):
-            planned = engine.preview(session, hosts)
+            planned = engine.preview(session, hosts, take_over=take_over)
         _print_report(invocation, planned, report.plan_json, report.plan_lines)
         if planned.conflicts:
             return ExitStatus.CONFLICT
@@ -124,8 +128,10 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
     invocation.require_terminal()
     with invocation.session() as (session, hosts):
         if not invocation.yes:
-            planned = engine.preview(session, hosts, destroy=True)
+            planned = engine.preview(session, hosts, destroy=True, take_over=strategy.take_over)
             print_lines(report.plan_lines(planned))
+            if planned.conflicts:
+                return ExitStatus.CONFLICT
             if planned.results:
                 invocation.require_confirmation("Make these changes?")
         result = engine.converge(session, hosts, strategy.apply_options(hosts, destroy=True))

@@ -71,6 +71,12 @@ class _Seconds(click.FloatRange):
 FILE = click.Path(path_type=Path)
 INVENTORY = click.argument("inventory", type=FILE)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+TAKE_OVER = click.option(
+    "--take-over",
+    is_flag=True,
+    help="Also change what an inventory of the same name, in another folder or on another machine,"
+    " has made.",
+)
 _HOST_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--limit",
@@ -138,13 +144,14 @@ _STRATEGY_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--manual", is_flag=True, help="Leave it to `provision confirm` to confirm the change."
     ),
+    TAKE_OVER,
 )
 
 
 class StrategyOptions:
-    """The options of a command that changes hosts: --strategy, --confirm-window, --manual."""
+    """The options of a command that changes hosts, such as --strategy and --manual."""
 
-    def __init__(self, *, strategy: str, window: int, manual: bool) -> None:
+    def __init__(self, *, strategy: str, window: int, manual: bool, take_over: bool) -> None:
         self.name, _, self.canary = strategy.partition("=")
         plain = self.name in ("all-or-none", "per-host") and "=" not in strategy
         if not plain and not (self.name == "canary" and self.canary):
@@ -152,7 +159,7 @@ class StrategyOptions:
                 f"--strategy {strategy}: no such strategy",
                 "use all-or-none, canary=HOST or per-host",
             )
-        self.window, self.manual = window, manual
+        self.window, self.manual, self.take_over = window, manual, take_over
 
     def apply_options(self, hosts: tuple[str, ...], *, destroy: bool = False) -> ApplyOptions:
         """The same options for the engine. Raises UsageError when the canary is not in `hosts`."""
@@ -169,14 +176,17 @@ class StrategyOptions:
             canary=self.canary or None,
             window_s=self.window,
             manual=self.manual,
+            take_over=self.take_over,
         )
 
 
 def strategy_options(command: Command) -> Command:
     """Add the options of a command that changes hosts, passed as `strategy: StrategyOptions`."""
 
-    def wrapper(*args: Any, strategy: str, window: int, manual: bool, **arguments: Any) -> int:
-        options = StrategyOptions(strategy=strategy, window=window, manual=manual)
+    names = ("strategy", "window", "manual", "take_over")
+
+    def wrapper(*args: Any, **arguments: Any) -> int:
+        options = StrategyOptions(**{name: arguments.pop(name) for name in names})
         return command(*args, strategy=options, **arguments)
 
     # click takes the name and the help of a command from the function that it decorates.

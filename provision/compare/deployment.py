@@ -104,7 +104,8 @@ def _change(session: Session, hosts: tuple[str, ...], *, destroy: bool) -> float
     which has rolled back by then.
     """
     start = time.monotonic()
-    report = converge(session, hosts, ApplyOptions(destroy=destroy))
+    # The names of its inventories are those of comparisons only; each run has another folder.
+    report = converge(session, hosts, ApplyOptions(destroy=destroy, take_over=True))
     if report.interrupted:
         raise KeyboardInterrupt
     for error in report.errors:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from provision.engine import departures
+from provision.engine import departures, ownership
 from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
@@ -19,21 +19,36 @@ from provision.model.problems import Problem
 # Modules of a transaction are imported where there is something to change: most runs only look.
 
 
-def preview(session: Session, hosts: tuple[str, ...], *, destroy: bool = False) -> Report:
+def preview(
+    session: Session, hosts: tuple[str, ...], *, destroy: bool = False, take_over: bool = False
+) -> Report:
     """Gather the hosts' snapshots, and report the changes that are due. Nothing is changed."""
     fleet, errors = _gather(session, hosts, destroy=destroy)
     usable = _without(hosts, errors)
     plan = difference(session, fleet, usable, destroy=destroy)
+    taken = () if take_over else _taken(session, fleet, plan)
+    told = {conflict.ref.host for conflict in taken}
+    others = (change for change in plan.changes if change.ref.host not in told)
     results = tuple(ChangeResult(change) for change in plan.changes)
-    warnings = _warnings(session, fleet, usable, destroy=destroy)
-    return Report(hosts, results, plan.conflicts, errors, warnings=warnings)
+    warnings = _warnings(session, fleet, usable, others, destroy=destroy)
+    return Report(hosts, results, (*plan.conflicts, *taken), errors, warnings=warnings)
+
+
+def _taken(session: Session, fleet: Fleet, plan: Plan) -> tuple[Conflict, ...]:
+    return ownership.conflicts(session.inventory, fleet.facts, plan.changes)
 
 
 def _warnings(
-    session: Session, fleet: Fleet, hosts: tuple[str, ...], *, destroy: bool
+    session: Session,
+    fleet: Fleet,
+    hosts: tuple[str, ...],
+    changes: Iterable[Change],
+    *,
+    destroy: bool,
 ) -> tuple[str, ...]:
     """Lines about what the changes do not show."""
-    return () if destroy else tuple(departures.warnings(session.inventory, fleet.state(hosts)))
+    departed = () if destroy else departures.warnings(session.inventory, fleet.state(hosts))
+    return (*ownership.warnings(session.inventory, fleet.facts, changes), *departed)
 
 
 def converge(
@@ -54,7 +69,9 @@ def converge(
     usable = _without(hosts, errors)
     plan = difference(session, fleet, usable, destroy=options.destroy)
     _require_no_conflict(plan.conflicts)
-    for warning in _warnings(session, fleet, usable, destroy=options.destroy):
+    if not options.take_over:
+        _require_own(_taken(session, fleet, plan))
+    for warning in _warnings(session, fleet, usable, plan.changes, destroy=options.destroy):
         session.warn(f"warning: {warning}")
     if errors and options.all_or_none:
         return Report(hosts, (), (), errors)
@@ -158,6 +175,12 @@ def _require_no_conflict(conflicts: tuple[Conflict, ...]) -> None:
         first = next((conflict for conflict in conflicts if conflict.command), None)
         look = f"look at it: ssh {first.ref.host} {first.command}; then " if first else ""
         raise ConflictError("\n".join(lines), f"{look}remove it, or choose another name or range")
+
+
+def _require_own(conflicts: tuple[Conflict, ...]) -> None:
+    if conflicts:
+        lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
+        raise ConflictError("\n".join(lines), ownership.HINT)
 
 
 class _Run:

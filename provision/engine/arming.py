@@ -67,7 +67,8 @@ def _arm(transaction: Transaction, host: str, step: TransactionStep, seconds: in
     # The host may be armed from here on, even if its answer is lost.
     transaction.armed.append(host)
     transaction.set_deadline(host, seconds)
-    script = guard.arm(transaction.txn, step, seconds=seconds, nonce=nonce)
+    origin = transaction.origin(host)
+    script = guard.arm(transaction.txn, step, seconds=seconds, nonce=nonce, origin=origin)
     snapshot = snapshot_script(transaction.session, host, nonce)
     output = transaction.run(host, f"{script}\n{snapshot}", SNAPSHOT_S)
     if output.status:

@@ -69,8 +69,12 @@ def fingerprint() -> str:
     return "\n".join(lines) + "\n"
 
 
-def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
-    """A script that records the fingerprint, sets the timer and locks the host; changes nothing."""
+def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str, origin: str = "") -> str:
+    """A script that records the fingerprint, sets the timer and locks the host; changes nothing.
+
+    `origin`: the record of the inventory file, which the host keeps once the change is confirmed;
+    with an empty one it forgets its record.
+    """
     path, text = program()
     # `about`, `nonce` and `witness` are names of files in the guard of every version: they stay.
     about = {"owner": txn.owner, "inventory": txn.inventory, "verb": txn.verb}
@@ -80,6 +84,7 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str) -> str:
         "about": json.dumps(about) + "\n",
         "nonce": sha256(txn.token.encode()).hexdigest() + "\n",
         "lock": lock_path(txn.inventory) + "\n",
+        "origin": origin,
         "witness": fingerprint(),
         **_numbered(part, 1),
     }
@@ -195,8 +200,9 @@ def status() -> str:
 
 
 def _verb(*arguments: str) -> str:
-    # Any version of the guard will do: all of them know each other's folders.
-    find = f'for guard in {FOLDER}/guard-*; do [ -f "$guard" ] && break; done'
+    # Any version of the guard will do: all of them know each other's folders. This version first,
+    # because an earlier one, which stays on the host, does not keep the record `origin`.
+    find = f'for guard in {program()[0]} {FOLDER}/guard-*; do [ -f "$guard" ] && break; done'
     return f'{find}\nsh "$guard" {script.quoted(arguments)}; status=$?'
 
 

@@ -11,7 +11,7 @@ class ApplyOptions:
 
     `all_or_none`: a failure on one host rolls back all hosts. `canary`: the host that is changed
     first, alone. `window_s`: seconds that hosts wait for the confirmation. `manual`: a person gives
-    it.
+    it. `take_over`: also change what a file of another folder or machine has made.
     """
 
     destroy: bool = False
@@ -19,6 +19,7 @@ class ApplyOptions:
     canary: str | None = None
     window_s: int = 90
     manual: bool = False
+    take_over: bool = False
 
     @property
     def verb(self) -> str:

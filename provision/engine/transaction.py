@@ -17,6 +17,7 @@ from provision.engine.fleet import Session, each
 from provision.engine.guard import TransactionStep, Txn
 from provision.engine.journal import Journal
 from provision.engine.outcome import Outcome
+from provision.engine.ownership import record
 from provision.engine.plan import Operation, Wave
 from provision.engine.report import ChangeResult
 from provision.engine.status import current_user
@@ -75,6 +76,10 @@ class Transaction:
         )
         timeout_s = self.session.timeout_s
         return int(timeout_s if pulls else min(timeout_s, STEP_S))
+
+    def origin(self, host: str) -> str:
+        """The record of the inventory file that the host is to keep; empty for none."""
+        return "" if self.verb == "destroy" else record(self.session.inventory, host)
 
     def step(
         self, operations: tuple[Operation, ...], *, permanent: bool = False

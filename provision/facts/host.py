@@ -43,6 +43,19 @@ class KernelRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class AppliedFrom:
+    """The inventory file that was applied to a host last, and `USER@MACHINE` of its controller."""
+
+    path: str
+    owner: str
+
+    @property
+    def machine(self) -> str:
+        """The controller's host name."""
+        return self.owner.rpartition("@")[2]
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
     """Facts of one host, from one snapshot.
 
@@ -84,6 +97,8 @@ class HostFacts:
     """Files under names that provision gives, without this inventory's mark."""
     blocked_folders: frozenset[str] = frozenset()
     """Folders of provision in whose place there is a file or a symbolic link."""
+    applied_from: AppliedFrom | None = None
+    """The file of this inventory's name that was applied last; None without a record."""
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)

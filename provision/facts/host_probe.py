@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 from provision.facts import nics
-from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
+from provision.facts.host import AppliedFrom, HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
 from provision.resources.kinds.package import PACKAGES
 from provision.resources.lib import nic_records, ovsdb
@@ -62,6 +62,7 @@ def parse(host: str, text: str) -> HostFacts:
         ovs_nic_by_bridge=_ovs_nic_by_bridge(text),
         foreign_files=frozenset(lines.every("foreign")),
         blocked_folders=frozenset(lines.every("blocked")),
+        applied_from=_applied_from(lines.only("origin", "")),
         default_bridge="networks" not in lines or _has_default_bridge(lines.decoded("networks")),
     )
 
@@ -79,6 +80,15 @@ def _is_rootless(docker: Mapping[str, Any]) -> bool:
 
 def _has_default_bridge(networks: Iterable[Mapping[str, Any]]) -> bool:
     return any(network["Name"] == "bridge" for network in networks)
+
+
+def _applied_from(text: str) -> AppliedFrom | None:
+    """The record of an inventory file; None for a damaged one, which must not stop a command."""
+    try:
+        record = json.loads(text)
+        return AppliedFrom(str(record["path"]), str(record["owner"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _ssh_connection(text: str) -> tuple[IPv4Address | None, IPv4Address | None]:

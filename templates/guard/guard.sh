@@ -7,7 +7,7 @@
 #
 # Files of a change: id, about, since, deadline, reason, result, ended, log (its record); nonce (the
 # token's sha256); lock (the path of the inventory's lock); witness (the fingerprint script),
-# before, still (its stdout then and now) and *.err (its stderr, a remark only); act.N, undo.N, discard.N, out.N and kept.N of its part N; journal
+# origin (the record of the inventory file); before, still (its stdout then and now) and *.err (its stderr, a remark only); act.N, undo.N, discard.N, out.N and kept.N of its part N; journal
 # (the operations that have begun); looked (checked over a new connection); reserve (disk space).
 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
@@ -137,18 +137,31 @@ remove_inventory_lock() { # folder; the follower's lock goes with the last file 
   inventory=${lock#/run/provision-}
   [ -d "/etc/provision/${inventory%.lock}" ] || rm -f "$lock"
 }
+keep_origin() { # folder; which file this inventory was applied from; an empty one: nothing is left
+  [ -e "$1/origin" ] && lock=$(cat "$1/lock" 2>/dev/null) || return
+  name=${lock#/run/provision-} name=${name%.lock}
+  if [ -s "$1/origin" ]; then
+    mkdir -p "$STATE/origins" && mv -fT "$1/origin" "$STATE/origins/$name"
+    sync "$STATE/origins" "$STATE"
+  else
+    rm -f "$1/origin" "$STATE/origins/$name"
+    rmdir "$STATE/origins" 2>/dev/null
+  fi
+}
 drop_stash() { # folder; a part that fails stays, and is tried again at the next change
   for part in "$1"/discard.*; do
     [ ! -f "$part" ] || { timeout 300 /bin/sh "$part" 8<&- >>"$1/log" 2>&1 && rm -f "$part"; }
   done
 }
 remove_guard() { # from a host that holds nothing of ours
-  [ ! -e /etc/provision ] && [ ! -e "$STATE/was" ] && ! change_under_way || return
+  [ ! -e /etc/provision ] && [ ! -e "$STATE/was" ] && [ ! -e "$STATE/origins" ] &&
+    ! change_under_way || return
   rm -rf "$STATE"/confirmed.* "$STATE"/reverted.* "$STATE"/guard-*
   rmdir "$STATE" 2>/dev/null
   systemctl daemon-reload # it may have loaded the boot units, if others reloaded meanwhile
 }
 finish() { # folder of a confirmed change
+  keep_origin "$1"
   drop_stash "$1"
   for part in "$1"/discard.*; do [ ! -f "$part" ] || return; done
   remove_inventory_lock "$1"

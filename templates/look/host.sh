@@ -23,6 +23,8 @@ echo "ssh $ssh"
 for path in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provision/guard-*; do
   [ ! -e "$path" ] || echo "guard ${path##*/}"
 done
+origin=/var/lib/provision/origins/$name
+[ ! -f "$origin" ] || [ -h "$origin" ] || echo "origin $(head -c 8192 "$origin" | tr '\n' ' ')"
 # Names that this inventory gives, of files without its mark: another inventory's may be the same,
 # as the names of inventories and of bridges are joined by `-`.
 for file in /etc/systemd/network/05-provision-"$name"-*; do

@@ -222,3 +222,67 @@ def test_verify_writes_a_page(applied: Hosts) -> None:
     applied.provision("verify", "routes.yml", "--html", str(page), status=7)
     assert "h1: create route 172.20.1.0/24" in page.read_text().replace("update", "create")
     applied.provision("apply", "routes.yml")
+
+
+def family(mixed: Hosts, folder: Path, *, hosts: tuple[int, ...] = (1, 2, 3), nets: str) -> str:
+    """Write the inventory `demo` with these hosts and networks into a folder; its path."""
+    members = "".join(f"  h{n}: {{address: {mixed.networks[1]}.1{n}}}\n" for n in hosts)
+    containers = "".join(f"  c{n}: {{host: h{n}, network: blue}}\n" for n in hosts)
+    folder.mkdir(exist_ok=True)
+    path = folder / "demo.yml"
+    path.write_text(f"name: demo\nhosts:\n{members}networks:\n{nets}containers:\n{containers}")
+    return str(path)
+
+
+def test_what_others_and_earlier_files_hold_is_told(mixed: Hosts, tmp_path: Path) -> None:
+    """Overlaps, hosts and networks that left the file, and the same name from another folder."""
+    login = ("--ssh-config", str(mixed.lab.ssh_config))
+    blue = "  blue: {method: routes, cidr: 172.20.0.0/16}\n"
+    over = "  over: {method: vxlan, cidr: 172.21.0.0/16}\n"
+    before = mixed.capture()
+    ours = family(mixed, tmp_path / "ours", nets=blue + over)
+    # The guard of another version, which stays on a host: the change is not confirmed by that.
+    old_guard = "/var/lib/provision/guard-0000000000000000"
+    mixed.everywhere(f"mkdir -p /var/lib/provision && echo exit 99 >{old_guard}")
+    mixed.provision("apply", ours, *login)
+    containers = mixed.everywhere("docker ps -q --no-trunc")
+    try:
+        for method, cidr in (("routes", "172.20.128.0/17"), ("ovs-gre", "172.21.64.0/18")):
+            keys = f"  other: {{method: {method}, cidr: {cidr}}}\n"
+            path = Path(family(mixed, tmp_path / "second", nets=keys))
+            text = path.read_text().partition("containers")[0]
+            path.write_text(text.replace("name: demo", "name: second"))
+            conflicts = mixed.json("plan", str(path), *login, status=9)["conflicts"]
+            assert {conflict["host"] for conflict in conflicts} == {"h1", "h2", "h3"}
+            assert f"of network '{'blue' if method == 'routes' else 'over'}'" in str(conflicts)
+            mixed.provision("apply", str(path), *login, status=9)
+        assert mixed.provision("plan", ours, *login) == "No change.\n"
+
+        family(mixed, tmp_path / "ours", hosts=(1, 3), nets=blue)
+        warnings = mixed.json("plan", ours, *login)["warnings"]
+        assert len(warnings) == 3, warnings
+        peers = f"FDB entries and routes of hosts that are not in this file: {mixed.networks[1]}.12"
+        assert warnings[0].startswith(f"h1, h3: {peers}. ")
+        assert warnings[1] == (
+            "network 'over' is not in this file any more: it is removed from h1, h3"
+        )
+        assert "h3 172.20.2.0/24 → 172.20.1.0/24" in warnings[2]
+        assert "write subnets: {h3: 172.20.2.0/24}" in warnings[2]
+        family(mixed, tmp_path / "ours", nets=blue + over)
+
+        moved = family(mixed, tmp_path / "moved", nets=blue + over)
+        assert mixed.provision("plan", moved, *login) == "No change.\n"
+        theirs = family(
+            mixed, tmp_path / "theirs", nets="  blue: {method: vxlan, cidr: 172.29.0.0/16}\n"
+        )
+        for verb in ("plan", "apply", "destroy"):
+            printed = json.dumps(mixed.json(verb, theirs, "--yes", *login, status=9))
+            assert f"was applied from {ours} by " in printed and "--take-over" in printed
+        assert mixed.provision("plan", ours, *login) == "No change.\n"
+        assert mixed.everywhere("docker ps -q --no-trunc") == containers
+
+        mixed.provision("apply", theirs, "--take-over", *login)
+        assert f"was applied from {theirs} by " in mixed.provision("plan", ours, *login, status=9)
+    finally:
+        mixed.provision("destroy", ours, "--yes", "--take-over", *login)
+    assert mixed.capture() == before
