@@ -62,6 +62,10 @@ def _peers(resource: Resource) -> Iterator[tuple[str, str]]:
             yield from ((str(forward.peer), "FDB entries") for forward in forwards)
         case OvsTunnel(options=options):
             yield from ((value, "tunnels") for key, value in options if key == "remote_ip")
+        case IptablesChain(table="filter", rules=rules):
+            # Those of flannel: the ports of etcd are for the addresses of hosts.
+            ends = (rule[1] for rule in rules if "--dport" in rule and rule[0] in ("-s", "-d"))
+            yield from ((end[:-3], "firewall rules") for end in ends if end.endswith("/32"))
         case EtcdConfig(stale=stale, members=members):
             records = (key for key in stale if key.startswith(f"{etcd_keys.CLAIMS}/"))
             yield from ((key.rpartition("/hosts/")[2], "leases") for key in records)

@@ -98,6 +98,14 @@ def test_a_lease_and_a_member_of_etcd_name_a_host_that_left(tmp_path: Path) -> N
     ]
 
 
+def test_a_host_that_wrote_the_settings_of_flannel_is_named(tmp_path: Path) -> None:
+    """Its lease is recorded by no other host; the rules for etcd hold its address."""
+    keys = "method: flannel, etcd: {members: [h2]}"
+    assert left(tmp_path, keys, "h2 h3")[0] == (
+        f"h2: firewall rules of hosts that are not in this file: 10.78.0.11{ADVICE}"
+    )
+
+
 @pytest.mark.parametrize(
     "keys",
     ["method: routes", "method: vxlan", "method: ovs-gre", "method: routes, bridge: docker0"],
