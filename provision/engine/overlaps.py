@@ -16,7 +16,7 @@ from provision.resources.base import Ref, State
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.route import Route
-from provision.resources.on_hosts import PROTO
+from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 
 
 def overlaps(
@@ -31,7 +31,9 @@ def overlaps(
     applied = _by_host(foreign)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
-            continue  # the hosts themselves have routes into its range
+            # The hosts themselves have routes into its range, of which Docker hands out a pool.
+            yield from _pool_conflicts(network, foreign)
+            continue
         # The subnets of the hosts: the plan names a conflict with such a route itself.
         subnets = frozenset(network.subnets.values())
         for host in network.hosts:
@@ -57,9 +59,26 @@ def _by_host(foreign: State) -> dict[str, list[AppliedRange]]:
 
 
 def _range_conflict(network: Network, entry: AppliedRange) -> Conflict:
-    owner = f"network '{entry.mark.network}' of inventory '{entry.mark.inventory}'"
-    message = f"{network.cidr} overlaps {entry.cidr}, the range of {owner}"
+    message = f"{network.cidr} overlaps {entry.cidr}, the range of {_network_of(entry.mark)}"
     return Conflict(Ref(entry.host, "network", network.name), message)
+
+
+def _pool_conflicts(network: Network, foreign: State) -> Iterator[Conflict]:
+    """Yield a conflict for each other inventory that hands out addresses of the same pool."""
+    pool = methods.of(network).lan_pool(network)
+    for ref, resource in foreign.items():
+        if pool is None or ref.host not in network.hosts or not isinstance(resource, DockerNetwork):
+            continue
+        part, owner = resource.ip_range, resource.mark
+        if part is not None and part.overlaps(pool) and owner != UNMARKED:
+            message = (
+                f"pool {pool} overlaps {part}, from which {_network_of(owner)} gives addresses"
+            )
+            yield Conflict(Ref(ref.host, "network", network.name), message)
+
+
+def _network_of(mark: Mark) -> str:
+    return f"network '{mark.network}' of inventory '{mark.inventory}'"
 
 
 def _conflict(network: Network, host: str, route: KernelRoute) -> Conflict:

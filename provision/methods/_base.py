@@ -227,6 +227,10 @@ class Method(ABC):
         """Addresses of the hosts' LAN that a host's networks of this method use."""
         return ()
 
+    def lan_pool(self, network: Network) -> IPv4Network | None:
+        """The part of the hosts' LAN from which Docker gives addresses; None: there is none."""
+        return None
+
     def lan_router(self, network: Network) -> IPv4Address | None:
         """The containers' default gateway on the hosts' LAN; None: each container's own host."""
         return None

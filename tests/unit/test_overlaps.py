@@ -19,7 +19,7 @@ from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
 from provision.resources.kinds.route import Route
-from provision.resources.on_hosts import PROTO, Mark
+from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 from tests.fakes import HOST
 
 RANGE = IPv4Network("172.20.0.0/16")
@@ -168,3 +168,24 @@ def test_routes_in_the_range_of_another_inventory_are_not_told_again(tmp_path: P
         "172.20.0.0/16 overlaps 172.20.64.0/18, the range of network 'blue' of inventory 'other'",
         "172.20.0.0/16 overlaps 172.20.9.0/24 on br-other, outside this inventory",
     ]
+
+
+def test_a_pool_of_another_inventory_is_a_conflict(tmp_path: Path) -> None:
+    """Docker would give an address of the LAN to two containers."""
+    lan = IPv4Network("10.78.0.0/24")
+    part = IPv4Network("10.78.0.232/30")
+    theirs = DockerNetwork("h2", "lan", lan, None, (), Mark("other", "lan"), part)
+    strangers = replace(theirs, network="x", mark=UNMARKED)
+    elsewhere = replace(theirs, host="h9")
+    foreign = state([theirs, strangers, elsewhere])
+    keys = "method: pipework, cidr: 10.78.0.0/24"
+    ours = inventory(tmp_path, f"{keys}, pool: 10.78.0.224/28")
+    assert [(c.ref.host, c.message) for c in overlaps(ours, {}, {}, foreign)] == [
+        (
+            "h2",
+            "pool 10.78.0.224/28 overlaps 10.78.0.232/30, from which network 'lan' of inventory "
+            "'other' gives addresses",
+        )
+    ]
+    for pool in (", pool: 10.78.0.208/28", ""):
+        assert not list(overlaps(inventory(tmp_path, keys + pool), {}, {}, foreign))

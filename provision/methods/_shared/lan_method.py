@@ -58,6 +58,10 @@ class LanMethod(Method):
         checks = lan_pool.arp_checks(inventory, self.networks(inventory, host), host)
         return tuple(map(IPv4Address, checks))
 
+    def lan_pool(self, network: Network) -> IPv4Network | None:
+        """The pool of the LAN, if the file names one."""
+        return lan_options(network).pool
+
     def lan_router(self, network: Network) -> IPv4Address | None:
         """The LAN's router, if the file names one."""
         return lan_options(network).gateway
