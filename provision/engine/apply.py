@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from provision.engine import departures, ownership
 from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe
@@ -71,7 +72,8 @@ def converge(
     _require_no_conflict(plan.conflicts)
     if not options.take_over:
         _require_own(_taken(session, fleet, plan))
-    for warning in _warnings(session, fleet, usable, plan.changes, destroy=options.destroy):
+    warnings = _warnings(session, fleet, usable, plan.changes, destroy=options.destroy)
+    for warning in warnings:
         session.warn(f"warning: {warning}")
     if errors and options.all_or_none:
         return Report(hosts, (), (), errors)
@@ -87,7 +89,7 @@ def converge(
     except KeyboardInterrupt:
         # Between two groups: the first has ended already, and is reported.
         run.interrupted = True
-    return run.report(hosts, errors)
+    return replace(run.report(hosts, errors), warnings=warnings)
 
 
 def _groups(hosts: tuple[str, ...], options: ApplyOptions) -> Iterator[tuple[str, ...]]:

@@ -79,7 +79,9 @@ def test_another_folder_or_machine_needs_consent(
 
     options = ApplyOptions(destroy=destroy, window_s=0, take_over=True)
     assert not preview(fleet.session, HOSTS, destroy=destroy, take_over=True).conflicts
-    assert converge(fleet.session, HOSTS, options).exit_status == ExitStatus.OK
+    result = converge(fleet.session, HOSTS, options)
+    assert result.exit_status == ExitStatus.OK
+    assert fleet.lines == [f"warning: {warning}" for warning in result.warnings]
     assert {ref.name for ref in fleet.hosts.toys} == (set() if destroy else {"new"})
     assert fleet.lines == [
         f"warning: h1, h2: inventory 'demo' was applied from {path} by {owner}, not from this file"
