@@ -32,6 +32,7 @@ def preview(
     others = (change for change in plan.changes if change.ref.host not in told)
     results = tuple(ChangeResult(change) for change in plan.changes)
     warnings = _warnings(session, fleet, usable, others, destroy=destroy)
+    warnings += (ownership.HINT,) if taken else ()
     return Report(hosts, results, (*plan.conflicts, *taken), errors, warnings=warnings)
 
 

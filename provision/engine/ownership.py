@@ -95,7 +95,7 @@ def _takes_away(change: Change) -> bool:
 
 def _message(inventory: Inventory, origin: AppliedFrom, harm: int) -> str:
     applied = _applied_from(inventory, origin)
-    return f"{applied}; {count(harm, 'change')} would remove or disturb its resources ({HINT})"
+    return f"{applied}; {count(harm, 'change')} would remove or disturb its resources"
 
 
 def _applied_from(inventory: Inventory, origin: AppliedFrom) -> str:

@@ -64,13 +64,13 @@ def test_another_folder_or_machine_needs_consent(
     fleet.applied_from(path, owner)
     message = (
         f"inventory 'demo' was applied from {path} by {owner}; "
-        f"1 change would remove or disturb its resources ({ownership.HINT})"
+        "1 change would remove or disturb its resources"
     )
     planned = preview(fleet.session, HOSTS, destroy=destroy)
     assert [(c.ref, c.message) for c in planned.conflicts] == [
         ((host, "inventory", "demo"), message) for host in HOSTS
     ]
-    assert not planned.warnings
+    assert planned.warnings == (ownership.HINT,)
     with pytest.raises(ConflictError) as raised:
         converge(fleet.session, HOSTS, ApplyOptions(destroy=destroy, window_s=0))
     assert raised.value.message == "\n".join(f"{host}: {message}" for host in HOSTS)
