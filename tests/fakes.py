@@ -339,7 +339,7 @@ class Hosts:
         output: list[str] = []
         number = -1
         nonce = ""
-        text = re.search(r"/act\.\d+ <<'(@\w+)'[^\n]*\n(.*?)\n\1\n", script, re.S)
+        text = re.search(r" act \w+ \d+ \w+ <<'(@\w+)'[^\n]*\n(.*?)\n\1\n", script, re.S)
         assert text is not None
         for line in text[2].splitlines():
             if match := re.match(r"mark\(\) \{ printf '\\n@(\w+) ", line):

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated
 
+from pydantic import AfterValidator
+
 from provision.methods._shared.lan_pool import LanOptions
+from provision.model.fields import names
 from provision.model.help import Help
 from provision.model.inventory import Network
+
+_Nic = Annotated[str, AfterValidator(names.nic_name)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +24,9 @@ class MacvlanOptions(LanOptions):
         IPv4Address | None, Help("the LAN's router; default: containers reach only the LAN")
     ] = None
     pool: Annotated[IPv4Network, Help("part of cidr from which Docker gives addresses")]
-    nic: Annotated[str | None, Help("NIC on the LAN; default: the one with the host's address")] = (
-        None
-    )
+    nic: Annotated[
+        _Nic | None, Help("NIC on the LAN; default: the one with the host's address")
+    ] = None
 
 
 def placeholder(part: IPv4Network, cidr: IPv4Network) -> IPv4Address | None:
