@@ -7,23 +7,27 @@ containers. If the restart fails, the previous daemon.json is restored and Docke
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import ClassVar
 
 from provision.resources.base import ABSENT, Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.lib import bridge_state, default_bridge
+from provision.resources.lib import bridge_state, default_bridge, edited_file
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
-from provision.resources.lib.default_bridge import EXCLUSIVE_KEYS, Pairs, dump, json_object
+from provision.resources.lib.default_bridge import (
+    EXCLUSIVE_KEYS,
+    Pairs,
+    dump,
+    json_object,
+    mode_and_owner,
+)
+from provision.resources.lib.docker_restart import RESTART, RUNS_WITH, VALIDATE, each
 from provision.resources.on_hosts import ORIGINALS, Mark
-from provision.resources.render import program_text
 from provision.resources.steps import (
     Attempt,
     Put,
-    Refuse,
     Run,
     Steps,
     Unless,
@@ -35,9 +39,6 @@ from provision.resources.steps import (
 DAEMON_JSON = "/etc/docker/daemon.json"
 NEW_FILE = "644 0:0"
 """Mode and owner of a daemon.json that provision makes."""
-_EDIT = program_text("host/edit_file.sh")
-# The file at the end of a symbolic link, not the link, which is the administrator's.
-_REMOVE = 'file=$(readlink -f -- "$1") || exit 0; rm -f -- "$file"'
 _RECORDS = f'{ORIGINALS}/"$name"/docker0'
 
 
@@ -122,14 +123,18 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
                 if current.lacks
                 else ()
             )
-            return (*healed, _each("start", current.stopped), *remove_file(self._record("running")))
+            return (
+                *healed,
+                each("start", current.stopped),
+                *remove_file(self._record("running")),
+            )
         original = ABSENT if current.text is None else current.text
         # What others set after our first change goes: "bridge": "none" beside "bip" stops dockerd.
         before = current.text if current.original_text is None else current._original_file
         values = default_bridge.without_keys(current.text, before)
         values |= {key: json.loads(value) for key, value in self.settings}
         return (
-            *(() if current is self else (current._refuse_other_file,)),
+            *(() if current is self else (edited_file.refuse_changed(DAEMON_JSON, current.text),)),
             record_once(self._record("daemon.json"), original),
             record_once(self._record("bip"), current.bip),
             *current._restart(current._daemon_json(dump(values))),
@@ -142,7 +147,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         # A file that somebody has removed meanwhile does not come back.
         last = original if values == json_object(original) else dump(values)
         return (
-            self._refuse_other_file,
+            edited_file.refuse_changed(DAEMON_JSON, self.text),
             *self._restart(self._daemon_json(once)),
             *self._daemon_json(None if self.text is None else last),
             *remove_file(self._record("bip")),
@@ -167,7 +172,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         return (
             Unless(before._runs_as_parsed(), before._restart(before._daemon_json(once))),
             *before._daemon_json(before.text),
-            _each("start", before.running),
+            each("start", before.running),
             *remove_file(self._record("bip")),
             *remove_file(self._record("daemon.json")),
             *remove_file(self._record("running")),
@@ -190,16 +195,10 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         state = kernel.bridge(*self._bridge)
         return replace(self, lacks=state.lacks, restarted=state.restarted)
 
-    @property
-    def _refuse_other_file(self) -> Refuse:
-        """Refuse a daemon.json that somebody has written since the snapshot."""
-        changed = sh(_FILE_CHANGED, DAEMON_JSON, *(() if self.text is None else (self.text,)))
-        return Refuse(changed, f"{DAEMON_JSON} was changed since the plan: plan again")
-
     def _runs_as_parsed(self) -> Run:
         """Succeed if Docker runs with the values that it ran with when this was parsed."""
         values = dict(self.effective)
-        return sh(_RUNS_WITH, self.bip, values.get("mtu", ""), values.get("masquerade", ""))
+        return sh(RUNS_WITH, self.bip, values.get("mtu", ""), values.get("masquerade", ""))
 
     def _recorded(self) -> Steps:
         text, bip = self.original_text, self.original_bip
@@ -213,7 +212,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         return (
             Unless(self._runs_as_parsed(), self._restart(file)),
             *file,
-            _each("start", self.running),
+            each("start", self.running),
             *remove_file(self._record("running")),
         )
 
@@ -253,22 +252,27 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         started = self.running + self.stopped
         # Containers stop first: with live-restore a container that runs through the restart would
         # stay on the old bridge without notice (https://github.com/moby/moby/issues/40272).
-        restart = (_VALIDATE, _each("stop", self.running), _RESTART)
-        revert = (*self._daemon_json(self.text), _RESTART, _each("start", started))
+        restart = (
+            VALIDATE,
+            each("stop", self.running),
+            RESTART,
+        )
+        revert = (
+            *self._daemon_json(self.text),
+            RESTART,
+            each("start", started),
+        )
         return (
             Put(self._record("running"), " ".join(started) + "\n", 0o600),
             *change,
             Attempt(restart, revert),
-            _each("start", started),
+            each("start", started),
             *remove_file(self._record("running")),
         )
 
     def _daemon_json(self, text: str | None) -> Steps:
         """Write daemon.json, with `attributes` if it does not exist; None: remove it."""
-        if text is None:
-            return (sh(_REMOVE, DAEMON_JSON),)
-        # On stdin: the file may have passwords, of a proxy or of a log driver.
-        return (replace(sh(_EDIT, DAEMON_JSON, *self.attributes.split()), stdin=text),)
+        return edited_file.write(DAEMON_JSON, text, self.attributes)
 
     @property
     def _original_file(self) -> str | None:
@@ -293,7 +297,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             inventory=origin.inventory,
             stopped=tuple(values.get("stopped", "").split()),
             text=daemon_json,
-            attributes=_attributes(values.get("attributes", NEW_FILE)),
+            attributes=mode_and_owner(values.get("attributes", NEW_FILE)),
             original_text=decode_text(records[origin.inventory]) if ours else None,
             bip=default_bridge.bridge_address(json.loads(values["addresses"])),
             original_bip=values.get("first", ""),
@@ -302,32 +306,3 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             daemon_flags=default_bridge.exclusive_flags(values.get("flags", "")),
         )
         yield Found(docker0._compared_with(BridgeLinks.parse(lines)) if ours else docker0, ours)
-
-
-def _attributes(text: str) -> str:
-    """Check the mode and owner that `stat` has printed. Raises ValueError."""
-    if not re.fullmatch(r"[0-7]{1,4} [0-9]{1,10}:[0-9]{1,10}", text):
-        raise ValueError(f"not the mode and owner of a file: {text!r}")
-    return text
-
-
-_FILE_CHANGED = """
-[ $# != 1 ] || { [ -e "$1" ]; exit; }
-[ "$(cat -- "$1"; echo .)" != "$2." ]
-"""
-_RUNS_WITH = r"""
-option() { docker network inspect --format "{{index .Options \"com.docker.network.$1\"}}" bridge; }
-mtu=$(option driver.mtu) && masquerade=$(option bridge.enable_ip_masquerade) || exit
-[ "${mtu:-1500} ${masquerade:-true}" = "$2 $3" ] &&
-[ "$(ip -4 -o address show dev docker0 | sed -n 's/.* inet \([0-9./]*\) .*/\1/p')" = "$1" ]
-"""
-# Docker before 23 has no --validate; there a start that fails is reverted.
-_VALIDATE = sh("dockerd --help | grep -q -- --validate || exit 0; dockerd --validate >/dev/null")
-# systemd refuses to start a unit that has failed too often (StartLimitBurst) until it is reset.
-_RESTART = sh("systemctl reset-failed docker 2>/dev/null; systemctl restart docker.service")
-
-
-def _each(verb: str, ids: tuple[str, ...]) -> Run:
-    """`docker VERB` for each container that still exists: the same plan may have removed some."""
-    exists = '[ -n "$(docker ps -aq --no-trunc -f "id=$c")" ] || continue'
-    return sh(f'for c; do {exists}; docker {verb} "$c" >/dev/null || exit; done', *ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import ip_network
 from typing import Any
 
@@ -98,3 +99,10 @@ def exclusive_flags(command_line: str) -> tuple[str, ...]:
     flags = {f"--{key}" for key in EXCLUSIVE_KEYS}
     arguments = command_line.split()
     return tuple(text for text in arguments if text == "-b" or text.split("=")[0] in flags)
+
+
+def mode_and_owner(text: str) -> str:
+    """Check the mode and owner that `stat` has printed. Raises ValueError."""
+    if not re.fullmatch(r"[0-7]{1,4} [0-9]{1,10}:[0-9]{1,10}", text):
+        raise ValueError(f"not the mode and owner of a file: {text!r}")
+    return text
