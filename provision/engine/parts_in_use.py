@@ -7,6 +7,7 @@ is left out there, because it may be ours: the bridge of the host's part, or a r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
 
 from provision import methods
 from provision.engine.plan import Conflict
@@ -25,17 +26,20 @@ def parts_in_use(
     wanted: State,
 ) -> Iterator[Conflict]:
     """Yield a conflict for each route and Docker network of others on the part of a host."""
-    own = _own_links(current, wanted)
+    links = _own_links(current, wanted)
+    flannels = _flannel_ranges(current)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             continue  # every host of the LAN has a route to it
+        subnets = set(network.subnets.values())
         for host in facts.keys() & set(network.hosts):
             for route in facts[host].routes:
                 if (
-                    route.dst in network.subnets.values()
-                    # `plan` itself compares a route that we want.
-                    and Ref(host, "route", str(route.dst)) not in wanted
-                    and not _is_own(route, host, own, current)
+                    route.dst in subnets
+                    # `plan` itself compares the routes that we want or have.
+                    and not _is_planned(Ref(host, "route", str(route.dst)), current, wanted)
+                    and (host, route.dev) not in links
+                    and not any(route.dst.subnet_of(cidr) for cidr in flannels.get(host, ()))
                     and not _on_docker0(network, route)
                 ):
                     message = f"{route.dst} is in use on {route.dev}, outside this inventory"
@@ -48,11 +52,17 @@ def _own_links(current: State, wanted: State) -> set[tuple[str, str]]:
     return {(resource.host, name) for resource in resources for name in resource.names()}
 
 
-def _is_own(route: KernelRoute, host: str, own: set[tuple[str, str]], current: State) -> bool:
-    flannels = [resource for resource in current.values() if isinstance(resource, Flannel)]
-    return (host, route.dev) in own or any(
-        flannel.host == host and route.dst.subnet_of(flannel.cidr) for flannel in flannels
-    )
+def _is_planned(ref: Ref, current: State, wanted: State) -> bool:
+    return ref in wanted or ref in current
+
+
+def _flannel_ranges(current: State) -> dict[str, list[IPv4Network]]:
+    """The ranges of our flannel networks by host: flanneld makes routes in them."""
+    ranges: dict[str, list[IPv4Network]] = {}
+    for resource in current.values():
+        if isinstance(resource, Flannel):
+            ranges.setdefault(resource.host, []).append(resource.cidr)
+    return ranges
 
 
 def _on_docker0(network: Network, route: KernelRoute) -> bool:

@@ -43,10 +43,12 @@ def test_a_foreign_bridge_on_the_part_of_the_host_is_a_conflict(tmp_path: Path) 
 
 
 def test_own_bridges_and_routes_are_no_conflict(tmp_path: Path) -> None:
-    """A bridge by its name, a planned route, and flanneld's routes."""
+    """A bridge by its name, a route that is planned or removed, and flanneld's routes."""
     assert not conflicts(tmp_path, KernelRoute(OWN, "br-n-x", KERNEL), current=(WANTED,))
     planned = Route("h1", PEER, None, "eth1", "demo")
     assert not conflicts(tmp_path, KernelRoute(PEER, "eth9", KERNEL), wanted=(planned,))
+    # The subnet of a peer that has left the file is another peer's now: its route is replaced.
+    assert not conflicts(tmp_path, KernelRoute(PEER, "eth9", KERNEL), current=(planned,))
     flannel = Flannel("h1", "n", "host-gw", "", RANGE, masquerade=False, inventory="demo")
     assert not conflicts(tmp_path, KernelRoute(PEER, "eth1", KERNEL), current=(flannel,))
     docker0 = "method: routes, cidr: 172.20.0.0/16, bridge: docker0"
