@@ -1,5 +1,5 @@
 # Makes what the kernel lacks of a bridge of Docker: interface, address, route, ports.
-# Prelude: host/docker_id.sh
+# Prelude: host/docker_id.sh host/docker_owner.sh
 # Arguments: bridge, Docker's network, gateway with prefix length (empty: only the ports), subnet,
 # mark of a new bridge
 # Docker makes a bridge when it creates its network or starts itself, and never again. The veth
@@ -7,7 +7,14 @@
 # Docker deletes a bridge by its index, so the new one stays when its network goes: hence the mark.
 
 bridge=$1 network=$2 address=$3 subnet=$4 mark=$5
-id=$(network_id "$network") && [ -n "$id" ] || exit
+id=$(network_id "$network") || exit
+[ -n "$id" ] || { echo "Docker has no network $network" >&2; exit 1; }
+# Docker's own network `bridge` has no label.
+owner=${mark#provision:}
+[ "$network" = bridge ] || is_owned network "$id" "${owner%%/*}" || {
+  echo "Docker's network $network is not of this inventory" >&2
+  exit 1
+}
 if [ -n "$address" ]; then
   if [ ! -e "/sys/class/net/$bridge" ]; then
     printf '%s\n' "link add name $bridge type bridge" "link set dev $bridge alias $mark" |

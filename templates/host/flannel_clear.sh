@@ -7,8 +7,15 @@
 service=$1 device=$2 range=$3 masquerade=$4 state=$5
 systemctl stop "$service" 2>/dev/null
 if [ -n "$device" ] && [ -e "/sys/class/net/$device" ]; then ip link del dev "$device" || exit; fi
-# The routes of a device go with it; others may have routes of this protocol by other interfaces.
-[ -n "$device" ] || ip -4 route flush root "$range" proto boot || exit
+# The routes of a device go with it. What is left through a gateway are the routes by the NIC that
+# flanneld makes with DirectRouting.
+if [ -z "$device" ]; then ip -4 route flush root "$range" proto boot || exit
+else
+  ip -4 route show root "$range" proto boot | grep ' via ' | while read -r route; do
+    # shellcheck disable=SC2086 # words for `ip`
+    ip -4 route del $route || exit
+  done || exit
+fi
 # Other flannels of the host use a chain of the same name.
 if [ "$masquerade" = yes ] &&
   iptables -w 5 -t nat -S FLANNEL-POSTRTG 2>/dev/null | grep -qF -e " $range "; then

@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from provision.resources.kinds.container import DockerContainer
+from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
+from provision.resources.steps import Run
 
 DOCKER_ID = program_text("host/docker_id.sh")
 LEASE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
 DOCKER = """#!/bin/sh
 [ ! -e "$FOLDER/down" ] || exit 1
-case $1 in ps) cat "$FOLDER/containers" ;; network) cat "$FOLDER/networks" ;; esac
+case $1 in
+ps) cat "$FOLDER/containers" ;;
+network) cat "$FOLDER/networks" ;;
+inspect) for id; do :; done; case $id in 0b2) echo demo/lan ;; *) echo "<no value>" ;; esac ;;
+rm) echo "removed: $*" ;;
+esac
 """
 ETCDCTL = """#!/bin/sh
 name() { echo "$FOLDER/keys/$(echo "$1" | tr / =)"; }
@@ -71,6 +79,26 @@ def test_a_docker_that_does_not_answer_is_a_failure(commands: Path, function: st
     (commands / "down").touch()
     process = sh(f'{DOCKER_ID}\nid=$({function} "$1") || exit 7', commands, "web")
     assert process.returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("container", "output"),
+    [
+        ("web", "removed: rm --force --volumes 0b2"),
+        ("web2", "@note container web2 was left: it is not of this inventory"),
+        ("gone", ""),
+    ],
+)
+def test_a_container_that_is_gone_or_of_others_is_no_failure_of_a_removal(
+    commands: Path, container: str, output: str
+) -> None:
+    """The steps after it run: those of a rollback at the boot, too."""
+    mark = Mark("demo", "lan")
+    resource = DockerContainer("h1", container, "busybox", (), "lan", None, "no", mark)
+    (step,) = resource.delete()
+    assert isinstance(step, Run)
+    process = sh(step.argv[2], commands, *step.argv[4:])
+    assert (process.returncode, process.stdout.strip()) == (0, output), process
 
 
 def lease(commands: Path, backend: str = "vxlan") -> dict[str, str]:

@@ -71,7 +71,7 @@ def test_the_probe_tells_networks_of_others_and_answers_by_arp(tmp_path: Path) -
             "Name": "theirs",
             "Driver": "macvlan",
             "Options": {"parent": "eth1"},
-            "IPAM": {"Config": [{"Subnet": "10.99.0.0/24"}, {"Subnet": "fd00::/64"}]},
+            "IPAM": {"Config": [{"Subnet": "10.99.0.7/24"}, {"Subnet": "fd00::/64"}]},
         },
         {"Name": "host", "Driver": "host", "IPAM": {"Config": None}},
     ]

@@ -29,7 +29,7 @@ from provision.methods.pipework import nic
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
 from provision.resources.base import Origin
-from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.kinds.docker_network import BRIDGE_NAME, INHIBIT, DockerNetwork
 from provision.resources.kinds.package import Package
 from provision.resources.lib import ovsdb
 from provision.resources.on_hosts import Mark
@@ -286,6 +286,18 @@ def test_a_docker_network_without_a_bridge_is_created_and_parsed() -> None:
     text = f"networks {json.dumps([entry])}\ncontainers []"
     (found,) = DockerNetwork.parse(text, Origin("h1", "demo"))
     assert found.ours and found.resource == network
+
+
+def test_a_network_leaves_a_bridge_of_another_resource_alone() -> None:
+    """The bridge on a NIC has the alias of the network, too, if both have one name."""
+    lan = IPv4Network("10.78.0.0/24")
+    mark, options = Mark("demo", "bri0"), ((INHIBIT, "true"), (BRIDGE_NAME, "bri0"))
+    on_nic = DockerNetwork("h1", "bri0", lan, IPv4Address("10.78.0.254"), options, mark)
+    own = replace(on_nic, options=((BRIDGE_NAME, "br-n-x"),))
+    for network, bridge in ((on_nic, ""), (own, "br-n-x")):
+        (step,) = network.delete()
+        assert isinstance(step, Run)
+        assert step.argv[-2:] == (bridge, mark.tag)
 
 
 def test_docker_chooses_the_gateway_of_a_network_without_one() -> None:

@@ -104,4 +104,6 @@ def _other(entry: Mapping[str, Any]) -> OtherNetwork:
     parent = (entry.get("Options") or {}).get(PARENT, "")
     pools = (entry.get("IPAM") or {}).get("Config") or ()
     subnets = [pool["Subnet"] for pool in pools if "." in pool.get("Subnet", "")]
-    return OtherNetwork(entry["Name"], parent, tuple(map(IPv4Network, subnets)))
+    # Docker stores what `--subnet` says: 10.9.0.7/24 as well as 10.9.0.0/24.
+    ranges = tuple(IPv4Network(subnet, strict=False) for subnet in subnets)
+    return OtherNetwork(entry["Name"], parent, ranges)

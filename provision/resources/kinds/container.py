@@ -24,7 +24,8 @@ _OWNED_ID = (
     _DOCKER_ID
     + r"""
 owned_id() {
-  id=$(container_id "$1") && [ -n "$id" ] || return
+  id=$(container_id "$1") || return
+  [ -n "$id" ] || return 0
   is_owned container "$id" "$2" && return
   [ $? = 1 ] && id= && echo "@note container $1 was left: it is not of this inventory"
 }

@@ -160,10 +160,9 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert isinstance(before, Docker0)
-        if ours and before.lacks and before.effective == self.effective:
-            # The fingerprint has the address of docker0: a rollback takes it away again.
-            flush = Run(("ip", "-4", "address", "flush", "dev", "docker0"))
-            return () if before.bip else (flush,)
+        unchanged = (before.settings, before.effective) == (self.settings, self.effective)
+        if ours and before.lacks and unchanged:
+            return before._undo_heal()
         if ours:
             return before.unstash("")
         # Docker stores the default bridge's subnet and would keep ours without `bip`. It starts
@@ -177,6 +176,13 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             *remove_file(self._record("daemon.json")),
             *remove_file(self._record("running")),
         )
+
+    def _undo_heal(self) -> Steps:
+        """Take away the address that `heal` added: the fingerprint has the addresses of docker0."""
+        address = self._bridge[2]
+        added = {f"address {address}", "interface docker0"} & set(self.lacks.split(", "))
+        remove = sh('ip -4 address delete "$1" dev docker0 2>/dev/null || :', address)
+        return (remove,) if address and added else ()
 
     @property
     def _bridge(self) -> tuple[str, str, str, IPv4Network]:

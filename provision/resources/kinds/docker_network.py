@@ -151,8 +151,10 @@ docker network ls --quiet --no-trunc --filter label=provision |
             yield from ("--opt", "=".join(option))
 
     def delete(self) -> Steps:
-        names = (self.network, self.mark.inventory, self._bridge, self.mark.tag)
-        removed = sh(_REMOVE, *names)
+        # Only `heal` makes a bridge that outlives its network. A bridge on a NIC belongs to another
+        # resource, and has the same alias where network and bridge have one name.
+        bridge = self._bridge if self._bridge_address else ""
+        removed = sh(_REMOVE, self.network, self.mark.inventory, bridge, self.mark.tag)
         return (removed, *self._remove_bridge()) if self._has_lost_network else (removed,)
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002

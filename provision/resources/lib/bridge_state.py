@@ -19,7 +19,7 @@ from provision.resources.steps import Run, sh
 KEYS = ("addresses", "routes", "container", "nsid")
 """Keys of `look/shared.sh` that `BridgeLinks.parse` reads."""
 
-_HEAL = program_text("host/docker_id.sh", "host/bridge_heal.sh")
+_HEAL = program_text("host/docker_id.sh", "host/docker_owner.sh", "host/bridge_heal.sh")
 
 
 @dataclass(frozen=True, slots=True)
