@@ -74,10 +74,10 @@ def test_what_a_stranger_made_of_every_other_kind_survives(clean: Hosts) -> None
     assert_same(before, clean.capture())
 
 
-# A stranger acts once the host has the script of the change: after the last snapshot, before the
-# steps, which a second record of the host's state delays.
+# A stranger acts once the host is armed: after the last snapshot, before the steps, which a second
+# record of the host's state delays.
 WAIT = """systemd-run -q --collect --unit=stranger sh -c '
-until [ -e /var/lib/provision/txn/act.1 ]; do sleep 0.05; done; {}'"""
+until [ -e /var/lib/provision/txn/id ]; do sleep 0.05; done; {}'"""
 MACVLAN = "docker network create -d macvlan --subnet 172.29.8.0/24 -o parent=eth1 blue"
 
 
