@@ -10,8 +10,8 @@ need_docker() { need docker; docker version >/dev/null 2>&1 || { echo 'no answer
 need_ovs() { kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null || exit 0; }
 
 # The names of all files of ours, whatever they are called: no rollback may leave one behind. Names
-# that end in .provision-new or .new are of files that are being written; the follower may write
-# .offloads at any time.
+# that end in .provision-new or .new are of files that are being written; the controller sends an
+# archive of an image before the host compares itself; the follower may write .offloads at any time.
 echo '# files'
 find /etc/provision /var/lib/provision/was ! -type d ! -name '.*.provision-new' ! -name '*.new' \
-  ! -name '*.offloads' 2>/dev/null | sort
+  ! -name '*.offloads' ! -path '/var/lib/provision/was/*/upload/*' 2>/dev/null | sort

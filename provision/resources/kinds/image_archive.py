@@ -99,7 +99,8 @@ shared image
         users = Run(("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={stashed}"))
         tag = Run(("docker", "tag", stashed, self.reference))
         renamed = Unless(has_image(self.reference), (tag,))
-        return (Unless(prints_nothing(users), (renamed,)), *untag(stashed))
+        dropped = stash.drop(txn, self._claim)
+        return (Unless(prints_nothing(users), (renamed,)), *untag(stashed), *dropped)
 
     def _stashed_reference(self, txn: str) -> str:
         return f"provision-{txn}:{sha256(self.reference.encode()).hexdigest()[:16]}"
