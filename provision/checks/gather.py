@@ -152,7 +152,7 @@ def seen_drift(
     if problems and drift.changes:
         reasons += [str(problem.message) for problem in problems]
         # Only Docker's own resources are unknown while dockerd does not answer.
-        seen = seen if all(preflight.is_of_docker(problem) for problem in problems) else ()
+        seen = seen if all(problem.hides_docker for problem in problems) else ()
     return replace(drift, changes=seen, reasons=tuple(reasons))
 
 

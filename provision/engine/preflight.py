@@ -13,7 +13,6 @@ from provision.resources.kinds.package import MANAGER, PACKAGES
 
 REQUIRED_TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
 OLDEST_DOCKER = (20, 10)
-NO_DOCKER = "dockerd does not answer"
 Tools = Mapping[str, tuple[str, ...]]
 """Commands, with the packages of those that the kind `package` does not know."""
 
@@ -42,14 +41,9 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
             for problem in _network_problems(inventory, network, usable)
         ),
         *(problem for host in usable.values() for problem in _shared_nics(inventory, host)),
-        *(problem for host in usable.values() for problem in _default_bridge(inventory, host)),
+        *_default_bridge(inventory, usable),
         *container_interfaces.problems(inventory, usable),
     )
-
-
-def is_of_docker(problem: Problem) -> bool:
-    """True if a problem hides Docker's resources of a host, and nothing else."""
-    return problem.message.startswith(NO_DOCKER)
 
 
 def _network_problems(
@@ -83,17 +77,17 @@ def _shared_nics(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:
                 yield Problem(facts.host, message, "leave its host out of one of them")
 
 
-def _default_bridge(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:
+def _default_bridge(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Problem]:
     """Containers on Docker's default bridge need a Docker that has one."""
-    users = [
-        container.name
-        for container in inventory.containers.values()
-        if container.host == facts.host and container.network == "bridge"
-    ]
-    if users and not facts.default_bridge:
-        message = f"Docker has no default bridge, which {', '.join(users)} would be on"
-        hint = 'remove "bridge": "none" from /etc/docker/daemon.json, or write another network'
-        yield Problem(facts.host, message, hint)
+    users: dict[str, list[str]] = {}
+    for container in inventory.containers.values():
+        if container.network == "bridge":
+            users.setdefault(container.host, []).append(container.name)
+    for host, host_facts in facts.items():
+        if host in users and not host_facts.default_bridge:
+            message = f"Docker has no default bridge, which {', '.join(users[host])} would be on"
+            hint = 'remove "bridge": "none" from /etc/docker/daemon.json, or write another network'
+            yield Problem(host, message, hint)
 
 
 def _required_tools(inventory: Inventory, host: str) -> Tools:
@@ -121,7 +115,9 @@ def _docker_problems(facts: HostFacts) -> Iterator[Problem]:
     host = facts.host
     if "docker" in facts.tools and not facts.docker:
         hint = f"run `systemctl status docker` on {host}"
-        yield Problem(host, f"{NO_DOCKER}: {facts.docker_error}", hint)
+        yield Problem(
+            host, f"dockerd does not answer: {facts.docker_error}", hint, hides_docker=True
+        )
     elif facts.docker and facts.docker < OLDEST_DOCKER:
         version = ".".join(map(str, facts.docker))
         yield Problem(host, f"Docker {version} is too old", "provision needs 20.10 or newer")

@@ -237,26 +237,24 @@ TUNNEL = created(OvsTunnel("h1", "gre-h2", "ov-blue", "gre", (), True, MARK))
     ("facts", "problems", "without_ovs", "expected", "reasons"),
     [
         (FACTS, (), (), (IMAGE, ROUTE, TUNNEL), ()),
-        (NO_DOCKER, ("dockerd does not answer: it is dead",), (), (ROUTE, TUNNEL),
+        (NO_DOCKER, (Problem("h1", "dockerd does not answer: it is dead", hides_docker=True),), (),
+         (ROUTE, TUNNEL),
          ("dockerd does not answer: it is dead",)),
         (FACTS, (), ("h1",), (IMAGE, ROUTE), (NO_OVS,)),
-        (FACTS, ("eth1, which leads to h2, is down",), (), (),
+        (FACTS, (Problem("h1", "eth1, which leads to h2, is down"),), (), (),
          ("eth1, which leads to h2, is down",)),
     ],
 )  # fmt: skip
 def test_what_merely_cannot_be_seen_is_no_difference(
     facts: HostFacts,
-    problems: tuple[str, ...],
+    problems: tuple[Problem, ...],
     without_ovs: tuple[str, ...],
     expected: tuple[Change, ...],
     reasons: tuple[str, ...],
 ) -> None:
     """The reason is told in its place; what else differs still is."""
     drift = gather.seen_drift(
-        Drift((IMAGE, ROUTE, TUNNEL), ()),
-        facts,
-        tuple(Problem("h1", message) for message in problems),
-        frozenset(without_ovs),
+        Drift((IMAGE, ROUTE, TUNNEL), ()), facts, problems, frozenset(without_ovs)
     )
     assert drift == Drift(expected, (), reasons)
 
