@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from provision.engine import departures, ownership
+from provision.engine import applied_from
 from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
@@ -27,17 +27,17 @@ def preview(
     fleet, errors = _gather(session, hosts, destroy=destroy)
     usable = _without(hosts, errors)
     plan = difference(session, fleet, usable, destroy=destroy)
-    taken = () if take_over else _taken(session, fleet, plan)
-    told = {conflict.ref.host for conflict in taken}
-    others = (change for change in plan.changes if change.ref.host not in told)
+    conflicts = () if take_over else _conflicting_files(session, fleet, plan)
+    refused = {conflict.ref.host for conflict in conflicts}
+    others = (change for change in plan.changes if change.ref.host not in refused)
     results = tuple(ChangeResult(change) for change in plan.changes)
     warnings = _warnings(session, fleet, usable, others, destroy=destroy)
-    warnings += (ownership.HINT,) if taken else ()
-    return Report(hosts, results, (*plan.conflicts, *taken), errors, warnings=warnings)
+    warnings += (applied_from.HINT,) if conflicts else ()
+    return Report(hosts, results, (*plan.conflicts, *conflicts), errors, warnings=warnings)
 
 
-def _taken(session: Session, fleet: Fleet, plan: Plan) -> tuple[Conflict, ...]:
-    return ownership.conflicts(session.inventory, fleet.facts, plan.changes)
+def _conflicting_files(session: Session, fleet: Fleet, plan: Plan) -> tuple[Conflict, ...]:
+    return applied_from.conflicts(session.inventory, fleet.facts, plan.changes)
 
 
 def _warnings(
@@ -49,8 +49,10 @@ def _warnings(
     destroy: bool,
 ) -> tuple[str, ...]:
     """Lines about what the changes do not show."""
+    from provision.engine import departures
+
     departed = () if destroy else departures.warnings(session.inventory, fleet.state(hosts))
-    return (*ownership.warnings(session.inventory, fleet.facts, changes), *departed)
+    return (*applied_from.warnings(session.inventory, fleet.facts, changes), *departed)
 
 
 def converge(
@@ -72,7 +74,7 @@ def converge(
     plan = difference(session, fleet, usable, destroy=options.destroy)
     _require_no_conflict(plan.conflicts)
     if not options.take_over:
-        _require_own(_taken(session, fleet, plan))
+        _require_same_file(_conflicting_files(session, fleet, plan))
     warnings = _warnings(session, fleet, usable, plan.changes, destroy=options.destroy)
     for warning in warnings:
         session.warn(f"warning: {warning}")
@@ -182,10 +184,10 @@ def _require_no_conflict(conflicts: tuple[Conflict, ...]) -> None:
         raise ConflictError("\n".join(lines), f"{look}remove it, or choose another name or range")
 
 
-def _require_own(conflicts: tuple[Conflict, ...]) -> None:
+def _require_same_file(conflicts: tuple[Conflict, ...]) -> None:
     if conflicts:
         lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
-        raise ConflictError("\n".join(lines), ownership.HINT)
+        raise ConflictError("\n".join(lines), applied_from.HINT)
 
 
 class _Run:

@@ -158,6 +158,7 @@ def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> Ho
 
 def _import_planner() -> None:
     """Import the planner while the hosts answer, so that no run takes longer for it."""
+    import provision.engine.departures
     import provision.engine.desired
     import provision.engine.names_in_use
     import provision.engine.overlaps

@@ -65,9 +65,9 @@ def _range_conflict(network: Network, entry: AppliedRange) -> Conflict:
 
 def _pool_conflicts(network: Network, foreign: State) -> Iterator[Conflict]:
     """Yield a conflict for each other inventory that hands out addresses of the same pool."""
-    pool = methods.of(network).lan_pool(network)
+    pool, hosts = methods.of(network).lan_pool(network), frozenset(network.hosts)
     for ref, resource in foreign.items():
-        if pool is None or ref.host not in network.hosts or not isinstance(resource, DockerNetwork):
+        if pool is None or ref.host not in hosts or not isinstance(resource, DockerNetwork):
             continue
         part, owner = resource.ip_range, resource.mark
         if part is not None and part.overlaps(pool) and owner != UNMARKED:

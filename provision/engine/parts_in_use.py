@@ -75,12 +75,15 @@ def _docker_pools(foreign: State, wanted: State) -> Iterator[Conflict]:
 
     A network of driver `bridge` has a route, which is reported already.
     """
-    pools = [network for network in foreign.values() if isinstance(network, DockerNetwork)]
+    pools: dict[str, list[DockerNetwork]] = {}
+    for pool in foreign.values():
+        if isinstance(pool, DockerNetwork):
+            pools.setdefault(pool.host, []).append(pool)
     for ref, network in wanted.items():
         if not isinstance(network, DockerNetwork) or network.subnet is None:
             continue
-        for pool in pools:
-            if pool.host != ref.host or pool.name == ref.name or pool.subnet is None:
+        for pool in pools.get(ref.host, ()):
+            if pool.name == ref.name or pool.subnet is None:
                 continue
             if pool.driver and pool.subnet.overlaps(network.subnet):
                 used = f"{pool.subnet} of Docker network {pool.name} ({pool.driver})"

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from provision.engine.applied_from import records
 from provision.engine.fleet import Session, each
 from provision.engine.guard import TransactionStep, Txn
 from provision.engine.journal import Journal
 from provision.engine.outcome import Outcome
-from provision.engine.ownership import record
 from provision.engine.plan import Operation, Wave
 from provision.engine.report import ChangeResult
 from provision.engine.status import current_user
@@ -58,6 +58,7 @@ class Transaction:
         )
         self.journal = Journal(inventory.path, self.txn.id)
         self._deadlines: dict[str, float] = {}
+        self._origins = {} if self.verb == "destroy" else records(inventory)
 
     def set_deadline(self, host: str, seconds: float) -> None:
         """Note that a host rolls back in `seconds`, by the controller's monotonic clock."""
@@ -79,7 +80,7 @@ class Transaction:
 
     def origin(self, host: str) -> str:
         """The record of the inventory file that the host is to keep; empty for none."""
-        return "" if self.verb == "destroy" else record(self.session.inventory, host)
+        return self._origins.get(host, "")
 
     def step(
         self, operations: tuple[Operation, ...], *, permanent: bool = False

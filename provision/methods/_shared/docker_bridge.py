@@ -225,6 +225,8 @@ def problems(
 
 def policy_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
     """Yield the rules of the host's `ip rule` that take the network's packets from their routes."""
+    if not facts.policy.rules:
+        return
     bridge, own = bridge_name(inventory, network), network.subnets[facts.host]
     priorities: set[int] = set()
     for peer, subnet in network.subnets.items():

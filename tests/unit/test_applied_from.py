@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from provision.engine import desired, ownership, transaction
+from provision.engine import applied_from, desired, transaction
 from provision.engine.apply import converge, preview
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
@@ -70,11 +70,11 @@ def test_another_folder_or_machine_needs_consent(
     assert [(c.ref, c.message) for c in planned.conflicts] == [
         ((host, "inventory", "demo"), message) for host in HOSTS
     ]
-    assert planned.warnings == (ownership.HINT,)
+    assert planned.warnings == (applied_from.HINT,)
     with pytest.raises(ConflictError) as raised:
         converge(fleet.session, HOSTS, ApplyOptions(destroy=destroy, window_s=0))
     assert raised.value.message == "\n".join(f"{host}: {message}" for host in HOSTS)
-    assert raised.value.hint == ownership.HINT and "--take-over" in ownership.HINT
+    assert raised.value.hint == applied_from.HINT and "--take-over" in applied_from.HINT
     assert {verb for _, verb in fleet.hosts.log} == {"snapshot"}
 
     options = ApplyOptions(destroy=destroy, window_s=0, take_over=True)
@@ -125,14 +125,14 @@ def test_a_record_names_the_file_where_the_inventory_has_something(tmp_path: Pat
         "containers: {c1: {host: h1, network: host}}\n"
     )
     demo = load(tmp_path / "demo.yml")
-    assert ownership.record(demo, "h2") == ""
-    record = ownership.record(demo, "h1")
+    assert "h2" not in applied_from.records(demo)
+    record = applied_from.records(demo)["h1"]
     read = host_probe.parse("h1", f"{HOST}\norigin {record.replace(chr(10), ' ')}").applied_from
     assert read is not None and read.machine == MACHINE
     assert (read.path, read.owner) == (str(tmp_path / "demo.yml"), current_user())
     networks = load_network(tmp_path)
-    assert all(ownership.record(networks, host) for host in ("h1", "h2"))
-    assert ownership.record(replace(networks, networks=MappingProxyType({})), "h1") == ""
+    assert applied_from.records(networks).keys() == {"h1", "h2"}
+    assert not applied_from.records(replace(networks, networks=MappingProxyType({})))
 
 
 def load_network(folder: Path) -> Inventory:

@@ -24,27 +24,26 @@ HINT = (
 )
 
 
-def record(inventory: Inventory, host: str) -> str:
-    """The record for a host, as JSON; empty if the inventory has nothing on it."""
-    networks = any(host in network.hosts for network in inventory.networks.values())
-    if not networks and all(c.host != host for c in inventory.containers.values()):
-        return ""
+def records(inventory: Inventory) -> dict[str, str]:
+    """The record, as JSON, for each host on which the inventory has something."""
+    hosts = {container.host for container in inventory.containers.values()}
+    hosts.update(*(network.hosts for network in inventory.networks.values()))
     source = _source(inventory)
-    return json.dumps({"owner": source.owner, "path": source.path}) + "\n"
+    return dict.fromkeys(hosts, json.dumps({"owner": source.owner, "path": source.path}) + "\n")
 
 
 def conflicts(
     inventory: Inventory, facts: Mapping[str, HostFacts], changes: Iterable[Change]
 ) -> tuple[Conflict, ...]:
     """Changes that take away what a file in another folder, or on another machine, has made."""
-    changed = tuple(changes)
+    changed, source = tuple(changes), _source(inventory)
     harm = dict.fromkeys((change.ref.host for change in changed), 0)
     for change in changed:
         harm[change.ref.host] += _takes_away(change)
     return tuple(
         Conflict(Ref(host, "inventory", inventory.name), _message(inventory, origin, harm[host]))
-        for host, origin in _other_files(inventory, facts, harm)
-        if harm[host] and not _is_same_place(origin, _source(inventory))
+        for host, origin in _other_files(source, facts, harm)
+        if harm[host] and not _is_same_place(origin, source)
     )
 
 
@@ -53,19 +52,20 @@ def warnings(
 ) -> Iterator[str]:
     """Yield a line for each other file from which hosts that change were applied last."""
     hosts: dict[AppliedFrom, list[str]] = {}
-    for host, origin in _other_files(inventory, facts, {change.ref.host for change in changes}):
+    changed = {change.ref.host for change in changes}
+    for host, origin in _other_files(_source(inventory), facts, changed):
         hosts.setdefault(origin, []).append(host)
     for origin, names in hosts.items():
         yield f"{listed(tuple(names))}: {_applied_from(inventory, origin)}, not from this file"
 
 
 def _other_files(
-    inventory: Inventory, facts: Mapping[str, HostFacts], hosts: Iterable[str]
+    source: AppliedFrom, facts: Mapping[str, HostFacts], hosts: Iterable[str]
 ) -> Iterator[tuple[str, AppliedFrom]]:
-    """Hosts that were applied from another file. A host of an earlier version has no record."""
+    """Hosts that were applied from another file; a host of an earlier version has no record."""
     for host in sorted(hosts):
         origin = facts[host].applied_from if host in facts else None
-        if origin is not None and not _is_same_file(origin, _source(inventory)):
+        if origin is not None and not _is_same_file(origin, source):
             yield host, origin
 
 
