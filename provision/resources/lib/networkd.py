@@ -18,6 +18,9 @@ _CABLE = ("LLDP", "EmitLLDP", "VLAN", "MACVLAN", "IPVLAN")
 # Without these a bridge loses its address with its carrier:
 # https://github.com/systemd/systemd/issues/11650
 _STEADY = "ConfigureWithoutCarrier=yes\nIgnoreCarrierLoss=yes\n"
+# Open vSwitch writes all flags of its bridge's device from a copy that it read before (the field
+# ifi_flags in lib/netdev-linux.c). At boot it may so take back the "up" that networkd had just set.
+_ALWAYS_UP = "[Link]\nActivationPolicy=always-up\n\n"
 # A port of a bridge must not get an address of its own.
 _SILENT = "LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
 
@@ -74,7 +77,8 @@ def files(
     host = _host(network)
     if ovs:
         port = _port(nic, "", network, ())
-        return _marked(inventory, {nic_network: port, bridge_network: f"{_match(bridge)}{host}"})
+        bridge_text = f"{_match(bridge)}{_ALWAYS_UP}{host}"
+        return _marked(inventory, {nic_network: port, bridge_network: bridge_text})
     texts = {
         netdev: _bridge_device(bridge, mac, mtu, stp=stp, filtering=bool(vlans)),
         nic_network: _port(nic, bridge, network, vlans),
