@@ -53,6 +53,13 @@ real=$(PATH=/usr/sbin:/usr/bin:/sbin:/bin command -v ${0##*/})
 [ ! -e /run/fault/next ] || { rm /run/fault/next; systemctl kill -s KILL 'provision-act-*'; }
 exit $status
 """
+# Not while a follower runs: a shell that begins to read a wrapper when it is removed fails, and an
+# `iptables -C` that fails makes the follower add its rule once more.
+_REMOVE = """
+for lock in /run/provision-*.lock; do
+  [ ! -e "$lock" ] || { exec 9<"$lock"; flock -w 30 9; }
+done
+rm -f"""
 _WRAPPED = ("docker", "ip", "iptables", "iptables-restore", "systemctl", "mv")
 _SHARP = "--timer-property=AccuracySec=100ms"
 KILL_ACT = "/usr/bin/systemctl kill -s KILL 'provision-act-*'"
@@ -79,16 +86,19 @@ class Faults:
             "/run/fault/step": str(step),
         }
         files |= {f"/usr/local/sbin/{name}": _NEXT for name in _WRAPPED}
-        lines += [f"printf %s {shlex.quote(text)} >{path}" for path, text in files.items()]
-        self.hosts.ssh(host, "; ".join([*lines, "chmod +x /usr/local/sbin/*"]))
+        for path, text in files.items():
+            # By a rename, since a follower may run the wrapper at this moment.
+            lines.append(f"printf %s {shlex.quote(text)} >{path}.new; chmod +x {path}.new")
+            lines.append(f"/usr/bin/mv -f {path}.new {path}")
+        self.hosts.ssh(host, "; ".join(lines))
 
     def heal(self) -> None:
         """Remove every fault, without SSH."""
         names = " ".join(f"/usr/local/sbin/{name}" for name in ("sync", *_WRAPPED))
         rules = "iptables -S INPUT | sed -n '/ fault/s/^-A/iptables -D/p' | sh"
         for host in HOSTS:
-            self.inside(host, f"rm -rf /run/fault {names}; {rules}; ip link set host0 up")
-            self.inside(host, "umount -q /var/lib/provision; :")
+            self.inside(host, f"rm -rf /run/fault; {rules}; ip link set host0 up")
+            self.inside(host, f"{_REMOVE} {names}; umount -q /var/lib/provision; :")
 
     def inside(self, host: str, script: str) -> str:
         """Run shell text in a host without its network; its stdout."""

@@ -41,7 +41,8 @@ find /etc /run/systemd/system /var/lib/provision ! -path /etc/mtab \( -type f -o
 find /etc -type d | sort
 ls -d /run/provision* /var/lib/provision-* /var/lib/private/provision* 2>/dev/null
 ls -d /var/lib/provision/* 2>/dev/null | grep -v -e '/guard-' -e '/reverted\.'
-echo '# processes'; pgrep -c -f '[f]ollow.sh'
+# Only those that systemd has started: a follower also has helpers that sleep and end.
+echo '# processes'; pgrep -c -P 1 -f '[f]ollow.sh'
 sysctl net.ipv4.ip_forward
 """
 

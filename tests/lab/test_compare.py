@@ -105,7 +105,7 @@ def test_all_methods_are_measured_by_default(clean: tuple[Hosts, str]) -> None:
     before = hosts.capture()
     options = ("--seconds", "1", "--rounds", "1", "--json")
     result, progress = wait(start(hosts, inventory, *options), 1800)
-    assert "Measuring group 6 of 6" in progress and "no host answers ARP" in progress
+    assert "Measuring group 7 of 7" in progress and "no host answers ARP" in progress
     assert (result["ok"], result["interrupted"]) == (True, False), progress
     names = [method["method"] for method in result["methods"]]
     assert names == [BASELINE, *(candidate.name for candidate in CANDIDATES)]
