@@ -10,7 +10,8 @@ import pytest
 
 from tests.lab.crash import STEPS, Crash, crash, crash_everywhere
 
-pytestmark = [pytest.mark.lab, pytest.mark.full]
+# Up to 84 changes, each of 10 s or more.
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(3600)]
 __all__ = ["crash"]
 
 
