@@ -67,10 +67,10 @@ class Hosts:
         state = str(self.lab.folder / "state")
         return os.environ | {"COLUMNS": "120", "XDG_STATE_HOME": state}
 
-    def ssh(self, host: str, command: str, *, check: bool = True) -> str:
+    def ssh(self, host: str, command: str, *, check: bool = True, limit_s: float = 180) -> str:
         """Run a shell line on a host by OpenSSH, not by provision's connection; its stdout."""
         argv = ("ssh", "-F", str(self.lab.ssh_config), "-o", "ConnectTimeout=10", host, command)
-        process = subprocess.run(argv, capture_output=True, text=True, timeout=180)
+        process = subprocess.run(argv, capture_output=True, text=True, timeout=limit_s)
         assert not check or process.returncode == 0, f"{host}: {command}: {process.stderr}"
         return process.stdout
 
