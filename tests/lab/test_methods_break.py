@@ -25,6 +25,10 @@ NOT_HERE = {"an MTU set too high", "a router between hosts", "Wi-Fi"}
 """Causes that preflight refuses, or that this lab cannot reproduce."""
 
 
+SKIPS = {"macvlan": ("wire", "broadcast")}
+"""By column, the checks that are skipped because h1 has two containers."""
+
+
 @pytest.fixture
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Three hosts; afterwards no rule is between them, and the inventories are destroyed."""
@@ -32,7 +36,8 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     ebtables(mixed, "-F")
     power.start(mixed.lab, say=print)
     for column in COLUMNS:
-        if mixed.ssh("h1", "ls /etc/provision", check=False):
+        # Method macvlan has no file of ours, only the record of its last change.
+        if mixed.ssh("h1", "ls -d /etc/provision /var/lib/provision", check=False):
             mixed.provision("destroy", inventory(mixed, column), "--yes", status=None)
 
 
@@ -66,12 +71,12 @@ def test_verify_reports_each_cause_that_breaks_a_method(clean: Hosts, column: st
     assert causes and causes <= set(CAUSES)
     name, port = inventory(clean, column), table()["between the hosts"][column].split()[-1]
     clean.provision("apply", name)
-    clean.verified(name)
+    clean.verified(name, skips=SKIPS.get(column, ()))
     for cause in causes:
         ebtables(clean, *rules(clean, cause, port))
         result = clean.json("verify", name, "-k", "ping", status=7)
         failed = [check for check in result["checks"] if not check["ok"]]
         assert failed and all(check["check"] == "ping" for check in failed), (cause, failed)
         ebtables(clean, "-F")
-    clean.verified(name)
+    clean.verified(name, skips=SKIPS.get(column, ()))
     clean.provision("destroy", name, "--yes")
