@@ -153,6 +153,8 @@ DRIFT = {
     "ovs-vsctl del-port oo-tun-h4afpi": {"ovs_veth"},
     "ethtool -K oi-tun-h4afpi tx on": {"ovs_veth"},
     "ip link set dev oi-tun-h4afpi nomaster": {"ovs_veth"},
+    "ip link set dev oo-tun-h4afpi down": {"ovs_veth"},
+    "ip link set dev oo-tun-h4afpi mtu 1300": {"ovs_veth"},
     "iptables -t raw -D PREROUTING -i eth1 -m comment --comment provision:underlay -j DROP": {
         "ovs_uplink"
     },

@@ -40,7 +40,9 @@ class OvsVeth(Resource):
 
     `checksum_offload` is True if the inner end leaves checksums to its device. The userspace
     datapath does not compute them, so TCP would stop, while ping and full-size packets still pass
-    (seen with Open vSwitch 3.1). `error` is Open vSwitch's message about the outer end.
+    (seen with Open vSwitch 3.1). `mtu` is the lower one of both ends. `up` is True if both
+    ends are up: the kernel gives an end no carrier while the other one is down. `error` is Open
+    vSwitch's message about the outer end.
     """
 
     kind: ClassVar[str] = "ovs_veth"
@@ -50,6 +52,8 @@ for path in /sys/class/net/{PREFIX}*; do
   [ -e "$path" ] || continue
   dev=${{path##*/}}
   ip -d -j link show dev "$dev" | sed 's/^/link /'
+  outer=$(ip -o link show dev "$dev" | sed 's/^[^@]*@\([^:]*\):.*/\1/')
+  if mtu=$(cat "/sys/class/net/$outer/mtu" 2>/dev/null); then echo "outer $dev $mtu"; fi
   if command -v ethtool >/dev/null 2>&1; then
     ethtool -k "$dev" | sed -n "s/^tx-checksumming: \(o[nf]*\).*/checksums $dev \1/p"
   fi
@@ -161,6 +165,8 @@ done
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         offloads = dict(rest.split(" ", 1) for key, rest in lines if key == "checksums")
+        outers = (rest.split() for key, rest in lines if key == "outer")
+        outer_mtus = {inner: int(mtu) for inner, mtu in outers}
         links = {
             link["ifname"]: link
             for link in (json.loads(rest)[0] for key, rest in lines if key == "link")
@@ -172,7 +178,8 @@ done
         }
         for inner in sorted({*links, *ports}):
             veth = _veth(inner, links.get(inner, {}), ports.get(inner), origin.host)
-            veth = replace(veth, checksum_offload=offloads.get(inner) == "on")
+            mtu = min(veth.mtu, outer_mtus.get(inner, veth.mtu))
+            veth = replace(veth, checksum_offload=offloads.get(inner) == "on", mtu=mtu)
             yield Found(veth, veth.mark.inventory == origin.inventory)
 
 
@@ -191,6 +198,6 @@ def _veth(inner: str, link: dict[str, Any], port: OvsPort | None, host: str) -> 
         master=str(link.get("master", "")),
         mtu=int(link.get("mtu", 0)),
         mark=Mark.of_tag(alias) if alias else Mark.parse(port_mark),
-        up="UP" in link.get("flags", ()),
+        up={"UP", "LOWER_UP"} <= set(link.get("flags", ())),
         error=port.error if port else "",
     )
