@@ -110,9 +110,11 @@ def _result(step: Step, target: str, status: int, output: str) -> Run:
         told = report.get("hosts", {})
         errors = report.get("errors", [])
         messages = "; ".join(f"{error.get('host')}: {error['message']}" for error in errors)
+    # At the start, Python has no handler yet, and a signal ends the process at once.
+    ended = status == -signal.SIGKILL or (step.phase == "start" and status < 0)
     return Run(
         target,
-        None if status == -signal.SIGKILL else status,
+        None if ended else status,
         told,
         faulted=bool(step.fault),
         # Both may come between the confirmations of two hosts.

@@ -19,6 +19,16 @@ NOTHING = ""
 PASSING = ("/var/lib/provision/confirmed.", "/etc/mtab", "/etc/openvswitch/")
 """Texts of lines of a capture that differ after a rollback: records, mounts, OVS's database."""
 
+STATUSES = (
+    None,
+    ExitStatus.OK,
+    ExitStatus.HOST,
+    ExitStatus.REVERTED,
+    ExitStatus.MIXED,
+    ExitStatus.INTERRUPTED,
+)
+"""Exit statuses that a change may have, whatever disturbs it."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -250,6 +260,8 @@ def judge_run(
         for host, view in views.items()
     }
     blind = not all(view.plans_known for view in views.values())
+    if run.status not in STATUSES:
+        yield f"exit status {run.status} of a change: {run.errors}"
     if not run.faulted and not blind and run.status != ExitStatus.OK:
         yield f"exit status {run.status} though nothing disturbed the change: {run.errors}"
     if run.status == ExitStatus.OK and not blind:

@@ -31,7 +31,9 @@ KINDS: Weights = {
     "destroy": 2,
 }
 """All kinds, by how often they are chosen."""
-VARIANTS: Weights = {"A": 1, "B": 1}
+ON_OURS = ("flush", "link", "stop", "drift", "destroy")
+"""Kinds that need something of ours on the hosts."""
+VARIANTS = ("A", "B")
 CHANGES: Weights = {"A": 3, "B": 3, "destroy": 2}
 FAULTS: dict[str, Weights] = {
     "kill": {
@@ -45,7 +47,7 @@ FAULTS: dict[str, Weights] = {
     "flush": {"filter": 2, "nat": 1},
     "link": {"device": 2, "veth": 1},
     "docker": {"restart": 3, "SIGKILL": 1},
-    "stop": {"docker": 1, "follower": 1},
+    "stop": {"docker": 1, "follower": 2},
     "disk": {"full before the change": 1, "full from a step on": 1},
     "drift": {"route": 2, "address": 2, "container": 2, "disconnect": 1, "container stop": 1},
 }
@@ -104,11 +106,31 @@ class Step:
 def choose(seed: int, method: str) -> tuple[Step, ...]:
     """The steps of one sequence, which depend on the arguments alone."""
     chance = random.Random(f"{seed} {method}")
-    kinds = [_one_of(OPENING, chance), *(_one_of(KINDS, chance) for _ in range(LENGTH - 1))]
-    return tuple(
-        _step(kind, method, chance, VARIANTS if number == 0 else CHANGES)
-        for number, kind in enumerate(kinds)
-    )
+    steps: list[Step] = []
+    applied = "destroy"
+    for number in range(LENGTH):
+        kind = _one_of(_kinds(number, applied), chance)
+        # A fault needs a change that changes something, so not the one that was made last.
+        changes = {name: weight for name, weight in CHANGES.items() if name != applied}
+        steps.append(_step(kind, method, chance, changes, alone=number > 0))
+        applied = _applied(steps[-1], applied)
+    return tuple(steps)
+
+
+def _kinds(number: int, applied: str) -> Weights:
+    """The kinds of a step; without anything of ours, those that need it are left out."""
+    if number == 0:
+        return OPENING
+    return {k: weight for k, weight in KINDS.items() if applied != "destroy" or k not in ON_OURS}
+
+
+def _applied(step: Step, applied: str) -> str:
+    """The change that hosts probably have after a step: a disturbed one is rolled back."""
+    if step.fault:
+        return applied
+    if step.kind == "heal":
+        return "A" if applied == "destroy" else applied
+    return step.change
 
 
 def seeds(seed: int, count: int) -> list[int]:
@@ -122,9 +144,11 @@ def _one_of(weights: Weights, chance: random.Random) -> str:
     return name
 
 
-def _step(kind: str, method: str, chance: random.Random, changes: Weights) -> Step:
+def _step(kind: str, method: str, chance: random.Random, changes: Weights, *, alone: bool) -> Step:
+    """A step of a kind; `alone`: its fault may come without a change."""
     if kind == "apply":
-        return Step(kind, _one_of(VARIANTS, chance))
+        variants = {name: changes[name] for name in VARIANTS if name in changes}
+        return Step(kind, _one_of(variants, chance))
     if kind in ("destroy", "heal"):
         return Step(kind, kind)
     fault = _one_of(FAULTS[kind], chance)
@@ -132,8 +156,7 @@ def _step(kind: str, method: str, chance: random.Random, changes: Weights) -> St
         return _kill(fault, method, chance, _one_of(changes, chance))
     hosts = _hosts(chance)
     if kind in ("reboot", "docker"):
-        # The first step always has a change.
-        if changes is CHANGES and chance.random() < 0.4:
+        if alone and chance.random() < 0.4:
             return Step(kind, hosts=hosts, fault=fault)
         change = _one_of(changes, chance)
         phase, delay_s = _one_of(PHASES, chance), _delay_s(chance)

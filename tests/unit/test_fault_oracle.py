@@ -198,6 +198,8 @@ def test_a_good_run(second: View, run: Run) -> None:
     [
         ((HAS_A, HAS_A), replace(APPLY_B, status=5), "exit status 5 though nothing disturbed"),
         ((HAS_A, HAS_A), replace(APPLY_B, status=4, errors="h1: x"), "disturbed the change: h1: x"),
+        ((HAS_A, HAS_A), replace(APPLY_B, status=1, faulted=True), "exit status 1 of a change"),
+        ((HAS_A, HAS_A), replace(APPLY_B, status=8, faulted=True), "exit status 8 of a change"),
         ((HAS_B, HAS_A), APPLY_B, "exit status 0, but h2 is old"),
         ((HAS_B, HAS_B), replace(APPLY_B, status=5, faulted=True), "exit status 5, but h1 is new"),
         ((HAS_B, HAS_A), replace(APPLY_B, status=None, faulted=True), "some hosts are old and"),

@@ -37,7 +37,7 @@ def test_a_seed_gives_the_same_sequence_in_every_process() -> None:
     }
     assert texts == {"; ".join(map(str, choose(2978347, "routes")))}
     assert str(choose(2978347, "routes")[0]) == (
-        "kill (SIGKILL of the controller), 0.3 s after acting of apply B, ended by recover"
+        "kill (SIGKILL of the controller), 0.0 s after armed of apply A, ended by deadline"
     )
 
 
@@ -67,6 +67,21 @@ def test_a_sequence_has_five_steps_and_begins_with_a_change() -> None:
         steps = choose(seed, "vxlan")
         assert len(steps) == LENGTH == 5
         assert steps[0].change in ("A", "B")
+
+
+def test_a_change_changes_something() -> None:
+    """A fault during a change needs one; the change differs from the last one that succeeded."""
+    for seed in seeds(4, 200):
+        applied = "destroy"
+        for step in choose(seed, "routes"):
+            if step.change != "heal":
+                assert not step.change or step.change != applied
+            if step.kind in ("flush", "link", "stop", "drift", "destroy"):
+                assert applied != "destroy"
+            if step.kind in ("apply", "destroy"):
+                applied = step.change
+            elif step.kind == "heal" and applied == "destroy":
+                applied = "A"
 
 
 def test_a_step_is_complete() -> None:
