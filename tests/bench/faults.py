@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -78,6 +79,8 @@ def main() -> None:
     print(f"seed {options.seed}, the steps and captures are in {folder}", flush=True)
     try:
         campaign(sequences(options, methods), options.hours, folder, figures)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     finally:
         print(f"\n{figures.table()}", flush=True)
     sys.exit(1 if figures.violations else 0)
