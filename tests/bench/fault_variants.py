@@ -34,7 +34,7 @@ VARIANT_B: dict[str, _Changes] = {
         ("  own2: {host: h2, network: host}", "  own2: {host: h2, network: none}"),
         ('ports: ["8082:82/udp"]', 'ports: ["8083:83/udp"]'),
         ("blue: {method: routes,", "blue: {method: routes, egress: none,"),
-        ("  bare1: {host: h1, network: none}", "  bare4: {host: h1, network: bridge}"),
+        ("  bare1: {host: h1, network: none}", "  bare4: {host: h1, network: none}"),
     ),
     "macvlan": (
         ("pool: {lan}.208/28", "pool: {lan}.192/28"),

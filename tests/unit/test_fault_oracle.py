@@ -239,3 +239,14 @@ def test_a_destroyed_host_is_exactly_as_before() -> None:
     """A record that is left is a difference; a mount of Docker is none."""
     assert not exact_differences(CAPTURE, CAPTURE + "m /etc/mtab\n")
     assert exact_differences(CAPTURE, CAPTURE + "x /var/lib/provision/confirmed.2/id\n")
+
+
+def test_captures_ignore_the_address_that_docker_gave_to_a_container() -> None:
+    """In Docker's rules; in our own rules, in routes and addresses it counts."""
+    line = "nat -A DOCKER ! -i docker0 -p tcp -m tcp --dport 80 -j DNAT --to-destination {}:80\n"
+    line += "filter -A DOCKER -d {}/32 ! -i docker0 -j ACCEPT\n"
+    first, second = line.replace("{}", "172.17.0.2"), line.replace("{}", "172.17.0.3")
+    assert not list(judge_capture("h1", first, second))
+    for text in ("filter -A PROV-demo -s {}/32 -j ACCEPT", "172.20.0.0/16 via {}", "eth1 {}/32"):
+        changed = (text.replace("{}", "10.0.0.1"), text.replace("{}", "10.0.0.2"))
+        assert list(judge_capture("h1", *changed)), text
