@@ -52,8 +52,15 @@ class Result:
 class SequenceRun:
     """Runs the steps of a sequence; stops at the first violation."""
 
-    def __init__(self, hosts: Hosts, method: str, steps: tuple[Step, ...], captures: Path) -> None:
-        self.site, self.steps, self.captures = Site(hosts, method), steps, captures
+    def __init__(
+        self,
+        hosts: Hosts,
+        method: str,
+        steps: tuple[Step, ...],
+        captures: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self.site, self.steps, self.captures, self.say = Site(hosts, method), steps, captures, say
         self.result = Result()
         self.bases = dict.fromkeys(HOSTS, NOTHING)
         self.drifted: set[str] = set()
@@ -96,6 +103,7 @@ class SequenceRun:
                 self.site.wait_until_up({host: boots[host] for host in step.hosts})
             self._fault(step, done)
         self.result.steps[-1] += f", {time.monotonic() - begin:.0f} s"
+        self.say(f"  step {len(self.result.steps)}: {self.result.steps[-1]}")
 
     # --- changes ---
 

@@ -125,16 +125,16 @@ def one_sequence(hosts: Hosts, seed: int, method: str, folder: Path) -> Result:
     """Run one sequence and print its line, and what a violation needs to be repeated."""
     steps = choose(seed, method)
     captures = folder / f"{seed}-{method}"
-    result = SequenceRun(hosts, method, steps, captures).run()
+    with (folder / "steps").open("a", buffering=1) as file:
+        file.write(f"{seed} {method}\n")
+        run = SequenceRun(hosts, method, steps, captures, lambda line: print(line, file=file))
+        result = run.run()
     text = "; ".join(map(str, steps))
     outcome = "VIOLATION" if result.violations else "ok"
     print(f"{seed} {method}: {text}: {outcome}, {result.seconds:.0f} s", flush=True)
-    numbered = "".join(f"  step {n}: {step}\n" for n, step in enumerate(result.steps, 1))
-    with (folder / "steps").open("a") as file:
-        file.write(f"{seed} {method}: {outcome}, {result.seconds:.0f} s\n{numbered}")
     if result.violations:
         print(f"  repeat: python -m tests.bench.faults --only {seed} --methods {method}")
-        print(numbered, end="")
+        print("".join(f"  step {n}: {step}\n" for n, step in enumerate(result.steps, 1)), end="")
         print("".join(f"  violation: {line}\n" for line in result.violations), end="")
         print(f"  captures: {captures}", flush=True)
     return result
