@@ -25,7 +25,7 @@ from tests.lab.faults import KILL_ACT, KILL_MIDWAY
 from tests.lab.hosts import HOSTS
 
 PROVISION = str(Path(sys.executable).with_name("provision"))
-RUN_S = 420
+RUN_S = 900
 """Seconds after which a change must have ended by itself."""
 SHORT = ("--confirm-window", "15", "--timeout")
 TIMEOUT_S = {"flannel-vxlan": "60", "ovs-gre": "60"}

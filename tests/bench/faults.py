@@ -29,10 +29,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from provision.model.errors import LabError
 from tests.bench.fault_run import Result, SequenceRun
 from tests.bench.fault_sequences import KINDS, METHODS, choose, seeds
 from tests.bench.temporary_lab import temporary_lab
 from tests.lab.hosts import Hosts
+
+BOOTS = 3
+"""Attempts to boot a lab; a busy machine may be too slow for one."""
 
 
 @dataclass
@@ -111,14 +115,21 @@ def campaign(pending: deque[tuple[int, str]], hours: float, folder: Path, figure
     def more() -> bool:
         return bool(pending) and time.monotonic() - figures.begin < hours * 3600
 
+    failed_boots = 0
     while more():
-        with temporary_lab(3, "mixed") as hosts:
-            broken = False
-            while more() and not broken:
-                seed, method = pending.popleft()
-                result = one_sequence(hosts, seed, method, folder)
-                figures.results.append((method, result))
-                broken = bool(result.violations)
+        try:
+            with temporary_lab(3, "mixed") as hosts:
+                broken = False
+                while more() and not broken:
+                    seed, method = pending.popleft()
+                    result = one_sequence(hosts, seed, method, folder)
+                    figures.results.append((method, result))
+                    broken = bool(result.violations)
+        except LabError as error:
+            failed_boots += 1
+            print(f"the lab does not boot: {error.message}", flush=True)
+            if failed_boots == BOOTS:
+                raise
 
 
 def one_sequence(hosts: Hosts, seed: int, method: str, folder: Path) -> Result:
