@@ -119,7 +119,7 @@ def campaign(pending: deque[tuple[int, str]], hours: float, folder: Path, figure
     while more():
         try:
             with temporary_lab(3, "mixed") as hosts:
-                broken = False
+                failed_boots, broken = 0, False
                 while more() and not broken:
                     seed, method = pending.popleft()
                     result = one_sequence(hosts, seed, method, folder)
