@@ -52,7 +52,8 @@ class Record:
 class View:
     """One host after a step. `plans` by variant; None if `plan` was refused, for `error`.
 
-    `status`: the host's line of `provision status`; `records`: its own folders.
+    `status`: the host's line of `provision status`; `records`: its own folders; `leftovers`: lines
+    about what a change has not cleaned up.
     """
 
     reachable: bool
@@ -61,6 +62,7 @@ class View:
     plans: Mapping[str, Plan | None] = field(default_factory=dict)
     capture: str = ""
     error: str = ""
+    leftovers: str = ""
 
     @property
     def latest(self) -> Record | None:
@@ -131,6 +133,14 @@ def judge_status(host: str, view: View) -> Iterator[str]:
             yield f"{host}: change {record.id} is still pending ({record.state})"
         elif record.state == "reverted" and record.result != "reverted":
             yield f"{host}: the undo of change {record.id} is incomplete"
+
+
+def judge_leftovers(host: str, view: View) -> Iterator[str]:
+    """Violation if a change has left something: a unit, a timer, a stashed container."""
+    # The next change removes the folder of a change that was not armed.
+    lines = [line for line in view.leftovers.splitlines() if "/new." not in line]
+    if lines:
+        yield f"{host} has left: {' | '.join(lines[:8])}"
 
 
 def is_new(view: View, target: str, nothing: View) -> bool:

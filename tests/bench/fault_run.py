@@ -19,6 +19,7 @@ from tests.bench.fault_oracle import (
     judge_capture,
     judge_fault,
     judge_host,
+    judge_leftovers,
     judge_run,
     judge_status,
     verdict,
@@ -71,6 +72,7 @@ class SequenceRun:
         self.earlier: dict[str, View] = {}
         self.seen: dict[tuple[str, str], str] = {}
         """A capture of each host with each variant."""
+        self.docker_disturbed = False
         self.output = ""
 
     def run(self) -> Result:
@@ -93,6 +95,7 @@ class SequenceRun:
     def _step(self, step: Step) -> None:
         begin = time.monotonic()
         self.result.kinds[step.kind] += 1
+        self.docker_disturbed |= step.restarts_docker or step.fault == "docker"
         if step.change:
             self._change(step)
         else:
@@ -143,6 +146,9 @@ class SequenceRun:
     ) -> Iterator[str]:
         for host, view in views.items():
             yield from judge_status(host, view)
+            # A host whose Docker was down at the end of a change cleans up at a later one.
+            if not self.docker_disturbed:
+                yield from judge_leftovers(host, view)
             yield from judge_host(host, view, situations[host], run, self.baseline[host])
             if host not in self.drifted | self.flushed:
                 yield from self._judge_new(host, view, situations[host], run)

@@ -55,6 +55,7 @@ class Site:
             plans = {v: pool.submit(self._plan, f"{v}.yml") for v in ("A", "B")}
             status = pool.submit(self.json, "status", FILE)
             captures = dict(zip(HOSTS, pool.map(self._capture, HOSTS), strict=True))
+            leftovers = self._leftovers()
         told = status.result().get("hosts", {})
         answers = {variant: plan.result() for variant, plan in plans.items()}
         return {
@@ -65,6 +66,7 @@ class Site:
                 {variant: changes.get(host) for variant, (changes, _) in answers.items()},
                 captures[host] or "",
                 "; ".join(error for _, error in answers.values() if error)[:500],
+                leftovers.get(host, ""),
             )
             for host in HOSTS
         }
@@ -96,6 +98,12 @@ class Site:
                 return self.hosts.ssh(host, f"{CAPTURE}\n:")
             time.sleep(2)
         return None
+
+    def _leftovers(self) -> dict[str, str]:
+        try:
+            return self.faults.leftovers()
+        except subprocess.TimeoutExpired:  # a host that does not answer has no capture either
+            return {}
 
     def _records(self, host: str) -> tuple[Record, ...]:
         lines = (line.split("\t") for line in self.inside(host, _RECORDS).splitlines())

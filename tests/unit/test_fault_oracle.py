@@ -16,6 +16,7 @@ from tests.bench.fault_oracle import (
     judge_capture,
     judge_fault,
     judge_host,
+    judge_leftovers,
     judge_run,
     judge_status,
     told_state,
@@ -171,6 +172,14 @@ def test_a_host_that_does_not_answer_is_a_violation() -> None:
     """Whatever `status` says of it."""
     (violation,) = judge_status("h2", replace(HAS_A, reachable=False))
     assert violation == "h2 does not answer SSH"
+
+
+def test_what_a_change_leaves_is_a_violation() -> None:
+    """A stashed container, not the folder of a change that was never armed."""
+    assert not list(judge_leftovers("h1", replace(HAS_A, leftovers="/var/lib/provision/new.2")))
+    stashed = "/var/lib/provision/new.2\nprovision-2-c1"
+    (violation,) = judge_leftovers("h1", replace(HAS_A, leftovers=stashed))
+    assert violation == "h1 has left: provision-2-c1"
 
 
 def violations_of_run(first: View, second: View, run: Run) -> list[str]:
