@@ -33,8 +33,8 @@ def confirm(transaction: Transaction, hosts: Iterable[str]) -> None:
     """Have `hosts` keep the change, all at once."""
     names = sorted(hosts)
     transaction.journal.note("confirm", hosts=names)
-    # A host that has no record of the change any more has kept it and cleaned up.
-    _end(transaction, names, guard.confirm(transaction.txn), without_record=CONFIRMED)
+    transaction.told_to_confirm.update(names)
+    _end(transaction, names, guard.confirm(transaction.txn))
 
 
 def revert(transaction: Transaction, hosts: Iterable[str], reason: str) -> None:
@@ -44,7 +44,7 @@ def revert(transaction: Transaction, hosts: Iterable[str], reason: str) -> None:
     # A connection that the change has cut would be waited for; a new one fails or works at once.
     transaction.session.transport.close()
     script = guard.revert(transaction.txn.id, reason, nonce=secrets.token_hex(4))
-    _end(transaction, names, script, without_record=UNCHANGED)
+    _end(transaction, names, script)
 
 
 def leave(transaction: Transaction, hosts: Sequence[str]) -> None:
@@ -54,26 +54,22 @@ def leave(transaction: Transaction, hosts: Sequence[str]) -> None:
         transaction.outcomes[host] = pending(transaction.remaining_s(host))
 
 
-def _end(
-    transaction: Transaction, hosts: Sequence[str], script: str, *, without_record: Outcome
-) -> None:
+def _end(transaction: Transaction, hosts: Sequence[str], script: str) -> None:
     # Pending until the host has told its end: Ctrl-C may come before that.
     leave_pending = {host: pending(transaction.remaining_s(host)) for host in hosts}
     transaction.outcomes |= leave_pending
     timeout_s = transaction.session.timeout_s
     answers, errors = _records(transaction, hosts, script, timeout_s)
     for host, records in answers.items():
-        transaction.outcomes[host] = _outcome(transaction, records, without_record)
+        transaction.outcomes[host] = _outcome(transaction, host, records)
     busy = {host for host in answers if not transaction.outcomes[host].is_final}
-    _await_end(transaction, set(errors), busy, without_record)
+    _await_end(transaction, set(errors), busy)
     # Every host of this note has ended: `recovery` relies on that.
     ended = {host: transaction.outcomes[host] for host in hosts}
     transaction.journal.note("ended", states=describe_all(ended))
 
 
-def _await_end(
-    transaction: Transaction, silent: set[str], busy: set[str], without_record: Outcome
-) -> None:
+def _await_end(transaction: Transaction, silent: set[str], busy: set[str]) -> None:
     """Ask hosts until each has told its end, or should have rolled back by far.
 
     `silent` hosts have not answered; `busy` ones have, and are still rolling back.
@@ -91,7 +87,7 @@ def _await_end(
         if not hosts:
             return
         time.sleep(RETRY_S)
-        answered = _ask(transaction, hosts, without_record)
+        answered = _ask(transaction, hosts)
         last_seen |= dict.fromkeys(answered, time.time())
         busy = {host for host in answered if not transaction.outcomes[host].is_final}
         silent = hosts - answered
@@ -105,12 +101,12 @@ def _announce(transaction: Transaction, host: str, *, busy: bool) -> None:
     transaction.session.warn(f"{host}: {state}. Asking it for {seconds:.0f} s more{until}")
 
 
-def _ask(transaction: Transaction, hosts: set[str], without_record: Outcome) -> set[str]:
+def _ask(transaction: Transaction, hosts: set[str]) -> set[str]:
     """Ask hosts over new connections, and note the outcomes of those that answer; their names."""
     transaction.session.transport.close()
     answers, _ = _records(transaction, hosts, guard.status(), SNAPSHOT_S)
     transaction.outcomes |= {
-        host: _outcome(transaction, records, without_record) for host, records in answers.items()
+        host: _outcome(transaction, host, records) for host, records in answers.items()
     }
     return set(answers)
 
@@ -126,11 +122,11 @@ def _records(
     return transaction.each(hosts, run)
 
 
-def _outcome(
-    transaction: Transaction, records: Iterable[TransactionRecord], without_record: Outcome
-) -> Outcome:
+def _outcome(transaction: Transaction, host: str, records: Iterable[TransactionRecord]) -> Outcome:
     """The outcome of a host by its records."""
     for record in records:
         if record.id == transaction.txn.id:
             return recorded_outcome(record)
-    return without_record
+    # A host that keeps a destroy cleans up, and then has no record. This holds for the rollback
+    # after Ctrl-C, too: it may come when hosts have confirmed, and their answers were not read.
+    return CONFIRMED if host in transaction.told_to_confirm else UNCHANGED

@@ -47,6 +47,8 @@ class Transaction:
     results: list[ChangeResult] = field(default_factory=list)
     errors: list[HostError] = field(default_factory=list)
     armed: list[str] = field(default_factory=list)
+    told_to_confirm: set[str] = field(default_factory=set)
+    """Hosts to which a confirmation was sent; an interruption may have stopped it."""
     parts: Counter[str] = field(default_factory=Counter)
     """How many parts of the change each host has been sent."""
 

@@ -149,8 +149,12 @@ class Faults:
 
     def assert_nothing_left(self) -> None:
         """No host has a pending change, a timer or unit of it, or a stashed container."""
-        leftovers = {host: self.hosts.ssh(host, _LEFTOVERS, check=False) for host in HOSTS}
+        leftovers = self.leftovers()
         assert not any(leftovers.values()), leftovers
+
+    def leftovers(self) -> dict[str, str]:
+        """The lines of each host about a change that is pending or has not been cleaned up."""
+        return self.hosts.everywhere(_LEFTOVERS, check=False)
 
     def assert_converges(self, inventory: str) -> None:
         """Another apply makes all changes, and destroy then restores every host."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
 import pytest
 
-from tests.lab.faults import QUICK, Faults, reverted
+from tests.lab.faults import QUICK, Faults, reverted, until_checked
 from tests.lab.hosts import HOSTS
 
 pytestmark = pytest.mark.lab
@@ -76,6 +77,26 @@ def test_ctrl_c_rolls_back_on_all_hosts_at_once(faults: Faults, inventory: str) 
     assert run.returncode == 130, output
     assert output.count("reverted (operator)") >= 3, output
     faults.heal()
+    faults.assert_restored()
+
+
+def test_ctrl_c_while_hosts_keep_a_destroy_reports_each_host_truly(
+    faults: Faults, inventory: str
+) -> None:
+    """A host that has cleaned up is confirmed, not unchanged; the others roll back."""
+    faults.hosts.provision("apply", inventory)
+    run = faults.start("destroy", inventory, "--yes", "--json")
+    until_checked(faults, run)
+    pending = [faults.path(host, "var/lib/provision/txn") for host in HOSTS]
+    while run.poll() is None and all(path.exists() for path in pending):
+        time.sleep(0.001)
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+    states = json.JSONDecoder().raw_decode(output[output.index("{") :])[0]["hosts"]
+    for host, state in states.items():
+        has_rules = "PROV-" in faults.hosts.ssh(host, "iptables-save")
+        assert state == ("reverted (operator)" if has_rules else "confirmed"), states
+    faults.hosts.provision("destroy", inventory, "--yes")
     faults.assert_restored()
 
 

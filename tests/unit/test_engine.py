@@ -251,6 +251,28 @@ def test_ctrl_c_rolls_back_on_all_hosts(fleet: Fleet, monkeypatch: pytest.Monkey
     assert not fleet.hosts.toys
 
 
+@pytest.mark.parametrize("told", [(), ("h1",), HOSTS])
+def test_ctrl_c_after_hosts_have_kept_a_destroy_and_cleaned_up(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, told: tuple[str, ...]
+) -> None:
+    """These have no record any more, and are confirmed; the others roll back."""
+    fleet.apply()
+    records = ending._records
+
+    def interrupted(_transaction: Any, _hosts: Any, script: str, _timeout_s: float) -> Any:
+        monkeypatch.setattr(ending, "_records", records)
+        for host in told:
+            fleet.hosts.run(host, script, timeout_s=9)
+            del fleet.hosts.guards[host]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ending, "_records", interrupted)
+    done = fleet.apply(destroy=True)
+    expected = {h: CONFIRMED if h in told else reverted("operator") for h in HOSTS}
+    assert done.outcomes == expected
+    assert {toy.host for toy in fleet.hosts.toys} == set(HOSTS) - set(told)
+
+
 def test_ctrl_c_between_two_groups_reports_the_first(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
