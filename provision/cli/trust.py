@@ -38,7 +38,7 @@ def trust(invocation: Invocation) -> int:
     path = nearest(invocation.path, "known_hosts")
     path = path or invocation.path.resolve().parent / ".provision" / "known_hosts"
     result, recorded = _record_new(invocation, inventory, hosts, path)
-    changed = (changed_key(offer, path) for offer in result.of("changed"))
+    changed = (changed_key(offer) for offer in result.of("changed"))
     return _print_result(invocation, result, recorded, (*result.errors, *changed))
 
 
