@@ -142,6 +142,8 @@ def test_the_home_of_the_environment_counts(home: Path) -> None:
     endpoint = Connections(ClientConfig(None)).endpoint(host("h1"))
     assert (endpoint.port, endpoint.key_files) == (2201, (home / ".ssh/id",))
     assert home / ".ssh/known_hosts" in endpoint.known_hosts_files
+    endpoint = Connections(ClientConfig(home / ".ssh/config")).endpoint(host("h1"))
+    assert (endpoint.port, endpoint.known_hosts_files[0]) == (2201, home / ".ssh/known_hosts")
 
 
 def test_without_ssh_the_plain_parser_reads_the_file(connections: Read) -> None:

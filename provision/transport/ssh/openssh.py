@@ -132,10 +132,11 @@ def _file(path: Path | None) -> Path | None:
         same = home == Path(getpwuid(os.getuid()).pw_dir)
     except KeyError:
         same = True
-    if path is not None or same:
+    if same or path == NO_FILE:
         return path
     known = " ".join(f'"{home}/.ssh/{name}"' for name in ("known_hosts", "known_hosts2"))
-    blocks = (f'Include "{home / USER}"', f"Include {SYSTEM}", f"UserKnownHostsFile {known}")
+    files = (home / USER, SYSTEM) if path is None else (path.absolute(),)
+    blocks = (*(f'Include "{file}"' for file in files), f"UserKnownHostsFile {known}")
     # The file has to be there until the last destination is asked for.
     with tempfile.NamedTemporaryFile("w", prefix="provision-ssh-config-", delete=False) as file:
         file.write("".join(f"Match all\n{block}\n" for block in blocks))
