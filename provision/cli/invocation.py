@@ -107,7 +107,8 @@ class Invocation:
             import provision.engine.apply  # noqa: F401
             from provision.engine.fleet import Session
 
-            for warning in transport.warnings(hosts):
+            remarks = inventory.remarks if self.verbose else ()
+            for warning in (*remarks, *transport.warnings(hosts)):
                 print_warning(warning)
             yield (
                 Session(
