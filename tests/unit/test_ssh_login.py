@@ -324,6 +324,13 @@ def test_identities_only_limits_the_keys_of_the_agent(
     config = block(server, known, more="  IdentitiesOnly yes\n")
     config = config.replace(f"{server.folder}/id", f"{tmp_path}/lab.pub")
     assert login(transport(tmp_path, config)) == "in\n"
+    # A locked key has its public part in clear, so that the agent's is found without a .pub file.
+    locked = tmp_path / "locked"
+    locked.write_bytes((server.folder / "id").read_bytes())
+    locked.chmod(0o600)
+    argv = ("ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(locked))
+    subprocess.run(argv, check=True, capture_output=True)
+    assert login(transport(tmp_path, config.replace("lab.pub", "locked"))) == "in\n"
     every = block(server, known).replace(f"{server.folder}/id", f"{tmp_path}/none")
     with pytest.raises(AuthError, match="closed the connection after 6 keys"):
         login(transport(tmp_path, every))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,15 +101,24 @@ def _private_key(path: Path, locked: Collection[Path]) -> paramiko.PKey | None:
 
 def _of_agent(path: Path, agent: Collection[paramiko.PKey]) -> paramiko.PKey | None:
     """The key of the agent whose public key is in the file, or in the file with `.pub` added."""
-    for file in (path, path.with_name(f"{path.name}.pub")):
-        try:
-            fields = file.read_text().split()
-        except (OSError, ValueError):
-            continue
-        for key in agent:
-            if len(fields) > 1 and key.get_base64() == fields[1]:
-                return key
-    return None
+    blobs = {_public_key(path), _public_key(path.with_name(f"{path.name}.pub"))} - {None}
+    return next((key for key in agent if key.asbytes() in blobs), None)
+
+
+def _public_key(path: Path) -> bytes | None:
+    """The public key in a file of either kind; a locked private key has it in clear."""
+    try:
+        text = path.read_text()
+        if "BEGIN OPENSSH PRIVATE KEY" not in text:
+            return b64decode(text.split()[1])
+        # github.com/openssh/openssh-portable/blob/master/PROTOCOL.key
+        message = paramiko.Message(b64decode("".join(text.split("-----")[2].split())))
+        message.get_bytes(len(b"openssh-key-v1\0"))
+        for _ in ("cipher", "kdf", "kdf options"):
+            message.get_binary()
+        return message.get_binary() if message.get_int() == 1 else None
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _agent_keys() -> tuple[paramiko.PKey, ...]:

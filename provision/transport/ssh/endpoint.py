@@ -19,7 +19,7 @@ from provision.transport.ssh.openssh import ClientConfig
 
 IGNORED = (
     *("certificatefile", "identityagent", "knownhostscommand", "pkcs11provider"),
-    *("revokedhostkeys", "securitykeyprovider"),
+    *("revokedhostkeys", "securitykeyprovider", "proxyusefdpass"),
 )
 """Options about trust and login that OpenSSH follows and provision does not."""
 _OFF = ("no", "none", "false", "internal", "ssh_auth_sock")  # as printed for the defaults
