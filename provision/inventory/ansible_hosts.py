@@ -64,8 +64,8 @@ class AnsibleEntries:
         """Findings about entries that Ansible's inventory defines, with their positions."""
         for finding in findings:
             hint = finding.hint
-            if finding.loc[-2:] == ("address", KEY):
-                host = finding.loc[1]
+            section, host, *rest = finding.loc
+            if section == "hosts" and rest == [KEY] and finding.message.startswith("'address'"):
                 hint = f"set ansible_host, or in our file hosts: {{{host}: {{address: …}}}}"
             located = replace(finding, hint=hint, position=self.positions[finding.loc[:2]])
             yield _printable(located)

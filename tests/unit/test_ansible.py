@@ -115,7 +115,10 @@ def test_logins_come_from_the_ansible_inventory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("h1 ansible_host=gate.example\n", "hosts.ini:1:1: 'address' is missing"),
+        (
+            "h1 ansible_host=gate.example\n",
+            "hosts.ini:1:1: 'address' is missing in 'h1'; set ansible_host, or in our file hosts",
+        ),
         ("[web\nh1\n", "hosts.ini:1:1: this is not a section"),
         ("[web:kids]\n", "hosts.ini:1:1: unknown kind of section 'kids'"),
         ("[web:children]\ndb\n", "hosts.ini:2:1: group 'db' has no hosts: it has no section"),
@@ -326,6 +329,32 @@ def test_the_form_is_found_by_content(tmp_path: Path, text: str, name: str) -> N
     """Whatever the file is called."""
     inventory = loaded(tmp_path, text, name=name)
     assert (str(inventory.hosts["h1"].address), inventory.groups["lab"]) == ("10.0.0.1", ("h1",))
+
+
+def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
+    """As by Ansible, in the order of the names; some are passed over."""
+    folder = tmp_path / "inventory"
+    (folder / "group_vars").mkdir(parents=True)
+    (folder / "sub").mkdir()
+    (folder / "group_vars/lab.yml").write_text("ansible_user: me\n")
+    (folder / "2-hosts.ini").write_text("[lab]\nh2 ansible_host=10.0.0.2\nh1 ansible_port=2201\n")
+    (folder / "1-hosts").write_text("[lab]\nh1 ansible_host=10.0.0.1\n[site:children]\nlab\n")
+    (folder / "3-hosts.yml").write_text("site: {vars: {ansible_become: true}}\n")
+    (folder / "sub/hosts").write_text("[db]\nd1\n")
+    for name in (".hidden", "hosts.orig", "README.md", "hosts~", "ansible.cfg"):
+        (folder / name).write_text("[broken\n")
+    listed = json.loads(ansible(tmp_path, "ansible-inventory", "-i", str(folder), "--list"))
+    inventory = read(folder)
+    assert set(inventory.groups) == {"lab", "site", "db"}
+    for group in inventory.groups:
+        assert members(listed, group) == set(inventory.groups[group])
+    expected = listed["_meta"]["hostvars"]
+    for host, variables in inventory.variables.items():
+        values = {name: value.value for name, value in variables.items()}
+        assert values == expected.get(host, {}), host
+    path = tmp_path / "demo.yml"
+    path.write_text(f"name: demo\nhosts_from: inventory\n{BLUE}")
+    assert load(path).hosts["h1"].ssh == Ssh("me", None, 2201, None, True, "10.0.0.1")
 
 
 def test_an_ipv6_address_with_a_port_is_a_host(tmp_path: Path) -> None:

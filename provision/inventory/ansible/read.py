@@ -35,6 +35,11 @@ _KEYS: dict[str, Loc] = {
     "ansible_become_user": ("ssh", "sudo"),
     "ansible_connection": ("ssh",),
 }
+# The names that Ansible passes over in a folder (INVENTORY_IGNORE_EXTS).
+_IGNORED = re.compile(
+    r"^\.|^(host_vars|group_vars|vars_plugins)$"
+    r"|(~|\.(pyc|pyo|swp|bak|rpm|md|txt|rst|orig|cfg|retry))$"
+)
 _LOCAL = ("local", "ansible.builtin.local")
 _SSH_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
 # Options of ssh that lead through a jump host, in lower case: -J HOST, -W HOST:PORT.
@@ -90,16 +95,34 @@ class AnsibleInventory:
 
 
 def read(path: Path) -> AnsibleInventory:
-    """Read an inventory in INI, YAML or JSON. Raises FindingError if a file cannot be read."""
-    text = _text(path)
-    tree = yaml.read(path, text) if _is_yaml(path, text) else ini.read(path, text)
+    """Read an inventory in INI, YAML or JSON, or a folder of them.
+
+    Raises FindingError if a file cannot be read.
+    """
+    tree = _tree(path)
     findings: list[Finding] = []
-    variables = _effective_variables(tree, path.parent, findings)
+    folder = path if path.is_dir() else path.parent
+    variables = _effective_variables(tree, folder, findings)
     hosts = {name: _host(name, variables[name], findings) for name in tree.order()}
     group_positions = {name: group.position for name, group in tree.groups.items()}
     return AnsibleInventory(
         hosts, _groups(tree), tree.positions, group_positions, variables, tuple(findings)
     )
+
+
+def _tree(path: Path) -> Tree:
+    if not path.is_dir():
+        text = _text(path)
+        return yaml.read(path, text) if _is_yaml(path, text) else ini.read(path, text)
+    tree = Tree()
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise FindingError.at(Position(path), error.strerror or "cannot be read") from error
+    for entry in entries:
+        if not _IGNORED.search(entry.name):
+            tree.add(_tree(entry))
+    return tree
 
 
 def _is_yaml(path: Path, text: str) -> bool:
