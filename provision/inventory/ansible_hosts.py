@@ -93,18 +93,19 @@ class AnsibleEntries:
             return LeftOut()  # it would be an inventory without hosts
         wrong = {finding.loc[1] for finding in about if finding.loc[0] == "groups"}
         groups = unused_groups(data, imported["groups"]) & wrong - known.keys()
-        return LeftOut({name: tuple(found) for name, found in faults.items()}, groups)
+        return LeftOut({name: tuple(about_it) for name, about_it in faults.items()}, groups)
 
     def without(self, left_out: LeftOut) -> AnsibleEntries:
         """The entries without the findings about hosts that were left out."""
-        findings = (found for found in self.findings if found.loc[1] not in left_out.hosts)
+        findings = (finding for finding in self.findings if finding.loc[1] not in left_out.hosts)
         return replace(self, findings=tuple(findings))
 
     @property
     def reported(self) -> tuple[Finding, ...]:
         """The findings; one about a variable of a group once rather than for each of its hosts."""
         unique = {
-            (found.position, found.message.split(" of ")[0]): found for found in self.findings
+            (finding.position, finding.message.split(" of ")[0]): finding
+            for finding in self.findings
         }
         return tuple(unique.values())
 

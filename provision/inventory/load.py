@@ -68,10 +68,10 @@ def load(path: Path) -> Inventory:
         raise InventoryError(located)
     inventory = build(path, checked.decoded, checked.layout, checked.files)
     remarks = (
-        *(f"{host} is left out: {found}" for host, (found, *_) in left_out.hosts.items()),
+        *(f"{host} is left out: {finding}" for host, (finding, *_) in left_out.hosts.items()),
         *(
-            f"{found.position}: {found.message}, which counts alone"
-            for found in ansible.located(shared)
+            f"{finding.position}: {finding.message}, which counts alone"
+            for finding in ansible.located(shared)
         ),
     )
     sources = ansible.files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -73,8 +74,10 @@ def test_a_command_of_match_that_hangs_is_an_error(
 ) -> None:
     """Its standard input is empty, and its time is limited."""
     monkeypatch.setattr("provision.transport.ssh.openssh.ANSWER_S", 1)
+    begin = time.monotonic()
     with pytest.raises(UsageError, match=r"did not end within 1 s"):
-        connections('Match exec "exec sleep 5"\n  Port 1\n').to(host("h1"))
+        connections('Match exec "sleep 30"\n  Port 1\n').to(host("h1"))
+    assert time.monotonic() - begin < 20
     assert connections('Match exec "cat"\n  Port 2201\n').to(host("h1")).port == 2201
 
 
@@ -133,6 +136,13 @@ def test_each_destination_is_asked_for_once(home: Path, connections: Read) -> No
         for name in names:
             read.to(host(name))
     assert sorted(log.read_text().split()) == sorted([*names, "bastion"])
+
+
+def test_a_file_called_none_is_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ssh -F none` would read no file."""
+    monkeypatch.chdir(home)
+    (home / "none").write_text("Port 2201\n")
+    assert Connections(ClientConfig(Path("none"))).to(host("h1")).port == 2201
 
 
 def test_the_home_of_the_environment_counts(home: Path) -> None:

@@ -90,7 +90,7 @@ class AnsibleInventory:
             hosts={name: host for name, host in self.hosts.items() if name in chosen},
             groups={name: members for name, members in groups.items() if members},
             positions={name: at for name, at in self.positions.items() if name in chosen},
-            findings=tuple(found for found in self.findings if found.loc[1] in chosen),
+            findings=tuple(finding for finding in self.findings if finding.loc[1] in chosen),
         )
 
 
@@ -167,7 +167,7 @@ def _effective_variables(tree: Tree, folder: Path, findings: list[Finding]) -> d
             merged |= groups[name].variables
             merged.pop("ansible_group_priority", None)  # a property of the group, not of its hosts
         files = [*(group_vars[name] for name in groups_of[host]), _readable(host_vars, host)]
-        findings += (replace(found, loc=("hosts", host)) for file in files for found in file[1])
+        findings += (replace(finding, loc=("hosts", host)) for file in files for finding in file[1])
         for variables, _ in files[:-1]:
             merged |= variables
         effective[host] = merged | line_variables | files[-1][0]

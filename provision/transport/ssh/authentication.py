@@ -79,7 +79,7 @@ def _require_active(transport: paramiko.Transport, offered: int, error: Exceptio
         ) from error
 
 
-def _private_key(path: Path, locked: Collection[Path]) -> paramiko.PKey | None:
+def _private_key(path: Path, locked: list[Path]) -> paramiko.PKey | None:
     """The private key in a file, with the certificate beside it; None if there is none."""
     if not path.is_file():
         return None
@@ -87,7 +87,6 @@ def _private_key(path: Path, locked: Collection[Path]) -> paramiko.PKey | None:
         try:
             key = kind.from_private_key_file(str(path))
         except paramiko.PasswordRequiredException:
-            assert isinstance(locked, list)
             locked.append(path)
             return None
         except (paramiko.SSHException, OSError, ValueError):

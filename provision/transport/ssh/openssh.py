@@ -45,7 +45,6 @@ class ClientConfig:
     """
 
     def __init__(self, path: Path | None, program: str | None = shutil.which("ssh")) -> None:
-        self.path = path
         self._program = program
         self._lock = Lock()
         self._answers: dict[Destination, Future[Options]] = {}
@@ -53,6 +52,8 @@ class ClientConfig:
         self._limit = 2 * (os.cpu_count() or 1)
         self._running = Semaphore(self._limit)
         self._pool: ThreadPoolExecutor | None = None
+        # `ssh -F none` would read no file, although there is one of this name.
+        path = path.absolute() if path and path is not NO_FILE else path
         self._file = path if program is None else _file(path)
 
     @classmethod
@@ -66,8 +67,8 @@ class ClientConfig:
         if self._program:
             return None
         return (
-            "there is no ssh program: ssh_config is read without Include, and with those criteria"
-            " of Match only that paramiko knows (install openssh-client)"
+            "there is no ssh program: Include in ssh_config is ignored, and criteria of Match that"
+            " paramiko does not know count as fulfilled (install openssh-client)"
         )
 
     @cached_property
@@ -127,15 +128,15 @@ def _file(path: Path | None) -> Path | None:
     ssh looks for ~/.ssh in the folder that the user database has, whatever HOME is. Where HOME is
     another folder, it decides as for all other programs.
     """
-    home = Path.home()
     try:
+        home = Path.home()
         same = home == Path(getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        same = True
-    if same or path == NO_FILE:
+    except (KeyError, RuntimeError):  # a user without a name, and no HOME
+        return path
+    if same or path is NO_FILE:
         return path
     known = " ".join(f'"{home}/.ssh/{name}"' for name in ("known_hosts", "known_hosts2"))
-    files = (home / USER, SYSTEM) if path is None else (path.absolute(),)
+    files = (home / USER, SYSTEM) if path is None else (path,)
     blocks = (*(f'Include "{file}"' for file in files), f"UserKnownHostsFile {known}")
     # The file has to be there until the last destination is asked for.
     with tempfile.NamedTemporaryFile("w", prefix="provision-ssh-config-", delete=False) as file:
@@ -153,22 +154,26 @@ def _delete_at_exit(path: Path) -> None:
 def _stdout(argv: tuple[str, ...]) -> str:
     command = " ".join((Path(argv[0]).name, *argv[1:]))
     hint = "correct it, or name another file by --ssh-config"
+    pipe = subprocess.PIPE
     try:
-        process = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_S
-        )
-    except subprocess.TimeoutExpired as error:
-        message = f"`{command}` did not end within {ANSWER_S:g} s"
-        raise UsageError(message, "check the commands of Match exec in ssh_config") from error
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
     except OSError as error:
         raise UsageError(f"`{command}` cannot be run: {error.strerror}") from error
+    try:
+        stdout, stderr = process.communicate(timeout=ANSWER_S)
+    except subprocess.TimeoutExpired as error:
+        # A command of `Match exec` may hold the pipes open: do not wait for them.
+        process.kill()
+        process.wait()
+        message = f"`{command}` did not end within {ANSWER_S:g} s"
+        raise UsageError(message, "check the commands of Match exec in ssh_config") from error
     if process.returncode:
-        lines = process.stderr.decode("utf-8", "replace").splitlines()
+        lines = stderr.decode("utf-8", "replace").splitlines()
         # ssh complains of the missing terminal, too.
         reasons = [line.strip() for line in lines if not line.startswith("Pseudo-terminal")]
         reason = reasons[0] if reasons else f"exit status {process.returncode}"
         raise UsageError(f"`{command}`: {single_line(reason)}", hint)
-    return process.stdout.decode("utf-8", "surrogateescape")
+    return stdout.decode("utf-8", "surrogateescape")
 
 
 def _parsed(text: str) -> Options:
