@@ -7,7 +7,7 @@ Reads the named file, the SSH keys and image archives that it names, and the Ans
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -59,8 +59,9 @@ def load(path: Path) -> Inventory:
         data, ansible = without(data, left_out.hosts, left_out.groups), ansible.without(left_out)
         checked = _check(data, path)
     theirs = [finding for finding in checked.findings if ansible.owns(finding.loc, root)]
-    shared = [finding for finding in theirs if _is_shared_name(finding, checked.decoded)]
-    theirs = [finding for finding in theirs if finding not in shared]
+    names = frozenset(checked.decoded.declared["hosts"])
+    shared = [finding for finding in theirs if _is_shared_name(finding, names)]
+    theirs = [finding for finding in theirs if not _is_shared_name(finding, names)]
     ours = [finding for finding in checked.findings if not ansible.owns(finding.loc, root)]
     ours = [*yaml_findings, *_located(path, root, (*ansible.own_findings, *ours))]
     located = (*in_file_order(ours), *ansible.reported, *ansible.located(theirs))
@@ -78,10 +79,10 @@ def load(path: Path) -> Inventory:
     return replace(inventory, sources=sources, left_out=left_out.hosts, remarks=remarks)
 
 
-def _is_shared_name(finding: Finding, decoded: Decoded) -> bool:
+def _is_shared_name(finding: Finding, hosts: Collection[str]) -> bool:
     """True for an imported group that has the name of a host, which Ansible accepts."""
     section, *rest = finding.loc
-    return section == "groups" and rest[1:] == [KEY] and rest[0] in decoded.declared["hosts"]
+    return section == "groups" and rest[1:] == [KEY] and rest[0] in hosts
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,16 +206,16 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _host(name: str, variables: Variables, findings: list[Finding]) -> dict[str, Any]:
     """A host as data of our own `hosts`: `address` where it is known, and `ssh`."""
-    own: list[Finding] = list(_not_honoured(name, variables))
-    target = _value(variables, "ansible_host", own)
+    mistakes: list[Finding] = list(_not_honoured(name, variables))
+    target = _value(variables, "ansible_host", mistakes)
     ssh: dict[str, Any] = {
         "address": None if target is None else str(target),
-        "port": _number(_value(variables, "ansible_port", own)),
-        "user": _value(variables, "ansible_user", own),
-        "key": _key_file(variables, own),
-        "sudo": _sudo(_value(variables, "ansible_become", own)),
+        "port": _number(_value(variables, "ansible_port", mistakes)),
+        "user": _value(variables, "ansible_user", mistakes),
+        "key": _key_file(variables, mistakes),
+        "sudo": _sudo(_value(variables, "ansible_become", mistakes)),
     }
-    findings += (replace(finding, loc=("hosts", name, *finding.loc)) for finding in own)
+    findings += (replace(finding, loc=("hosts", name, *finding.loc)) for finding in mistakes)
     login = {key: value for key, value in ssh.items() if value is not None}
     # Peers reach the host at ansible_host unless our own file has another address for them.
     reached = str(target or name)

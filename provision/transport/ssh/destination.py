@@ -36,8 +36,8 @@ class Destination:
             ("-o", f"HostName={self.address}" if self.address else None),
             ("-J", self.jump),
         )
-        given = (argument for flag, value in pairs if value for argument in (flag, str(value)))
-        return (*given, "--", self.name)
+        options = (argument for flag, value in pairs if value for argument in (flag, str(value)))
+        return (*options, "--", self.name)
 
 
 def destinations(host: Host) -> tuple[Destination, ...]:

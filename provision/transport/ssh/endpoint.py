@@ -153,11 +153,11 @@ def _local_user() -> str:
 
 def _merged(first: Options, second: Options, defaults: Options) -> Options:
     """Both, where an option that `first` sets counts before that of `second`."""
-    own = {name for name in first | second if first.get(name) != defaults.get(name)}
-    if own & set(_PROXIES):  # each of the two replaces both
-        own |= set(_PROXIES)
-    own.add("hostname")
-    mixed = {name: (first if name in own else second).get(name) for name in first | second}
+    keywords = {name for name in first | second if first.get(name) != defaults.get(name)}
+    if keywords & set(_PROXIES):  # each of the two replaces both
+        keywords |= set(_PROXIES)
+    keywords.add("hostname")
+    mixed = {name: (first if name in keywords else second).get(name) for name in first | second}
     return {name: values for name, values in mixed.items() if values is not None}
 
 
