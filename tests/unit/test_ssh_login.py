@@ -180,6 +180,9 @@ def test_tokens_in_the_name_of_the_file(tmp_path: Path, server: Sshd) -> None:
     named.write_text(f"{server.name} {server.host_key()}\n")
     with pytest.raises(HostKeyError, match="not recorded"):
         login(transport(tmp_path, config))
+    named.write_text(f"alias {keygen(tmp_path / 'other')}\n")
+    with pytest.raises(HostKeyError, match="differs from the recorded one"):
+        login(transport(tmp_path, config))
 
 
 def test_a_second_key_of_the_same_kind_is_accepted(
@@ -200,6 +203,42 @@ def test_a_changed_key_is_refused_with_its_line(tmp_path: Path, server: Sshd, kn
         with pytest.raises(HostKeyError, match="differs from the recorded one") as error:
             login(transport(tmp_path, block(server, known)))
         assert f"{known}:2" in error.value.hint
+        (offer,) = transport(tmp_path, block(server, known)).offers("h1")
+        assert (offer.status, offer.recorded_in) == ("changed", (f"{known}:2",))
+
+
+def test_only_the_host_key_of_the_inventory_counts(
+    tmp_path: Path, server: Sshd, known: Path
+) -> None:
+    """Where there is one; known_hosts has the right key here, and does not help."""
+    other = keygen(tmp_path / "other")
+    hosts = '  h1: {{address: 192.0.2.1, host_key: "{key}"}}\n'
+    config = block(server, known)
+    assert login(transport(tmp_path, config, hosts.format(key=server.host_key()))) == "in\n"
+    with pytest.raises(HostKeyError, match="differs") as error:
+        login(transport(tmp_path, config, hosts.format(key=other)))
+    assert "hosts.h1.host_key in the inventory" in error.value.hint
+
+
+def test_trust_records_the_key_that_a_login_needs(
+    tmp_path: Path, server: Sshd, known: Path
+) -> None:
+    """By HostKeyAlias, if there is one; a changed key is not replaced."""
+    known.unlink()
+    config = block(server, known, more="  HostKeyAlias alias\n")
+    transport(tmp_path, config)
+    program = str(Path(sys.executable).with_name("provision"))
+    argv = (program, "trust", "demo.yml", "--ssh-config", "ssh_config", "--yes")
+    options = {"cwd": tmp_path, "capture_output": True, "text": True}
+    process = subprocess.run(argv, **options)
+    assert (process.returncode, process.stdout) == (0, "0 known, 1 recorded.\n"), process.stderr
+    project = tmp_path / ".provision/known_hosts"
+    assert project.read_text().startswith("alias ssh-ed25519 ")
+    assert subprocess.run(argv, **options).stdout == "1 known, 0 recorded.\n"
+    project.write_text(f"alias {keygen(tmp_path / 'other')}\n")
+    process = subprocess.run(argv, **options)
+    assert process.returncode == 4
+    assert f"{project}:1" in process.stderr
 
 
 def test_a_revoked_key_is_refused(tmp_path: Path, server: Sshd, known: Path) -> None:

@@ -117,7 +117,9 @@ def files(endpoint: SshEndpoint, project_file: Path | None) -> tuple[Path, ...]:
 def recorded(endpoint: SshEndpoint, project_file: Path | None) -> RecordedKeys:
     """The records of a host in the known_hosts files."""
     names = _names(endpoint)
-    ported = tuple(dict.fromkeys(known_hosts.port_form(name, endpoint.port) for name in names))
+    # As for ssh, a port belongs to a host's own name, not to its HostKeyAlias.
+    port = 22 if endpoint.alias else endpoint.port
+    ported = tuple(dict.fromkeys(known_hosts.port_form(name, port) for name in names))
 
     def entries(name: str) -> list[Located]:
         # A line that excludes one of the host's names is not for the host by another name.
