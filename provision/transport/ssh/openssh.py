@@ -53,8 +53,7 @@ class ClientConfig:
         self._running = Semaphore(self._limit)
         self._pool: ThreadPoolExecutor | None = None
         # `ssh -F none` would read no file, although there is one of this name.
-        path = path.absolute() if path and path is not NO_FILE else path
-        self._file = path if program is None else _file(path)
+        self._path = path.absolute() if path and path is not NO_FILE else path
 
     @classmethod
     def for_project(cls, inventory: Path, path: Path | None = None) -> ClientConfig:
@@ -80,7 +79,7 @@ class ClientConfig:
     def _plain(self) -> PlainConfig:
         from provision.transport.ssh.plain_config import PlainConfig
 
-        return PlainConfig(self._file)
+        return PlainConfig(self._path)
 
     def start(self, hosts: Iterable[Host]) -> None:
         """Begin to ask for the options of hosts, while the caller goes on."""
@@ -117,13 +116,23 @@ class ClientConfig:
         if self._program is None:
             with self._lock:
                 return self._plain.options(destination)
-        file = ("-F", str(self._file)) if self._file else ()
-        argv = (self._program, "-G", *file, *destination.arguments())
-        return _parsed(_stdout(argv))
+        text = _wrapper(self._path)
+        if text is None:
+            return self._ask_by(self._path, destination)
+        # Deleted at once, so that no signal leaves it behind.
+        with tempfile.NamedTemporaryFile("w", prefix="provision-ssh-config-") as file:
+            file.write(text)
+            file.flush()
+            return self._ask_by(Path(file.name), destination)
+
+    def _ask_by(self, path: Path | None, destination: Destination) -> Options:
+        assert self._program is not None
+        file = ("-F", str(path)) if path else ()
+        return _parsed(_stdout((self._program, "-G", *file, *destination.arguments())))
 
 
-def _file(path: Path | None) -> Path | None:
-    """The file for `ssh -F`; None: ssh finds the files by itself.
+def _wrapper(path: Path | None) -> str | None:
+    """An ssh_config that makes ssh read `path` by HOME; None: ssh does so by itself.
 
     ssh looks for ~/.ssh in the folder that the user database has, whatever HOME is. Where HOME is
     another folder, it decides as for all other programs.
@@ -132,23 +141,13 @@ def _file(path: Path | None) -> Path | None:
         home = Path.home()
         same = home == Path(getpwuid(os.getuid()).pw_dir)
     except (KeyError, RuntimeError):  # a user without a name, and no HOME
-        return path
+        return None
     if same or path is NO_FILE:
-        return path
+        return None
     known = " ".join(f'"{home}/.ssh/{name}"' for name in ("known_hosts", "known_hosts2"))
     files = (home / USER, SYSTEM) if path is None else (path,)
     blocks = (*(f'Include "{file}"' for file in files), f"UserKnownHostsFile {known}")
-    # The file has to be there until the last destination is asked for.
-    with tempfile.NamedTemporaryFile("w", prefix="provision-ssh-config-", delete=False) as file:
-        file.write("".join(f"Match all\n{block}\n" for block in blocks))
-    _delete_at_exit(Path(file.name))
-    return Path(file.name)
-
-
-def _delete_at_exit(path: Path) -> None:
-    import atexit
-
-    atexit.register(path.unlink, missing_ok=True)
+    return "".join(f"Match all\n{block}\n" for block in blocks)
 
 
 def _stdout(argv: tuple[str, ...]) -> str:
