@@ -388,3 +388,25 @@ def test_the_words_of_a_forced_command_are_quoted(
         assert "exit status 142" in error.value.message
     finally:
         keys.write_text(before)
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_locked_key_is_used_by_the_agent(
+    tmp_path: Path, server: Sshd, known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the inventory; if the agent does not have it, the error says that it is locked."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # without the keys of the user who runs the tests
+    key = tmp_path / "locked"
+    key.write_bytes((server.folder / "id").read_bytes())
+    key.chmod(0o600)
+    subprocess.run(("ssh-add", "-q", str(key)), check=True)
+    argv = ("ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(key))
+    subprocess.run(argv, check=True, capture_output=True)
+    config = block(server, known).replace(f"  IdentityFile {server.folder}/id\n", "")
+    assert login(transport(tmp_path, config, ssh="{key: locked}")) == "in\n"
+    subprocess.run(("ssh-add", "-q", "-D"), check=True)
+    with pytest.raises(AuthError, match="the key is locked by a passphrase"):
+        login(transport(tmp_path, config, ssh="{key: locked}"))
+    key.unlink()
+    with pytest.raises(AuthError, match="there is no key to offer"):
+        login(transport(tmp_path, config))
