@@ -54,12 +54,13 @@ def survey(ssh: SshTransport, inventory: Inventory, hosts: Iterable[str], *, job
     return Survey(tuple(offers.values()), tuple(errors.values()))
 
 
-def changed_key(offer: Offer, path: Path) -> HostKeyError:
+def changed_key(offer: Offer) -> HostKeyError:
     """The error of a host whose key differs from the recorded one."""
+    lines = ", ".join(offer.recorded_in) or f"hosts.{offer.host}.host_key in the inventory"
     return HostKeyError(
         offer.host,
         f"its host key differs from the recorded one: it offers {offer.kind} {offer.fingerprint}",
-        f"if the host was reinstalled, delete the line of {offer.name} from {path} first",
+        f"if the host was reinstalled, delete the line of {offer.name} first: {lines}",
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provision.cli.output_file import OutputFile
     from provision.engine.fleet import Session
     from provision.model.inventory import Inventory
+    from provision.transport.ssh.openssh import ClientConfig
     from provision.transport.ssh.transport import SshTransport
 
 _SSH_FILES = ("ssh_config", "known_hosts")
@@ -94,15 +95,21 @@ class Invocation:
         from provision.inventory.limit import select
 
         hosts = select(inventory, self.limit)
-        transport = self.transport(inventory)
+        from provision.transport.ssh.openssh import ClientConfig
+
+        # ssh reads ssh_config for each host while paramiko is imported.
+        ssh_config = ClientConfig.for_project(self.path, self.ssh_config)
+        ssh_config.start(inventory.hosts[host] for host in hosts)
+        transport = self.transport(inventory, ssh_config)
         try:
             transport.dial(hosts, jobs=self.jobs)
-            for warning in transport.warnings():
-                print_warning(warning)
             # Imported while the connections open: both take about the same time.
             import provision.engine.apply  # noqa: F401
             from provision.engine.fleet import Session
 
+            remarks = inventory.remarks if self.verbose else ()
+            for warning in (*remarks, *transport.warnings(hosts)):
+                print_warning(warning)
             yield (
                 Session(
                     inventory, transport, self.jobs, self.timeout_s, self.progress, print_warning
@@ -115,11 +122,13 @@ class Invocation:
                 for host, count in transport.executions.items():
                     print_warning(f"{host}: {count} SSH executions")
 
-    def transport(self, inventory: Inventory) -> SshTransport:
+    def transport(
+        self, inventory: Inventory, ssh_config: ClientConfig | None = None
+    ) -> SshTransport:
         """A transport by --ssh-config, else by the project's ssh_config; not connected yet."""
         from provision.transport.ssh.transport import SshTransport
 
-        return SshTransport.for_project(inventory, self.ssh_config)
+        return SshTransport.for_project(inventory, ssh_config or self.ssh_config)
 
     def progress(self, line: str) -> None:
         """Print a line of progress, with --verbose or on a terminal."""

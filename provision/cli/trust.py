@@ -12,7 +12,7 @@ import click
 
 from provision.cli.invocation import Invocation, load
 from provision.cli.options import host_options
-from provision.cli.output import print_error
+from provision.cli.output import print_error, print_warning
 from provision.model.errors import ExitStatus
 from provision.model.text import count
 from provision.transport.project_files import nearest
@@ -38,7 +38,7 @@ def trust(invocation: Invocation) -> int:
     path = nearest(invocation.path, "known_hosts")
     path = path or invocation.path.resolve().parent / ".provision" / "known_hosts"
     result, recorded = _record_new(invocation, inventory, hosts, path)
-    changed = (changed_key(offer, path) for offer in result.of("changed"))
+    changed = (changed_key(offer) for offer in result.of("changed"))
     return _print_result(invocation, result, recorded, (*result.errors, *changed))
 
 
@@ -49,7 +49,10 @@ def _record_new(
     from provision.cli.host_keys import record, survey
 
     recorded: set[str] = set()
-    result = survey(invocation.transport(inventory), inventory, hosts, jobs=invocation.jobs)
+    transport = invocation.transport(inventory)
+    for warning in transport.warnings(hosts):
+        print_warning(warning)
+    result = survey(transport, inventory, hosts, jobs=invocation.jobs)
     while new := result.of("new"):
         for offer in new:
             click.echo(f"{offer.host} ({offer.name}): {offer.kind} {offer.fingerprint}", err=True)

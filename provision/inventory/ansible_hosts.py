@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provision.inventory.unused import ALL, mapping, unused_groups, unused_hosts
 from provision.model.fields.files import resolve
 from provision.model.findings import (
     KEY,
@@ -16,10 +17,20 @@ from provision.model.findings import (
     Loc,
     Position,
 )
+from provision.model.suggest import did_you_mean
 from provision.model.text import quoted, single_line
 
 if TYPE_CHECKING:
+    from provision.inventory.ansible.read import AnsibleInventory
     from provision.inventory.yaml_reader import Node
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Imported hosts, with their findings, and imported groups that count as absent."""
+
+    hosts: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,9 @@ class AnsibleEntries:
     own_findings: tuple[Finding, ...] = ()
     """Findings about the key `hosts_from` in our own file."""
     findings: tuple[Finding, ...] = ()
-    """Findings about Ansible's files, with their positions."""
+    """Findings about Ansible's files, with their positions; each `loc` begins with its host."""
+    local: frozenset[str] = frozenset()
+    """Hosts that are the controller itself."""
     unreadable: bool = False
     """No host of Ansible's inventory is known; other checks would only report that."""
 
@@ -51,11 +64,64 @@ class AnsibleEntries:
         """Findings about entries that Ansible's inventory defines, with their positions."""
         for finding in findings:
             hint = finding.hint
-            if finding.loc[-2:] == ("address", KEY):
-                host = finding.loc[1]
+            section, host, *rest = finding.loc
+            if section == "hosts" and rest == [KEY] and finding.message.startswith("'address'"):
                 hint = f"set ansible_host, or in our file hosts: {{{host}: {{address: …}}}}"
             located = replace(finding, hint=hint, position=self.positions[finding.loc[:2]])
             yield _printable(located)
+
+    def left_out(self, data: Any, root: Node, findings: Iterable[Finding]) -> LeftOut:
+        """The imported hosts and groups that have findings, and that our own file does not use.
+
+        `data` is that of both files, `findings` are those about it.
+        """
+        if not self.positions:
+            return LeftOut()
+        theirs = [loc for loc in self.positions if self.owns(loc, root)]
+        imported = {
+            section: [str(loc[1]) for loc in theirs if loc[0] == section]
+            for section in ("hosts", "groups")
+        }
+        hosts = unused_hosts(data, imported["hosts"], self.local)
+        faults: dict[str, list[Finding]] = {}
+        about = [finding for finding in findings if finding.loc[:2] in self.positions]
+        for finding in (*self.findings, *self.located((*about, *_same_addresses(data, hosts)))):
+            if finding.loc[0] == "hosts" and finding.loc[1] in hosts:
+                faults.setdefault(str(finding.loc[1]), []).append(finding)
+        known = mapping(data.get("hosts"))
+        if len(faults) == len(known):
+            return LeftOut()  # it would be an inventory without hosts
+        wrong = {finding.loc[1] for finding in about if finding.loc[0] == "groups"}
+        groups = unused_groups(data, imported["groups"]) & wrong - known.keys()
+        return LeftOut({name: tuple(about_it) for name, about_it in faults.items()}, groups)
+
+    def without(self, left_out: LeftOut) -> AnsibleEntries:
+        """The entries without the findings about hosts that were left out."""
+        findings = (finding for finding in self.findings if finding.loc[1] not in left_out.hosts)
+        return replace(self, findings=tuple(findings))
+
+    @property
+    def reported(self) -> tuple[Finding, ...]:
+        """The findings; one about a variable of a group once rather than for each of its hosts."""
+        unique = {
+            (finding.position, finding.message.split(" of ")[0]): finding
+            for finding in self.findings
+        }
+        return tuple(unique.values())
+
+
+def _same_addresses(data: Any, unused: Collection[str]) -> Iterator[Finding]:
+    """Findings about unused hosts that have the address of a used one, such as its alias."""
+    addresses = {
+        name: str(host["address"])
+        for name, host in mapping(data.get("hosts")).items()
+        if isinstance(host, dict) and "address" in host
+    }
+    owners = {address: name for name, address in addresses.items() if name not in unused}
+    for name in unused:
+        owner = owners.get(addresses.get(name, ""))
+        if owner:
+            yield Finding(("hosts", name, "address"), f"{name} has the address of {owner}")
 
 
 def merge_hosts_from(data: Any, folder: Path) -> tuple[Any, AnsibleEntries]:
@@ -63,7 +129,10 @@ def merge_hosts_from(data: Any, folder: Path) -> tuple[Any, AnsibleEntries]:
 
     `folder` is that of the file; `hosts_from` is relative to it.
     """
-    text = data.get("hosts_from") if isinstance(data, dict) else None
+    named = data.get("hosts_from") if isinstance(data, dict) else None
+    text, only = (
+        (named.get("file"), named.get("only")) if isinstance(named, dict) else (named, None)
+    )
     if not isinstance(text, str) or not text or "\0" in text:
         return data, AnsibleEntries()  # `decode` reports a value of another type
     # Imported here because most inventories have no hosts_from, and this costs a YAML loader.
@@ -78,12 +147,48 @@ def merge_hosts_from(data: Any, folder: Path) -> tuple[Any, AnsibleEntries]:
         if finding.position.line:
             return data, AnsibleEntries(findings=(_printable(finding),), unreadable=True)
         return data, _unreadable(f"{quoted(text)}: {finding.message}", finding.hint)
+    unknown: list[Finding] = []
+    if isinstance(only, list) and all(isinstance(name, str) for name in only):
+        unknown = list(_unknown(only, ansible))
+        ansible = ansible.part(only)
     positions: dict[Loc, Position] = {("hosts", name): at for name, at in ansible.positions.items()}
     positions |= {("groups", name): at for name, at in ansible.group_positions.items()}
-    findings = tuple(_printable(finding) for finding in ansible.findings)
+    ours = data.get("hosts") if isinstance(data.get("hosts"), dict) else {}
+    findings = tuple(
+        _printable(finding)
+        for finding in ansible.findings
+        if not _is_answered(finding.loc[2:], ours.get(finding.loc[1]))
+    )
     hosts = _merged(ansible.hosts, data.get("hosts"), _host)
     groups = _merged(ansible.groups, data.get("groups"), _ours)
-    return {**data, "hosts": hosts, "groups": groups}, AnsibleEntries(positions, (), findings)
+    entries = AnsibleEntries(positions, tuple(unknown), findings, ansible.local)
+    return {**data, "hosts": hosts, "groups": groups}, entries
+
+
+def _unknown(only: Iterable[str], ansible: AnsibleInventory) -> Iterator[Finding]:
+    known = (*ansible.hosts, *ansible.groups)
+    for k, name in enumerate(only):
+        if name != ALL and name not in known:
+            hint = did_you_mean(name, known, "hosts and groups")
+            yield Finding(("hosts_from", "only", k), f"unknown host or group {quoted(name)}", hint)
+
+
+def _is_answered(key: Loc, host: Any) -> bool:
+    """True if the entry of a host in our own file replaces the variable that a finding is about.
+
+    `key` is the key that does so.
+    """
+    if not isinstance(host, dict) or not key:
+        return False
+    ssh = host.get("ssh")
+    if not isinstance(ssh, dict):
+        return key == ("ssh", "address") and "address" in host
+    # An `ssh` of ours says how to connect.
+    return (
+        key in (("ssh",), ("ssh", "jump"))
+        or key[-1] in ssh
+        or (key == ("ssh", "address") and "address" in host)
+    )
 
 
 def _unreadable(message: str, hint: str) -> AnsibleEntries:

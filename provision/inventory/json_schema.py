@@ -21,7 +21,7 @@ from provision.model.help import Help
 
 _NAMES = {
     "hosts": r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$",
-    "groups": r"^[A-Za-z][A-Za-z0-9_-]{0,62}$",
+    "groups": r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$",
     "networks": r"^[a-z][a-z0-9-]{0,14}$",
     "containers": r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$",
 }
@@ -42,7 +42,7 @@ _DESCRIPTIONS = {
     "host": "host that runs the container",
     "host_key": "public host key, such as ssh-ed25519 AAAA\u2026; no other key is accepted",
     "hosts": "hosts by the name that ssh knows",
-    "hosts_from": "Ansible inventory (INI or YAML) with further hosts and groups",
+    "hosts_from": "Ansible inventory (INI, YAML or JSON) with further hosts and groups",
     "image": "reference to pull if it is absent, or {archive: FILE}",
     "interfaces": "interfaces in addition to Docker's",
     "jump": "jump hosts, such as user@bastion:22, several joined by commas",
@@ -54,6 +54,7 @@ _DESCRIPTIONS = {
     "name": "mark of everything on hosts that this file describes",
     "network": "network of the container or interface",
     "networks": "networks over several hosts",
+    "only": "hosts and groups to import from the Ansible inventory; default: all",
     "nic": "NIC to the other hosts; default: that of the route to them",
     "packages": "install packages that hosts lack, or require that hosts have them",
     "priority": "priority of the rule; lower numbers apply first",

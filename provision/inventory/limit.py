@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from provision.model.errors import UsageError
+from provision.model.errors import InventoryError, UsageError
 from provision.model.inventory import Inventory
 from provision.model.suggest import did_you_mean
 from provision.model.text import quoted
@@ -17,7 +17,8 @@ def select(inventory: Inventory, pattern: str | None) -> tuple[str, ...]:
 
     Terms are joined by `,` or `:`. Each is a host, a group, a glob of either, or `all`. `!term`
     removes hosts and `&term` keeps only its hosts; both apply after all other terms, at whatever
-    position. Raises UsageError for an unknown name, and if no host is left.
+    position. Raises UsageError for an unknown name, and if no host is left, and InventoryError for
+    an imported host that was left out of the inventory for its mistakes.
     """
     if pattern is None:
         return tuple(inventory.hosts)
@@ -42,6 +43,10 @@ def _union(inventory: Inventory, terms: Iterable[str]) -> set[str]:
 def _matches(inventory: Inventory, term: str) -> set[str]:
     if term == "all":
         return set(inventory.hosts)
+    if term in inventory.left_out:
+        raise InventoryError(inventory.left_out[term])
+    if term in inventory.hosts:  # also if a group has this name, as for Ansible
+        return {term}
     hosts = {host for host in inventory.hosts if fnmatchcase(host, term)}
     groups = [name for name in inventory.groups if fnmatchcase(name, term)]
     for name in groups:

@@ -7,10 +7,11 @@ Reads the named file, the SSH keys and image archives that it names, and the Ans
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from provision.inventory.ansible_hosts import merge_hosts_from
 from provision.inventory.build import build
@@ -18,10 +19,13 @@ from provision.inventory.decode import decode
 from provision.inventory.named_files import NamedFiles
 from provision.inventory.rules import networks
 from provision.inventory.rules.subnets import lay_out
+from provision.inventory.unused import without
 from provision.inventory.yaml_reader import Node, read
+from provision.model.documents import Decoded, Layout
 from provision.model.errors import InventoryError
 from provision.model.fields.files import read_regular
 from provision.model.findings import (
+    KEY,
     BadValueError,
     Finding,
     FindingError,
@@ -49,18 +53,54 @@ def load(path: Path) -> Inventory:
     if ansible.unreadable:
         ours = [*yaml_findings, *_located(path, root, ansible.own_findings)]
         raise InventoryError((*in_file_order(ours), *ansible.findings))
+    checked = _check(data, path)
+    left_out = ansible.left_out(data, root, checked.findings)
+    if left_out.hosts or left_out.groups:
+        data, ansible = without(data, left_out.hosts, left_out.groups), ansible.without(left_out)
+        checked = _check(data, path)
+    theirs = [finding for finding in checked.findings if ansible.owns(finding.loc, root)]
+    names = frozenset(checked.decoded.declared["hosts"])
+    shared = [finding for finding in theirs if _is_shared_name(finding, names)]
+    theirs = [finding for finding in theirs if not _is_shared_name(finding, names)]
+    ours = [finding for finding in checked.findings if not ansible.owns(finding.loc, root)]
+    ours = [*yaml_findings, *_located(path, root, (*ansible.own_findings, *ours))]
+    located = (*in_file_order(ours), *ansible.reported, *ansible.located(theirs))
+    if located:
+        raise InventoryError(located)
+    inventory = build(path, checked.decoded, checked.layout, checked.files)
+    remarks = (
+        *(f"{host} is left out: {finding}" for host, (finding, *_) in left_out.hosts.items()),
+        *(
+            f"{finding.position}: {finding.message}, which counts alone"
+            for finding in ansible.located(shared)
+        ),
+    )
+    sources = ansible.files
+    return replace(inventory, sources=sources, left_out=left_out.hosts, remarks=remarks)
+
+
+def _is_shared_name(finding: Finding, hosts: Collection[str]) -> bool:
+    """True for an imported group that has the name of a host, which Ansible accepts."""
+    section, *rest = finding.loc
+    return section == "groups" and rest[1:] == [KEY] and rest[0] in hosts
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The data of an inventory, decoded, and the findings about it."""
+
+    decoded: Decoded
+    layout: Layout
+    files: NamedFiles
+    findings: tuple[Finding, ...]
+
+
+def _check(data: Any, path: Path) -> _Checked:
     decoded = decode(data)
     layout = lay_out(decoded)
     files = NamedFiles(decoded, path.parent)
     rules = tuple(_first(networks.findings(decoded, layout)))
-    findings = (*decoded.findings, *rules, *files.findings)
-    theirs = [finding for finding in findings if ansible.owns(finding.loc, root)]
-    ours = [finding for finding in findings if not ansible.owns(finding.loc, root)]
-    ours = [*yaml_findings, *_located(path, root, ours)]
-    located = (*in_file_order(ours), *ansible.findings, *ansible.located(theirs))
-    if located:
-        raise InventoryError(located)
-    return replace(build(path, decoded, layout, files), sources=ansible.files)
+    return _Checked(decoded, layout, files, (*decoded.findings, *rules, *files.findings))
 
 
 def _yaml(path: Path) -> tuple[Node, tuple[Finding, ...]]:

@@ -35,6 +35,7 @@ _LISTS = {
     "volumes": '["/srv/web:/www:ro"]',
     "interfaces": "[{network: lan, address: 10.78.0.245/24}]",
     "addresses": '[10.78.0.245/24, "fd00::245/64"]',
+    "only": "[lab]",
     "routes": "[{to: 10.9.0.0/16, via: 10.78.0.1}]",
     "rules": "[{source: 10.78.0.245/32, table: 100, priority: 1000}]",
 }
@@ -46,6 +47,7 @@ _KEYS = {
     "host": "host: h1",
     "network": "network: blue",
     "archive": "archive: image.tar",
+    "file": "file: hosts.ini",
     "image": "image: busybox or image: {archive: image.tar}",
     "env": "env: {COLOUR: blue}",
     "subnets": "subnets: {h1: 172.20.0.0/24}",

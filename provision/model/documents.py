@@ -72,12 +72,23 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
+class HostsFromDocument(Document):
+    """`hosts_from`: an Ansible inventory, and the hosts and groups of it to import."""
+
+    file: File
+    only: list[str] | None = None
+
+
+HostsFromFile = Annotated[File, Tag(TEXT)]
+HostsFromMapping = Annotated[HostsFromDocument, Tag(MAPPING)]
+
+
 class TopDocument(Document):
     """The file as a whole; the items of its sections are decoded one by one."""
 
     name: InventoryName
     ssh: Any = None
-    hosts_from: File | None = None
+    hosts_from: Annotated[HostsFromFile | HostsFromMapping, Discriminator(_union_tag)] | None = None
     packages: Literal["install", "require"] = "install"
     hosts: Annotated[dict[HostName, Any], AfterValidator(_at_least_one)]
     groups: dict[GroupName, Any] | None = None

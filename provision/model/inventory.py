@@ -8,6 +8,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Protocol
 
+from provision.model.findings import Finding
+
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
@@ -190,5 +192,9 @@ class Inventory:
     """`install` missing packages on hosts, or `require` that hosts have them."""
     sources: tuple[Path, ...] = ()
     """Files that hosts and groups were imported from."""
+    left_out: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    """Imported hosts that cannot be used, and that no network and no container uses."""
+    remarks: tuple[str, ...] = ()
+    """Lines about the files for a user who asks for details."""
     secrets: tuple[Path, ...] = ()
     """Files that hold values of containers' variables."""

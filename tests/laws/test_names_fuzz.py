@@ -40,12 +40,13 @@ REFERENCES = {
     "ContainerDocument.host",
     "ContainerDocument.network",
     "ContainerDocument.interfaces.network",
+    "TopDocument.hosts_from.only",
     "method",
     "hosts",
     "subnets",
     "etcd.members",
 }
-"""Texts without a form of their own: each must name a host, network or method of the file."""
+"""Texts without a form of their own: each must name a host, network or method that exists."""
 ODD = [".", "..", "all", "default", "lo", "a/b", "../../../tmp/pwn", "br%d", "br 0", "br:0", "-x"]
 ODD += [
     "a" * 16,

@@ -45,7 +45,7 @@ def test_groups_and_variables_are_those_of_ansible(path: Path, tmp_path: Path) -
     listed = json.loads(ansible(tmp_path, "ansible-inventory", "-i", str(path), "--list"))
     inventory = read(path)
     groups = {name for name in listed if name not in ("_meta", "all") and members(listed, name)}
-    assert groups == set(inventory.groups)
+    assert groups == {name for name, hosts in inventory.groups.items() if hosts}
     for group in groups:
         assert members(listed, group) == set(inventory.groups[group]), group
     expected = listed["_meta"]["hostvars"]
@@ -115,7 +115,10 @@ def test_logins_come_from_the_ansible_inventory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("h1 ansible_host=gate.example\n", "hosts.ini:1:1: 'address' is missing"),
+        (
+            "h1 ansible_host=gate.example\n",
+            "hosts.ini:1:1: 'address' is missing in 'h1'; set ansible_host, or in our file hosts",
+        ),
         ("[web\nh1\n", "hosts.ini:1:1: this is not a section"),
         ("[web:kids]\n", "hosts.ini:1:1: unknown kind of section 'kids'"),
         ("[web:children]\ndb\n", "hosts.ini:2:1: group 'db' has no hosts: it has no section"),
@@ -197,3 +200,218 @@ def test_an_unknown_host_of_limit_is_an_error(tmp_path: Path) -> None:
     inventory = loaded(tmp_path, "h1 ansible_host=10.0.0.1\n")
     with pytest.raises(UsageError, match="no host or group matches 'h2'"):
         select(inventory, "h1:h2")
+
+
+def test_a_file_of_variables_that_cannot_be_read_concerns_its_hosts(tmp_path: Path) -> None:
+    """Hosts that are not used may have any."""
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/web.yml").write_text("port: {{ x }}\nb: [\n")
+    text = f"{LAB}[web]\nw1 ansible_host=10.0.0.8\nw2 ansible_host=10.0.0.9\n"
+    assert list(loaded(tmp_path, text, BLUE).hosts) == ["h1", "h2"]
+    message = error_message(tmp_path, text, BLUE.replace("[lab]", "[web]"))
+    assert message.startswith("group_vars/web.yml:") and "\n" not in message
+
+
+BLUE = "networks: {blue: {method: routes, cidr: 172.20.0.0/16, hosts: [lab]}}\n"
+LAB = "[lab]\nh1 ansible_host=10.0.0.1\nh2 ansible_host=10.0.0.2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "absent"),
+    [
+        (f"localhost ansible_connection=local\n{LAB}", {"localhost"}),
+        (f"{LAB}[mail]\nmx[1:3]\n", {"mx1", "mx2", "mx3"}),
+        (f"{LAB}[win]\nw1 ansible_host=10.0.0.9 ansible_connection=winrm\n", {"w1"}),
+        (f"{LAB}[vault]\nv1 ansible_host='{{{{ x }}}}'\n", {"v1"}),
+        (f"{LAB}[six]\n[2001:db8::1]:2222\n", {"2001:db8::1"}),
+        (f"{LAB}[alias]\nfirst ansible_host=10.0.0.1\n", {"first"}),
+        (f"{LAB}[odd]\n-h ansible_host=10.0.0.7\n", {"-h"}),
+    ],
+)
+def test_hosts_that_nothing_uses_are_not_judged(
+    tmp_path: Path, text: str, absent: set[str]
+) -> None:
+    """They are left out, a remark says why, and --limit reports what is wrong with them."""
+    inventory = loaded(tmp_path, text, BLUE)
+    assert list(inventory.hosts) == ["h1", "h2"]
+    assert set(inventory.left_out) == absent
+    assert len(inventory.remarks) == len(absent)
+    assert all("hosts.ini:" in remark for remark in inventory.remarks)
+    assert not any(absent & set(hosts) for hosts in inventory.groups.values())
+    for name in absent - {"2001:db8::1"}:  # a colon joins the terms of a pattern
+        with pytest.raises(InventoryError, match=r"hosts\.ini"):
+            select(inventory, name)
+    assert select(inventory, "*") == ("h1", "h2")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "networks: {blue: {method: routes, cidr: 172.20.0.0/16, hosts: [lab, mx]}}\n",
+        "networks: {blue: {method: routes, cidr: 172.20.0.0/16}}\n",
+        "networks: {blue: {method: routes, cidr: 172.20.0.0/16, hosts: [all]}}\n",
+        BLUE + "containers: {web: {host: mx, network: bridge}}\n",
+    ],
+)
+def test_hosts_that_are_used_are_judged(tmp_path: Path, more: str) -> None:
+    """By a network, by a network of all hosts, or by a container."""
+    assert error_message(tmp_path, f"mx\n{LAB}", more).startswith("hosts.ini:1:1: 'address' is")
+
+
+@pytest.mark.parametrize("hosts", ["", ", hosts: [all]"])
+def test_the_controller_is_no_host_of_a_network_of_all_hosts(tmp_path: Path, hosts: str) -> None:
+    """Nearly every inventory has `localhost ansible_connection=local`."""
+    more = f"networks: {{blue: {{method: routes, cidr: 172.20.0.0/16{hosts}}}}}\n"
+    inventory = loaded(tmp_path, f"localhost ansible_connection=local\n{LAB}", more)
+    assert inventory.networks["blue"].hosts == ("h1", "h2")
+
+
+def test_our_own_file_answers_what_is_wrong_with_a_host(tmp_path: Path) -> None:
+    """The hint says to give the host's keys there."""
+    text = "h1 ansible_host='{{ x }}' ansible_connection=winrm\nh2 ansible_host=10.0.0.2\n"
+    more = "hosts: {h1: {address: 10.0.0.1, ssh: {address: 10.0.0.1, user: root}}}\n"
+    more += "networks: {blue: {method: routes, cidr: 172.20.0.0/16}}\n"
+    inventory = loaded(tmp_path, text, more)
+    assert inventory.hosts["h1"].ssh == Ssh("root", None, None, None, False, "10.0.0.1")
+    text = "h1 ansible_host=10.0.0.1 ansible_user='{{ x }}'\nh2 ansible_host=10.0.0.2\n"
+    more = more.replace("user: root", "port: 22")
+    assert "ansible_user is a template" in error_message(tmp_path, text, more)
+
+
+def test_a_host_counts_where_a_group_has_its_name(tmp_path: Path) -> None:
+    """Ansible warns, and so does a remark; a pattern of --limit means the host, too."""
+    text = "[master]\nmaster ansible_host=10.0.0.1\nm2 ansible_host=10.0.0.2\n[h]\nh1\n"
+    more = "networks: {blue: {method: routes, cidr: 172.20.0.0/16, hosts: [master, m2]}}\n"
+    inventory = loaded(tmp_path, text, more)
+    assert inventory.networks["blue"].hosts == ("master", "m2")
+    assert inventory.groups["master"] == ("master", "m2")
+    assert any("group 'master' has the name of a host" in text for text in inventory.remarks)
+    arguments = ("all", "-i", str(tmp_path / "hosts.ini"), "--limit", "master", "--list-hosts")
+    printed = ansible(tmp_path, "ansible", *arguments).splitlines()[1:]
+    assert list(select(inventory, "master")) == [line.strip() for line in printed]
+
+
+@pytest.mark.parametrize("group", ["prod.web", "3nodes", "_x", "k8s-cluster", "a" * 63])
+def test_groups_have_the_names_that_ansible_takes(tmp_path: Path, group: str) -> None:
+    """Ansible warns about some of them."""
+    text = LAB.replace("[lab]", f"[{group}]") + "[none]\n"
+    inventory = loaded(tmp_path, text, BLUE.replace("[lab]", f"[{group}, none]"))
+    assert inventory.groups[group] == inventory.networks["blue"].hosts == ("h1", "h2")
+    assert select(inventory, group) == ("h1", "h2")
+
+
+def test_groups_whose_names_we_cannot_use_are_left_out(tmp_path: Path) -> None:
+    """Unless a network names them."""
+    hosts = "{h1: {ansible_host: 10.0.0.1}, h2: {ansible_host: 10.0.0.2}}"
+    text = f"all: {{children: {{lab: {{hosts: {hosts}}}, 'two words': {{hosts: {{h1: }}}}}}}}\n"
+    assert set(loaded(tmp_path, text, BLUE, "hosts.yml").groups) == {"lab"}
+    more = BLUE.replace("[lab]", "[lab, two words]")
+    assert "group name 'two words'" in error_message(tmp_path, text, more, "hosts.yml")
+
+
+YAML = "all:\n  children:\n    lab:\n      hosts:\n        h1: {ansible_host: 10.0.0.1}\n"
+JSON = '{\n\t"all": {"children": {"lab": {"hosts": {\n\t\t"h1": {"ansible_host": "10.0.0.1"}}}}}}\n'
+
+
+@pytest.mark.parametrize("name", ["hosts", "hosts.ini", "hosts.yml", "hosts.json", "hosts.txt"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[lab]\nh1 ansible_host=10.0.0.1\n",
+        "# all:\n; hosts\n\n[lab]\nh1 ansible_host=10.0.0.1\n",
+        f"---\n{YAML}",
+        f"# h1\n{YAML}",
+        YAML.replace("all:", '"all":'),
+        JSON,
+    ],
+)
+def test_the_form_is_found_by_content(tmp_path: Path, text: str, name: str) -> None:
+    """Whatever the file is called."""
+    inventory = loaded(tmp_path, text, name=name)
+    assert (str(inventory.hosts["h1"].address), inventory.groups["lab"]) == ("10.0.0.1", ("h1",))
+
+
+def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
+    """As by Ansible, in the order of the names; some are passed over."""
+    folder = tmp_path / "inventory"
+    (folder / "group_vars").mkdir(parents=True)
+    (folder / "sub").mkdir()
+    (folder / "group_vars/lab.yml").write_text("ansible_user: me\n")
+    (folder / "2-hosts.ini").write_text("[lab]\nh2 ansible_host=10.0.0.2\nh1 ansible_port=2201\n")
+    (folder / "1-hosts").write_text("[lab]\nh1 ansible_host=10.0.0.1\n[site:children]\nlab\n")
+    (folder / "3-hosts.yml").write_text("site: {vars: {ansible_become: true}}\n")
+    (folder / "sub/hosts").write_text("[db]\nd1\n")
+    for name in (".hidden", "hosts.orig", "README.md", "hosts~", "ansible.cfg"):
+        (folder / name).write_text("[broken\n")
+    listed = json.loads(ansible(tmp_path, "ansible-inventory", "-i", str(folder), "--list"))
+    inventory = read(folder)
+    assert set(inventory.groups) == {"lab", "site", "db"}
+    for group in inventory.groups:
+        assert members(listed, group) == set(inventory.groups[group])
+    expected = listed["_meta"]["hostvars"]
+    for host, variables in inventory.variables.items():
+        values = {name: value.value for name, value in variables.items()}
+        assert values == expected.get(host, {}), host
+    path = tmp_path / "demo.yml"
+    path.write_text(f"name: demo\nhosts_from: inventory\n{BLUE}")
+    assert load(path).hosts["h1"].ssh == Ssh("me", None, 2201, None, True, "10.0.0.1")
+
+
+def test_an_ipv6_address_with_a_port_is_a_host(tmp_path: Path) -> None:
+    """Its first bracket opens neither a section nor a range."""
+    path = tmp_path / "hosts"
+    path.write_text("[lab]\n[2001:db8::1]:2222 ansible_user=me\nweb[1:2]:2201\n[db]\nd1\n")
+    listed = json.loads(ansible(tmp_path, "ansible-inventory", "-i", str(path), "--list"))
+    inventory = read(path)
+    assert listed["lab"]["hosts"] == inventory.groups["lab"] == ["2001:db8::1", "web1", "web2"]
+    expected = listed["_meta"]["hostvars"]
+    for host in inventory.groups["lab"]:
+        values = {name: value.value for name, value in inventory.variables[host].items()}
+        assert values == expected[host]
+
+
+def test_a_part_of_an_inventory_can_be_imported(tmp_path: Path) -> None:
+    """Groups and hosts, in Ansible's order; nothing else is judged, even without networks."""
+    (tmp_path / "hosts.ini").write_text(f"mx\n{LAB}[edge]\nh2\nh3\n[db]\nd1\n")
+    path = tmp_path / "demo.yml"
+    path.write_text("name: demo\nhosts_from: {file: hosts.ini, only: [h2, lab]}\n")
+    inventory = load(path)
+    assert (list(inventory.hosts), dict(inventory.left_out)) == (["h1", "h2"], {})
+    assert inventory.groups == {"lab": ("h1", "h2"), "edge": ("h2",)}
+    path.write_text("name: demo\nhosts_from: {file: hosts.ini}\nhosts: {d1: {address: 10.0.0.9}}\n")
+    with pytest.raises(InventoryError, match="'address' is missing"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            "{file: hosts.ini, only: [lag]}",
+            "demo.yml:2:38: unknown host or group 'lag'; did you me",
+        ),
+        (
+            "{file: hosts.ini, only: lab}",
+            "demo.yml:2:37: 'only' must be a list, not the text 'lab'",
+        ),
+        (
+            "{only: [lab]}",
+            "demo.yml:2:1: 'file' is missing in 'hosts_from'; write file: hosts.ini",
+        ),
+        (
+            "{file: hosts.ini, onyl: [lab]}",
+            "demo.yml:2:31: unknown key 'onyl'; did you mean 'only'?",
+        ),
+        ("[hosts.ini]", "demo.yml:2:13: 'hosts_from' cannot be a list; write text"),
+    ],
+)
+def test_a_mistake_in_hosts_from_is_an_error_in_our_file(
+    tmp_path: Path, value: str, message: str
+) -> None:
+    """With its position."""
+    (tmp_path / "hosts.ini").write_text(LAB)
+    path = tmp_path / "demo.yml"
+    path.write_text(f"name: demo\nhosts_from: {value}\nhosts: {{h9: {{address: 10.0.0.9}}}}\n")
+    with pytest.raises(InventoryError) as error:
+        load(path)
+    assert message in error.value.message

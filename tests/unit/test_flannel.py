@@ -210,6 +210,12 @@ def test_show_lists_each_subnet_with_its_host(tmp_path: Path) -> None:
     assert status.as_json(etcd)[0]["subnets"][1]["host"] == "h2"
 
 
+def test_an_inventory_of_one_host_has_no_peers() -> None:
+    """The line of the probe ends with `peers ` then, and its trailing blank is stripped."""
+    assert not list(EtcdConfig.parse("peers", Origin("h1", "demo")))
+    assert not list(EtcdConfig.parse("etcd over down\npeers", Origin("h1", "demo")))
+
+
 def test_the_keys_of_a_removed_host_are_stale() -> None:
     """Only keys with our mark are; the lease of a stranger stays."""
     mark = "/provision/demo/over"

@@ -14,6 +14,8 @@ from provision.model.findings import FindingError, Position
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 
+_HOST = re.compile(r"\[[^\]]+\]:\d+(\s|$)")
+
 
 def read(path: Path, text: str) -> Tree:
     """The inventory in `text`. Raises FindingError at the first line that cannot be read."""
@@ -26,7 +28,8 @@ def read(path: Path, text: str) -> Tree:
         position, line = Position(path, number, 1), line.strip()
         if not line or line[0] in "#;":
             continue
-        if line[0] == "[":
+        # Not each bracket opens a section: `[2001:db8::1]:2222` is a host.
+        if line[0] == "[" and (_SECTION.fullmatch(line) or not _HOST.match(line)):
             group, kind = _section(line, position)
             if kind == "vars":
                 required.append((group, "variables", position))

@@ -64,6 +64,16 @@ class Tree:
         if name not in children:
             children.append(name)
 
+    def add(self, other: Tree) -> None:
+        """Add what another file defines. Raises FindingError as `add_child` does."""
+        for name, group in other.groups.items():
+            self.group(name, group.position).variables.update(group.variables)
+            for host in group.hosts:
+                self.add_host(host, name, other.positions[host], other.hosts[host])
+        for name, group in other.groups.items():
+            for child in group.children:
+                self.add_child(child, name, group.position)
+
     def descendants(self, group: str) -> set[str]:
         """Every group inside a group, at any depth."""
         descendants: set[str] = set()

@@ -9,6 +9,7 @@ from provision.model.findings import FindingError, Position
 
 MAX_HOSTS = 10_000
 _RANGE = re.compile(r"\[([^\]:]*):([^\]:]*)(?::([^\]:]*))?\]")
+_BRACKETED = re.compile(r"\[(?P<name>[^\[\]]+)\]:(?P<port>\d{1,5})")
 _PORT = re.compile(r"(?P<name>(?:\[[^\]]*\]|[^\[\]:])+):(?P<port>\d{1,5})")
 
 
@@ -17,6 +18,9 @@ def expand(pattern: str, position: Position) -> tuple[tuple[str, ...], int | Non
 
     Raises FindingError for a range that Ansible would refuse or that has too many hosts.
     """
+    bracketed = _BRACKETED.fullmatch(pattern)
+    if bracketed:  # an IPv6 address, which is no range
+        return (bracketed["name"],), int(bracketed["port"])
     match = _PORT.fullmatch(pattern)
     name, port = (match["name"], int(match["port"])) if match else (pattern, None)
     names = [name]

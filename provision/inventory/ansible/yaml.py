@@ -45,7 +45,9 @@ def variables(path: Path, text: str) -> Variables:
 
 def _root(path: Path, text: str) -> yaml.Node | None:
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        # JSON may be indented by tabs, which YAML forbids; its strings contain none.
+        plain = text.replace("\t", " ") if text.lstrip().startswith("{") else text
+        root = yaml.compose(plain, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         position = Position(path, mark.line + 1 if mark else 1, 1)

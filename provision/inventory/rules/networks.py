@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 
 from provision import methods
 from provision.inventory.rules import clashes, containers, interfaces
+from provision.inventory.unused import ALL
 from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
 from provision.model.findings import KEY, Finding, Loc
 from provision.model.ranges import overlapping
@@ -83,7 +84,7 @@ def _hosts(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     network = decoded.networks[name]
     hosts, groups = decoded.declared["hosts"], decoded.declared["groups"]
     known = (*hosts, *groups)
-    declared = frozenset(known)
+    declared = frozenset((*known, ALL))
     for k, host in enumerate(network.hosts or ()):
         if host not in declared:
             item: Loc = ("networks", name, "hosts", k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from provision import methods
+from provision.inventory.unused import ALL
 from provision.model.documents import Decoded, Layout, NetworkDocument
 
 
@@ -18,7 +19,7 @@ def lay_out(decoded: Decoded) -> Layout:
 
 def _hosts(network: NetworkDocument, decoded: Decoded) -> tuple[str, ...]:
     """The network's hosts in order, groups expanded, each once; unknown names left out."""
-    if network.hosts is None:
+    if network.hosts is None or ALL in network.hosts:
         return decoded.declared["hosts"]
     known = frozenset(decoded.declared["hosts"])
     hosts: dict[str, None] = {}

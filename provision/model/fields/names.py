@@ -53,9 +53,9 @@ def group_name(text: str) -> str:
         raise BadValueError("group name 'all' means every host in --limit", "choose another name")
     return _matching(
         text,
-        r"[A-Za-z][A-Za-z0-9_-]{0,62}",
+        r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}",
         "group name",
-        "write up to 63 letters, digits, '-' and '_', a letter first",
+        "write up to 63 letters, digits, '.', '-' and '_', a letter or digit first",
     )
 
 

@@ -19,6 +19,31 @@ class UnknownKey(paramiko.SSHException):
     """A host offers a key, and no key is recorded for it."""
 
 
+class ChangedKey(paramiko.SSHException):
+    """A host offers another key than those recorded in `lines` (FILE:NUMBER)."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__(
+            "its host key differs from the recorded one: another machine may be answering"
+        )
+        self.lines = lines
+
+
+class RevokedKey(paramiko.SSHException):
+    """A host offers a key that a known_hosts file marks as @revoked."""
+
+
+class BadCertificate(paramiko.SSHException):
+    """A recorded authority has signed a host's certificate, but not for this use of it."""
+
+
+_HOST_KEY_HINTS: dict[type[Exception], str] = {
+    RevokedKey: "replace the host's key; if it was revoked by mistake, delete its @revoked line",
+    BadCertificate: "let the certificate authority sign the host's key again: ssh-keygen -s CA -h"
+    " -n HOST KEY.pub",
+}
+
+
 def host_error(host: str, error: Exception) -> HostError:
     """The HostError for an exception of paramiko, socket or fabric."""
     if isinstance(error, UnknownKey):
@@ -28,12 +53,12 @@ def host_error(host: str, error: Exception) -> HostError:
             "compare the fingerprint with the one on the host, then record the key: provision "
             f"trust INVENTORY, or hosts.{host}.host_key in the inventory",
         )
-    if isinstance(error, paramiko.BadHostKeyException):
-        return HostKeyError(
-            host,
-            "its host key differs from the recorded one: another machine may be answering",
-            "if the host was reinstalled, replace its line in known_hosts",
-        )
+    if isinstance(error, ChangedKey):
+        lines = ", ".join(error.lines) or f"hosts.{host}.host_key in the inventory"
+        return HostKeyError(host, str(error), f"if the host was reinstalled, replace {lines}")
+    hint = _HOST_KEY_HINTS.get(type(error))
+    if hint is not None:
+        return HostKeyError(host, str(error), hint)
     # A subclass of AuthenticationException: ask for it first.
     if isinstance(error, paramiko.PasswordRequiredException):
         return AuthError(host, "the key is locked by a passphrase", "load it: ssh-add KEYFILE")

@@ -23,7 +23,10 @@ from provision.transport.ssh.channel import CHANNEL_S, exchange, limit_silence
 from provision.transport.ssh.connections import Connections, hops
 from provision.transport.ssh.errors import host_error
 from provision.transport.ssh.host_key_offer import Offer, offer
+from provision.transport.ssh.openssh import ClientConfig
 
+LISTED = 5
+"""Numbers of lines that a remark has."""
 # RuntimeError: Path.expanduser of an unknown user (`IdentityFile ~nobody/key`).
 _FAILURES = (paramiko.SSHException, OSError, EOFError, ValueError, RuntimeError)
 
@@ -38,23 +41,27 @@ class SshTransport:
     def __init__(
         self,
         inventory: Inventory,
-        ssh_config: Path | None = None,
+        ssh_config: ClientConfig | Path | None = None,
         known_hosts: Path | None = None,
     ) -> None:
         self.executions: Counter[str] = Counter()
         self._inventory = inventory
+        if not isinstance(ssh_config, ClientConfig):
+            ssh_config = ClientConfig(ssh_config)
         self._connections = Connections(ssh_config, known_hosts)
         self._open: dict[str, Connection] = {}
         self._lock = Lock()
         self._pending: dict[str, Future[Connection]] = {}
 
     @classmethod
-    def for_project(cls, inventory: Inventory, ssh_config: Path | None = None) -> SshTransport:
+    def for_project(
+        cls, inventory: Inventory, ssh_config: ClientConfig | Path | None = None
+    ) -> SshTransport:
         """A transport with the ssh_config (unless one is given) and known_hosts of the project."""
         path = inventory.path
-        return cls(
-            inventory, ssh_config or nearest(path, "ssh_config"), nearest(path, "known_hosts")
-        )
+        if not isinstance(ssh_config, ClientConfig):
+            ssh_config = ClientConfig.for_project(path, ssh_config)
+        return cls(inventory, ssh_config, nearest(path, "known_hosts"))
 
     def dial(self, hosts: Iterable[str], *, jobs: int) -> None:
         """Start connecting to `hosts`, `jobs` at a time; `run` waits, and raises the errors."""
@@ -93,27 +100,38 @@ class SshTransport:
         try:
             target = self._connections.to(self._inventory.hosts[host])
             for hop in reversed(tuple(hops(target))):
-                name = host if hop is target else str(hop.original_host)
-                offers.append(offer(hop, name))
+                offers.append(offer(hop))
                 if offers[-1].status != "known":
                     break
         except _FAILURES as error:
             raise self._failed(host, error) from error
         return tuple(offers)
 
-    def warnings(self) -> tuple[str, ...]:
-        """A line for each option that ssh_config sets for hosts and provision does not follow."""
+    def warnings(self, hosts: Iterable[str]) -> tuple[str, ...]:
+        """A line for each option of ssh_config that is not followed, and each damaged known_hosts.
+
+        Raises UsageError for an ssh_config that cannot be used.
+        """
+        remark = self._connections.client_config.remark
         hosts_by_option: dict[str, list[str]] = {}
-        for host in self._inventory.hosts.values():
-            for option in self._connections.ignored_options(host):
-                hosts_by_option.setdefault(option, []).append(host.name)
-        return tuple(
-            f"{option} in ssh_config is ignored ({', '.join(hosts)})"
-            for option, hosts in hosts_by_option.items()
+        damaged: dict[Path, tuple[int, ...]] = {}
+        for host in hosts:
+            endpoint = self._connections.endpoint(self._inventory.hosts[host])
+            damaged |= self._connections.damaged_lines(endpoint)
+            for option in endpoint.ignored:
+                hosts_by_option.setdefault(option, []).append(host)
+        return (
+            *((remark,) if remark else ()),
+            *(
+                f"{option} in ssh_config is ignored ({', '.join(names)})"
+                for option, names in hosts_by_option.items()
+            ),
+            *(_passed_over(path, numbers) for path, numbers in damaged.items()),
         )
 
     def close(self) -> None:
         """Close every connection."""
+        self._connections.client_config.close()
         while self._pending:
             _, future = self._pending.popitem()
             future.cancel()
@@ -174,10 +192,11 @@ class SshTransport:
             self._open[host] = connection
 
     def _connect(self, host: str) -> Connection:
+        connection = self._connections.to(self._inventory.hosts[host])
         try:
-            connection = self._connections.to(self._inventory.hosts[host])
             connection.open()
         except _FAILURES as error:
+            connection.client.close()  # paramiko's thread outlives a refused key or login
             raise self._failed(host, error) from error
         limit_silence(connection.transport)
         return connection
@@ -185,6 +204,12 @@ class SshTransport:
     def _failed(self, host: str, error: Exception) -> HostError:
         self._open.pop(host, None)
         return host_error(host, error)
+
+
+def _passed_over(path: Path, numbers: tuple[int, ...]) -> str:
+    lines = ", ".join(str(number) for number in numbers[:LISTED])
+    more = " and others" if len(numbers) > LISTED else ""
+    return f"{path}: passed over damaged lines: {lines}{more} (ssh-keygen -l -f {path} shows keys)"
 
 
 def _close_result(pending: Future[Connection]) -> None:
