@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import permutations
 from typing import Any
 
 from provision import methods
@@ -20,6 +19,7 @@ from provision.engine.plan import Change, Conflict
 from provision.facts.host import HostFacts
 from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
+from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory
 from provision.model.problems import Problem
 from provision.resources.base import Ref
@@ -40,7 +40,8 @@ class Drift:
     reasons: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+# No repr: pytest would print all of it for each failed check, as an argument of its function.
+@dataclass(frozen=True, slots=True, repr=False)
 class Evidence:
     """Everything that the checks judge.
 
@@ -78,10 +79,16 @@ def pairs(
     inventory: Inventory, containers: Iterable[Container]
 ) -> list[tuple[Container, Container]]:
     """Every ordered pair of containers of one segment."""
+    sources = tuple(containers)
+    segments: dict[str, list[Container]] = {}
+    for container in sources:
+        segments.setdefault(segment(inventory, container), []).append(container)
+    segments.pop("", None)
     return [
         (source, target)
-        for source, target in permutations(containers, 2)
-        if segment(inventory, source) == segment(inventory, target) != ""
+        for source in sources
+        for target in segments.get(segment(inventory, source), ())
+        if target is not source
     ]
 
 
@@ -123,15 +130,15 @@ def _hosts_with_status(inventory: Inventory) -> Iterator[str]:
 def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, Drift]:
     plan = difference(session, fleet, hosts, destroy=False)
     without_ovs = hosts_without_ovs({**fleet.state(hosts, ours=False), **fleet.state(hosts)})
-    problems = preflight.problems(session.inventory, fleet.facts)
+    facts = fleet.facts
+    problems = grouped(preflight.problems(session.inventory, facts), lambda problem: problem.host)
+    changes = grouped(plan.changes, lambda change: change.ref.host)
+    conflicts = grouped(plan.conflicts, lambda conflict: conflict.ref.host)
     return {
         host: seen_drift(
-            Drift(
-                tuple(change for change in plan.changes if change.ref.host == host),
-                tuple(conflict for conflict in plan.conflicts if conflict.ref.host == host),
-            ),
-            fleet.facts[host],
-            tuple(problem for problem in problems if problem.host == host),
+            Drift(tuple(changes.get(host, ())), tuple(conflicts.get(host, ()))),
+            facts[host],
+            tuple(problems.get(host, ())),
             without_ovs,
         )
         for host in hosts

@@ -15,6 +15,7 @@ from provision.engine.fleet import Fleet, Session, each
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
+from provision.model.grouping import grouped
 from provision.model.reading import reading
 
 PROBE_S = 120.0
@@ -33,7 +34,9 @@ class CheckRounds:
         lan_probes: tuple[LanProbe, ...],
     ) -> None:
         self._session, self._hosts = session, hosts
-        self._endpoints, self._lan_probes = endpoints, lan_probes
+        self._endpoints = endpoints
+        self._by_host = grouped(endpoints.values(), lambda endpoint: endpoint.host)
+        self._lan_probes = grouped(lan_probes, lambda lan_probe: lan_probe.host)
         self._reached = tuple(host for host in hosts if host in fleet.snapshots)
         self._sniffers: dict[str, int | None] = {}
         self.listeners: dict[str, Listener] = {}
@@ -88,12 +91,9 @@ class CheckRounds:
         except HostError as error:
             self.errors.setdefault(host, error)
 
-    def _on_host(self, host: str) -> tuple[Endpoint, ...]:
-        return tuple(end for end in self._endpoints.values() if end.host == host)
-
     def _listen_script(self, host: str) -> str:
         inventory = self._session.inventory
-        called = [end for end in self._on_host(host) if end.called]
+        called = [end for end in self._by_host.get(host, ()) if end.called]
         return probe.combined(
             probe.listen_script(called),
             wire.start_script(inventory),
@@ -106,13 +106,18 @@ class CheckRounds:
         inventory = self._session.inventory
         targets = tuple(end for end in self._endpoints.values() if end.segment)
         listening = {name: listener.port for name, listener in self.listeners.items()}
-        openings = tuple(ports.openings(inventory, self._hosts, self._endpoints, self.listeners))
+        openings = grouped(
+            ports.openings(inventory, self._hosts, self._endpoints, self.listeners),
+            lambda opening: opening.by,
+        )
 
         def script(host: str) -> str:
-            sources = tuple(end for end in targets if end.host == host)
-            grouped = ports.by_source(opening for opening in openings if opening.by == host)
-            arguments = {key: [each.arguments for each in group] for key, group in grouped.items()}
-            lan = lan_probe.script(probe for probe in self._lan_probes if probe.host == host)
+            sources = tuple(end for end in self._by_host.get(host, ()) if end.segment)
+            by_source = ports.by_source(openings.get(host, ()))
+            arguments = {
+                key: [opening.arguments for opening in group] for key, group in by_source.items()
+            }
+            lan = lan_probe.script(self._lan_probes.get(host, ()))
             if not (sources or arguments or lan):
                 return ""
             return probe.combined(
@@ -125,11 +130,8 @@ class CheckRounds:
         return script
 
     def _stop_script(self, host: str) -> str:
-        pids = [
-            listener.pid
-            for container, listener in self.listeners.items()
-            if self._endpoints[container].host == host
-        ]
+        names = (endpoint.container for endpoint in self._by_host.get(host, ()))
+        pids = [self.listeners[name].pid for name in names if name in self.listeners]
         sniffer = wire.stop_script(self._sniffers.get(host))
         return probe.combined(probe.stop_script(pids), sniffer, topology_probe.script())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from provision import methods
@@ -60,6 +60,17 @@ class Capture:
     frames: tuple[FrameCount, ...]
     missed: int
     error: str
+    _by_inner: dict[AddressPair, list[FrameCount]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        for frame in self.frames:
+            self._by_inner.setdefault(frame.inner, []).append(frame)
+
+    def between(self, source: IPv4Address, target: IPv4Address) -> list[FrameCount]:
+        """The counts of packets with these inner addresses."""
+        return self._by_inner.get((source, target), [])
 
 
 def start_script(inventory: Inventory) -> str:
@@ -198,8 +209,8 @@ class ContainerPair:
         for container, outgoing in zip(self.containers, (True, False), strict=True):
             frames = [
                 frame
-                for frame in self.captures[container.host].frames
-                if frame.inner == self.addresses and frame.outgoing == outgoing
+                for frame in self.captures[container.host].between(*self.addresses)
+                if frame.outgoing == outgoing
             ]
             verb = "leaves" if outgoing else "reaches"
             for traffic in self._deviations(declared, frames):
@@ -228,12 +239,13 @@ class ContainerPair:
     def _matches(self, declared: Tunnel, frame: FrameCount) -> bool:
         hosts = self.inventory.hosts
         source, target = (hosts[container.host].address for container in self.containers)
-        peers = {hosts[name].address for name in self.network.hosts}
-        direct = frame.outer == (source, target)
+        if (frame.protocol, frame.port) != (declared.protocol, declared.port):
+            return False
+        if frame.outer == (source, target):
+            return True
         # RSTP blocks redundant tunnels between the hosts' OVS bridges, so a third host may forward.
-        relayed = not declared.direct and set(frame.outer) <= peers
-        same_tunnel = (frame.protocol, frame.port) == (declared.protocol, declared.port)
-        return same_tunnel and (direct or relayed)
+        peers = (hosts[name].address for name in self.network.hosts)
+        return not declared.direct and set(frame.outer) <= set(peers)
 
     def broadcast_copies(self) -> int:
         """The number of times that the source's broadcast reached the target's host.
@@ -248,8 +260,8 @@ class ContainerPair:
     def _received(self, addresses: AddressPair, host: str) -> Iterable[int]:
         """Plain packets that each interface of the host received between two addresses."""
         totals: dict[str, int] = {}
-        for frame in self.captures[host].frames:
-            if frame.protocol == "plain" and not frame.outgoing and frame.inner == addresses:
+        for frame in self.captures[host].between(*addresses):
+            if frame.protocol == "plain" and not frame.outgoing:
                 totals[frame.dev] = totals.get(frame.dev, 0) + frame.count
         return totals.values()
 

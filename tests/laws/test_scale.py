@@ -1,4 +1,4 @@
-"""Laws: the work of a plan grows no faster than the entries that the hosts have for each other.
+"""Laws: the work of a plan and of a verify grows no faster than the pairs of hosts.
 
 No seconds are measured. Every line of `provision/` that runs is counted, for two fleets of which
 one has twice as many hosts.
@@ -17,11 +17,15 @@ from typing import Any
 
 import pytest
 
+from provision.checks import gather
+from provision.checks.page import page
+from provision.checks.run import run_checks
+from provision.checks.text import as_json, show
 from provision.engine import apply, report
 from provision.engine.fleet import Session
 from provision.engine.plan import Plan, operations, waves
 from provision.inventory.load import load
-from tests.bench import captured_fleet
+from tests.bench import captured_fleet, judging
 from tests.bench.scale import METHODS, printed, write_inventory
 from tests.house.test_structure import ROOT
 
@@ -87,9 +91,14 @@ def plan_twice(method: str, hosts: int, folder: Path) -> Counts:
 def test_no_line_runs_more_often_than_hosts_have_entries_for_each_other(
     method: str, tmp_path: Path
 ) -> None:
-    """Twice the hosts: each line runs at most four times as often, and the message names it."""
+    """Each host of these methods has an entry for each other host: a route, a forward, a lease."""
     small = plan_twice(method, SMALL, tmp_path / "small")
     large = plan_twice(method, 2 * SMALL, tmp_path / "large")
+    require_quadratic(small, large)
+
+
+def require_quadratic(small: Counts, large: Counts) -> None:
+    """Twice the hosts: each line runs at most four times as often, and the message names it."""
     faster = {
         f"{Path(code.co_filename).name}:{line} {code.co_qualname}: {small[code, line]} → {number}"
         for (code, line), number in large.items()
@@ -97,3 +106,26 @@ def test_no_line_runs_more_often_than_hosts_have_entries_for_each_other(
     }
     assert not faster
     assert sum(large.values()) > 10_000, "hardly a line was counted"
+
+
+def judge(containers: int, folder: Path, patch: pytest.MonkeyPatch) -> Counts:
+    """Judge a verify of all pairs, and print it in each form; the lines that ran."""
+    folder.mkdir()
+    evidence = judging.gathered(containers, folder)
+    patch.setattr(gather, "evidence", lambda *_: evidence)
+    session = Session(evidence.inventory, captured_fleet.CapturedFleet(folder))
+    with counted_lines() as counts:
+        result = run_checks(session, evidence.hosts, junit=True, expression="not mode")
+        show(result)
+        as_json(result)
+        page(result, "law")
+    assert len(result.checks) >= containers * (containers - 1)
+    return counts
+
+
+def test_a_verify_is_judged_and_printed_in_time_linear_in_its_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the containers are four times the pairs: no check goes through all others' evidence."""
+    small = judge(SMALL, tmp_path / "small", monkeypatch)
+    require_quadratic(small, judge(2 * SMALL, tmp_path / "large", monkeypatch))
