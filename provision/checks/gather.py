@@ -9,6 +9,7 @@ from typing import Any
 from provision import methods
 from provision.checks import lan_probe, ports
 from provision.checks.lan_probe import LanProbe
+from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.rounds import CheckRounds
 from provision.checks.wire import Capture
@@ -47,7 +48,7 @@ class Evidence:
 
     By host: `drift`, `facts`, the topology `before` and `after` the connections, the sniffers'
     `captures`, the `statuses` of methods, by method, `missing_tools` and `errors`. By container:
-    `endpoints`, `listeners`. By check, source and target: `answers`.
+    `endpoints`, `listeners`. By check, source and target: `answers`, of the pairs of `choice`.
     """
 
     inventory: Inventory
@@ -65,6 +66,7 @@ class Evidence:
     missing_tools: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
     lan_probes: tuple[LanProbe, ...] = ()
+    choice: PairChoice = ALL_PAIRS
 
 
 def segment(inventory: Inventory, container: Container) -> str:
@@ -76,32 +78,39 @@ def segment(inventory: Inventory, container: Container) -> str:
 
 
 def pairs(
-    inventory: Inventory, containers: Iterable[Container]
+    inventory: Inventory, containers: Iterable[Container], choice: PairChoice = ALL_PAIRS
 ) -> list[tuple[Container, Container]]:
-    """Every ordered pair of containers of one segment."""
+    """The chosen ordered pairs of containers of one segment."""
     sources = tuple(containers)
-    segments: dict[str, list[Container]] = {}
-    for container in sources:
-        segments.setdefault(segment(inventory, container), []).append(container)
+    segments = grouped(sources, lambda container: segment(inventory, container))
     segments.pop("", None)
-    return [
-        (source, target)
-        for source in sources
-        for target in segments.get(segment(inventory, source), ())
-        if target is not source
-    ]
+    targets = {
+        source.name: group
+        for name, members in segments.items()
+        for source, group in choice.targets(members, _host, name).items()
+    }
+    return [(source, target) for source in sources for target in targets.get(source.name, ())]
 
 
-def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
+def _host(container: Container) -> str:
+    return container.host
+
+
+def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_PAIRS) -> Evidence:
     """Gather a snapshot, start listeners, connect, and stop them: four executions a host."""
     inventory = session.inventory
     # MTUs and routes of a network come from the facts of all its hosts, whatever `hosts` limits.
     fleet = observe(session, inventory.hosts)
     containers = tuple(c for c in inventory.containers.values() if c.host in hosts)
     endpoints = {end.container: end for end in _endpoints(inventory, fleet, containers)}
-    lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts))
+    lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts), choice)
+    calls = [
+        (endpoints[source.name], endpoints[target.name])
+        for source, target in pairs(inventory, containers, choice)
+        if source.name in endpoints and target.name in endpoints
+    ]
     listening = {*(container.host for container in containers), *_hosts_with_status(inventory)}
-    rounds = CheckRounds(session, hosts, fleet, endpoints, lan_probes)
+    rounds = CheckRounds(session, hosts, fleet, endpoints, calls, lan_probes, choice)
     rounds.run(listening)
     errors = {**rounds.errors, **fleet.errors}
     return Evidence(
@@ -120,6 +129,7 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
         rounds.missing_tools,
         {host: error for host, error in errors.items() if host in hosts},
         lan_probes,
+        choice,
     )
 
 

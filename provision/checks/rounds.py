@@ -9,6 +9,8 @@ from provision import methods
 from provision.checks import lan_probe, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import LanProbe
+from provision.checks.limits import Limits
+from provision.checks.pair_choice import PairChoice
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Capture
 from provision.engine.fleet import Fleet, Session, each
@@ -17,9 +19,6 @@ from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
 from provision.model.grouping import grouped
 from provision.model.reading import reading
-
-PROBE_S = 120.0
-"""Seconds for one round of checks on one host."""
 
 
 class CheckRounds:
@@ -31,11 +30,19 @@ class CheckRounds:
         hosts: tuple[str, ...],
         fleet: Fleet,
         endpoints: Mapping[str, Endpoint],
+        calls: Iterable[tuple[Endpoint, Endpoint]],
         lan_probes: tuple[LanProbe, ...],
+        choice: PairChoice,
     ) -> None:
         self._session, self._hosts = session, hosts
         self._endpoints = endpoints
         self._by_host = grouped(endpoints.values(), lambda endpoint: endpoint.host)
+        self._targets = {
+            source: [target for _, target in pairs]
+            for source, pairs in grouped(calls, lambda pair: pair[0]).items()
+        }
+        self._limits = Limits(max(map(len, self._targets.values()), default=0))
+        self._choice = choice
         self._lan_probes = grouped(lan_probes, lambda lan_probe: lan_probe.host)
         self._reached = tuple(host for host in hosts if host in fleet.snapshots)
         self._sniffers: dict[str, int | None] = {}
@@ -95,8 +102,8 @@ class CheckRounds:
         inventory = self._session.inventory
         called = [end for end in self._by_host.get(host, ()) if end.called]
         return probe.combined(
-            probe.listen_script(called),
-            wire.start_script(inventory),
+            probe.listen_script(called, self._limits),
+            wire.start_script(inventory, self._limits),
             topology_probe.script(),
             methods.status_script(inventory, host),
         )
@@ -104,27 +111,31 @@ class CheckRounds:
     def _call_scripts(self) -> Callable[[str], str]:
         """A function that makes the script of each host; empty for one that has nothing to do."""
         inventory = self._session.inventory
-        targets = tuple(end for end in self._endpoints.values() if end.segment)
         listening = {name: listener.port for name, listener in self.listeners.items()}
-        openings = grouped(
-            ports.openings(inventory, self._hosts, self._endpoints, self.listeners),
+        by_host = grouped(
+            ports.openings(inventory, self._hosts, self._endpoints, self.listeners, self._choice),
             lambda opening: opening.by,
         )
+        openings = {host: ports.by_source(group) for host, group in by_host.items()}
+        groups = (group for of_host in openings.values() for group in of_host.values())
+        self._limits = Limits(max(self._limits.peers, max(map(len, groups), default=0)))
 
         def script(host: str) -> str:
-            sources = tuple(end for end in self._by_host.get(host, ()) if end.segment)
-            by_source = ports.by_source(openings.get(host, ()))
+            sources = (end for end in self._by_host.get(host, ()) if end in self._targets)
+            calls = {source: self._targets[source] for source in sources}
             arguments = {
-                key: [opening.arguments for opening in group] for key, group in by_source.items()
+                key: [opening.arguments for opening in group]
+                for key, group in openings.get(host, {}).items()
             }
             lan = lan_probe.script(self._lan_probes.get(host, ()))
-            if not (sources or arguments or lan):
+            if not (calls or arguments or lan):
                 return ""
             return probe.combined(
-                probe.call_script(sources, targets, listening),
-                probe.open_script(arguments),
+                self._limits.files,
+                probe.call_script(calls, listening, self._limits),
+                probe.open_script(arguments, self._limits),
                 lan,
-                wire.send_script(inventory, sources, targets),
+                wire.send_script(inventory, calls),
             )
 
         return script
@@ -137,7 +148,7 @@ class CheckRounds:
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
         """Run one script on each host that has one. Returns the outputs by host."""
-        timeout_s = min(PROBE_S, self._session.timeout_s)
+        timeout_s = min(self._limits.round_s, self._session.timeout_s)
 
         def run(host: str) -> str:
             text = script(host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,12 +17,22 @@ import pytest
 from provision.checks import gather, junit_text, test_lan, test_methods, test_network
 from provision.checks.gather import Evidence
 from provision.checks.judge import Judge
+from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.subjects import Check
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
 from provision.model.errors import ExitStatus, HostError, UsageError, VerifyError
 from provision.model.inventory import Container, Inventory
 from provision.model.text import count
+
+
+@dataclass(frozen=True, slots=True)
+class PairSample:
+    """The number of ordered pairs of containers that `choice` has chosen, of all."""
+
+    choice: PairChoice
+    chosen: int
+    every: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,8 @@ class Verification:
     interrupted: bool = False
     junit: str = ""
     """The results as JUnit XML, if they were asked for."""
+    sample: PairSample | None = None
+    """The sample that was checked; None: all pairs."""
 
     @property
     def ok(self) -> bool:
@@ -57,9 +70,14 @@ class Verification:
 
 
 def run_checks(
-    session: Session, hosts: tuple[str, ...], *, junit: bool, expression: str | None
+    session: Session,
+    hosts: tuple[str, ...],
+    *,
+    junit: bool,
+    expression: str | None,
+    choice: PairChoice = ALL_PAIRS,
 ) -> Verification:
-    """Gather evidence on the hosts, and judge it.
+    """Gather evidence on the hosts of the chosen pairs, and judge it.
 
     `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
     `junit`: also make the JUnit XML. After Ctrl-C, the result has the checks judged until then.
@@ -67,14 +85,26 @@ def run_checks(
     begin = time.monotonic()
     containers = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
     result = Verification(session.inventory, containers, (), (), (), 0, interrupted=True)
+    result = replace(result, sample=_sample(session.inventory, containers, choice))
     try:
-        evidence = gather.evidence(session, hosts)
+        evidence = gather.evidence(session, hosts, choice)
         result = _judged(result, evidence, junit=junit, expression=expression)
     except KeyboardInterrupt:
         pass
     if result.interrupted and junit:
         result = replace(result, junit=junit_text.interrupted(result.junit, interruption(result)))
     return replace(result, seconds=time.monotonic() - begin)
+
+
+def _sample(
+    inventory: Inventory, containers: tuple[Container, ...], choice: PairChoice
+) -> PairSample | None:
+    if choice == ALL_PAIRS:
+        return None
+    chosen = len(gather.pairs(inventory, containers, choice))
+    sizes = Counter(gather.segment(inventory, container) for container in containers)
+    every = sum(size * (size - 1) for name, size in sizes.items() if name)
+    return PairSample(choice, chosen, every) if chosen < every else None
 
 
 def interruption(result: Verification) -> str:

@@ -90,7 +90,7 @@ def _pairs(select: Callable[[Evidence], Iterable[Pair]]) -> SubjectKind:
 
 
 def _segment_pairs(evidence: Evidence) -> Iterable[Pair]:
-    return pairs(evidence.inventory, evidence.containers)
+    return pairs(evidence.inventory, evidence.containers, evidence.choice)
 
 
 def _network_pairs(evidence: Evidence) -> Iterable[Pair]:
@@ -139,7 +139,7 @@ KINDS: Mapping[str, SubjectKind] = {
         _published_ports, lambda subject: f"{subject[0].name}-{subject[1]}", _published_ends
     ),
     "publication": SubjectKind(
-        lambda evidence: ports.publications(evidence.inventory, evidence.hosts),
+        lambda evidence: ports.publications(evidence.inventory, evidence.hosts, evidence.choice),
         lambda publication: "-".join(_publication_ends(publication)),
         _publication_ends,
     ),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from provision.checks.gather import segment
-from provision.checks.run import Verification, interruption
+from provision.checks.run import PairSample, Verification, interruption
 from provision.checks.subjects import Check
 from provision.engine.report import change_json, interrupted_json
 from provision.model.grouping import grouped
@@ -30,7 +30,10 @@ def show(result: Verification) -> None:
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=WIDE)
     verdicts = pair_verdicts(result)
     for name, containers in segments(result).items():
-        console.print(_matrix(result, name, containers, verdicts))
+        if result.sample:
+            console.print(_sampled(result, name, containers))
+        else:
+            console.print(_matrix(result, name, containers, verdicts))
     if any(check.check == "mode" for check in result.checks):
         console.print(_modes(result))
     if any(check.check == "port" for check in result.checks):
@@ -100,7 +103,19 @@ def _ports(result: Verification) -> Table:
 
 
 def summary(result: Verification) -> str:
-    """One line with the numbers of checks that passed, failed and were skipped."""
+    """One line with the numbers of checks that passed, failed and were skipped, and the sample."""
+    return " ".join(filter(None, (_numbers(result), _sample(result))))
+
+
+def _sample(result: Verification) -> str:
+    sample = result.sample
+    if sample is None:
+        return ""
+    pairs = f"{sample.chosen:,} of {count(sample.every, 'pair')} of containers"
+    return f"Sampled {pairs} by {sample.choice.arguments}; --pairs all checks every pair."
+
+
+def _numbers(result: Verification) -> str:
     passed = sum(check.ok for check in result.checks)
     skipped = sum(check.skipped is not None for check in result.checks)
     failed = len(result.checks) - passed - skipped
@@ -126,6 +141,30 @@ def _matrix(
         cells = [cell(verdicts, source.name, target.name) for target in containers]
         table.add_row(f"{source.name} on {source.host}", *cells)
     return table
+
+
+def _sampled(result: Verification, name: str, containers: list[Container]) -> Table:
+    """One row a source: a matrix of a sample would be nearly empty, and too wide."""
+    title = f"network {name}: {', '.join(_pair_checks(result)[name])} of sampled pairs"
+    table = Table(title=title, title_justify="left")
+    for header in ("from", "to", "result"):
+        table.add_column(header)
+    for row in sampled_rows(result, containers):
+        table.add_row(*row)
+    return table
+
+
+def sampled_rows(
+    result: Verification, containers: list[Container]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield each source with pairs: its name and host, its targets, and the verdict of all."""
+    names = {container.name for container in containers}
+    pairs = (c for c in result.checks if c.source != c.target and _of_pair(c))
+    by_source = grouped((c for c in pairs if c.target in names), lambda check: check.source)
+    for source in containers:
+        if checks := by_source.get(source.name):
+            targets = dict.fromkeys(check.target for check in checks)
+            yield f"{source.name} on {source.host}", " ".join(targets), verdict(checks)
 
 
 def _of_pair(check: Check) -> bool:
@@ -163,6 +202,8 @@ def as_json(result: Verification) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         **interrupted_json(result.interrupted),
     }
+    if result.sample:
+        shape["pairs"] = _sample_json(result.sample)
     if result.interrupted:
         shape["total"] = result.total
     if result.errors:
@@ -170,6 +211,16 @@ def as_json(result: Verification) -> dict[str, Any]:
 
         shape["errors"] = errors_json(result.errors)
     return shape
+
+
+def _sample_json(sample: PairSample) -> dict[str, Any]:
+    choice = sample.choice
+    return {
+        "choice": str(choice),
+        "seed": choice.seed if choice.others else None,
+        "checked": sample.chosen,
+        "all": sample.every,
+    }
 
 
 def _json(check: Check) -> dict[str, Any]:

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from provision import methods
-from provision.checks.probe import Endpoint
+from provision.checks.limits import Limits
+from provision.checks.probe import Calls, Endpoint
 from provision.model.inventory import Container, Inventory, Network
 from provision.model.tunnel import Tunnel
 from provision.resources.render import program_text
 from provision.resources.script import quoted
 
-SNIFF_S = 180
-"""Seconds after which a sniffer ends by itself, in case the controller never ends it."""
 # The sniffer also watches ports that no method of the inventory declares, to detect a tunnel that
 # should not exist: 4789 is VXLAN's assigned port (RFC 7348), 8472 the default of the Linux kernel,
 # which flannel keeps, and 8285 the port of flannel's udp backend.
@@ -73,7 +72,7 @@ class Capture:
         return self._by_inner.get((source, target), [])
 
 
-def start_script(inventory: Inventory) -> str:
+def start_script(inventory: Inventory, limits: Limits) -> str:
     """A script that starts the sniffer and prints `sniffer PID`; "" if there is no network."""
     networks = inventory.networks.values()
     if not networks:
@@ -83,7 +82,7 @@ def start_script(inventory: Inventory) -> str:
     arguments = [f"net={network.cidr}" for network in networks]
     # GRE has no port (`Tunnel.port` is 0): the sniffer detects GRE by IP protocol 47.
     arguments += [f"port={port}" for port in sorted(ports - {0})]
-    return _sniffer_script("start", str(SNIFF_S), *arguments)
+    return _sniffer_script("start", str(limits.listen_s), *arguments)
 
 
 def parse_pid(text: str) -> int | None:
@@ -128,21 +127,17 @@ def parse(text: str) -> Capture:
     return Capture(tuple(frames), int(missed[1]) if missed else 0, error)
 
 
-def send_script(
-    inventory: Inventory, sources: Iterable[Endpoint], targets: Iterable[Endpoint]
-) -> str:
+def send_script(inventory: Inventory, calls: Calls) -> str:
     """A script that sends a broadcast from each source, and runs the check `udp`.
 
-    The check sends datagrams as large as the MTU to each of `targets` in the source's segment.
+    The check sends datagrams as large as the MTU to each target of the source.
     """
-    endpoints = tuple(targets)
     lines = [f"datagrams={shlex.quote(program_text('checks/datagrams.pl'))}"]
-    for source in sources:
+    for source, targets in calls.items():
         broadcast = str(_broadcast_address(inventory, source))
         arguments = [source.container, str(source.mtu), broadcast]
-        for endpoint in endpoints:
-            if source.reaches(endpoint):
-                arguments += [endpoint.container, str(endpoint.address)]
+        for target in targets:
+            arguments += [target.container, str(target.address)]
         enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
         # In the background, because a program waits up to 8 s; probe.combined waits for all.
         lines.append(f'{enter} "$datagrams" {quoted(arguments)} &')

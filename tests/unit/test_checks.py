@@ -75,7 +75,7 @@ def evidence(*, lost: bool = False) -> Evidence:
 
 def verify(patch: pytest.MonkeyPatch, evidence: Evidence, expression: str | None) -> Verification:
     """The results of the checks on this evidence."""
-    patch.setattr(gather, "evidence", lambda _session, _hosts: evidence)
+    patch.setattr(gather, "evidence", lambda *_: evidence)
     session = Session(evidence.inventory, Hosts())
     return run_checks(session, evidence.hosts, junit=False, expression=expression)
 
@@ -225,7 +225,7 @@ def test_an_interrupted_verify_is_not_done(monkeypatch: pytest.MonkeyPatch) -> N
     """Status 130; text, JSON, JUnit and HTML tell after how many of the checks."""
     gathered = evidence()
     gathered = replace(gathered, answers=_InterruptedAnswers(gathered.answers))
-    monkeypatch.setattr(gather, "evidence", lambda _session, _hosts: gathered)
+    monkeypatch.setattr(gather, "evidence", lambda *_: gathered)
     session = Session(gathered.inventory, Hosts())
     result = run_checks(session, gathered.hosts, junit=True, expression="ping or tcp")
     assert (result.ok, result.exit_status) == (False, ExitStatus.INTERRUPTED)
