@@ -16,6 +16,7 @@ import argparse
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,8 @@ def main() -> None:
         costs = run(options.sizes[0], options.folder)
         print(json.dumps({phase: vars(cost) for phase, cost in costs.items()}))
         return
+    # An exception, so that the folder of the snapshots is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for method in options.methods.split(","):
         load = os.getloadavg()[0]
         costs = {size: measured(method, size) for size in options.sizes}
