@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import permutations
 from typing import Any
 
 from provision import methods
 from provision.checks import lan_probe, ports
 from provision.checks.lan_probe import LanProbe
+from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.rounds import CheckRounds
 from provision.checks.wire import Capture
@@ -20,6 +20,7 @@ from provision.engine.plan import Change, Conflict
 from provision.facts.host import HostFacts
 from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
+from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory
 from provision.model.problems import Problem
 from provision.resources.base import Ref
@@ -40,13 +41,14 @@ class Drift:
     reasons: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+# No repr: pytest would print all of it for each failed check, as an argument of its function.
+@dataclass(frozen=True, slots=True, repr=False)
 class Evidence:
     """Everything that the checks judge.
 
     By host: `drift`, `facts`, the topology `before` and `after` the connections, the sniffers'
     `captures`, the `statuses` of methods, by method, `missing_tools` and `errors`. By container:
-    `endpoints`, `listeners`. By check, source and target: `answers`.
+    `endpoints`, `listeners`. By check, source and target: `answers`, of the pairs of `choice`.
     """
 
     inventory: Inventory
@@ -64,6 +66,7 @@ class Evidence:
     missing_tools: Mapping[str, tuple[str, ...]]
     errors: Mapping[str, HostError]
     lan_probes: tuple[LanProbe, ...] = ()
+    choice: PairChoice = ALL_PAIRS
 
 
 def segment(inventory: Inventory, container: Container) -> str:
@@ -75,26 +78,39 @@ def segment(inventory: Inventory, container: Container) -> str:
 
 
 def pairs(
-    inventory: Inventory, containers: Iterable[Container]
+    inventory: Inventory, containers: Iterable[Container], choice: PairChoice = ALL_PAIRS
 ) -> list[tuple[Container, Container]]:
-    """Every ordered pair of containers of one segment."""
-    return [
-        (source, target)
-        for source, target in permutations(containers, 2)
-        if segment(inventory, source) == segment(inventory, target) != ""
-    ]
+    """The chosen ordered pairs of containers of one segment."""
+    sources = tuple(containers)
+    segments = grouped(sources, lambda container: segment(inventory, container))
+    segments.pop("", None)
+    targets = {
+        source.name: group
+        for name, members in segments.items()
+        for source, group in choice.targets(members, _host, name).items()
+    }
+    return [(source, target) for source in sources for target in targets.get(source.name, ())]
 
 
-def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
+def _host(container: Container) -> str:
+    return container.host
+
+
+def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_PAIRS) -> Evidence:
     """Gather a snapshot, start listeners, connect, and stop them: four executions a host."""
     inventory = session.inventory
     # MTUs and routes of a network come from the facts of all its hosts, whatever `hosts` limits.
     fleet = observe(session, inventory.hosts)
     containers = tuple(c for c in inventory.containers.values() if c.host in hosts)
     endpoints = {end.container: end for end in _endpoints(inventory, fleet, containers)}
-    lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts))
+    lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts), choice)
+    calls = [
+        (endpoints[source.name], endpoints[target.name])
+        for source, target in pairs(inventory, containers, choice)
+        if source.name in endpoints and target.name in endpoints
+    ]
     listening = {*(container.host for container in containers), *_hosts_with_status(inventory)}
-    rounds = CheckRounds(session, hosts, fleet, endpoints, lan_probes)
+    rounds = CheckRounds(session, hosts, fleet, endpoints, calls, lan_probes, choice)
     rounds.run(listening)
     errors = {**rounds.errors, **fleet.errors}
     return Evidence(
@@ -113,6 +129,7 @@ def evidence(session: Session, hosts: tuple[str, ...]) -> Evidence:
         rounds.missing_tools,
         {host: error for host, error in errors.items() if host in hosts},
         lan_probes,
+        choice,
     )
 
 
@@ -123,15 +140,15 @@ def _hosts_with_status(inventory: Inventory) -> Iterator[str]:
 def _drift(session: Session, fleet: Fleet, hosts: tuple[str, ...]) -> dict[str, Drift]:
     plan = difference(session, fleet, hosts, destroy=False)
     without_ovs = hosts_without_ovs({**fleet.state(hosts, ours=False), **fleet.state(hosts)})
-    problems = preflight.problems(session.inventory, fleet.facts)
+    facts = fleet.facts
+    problems = grouped(preflight.problems(session.inventory, facts), lambda problem: problem.host)
+    changes = grouped(plan.changes, lambda change: change.ref.host)
+    conflicts = grouped(plan.conflicts, lambda conflict: conflict.ref.host)
     return {
         host: seen_drift(
-            Drift(
-                tuple(change for change in plan.changes if change.ref.host == host),
-                tuple(conflict for conflict in plan.conflicts if conflict.ref.host == host),
-            ),
-            fleet.facts[host],
-            tuple(problem for problem in problems if problem.host == host),
+            Drift(tuple(changes.get(host, ())), tuple(conflicts.get(host, ()))),
+            facts[host],
+            tuple(problems.get(host, ())),
             without_ovs,
         )
         for host in hosts

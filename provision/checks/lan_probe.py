@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 
 from provision import methods
+from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.engine.fleet import Fleet
+from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory, Network
 from provision.resources.base import Ref
 from provision.resources.kinds.container import DockerContainer
@@ -138,10 +140,21 @@ def _of_interfaces(
         )
 
 
-def lan_probes(sources: Iterable[LanEndpoint]) -> tuple[LanProbe, ...]:
-    """Every probe between these endpoints, and of their own addresses and routers."""
-    every = tuple(sources)
-    return tuple(probe for source in every for probe in _probes(source, every))
+def lan_probes(
+    sources: Iterable[LanEndpoint], choice: PairChoice = ALL_PAIRS
+) -> tuple[LanProbe, ...]:
+    """The chosen probes between these endpoints, and those of their own addresses and routers."""
+    by_network = grouped(sources, lambda endpoint: endpoint.network)
+    return tuple(
+        probe
+        for network, members in by_network.items()
+        for source, targets in choice.targets(members, _host, f"lan {network}").items()
+        for probe in _probes(source, targets)
+    )
+
+
+def _host(endpoint: LanEndpoint) -> str:
+    return endpoint.host
 
 
 def _probes(source: LanEndpoint, targets: tuple[LanEndpoint, ...]) -> Iterator[LanProbe]:
@@ -150,7 +163,7 @@ def _probes(source: LanEndpoint, targets: tuple[LanEndpoint, ...]) -> Iterator[L
         yield LanProbe("router", source, "gateway", source.router)
     for target in targets:
         same_namespace = bool(source.pid) and (target.pid, target.host) == (source.pid, source.host)
-        if target.network != source.network or target.name == source.name or same_namespace:
+        if target.name == source.name or same_namespace:
             continue
         # macvlan: the NIC gets no frame that one of its own children sends.
         if not source.reaches_host and _is_own_host(source, target):

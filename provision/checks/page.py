@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from provision.checks.run import Verification
-from provision.checks.text import cell, segments, summary
+from provision.checks.text import cell, pair_verdicts, sampled_rows, segments, summary
 from provision.resources.render import render
 
 
@@ -14,6 +16,7 @@ def page(result: Verification, title: str) -> str:
         title=title,
         result=result,
         networks=segments(result),
-        cell=lambda source, target: cell(result, source, target),
+        sampled_rows=partial(sampled_rows, result),
+        cell=partial(cell, pair_verdicts(result)),
         summary=summary(result),
     )

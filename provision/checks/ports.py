@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from provision import methods
+from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import Endpoint, Listener
 from provision.model.inventory import Container, Inventory, Port
 
@@ -67,9 +68,13 @@ class Opening:
         )
 
 
-def publications(inventory: Inventory, hosts: tuple[str, ...]) -> Iterator[Publication]:
+def publications(
+    inventory: Inventory, hosts: tuple[str, ...], choice: PairChoice = ALL_PAIRS
+) -> Iterator[Publication]:
     """Every published port of `hosts`, with each other host and the containers there as callers.
 
+    A choice that samples pairs keeps the next host, and as many random callers as it has targets
+    for a container.
     The host itself is the caller only if no other can be (127.0.0.1, or no other host in `hosts`):
     Docker isolates its bridges on one host from each other, also through published ports.
     """
@@ -81,11 +86,15 @@ def publications(inventory: Inventory, hosts: tuple[str, ...]) -> Iterator[Publi
             if address.is_loopback or not peers:
                 yield Publication(None, target.host, target, port, address)
                 continue
-            for host in peers:
-                yield Publication(None, host, target, port, address)
-            for caller in containers:
-                if caller.host != target.host and _routes_to(inventory, caller, target.host):
-                    yield Publication(caller.name, caller.host, target, port, address)
+            callers: list[tuple[str | None, str]] = [(None, host) for host in peers]
+            callers += [
+                (caller.name, caller.host)
+                for caller in containers
+                if caller.host != target.host and _routes_to(inventory, caller, target.host)
+            ]
+            neighbour = (None, hosts[(hosts.index(target.host) + 1) % len(hosts)])
+            for name, host in choice.callers(callers, neighbour, f"{target.name} {port}"):
+                yield Publication(name, host, target, port, address)
 
 
 def _routes_to(inventory: Inventory, caller: Container, host: str) -> bool:
@@ -104,9 +113,10 @@ def openings(
     hosts: tuple[str, ...],
     endpoints: Mapping[str, Endpoint],
     listeners: Mapping[str, Listener],
+    choice: PairChoice = ALL_PAIRS,
 ) -> Iterator[Opening]:
     """Every port to open, once the listeners run."""
-    for publication in publications(inventory, hosts):
+    for publication in publications(inventory, hosts, choice):
         if publication.caller is None or publication.caller in endpoints:
             yield _published(publication, endpoints, listeners)
     for name, listener in listeners.items():

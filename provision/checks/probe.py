@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from provision.checks.limits import Limits
 from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
 
-LISTEN_S = 180
-"""Seconds after which a listener ends by itself, whatever becomes of the controller."""
 CALL_BYTES = 65536
 """Bytes sent by TCP and back: about 45 full-size packets, so that a smaller path MTU shows."""
-CALL_S = 10
-"""Seconds for one connection, its bytes and their return."""
+Calls = Mapping["Endpoint", Sequence["Endpoint"]]
+"""The targets of each source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +40,6 @@ class Endpoint:
     mtu: int
     ports: tuple[str, ...] = ()
     called: bool = True
-
-    def reaches(self, target: Endpoint) -> bool:
-        """True if both are different containers of one segment."""
-        return self.segment == target.segment and self.container != target.container
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +63,17 @@ class Answer:
     text: str
 
 
-def listen_script(endpoints: Iterable[Endpoint]) -> str:
+def listen_script(endpoints: Iterable[Endpoint], limits: Limits) -> str:
     """A script that starts a listener in each endpoint's namespace and prints its ports."""
     lines = [_require_tools("nsenter", "perl")]
     program = program_text("checks/listen.pl")
     for endpoint in endpoints:
         # A container without a segment is reached over lo alone, by those that share its namespace.
         address = "0.0.0.0" if endpoint.segment else "127.0.0.1"
-        limits = (str(LISTEN_S), str(endpoint.pid), str(CALL_BYTES))
-        perl = ("perl", "-e", program, *limits, address, *endpoint.ports)
+        # Callers begin at different times: a connection may last as long as all of them take.
+        seconds = (str(limits.listen_s), str(2 * limits.call_s))
+        arguments = (*seconds, str(endpoint.pid), str(CALL_BYTES), address, *endpoint.ports)
+        perl = ("perl", "-e", program, *arguments)
         enter = quoted(("nsenter", "-t", str(endpoint.pid), "-n", *perl))
         lines.append(f"printf 'listen %s %s\\n' {shlex.quote(endpoint.container)} \"$({enter})\"")
     return "\n".join(lines) + "\n"
@@ -103,18 +100,15 @@ def stop_script(pids: Iterable[int]) -> str:
     return f"for pid in {' '.join(map(str, pids))}; do\n{kill}\ndone\n"
 
 
-def call_script(
-    sources: Iterable[Endpoint], targets: Iterable[Endpoint], ports: Mapping[str, int]
-) -> str:
-    """A script that checks each pair from `sources` to `targets`, one process a source.
+def call_script(calls: Calls, ports: Mapping[str, int], limits: Limits) -> str:
+    """A script that checks each pair, one process a source.
 
     `ports` are those of the listeners, by container.
     """
-    endpoints = tuple(targets)
     lines = [f"call={shlex.quote(program_text('checks/call.pl'))}"]
-    for source in sources:
-        arguments = [source.container, str(source.mtu), str(CALL_BYTES), str(CALL_S)]
-        for target in filter(source.reaches, endpoints):
+    for source, targets in calls.items():
+        arguments = [source.container, str(source.mtu), str(CALL_BYTES), str(limits.call_s)]
+        for target in targets:
             port = ports.get(target.container, 0)
             arguments += [target.container, str(target.address), str(port)]
         enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
@@ -123,7 +117,9 @@ def call_script(
     return "\n".join(lines) + "\n"
 
 
-def open_script(openings: Mapping[tuple[str, int], Iterable[tuple[str, ...]]]) -> str:
+def open_script(
+    openings: Mapping[tuple[str, int], Iterable[tuple[str, ...]]], limits: Limits
+) -> str:
     """A script that opens ports, one process a source.
 
     `openings` are arguments of `checks/open.pl`, by the source's name and PID; PID 0 stands for
@@ -132,7 +128,7 @@ def open_script(openings: Mapping[tuple[str, int], Iterable[tuple[str, ...]]]) -
     lines = [f"open={shlex.quote(program_text('checks/open.pl'))}"]
     for (source, pid), group in openings.items():
         flat = (argument for opening in group for argument in opening)
-        arguments = [source, str(CALL_BYTES), str(CALL_S), *flat]
+        arguments = [source, str(CALL_BYTES), str(limits.call_s), *flat]
         enter = quoted(("nsenter", "-t", str(pid), "-n", "perl", "-e") if pid else ("perl", "-e"))
         lines.append(f'{enter} "$open" {quoted(arguments)} &')
     return "\n".join(lines) + "\n"

@@ -9,16 +9,16 @@ from provision import methods
 from provision.checks import lan_probe, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import LanProbe
+from provision.checks.limits import Limits
+from provision.checks.pair_choice import PairChoice
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.wire import Capture
 from provision.engine.fleet import Fleet, Session, each
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
+from provision.model.grouping import grouped
 from provision.model.reading import reading
-
-PROBE_S = 120.0
-"""Seconds for one round of checks on one host."""
 
 
 class CheckRounds:
@@ -30,10 +30,20 @@ class CheckRounds:
         hosts: tuple[str, ...],
         fleet: Fleet,
         endpoints: Mapping[str, Endpoint],
+        calls: Iterable[tuple[Endpoint, Endpoint]],
         lan_probes: tuple[LanProbe, ...],
+        choice: PairChoice,
     ) -> None:
         self._session, self._hosts = session, hosts
-        self._endpoints, self._lan_probes = endpoints, lan_probes
+        self._endpoints = endpoints
+        self._by_host = grouped(endpoints.values(), lambda endpoint: endpoint.host)
+        self._targets = {
+            source: [target for _, target in pairs]
+            for source, pairs in grouped(calls, lambda pair: pair[0]).items()
+        }
+        self._limits = Limits(max(map(len, self._targets.values()), default=0))
+        self._choice = choice
+        self._lan_probes = grouped(lan_probes, lambda lan_probe: lan_probe.host)
         self._reached = tuple(host for host in hosts if host in fleet.snapshots)
         self._sniffers: dict[str, int | None] = {}
         self.listeners: dict[str, Listener] = {}
@@ -88,15 +98,12 @@ class CheckRounds:
         except HostError as error:
             self.errors.setdefault(host, error)
 
-    def _on_host(self, host: str) -> tuple[Endpoint, ...]:
-        return tuple(end for end in self._endpoints.values() if end.host == host)
-
     def _listen_script(self, host: str) -> str:
         inventory = self._session.inventory
-        called = [end for end in self._on_host(host) if end.called]
+        called = [end for end in self._by_host.get(host, ()) if end.called]
         return probe.combined(
-            probe.listen_script(called),
-            wire.start_script(inventory),
+            probe.listen_script(called, self._limits),
+            wire.start_script(inventory, self._limits),
             topology_probe.script(),
             methods.status_script(inventory, host),
         )
@@ -104,38 +111,44 @@ class CheckRounds:
     def _call_scripts(self) -> Callable[[str], str]:
         """A function that makes the script of each host; empty for one that has nothing to do."""
         inventory = self._session.inventory
-        targets = tuple(end for end in self._endpoints.values() if end.segment)
         listening = {name: listener.port for name, listener in self.listeners.items()}
-        openings = tuple(ports.openings(inventory, self._hosts, self._endpoints, self.listeners))
+        by_host = grouped(
+            ports.openings(inventory, self._hosts, self._endpoints, self.listeners, self._choice),
+            lambda opening: opening.by,
+        )
+        openings = {host: ports.by_source(group) for host, group in by_host.items()}
+        groups = (group for of_host in openings.values() for group in of_host.values())
+        self._limits = Limits(max(self._limits.peers, max(map(len, groups), default=0)))
 
         def script(host: str) -> str:
-            sources = tuple(end for end in targets if end.host == host)
-            grouped = ports.by_source(opening for opening in openings if opening.by == host)
-            arguments = {key: [each.arguments for each in group] for key, group in grouped.items()}
-            lan = lan_probe.script(probe for probe in self._lan_probes if probe.host == host)
-            if not (sources or arguments or lan):
+            sources = (end for end in self._by_host.get(host, ()) if end in self._targets)
+            calls = {source: self._targets[source] for source in sources}
+            arguments = {
+                key: [opening.arguments for opening in group]
+                for key, group in openings.get(host, {}).items()
+            }
+            lan = lan_probe.script(self._lan_probes.get(host, ()))
+            if not (calls or arguments or lan):
                 return ""
             return probe.combined(
-                probe.call_script(sources, targets, listening),
-                probe.open_script(arguments),
+                self._limits.files,
+                probe.call_script(calls, listening, self._limits),
+                probe.open_script(arguments, self._limits),
                 lan,
-                wire.send_script(inventory, sources, targets),
+                wire.send_script(inventory, calls),
             )
 
         return script
 
     def _stop_script(self, host: str) -> str:
-        pids = [
-            listener.pid
-            for container, listener in self.listeners.items()
-            if self._endpoints[container].host == host
-        ]
+        names = (endpoint.container for endpoint in self._by_host.get(host, ()))
+        pids = [self.listeners[name].pid for name in names if name in self.listeners]
         sniffer = wire.stop_script(self._sniffers.get(host))
         return probe.combined(probe.stop_script(pids), sniffer, topology_probe.script())
 
     def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
         """Run one script on each host that has one. Returns the outputs by host."""
-        timeout_s = min(PROBE_S, self._session.timeout_s)
+        timeout_s = min(self._limits.round_s, self._session.timeout_s)
 
         def run(host: str) -> str:
             text = script(host)

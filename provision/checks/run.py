@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from provision.checks import gather, junit_text, test_lan, test_methods, test_network
 from provision.checks.gather import Evidence
-from provision.checks.subjects import Check, about, subjects
+from provision.checks.judge import Judge
+from provision.checks.pair_choice import ALL_PAIRS, PairChoice
+from provision.checks.subjects import Check
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
 from provision.model.errors import ExitStatus, HostError, UsageError, VerifyError
 from provision.model.inventory import Container, Inventory
 from provision.model.text import count
+
+
+@dataclass(frozen=True, slots=True)
+class PairSample:
+    """The number of ordered pairs of containers that `choice` has chosen, of all."""
+
+    choice: PairChoice
+    chosen: int
+    every: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,8 @@ class Verification:
     interrupted: bool = False
     junit: str = ""
     """The results as JUnit XML, if they were asked for."""
+    sample: PairSample | None = None
+    """The sample that was checked; None: all pairs."""
 
     @property
     def ok(self) -> bool:
@@ -57,9 +70,14 @@ class Verification:
 
 
 def run_checks(
-    session: Session, hosts: tuple[str, ...], *, junit: bool, expression: str | None
+    session: Session,
+    hosts: tuple[str, ...],
+    *,
+    junit: bool,
+    expression: str | None,
+    choice: PairChoice = ALL_PAIRS,
 ) -> Verification:
-    """Gather evidence on the hosts and judge it.
+    """Gather evidence on the hosts of the chosen pairs, and judge it.
 
     `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
     `junit`: also make the JUnit XML. After Ctrl-C, the result has the checks judged until then.
@@ -67,14 +85,26 @@ def run_checks(
     begin = time.monotonic()
     containers = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
     result = Verification(session.inventory, containers, (), (), (), 0, interrupted=True)
+    result = replace(result, sample=_sample(session.inventory, containers, choice))
     try:
-        evidence = gather.evidence(session, hosts)
+        evidence = gather.evidence(session, hosts, choice)
         result = _judged(result, evidence, junit=junit, expression=expression)
     except KeyboardInterrupt:
         pass
     if result.interrupted and junit:
         result = replace(result, junit=junit_text.interrupted(result.junit, interruption(result)))
     return replace(result, seconds=time.monotonic() - begin)
+
+
+def _sample(
+    inventory: Inventory, containers: tuple[Container, ...], choice: PairChoice
+) -> PairSample | None:
+    if choice == ALL_PAIRS:
+        return None
+    chosen = len(gather.pairs(inventory, containers, choice))
+    sizes = Counter(gather.segment(inventory, container) for container in containers)
+    every = sum(size * (size - 1) for name, size in sizes.items() if name)
+    return PairSample(choice, chosen, every) if chosen < every else None
 
 
 def interruption(result: Verification) -> str:
@@ -88,15 +118,15 @@ def _judged(
     result: Verification, evidence: Evidence, *, junit: bool, expression: str | None
 ) -> Verification:
     """The result with the verdicts on this evidence, as far as pytest came."""
-    judge = _Judge(evidence)
     test_methods.define(evidence.inventory)
+    judge = Judge(evidence, expression, junit=junit)
     modules = (test_network, test_methods, *((test_lan,) if evidence.lan_probes else ()))
     status: int = pytest.ExitCode.INTERRUPTED
     with TemporaryDirectory() as folder, _without_plugins():
         file = Path(folder, "junit.xml") if junit else None
         # pytest handles the interruption of a check; outside of its session it raises.
         with suppress(KeyboardInterrupt):
-            status = pytest.main(_arguments(modules, file, expression), plugins=[judge])
+            status = pytest.main(_arguments(modules, file), plugins=[judge])
         text = file.read_text(encoding="utf-8") if file and file.exists() else ""
     _require_match(status, expression, modules)
     return replace(
@@ -118,13 +148,11 @@ _QUIET = (
 )  # fmt: skip
 
 
-def _arguments(
-    modules: tuple[ModuleType, ...], junit: Path | None, expression: str | None
-) -> list[str]:
+def _arguments(modules: tuple[ModuleType, ...], junit: Path | None) -> list[str]:
     arguments = [*(str(module.__file__) for module in modules), *_QUIET]
     if junit:
         arguments += ["--junitxml", str(junit.resolve()), "-o", "junit_suite_name=provision"]
-    return [*arguments, "-k", expression] if expression else arguments
+    return arguments
 
 
 @contextmanager
@@ -145,55 +173,7 @@ def _without_plugins() -> Iterator[None]:
 def _require_match(status: int, expression: str | None, modules: tuple[ModuleType, ...]) -> None:
     if status == pytest.ExitCode.INTERNAL_ERROR:
         raise VerifyError("the checks did not come to their end: an internal error of pytest")
-    if status == pytest.ExitCode.USAGE_ERROR:
-        raise UsageError(f"-k {expression}: pytest cannot read this expression")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED and expression:
         names = [name for module in modules for name in vars(module) if name.startswith("test_")]
         checks = ", ".join(name.removeprefix("test_") for name in names)
         raise UsageError(f"-k {expression} matches no check", f"checks: {checks}")
-
-
-class _Judge:
-    """A pytest plug-in that gives the checks their evidence and subjects, and keeps verdicts."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self._evidence, self._subjects = evidence, subjects(evidence)
-        self.checks: list[Check] = []
-        self.total = 0
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.total = len(session.items)
-
-    @pytest.fixture(scope="session")
-    def evidence(self) -> Evidence:
-        return self._evidence
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        for name, (values, labels) in self._subjects.items():
-            if name not in metafunc.fixturenames:
-                continue
-            chosen = [*zip(values, labels, strict=True)]
-            if name == "network_member":
-                function = metafunc.definition.originalname
-                chosen = [each for each in chosen if test_methods.selects(function, each[0])]
-            metafunc.parametrize(name, [v for v, _ in chosen], ids=[label for _, label in chosen])
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
-        report = yield
-        if report.when == "call" or report.failed:
-            self.checks.append(_check(item, report, call))
-        return report
-
-
-def _check(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Check:
-    assert isinstance(item, pytest.Function)
-    parameters: Mapping[str, Any] = item.callspec.params
-    message = str(call.excinfo.value) if call.excinfo else ""
-    return replace(
-        about(item.originalname.removeprefix("test_"), parameters),
-        ok=report.passed,
-        skipped=message if report.skipped else None,
-        # pytest appends the failed expression to an assertion's own message.
-        detail="" if report.skipped else message.split("\nassert ")[0],
-    )

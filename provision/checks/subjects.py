@@ -11,6 +11,7 @@ from provision.checks import ports
 from provision.checks.gather import Evidence, pairs
 from provision.checks.lan_probe import LanProbe
 from provision.checks.ports import Publication
+from provision.model.grouping import grouped
 from provision.model.inventory import Container, Network, Port
 
 PublishedPort = tuple[Container, Port]
@@ -40,8 +41,8 @@ class Check:
 class SubjectKind:
     """Subjects of one kind; a check asks for them by an argument of the kind's name.
 
-    `select` lists them, `label` is the id of one in pytest (`-k` matches it), and `ends` gives its
-    source, target and published port for the report.
+    `select` lists them, `label` is the name of one in JUnit XML (`-k` matches it), and `ends` gives
+    its source, target and published port for the report.
     """
 
     select: Callable[[Evidence], Iterable[Any]]
@@ -50,20 +51,14 @@ class SubjectKind:
     on_host: bool = False
 
 
-def subjects(evidence: Evidence) -> Mapping[str, tuple[Sequence[Any], Sequence[str]]]:
-    """Subjects and their labels, by the name of their kind."""
-    selected = {name: list(kind.select(evidence)) for name, kind in KINDS.items()}
-    return {
-        name: (values, [KINDS[name].label(value) for value in values])
-        for name, values in selected.items()
-    }
+def by_source(kind: SubjectKind, evidence: Evidence) -> Mapping[str, Sequence[Any]]:
+    """The subjects of a kind, by their source."""
+    return grouped(kind.select(evidence), lambda subject: kind.ends(subject)[0])
 
 
-def about(check: str, parameters: Mapping[str, Any]) -> Check:
+def about(check: str, kind: str, subject: Any) -> Check:
     """The check of one subject, not judged yet."""
-    ((name, subject),) = parameters.items()  # a check has one argument besides the evidence
-    kind = KINDS[name]
-    return Check(check, *kind.ends(subject), on_host=kind.on_host)
+    return Check(check, *KINDS[kind].ends(subject), on_host=KINDS[kind].on_host)
 
 
 def _container_name(container: Container) -> str:
@@ -95,7 +90,7 @@ def _pairs(select: Callable[[Evidence], Iterable[Pair]]) -> SubjectKind:
 
 
 def _segment_pairs(evidence: Evidence) -> Iterable[Pair]:
-    return pairs(evidence.inventory, evidence.containers)
+    return pairs(evidence.inventory, evidence.containers, evidence.choice)
 
 
 def _network_pairs(evidence: Evidence) -> Iterable[Pair]:
@@ -144,7 +139,7 @@ KINDS: Mapping[str, SubjectKind] = {
         _published_ports, lambda subject: f"{subject[0].name}-{subject[1]}", _published_ends
     ),
     "publication": SubjectKind(
-        lambda evidence: ports.publications(evidence.inventory, evidence.hosts),
+        lambda evidence: ports.publications(evidence.inventory, evidence.hosts, evidence.choice),
         lambda publication: "-".join(_publication_ends(publication)),
         _publication_ends,
     ),

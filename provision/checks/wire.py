@@ -10,18 +10,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from provision import methods
-from provision.checks.probe import Endpoint
+from provision.checks.limits import Limits
+from provision.checks.probe import Calls, Endpoint
 from provision.model.inventory import Container, Inventory, Network
 from provision.model.tunnel import Tunnel
 from provision.resources.render import program_text
 from provision.resources.script import quoted
 
-SNIFF_S = 180
-"""Seconds after which a sniffer ends by itself, in case the controller never ends it."""
 # The sniffer also watches ports that no method of the inventory declares, to detect a tunnel that
 # should not exist: 4789 is VXLAN's assigned port (RFC 7348), 8472 the default of the Linux kernel,
 # which flannel keeps, and 8285 the port of flannel's udp backend.
@@ -60,9 +59,20 @@ class Capture:
     frames: tuple[FrameCount, ...]
     missed: int
     error: str
+    _by_inner: dict[AddressPair, list[FrameCount]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        for frame in self.frames:
+            self._by_inner.setdefault(frame.inner, []).append(frame)
+
+    def between(self, source: IPv4Address, target: IPv4Address) -> list[FrameCount]:
+        """The counts of packets with these inner addresses."""
+        return self._by_inner.get((source, target), [])
 
 
-def start_script(inventory: Inventory) -> str:
+def start_script(inventory: Inventory, limits: Limits) -> str:
     """A script that starts the sniffer and prints `sniffer PID`; "" if there is no network."""
     networks = inventory.networks.values()
     if not networks:
@@ -72,7 +82,7 @@ def start_script(inventory: Inventory) -> str:
     arguments = [f"net={network.cidr}" for network in networks]
     # GRE has no port (`Tunnel.port` is 0): the sniffer detects GRE by IP protocol 47.
     arguments += [f"port={port}" for port in sorted(ports - {0})]
-    return _sniffer_script("start", str(SNIFF_S), *arguments)
+    return _sniffer_script("start", str(limits.listen_s), *arguments)
 
 
 def parse_pid(text: str) -> int | None:
@@ -117,21 +127,17 @@ def parse(text: str) -> Capture:
     return Capture(tuple(frames), int(missed[1]) if missed else 0, error)
 
 
-def send_script(
-    inventory: Inventory, sources: Iterable[Endpoint], targets: Iterable[Endpoint]
-) -> str:
+def send_script(inventory: Inventory, calls: Calls) -> str:
     """A script that sends a broadcast from each source, and runs the check `udp`.
 
-    The check sends datagrams as large as the MTU to each of `targets` in the source's segment.
+    The check sends datagrams as large as the MTU to each target of the source.
     """
-    endpoints = tuple(targets)
     lines = [f"datagrams={shlex.quote(program_text('checks/datagrams.pl'))}"]
-    for source in sources:
+    for source, targets in calls.items():
         broadcast = str(_broadcast_address(inventory, source))
         arguments = [source.container, str(source.mtu), broadcast]
-        for endpoint in endpoints:
-            if source.reaches(endpoint):
-                arguments += [endpoint.container, str(endpoint.address)]
+        for target in targets:
+            arguments += [target.container, str(target.address)]
         enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
         # In the background, because a program waits up to 8 s; probe.combined waits for all.
         lines.append(f'{enter} "$datagrams" {quoted(arguments)} &')
@@ -198,8 +204,8 @@ class ContainerPair:
         for container, outgoing in zip(self.containers, (True, False), strict=True):
             frames = [
                 frame
-                for frame in self.captures[container.host].frames
-                if frame.inner == self.addresses and frame.outgoing == outgoing
+                for frame in self.captures[container.host].between(*self.addresses)
+                if frame.outgoing == outgoing
             ]
             verb = "leaves" if outgoing else "reaches"
             for traffic in self._deviations(declared, frames):
@@ -228,12 +234,13 @@ class ContainerPair:
     def _matches(self, declared: Tunnel, frame: FrameCount) -> bool:
         hosts = self.inventory.hosts
         source, target = (hosts[container.host].address for container in self.containers)
-        peers = {hosts[name].address for name in self.network.hosts}
-        direct = frame.outer == (source, target)
+        if (frame.protocol, frame.port) != (declared.protocol, declared.port):
+            return False
+        if frame.outer == (source, target):
+            return True
         # RSTP blocks redundant tunnels between the hosts' OVS bridges, so a third host may forward.
-        relayed = not declared.direct and set(frame.outer) <= peers
-        same_tunnel = (frame.protocol, frame.port) == (declared.protocol, declared.port)
-        return same_tunnel and (direct or relayed)
+        peers = (hosts[name].address for name in self.network.hosts)
+        return not declared.direct and set(frame.outer) <= set(peers)
 
     def broadcast_copies(self) -> int:
         """The number of times that the source's broadcast reached the target's host.
@@ -248,8 +255,8 @@ class ContainerPair:
     def _received(self, addresses: AddressPair, host: str) -> Iterable[int]:
         """Plain packets that each interface of the host received between two addresses."""
         totals: dict[str, int] = {}
-        for frame in self.captures[host].frames:
-            if frame.protocol == "plain" and not frame.outgoing and frame.inner == addresses:
+        for frame in self.captures[host].between(*addresses):
+            if frame.protocol == "plain" and not frame.outgoing:
                 totals[frame.dev] = totals.get(frame.dev, 0) + frame.count
         return totals.values()
 

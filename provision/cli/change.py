@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from provision.engine.report import Report
 
 
+LARGEST_SEED = 2**32 - 1
+
 show_secrets_option = click.option(
     "--show-secrets", is_flag=True, help="Print the values of environment variables."
 )
@@ -161,20 +163,52 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
 @click.option(
     "-k", "expression", metavar="EXPR", help="Run only the checks that match, like pytest -k."
 )
+@click.option(
+    "--pairs",
+    metavar="PAIRS",
+    help="Pairs of containers to check: all; hosts, a ring in which each host is source and target"
+    " once; or sample:K, that ring and K random targets for each container.  [default: all up to"
+    " 50 containers, sample:4 above]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    metavar="N",
+    help="Draw the sample that an earlier verify with this seed has drawn.",
+)
 def verify(
-    invocation: Invocation, junit: Path | None, html: Path | None, expression: str | None
+    invocation: Invocation,
+    junit: Path | None,
+    html: Path | None,
+    expression: str | None,
+    pairs: str | None,
+    seed: int | None,
 ) -> int:
     """Check from inside the containers that they reach each other.
 
     Also reports drift: differences between the hosts and the inventory.
     """
+    import secrets
+
+    from provision.checks.pair_choice import choice
+
+    choose = partial(choice, pairs, seed, fresh_seed=secrets.randbelow(LARGEST_SEED))
+    choose(containers=0)  # raises UsageError before a host is contacted
     from provision.checks.run import run_checks
     from provision.checks.text import as_json, show
 
     outputs = (("--junit", junit), ("--html", html))
     with invocation.outputs(*outputs) as (junit_file, html_file):
         with invocation.session() as (session, hosts):
-            result = run_checks(session, hosts, junit=junit_file is not None, expression=expression)
+            containers = invocation.inventory.containers.values()
+            chosen = choose(containers=sum(container.host in hosts for container in containers))
+            result = run_checks(
+                session,
+                hosts,
+                junit=junit_file is not None,
+                expression=expression,
+                choice=chosen,
+            )
         if junit_file is not None:
             junit_file.write(result.junit)
         if html_file is not None:

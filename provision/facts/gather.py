@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
+from itertools import pairwise
+from typing import NamedTuple
 
 from provision.facts import host_probe
 from provision.facts.host import HostFacts
@@ -134,22 +136,39 @@ def sections(
     # A process on the host may print without end: its text must not fill the controller's memory.
     if len(output.stdout) > SIZE_LIMIT:
         raise FactsError(host, f"its snapshot is larger than {SIZE_LIMIT} bytes")
-    # re.S: `.` matches newlines too, and the backreference pairs the markers of one section.
-    pattern = re.compile(rf"^@{nonce} begin (\w+)\n(.*?)\n@{nonce} end \1 (\d+)$", re.M | re.S)
-    matches = {match[1]: match for match in pattern.finditer(output.stdout)}
+    texts = dict(_marked(output.stdout, nonce))
     expected = ["host", *(kind.kind for kind in kinds.all_kinds())]
     expected += [probe.section for probe in probes]
     for section in ("shared", *expected):
-        _require_success(host, section, matches.get(section), output)
+        _require_success(host, section, texts.get(section), output)
     shared: dict[str, list[str]] = {}
-    for line in matches["shared"][2].splitlines():
+    for line in texts["shared"].text.splitlines():
         shared.setdefault(line.partition(" ")[0], []).append(line)
-    return {section: _expanded(matches[section][2].strip(), shared) for section in expected}
+    return {section: _expanded(texts[section].text.strip(), shared) for section in expected}
 
 
-def _require_success(host: str, section: str, match: re.Match[str] | None, output: Output) -> None:
-    if match is None or match[3] != "0":
-        status = match[3] if match else output.status
+class _Section(NamedTuple):
+    """The output of one probe, and its exit status."""
+
+    text: str
+    status: str
+
+
+def _marked(stdout: str, nonce: str) -> Iterator[tuple[str, _Section]]:
+    """Yield each section that has both markers, by name.
+
+    By `split`: a regular expression from marker to marker steps through each character.
+    """
+    parts = [part.partition("\n") for part in f"\n{stdout}".split(f"\n@{nonce} ")]
+    for (begin, _, text), (end, _, _) in pairwise(parts):
+        match = re.fullmatch(r"end (\w+) (\d+)", end)
+        if match and begin == f"begin {match[1]}":
+            yield match[1], _Section(text, match[2])
+
+
+def _require_success(host: str, section: str, printed: _Section | None, output: Output) -> None:
+    if printed is None or printed.status != "0":
+        status = printed.status if printed else output.status
         detail = output.stderr.strip()[-500:] or f"exit status {status}"
         raise FactsError(host, f"reading its {section} state failed: {detail}")
 

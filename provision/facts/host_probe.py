@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 from provision.facts import nics, policy
 from provision.facts.host import AppliedFrom, HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
+from provision.model.ipv4 import ipv4_address, ipv4_network
 from provision.resources.kinds.package import PACKAGES
 from provision.resources.lib import nic_records, ovsdb
 from provision.resources.render import program_text
@@ -47,7 +48,7 @@ def parse(host: str, text: str) -> HostFacts:
         live_restore=bool(docker.get("LiveRestoreEnabled")),
         rootless=_is_rootless(docker),
         links={link.name: link for link in map(_link, addresses)},
-        peer_routes=dict(map(_peer_route, lines.every("way"))),
+        peer_routes=dict(map(_peer_route, _decoded(lines.every("way")))),
         package_manager=lines.only("manager", ""),
         docker_candidate=version(lines.only("candidate", "")),
         ssh_from=ssh_from,
@@ -129,11 +130,17 @@ def _link(entry: Mapping[str, Any]) -> Link:
     return Link(entry["ifname"], int(entry["mtu"]), tuple(addresses), altnames, up)
 
 
-def _peer_route(text: str) -> tuple[IPv4Address, PeerRoute]:
-    route = json.loads(text)[0]  # `ip -j route get` prints a list of one route
+def _decoded(texts: Iterable[str]) -> list[Any]:
+    """The JSON values of many short texts, by one call: calls cost more than the values."""
+    values: list[Any] = json.loads(f"[{','.join(texts)}]")
+    return values
+
+
+def _peer_route(routes: list[Mapping[str, Any]]) -> tuple[IPv4Address, PeerRoute]:
+    route = routes[0]  # `ip -j route get` prints a list of one route
     via = route.get("gateway")
-    peer_route = PeerRoute(str(route["dev"]), IPv4Address(via) if via else None)
-    return IPv4Address(route["dst"]), peer_route
+    peer_route = PeerRoute(str(route["dev"]), ipv4_address(via) if via else None)
+    return ipv4_address(route["dst"]), peer_route
 
 
 def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute]:
@@ -141,4 +148,4 @@ def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute
         # A multipath route has `nexthops` instead of `dev`.
         if "dev" in entry and entry["dst"] != "default":
             number = int(entry.get("protocol", _BOOT))
-            yield KernelRoute(IPv4Network(entry["dst"]), entry["dev"], number)
+            yield KernelRoute(ipv4_network(entry["dst"]), entry["dev"], number)

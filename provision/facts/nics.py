@@ -49,21 +49,30 @@ def parse(
 
     `ovs_bridges` gives the Open vSwitch bridge of each of its ports, and of its own device.
     """
-    routes = lines.decoded("every_route", "[]")
+    routes = _by_device(lines.decoded("every_route", "[]"))
     by_interface = lines.by_interface()
     return {
-        link["ifname"]: _nic(link, routes, by_interface.get(link["ifname"], []), ovs_bridges)
-        for link in links
+        name: _nic(link, routes.get(name, []), by_interface.get(name, []), ovs_bridges)
+        for name, link in ((link["ifname"], link) for link in links)
     }
+
+
+def _by_device(routes: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Routes by device, each list in the order of `routes`; without those of several devices."""
+    by_device: dict[str, list[dict[str, Any]]] = {}
+    for entry in routes:
+        if "dev" in entry:
+            by_device.setdefault(entry["dev"], []).append(entry)
+    return by_device
 
 
 def default_routes(lines: KeyedLines) -> tuple[NicRoute, ...]:
     """The host's default routes of every table, each with its device."""
-    routes = lines.decoded("every_route", "[]")
+    routes = _by_device(lines.decoded("every_route", "[]"))
     return tuple(
         replace(route, dev=nic)
-        for nic in sorted({entry["dev"] for entry in routes if "dev" in entry})
-        for route in _routes(routes, nic)
+        for nic, entries in sorted(routes.items())
+        for route in _routes(entries)
         if route.is_default
     )
 
@@ -92,7 +101,7 @@ def _nic(
         # `ip` marks an address with a lifetime as dynamic, whichever DHCP client set it.
         dynamic="lease" in keys or any(info.get("dynamic") for info in infos if _is_ipv4(info)),
         addresses=tuple(_addresses(infos)),
-        routes=tuple(_routes(routes, link["ifname"])),
+        routes=tuple(_routes(routes)),
     )
 
 
@@ -128,12 +137,12 @@ def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[NicAddress]:
         )
 
 
-def _routes(entries: Iterable[dict[str, Any]], nic: str) -> Iterator[NicRoute]:
+def _routes(entries: Iterable[dict[str, Any]]) -> Iterator[NicRoute]:
     for entry in entries:
         # `ip` prints none of the three where it has its usual value.
         protocol = str(entry.get("protocol", _BOOT))
         table, scope = str(entry.get("table", _MAIN_TABLE)), str(entry.get("scope", "0"))
-        if entry.get("dev") != nic or protocol in _MADE_AGAIN:
+        if protocol in _MADE_AGAIN:
             continue
         if str(entry.get("type", "1")) not in _UNICAST:
             continue

@@ -217,7 +217,7 @@ def state(resources: Iterable[Resource]) -> State:
     result: dict[Ref, Resource] = {}
     for resource in resources:
         known = result.setdefault(resource.ref, resource)
-        if known != resource:
+        if known is not resource and known != resource:
             raise ValueError(f"two different resources are called {resource.ref}")
     return result
 

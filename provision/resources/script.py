@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 
 from provision.resources.render import program_text
@@ -28,6 +29,12 @@ from provision.resources.steps import (
 
 OUTPUT_LIMIT = 4000
 """Characters that are kept of an operation's output, from its end."""
+
+LONGEST_WORD = 64
+"""Characters of the longest argument whose quoted form is remembered.
+
+The scripts of a fleet repeat the same words, such as `ip`, `route` and each subnet.
+"""
 
 LOCK_WAIT_S = 60
 """Seconds that a script waits for the lock: a follower holds it while it repairs."""
@@ -86,7 +93,16 @@ class OperationResult:
 
 def quoted(argv: Sequence[str]) -> str:
     """Quote `argv` as a command line that any POSIX shell splits into exactly these arguments."""
-    return " ".join(shlex.quote(argument) for argument in argv)
+    return " ".join(map(_quoted, argv))
+
+
+def _quoted(argument: str) -> str:
+    return _quoted_word(argument) if len(argument) < LONGEST_WORD else shlex.quote(argument)
+
+
+@lru_cache(1 << 16)
+def _quoted_word(word: str) -> str:
+    return shlex.quote(word)
 
 
 def commands(steps: Steps) -> str:

@@ -12,7 +12,10 @@ sub answer { my ($check, $target, $status, $text) = @_; $text =~ s/\s+/ /g; prin
 sub is_readable { my ($bits, $seconds) = @_; my $readable = select($bits, undef, undef, $seconds); return $readable > 0 }
 
 socket(my $icmp, PF_INET, SOCK_RAW, 1) or die "socket: $!";
-setsockopt($icmp, SOL_SOCKET, SO_RCVBUF, pack('l', 4194304));
+# SO_RCVBUFFORCE (33), because the default of net.core.rmem_max has room for 90 replies of full size.
+# A reply takes up to 4 KiB of the buffer, and all may come before the first is read.
+my $room = pack('l', 4194304 + 8192 * @targets);
+setsockopt($icmp, SOL_SOCKET, 33, $room) or setsockopt($icmp, SOL_SOCKET, SO_RCVBUF, $room);
 my $id = $$ & 0xffff;
 # linux/in.h: IP_MTU_DISCOVER 10, IP_PMTUDISC_DO 2: never fragment, and use the path MTU that
 # routers reported.

@@ -1,11 +1,11 @@
 # Answers TCP and UDP inside a network namespace: sends each caller the address that it came from,
 # then the data that it sent. Ends by itself, and with the process whose namespace it is.
-# Arguments: seconds, that process's id, bytes of data, the address to listen at, then ports as
-# `tcp/80` and `udp/53`.
+# Arguments: seconds, seconds of one connection, that process's id, bytes of data, the address to
+# listen at, then ports as `tcp/80` and `udp/53`.
 # Prints its own TCP port, its process id, and the ports that a program of the container holds.
 
 use strict; use warnings; use Socket; use POSIX ();
-my ($seconds, $owner, $limit, $at, @ports) = @ARGV;
+my ($seconds, $connection_seconds, $owner, $limit, $at, @ports) = @ARGV;
 my $local = inet_aton($at);
 sub open_port { # a listening socket; undef where another program listens already
   my ($protocol, $number) = @_;
@@ -14,7 +14,7 @@ sub open_port { # a listening socket; undef where another program listens alread
   setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, pack('l', 1)) if $tcp;
   if (!bind($socket, sockaddr_in($number, $local))) { return undef if $!{EADDRINUSE}; die "bind: $!" }
   return $socket unless $tcp;
-  return $socket if listen($socket, 256);
+  return $socket if listen($socket, 4096); # all peers connect at once; the kernel caps it
   return undef if $!{EADDRINUSE};
   die "listen: $!";
 }
@@ -56,7 +56,7 @@ sub serve {
   my $answerer = fork();
   if (!defined $answerer || $answerer) { close $client; return }
   close $_ for values %streams, values %datagrams;
-  alarm 20;
+  alarm $connection_seconds;
   my (undef, $address) = sockaddr_in($peer);
   my $data = '';
   while (length $data < $limit && sysread($client, my $chunk, 65536)) { $data .= $chunk }

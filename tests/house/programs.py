@@ -11,6 +11,7 @@ import yaml
 
 from provision import methods
 from provision.checks import lan_probe, probe, wire
+from provision.checks.limits import Limits
 from provision.compare import probe as compare_probe
 from provision.compare.result import Settings
 from provision.engine import desired, guard
@@ -135,6 +136,7 @@ def check_scripts() -> Iterator[Program]:
     on_lan = lan_probe.LanEndpoint("a", "h1", "lan", 0, 7, "eth1", address, 1500)
     pair = compare_probe.MeasuredPath("routes", 0, 7, address, address, 5201, 5202)
     wide = load(ROOT / "inventories/flannel-vxlan.yml")
+    limits, calls = Limits(2000), dict.fromkeys(ends, ends)
     openings = {("a", 7): [("b", "mode", "tcp", "10.0.0.2", "80", "own")]}
     texts = {
         "snapshot": gather.script("a", ["10.0.0.1"], nonce="n", probes=method_probes()),
@@ -142,11 +144,11 @@ def check_scripts() -> Iterator[Program]:
         "topology": topology_probe.script(),
         "methods": methods.status_script(wide, "h1"),
         "status": guard.status(),
-        "listen": probe.combined(probe.listen_script(ends)),
-        "call": probe.combined(probe.call_script(ends, ends, {"a": 80})),
-        "open": probe.combined(probe.open_script(openings)),
+        "listen": probe.combined(probe.listen_script(ends, limits)),
+        "call": probe.combined(limits.files, probe.call_script(calls, {"a": 80}, limits)),
+        "open": probe.combined(probe.open_script(openings, limits)),
         "stop": probe.combined(probe.stop_script([7, 8]), wire.stop_script(7)),
-        "wire": probe.combined(wire.start_script(wide), wire.send_script(wide, ends, ends)),
+        "wire": probe.combined(wire.start_script(wide, limits), wire.send_script(wide, calls)),
         "lan": lan_probe.script([lan_probe.LanProbe("own", on_lan, "b", address)]),
         "survey": compare_probe.survey(),
         "serve": compare_probe.serve([pair], 60),

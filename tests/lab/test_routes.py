@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -73,6 +75,37 @@ def test_apply_needs_five_executions_or_one_without_a_change(clean: Hosts) -> No
     inventory = clean.inventory("routes.yml")
     assert clean.executions("apply", inventory) == dict.fromkeys(HOSTS, 5)
     assert clean.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
+
+
+def test_verify_checks_the_pairs_that_it_is_asked_for(
+    applied: tuple[Hosts, str], tmp_path: Path
+) -> None:
+    """A ring, and a sample that its seed repeats; JUnit has a row for each check of each pair."""
+    hosts, inventory = applied
+    hosts.verified(inventory)
+    ring = hosts.json("verify", inventory, "--pairs", "hosts")
+    assert ring["ok"] and ring["pairs"] == {"choice": "hosts", "seed": None, "checked": 3, "all": 6}
+    assert pairs_of(ring) == {("c1", "c2"), ("c2", "c3"), ("c3", "c1")}
+    junit = tmp_path / "junit.xml"
+    sampled = ("--pairs", "sample:1", "--seed", "7")
+    first = hosts.json("verify", inventory, *sampled, "--junit", str(junit))
+    assert first["ok"] and pairs_of(first) > pairs_of(ring)
+    again = hosts.json("verify", inventory, *sampled, "-k", "c1-c2 or c2-c3 or c3-c1")
+    assert pairs_of(again) == pairs_of(ring)
+    rows = [case.get("name") for case in ElementTree.parse(junit).iter("testcase")]
+    assert len(rows) == len(first["checks"]) and "test_broadcast[c1-c2]" in rows
+    # A pair that was not called would have no answer, and fail.
+    kinds = {check["check"] for check in ring["checks"]}
+    assert kinds == {"drift", "mode", *PAIR_CHECKS}
+
+
+PAIR_CHECKS = ("ping", "source", "mtu", "tcp", "udp", "wire", "broadcast")
+
+
+def pairs_of(result: dict[str, Any]) -> set[tuple[str, str]]:
+    """The pairs of containers of which a verify has checks."""
+    checks = result["checks"]
+    return {(c["from"], c["to"]) for c in checks if c["check"] in PAIR_CHECKS}
 
 
 def test_plan_shows_exactly_the_drift_and_apply_repairs_it(applied: tuple[Hosts, str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from provision.checks import gather, test_lan, test_network
 from provision.checks.gather import NO_OVS, Drift, Evidence
+from provision.checks.judge import Judge
 from provision.checks.page import page
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.run import Verification, run_checks
@@ -74,7 +75,7 @@ def evidence(*, lost: bool = False) -> Evidence:
 
 def verify(patch: pytest.MonkeyPatch, evidence: Evidence, expression: str | None) -> Verification:
     """The results of the checks on this evidence."""
-    patch.setattr(gather, "evidence", lambda _session, _hosts: evidence)
+    patch.setattr(gather, "evidence", lambda *_: evidence)
     session = Session(evidence.inventory, Hosts())
     return run_checks(session, evidence.hosts, junit=False, expression=expression)
 
@@ -135,6 +136,59 @@ def test_an_expression_without_checks_is_a_usage_error(
         verify(monkeypatch, evidence(), expression)
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("c1-c2 and (ping or TCP)", {("ping", "c1", "c2"), ("tcp", "c1", "c2")}),
+        ("ping and not c1-c2", {("ping", "c2", "c1")}),
+        ("ping[c2", {("ping", "c2", "c1")}),
+        ("test_network and drift and not h1", {("drift", "h2", "h2")}),
+    ],
+)
+def test_an_expression_selects_single_pairs(
+    monkeypatch: pytest.MonkeyPatch, expression: str, expected: set[tuple[str, str, str]]
+) -> None:
+    """Although the pairs of one source are one item of pytest."""
+    checks = verify(monkeypatch, evidence(), expression).checks
+    assert {(check.check, check.source, check.target) for check in checks} == expected
+
+
+def test_junit_has_a_row_for_each_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the name that an item for each pair would have, and with the message of its own."""
+    gathered = evidence()
+    answers = {**gathered.answers, ("ping", "c1", "c2"): Answer(1, "0 of 3 packets")}
+    monkeypatch.setattr(gather, "evidence", lambda *_: replace(gathered, answers=answers))
+    session = Session(gathered.inventory, Hosts())
+    result = run_checks(session, gathered.hosts, junit=True, expression="ping or wire")
+    suite = ElementTree.fromstring(result.junit).find("testsuite")
+    assert suite is not None
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "4", "failures": "2", "errors": "0", "skipped": "1"
+    }  # fmt: skip
+    rows = {
+        (case.get("classname"), case.get("name")): [(end.tag, end.get("message")) for end in case]
+        for case in suite.iter("testcase")
+    }
+    unknown = "no frame counts from h2: the host did not answer"
+    assert rows == {
+        ("test_network", "test_ping[c1-c2]"): [("failure", "Failed: 0 of 3 packets")],
+        ("test_network", "test_ping[c2-c1]"): [],
+        ("test_network", "test_wire[c1-c2]"): [("failure", "Failed: 0 of 3 packets")],
+        ("test_network", "test_wire[c2-c1]"): [("skipped", unknown)],
+    }
+
+
+def test_pytest_has_one_item_for_each_check_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item for each pair would cost a hundred times as much as its judgement."""
+    gathered = evidence()
+    containers = tuple(gathered.inventory.containers.values())
+    judge = Judge(replace(gathered, containers=containers), "ping or tcp", junit=False)
+    arguments = (str(test_network.__file__), "-p", "no:terminal", "-p", "no:cacheprovider")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytest.main([*arguments, "-c", os.devnull, "--rootdir", "/", "--collect-only"], plugins=[judge])
+    assert (judge.items, judge.total) == (2 * 3, 2 * 3 * 2)
+
+
 def test_the_run_restores_the_variable_that_disables_plugins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -171,7 +225,7 @@ def test_an_interrupted_verify_is_not_done(monkeypatch: pytest.MonkeyPatch) -> N
     """Status 130; text, JSON, JUnit and HTML tell after how many of the checks."""
     gathered = evidence()
     gathered = replace(gathered, answers=_InterruptedAnswers(gathered.answers))
-    monkeypatch.setattr(gather, "evidence", lambda _session, _hosts: gathered)
+    monkeypatch.setattr(gather, "evidence", lambda *_: gathered)
     session = Session(gathered.inventory, Hosts())
     result = run_checks(session, gathered.hosts, junit=True, expression="ping or tcp")
     assert (result.ok, result.exit_status) == (False, ExitStatus.INTERRUPTED)

@@ -18,6 +18,7 @@ from provision import methods
 from provision.checks import lan_probe
 from provision.checks.gather import Evidence
 from provision.checks.lan_probe import LanEndpoint
+from provision.checks.pair_choice import ALL_PAIRS
 from provision.checks.run import run_checks
 from provision.engine import desired
 from provision.engine.fleet import Session, snapshot_script
@@ -94,6 +95,7 @@ def verified(
     hosts = tuple(inventory.hosts)
     empty: dict[str, Any] = {name: {} for name in Evidence.__dataclass_fields__}
     fixed = {"inventory": inventory, "hosts": hosts, "containers": (), "lan_probes": ()}
+    fixed["choice"] = ALL_PAIRS
     evidence = Evidence(**{**empty, **fixed, "after": dict.fromkeys(hosts), **parts})
     patch.setattr("provision.checks.gather.evidence", lambda *_: evidence)
     session: Any = SimpleNamespace(inventory=inventory)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
+from provision.model.ipv4 import ipv4_address, ipv4_network
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.on_hosts import ETC, PROTO
 from provision.resources.steps import Put, Run, Steps, Unless, remove_file, sh
@@ -123,7 +124,7 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
         claims = [rest.split(" ", 1) for key, rest in lines if key == "claim"]
         owners: dict[IPv4Network, set[str]] = {}
         for owner, name in claims:
-            owners.setdefault(IPv4Network(name.replace("_", "/")), set()).add(owner)
+            owners.setdefault(ipv4_network(name.replace("_", "/")), set()).add(owner)
         claimed = {dst for dst, names in owners.items() if origin.inventory in names}
         entries = _by_destination(dict(lines)["routes"])
         for dst in sorted(claimed - entries.keys()):
@@ -142,14 +143,14 @@ def _by_destination(table: str) -> dict[IPv4Network, dict[str, Any]]:
     for entry in json.loads(table):
         if entry["dst"] == "default":
             continue
-        dst = IPv4Network(entry["dst"])
+        dst = ipv4_network(entry["dst"])
         if dst not in routes or entry.get("protocol") == str(PROTO):
             routes[dst] = entry
     return routes
 
 
 def _route(dst: IPv4Network, entry: dict[str, Any], origin: Origin) -> Route:
-    via = IPv4Address(entry["gateway"]) if "gateway" in entry else None
+    via = ipv4_address(entry["gateway"]) if "gateway" in entry else None
     # Flags such as linkdown describe the link, not the route.
     flags = tuple(flag for flag in entry.get("flags", ()) if flag == "onlink")
     return Route(origin.host, dst, via, str(entry.get("dev", "")), origin.inventory, flags=flags)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, ClassVar
 
+from provision.model.ipv4 import ipv4_address
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import sysfs
@@ -238,7 +239,7 @@ def _vxlan(link: dict[str, Any], forwards: tuple[Forward, ...], host: str) -> Vx
 def _neighbours(answers: Iterable[str]) -> dict[str, IPv4Address]:
     """Addresses by MAC, from `ip -j neighbour show … nud permanent`."""
     entries = [entry for answer in answers for entry in json.loads(answer)]
-    return {entry["lladdr"]: IPv4Address(entry["dst"]) for entry in entries}
+    return {entry["lladdr"]: ipv4_address(entry["dst"]) for entry in entries}
 
 
 def _forwards(lines: Iterable[str], neighbours: dict[str, IPv4Address]) -> Iterator[Forward]:
@@ -248,5 +249,5 @@ def _forwards(lines: Iterable[str], neighbours: dict[str, IPv4Address]) -> Itera
     """
     for tokens in map(str.split, lines):
         if "permanent" in tokens and "dst" in tokens:
-            peer = IPv4Address(tokens[tokens.index("dst") + 1])
+            peer = ipv4_address(tokens[tokens.index("dst") + 1])
             yield Forward(tokens[0], peer, neighbours.get(tokens[0]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
+from provision.model.ipv4 import ipv4_network
 from provision.resources.base import Origin, Ref
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.on_hosts import ETC, service_name
@@ -89,7 +90,7 @@ def _lease(key: str, value: str) -> Lease | None:
     fields = decode_object(value)
     try:
         # With IPv6 flannel appends `&` and the IPv6 subnet.
-        subnet = IPv4Network(key.rsplit("/", 1)[1].split("&")[0].replace("-", "/"))
+        subnet = ipv4_network(key.rsplit("/", 1)[1].split("&")[0].replace("-", "/"))
     except ValueError:
         return None
     address, backend = str(fields.get("PublicIP", "")), str(fields.get("BackendType", ""))
