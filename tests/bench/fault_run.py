@@ -131,6 +131,8 @@ class SequenceRun:
     def _situations(self, step: Step) -> dict[str, Situation]:
         if step.restarts_docker:
             self.flushed -= set(step.hosts)
+        if step.kills_docker:
+            self.drifted |= set(step.hosts)
         return {
             host: Situation(
                 self.views[host],

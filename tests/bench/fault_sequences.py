@@ -98,6 +98,14 @@ class Step:
         return self.kind in ("reboot", "docker")
 
     @property
+    def kills_docker(self) -> bool:
+        """True for a SIGKILL of dockerd.
+
+        Docker 28.5 may leave a container exited then ("ShouldRestart failed"): that is drift.
+        """
+        return self.kind == "docker" and self.fault == "SIGKILL"
+
+    @property
     def kills_controller(self) -> bool:
         """True if a signal ends the controller of the change."""
         return self.kind == "kill" and "controller" in self.fault

@@ -92,6 +92,7 @@ def test_a_step_is_complete() -> None:
         assert step.operation <= STEPS["routes.yml"]
         if step.kind in ("flush", "link", "stop", "drift"):
             assert step.hosts and not step.change
+        assert step.kills_docker == ((step.kind, step.fault) == ("docker", "SIGKILL"))
         if step.kind == "kill":
             assert step.change and bool(step.phase) != bool(step.operation)
             assert step.kills_controller == bool(step.phase)
