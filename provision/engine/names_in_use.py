@@ -22,6 +22,9 @@ def conflicts(
 ) -> Iterator[Conflict]:
     """Yield a conflict for each name of `wanted` that others have, or that two resources give."""
     own = {(ref.host, name) for ref, resource in current.items() for name in resource.names()}
+    # Several inventories share the uplink of a NIC: its bridge is there already for the second.
+    shared = (foreign[ref] for ref in wanted if ref in foreign and foreign[ref].edits)
+    own |= {(resource.host, name) for resource in shared for name in resource.names()}
     without_ovs = hosts_without_ovs({**foreign, **current})
     givers: dict[tuple[str, str], Ref] = {}
     for ref, resource in wanted.items():

@@ -13,6 +13,7 @@ from provision.facts.host import HostFacts, Link
 from provision.inventory.load import load
 from provision.resources.base import State
 from provision.resources.kinds.ovs_daemon import OvsDaemon
+from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.vxlan import Vxlan
 from tests.laws.test_names_fuzz import data, facts
 
@@ -71,6 +72,17 @@ def test_what_is_ours_is_no_conflict(tmp_path: Path) -> None:
         for name in resource.names():
             host = having(hosts[ref.host], name)
             assert not list(names_in_use.conflicts({ref.host: host}, state, {}, state))
+
+
+def test_an_uplink_that_another_inventory_uses_is_shared(tmp_path: Path) -> None:
+    """The bridge of its NIC exists already; without the uplink, the name is that of others."""
+    state, hosts = wanted(tmp_path)
+    ref, uplink = next((r, one) for r, one in state.items() if isinstance(one, OvsUplink))
+    shared = dataclasses.replace(uplink, claimed=False, other_users=("other",))
+    apart = dataclasses.replace(uplink, bridge="", claimed=False)
+    host = {ref.host: having(hosts[ref.host], uplink.bridge)}
+    assert not list(names_in_use.conflicts(host, {}, {ref: shared}, state))
+    assert len(list(names_in_use.conflicts(host, {}, {ref: apart}, state))) == 1
 
 
 def test_two_resources_of_one_name_are_a_conflict(tmp_path: Path) -> None:
