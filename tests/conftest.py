@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +17,15 @@ settings.load_profile("noisy")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--update-goldens`, which rewrites expected files; review each before you commit it."""
     parser.addoption("--update-goldens", action="store_true", help="rewrite expected files")
+
+
+def pytest_configure() -> None:
+    """Let the programs under test receive the signals that a background job ignores.
+
+    `nohup` and `&` ignore SIGHUP and SIGINT, and a program inherits that. A handler in this process
+    is the default action in the programs that it starts, and this process survives the signal.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
