@@ -186,6 +186,12 @@ class Method(ABC):
         )
         yield from docker_bridge.peer_problems(inventory, network, facts)
 
+    def check_network(
+        self, inventory: Inventory, network: Network, facts: Facts
+    ) -> Iterator[Problem]:
+        """Yield the reasons that only several hosts together tell; each is of one host."""
+        yield from ()
+
     def rule_problems(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Iterator[Problem]:

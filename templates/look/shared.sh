@@ -39,4 +39,8 @@ for ctl in /etc/provision/"$name"/etcdctl-*; do
   [ -x "$ctl" ] || continue
   answer=$(bounded "$ctl" --command-timeout=3s get --prefix / -w json 2>/dev/null) || answer=down
   printf 'etcd %s %s\n' "${ctl##*/etcdctl-}" "$answer"
+  [ "$answer" != down ] || continue
+  answer=$(bounded "$ctl" --command-timeout=3s member list -w json 2>/dev/null) || continue
+  printf 'etcd_members %s %s\n' "${ctl##*/etcdctl-}" "$answer"
 done
+:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import provision.methods.flannel.etcd_members as etcd_members
 import provision.methods.flannel.firewall as firewall
 from provision.methods import Facts
 from provision.methods.flannel.facts import FlannelFacts
@@ -19,11 +21,14 @@ from provision.resources.kinds.file import File
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.tls_request import TlsRequest, stem
 from provision.resources.lib import etcd_keys as keys
-from provision.resources.on_hosts import Mark, service_name
-from provision.resources.render import render
+from provision.resources.on_hosts import UNIT_FOLDER, Mark, service_name
+from provision.resources.render import program_text, render
+from provision.resources.steps import sh
 
 CLIENT, MEMBER = "client", "member"
 """Roles of a certificate. A member has two keys, so that no client can pass for a member."""
+_JOIN = program_text("host/etcd_wait.sh", "host/etcd_join.sh")
+_LEAVE = program_text("host/etcd_leave.sh")
 
 
 def resources(
@@ -35,11 +40,11 @@ def resources(
         yield _certificate(inventory, network, facts, host, role)
     yield _etcdctl(inventory, network, host)
     if host in members(network):
-        yield from _member(inventory, network, host)
+        yield from _member(inventory, network, facts, host)
     yield from firewall.chains(inventory, network, facts[host])
     if host == members(network)[0]:
-        yield _config(inventory, network, mtu)
-    yield _lease(inventory, network, host)
+        yield _config(inventory, network, facts, mtu)
+    yield _lease(inventory, network, facts, host)
 
 
 def roles(network: Network, host: str) -> tuple[str, ...]:
@@ -140,13 +145,13 @@ def _etcdctl(inventory: Inventory, network: Network, host: str) -> File:
     return File(host, keys.ctl(inventory.name, network.name), text, "0755")
 
 
-def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
+def _member(inventory: Inventory, network: Network, facts: Facts, host: str) -> Iterator[Resource]:
     etcd, address = options(network).etcd, inventory.hosts[host].address
     name, token = service(inventory, network), cluster(inventory, network)
-    data = EtcdData(host, network.name, token, inventory.name, name)
-    peers = (
-        f"{member}=https://{inventory.hosts[member].address}:{etcd.peer_port}"
-        for member in members(network)
+    lost = etcd_members.lost(inventory, network, facts)
+    cause = etcd_members.cause(inventory, network, facts, host)
+    data = EtcdData(
+        host, network.name, token, inventory.name, name, lost.get(host, ""), cause=cause
     )
     yield data
     needs = (data.ref, certificate_ref(network, host, MEMBER))
@@ -157,17 +162,52 @@ def _member(inventory: Inventory, network: Network, host: str) -> Iterator[Resou
         host=host,
         state=data.folder,
         token=token,
-        cluster=",".join(peers),
+        cluster=_peers(inventory, network),
         client=f"https://{address}:{etcd.client_port}",
-        peer=f"https://{address}:{etcd.peer_port}",
+        peer=etcd_members.peer_url(inventory, network, host),
         stem=stem(inventory.name, network.name, MEMBER),
         ca=ca(inventory, network),
         peer_name=f"{network.name}.{MEMBER}",
     )
-    yield Service(host, name, Mark(inventory.name, network.name), text, needs=needs)
+    unit = Service(host, name, Mark(inventory.name, network.name), text, needs=needs)
+    yield _joining(inventory, network, unit, tuple(lost)) if host in lost else unit
 
 
-def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
+def _peers(inventory: Inventory, network: Network) -> str:
+    """The names and the URLs of all members for each other, as etcd wants them."""
+    return ",".join(
+        f"{member}={etcd_members.peer_url(inventory, network, member)}"
+        for member in members(network)
+    )
+
+
+def _joining(
+    inventory: Inventory, network: Network, unit: Service, lost: tuple[str, ...]
+) -> Service:
+    """The service of a member that joins the running cluster in place of itself, without data."""
+    # One at a time: etcd allows one learner, and each needs the votes of those before it, which are
+    # members again. etcd adds none while it lists others that are not connected.
+    earlier, rest = lost[: lost.index(unit.host)], lost[lost.index(unit.host) :]
+    urls = {member: etcd_members.peer_url(inventory, network, member) for member in rest}
+    join = sh(
+        _JOIN,
+        unit.service,
+        f"{UNIT_FOLDER}/{unit.service}",
+        keys.ctl(inventory.name, network.name),
+        _peers(inventory, network),
+        unit.host,
+        urls[unit.host],
+        *urls.values(),
+    )
+    after = (
+        *_client_needs(inventory, network, unit.host),
+        *(Ref(member, "service", unit.service) for member in earlier),
+    )
+    leave = sh(_LEAVE, keys.ctl(inventory.name, network.name), urls[unit.host])
+    return replace(unit, started_after=after, first_start=(join,), before_undo=(leave,))
+
+
+def _config(inventory: Inventory, network: Network, facts: Facts, mtu: int) -> EtcdConfig:
     return EtcdConfig(
         host=members(network)[0],
         network=network.name,
@@ -180,6 +220,7 @@ def _config(inventory: Inventory, network: Network, mtu: int) -> EtcdConfig:
             *_client_needs(inventory, network, members(network)[0]),
             *services(inventory, network),
         ),
+        existed=bool(etcd_members.keys(inventory, network, facts)),
     )
 
 
@@ -190,8 +231,10 @@ def _client_needs(inventory: Inventory, network: Network, host: str) -> tuple[Re
     return etcdctl, certificate_ref(network, host, CLIENT), *rules
 
 
-def _lease(inventory: Inventory, network: Network, host: str) -> EtcdLease:
-    backend = options(network).backend
+def _lease(inventory: Inventory, network: Network, facts: Facts, host: str) -> EtcdLease:
+    backend, name = options(network).backend, network.name
+    lease = keys.subnet_key(options(network).etcd.prefix, network.subnets[host])
+    anew = etcd_members.has_lost_all(inventory, network, facts)
     return EtcdLease(
         host=host,
         network=network.name,
@@ -206,4 +249,6 @@ def _lease(inventory: Inventory, network: Network, host: str) -> EtcdLease:
             *services(inventory, network),
             config_ref(network),
         ),
+        existed=lease in etcd_members.keys(inventory, network, facts),
+        restarts=service_name(inventory.name, name, "flanneld") if anew else "",
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import provision.methods.flannel.etcd as etcd
 import provision.methods.flannel.etcd_checks as etcd_checks
+import provision.methods.flannel.etcd_members as etcd_members
 import provision.methods.flannel.facts as flannel_facts
 import provision.methods.flannel.flanneld as flanneld
 import provision.methods.flannel.rules as rules
@@ -134,6 +135,12 @@ class FlannelMethod(Method):
         hint = "host-gw needs all hosts on one link: write backend: vxlan"
         one_link = "" if device(network) else hint
         yield from docker_bridge.peer_problems(inventory, network, facts, one_link=one_link)
+
+    def check_network(
+        self, inventory: Inventory, network: Network, facts: Facts
+    ) -> Iterator[Problem]:
+        """Yield the loss of etcd's majority."""
+        yield from etcd_members.problems(inventory, network, facts)
 
     def build_files(
         self, network: Network, say: Callable[[str], None]
