@@ -148,8 +148,9 @@ class Method(ABC):
     ) -> Mapping[str, LocalBinary | BadValueError]:
         """Files of the controller that the hosts get, by the option that names them.
 
-        Relative names are relative to `folder`. The value is an error for a file that cannot be
-        used; a file that can be built and does not exist yet is left out.
+        An option inside another has a dot: `etcd.ca`. Relative names are relative to `folder`. The
+        value is an error for a file that cannot be used; a file that can be built and does not
+        exist yet is left out.
         """
         return {}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from provision.methods import Facts
 from provision.methods.flannel.facts import NO_DATA, UNREADABLE, EtcdMember, FlannelFacts
-from provision.methods.flannel.options import cluster, members, options
+from provision.methods.flannel.options import cluster, is_external, members, options
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.lib import etcd_keys
@@ -68,6 +68,8 @@ def problems(inventory: Inventory, network: Network, facts: Facts) -> Iterator[P
 
 def has_lost_all(inventory: Inventory, network: Network, facts: Facts) -> bool:
     """True if the network had an etcd, and none of its members has data any more."""
+    if is_external(network):
+        return False
     of_hosts = [facts[host].of(FlannelFacts) for host in network.hosts if host in facts]
     # Cheapest first: this is asked for every host, and mostly etcd answers.
     return (

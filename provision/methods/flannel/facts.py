@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from provision.facts.host_probe import version
 from provision.facts.lines import KeyedLines
@@ -41,7 +40,8 @@ class FlannelFacts:
     `tls_files` are certificate requests and CA certificates, by the names of their files.
     `etcd_data` are the ids that etcd members have in their data (or `NO_DATA`, `UNREADABLE`), by
     the name of the data folder. `etcd_keys` and `etcd_members` are what the etcd of a network
-    answered to this host, by network; without an answer there is no entry.
+    answered to this host, by network; without an answer there is no entry. `endpoints` are the
+    URLs of the user's etcd, each with the reason why the host cannot connect; empty if it can.
     """
 
     flanneld: str = ""
@@ -50,12 +50,18 @@ class FlannelFacts:
     etcd_data: Mapping[str, str] = field(default_factory=dict)
     etcd_keys: Mapping[str, etcd_keys.Keys] = field(default_factory=dict)
     etcd_members: Mapping[str, tuple[EtcdMember, ...]] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
 
 
-def probe() -> FactsProbe:
-    """The probe of a host of a flannel network."""
-    program = shlex.quote(program_text("look/etcd_member.pl"))
-    text = f"etcd_member={program}\n{program_text('look/flanneld.sh')}"
+def probe(endpoints: Iterable[str] = ()) -> FactsProbe:
+    """The probe of a host of a flannel network; `endpoints` are those of the user's etcd."""
+    variables = {
+        "etcd_member": program_text("look/etcd_member.pl"),
+        "etcd_endpoints": " ".join(dict.fromkeys(endpoints)),
+        "tcp_connect": program_text("look/tcp_connect.pl"),
+    }
+    lines = [f"{name}={shlex.quote(text)}" for name, text in variables.items()]
+    text = "\n".join([*lines, program_text("look/flanneld.sh")])
     return FactsProbe("flanneld", text, _parse)
 
 
@@ -70,27 +76,23 @@ def _parse(text: str) -> FlannelFacts:
             name: decode_text(content) for name, content in map(_fields, lines.every("tls"))
         },
         etcd_data=dict(map(_fields, lines.every("etcd_data"))),
-        etcd_keys={
-            network: _keys(answer)
-            for network, answer in map(_fields, lines.every("etcd"))
-            if answer != etcd_keys.DOWN
-        },
+        etcd_keys=_answers(lines.every("etcd")),
         etcd_members={
             network: _members(answer)
             for network, answer in map(_fields, lines.every("etcd_members"))
         },
+        endpoints=dict(map(_fields, lines.every("endpoint"))),
     )
 
 
 def _fields(text: str) -> tuple[str, str]:
-    name, content = text.split(" ", 1)
+    name, _, content = text.partition(" ")
     return name, content
 
 
-# Most hosts get the same answer: 500 hosts with 1000 keys each would be 150 MB.
-@lru_cache(maxsize=8)
-def _keys(answer: str) -> etcd_keys.Keys:
-    return etcd_keys.decode_keys(answer)
+def _answers(answers: Iterable[str]) -> dict[str, etcd_keys.Keys]:
+    lines = "\n".join(f"etcd {answer}" for answer in answers)
+    return {network: keys for network, keys in etcd_keys.networks(lines) if keys is not None}
 
 
 def _members(answer: str) -> tuple[EtcdMember, ...]:

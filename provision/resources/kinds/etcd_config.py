@@ -114,6 +114,8 @@ echo "peers $peers"
         if not isinstance(current, EtcdConfig):
             return None
         if current.cluster != self.cluster:
+            if not self.members:
+                return "all keys are written to the endpoints that the inventory names"
             return "a new etcd cluster starts, and all its keys are written again"
         before, after = keys.decode_object(current.config), keys.decode_object(self.config)
         if before.get("Network") != after.get("Network"):
