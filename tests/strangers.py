@@ -44,6 +44,7 @@ from provision.resources.kinds.route import Route
 from provision.resources.kinds.service import Service
 from provision.resources.kinds.shared_namespace import SharedNamespace
 from provision.resources.kinds.sysctl import Sysctl
+from provision.resources.kinds.tls_file import TlsFile
 from provision.resources.kinds.tls_request import TlsRequest
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.lib.nic_records import OriginalNic
@@ -147,6 +148,8 @@ KERNEL = (
     _file(File(HOST, f"{ETC}/a", "ours\n", "0644"), f"{ETC}/a"),
     _file(Binary(HOST, "/var/lib/provision/bin/demo/blue/flanneld", "0" * 64, Path("/bin/true")),
           "/var/lib/provision/bin/demo/blue/flanneld"),
+    _file(TlsFile(HOST, f"{ETC}/pki/blue.external.key", "0" * 64, source=Path("/bin/true")),
+          f"{ETC}/pki/blue.external.key"),
     _file(TlsRequest(HOST, "blue", "member", NAME), f"{ETC}/pki/blue.member.csr"),
     _file(
         Certificate(

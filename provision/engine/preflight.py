@@ -50,6 +50,7 @@ def _network_problems(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
 ) -> Iterator[Problem]:
     method = methods.of(network)
+    yield from method.check_network(inventory, network, facts)
     for host in network.hosts:
         if host in facts:
             yield from method.check_host(inventory, network, facts[host])

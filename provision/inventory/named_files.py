@@ -56,7 +56,7 @@ class NamedFiles:
         files: dict[str, LocalBinary] = {}
         for option, file in methods.named(method).controller_files(options, self.folder).items():
             if isinstance(file, BadValueError):
-                loc = ("networks", network, option)
+                loc = ("networks", network, *option.split("."))
                 self.findings.append(Finding(loc, file.message, file.hint))
             else:
                 files[option] = file

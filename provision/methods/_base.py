@@ -148,8 +148,9 @@ class Method(ABC):
     ) -> Mapping[str, LocalBinary | BadValueError]:
         """Files of the controller that the hosts get, by the option that names them.
 
-        Relative names are relative to `folder`. The value is an error for a file that cannot be
-        used; a file that can be built and does not exist yet is left out.
+        An option inside another has a dot: `etcd.ca`. Relative names are relative to `folder`. The
+        value is an error for a file that cannot be used; a file that can be built and does not
+        exist yet is left out.
         """
         return {}
 
@@ -185,6 +186,12 @@ class Method(ABC):
             inventory, network, facts, overhead=self.overhead(network)
         )
         yield from docker_bridge.peer_problems(inventory, network, facts)
+
+    def check_network(
+        self, inventory: Inventory, network: Network, facts: Facts
+    ) -> Iterator[Problem]:
+        """Yield the reasons that only several hosts together tell; each is of one host."""
+        yield from ()
 
     def rule_problems(
         self, inventory: Inventory, network: Network, facts: HostFacts

@@ -37,6 +37,16 @@ if command -v systemctl >/dev/null 2>&1; then
 fi
 for ctl in /etc/provision/"$name"/etcdctl-*; do
   [ -x "$ctl" ] || continue
-  answer=$(bounded "$ctl" --command-timeout=3s get --prefix / -w json 2>/dev/null) || answer=down
-  printf 'etcd %s %s\n' "${ctl##*/etcdctl-}" "$answer"
+  # An etcd of the user holds keys of others: its etcdctl names the prefixes of ours.
+  prefixes=$(sed -n 's/^# prefixes: //p' "$ctl")
+  for prefix in ${prefixes:-/}; do
+    answer=$(bounded "$ctl" --command-timeout=3s get --prefix "$prefix" -w json 2>/dev/null) ||
+      answer=down
+    printf 'etcd %s %s\n' "${ctl##*/etcdctl-}" "$answer"
+    [ "$answer" != down ] || continue 2
+  done
+  [ -z "$prefixes" ] || continue
+  answer=$(bounded "$ctl" --command-timeout=3s member list -w json 2>/dev/null) || continue
+  printf 'etcd_members %s %s\n' "${ctl##*/etcdctl-}" "$answer"
 done
+:

@@ -8,6 +8,7 @@ applied); then the differences from that. `--update-goldens` rewrites `plan.txt`
 from __future__ import annotations
 
 import dataclasses
+import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from provision.facts.host_probe import TOOLS, version
 from provision.facts.nics import Nic
 from provision.inventory.load import load
 from provision.methods._shared.ovs_facts import OvsFacts
-from provision.methods.flannel import binary
+from provision.methods.flannel import binary, etcd_members, options
+from provision.methods.flannel.facts import EtcdMember, FlannelFacts
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
 from provision.resources.kinds.container import DockerContainer
@@ -34,6 +36,7 @@ from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.package import Package
+from provision.resources.lib import etcd_keys
 from provision.resources.lib.nic_records import NicAddress
 from provision.resources.on_hosts import UNMARKED
 
@@ -68,9 +71,38 @@ def facts(inventory: Inventory, case: dict[str, Any]) -> dict[str, HostFacts]:
             nics=uplinks(name, address, mtu, case),
             not_forwarding=frozenset(case.get("not_forwarding", {}).get(name, [])),
             ssh_to=address if name in case.get("ssh", []) else None,
-            of_methods={OvsFacts: OvsFacts(name in case.get("kernel_datapath", []))},
+            of_methods={
+                OvsFacts: OvsFacts(name in case.get("kernel_datapath", [])),
+                FlannelFacts: flannel_facts(inventory, name, case.get("etcd")),
+            },
         )
     return result
+
+
+def flannel_facts(inventory: Inventory, host: str, etcd: dict[str, Any] | None) -> FlannelFacts:
+    """The data of a host's etcd member and the answer of its etcd, by the key `etcd` of a case.
+
+    `data` are the ids in the data of members, `listed` those in the list of the cluster; without
+    `listed` no etcd answers.
+    """
+    if etcd is None:
+        return FlannelFacts()
+    network = inventory.networks["over"]
+    cluster, data = options.cluster(inventory, network), etcd["data"].get(host)
+    claim = f"{etcd_keys.claims_prefix(inventory.name, 'over')}/config"
+    subnets = network.subnets.values()
+    keys = {etcd_keys.subnet_key("/coreos.com/network", subnet): "{}" for subnet in subnets}
+    keys[claim] = json.dumps({"cluster": cluster})
+    entries = tuple(
+        EtcdMember(id, name, etcd_members.peer_url(inventory, network, name), True, False)
+        for name, id in etcd.get("listed", {}).items()
+    )
+    return FlannelFacts(
+        tls_files={} if host in etcd.get("reinstalled", []) else {"over.ca.crt": "CA"},
+        etcd_data={f"over.{cluster}": data} if data else {},
+        etcd_keys={"over": keys} if entries else {},
+        etcd_members={"over": entries} if entries else {},
+    )
 
 
 def uplinks(host: str, address: IPv4Address, mtu: int, case: dict[str, Any]) -> dict[str, Nic]:

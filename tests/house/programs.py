@@ -65,6 +65,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "endpoints": "https://10.0.0.1:2379",
         "ca": "/etc/provision/demo/pki/wide.ca.crt",
         "stem": "/etc/provision/demo/pki/wide.client",
+        "prefixes": ["/wide/", "/provision/demo/wide/"],
     },
     "lab/attach.sh.j2": {"host": "h1", "namespace": "/run/lab", "link": "h1-eth1", "bridge": "lan"},
     "lab/supervisor.sh.j2": {

@@ -14,6 +14,7 @@ import yaml
 
 from provision.cli.main import provision
 from provision.inventory.load import load
+from tests.authority import Authority
 from tests.house.test_structure import ROOT
 
 PAGES = [
@@ -75,6 +76,8 @@ def completed(text: str, folder: Path) -> dict[str, Any]:
     lines = "\n".join(f"h{k} ansible_host=10.78.0.1{k}" for k in (1, 2))
     (folder / "hosts.ini").write_text(f"[lab]\n{lines}\n")
     (folder / "secret.txt").write_text("secret\n")
+    if "endpoints" in text:
+        Authority(folder / "tls").issue("client")
     if "key" in data.get("ssh", {}):
         (folder / "id").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
         (folder / "id").chmod(0o600)

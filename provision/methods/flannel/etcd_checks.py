@@ -6,8 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from provision.methods.flannel.options import members, options
+from provision.methods.flannel.options import members, options, prefixes
 from provision.model.inventory import Inventory, Network
 from provision.resources.lib import etcd_keys
 from provision.resources.render import program_text
@@ -34,12 +35,19 @@ def script(inventory: Inventory, network: Network) -> str:
     It prints `etcd NETWORK JSON` or `error NETWORK TEXT`, and `health NETWORK URL is TEXT` lines.
     """
     ctl = etcd_keys.ctl(inventory.name, network.name)
-    get = quoted((ctl, TIMEOUT, "get", "--prefix", "/", "-w", "json"))
     health = quoted((ctl, TIMEOUT, "endpoint", "health"))
-    return (
-        f"{program_text('look/bounded.sh')}\n"
+    gets = [
+        quoted((ctl, TIMEOUT, "get", "--prefix", prefix, "-w", "json"))
+        for prefix in prefixes(inventory, network)
+    ]
+    reads = "".join(
         f'if answer=$(bounded {get} 2>&1); then echo "etcd {network.name} $answer"\n'
         f'else printf \'error {network.name} %s\\n\' "$(echo "$answer" | tail -n 1)"; fi\n'
+        for get in gets
+    )
+    return (
+        f"{program_text('look/bounded.sh')}\n"
+        f"{reads}"
         f"{health} 2>&1 | sed 's/^/health {network.name} /'\n"
     )
 
@@ -50,11 +58,15 @@ def parse(text: str) -> dict[str, EtcdAnswer]:
     pattern = r"^health (\S+) https://(\S+):\d+ is (.*)$"
     for network, address, state in re.findall(pattern, text, re.M):
         health.setdefault(network, {})[address] = state
-    answers = {network: EtcdAnswer({}, {}, error) for network, error in _lines("error", text)}
-    for network, answer in _lines("etcd", text):
-        keys = etcd_keys.decode_keys(answer)
-        answers[network] = EtcdAnswer(keys, health.get(network, {}))
-    return answers
+    lines = "\n".join(f"etcd {network} {answer}" for network, answer in _lines("etcd", text))
+    answers = {
+        network: EtcdAnswer(keys or {}, health.get(network, {}))
+        for network, keys in etcd_keys.networks(lines)
+    }
+    # One prefix that could not be read is enough.
+    return answers | {
+        network: EtcdAnswer({}, {}, error) for network, error in _lines("error", text)
+    }
 
 
 def _lines(key: str, text: str) -> list[tuple[str, str]]:
@@ -65,12 +77,17 @@ def health_error(inventory: Inventory, network: Network, answer: EtcdAnswer) -> 
     """The members that are not healthy, as one host sees them; empty if all are."""
     if answer.error:
         return answer.error
-    errors = []
-    for member in members(network):
-        state = answer.health.get(str(inventory.hosts[member].address), "silent")
-        if not state.startswith("healthy"):
-            errors.append(f"etcd on {member} is {state.split(':')[0]}")
-    return "; ".join(errors)
+    addresses = {
+        f"on {member}": str(inventory.hosts[member].address) for member in members(network)
+    }
+    for endpoint in options(network).etcd.endpoints or ():
+        addresses[f"at {endpoint}"] = urlsplit(endpoint).hostname or ""
+    states = {place: answer.health.get(address, "silent") for place, address in addresses.items()}
+    return "; ".join(
+        f"etcd {place} is {state.split(':')[0]}"
+        for place, state in states.items()
+        if not state.startswith("healthy")
+    )
 
 
 def lease_error(inventory: Inventory, network: Network, answer: EtcdAnswer) -> str:

@@ -29,8 +29,9 @@ def chains(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator
         name = _input_chain(inventory, network)
         yield IptablesChain(host, "filter", name, "INPUT", to_host, mark)
     name = chain_name(inventory.name, f"{network.name}.etcd")
-    forwarded = tuple(_forwarded(inventory, network))
-    yield IptablesChain(host, "filter", name, "DOCKER-USER", forwarded, mark)
+    # With an etcd of the user, host-gw has no port that containers must not reach.
+    if forwarded := tuple(_forwarded(inventory, network)):
+        yield IptablesChain(host, "filter", name, "DOCKER-USER", forwarded, mark)
 
 
 def input_ref(inventory: Inventory, network: Network, member: str) -> Ref:

@@ -10,14 +10,13 @@ import provision.methods.flannel.etcd as etcd
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge
 from provision.methods.flannel.facts import FlannelFacts
-from provision.methods.flannel.options import config, device, members, options
+from provision.methods.flannel.options import config, device, endpoints, members, options
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.base import Resource
 from provision.resources.kinds.binary import Binary, flanneld_path
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.service import Service, head
-from provision.resources.kinds.tls_request import stem
 from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
 
@@ -64,7 +63,7 @@ def service(
     yield claim
     if binary is not None:
         yield binary
-    needs = [claim.ref, etcd.certificate_ref(network, host, etcd.CLIENT)]
+    needs = [claim.ref, *etcd.client_refs(inventory, network, host)]
     needs += [binary.ref] if binary else []
     after = (
         etcd.lease_ref(network, host),
@@ -85,10 +84,10 @@ def service(
             etcd=etcd.service(inventory, network) if host in members(network) else "",
             program=binary.path if binary else facts.of(FlannelFacts).flanneld,
             sha256=binary.sha256 if binary else "",
-            endpoints=etcd.endpoints(inventory, network),
+            endpoints=",".join(endpoints(inventory, network)),
             prefix=settings.etcd.prefix,
             ca=etcd.ca(inventory, network),
-            stem=stem(inventory.name, network.name, etcd.CLIENT),
+            stem=etcd.client_stem(inventory, network),
             address=inventory.hosts[host].address,
             masquerade=str(settings.ip_masq).lower(),
             state=claim.state,
@@ -108,6 +107,20 @@ def _binary(inventory: Inventory, network: Network, facts: HostFacts) -> Binary 
         return None
     target, file = flanneld_path(inventory.name, network.name), network.files.get("flanneld")
     return Binary(facts.host, target, file.sha256 if file else "", file.path if file else None)
+
+
+def etcd_problems(network: Network, facts: HostFacts) -> Iterator[Problem]:
+    """Yield the reason why the host cannot use the user's etcd."""
+    states = facts.of(FlannelFacts).endpoints
+    errors = [
+        f"{endpoint}: {states[endpoint]}"
+        for endpoint in options(network).etcd.endpoints or ()
+        if states.get(endpoint)
+    ]
+    # Clients of etcd need only one of the endpoints.
+    if errors and len(errors) == len(options(network).etcd.endpoints or ()):
+        message = f"etcd of network '{network.name}' cannot be reached, {'; '.join(errors)}"
+        yield Problem(facts.host, message, "start it, and let this host in at its port")
 
 
 def problems(network: Network, facts: HostFacts) -> Iterator[Problem]:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import provision.methods.flannel.etcd as etcd
 import provision.methods.flannel.etcd_checks as etcd_checks
+import provision.methods.flannel.etcd_members as etcd_members
 import provision.methods.flannel.facts as flannel_facts
 import provision.methods.flannel.flanneld as flanneld
 import provision.methods.flannel.rules as rules
 import provision.methods.flannel.status as status
+import provision.methods.flannel.tls_files as tls_files
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method
@@ -23,6 +25,7 @@ from provision.methods.flannel.options import (
     OVERHEAD,
     FlannelOptions,
     device,
+    is_external,
     members,
     options,
     port,
@@ -83,6 +86,8 @@ class FlannelMethod(Method):
 
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks."""
+        etcds = {name: rules.options_of(decoded, name).etcd for name in self.documents(decoded)}
+        yield from rules.shared_prefixes(etcds)
         for name, document in self.documents(decoded).items():
             options = rules.options_of(decoded, name)
             loc, hosts, parts = ("networks", name), layout.hosts[name], layout.subnets[name]
@@ -100,7 +105,18 @@ class FlannelMethod(Method):
     def controller_files(
         self, options: FlannelOptions, folder: Path
     ) -> Mapping[str, LocalBinary | BadValueError]:
-        """flanneld: the named file, or the one that the controller has built before."""
+        """flanneld: the named file, or the one that the controller has built before.
+
+        For an etcd of the user also the files by which the hosts are its clients.
+        """
+        if options.etcd.endpoints is None:
+            return self._flanneld(options, folder)
+        return {**self._flanneld(options, folder), **tls_files.files(options.etcd, folder)}
+
+    @staticmethod
+    def _flanneld(
+        options: FlannelOptions, folder: Path
+    ) -> Mapping[str, LocalBinary | BadValueError]:
         import provision.methods.flannel.binary as binary
 
         if options.flanneld is None:
@@ -113,7 +129,9 @@ class FlannelMethod(Method):
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe for the host's own flanneld and its TLS files."""
-        return (flannel_facts.probe(),)
+        of_host = [options(network) for network in self.networks(inventory, host)]
+        endpoints = [url for settings in of_host for url in settings.etcd.endpoints or ()]
+        return (flannel_facts.probe(endpoints),)
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield etcd, flanneld, a bridge and firewall rules for each host."""
@@ -131,9 +149,16 @@ class FlannelMethod(Method):
         overhead = self.overhead(network)
         yield from docker_bridge.problems(inventory, network, facts, overhead=overhead)
         yield from flanneld.problems(network, facts)
+        yield from flanneld.etcd_problems(network, facts)
         hint = "host-gw needs all hosts on one link: write backend: vxlan"
         one_link = "" if device(network) else hint
         yield from docker_bridge.peer_problems(inventory, network, facts, one_link=one_link)
+
+    def check_network(
+        self, inventory: Inventory, network: Network, facts: Facts
+    ) -> Iterator[Problem]:
+        """Yield the loss of etcd's majority."""
+        yield from etcd_members.problems(inventory, network, facts)
 
     def build_files(
         self, network: Network, say: Callable[[str], None]
@@ -179,4 +204,6 @@ class FlannelMethod(Method):
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""
+        if is_external(network):
+            return ("etcdctl",)
         return ("openssl", "etcdctl", *(("etcd",) if host in members(network) else ()))

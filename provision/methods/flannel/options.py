@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address
@@ -17,7 +18,7 @@ from provision.model.findings import BadValueError
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.text import quoted
-from provision.resources.lib.etcd_keys import CLAIMS
+from provision.resources.lib import etcd_keys
 
 DEFAULT_MEMBER_COUNT = 3
 OVERHEAD = {"vxlan": 50, "udp": 28, "host-gw": 0}
@@ -38,9 +39,24 @@ def _prefix(text: str) -> str:
     if not text.isascii() or any(not (char.isalnum() or char in "/._-") for char in text):
         message = f"prefix {quoted(text)} has a character that is not allowed"
         raise BadValueError(message, "use a-z, A-Z, 0-9 and . _ - between the slashes")
-    if text == CLAIMS:
+    if text == etcd_keys.CLAIMS:
         message = f"prefix {text} is reserved for the keys by which provision marks its own"
         raise BadValueError(message, f"write {_DEFAULT_PREFIX}")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    hint = "write https://10.0.0.9:2379"
+    if text.startswith("http://"):
+        # Whoever can read and write etcd decides where the packets of containers go.
+        raise BadValueError(
+            f"endpoint {quoted(text)} is not encrypted", "write https:// for http://"
+        )
+    match = re.fullmatch(r"https://([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?):([0-9]{1,5})", text)
+    if match is None or not 1 <= int(match[2]) <= 65535:
+        raise BadValueError(
+            f"endpoint {quoted(text)} does not have the form https://HOST:PORT", hint
+        )
     return text
 
 
@@ -48,7 +64,10 @@ Vni = Annotated[int, AfterValidator(between(1, 2**24 - 1, "vni"))]
 
 
 class Etcd(Document):
-    """The key `etcd`: the cluster that stores the leases, that is, which host has which subnet."""
+    """The key `etcd`: the cluster that stores the leases, that is, which host has which subnet.
+
+    With `endpoints` it is one of the user; otherwise provision installs it on `members`.
+    """
 
     members: Annotated[
         list[str] | None, Help("hosts that run etcd, an odd number; default: the first three")
@@ -58,6 +77,17 @@ class Etcd(Document):
     )
     client_port: Annotated[Port, Help("TCP port of etcd for its clients")] = 2379
     peer_port: Annotated[Port, Help("TCP port of etcd for its other members")] = 2380
+    endpoints: Annotated[
+        list[Annotated[str, AfterValidator(_endpoint)]] | None,
+        Help("URLs of an etcd of your own, https://HOST:PORT; default: provision installs one"),
+    ] = None
+    ca: Annotated[
+        File | None, Help("file with the authority's certificate of your own etcd, PEM")
+    ] = None
+    cert: Annotated[
+        File | None, Help("file with the client's certificate for your own etcd, PEM")
+    ] = None
+    key: Annotated[File | None, Help("file with the private key of `cert`, PEM, mode 0600")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +123,41 @@ def options(network: Network) -> FlannelOptions:
 
 
 def members(network: Network) -> tuple[str, ...]:
-    """The hosts that run etcd: those that the inventory names, else `default_members`."""
+    """The hosts that run etcd: those that the inventory names, else `default_members`.
+
+    None of them for an etcd of the user.
+    """
+    if is_external(network):
+        return ()
     named = options(network).etcd.members
     return tuple(named) if named else default_members(network.hosts)
+
+
+def is_external(network: Network) -> bool:
+    """Return True if the leases are in an etcd of the user, which provision does not install."""
+    return options(network).etcd.endpoints is not None
+
+
+def writer(network: Network) -> str:
+    """The host that writes flannel's configuration for all: the first member, or the first host."""
+    return (*members(network), *network.hosts)[0]
+
+
+def endpoints(inventory: Inventory, network: Network) -> tuple[str, ...]:
+    """The URLs of etcd for its clients."""
+    etcd = options(network).etcd
+    if etcd.endpoints is not None:
+        return tuple(etcd.endpoints)
+    addresses = (inventory.hosts[member].address for member in members(network))
+    return tuple(f"https://{address}:{etcd.client_port}" for address in addresses)
+
+
+def prefixes(inventory: Inventory, network: Network) -> tuple[str, ...]:
+    """The prefixes of all keys that are read: in an etcd of the user only those of the network."""
+    if not is_external(network):
+        return ("/",)
+    claims = etcd_keys.claims_prefix(inventory.name, network.name)
+    return f"{options(network).etcd.prefix}/", f"{claims}/"
 
 
 def default_members(hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -164,9 +226,12 @@ def _backend(options: FlannelOptions, mtu: int) -> dict[str, Any]:
 def cluster(inventory: Inventory, network: Network) -> str:
     """The token of the etcd cluster: a hash of its members, their addresses and ports.
 
-    If one of these changes, the members form a new cluster with empty data.
+    If one of these changes, the members form a new cluster with empty data. For an etcd of the
+    user: a hash of its endpoints.
     """
     etcd = options(network).etcd
+    if etcd.endpoints is not None:
+        return sha256(" ".join(sorted(etcd.endpoints)).encode()).hexdigest()[:8]
     addresses = " ".join(f"{host}={inventory.hosts[host].address}" for host in members(network))
     text = f"{inventory.name}/{network.name} {addresses} {etcd.client_port} {etcd.peer_port}"
     return sha256(text.encode()).hexdigest()[:8]

@@ -6,7 +6,7 @@ first (pkg/subnet/config.go of v0.28).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
@@ -140,6 +140,9 @@ def _subnets(
 
 def _etcd(loc: Loc, name: str, etcd: Etcd, hosts: tuple[str, ...]) -> Iterator[Finding]:
     key: Loc = (*loc, "etcd")
+    yield from _external(key, etcd)
+    if etcd.endpoints is not None:
+        return
     if etcd.client_port == etcd.peer_port:
         message = f"client_port and peer_port are both {etcd.client_port}"
         yield Finding((*key, "peer_port"), message, "write another, such as 2380")
@@ -154,6 +157,44 @@ def _etcd(loc: Loc, name: str, etcd: Etcd, hosts: tuple[str, ...]) -> Iterator[F
             yield Finding((*key, "members", k), f"{member} is named twice", "remove one")
     if len(members) % 2 == 0 and len(set(members)) == len(members):
         yield _even((*key, "members"), members, hosts)
+
+
+_OURS, _FILES = ("members", "client_port", "peer_port"), ("ca", "cert", "key")
+"""Keys of an etcd that provision installs, and of one that the user has."""
+
+
+def _external(key: Loc, etcd: Etcd) -> Iterator[Finding]:
+    """The keys of an etcd of the user."""
+    if etcd.endpoints is None:
+        for name in (name for name in _FILES if name in etcd.model_fields_set):
+            message = f"'{name}' is for an etcd of your own, and etcd has no endpoints"
+            yield Finding((*key, name, KEY), message, "add endpoints: [https://10.0.0.9:2379]")
+        return
+    for name in (name for name in _OURS if name in etcd.model_fields_set):
+        message = f"'{name}' is for an etcd that provision installs, and endpoints name your own"
+        yield Finding((*key, name, KEY), message, "remove it, or the endpoints")
+    if not etcd.endpoints:
+        yield Finding((*key, "endpoints"), "etcd has no endpoints", "write [https://10.0.0.9:2379]")
+    for k, endpoint in enumerate(etcd.endpoints):
+        if endpoint in etcd.endpoints[:k]:
+            yield Finding((*key, "endpoints", k), f"{endpoint} is named twice", "remove one")
+    if missing := [name for name in _FILES if getattr(etcd, name) is None]:
+        # flanneld without a client's certificate would go on without TLS.
+        message = f"etcd of your own needs the files ca, cert and key: {', '.join(missing)} missing"
+        yield Finding((*key, "endpoints", KEY), message, f"add {missing[0]}: FILE")
+
+
+def shared_prefixes(etcds: Mapping[str, Etcd]) -> Iterator[Finding]:
+    """Networks that would keep their leases at the same place of one etcd of the user."""
+    places: dict[tuple[str, str], str] = {}
+    for name, etcd in etcds.items():
+        for endpoint in dict.fromkeys(etcd.endpoints or ()):
+            first = places.setdefault((endpoint, etcd.prefix), name)
+            if first != name:
+                message = f"networks '{first}' and '{name}' both use {etcd.prefix} of {endpoint}"
+                loc = ("networks", name, "etcd")
+                yield Finding(loc, message, f"write prefix: {etcd.prefix}-{name} in one of them")
+                break
 
 
 def _even(loc: Loc, members: list[str], hosts: tuple[str, ...]) -> Finding:
@@ -184,6 +225,8 @@ def clash_keys(options: FlannelOptions) -> Iterator[ClashKey]:
     if options.ip_masq:
         hint = "flannel has only one chain for it: use egress: masquerade in one of them"
         yield ClashKey(("flannel masquerade",), ("ip_masq",), "have ip_masq", hint)
+    if options.etcd.endpoints is not None:
+        return
     for key, tcp_port in {
         "client_port": options.etcd.client_port,
         "peer_port": options.etcd.peer_port,

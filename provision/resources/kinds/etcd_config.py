@@ -48,7 +48,8 @@ class EtcdConfig(Resource):
 
     flanneld reads it: https://github.com/flannel-io/flannel/blob/master/Documentation/configuration.md
     `cluster` identifies the etcd cluster, `members` are its hosts. `stale` are keys of hosts that
-    are no longer in the inventory.
+    are no longer in the inventory. `existed`: another host has read our keys already, so that a
+    rollback leaves them in place although this host did not know them.
     """
 
     kind: ClassVar[str] = "etcd_config"
@@ -67,6 +68,7 @@ echo "peers $peers"
     inventory: str
     stale: tuple[str, ...] = ()
     started_after: tuple[Ref, ...] = field(default=(), compare=False)
+    existed: bool = field(default=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -103,10 +105,17 @@ echo "peers $peers"
         names = (keys.config_key(self.prefix), self._owner_key)
         return (remove_keys(keys.ctl(self.inventory, self.network), *names),)
 
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if before is None and self.existed:
+            return ()
+        return Resource.undo(self, before, ours=ours)
+
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
         if not isinstance(current, EtcdConfig):
             return None
         if current.cluster != self.cluster:
+            if not self.members:
+                return "all keys are written to the endpoints that the inventory names"
             return "a new etcd cluster starts, and all its keys are written again"
         before, after = keys.decode_object(current.config), keys.decode_object(self.config)
         if before.get("Network") != after.get("Network"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
@@ -35,6 +35,8 @@ class EtcdData(Resource):
     """The data folder of one cluster; a cluster with other members starts with an empty folder.
 
     `service` is the member's systemd service, which is stopped before the folder is removed.
+    `replaces` is the id of the member that has lost the data of this folder, and in whose place a
+    new one joins the cluster; empty otherwise. `cause` is what a plan says about the loss.
     """
 
     kind: ClassVar[str] = "etcd_data"
@@ -53,6 +55,8 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
     cluster: str
     inventory: str
     service: str
+    replaces: str = ""
+    cause: str = field(default="", compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -71,6 +75,9 @@ for folder in {PRIVATE}/{FOLDER}/*/*; do [ ! -d "$folder" ] || echo "$folder"; d
             Run(("mkdir", "-p", "-m", "700", "--", PRIVATE)),
             Run(("mkdir", "-p", "-m", "700", "--", f"{PRIVATE}/{self.folder}")),
         )
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        return self.cause or None
 
     def delete(self) -> Steps:
         return (sh(_REMOVE, self.service, self.folder),)

@@ -21,6 +21,8 @@ from provision.resources.steps import Run, Steps, sh
 
 _WRITE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
 
+# A flanneld that runs waits for the next revision of the old etcd, and would not see the new keys.
+_REGISTER = 'systemctl --no-block try-restart "$1" 2>/dev/null; :'
 # A lease of another address, which no host of the inventory has recorded as its own.
 _IS_FOREIGN = r"""
 [ -x "$1" ] || exit 1
@@ -36,7 +38,9 @@ class EtcdLease(Resource):
     """The lease of `subnet` for the host whose address is `address`.
 
     `backend` is flannel's backend type, empty for udp. `duplicates` are other lease keys with the
-    same address; flanneld might take one of them.
+    same address; flanneld might take one of them. `existed`: another host has read the lease
+    already, so that a rollback leaves it in place although this host did not know it. `restarts` is
+    the service of flanneld that has to register again; empty for none.
     """
 
     kind: ClassVar[str] = "etcd_lease"
@@ -55,6 +59,8 @@ shared etcd
     inventory: str
     duplicates: tuple[str, ...] = ()
     started_after: tuple[Ref, ...] = field(default=(), compare=False)
+    existed: bool = field(default=False, compare=False, repr=False)
+    restarts: str = field(default="", compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -84,7 +90,13 @@ shared etcd
         lease = (self._key, json.dumps(value, separators=(",", ":")))
         owner = (self._record_key, json.dumps(record))
         ctl = keys.ctl(self.inventory, self.network)
-        return (sh(_WRITE, ctl, *lease, *owner, self.address, self.backend),)
+        write = sh(_WRITE, ctl, *lease, *owner, self.address, self.backend)
+        return (write, *((sh(_REGISTER, self.restarts),) if self.restarts else ()))
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if before is None and self.existed:
+            return ()
+        return Resource.undo(self, before, ours=ours)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()

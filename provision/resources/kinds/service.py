@@ -42,7 +42,9 @@ class Service(Resource):
 
     The first lines of the unit file (`head`) hold `mark`, `needs` and `started_after`, so that
     `parse` can read them. `stop_effect` describes what stops working while the service is stopped;
-    with `restarts_quietly` a restart is too short to be reported.
+    with `restarts_quietly` a restart is too short to be reported. `first_start` are steps that
+    start it in place of a plain restart, and `before_undo` steps of a rollback before it stops.
+    `stopped` is True if it was stopped, and does not wait for others.
     """
 
     kind: ClassVar[str] = "service"
@@ -73,6 +75,9 @@ done
     restarts_quietly: bool = field(default=True, compare=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     started_after: tuple[Ref, ...] = field(default=(), compare=False)
+    first_start: Steps = field(default=(), compare=False, repr=False)
+    before_undo: Steps = field(default=(), compare=False, repr=False)
+    stopped: bool = field(default=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -88,11 +93,14 @@ done
         return systemd_units.is_foreign(self.service, self.mark.inventory)
 
     def create(self) -> Steps:
+        return (*self._install, *(self.first_start or (restart(self.service),)))
+
+    @property
+    def _install(self) -> Steps:
         return (
             Put(f"{UNIT_FOLDER}/{self.service}", self.text),
             Run(("systemctl", "daemon-reload")),
             Run(("systemctl", "-q", "enable", self.service)),
-            restart(self.service),
         )
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
@@ -100,6 +108,13 @@ done
 
     def delete(self) -> Steps:
         return (sh(_STOP, self.service, f"{UNIT_FOLDER}/{self.service}"),)
+
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
+        # A start would make the folders of the service again, and the rollback would not be whole.
+        return self._install if self.stopped else self.create()
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        return (*self.before_undo, *Resource.undo(self, before, ours=ours))
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         ran = isinstance(current, Service) and current.active
@@ -131,6 +146,7 @@ def _service(name: str, text: str, properties: dict[str, str], host: str) -> Ser
         text=text,
         enabled=properties.get("UnitFileState") == "enabled",
         active=properties.get("ActiveState") == "active",
+        stopped=properties.get("ActiveState") in ("inactive", "failed"),
         needs=_refs("needs", text),
         started_after=_refs("after", text),
     )

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -61,11 +62,23 @@ def subnet_key(prefix: str, subnet: IPv4Network) -> str:
 
 
 def networks(text: str) -> Iterator[tuple[str, Keys | None]]:
-    """Each network with its keys; None where etcd did not answer."""
+    """Each network with its keys; None where etcd did not answer.
+
+    There is a line for each prefix that is read; most networks have one.
+    """
+    answers: dict[str, list[str]] = {}
     for line in text.splitlines():
         kind, network, answer = line.split(" ", 2)
         if kind == "etcd":
-            yield network, None if answer == DOWN else decode_keys(answer)
+            answers.setdefault(network, []).append(answer)
+    for network, parts in answers.items():
+        yield network, None if DOWN in parts else _merged(tuple(parts))
+
+
+# Most hosts get the same answer: decoded for each, 500 hosts with 1000 keys would be 150 MB.
+@lru_cache(maxsize=8)
+def _merged(answers: tuple[str, ...]) -> Keys:
+    return {key: value for answer in answers for key, value in decode_keys(answer).items()}
 
 
 def decode_keys(answer: str) -> Keys:
@@ -115,8 +128,16 @@ def prerequisites(keys: Keys, network: str, origin: Origin) -> tuple[Ref, ...]:
     """What the host needs to reach etcd, and etcd's members: removed only after the keys."""
     config = decode_object(keys.get(f"{claims_prefix(origin.inventory, network)}/config", ""))
     service = service_name(origin.inventory, network, "etcd")
+    members = tuple(Ref(str(member), "service", service) for member in config.get("members", ()))
     return (
         Ref(origin.host, "file", ctl(origin.inventory, network)),
         Ref(origin.host, "certificate", f"{network}.client"),
-        *(Ref(str(member), "service", service) for member in config.get("members", ())),
+        # An etcd without members is one of the user.
+        *(members or _external_files(origin, network)),
     )
+
+
+def _external_files(origin: Origin, network: str) -> Iterator[Ref]:
+    for ending in ("ca.crt", "crt", "key"):
+        path = f"{ETC}/{origin.inventory}/pki/{network}.external.{ending}"
+        yield Ref(origin.host, "tls_file", path)
