@@ -111,7 +111,8 @@ def test_the_known_keys_of_any_mapping_are_listed() -> None:
         "priority",
     )
     etcd = known_keys(network_document("flannel"), ("etcd",))
-    assert etcd == ("members", "prefix", "client_port", "peer_port")
+    own = ("members", "prefix", "client_port", "peer_port")
+    assert etcd == (*own, "endpoints", "ca", "cert", "key")
     assert known_keys(ContainerDocument, ("env", "A")) == ("file", "from_env")
 
 
