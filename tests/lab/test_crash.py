@@ -35,5 +35,5 @@ def test_a_crash_at_a_sampled_step_is_rolled_back(crash: Crash, example: str) ->
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("example", [name for name in STEPS if not name.startswith("flannel")])
 def test_a_crash_at_any_step_is_rolled_back(crash: Crash, example: str) -> None:
-    """Each step is ended before and after its first command."""
+    """Each step is ended before its first command on some hosts, after it on the others."""
     crash_everywhere(crash, example)
