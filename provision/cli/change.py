@@ -14,12 +14,11 @@ from provision.cli.invocation import Invocation
 from provision.cli.options import (
     FILE,
     TAKE_OVER,
-    StrategyOptions,
     host_options,
     host_options_or_plan,
-    strategy_options,
 )
 from provision.cli.output import print_error, print_lines
+from provision.cli.strategy import StrategyOptions, strategy_options
 from provision.model.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:

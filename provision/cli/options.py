@@ -15,8 +15,6 @@ from provision.model.errors import ProvisionError, UsageError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from provision.engine.options import ApplyOptions
-
 Command = Callable[..., int]
 
 
@@ -122,75 +120,6 @@ _IGNORED_OPTIONS: dict[str, type | None] = {
     "-v --verbose": None,
 }
 """Flags → type of the value; None: no value."""
-_STRATEGY_OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.option(
-        "--strategy",
-        metavar="STRATEGY",
-        default="all-or-none",
-        show_default=True,
-        help="If a host fails: all-or-none rolls back every host, per-host only that host."
-        " canary=HOST is all-or-none, and changes HOST first and alone.",
-    ),
-    click.option(
-        "--confirm-window",
-        "window",
-        type=click.IntRange(15, 3600),
-        default=90,
-        show_default=True,
-        metavar="SECONDS",
-        help="Time after which a host rolls the change back by itself, unless a new SSH connection"
-        " confirms it.",
-    ),
-    click.option(
-        "--manual", is_flag=True, help="Leave it to `provision confirm` to confirm the change."
-    ),
-    TAKE_OVER,
-)
-
-
-class StrategyOptions:
-    """The options of a command that changes hosts, such as --strategy and --manual."""
-
-    def __init__(self, *, strategy: str, window: int, manual: bool, take_over: bool) -> None:
-        self.name, _, self.canary = strategy.partition("=")
-        plain = self.name in ("all-or-none", "per-host") and "=" not in strategy
-        if not plain and not (self.name == "canary" and self.canary):
-            raise UsageError(
-                f"--strategy {strategy}: no such strategy",
-                "use all-or-none, canary=HOST or per-host",
-            )
-        self.window, self.manual, self.take_over = window, manual, take_over
-
-    def apply_options(self, hosts: tuple[str, ...], *, destroy: bool = False) -> ApplyOptions:
-        """The same options for the engine. Raises UsageError when the canary is not in `hosts`."""
-        from provision.engine.options import ApplyOptions
-
-        if self.canary and self.canary not in hosts:
-            raise UsageError(
-                f"--strategy canary={self.canary}: {self.canary} is not one of the hosts",
-                f"use one of {', '.join(hosts)}",
-            )
-        return ApplyOptions(
-            destroy=destroy,
-            all_or_none=self.name != "per-host",
-            canary=self.canary or None,
-            window_s=self.window,
-            manual=self.manual,
-            take_over=self.take_over,
-        )
-
-
-def strategy_options(command: Command) -> Command:
-    """Add the options of a command that changes hosts, passed as `strategy: StrategyOptions`."""
-
-    names = ("strategy", "window", "manual", "take_over")
-
-    def wrapper(*args: Any, **arguments: Any) -> int:
-        options = StrategyOptions(**{name: arguments.pop(name) for name in names})
-        return command(*args, strategy=options, **arguments)
-
-    # click takes the name and the help of a command from the function that it decorates.
-    return _decorated(update_wrapper(wrapper, command), _STRATEGY_OPTIONS)
 
 
 def host_options(command: Command) -> Command:
@@ -210,10 +139,10 @@ def _with_invocation(command: Command, argument: Callable[..., Any]) -> Command:
         invocation = Invocation(**{name: arguments.pop(name) for name in shared})
         return command(invocation, **arguments)
 
-    return _decorated(update_wrapper(wrapper, command), (argument, *_HOST_OPTIONS))
+    return decorated(update_wrapper(wrapper, command), (argument, *_HOST_OPTIONS))
 
 
-def _decorated(command: Command, decorators: tuple[Callable[..., Any], ...]) -> Command:
+def decorated(command: Command, decorators: tuple[Callable[..., Any], ...]) -> Command:
     # click lists parameters in the order of decorators in the source, which is the reverse of
     # the order in which they are applied.
     for decorate in reversed(decorators):

@@ -16,6 +16,7 @@ from provision.engine.plan import Change, Conflict, Plan
 from provision.engine.report import ChangeResult, Report
 from provision.model.errors import ConflictError, HostError, UnfitError
 from provision.model.problems import Problem
+from provision.model.text import count
 
 # Modules of a transaction are imported where there is something to change: most runs only look.
 
@@ -78,7 +79,7 @@ def converge(
     warnings = _warnings(session, fleet, usable, plan.changes, destroy=options.destroy)
     for warning in warnings:
         session.warn(f"warning: {warning}")
-    if errors and options.all_or_none:
+    if errors and (options.all_or_none or _too_many_failed(session, hosts, errors, options)):
         return Report(hosts, (), (), errors)
     approve(plan.changes)
     if not options.destroy:
@@ -87,7 +88,9 @@ def converge(
     run = _Run(session, options, fleet)
     try:
         for group in _groups(usable, options):
-            if not run.converge(group):
+            if _too_many_failed(session, hosts, (*errors, *run.errors), options):
+                break
+            if not run.converge(group) and (options.all_or_none or run.interrupted):
                 break
     except KeyboardInterrupt:
         # Between two groups: the first has ended already, and is reported.
@@ -97,11 +100,29 @@ def converge(
 
 def _groups(hosts: tuple[str, ...], options: ApplyOptions) -> Iterator[tuple[str, ...]]:
     """The groups of hosts that are changed one after the other, each in one transaction."""
-    if options.canary is None:
-        yield hosts
+    if options.canary is not None:
+        yield (options.canary,)
+        yield tuple(host for host in hosts if host != options.canary)
         return
-    yield (options.canary,)
-    yield tuple(host for host in hosts if host != options.canary)
+    size = options.group_size or max(1, len(hosts))
+    for first in range(0, len(hosts), size):
+        yield hosts[first : first + size]
+
+
+def _too_many_failed(
+    session: Session, hosts: tuple[str, ...], errors: Iterable[HostError], options: ApplyOptions
+) -> bool:
+    """Return True if more hosts have failed than a rolling change allows, and say so."""
+    if options.group_size is None:
+        return False
+    failed = {error.host for error in errors}
+    if len(failed) <= options.max_failures:
+        return False
+    session.warn(
+        f"Stopping: {count(len(failed), 'host')} of {len(hosts)} failed"
+        f" (--max-failures {options.max_failures})"
+    )
+    return True
 
 
 def _recover_abandoned(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:

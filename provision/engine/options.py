@@ -10,13 +10,18 @@ class ApplyOptions:
     """The options of a change.
 
     `all_or_none`: a failure on one host rolls back all hosts. `canary`: the host that is changed
-    first, alone. `window_s`: seconds that hosts wait for the confirmation. `manual`: a person gives
-    it. `take_over`: also change what a file of another folder or machine has made.
+    first, alone. `group_size`: so many hosts are changed at a time, in the order of the inventory,
+    each group in a transaction of its own; None for all at once. `max_failures`: the next group is
+    changed while at most so many hosts have failed. `window_s`: seconds that hosts wait for the
+    confirmation. `manual`: a person gives it. `take_over`: also change what a file of another
+    folder or machine has made.
     """
 
     destroy: bool = False
     all_or_none: bool = True
     canary: str | None = None
+    group_size: int | None = None
+    max_failures: int = 0
     window_s: int = 90
     manual: bool = False
     take_over: bool = False

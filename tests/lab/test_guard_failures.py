@@ -66,6 +66,18 @@ def test_the_per_host_strategy_keeps_the_hosts_that_succeed(faults: Faults, inve
     faults.assert_converges(inventory)
 
 
+def test_a_rolling_change_stops_at_the_host_that_fails(faults: Faults, inventory: str) -> None:
+    """The hosts before it keep the change, and the one after it is not touched."""
+    faults.at_step("h2", 5, KILL_ACT)
+    result = faults.hosts.json("apply", inventory, "--strategy", "rolling=33%", status=6)
+    assert result["hosts"] == {"h1": "confirmed", "h2": "reverted (failed)", "h3": "unchanged"}
+    faults.heal()
+    faults.assert_nothing_left()
+    result = faults.hosts.json("apply", inventory, "--strategy", "rolling=2")
+    assert result["hosts"] == {"h1": "unchanged", "h2": "confirmed", "h3": "confirmed"}
+    faults.assert_converges(inventory)
+
+
 def test_a_dockerd_that_dies_leaves_all_hosts_changed_or_all_restored(
     faults: Faults, inventory: str
 ) -> None:

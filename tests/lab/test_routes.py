@@ -160,7 +160,10 @@ def test_the_network_survives_reboots(applied: tuple[Hosts, str]) -> None:
 
 
 def test_a_host_that_is_off_stops_the_change_or_is_left_out(clean: Hosts) -> None:
-    """Apply exits with 4 and changes no host; with per-host, it changes the others (6)."""
+    """Apply exits with 4 and changes no host; with per-host, it changes the others (6).
+
+    So does a rolling change that allows one failure; without it, nothing is changed.
+    """
     inventory = clean.inventory("routes.yml")
     before = clean.ssh("h1", "ip route; iptables-save | grep -c PROV", check=False)
     power.poweroff(clean.lab, "h2")
@@ -172,6 +175,12 @@ def test_a_host_that_is_off_stops_the_change_or_is_left_out(clean: Hosts) -> Non
     result = clean.json("apply", inventory, "--strategy", "per-host", status=6)
     assert result["hosts"] == {"h1": "confirmed", "h2": "unreachable", "h3": "confirmed"}
     clean.json("verify", inventory, status=4)
+    rolling = ("--strategy", "rolling=1")
+    stopped = clean.json("destroy", inventory, "--yes", *rolling, status=4)
+    assert stopped["hosts"] == {"h1": "unchanged", "h2": "unreachable", "h3": "unchanged"}
+    for verb in (("destroy", inventory, "--yes"), ("apply", inventory)):
+        result = clean.json(*verb, *rolling, "--max-failures", "1", status=6)
+        assert result["hosts"] == {"h1": "confirmed", "h2": "unreachable", "h3": "confirmed"}
     power.start(clean.lab, say=print)
     clean.provision("apply", inventory)
     assert_verified(clean, inventory)

@@ -125,6 +125,57 @@ def test_per_host_changes_the_reachable_hosts(fleet: Fleet) -> None:
     assert fleet.apply(all_or_none=False).exit_status == 4
 
 
+def test_a_rolling_change_ends_a_group_before_the_next(fleet: Fleet) -> None:
+    """Two hosts at a time, in the order of the inventory; the last group has the rest."""
+    assert fleet.apply(all_or_none=False, group_size=2).exit_status == 0
+    verbs = [entry for entry in fleet.hosts.log if entry[1] in ("act", "confirm")]
+    assert sorted(verbs[:4]) == [(h, verb) for h in ("h1", "h2") for verb in ("act", "confirm")]
+    assert verbs[4:] == [("h3", "act"), ("h3", "confirm")]
+
+
+@pytest.mark.parametrize(("most", "last"), [(0, UNCHANGED), (1, CONFIRMED)])
+def test_a_rolling_change_goes_on_until_too_many_hosts_have_failed(
+    fleet: Fleet, most: int, last: Outcome
+) -> None:
+    """A failed host rolls back alone; the others of its group keep the change."""
+    warnings: list[str] = []
+    fleet.session = replace(fleet.session, warn=warnings.append)
+    fleet.hosts.failing.add(("h2", "make", "a"))
+    applied = fleet.apply(all_or_none=False, group_size=2, max_failures=most)
+    assert applied.outcomes == {"h1": CONFIRMED, "h2": reverted("failed"), "h3": last}
+    assert applied.exit_status == ExitStatus.MIXED
+    assert warnings == ([] if most else ["Stopping: 1 host of 3 failed (--max-failures 0)"])
+
+
+def test_a_rolling_change_leaves_an_unreachable_host_out_or_does_not_begin(fleet: Fleet) -> None:
+    """An unreachable host is a failed one: 4 and no change, or 6 and the others are changed."""
+    fleet.hosts.lost["h2"] = ConnectError("h2", "unreachable")
+    options = {"all_or_none": False, "group_size": 1}
+    applied = fleet.apply(**options)
+    assert applied.outcomes == {"h1": UNCHANGED, "h2": UNREACHABLE, "h3": UNCHANGED}
+    assert (applied.exit_status, fleet.hosts.toys) == (4, {})
+    applied = fleet.apply(**options, max_failures=1)
+    assert applied.outcomes == {"h1": CONFIRMED, "h2": UNREACHABLE, "h3": CONFIRMED}
+    assert applied.exit_status == 6
+
+
+def test_ctrl_c_in_a_group_ends_a_rolling_change(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group is rolled back, the hosts before it keep the change, those after it have none."""
+    real = rounds.acting.act
+
+    def interrupted(running: Any, wave: Any) -> None:
+        if "h2" in wave:
+            raise KeyboardInterrupt
+        real(running, wave)
+
+    monkeypatch.setattr(rounds.acting, "act", interrupted)
+    done = fleet.apply(all_or_none=False, group_size=1, max_failures=3)
+    assert done.outcomes == {"h1": CONFIRMED, "h2": reverted("operator"), "h3": UNCHANGED}
+    assert done.exit_status == ExitStatus.INTERRUPTED
+
+
 def test_a_host_outside_the_limit_is_not_changed(fleet: Fleet) -> None:
     """Its connection error does not concern this run."""
     fleet.hosts.lost["h3"] = ConnectError("h3", "unreachable")
