@@ -26,6 +26,7 @@ _COMMANDS = {
     "init": "provision.cli.inventory",
     "validate": "provision.cli.inventory",
     "trust": "provision.cli.trust",
+    "fetch": "provision.cli.fetch",
     "plan": "provision.cli.change",
     "apply": "provision.cli.change",
     "verify": "provision.cli.change",

@@ -165,6 +165,13 @@ class Method(ABC):
         """
         return {}
 
+    def programs(self) -> Mapping[str, Callable[[Callable[[str], None]], LocalBinary]]:
+        """Programs that hosts get from the controller, and how each is made if no file names one.
+
+        The functions get lines of progress as `say`, and raise SupplyError.
+        """
+        return {}
+
     # Planning.
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:

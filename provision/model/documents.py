@@ -38,7 +38,8 @@ def _at_least_one(hosts: dict[str, Any]) -> dict[str, Any]:
     return hosts
 
 
-def _union_tag(value: Any) -> str | None:
+def union_tag(value: Any) -> str | None:
+    """The tag of the member that a value of text or a mapping belongs to; None for others."""
     return TEXT if isinstance(value, str) else MAPPING if isinstance(value, dict) else None
 
 
@@ -88,7 +89,7 @@ class TopDocument(Document):
 
     name: InventoryName
     ssh: Any = None
-    hosts_from: Annotated[HostsFromFile | HostsFromMapping, Discriminator(_union_tag)] | None = None
+    hosts_from: Annotated[HostsFromFile | HostsFromMapping, Discriminator(union_tag)] | None = None
     packages: Literal["install", "require"] = "install"
     hosts: Annotated[dict[HostName, Any], AfterValidator(_at_least_one)]
     groups: dict[GroupName, Any] | None = None
@@ -160,7 +161,7 @@ class ValueDocument(Document):
 
 VariableText = Annotated[str, AfterValidator(secrets.literal), Tag(TEXT)]
 VariableSource = Annotated[ValueDocument, Tag(MAPPING)]
-VariableValue = Annotated[VariableText | VariableSource, Discriminator(_union_tag)]
+VariableValue = Annotated[VariableText | VariableSource, Discriminator(union_tag)]
 ImageText = Annotated[str, AfterValidator(images.reference), Tag(TEXT)]
 ImageFile = Annotated[ArchiveDocument, Tag(MAPPING)]
 
@@ -213,7 +214,7 @@ class ContainerDocument(Document):
 
     host: str
     network: str
-    image: Annotated[ImageText | ImageFile, Discriminator(_union_tag)] | None = None
+    image: Annotated[ImageText | ImageFile, Discriminator(union_tag)] | None = None
     command: list[Argument] | None = None
     address: Address | None = None
     mac: MacAddress | None = None

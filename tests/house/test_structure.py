@@ -57,6 +57,8 @@ ACTING = {
     "engine/artifacts.py",
     "engine/pki.py",
     "methods/flannel/binary.py",
+    "methods/flannel/go_build.py",
+    "methods/flannel/release.py",
     # The locks of the controller's own files.
     "model/file_lock.py",
     # These read the inventory file and the files that it names.

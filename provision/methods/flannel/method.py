@@ -105,7 +105,7 @@ class FlannelMethod(Method):
     def controller_files(
         self, options: FlannelOptions, folder: Path
     ) -> Mapping[str, LocalBinary | BadValueError]:
-        """flanneld: the named file, or the one that the controller has built before.
+        """flanneld: the named file, or the one that was downloaded or built before.
 
         For an etcd of the user also the files by which the hosts are its clients.
         """
@@ -119,13 +119,14 @@ class FlannelMethod(Method):
     ) -> Mapping[str, LocalBinary | BadValueError]:
         import provision.methods.flannel.binary as binary
 
-        if options.flanneld is None:
-            built = binary.cached()
-            return {"flanneld": built} if built else {}
-        try:
-            return {"flanneld": binary.file(options.flanneld, folder)}
-        except BadValueError as error:
-            return {"flanneld": error}
+        if isinstance(options.flanneld, str):
+            try:
+                return {"flanneld": binary.file(options.flanneld, folder)}
+            except BadValueError as error:
+                return {"flanneld": error}
+        release = options.flanneld
+        kept = binary.cached_release(release.sha256) if release else binary.cached()
+        return {"flanneld": kept} if kept else {}
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe for the host's own flanneld and its TLS files."""
@@ -163,10 +164,21 @@ class FlannelMethod(Method):
     def build_files(
         self, network: Network, say: Callable[[str], None]
     ) -> Mapping[str, LocalBinary]:
-        """Build flanneld, unless the file names one."""
+        """Download the release that the file names, or build flanneld."""
         import provision.methods.flannel.binary as binary
 
-        return {"flanneld": binary.built(say)} if options(network).flanneld is None else {}
+        source = options(network).flanneld
+        if isinstance(source, str):
+            return {}
+        if source is None:
+            return {"flanneld": binary.built(say)}
+        return {"flanneld": binary.downloaded(source.url, source.sha256, say)}
+
+    def programs(self) -> Mapping[str, Callable[[Callable[[str], None]], LocalBinary]]:
+        """flanneld, which is built of its sources."""
+        import provision.methods.flannel.binary as binary
+
+        return {"flanneld": binary.built}
 
     def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""

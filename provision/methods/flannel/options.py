@@ -9,10 +9,10 @@ from hashlib import sha256
 from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Discriminator, Tag
 
 from provision.methods._shared.docker_bridge import BridgeOptions
-from provision.model.documents import Document
+from provision.model.documents import MAPPING, TEXT, Document, union_tag
 from provision.model.fields.scalars import File, Port, between
 from provision.model.findings import BadValueError
 from provision.model.help import Help
@@ -90,6 +90,34 @@ class Etcd(Document):
     key: Annotated[File | None, Help("file with the private key of `cert`, PEM, mode 0600")] = None
 
 
+def _release_url(text: str) -> str:
+    hint = "write https://HOST/PATH of an archive of flannel's release"
+    match = re.fullmatch(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[!-~]+", text)
+    if match is None:
+        raise BadValueError(f"url {quoted(text)} is not the https URL of a file", hint)
+    return text
+
+
+def _sha256(text: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{64}", text) is None:
+        raise BadValueError(
+            f"sha256 {quoted(text)} is not 64 digits of 0-9 and a-f",
+            "write the output of `sha256sum` for the archive",
+        )
+    return text
+
+
+class Release(Document):
+    """A release of flannel that the controller downloads: an archive, or the program itself."""
+
+    url: Annotated[str, AfterValidator(_release_url), Help("https URL of the archive")]
+    sha256: Annotated[str, AfterValidator(_sha256), Help("checksum of the archive, hex")]
+
+
+FlanneldFile = Annotated[File, Tag(TEXT)]
+FlanneldRelease = Annotated[Release, Tag(MAPPING)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlannelOptions(BridgeOptions):
     """The keys of a `flannel` network, besides those of every network."""
@@ -111,8 +139,11 @@ class FlannelOptions(BridgeOptions):
         default_factory=Etcd
     )
     flanneld: Annotated[
-        File | None,
-        Help("file of the program; default: the one on the host, or one built by the controller"),
+        Annotated[FlanneldFile | FlanneldRelease, Discriminator(union_tag)] | None,
+        Help(
+            "file of the program, or {url, sha256} of a release; default: the one on the host, or"
+            " one built by the controller"
+        ),
     ] = None
 
 
