@@ -40,7 +40,7 @@ from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.ovs_veth import OvsVeth
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.service import Service
 from provision.resources.kinds.shared_namespace import SharedNamespace
 from provision.resources.kinds.sysctl import Sysctl
@@ -87,15 +87,21 @@ _UNIT = f"/etc/systemd/system/provision-{NAME}"
 
 KERNEL = (
     Stranger(
-        Route(HOST, IPv4Network("172.20.2.0/24"), IPv4Address("192.0.2.9"), "up0", NAME),
+        Routes.of(HOST, "blue", NAME, [row("172.20.2.0/24", "192.0.2.9", "up0")]),
         "ip route add 172.20.2.0/24 via 192.0.2.8",
         "ip route show 172.20.2.0/24",
     ),
     Stranger(
-        Route(HOST, IPv4Network("172.20.3.0/24"), IPv4Address("192.0.2.9"), "up0", NAME),
+        Routes.of(HOST, "old", NAME, [row("172.20.3.0/24", "192.0.2.9", "up0")]),
         "ip route add 172.20.3.0/24 via 192.0.2.8 proto 240; "
         "mkdir -p /etc/provision/other/routes; : >/etc/provision/other/routes/172.20.3.0_24",
         "ip route show 172.20.3.0/24",
+    ),
+    Stranger(
+        Routes.of(HOST, "table", NAME, [row("172.20.4.0/24", "192.0.2.9", "up0")]),
+        "ip route add 172.20.4.0/24 via 192.0.2.8 proto 240; mkdir -p /etc/provision/other/routes; "
+        "echo 172.20.4.0/24 via 192.0.2.8 dev up0 >/etc/provision/other/routes/blue",
+        "ip route show 172.20.4.0/24",
     ),
     Stranger(
         IptablesChain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", (_RULE,), MARK),

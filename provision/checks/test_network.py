@@ -16,6 +16,7 @@ from provision.checks.require import (
 from provision.checks.subjects import Pair, PublishedPort
 from provision.checks.wire import ContainerPair
 from provision.model.inventory import Container
+from provision.resources.rows import row_summary
 
 
 def test_drift(evidence: Evidence, host: str) -> None:
@@ -26,6 +27,7 @@ def test_drift(evidence: Evidence, host: str) -> None:
     differences = [conflict.message for conflict in drift.conflicts]
     differences += [
         f"{change.verb} {change.ref.kind} {change.ref.name}"
+        + row_summary(change.before, change.after)
         for change in drift.changes
         if change.ref not in conflicting
     ]

@@ -17,7 +17,7 @@ from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.nic_drop_rule import NicDropRule
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.lib import etcd_keys
 
@@ -56,8 +56,9 @@ def _departed_hosts(inventory: Inventory, current: State) -> Iterator[str]:
 def _peers(resource: Resource) -> Iterator[tuple[str, str]]:
     """Yield the address or the name of each peer of a resource, with a noun for the message."""
     match resource:
-        case Route(via=via, flags=()) if via is not None:
-            yield str(via), "routes"
+        case Routes(rows=rows):
+            routers = {row.via for row in rows if row.via is not None and not row.onlink}
+            yield from ((str(via), "routes") for via in routers)
         case Vxlan(forwards=forwards):
             yield from ((str(forward.peer), "FDB entries") for forward in forwards)
         case OvsTunnel(options=options):

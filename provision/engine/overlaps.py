@@ -15,7 +15,7 @@ from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, State
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 
 
@@ -117,8 +117,8 @@ def _own_routes(current: State) -> dict[str, _OwnRoutes]:
     for ref, resource in current.items():
         routes = by_host.setdefault(ref.host, _OwnRoutes())
         match resource:
-            case Route():
-                routes.destinations.add(resource.dst)
+            case Routes():
+                routes.destinations.update(row.dst for row in resource.rows)
             case DockerNetwork():
                 routes.bridges.add(dict(resource.options).get(BRIDGE_NAME))
             case Flannel():

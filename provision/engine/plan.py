@@ -251,7 +251,8 @@ def _making(change: Change) -> Steps:
     assert change.after is not None
     if change.verb == "update":
         assert change.before is not None
-        return ownership.guarded(change.before, change.after.update(change.before) or ())
+        subject = change.after.subject(change.before)
+        return ownership.guarded(subject, change.after.update(change.before) or ())
     return ownership.guarded(change.after, change.after.create())
 
 

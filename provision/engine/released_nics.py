@@ -16,7 +16,7 @@ from provision.facts.nics import Nic
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource
 from provision.resources.kinds.ovs_uplink import OvsUplink
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 
 
 def with_released_nics(inventory: Inventory, snapshot: HostSnapshot) -> HostSnapshot:
@@ -87,12 +87,16 @@ def _without_obstacle(resource: Resource, released: Mapping[str, str]) -> Resour
 def _without_own_routes(inventory: Inventory, snapshot: HostSnapshot) -> HostFacts:
     """The facts without our routes that will be deleted: a NIC must not keep them."""
     subnets = {
-        subnet for network in inventory.networks.values() for subnet in network.subnets.values()
+        str(subnet)
+        for network in inventory.networks.values()
+        for subnet in network.subnets.values()
     }
     deleted = {
-        (str(route.dst), str(route.via))
-        for route in snapshot.ours.values()
-        if isinstance(route, Route) and route.dst not in subnets
+        (row.key, str(row.via))
+        for table in snapshot.ours.values()
+        if isinstance(table, Routes)
+        for row in table.rows
+        if row.key not in subnets
     }
     if not deleted:
         return snapshot.facts

@@ -72,6 +72,11 @@ class Resource:
     """Neither rolled back nor deleted: an installed package."""
     uses_dockerd: ClassVar[bool] = False
     """The steps call Docker's daemon, which may hang."""
+    leaves_foreign: ClassVar[bool] = False
+    """Its steps leave out what is of others: a table, of which only some rows may be.
+
+    `is_foreign` then prints a message for each of these.
+    """
     on_disk: ClassVar[bool] = False
     """The steps only write files: after a reboot they are rolled back before the network starts."""
     probe: ClassVar[str]
@@ -139,6 +144,10 @@ class Resource:
         mark themselves, or nothing of others can have this place.
         """
         raise NotImplementedError
+
+    def subject(self, current: Resource) -> Resource:
+        """The resource whose `is_foreign` is tested before an update of `current` to this."""
+        return current
 
     def create(self) -> Steps:
         """Steps from nothing, or from any part of the resource, to all of it. Repeatable."""

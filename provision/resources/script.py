@@ -126,6 +126,9 @@ def _command(step: Step) -> str:
             if note:
                 succeeds = f"{{ {succeeds} && echo {shlex.quote(f'@note {note}')}; }}"
             return f"{{ {succeeds} || {{\n{commands(steps)}\n}}; }}"
+        case Refuse(test, ""):
+            printed = f"messages=$({_command(test)} 2>/dev/null)"
+            return f"{{ ! {printed} || {{ printf '%s\\n' \"$messages\" >&2; false; }}; }}"
         case Refuse(test, message):
             fail = f"{{ echo {shlex.quote(message)} >&2; false; }}"
             return f"{{ ! {_test(test, prints=False)} || {fail}; }}"

@@ -38,7 +38,7 @@ class Unless:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Fail with `message` if `test` succeeds.
+    """Fail with `message`, or with what `test` prints where it is empty, if `test` succeeds.
 
     At the start of an operation: before the operation is in the journal, so that the rollback of
     the change does not touch what made the test succeed.

@@ -31,7 +31,7 @@ from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.follower_unit import FollowerUnit
 from provision.resources.kinds.iptables_chain import IptablesChain
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, Row
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.lib import etcd_keys
 from provision.resources.on_hosts import UNIT_FOLDER
@@ -120,7 +120,7 @@ class _Fleet:
         self._networks = [entry for entry in networks if entry is not self._network]
         self._containers = captured("container/routes-trixie", "containers")[0]
         self._container = captured("container/routes-trixie", "container")[0]
-        routes = captured("route/routes-trixie", "routes")[0]
+        routes = captured("routes/oldroutes-trixie", "routes")[0]
         self._routes = [route for route in routes if route["dev"] in ("host0", "eth1", "docker0")]
         self._routes = [route for route in self._routes if "gateway" not in route]
         self._vxlan = captured("vxlan/vxlan-trixie", "link")[0][0]
@@ -218,9 +218,8 @@ class _Fleet:
             dev, source = dict(network.options)[BRIDGE_NAME], str(network.gateway)
             route = {"dst": str(network.subnet), "dev": dev, "protocol": "2", "scope": "253"}
             routes.append(route | {"prefsrc": source, "flags": []})
-        for route in by_kind.get(Route, ()):
-            entry = {"dst": str(route.dst), "gateway": str(route.via), "dev": route.dev}
-            routes.append(entry | {"protocol": "240", "flags": list(route.flags)})
+        for table in by_kind.get(Routes, ()):
+            routes += map(_kernel_route, table.rows)
         for device in by_kind.get(Vxlan, ()):
             links.append(vxlan_link(device))
         for flannel in by_kind.get(Flannel, ()):
@@ -314,3 +313,9 @@ class _Fleet:
                 address = self._inventory.hosts[peer].address
                 yield f"neighbour {flannel.device} {gateway} lladdr {mac} PERMANENT"
                 yield f"forward {flannel.device} {mac} dst {address} self permanent"
+
+
+def _kernel_route(row: Row) -> Json:
+    """A route as `ip -N -j route` prints it."""
+    entry = {"dst": row.key, "gateway": str(row.via), "dev": row.dev, "protocol": "240"}
+    return entry | {"flags": ["onlink"] if row.onlink else []}

@@ -18,8 +18,12 @@ from provision.resources import kinds
 from provision.resources.base import Origin, Resource
 
 FOLDER = Path(__file__).parent
+# old…: applied by version 0.1.0
 INVENTORIES = {
     "routes": "demo",
+    "oldroutes": "demo",
+    "olddocker0": "classic",
+    "oldrouted": "routed",
     "docker0": "classic",
     "pipework": "lan",
     "ovslan": "ovslan",

@@ -29,7 +29,7 @@ from provision.resources.kinds.lan_bridge import LanBridge
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import OvsUplink
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 from provision.resources.kinds.vxlan import Vxlan
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
@@ -130,7 +130,8 @@ def _daemons(column: Planned) -> str:
 
 
 def _forwarding(column: Planned) -> str:
-    routes, devices = column.of(Route), column.of(Vxlan)
+    routes = [row for table in column.of(Routes) for row in table.rows]
+    devices = column.of(Vxlan)
     if devices and not devices[0].learning:
         assert len(routes) == len(devices[0].forwards) == 2
         return "the inventory (table, routes)"

@@ -18,7 +18,7 @@ from provision.resources.base import Resource, state
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 from tests.fakes import HOST
 
@@ -74,7 +74,7 @@ def test_a_route_to_the_subnet_of_a_host_is_no_conflict_here(tmp_path: Path) -> 
 
 def test_own_routes_are_no_conflict(tmp_path: Path) -> None:
     """Mark and destination decide; a route of another program to the same range is a conflict."""
-    ours = Route("h1", PART, None, "eth1", "demo")
+    ours = Routes.of("h1", "n", "demo", [row(str(PART), "", "eth1")])
     demo = inventory(tmp_path)
     assert not conflicts(demo, KernelRoute(PART, "eth1", PROTO), ours)
     assert conflicts(demo, KernelRoute(PART, "eth1", KERNEL), ours)
