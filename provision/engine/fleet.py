@@ -150,8 +150,9 @@ def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> Ho
     inventory = session.inventory
     probes = methods.facts_probes(inventory, host)
     ranges = {name: network.cidr for name, network in inventory.networks.items()}
+    peers = (peer.address for name, peer in inventory.hosts.items() if name != host)
     snapshot = gather.parse(
-        host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges
+        host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges, peers=peers
     )
     return with_released_nics(inventory, snapshot)
 

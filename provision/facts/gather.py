@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -87,10 +87,12 @@ def parse(
     nonce: str,
     probes: Iterable[FactsProbe] = (),
     networks: Mapping[str, IPv4Network] | None = None,
+    peers: Iterable[IPv4Address] = (),
 ) -> HostSnapshot:
     """Read one snapshot. Raises FactsError when any part of it is missing or malformed.
 
-    `networks` are the ranges of the inventory's networks, by name.
+    `networks` are the ranges of the inventory's networks, by name; `peers` are the addresses of the
+    other hosts.
     """
     probes = tuple(probes)
     texts = sections(host, output, nonce=nonce, probes=probes)
@@ -105,7 +107,7 @@ def parse(
         ours = state(entry.resource for entry in resources if entry.ours)
         foreign = state(entry.resource for entry in resources if not entry.ours)
     with reading(host, "facts", texts["host"]):
-        facts = host_probe.parse(host, texts["host"])
+        facts = host_probe.parse(host, texts["host"], peers)
         require_types(facts)
     of_methods = [_parse_facts(host, probe, texts[probe.section]) for probe in probes]
     facts = replace(facts, of_methods={type(value): value for value in of_methods})

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
-from provision.facts import nics, policy
+from provision.facts import nics, peer_routes, policy
 from provision.facts.host import AppliedFrom, HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
-from provision.model.ipv4 import ipv4_address, ipv4_network
+from provision.model.ipv4 import ipv4_network
 from provision.resources.kinds.package import PACKAGES
 from provision.resources.lib import nic_records, ovsdb
 from provision.resources.render import program_text
@@ -29,8 +29,11 @@ _BOOT = 3
 """RTPROT_BOOT of linux/rtnetlink.h: `ip route` does not print this protocol."""
 
 
-def parse(host: str, text: str) -> HostFacts:
-    """Read the output of `probe`. Raises ValueError or KeyError."""
+def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
+    """Read the output of `probe`. Raises ValueError or KeyError.
+
+    `peers` are the addresses to which the host's routes are asked for.
+    """
     lines = KeyedLines(text)
     docker = lines.decoded("docker_info", "{}")
     tools = frozenset(lines.every("tool"))
@@ -48,7 +51,7 @@ def parse(host: str, text: str) -> HostFacts:
         live_restore=bool(docker.get("LiveRestoreEnabled")),
         rootless=_is_rootless(docker),
         links={link.name: link for link in map(_link, addresses)},
-        peer_routes=dict(map(_peer_route, _decoded(lines.every("way")))),
+        peer_routes=_peer_routes(lines, peers),
         package_manager=lines.only("manager", ""),
         docker_candidate=version(lines.only("candidate", "")),
         ssh_from=ssh_from,
@@ -136,11 +139,12 @@ def _decoded(texts: Iterable[str]) -> list[Any]:
     return values
 
 
-def _peer_route(routes: list[Mapping[str, Any]]) -> tuple[IPv4Address, PeerRoute]:
-    route = routes[0]  # `ip -j route get` prints a list of one route
-    via = route.get("gateway")
-    peer_route = PeerRoute(str(route["dev"]), ipv4_address(via) if via else None)
-    return ipv4_address(route["dst"]), peer_route
+def _peer_routes(lines: KeyedLines, peers: Iterable[IPv4Address]) -> dict[IPv4Address, PeerRoute]:
+    """The routes to the peers: the kernel's answers, if the host had to ask it."""
+    answers = lines.every("way")
+    if answers or "ways" in lines:
+        return peer_routes.by_kernel(_decoded(answers))
+    return peer_routes.by_tables(peers, lines.decoded("every_route", "[]"))
 
 
 def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute]:

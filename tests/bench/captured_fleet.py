@@ -143,7 +143,10 @@ class _Fleet:
     def _facts(self, host: str) -> HostFacts:
         output = Output(0, self._host(host, (), applied=True).text(), "")
         probes = methods.facts_probes(self._inventory, host)
-        return gather.parse(host, self._inventory.name, output, nonce=NONCE, probes=probes).facts
+        peers = (peer.address for peer in self._inventory.hosts.values())
+        return gather.parse(
+            host, self._inventory.name, output, nonce=NONCE, probes=probes, peers=peers
+        ).facts
 
     def _host(self, name: str, resources: Iterable[Resource], *, applied: bool) -> _Host:
         host, inventory = _Host(name), self._inventory
@@ -157,7 +160,7 @@ class _Fleet:
         tools = dict.fromkeys((*TOOLS, *methods.tools(inventory, name)))
         host.section("host", "systemd yes", "uid 0", *(f"tool {tool}" for tool in tools))
         host.section("host", "manager apt-get", "machine x86_64", "networkd eth1 eth1.network")
-        keys = "docker_info networks addresses routes way every_route"
+        keys = "docker_info networks addresses routes every_route"
         host.section("host", *(f"@@{key}" for key in keys.split()))
         host.section("package", *tools)
         for section, keys in SHARED.items():
@@ -213,6 +216,8 @@ class _Fleet:
             for info in link["addr_info"] if link["ifname"] == "eth1" else ():
                 if info["family"] == "inet":
                     info |= {"local": str(address), "prefixlen": 16}
+        for route in routes:
+            route |= {"dst": "10.78.0.0/16"} if route["dev"] == "eth1" else {}
         for network in by_kind.get(DockerNetwork, ()):
             links += self._bridge_links(network)
             dev, source = dict(network.options)[BRIDGE_NAME], str(network.gateway)
@@ -228,10 +233,6 @@ class _Fleet:
         host.share("addresses", links)
         host.share("routes", routes)
         host.share("every_route", routes)
-        for name, peer in self._inventory.hosts.items():
-            if name != host.name:
-                route = {"dst": str(peer.address), "dev": "eth1", "prefsrc": str(address)}
-                host.share("way", [route | {"flags": [], "uid": 0, "cache": []}])
 
     def _bridge_links(self, network: DockerNetwork) -> list[Json]:
         bridge, veth = copy.deepcopy(self._bridge), copy.deepcopy(self._veth)
