@@ -39,12 +39,12 @@ def parts_in_use(
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             continue  # every host of the LAN has a route to it
-        subnets = set(network.subnets.values())
+        subnets = set(map(str, network.subnets.values()))
         for host in facts.keys() & set(network.hosts):
             for route in facts[host].routes:
                 if (
-                    route.dst in subnets
-                    and str(route.dst) not in routes.get(host, ())
+                    route.key in subnets
+                    and route.key not in routes.get(host, ())
                     and (host, route.dev) not in links
                     and not any(route.dst.subnet_of(cidr) for cidr in flannels.get(host, ()))
                     and not _on_docker0(network, route)

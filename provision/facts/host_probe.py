@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
@@ -151,5 +152,10 @@ def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute
     for entry in entries:
         # A multipath route has `nexthops` instead of `dev`.
         if "dev" in entry and entry["dst"] != "default":
-            number = int(entry.get("protocol", _BOOT))
-            yield KernelRoute(ipv4_network(entry["dst"]), entry["dev"], number)
+            yield _kernel_route(entry["dst"], entry["dev"], int(entry.get("protocol", _BOOT)))
+
+
+@lru_cache(1 << 16)
+def _kernel_route(dst: str, dev: str, number: int) -> KernelRoute:
+    network = ipv4_network(dst)
+    return KernelRoute(network, str(dev), number, str(network))

@@ -163,7 +163,7 @@ def test_routes_in_the_range_of_another_inventory_are_not_told_again(tmp_path: P
     )
     chain = IptablesChain("h1", "nat", "PROV-other-blue", "POSTROUTING", rules, mark)
     demo, foreign = inventory(tmp_path), state([chain])
-    host_facts = {"h1": facts(FOREIGN, replace(FOREIGN, dst=IPv4Network("172.20.9.0/24")))}
+    host_facts = {"h1": facts(FOREIGN, FOREIGN._replace(dst=IPv4Network("172.20.9.0/24")))}
     assert [conflict.message for conflict in overlaps(demo, host_facts, {}, foreign)] == [
         "172.20.0.0/16 overlaps 172.20.64.0/18, the range of network 'blue' of inventory 'other'",
         "172.20.0.0/16 overlaps 172.20.9.0/24 on br-other, outside this inventory",

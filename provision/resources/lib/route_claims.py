@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from provision.model.ipv4 import ipv4_network
 from provision.resources.base import Origin
@@ -27,14 +28,17 @@ class Claims:
         self._origin = origin
         self._of_others: set[str] = set()
         rows: dict[str, list[str]] = {}
+        last, network, ours = "", "", False
         for key, text in lines:
             if key == "claim":
                 owner, _, name = text.partition(" ")
                 self._add_claim(owner, name, rows)
             elif key == "row":
                 path, _, claimed = text.partition(":")
-                owner, _, network = path.removeprefix(f"{ETC}/").split("/", 2)
-                self._add_row(owner, network, claimed, rows)
+                if path != last:
+                    owner, _, network = path.removeprefix(f"{ETC}/").split("/", 2)
+                    last, ours = path, owner == self._origin.inventory
+                self._add_row(network if ours else FOREIGN, claimed, rows)
         self.texts = {network: "".join(lines) for network, lines in rows.items()}
 
     def _add_claim(self, owner: str, name: str, rows: dict[str, list[str]]) -> None:
@@ -48,14 +52,14 @@ class Claims:
         else:
             self._of_others.add(dst)
 
-    def _add_row(self, owner: str, network: str, text: str, rows: dict[str, list[str]]) -> None:
+    def _add_row(self, network: str, text: str, rows: dict[str, list[str]]) -> None:
+        """Add a row of a network of this inventory, or of another inventory (`FOREIGN`)."""
         dst = text.partition(" ")[0]
-        ours = owner == self._origin.inventory
-        if ours:
+        if network:
             rows[network].append(f"{text}\n")
         if not _is_destination(dst):
             return  # a damaged claim: its routes have none
-        if ours:
+        if network:
             self.networks[dst] = network
         else:
             self._of_others.add(dst)
@@ -78,6 +82,7 @@ class Claims:
         return FOREIGN if dst in self._of_others else self._range_of(dst) or FOREIGN
 
 
+@lru_cache(1 << 14)
 def _is_destination(text: str) -> bool:
     try:
         ipv4_network(text)
