@@ -42,6 +42,15 @@ class Session:
     timeout_s: float = 600.0
     say: Callable[[str], None] = lambda _line: None
     warn: Callable[[str], None] = lambda _line: None
+    _addresses: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The text of the address of each host; each snapshot's script has those of its peers."""
+        if not self._addresses:
+            hosts = self.inventory.hosts.items()
+            self._addresses.update((name, str(host.address)) for name, host in hosts)
+        return self._addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,8 @@ def observe(session: Session, hosts: Iterable[str]) -> Fleet:
 def snapshot_script(session: Session, host: str, nonce: str) -> str:
     """The script that prints the snapshot of one host."""
     inventory = session.inventory
-    peers = [str(peer.address) for name, peer in inventory.hosts.items() if name != host]
+    addresses = session.addresses
+    peers = [address for name, address in addresses.items() if name != host]
     probes = methods.facts_probes(inventory, host)
     tools = methods.tools(inventory, host)
     return gather.script(inventory.name, peers, nonce=nonce, probes=probes, tools=tools)

@@ -22,6 +22,7 @@ from provision.model.reading import reading, require_types
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
 from provision.resources.lib import docker_api
+from provision.resources.lib.shared_json import one_snapshot
 from provision.resources.render import program_text
 from provision.resources.script import PRELUDE
 from provision.transport.base import Output
@@ -96,7 +97,18 @@ def parse(
     """
     probes = tuple(probes)
     texts = sections(host, output, nonce=nonce, probes=probes)
-    origin = Origin(host, inventory, tuple(sorted((networks or {}).items())))
+    with one_snapshot():
+        origin = Origin(host, inventory, tuple(sorted((networks or {}).items())))
+        return _snapshot(origin, texts, probes, peers)
+
+
+def _snapshot(
+    origin: Origin,
+    texts: Mapping[str, str],
+    probes: tuple[FactsProbe, ...],
+    peers: Iterable[IPv4Address],
+) -> HostSnapshot:
+    host = origin.host
     resources = [
         entry
         for kind in kinds.all_kinds()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from provision.resources.lib.shared_json import decode
 
 
 class KeyedLines:
@@ -32,7 +33,7 @@ class KeyedLines:
         Raises KeyError and ValueError.
         """
         if key not in self._decoded:
-            self._decoded[key] = json.loads(self.only(key, default))
+            self._decoded[key] = decode(self.only(key, default))
         return self._decoded[key]
 
     def by_interface(self) -> dict[str, list[tuple[str, str]]]:

@@ -6,7 +6,7 @@ answer open: a question for each peer of each host is most of a snapshot of a la
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple
@@ -52,29 +52,26 @@ def by_tables(
         table = tables.get(str(entry.get("table", _MAIN)))
         if table is not None and _is_candidate(entry):
             _add(table, entry)
-    lookups = [_Lookup(table) for table in tables.values() if table]
+    levels = [level for table in tables.values() for level in _levels(table)]
     routes: dict[IPv4Address, PeerRoute] = {}
     for peer in peers:
-        route = next(filter(None, (lookup.find(int(peer)) for lookup in lookups)), None)
-        if route is not None and route.target is not None:
-            routes[peer] = route.target
+        address = int(peer)
+        for shift, candidates in levels:
+            route = candidates.get(address >> shift)
+            if route is not None:
+                if route.target is not None:
+                    routes[peer] = route.target
+                break
     return routes
 
 
-class _Lookup:
-    """The longest match in one table."""
-
-    def __init__(self, table: _Table) -> None:
-        self._table = table
-        self._lengths = sorted({length for length, _ in table}, reverse=True)
-
-    def find(self, address: int) -> _Candidate | None:
-        """The route for an address; None if the table has none."""
-        for length in self._lengths:
-            route = self._table.get((length, address >> (32 - length)))
-            if route is not None:
-                return route
-        return None
+def _levels(table: _Table) -> Iterator[tuple[int, dict[int, _Candidate]]]:
+    """The routes of each prefix length, the longest first, by the network's bits."""
+    by_length: dict[int, dict[int, _Candidate]] = {}
+    for (length, bits), route in table.items():
+        by_length.setdefault(length, {})[bits] = route
+    for length in sorted(by_length, reverse=True):
+        yield 32 - length, by_length[length]
 
 
 def _is_candidate(entry: Mapping[str, Any]) -> bool:

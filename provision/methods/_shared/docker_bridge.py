@@ -175,9 +175,9 @@ def bridge_name(inventory: Inventory, network: Network) -> str:
 
 def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str, ...]:
     """The interfaces by which the host sends to its peers."""
-    peers = [inventory.hosts[peer].address for peer in network.hosts if peer != facts.host]
-    routes = [facts.peer_routes[peer] for peer in peers if peer in facts.peer_routes]
-    return tuple(sorted({route.dev for route in routes}))
+    peers = (inventory.hosts[peer].address for peer in network.hosts if peer != facts.host)
+    routes = map(facts.peer_routes.get, peers)
+    return tuple(sorted({route.dev for route in routes if route}))
 
 
 def mtu(

@@ -6,7 +6,6 @@ the inventory and the network.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from provision.model.ipv4 import ipv4_address, ipv4_network
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib.route_claims import FOREIGN, Claims
+from provision.resources.lib.shared_json import decode
 from provision.resources.on_hosts import ETC, PROTO
 from provision.resources.render import program_text
 from provision.resources.rows import ROWS, SHOWN
@@ -248,7 +248,7 @@ set -- {ETC}/*/routes/[a-z]*
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         claims = Claims(lines, origin)
-        entries = _by_dst(json.loads(dict(lines)["routes"]))
+        entries = _by_dst(decode(dict(lines)["routes"]))
         tables: dict[str, list[Row]] = {network: [] for network in claims.texts}
         for dst in claims.networks.keys() - entries.keys():
             tables.setdefault(claims.networks[dst], []).append(row(dst, "", ""))
