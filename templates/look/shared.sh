@@ -33,7 +33,8 @@ if command -v ip >/dev/null 2>&1; then
   fi
 fi
 # By its process id: on some hosts systemd listens at its socket, and asking there would start it.
-database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
+database=
+[ ! -r /run/openvswitch/ovsdb-server.pid ] || read -r database </run/openvswitch/ovsdb-server.pid
 if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
   ovs=no
   tables=$(bounded ovs-vsctl -t 5 -f json \

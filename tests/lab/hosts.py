@@ -158,3 +158,11 @@ def assert_same(before: dict[str, str], after: dict[str, str]) -> None:
     for host, text in before.items():
         diff = difflib.unified_diff(text.splitlines(), after[host].splitlines(), lineterm="", n=0)
         assert not (lines := list(diff)), f"{host}:\n" + "\n".join(lines)
+
+
+def without_records(capture: dict[str, str]) -> dict[str, str]:
+    """A capture without the record of the last change."""
+    return {
+        host: "\n".join(line for line in text.splitlines() if "/confirmed." not in line)
+        for host, text in capture.items()
+    }
