@@ -42,15 +42,18 @@ class Session:
     timeout_s: float = 600.0
     say: Callable[[str], None] = lambda _line: None
     warn: Callable[[str], None] = lambda _line: None
-    _addresses: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[str, Mapping[str, str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def addresses(self) -> Mapping[str, str]:
         """The text of the address of each host; each snapshot's script has those of its peers."""
-        if not self._addresses:
-            hosts = self.inventory.hosts.items()
-            self._addresses.update((name, str(host.address)) for name, host in hosts)
-        return self._addresses
+        texts = self._known.get("addresses")
+        if texts is None:
+            texts = {name: str(host.address) for name, host in self.inventory.hosts.items()}
+            self._known["addresses"] = texts  # whole: other threads read it
+        return texts
 
 
 @dataclass(frozen=True, slots=True)

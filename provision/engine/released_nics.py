@@ -112,11 +112,13 @@ _known: list[tuple[Inventory, frozenset[str]]] = []
 
 def _subnets(inventory: Inventory) -> frozenset[str]:
     """The text of every host's subnet in every network."""
-    if not _known or _known[0][0] is not inventory:
-        networks = inventory.networks.values()
-        texts = frozenset(str(subnet) for net in networks for subnet in net.subnets.values())
-        _known[:] = [(inventory, texts)]
-    return _known[0][1]
+    for known, texts in _known:
+        if known is inventory:
+            return texts
+    networks = inventory.networks.values()
+    texts = frozenset(str(subnet) for net in networks for subnet in net.subnets.values())
+    _known[:] = [(inventory, texts)]
+    return texts
 
 
 def _links(facts: HostFacts, released: Mapping[str, str]) -> dict[str, Link]:

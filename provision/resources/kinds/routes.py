@@ -99,7 +99,7 @@ for claim in "$@"; do
   owner=${{claim%/routes/*}}; echo "claim ${{owner##*/}} ${{claim##*/}}"
 done
 set -- {ETC}/*/routes/[a-z]*
-[ ! -e "$1" ] || grep -Hs '' "$@" | sed 's/^/row /'
+[ ! -e "$1" ] || grep -Hs -D skip '' "$@" | sed 's/^/row /'
 shared routes
 """
     # Without the flags linkdown and dead, which change with the carrier.
@@ -109,7 +109,7 @@ ip -N -4 route show table main proto {PROTO} | sed 's/ linkdown//g;s/ dead//g;s/
 set -- {ETC}/*/routes/*
 [ ! -e "$1" ] || printf '%s\n' "$@"
 set -- {ETC}/*/routes/[a-z]*
-[ ! -e "$1" ] || cat "$@"
+[ ! -e "$1" ] || grep -hs -D skip '' "$@" || :
 """
 
     network: str
