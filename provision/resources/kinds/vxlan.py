@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import sysfs
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.rows import ROWS
-from provision.resources.steps import Run, Steps, Unless, sh
+from provision.resources.steps import Run, Steps, Unless
 
 PREFIX = "vx-"
 """The name of every device of provision begins so (`model.names.interface_name`)."""
@@ -134,7 +134,7 @@ done
             *((Unless(sysfs.is_port(device, self.master), (join,)),) if self.master else ()),
             *self._set_address(),
             Unless(sysfs.is_up(device), (Run((*set_link, "up")),)),
-            *self._add_forwards(),
+            *(step for forward in self.forwards for step in self._add_forward(forward)),
         )
 
     def _set_address(self) -> Steps:
@@ -145,25 +145,17 @@ done
         set_address = Run(("ip", "-4", "address", "replace", address, *device))
         return (Unless(is_set, (set_address,), prints=True),)
 
-    def _add_forwards(self) -> Steps:
-        # ANY has one entry a peer: `replace` would leave only the last one. An entry that exists
-        # already is no error.
-        entries = [
-            f"{'append' if forward.mac == ANY else 'replace'} {self._entry(forward)} permanent"
-            for forward in self.forwards
-        ]
+    def _add_forward(self, forward: Forward) -> Steps:
+        # ANY has one entry a peer: `replace` would leave only the last one.
+        verb = "append" if forward.mac == ANY else "replace"
+        destination = ("dev", self.device, "dst", str(forward.peer))
+        # self: the FDB of the device, not that of the bridge whose port it is.
+        entry = Run(("bridge", "fdb", verb, forward.mac, *destination, "self", "permanent"))
+        if forward.neighbour is None:
+            return (entry,)
         # permanent: the kernel neither asks for the MAC by ARP nor forgets it.
-        neighbours = [
-            f"replace {forward.neighbour} lladdr {forward.mac} dev {self.device} nud permanent"
-            for forward in self.forwards
-            if forward.neighbour is not None
-        ]
-        return _batches(entries, neighbours)
-
-    def _entry(self, forward: Forward) -> str:
-        # self: the FDB of the device, not that of the bridge whose port it is. With `dst`, because
-        # ANY has several entries.
-        return f"{forward.mac} dev {self.device} dst {forward.peer} self"
+        neighbour = (str(forward.neighbour), "lladdr", forward.mac, "dev", self.device)
+        return (entry, Run(("ip", "-4", "neighbour", "replace", *neighbour, "nud", "permanent")))
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, Vxlan)
@@ -175,23 +167,18 @@ done
             settled = replace(settled, mark=self.mark)
         if settled != self or (current.master and not self.master):
             return None
-        known, wanted = frozenset(current.forwards), frozenset(self.forwards)
-        stale = [forward for forward in current.forwards if forward not in wanted]
-        added = tuple(forward for forward in self.forwards if forward not in known)
-        # Entries that are there already are left alone.
-        return (*self._remove_forwards(stale), *replace(self, forwards=added)._settle())
+        stale = [forward for forward in current.forwards if forward not in self.forwards]
+        removed = (step for forward in stale for step in self._remove_forward(forward))
+        return (*removed, *self._settle())
 
-    def _remove_forwards(self, stale: Sequence[Forward]) -> Steps:
-        neighbours = [
-            f"delete {forward.neighbour} dev {self.device}"
-            for forward in stale
-            if forward.neighbour is not None
-        ]
-        batches = _batches([f"delete {self._entry(forward)}" for forward in stale], neighbours)
-        # A rollback also meets entries that were never made, or are gone already.
-        return tuple(
-            Run(sh('"$@" 2>/dev/null; :', *batch.argv).argv, stdin=batch.stdin) for batch in batches
-        )
+    def _remove_forward(self, forward: Forward) -> Steps:
+        destination = ("dev", self.device, "dst", str(forward.peer))
+        # With `dst`, because ANY has several entries: only this peer's is deleted.
+        entry = Run(("bridge", "fdb", "delete", forward.mac, *destination, "self"))
+        if forward.neighbour is None:
+            return (entry,)
+        neighbour = (str(forward.neighbour), "dev", self.device)
+        return (entry, Run(("ip", "-4", "neighbour", "delete", *neighbour)))
 
     def delete(self) -> Steps:
         delete = Run(("ip", "link", "delete", "dev", self.device))
@@ -222,17 +209,6 @@ done
                 vxlan = _vxlan(link, tuple(sorted(forwards)), origin.host)
                 ours = vxlan.mark.inventory == origin.inventory
                 yield Found(vxlan, ours or _has_lost_mark(vxlan, origin))
-
-
-def _batches(entries: Sequence[str], neighbours: Sequence[str]) -> tuple[Run, ...]:
-    """One process for all entries of the FDB, and one for all neighbours; each line a command."""
-    # -force: one entry that the kernel refuses does not keep the others from being made.
-    fdb = "".join(f"fdb {entry}\n" for entry in entries)
-    addresses = "".join(f"neighbour {neighbour}\n" for neighbour in neighbours)
-    return (
-        *((Run(("bridge", "-force", "-batch", "-"), stdin=fdb),) if fdb else ()),
-        *((Run(("ip", "-4", "-force", "-batch", "-"), stdin=addresses),) if addresses else ()),
-    )
 
 
 def _has_lost_mark(vxlan: Vxlan, origin: Origin) -> bool:
