@@ -17,7 +17,7 @@ while read -r dst row; do echo "$dst $row" >"${dst%/*}_${dst#*/}"; done <blue
 rm blue; echo '# of version 0.1.0' >>../volatile.sh
 """
 """Turns what this version keeps on a host into what version 0.1.0 has kept."""
-WATCH = "nohup ip monitor route >/run/watched 2>&1 & echo $! >/run/watched.pid"
+WATCH = "nohup ip -4 monitor route >/run/watched 2>&1 & echo $! >/run/watched.pid"
 MEET = """
 until grep -q 198.51.100.%d /run/watched; do
   ip route replace 198.51.100.%d dev lo; ip route del 198.51.100.%d; sleep 0.1

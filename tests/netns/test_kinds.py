@@ -178,7 +178,7 @@ def test_resources_of_another_inventory_are_foreign(namespace: Namespace) -> Non
 
 
 WATCH = """
-ip -N monitor route >/run/watched & pid=$!
+ip -4 -N monitor route >/run/watched & pid=$!
 meet() { # until the monitor has seen a change from now on
   until grep -q "$1" /run/watched; do
     ip route replace "$1" dev up0; ip route del "$1"; sleep 0.05
