@@ -125,7 +125,12 @@ def test_a_sniffer_that_did_not_run_skips_the_check(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("expression", "message"), [("nothing", "matches no check"), ("a b", "cannot read")]
+    ("expression", "message"),
+    [
+        ("nothing", "matches no check"),
+        ("provision or checks", "matches no check"),  # names of folders above the checks
+        ("a b", "cannot read"),
+    ],
 )
 def test_an_expression_without_checks_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, expression: str, message: str

@@ -77,6 +77,18 @@ def test_a_nic_under_open_vswitch_is_still_the_hosts_nic(tmp_path: Path, example
 
 
 @pytest.mark.parametrize("example", ROUTED_BY_HOST)
+def test_a_nic_that_is_down_below_its_bridge_is_named(tmp_path: Path, example: str) -> None:
+    """The bridge stays up with its address, so that all routes look whole."""
+    inventory, hosts = with_nic(tmp_path, example, "eth1")
+    network = next(iter(inventory.networks.values()))
+    host = behind_open_vswitch(hosts["h1"])
+    links = {**host.links, "eth1": replace(host.links["eth1"], up=False)}
+    down = methods.of(network).check_host(inventory, network, replace(host, links=links))
+    message = f"eth1 is down, so its containers of network {network.name} reach no other host"
+    assert [(p.message, p.hint) for p in down] == [(message, "run `ip link set dev eth1 up` on it")]
+
+
+@pytest.mark.parametrize("example", ROUTED_BY_HOST)
 def test_peers_must_be_reached_by_the_named_nic(tmp_path: Path, example: str) -> None:
     """A host with routes to its peers by another interface is refused."""
     inventory, hosts = with_nic(tmp_path, example, "eth2")

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
+from provision.methods._shared import link_problems
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
 from provision.model.problems import Problem
-from provision.model.text import listed
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import (
@@ -208,13 +208,7 @@ def problems(
             f"write mtu: {link.mtu - overhead} or less, or leave it out",
         )
     if link is None:
-        addresses = [str(a) for link in facts.links.values() for a in link.addresses]
-        yield Problem(
-            facts.host,
-            f"none of its interfaces has its address {address}; it has {', '.join(addresses)}"
-            f"{_down(facts)}",
-            f"write the address that its peers reach as hosts.{facts.host}.address",
-        )
+        yield link_problems.without_address(facts, address)
     if on_docker0(network) and (28, 0) <= facts.docker < (28, 2):
         yield Problem(
             facts.host,
@@ -276,13 +270,16 @@ def peer_problems(
     empty if routers may be between the hosts.
     """
     nic = inventory.hosts[facts.host].nic
+    # A bridge stays up, and the routes through it, while the NIC that is its port is down.
+    for dev in nics(inventory, network, facts):
+        yield from link_problems.nic_problems(network, facts, facts.carrier(dev))
     for peer in network.hosts:
         address = inventory.hosts[peer].address
         route = facts.peer_routes.get(address)
         if peer == facts.host:
             continue
         if route is None:
-            yield _without_route(facts, peer, address)
+            yield link_problems.without_route(facts, peer, address)
         elif route.via is not None and one_link:
             message = f"its route to {peer} ({address}) leads through the router {route.via}"
             yield Problem(facts.host, message, one_link)
@@ -290,18 +287,3 @@ def peer_problems(
         elif nic is not None and facts.carrier(route.dev) != nic:
             message = f"its route to {peer} ({address}) leaves by {route.dev}, not by {nic}"
             yield Problem(facts.host, message)
-
-
-def _down(facts: HostFacts) -> str:
-    """The interfaces that are down: systemd-networkd takes the addresses of such a NIC away."""
-    down = tuple(link.name for link in facts.links.values() if not link.up)
-    return f"; down: {listed(down)}" if down else ""
-
-
-def _without_route(facts: HostFacts, peer: str, address: IPv4Address) -> Problem:
-    """The kernel drops the routes of an interface that is down: name that as the cause."""
-    for link in facts.links.values():
-        if not link.up and any(address in held.network for held in link.addresses):
-            message = f"{link.name}, which leads to {peer} ({address}), is down"
-            return Problem(facts.host, message, f"run `ip link set dev {link.name} up` on it")
-    return Problem(facts.host, f"it has no route to {peer} ({address})")
