@@ -102,9 +102,12 @@ def apply(invocation: Invocation, saved: Path | None, strategy: StrategyOptions)
         return _apply_saved(invocation, saved, strategy)
     with invocation.session() as (session, hosts):
         # Imported inside the session, while the connections open; see Invocation.session.
+        from provision.checks.doctor.examine import asking, examiner
         from provision.engine import apply as engine
 
-        result = engine.converge(session, hosts, strategy.apply_options(hosts))
+        examine = examiner(session)
+        options = strategy.apply_options(hosts)
+        result = engine.converge(asking(session), hosts, options, examine=examine)
     return _print_result(invocation, result)
 
 
@@ -118,13 +121,15 @@ def _apply_saved(invocation: Invocation, path: Path, strategy: StrategyOptions) 
     saved = read(path)
     invocation.path, invocation.limit = saved.inventory, saved.limit
     with invocation.session() as (session, hosts):
+        from provision.checks.doctor.examine import asking, examiner
         from provision.engine import apply as engine
 
         result = engine.converge(
-            session,
+            asking(session),
             hosts,
             strategy.apply_options(hosts),
             approve=lambda changes: require_same(saved, changes),
+            examine=examiner(session),
         )
     return _print_result(invocation, result)
 

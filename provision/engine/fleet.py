@@ -17,6 +17,7 @@ from provision.engine.released_nics import with_released_nics
 from provision.facts import gather
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
+from provision.facts.probe import FactsProbe
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
@@ -33,7 +34,8 @@ T = TypeVar("T")
 class Session:
     """One run of a command. `jobs`: hosts at the same time. `timeout_s` bounds each script.
 
-    `say` gets lines of progress, `warn` lines that the user has to read.
+    `say` gets lines of progress, `warn` lines that the user has to read. `probes` run with each
+    snapshot, besides those of the methods.
     """
 
     inventory: Inventory
@@ -42,6 +44,7 @@ class Session:
     timeout_s: float = 600.0
     say: Callable[[str], None] = lambda _line: None
     warn: Callable[[str], None] = lambda _line: None
+    probes: tuple[FactsProbe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def snapshot_script(session: Session, host: str, nonce: str) -> str:
     """The script that prints the snapshot of one host."""
     inventory = session.inventory
     peers = [str(peer.address) for name, peer in inventory.hosts.items() if name != host]
-    probes = methods.facts_probes(inventory, host)
+    probes = (*methods.facts_probes(inventory, host), *session.probes)
     tools = methods.tools(inventory, host)
     return gather.script(inventory.name, peers, nonce=nonce, probes=probes, tools=tools)
 
@@ -148,7 +151,7 @@ def snapshot_script(session: Session, host: str, nonce: str) -> str:
 def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:
     """The snapshot that this script has printed. Raises FactsError."""
     inventory = session.inventory
-    probes = methods.facts_probes(inventory, host)
+    probes = (*methods.facts_probes(inventory, host), *session.probes)
     ranges = {name: network.cidr for name, network in inventory.networks.items()}
     snapshot = gather.parse(
         host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges
