@@ -5,6 +5,7 @@ Changes nothing. The error of a host is a value, and does not end the run on the
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +35,8 @@ T = TypeVar("T")
 class Session:
     """One run of a command. `jobs`: hosts at the same time. `timeout_s` bounds each script.
 
-    `say` gets lines of progress, `warn` lines that the user has to read. `probes` run with each
+    `say` gets lines of progress, `warn` lines that the user has to read, and `progress` a label,
+    and how many hosts of how many have ended what it names; threads call it. `probes` run with each
     snapshot, besides those of the methods.
     """
 
@@ -45,6 +47,7 @@ class Session:
     say: Callable[[str], None] = lambda _line: None
     warn: Callable[[str], None] = lambda _line: None
     probes: tuple[FactsProbe, ...] = ()
+    progress: Callable[[str, int, int], None] = lambda _label, _done, _total: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +77,26 @@ def each(
     hosts: Iterable[str],
     work: Callable[[str], T],
     meanwhile: Callable[[], None] = lambda: None,
+    *,
+    label: str = "Waiting for hosts",
 ) -> tuple[dict[str, T], dict[str, HostError]]:
     """Call `work` for every host at once, and `meanwhile` in this thread.
 
-    Returns the results, and the errors of hosts where `work` failed. Raises Interrupted after
-    Ctrl-C, with the results that had come until then.
+    `label` names the work in the progress of the session. Returns the results, and the errors of
+    hosts where `work` failed. Raises Interrupted after Ctrl-C, with the results that had come
+    until then.
     """
     results: dict[str, T] = {}
     errors: dict[str, HostError] = {}
     names = list(hosts)
     futures: dict[str, Future[T]] = {}
-    calls = CallGroup()
+    calls, counter = CallGroup(), _Counter(session, label, len(names))
     # Threads, because paramiko blocks; most of their time they wait for the network.
     pool = ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names))))
     try:
         for host in names:
             futures[host] = pool.submit(calls.run, work, host)
+            futures[host].add_done_callback(counter.count)
         meanwhile()
         for host, future in futures.items():
             try:
@@ -107,6 +114,19 @@ def each(
         raise
     pool.shutdown()
     return results, errors
+
+
+class _Counter:
+    """Reports to the session how many of the calls have ended."""
+
+    def __init__(self, session: Session, label: str, total: int) -> None:
+        self._session, self._label, self._total = session, label, total
+        self._done = itertools.count(1)  # `next` is atomic: the calls end in several threads
+        session.progress(label, 0, total)
+
+    def count(self, _future: Future[Any]) -> None:
+        """Note that one more has ended."""
+        self._session.progress(self._label, next(self._done), self._total)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -136,7 +156,7 @@ def observe(session: Session, hosts: Iterable[str]) -> Fleet:
         output = session.transport.run(host, script, timeout_s=timeout_s)
         return read_snapshot(session, host, output, nonce)
 
-    return Fleet(*each(session, hosts, snapshot, _import_planner))
+    return Fleet(*each(session, hosts, snapshot, _import_planner, label="Reading hosts"))
 
 
 def snapshot_script(session: Session, host: str, nonce: str) -> str:

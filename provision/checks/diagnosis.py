@@ -1,0 +1,317 @@
+"""The diagnosis of a red verify: what the failures share, and what explains them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from provision.checks import drift_text
+from provision.checks.doctor.findings import HostFinding, Weight
+from provision.checks.subjects import Check
+from provision.engine.plan import Change
+from provision.model.errors import HostError
+from provision.model.inventory import Container, Inventory
+
+LINES = 4
+"""Lines of a diagnosis on a terminal; the line with the numbers follows them."""
+_GROUPS = 3
+_EXPLAINING = (
+    "link_down",
+    "no_carrier",
+    "docker_down",
+    "forwarding_off",
+    "firewall_rule",
+    "mtu_differs",
+    "duplicate_mac",
+    "duplicate_machine_id",
+    "iptables_two_backends",
+    "docker_firewall",
+    "range_in_use",
+    "change_pending",
+)
+"""Kinds of findings that explain lost packets, the most telling first."""
+_SAME_DRIFT: Mapping[str, tuple[str, ...]] = {
+    "forwarding_off": ("sysctl",),
+    "mtu_differs": (
+        "docker_network",
+        "docker0",
+        "vxlan",
+        "ovs_veth",
+        "container",
+        "systemd_unit",
+    ),
+}
+"""Findings that say what differences of these kinds say, too."""
+_BLINDING = ("link_down", "docker_down")
+"""Findings of which all differences of their host are a consequence."""
+
+
+REMEMBERS = "it remembers a path MTU"
+"""The words of `checks/call.pl` for a path MTU that the kernel still keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two ends of checks that failed or passed, and their hosts."""
+
+    source: str
+    target: str
+    source_host: str
+    target_host: str
+    network: str
+
+    @property
+    def crosses(self) -> bool:
+        """True if the ends are on two hosts."""
+        return self.source_host != self.target_host
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts of both ends."""
+        return frozenset((self.source_host, self.target_host))
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Pairs that fail, and what they share; `of` is the number of all pairs that fail.
+
+    `hosts` are those that the cause may be on, `checks` the names of the failed checks, and
+    `pairs` stand for each other: one of them is enough to look at.
+    """
+
+    shared: str
+    pairs: tuple[Pair, ...]
+    of: int
+    checks: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        checks = ", ".join(self.checks)
+        if self.of == 1:
+            (pair,) = self.pairs
+            return f"One pair fails: {pair.source} → {pair.target} ({checks})"
+        number = "All" if len(self.pairs) == self.of else f"{len(self.pairs):,} of"
+        return f"{number} {self.of:,} pairs that fail {self.shared} ({checks})"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Something that explains failures: a sentence about a host, and a command that mends it."""
+
+    host: str
+    text: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        fix = f" → {self.fix}" if self.fix else ""
+        return f"{self.host}: {self.text}{fix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the failures share, and what explains them, the most telling first."""
+
+    groups: tuple[FailureGroup, ...] = ()
+    causes: tuple[Cause, ...] = ()
+
+    def lines(self, inventory: str) -> Iterator[str]:
+        """At most LINES lines: what is shared, then the causes."""
+        groups = [str(group) for group in self.groups[: LINES - min(len(self.causes), 2)]]
+        room = LINES - len(groups)
+        causes = [str(cause) for cause in self.causes]
+        yield from groups
+        if len(causes) <= room:
+            yield from causes
+            return
+        yield from causes[: room - 1]
+        rest = len(causes) - room + 1
+        yield f"and {rest} more: `provision doctor {inventory}` and `provision plan {inventory}`"
+
+
+def diagnose(
+    inventory: Inventory,
+    checks: Iterable[Check],
+    drift: Iterable[Change],
+    errors: Iterable[HostError],
+    findings: Iterable[HostFinding],
+) -> Diagnosis:
+    """The diagnosis of these results; `findings` are the doctor's."""
+    checks, lost = tuple(checks), {error.host: error for error in errors}
+    groups = tuple(failure_groups(inventory, checks, ignored=frozenset(lost)))
+    suspects = [host for group in groups for host in group.hosts]
+
+    def order(host: str) -> int:
+        return suspects.index(host) if host in suspects else len(suspects)
+
+    silent = [Cause(host, f"no answer: {error.message}") for host, error in lost.items()]
+    explained = [each for each in findings if _explains(each)]
+    explained.sort(key=lambda each: (order(each.host), _EXPLAINING.index(each.kind)))
+    hidden = {(each.host, kind) for each in explained for kind in _SAME_DRIFT.get(each.kind, ())}
+    blind = {each.host for each in explained if each.kind in _BLINDING}
+    # A smaller NIC makes all hosts differ: the size of packets is that of the smallest.
+    smaller = any(each.kind == "mtu_differs" for each in explained)
+    changes = [
+        change
+        for change in sorted(drift, key=lambda each: (order(each.ref.host), drift_text.rank(each)))
+        if (change.ref.host, change.ref.kind) not in hidden and change.ref.host not in blind
+        if not (smaller and change.ref.kind in _SAME_DRIFT["mtu_differs"])
+    ]
+    causes = [Cause(each.host, each.text, each.fix) for each in explained]
+    causes += remembered_mtus(inventory, checks)
+    causes += _differences(changes, inventory.path.name)
+    return Diagnosis(groups, (*silent, *causes))
+
+
+def remembered_mtus(inventory: Inventory, checks: Iterable[Check]) -> Iterator[Cause]:
+    """Yield one cause for each host of a container that remembers a smaller path MTU."""
+    hosts: dict[str, Cause] = {}
+    for check in checks:
+        container = inventory.containers.get(check.source)
+        if not check.ok and container is not None and REMEMBERS in check.detail:
+            memory = check.detail[check.detail.index(REMEMBERS) :].rstrip(")")
+            pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' {container.name})"
+            cause = Cause(
+                container.host,
+                f"{container.name} {memory.removeprefix('it ')}",
+                f"nsenter -t {pid} -n ip route flush cache",
+            )
+            hosts.setdefault(container.host, cause)
+    yield from hosts.values()
+
+
+def _explains(finding: HostFinding) -> bool:
+    return finding.weight is Weight.ERROR and finding.kind in _EXPLAINING
+
+
+def _differences(changes: list[Change], inventory: str) -> Iterator[Cause]:
+    """Yield one cause for each host: what differs there, the most telling first."""
+    by_host: dict[str, list[str]] = {}
+    for change in changes:
+        by_host.setdefault(change.ref.host, []).append(drift_text.describe(change))
+    for host, texts in by_host.items():
+        rest = f" and {len(texts) - 2} more" if len(texts) > 2 else ""
+        yield Cause(host, f"{'; '.join(texts[:2])}{rest}", f"provision apply {inventory}")
+
+
+def failure_groups(
+    inventory: Inventory, checks: Iterable[Check], *, ignored: frozenset[str] = frozenset()
+) -> Iterator[FailureGroup]:
+    """Yield groups of failing pairs, by what explains most of them; hosts of `ignored` are told."""
+    failed: dict[Pair, dict[str, None]] = {}
+    passed: dict[Pair, None] = {}
+    for check in checks:
+        pair = _pair(inventory, check)
+        if pair is None or check.skipped or pair.hosts & ignored:
+            continue
+        if check.ok:
+            passed[pair] = None
+        else:
+            failed.setdefault(pair, {})[check.check] = None
+    rest, right = set(failed), passed.keys() - failed.keys()
+    for _ in range(_GROUPS):
+        if not rest:
+            return
+        best = max(_candidates(rest), key=lambda each: _score(each, rest, right))
+        members = tuple(pair for pair in failed if pair in rest and best.contains(pair))
+        names = dict.fromkeys(name for pair in members for name in failed[pair])
+        yield FailureGroup(best.shared, members, len(failed), tuple(names), best.hosts)
+        rest -= set(members)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Something that pairs may share; a smaller `size` says more about them."""
+
+    shared: str
+    hosts: tuple[str, ...]
+    size: int
+    contains: Callable[[Pair], bool]
+
+
+def _score(
+    candidate: _Candidate, failed: set[Pair], passed: set[Pair]
+) -> tuple[bool, float, int, int]:
+    """The larger, the better the candidate tells the pairs that fail from those that pass."""
+    hits = sum(map(candidate.contains, failed))
+    misses = sum(map(candidate.contains, passed))
+    share = hits / (hits + misses)
+    # Everything that fails, and next to nothing that passes; else what fits best.
+    return hits == len(failed) and share > 0.8, share * hits, -misses, -candidate.size
+
+
+def _candidates(pairs: set[Pair]) -> Iterator[_Candidate]:
+    """Yield what any of these pairs may share with others: a container, a link, a host, all."""
+    ordered = sorted(pairs, key=lambda pair: (pair.source, pair.target))
+    for name in dict.fromkeys(end for pair in ordered for end in (pair.source, pair.target)):
+        yield from _of_container(name, ordered)
+    for source, target in dict.fromkeys((p.source_host, p.target_host) for p in ordered):
+        yield from _of_link(source, target)
+    for host in dict.fromkeys(host for pair in ordered for host in sorted(pair.hosts)):
+        yield from _of_host(host)
+    every = tuple(dict.fromkeys(host for pair in ordered for host in sorted(pair.hosts)))
+    for network in dict.fromkeys(pair.network for pair in ordered if pair.network):
+        yield _of_network(network, every)
+    yield _Candidate("are between hosts", every, 8, lambda pair: pair.crosses)
+    yield _Candidate("share no host", every, 9, lambda _pair: True)
+
+
+def _of_link(source: str, target: str) -> Iterator[_Candidate]:
+    if source == target:
+        return
+    ends = frozenset((source, target))
+    yield _Candidate(
+        f"go from {source} to {target}",
+        (source, target),
+        2,
+        lambda p: (p.source_host, p.target_host) == (source, target),
+    )
+    yield _Candidate(
+        f"are between {source} and {target}", (source, target), 3, lambda p: p.hosts == ends
+    )
+
+
+def _of_network(network: str, hosts: tuple[str, ...]) -> _Candidate:
+    return _Candidate(
+        f"are in network {network}, between hosts",
+        hosts,
+        7,
+        lambda pair: pair.crosses and pair.network == network,
+    )
+
+
+def _of_container(name: str, pairs: Iterable[Pair]) -> Iterator[_Candidate]:
+    host = next(
+        p.source_host if p.source == name else p.target_host
+        for p in pairs
+        if name in (p.source, p.target)
+    )
+    shared = f"have {name} (on {host}) at one end"
+    yield _Candidate(shared, (host,), 1, lambda p: name in (p.source, p.target))
+
+
+def _of_host(host: str) -> Iterator[_Candidate]:
+    yield _Candidate(f"leave {host}", (host,), 4, lambda p: p.crosses and p.source_host == host)
+    yield _Candidate(f"go to {host}", (host,), 4, lambda p: p.crosses and p.target_host == host)
+    yield _Candidate(
+        f"have {host} on their way", (host,), 5, lambda p: p.crosses and host in p.hosts
+    )
+    yield _Candidate(f"have an end on {host}", (host,), 6, lambda p: host in p.hosts)
+
+
+def _pair(inventory: Inventory, check: Check) -> Pair | None:
+    """The pair of a check; None for one about a single host or container."""
+    if check.on_host or check.source == check.target:
+        return None
+    source, target = _end(inventory, check.source), _end(inventory, check.target)
+    if source is None or target is None:
+        return None
+    network = source[1].network if source[1] else ""
+    return Pair(check.source, check.target, source[0], target[0], network)
+
+
+def _end(inventory: Inventory, name: str) -> tuple[str, Container | None] | None:
+    """The host of an end, and its container; `web/eth1` is an interface of one."""
+    container = inventory.containers.get(name.partition("/")[0])
+    if container is not None:
+        return container.host, container
+    return (name, None) if name in inventory.hosts else None
