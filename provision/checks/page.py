@@ -31,6 +31,7 @@ def page(result: Verification, title: str, *, date: str = "", drawing: str = "")
         sampled_rows=partial(sampled_rows, result),
         cell=partial(cell, pair_verdicts(result)),
         status_of=status_of,
+        short=short,
         describe=drift_text.describe,
         hosts_of=partial(hosts_of, _numbers(result)),
         summary=summary(result),
@@ -43,6 +44,12 @@ def status_of(word: str) -> str:
     if word == "ok":
         return "passed"
     return {"FAILED": "failed", "skipped": "skipped"}.get(word.partition(" ")[0], "")
+
+
+def short(word: str) -> str:
+    """A verdict for a cell: the names of one or two failed checks, not those of more."""
+    status, *checks = word.split() or [""]
+    return word if len(checks) <= 2 else f"{status} {len(checks)}"
 
 
 def meanings(result: Verification) -> dict[str, str]:
