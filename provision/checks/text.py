@@ -132,7 +132,7 @@ def _numbers(result: Verification) -> str:
         return f"{head}: {passed} passed, {failed} failed, {skipped} skipped."
     if not result.checks:
         return "There was nothing to check."
-    numbers = f"{count(passed, "check")} passed, {failed:,} failed, {skipped:,} skipped"
+    numbers = f"{count(passed, 'check')} passed, {failed:,} failed, {skipped:,} skipped"
     return f"{numbers} in {result.seconds:.1f} s."
 
 
