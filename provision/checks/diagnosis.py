@@ -95,7 +95,7 @@ class FailureGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class DiagnosedCause:
     """Something that explains failures: a sentence about a host, and a command that mends it."""
 
     host: str
@@ -112,7 +112,7 @@ class Diagnosis:
     """What the failures share, and what explains them, the most telling first."""
 
     groups: tuple[FailureGroup, ...] = ()
-    causes: tuple[Cause, ...] = ()
+    causes: tuple[DiagnosedCause, ...] = ()
 
     def lines(self, inventory: str) -> Iterator[str]:
         """At most LINES lines: what is shared, then the causes."""
@@ -143,7 +143,7 @@ def diagnose(
     def order(host: str) -> int:
         return suspects.index(host) if host in suspects else len(suspects)
 
-    silent = [Cause(host, f"no answer: {error.message}") for host, error in lost.items()]
+    silent = [DiagnosedCause(host, f"no answer: {error.message}") for host, error in lost.items()]
     explained = [each for each in findings if _explains(each)]
     explained.sort(key=lambda each: (order(each.host), _EXPLAINING.index(each.kind)))
     hidden = {(each.host, kind) for each in explained for kind in _SAME_DRIFT.get(each.kind, ())}
@@ -156,21 +156,21 @@ def diagnose(
         if (change.ref.host, change.ref.kind) not in hidden and change.ref.host not in blind
         if not (smaller and change.ref.kind in _SAME_DRIFT["mtu_differs"])
     ]
-    causes = [Cause(each.host, each.text, each.fix) for each in explained]
+    causes = [DiagnosedCause(each.host, each.text, each.fix) for each in explained]
     causes += remembered_mtus(inventory, checks)
     causes += _differences(changes, inventory.path.name)
     return Diagnosis(groups, (*silent, *causes))
 
 
-def remembered_mtus(inventory: Inventory, checks: Iterable[Check]) -> Iterator[Cause]:
+def remembered_mtus(inventory: Inventory, checks: Iterable[Check]) -> Iterator[DiagnosedCause]:
     """Yield one cause for each host of a container that remembers a smaller path MTU."""
-    hosts: dict[str, Cause] = {}
+    hosts: dict[str, DiagnosedCause] = {}
     for check in checks:
         container = inventory.containers.get(check.source)
         if not check.ok and container is not None and REMEMBERS in check.detail:
             memory = check.detail[check.detail.index(REMEMBERS) :].rstrip(")")
             pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' {container.name})"
-            cause = Cause(
+            cause = DiagnosedCause(
                 container.host,
                 f"{container.name} {memory.removeprefix('it ')}",
                 f"nsenter -t {pid} -n ip route flush cache",
@@ -183,14 +183,14 @@ def _explains(finding: HostFinding) -> bool:
     return finding.weight is Weight.ERROR and finding.kind in _EXPLAINING
 
 
-def _differences(changes: list[Change], inventory: str) -> Iterator[Cause]:
+def _differences(changes: list[Change], inventory: str) -> Iterator[DiagnosedCause]:
     """Yield one cause for each host: what differs there, the most telling first."""
     by_host: dict[str, list[str]] = {}
     for change in changes:
         by_host.setdefault(change.ref.host, []).append(drift_text.describe(change))
     for host, texts in by_host.items():
         rest = f" and {len(texts) - 2} more" if len(texts) > 2 else ""
-        yield Cause(host, f"{'; '.join(texts[:2])}{rest}", f"provision apply {inventory}")
+        yield DiagnosedCause(host, f"{'; '.join(texts[:2])}{rest}", f"provision apply {inventory}")
 
 
 def failure_groups(
