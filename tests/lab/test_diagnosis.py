@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,8 @@ def test_verify_alone_names_each_breakage(applied: Hosts) -> None:
         applied.ssh("h2", breakage.make)
         output = applied.provision("verify", NAME, status=7)
         applied.ssh("h2", breakage.repair)
+        if title == "a NIC with a smaller MTU":
+            assert_remembered(applied)
         end = "\n".join(output.rstrip().splitlines()[-5:])
         assert all(text in end for text in breakage.said), (title, end)
         shared = [line for line in end.splitlines() if "pairs that fail" in line]
@@ -84,6 +87,14 @@ def test_verify_alone_names_each_breakage(applied: Hosts) -> None:
         if breakage.apply:
             applied.provision("apply", NAME)
     applied.verified(NAME)
+
+
+def assert_remembered(hosts: Hosts) -> None:
+    """The container still sends smaller packets: `verify` says so, and how to end it."""
+    output = hosts.provision("verify", NAME, status=7)
+    (line,) = [line for line in output.splitlines() if "h2: c2 remembers a path MTU" in line]
+    assert re.search(r"of 1400 for \d+ s more → nsenter ", line), line
+    hosts.ssh("h2", line.partition(" → ")[2])
 
 
 PLANTED = {
