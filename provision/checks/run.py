@@ -143,7 +143,8 @@ def _diagnosis(session: Session, result: Verification) -> Diagnosis:
     findings: tuple[HostFinding, ...] = ()
     # The results stay what they are where the doctor cannot judge the hosts.
     with suppress(ProvisionError):
-        findings = examine(session, tuple(session.inventory.hosts)).findings
+        silent = frozenset(error.host for error in result.errors)
+        findings = examine(session, tuple(session.inventory.hosts), silent=silent).findings
     return diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
 
 

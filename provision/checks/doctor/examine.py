@@ -44,12 +44,17 @@ def asking(session: Session) -> Session:
     return replace(session, probes=(*session.probes, probe()))
 
 
-def examine(session: Session, hosts: tuple[str, ...]) -> Examination:
-    """Ask every host of the inventory once, and judge `hosts`."""
+def examine(
+    session: Session, hosts: tuple[str, ...], *, silent: frozenset[str] = frozenset()
+) -> Examination:
+    """Ask every host of the inventory once, and judge `hosts`.
+
+    Hosts that are `silent` are known not to answer, and are not asked.
+    """
     began_at = time.time()
     session = asking(session)
     # MTUs, MACs and ranges are compared with those of all hosts, whatever `hosts` limits.
-    fleet = observe(session, session.inventory.hosts)
+    fleet = observe(session, [host for host in session.inventory.hosts if host not in silent])
     findings = [*own_findings(session.inventory, fleet, began_at), *_known_findings(session, fleet)]
     errors = tuple(error for error in fleet.errors.values() if error.host in hosts)
     return Examination(hosts, _sorted(findings, hosts), errors)
@@ -125,7 +130,6 @@ def _requirement(problem: Problem, answer: DoctorFacts) -> HostFinding:
         "Docker does not run" if stopped else problem.message,
         why,
         fix or problem.hint,
-        known_to_apply=True,
     )
 
 
@@ -141,7 +145,6 @@ def _missing_tools(inventory: Inventory, facts: HostFacts) -> Iterator[HostFindi
             f"it lacks {', '.join(missing)}",
             "the network needs them; apply installs their packages",
             f"provision apply {inventory.path.name}",
-            known_to_apply=True,
         )
 
 
@@ -154,7 +157,6 @@ def _pending(inventory: Inventory, facts: HostFacts) -> Iterator[HostFinding]:
             "a change is pending, or is being rolled back",
             "apply refuses to change this host until that has ended",
             f"provision status {inventory.path.name}; then confirm or recover",
-            known_to_apply=True,
         )
 
 
@@ -167,7 +169,6 @@ def _departed(inventory: Inventory, host: str, ours: State) -> Iterator[HostFind
             line.removeprefix(f"{host}: "),
             "what has left the file still sends packets, and holds addresses",
             f"provision plan {inventory.path.name}",
-            known_to_apply=True,
         )
 
 
@@ -182,7 +183,6 @@ def _conflict(conflict: Conflict) -> HostFinding:
         if in_range
         else "apply does not touch what it did not make, and refuses",
         conflict.command or "remove it, or choose another name or range",
-        known_to_apply=True,
     )
 
 

@@ -18,8 +18,7 @@ class HostFinding:
     """Something on `host` that hurts its network.
 
     `text`: what it is; `why`: why it matters; `fix`: a command, or what to do. `kind` is a word for
-    programs. `known_to_apply`: `apply` refuses to change the host because of it, or shows it, by
-    itself.
+    programs.
     """
 
     host: str
@@ -28,7 +27,6 @@ class HostFinding:
     text: str
     why: str
     fix: str
-    known_to_apply: bool = False
 
     def __str__(self) -> str:
         return f"{self.host}: {self.text}"
