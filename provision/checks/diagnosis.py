@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from provision.checks import drift_text
 from provision.checks.doctor.findings import HostFinding, Weight
@@ -207,95 +209,78 @@ def failure_groups(
             passed[pair] = None
         else:
             failed.setdefault(pair, {})[check.check] = None
-    rest, right = set(failed), passed.keys() - failed.keys()
+    right = Counter(key for pair in passed.keys() - failed.keys() for key in _shared_keys(pair))
+    rest = list(failed)
     for _ in range(_GROUPS):
         if not rest:
             return
-        best = max(_candidates(rest), key=lambda each: _score(each, rest, right))
-        members = tuple(pair for pair in failed if pair in rest and best.contains(pair))
+        hits = Counter(key for pair in rest for key in _shared_keys(pair))
+        best = max(hits, key=lambda key: _score(key, hits[key], right[key], len(rest)))
+        members = tuple(pair for pair in rest if best in _shared_keys(pair))
         names = dict.fromkeys(name for pair in members for name in failed[pair])
-        yield FailureGroup(best.shared, members, len(failed), tuple(names), best.hosts)
-        rest -= set(members)
+        hosts = best.hosts or tuple(dict.fromkeys(h for p in members for h in sorted(p.hosts)))
+        yield FailureGroup(best.text(members), members, len(failed), tuple(names), hosts)
+        chosen = set(members)
+        rest = [pair for pair in rest if pair not in chosen]
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """Something that pairs may share; a smaller `size` says more about them."""
+class _SharedKey(NamedTuple):
+    """Something that pairs share: `names` are those of containers, hosts or a network.
 
-    shared: str
-    hosts: tuple[str, ...]
-    size: int
-    contains: Callable[[Pair], bool]
+    `form` is an index of _FORMS: of two that fit alike, the smaller one says more.
+    """
+
+    form: int
+    names: tuple[str, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that the cause may be on; none if the pairs have to tell them."""
+        return self.names if 1 <= self.form <= 6 else ()
+
+    def text(self, pairs: tuple[Pair, ...]) -> str:
+        """The predicate of a sentence about these pairs."""
+        host = ""
+        if self.form == 0:
+            first, name = pairs[0], self.names[0]
+            host = first.source_host if first.source == name else first.target_host
+        return _FORMS[self.form].format(*self.names, host=host)
+
+
+_FORMS = (
+    "have {0} (on {host}) at one end",
+    "go from {0} to {1}",
+    "are between {0} and {1}",
+    "leave {0}",
+    "go to {0}",
+    "have {0} on their way",
+    "have an end on {0}",
+    "are in network {0}, between hosts",
+    "are between hosts",
+    "have nothing else in common",
+)
+
+
+def _shared_keys(pair: Pair) -> list[_SharedKey]:
+    """What a pair may share with others: its ends, direction, hosts and network."""
+    source, target = pair.source_host, pair.target_host
+    keys = [_SharedKey(0, (pair.source,)), _SharedKey(0, (pair.target,)), _SharedKey(9, ())]
+    keys += [_SharedKey(6, (host,)) for host in pair.hosts]
+    if pair.crosses:
+        keys += [_SharedKey(1, (source, target)), _SharedKey(2, tuple(sorted(pair.hosts)))]
+        keys += [_SharedKey(3, (source,)), _SharedKey(4, (target,)), _SharedKey(8, ())]
+        keys += [_SharedKey(5, (host,)) for host in pair.hosts]
+        keys += [_SharedKey(7, (pair.network,))] if pair.network else []
+    return keys
 
 
 def _score(
-    candidate: _Candidate, failed: set[Pair], passed: set[Pair]
-) -> tuple[bool, float, int, int]:
-    """The larger, the better the candidate tells the pairs that fail from those that pass."""
-    hits = sum(map(candidate.contains, failed))
-    misses = sum(map(candidate.contains, passed))
+    key: _SharedKey, hits: int, misses: int, failed: int
+) -> tuple[bool, float, int, int, tuple[str, ...]]:
+    """The larger, the better a key tells the pairs that fail from those that pass."""
     share = hits / (hits + misses)
     # Everything that fails, and next to nothing that passes; else what fits best.
-    return hits == len(failed) and share > 0.8, share * hits, -misses, -candidate.size
-
-
-def _candidates(pairs: set[Pair]) -> Iterator[_Candidate]:
-    """Yield what any of these pairs may share with others: a container, a link, a host, all."""
-    ordered = sorted(pairs, key=lambda pair: (pair.source, pair.target))
-    for name in dict.fromkeys(end for pair in ordered for end in (pair.source, pair.target)):
-        yield from _of_container(name, ordered)
-    for source, target in dict.fromkeys((p.source_host, p.target_host) for p in ordered):
-        yield from _of_link(source, target)
-    for host in dict.fromkeys(host for pair in ordered for host in sorted(pair.hosts)):
-        yield from _of_host(host)
-    every = tuple(dict.fromkeys(host for pair in ordered for host in sorted(pair.hosts)))
-    for network in dict.fromkeys(pair.network for pair in ordered if pair.network):
-        yield _of_network(network, every)
-    yield _Candidate("are between hosts", every, 8, lambda pair: pair.crosses)
-    yield _Candidate("share no host", every, 9, lambda _pair: True)
-
-
-def _of_link(source: str, target: str) -> Iterator[_Candidate]:
-    if source == target:
-        return
-    ends = frozenset((source, target))
-    yield _Candidate(
-        f"go from {source} to {target}",
-        (source, target),
-        2,
-        lambda p: (p.source_host, p.target_host) == (source, target),
-    )
-    yield _Candidate(
-        f"are between {source} and {target}", (source, target), 3, lambda p: p.hosts == ends
-    )
-
-
-def _of_network(network: str, hosts: tuple[str, ...]) -> _Candidate:
-    return _Candidate(
-        f"are in network {network}, between hosts",
-        hosts,
-        7,
-        lambda pair: pair.crosses and pair.network == network,
-    )
-
-
-def _of_container(name: str, pairs: Iterable[Pair]) -> Iterator[_Candidate]:
-    host = next(
-        p.source_host if p.source == name else p.target_host
-        for p in pairs
-        if name in (p.source, p.target)
-    )
-    shared = f"have {name} (on {host}) at one end"
-    yield _Candidate(shared, (host,), 1, lambda p: name in (p.source, p.target))
-
-
-def _of_host(host: str) -> Iterator[_Candidate]:
-    yield _Candidate(f"leave {host}", (host,), 4, lambda p: p.crosses and p.source_host == host)
-    yield _Candidate(f"go to {host}", (host,), 4, lambda p: p.crosses and p.target_host == host)
-    yield _Candidate(
-        f"have {host} on their way", (host,), 5, lambda p: p.crosses and host in p.hosts
-    )
-    yield _Candidate(f"have an end on {host}", (host,), 6, lambda p: host in p.hosts)
+    return hits == failed and share > 0.8, share * hits, -misses, -key.form, key.names
 
 
 def _pair(inventory: Inventory, check: Check) -> Pair | None:
