@@ -92,12 +92,15 @@ def checks_of(
 def lines(result: Verification, name: str, members: list[End]) -> list[str]:
     """The largest table of one segment that fits into COLUMNS, else its failing pairs."""
     kinds = ", ".join(checks_of(result, {name: [end.name for end in members]})[name])
-    verdicts = pair_verdicts(result)
+    by_name = {end.name: end for end in members}
+    every = pair_verdicts(result).items()
+    verdicts = {ends: word for ends, word in every if set(ends) <= by_name.keys()}
+    failed = {ends: word for ends, word in verdicts.items() if word.startswith("FAILED")}
     title = f"network {name}: {kinds} from (row) to (column)"
     for table in (_by_container(verdicts, members), _by_host(result, verdicts, members)):
         if max(map(len, table)) <= COLUMNS:
             return [title, *table]
-    return [f"network {name}: {kinds}", *_failures(verdicts, members)]
+    return [f"network {name}: {kinds}", *_failures(by_name, len(verdicts), failed)]
 
 
 def _by_container(verdicts: PairVerdicts, members: list[End]) -> list[str]:
@@ -163,17 +166,15 @@ def _joined(cells: list[str], widths: list[int]) -> str:
     return " ".join(text.rjust(width) for text, width in zip(cells, widths, strict=True))
 
 
-def _failures(verdicts: PairVerdicts, members: list[End]) -> Iterator[str]:
-    by_name = {end.name: end for end in members}
-    pairs = {ends: word for ends, word in verdicts.items() if set(ends) <= by_name.keys()}
-    failed = {ends: word for ends, word in pairs.items() if word.startswith("FAILED")}
+def _failures(by_name: Mapping[str, End], pairs: int, failed: PairVerdicts) -> Iterator[str]:
+    """The first failing pairs of a network that has so many."""
     if not failed:
-        yield f"  none of {count(len(pairs), 'pair')} fails"
+        yield f"  none of {count(pairs, 'pair')} fails"
         return
-    yield f"  {len(failed):,} of {count(len(pairs), 'pair')} fail:"
+    yield f"  {len(failed):,} of {count(pairs, 'pair')} fail:"
     for (source, target), word in list(failed.items())[:LISTED]:
-        pair = (by_name[source], by_name[target])
-        names = " → ".join(f"{end.name} ({end.address or end.host})" for end in pair)
+        ends = (by_name[source], by_name[target])
+        names = " → ".join(f"{end.name} ({end.address or end.host})" for end in ends)
         yield f"  {names}: {word.removeprefix('FAILED ')}"
     if len(failed) > LISTED:
         yield f"  and {len(failed) - LISTED:,} more: --json and --html list all"
