@@ -53,7 +53,7 @@ REMEMBERS = "it remembers a path MTU"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CheckedPair:
     """Two ends of checks that failed or passed, and their hosts."""
 
     source: str
@@ -82,7 +82,7 @@ class FailureGroup:
     """
 
     shared: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[CheckedPair, ...]
     of: int
     checks: tuple[str, ...]
     hosts: tuple[str, ...]
@@ -199,8 +199,8 @@ def failure_groups(
     inventory: Inventory, checks: Iterable[Check], *, ignored: frozenset[str] = frozenset()
 ) -> Iterator[FailureGroup]:
     """Yield groups of failing pairs, by what explains most of them; hosts of `ignored` are told."""
-    failed: dict[Pair, dict[str, None]] = {}
-    passed: dict[Pair, None] = {}
+    failed: dict[CheckedPair, dict[str, None]] = {}
+    passed: dict[CheckedPair, None] = {}
     for check in checks:
         pair = _pair(inventory, check)
         if pair is None or check.skipped or pair.hosts & ignored:
@@ -238,7 +238,7 @@ class _SharedKey(NamedTuple):
         """The hosts that the cause may be on; none if the pairs have to tell them."""
         return self.names if 1 <= self.form <= 6 else ()
 
-    def text(self, pairs: tuple[Pair, ...]) -> str:
+    def text(self, pairs: tuple[CheckedPair, ...]) -> str:
         """The predicate of a sentence about these pairs."""
         host = ""
         if self.form == 0:
@@ -261,7 +261,7 @@ _FORMS = (
 )
 
 
-def _shared_keys(pair: Pair) -> list[_SharedKey]:
+def _shared_keys(pair: CheckedPair) -> list[_SharedKey]:
     """What a pair may share with others: its ends, direction, hosts and network."""
     source, target = pair.source_host, pair.target_host
     keys = [_SharedKey(0, (pair.source,)), _SharedKey(0, (pair.target,)), _SharedKey(9, ())]
@@ -283,7 +283,7 @@ def _score(
     return hits == failed and share > 0.8, share * hits, -misses, -key.form, key.names
 
 
-def _pair(inventory: Inventory, check: Check) -> Pair | None:
+def _pair(inventory: Inventory, check: Check) -> CheckedPair | None:
     """The pair of a check; None for one about a single host or container."""
     if check.on_host or check.source == check.target:
         return None
@@ -291,7 +291,7 @@ def _pair(inventory: Inventory, check: Check) -> Pair | None:
     if source is None or target is None:
         return None
     network = source[1].network if source[1] else ""
-    return Pair(check.source, check.target, source[0], target[0], network)
+    return CheckedPair(check.source, check.target, source[0], target[0], network)
 
 
 def _end(inventory: Inventory, name: str) -> tuple[str, Container | None] | None:

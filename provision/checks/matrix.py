@@ -132,16 +132,18 @@ def _by_host(result: Verification, verdicts: PairVerdicts, members: list[End]) -
 
 
 def _share(verdicts: PairVerdicts, sources: list[End], targets: list[End]) -> str:
-    words = [
+    verdicts_of_pairs = [
         verdicts[source.name, target.name]
         for source in sources
         for target in targets
         if (source.name, target.name) in verdicts
     ]
-    failed = sum(word.startswith("FAILED") for word in words)
+    failed = sum(verdict.startswith("FAILED") for verdict in verdicts_of_pairs)
     if failed:
-        return f"{failed}/{len(words)}"
-    return "ok" if any(word == "ok" for word in words) else "skip" if words else ""
+        return f"{failed}/{len(verdicts_of_pairs)}"
+    if "ok" in verdicts_of_pairs:
+        return "ok"
+    return "skip" if verdicts_of_pairs else ""
 
 
 def _table(heads: list[list[str]], cells: list[list[str]]) -> list[str]:

@@ -57,12 +57,12 @@ def _failures(result: Verification, *, verbose: bool) -> Iterator[str]:
     silence = {str(error) for error in result.errors}
     failed = [check for check in result.checks if not check.ok and not check.skipped]
     for name, checks in grouped(failed, lambda check: check.check).items():
-        told = [check for check in checks if verbose or check.detail not in silence]
-        for check in told if verbose else told[:FAILURES]:
+        printed = [check for check in checks if verbose or check.detail not in silence]
+        for check in printed if verbose else printed[:FAILURES]:
             yield f"{name} {_ends(check)}: FAILED: {check.detail}"
-        if not verbose and len(told) > FAILURES:
-            yield f"{name}: FAILED: {len(told) - FAILURES:,} more (--verbose prints all)"
-        if hidden := len(checks) - len(told):
+        if not verbose and len(printed) > FAILURES:
+            yield f"{name}: FAILED: {len(printed) - FAILURES:,} more (--verbose prints all)"
+        if hidden := len(checks) - len(printed):
             yield f"{name}: FAILED: {hidden:,} more, since a host does not answer"
 
 

@@ -90,7 +90,7 @@ def each(
     errors: dict[str, HostError] = {}
     names = list(hosts)
     futures: dict[str, Future[T]] = {}
-    calls, counter = CallGroup(), _Counter(session, label, len(names))
+    calls, counter = CallGroup(), _EndedCalls(session, label, len(names))
     # Threads, because paramiko blocks; most of their time they wait for the network.
     pool = ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names))))
     try:
@@ -116,7 +116,7 @@ def each(
     return results, errors
 
 
-class _Counter:
+class _EndedCalls:
     """Reports to the session how many of the calls have ended."""
 
     def __init__(self, session: Session, label: str, total: int) -> None:

@@ -10,7 +10,7 @@ from provision.checks.doctor.probe import DoctorFacts, DropRule, SysctlLine
 from provision.model.inventory import Inventory
 
 _FLUSHED = "Docker's and provision's rules are gone then, and containers are cut off"
-_OWN = ("provision:", "--comment provision")
+_MARKS = ("provision:", "--comment provision")
 # Docker's own rules of its raw table, which keep other hosts out of its bridges.
 _OF_DOCKER = ("! -i br-", "! -i docker0", "! -i lo")
 _FORWARDED = {
@@ -85,9 +85,9 @@ def _order(line: SysctlLine) -> tuple[bool, bool, str, int]:
 def _backends(host: str, facts: DoctorFacts) -> Iterator[HostFinding]:
     if not all(facts.rules.get(backend) for backend in ("nft", "legacy")):
         return
-    other = "nft" if "legacy" in facts.iptables else "legacy"
-    drops = facts.policies.get((other, "filter", "FORWARD")) == "DROP" or any(
-        rule.backend == other and (rule.table, rule.chain) in _FORWARDED for rule in facts.drops
+    hidden = "nft" if "legacy" in facts.iptables else "legacy"
+    drops = facts.policies.get((hidden, "filter", "FORWARD")) == "DROP" or any(
+        rule.backend == hidden and (rule.table, rule.chain) in _FORWARDED for rule in facts.drops
     )
     yield HostFinding(
         host,
@@ -96,8 +96,8 @@ def _backends(host: str, facts: DoctorFacts) -> Iterator[HostFinding]:
         f"iptables has rules in both backends: {facts.rules['nft']} in nf_tables, "
         f"{facts.rules['legacy']} in legacy",
         "a packet passes both, and `iptables` shows only those of its own backend"
-        + (f"; those of {other} drop forwarded packets" if drops else ""),
-        f"iptables-{other}-save, then remove what should not be there",
+        + (f"; those of {hidden} drop forwarded packets" if drops else ""),
+        f"iptables-{hidden}-save, then remove what should not be there",
     )
 
 
@@ -140,7 +140,7 @@ def _weight(inventory: Inventory, facts: DoctorFacts, rule: DropRule) -> Weight 
     tokens = rule.text.split()
     position = (rule.table, rule.chain)
     jump = facts.jumps.get((rule.backend, *position))
-    if position not in _FORWARDED or any(mark in rule.text for mark in _OWN):
+    if position not in _FORWARDED or any(mark in rule.text for mark in _MARKS):
         return None
     if rule.table == "raw" and any(mark in rule.text for mark in _OF_DOCKER):
         return None
