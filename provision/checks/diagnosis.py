@@ -13,6 +13,7 @@ from provision.checks.subjects import Check
 from provision.engine.plan import Change
 from provision.model.errors import HostError
 from provision.model.inventory import Container, Inventory
+from provision.model.text import count
 
 LINES = 4
 """Lines of a diagnosis on a terminal; the line with the numbers follows them."""
@@ -93,7 +94,7 @@ class FailureGroup:
             (pair,) = self.pairs
             return f"One pair fails: {pair.source} → {pair.target} ({checks})"
         number = "All" if len(self.pairs) == self.of else f"{len(self.pairs):,} of"
-        return f"{number} {self.of:,} pairs that fail {self.shared} ({checks})"
+        return f"{number} {count(self.of, 'pair')} that fail {self.shared} ({checks})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from provision.checks.probe import Endpoint
 from provision.facts.host import HostFacts
 from provision.facts.topology import HostTopology
 from provision.model.inventory import Inventory, Network
+from provision.model.text import count
 
 
 def host_mtu(inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]) -> int:
@@ -67,7 +68,7 @@ def mtu_error(
             return ""  # their packets do not leave the host
         nic = _nic(inventory, facts[least], inventory.hosts[least].address)
         return (
-            f"{least} carries only {limit} bytes ({nic}), and the {interface} of "
+            f"{least} carries only {count(limit, 'byte')} ({nic}), and the {interface} of "
             f"{source.container} sends up to {link}"
         )
     return f"the MTU of its {interface} is {link}, that of the network {limit}"

@@ -133,7 +133,7 @@ def _measured(evidence: Evidence, check: Check) -> Check:
     answer = evidence.answers.get((check.check, check.source, check.target))
     if answer is None or not check.ok:
         return check
-    text = answer.text.replace("same ", f"{CALL_BYTES:,} bytes unchanged, seen from ")
+    text = answer.text.replace("same ", f"{count(CALL_BYTES, 'byte')} unchanged, seen from ")
     return replace(check, measured=text)
 
 

@@ -171,7 +171,7 @@ def vxlan_faults(data: str) -> dict[str, Fault]:
             | {"h1": forget % "w1", "h3": forget % "w3"},
             # Not those between h1 and h3, whose packets do not pass the smaller NIC.
             checks_of(("mtu",), "w1↔w2", "w2↔w3"),
-            "h2 carries only 1350 bytes (MTU 1400 of eth1)",
+            "h2 carries only 1,350 bytes (MTU 1400 of eth1)",
         ),
     }
 
