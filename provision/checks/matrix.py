@@ -22,7 +22,7 @@ SELF = "·"
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class MatrixEnd:
     """One end of pairs: a container, one of its interfaces (`web/eth1`), or a host."""
 
     name: str
@@ -53,20 +53,20 @@ def pair_verdicts(result: Verification) -> PairVerdicts:
     return {ends: verdict(checks) for ends, checks in pairs.items()}
 
 
-def ends(result: Verification) -> dict[str, list[End]]:
+def ends(result: Verification) -> dict[str, list[MatrixEnd]]:
     """The ends of each segment; one of which no pair was checked is left out.
 
     Containers come first, then interfaces and hosts of a LAN.
     """
-    members: dict[str, dict[str, End]] = {}
+    members: dict[str, dict[str, MatrixEnd]] = {}
     for container in result.containers:
         if name := segment(result.inventory, container):
             address = result.addresses.get(container.name, "")
-            end = End(container.name, container.host, address)
+            end = MatrixEnd(container.name, container.host, address)
             members.setdefault(name, {})[container.name] = end
     for network, of_lan in result.lans.items():
         for endpoint in of_lan:
-            end = End(endpoint.name, endpoint.host, str(endpoint.address))
+            end = MatrixEnd(endpoint.name, endpoint.host, str(endpoint.address))
             members.setdefault(network, {}).setdefault(end.name, end)
     checked = checks_of(result, members)
     return {name: list(group.values()) for name, group in members.items() if name in checked}
@@ -89,7 +89,7 @@ def checks_of(
     return checked
 
 
-def lines(result: Verification, name: str, members: list[End]) -> list[str]:
+def lines(result: Verification, name: str, members: list[MatrixEnd]) -> list[str]:
     """The largest table of one segment that fits into COLUMNS, else its failing pairs."""
     kinds = ", ".join(checks_of(result, {name: [end.name for end in members]})[name])
     by_name = {end.name: end for end in members}
@@ -103,20 +103,20 @@ def lines(result: Verification, name: str, members: list[End]) -> list[str]:
     return [f"network {name}: {kinds}", *_failures(by_name, len(verdicts), failed)]
 
 
-def _by_container(verdicts: PairVerdicts, members: list[End]) -> list[str]:
+def _by_container(verdicts: PairVerdicts, members: list[MatrixEnd]) -> list[str]:
     heads = [[end.name, end.host, end.address] for end in members]
     cells = [[_short(verdicts, source, target) for target in members] for source in members]
     return _table(heads, cells)
 
 
-def _short(verdicts: PairVerdicts, source: End, target: End) -> str:
+def _short(verdicts: PairVerdicts, source: MatrixEnd, target: MatrixEnd) -> str:
     if source == target:
         return SELF
     word = verdicts.get((source.name, target.name), "").partition(" ")[0]
     return _SHORT.get(word, word)
 
 
-def _by_host(result: Verification, verdicts: PairVerdicts, members: list[End]) -> list[str]:
+def _by_host(result: Verification, verdicts: PairVerdicts, members: list[MatrixEnd]) -> list[str]:
     """`ok`, or the pairs that fail of all, from the containers of one host to those of another."""
     by_host = grouped(members, lambda end: end.host)
     hosts = result.inventory.hosts
@@ -131,7 +131,7 @@ def _by_host(result: Verification, verdicts: PairVerdicts, members: list[End]) -
     return [*_table(heads, cells), "(failing pairs/all pairs, from host to host)"]
 
 
-def _share(verdicts: PairVerdicts, sources: list[End], targets: list[End]) -> str:
+def _share(verdicts: PairVerdicts, sources: list[MatrixEnd], targets: list[MatrixEnd]) -> str:
     verdicts_of_pairs = [
         verdicts[source.name, target.name]
         for source in sources
@@ -168,7 +168,7 @@ def _joined(cells: list[str], widths: list[int]) -> str:
     return " ".join(text.rjust(width) for text, width in zip(cells, widths, strict=True))
 
 
-def _failures(by_name: Mapping[str, End], pairs: int, failed: PairVerdicts) -> Iterator[str]:
+def _failures(by_name: Mapping[str, MatrixEnd], pairs: int, failed: PairVerdicts) -> Iterator[str]:
     """The first failing pairs of a network that has so many."""
     if not failed:
         yield f"  none of {count(pairs, 'pair')} fails"

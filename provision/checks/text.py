@@ -11,7 +11,7 @@ from rich.table import Table
 
 from provision.checks import matrix
 from provision.checks.diagnosis import Diagnosis
-from provision.checks.matrix import OF_MODE, End, PairVerdicts, of_pair, verdict
+from provision.checks.matrix import OF_MODE, MatrixEnd, PairVerdicts, of_pair, verdict
 from provision.checks.run import PairSample, Verification, interruption
 from provision.checks.subjects import Check
 from provision.engine.report import change_json, interrupted_json
@@ -136,7 +136,7 @@ def _numbers(result: Verification) -> str:
     return f"{numbers} in {result.seconds:.1f} s."
 
 
-def _sampled(result: Verification, name: str, ends: list[End]) -> Table:
+def _sampled(result: Verification, name: str, ends: list[MatrixEnd]) -> Table:
     """One row a source: a matrix of a sample would be nearly empty, and too wide."""
     checked = matrix.checks_of(result, {name: [end.name for end in ends]})
     title = f"network {name}: {', '.join(checked[name])} of sampled pairs"
@@ -148,7 +148,7 @@ def _sampled(result: Verification, name: str, ends: list[End]) -> Table:
     return table
 
 
-def sampled_rows(result: Verification, ends: list[End]) -> Iterator[tuple[str, str, str]]:
+def sampled_rows(result: Verification, ends: list[MatrixEnd]) -> Iterator[tuple[str, str, str]]:
     """Yield each source with pairs: its name and host, its targets, and the verdict of all."""
     names = {end.name for end in ends}
     pairs = (c for c in result.checks if c.source != c.target and of_pair(c))
