@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.cli.output import print_warning
+from provision.cli.progress import LINE
 from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,11 +113,18 @@ class Invocation:
                 print_warning(warning)
             yield (
                 Session(
-                    inventory, transport, self.jobs, self.timeout_s, self.progress, print_warning
+                    inventory,
+                    transport,
+                    self.jobs,
+                    self.timeout_s,
+                    self.progress,
+                    print_warning,
+                    progress=LINE.update,
                 ),
                 hosts,
             )
         finally:
+            LINE.clear()
             transport.close()
             if self.verbose:
                 for host, count in transport.executions.items():

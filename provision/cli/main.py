@@ -30,6 +30,7 @@ _COMMANDS = {
     "plan": "provision.cli.change",
     "apply": "provision.cli.change",
     "verify": "provision.cli.change",
+    "doctor": "provision.cli.doctor",
     "destroy": "provision.cli.change",
     "show": "provision.cli.show",
     "graph": "provision.cli.show",

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,8 +109,8 @@ def verified(
     fixed["choice"] = ALL_PAIRS
     evidence = Evidence(**{**empty, **fixed, "after": dict.fromkeys(hosts), **parts})
     patch.setattr("provision.checks.gather.evidence", lambda *_: evidence)
-    session: Any = SimpleNamespace(inventory=inventory)
-    result = run_checks(session, hosts, junit=None, expression=expression)
+    session = Session(inventory, Hosts())
+    result = run_checks(session, hosts, junit=False, expression=expression)
     return [(check.check, check.source, check.ok, check.detail) for check in result.checks]
 
 

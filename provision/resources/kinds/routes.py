@@ -21,6 +21,8 @@ from provision.resources.render import program_text
 from provision.resources.rows import ROWS, SHOWN
 from provision.resources.steps import Put, Run, Steps, partial_path, remove_file, sh
 
+LOST = "lost"
+"""The value of a row whose route the kernel has lost."""
 AS_ROWS = "as rows"
 """The claim of a table that has exactly its rows, as it should."""
 
@@ -51,7 +53,7 @@ class Row(NamedTuple):
     @property
     def value(self) -> str:
         """The way, and the state of a damaged route."""
-        return (self.way or "lost") if self.claimed else f"{self.way} (not claimed)"
+        return (self.way or LOST) if self.claimed else f"{self.way} (not claimed)"
 
     @property
     def onlink(self) -> bool:
