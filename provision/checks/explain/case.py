@@ -21,7 +21,8 @@ class Case:
     """All that the judge knows.
 
     `address` is that of the source, `target_address` the one that the probe is sent to, and
-    `inner_address` the container's own behind a published port. `evidence` is by host.
+    `inner_address` and `inner_port` the container's own behind a published port. `evidence` is by
+    host.
     """
 
     inventory: Inventory
@@ -38,6 +39,7 @@ class Case:
     evidence: Mapping[str, HostEvidence]
     sent: Sent
     large: int = 0
+    inner_port: int = 0
 
     @property
     def network(self) -> Network | None:

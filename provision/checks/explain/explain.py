@@ -10,10 +10,11 @@ from ipaddress import IPv4Address
 from provision import methods
 from provision.checks.explain import ends, judge, scripts
 from provision.checks.explain.case import Case
+from provision.checks.explain.destination import Destination, Question
 from provision.checks.explain.ends import End, EndSpace
 from provision.checks.explain.evidence import HostEvidence, parse
-from provision.checks.explain.model import Cause, Explanation, Hop, Probe
-from provision.checks.explain.path import Side, destination_network, path
+from provision.checks.explain.model import HOST, Cause, Explanation, Hop, Probe
+from provision.checks.explain.path import Side, destination_network, exit_device, path
 from provision.checks.explain.scripts import Marks, Sent, Watch
 from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.facts import topology_probe
@@ -55,13 +56,17 @@ class _Inquiry:
         hosts = tuple(dict.fromkeys(h for h in (self.source.host, self.target.host) if h))
         self.topologies, self.errors = each(self.session, hosts, self._topology)
         cause = judge.before(self.inventory, self.source, self.target, self.topologies, self.errors)
-        case = None if cause else self._case()
-        if cause is None and case is None:
-            cause = judge.without_address(self.inventory, self.source, self.target, self.probe)
-        if case is None:
-            assert cause is not None
+        if cause is not None:
             return self._result(begin, False, (), cause)
-        case = self._probed(case)
+        question = self._question()
+        destination = question.destination()
+        if destination is None:
+            cause = judge.without_address(self.inventory, self.target)
+        else:
+            cause = question.isolated(destination)
+        if cause is not None or destination is None:
+            return self._result(begin, False, (), cause)
+        case = self._probed(self._case(question, destination))
         hops = judge.hops(case)
         cause = judge.cause(case)
         reached = case.answered and not judge.stops(cause)
@@ -87,29 +92,33 @@ class _Inquiry:
             raise FactsError(host, f"its interfaces and containers cannot be read: {reason}")
         return topology_probe.parse(host, output.stdout)
 
-    def _case(self) -> Case | None:
-        """The ends and the path; None if the target has no address."""
+    def _question(self) -> Question:
         near = self._end_space(self.source)
-        assert near is not None
-        far = self._end_space(self.target)
-        address, inner = self._addresses(near, far)
-        if address is None or inner is None:
-            return None
-        network = destination_network(self.inventory, near, address)
-        link = ends.source_link(self.inventory, near, address) if near.label != "host" else None
-        topology = self.topologies[self.source.host]
+        assert near is not None  # `judge.before` has found that the source runs
+        return Question(
+            self.inventory, self.topologies, self.source, near, self.target,
+            self._end_space(self.target), self.probe,
+        )  # fmt: skip
+
+    def _case(self, question: Question, to: Destination) -> Case:
+        """The ends and the path."""
+        near, topology = question.near, self.topologies[self.source.host]
+        network = destination_network(self.inventory, near, to.address)
+        link = ends.source_link(self.inventory, near, to.address) if near.label != HOST else None
         host_address = self.inventory.hosts[self.source.host].address
         near_side = Side(
             self.inventory, self.source.host, topology, near, link[0] if link else None, network
         )
-        far_side = self._far_side(far, inner, network)
+        far_side = self._far_side(question.far, to.inner, network)
         if far_side is not None:
             far_side = replace(far_side, peer_nic=near_side.nic[0])
             near_side = replace(near_side, peer_nic=far_side.nic[0])
+        else:
+            near_side = replace(near_side, exit_device=exit_device(topology, to.address))
         return Case(
-            self.inventory, self.probe, self.source, self.target, self.topologies, near_side,
-            far_side, link[1] if link else host_address, address, inner,
-            path(near_side, far_side), {}, Sent(),
+            self.inventory, to.probe, self.source, self.target, self.topologies, near_side,
+            far_side, link[1] if link else host_address, to.address, to.inner,
+            path(near_side, far_side), {}, Sent(), inner_port=to.inner_port,
         )  # fmt: skip
 
     def _end_space(self, point: End) -> EndSpace | None:
@@ -136,42 +145,6 @@ class _Inquiry:
                 return EndSpace(ends.label_of(info.name), info.pid, space, info)
         return None
 
-    def _addresses(
-        self, near: EndSpace, far: EndSpace | None
-    ) -> tuple[IPv4Address | None, IPv4Address | None]:
-        """The address to send to, and the target's own: they differ for a published port."""
-        if self.target.container is None:
-            address = self.target.address
-            return address, self._translated(address) or address
-        if far is None:
-            return self.target.container.address, self.target.container.address
-        host = self.inventory.hosts[self.target.host].address
-        if far.label == "host":
-            return host, host
-        if near.label == far.label:
-            return IPv4Address("127.0.0.1"), IPv4Address("127.0.0.1")
-        common = ends.common_address(self.inventory, near, far)
-        address = common[1] if common else None
-        if address and not self._is_shared(near, address):
-            for port in self.target.container.ports:
-                if (port.protocol, port.target) == (self.probe.protocol, self.probe.port):
-                    return port.ip or host, address
-        return address, address
-
-    def _is_shared(self, near: EndSpace, address: IPv4Address) -> bool:
-        if destination_network(self.inventory, near, address) is not None:
-            return True
-        return any(address in held.network for link in near.space.links for held in link.addresses)
-
-    def _translated(self, address: IPv4Address | None) -> IPv4Address | None:
-        """The container's address behind a port that Docker publishes on the target host."""
-        topology = self.topologies.get(self.target.host)
-        for rule in topology.dnat_rules if topology else ():
-            same = (rule.protocol, rule.port) == (self.probe.protocol, self.probe.port)
-            if same and rule.ip in (None, address):
-                return rule.to
-        return None
-
     def _probed(self, case: Case) -> Case:
         """The case with the evidence of its hosts."""
         number = secrets.randbelow(60000) + 1
@@ -180,7 +153,7 @@ class _Inquiry:
         timeout_s = min(_READ_S, self.session.timeout_s)
 
         def start(host: str) -> tuple[int | None, str]:
-            script = scripts.start_script(watches[host], self.probe, marks)
+            script = scripts.start_script(watches[host], case.probe, marks)
             output = self.session.transport.run(host, script, timeout_s=timeout_s)
             return scripts.parse_watch(output.stdout), output.stdout + output.stderr
 
@@ -192,8 +165,7 @@ class _Inquiry:
             number, text = started[host]
             lookups = judge.lookups(case, host)
             pids = watches[host].spaces
-            port = self.probe.port
-            script = scripts.stop_script(number, pids, lookups(pids), port)
+            script = scripts.stop_script(number, pids, lookups(pids), case.inner_port)
             output = self.session.transport.run(host, script, timeout_s=timeout_s)
             return parse(output.stdout if number else text + output.stdout)
 
@@ -207,7 +179,7 @@ class _Inquiry:
         device = side.link or side.topology.root.link(first)
         large = device.mtu if device and self.probe.protocol == "icmp" else 0
         script = scripts.send_script(
-            side.end_space.pid, self.probe, marks, case.target_address, large=min(large, 9000)
+            side.end_space.pid, case.probe, marks, case.target_address, large=min(large, 9000)
         )
         results, errors = each(
             self.session, [side.host],

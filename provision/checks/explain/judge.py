@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from provision.checks.explain import firewall, links, routing, tunnels
 from provision.checks.explain.case import Case
 from provision.checks.explain.ends import End
-from provision.checks.explain.model import HOST, Cause, Hop, Point, Probe
+from provision.checks.explain.model import HOST, Cause, Hop, Point
 from provision.checks.explain.words import by_hand, detail, gap_text, place_text
 from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
@@ -81,9 +81,8 @@ def _not_running(inventory: Inventory, end: End, topology: HostTopology) -> Caus
     return None
 
 
-def without_address(inventory: Inventory, source: End, target: End, probe: Probe) -> Cause:
+def without_address(inventory: Inventory, target: End) -> Cause:
     """The cause if the target has no address that the source can send to."""
-    del source, probe
     return Cause(
         target.host, "address_missing", target.name,
         f"{target.name} has no IPv4 address that a packet could be sent to", "a person",
@@ -244,13 +243,12 @@ def _listener(case: Case) -> Iterator[Cause]:
         return
     side = case.target_side
     name = side.end_space.label.removeprefix("+") if side.end_space.label != HOST else side.host
-    port = case.probe.port
-    published = case.target_address != case.inner_address
+    port = case.inner_port
     enter = "" if side.end_space.label == HOST else f"nsenter -t {side.end_space.pid} -n "
-    if case.of(side.host).space(side.end_space.label).listeners and not published:
+    if case.of(side.host).space(side.end_space.label).listeners:
         return
     yield Cause(
-        side.host, "no_listener", f"{case.probe} of {name}",
+        side.host, "no_listener", f"{case.probe.protocol}/{port} of {name}",
         f"the packet arrives, and no program of {name} listens at its "
         f"{case.probe.protocol} port {port}",
         "a person", f"{enter}ss -lntup",

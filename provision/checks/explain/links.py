@@ -171,16 +171,23 @@ def neighbors(case: Case, number: int) -> Iterator[Cause]:
     point, address = case.points[number], next_hop(case, number)
     if address is None:
         return
-    entry = case.space(point).neighbor(address, point.device)
+    device = _device(case, number)
+    entry = case.space(point).neighbor(address, device)
     macs = _macs(case, address)
     state = ",".join(entry.get("state", ())) if entry else ""
     mac = str(entry.get("lladdr", "")) if entry else ""
     static = "PERMANENT" in state
-    command = f"{routing.enter(point)}ip neigh del {address} dev {point.device}"
+    command = f"{routing.enter(point)}ip neigh del {address} dev {device}"
     if mac and macs and mac not in macs and not any(s in state for s in _UNRESOLVED):
         yield from _wrong_mac(case, point, address, mac, macs, command, static=static)
     elif entry is not None and any(s in state for s in (*_UNRESOLVED, "NOARP")) and not mac:
         yield from _unanswered(case, point, address, macs)
+
+
+def _device(case: Case, number: int) -> str:
+    """The device by which the kernel sends the packet at a point of the path."""
+    route = json.loads(routing.result(case, number))[0]
+    return str(route.get("dev", case.points[number].device))
 
 
 def _macs(case: Case, address: IPv4Address) -> dict[str, str]:
@@ -259,7 +266,7 @@ def _expected_holder(case: Case, address: IPv4Address) -> tuple[str, str] | None
 def unresolved(case: Case, number: int) -> bool:
     """True if the packet at a point waits for the MAC of its next hop."""
     point, address = case.points[number], next_hop(case, number)
-    entry = case.space(point).neighbor(address, point.device) if address else None
+    entry = case.space(point).neighbor(address, _device(case, number)) if address else None
     return entry is not None and any(s in _UNRESOLVED for s in entry.get("state", ()))
 
 

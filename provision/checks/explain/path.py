@@ -47,6 +47,8 @@ class Side:
     link: NamespaceLink | None
     network: Network | None
     peer_nic: str = ""
+    exit_device: str = ""
+    """The interface by which packets leave for an address outside of the inventory."""
 
     @property
     def bridge(self) -> str:
@@ -75,6 +77,8 @@ class Side:
     def nic(self) -> tuple[str, str]:
         """The interface that has the host's address, and the NIC below it; often the same."""
         root, host = self.topology.root, self.inventory.hosts[self.host]
+        if self.exit_device:
+            return self.exit_device, self.exit_device
         holder = next((x for x in root.links if host.address in (a.ip for a in x.addresses)), None)
         if holder is None:
             return (name := host.nic or self.peer_nic or "eth0"), name
@@ -256,6 +260,18 @@ def _local(source: Side, target: Side) -> tuple[list[Part], list[Part], str]:
     if target.link is not None and target.bridge:
         far.append(Part(HOST, target.bridge, True, "bridge"))
     return near, far, "route" if source.link is not None and target.link is not None else "send"
+
+
+def exit_device(topology: HostTopology, target: IPv4Address) -> str:
+    """The interface of the host's route to an address; "" without a route."""
+    best, device = -1, ""
+    for route in topology.root.routes:
+        if ":" in route.dst:
+            continue
+        network = IPv4Network("0.0.0.0/0" if route.dst == "default" else route.dst, strict=False)
+        if target in network and network.prefixlen > best:
+            best, device = network.prefixlen, route.dev
+    return device
 
 
 def destination_network(

@@ -126,14 +126,21 @@ def _other_device(case: Case, number: int, route: Mapping[str, Any]) -> Iterator
     if route.get("type") in _DEAD:
         yield _dead(case, number, route)
     gateway = str(route.get("gateway", ""))
-    if device != point.device or table not in ("main", "local"):
+    if device not in _devices(case, point) or table not in ("main", "local"):
         yield from _by_rule(case, number, route)
     expected = _gateway(case, number)
-    if device != point.device:
+    if device not in _devices(case, point):
         via = f" via {gateway}" if gateway else ""
         yield _wrong(case, number, f"the packet to {target} leaves by {device}{via}")
     elif gateway and expected and gateway != str(expected):
         yield _wrong(case, number, f"the packet to {target} goes to {gateway}, not to {expected}")
+
+
+def _devices(case: Case, point: Point) -> tuple[str, ...]:
+    """The devices by which a packet may leave to pass a point: also the bridge above a NIC."""
+    side = case.side(point)
+    holder, nic = side.nic if side else ("", "")
+    return (point.device, holder) if point.device == nic else (point.device,)
 
 
 def _gateway(case: Case, number: int) -> IPv4Address | None:
