@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from provision.checks.explain import firewall, links, routing, tunnels
+from provision.checks.explain import firewall, links, mtu, routing, tunnels
 from provision.checks.explain.case import Case
 from provision.checks.explain.ends import End
 from provision.checks.explain.model import HOST, Cause, Hop, Point
@@ -197,7 +197,7 @@ def _causes(case: Case) -> Iterator[Cause]:
     yield from _listener(case)
     yield from firewall.translations(case)
     if case.only_large or _too_long(case):
-        yield from links.too_small(case, first - 1)
+        yield from mtu.too_small(case, first - 1)
         return
     crosses = any(point.step == "wire" for point in case.points)
     if crosses:
@@ -216,13 +216,20 @@ def _causes(case: Case) -> Iterator[Cause]:
     yield from tunnels.misdirected(case)
     if first < len(case.points) and case.points[first].step in _L3:
         yield from links.neighbors(case, first)
-    sender = max((n for n in range(first) if case.points[n].step in _L3), default=-1)
-    if sender >= 0:
+    for sender in _senders(case, first):
         # The frame may have left with the MAC of another machine.
         yield from routing.routed(case, sender)
         yield from links.neighbors(case, sender)
     yield from links.same_mac(case)
     yield from _ignored(case)
+
+
+def _senders(case: Case, first: int) -> Iterator[int]:
+    """The points before a gap at which a MAC was chosen for the packet, or for its tunnel's."""
+    inner = [n for n in range(first) if case.points[n].step in ("send", "answer", "route")]
+    for number in range(inner[-1] if inner else first, first):
+        if case.points[number].step in _L3:
+            yield number
 
 
 def _too_long(case: Case) -> bool:

@@ -16,7 +16,6 @@ from provision.facts.tunnel_probe import TUNNELS
 from provision.model.inventory import Network
 
 _UNRESOLVED = ("FAILED", "INCOMPLETE")
-_OVERHEADS = {"vxlan": 50, "gre": 42, "udp": 28}
 
 
 def down(case: Case, points: Iterable[Point]) -> Iterator[Cause]:
@@ -95,7 +94,9 @@ def ports(case: Case, points: Iterable[Point]) -> Iterator[Cause]:
                 point, f"port {point.device} of {bridge}: state {port['state']}",
                 f"bridge {bridge} does not forward by its port {point.device}, which is in the "
                 f"state {port['state']}",
-                f"bridge link set dev {point.device} state 3",
+                f"ip link set dev {bridge} type bridge stp_state 0"
+                if port["state"] in ("listening", "learning")
+                else f"bridge link set dev {point.device} state 3",
             )  # fmt: skip
         elif port is not None and port.get("isolated") and _others_isolated(space.ports, port):
             yield _port_cause(
@@ -288,31 +289,3 @@ def same_mac(case: Case) -> Iterator[Cause]:
                 f"have the MAC {mac}", "a person",
                 f"ip link show dev {point.device}",
             )  # fmt: skip
-
-
-def too_small(case: Case, number: int) -> Iterator[Cause]:
-    """Yield the interface whose MTU is less than the packets that were lost at a point."""
-    side = case.source_side
-    bridge = side.topology.root.link(side.bridge) if side.link else None
-    if side.link is not None and bridge is not None and side.link.mtu > bridge.mtu:
-        yield _mtu(case, case.points[0], side.link.mtu, bridge.mtu)
-    for point in case.points[max(number, 0) :]:
-        link = case.space(point).link(point.device)
-        mtu = int(link["mtu"]) if link else 0
-        if mtu and mtu < case.large + _overhead(case, point):
-            yield _mtu(case, point, mtu, case.large + _overhead(case, point))
-
-
-def _overhead(case: Case, point: Point) -> int:
-    tunnels = {p.tunnel.partition(":")[0] for p in case.of(point.host).at(point)}
-    return max((_OVERHEADS.get(tunnel, 0) for tunnel in tunnels), default=0)
-
-
-def _mtu(case: Case, point: Point, mtu: int, right: int) -> Cause:
-    relation = "more than its bridge's" if mtu > right else "less than"
-    return Cause(
-        point.host, "mtu", f"mtu {mtu} of {point.device}",
-        f"small packets arrive, and those of size {case.large} are lost: {point.device} of "
-        f"{_where(point)} has the MTU {mtu}, {relation} {right}", "a person",
-        routing.enter(point) + f"ip link set dev {point.device} mtu {right}",
-    )  # fmt: skip

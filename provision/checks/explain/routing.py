@@ -219,6 +219,8 @@ def _unroutable(case: Case, number: int, answer: str) -> Cause:
             return _dead(case, number, route)
         if route is not None:
             break
+    if missing := _address_missing(case, point):
+        return missing
     reason = answer.removeprefix("RTNETLINK answers: ").strip()
     kind = "no_route" if point.space == HOST else "container_route"
     expected = f"{target} dev {point.device}"
@@ -230,6 +232,22 @@ def _unroutable(case: Case, number: int, answer: str) -> Cause:
         point.host, kind, f"route to {target}",
         f"{where(point)} has no route to {target} ({reason})",
         "provision" if healed else "a person", fix,
+    )  # fmt: skip
+
+
+def _address_missing(case: Case, point: Point) -> Cause | None:
+    """The cause if a bridge lacks the address that its containers send their packets to."""
+    side, link = case.side(point), case.space(point).link(point.device)
+    if side is None or link is None or point.device != side.bridge or point.space != HOST:
+        return None
+    gateway = next((r.via for r in side.end_space.space.routes if r.dst == "default"), "")
+    held = [entry for entry in link.get("addr_info", ()) if entry.get("family") == "inet"]
+    if held or not gateway:
+        return None
+    return Cause(
+        point.host, "address_missing", f"address {gateway} of {point.device}",
+        f"{point.device} of {point.host} has no IPv4 address: its containers send to {gateway}",
+        "provision", case.apply,
     )  # fmt: skip
 
 

@@ -76,11 +76,24 @@ def ends(case: Case) -> Iterator[Cause]:
         elif end.error:
             yield _end_cause(case, side, f"{end.name}: {end.error}", f"has the tunnel {end.name}, "
                              f"which does not work: {end.error}")  # fmt: skip
+    yield from _ports(case)
     (near, first, _), (far_side, second, _) = both
     if first and second and first.key != second.key:
         text = f"sends with the key {first.key or 0}, and {far_side.host} with {second.key or 0}"
         odd = _odd(case, near, first, far_side, second)
         yield _end_cause(case, odd, f"key {first.key or 0} and {second.key or 0}", text)
+
+
+def _ports(case: Case) -> Iterator[Cause]:
+    """Yield devices of the kernel that use another UDP port than the network's."""
+    declared = methods.of(case.network).tunnel(case.network) if case.network else None
+    for side in sides(case):
+        device = side.tunnel.device if side.tunnel else ""
+        link = case.of(side.host).space(HOST).link(device) or {}
+        port = link.get("linkinfo", {}).get("info_data", {}).get("port", 0)
+        if declared and declared.port and port and port != declared.port:
+            text = f"has {device} at the UDP port {port}, and the network uses {declared.port}"
+            yield _end_cause(case, side, f"UDP port {port} of {device}", text)
 
 
 def _odd(case: Case, near: Side, first: TunnelEnd, far: Side, second: TunnelEnd) -> Side:
