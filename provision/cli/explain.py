@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -49,13 +49,15 @@ def explain(
     from provision.checks.explain.words import lines
 
     probe = Probe(chosen[0] if chosen else "icmp", tcp or udp or 0)
-    # No other host is contacted, however many the inventory has.
+    if invocation.limit is not None:
+        hint = "leave it out: only the hosts of FROM and TO are contacted"
+        raise UsageError(f"--limit {invocation.limit} does not apply to explain", hint)
     invocation.limit = _on_the_way(invocation, source, target)
     with invocation.outputs(("--html", html)) as (file,):
         with invocation.session() as (session, _):
             explanation = run(session, invocation.inventory, source, target, probe)
         if invocation.as_json:
-            click.echo(json.dumps(explanation.as_json(), indent=2))
+            click.echo(json.dumps(_json(explanation), indent=2))
         else:
             print_lines(lines(explanation))
             for error in explanation.errors.values():
@@ -65,6 +67,14 @@ def explain(
 
             file.write(page(explanation, _drawing(invocation, explanation)))
     return explanation.exit_status
+
+
+def _json(explanation: Explanation) -> dict[str, Any]:
+    """The explanation, with the errors of hosts that could not be asked."""
+    from provision.engine.report import errors_json
+
+    errors = errors_json(tuple(explanation.errors.values()))
+    return explanation.as_json() | ({"errors": errors} if errors else {})
 
 
 def _drawing(invocation: Invocation, explanation: Explanation) -> str:

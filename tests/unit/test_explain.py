@@ -15,10 +15,16 @@ import pytest
 from provision.checks.explain import evidence
 from provision.checks.explain.explain import explain
 from provision.checks.explain.model import KINDS, Explanation, Probe
+from provision.checks.explain.page import marks, page
 from provision.checks.explain.words import lines
+from provision.cli.main import provision
 from provision.engine.fleet import Session
 from provision.inventory.load import load
 from provision.model.errors import ConnectError, ExitStatus, UsageError
+from provision.show.graph.draw import drawing
+from provision.show.graph.formats import svg
+from provision.show.graph.lit import lit
+from provision.show.view import View
 from provision.transport.base import Output
 from tests.lab.explain_faults import faults
 
@@ -109,6 +115,40 @@ def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     assert "Did you mean c1" in error.value.hint
     with pytest.raises(UsageError, match="FROM"):
         explain(session, inventory, "192.0.2.1", "c2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("c1", "c2", "--icmp", "--tcp", "80"), "--icmp and --tcp exclude each other"),
+        (("c1", "c2", "--limit", "h1"), "--limit h1 does not apply to explain"),
+        (("c1", "172.20.1.300"), "TO 172.20.1.300: the inventory has no container"),
+        (("c1", "c2", "--html", "/nowhere/path.html"), "--html /nowhere/path.html"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    """With one error, before any host is contacted."""
+    capture = json.loads(CAPTURES[0].read_text())
+    file = tmp_path / "inventory.yml"
+    file.write_text(capture["inventory"])
+    with pytest.raises(UsageError) as error:
+        provision.main(["explain", str(file), *arguments], standalone_mode=False)
+    assert error.value.message.startswith(message)
+
+
+def test_a_page_shows_the_path(tmp_path: Path) -> None:
+    """It is one file with the cause, each hop, and the drawing in which the path is lit."""
+    explanation = explained(capture_of("routes-forward-drop-target"), tmp_path)
+    inventory = load(tmp_path / "inventory.yml")
+    view = View(inventory, tuple(explanation.topologies), explanation.topologies, ())
+    lights = marks(explanation)
+    assert lights["h1", "c1"] and lights["h2", "eth1"] and not lights["h2", "c2"]
+    text = page(explanation, svg(lit(drawing(view), lights)))
+    assert "iptables -t filter -D FORWARD -p icmp -j DROP" in text
+    assert text.count('<rect class="container ok"') == 1
+    assert text.count('<rect class="container failed"') == 1
 
 
 # Captured by xtables-monitor 1.8.9 from a table that nft made.
