@@ -34,6 +34,7 @@ _COMMANDS = {
     "destroy": "provision.cli.change",
     "show": "provision.cli.show",
     "graph": "provision.cli.show",
+    "explain": "provision.cli.explain",
     "compare": "provision.cli.compare",
     "confirm": "provision.cli.transaction",
     "status": "provision.cli.transaction",
