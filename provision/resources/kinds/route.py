@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.model.ipv4 import ipv4_address, ipv4_network
+from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.on_hosts import ETC, PROTO
 from provision.resources.steps import Put, Run, Steps, Unless, remove_file, sh
@@ -23,15 +24,20 @@ route=$(ip -N -4 route show table main exact "$1") && [ -n "$route" ] || exit 1
 case "$route " in *" proto {PROTO} "*) ;; *) exit 0 ;; esac
 [ ! -f "$2" ] || exit 1
 for claim in {ETC}/*/routes/"${{2##*/}}"; do [ ! -f "$claim" ] || exit 0; done
-case $route in *" via $3 dev $4 "*) exit 1 ;; esac
+case "$route " in *"${{3:+ via $3}} dev $4 "*) exit 1 ;; esac
 """
+
+
+_KERNEL = "2"
+"""Protocol number of the routes that the kernel makes with an address (linux/rtnetlink.h)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route(Resource):
     """The route to `dst` by the router `via` and the interface `dev`.
 
-    None and the empty text: the kernel has lost a claimed route. `flags` may contain `onlink`: then
+    Without `via`, `dev` is a WireGuard device, which has no neighbours. None and the empty text:
+    the kernel has lost a claimed route. `flags` may contain `onlink`: then
     `via` is in no subnet of `dev`, a VXLAN device. `ssh` is True if SSH may use the route.
     `claimed` is False for a route with our protocol number into the range of a network, which has
     lost its claim.
@@ -73,16 +79,20 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
         return (self.dev,) if self.dev else ()
 
     def requires(self) -> tuple[Ref, ...]:
-        return (Ref(self.host, "vxlan", self.dev),) if self.flags else ()
+        if self.flags:
+            return (Ref(self.host, "vxlan", self.dev),)
+        return (Ref(self.host, "wireguard", self.dev),) if self.via is None and self.dev else ()
 
     def is_foreign(self) -> Run:
-        return sh(_IS_FOREIGN, str(self.dst), self._claim, str(self.via), self.dev)
+        return sh(_IS_FOREIGN, str(self.dst), self._claim, str(self.via or ""), self.dev)
 
     def create(self) -> Steps:
         # A route has no comment or alias for a mark. The claim is written first, so that an
         # interrupted apply leaves no route without an owner.
-        claim = Put(self._claim, f"{self.dst} via {self.via} dev {self.dev}\n")
-        spec = (str(self.dst), "via", str(self.via), "dev", self.dev, "proto", str(PROTO))
+        via = ("via", str(self.via)) if self.via else ()
+        spec = (str(self.dst), *via, "dev", self.dev)
+        claim = Put(self._claim, f"{' '.join(spec)}\n")
+        spec = (*spec, "proto", str(PROTO))
         exists = Run(("ip", "-4", "route", "show", "exact", *spec))
         replace = Run(("ip", "-4", "route", "replace", *spec, *self.flags))
         # An existing route is left alone: `replace` would notify whoever watches the routing table.
@@ -129,7 +139,11 @@ for claim in {ETC}/*/routes/*; do [ ! -f "$claim" ] || echo "$claim"; done
         entries = _by_destination(dict(lines)["routes"])
         for dst in sorted(claimed - entries.keys()):
             yield Found(cls(origin.host, dst, None, "", origin.inventory), ours=True)
+        # A route that the kernel made with the address of a bridge of ours ends with the address.
+        bridges = {interface_name("br-", origin.inventory, name) for name, _ in origin.networks}
         for dst, entry in entries.items():
+            if entry.get("protocol") == _KERNEL and entry.get("dev") in bridges:
+                continue
             marked = entry.get("protocol") == str(PROTO)
             lost = dst not in owners and any(dst.subnet_of(cidr) for _, cidr in origin.networks)
             route = replace(_route(dst, entry, origin), claimed=not (marked and lost))
