@@ -19,6 +19,7 @@ from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
 from provision.resources.kinds.route import Route
 from provision.resources.kinds.vxlan import Vxlan
+from provision.resources.kinds.wireguard import Wireguard
 from provision.resources.lib import etcd_keys
 
 
@@ -58,6 +59,8 @@ def _peers(resource: Resource) -> Iterator[tuple[str, str]]:
     match resource:
         case Route(via=via, flags=()) if via is not None:
             yield str(via), "routes"
+        case Wireguard(peers=peers):
+            yield from ((peer.host, "peers") for peer in peers)
         case Vxlan(forwards=forwards):
             yield from ((str(forward.peer), "FDB entries") for forward in forwards)
         case OvsTunnel(options=options):
@@ -72,7 +75,7 @@ def _peers(resource: Resource) -> Iterator[tuple[str, str]]:
             yield from ((member, "etcd members") for member in members)
 
 
-_OF_NETWORKS = (DockerNetwork, IptablesChain, NicDropRule, OvsBridge, Vxlan)
+_OF_NETWORKS = (DockerNetwork, IptablesChain, NicDropRule, OvsBridge, Vxlan, Wireguard)
 """Kinds whose mark names a network; that of a container may name another container."""
 
 

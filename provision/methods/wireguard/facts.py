@@ -1,0 +1,74 @@
+"""Facts of a host that `wireguard` networks need: its implementation and the keys. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from provision.facts.lines import KeyedLines
+from provision.facts.probe import FactsProbe
+from provision.resources.lib import wireguard_conf as conf
+from provision.resources.lib.base64_text import decode_text
+from provision.resources.on_hosts import ETC
+
+# `modprobe -n` also succeeds for a driver that is built into the kernel.
+_SCRIPT = rf"""
+[ ! -e /sys/module/wireguard ] && ! modprobe -nq wireguard 2>/dev/null || echo 'kernel yes'
+[ ! -c /dev/net/tun ] || echo 'tun yes'
+for key in {ETC}/"$name"/wireguard/*.key; do
+  [ -s "$key" ] && [ ! -h "$key" ] || continue
+  public=$(wg pubkey <"$key" 2>/dev/null) || continue
+  network=${{key##*/}}; echo "key ${{network%.key}} $public"
+done
+files {ETC}/"$name"/wireguard/*.conf | sed 's/^/file /'
+wg show all listen-port 2>/dev/null | sed 's/^/port /'
+:
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardFacts:
+    """What a host can do, and the keys that it knows.
+
+    `kernel`: it has the kernel's module. `tun`: it has the device that wireguard-go needs. `keys`
+    are its own public keys by network, `peers` those of its peers by network and host. `ports` are
+    the UDP ports of all its WireGuard devices, by device.
+    """
+
+    kernel: bool = False
+    tun: bool = True
+    keys: Mapping[str, str] = field(default_factory=dict)
+    peers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+def probe() -> FactsProbe:
+    """The probe of a host."""
+    return FactsProbe("wireguard_facts", _SCRIPT, _parse)
+
+
+def _parse(text: str) -> WireguardFacts:
+    lines = KeyedLines(text)
+    return WireguardFacts(
+        lines.only("kernel", "") == "yes",
+        lines.only("tun", "") == "yes",
+        dict(_pairs(line, " ") for line in lines.every("key")),
+        dict(_known(lines)),
+        {device: int(port) for device, port in (_pairs(p, "\t") for p in lines.every("port"))},
+    )
+
+
+def _pairs(line: str, separator: str) -> tuple[str, str]:
+    first, _, second = line.partition(separator)
+    return first, second
+
+
+def _known(lines: KeyedLines) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The public keys in the files of peers."""
+    for line in lines.every("file"):
+        _, encoded, path = line.split(" ", 2)
+        network = path.rsplit("/", 1)[1].removesuffix(".conf")
+        try:
+            yield network, {p.host: p.public for p in conf.peers(decode_text(encoded))}
+        except ValueError:
+            continue  # somebody has edited the file, which is drift
