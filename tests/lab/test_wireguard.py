@@ -130,6 +130,7 @@ def assert_a_stranger_gets_nothing(hosts: Hosts, public: str) -> None:
     assert " 0 received" in answer or "0 packets received" in answer, answer
 
 
+@pytest.mark.full
 def test_callers_and_hosts_without_a_path_to_each_other(clean: Hosts) -> None:
     """h3 has no endpoint and no path to h2: it calls h1, which passes on its packets."""
     lan = clean.networks[1]
