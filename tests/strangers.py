@@ -49,6 +49,7 @@ from provision.resources.kinds.tls_request import TlsRequest
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.kinds.wireguard import USERSPACE, Wireguard
 from provision.resources.kinds.wireguard_key import WireguardKey
+from provision.resources.kinds.wireguard_psk import WireguardPsk
 from provision.resources.lib.nic_records import OriginalNic
 from provision.resources.on_hosts import Mark
 
@@ -157,6 +158,7 @@ KERNEL = (
     _file(TlsFile(HOST, f"{ETC}/pki/blue.external.key", "0" * 64, source=Path("/bin/true")),
           f"{ETC}/pki/blue.external.key"),
     _file(TlsRequest(HOST, "blue", "member", NAME), f"{ETC}/pki/blue.member.csr"),
+    _file(WireguardPsk(HOST, "blue", NAME, "", ("h2",)), f"{ETC}/wireguard/blue.psk"),
     _file(WireguardKey(HOST, "blue", NAME), f"{ETC}/wireguard/blue.key"),
     _file(
         Certificate(

@@ -1,6 +1,6 @@
 # Brings a network's WireGuard device up, with the key and the peers of its files. Repeatable.
 # Arguments: device, service of wireguard-go (empty: the kernel's module), path of the files without
-# their endings (.key, .conf, .psk), MTU, alias.
+# their endings (.key, .conf, .psk), MTU, alias. An empty MTU: only load the files into a device that runs.
 # What is as wanted is left alone: a step that sets it again would wake `ip monitor`, and wireguard-go
 # opens its sockets anew for each configuration. Keys pass through pipes and variables only, because
 # every user of the host can read arguments.
@@ -8,6 +8,7 @@
 device=$1 service=$2 files=$3 mtu=$4 alias=$5
 link=/sys/class/net/$device
 ready() { wg show "$device" public-key >/dev/null 2>&1; }
+[ -n "$mtu" ] || { ready && [ -f "$files.conf" ]; } || exit 0
 if ! ready; then
   if [ -n "$service" ]; then systemctl start "$service"; else ip link add name "$device" type wireguard; fi ||
     exit
@@ -41,6 +42,7 @@ normalized() {
 if [ "$(config | normalized)" != "$(wg showconf "$device" | normalized)" ]; then
   config | wg syncconf "$device" /dev/stdin || exit
 fi
+[ -n "$mtu" ] || exit 0
 [ "$(cat "$link/mtu")" = "$mtu" ] || ip link set dev "$device" mtu "$mtu" || exit
 [ $(($(cat "$link/flags") & 1)) = 1 ] || ip link set dev "$device" up || exit
 [ "$(cat "$link/ifalias")" = "$alias" ] || ip link set dev "$device" alias "$alias"

@@ -18,6 +18,7 @@ from provision.resources.kinds.route import Route
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.wireguard import KERNEL, PREFIX, USERSPACE, Wireguard
 from provision.resources.kinds.wireguard_key import WireguardKey
+from provision.resources.kinds.wireguard_psk import WireguardPsk
 from provision.resources.lib.wireguard_conf import RELAY
 from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
@@ -47,7 +48,8 @@ def resources(
     yield docker_bridge.bridge(inventory, network, facts[host], mtu=mtu, nics=(device,))
     key = WireguardKey(host, network.name, inventory.name)
     yield key
-    needs = [key.ref]
+    needs, preshared = [key.ref], _preshared(inventory, network, facts, host)
+    yield from preshared
     if implementation(facts[host]) == USERSPACE:
         daemon = _daemon(inventory, network, host)
         yield daemon
@@ -64,6 +66,7 @@ def resources(
         mark=Mark(inventory.name, network.name),
         relayed=tuple(f"{relayed}{RELAY}{via}" for relayed, via in peers.relays(network).items()),
         needs=tuple(needs),
+        made_after=tuple(keys.ref for keys in preshared),
     )
     if len(network.hosts) > 1:
         ssh_from = facts[host].ssh_from
@@ -72,6 +75,33 @@ def resources(
         yield Route(host, network.cidr, None, device, inventory.name, ssh)
     relay = host in peers.relays(network).values()
     yield from docker_bridge.chains(inventory, network, host, (device,), relay=relay)
+
+
+def _preshared(
+    inventory: Inventory, network: Network, facts: Facts, host: str
+) -> tuple[WireguardPsk, ...]:
+    """The file of the host's preshared keys, if the network has any.
+
+    All hosts have keys of one secret: of the first host that has some.
+    """
+    if not options(network).psk:
+        return ()
+    known = (
+        facts[name].of(WireguardFacts).secrets.get(network.name)
+        for name in network.hosts
+        if name in facts
+    )
+    folder = inventory.path.parent / ".provision" / "pki" / inventory.name
+    return (
+        WireguardPsk(
+            host,
+            network.name,
+            inventory.name,
+            next(filter(None, known), ""),
+            tuple(peers.parts(network, host)),
+            source=folder / f"{network.name}.psk",
+        ),
+    )
 
 
 def _daemon(inventory: Inventory, network: Network, host: str) -> Service:

@@ -20,6 +20,10 @@ for key in {ETC}/"$name"/wireguard/*.key; do
   public=$(wg pubkey <"$key" 2>/dev/null) || continue
   network=${{key##*/}}; echo "key ${{network%.key}} $public"
 done
+for file in {ETC}/"$name"/wireguard/*.psk; do
+  [ -f "$file" ] && [ ! -h "$file" ] || continue
+  network=${{file##*/}}; sed -n "1s/^# \([0-9a-f]*\)\$/secret ${{network%.psk}} \1/p" "$file"
+done
 files {ETC}/"$name"/wireguard/*.conf | sed 's/^/file /'
 wg show all listen-port 2>/dev/null | sed 's/^/port /'
 :
@@ -32,7 +36,8 @@ class WireguardFacts:
 
     `kernel`: it has the kernel's module. `tun`: it has the device that wireguard-go needs. `keys`
     are its own public keys by network, `peers` those of its peers by network and host. `ports` are
-    the UDP ports of all its WireGuard devices, by device.
+    the UDP ports of all its WireGuard devices, by device. `secrets` are fingerprints of the secrets
+    from which the controller has made preshared keys, by network.
     """
 
     kernel: bool = False
@@ -40,6 +45,7 @@ class WireguardFacts:
     keys: Mapping[str, str] = field(default_factory=dict)
     peers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 def probe() -> FactsProbe:
@@ -55,6 +61,7 @@ def _parse(text: str) -> WireguardFacts:
         dict(_pairs(line, " ") for line in lines.every("key")),
         dict(_known(lines)),
         {device: int(port) for device, port in (_pairs(p, "\t") for p in lines.every("port"))},
+        dict(_pairs(line, " ") for line in lines.every("secret")),
     )
 
 

@@ -62,6 +62,7 @@ class WireguardOptions(BridgeOptions):
     keepalive: Annotated[
         _Keepalive, Help("seconds between packets that keep a path through NAT open; 0: none")
     ] = 25
+    psk: Annotated[bool, Help("each pair of hosts also has a preshared key")] = False
 
 
 def options(network: Network) -> WireguardOptions:

@@ -47,6 +47,7 @@ def rows(inventory: Inventory, network: Network, facts: Facts, host: str) -> tup
             tuple(sorted(subnets)),
             endpoint(inventory, network, peer),
             options(network).keepalive,
+            options(network).psk,
         )
         for peer, subnets in parts(network, host).items()
         if keys[peer]

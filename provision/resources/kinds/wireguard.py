@@ -23,7 +23,7 @@ PREFIX = "wg-"
 KERNEL, USERSPACE = "kernel", "userspace"
 """Implementations: the kernel's module, or wireguard-go."""
 
-_UP = program_text("host/wireguard_up.sh")
+UP = program_text("host/wireguard_up.sh")
 # wireguard-go ends with its device, and systemd would start it again: so the service ends first.
 _DOWN = """
 [ -z "$2" ] || [ ! -e "/etc/systemd/system/$2" ] || systemctl stop "$2" || exit
@@ -74,6 +74,7 @@ done
     up: bool = True
     loaded: bool = True
     needs: tuple[Ref, ...] = field(default=(), compare=False)
+    made_after: tuple[Ref, ...] = field(default=(), compare=False)
     content: str | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -82,6 +83,9 @@ done
 
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
+
+    def after(self) -> tuple[Ref, ...]:
+        return self.made_after
 
     def names(self) -> tuple[str, ...]:
         return (self.device,)
@@ -104,7 +108,7 @@ done
     def restore(self) -> Steps:
         # The peers are in the file: a new host does not change the follower's script.
         mtu, tag = str(self.mtu), self.mark.tag
-        return (sh(_UP, self.device, self._service, self._stem, mtu, tag),)
+        return (sh(UP, self.device, self._service, self._stem, mtu, tag),)
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, Wireguard)
