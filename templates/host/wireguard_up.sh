@@ -18,9 +18,14 @@ if ! ready; then
     sleep 0.1
   done
 fi
-preshared() { # of a host; nothing without one
-  [ -f "$files.psk" ] || return 0
-  while read -r host key; do [ "$host" != "$1" ] || printf 'PresharedKey = %s\n' "$key"; done <"$files.psk"
+# A key of zeros is none: without a line, `wg syncconf` would leave an earlier key in place.
+none=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+preshared() { # of a host
+  secret=$none
+  if [ -f "$files.psk" ]; then
+    while read -r host key; do [ "$host" != "$1" ] || secret=$key; done <"$files.psk"
+  fi
+  printf 'PresharedKey = %s\n' "$secret"
 }
 config() {
   peer=
@@ -36,7 +41,7 @@ config() {
 # A peer that moved has another endpoint than its file says: that alone is no difference.
 normalized() {
   perl -00 -ne 's/^(AllowedIPs = )(.*)/$1 . join ",", sort split m{, *}, $2/gme;
-    push @parts, join " ", sort grep { /^\w+ = / && !/^(Endpoint|PersistentKeepalive = (0|off)$)/ } split /\n/;
+    push @parts, join " ", sort grep { /^\w+ = / && !/^(Endpoint|PresharedKey = A{43}=|PersistentKeepalive = (0|off)$)/ } split /\n/;
     END { print map { "$_\n" } sort @parts }'
 }
 if [ "$(config | normalized)" != "$(wg showconf "$device" | normalized)" ]; then

@@ -33,6 +33,7 @@ INVENTORIES = {
     "routed": "routed",
     "ovs": "tunnel",
     "wireguard": "safe",
+    "psk": "safe",
 }
 # The keys in etcd contain the names of hosts, so captures of flannel need the real ones.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
