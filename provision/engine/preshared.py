@@ -63,7 +63,7 @@ def _read(step: Preshare) -> bytes | None:
     except OSError as error:
         raise SupplyError(f"{step.secret} cannot be read: {error}") from error
     if len(secret) != _BYTES:
-        raise SupplyError(f"{step.secret} does not hold {_BYTES} bytes", hint)
+        raise SupplyError(f"{step.secret} is damaged", hint)
     if step.known and fingerprint(secret) != step.known:
         raise SupplyError(f"{step.secret} is not the secret of the hosts' preshared keys", hint)
     return secret

@@ -9,25 +9,7 @@ from provision.facts.lines import KeyedLines
 from provision.facts.probe import FactsProbe
 from provision.resources.lib import wireguard_conf as conf
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.on_hosts import ETC
-
-# `modprobe -n` also succeeds for a driver that is built into the kernel.
-_SCRIPT = rf"""
-[ ! -e /sys/module/wireguard ] && ! modprobe -nq wireguard 2>/dev/null || echo 'kernel yes'
-[ ! -c /dev/net/tun ] || echo 'tun yes'
-for key in {ETC}/"$name"/wireguard/*.key; do
-  [ -s "$key" ] && [ ! -h "$key" ] || continue
-  public=$(wg pubkey <"$key" 2>/dev/null) || continue
-  network=${{key##*/}}; echo "key ${{network%.key}} $public"
-done
-for file in {ETC}/"$name"/wireguard/*.psk; do
-  [ -f "$file" ] && [ ! -h "$file" ] || continue
-  network=${{file##*/}}; sed -n "1s/^# \([0-9a-f]*\)\$/secret ${{network%.psk}} \1/p" "$file"
-done
-files {ETC}/"$name"/wireguard/*.conf | sed 's/^/file /'
-wg show all listen-port 2>/dev/null | sed 's/^/port /'
-:
-"""
+from provision.resources.render import program_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +32,7 @@ class WireguardFacts:
 
 def probe() -> FactsProbe:
     """The probe of a host."""
-    return FactsProbe("wireguard_facts", _SCRIPT, _parse)
+    return FactsProbe("wireguard_facts", program_text("look/wireguard_facts.sh"), _parse)
 
 
 def _parse(text: str) -> WireguardFacts:
