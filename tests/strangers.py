@@ -47,6 +47,9 @@ from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.tls_file import TlsFile
 from provision.resources.kinds.tls_request import TlsRequest
 from provision.resources.kinds.vxlan import Vxlan
+from provision.resources.kinds.wireguard import USERSPACE, Wireguard
+from provision.resources.kinds.wireguard_key import WireguardKey
+from provision.resources.kinds.wireguard_psk import WireguardPsk
 from provision.resources.lib.nic_records import OriginalNic
 from provision.resources.on_hosts import Mark
 
@@ -120,6 +123,10 @@ KERNEL = (
         ),
         "vx-blue-x",
     ),
+    _link(
+        Wireguard(HOST, "blue", "wg-blue-x", USERSPACE, 51820, 1420, "", (), MARK),
+        "wg-blue-x",
+    ),
     _link(OvsVeth(HOST, "oo-blue-x", "ov-blue-x", "oi-blue-x", "br0", 1450, MARK), "oi-blue-x"),
     _link(
         LanBridge(
@@ -157,6 +164,8 @@ KERNEL = (
     _file(TlsFile(HOST, f"{ETC}/pki/blue.external.key", "0" * 64, source=Path("/bin/true")),
           f"{ETC}/pki/blue.external.key"),
     _file(TlsRequest(HOST, "blue", "member", NAME), f"{ETC}/pki/blue.member.csr"),
+    _file(WireguardPsk(HOST, "blue", NAME, "", ("h2",)), f"{ETC}/wireguard/blue.psk"),
+    _file(WireguardKey(HOST, "blue", NAME), f"{ETC}/wireguard/blue.key"),
     _file(
         Certificate(
             HOST, "blue", "member", NAME, (), True, "", "", files=((f"{ETC}/pki/x.crt", "ours"),),

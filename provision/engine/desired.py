@@ -39,7 +39,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         if install and host_facts.package_manager == MANAGER
         for tool, names in {
             **dict.fromkeys(EVERYWHERE, ()),
-            **methods.tools(inventory, host),
+            **methods.tools(inventory, host, host_facts),
         }.items()
     ]
     facts = {
@@ -151,7 +151,7 @@ def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterat
         enters=enters,
     )
     digest = sha256(follow.encode()).hexdigest()[:16]
-    restore = script.standalone([resource.create() for resource in volatile])
+    restore = script.standalone([resource.restore() for resource in volatile])
     yield File(host, f"{folder}/follow.sh", follow, "0755")
     yield File(host, f"{folder}/volatile.sh", restore, "0755")
     service = follower_name(inventory)

@@ -27,7 +27,7 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
     basic = [
         problem
         for name, host in facts.items()
-        for problem in _basic_problems(host, _required_tools(inventory, name), install=install)
+        for problem in _basic_problems(host, _required_tools(inventory, host), install=install)
     ]
     unusable = {problem.host for problem in basic}
     usable = {
@@ -91,8 +91,9 @@ def _default_bridge(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Ite
             yield Problem(host, message, hint)
 
 
-def _required_tools(inventory: Inventory, host: str) -> Tools:
-    return {**dict.fromkeys(REQUIRED_TOOLS, ()), **methods.tools(inventory, host)}
+def _required_tools(inventory: Inventory, facts: HostFacts) -> Tools:
+    of_networks = methods.tools(inventory, facts.host, facts)
+    return {**dict.fromkeys(REQUIRED_TOOLS, ()), **of_networks}
 
 
 def _basic_problems(facts: HostFacts, tools: Tools, *, install: bool) -> Iterator[Problem]:

@@ -71,6 +71,9 @@ def _ssh(host: str, decoded: Decoded, files: NamedFiles) -> Ssh:
 
 def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> Network:
     document = decoded.networks[name]
+    keys = {
+        host: getattr(decoded.hosts[host], document.method, None) for host in layout.hosts[name]
+    }
     return Network(
         name=name,
         method=document.method,
@@ -80,6 +83,7 @@ def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> 
         egress=document.egress,
         options=decoded.options[name],
         files=MappingProxyType(files.of_networks[name]),
+        host_options=MappingProxyType({h: key for h, key in keys.items() if key is not None}),
     )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from provision.model.documents import (
         ContainerDocument,
         Decoded,
+        Document,
         Layout,
         NetworkDocument,
         Subnets,
@@ -74,6 +75,9 @@ class Method(ABC):
     Options: ClassVar[type]
     """A frozen dataclass: the keys that a network of this method may have besides the common ones.
     Decoding, the JSON Schema and the error messages are made from its fields."""
+    HostOptions: ClassVar[type[Document] | None] = None
+    """The document of the key with the method's name in an entry of `hosts`; None: there is none.
+    `Network.host_options` has it."""
     on_hosts_lan: ClassVar[bool] = False
     """The network's range is the LAN of the hosts, in which other machines have addresses, too.
 
@@ -250,6 +254,13 @@ class Method(ABC):
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""
+        return ()
+
+    def tools_by_facts(self, network: Network, facts: HostFacts) -> tuple[str, ...]:
+        """Commands that a host needs besides `tools` because of its facts, such as its kernel.
+
+        `packages` must have them, so that the snapshot tells if the host has them.
+        """
         return ()
 
     def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:

@@ -73,6 +73,8 @@ class Network:
     options: MethodOptions
     files: Mapping[str, LocalBinary] = field(default_factory=dict)
     """Files of the controller that its hosts get, by the option that names each."""
+    host_options: Mapping[str, object] = field(default_factory=dict)
+    """The method's own key of each host that has one, by host (`Method.HostOptions`)."""
 
     @property
     def hosts(self) -> tuple[str, ...]:

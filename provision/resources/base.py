@@ -56,7 +56,7 @@ class Resource:
     kind: ClassVar[str]
     """The name of the kind in plans, refs and unit files."""
     volatile: ClassVar[bool] = False
-    """The kernel forgets it at reboot; the follower then repeats every step of `create`."""
+    """The kernel forgets it at reboot; the follower then repeats every step of `restore`."""
     edits: ClassVar[bool] = False
     """Changes a setting that provision did not create, so an unmarked one is not a conflict."""
     before_removals: ClassVar[bool] = False
@@ -152,6 +152,14 @@ class Resource:
     def create(self) -> Steps:
         """Steps from nothing, or from any part of the resource, to all of it. Repeatable."""
         raise NotImplementedError
+
+    def restore(self) -> Steps:
+        """Steps with which the follower brings back what the kernel has forgotten. Repeatable.
+
+        By default those of `create`. A kind whose files survive the reboot leaves out their
+        content, which the follower's script then does not repeat.
+        """
+        return self.create()
 
     def delete(self) -> Steps:
         """Steps from the resource, or any part of it, to nothing or to the original value.

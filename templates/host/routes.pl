@@ -1,8 +1,8 @@
 # Tests, restores or removes the static routes of one network of an inventory.
 # Arguments: VERB PROTOCOL FOLDER INVENTORY [FILE]. FOLDER holds the claims: INVENTORY/routes/NETWORK
 # with a row for each route, or, of version 0.1.0, INVENTORY/routes/ADDRESS_LENGTH for one route.
-# FILE or else stdin: the rows, as a claim has them: DESTINATION via GATEWAY dev INTERFACE [onlink],
-# or `DESTINATION lost` for a route that is claimed only.
+# FILE or else stdin: the rows, as a claim has them: DESTINATION [via GATEWAY] dev INTERFACE
+# [onlink], or `DESTINATION lost` for a route that is claimed only.
 # VERB is `foreign`: print a message for each destination that has a route of others, and succeed if
 # there is one; `restore`: make the routes that the kernel lacks; `remove`: remove those to the
 # destinations. The latter two leave a route of others alone, and report it in a line `@note`.
@@ -26,7 +26,7 @@ sub existing {
     my $destination = $address . ($length // '/32');
     next unless exists $rows{$destination};
     my ($number) = $line =~ / proto (\S+)/;
-    my ($via) = $line =~ / (via \S+ dev \S+)/;
+    my ($via) = $line =~ / ((?:via \S+ )?dev \S+)/;
     my $row = "$destination " . ($via // '') . ($line =~ / onlink\b/ ? ' onlink' : '');
     push @{$routes{$destination}}, {row => $row, ours => ($number // '') eq $protocol};
   }
@@ -86,7 +86,7 @@ sub lacking {
   my ($routes) = @_;
   return grep {
     my $row = $rows{$_};
-    $row =~ / via / and !grep { $_->{ours} && $_->{row} eq $row } @{$routes->{$_} // []};
+    $row =~ / (?:via|dev) / and !grep { $_->{ours} && $_->{row} eq $row } @{$routes->{$_} // []};
   } @own;
 }
 

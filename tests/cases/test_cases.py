@@ -27,6 +27,7 @@ from provision.inventory.load import load
 from provision.methods._shared.ovs_facts import OvsFacts
 from provision.methods.flannel import binary, etcd_members, options
 from provision.methods.flannel.facts import EtcdMember, FlannelFacts
+from provision.methods.wireguard.facts import WireguardFacts
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
 from provision.resources.kinds.container import DockerContainer
@@ -75,9 +76,17 @@ def facts(inventory: Inventory, case: dict[str, Any]) -> dict[str, HostFacts]:
             of_methods={
                 OvsFacts: OvsFacts(name in case.get("kernel_datapath", [])),
                 FlannelFacts: flannel_facts(inventory, name, case.get("etcd")),
+                WireguardFacts: wireguard_facts(inventory, name, case),
             },
         )
     return result
+
+
+def wireguard_facts(inventory: Inventory, host: str, case: dict[str, Any]) -> WireguardFacts:
+    """`kernel_wireguard` are the hosts with the module, `keys` those that have made their keys."""
+    networks = inventory.networks if host in case.get("keys", []) else ()
+    kernel = host in case.get("kernel_wireguard", [])
+    return WireguardFacts(kernel=kernel, keys=dict.fromkeys(networks, f"key-of-{host}="))
 
 
 def flannel_facts(inventory: Inventory, host: str, etcd: dict[str, Any] | None) -> FlannelFacts:

@@ -53,9 +53,10 @@ ACTING = {
     "engine/rounds.py",
     "engine/status.py",
     "engine/transaction.py",
-    # These make files that only the controller has: certificates and flanneld.
+    # These make files that only the controller has: certificates, secrets and flanneld.
     "engine/artifacts.py",
     "engine/pki.py",
+    "engine/preshared.py",
     "methods/flannel/binary.py",
     "methods/flannel/go_build.py",
     "methods/flannel/release.py",

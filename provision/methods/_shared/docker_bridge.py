@@ -5,7 +5,7 @@ A method adds the path from one host's bridge to the others'.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Annotated, Literal
@@ -111,9 +111,17 @@ def _docker0(
 
 
 def chains(
-    inventory: Inventory, network: Network, host: str, nics: tuple[str, ...] = ()
+    inventory: Inventory,
+    network: Network,
+    host: str,
+    nics: tuple[str, ...] = (),
+    *,
+    relay: bool = False,
 ) -> Iterator[IptablesChain]:
-    """Accept the network's traffic between its bridge and `nics`, and masquerade other traffic."""
+    """Accept the network's traffic between its bridge and `nics`, and masquerade other traffic.
+
+    With `relay`, the host also passes on what other hosts send each other.
+    """
     mark, name = Mark(inventory.name, network.name), chain_name(inventory.name, network.name)
     subnet, cidr = network.subnets[host], network.cidr
     bridge = bridge_name(inventory, network)
@@ -121,6 +129,8 @@ def chains(
     for nic in nics:
         accepts.append(_rule(mark, cidr, subnet, ("-i", nic, "-o", bridge), "ACCEPT"))
         accepts.append(_rule(mark, subnet, cidr, ("-i", bridge, "-o", nic), "ACCEPT"))
+        if relay:
+            accepts.append(_rule(mark, cidr, cidr, ("-i", nic, "-o", nic), "ACCEPT"))
     if accepts:
         yield IptablesChain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
     # ACCEPT ends the nat table for a packet: no later rule masquerades it.
@@ -184,11 +194,8 @@ def mtu(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts], *, overhead: int = 0
 ) -> int:
     """The size in bytes of the largest packet that every host in `facts` can send to the others."""
-    links = [
-        facts[host].link_with(inventory.hosts[host].address)
-        for host in network.hosts
-        if host in facts
-    ]
+    hosts = (host for host in network.hosts if host in facts)
+    links = [facts[host].link_with(inventory.hosts[host].address) for host in hosts]
     # On a shared link no router sends "fragmentation needed", so the smallest MTU counts for all.
     return network.mtu or min((link.mtu for link in links if link), default=1500) - overhead
 
@@ -262,9 +269,14 @@ def networkd_problems(
 
 
 def peer_problems(
-    inventory: Inventory, network: Network, facts: HostFacts, *, one_link: str = ""
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    *,
+    one_link: str = "",
+    peers: Iterable[str] | None = None,
 ) -> Iterator[Problem]:
-    """Yield the reasons why a host cannot send to its peers.
+    """Yield the reasons why a host cannot send to its peers, by default all hosts of the network.
 
     `one_link`: the hint for a peer behind a router, if the method needs all hosts on one link;
     empty if routers may be between the hosts.
@@ -273,7 +285,7 @@ def peer_problems(
     # A bridge stays up, and the routes through it, while the NIC that is its port is down.
     for dev in nics(inventory, network, facts):
         yield from link_problems.nic_problems(network, facts, facts.carrier(dev))
-    for peer in network.hosts:
+    for peer in network.hosts if peers is None else peers:
         address = inventory.hosts[peer].address
         route = facts.peer_routes.get(address)
         if peer == facts.host:

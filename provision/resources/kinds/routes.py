@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar, NamedTuple
 
 from provision.model.ipv4 import ipv4_address, ipv4_network
+from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib.route_claims import FOREIGN, Claims
 from provision.resources.lib.shared_json import decode
@@ -26,6 +27,8 @@ LOST = "lost"
 AS_ROWS = "as rows"
 """The claim of a table that has exactly its rows, as it should."""
 
+_KERNEL = "2"
+"""Protocol number of the routes that the kernel makes with an address (linux/rtnetlink.h)."""
 _PROGRAM = program_text("host/routes.pl")
 _OLD_CLAIMS = """
 mkdir -p "$1" && while read -r destination row; do
@@ -37,10 +40,11 @@ done
 class Row(NamedTuple):
     """The route to `dst` by the router `via` and the interface `dev`.
 
-    `way` is the rest of the route as `ip route` writes it, empty if the kernel has lost a claimed
-    route. `dev` of a wanted route is empty while the host has no route to the router. `claimed` is
-    False for a route with our protocol number into the range of a network, which has lost its
-    claim. `key` is the text of `dst`.
+    Without `via`, a wanted route is one by a WireGuard device. `way` is the rest of the route as
+    `ip route` writes it, empty if the kernel has lost a claimed route. `dev` of a wanted route is
+    empty while the host has no route to the router. `claimed` is False for a route with our
+    protocol number into the range of a network, which has lost its claim. `key` is the text of
+    `dst`.
     """
 
     key: str
@@ -254,7 +258,11 @@ set -- {ETC}/*/routes/[a-z]*
         tables: dict[str, list[Row]] = {network: [] for network in claims.texts}
         for dst in claims.networks.keys() - entries.keys():
             tables.setdefault(claims.networks[dst], []).append(row(dst, "", ""))
+        # A route that the kernel made with the address of a bridge of ours ends with the address.
+        bridges = {interface_name("br-", origin.inventory, name) for name, _ in origin.networks}
         for dst, entry in entries.items():
+            if entry.get("protocol") == _KERNEL and entry.get("dev") in bridges:
+                continue
             network = claims.network_of(dst, marked=entry.get("protocol") == str(PROTO))
             existing = _row(dst, entry)
             if network != FOREIGN and dst not in claims.networks:
@@ -286,9 +294,10 @@ def _row(dst: str, entry: dict[str, Any]) -> Row:
 
 
 def _devices(host: str, rows: Iterable[Row]) -> tuple[Ref, ...]:
-    """The VXLAN devices that these routes need."""
-    devices = sorted({row.dev for row in rows if row.onlink})
-    return tuple(Ref(host, "vxlan", device) for device in devices)
+    """The devices of tunnels that these routes need: VXLAN, or WireGuard, which has no routers."""
+    devices = {("vxlan", row.dev) for row in rows if row.onlink}
+    devices |= {("wireguard", row.dev) for row in rows if row.dev and row.via is None}
+    return tuple(Ref(host, kind, device) for kind, device in sorted(devices))
 
 
 @lru_cache(1 << 14)
