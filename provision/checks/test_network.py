@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provision.checks import drift_text, modes, path_mtu, ports
+from provision.checks.causes import firewall_cause
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
 from provision.checks.require import (
@@ -172,5 +173,6 @@ def _answer(evidence: Evidence, check: str, source: str, host: str, target: str)
     if answer is None:
         pytest.fail(f"{host} gave no answer")
     if answer.status:
-        pytest.fail(answer.text or f"exit status {answer.status}")
+        text = answer.text or f"exit status {answer.status}"
+        pytest.fail(text + firewall_cause(evidence, source, target))
     return answer.text

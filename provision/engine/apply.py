@@ -209,6 +209,9 @@ def _require_no_conflict(conflicts: tuple[Conflict, ...]) -> None:
     if conflicts:
         lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
         first = next((conflict for conflict in conflicts if conflict.command), None)
+        hint = next((conflict.hint for conflict in conflicts if conflict.hint), "")
+        if hint and first is None:
+            raise ConflictError("\n".join(lines), hint)
         look = f"look at it: ssh {first.ref.host} {first.command}; then " if first else ""
         raise ConflictError("\n".join(lines), f"{look}remove it, or choose another name or range")
 

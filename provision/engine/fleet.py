@@ -209,7 +209,7 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     current, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
     if destroy:
         return plan(current, {}, foreign=foreign)
-    from provision.engine import desired, names_in_use
+    from provision.engine import desired, firewalls, names_in_use
     from provision.engine.overlaps import overlaps
     from provision.engine.parts_in_use import parts_in_use
 
@@ -228,5 +228,6 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
             *overlaps(session.inventory, facts, current, foreign),
             *names_in_use.conflicts(facts, current, foreign, wanted),
             *parts_in_use(session.inventory, facts, current, foreign, wanted),
+            *firewalls.conflicts(facts, wanted),
         ),
     )

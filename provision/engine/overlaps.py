@@ -42,11 +42,24 @@ def overlaps(
                 if (
                     route.key not in subnets
                     and route.dst.overlaps(network.cidr)
+                    and not _only_covers(route, network)
                     and not any(route.dst.subnet_of(entry.cidr) for entry in ranges)
                     and not (host in explained and explained[host].include(route))
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
                 ):
                     yield _conflict(network, host, route)
+
+
+_KERNEL = 2
+"""RTPROT_KERNEL of linux/rtnetlink.h: the range of an interface, where others have addresses."""
+
+
+def _only_covers(route: KernelRoute, network: Network) -> bool:
+    """Return True for a summary route, such as 0.0.0.0/1 of a VPN.
+
+    The routes of the network are more specific, so the kernel prefers them.
+    """
+    return route.proto != _KERNEL and route.dst.prefixlen < network.cidr.prefixlen
 
 
 def _by_host(foreign: State) -> dict[str, list[AppliedRange]]:

@@ -39,12 +39,14 @@ class Change:
 class Conflict:
     """A reason not to touch `ref`, such as a resource of somebody else in its place.
 
-    `command` shows on the host what is in the way; empty if there is no such command.
+    `command` shows on the host what is in the way; empty if there is no such command. `hint` is
+    what to do about it, if not to remove what is there.
     """
 
     ref: Ref
     message: str
     command: str = field(default="", compare=False)
+    hint: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

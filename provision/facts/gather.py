@@ -15,12 +15,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from provision.facts import host_probe
+from provision.facts.firewall import filter_table
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.model.errors import FactsError
 from provision.model.reading import reading, require_types
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
+from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.lib import docker_api
 from provision.resources.lib.shared_json import one_snapshot
 from provision.resources.render import program_text
@@ -121,6 +123,9 @@ def _snapshot(
     with reading(host, "facts", texts["host"]):
         facts = host_probe.parse(host, texts["host"], peers)
         require_types(facts)
+    rules = texts.get(IptablesChain.kind, ABSENT)
+    table, is_read = filter_table(rules), rules != ABSENT
+    facts = replace(facts, firewall=replace(facts.firewall, table=table, is_read=is_read))
     of_methods = [_parse_facts(host, probe, texts[probe.section]) for probe in probes]
     facts = replace(facts, of_methods={type(value): value for value in of_methods})
     return HostSnapshot(facts, ours, foreign)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NamedTuple, TypeVar
 
+from provision.facts.firewall import Firewall
 from provision.facts.nics import Nic
 from provision.facts.policy import Policy
 from provision.resources.lib import ovsdb
@@ -112,6 +113,13 @@ class HostFacts:
     """The file by which systemd-networkd manages an interface, by interface."""
     policy: Policy = field(default_factory=Policy)
     """Rules by which packets do not go by the main table."""
+    firewall: Firewall = field(default_factory=Firewall, repr=False)
+    podman: bool = field(default=False, repr=False)
+    """True if Podman answers at Docker's socket."""
+    nftables_backend: bool = field(default=False, repr=False)
+    """True if Docker makes its rules by nftables: then there is no chain DOCKER-USER."""
+    docker_client: str = field(default="", repr=False)
+    """What sends the command `docker` to a daemon elsewhere; empty if nothing does."""
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)

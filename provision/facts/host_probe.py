@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
-from provision.facts import nics, peer_routes, policy
+from provision.facts import firewall, nics, peer_routes, policy
 from provision.facts.host import AppliedFrom, HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
 from provision.model.ipv4 import ipv4_network
@@ -23,7 +23,7 @@ TOOLS = (*PACKAGES, "systemctl")
 
 def probe() -> str:
     """POSIX sh that prints what `parse` reads; `gather.script` sets its variables."""
-    return program_text("look/host.sh", "look/nics.sh")
+    return program_text("look/host.sh", "look/nics.sh", "look/firewall.sh")
 
 
 _BOOT = 3
@@ -72,6 +72,11 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
             for link, _, file in (rest.partition(" ") for rest in lines.every("networkd"))
         },
         policy=policy.parse(lines),
+        firewall=firewall.parse(lines),
+        # Podman adds fields of its own to the answer that it imitates.
+        podman="BuildahVersion" in docker,
+        nftables_backend=(docker.get("FirewallBackend") or {}).get("Driver", "").startswith("nft"),
+        docker_client=docker_client(lines),
         blocked_folders=frozenset(lines.every("blocked")),
         applied_from=_applied_from(lines.only("origin", "")),
         default_bridge="networks" not in lines or _has_default_bridge(lines.decoded("networks")),
@@ -87,6 +92,18 @@ def version(text: str) -> tuple[int, ...]:
 
 def _is_rootless(docker: Mapping[str, Any]) -> bool:
     return any("rootless" in str(option) for option in docker.get("SecurityOptions") or ())
+
+
+_OWN_SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
+
+
+def docker_client(lines: KeyedLines) -> str:
+    """What sends the command `docker` of the login to another daemon; empty if nothing does."""
+    host, context = lines.only("docker_host", ""), lines.only("docker_context", "")
+    if host not in _OWN_SOCKETS:
+        return f"DOCKER_HOST={host}"
+    # The variable overrides the context.
+    return f"context {context}" if not host and context not in ("", "default") else ""
 
 
 def _has_default_bridge(networks: Iterable[Mapping[str, Any]]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from provision.lab import limits
 from provision.lab.layout import Lab, host_names
 from provision.lab.ranges import DEFAULT, Ranges, ranges
+from provision.lab.variants import NONE
 from provision.model.errors import LabError
 
 
@@ -21,6 +22,8 @@ class LabSettings:
     suite: str = "trixie"
     bare: bool = False
     addresses: str = str(DEFAULT)
+    firewall: str = NONE
+    iptables: str = ""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -39,6 +42,8 @@ class UpOptions:
     suite: str | None = None
     bare: bool = False
     ranges: Ranges | None = None
+    firewall: str | None = None
+    iptables: str | None = None
 
 
 def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
@@ -54,6 +59,8 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
             suite=options.suite or default.suite,
             bare=options.bare,
             addresses=str(options.ranges or default.ranges),
+            firewall=options.firewall or default.firewall,
+            iptables=options.iptables or default.iptables,
         )
     count = max(current.count, options.count or 0)
     if options.suite not in (None, current.suite):
@@ -62,6 +69,10 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
         problem = "has hosts with Docker"
     elif options.ranges not in (None, current.ranges):
         problem = f"has the ranges {current.ranges}"
+    elif options.firewall not in (None, current.firewall):
+        problem = f"has the firewall {current.firewall}"
+    elif options.iptables not in (None, current.iptables):
+        problem = "has another backend of iptables"
     else:
         return replace(current, count=count)
     other = LabSettings(
@@ -69,6 +80,8 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
         suite=options.suite or current.suite,
         bare=options.bare or current.bare,
         addresses=str(options.ranges or current.ranges),
+        firewall=options.firewall or current.firewall,
+        iptables=options.iptables or current.iptables,
     )
     command = shlex.join((*up_words(other), *_ranges_option(other)))
     raise LabError(f"this lab {problem}", f"provision lab down, then {command}")
@@ -80,6 +93,8 @@ def up_words(settings: LabSettings, mirror: str | None = None) -> tuple[str, ...
         *("provision", "lab", "up", str(settings.count)),
         *(("--suite", settings.suite) if settings.suite != LabSettings().suite else ()),
         *(("--bare",) if settings.bare else ()),
+        *(("--firewall", settings.firewall) if settings.firewall != NONE else ()),
+        *(("--iptables", settings.iptables) if settings.iptables else ()),
         *(("--mirror", mirror) if mirror else ()),
     )
 

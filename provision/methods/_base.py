@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._shared import docker_bridge, subnets
+from provision.methods._shared import docker_bridge, firewall_needs, subnets
 from provision.model import names
 from provision.model.findings import BadValueError, Finding, Loc
 from provision.model.inventory import Inventory, LocalBinary, Network
+from provision.model.needs import Need
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
@@ -218,6 +219,24 @@ class Method(ABC):
         # A bridge on the LAN has files of networkd from provision itself.
         if not self.on_hosts_lan:
             yield from docker_bridge.networkd_problems(inventory, network, facts)
+
+    def firewall_needs(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Need]:
+        """Yield the packets of a network that the firewalls of one host must let through."""
+        if self.on_hosts_lan:
+            return  # they go from port to port of a bridge
+        tunnel = self.tunnel(network)
+        if tunnel is not None:
+            yield from firewall_needs.of_tunnel(inventory, network, facts, tunnel)
+        if not self.single_l2(network):
+            links = self.tunnel_links(inventory, network)
+            links = links or docker_bridge.nics(inventory, network, facts)
+            yield from firewall_needs.of_routes(inventory, network, facts, links)
+
+    def tunnel_links(self, inventory: Inventory, network: Network) -> tuple[str, ...]:
+        """Interfaces by which packets leave a tunnel to be routed; empty: by the NICs."""
+        return ()
 
     def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""

@@ -69,6 +69,10 @@ class VxlanMethod(Method):
         """VXLAN, for every packet between hosts."""
         return Tunnel("vxlan", _options(network).port)
 
+    def tunnel_links(self, inventory: Inventory, network: Network) -> tuple[str, ...]:
+        """The VXLAN device."""
+        return (device_name(inventory, network),)
+
     def single_l2(self, network: Network) -> bool:
         """True if all containers are on one layer 2."""
         return _options(network).mode == "bridged"

@@ -65,6 +65,18 @@ def test_a_route_beside_the_range_is_no_conflict(tmp_path: Path) -> None:
     assert not conflicts(inventory(tmp_path), route)
 
 
+def test_a_summary_route_is_no_conflict_and_a_wider_range_of_an_interface_is(
+    tmp_path: Path,
+) -> None:
+    """Others have addresses in the range of an interface; a VPN's route only covers ours."""
+    network = inventory(tmp_path)
+    for text in ("128.0.0.0/1", "172.16.0.0/12"):
+        summary = KernelRoute(IPv4Network(text), "tun0", proto=3)
+        assert not conflicts(network, summary)
+        assert conflicts(network, replace(summary, proto=2))
+    assert conflicts(network, KernelRoute(IPv4Network("172.20.0.0/16"), "tun0", proto=3))
+
+
 def test_a_route_to_the_subnet_of_a_host_is_no_conflict_here(tmp_path: Path) -> None:
     """The plan itself reports that route or its bridge."""
     demo = inventory(tmp_path)
