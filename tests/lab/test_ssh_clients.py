@@ -17,7 +17,8 @@ from tests.sshd import keygen
 
 pytestmark = pytest.mark.lab
 
-SETTINGS = "/etc/ssh/sshd_config.d/provision-test.conf"
+# Read before the settings of the lab: the first value counts.
+SETTINGS = "/etc/ssh/sshd_config.d/00-test.conf"
 SLOW = "/usr/local/sbin/slow-session"
 # Only while a change is armed: the new connection that is to confirm it has to wait.
 SLOW_SESSION = f"""
@@ -68,14 +69,9 @@ def test_certificates_and_a_slow_session(mixed: Hosts, tmp_path: Path) -> None:
     folder = mixed.lab.folder
     keygen(tmp_path / "ca")
     own = tmp_path / "host.pub"
-    own.write_text(mixed.ssh("h1", "cat /etc/ssh/ssh_host_ed25519_key.pub"))
+    own.write_text(mixed.ssh("h1", "ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key"))
     certificate = sign(tmp_path / "ca", own, "-h", "-n", "h1")
-    install(
-        mixed,
-        "h1",
-        "HostCertificate /etc/ssh/h1-cert.pub\\nHostKey /etc/ssh/ssh_host_ed25519_key\\n",
-        h1__cert=certificate,
-    )
+    install(mixed, "h1", "HostCertificate /etc/ssh/h1-cert.pub\\n", h1__cert=certificate)
     keygen(tmp_path / "mine")
     sign(tmp_path / "ca", tmp_path / "mine.pub", "-n", "root").rename(tmp_path / "apart.pub")
     install(mixed, "h2", "TrustedUserCAKeys /etc/ssh/user_ca.pub\\n", user_ca=tmp_path / "ca.pub")
@@ -131,6 +127,7 @@ def test_twenty_sshds_behind_a_small_bastion(mixed: Hosts, client: str) -> None:
     """
     install(mixed, "h3", "MaxStartups 3:100:3\\nLogLevel VERBOSE\\n")
     mixed.inside("h3", "journalctl --rotate; journalctl --vacuum-time=1s")
+    assert "maxstartups 3:100:3" in mixed.inside("h3", "sshd -T")
     mixed.ssh("h2", SSHDS)
     folder = mixed.lab.folder
     recorded = mixed.lab.known_hosts.read_text().splitlines()

@@ -117,7 +117,7 @@ def test_logins_come_from_the_ansible_inventory(tmp_path: Path) -> None:
     [
         (
             "h1 ansible_host=gate.example\n",
-            "hosts.ini:1:1: 'address' is missing in 'h1'; set ansible_host, or in our file hosts",
+            "hosts.ini:1:1: 'address' is missing in 'h1'; set ansible_host, or in demo.yml hosts",
         ),
         ("[web\nh1\n", "hosts.ini:1:1: this is not a section"),
         ("[web:kids]\n", "hosts.ini:1:1: unknown kind of section 'kids'"),
@@ -402,7 +402,7 @@ def test_a_part_of_an_inventory_can_be_imported(tmp_path: Path) -> None:
             "{file: hosts.ini, onyl: [lab]}",
             "demo.yml:2:31: unknown key 'onyl'; did you mean 'only'?",
         ),
-        ("[[hosts.ini]]", "demo.yml:2:14: an item of 'hosts_from' must be text, not a list"),
+        ("[[hosts.ini]]", "demo.yml:2:14: item 1 of 'hosts_from' must be text, not a list"),
         ("7", "demo.yml:2:13: 'hosts_from' cannot be the number 7; write text"),
     ],
 )

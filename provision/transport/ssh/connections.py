@@ -36,6 +36,14 @@ _LONGEST_FOLDER = 60
 """The path of a socket has at most 107 characters, of which ssh needs some for a new one."""
 
 
+class _NoSshConfig(paramiko.SSHConfig):
+    """An ssh_config for fabric: paramiko's would also look up the name of the user."""
+
+    def lookup(self, hostname: str) -> paramiko.SSHConfigDict:  # noqa: ARG002
+        """The options of a host: none."""
+        return paramiko.SSHConfigDict()
+
+
 class Connections:
     """Makes connections, not yet open, by one ssh_config.
 
@@ -47,7 +55,7 @@ class Connections:
         self.patience_s = PATIENCE_S
         # Without a parser of ssh_config, and without /etc/fabric.yml and ~/.fabric.yml, where
         # another login or a password may be set.
-        self._config = Config(ssh_config=paramiko.SSHConfig(), lazy=True)
+        self._config = Config(ssh_config=_NoSshConfig(), lazy=True)
         self._known_hosts = known_hosts
         self._lock = Lock()
         self._jump_hosts: dict[tuple[object, ...], Shared[Any]] = {}

@@ -26,12 +26,12 @@ from provision.transport.ssh.hostkeys import RecordedKeys
 from provision.transport.ssh.shared import Shared
 
 POLL_S = 0.01
-# ssh ends when the pipe on fd 3 does, whatever ends this process ($1). `kill` hits ssh, not a
-# process that has its number later: the number is free only once `_end` has waited for this shell.
+# ssh ends with a line on fd 3, or with the pipe itself, whatever has ended this process. `kill`
+# hits ssh, not a process that has its number later: the number is free once `_end` has waited.
 _MASTER = """\
-exec 3<&0; owner=$1; shift
-{ read -r line <&3; kill $$ 2>/dev/null; rm -f "$0".*
-  kill -0 "$owner" 2>/dev/null || rmdir "${0%/*}" 2>/dev/null; } &
+exec 3<&0
+{ read -r line <&3; ended=$?; kill $$ 2>/dev/null; rm -f "$0".*
+  [ $ended = 0 ] || rmdir "${0%/*}" 2>/dev/null; } &
 exec "$@" </dev/null 3<&-
 """
 # Without a master, ssh would connect by itself, with none of the options of the master.
@@ -95,7 +95,7 @@ class Master:
             self._file(suffix).write_text(text, "utf-8", "surrogateescape")
         options = ("-F", str(self._file("conf")), "-M", "-N", "-S", self._socket)
         ssh = (self._program, *options, "--", self.name)
-        shell = ("sh", "-c", _MASTER, str(self._base), str(os.getpid()), *ssh)
+        shell = ("sh", "-c", _MASTER, str(self._base), *ssh)
         pipe = subprocess.PIPE
         with self._file("log").open("wb") as log:
             # A session of its own: Ctrl-C is for this process, which ends ssh when it should.
@@ -223,6 +223,7 @@ class Master:
             return
         assert process.stdin is not None and process.stdout is not None
         with suppress(OSError):
+            process.stdin.write(b"\n")
             process.stdin.close()
         # Both processes of _MASTER hold this pipe: at its end the number of ssh is free again.
         process.stdout.read()
