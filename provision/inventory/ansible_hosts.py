@@ -71,7 +71,8 @@ class AnsibleEntries:
             hint = finding.hint
             section, host, *rest = finding.loc
             if section == "hosts" and rest == [KEY] and finding.message.startswith("'address'"):
-                hint = f"set ansible_host, or in {self.ours.name} hosts: {{{host}: {{address: …}}}}"
+                entry = f"hosts: {{{host}: {{address: …}}}}"
+                hint = f"set ansible_host, or write {entry} in {self.ours.name}"
             located = replace(finding, hint=hint, position=self.positions[finding.loc[:2]])
             yield _printable(located)
 

@@ -117,7 +117,7 @@ def test_logins_come_from_the_ansible_inventory(tmp_path: Path) -> None:
     [
         (
             "h1 ansible_host=gate.example\n",
-            "hosts.ini:1:1: 'address' is missing in 'h1'; set ansible_host, or in demo.yml hosts",
+            "hosts.ini:1:1: 'address' is missing in 'h1'; set ansible_host, or write hosts: {h1",
         ),
         ("[web\nh1\n", "hosts.ini:1:1: this is not a section"),
         ("[web:kids]\n", "hosts.ini:1:1: unknown kind of section 'kids'"),

@@ -55,7 +55,7 @@ class Connections:
         self.patience_s = PATIENCE_S
         # Without a parser of ssh_config, and without /etc/fabric.yml and ~/.fabric.yml, where
         # another login or a password may be set.
-        self._config = Config(ssh_config=_NoSshConfig(), lazy=True)
+        self._config = Config(ssh_config=paramiko.SSHConfig(), lazy=True)
         self._known_hosts = known_hosts
         self._lock = Lock()
         self._jump_hosts: dict[tuple[object, ...], Shared[Any]] = {}
@@ -162,6 +162,7 @@ class Connections:
         with self._lock:  # cloning fabric's Config is not thread-safe
             # A clone for each connection: its own thread opens it and writes to it.
             config = self._config.clone()
+            config.base_ssh_config = _NoSshConfig()
         return HopConnection(endpoint, recorded, login, config, proxy, self.patience_s)
 
     def _master(
