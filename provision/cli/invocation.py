@@ -103,12 +103,12 @@ class Invocation:
         ssh_config.start(inventory.hosts[host] for host in hosts)
         transport = self.transport(inventory, ssh_config)
         try:
-            transport.dial(hosts, jobs=self.jobs)
+            transport.dial(hosts, jobs=self.jobs, timeout_s=self.timeout_s)
             # Imported while the connections open: both take about the same time.
             import provision.engine.apply  # noqa: F401
             from provision.engine.fleet import Session
 
-            remarks = inventory.remarks if self.verbose else ()
+            remarks = (*inventory.notes, *(inventory.remarks if self.verbose else ()))
             for warning in (*remarks, *transport.warnings(hosts)):
                 print_warning(warning)
             yield (

@@ -58,7 +58,15 @@ def _ssh(host: str, decoded: Decoded, files: NamedFiles) -> Ssh:
     """The login of one host: its own `ssh`, then the `ssh` of all hosts, key by key."""
     common, special = decoded.ssh, decoded.host_ssh.get(host)
     if special is None:
-        return Ssh(common.user, files.key, common.port, common.jump, common.sudo)
+        return Ssh(
+            common.user,
+            files.key,
+            common.port,
+            common.jump,
+            common.sudo,
+            client=common.client,
+            options=common.options or "",
+        )
     return Ssh(
         user=special.user or common.user,
         key=files.host_keys[host] or files.key,
@@ -66,6 +74,8 @@ def _ssh(host: str, decoded: Decoded, files: NamedFiles) -> Ssh:
         jump=special.jump or common.jump,
         sudo=common.sudo if special.sudo is None else special.sudo,
         address=special.address,
+        client=special.client or common.client,
+        options=special.options or common.options or "",
     )
 
 

@@ -73,7 +73,7 @@ def test_a_summary_route_is_no_conflict_and_a_wider_range_of_an_interface_is(
     for text in ("128.0.0.0/1", "172.16.0.0/12"):
         summary = KernelRoute(IPv4Network(text), "tun0", proto=3)
         assert not conflicts(network, summary)
-        assert conflicts(network, replace(summary, proto=2))
+        assert conflicts(network, summary._replace(proto=2))
     assert conflicts(network, KernelRoute(IPv4Network("172.20.0.0/16"), "tun0", proto=3))
 
 
