@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._base import ClashKey as ClashKey
-from provision.methods._base import Facts as Facts
-from provision.methods._base import HostCheck as HostCheck
 from provision.methods._base import Method as Method
-from provision.methods._base import Row as Row
+from provision.methods._parts import ClashKey as ClashKey
+from provision.methods._parts import Facts as Facts
+from provision.methods._parts import HostCheck as HostCheck
+from provision.methods._parts import Row as Row
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory, Network
 from provision.model.text import count

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
+from provision.methods._parts import ClashKey, Facts, HostCheck, Row
 from provision.methods._shared import docker_bridge, firewall_needs, subnets
 from provision.model import names
 from provision.model.findings import BadValueError, Finding, Loc
@@ -32,37 +32,6 @@ if TYPE_CHECKING:
         NetworkDocument,
         Subnets,
     )
-
-Row = tuple[str, ...]
-Facts = Mapping[str, HostFacts]
-"""The facts of the hosts that answered, by host."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClashKey:
-    """A resource of a host that two networks must not both use, such as a port or a VNI.
-
-    `option`: the path of the key that chooses it; `use`: the predicate of the message, such as
-    "use UDP port 4789". Networks with the same `driver` can share it; empty: none can.
-    """
-
-    resource: tuple[object, ...]
-    option: tuple[str, ...]
-    use: str
-    hint: str
-    driver: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HostCheck:
-    """A check of `verify`, judged for each network of a method on each of its hosts.
-
-    `name` is its name in reports, and what `-k` matches: a word in lower case. `error` returns what
-    is wrong, or an empty text. Its last argument is the method's status of the host.
-    """
-
-    name: str
-    error: Callable[[Inventory, Network, HostFacts, Any], str]
 
 
 class Method(ABC):

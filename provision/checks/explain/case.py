@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from provision.checks.explain.ends import End
-from provision.checks.explain.evidence import HostEvidence, Packet, Space
+from provision.checks.explain.evidence import CapturedPacket, HostEvidence, Space
 from provision.checks.explain.model import Point, Probe
 from provision.checks.explain.path import Side
 from provision.checks.explain.scripts import SMALL, Sent
@@ -86,7 +86,7 @@ class Case:
         """The least size of the packets that were lost."""
         return SMALL + 1 if self.only_large else 0
 
-    def packets(self, point: Point) -> list[Packet]:
+    def packets(self, point: Point) -> list[CapturedPacket]:
         """The packets at a point, of those that were lost."""
         return self.of(point.host).at(point, size=self.size)
 

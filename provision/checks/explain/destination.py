@@ -16,7 +16,7 @@ _LOOPBACK = IPv4Address("127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class ExplainTarget:
     """Where the probe is sent to. `inner` differs from `address` behind a published port."""
 
     address: IPv4Address
@@ -37,7 +37,7 @@ class Question:
     far: EndSpace | None
     probe: Probe
 
-    def destination(self) -> Destination | None:
+    def destination(self) -> ExplainTarget | None:
         """The destination; None if the target has no address."""
         container = self.target.container
         if container is None:
@@ -55,21 +55,21 @@ class Question:
         address = common[1]
         return self._published(container, host, address) or self._plain(address)
 
-    def _plain(self, address: IPv4Address | None) -> Destination | None:
-        return Destination(address, address, self.probe, self.probe.port) if address else None
+    def _plain(self, address: IPv4Address | None) -> ExplainTarget | None:
+        return ExplainTarget(address, address, self.probe, self.probe.port) if address else None
 
-    def _of_address(self, address: IPv4Address | None) -> Destination | None:
+    def _of_address(self, address: IPv4Address | None) -> ExplainTarget | None:
         """An address as the user wrote it, or a container's behind a port that it publishes."""
         topology = self.topologies.get(self.target.host)
         for rule in topology.dnat_rules if topology and address else ():
             same = (rule.protocol, rule.port) == (self.probe.protocol, self.probe.port)
             if same and rule.ip in (None, address) and address:
-                return Destination(address, rule.to, self.probe, rule.target)
+                return ExplainTarget(address, rule.to, self.probe, rule.target)
         return self._plain(address)
 
     def _published(
         self, container: Container, host: IPv4Address, address: IPv4Address
-    ) -> Destination | None:
+    ) -> ExplainTarget | None:
         """A published port, if the container's own address cannot be reached."""
         if self.shares(address):
             return None
@@ -79,7 +79,7 @@ class Question:
                 port.published,
             ):
                 probe = Probe(self.probe.protocol, port.published)
-                return Destination(port.ip or host, address, probe, port.target)
+                return ExplainTarget(port.ip or host, address, probe, port.target)
         return None
 
     def shares(self, address: IPv4Address) -> bool:
@@ -90,7 +90,7 @@ class Question:
             return True
         return self.source.host == self.target.host
 
-    def isolated(self, destination: Destination) -> Cause | None:
+    def isolated(self, destination: ExplainTarget) -> Cause | None:
         """The cause if only published ports lead to the target, and the probe is for none."""
         name = self.target.name
         outside = self.target.container is None or destination.address != destination.inner

@@ -16,7 +16,7 @@ ANSWERS = ("reply", "reset")
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
+class CapturedPacket:
     """Equal packets of the probe at one interface.
 
     `kind`: request, reply, reset, or error:TYPE:CODE:MTU:KIND for an ICMP error that quotes one.
@@ -103,7 +103,7 @@ class Space:
 class HostEvidence:
     """Everything that one host has told about the probe."""
 
-    packets: tuple[Packet, ...] = ()
+    packets: tuple[CapturedPacket, ...] = ()
     arps: tuple[Arp, ...] = ()
     verdicts: tuple[TraceStep, ...] = ()
     growths: tuple[Growth, ...] = ()
@@ -114,7 +114,7 @@ class HostEvidence:
     nft: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
-    def at(self, point: Point, *, size: int = 0) -> list[Packet]:
+    def at(self, point: Point, *, size: int = 0) -> list[CapturedPacket]:
         """The packets of the probe at a point, of at least `size` bytes."""
         kinds = ANSWERS if point.reply else ("request",)
         directions = ("out",) if point.outgoing else ("in", "other")
@@ -174,10 +174,10 @@ def parse(text: str) -> HostEvidence:
     )
 
 
-def _packet(fields: list[str]) -> Packet:
+def _packet(fields: list[str]) -> CapturedPacket:
     space, device, direction, kind, tunnel, a, b, c, d, size, mac, count = fields
     outer, inner = (IPv4Address(a), IPv4Address(b)), (IPv4Address(c), IPv4Address(d))
-    return Packet(
+    return CapturedPacket(
         space, device, direction, kind, tunnel, outer, inner, int(size), mac, int(count)
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from provision import methods
 from provision.checks.explain import ends, judge, scripts
 from provision.checks.explain.case import Case
-from provision.checks.explain.destination import Destination, Question
+from provision.checks.explain.destination import ExplainTarget, Question
 from provision.checks.explain.ends import End, EndSpace
 from provision.checks.explain.evidence import HostEvidence, parse
 from provision.checks.explain.model import HOST, Cause, Explanation, Hop, Probe
@@ -100,7 +100,7 @@ class _Inquiry:
             self._end_space(self.target), self.probe,
         )  # fmt: skip
 
-    def _case(self, question: Question, to: Destination) -> Case:
+    def _case(self, question: Question, to: ExplainTarget) -> Case:
         """The ends and the path."""
         near, topology = question.near, self.topologies[self.source.host]
         network = destination_network(self.inventory, near, to.address)
