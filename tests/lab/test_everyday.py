@@ -172,7 +172,7 @@ def test_a_saved_plan_is_applied_exactly_or_refused(applied: Hosts) -> None:
     assert "172.20.1.0/24" not in applied.ssh("h1", "ip route")
     applied.provision("plan", "routes.yml", "-o", "saved.plan")
     result = applied.json("apply", "--plan", "saved.plan")
-    rows = [(c["host"], c["name"], row["key"]) for c in result["changes"] for row in c["rows"]]
+    rows = [(c["host"], c["name"], row["name"]) for c in result["changes"] for row in c["rows"]]
     assert rows == [("h1", "blue", "172.20.1.0/24"), ("h2", "blue", "172.20.0.0/24")]
     assert applied.provision("apply", "routes.yml").strip() == "No change."
 
