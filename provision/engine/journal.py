@@ -20,8 +20,14 @@ LEFT = "left to a person"
 
 
 def folder(inventory: Path) -> Path:
-    """The folder with the journals of one inventory."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    """The folder with the journals of one inventory. Raises UsageError if there is no home."""
+    try:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise UsageError(
+            "this user has no home folder, in which journals of changes are kept",
+            "set XDG_STATE_HOME to a folder that you can write",
+        ) from error
     digest = sha256(str(inventory.resolve()).encode()).hexdigest()[:16]
     return Path(state) / "provision" / digest / "runs"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import paramiko
@@ -77,25 +78,31 @@ def _of_command_line(arguments: tuple[str, ...]) -> Options:
     return options
 
 
+_environment = Lock()
+"""Held while the environment has a name that the user does not have; other threads read it, too."""
+
+
 @contextmanager
 def _some_name() -> Iterator[None]:
     """Give a user without a name its number for one, since paramiko looks the name up at once."""
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):
-        os.environ["LOGNAME"] = str(os.getuid())
-    else:
-        yield
-        return
-    try:
-        yield
-    finally:
-        del os.environ["LOGNAME"]
+    with _environment:
+        try:
+            getpass.getuser()
+        except (KeyError, OSError):
+            os.environ["LOGNAME"] = str(os.getuid())
+        else:
+            yield
+            return
+        try:
+            yield
+        finally:
+            del os.environ["LOGNAME"]
 
 
 def _local_user() -> str:
     try:
-        return getpass.getuser()
+        with _environment:
+            return getpass.getuser()
     except (KeyError, OSError) as error:
         raise UsageError("this user has no name", "set ssh.user in the inventory") from error
 
