@@ -75,16 +75,21 @@ def healed(hosts: Hosts, inventory: str) -> None:
     assert not hosts.ssh("h2", f"ls /run/systemd/system | grep {ETCD}", check=False)
 
 
+def heal(hosts: Hosts, inventory: str, kept: dict[str, str]) -> None:
+    """Apply, which leaves the leases `kept` as they are."""
+    hosts.provision("apply", inventory)
+    healed(hosts, inventory)
+    assert leases(hosts) == kept
+
+
 def replaced(hosts: Hosts, inventory: str, *lost: str) -> None:
     """Apply gives the lost members new ids and leaves the others and all leases as they are."""
     before = members(hosts), leases(hosts)
     plan = hosts.provision("plan", inventory)
     for host in lost:
         assert f"! etcd on {host} has lost its data: the member is replaced" in plan
-    hosts.provision("apply", inventory)
-    healed(hosts, inventory)
+    heal(hosts, inventory, before[1])
     after = members(hosts)
-    assert leases(hosts) == before[1]
     assert after.keys() == before[0].keys()
     assert {host for host in HOSTS if after[host] != before[0][host]} == set(lost)
 
@@ -112,9 +117,7 @@ def test_a_reinstalled_host_gets_its_subnet_again(over: tuple[Hosts, str]) -> No
     hosts.ssh("h2", REINSTALL)
     plan = hosts.provision("plan", inventory)
     assert "! etcd on h2 has lost its data: the member is replaced" in plan
-    hosts.provision("apply", inventory)
-    healed(hosts, inventory)
-    assert leases(hosts) == before
+    heal(hosts, inventory, before)
     assert len(members(hosts)) == 3
 
 
@@ -132,9 +135,7 @@ def test_a_failed_replacement_is_rolled_back_and_can_be_repeated(over: tuple[Hos
         assert "etcd on h2 has lost its data" in hosts.provision("plan", inventory)
     finally:
         hosts.ssh("h2", MEND_ETCD)
-    hosts.provision("apply", inventory)
-    healed(hosts, inventory)
-    assert leases(hosts) == before
+    heal(hosts, inventory, before)
     assert len(members(hosts)) == 3
 
 
@@ -160,9 +161,7 @@ def test_the_loss_of_a_majority_is_refused_until_etcd_is_restored(over: tuple[Ho
         assert "docs/flannel.md" in errors[0]["hint"]
     assert "inactive" in hosts.ssh("h3", f"systemctl is-active {ETCD}", check=False)
     hosts.ssh("h2", documented())
-    hosts.provision("apply", inventory)
-    healed(hosts, inventory)
-    assert leases(hosts) == before
+    heal(hosts, inventory, before)
     assert len(members(hosts)) == 3
 
 
@@ -182,9 +181,7 @@ def test_a_rollback_keeps_the_majority_of_a_restored_etcd(over: tuple[Hosts, str
         assert voters(hosts, "h2") == {"h2"}
     finally:
         hosts.ssh("h3", MEND_ETCD)
-    hosts.provision("apply", inventory)
-    healed(hosts, inventory)
-    assert leases(hosts) == before
+    heal(hosts, inventory, before)
 
 
 @pytest.mark.full
@@ -201,9 +198,7 @@ def test_an_older_etcd_cannot_join_newer_ones(over: tuple[Hosts, str]) -> None:
     other = hosts.inventory(
         VXLAN, ("    # etcd: {members: [h1, h2, h3],", "    etcd: {members: [h1, h3],")
     )
-    hosts.provision("apply", other)
-    healed(hosts, other)
-    assert leases(hosts) == before
+    heal(hosts, other, before)
     hosts.provision("apply", hosts.inventory(VXLAN))
     healed(hosts, inventory)
 
@@ -220,9 +215,7 @@ def test_all_data_is_written_again(over: tuple[Hosts, str]) -> None:
     hosts.ssh("h1", LOSE_DATA)
     plan = hosts.provision("plan", single)
     assert "! etcd on h1 has lost its data: all keys are written again" in plan
-    hosts.provision("apply", single)
-    healed(hosts, single)
-    assert leases(hosts) == before
+    heal(hosts, single, before)
     keys = hosts.ssh("h1", f"{CTL} get --prefix --print-value-only /coreos.com/network/subnets/")
     assert keys.count("VtepMAC") == 3
     hosts.provision("apply", hosts.inventory(VXLAN))
