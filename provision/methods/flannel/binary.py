@@ -26,7 +26,6 @@ from provision.model.text import quoted
 from provision.resources.render import FOLDERS
 
 _MODULE = "github.com/flannel-io/flannel"
-_ELF = b"\x7fELF"
 # The udp backend is C, so the build needs cgo. It is static, because the libc of a host may be
 # older than that of the controller.
 _FLAGS = (
@@ -40,11 +39,10 @@ def file(text: str, folder: Path) -> LocalBinary:
     try:
         path = resolve(text, folder)
         with open_regular(path) as opened:
-            if opened.read(len(_ELF)) != _ELF:
+            if not release.is_program(opened):
                 raise BadValueError(
                     "is not a program for Linux", "unpack flannel's release, name its flanneld"
                 )
-            opened.seek(0)
             return LocalBinary(path.absolute(), sha256(opened.read()).hexdigest())
     except BadValueError as error:
         raise BadValueError(f"flanneld {quoted(text)}: {error.message}", error.hint) from error

@@ -53,7 +53,7 @@ def program() -> str:
 
 def build(go: str, folder: Path, package: str, flags: Sequence[str], say: Say) -> None:
     """Build `package` by the go.mod in `folder`, into result/flanneld. Raises SupplyError."""
-    packages = _packages(go, folder, package, say)
+    packages = _packages(go, folder, package, flags, say)
     compiled = _Counter(say, "compiled {} of {} packages", len(packages))
 
     def count(line: str) -> bool:
@@ -65,7 +65,9 @@ def build(go: str, folder: Path, package: str, flags: Sequence[str], say: Say) -
     _run((go, "build", "-v", *flags, "-o", "result/flanneld", package), folder, count)
 
 
-def _packages(go: str, folder: Path, package: str, say: Say) -> frozenset[str]:
+def _packages(
+    go: str, folder: Path, package: str, flags: Sequence[str], say: Say
+) -> frozenset[str]:
     """Download the modules that `package` needs; the import paths of all its packages."""
     modules = (folder / "go.mod").read_text().count("// indirect")
     fetched = _Counter(say, "downloaded {} of at most {} modules", modules)
@@ -76,8 +78,8 @@ def _packages(go: str, folder: Path, package: str, say: Say) -> frozenset[str]:
         fetched.add()
         return True
 
-    argv = (go, "list", "-mod=readonly", "-tags", "netgo,osusergo", "-deps", package)
-    return frozenset(_run(argv, folder, count).split())
+    # With the flags of the build, which decide on the packages.
+    return frozenset(_run((go, "list", *flags, "-deps", package), folder, count).split())
 
 
 class _Counter:

@@ -25,6 +25,7 @@ ATTEMPTS = 4
 """Times that a download is begun or continued."""
 PAUSE_S = 1.0
 """Seconds before a download that was cut off is continued."""
+_ELF = b"\x7fELF"
 _IDLE_S = 30
 """Seconds that the server may be silent."""
 _SAY_S = 2.0
@@ -32,7 +33,6 @@ _SAY_S = 2.0
 _CHUNK = 1 << 18
 _LARGEST = 512 << 20
 """Bytes that a download, or the program in it, may have; a release of flannel has about 20 MB."""
-_ELF = b"\x7fELF"
 
 Say = Callable[[str], None]
 
@@ -64,6 +64,13 @@ def fetched(url: str, digest: str, target: Path, say: Say) -> LocalBinary:
         ) from error
     partial.unlink()
     return program
+
+
+def is_program(file: IO[bytes]) -> bool:
+    """Return True for a program for Linux (ELF); the file is read from its start afterwards."""
+    start = file.read(len(_ELF))
+    file.seek(0)
+    return start == _ELF
 
 
 def cached(target: Path) -> LocalBinary | None:
@@ -188,21 +195,21 @@ def _install(archive: Path, target: Path) -> LocalBinary:
 def _program(archive: Path) -> Iterator[IO[bytes]]:
     """The flanneld in an archive, or the file itself if it is a program, read from its start."""
     with archive.open("rb") as file:
-        is_program = file.read(len(_ELF)) == _ELF
-        file.seek(0)
-        if is_program:
+        if is_program(file):
             yield file
             return
         with tarfile.open(fileobj=file) as members:
-            for member in members:
-                if not (member.isfile() and Path(member.name).name == "flanneld"):
-                    continue
-                extracted = members.extractfile(member)
-                if extracted is None or member.size > _LARGEST:
-                    break
-                if extracted.read(len(_ELF)) != _ELF:
-                    raise KeyError("its flanneld is not a program")
-                extracted.seek(0)
-                yield extracted
-                return
-            raise KeyError("no file of this name")
+            yield _member(members)
+
+
+def _member(members: tarfile.TarFile) -> IO[bytes]:
+    """The flanneld among the members of an archive. Raises KeyError."""
+    for member in members:
+        if member.isfile() and Path(member.name).name == "flanneld":
+            extracted = members.extractfile(member)
+            if extracted is None or member.size > _LARGEST:
+                break
+            if not is_program(extracted):
+                raise KeyError("its flanneld is not a program")
+            return extracted
+    raise KeyError("no file of this name")
