@@ -16,7 +16,6 @@ _OWNERS = (
     ("cali-", "Calico"), ("ufw-", "ufw"), ("FLANNEL-", "flannel"), ("CNI-", "CNI"),
     ("f2b-", "fail2ban"), ("LIBVIRT", "libvirt"),
 )  # fmt: skip
-_TRANSLATIONS = ("DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP")
 
 
 def drops(case: Case) -> Iterator[Cause]:

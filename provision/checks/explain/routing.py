@@ -67,8 +67,7 @@ def _forwarding(case: Case, number: int) -> Iterator[Cause]:
     for name in names:
         if sysctls.get(name) == "0":
             key = _key(name)
-            file = _file(case, point.host, key)
-            where = f", set by {file}" if file else ""
+            where = _set_by(case, point.host, key)
             yield Cause(
                 point.host, "forwarding_off", f"{key} = 0{where}",
                 f"{point.host} does not forward packets that come in by {before.device}: "
@@ -89,8 +88,7 @@ def _source_filter(case: Case, number: int, answer: str) -> Iterator[Cause]:
     name = max(modes, key=lambda device: modes[device])
     key = f"net.ipv4.conf.{name}.rp_filter"
     source, _ = addresses(case, number)
-    file = _file(case, point.host, key)
-    where = f", set by {file}" if file else ""
+    where = _set_by(case, point.host, key)
     yield Cause(
         point.host, "rp_filter", f"{key} = {modes[name]}{where}",
         f"{point.host} drops the packet at {before.device}, because its route back to {source} "
@@ -104,13 +102,14 @@ def _key(name: str) -> str:
     return ".".join(part.replace(".", "/") for part in name.split("/"))
 
 
-def _file(case: Case, host: str, key: str) -> str:
+def _set_by(case: Case, host: str, key: str) -> str:
+    """The file that sets a sysctl, as the end of a sentence; empty if none does."""
     slashed = key.replace(".", "/")
     for line in case.of(host).sysctl_files:
         file, _, setting = line.partition(":")
         name = setting.partition("=")[0].strip().lstrip("-")
         if name in (key, slashed):
-            return file
+            return f", set by {file}"
     return ""
 
 
