@@ -58,8 +58,9 @@ BREAKAGES = {
         ("h2: Docker does not run", "systemctl start docker"),
     ),
     "a deleted route": Breakage(
-        "ip route del 172.20.0.0/24",
-        ":",
+        # The follower would put it back if it still answers the start of Docker.
+        "systemctl stop provision-demo-follow; ip route del 172.20.0.0/24",
+        "systemctl start provision-demo-follow",
         ("h2: route 172.20.0.0/24 via", "is missing", "provision apply routes.yml"),
         apply=True,
     ),

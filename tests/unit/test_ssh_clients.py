@@ -19,6 +19,7 @@ import pytest
 
 from provision.model.errors import AuthError, ConnectError, HostKeyError, TimedOut, UsageError
 from provision.transport.ssh.openssh import ClientConfig
+from provision.transport.ssh.proxy_command import ProxyCommand
 from tests.sshd import USER, Sshd, block, client, keygen, login, serving, transport
 
 BOTH = pytest.mark.parametrize("by_client", ["paramiko", "openssh"], indirect=True)
@@ -416,6 +417,20 @@ def test_the_words_of_a_proxy_command(tmp_path: Path, server: Sshd, known: Path)
     config = block(server, known, more=f"  ProxyCommand sh {script}\n")
     with pytest.raises(ConnectError, match=r"it printed: gate\\x1b is closed"):
         login(transport(tmp_path, config))
+
+
+def test_the_end_of_a_proxy_command_is_seen() -> None:
+    """Its last bytes are read at once, then nothing; it can be closed when it is gone."""
+    proxy = ProxyCommand("printf last")
+    assert [proxy.recv(100), proxy.recv(100)] == [b"last", b""]
+    proxy.process.wait()
+    proxy.close()
+    waiting = ProxyCommand("sleep 60")
+    waiting.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        waiting.recv(100)
+    waiting.close()
+    assert waiting.process.wait() == -signal.SIGTERM
 
 
 @contextmanager

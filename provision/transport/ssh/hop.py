@@ -22,6 +22,7 @@ from provision.transport.ssh.endpoint import SshEndpoint
 from provision.transport.ssh.errors import BrokenGreeting, JumpHostError, RefusedChannel
 from provision.transport.ssh.hostkeys import HostKeyTransport, RecordedKeys
 from provision.transport.ssh.master import Master
+from provision.transport.ssh.proxy_command import ProxyCommand
 from provision.transport.ssh.shared import Shared
 
 PATIENCE_S = 60.0
@@ -120,12 +121,12 @@ class HopConnection(Connection):  # type: ignore[misc]
         endpoint = self.endpoint
         if isinstance(self.proxy, str):
             shell = os.environ.get("SHELL") or "/bin/sh"
-            return paramiko.ProxyCommand(shlex.join((shell, "-c", f"exec {self.proxy}")))
+            return ProxyCommand(shlex.join((shell, "-c", f"exec {self.proxy}")))
         if self.proxy is not None:
             jump_host = self.proxy.opened()
             if isinstance(jump_host, HopConnection):
                 return self._tunnel(jump_host)
-            return paramiko.ProxyCommand(shlex.join(jump_host.forwarding(endpoint)))
+            return ProxyCommand(shlex.join(jump_host.forwarding(endpoint)))
         family, source = endpoint.first("addressfamily", "any"), endpoint.first("bindaddress", "")
         address = (endpoint.hostname, endpoint.port)
         try:
@@ -166,7 +167,7 @@ class HopConnection(Connection):  # type: ignore[misc]
         if transport is not None and transport.remote_version:
             return ""
         lines = list(self.printed)
-        if isinstance(sock, paramiko.ProxyCommand):
+        if isinstance(sock, ProxyCommand):
             stderr: Any = sock.process.stderr
             with suppress(subprocess.TimeoutExpired):
                 sock.process.wait(LAST_WORDS_S)
