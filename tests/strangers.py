@@ -27,6 +27,7 @@ from provision.resources.kinds.etcd_config import EtcdConfig
 from provision.resources.kinds.etcd_data import EtcdData
 from provision.resources.kinds.etcd_lease import EtcdLease
 from provision.resources.kinds.file import File
+from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.follower_unit import FollowerUnit
 from provision.resources.kinds.image import DockerImage
@@ -157,6 +158,14 @@ KERNEL = (
         Sysctl(HOST, "net.ipv4.ip_forward", "1", NAME, original="1"),
         "sysctl -qw net.ipv4.ip_forward=0",
         "sysctl net.ipv4.ip_forward",
+    ),
+    Stranger(
+        FirewallRule(
+            HOST, "ufw", "", "allow proto udp from 192.0.2.0/24 to any port 4789", NAME,
+        ),
+        "mkdir -p /etc/ufw; echo '### tuple ### allow udp 4789 0.0.0.0/0 any 192.0.2.0/24 in' "
+        ">/etc/ufw/user.rules",
+        "cat /etc/ufw/user.rules",
     ),
     _file(File(HOST, f"{ETC}/a", "ours\n", "0644"), f"{ETC}/a"),
     _file(Binary(HOST, "/var/lib/provision/bin/demo/blue/flanneld", "0" * 64, Path("/bin/true")),

@@ -14,6 +14,8 @@ _NOUNS: Mapping[str, str] = {
     "service": "service",
     "ovs_daemon": "the daemon of Open vSwitch",
     "docker0": "Docker's default bridge",
+    "docker_firewall": "Docker's chain",
+    "forward_policy": "the policy of the chain",
     "sysctl": "the kernel setting",
     "ovs_uplink": "the uplink of Open vSwitch",
     "lan_bridge": "bridge",
@@ -28,6 +30,7 @@ _NOUNS: Mapping[str, str] = {
     "routes": "routes of network",
     "iptables_chain": "firewall chain",
     "nic_drop_rule": "firewall rule of NIC",
+    "firewall_rule": "firewall rule",
     "container": "container",
     "attachment": "interface",
     "shared_namespace": "shared namespace of container",
@@ -66,6 +69,9 @@ def describe(change: Change) -> str:
     if change.ref.kind == "routes" and (rows := row_changes(before, after)):
         more = [f"{len(rows) - SHOWN} more routes differ"] if len(rows) > SHOWN else []
         return ", ".join((*map(_route, rows[:SHOWN]), *more))
+    resource = after or before
+    if resource is not None and (cause := resource.drift_cause()):
+        return cause
     verb = "are" if change.ref.kind == "routes" else "is"
     match change.verb:
         case "create":

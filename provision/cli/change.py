@@ -90,8 +90,15 @@ def plan(
     metavar="FILE",
     help="Make exactly the changes that `plan -o FILE` saved.",
 )
+@click.option(
+    "--restart-docker",
+    is_flag=True,
+    help="Restart Docker where only that brings its firewall rules back.",
+)
 @strategy_options
-def apply(invocation: Invocation, saved: Path | None, strategy: StrategyOptions) -> int:
+def apply(
+    invocation: Invocation, saved: Path | None, restart_docker: bool, strategy: StrategyOptions
+) -> int:
     """Change the hosts to match the inventory.
 
     Each host rolls the change back by itself unless it is confirmed in time. apply confirms it
@@ -101,6 +108,7 @@ def apply(invocation: Invocation, saved: Path | None, strategy: StrategyOptions)
         raise UsageError(
             "apply needs an inventory, or --plan FILE", "give one of the two, and not both"
         )
+    strategy.restart_docker = restart_docker
     if saved is not None:
         return _apply_saved(invocation, saved, strategy)
     with invocation.session() as (session, hosts):

@@ -65,6 +65,7 @@ class StrategyOptions:
                 "use all-or-none, canary=HOST, per-host or rolling=N",
             )
         self.window, self.manual, self.take_over = window, manual, take_over
+        self.restart_docker = False
         rolling = self.name == "rolling"
         if max_failures is not None and not rolling:
             raise UsageError(
@@ -100,6 +101,7 @@ class StrategyOptions:
             window_s=self.window,
             manual=self.manual,
             take_over=self.take_over,
+            restart_docker=self.restart_docker,
         )
 
 

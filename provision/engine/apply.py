@@ -81,6 +81,8 @@ def converge(
     _require_no_conflict(plan.conflicts)
     if not options.take_over:
         _require_same_file(_conflicting_files(session, fleet, plan))
+    if not options.restart_docker:
+        _require_docker_rules(plan.changes)
     warnings = _warnings(session, fleet, usable, plan.changes, destroy=options.destroy)
     for warning in warnings:
         session.warn(f"warning: {warning}")
@@ -220,6 +222,15 @@ def _require_same_file(conflicts: tuple[Conflict, ...]) -> None:
     if conflicts:
         lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
         raise ConflictError("\n".join(lines), applied_from.HINT)
+
+
+def _require_docker_rules(changes: Iterable[Change]) -> None:
+    """Raises ConflictError where only a restart of Docker brings its firewall rules back."""
+    flushed = [change.ref.host for change in changes if change.ref.kind == "docker_firewall"]
+    if flushed:
+        lines = [f"{host}: chain DOCKER-USER is gone: the firewall was flushed" for host in flushed]
+        restart = f"run `systemctl restart docker` on {', '.join(flushed)}"
+        raise ConflictError("\n".join(lines), f"{restart}, or apply --restart-docker")
 
 
 class _Run:

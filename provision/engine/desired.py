@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from provision import methods
-from provision.engine import container_interfaces
+from provision.engine import container_interfaces, firewalls
 from provision.engine.plan import in_order
 from provision.facts.host import HostFacts
 from provision.model.grouping import grouped
@@ -64,6 +64,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         for resource in _container(inventory, container, facts, networks)
     ]
     base = state(resources)
+    resources += [*firewalls.rules(inventory, facts), *firewalls.repairs(facts, base)]
     return state([*packages, *resources, *_followers(inventory.name, base)])
 
 

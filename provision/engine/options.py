@@ -14,7 +14,8 @@ class ApplyOptions:
     each group in a transaction of its own; None for all at once. `max_failures`: the next group is
     changed while at most so many hosts have failed. `window_s`: seconds that hosts wait for the
     confirmation. `manual`: a person gives it. `take_over`: also change what a file of another
-    folder or machine has made.
+    folder or machine has made. `restart_docker`: restart Docker where only that brings its firewall
+    rules back.
     """
 
     destroy: bool = False
@@ -25,6 +26,7 @@ class ApplyOptions:
     window_s: int = 90
     manual: bool = False
     take_over: bool = False
+    restart_docker: bool = False
 
     @property
     def verb(self) -> str:

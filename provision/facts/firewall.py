@@ -22,7 +22,7 @@ _DOCKER_USER = "-j DOCKER-USER"
 class Blocker:
     """A firewall that drops packets: its name, and the command that lets them through.
 
-    `tool` is the firewall whose own command opens it; empty for rules that are the user's files.
+    `tool` is the firewall that `firewall: manage` can open; empty for others.
     """
 
     name: str
@@ -47,6 +47,8 @@ class Firewall:
     other_backend: str = ""
     docker_iptables: bool = True
     """False if Docker makes no rules: it runs with `iptables: false`."""
+    claims: frozenset[str] = frozenset()
+    """Rules of ufw and firewalld that this inventory has made: tool, zone (or `-`) and rule."""
     stops_forwarding: tuple[tuple[str, str], ...] = ()
     """Files of sysctl and systemd-networkd that switch forwarding off, with the setting."""
     forward_was_drop: bool = False
@@ -153,6 +155,7 @@ def parse(lines: KeyedLines) -> Firewall:
         firewalld=firewalld.parse(lines),
         nft_tables=tuple(table for table in tables if table is not None),
         other_backend=lines.only("iptables_other", ""),
+        claims=frozenset(lines.every("firewall_claim")),
         docker_iptables="docker_iptables" not in lines,
         stops_forwarding=tuple(
             (path, setting)

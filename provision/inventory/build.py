@@ -50,6 +50,7 @@ def build(path: Path, decoded: Decoded, layout: Layout, files: NamedFiles) -> In
         networks=MappingProxyType(networks),
         containers=MappingProxyType(containers),
         packages=decoded.packages,
+        firewall=decoded.firewall,
         secrets=tuple(files.secrets),
     )
 

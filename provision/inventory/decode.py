@@ -54,6 +54,7 @@ def decode(data: object) -> Decoded:
         containers=decoder.items(ContainerDocument, raw["containers"], "containers"),
         declared={name: tuple(raw[name]) for name in SECTIONS},
         packages=top.packages if top else "install",
+        firewall=top.firewall if top else "report",
         findings=tuple(decoder.findings),
     )
 

@@ -41,6 +41,7 @@ _DESCRIPTIONS = {
     "host": "host that runs the container",
     "host_key": "public host key, such as ssh-ed25519 AAAA\u2026; no other key is accepted",
     "hosts": "hosts by the name that ssh knows",
+    "firewall": "open the hosts' firewalls for the networks, or only report what they drop",
     "hosts_from": "Ansible inventory (INI, YAML or JSON) with further hosts and groups",
     "image": "reference to pull if it is absent, or {archive: FILE}",
     "interfaces": "interfaces in addition to Docker's",

@@ -118,6 +118,7 @@ class TopDocument(Document):
         | None
     ) = None
     packages: Literal["install", "require"] = "install"
+    firewall: Literal["report", "manage"] = "report"
     hosts: Annotated[dict[HostName, Any], AfterValidator(_at_least_one)]
     groups: dict[GroupName, Any] | None = None
     networks: dict[NetworkName, Any] | None = None
@@ -276,6 +277,7 @@ class Decoded:
     containers: Mapping[str, ContainerDocument]
     declared: Mapping[str, tuple[str, ...]]
     packages: str
+    firewall: str
     findings: tuple[Finding, ...]
 
 

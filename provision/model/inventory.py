@@ -196,6 +196,8 @@ class Inventory:
     containers: Mapping[str, Container]
     packages: str = "install"
     """`install` missing packages on hosts, or `require` that hosts have them."""
+    firewall: str = "report"
+    """`manage` the firewalls of hosts, or only `report` what they drop."""
     sources: tuple[Path, ...] = ()
     """Files that hosts and groups were imported from."""
     left_out: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)

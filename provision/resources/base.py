@@ -205,6 +205,10 @@ class Resource:
         """
         return None
 
+    def drift_cause(self) -> str:
+        """What has changed the resource since it was applied; empty if only its name tells it."""
+        return ""
+
     def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
         """The reason why this current resource must not become `after` (None: be deleted).
 

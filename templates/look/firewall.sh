@@ -66,6 +66,9 @@ daemon=$(tr '\0' '\n' <"/proc/$(cat /run/docker.pid 2>/dev/null)/cmdline" 2>/dev
 if daemon_json iptables false || printf '%s\n' "$daemon" | grep -qx -e --iptables=false; then
   echo 'docker_iptables false'
 fi
+for claim in /etc/provision/"$name"/firewall/*; do
+  [ ! -f "$claim" ] || echo "firewall_claim $(head -c 1024 "$claim" | head -n 1)"
+done
 [ ! -e "/run/provision-$name/forward-drop" ] || echo 'forward_was DROP'
 config=${DOCKER_CONFIG:-$HOME/.docker}/config.json
 context=$(sed -n 's/.*"currentContext"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' \

@@ -1,0 +1,62 @@
+"""Kind `docker_firewall`: the rules of iptables that Docker itself makes when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.render import program_text
+from provision.resources.steps import Steps, sh
+
+FLUSHED = "the firewall was flushed: systemctl restart docker"
+
+
+@dataclass(frozen=True, slots=True)
+class DockerFirewall(Resource):
+    """Docker's chain DOCKER-USER, to which the chain FORWARD jumps if it is `intact`.
+
+    Whatever flushes the rules of iptables takes it away, and Docker only makes it again when it
+    starts. Our own chains cannot be there without it.
+    """
+
+    kind: ClassVar[str] = "docker_firewall"
+    edits: ClassVar[bool] = True
+    changes_facts: ClassVar[bool] = True
+    permanent: ClassVar[bool] = True
+    uses_dockerd: ClassVar[bool] = True
+    probe: ClassVar[str] = r"""
+need iptables
+need_docker
+iptables-save -t filter | grep -q '^-A FORWARD .*-j DOCKER-USER$' && echo intact || echo flushed
+"""
+    fingerprint: ClassVar[str] = ":"  # Docker's own rules, which change with every container
+
+    intact: bool = True
+
+    @property
+    def name(self) -> str:
+        return "DOCKER-USER"
+
+    def is_foreign(self) -> None:
+        return None  # it is Docker's in any case
+
+    def create(self) -> Steps:
+        return (sh(program_text("host/restart_docker.sh")),)
+
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return ()
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        return f"{FLUSHED}, which stops its containers for some seconds"
+
+    def drift_cause(self) -> str:
+        return FLUSHED
+
+    @classmethod
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        yield Found(cls(origin.host, intact=text.strip() == "intact"), ours=False)

@@ -1,0 +1,181 @@
+"""Kind `firewall_rule`: a rule of ufw or firewalld that lets packets of a network in.
+
+ufw and firewalld keep their rules over reboots themselves, so the follower does not know them.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import ClassVar
+
+from provision.resources.base import Found, Origin, Resource, keyed_lines
+from provision.resources.on_hosts import ETC, Mark
+from provision.resources.render import program_text
+from provision.resources.steps import Put, Run, Steps, remove_file, sh
+
+UFW, FIREWALLD = "ufw", "firewalld"
+_NO_ZONE = "-"
+_CLOSE = program_text("host/firewall_rule_close.sh")
+# A rule of the same words without our mark has been made since the snapshot.
+_IS_FOREIGN = """
+grep -F "### tuple ### $1" /etc/ufw/user.rules 2>/dev/null | grep -qvF " comment=$2"
+"""
+_OPEN_FIREWALLD = """
+firewall-cmd -q --zone="$1" --add-"$2" && firewall-cmd -q --permanent --zone="$1" --add-"$2"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallRule(Resource):
+    """A rule in `tool`.
+
+    For ufw, `rule` are the arguments of `ufw`. For firewalld it is a rich rule, or `source RANGE`
+    for a source of `zone`; firewalld has it both at `runtime` and `saved` (permanently). A rule has
+    a claim of each inventory that uses it, as neither the sources nor the rich rules of firewalld
+    have room for a mark. `claimed` is False if only other inventories have one.
+    """
+
+    kind: ClassVar[str] = "firewall_rule"
+    edits: ClassVar[bool] = True
+    # First of all: daemons that the change starts wait for each other through the firewall.
+    before_removals: ClassVar[bool] = True
+    probe: ClassVar[str] = program_text("look/firewall_rule.sh")
+    fingerprint: ClassVar[str] = rf"""
+sed -n '/^### tuple .* comment=70726f766973696f6e3a/p' /etc/ufw/user.rules 2>/dev/null | sort
+for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
+"""
+
+    tool: str
+    zone: str
+    rule: str
+    inventory: str
+    runtime: bool = True
+    saved: bool = True
+    claimed: bool = field(default=True, repr=False)
+    has_other_users: bool = field(default=False, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return " ".join(filter(None, (self.tool, self.zone, self.rule)))
+
+    def is_foreign(self) -> Run | None:
+        if self.tool != UFW:
+            return None  # adding a rule that firewalld has changes nothing
+        return sh(_IS_FOREIGN, _ufw_tuple(self.rule), self._hexadecimal)
+
+    def create(self) -> Steps:
+        # The claim is written first, so that an interrupted apply leaves no rule without an owner.
+        claim = Put(self._claim_path, f"{self.claim}\n")
+        if self.tool == UFW:
+            comment = ("comment", self._comment)
+            return (claim, Run(("ufw", *shlex.split(self.rule), *comment)))
+        return (claim, sh(_OPEN_FIREWALLD, self.zone, self._option))
+
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, FirewallRule)
+        # Another inventory has made the rule: a claim is all that this one adds.
+        return self.create() if current.claimed else self.create()[:1]
+
+    def delete(self) -> Steps:
+        return (*(() if self.has_other_users else (self._close,)), *remove_file(self._claim_path))
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if before is None:
+            return self.delete()
+        return () if ours else remove_file(self._claim_path)
+
+    @property
+    def _close(self) -> Run:
+        if self.tool == UFW:
+            words = shlex.split(self.rule)
+            return sh(_CLOSE, UFW, self._hexadecimal, _ufw_tuple(self.rule), *words)
+        return sh(_CLOSE, FIREWALLD, self.zone, self._option)
+
+    @property
+    def _option(self) -> str:
+        """The end of firewall-cmd's option: `rich-rule=…` or `source=…`."""
+        kind, _, value = self.rule.partition(" ")
+        return f"source={value}" if kind == "source" else f"rich-rule={self.rule}"
+
+    @property
+    def _comment(self) -> str:
+        return Mark(self.inventory).tag
+
+    @property
+    def _hexadecimal(self) -> str:
+        return self._comment.encode().hex()
+
+    @property
+    def claim(self) -> str:
+        """The line of the claim on the host."""
+        return f"{self.tool} {self.zone or _NO_ZONE} {self.rule}"
+
+    @property
+    def _claim_path(self) -> str:
+        digest = sha256(self.claim.encode()).hexdigest()[:16]
+        return f"{ETC}/{self.inventory}/firewall/{digest}"
+
+    @classmethod
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        owners: dict[tuple[str, str, str], set[str]] = {}
+        for owner, line in (rest.split(" ", 1) for key, rest in lines if key == "claim"):
+            tool, zone, rule = line.split(" ", 2)
+            owners.setdefault((tool, zone.removeprefix(_NO_ZONE), rule), set()).add(owner)
+        runtime = set(_firewalld(lines, "runtime"))
+        ufw = {(UFW, "", _ufw_rule(rest)) for key, rest in lines if key == "ufw"}
+        saved = {*_firewalld(lines, "saved"), *ufw}
+        if ("firewalld", "off") in lines:
+            # It cannot be asked, and keeps what it has.
+            runtime = {key for key in owners if key[0] == FIREWALLD}
+            saved |= runtime
+        for key in sorted({*owners, *runtime, *saved}):
+            names = owners.get(key, set())
+            others = names - {origin.inventory}
+            resource = cls(
+                origin.host,
+                *key,
+                origin.inventory,
+                runtime=key in runtime or key in ufw,
+                saved=key in saved,
+                claimed=origin.inventory in names or not names,
+                has_other_users=bool(others),
+            )
+            yield Found(resource, ours=origin.inventory in names)
+
+
+def _firewalld(lines: list[tuple[str, str]], key: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the rich rules and sources of every zone."""
+    for zone, _, text in (rest.partition(" ") for keyword, rest in lines if keyword == key):
+        settings = json.loads(text)["data"][0] if text else {}
+        for rule in settings.get("rules_str", {}).get("data", ()):
+            yield FIREWALLD, zone, str(rule)
+        for source in settings.get("sources", {}).get("data", ()):
+            yield FIREWALLD, zone, f"source {source}"
+
+
+_ANY = "0.0.0.0/0"
+
+
+def _ufw_tuple(rule: str) -> str:
+    """The rule as ufw writes it to user.rules: `allow udp 4789 0.0.0.0/0 any 10.0.0.0/24 in`."""
+    verb, _, protocol, _, source, *target = shlex.split(rule)
+    port = target[3] if target else "any"
+    return f"{verb} {protocol} {port} {_ANY} any {source} in"
+
+
+def _ufw_rule(line: str) -> str:
+    """The arguments of `ufw allow` for a line of user.rules; the line itself for other forms."""
+    words, _, _ = line.partition(" comment=")
+    fields = words.split(" ")
+    if len(fields) != 7 or fields[0] != "allow" or fields[3:5] != [_ANY, "any"]:
+        return words
+    verb, protocol, port, _, _, source, direction = fields
+    if direction != "in" or source == _ANY:
+        return words
+    rule = f"{verb} proto {protocol} from {source}"
+    return rule if port == "any" else f"{rule} to any port {port}"
