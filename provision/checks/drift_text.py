@@ -69,7 +69,7 @@ def describe(change: Change) -> str:
     if change.ref.kind == "routes" and (rows := row_changes(before, after)):
         more = [f"{len(rows) - SHOWN} more routes differ"] if len(rows) > SHOWN else []
         return ", ".join((*map(_route, rows[:SHOWN]), *more))
-    resource = after or before
+    resource = before or after
     if resource is not None and (cause := resource.drift_cause()):
         return cause
     verb = "are" if change.ref.kind == "routes" else "is"

@@ -1,7 +1,7 @@
 """Firewalls on booted hosts: ufw on h1, firewalld on h2, nftables.service on h3.
 
-The default run uses trixie. `--full` repeats it with mixed suites, and adds flannel and the events
-that take rules away.
+The default run uses trixie. `--full` repeats it with mixed suites and adds reboots, reloads, rules
+deleted by hand and firewalls switched off; test_firewalls_managed.py has every method.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from provision.lab import bringup, power, teardown
 from provision.lab.layout import MIXED, Lab
 from provision.lab.settings import UpOptions
 from tests.lab.free import free_ranges
-from tests.lab.hosts import Hosts
+from tests.lab.hosts import Hosts, assert_same
 
 pytestmark = pytest.mark.lab
 
@@ -41,7 +41,13 @@ containers:
 """
 OPEN_NFT = "nft insert rule inet filter input ip saddr {data}.0/24 udp dport 4789 accept"
 """What the user must do, as provision cannot: nftables.service has rules of the user's own."""
-USER_RULE = "allow tcp 99 0.0.0.0/0 any 192.0.2.0/24 in"
+FILES = """
+cat /etc/ufw/*.rules 2>/dev/null
+find /etc/firewalld -type f -print -exec cat {} + 2>/dev/null | sort
+firewall-cmd --list-all-zones 2>/dev/null
+:
+"""
+"""The files of ufw and firewalld, and the zones at runtime."""
 
 
 @pytest.fixture(scope="module", params=["trixie", pytest.param(MIXED, marks=pytest.mark.full)])
@@ -76,27 +82,53 @@ def changes(hosts: Hosts, inventory: str) -> list[tuple[str, str, str]]:
     return sorted((change["host"], change["kind"], change["verb"]) for change in planned)
 
 
-def test_firewalls_are_named_opened_followed_and_closed(walled: Hosts) -> None:
-    """From an inventory that only reports to its destroy, one boot for all."""
+def test_firewalls_are_named_opened_flushed_and_closed(walled: Hosts) -> None:
+    """From an inventory that only reports to its destroy."""
     hosts, data = walled, walled.networks[1]
     hosts.ssh("h1", "ufw allow proto tcp from 192.0.2.0/24 to any port 99")
-    before = hosts.ssh("h1", "cat /etc/ufw/user.rules")
+    before = hosts.everywhere(FILES)
     name = written(hosts, "report")
     _reported(hosts, name, data)
     hosts.ssh("h3", OPEN_NFT.format(data=data))
     name = written(hosts, "manage")
-    _opened(hosts, name)
-    _switched_off(hosts, name)
+    rules = [("h1", "firewall_rule", "create"), *[("h2", "firewall_rule", "create")] * 2]
+    assert changes(hosts, name) == rules
+    hosts.provision("apply", name)
+    hosts.verified(name)
     _flushed(hosts, name, data)
     hosts.provision("destroy", name, "--yes")
-    # ufw writes its rules anew: the user's own are as they were, and none of ours is left.
-    assert hosts.ssh("h1", "cat /etc/ufw/user.rules") == before
-    assert USER_RULE in before
-    listed = "firewall-cmd {} --zone={} --list-all"
-    for saved in ("", "--permanent"):
-        assert "4789" not in hosts.ssh("h2", listed.format(saved, "public"))
-        assert "172.20.0.0/16" not in hosts.ssh("h2", listed.format(saved, "docker"))
+    assert_same(before, hosts.everywhere(FILES))
     assert not any(hosts.everywhere("ls -d /etc/provision", check=False).values())
+
+
+@pytest.mark.full
+def test_opened_firewalls_stay_open_over_events(walled: Hosts) -> None:
+    """A reboot, a reload, rules that a person deletes, and a ufw and firewalld switched off."""
+    hosts, data = walled, walled.networks[1]
+    hosts.ssh("h3", OPEN_NFT.format(data=data))
+    name = written(hosts, "manage")
+    hosts.provision("apply", name)
+    hosts.verified(name)
+    hosts.ssh("h2", "firewall-cmd --zone=docker --remove-source=172.20.0.0/16")
+    assert changes(hosts, name) == [("h2", "firewall_rule", "update")]
+    hosts.provision("apply", name)
+    power.reboot(hosts.lab, ("h1", "h2"), say=print)
+    hosts.verified(name)
+    hosts.ssh("h2", "firewall-cmd --reload && systemctl restart firewalld")
+    hosts.ssh("h1", "ufw reload")
+    hosts.verified(name)
+    assert changes(hosts, name) == []
+    _switched_off(hosts, name, "h1", "ufw disable", "ufw --force enable")
+    hosts.ssh("h2", "iptables -F")
+    assert "firewall was flushed" in hosts.provision("plan", name)
+    hosts.provision("apply", name, status=9)
+    hosts.provision("apply", name, "--restart-docker")
+    hosts.verified(name)
+    restart = "systemctl restart docker"
+    _switched_off(
+        hosts, name, "h2", "systemctl stop firewalld", f"systemctl start firewalld; {restart}"
+    )
+    hosts.provision("destroy", name, "--yes")
 
 
 def _reported(hosts: Hosts, name: str, data: str) -> None:
@@ -118,36 +150,19 @@ def _reported(hosts: Hosts, name: str, data: str) -> None:
     assert changes(hosts, name) == []
 
 
-def _opened(hosts: Hosts, name: str) -> None:
-    """`manage` opens ufw and firewalld, now and after a reboot, and heals what is closed."""
-    rules = [("h1", "firewall_rule", "create"), *[("h2", "firewall_rule", "create")] * 2]
-    assert changes(hosts, name) == rules
-    hosts.provision("apply", name)
-    hosts.verified(name)
-    assert changes(hosts, name) == []
-    hosts.ssh("h2", "firewall-cmd --zone=docker --remove-source=172.20.0.0/16")
-    assert changes(hosts, name) == [("h2", "firewall_rule", "update")]
-    hosts.provision("apply", name)
-    power.reboot(hosts.lab, ("h1", "h2"), say=print)
-    hosts.verified(name)
-    hosts.ssh("h2", "firewall-cmd --reload && systemctl restart firewalld")
-    hosts.ssh("h1", "ufw reload")
-    hosts.verified(name)
-    assert changes(hosts, name) == []
-
-
-def _switched_off(hosts: Hosts, name: str) -> None:
-    """`ufw disable` leaves FORWARD at ACCEPT, and our rule in its files."""
+def _switched_off(hosts: Hosts, name: str, host: str, off: str, on: str) -> None:
+    """A firewall that goes off leaves FORWARD at ACCEPT, and our rules in its files."""
     wait = "until [ -e /run/provision-two/forward-drop ]; do sleep 0.5; done"
-    hosts.ssh("h1", f"timeout 60 sh -c '{wait}'")
-    hosts.ssh("h1", "ufw disable")
-    assert changes(hosts, name) == [("h1", "forward_policy", "update")]
+    hosts.ssh(host, f"timeout 60 sh -c '{wait}'")
+    hosts.ssh(host, off)
+    assert changes(hosts, name) == [(host, "forward_policy", "update")]
     result = hosts.json("verify", name, "-k", "drift", status=7)
     detail = next(check["detail"] for check in result["checks"] if not check["ok"])
     assert "the policy of FORWARD is ACCEPT, where Docker had DROP" in detail
     hosts.provision("apply", name)
-    assert hosts.ssh("h1", "iptables -S FORWARD | head -n 1").strip() == "-P FORWARD DROP"
-    hosts.ssh("h1", "ufw --force enable")
+    assert hosts.ssh(host, "iptables -S FORWARD | head -n 1").strip() == "-P FORWARD DROP"
+    hosts.ssh(host, on)
+    hosts.verified(name)
     assert changes(hosts, name) == []
 
 

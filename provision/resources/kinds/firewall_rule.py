@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import ClassVar
 
@@ -19,13 +19,17 @@ from provision.resources.steps import Put, Run, Steps, remove_file, sh
 
 UFW, FIREWALLD = "ufw", "firewalld"
 _NO_ZONE = "-"
-_CLOSE = program_text("host/firewall_rule_close.sh")
-# A rule of the same words without our mark has been made since the snapshot.
+_PROGRAM = program_text("host/firewall_files.sh", "host/firewall_rule.sh")
+# A rule with the same arguments without our mark has been made since the snapshot.
 _IS_FOREIGN = """
 grep -F "### tuple ### $1" /etc/ufw/user.rules 2>/dev/null | grep -qvF " comment=$2"
 """
-_OPEN_FIREWALLD = """
-firewall-cmd -q --zone="$1" --add-"$2" && firewall-cmd -q --permanent --zone="$1" --add-"$2"
+# The permanent rule is the user's, who has not reloaded firewalld yet: it stays at the end.
+_NOTE_SAVED = r"""
+for claim in /etc/provision/*/firewall/"$1"; do [ ! -f "$claim" ] || exit 0; done
+folder=/var/lib/provision/firewall/saved-by-user
+! firewall-cmd -q --permanent --zone="$2" --query-"$3" ||
+  { mkdir -p "$folder" && : >"$folder/$1"; }
 """
 
 
@@ -69,31 +73,46 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
 
     def create(self) -> Steps:
         # The claim is written first, so that an interrupted apply leaves no rule without an owner.
-        claim = Put(self._claim_path, f"{self.claim}\n")
+        steps = (self._claim_file, self._program("open"))
         if self.tool == UFW:
-            comment = ("comment", self._comment)
-            return (claim, Run(("ufw", *shlex.split(self.rule), *comment)))
-        return (claim, sh(_OPEN_FIREWALLD, self.zone, self._option))
+            return steps
+        return (sh(_NOTE_SAVED, self._digest, self.zone, self._option), *steps)
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, FirewallRule)
         # Another inventory has made the rule: a claim is all that this one adds.
-        return self.create() if current.claimed else self.create()[:1]
+        return self.create() if current.claimed else (self._claim_file,)
 
     def delete(self) -> Steps:
-        return (*(() if self.has_other_users else (self._close,)), *remove_file(self._claim_path))
+        return self._removal("close")
+
+    def _removal(self, verb: str) -> Steps:
+        close = () if self.has_other_users else (self._program(verb),)
+        return (*close, *remove_file(self._claim_path))
+
+    def drift_cause(self) -> str:
+        if not (self.runtime or self.saved):
+            return f"firewall rule {self.name} is missing"
+        if not self.runtime:
+            return f"firewall rule {self.name} is saved, but not in effect"
+        return "" if self.saved else f"firewall rule {self.name} is gone after the next reload"
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         if before is None:
             return self.delete()
-        return () if ours else remove_file(self._claim_path)
+        assert isinstance(before, FirewallRule)
+        if ours:  # something had removed the rule, and left the claim
+            return () if before.saved else (self._program("close"),)
+        return replace(self, has_other_users=before.has_other_users)._removal("undo")
 
-    @property
-    def _close(self) -> Run:
+    def _program(self, verb: str) -> Run:
+        arguments = verb, self._claim_path, self.tool, self.zone or _NO_ZONE
         if self.tool == UFW:
-            words = shlex.split(self.rule)
-            return sh(_CLOSE, UFW, self._hexadecimal, _ufw_tuple(self.rule), *words)
-        return sh(_CLOSE, FIREWALLD, self.zone, self._option)
+            fields = shlex.split(self.rule)
+            return sh(
+                _PROGRAM, *arguments, Mark(self.inventory).tag, _ufw_tuple(self.rule), *fields
+            )
+        return sh(_PROGRAM, *arguments, self._option)
 
     @property
     def _option(self) -> str:
@@ -102,12 +121,8 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
         return f"source={value}" if kind == "source" else f"rich-rule={self.rule}"
 
     @property
-    def _comment(self) -> str:
-        return Mark(self.inventory).tag
-
-    @property
     def _hexadecimal(self) -> str:
-        return self._comment.encode().hex()
+        return Mark(self.inventory).tag.encode().hex()
 
     @property
     def claim(self) -> str:
@@ -115,9 +130,16 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
         return f"{self.tool} {self.zone or _NO_ZONE} {self.rule}"
 
     @property
+    def _claim_file(self) -> Put:
+        return Put(self._claim_path, f"{self.claim}\n")
+
+    @property
     def _claim_path(self) -> str:
-        digest = sha256(self.claim.encode()).hexdigest()[:16]
-        return f"{ETC}/{self.inventory}/firewall/{digest}"
+        return f"{ETC}/{self.inventory}/firewall/{self._digest}"
+
+    @property
+    def _digest(self) -> str:
+        return sha256(self.claim.encode()).hexdigest()[:16]
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
@@ -170,12 +192,12 @@ def _ufw_tuple(rule: str) -> str:
 
 def _ufw_rule(line: str) -> str:
     """The arguments of `ufw allow` for a line of user.rules; the line itself for other forms."""
-    words, _, _ = line.partition(" comment=")
-    fields = words.split(" ")
+    text, _, _ = line.partition(" comment=")
+    fields = text.split(" ")
     if len(fields) != 7 or fields[0] != "allow" or fields[3:5] != [_ANY, "any"]:
-        return words
+        return text
     verb, protocol, port, _, _, source, direction = fields
     if direction != "in" or source == _ANY:
-        return words
+        return text
     rule = f"{verb} proto {protocol} from {source}"
     return rule if port == "any" else f"{rule} to any port {port}"

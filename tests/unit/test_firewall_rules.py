@@ -1,0 +1,175 @@
+"""`firewall: manage`: which rules an inventory wants, and what `plan` says of those on a host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from provision.checks.drift_text import describe
+from provision.engine import apply, desired, firewalls
+from provision.engine.plan import Change
+from provision.facts.firewall import Firewall
+from provision.facts.firewalld import Firewalld, Zone, rich_rule
+from provision.facts.host import HostFacts
+from provision.inventory.load import load
+from provision.model.errors import ConflictError
+from provision.model.inventory import Inventory
+from provision.model.needs import Inbound
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.kinds.docker_firewall import DockerFirewall
+from provision.resources.kinds.firewall_rule import FirewallRule
+from provision.resources.kinds.forward_policy import ForwardPolicy
+from tests.cases.test_cases import facts
+from tests.unit.test_firewall import UFW
+
+VXLAN = "allow proto udp from 10.78.0.0/24 to any port 4789"
+CLAIM = f"ufw - {VXLAN}"
+OPEN = "-A ufw-user-input -s 10.78.0.0/24 -p udp -m udp --dport 4789 -j ACCEPT\n"
+DOCKER_USER = ":FORWARD {} [0:0]\n-A FORWARD -j DOCKER-USER\n"
+
+
+def inventory_of(folder: Path, firewall: str = "manage") -> Inventory:
+    """Two hosts with a network of vxlan."""
+    path = folder / "wide.yml"
+    path.write_text(f"""name: wide
+firewall: {firewall}
+hosts:
+  h1: {{address: 10.78.0.11}}
+  h2: {{address: 10.78.0.12}}
+networks:
+  wide: {{method: vxlan, cidr: 172.31.0.0/16}}
+containers:
+  w1: {{host: h1, network: wide}}
+""")
+    return load(path)
+
+
+def facts_of(inventory: Inventory, firewall: Firewall) -> dict[str, HostFacts]:
+    """The facts of both hosts; h1 has this firewall."""
+    both = facts(inventory, {"docker": dict.fromkeys(("h1", "h2"), "26.1.5"), "applied": False})
+    return both | {"h1": replace(both["h1"], firewall=firewall)}
+
+
+def rules(inventory: Inventory, firewall: Firewall) -> list[str]:
+    """The names of the rules that the inventory wants."""
+    host_facts = facts_of(inventory, firewall)
+    return [rule.name for rule in firewalls.rules(inventory, host_facts)]
+
+
+def test_a_rule_is_wanted_where_packets_are_dropped_or_it_is_ours(tmp_path: Path) -> None:
+    """A rule of the user that lets the packets in is left alone; `report` adds none."""
+    inventory = inventory_of(tmp_path)
+    closed, opened = Firewall(UFW, is_read=True), Firewall(UFW + OPEN, is_read=True)
+    assert rules(inventory, closed) == [f"ufw {VXLAN}"]
+    assert rules(inventory, opened) == []
+    assert rules(inventory, replace(opened, claims=frozenset({CLAIM}))) == [f"ufw {VXLAN}"]
+    assert rules(inventory_of(tmp_path, "report"), closed) == []
+    # A switched-off ufw keeps its files, and our rule in them.
+    assert rules(inventory, Firewall(is_read=True, claims=frozenset({CLAIM}))) == [f"ufw {VXLAN}"]
+
+
+def test_rules_of_firewalld_are_of_the_zone_of_the_nic(tmp_path: Path) -> None:
+    """While firewalld is off its zones are unknown, so that it keeps the rules it has."""
+    inventory = inventory_of(tmp_path)
+    need = Inbound("udp", (4789,), IPv4Network("10.78.0.0/24"), "eth1")
+    zone = Zone(("eth1",), (), "default", (), (), ())
+    on = Firewall(firewalld=Firewalld("public", {"work": zone}, frozenset()))
+    rule = f"work {rich_rule(need, 4789)}"
+    assert rules(inventory, on) == [f"firewalld {rule}"]
+    off = Firewall(claims=frozenset({f"firewalld {rule}"}))
+    assert rules(inventory, off) == [f"firewalld {rule}"]
+
+
+def _found(text: str, inventory: str = "two") -> dict[str, Found]:
+    found = FirewallRule.parse(text, Origin("h1", inventory))
+    return {entry.resource.name: entry for entry in found}
+
+
+def test_a_rule_that_a_person_deletes_is_a_difference() -> None:
+    """The claim tells whose it was; without a claim it is the user's."""
+    line = "ufw allow udp 4789 0.0.0.0/0 any 10.78.0.0/24 in"
+    here = _found(f"claim two {CLAIM}\n{line} comment=70\n")[f"ufw {VXLAN}"]
+    assert here.ours and here.resource == FirewallRule("h1", "ufw", "", VXLAN, "two")
+    gone = _found(f"claim two {CLAIM}\n")[f"ufw {VXLAN}"]
+    assert gone.ours and gone.resource != here.resource
+    assert not _found(f"{line}\n")[f"ufw {VXLAN}"].ours
+    assert f"ufw {VXLAN}" not in _found("ufw deny udp 4789 0.0.0.0/0 any 10.78.0.0/24 in\n")
+
+
+def test_the_last_inventory_that_needs_a_rule_removes_it() -> None:
+    """A claim of its own is all that another inventory adds and removes."""
+    text = f"claim one {CLAIM}\nufw allow udp 4789 0.0.0.0/0 any 10.78.0.0/24 in comment=70\n"
+    other = _found(text)[f"ufw {VXLAN}"]
+    assert not other.ours
+    wanted = FirewallRule("h1", "ufw", "", VXLAN, "two")
+    assert wanted != other.resource
+    assert len(wanted.update(other.resource)) == 1
+    both = _found(f"claim two {CLAIM}\n{text}")[f"ufw {VXLAN}"].resource
+    assert both == wanted and len(both.delete()) < len(wanted.delete())
+    assert len(wanted.undo(other.resource, ours=False)) < len(wanted.undo(None, ours=False))
+
+
+def test_docker_is_restarted_only_with_consent() -> None:
+    """Otherwise `apply` refuses before it arms a guard, and names the command."""
+    change = _change(None, DockerFirewall("h1"))
+    with pytest.raises(ConflictError, match="DOCKER-USER is gone"):
+        apply._require_docker_rules([change])
+    apply._require_docker_rules([])
+
+
+@pytest.mark.parametrize(
+    ("policy", "was_drop", "repaired"),
+    [("ACCEPT", True, ["forward_policy"]), ("ACCEPT", False, []), ("DROP", True, [])],
+)
+def test_accept_is_repaired_only_where_docker_had_drop(
+    tmp_path: Path, policy: str, was_drop: bool, repaired: list[str]
+) -> None:
+    """A host whose FORWARD was ACCEPT all the time is as its user wants it."""
+    table = DOCKER_USER.format(policy)
+    firewall = Firewall(table, is_read=True, forward_was_drop=was_drop)
+    inventory = _routed(tmp_path)
+    assert [r.kind for r in _repairs(inventory, firewall)] == repaired
+    flushed = Firewall(f":FORWARD {policy} [0:0]\n", is_read=True)
+    assert [r.kind for r in _repairs(inventory, flushed)] == ["docker_firewall"]
+
+
+def _routed(folder: Path) -> Inventory:
+    path = folder / "routed.yml"
+    path.write_text("""name: routed
+hosts:
+  h1: {address: 10.78.0.11}
+  h2: {address: 10.78.0.12}
+networks:
+  blue: {method: routes, cidr: 172.20.0.0/16}
+containers:
+  c1: {host: h1, network: blue}
+""")
+    return load(path)
+
+
+def _repairs(inventory: Inventory, firewall: Firewall) -> list[Resource]:
+    host_facts = facts_of(inventory, firewall)
+    wanted = desired.wanted(inventory, host_facts)
+    repairs = {DockerFirewall.kind, ForwardPolicy.kind}
+    return [r for r in wanted.values() if r.host == "h1" and r.kind in repairs]
+
+
+def test_drift_says_what_has_happened() -> None:
+    """The cause instead of the name of a resource."""
+    accept = _change(ForwardPolicy("h1", "ACCEPT"), ForwardPolicy("h1", "DROP"))
+    assert describe(accept) == "the policy of FORWARD is ACCEPT, where Docker had DROP"
+    flushed = _change(DockerFirewall("h1", intact=False), DockerFirewall("h1"))
+    assert describe(flushed) == "the firewall was flushed: systemctl restart docker"
+    rule = FirewallRule("h1", "ufw", "", VXLAN, "two")
+    assert describe(_change(None, rule)) == f"firewall rule ufw {VXLAN} is missing"
+    closed = replace(rule, runtime=False, saved=False)
+    assert describe(_change(closed, rule)) == f"firewall rule ufw {VXLAN} is missing"
+    unsaved = describe(_change(replace(rule, saved=False), rule))
+    assert unsaved == f"firewall rule ufw {VXLAN} is gone after the next reload"
+
+
+def _change(before: Resource | None, after: Resource) -> Change:
+    return Change(after.ref, "update" if before else "create", before, after, None)
