@@ -177,8 +177,10 @@ def snapshot_script(session: Session, host: str, nonce: str) -> str:
     addresses = session.addresses
     peers = [address for name, address in addresses.items() if name != host]
     probes = (*methods.facts_probes(inventory, host), *session.probes)
-    tools = methods.tools(inventory, host)
-    return gather.script(inventory.name, peers, nonce=nonce, probes=probes, tools=tools)
+    tools, ports = methods.tools(inventory, host), methods.ports(inventory, host)
+    return gather.script(
+        inventory.name, peers, nonce=nonce, probes=probes, tools=tools, ports=ports
+    )
 
 
 def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:
@@ -200,6 +202,7 @@ def _import_planner() -> None:
     import provision.engine.names_in_use
     import provision.engine.overlaps
     import provision.engine.parts_in_use
+    import provision.engine.ports_in_use
     import provision.engine.preflight  # noqa: F401
 
 
@@ -209,7 +212,7 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     current, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
     if destroy:
         return plan(current, {}, foreign=foreign)
-    from provision.engine import desired, firewalls, names_in_use
+    from provision.engine import desired, firewalls, names_in_use, ports_in_use
     from provision.engine.overlaps import overlaps
     from provision.engine.parts_in_use import parts_in_use
 
@@ -229,5 +232,6 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
             *names_in_use.conflicts(facts, current, foreign, wanted),
             *parts_in_use(session.inventory, facts, current, foreign, wanted),
             *firewalls.conflicts(facts, wanted),
+            *ports_in_use.conflicts(session.inventory, facts),
         ),
     )

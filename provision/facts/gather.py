@@ -51,17 +51,19 @@ def script(
     nonce: str,
     probes: Iterable[FactsProbe] = (),
     tools: Iterable[str] = (),
+    ports: Iterable[str] = (),
 ) -> str:
     """The script of one snapshot; `peers` are the addresses to which routes are read.
 
     `probes` are those of the methods that the host's networks use, `tools` the commands that they
-    need.
+    need, `ports` the ports that they take, such as `udp/4789`.
     """
     lines = [
         PRELUDE,
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(dict.fromkeys((*host_probe.TOOLS, *tools))))}",
+        f"ports={shlex.quote(' '.join(dict.fromkeys(ports)))}",
         f"docker_program={shlex.quote(docker_api.snapshot_program())}",
         program_text(*_HELPERS),
     ]

@@ -35,6 +35,15 @@ class PeerRoute(NamedTuple):
     via: IPv4Address | None
 
 
+class Listener(NamedTuple):
+    """A program that listens at a port; `address` is as `ss` prints it, `*` for all."""
+
+    protocol: str
+    address: str
+    port: int
+    program: str
+
+
 class KernelRoute(NamedTuple):
     """A route of the main table; `proto` is the kernel's number for the program that made it."""
 
@@ -114,6 +123,8 @@ class HostFacts:
     policy: Policy = field(default_factory=Policy)
     """Rules by which packets do not go by the main table."""
     firewall: Firewall = field(default_factory=Firewall, repr=False)
+    listeners: tuple[Listener, ...] = field(default=(), repr=False)
+    """Programs of others that listen at ports which the host's networks may need."""
     podman: bool = field(default=False, repr=False)
     """True if Podman answers at Docker's socket."""
     nftables_backend: bool = field(default=False, repr=False)

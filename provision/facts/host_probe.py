@@ -10,7 +10,14 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 from provision.facts import firewall, nics, peer_routes, policy
-from provision.facts.host import AppliedFrom, HostFacts, KernelRoute, Link, PeerRoute
+from provision.facts.host import (
+    AppliedFrom,
+    HostFacts,
+    KernelRoute,
+    Link,
+    Listener,
+    PeerRoute,
+)
 from provision.facts.lines import KeyedLines
 from provision.model.ipv4 import ipv4_network
 from provision.resources.kinds.package import PACKAGES
@@ -23,7 +30,7 @@ TOOLS = (*PACKAGES, "systemctl")
 
 def probe() -> str:
     """POSIX sh that prints what `parse` reads; `gather.script` sets its variables."""
-    return program_text("look/host.sh", "look/nics.sh", "look/firewall.sh")
+    return program_text("look/host.sh", "look/nics.sh", "look/firewall.sh", "look/ports.sh")
 
 
 _BOOT = 3
@@ -73,6 +80,7 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
         },
         policy=policy.parse(lines),
         firewall=firewall.parse(lines),
+        listeners=tuple(map(_listener, lines.every("listener"))),
         # Podman adds fields of its own to the answer that it imitates.
         podman="BuildahVersion" in docker,
         nftables_backend=(docker.get("FirewallBackend") or {}).get("Driver", "").startswith("nft"),
@@ -88,6 +96,12 @@ def version(text: str) -> tuple[int, ...]:
     # Distributions append their own version to it, and flanneld prints `v0.26.7`.
     match = re.match(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _listener(line: str) -> Listener:
+    protocol, local, program = line.split(" ", 2)
+    address, _, port = local.rpartition(":")
+    return Listener(protocol, address.partition("%")[0], int(port), program)
 
 
 def _is_rootless(docker: Mapping[str, Any]) -> bool:

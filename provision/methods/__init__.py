@@ -115,6 +115,12 @@ def tools(
     return commands
 
 
+def ports(inventory: Inventory, host: str) -> tuple[str, ...]:
+    """The ports that the networks of a host may take, such as `udp/4789`."""
+    networks = [network for network in inventory.networks.values() if host in network.hosts]
+    return tuple(port for network in networks for port in of(network).ports(network, host))
+
+
 def on_host(inventory: Inventory, host: str) -> tuple[Method, ...]:
     """The methods of a host's networks, each once."""
     networks = [network for network in inventory.networks.values() if host in network.hosts]

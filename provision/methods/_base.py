@@ -240,6 +240,11 @@ class Method(ABC):
         """True if a broadcast of one container reaches all others of the network."""
         return False
 
+    def ports(self, network: Network, host: str) -> tuple[str, ...]:
+        """Ports of the host that the network may take, such as `udp/4789`."""
+        tunnel = self.tunnel(network)
+        return (f"udp/{tunnel.port}",) if tunnel and tunnel.port else ()
+
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""
         return ()

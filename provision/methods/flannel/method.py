@@ -201,6 +201,12 @@ class FlannelMethod(Method):
         name = device(network)
         return (name,) if name else ()
 
+    def ports(self, network: Network, host: str) -> tuple[str, ...]:
+        """The port of the tunnel, and on members those of etcd."""
+        cluster = options(network).etcd
+        etcd = (f"tcp/{cluster.client_port}", f"tcp/{cluster.peer_port}")
+        return (*super().ports(network, host), *(etcd if host in members(network) else ()))
+
     def firewall_needs(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Iterator[Need]:

@@ -1,0 +1,57 @@
+"""Ports of the host that a network needs, and at which another program listens. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address
+
+from provision import methods
+from provision.engine.plan import Conflict
+from provision.facts.host import HostFacts, Listener
+from provision.model.inventory import Inventory
+from provision.model.needs import Inbound
+from provision.resources.base import Ref
+from provision.resources.script import quoted
+
+_EVERY_ADDRESS = ("0.0.0.0", "*")
+
+
+def conflicts(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Conflict]:
+    """Yield each port of a tunnel or of etcd that is taken on a host.
+
+    Without this, a VXLAN device would not come up, and etcd not start, in the midst of a change.
+    """
+    for network in inventory.networks.values():
+        for host in network.hosts:
+            if host not in facts:
+                continue
+            needs = methods.of(network).firewall_needs(inventory, network, facts[host])
+            ports = {
+                (need.protocol, port)
+                for need in needs
+                if isinstance(need, Inbound)
+                for port in need.ports
+            }
+            for listener in facts[host].listeners:
+                port = (listener.protocol, listener.port)
+                if port in ports and _excludes(listener, inventory.hosts[host].address):
+                    yield _conflict(Ref(host, "network", network.name), listener)
+
+
+def _excludes(listener: Listener, address: IPv4Address) -> bool:
+    """True if nothing else can listen there: tunnels take all addresses, etcd only the host's own.
+
+    `[::]` is IPv6 alone; `ss` prints `*` for a socket that takes both.
+    """
+    if listener.address.startswith("["):
+        return False
+    return listener.protocol == "udp" or listener.address in (*_EVERY_ADDRESS, str(address))
+
+
+def _conflict(ref: Ref, listener: Listener) -> Conflict:
+    protocol, port = listener.protocol, listener.port
+    message = f"{listener.program} listens at {protocol.upper()} port {port}, which it needs"
+    option = "-lnup" if protocol == "udp" else "-lntp"
+    hint = f"stop {listener.program}, or write another port for network {ref.name}"
+    command = quoted(("ss", option, f"sport = :{port}"))
+    return Conflict(ref, message, command, hint=hint)
