@@ -125,6 +125,8 @@ class HostFacts:
     firewall: Firewall = field(default_factory=Firewall, repr=False)
     listeners: tuple[Listener, ...] = field(default=(), repr=False)
     """Programs of others that listen at ports which the host's networks may need."""
+    ip_settings: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
+    """rp_filter and arp_ignore, by interface and for `all`; without an entry both are 0."""
     podman: bool = field(default=False, repr=False)
     """True if Podman answers at Docker's socket."""
     nftables_backend: bool = field(default=False, repr=False)
@@ -137,6 +139,17 @@ class HostFacts:
     """NICs that are ports of our Open vSwitch bridges, by bridge."""
     of_methods: Mapping[type, object] = field(default_factory=dict)
     """Facts that only the methods of the host's networks need, by type."""
+
+    def filters_strictly(self, nic: str) -> bool:
+        """True if the NIC drops packets whose answer would leave by another interface."""
+        return self._ip_setting(nic, 0) == 1
+
+    def arp_ignore(self, nic: str) -> bool:
+        """True if the NIC does not answer ARP requests for addresses of other interfaces."""
+        return self._ip_setting(nic, 1) > 0
+
+    def _ip_setting(self, nic: str, index: int) -> int:
+        return max(self.ip_settings.get(name, (0, 0))[index] for name in (nic, "all"))
 
     @property
     def in_transaction(self) -> bool:

@@ -81,6 +81,10 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
         policy=policy.parse(lines),
         firewall=firewall.parse(lines),
         listeners=tuple(map(_listener, lines.every("listener"))),
+        ip_settings={
+            nic: (int(rp_filter), int(arp_ignore))
+            for nic, rp_filter, arp_ignore in map(str.split, lines.every("ip_settings"))
+        },
         # Podman adds fields of its own to the answer that it imitates.
         podman="BuildahVersion" in docker,
         nftables_backend=(docker.get("FirewallBackend") or {}).get("Driver", "").startswith("nft"),

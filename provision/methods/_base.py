@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods._parts import ClashKey, Facts, HostCheck, Row
-from provision.methods._shared import docker_bridge, firewall_needs, subnets
+from provision.methods._shared import docker_bridge, firewall_needs, second_nics, subnets
 from provision.model import names
 from provision.model.findings import BadValueError, Finding, Loc
 from provision.model.inventory import Inventory, LocalBinary, Network
@@ -188,6 +188,8 @@ class Method(ABC):
         # A bridge on the LAN has files of networkd from provision itself.
         if not self.on_hosts_lan:
             yield from docker_bridge.networkd_problems(inventory, network, facts)
+            needs = self.firewall_needs(inventory, network, facts)
+            yield from second_nics.problems(inventory, network, facts, needs)
 
     def firewall_needs(
         self, inventory: Inventory, network: Network, facts: HostFacts

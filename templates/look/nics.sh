@@ -12,8 +12,18 @@ read -r forwards </proc/sys/net/ipv4/ip_forward || :
 if [ "$forwards" = 1 ]; then
   grep -lx 0 /proc/sys/net/ipv4/conf/*/forwarding | sed 's|.*/\(.*\)/forwarding|unforwarding \1|'
 fi
+# Where one of these is set: how strictly a NIC filters sources, and for which addresses it answers
+# ARP requests. What is greater counts, its own value or that of `all`.
+settings() { # NIC
+  filter=0 ignore=0
+  read -r filter 2>/dev/null <"/proc/sys/net/ipv4/conf/$1/rp_filter" || :
+  read -r ignore 2>/dev/null <"/proc/sys/net/ipv4/conf/$1/arp_ignore" || :
+  case $filter$ignore in *[1-9]*) echo "ip_settings $1 $filter $ignore" ;; esac
+}
+settings all
 for link in /sys/class/net/*; do
   nic=${link##*/}
+  case $nic in veth*) ;; *) settings "$nic" ;; esac
   [ ! -d "$link/phy80211" ] && [ ! -d "$link/wireless" ] || echo "wireless $nic"
   [ ! -d "$link/bridge" ] || echo "bridge $nic"
   read -r index 2>/dev/null <"$link/ifindex" || continue
