@@ -38,16 +38,21 @@ keep_files() {
       mv -T -- "$record.new" "$record"
   )
 }
-same_files() {
+same_file() {
   [ -f "$1" ] || { [ ! -e "$2" ]; return; }
   [ -f "$2" ] && [ "$(cat -- "$1"; echo .)" = "$(cat -- "$2"; echo .)" ]
+}
+is_unchanged() {
+  same_file "$record/written/$main" "$folder/$main" || return
+  # The backup of firewalld is of the rule that was removed last.
+  [ "$tool" != ufw ] || same_file "$record/written/$more" "$folder/$more"
 }
 # `written` is missing where keep_files was interrupted.
 restore_files() {
   ! has_other_claims || return 0
   [ -d "$record" ] || [ ! -d "$record.new/before" ] || mv -T -- "$record.new" "$record" || return
   [ -d "$record/before" ] || return 0
-  if [ ! -d "$record/written" ] || same_files "$record/written/$main" "$folder/$main"; then
+  if [ ! -d "$record/written" ] || is_unchanged; then
     for file in "$main" "$more"; do
       new=$folder/.$file.provision-new
       if [ -f "$record/before/$file" ]; then

@@ -1,7 +1,7 @@
 # Adds a rule to a firewall, or removes one of ours, also while the firewall is off.
 # Prelude: host/firewall_files.sh
-# Arguments: open, close or undo, path of the claim, tool, zone (`-` for ufw), and the rule: for ufw its
-# mark as text, its tuple and the arguments of `ufw`; for firewalld the end of an option
+# Arguments: open, close or undo, path of the claim, tool, zone (`-` for ufw), and the rule: for ufw
+# its mark as text, its tuple and the arguments of `ufw`; for firewalld the end of an option
 # (`rich-rule=…` or `source=…`).
 
 verb=$1 claim=$2 tool=$3 zone=$4; shift 4
@@ -12,10 +12,10 @@ case $tool in
 ufw)
   command -v ufw >/dev/null 2>&1 || [ "$verb" = open ] || exit 0
   mark=$1 tuple=$2; shift 2
-  # A rule with the same arguments without our mark is the user's.
-  hexadecimal=$(printf %s "$mark" | od -An -v -tx1 | tr -d ' \n')
+  # ufw writes comments in hexadecimal: `provision:`, whichever inventory has made the rule. One
+  # without it is the user's.
   rule_is_there() {
-    grep -qxF "### tuple ### $tuple comment=$hexadecimal" /etc/ufw/user.rules 2>/dev/null
+    grep -qF "### tuple ### $tuple comment=70726f766973696f6e3a" /etc/ufw/user.rules 2>/dev/null
   }
   add_rule() { ufw "$@" comment "$mark" >/dev/null; }
   remove_rule() { ! rule_is_there || ufw delete "$@" >/dev/null; } ;;

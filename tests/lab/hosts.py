@@ -101,6 +101,12 @@ class Hosts:
         assert "Traceback" not in process.stderr, message
         return process.stdout
 
+    def warnings(self, *arguments: str) -> str:
+        """The warnings and progress of `provision`."""
+        process = self._run(*arguments)
+        assert process.returncode == 0, process.stderr
+        return process.stderr
+
     def json(self, *arguments: str, status: int | None = 0) -> Any:
         """The JSON that `provision … --json` prints."""
         return json.loads(self.provision(*arguments, "--json", status=status))

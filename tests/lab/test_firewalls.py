@@ -175,7 +175,6 @@ def _flushed(hosts: Hosts, name: str, data: str) -> None:
         f"timeout 60 sh -c 'until iptables -S DOCKER-USER | grep -q \"$1\"; do sleep 0.2; done' "
         'sh "$c"',
     )
-    hosts.verified(name)
     hosts.ssh("h3", "systemctl restart nftables")
     hosts.ssh("h3", OPEN_NFT.format(data=data))
     back = "until iptables-save -t nat | grep -q '^-A POSTROUTING .*PROV-'; do sleep 0.2; done"

@@ -28,8 +28,8 @@ LISTING = """
 cat /etc/ufw/*.rules /etc/firewalld/zones/* /etc/firewalld/*.xml 2>/dev/null
 command -v ufw >/dev/null && ufw status verbose
 command -v firewall-cmd >/dev/null && firewall-cmd --permanent --list-all-zones
-find /etc/ufw /etc/firewalld /var/lib/provision ! -type d -printf '%p %m %u %g\\n' 2>/dev/null |
-  grep -v -e /confirmed. -e /guard- | sort
+find /etc/ufw /etc/firewalld ! -type d -printf '%p %m %u %g\\n' 2>/dev/null | sort
+ls -d /var/lib/provision/firewall 2>/dev/null
 :
 """
 """The firewall as the user has saved it, and its files with mode and owner."""
@@ -47,6 +47,8 @@ class Tool:
     """Host → rules of ours that a person deletes."""
     off: str
     on: str
+    more: str
+    """A rule of the user for port 4444."""
 
 
 UFW = Tool(
@@ -62,6 +64,7 @@ UFW = Tool(
     },
     "ufw disable",
     "ufw --force enable",
+    "ufw allow 4444/tcp",
 )
 _RULE = 'rule family="ipv4" source address="LAN.0/24" port port="{port}" protocol="udp" accept'
 _VXLAN, _FLANNEL = _RULE.format(port=4789), _RULE.format(port=8472)
@@ -83,6 +86,7 @@ FIREWALLD = Tool(
     },
     "systemctl stop firewalld",
     "systemctl start firewalld",
+    "firewall-cmd --permanent --add-port=4444/tcp && firewall-cmd --add-port=4444/tcp",
 )
 TOOLS = {"ufw": UFW, "firewalld": FIREWALLD}
 
@@ -168,11 +172,17 @@ def test_a_firewall_that_is_switched_on_later_is_opened(managed: tuple[Hosts, To
     assert set.union(*changed_kinds(hosts, name).values()) == {"firewall_rule"}
     hosts.provision("apply", name)
     hosts.verified(name)
+    # A rule of the user between ours: the files are not given back as they were.
+    hosts.ssh("h1", tool.more)
     hosts.everywhere(tool.off)
     assert "firewall_rule" not in set().union(*changed_kinds(hosts, name).values())
     hosts.provision("destroy", name, "--yes")
     hosts.everywhere(f"{tool.on}; systemctl restart docker")
-    assert_same(listed, hosts.everywhere(LISTING))
+    after = hosts.everywhere(LISTING)
+    added = after.pop("h1")
+    assert "4444" in added and "51820" not in added and "provision" not in added
+    del listed["h1"]
+    assert_same(listed, after)
 
 
 def _files(capture: dict[str, str]) -> dict[str, str]:

@@ -20,9 +20,11 @@ from provision.resources.steps import Put, Run, Steps, remove_file, sh
 UFW, FIREWALLD = "ufw", "firewalld"
 _NO_ZONE = "-"
 _PROGRAM = program_text("host/firewall_files.sh", "host/firewall_rule.sh")
-# A rule with the same arguments without our mark has been made since the snapshot.
+# A rule with the same arguments without our mark has been made since the snapshot. ufw writes
+# comments in hexadecimal: `provision:`, whichever inventory's.
 _IS_FOREIGN = """
-grep -F "### tuple ### $1" /etc/ufw/user.rules 2>/dev/null | grep -qvF " comment=$2"
+grep -F "### tuple ### $1" /etc/ufw/user.rules 2>/dev/null |
+  grep -qvF " comment=70726f766973696f6e3a"
 """
 # The permanent rule is the user's, who has not reloaded firewalld yet: it stays at the end.
 _NOTE_SAVED = r"""
@@ -69,7 +71,7 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
     def is_foreign(self) -> Run | None:
         if self.tool != UFW:
             return None  # adding a rule that firewalld has changes nothing
-        return sh(_IS_FOREIGN, _ufw_tuple(self.rule), self._hexadecimal)
+        return sh(_IS_FOREIGN, _ufw_tuple(self.rule))
 
     def create(self) -> Steps:
         # The claim is written first, so that an interrupted apply leaves no rule without an owner.
@@ -99,10 +101,10 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         if before is None:
-            return self.delete()
+            return self._removal("undo")
         assert isinstance(before, FirewallRule)
         if ours:  # something had removed the rule, and left the claim
-            return () if before.saved else (self._program("close"),)
+            return () if before.saved else (self._program("undo"),)
         return replace(self, has_other_users=before.has_other_users)._removal("undo")
 
     def _program(self, verb: str) -> Run:
@@ -119,10 +121,6 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
         """The end of firewall-cmd's option: `rich-rule=…` or `source=…`."""
         kind, _, value = self.rule.partition(" ")
         return f"source={value}" if kind == "source" else f"rich-rule={self.rule}"
-
-    @property
-    def _hexadecimal(self) -> str:
-        return Mark(self.inventory).tag.encode().hex()
 
     @property
     def claim(self) -> str:
