@@ -206,7 +206,7 @@ class Resource:
         return None
 
     def drift_cause(self) -> str:
-        """What has changed the resource since it was applied; empty if only its name tells it."""
+        """The cause of a change since the resource was applied; empty if its name says enough."""
         return ""
 
     def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
