@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from provision import methods
 from provision.engine.plan import Conflict
 from provision.facts.firewall import FIREWALLD, UFW, Blocker, firewalld_rules, ufw_rule
+from provision.facts.firewalld import DOCKER
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.needs import Inbound, Need, Transit
@@ -128,6 +129,8 @@ def _rules_of(inventory: Inventory, facts: HostFacts, need: Need) -> Iterator[Fi
     if isinstance(need, Inbound):
         yield FirewallRule(host, UFW, "", shlex.join(ufw_rule(need)), name)
     if facts.firewall.firewalld is None:
+        return
+    if isinstance(need, Transit) and DOCKER not in facts.firewall.firewalld.zones:
         return
     for _, zone, option, value in firewalld_rules(facts.firewall, need):
         text = f"source {value}" if isinstance(need, Transit) else value

@@ -107,6 +107,8 @@ class Firewall:
             return Blocker(FIREWALLD, "systemctl restart docker")
         if daemon.passes(need):
             return None
+        if isinstance(need, Transit) and firewalld.DOCKER not in daemon.zones:
+            return Blocker(FIREWALLD, "systemctl restart docker")  # which makes the zone
         commands = [shlex.join(("firewall-cmd", *rule)) for rule in firewalld_rules(self, need)]
         both = [f"{command} && {command} --permanent" for command in commands]
         return Blocker(FIREWALLD, " && ".join(both), FIREWALLD)

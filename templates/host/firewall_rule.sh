@@ -25,9 +25,13 @@ ufw)
   ! systemctl is-active -q firewalld || runs=yes
   rule_is_there() { firewall-cmd -q --permanent --zone="$zone" --query-"$1"; }
   add_rule() { firewall-cmd -q --permanent --zone="$zone" --add-"$1"; }
+  # Also where the zone is gone, which every other command would fail for.
   remove_rule() {
-    if [ -n "$runs" ]; then firewall-cmd -q --permanent --zone="$zone" --remove-"$1"
-    else firewall-offline-cmd -q --zone="$zone" --remove-"$1" || :; fi # it fails without the rule
+    if [ -z "$runs" ]; then
+      firewall-offline-cmd -q --zone="$zone" --remove-"$1" || : # it fails without the rule
+    elif rule_is_there "$1"; then
+      firewall-cmd -q --permanent --zone="$zone" --remove-"$1"
+    fi
   } ;;
 esac
 
@@ -39,7 +43,8 @@ closefirewalld | undofirewalld)
   saved=
   [ ! -e "$saved_by_user" ] || saved=yes
   # After `close` the user's rule has the effect that its next reload would give it.
-  if [ -n "$runs" ] && [ "$verb$saved" != closeyes ]; then
+  if [ -n "$runs" ] && [ "$verb$saved" != closeyes ] &&
+    firewall-cmd -q --zone="$zone" --query-"$1"; then
     firewall-cmd -q --zone="$zone" --remove-"$1" || exit
   fi
   if [ -n "$saved" ]; then

@@ -83,6 +83,24 @@ def test_rules_of_firewalld_are_of_the_zone_of_the_nic(tmp_path: Path) -> None:
     assert rules(inventory, off) == [f"firewalld {rule}"]
 
 
+def test_only_docker_can_make_its_zone_of_firewalld(tmp_path: Path) -> None:
+    """Without the zone `docker`, no source can be added to it."""
+    inventory = _routed(tmp_path, "manage")
+    public = Zone(("eth1",), (), "default", (), (), ())
+    without = Firewall(firewalld=Firewalld("public", {"public": public}, frozenset()))
+    assert rules(inventory, without) == []
+    host_facts = facts_of(inventory, without)["h1"]
+    network = inventory.networks["blue"]
+    hints = [problem.hint for problem in firewalls.problems(inventory, network, host_facts)]
+    assert hints == ["run `systemctl restart docker` on h1"]
+    docker = Zone((), (), "ACCEPT", (), (), ())
+    with_zone = Firewall(
+        firewalld=Firewalld("public", {"public": public, "docker": docker}, frozenset())
+    )
+    assert rules(inventory, with_zone) == ["firewalld docker source 172.20.0.0/16"]
+    assert not list(firewalls.problems(inventory, network, facts_of(inventory, with_zone)["h1"]))
+
+
 def _found(text: str, inventory: str = "two") -> dict[str, Found]:
     found = FirewallRule.parse(text, Origin("h1", inventory))
     return {entry.resource.name: entry for entry in found}
@@ -136,16 +154,17 @@ def test_accept_is_repaired_only_where_docker_had_drop(
     assert [r.kind for r in _repairs(inventory, flushed)] == ["docker_firewall"]
 
 
-def _routed(folder: Path) -> Inventory:
+def _routed(folder: Path, firewall: str = "report") -> Inventory:
     path = folder / "routed.yml"
-    path.write_text("""name: routed
+    path.write_text(f"""name: routed
+firewall: {firewall}
 hosts:
-  h1: {address: 10.78.0.11}
-  h2: {address: 10.78.0.12}
+  h1: {{address: 10.78.0.11}}
+  h2: {{address: 10.78.0.12}}
 networks:
-  blue: {method: routes, cidr: 172.20.0.0/16}
+  blue: {{method: routes, cidr: 172.20.0.0/16}}
 containers:
-  c1: {host: h1, network: blue}
+  c1: {{host: h1, network: blue}}
 """)
     return load(path)
 
