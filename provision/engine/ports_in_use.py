@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 from provision import methods
 from provision.engine.plan import Conflict
-from provision.facts.host import HostFacts, Listener
+from provision.facts.host import HostFacts, PortListener
 from provision.model.inventory import Inventory
 from provision.model.needs import Inbound
 from provision.resources.base import Ref
@@ -38,7 +38,7 @@ def conflicts(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[
                     yield _conflict(Ref(host, "network", network.name), listener)
 
 
-def _excludes(listener: Listener, address: IPv4Address) -> bool:
+def _excludes(listener: PortListener, address: IPv4Address) -> bool:
     """True if nothing else can listen there: tunnels take all addresses, etcd only the host's own.
 
     `[::]` is IPv6 alone; `ss` prints `*` for a socket that takes both.
@@ -48,7 +48,7 @@ def _excludes(listener: Listener, address: IPv4Address) -> bool:
     return listener.protocol == "udp" or listener.address in (*_EVERY_ADDRESS, str(address))
 
 
-def _conflict(ref: Ref, listener: Listener) -> Conflict:
+def _conflict(ref: Ref, listener: PortListener) -> Conflict:
     protocol, port = listener.protocol, listener.port
     message = f"{listener.program} listens at {protocol.upper()} port {port}, which it needs"
     option = "-lnup" if protocol == "udp" else "-lntp"

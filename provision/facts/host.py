@@ -35,7 +35,7 @@ class PeerRoute(NamedTuple):
     via: IPv4Address | None
 
 
-class Listener(NamedTuple):
+class PortListener(NamedTuple):
     """A program that listens at a port; `address` is as `ss` prints it, `*` for all."""
 
     protocol: str
@@ -123,7 +123,7 @@ class HostFacts:
     policy: Policy = field(default_factory=Policy)
     """Rules by which packets do not go by the main table."""
     firewall: Firewall = field(default_factory=Firewall, repr=False)
-    listeners: tuple[Listener, ...] = field(default=(), repr=False)
+    listeners: tuple[PortListener, ...] = field(default=(), repr=False)
     """Programs of others that listen at ports which the host's networks may need."""
     ip_settings: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     """rp_filter and arp_ignore, by interface and for `all`; without an entry both are 0."""

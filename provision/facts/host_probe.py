@@ -15,8 +15,8 @@ from provision.facts.host import (
     HostFacts,
     KernelRoute,
     Link,
-    Listener,
     PeerRoute,
+    PortListener,
 )
 from provision.facts.lines import KeyedLines
 from provision.model.ipv4 import ipv4_network
@@ -102,10 +102,10 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
-def _listener(line: str) -> Listener:
+def _listener(line: str) -> PortListener:
     protocol, local, program = line.split(" ", 2)
     address, _, port = local.rpartition(":")
-    return Listener(protocol, address.partition("%")[0], int(port), program)
+    return PortListener(protocol, address.partition("%")[0], int(port), program)
 
 
 def _is_rootless(docker: Mapping[str, Any]) -> bool:

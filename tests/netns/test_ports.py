@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from provision.facts import gather
-from provision.facts.host import Listener
+from provision.facts.host import PortListener
 from provision.transport.base import Output
 from tests.netns.test_kinds import HOST, NAME, Namespace, namespace
 
@@ -45,5 +45,5 @@ ip link add name vx type vxlan id 7 local 127.0.0.1 dstport 4790 && ip link set 
     listeners = {listener[:3] for listener in facts.listeners}
     assert listeners == {("udp", "0.0.0.0", 4789), ("tcp", "127.0.0.1", 2379)}
     assert all(
-        isinstance(entry, Listener) and "python" in entry.program for entry in facts.listeners
+        isinstance(entry, PortListener) and "python" in entry.program for entry in facts.listeners
     )

@@ -9,7 +9,7 @@ import pytest
 
 from provision import methods
 from provision.engine import ports_in_use
-from provision.facts.host import Listener
+from provision.facts.host import PortListener
 from provision.inventory.load import load
 from tests.cases.test_cases import facts
 
@@ -25,17 +25,17 @@ networks:
 @pytest.mark.parametrize(
     ("listener", "conflict"),
     [
-        (Listener("udp", "10.0.0.9", 8472, "named"), "named listens at UDP port 8472"),
-        (Listener("udp", "[::]", 8472, "named"), None),
-        (Listener("udp", "*", 4789, "named"), None),
-        (Listener("tcp", "127.0.0.1", 2379, "etcd"), None),
-        (Listener("tcp", "10.78.0.11", 2379, "etcd"), "etcd listens at TCP port 2379"),
-        (Listener("tcp", "*", 2380, "etcd"), "etcd listens at TCP port 2380"),
-        (Listener("udp", "*", 2379, "named"), None),
+        (PortListener("udp", "10.0.0.9", 8472, "named"), "named listens at UDP port 8472"),
+        (PortListener("udp", "[::]", 8472, "named"), None),
+        (PortListener("udp", "*", 4789, "named"), None),
+        (PortListener("tcp", "127.0.0.1", 2379, "etcd"), None),
+        (PortListener("tcp", "10.78.0.11", 2379, "etcd"), "etcd listens at TCP port 2379"),
+        (PortListener("tcp", "*", 2380, "etcd"), "etcd listens at TCP port 2380"),
+        (PortListener("udp", "*", 2379, "named"), None),
     ],
 )
 def test_a_taken_port_is_a_conflict(
-    tmp_path: Path, listener: Listener, conflict: str | None
+    tmp_path: Path, listener: PortListener, conflict: str | None
 ) -> None:
     """A tunnel takes all addresses of the host, etcd only its own."""
     (tmp_path / "over.yml").write_text(FLANNEL)
