@@ -6,6 +6,7 @@ A tree is built under a temporary name and renamed, so that the cache holds comp
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from provision.lab import image, repository
+from provision.lab import image, repository, variants
 from provision.lab.layout import CACHE
 from provision.lab.sources import Source, apt_options, main_source
 from provision.lab.tools import run
@@ -52,11 +53,18 @@ class Recipe:
     packages: tuple[str, ...]
     masked: tuple[str, ...] = MASKED
     version: int = 2
+    variants: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
-        digest = sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
-        return CACHE / f"{self.suite}{'-bare' if self.bare else ''}-{digest}"
+        fields = asdict(self)
+        # A tree without variants keeps the name that it had before there were any.
+        fields["variants"] = variants.digest_fields(self.variants)
+        if not self.variants:
+            del fields["variants"]
+        digest = sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+        names = "-".join((self.suite, *(("bare",) if self.bare else ()), *self.variants))
+        return CACHE / f"{names}-{digest}"
 
     @property
     def tree(self) -> Path:
@@ -72,9 +80,11 @@ class Recipe:
         return self.folder / "packages" if self.bare else None
 
 
-def recipe(suite: str, *, bare: bool) -> Recipe:
-    """The recipe for hosts of a suite. Pure."""
-    return Recipe(suite, bare, tuple(sorted((*_BARE, *(() if bare else packages_of(suite))))))
+def recipe(suite: str, *, bare: bool, names: tuple[str, ...] = ()) -> Recipe:
+    """The recipe for hosts of a suite; `names` are those of VARIANTS. Pure."""
+    extra = [package for name in names for package in variants.VARIANTS[name].packages]
+    packages = (*_BARE, *(() if bare else packages_of(suite)), *extra)
+    return Recipe(suite, bare, tuple(sorted(packages)), variants=names)
 
 
 def packages_of(suite: str) -> tuple[str, ...]:
@@ -91,7 +101,8 @@ def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
     with _build_folder(wanted) as build:
         if wanted.folder.is_dir():  # another process has built it while we waited for the lock
             return
-        say(f"Building the {wanted.suite} base tree, once (about 30 s)")
+        name = " ".join((wanted.suite, *wanted.variants))
+        say(f"Building the {name} base tree, once (about 30 s)")
         shutil.rmtree(build, ignore_errors=True)
         build.mkdir()
         repository.prepare(build / "packages")
@@ -170,6 +181,8 @@ def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path, say: Say) -> N
     settings.write_text("\n".join((*apt_options(run(("apt-config", "dump"))), "")))
     extra = packages_of(wanted.suite) if wanted.bare else ()
     hooks = [repository.download_hook(tree.with_name("packages"), extra)] if extra else []
+    setups = (variants.VARIANTS[name].setup for name in wanted.variants)
+    hooks += [f'chroot "$1" sh -ec {shlex.quote(setup)}' for setup in setups if setup]
     argv = (
         # mmdebstrap mounts /proc and starts processes in the tree. In namespaces of their own,
         # the kernel ends them all with this process, even after SIGKILL.
@@ -213,10 +226,11 @@ def finish(tree: Path, wanted: Recipe) -> None:
     units = tree / "etc/systemd/system"
     for name in wanted.masked:
         _link(units / name, "/dev/null")
-    _link(
-        units / "multi-user.target.wants/systemd-networkd.service",
-        "/usr/lib/systemd/system/systemd-networkd.service",
-    )
+    if all(variants.VARIANTS[name].networkd for name in wanted.variants):
+        _link(
+            units / "multi-user.target.wants/systemd-networkd.service",
+            "/usr/lib/systemd/system/systemd-networkd.service",
+        )
 
 
 def _link(path: Path, target: str) -> None:

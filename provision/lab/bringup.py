@@ -17,8 +17,9 @@ from provision.lab import (
     ready,
     settings,
     supervisor,
+    variants,
 )
-from provision.lab.layout import SUITES, Lab, addresses_of, suite_of
+from provision.lab.layout import Lab, addresses_of, suite_of
 from provision.lab.lock import locked
 from provision.lab.parallel import each
 from provision.lab.settings import LabSettings, UpOptions
@@ -41,7 +42,8 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
     namespace.refuse_used_ranges(lab, target.ranges, command)
     recipes = _recipes(target)
     # Before the lock: trees belong to the machine, not to this lab, and have locks of their own.
-    each(list(recipes.values()), lambda recipe: base.ensure(recipe, mirror, say))
+    trees = list(dict.fromkeys(recipes.values()))
+    each(trees, lambda recipe: base.ensure(recipe, mirror, say))
     with locked(lab):
         with limits.machine_lock():
             # Again, because another lab may have taken the range while the trees were built.
@@ -66,9 +68,15 @@ def refuse_special_characters(folder: Path) -> None:
 
 
 def _recipes(target: LabSettings) -> dict[str, base.Recipe]:
-    """The base tree of each suite that a host has."""
-    suites = {suite_of(name, target.suite) for name in target.hosts}
-    return {suite: base.recipe(suite, bare=target.bare) for suite in SUITES if suite in suites}
+    """The recipe of each host's base tree."""
+    return {
+        name: base.recipe(
+            suite_of(name, target.suite),
+            bare=target.bare,
+            names=variants.names_of(target.choice(name)),
+        )
+        for name in target.hosts
+    }
 
 
 def _prepare(lab: Lab, target: LabSettings, recipes: dict[str, base.Recipe]) -> None:
@@ -76,7 +84,7 @@ def _prepare(lab: Lab, target: LabSettings, recipes: dict[str, base.Recipe]) -> 
     machines = supervisor.running(lab).machines
 
     def prepare(name: str) -> None:
-        machine.prepare(lab.host(name), recipes[suite_of(name, target.suite)], target.ranges)
+        machine.prepare(lab.host(name), recipes[name], target)
 
     each([name for name in target.hosts if name not in machines], prepare)
     keys.write_config(lab, target.hosts, target.ranges)
@@ -98,8 +106,8 @@ def _boot(
         if not (supervisor.watched(host) if watchers is None else name in watchers):
             say(f"{name}: starting ({suite})")
             started.add(name)
-            supervisor.start(host, recipes[suite].repository)
-        tar = None if target.bare else recipes[suite].image
+            supervisor.start(host, recipes[name].repository)
+        tar = None if target.bare else recipes[name].image
         address = str(addresses_of(name, target.ranges)[0])
         # All hosts boot at once and share the CPUs, so each needs longer the more they are.
         timeout_s = 90 + 3 * target.count
