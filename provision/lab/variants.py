@@ -27,14 +27,14 @@ class Variant:
     version: int = 1
 
 
-# No udev runs in systemd-nspawn, where /sys is read-only: without its rules NetworkManager would
-# make connections for the veths of containers (`Wired connection 2`).
+# No udev runs in systemd-nspawn, where /sys is read-only. One of its rules keeps NetworkManager off
+# every veth; in the lab the host's own NICs are veths, too.
 _NETWORK_MANAGER = """mkdir -p /etc/NetworkManager/conf.d
 cat >/etc/NetworkManager/conf.d/lab.conf <<'END'
 [main]
 no-auto-default=*
 [keyfile]
-unmanaged-devices=interface-name:veth*;interface-name:docker0;interface-name:br-*
+unmanaged-devices=driver:veth;except:interface-name:host0;except:interface-name:eth1
 END
 """
 # `netplan apply` calls udevadm, which fails without udev, and stops half-way.
@@ -54,10 +54,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 VARIANTS = {
     "ifupdown": Variant(("ifupdown",), _MACS, networkd=False),
-    "networkmanager": Variant(("network-manager",), _MACS + _NETWORK_MANAGER, networkd=False),
+    "networkmanager": Variant(
+        ("network-manager",), _MACS + _NETWORK_MANAGER, networkd=False, version=2
+    ),
     "netplan": Variant(("netplan.io",), _MACS + _NETPLAN),
     "netplan-nm": Variant(
-        ("netplan.io", "network-manager"), _MACS + _NETWORK_MANAGER + _NETPLAN, networkd=False
+        ("netplan.io", "network-manager"),
+        _MACS + _NETWORK_MANAGER + _NETPLAN,
+        networkd=False,
+        version=2,
     ),
 }
 """The values that change the base tree."""
