@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +43,11 @@ def certify(authority: Path, key: Path, *options: str) -> None:
 
 @dataclass(frozen=True)
 class Sshd:
-    """A server at 127.0.0.1:`port`; `folder` has its files, and `id`, the key to log in by."""
+    """A server at `address` and `port`; `folder` has its files, and `id`, the key to log in by."""
 
     folder: Path
     port: int
+    address: str = "127.0.0.1"
 
     def host_key(self, kind: str = "ed25519") -> str:
         """Kind and base64 of one of its host keys."""
@@ -54,7 +56,7 @@ class Sshd:
     @property
     def name(self) -> str:
         """Its name in known_hosts."""
-        return f"[127.0.0.1]:{self.port}"
+        return f"[{self.address}]:{self.port}"
 
     @property
     def log(self) -> str:
@@ -63,7 +65,13 @@ class Sshd:
 
 
 @contextmanager
-def serving(folder: Path, *, kinds: Sequence[str] = ("ed25519",), more: str = "") -> Iterator[Sshd]:
+def serving(
+    folder: Path,
+    *,
+    kinds: Sequence[str] = ("ed25519",),
+    more: str = "",
+    address: str = "127.0.0.1",
+) -> Iterator[Sshd]:
     """Serve in `folder` with host keys of these kinds, and `more` lines of sshd_config."""
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if program is None:
@@ -75,17 +83,19 @@ def serving(folder: Path, *, kinds: Sequence[str] = ("ed25519",), more: str = ""
     (folder / "authorized_keys").write_text(keygen(folder / "id") + "\n")
     if os.getuid() == 0:  # the folder in which sshd locks up its process before a login
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as free:
         port = free.getsockname()[1]
+    listen = f"[{address}]" if ":" in address else address
     keys = "".join(f"HostKey {folder}/host_{kind}\n" for kind in kinds)
     (folder / "sshd_config").write_text(
-        f"{more}\nListenAddress 127.0.0.1:{port}\n{keys}PidFile none\nUsePAM no\nStrictModes no\n"
+        f"{more}\nListenAddress {listen}:{port}\n{keys}PidFile none\nUsePAM no\nStrictModes no\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nPermitRootLogin yes\nLogLevel VERBOSE\n"
     )
     argv = (program, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log"))
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
     try:
-        server = Sshd(folder, port)
+        server = Sshd(folder, port, address)
         _wait_for(server, process)
         yield server
     finally:
@@ -97,12 +107,16 @@ def _wait_for(server: Sshd, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 20
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", server.port), 1) as connection:
+            with socket.create_connection((server.address, server.port), 1) as connection:
                 assert connection.recv(4) == b"SSH-"
                 return
         except OSError:
             assert process.poll() is None and time.monotonic() < until, server.log
             time.sleep(0.05)
+
+
+client: ContextVar[str] = ContextVar("client", default="auto")
+"""`ssh.client` of the inventories that `transport` writes."""
 
 
 def transport(
@@ -111,6 +125,8 @@ def transport(
     """A transport by an ssh_config and hosts of an inventory, both as text."""
     folder.mkdir(exist_ok=True)
     (folder / "ssh_config").write_text(config)
+    ssh = options.get("ssh", "").strip("{}")
+    options["ssh"] = f"{{client: {client.get()}{', ' if ssh else ''}{ssh}}}"
     lines = "".join(f"{key}: {value}\n" for key, value in options.items())
     (folder / "demo.yml").write_text(f"name: demo\n{lines}hosts:\n{hosts}")
     return SshTransport(load(folder / "demo.yml"), folder / "ssh_config")
@@ -122,3 +138,12 @@ def login(ssh: SshTransport, host: str = "h1") -> str:
         return ssh.run(host, "echo in", timeout_s=30).stdout
     finally:
         ssh.close()
+
+
+def block(server: Sshd, known: Path, *, host: str = "h1", more: str = "") -> str:
+    """The block of ssh_config for a host that this server serves."""
+    return (
+        f"Host {host}\n  HostName {server.address}\n  Port {server.port}\n  User {USER}\n"
+        f"  IdentityFile {server.folder}/id\n  UserKnownHostsFile {known}\n"
+        f"  GlobalKnownHostsFile none\n{more}"
+    )

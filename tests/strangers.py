@@ -40,13 +40,16 @@ from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.ovs_veth import OvsVeth
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.service import Service
 from provision.resources.kinds.shared_namespace import SharedNamespace
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.tls_file import TlsFile
 from provision.resources.kinds.tls_request import TlsRequest
 from provision.resources.kinds.vxlan import Vxlan
+from provision.resources.kinds.wireguard import USERSPACE, Wireguard
+from provision.resources.kinds.wireguard_key import WireguardKey
+from provision.resources.kinds.wireguard_psk import WireguardPsk
 from provision.resources.lib.nic_records import OriginalNic
 from provision.resources.on_hosts import Mark
 
@@ -87,15 +90,21 @@ _UNIT = f"/etc/systemd/system/provision-{NAME}"
 
 KERNEL = (
     Stranger(
-        Route(HOST, IPv4Network("172.20.2.0/24"), IPv4Address("192.0.2.9"), "up0", NAME),
+        Routes.of(HOST, "blue", NAME, [row("172.20.2.0/24", "192.0.2.9", "up0")]),
         "ip route add 172.20.2.0/24 via 192.0.2.8",
         "ip route show 172.20.2.0/24",
     ),
     Stranger(
-        Route(HOST, IPv4Network("172.20.3.0/24"), IPv4Address("192.0.2.9"), "up0", NAME),
+        Routes.of(HOST, "old", NAME, [row("172.20.3.0/24", "192.0.2.9", "up0")]),
         "ip route add 172.20.3.0/24 via 192.0.2.8 proto 240; "
         "mkdir -p /etc/provision/other/routes; : >/etc/provision/other/routes/172.20.3.0_24",
         "ip route show 172.20.3.0/24",
+    ),
+    Stranger(
+        Routes.of(HOST, "table", NAME, [row("172.20.4.0/24", "192.0.2.9", "up0")]),
+        "ip route add 172.20.4.0/24 via 192.0.2.8 proto 240; mkdir -p /etc/provision/other/routes; "
+        "echo 172.20.4.0/24 via 192.0.2.8 dev up0 >/etc/provision/other/routes/blue",
+        "ip route show 172.20.4.0/24",
     ),
     Stranger(
         IptablesChain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", (_RULE,), MARK),
@@ -113,6 +122,10 @@ KERNEL = (
             True, "", None, (), MARK,
         ),
         "vx-blue-x",
+    ),
+    _link(
+        Wireguard(HOST, "blue", "wg-blue-x", USERSPACE, 51820, 1420, "", (), MARK),
+        "wg-blue-x",
     ),
     _link(OvsVeth(HOST, "oo-blue-x", "ov-blue-x", "oi-blue-x", "br0", 1450, MARK), "oi-blue-x"),
     _link(
@@ -151,6 +164,8 @@ KERNEL = (
     _file(TlsFile(HOST, f"{ETC}/pki/blue.external.key", "0" * 64, source=Path("/bin/true")),
           f"{ETC}/pki/blue.external.key"),
     _file(TlsRequest(HOST, "blue", "member", NAME), f"{ETC}/pki/blue.member.csr"),
+    _file(WireguardPsk(HOST, "blue", NAME, "", ("h2",)), f"{ETC}/wireguard/blue.psk"),
+    _file(WireguardKey(HOST, "blue", NAME), f"{ETC}/wireguard/blue.key"),
     _file(
         Certificate(
             HOST, "blue", "member", NAME, (), True, "", "", files=((f"{ETC}/pki/x.crt", "ours"),),

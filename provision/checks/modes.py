@@ -198,14 +198,13 @@ def _namespace(container: str, topology: HostTopology) -> NetNamespace | None:
     return topology.namespaces.get(info.net) if info else None
 
 
-def mtu_error(endpoint: Endpoint, topology: HostTopology) -> str:
-    """The interface with the endpoint's address if its MTU exceeds the network's, else empty."""
+def container_link(endpoint: Endpoint, topology: HostTopology) -> NamespaceLink | None:
+    """The interface that holds the endpoint's address."""
     namespace = _namespace(endpoint.container, topology)
     for link in namespace.links if namespace else ():
-        holds = any(held.ip == endpoint.address for held in link.addresses)
-        if link.mtu > endpoint.mtu and holds:
-            return f"the MTU of its {link.name} is {link.mtu}, that of the network {endpoint.mtu}"
-    return ""
+        if any(held.ip == endpoint.address for held in link.addresses):
+            return link
+    return None
 
 
 def dnat_rule(container: Container, port: Port, topology: HostTopology) -> DnatRule | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -100,17 +100,23 @@ def stop_script(pids: Iterable[int]) -> str:
     return f"for pid in {' '.join(map(str, pids))}; do\n{kill}\ndone\n"
 
 
-def call_script(calls: Calls, ports: Mapping[str, int], limits: Limits) -> str:
+def call_script(
+    calls: Calls,
+    ports: Mapping[str, int],
+    limits: Limits,
+    mtu: Callable[[Endpoint, Endpoint], int] = lambda source, _target: source.mtu,
+) -> str:
     """A script that checks each pair, one process a source.
 
-    `ports` are those of the listeners, by container.
+    `ports` are those of the listeners, by container. `mtu` is the size of the largest packet from
+    one container to another.
     """
     lines = [f"call={shlex.quote(program_text('checks/call.pl'))}"]
     for source, targets in calls.items():
-        arguments = [source.container, str(source.mtu), str(CALL_BYTES), str(limits.call_s)]
+        arguments = [source.container, str(CALL_BYTES), str(limits.call_s)]
         for target in targets:
-            port = ports.get(target.container, 0)
-            arguments += [target.container, str(target.address), str(port)]
+            port, size = ports.get(target.container, 0), mtu(source, target)
+            arguments += [target.container, str(target.address), str(port), str(size)]
         enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
         # The processes share one pipe: a write of less than PIPE_BUF (4 KiB) is never split.
         lines.append(f'{enter} "$call" {quoted(arguments)} &')

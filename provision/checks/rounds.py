@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from provision import methods
-from provision.checks import lan_probe, ports, probe, wire
+from provision.checks import lan_probe, path_mtu, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import LanProbe
 from provision.checks.limits import Limits
@@ -19,6 +20,10 @@ from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
 from provision.model.grouping import grouped
 from provision.model.reading import reading
+from provision.model.text import count
+
+FIRST_FAILURES = 5
+"""Failures that are told while other hosts still check."""
 
 
 class CheckRounds:
@@ -44,6 +49,7 @@ class CheckRounds:
         self._limits = Limits(max(map(len, self._targets.values()), default=0))
         self._choice = choice
         self._lan_probes = grouped(lan_probes, lambda lan_probe: lan_probe.host)
+        self._facts = fleet.facts
         self._reached = tuple(host for host in hosts if host in fleet.snapshots)
         self._sniffers: dict[str, int | None] = {}
         self.listeners: dict[str, Listener] = {}
@@ -57,15 +63,15 @@ class CheckRounds:
 
     def run(self, listening: set[str]) -> None:
         """Run all rounds: listeners on the hosts `listening`, connections from every host."""
-        started = self._round(listening, self._listen_script)
+        started = self._round(listening, self._listen_script, "Starting listeners on hosts")
         try:
             for host, text in started.items():
                 self._read(host, text, self._read_listen)
-            for host, text in self._round(self._reached, self._call_scripts()).items():
+            for host, text in self._connect().items():
                 self._read(host, text, self._read_answers)
         finally:
             # Also after Ctrl-C: a listener keeps its container's network namespace alive.
-            for host, text in self._round(started, self._stop_script).items():
+            for host, text in self._stop(started).items():
                 self._read_topology(host, text, self.after)
                 self._read(host, text, self._read_capture)
 
@@ -132,7 +138,7 @@ class CheckRounds:
                 return ""
             return probe.combined(
                 self._limits.files,
-                probe.call_script(calls, listening, self._limits),
+                probe.call_script(calls, listening, self._limits, self._mtu),
                 probe.open_script(arguments, self._limits),
                 lan,
                 wire.send_script(inventory, calls),
@@ -140,14 +146,47 @@ class CheckRounds:
 
         return script
 
+    def _mtu(self, source: Endpoint, target: Endpoint) -> int:
+        return path_mtu.tested_mtu(
+            self._session.inventory, self._facts, self.before, source, target
+        )
+
     def _stop_script(self, host: str) -> str:
         names = (endpoint.container for endpoint in self._by_host.get(host, ()))
         pids = [self.listeners[name].pid for name in names if name in self.listeners]
         sniffer = wire.stop_script(self._sniffers.get(host))
         return probe.combined(probe.stop_script(pids), sniffer, topology_probe.script())
 
-    def _round(self, hosts: Iterable[str], script: Callable[[str], str]) -> dict[str, str]:
-        """Run one script on each host that has one. Returns the outputs by host."""
+    def _connect(self) -> dict[str, str]:
+        """Connect from all hosts at once, and tell the first failures as they come."""
+        pairs = sum(map(len, self._targets.values()))
+        label = f"Checking {count(pairs, 'pair')} from hosts"
+        return self._round(self._reached, self._call_scripts(), label, self._first_failures())
+
+    def _first_failures(self) -> Callable[[str], None]:
+        left = itertools.repeat(None, FIRST_FAILURES)
+
+        def tell(text: str) -> None:
+            for (check, source, target), answer in probe.parse_answers(text).items():
+                if answer.status and next(left, False) is None:
+                    self._session.say(f"FAILED {check} {source} → {target}: {answer.text}")
+
+        return tell
+
+    def _stop(self, hosts: Iterable[str]) -> dict[str, str]:
+        return self._round(hosts, self._stop_script, "Stopping listeners on hosts")
+
+    def _round(
+        self,
+        hosts: Iterable[str],
+        script: Callable[[str], str],
+        label: str,
+        tell: Callable[[str], None] = lambda _text: None,
+    ) -> dict[str, str]:
+        """Run one script on each host that has one. Returns the outputs by host.
+
+        `tell` is called with each output as it comes.
+        """
         timeout_s = min(self._limits.round_s, self._session.timeout_s)
 
         def run(host: str) -> str:
@@ -155,9 +194,11 @@ class CheckRounds:
             if not text:
                 return ""
             remote = testinfra_host(host, self._session.transport, timeout_s=timeout_s)
-            return str(remote.run(text).stdout)
+            output = str(remote.run(text).stdout)
+            tell(output)
+            return output
 
         reached = sorted(set(hosts) & set(self._reached))
-        outputs, errors = each(self._session, reached, run)
+        outputs, errors = each(self._session, reached, run, label=label)
         self.errors = {**errors, **self.errors}
         return outputs

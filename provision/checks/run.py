@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -15,13 +15,20 @@ from types import ModuleType
 import pytest
 
 from provision.checks import gather, junit_text, test_lan, test_methods, test_network
+from provision.checks.diagnosis import Diagnosis, diagnose
+from provision.checks.doctor.examine import asking, examine
+from provision.checks.doctor.findings import HostFinding
+from provision.checks.doctor.probe import DoctorFacts
 from provision.checks.gather import Evidence
 from provision.checks.judge import Judge
+from provision.checks.lan_probe import LanEndpoint
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
+from provision.checks.probe import CALL_BYTES
 from provision.checks.subjects import Check
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
-from provision.model.errors import ExitStatus, HostError, UsageError, VerifyError
+from provision.model.errors import ExitStatus, HostError, ProvisionError, UsageError, VerifyError
+from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory
 from provision.model.text import count
 
@@ -33,6 +40,18 @@ class PairSample:
     choice: PairChoice
     chosen: int
     every: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """A host as reports show it: versions of its programs, and its containers' addresses."""
+
+    name: str
+    address: str
+    docker: str = ""
+    kernel: str = ""
+    system: str = ""
+    containers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +71,13 @@ class Verification:
     """The results as JUnit XML, if they were asked for."""
     sample: PairSample | None = None
     """The sample that was checked; None: all pairs."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """The address of each container that runs with one."""
+    lans: Mapping[str, tuple[LanEndpoint, ...]] = field(default_factory=dict)
+    """Interfaces on the hosts' LAN that were checked, by network."""
+    hosts: tuple[HostRow, ...] = ()
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
+    """What the failures share, and what explains them."""
 
     @property
     def ok(self) -> bool:
@@ -76,24 +102,50 @@ def run_checks(
     junit: bool,
     expression: str | None,
     choice: PairChoice = ALL_PAIRS,
+    versions: bool = False,
 ) -> Verification:
     """Gather evidence on the hosts of the chosen pairs, and judge it.
 
     `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
-    `junit`: also make the JUnit XML. After Ctrl-C, the result has the checks judged until then.
+    `junit`: also make the JUnit XML. `versions`: also ask for the kernels and systems,
+    and keep what was measured. After Ctrl-C, the result has the checks judged until then.
     """
     begin = time.monotonic()
     containers = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
     result = Verification(session.inventory, containers, (), (), (), 0, interrupted=True)
     result = replace(result, sample=_sample(session.inventory, containers, choice))
     try:
-        evidence = gather.evidence(session, hosts, choice)
+        evidence = gather.evidence(asking(session) if versions else session, hosts, choice)
         result = _judged(result, evidence, junit=junit, expression=expression)
+        if versions:
+            result = replace(result, checks=tuple(_measured(evidence, c) for c in result.checks))
+        if not result.ok and not result.interrupted:
+            result = replace(result, diagnosis=_diagnosis(session, result))
     except KeyboardInterrupt:
         pass
     if result.interrupted and junit:
         result = replace(result, junit=junit_text.interrupted(result.junit, interruption(result)))
     return replace(result, seconds=time.monotonic() - begin)
+
+
+def _measured(evidence: Evidence, check: Check) -> Check:
+    """The check with the round trip time, size or source that its answer tells."""
+    answer = evidence.answers.get((check.check, check.source, check.target))
+    if answer is None or not check.ok:
+        return check
+    text = answer.text.replace("same ", f"{count(CALL_BYTES, 'byte')} unchanged, seen from ")
+    return replace(check, measured=text)
+
+
+def _diagnosis(session: Session, result: Verification) -> Diagnosis:
+    """Ask the doctor about the hosts, and group the failures."""
+    session.say("Asking the hosts what explains the failures")
+    findings: tuple[HostFinding, ...] = ()
+    # The results stay what they are where the doctor cannot judge the hosts.
+    with suppress(ProvisionError):
+        silent = frozenset(error.host for error in result.errors)
+        findings = examine(session, tuple(session.inventory.hosts), silent=silent).findings
+    return diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
 
 
 def _sample(
@@ -134,10 +186,35 @@ def _judged(
         drift=tuple(change for each in evidence.drift.values() for change in each.changes),
         checks=tuple(judge.checks),
         errors=tuple(evidence.errors.values()),
+        addresses={
+            name: str(end.address) for name, end in evidence.endpoints.items() if end.address
+        },
+        lans=_lans(evidence),
+        hosts=tuple(_host_rows(evidence)),
         total=judge.total,
         interrupted=status == pytest.ExitCode.INTERRUPTED,
         junit=text,
     )
+
+
+def _host_rows(evidence: Evidence) -> Iterator[HostRow]:
+    for host in evidence.hosts:
+        facts = evidence.facts.get(host)
+        answer = facts.of(DoctorFacts) if facts else DoctorFacts()
+        addresses = (
+            (name, str(end.address or ""))
+            for name, end in evidence.endpoints.items()
+            if end.host == host
+        )
+        docker = ".".join(map(str, facts.docker)) if facts else ""
+        address = str(evidence.inventory.hosts[host].address)
+        yield HostRow(host, address, docker, answer.kernel, answer.system, tuple(addresses))
+
+
+def _lans(evidence: Evidence) -> dict[str, tuple[LanEndpoint, ...]]:
+    sources = dict.fromkeys(probe.source for probe in evidence.lan_probes)
+    by_network = grouped(sources, lambda endpoint: endpoint.network)
+    return {network: tuple(endpoints) for network, endpoints in by_network.items()}
 
 
 # Our own report is printed: pytest must neither print nor leave a cache beside the inventory, and

@@ -24,7 +24,7 @@ NetworkMember = tuple[str, Network]
 class Check:
     """One judged check; `source` and `target` are containers or hosts, `port` a published one.
 
-    `on_host`: it is about one host, which is both.
+    `on_host`: it is about one host, which is both. `measured`: what a passed one has measured.
     """
 
     check: str
@@ -35,6 +35,7 @@ class Check:
     skipped: str | None = None
     detail: str = ""
     on_host: bool = False
+    measured: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from provision import methods
+from provision.checks.causes import firewall_cause_on
 from provision.checks.gather import Evidence
 from provision.checks.require import require_finished, require_reached
 from provision.checks.subjects import NetworkMember
@@ -31,7 +32,7 @@ def _function(check: HostCheck) -> Callable[[Evidence, NetworkMember], None]:
             status = evidence.statuses[host].get(network.method)
         require_reached(evidence, host)
         error = check.error(evidence.inventory, network, evidence.facts[host], status)
-        assert not error, error
+        assert not error, error + firewall_cause_on(evidence, network, host, *network.hosts)
 
     return function
 

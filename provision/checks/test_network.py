@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provision.checks import modes, ports
+from provision.checks import drift_text, modes, path_mtu, ports
+from provision.checks.causes import firewall_cause
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
 from provision.checks.require import (
@@ -25,8 +26,8 @@ def test_drift(evidence: Evidence, host: str) -> None:
     conflicting = {conflict.ref for conflict in drift.conflicts}
     differences = [conflict.message for conflict in drift.conflicts]
     differences += [
-        f"{change.verb} {change.ref.kind} {change.ref.name}"
-        for change in drift.changes
+        drift_text.describe(change)
+        for change in sorted(drift.changes, key=drift_text.rank)
         if change.ref not in conflicting
     ]
     messages = [f"cannot be compared: {'; '.join(drift.reasons)}"] if drift.reasons else []
@@ -106,10 +107,10 @@ def test_source(evidence: Evidence, pair: Pair) -> None:
 def test_mtu(evidence: Evidence, pair: Pair) -> None:
     """A packet of exactly the network's MTU passes unfragmented, and no interface sends larger."""
     _pair_answer(evidence, "mtu", pair)
-    source = pair[0]
+    source, target = pair
     if source.network in evidence.inventory.networks and source.host in evidence.before:
-        endpoint = evidence.endpoints[source.name]
-        error = modes.mtu_error(endpoint, evidence.before[source.host])
+        ends = (evidence.endpoints[source.name], evidence.endpoints[target.name])
+        error = path_mtu.mtu_error(evidence.inventory, evidence.facts, evidence.before, *ends)
         assert not error, error
 
 
@@ -172,5 +173,6 @@ def _answer(evidence: Evidence, check: str, source: str, host: str, target: str)
     if answer is None:
         pytest.fail(f"{host} gave no answer")
     if answer.status:
-        pytest.fail(answer.text or f"exit status {answer.status}")
+        text = answer.text or f"exit status {answer.status}"
+        pytest.fail(text + firewall_cause(evidence, source, target))
     return answer.text

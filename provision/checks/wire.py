@@ -34,9 +34,10 @@ AddressPair = tuple[IPv4Address, IPv4Address]
 class FrameCount:
     """The number of IPv4 packets that one interface of a host sent or received of one flow.
 
-    `protocol` is the tunnel's (`gre`, `vxlan`, `udp`), or `plain` without a tunnel. `port` is the
-    tunnel's UDP port, or 0. `outer`: addresses of the tunnel packet. `inner`: addresses of the
-    packet inside. For plain packets, both are the same.
+    `protocol` is the tunnel's (`gre`, `vxlan`, `udp`, `wireguard`), `plain` without a tunnel, or
+    `readable` for a packet of an encrypted tunnel in which the check's own data was found. `port`
+    is the tunnel's UDP port, or 0. `outer`: addresses of the tunnel packet. `inner`: addresses of
+    the packet inside. For plain and for encrypted packets, both are the same.
     """
 
     dev: str
@@ -78,10 +79,14 @@ def start_script(inventory: Inventory, limits: Limits) -> str:
     if not networks:
         return ""
     tunnels = [methods.of(network).tunnel(network) for network in networks]
+    sealed = {
+        port for tunnel in tunnels if tunnel and tunnel.encrypted for port in tunnel.every_port
+    }
     ports = {tunnel.port for tunnel in tunnels if tunnel} | {*_WELL_KNOWN_TUNNEL_PORTS}
     arguments = [f"net={network.cidr}" for network in networks]
     # GRE has no port (`Tunnel.port` is 0): the sniffer detects GRE by IP protocol 47.
-    arguments += [f"port={port}" for port in sorted(ports - {0})]
+    arguments += [f"port={port}" for port in sorted(ports - sealed - {0})]
+    arguments += [f"sealed={port}" for port in sorted(sealed)]
     return _sniffer_script("start", str(limits.listen_s), *arguments)
 
 
@@ -207,12 +212,26 @@ class ContainerPair:
                 for frame in self.captures[container.host].between(*self.addresses)
                 if frame.outgoing == outgoing
             ]
+            if declared and declared.encrypted:
+                frames += self._encrypted_frames(container.host, outgoing=outgoing)
             verb = "leaves" if outgoing else "reaches"
             for traffic in self._deviations(declared, frames):
                 yield f"{traffic} {verb} {container.host}"
 
+    def _encrypted_frames(self, host: str, *, outgoing: bool) -> list[FrameCount]:
+        """The packets between the two hosts, of which nobody can tell the containers."""
+        return [
+            frame
+            for frame in self.captures[host].frames
+            if frame.protocol in ("wireguard", "readable")
+            and frame.outgoing == outgoing
+            and self._between_hosts(frame)
+        ]
+
     def _deviations(self, declared: Tunnel | None, frames: list[FrameCount]) -> Iterator[str]:
-        tunnelled = [frame for frame in frames if frame.protocol != "plain"]
+        if any(frame.protocol == "readable" for frame in frames):
+            yield "readable data inside the encryption"
+        tunnelled = [frame for frame in frames if frame.protocol not in ("plain", "readable")]
         expected = [frame for frame in tunnelled if declared and self._matches(declared, frame)]
         for frame in tunnelled:
             if frame not in expected:
@@ -232,15 +251,25 @@ class ContainerPair:
             yield "unencapsulated traffic"
 
     def _matches(self, declared: Tunnel, frame: FrameCount) -> bool:
-        hosts = self.inventory.hosts
-        source, target = (hosts[container.host].address for container in self.containers)
-        if (frame.protocol, frame.port) != (declared.protocol, declared.port):
+        if frame.protocol != declared.protocol or frame.port not in declared.every_port:
             return False
-        if frame.outer == (source, target):
+        if self._between_hosts(frame):
             return True
         # RSTP blocks redundant tunnels between the hosts' OVS bridges, so a third host may forward.
-        peers = (hosts[name].address for name in self.network.hosts)
+        peers = (self.inventory.hosts[name].address for name in self.network.hosts)
         return not declared.direct and set(frame.outer) <= set(peers)
+
+    def _between_hosts(self, frame: FrameCount) -> bool:
+        """True if the outer addresses are those of the two hosts.
+
+        With encryption and a tunnel that is not direct, they may be those of a router or of a
+        third host: NAT and `via` decide.
+        """
+        hosts = self.inventory.hosts
+        source, target = (hosts[container.host].address for container in self.containers)
+        declared = methods.of(self.network).tunnel(self.network)
+        indirect = declared is not None and declared.encrypted and not declared.direct
+        return indirect or frame.outer == (source, target)
 
     def broadcast_copies(self) -> int:
         """The number of times that the source's broadcast reached the target's host.

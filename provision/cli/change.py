@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from provision.cli.strategy import StrategyOptions, strategy_options
 from provision.model.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from provision.checks.run import Verification
+    from provision.engine.fleet import Session
     from provision.engine.report import Report
 
 
@@ -102,9 +105,12 @@ def apply(invocation: Invocation, saved: Path | None, strategy: StrategyOptions)
         return _apply_saved(invocation, saved, strategy)
     with invocation.session() as (session, hosts):
         # Imported inside the session, while the connections open; see Invocation.session.
+        from provision.checks.doctor.examine import asking, examiner
         from provision.engine import apply as engine
 
-        result = engine.converge(session, hosts, strategy.apply_options(hosts))
+        examine = examiner(session)
+        options = strategy.apply_options(hosts)
+        result = engine.converge(asking(session), hosts, options, examine=examine)
     return _print_result(invocation, result)
 
 
@@ -118,13 +124,15 @@ def _apply_saved(invocation: Invocation, path: Path, strategy: StrategyOptions) 
     saved = read(path)
     invocation.path, invocation.limit = saved.inventory, saved.limit
     with invocation.session() as (session, hosts):
+        from provision.checks.doctor.examine import asking, examiner
         from provision.engine import apply as engine
 
         result = engine.converge(
-            session,
+            asking(session),
             hosts,
             strategy.apply_options(hosts),
             approve=lambda changes: require_same(saved, changes),
+            examine=examiner(session),
         )
     return _print_result(invocation, result)
 
@@ -207,20 +215,37 @@ def verify(
                 junit=junit_file is not None,
                 expression=expression,
                 choice=chosen,
+                versions=html_file is not None,
             )
+            drawing = _drawing(session, hosts, result) if html_file is not None else ""
         if junit_file is not None:
             junit_file.write(result.junit)
         if html_file is not None:
             from provision.checks.page import page
 
-            html_file.write(page(result, invocation.path.name))
+            date = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+            html_file.write(page(result, invocation.path.name, date=date, drawing=drawing))
     if invocation.as_json:
         click.echo(json.dumps(as_json(result), indent=2))
     else:
-        show(result)
+        show(result, verbose=invocation.verbose)
         for error in result.errors:
             print_error(error)
     return result.exit_status
+
+
+def _drawing(session: Session, hosts: tuple[str, ...], result: Verification) -> str:
+    """The wiring of the hosts as SVG, coloured by the result; empty after an interruption."""
+    from provision.checks.text import as_json
+    from provision.show.graph.draw import drawing
+    from provision.show.graph.formats import FORMATS
+    from provision.show.graph.verdict import read
+    from provision.show.view import view
+
+    if result.interrupted:
+        return ""
+    verdict = read(json.dumps(as_json(result)), "verify")
+    return FORMATS["svg"](drawing(view(session, hosts), verdict))
 
 
 def _print_result(invocation: Invocation, result: Report) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.cli.output import print_warning
+from provision.cli.progress import LINE
 from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,21 +103,28 @@ class Invocation:
         ssh_config.start(inventory.hosts[host] for host in hosts)
         transport = self.transport(inventory, ssh_config)
         try:
-            transport.dial(hosts, jobs=self.jobs)
+            transport.dial(hosts, jobs=self.jobs, timeout_s=self.timeout_s)
             # Imported while the connections open: both take about the same time.
             import provision.engine.apply  # noqa: F401
             from provision.engine.fleet import Session
 
-            remarks = inventory.remarks if self.verbose else ()
+            remarks = (*inventory.notes, *(inventory.remarks if self.verbose else ()))
             for warning in (*remarks, *transport.warnings(hosts)):
                 print_warning(warning)
             yield (
                 Session(
-                    inventory, transport, self.jobs, self.timeout_s, self.progress, print_warning
+                    inventory,
+                    transport,
+                    self.jobs,
+                    self.timeout_s,
+                    self.progress,
+                    print_warning,
+                    progress=LINE.update,
                 ),
                 hosts,
             )
         finally:
+            LINE.clear()
             transport.close()
             if self.verbose:
                 for host, count in transport.executions.items():

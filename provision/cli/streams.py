@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from provision.cli.progress import LINE
 from provision.model.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def say(line: str) -> None:
     A terminal stopped by Ctrl-S, or a pager that nobody scrolls, must not stop a change.
     """
     if _ready(sys.stderr):
+        LINE.clear()
         click.echo(line, err=True)
     else:
         note_loss(OSError(errno.EAGAIN, "standard error takes no more output"))

@@ -10,6 +10,7 @@ from provision.engine.plan import Operation, Wave
 from provision.engine.report import ChangeResult, ChangeStatus
 from provision.engine.transaction import Transaction, tail
 from provision.model.errors import ConnectError, StepError
+from provision.model.text import count
 from provision.resources import script
 from provision.resources.on_hosts import lock_path
 from provision.resources.steps import Steps
@@ -24,7 +25,9 @@ def act(transaction: Transaction, wave: Wave) -> None:
     transaction.journal.note("act", hosts=sorted(wave))
     seconds = transaction.window_s + transaction.budget_s(wave)
     results, errors = transaction.each(
-        wave, lambda host: _act(transaction, host, wave[host], seconds)
+        wave,
+        lambda host: _act(transaction, host, wave[host], seconds),
+        label="Changing hosts",
     )
     for host, outcomes in results.items():
         _note(transaction, host, wave[host], outcomes)
@@ -65,7 +68,30 @@ def _act(
     text = guard.act(transaction.txn, number, program, later, seconds=seconds, nonce=nonce)
     output = transaction.run(host, text, transaction.session.timeout_s)
     _require_acted(host, output)
-    return script.read(output.stdout, nonce=nonce, count=len(steps))
+    outcomes = script.read(output.stdout, nonce=nonce, count=len(steps))
+    _report(transaction, host, operations, outcomes)
+    return outcomes
+
+
+def _report(
+    transaction: Transaction,
+    host: str,
+    operations: tuple[Operation, ...],
+    outcomes: tuple[script.OperationResult | None, ...],
+) -> None:
+    """Print what has become of the steps of a host, and which of them took longest."""
+    ended = [
+        (outcome.seconds, operation)
+        for outcome, operation in zip(outcomes, operations, strict=True)
+        if outcome
+    ]
+    done = sum(outcome is not None and not outcome.status for outcome in outcomes)
+    slowest = max(ended, key=lambda each: each[0], default=None)
+    detail = ""
+    if slowest is not None and slowest[0] >= 1:
+        ref = slowest[1].change.ref
+        detail = f"; {ref.kind} {ref.name} took {slowest[0]:.0f} s"
+    transaction.session.say(f"{host}: {done} of {count(len(operations), 'step')} done{detail}")
 
 
 def _upload(transaction: Transaction, host: str, steps: Steps) -> None:

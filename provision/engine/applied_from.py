@@ -17,6 +17,7 @@ from provision.facts.host import AppliedFrom, HostFacts
 from provision.model.inventory import Inventory
 from provision.model.text import count, listed
 from provision.resources.base import Ref
+from provision.resources.rows import row_changes
 
 HINT = (
     "if this file is the same inventory, moved or checked out elsewhere, add --take-over; "
@@ -90,7 +91,9 @@ def _is_same_place(origin: AppliedFrom, source: AppliedFrom) -> bool:
 def _takes_away(change: Change) -> bool:
     if change.before is None or change.adopts:
         return False
-    return change.verb != "update" or change.disruption is not None
+    if change.verb != "update" or change.disruption is not None:
+        return True
+    return any(row.after is None for row in row_changes(change.before, change.after))
 
 
 def _message(inventory: Inventory, origin: AppliedFrom, harm: int) -> str:

@@ -21,6 +21,10 @@ from provision.model.text import count
 # Modules of a transaction are imported where there is something to change: most runs only look.
 
 
+Examiner = Callable[[Fleet, frozenset[str]], Iterable[str]]
+"""Returns lines about what a change of these hosts would run into."""
+
+
 def preview(
     session: Session, hosts: tuple[str, ...], *, destroy: bool = False, take_over: bool = False
 ) -> Report:
@@ -62,11 +66,12 @@ def converge(
     options: ApplyOptions,
     *,
     approve: Callable[[tuple[Change, ...]], None] = lambda _changes: None,
+    examine: Examiner = lambda _fleet, _hosts: (),
 ) -> Report:
     """Change hosts until nothing differs; then each keeps the change, or rolls it back.
 
     Raises ConflictError and LockedError before any change, and the errors of `approve`, which is
-    called with the changes.
+    called with the changes. `examine` is called with the snapshots and the hosts that will change.
     """
     fleet, errors = _gather(session, hosts, destroy=options.destroy)
     if _recover_abandoned(session, fleet, hosts):
@@ -82,6 +87,9 @@ def converge(
     if errors and (options.all_or_none or _too_many_failed(session, hosts, errors, options)):
         return Report(hosts, (), (), errors)
     approve(plan.changes)
+    for line in examine(fleet, frozenset(change.ref.host for change in plan.changes)):
+        session.warn(f"error: {line}")
+    session = replace(session, probes=())  # those of `examine`
     if not options.destroy:
         session, plan = _with_artifacts(session, fleet, usable, plan)
     _require_unlocked(session, fleet, {change.ref.host for change in plan.changes})
@@ -201,6 +209,9 @@ def _require_no_conflict(conflicts: tuple[Conflict, ...]) -> None:
     if conflicts:
         lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
         first = next((conflict for conflict in conflicts if conflict.command), None)
+        hint = next((conflict.hint for conflict in conflicts if conflict.hint), "")
+        if hint and first is None:
+            raise ConflictError("\n".join(lines), hint)
         look = f"look at it: ssh {first.ref.host} {first.command}; then " if first else ""
         raise ConflictError("\n".join(lines), f"{look}remove it, or choose another name or range")
 

@@ -46,6 +46,7 @@ def arm(
             lambda host: _arm(
                 transaction, host, transaction.step(first[host], permanent=permanent), seconds
             ),
+            label="Arming hosts",
         )
         snapshots |= armed
         transaction.errors += errors.values()
@@ -87,7 +88,9 @@ def rearm(transaction: Transaction, hosts: Iterable[str]) -> Mapping[str, HostSn
     # An established connection may go on where no new one gets through: stateful firewalls accept
     # its packets, and neighbours have the old path in their caches.
     transaction.session.transport.close()
-    snapshots, errors = transaction.each(hosts, lambda host: _rearm(transaction, host))
+    snapshots, errors = transaction.each(
+        hosts, lambda host: _rearm(transaction, host), label="Checking hosts"
+    )
     for host, error in errors.items():
         message = f"no new connection after the change: {error.message}"
         transaction.errors.append(StepError(host, message))

@@ -1,4 +1,4 @@
-"""Files that hosts get from the controller: certificates that it signs, programs that it builds."""
+"""Files that hosts get from the controller: certificates, preshared keys, built programs."""
 
 from __future__ import annotations
 
@@ -6,25 +6,35 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from provision import methods
+from provision.engine import preshared
 from provision.engine.fleet import Session
 from provision.engine.plan import Plan
 from provision.model.inventory import LocalBinary, Network
 from provision.resources.kinds.binary import Binary
 from provision.resources.kinds.certificate import Certificate
-from provision.resources.steps import Issue, Steps
+from provision.resources.kinds.wireguard_psk import WireguardPsk
+from provision.resources.steps import Issue, Preshare, Steps
 
 
 def check(plan: Plan) -> None:
-    """Raises SupplyError if this controller cannot issue a certificate of the plan."""
+    """Raises SupplyError if this controller cannot make a certificate or a key of the plan."""
     issues = tuple(_issues(plan))
     if issues:
         from provision.engine import pki
 
         pki.check(issues)
+    preshared.check(
+        step
+        for change in plan.changes
+        if isinstance(change.after, WireguardPsk)
+        for step in change.after.create()
+        if isinstance(step, Preshare)
+    )
 
 
 def sign(steps: Steps) -> Steps:
-    """The steps with every certificate issued. Raises SupplyError."""
+    """The steps with every certificate and preshared key made. Raises SupplyError."""
+    steps = tuple(preshared.made(step) if isinstance(step, Preshare) else step for step in steps)
     if not any(isinstance(step, Issue) for step in steps):
         return steps
     from provision.engine import pki

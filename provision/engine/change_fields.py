@@ -12,6 +12,7 @@ from typing import Any
 
 from provision.engine.plan import Change
 from provision.resources.base import SECRET_PAIRS, Resource
+from provision.resources.rows import row_changes, row_fields
 
 Fields = dict[str, Any]
 HIDDEN, DIFFERS, REMOVED = "(hidden)", "(hidden, differs)", "(removed)"
@@ -72,7 +73,26 @@ def _fields(resource: Resource | None) -> Fields | None:
     if resource is None:
         return None
     fields = dataclasses.fields(resource)
-    return {field.name: _plain(getattr(resource, field.name)) for field in fields if field.compare}
+    rows = row_fields(resource)
+    return {
+        field.name: (
+            [str(row) for row in getattr(resource, field.name)]
+            if field.name in rows
+            else _plain(getattr(resource, field.name))
+        )
+        for field in fields
+        if field.compare
+    }
+
+
+def differing_rows(change: Change) -> list[dict[str, str | None]]:
+    """The rows of a table that an update changes, as JSON has them."""
+    if change.verb != "update":
+        return []
+    return [
+        {"name": row.key, "verb": row.verb, "before": row.before, "after": row.after}
+        for row in row_changes(change.before, change.after)
+    ]
 
 
 def _plain(field_value: object) -> Any:

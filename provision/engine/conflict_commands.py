@@ -14,7 +14,7 @@ _BY_KIND = {
     "lan_bridge": ("ip", "-d", "link", "show"),
     "ovs_bridge": ("ovs-vsctl", "list", "bridge"),
     "lan_bridge_ovs": ("ovs-vsctl", "list", "bridge"),
-    "route": ("ip", "route", "show"),
+    "route": ("ip", "route", "show"),  # a row of `routes`
     "systemd_unit": ("systemctl", "cat"),
     "vxlan": ("ip", "-d", "link", "show"),
 }

@@ -17,8 +17,9 @@ from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.nic_drop_rule import NicDropRule
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 from provision.resources.kinds.vxlan import Vxlan
+from provision.resources.kinds.wireguard import Wireguard
 from provision.resources.lib import etcd_keys
 
 
@@ -56,8 +57,12 @@ def _departed_hosts(inventory: Inventory, current: State) -> Iterator[str]:
 def _peers(resource: Resource) -> Iterator[tuple[str, str]]:
     """Yield the address or the name of each peer of a resource, with a noun for the message."""
     match resource:
-        case Route(via=via, flags=()) if via is not None:
-            yield str(via), "routes"
+        case Routes(rows=rows):
+            # The text of a way is compared in less time than the text of an address is made.
+            ways = (row.way.split(" ", 2) for row in rows if not row.onlink)
+            yield from ((way[1], "routes") for way in ways if way[0] == "via")
+        case Wireguard(peers=peers):
+            yield from ((peer.host, "peers") for peer in peers)
         case Vxlan(forwards=forwards):
             yield from ((str(forward.peer), "FDB entries") for forward in forwards)
         case OvsTunnel(options=options):
@@ -72,7 +77,7 @@ def _peers(resource: Resource) -> Iterator[tuple[str, str]]:
             yield from ((member, "etcd members") for member in members)
 
 
-_OF_NETWORKS = (DockerNetwork, IptablesChain, NicDropRule, OvsBridge, Vxlan)
+_OF_NETWORKS = (DockerNetwork, IptablesChain, NicDropRule, OvsBridge, Vxlan, Wireguard)
 """Kinds whose mark names a network; that of a container may name another container."""
 
 

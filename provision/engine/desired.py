@@ -10,16 +10,20 @@ from provision import methods
 from provision.engine import container_interfaces
 from provision.engine.plan import in_order
 from provision.facts.host import HostFacts
+from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory
 from provision.resources import script
 from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds import container as container_kind
 from provision.resources.kinds.file import File
+from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.follower_unit import FollowerUnit
 from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.image_archive import ImageArchive
+from provision.resources.kinds.iptables_chain import is_protection, rules_to_follow
 from provision.resources.kinds.package import EVERYWHERE, MANAGER, Package
 from provision.resources.kinds.shared_namespace import SharedNamespace
+from provision.resources.kinds.sysctl import IP_FORWARD, Sysctl
 from provision.resources.on_hosts import ETC, Mark, follower_name, lock_path
 from provision.resources.render import program_text, render
 
@@ -39,7 +43,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         if install and host_facts.package_manager == MANAGER
         for tool, names in {
             **dict.fromkeys(EVERYWHERE, ()),
-            **methods.tools(inventory, host),
+            **methods.tools(inventory, host, host_facts),
         }.items()
     ]
     facts = {
@@ -129,14 +133,23 @@ def _followers(inventory: str, base: State) -> Iterator[Resource]:
     follower creates them again. Its script has them in the order of the plan.
     """
     volatile: dict[str, list[Resource]] = {}
+    flannels = grouped((r for r in base.values() if isinstance(r, Flannel)), _host)
     for ref in in_order(base):
         if base[ref].volatile:
             volatile.setdefault(ref.host, []).append(base[ref])
     for host, resources in sorted(volatile.items()):
-        yield from _follower(host, inventory, resources)
+        # After a flush the ports of daemons are open: what protects them comes back first.
+        resources.sort(key=lambda resource: not is_protection(resource))
+        yield from _follower(host, inventory, resources, flannels.get(host, []))
 
 
-def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterator[Resource]:
+def _host(resource: Resource) -> str:
+    return resource.host
+
+
+def _follower(
+    host: str, inventory: str, volatile: Sequence[Resource], flannels: Sequence[Flannel]
+) -> Iterator[Resource]:
     folder = f"{ETC}/{inventory}"
     links = sorted({link for resource in volatile for link in resource.links()})
     # setns(2) into the network namespace of a container takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,
@@ -149,9 +162,12 @@ def _follower(host: str, inventory: str, volatile: Sequence[Resource]) -> Iterat
         holders=program_text("host/lock_holders.sh").strip(),
         links=links,
         enters=enters,
+        forwards=any(r.kind == Sysctl.kind and r.name == IP_FORWARD for r in volatile),
+        devices=[(flannel.device, flannel.service) for flannel in flannels if flannel.device],
+        rules=sorted({rule for resource in volatile for rule in rules_to_follow(resource)}),
     )
     digest = sha256(follow.encode()).hexdigest()[:16]
-    restore = script.standalone([resource.create() for resource in volatile])
+    restore = script.standalone([resource.restore() for resource in volatile])
     yield File(host, f"{folder}/follow.sh", follow, "0755")
     yield File(host, f"{folder}/volatile.sh", restore, "0755")
     service = follower_name(inventory)

@@ -5,6 +5,7 @@ Changes nothing. The error of a host is a value, and does not end the run on the
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from provision.engine.released_nics import with_released_nics
 from provision.facts import gather
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
+from provision.facts.probe import FactsProbe
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
@@ -33,7 +35,9 @@ T = TypeVar("T")
 class Session:
     """One run of a command. `jobs`: hosts at the same time. `timeout_s` bounds each script.
 
-    `say` gets lines of progress, `warn` lines that the user has to read.
+    `say` gets lines of progress, `warn` lines that the user has to read, and `progress` a label,
+    and how many hosts of how many have ended what it names; threads call it. `probes` run with each
+    snapshot, besides those of the methods.
     """
 
     inventory: Inventory
@@ -42,6 +46,20 @@ class Session:
     timeout_s: float = 600.0
     say: Callable[[str], None] = lambda _line: None
     warn: Callable[[str], None] = lambda _line: None
+    probes: tuple[FactsProbe, ...] = ()
+    progress: Callable[[str, int, int], None] = lambda _label, _done, _total: None
+    _known: dict[str, Mapping[str, str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The text of the address of each host; each snapshot's script has those of its peers."""
+        texts = self._known.get("addresses")
+        if texts is None:
+            texts = {name: str(host.address) for name, host in self.inventory.hosts.items()}
+            self._known["addresses"] = texts  # whole: other threads read it
+        return texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +89,26 @@ def each(
     hosts: Iterable[str],
     work: Callable[[str], T],
     meanwhile: Callable[[], None] = lambda: None,
+    *,
+    label: str = "Waiting for hosts",
 ) -> tuple[dict[str, T], dict[str, HostError]]:
     """Call `work` for every host at once, and `meanwhile` in this thread.
 
-    Returns the results, and the errors of hosts where `work` failed. Raises Interrupted after
-    Ctrl-C, with the results that had come until then.
+    `label` names the work in the progress of the session. Returns the results, and the errors of
+    hosts where `work` failed. Raises Interrupted after Ctrl-C, with the results that had come
+    until then.
     """
     results: dict[str, T] = {}
     errors: dict[str, HostError] = {}
     names = list(hosts)
     futures: dict[str, Future[T]] = {}
-    calls = CallGroup()
+    calls, counter = CallGroup(), _EndedCalls(session, label, len(names))
     # Threads, because paramiko blocks; most of their time they wait for the network.
     pool = ThreadPoolExecutor(max_workers=max(1, min(session.jobs, len(names))))
     try:
         for host in names:
             futures[host] = pool.submit(calls.run, work, host)
+            futures[host].add_done_callback(counter.count)
         meanwhile()
         for host, future in futures.items():
             try:
@@ -104,6 +126,19 @@ def each(
         raise
     pool.shutdown()
     return results, errors
+
+
+class _EndedCalls:
+    """Reports to the session how many of the calls have ended."""
+
+    def __init__(self, session: Session, label: str, total: int) -> None:
+        self._session, self._label, self._total = session, label, total
+        self._done = itertools.count(1)  # `next` is atomic: the calls end in several threads
+        session.progress(label, 0, total)
+
+    def count(self, _future: Future[Any]) -> None:
+        """Note that one more has ended."""
+        self._session.progress(self._label, next(self._done), self._total)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -133,14 +168,15 @@ def observe(session: Session, hosts: Iterable[str]) -> Fleet:
         output = session.transport.run(host, script, timeout_s=timeout_s)
         return read_snapshot(session, host, output, nonce)
 
-    return Fleet(*each(session, hosts, snapshot, _import_planner))
+    return Fleet(*each(session, hosts, snapshot, _import_planner, label="Reading hosts"))
 
 
 def snapshot_script(session: Session, host: str, nonce: str) -> str:
     """The script that prints the snapshot of one host."""
     inventory = session.inventory
-    peers = [str(peer.address) for name, peer in inventory.hosts.items() if name != host]
-    probes = methods.facts_probes(inventory, host)
+    addresses = session.addresses
+    peers = [address for name, address in addresses.items() if name != host]
+    probes = (*methods.facts_probes(inventory, host), *session.probes)
     tools = methods.tools(inventory, host)
     return gather.script(inventory.name, peers, nonce=nonce, probes=probes, tools=tools)
 
@@ -148,10 +184,11 @@ def snapshot_script(session: Session, host: str, nonce: str) -> str:
 def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> HostSnapshot:
     """The snapshot that this script has printed. Raises FactsError."""
     inventory = session.inventory
-    probes = methods.facts_probes(inventory, host)
+    probes = (*methods.facts_probes(inventory, host), *session.probes)
     ranges = {name: network.cidr for name, network in inventory.networks.items()}
+    peers = (peer.address for name, peer in inventory.hosts.items() if name != host)
     snapshot = gather.parse(
-        host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges
+        host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges, peers=peers
     )
     return with_released_nics(inventory, snapshot)
 
@@ -172,7 +209,7 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     current, foreign = fleet.state(chosen), fleet.state(chosen, ours=False)
     if destroy:
         return plan(current, {}, foreign=foreign)
-    from provision.engine import desired, names_in_use
+    from provision.engine import desired, firewalls, names_in_use
     from provision.engine.overlaps import overlaps
     from provision.engine.parts_in_use import parts_in_use
 
@@ -191,5 +228,6 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
             *overlaps(session.inventory, facts, current, foreign),
             *names_in_use.conflicts(facts, current, foreign, wanted),
             *parts_in_use(session.inventory, facts, current, foreign, wanted),
+            *firewalls.conflicts(facts, wanted),
         ),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network
 
 from provision import methods
 from provision.engine import conflict_commands
@@ -15,7 +14,7 @@ from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, State
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 
 
@@ -35,19 +34,32 @@ def overlaps(
             yield from _pool_conflicts(network, foreign)
             continue
         # The subnets of the hosts: the plan names a conflict with such a route itself.
-        subnets = frozenset(network.subnets.values())
+        subnets = frozenset(map(str, network.subnets.values()))
         for host in network.hosts:
             ranges = [entry for entry in applied.get(host, ()) if entry.cidr.overlaps(network.cidr)]
             yield from (_range_conflict(network, entry) for entry in ranges)
             for route in facts[host].routes if host in facts else ():
                 if (
-                    route.dst.overlaps(network.cidr)
-                    and route.dst not in subnets
+                    route.key not in subnets
+                    and route.dst.overlaps(network.cidr)
+                    and not _only_covers(route, network)
                     and not any(route.dst.subnet_of(entry.cidr) for entry in ranges)
                     and not (host in explained and explained[host].include(route))
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
                 ):
                     yield _conflict(network, host, route)
+
+
+_KERNEL = 2
+"""RTPROT_KERNEL of linux/rtnetlink.h: the range of an interface, where others have addresses."""
+
+
+def _only_covers(route: KernelRoute, network: Network) -> bool:
+    """Return True for a summary route, such as 0.0.0.0/1 of a VPN.
+
+    The routes of the network are more specific, so the kernel prefers them.
+    """
+    return route.proto != _KERNEL and route.dst.prefixlen < network.cidr.prefixlen
 
 
 def _by_host(foreign: State) -> dict[str, list[AppliedRange]]:
@@ -95,14 +107,14 @@ def _uses_docker0(network: Network, host: str) -> bool:
 class _OwnRoutes:
     """The routes of one host that the resources of this inventory explain."""
 
-    destinations: set[IPv4Network] = field(default_factory=set)
+    destinations: set[str] = field(default_factory=set)
     bridges: set[str | None] = field(default_factory=set)
     flannels: list[Flannel] = field(default_factory=list)
 
     def include(self, route: KernelRoute) -> bool:
         """Return True if a resource of this inventory has made the route."""
         return (
-            (route.proto == PROTO and route.dst in self.destinations)
+            (route.proto == PROTO and route.key in self.destinations)
             or route.dev in self.bridges
             or any(
                 route.dev == flannel.device or route.dst.subnet_of(flannel.cidr)
@@ -117,8 +129,8 @@ def _own_routes(current: State) -> dict[str, _OwnRoutes]:
     for ref, resource in current.items():
         routes = by_host.setdefault(ref.host, _OwnRoutes())
         match resource:
-            case Route():
-                routes.destinations.add(resource.dst)
+            case Routes():
+                routes.destinations.update(row.key for row in resource.rows)
             case DockerNetwork():
                 routes.bridges.add(dict(resource.options).get(BRIDGE_NAME))
             case Flannel():

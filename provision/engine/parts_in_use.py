@@ -2,6 +2,7 @@
 
 `overlaps` compares the whole range of a network with other ranges. A route to the subnet of a host
 is left out there, because it may be ours: the bridge of the host's part, or a route to a peer.
+The plan compares the routes of a network as one table, so conflicts of its rows are found here.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
 from provision import methods
+from provision.engine import conflict_commands
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, State
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
+from provision.resources.kinds.routes import Routes
+from provision.resources.lib.route_claims import FOREIGN
 
 
 def parts_in_use(
@@ -26,18 +30,21 @@ def parts_in_use(
     wanted: State,
 ) -> Iterator[Conflict]:
     """Yield a conflict for each route and Docker network of others on the part of a host."""
+    yield from _routes(foreign, wanted)
     links = _own_links(current, wanted)
+    routes = _destinations(current)
+    for host, keys in _destinations(wanted).items():
+        routes.setdefault(host, set()).update(keys)
     flannels = _flannel_ranges(current)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             continue  # every host of the LAN has a route to it
-        subnets = set(network.subnets.values())
+        subnets = set(map(str, network.subnets.values()))
         for host in facts.keys() & set(network.hosts):
             for route in facts[host].routes:
                 if (
-                    route.dst in subnets
-                    # `plan` itself compares the routes that we want or have.
-                    and not _is_planned(Ref(host, "route", str(route.dst)), current, wanted)
+                    route.key in subnets
+                    and route.key not in routes.get(host, ())
                     and (host, route.dev) not in links
                     and not any(route.dst.subnet_of(cidr) for cidr in flannels.get(host, ()))
                     and not _on_docker0(network, route)
@@ -47,13 +54,29 @@ def parts_in_use(
     yield from _docker_pools(foreign, wanted)
 
 
+def _routes(foreign: State, wanted: State) -> Iterator[Conflict]:
+    """Yield a conflict for each route of others in the place of a route that we want."""
+    for host, keys in _destinations(wanted).items():
+        table = foreign.get(Ref(host, Routes.kind, FOREIGN))
+        for row in table.rows if isinstance(table, Routes) else ():
+            if row.key in keys:
+                ref = Ref(host, "route", row.key)
+                message = f"route {row.key} exists outside this inventory"
+                yield Conflict(ref, message, conflict_commands.of_resource(ref))
+
+
+def _destinations(resources: State) -> dict[str, set[str]]:
+    """The destinations of the routes of each host."""
+    keys: dict[str, set[str]] = {}
+    for resource in resources.values():
+        if isinstance(resource, Routes):
+            keys.setdefault(resource.host, set()).update(row.key for row in resource.rows)
+    return keys
+
+
 def _own_links(current: State, wanted: State) -> set[tuple[str, str]]:
     resources = (*current.values(), *wanted.values())
     return {(resource.host, name) for resource in resources for name in resource.names()}
-
-
-def _is_planned(ref: Ref, current: State, wanted: State) -> bool:
-    return ref in wanted or ref in current
 
 
 def _flannel_ranges(current: State) -> dict[str, list[IPv4Network]]:

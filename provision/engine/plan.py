@@ -39,12 +39,14 @@ class Change:
 class Conflict:
     """A reason not to touch `ref`, such as a resource of somebody else in its place.
 
-    `command` shows on the host what is in the way; empty if there is no such command.
+    `command` shows on the host what is in the way; empty if there is no such command. `hint` is
+    what to do about it, if not to remove what is there.
     """
 
     ref: Ref
     message: str
     command: str = field(default="", compare=False)
+    hint: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,8 @@ def _making(change: Change) -> Steps:
     assert change.after is not None
     if change.verb == "update":
         assert change.before is not None
-        return ownership.guarded(change.before, change.after.update(change.before) or ())
+        subject = change.after.subject(change.before)
+        return ownership.guarded(subject, change.after.update(change.before) or ())
     return ownership.guarded(change.after, change.after.create())
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import methods
-from provision.engine import container_interfaces
+from provision.engine import container_interfaces, docker_settings, firewalls
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.kinds.package import MANAGER, PACKAGES
 
 REQUIRED_TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
-OLDEST_DOCKER = (20, 10)
 Tools = Mapping[str, tuple[str, ...]]
 """Commands, with the packages of those that the kind `package` does not know."""
 
@@ -27,7 +26,7 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
     basic = [
         problem
         for name, host in facts.items()
-        for problem in _basic_problems(host, _required_tools(inventory, name), install=install)
+        for problem in _basic_problems(host, _required_tools(inventory, host), install=install)
     ]
     unusable = {problem.host for problem in basic}
     usable = {
@@ -59,10 +58,13 @@ def _network_problems(
 
 def warnings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Problem]:
     """Yield what will break a network later, but does not forbid a change."""
+    for host_facts in facts.values():
+        yield from firewalls.host_problems(host_facts)
     for network in inventory.networks.values():
         for host in network.hosts:
             if host in facts:
                 yield from methods.of(network).warnings(inventory, network, facts[host])
+                yield from firewalls.problems(inventory, network, facts[host])
 
 
 def _shared_nics(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:
@@ -91,8 +93,9 @@ def _default_bridge(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Ite
             yield Problem(host, message, hint)
 
 
-def _required_tools(inventory: Inventory, host: str) -> Tools:
-    return {**dict.fromkeys(REQUIRED_TOOLS, ()), **methods.tools(inventory, host)}
+def _required_tools(inventory: Inventory, facts: HostFacts) -> Tools:
+    of_networks = methods.tools(inventory, facts.host, facts)
+    return {**dict.fromkeys(REQUIRED_TOOLS, ()), **of_networks}
 
 
 def _basic_problems(facts: HostFacts, tools: Tools, *, install: bool) -> Iterator[Problem]:
@@ -109,26 +112,7 @@ def _basic_problems(facts: HostFacts, tools: Tools, *, install: bool) -> Iterato
     missing = {tool: packages for tool, packages in tools.items() if tool not in facts.tools}
     if missing and not (install and facts.package_manager == MANAGER):
         yield _missing_tools(facts, missing, install=install)
-    yield from _docker_problems(facts)
-
-
-def _docker_problems(facts: HostFacts) -> Iterator[Problem]:
-    host = facts.host
-    if "docker" in facts.tools and not facts.docker:
-        hint = f"run `systemctl status docker` on {host}"
-        yield Problem(
-            host, f"dockerd does not answer: {facts.docker_error}", hint, hides_docker=True
-        )
-    elif facts.docker and facts.docker < OLDEST_DOCKER:
-        version = ".".join(map(str, facts.docker))
-        yield Problem(host, f"Docker {version} is too old", "provision needs 20.10 or newer")
-    if facts.rootless:
-        # A rootless dockerd has a network namespace of its own; no bridge of it is on the host.
-        yield Problem(
-            host,
-            "Docker runs rootless, so its bridges are not in the host's network namespace",
-            "use the dockerd that root runs",
-        )
+    yield from docker_settings.problems(facts)
 
 
 def _missing_tools(facts: HostFacts, tools: Tools, *, install: bool) -> Problem:

@@ -16,7 +16,7 @@ from provision.facts.nics import Nic
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource
 from provision.resources.kinds.ovs_uplink import OvsUplink
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 
 
 def with_released_nics(inventory: Inventory, snapshot: HostSnapshot) -> HostSnapshot:
@@ -56,11 +56,11 @@ def _with_released(facts: HostFacts, released: Mapping[str, str]) -> HostFacts:
         facts,
         links=_links(facts, released),
         peer_routes={
-            peer: replace(route, dev=released.get(route.dev, route.dev))
+            peer: route._replace(dev=released.get(route.dev, route.dev))
             for peer, route in facts.peer_routes.items()
         },
         routes=tuple(
-            replace(route, dev=released.get(route.dev, route.dev)) for route in facts.routes
+            route._replace(dev=released.get(route.dev, route.dev)) for route in facts.routes
         ),
         nics=_nics(facts, released),
         default_routes=tuple(
@@ -86,13 +86,13 @@ def _without_obstacle(resource: Resource, released: Mapping[str, str]) -> Resour
 
 def _without_own_routes(inventory: Inventory, snapshot: HostSnapshot) -> HostFacts:
     """The facts without our routes that will be deleted: a NIC must not keep them."""
-    subnets = {
-        subnet for network in inventory.networks.values() for subnet in network.subnets.values()
-    }
+    subnets = _subnets(inventory)
     deleted = {
-        (str(route.dst), str(route.via))
-        for route in snapshot.ours.values()
-        if isinstance(route, Route) and route.dst not in subnets
+        (row.key, str(row.via))
+        for table in snapshot.ours.values()
+        if isinstance(table, Routes)
+        for row in table.rows
+        if row.key not in subnets
     }
     if not deleted:
         return snapshot.facts
@@ -104,6 +104,21 @@ def _without_own_routes(inventory: Inventory, snapshot: HostSnapshot) -> HostFac
         for name, nic in snapshot.facts.nics.items()
     }
     return replace(snapshot.facts, nics=nics)
+
+
+_known: list[tuple[Inventory, frozenset[str]]] = []
+"""The inventory of the last snapshot, and its subnets: those of all hosts are of one."""
+
+
+def _subnets(inventory: Inventory) -> frozenset[str]:
+    """The text of every host's subnet in every network."""
+    for known, texts in _known:
+        if known is inventory:
+            return texts
+    networks = inventory.networks.values()
+    texts = frozenset(str(subnet) for net in networks for subnet in net.subnets.values())
+    _known[:] = [(inventory, texts)]
+    return texts
 
 
 def _links(facts: HostFacts, released: Mapping[str, str]) -> dict[str, Link]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from provision.engine.change_fields import secret_differences, sides
+from provision.engine.change_fields import differing_rows, secret_differences, sides
 from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, OutcomeKind
 from provision.engine.plan import Change, Conflict
 from provision.engine.status import describe_all
@@ -22,6 +22,7 @@ from provision.model.errors import (
     UnfitError,
 )
 from provision.model.text import count
+from provision.resources.rows import differences, row_fields
 
 SIGNS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
 
@@ -128,15 +129,27 @@ def _field_lines(change: Change, *, show_secrets: bool) -> Iterator[str]:
     """The fields of a new resource, or those that differ; not the ones that repeat its name."""
     before, after = sides(change, show_secrets=show_secrets)
     secret = dict(secret_differences(change, show_secrets=show_secrets))
+    rows = row_fields(change.after) if change.after else frozenset()
     for key, new in (after or {}).items():
         if key in secret:
             yield from _joined(f"{key}: ", secret[key]) if secret[key] else ()
+        elif key in rows:
+            yield from _joined(f"{key}: ", lines) if (lines := _row_lines(change, key)) else ()
         elif before is not None:
             old = before.get(key)
             if old != new:
                 yield from _joined(f"{key}: ", _lines(old), " → ", _lines(new))
         elif key not in _OMITTED and new not in (None, [], "", True, change.ref.name):
             yield from _joined(f"{key}: ", _lines(new))
+
+
+def _row_lines(change: Change, key: str) -> list[str]:
+    """The rows of a new table, or those that differ, each with the sign of its verb."""
+    after = getattr(change.after, key)
+    if change.before is None:
+        return [str(row) for row in after]
+    changes = differences(getattr(change.before, key), after)
+    return [f"{SIGNS[row.verb]} {row}" for row in changes]
 
 
 def _lines(field_value: object) -> list[str]:
@@ -226,12 +239,14 @@ def interrupted_json(interrupted: bool) -> dict[str, bool]:
 def change_json(change: Change, *, show_secrets: bool = False) -> dict[str, Any]:
     """One change as JSON."""
     before, after = sides(change, show_secrets=show_secrets)
+    rows = differing_rows(change)
     return {
         **change.ref._asdict(),
         "verb": change.verb,
         "before": before,
         "after": after,
         "disruption": change.disruption,
+        **({"rows": rows} if rows else {}),
     }
 
 

@@ -18,6 +18,7 @@ from provision.engine.transaction import Transaction
 from provision.facts.gather import HostSnapshot
 from provision.model.errors import ChangedError, HostError, LockedError, StepError
 from provision.model.text import count
+from provision.resources.rows import row_summary
 
 ROUNDS = 3
 """Rounds after which the transaction fails if resources still differ."""
@@ -192,4 +193,5 @@ def _still_differing(plan: Plan) -> Iterator[HostError]:
 
 
 def _label(change: Change) -> str:
-    return f"{change.ref.kind} {change.ref.name}"
+    rows = row_summary(change.before, change.after)
+    return f"{change.ref.kind} {change.ref.name}{rows}"

@@ -99,10 +99,10 @@ class Transaction:
         return self.session.transport.run(host, script, timeout_s=limit_s)
 
     def each(
-        self, hosts: Iterable[str], work: Callable[[str], T]
+        self, hosts: Iterable[str], work: Callable[[str], T], *, label: str = "Asking hosts"
     ) -> tuple[dict[str, T], dict[str, HostError]]:
         """`work` on every host at once: its results, and the errors of hosts where it failed."""
-        return each(self.session, hosts, work)
+        return each(self.session, hosts, work, label=label)
 
 
 def tail(text: str) -> str:

@@ -19,7 +19,10 @@ def inverse(operation: Operation, *, txn: str) -> Steps:
     """Steps back to before one operation of the change `txn`, however far it went."""
     change = operation.change
     if operation.removes:
-        return ownership.guarded(operation.resource, operation.resource.unstash(txn))
+        steps = operation.resource.unstash(txn)
+        if operation.resource.leaves_foreign:
+            return steps
+        return ownership.guarded(operation.resource, steps)
     # The second half of a replacement began when its resource did not exist.
     before = None if change.verb == "replace" else change.before
     steps = operation.resource.undo(before, ours=not change.adopts)

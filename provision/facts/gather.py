@@ -10,18 +10,21 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from typing import NamedTuple
 
 from provision.facts import host_probe
+from provision.facts.firewall import filter_table
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.model.errors import FactsError
 from provision.model.reading import reading, require_types
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
+from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.lib import docker_api
+from provision.resources.lib.shared_json import one_snapshot
 from provision.resources.render import program_text
 from provision.resources.script import PRELUDE
 from provision.transport.base import Output
@@ -87,14 +90,27 @@ def parse(
     nonce: str,
     probes: Iterable[FactsProbe] = (),
     networks: Mapping[str, IPv4Network] | None = None,
+    peers: Iterable[IPv4Address] = (),
 ) -> HostSnapshot:
     """Read one snapshot. Raises FactsError when any part of it is missing or malformed.
 
-    `networks` are the ranges of the inventory's networks, by name.
+    `networks` are the ranges of the inventory's networks, by name; `peers` are the addresses of the
+    other hosts.
     """
     probes = tuple(probes)
     texts = sections(host, output, nonce=nonce, probes=probes)
-    origin = Origin(host, inventory, tuple(sorted((networks or {}).items())))
+    with one_snapshot():
+        origin = Origin(host, inventory, tuple(sorted((networks or {}).items())))
+        return _snapshot(origin, texts, probes, peers)
+
+
+def _snapshot(
+    origin: Origin,
+    texts: Mapping[str, str],
+    probes: tuple[FactsProbe, ...],
+    peers: Iterable[IPv4Address],
+) -> HostSnapshot:
+    host = origin.host
     resources = [
         entry
         for kind in kinds.all_kinds()
@@ -105,8 +121,11 @@ def parse(
         ours = state(entry.resource for entry in resources if entry.ours)
         foreign = state(entry.resource for entry in resources if not entry.ours)
     with reading(host, "facts", texts["host"]):
-        facts = host_probe.parse(host, texts["host"])
+        facts = host_probe.parse(host, texts["host"], peers)
         require_types(facts)
+    rules = texts.get(IptablesChain.kind, ABSENT)
+    table, is_read = filter_table(rules), rules != ABSENT
+    facts = replace(facts, firewall=replace(facts.firewall, table=table, is_read=is_read))
     of_methods = [_parse_facts(host, probe, texts[probe.section]) for probe in probes]
     facts = replace(facts, of_methods={type(value): value for value in of_methods})
     return HostSnapshot(facts, ours, foreign)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from provision.facts.firewall import Firewall
 from provision.facts.nics import Nic
 from provision.facts.policy import Policy
 from provision.resources.lib import ovsdb
@@ -27,21 +28,25 @@ class Link:
     up: bool = field(default=True, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class PeerRoute:
+class PeerRoute(NamedTuple):
     """The kernel's route to a peer: out of `dev`, `via` a gateway or directly."""
 
     dev: str
     via: IPv4Address | None
 
 
-@dataclass(frozen=True, slots=True)
-class KernelRoute:
+class KernelRoute(NamedTuple):
     """A route of the main table; `proto` is the kernel's number for the program that made it."""
 
     dst: IPv4Network
     dev: str
     proto: int
+    text: str = ""
+
+    @property
+    def key(self) -> str:
+        """The text of `dst`, which is compared in less time than `dst`."""
+        return self.text or str(self.dst)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,13 @@ class HostFacts:
     """The file by which systemd-networkd manages an interface, by interface."""
     policy: Policy = field(default_factory=Policy)
     """Rules by which packets do not go by the main table."""
+    firewall: Firewall = field(default_factory=Firewall, repr=False)
+    podman: bool = field(default=False, repr=False)
+    """True if Podman answers at Docker's socket."""
+    nftables_backend: bool = field(default=False, repr=False)
+    """True if Docker makes its rules by nftables: then there is no chain DOCKER-USER."""
+    docker_client: str = field(default="", repr=False)
+    """What sends the command `docker` to a daemon elsewhere; empty if nothing does."""
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)

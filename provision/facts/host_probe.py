@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
-from provision.facts import nics, policy
+from provision.facts import firewall, nics, peer_routes, policy
 from provision.facts.host import AppliedFrom, HostFacts, KernelRoute, Link, PeerRoute
 from provision.facts.lines import KeyedLines
-from provision.model.ipv4 import ipv4_address, ipv4_network
+from provision.model.ipv4 import ipv4_network
 from provision.resources.kinds.package import PACKAGES
 from provision.resources.lib import nic_records, ovsdb
 from provision.resources.render import program_text
@@ -22,15 +23,18 @@ TOOLS = (*PACKAGES, "systemctl")
 
 def probe() -> str:
     """POSIX sh that prints what `parse` reads; `gather.script` sets its variables."""
-    return program_text("look/host.sh", "look/nics.sh")
+    return program_text("look/host.sh", "look/nics.sh", "look/firewall.sh")
 
 
 _BOOT = 3
 """RTPROT_BOOT of linux/rtnetlink.h: `ip route` does not print this protocol."""
 
 
-def parse(host: str, text: str) -> HostFacts:
-    """Read the output of `probe`. Raises ValueError or KeyError."""
+def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
+    """Read the output of `probe`. Raises ValueError or KeyError.
+
+    `peers` are the addresses to which the host's routes are asked for.
+    """
     lines = KeyedLines(text)
     docker = lines.decoded("docker_info", "{}")
     tools = frozenset(lines.every("tool"))
@@ -48,7 +52,7 @@ def parse(host: str, text: str) -> HostFacts:
         live_restore=bool(docker.get("LiveRestoreEnabled")),
         rootless=_is_rootless(docker),
         links={link.name: link for link in map(_link, addresses)},
-        peer_routes=dict(map(_peer_route, _decoded(lines.every("way")))),
+        peer_routes=_peer_routes(lines, peers),
         package_manager=lines.only("manager", ""),
         docker_candidate=version(lines.only("candidate", "")),
         ssh_from=ssh_from,
@@ -68,6 +72,11 @@ def parse(host: str, text: str) -> HostFacts:
             for link, _, file in (rest.partition(" ") for rest in lines.every("networkd"))
         },
         policy=policy.parse(lines),
+        firewall=firewall.parse(lines),
+        # Podman adds fields of its own to the answer that it imitates.
+        podman="BuildahVersion" in docker,
+        nftables_backend=(docker.get("FirewallBackend") or {}).get("Driver", "").startswith("nft"),
+        docker_client=docker_client(lines),
         blocked_folders=frozenset(lines.every("blocked")),
         applied_from=_applied_from(lines.only("origin", "")),
         default_bridge="networks" not in lines or _has_default_bridge(lines.decoded("networks")),
@@ -83,6 +92,18 @@ def version(text: str) -> tuple[int, ...]:
 
 def _is_rootless(docker: Mapping[str, Any]) -> bool:
     return any("rootless" in str(option) for option in docker.get("SecurityOptions") or ())
+
+
+_OWN_SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
+
+
+def docker_client(lines: KeyedLines) -> str:
+    """What sends the command `docker` of the login to another daemon; empty if nothing does."""
+    host, context = lines.only("docker_host", ""), lines.only("docker_context", "")
+    if host not in _OWN_SOCKETS:
+        return f"DOCKER_HOST={host}"
+    # The variable overrides the context.
+    return f"context {context}" if not host and context not in ("", "default") else ""
 
 
 def _has_default_bridge(networks: Iterable[Mapping[str, Any]]) -> bool:
@@ -136,16 +157,22 @@ def _decoded(texts: Iterable[str]) -> list[Any]:
     return values
 
 
-def _peer_route(routes: list[Mapping[str, Any]]) -> tuple[IPv4Address, PeerRoute]:
-    route = routes[0]  # `ip -j route get` prints a list of one route
-    via = route.get("gateway")
-    peer_route = PeerRoute(str(route["dev"]), ipv4_address(via) if via else None)
-    return ipv4_address(route["dst"]), peer_route
+def _peer_routes(lines: KeyedLines, peers: Iterable[IPv4Address]) -> dict[IPv4Address, PeerRoute]:
+    """The routes to the peers: the kernel's answers, if the host had to ask it."""
+    answers = lines.every("way")
+    if answers or "ways" in lines:
+        return peer_routes.by_kernel(_decoded(answers))
+    return peer_routes.by_tables(peers, lines.decoded("every_route", "[]"))
 
 
 def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute]:
     for entry in entries:
         # A multipath route has `nexthops` instead of `dev`.
         if "dev" in entry and entry["dst"] != "default":
-            number = int(entry.get("protocol", _BOOT))
-            yield KernelRoute(ipv4_network(entry["dst"]), entry["dev"], number)
+            yield _kernel_route(entry["dst"], entry["dev"], int(entry.get("protocol", _BOOT)))
+
+
+@lru_cache(1 << 16)
+def _kernel_route(dst: str, dev: str, number: int) -> KernelRoute:
+    network = ipv4_network(dst)
+    return KernelRoute(network, str(dev), number, str(network))

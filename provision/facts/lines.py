@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from provision.resources.lib.shared_json import decode
 
 
 class KeyedLines:
@@ -12,6 +13,7 @@ class KeyedLines:
     def __init__(self, text: str) -> None:
         self._pairs = [line.partition(" ")[::2] for line in text.splitlines() if line]
         self._last = dict(self._pairs)
+        self._decoded: dict[str, Any] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._last
@@ -26,8 +28,13 @@ class KeyedLines:
         return tuple(value for name, value in self._pairs if name == key)
 
     def decoded(self, key: str, default: str | None = None) -> Any:
-        """The JSON value of a key that comes once. Raises KeyError and ValueError."""
-        return json.loads(self.only(key, default))
+        """The JSON value of a key that comes once, the same object each time.
+
+        Raises KeyError and ValueError.
+        """
+        if key not in self._decoded:
+            self._decoded[key] = decode(self.only(key, default))
+        return self._decoded[key]
 
     def by_interface(self) -> dict[str, list[tuple[str, str]]]:
         """Keys and values of the lines `KEY INTERFACE [VALUE]`, by interface."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from provision.facts.lines import KeyedLines
@@ -14,6 +15,7 @@ from provision.resources.lib.nic_records import NicAddress, NicRoute
 # RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP: the program that made such a route makes it again.
 _MADE_AGAIN = ("2", "9", "16")
 _KERNEL = "2"
+_DEFAULTS = ("default", "::/0")
 _MAIN_TABLE = "254"
 _BOOT = "3"
 # Numbers, and the names that `ip` prints without -N.
@@ -69,12 +71,11 @@ def _by_device(routes: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any
 
 def default_routes(lines: KeyedLines) -> tuple[NicRoute, ...]:
     """The host's default routes of every table, each with its device."""
-    routes = _by_device(lines.decoded("every_route", "[]"))
+    entries = [route for route in lines.decoded("every_route", "[]") if route["dst"] in _DEFAULTS]
     return tuple(
         replace(route, dev=nic)
-        for nic, entries in sorted(routes.items())
-        for route in _routes(entries)
-        if route.is_default
+        for nic, of_nic in sorted(_by_device(entries).items())
+        for route in _routes(of_nic)
     )
 
 
@@ -153,16 +154,16 @@ def _routes(entries: Iterable[dict[str, Any]], *, prefixes: bool = False) -> Ite
             continue
         # `ip route replace` takes `default` for IPv4 where no other argument shows the family.
         ipv6_default = entry["dst"] == "default" and ":" in entry.get("gateway", "")
-        yield NicRoute(
+        yield _nic_route(
             "::/0" if ipv6_default else entry["dst"],
-            via=entry.get("gateway", ""),
-            src=entry.get("prefsrc", ""),
-            metric=entry.get("metric") or 0,
-            table=table if table != _MAIN_TABLE else "",
-            mtu=_metrics(entry).get("mtu", 0),
-            scope=scope if scope not in _GLOBAL else "",
-            onlink="onlink" in entry.get("flags", ()),
-            proto=protocol,
+            entry.get("gateway", ""),
+            entry.get("prefsrc", ""),
+            entry.get("metric") or 0,
+            table if table != _MAIN_TABLE else "",
+            entry["metrics"][0].get("mtu", 0) if entry.get("metrics") else 0,
+            scope if scope not in _GLOBAL else "",
+            "onlink" in entry.get("flags", ()),
+            protocol,
         )
 
 
@@ -173,3 +174,7 @@ def _is_link_local(route: Mapping[str, Any]) -> bool:
 def _metrics(route: Mapping[str, Any]) -> Mapping[str, Any]:
     metrics = route.get("metrics") or [{}]
     return dict(metrics[0])
+
+
+# Hosts of a fleet have routes to the same subnets: one object for all saves time and memory.
+_nic_route = lru_cache(1 << 16)(NicRoute)

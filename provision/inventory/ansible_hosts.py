@@ -22,6 +22,7 @@ from provision.model.text import quoted, single_line
 
 if TYPE_CHECKING:
     from provision.inventory.ansible.read import AnsibleInventory
+    from provision.inventory.ansible.sources import Sources
     from provision.inventory.yaml_reader import Node
 
 
@@ -42,6 +43,10 @@ class AnsibleEntries:
     """Findings about the key `hosts_from` in our own file."""
     findings: tuple[Finding, ...] = ()
     """Findings about Ansible's files, with their positions; each `loc` begins with its host."""
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Lines about variables of each host that have no effect."""
+    ours: Path = Path("our file")
+    """Our own file."""
     local: frozenset[str] = frozenset()
     """Hosts that are the controller itself."""
     unreadable: bool = False
@@ -66,7 +71,8 @@ class AnsibleEntries:
             hint = finding.hint
             section, host, *rest = finding.loc
             if section == "hosts" and rest == [KEY] and finding.message.startswith("'address'"):
-                hint = f"set ansible_host, or in our file hosts: {{{host}: {{address: …}}}}"
+                entry = f"hosts: {{{host}: {{address: …}}}}"
+                hint = f"set ansible_host, or write {entry} in {self.ours.name}"
             located = replace(finding, hint=hint, position=self.positions[finding.loc[:2]])
             yield _printable(located)
 
@@ -124,29 +130,77 @@ def _same_addresses(data: Any, unused: Collection[str]) -> Iterator[Finding]:
             yield Finding(("hosts", name, "address"), f"{name} has the address of {owner}")
 
 
-def merge_hosts_from(data: Any, folder: Path) -> tuple[Any, AnsibleEntries]:
+def merge_hosts_from(data: Any, path: Path) -> tuple[Any, AnsibleEntries]:
     """The data of a file together with the inventory that its key `hosts_from` names, if any.
 
-    `folder` is that of the file; `hosts_from` is relative to it.
+    `path` is that of the file; `hosts_from` is relative to its folder.
     """
     named = data.get("hosts_from") if isinstance(data, dict) else None
-    text, only = (
-        (named.get("file"), named.get("only")) if isinstance(named, dict) else (named, None)
-    )
-    if not isinstance(text, str) or not text or "\0" in text:
+    mapped = named if isinstance(named, dict) else {"file": named}
+    texts, only = mapped.get("file"), mapped.get("only")
+    texts = [texts] if isinstance(texts, str) else texts
+    if not isinstance(texts, list) or not texts or not all(map(_is_path, texts)):
         return data, AnsibleEntries()  # `decode` reports a value of another type
     # Imported here because most inventories have no hosts_from, and this costs a YAML loader.
     from provision.inventory.ansible.read import read
+    from provision.inventory.ansible.sources import Sources
 
     try:
-        ansible = read(resolve(text, folder))
+        paths = tuple(resolve(text, path.parent) for text in texts)
+        sources = Sources(paths, path.parent, str(mapped.get("reader", "auto")))
+        ansible = read(sources)
+        if sources.asks_ansible:
+            ansible = _evaluated(ansible, sources, data)
     except BadValueError as error:
         return data, _unreadable(error.message, error.hint)
     except FindingError as error:
-        finding = error.finding
-        if finding.position.line:
-            return data, AnsibleEntries(findings=(_printable(finding),), unreadable=True)
-        return data, _unreadable(f"{quoted(text)}: {finding.message}", finding.hint)
+        return data, _failed(error.finding, texts)
+    return _merged_data(data, path, ansible, only)
+
+
+def _is_path(text: object) -> bool:
+    return isinstance(text, str) and text != "" and "\0" not in text
+
+
+def _failed(finding: Finding, texts: list[str]) -> AnsibleEntries:
+    """The entries of an inventory that cannot be read."""
+    if finding.position.line:
+        return AnsibleEntries(findings=(_printable(finding),), unreadable=True)
+    name = finding.position.path.name
+    text = next((text for text in texts if Path(text).name == name), texts[0])
+    return _unreadable(f"{quoted(text)}: {finding.message}", finding.hint)
+
+
+def _evaluated(ansible: AnsibleInventory, sources: Sources, data: Any) -> AnsibleInventory:
+    """The inventory with the templates and vaults of used hosts as Ansible evaluates them."""
+    hosts = {name: host for name, host in ansible.hosts.items() if ansible.templates[name]}
+    if not hosts:
+        return ansible
+    merged = {
+        **data,
+        "hosts": {**ansible.hosts, **mapping(data.get("hosts"))},
+        "groups": {**ansible.groups, **mapping(data.get("groups"))},
+    }
+    used = set(hosts) - unused_hosts(merged, list(ansible.hosts), ansible.local)
+    ours = mapping(data.get("hosts"))
+    open_hosts = {
+        finding.loc[1]
+        for finding in ansible.findings
+        if finding.loc[1] in used and not _is_answered(finding.loc[2:], ours.get(finding.loc[1]))
+    }
+    if not open_hosts:
+        return ansible
+    from provision.inventory.ansible.program import evaluated
+    from provision.inventory.ansible.read import read
+
+    names = sorted(str(name) for name in open_hosts)
+    variables = frozenset[str]().union(*(ansible.templates[name] for name in names))
+    return read(sources, evaluated(sources.paths, sources.config, names, variables))
+
+
+def _merged_data(
+    data: Any, path: Path, ansible: AnsibleInventory, only: Any
+) -> tuple[Any, AnsibleEntries]:
     unknown: list[Finding] = []
     if isinstance(only, list) and all(isinstance(name, str) for name in only):
         unknown = list(_unknown(only, ansible))
@@ -155,13 +209,15 @@ def merge_hosts_from(data: Any, folder: Path) -> tuple[Any, AnsibleEntries]:
     positions |= {("groups", name): at for name, at in ansible.group_positions.items()}
     ours = data.get("hosts") if isinstance(data.get("hosts"), dict) else {}
     findings = tuple(
-        _printable(finding)
+        _printable(replace(finding, hint=finding.hint.replace("our own file", path.name)))
         for finding in ansible.findings
         if not _is_answered(finding.loc[2:], ours.get(finding.loc[1]))
     )
     hosts = _merged(ansible.hosts, data.get("hosts"), _host)
     groups = _merged(ansible.groups, data.get("groups"), _ours)
-    entries = AnsibleEntries(positions, tuple(unknown), findings, ansible.local)
+    entries = AnsibleEntries(
+        positions, tuple(unknown), findings, ansible.notes, path, ansible.local
+    )
     return {**data, "hosts": hosts, "groups": groups}, entries
 
 
@@ -185,7 +241,7 @@ def _is_answered(key: Loc, host: Any) -> bool:
         return key == ("ssh", "address") and "address" in host
     # An `ssh` of ours says how to connect.
     return (
-        key in (("ssh",), ("ssh", "jump"))
+        key in (("ssh",), ("ssh", "options"))
         or key[-1] in ssh
         or (key == ("ssh", "address") and "address" in host)
     )

@@ -58,7 +58,15 @@ def _ssh(host: str, decoded: Decoded, files: NamedFiles) -> Ssh:
     """The login of one host: its own `ssh`, then the `ssh` of all hosts, key by key."""
     common, special = decoded.ssh, decoded.host_ssh.get(host)
     if special is None:
-        return Ssh(common.user, files.key, common.port, common.jump, common.sudo)
+        return Ssh(
+            common.user,
+            files.key,
+            common.port,
+            common.jump,
+            common.sudo,
+            client=common.client,
+            options=common.options or "",
+        )
     return Ssh(
         user=special.user or common.user,
         key=files.host_keys[host] or files.key,
@@ -66,11 +74,16 @@ def _ssh(host: str, decoded: Decoded, files: NamedFiles) -> Ssh:
         jump=special.jump or common.jump,
         sudo=common.sudo if special.sudo is None else special.sudo,
         address=special.address,
+        client=special.client or common.client,
+        options=special.options or common.options or "",
     )
 
 
 def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> Network:
     document = decoded.networks[name]
+    keys = {
+        host: getattr(decoded.hosts[host], document.method, None) for host in layout.hosts[name]
+    }
     return Network(
         name=name,
         method=document.method,
@@ -80,6 +93,7 @@ def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> 
         egress=document.egress,
         options=decoded.options[name],
         files=MappingProxyType(files.of_networks[name]),
+        host_options=MappingProxyType({h: key for h, key in keys.items() if key is not None}),
     )
 
 

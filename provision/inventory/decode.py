@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from provision import methods
-from provision.inventory.schema import network_document, options_of
+from provision.inventory.schema import host_document, method_keys, network_document, options_of
 from provision.inventory.schema_errors import finding
 from provision.model.documents import (
     ContainerDocument,
@@ -46,7 +46,7 @@ def decode(data: object) -> Decoded:
     return Decoded(
         name=top.name if top else "",
         ssh=ssh or SshDocument(),
-        hosts=decoder.items(HostDocument, raw["hosts"], "hosts"),
+        hosts=decoder.hosts(raw["hosts"]),
         host_ssh=decoder.host_ssh(raw["hosts"]),
         groups=decoder.groups(raw["groups"]),
         networks={name: networks[name] for name in options},
@@ -82,6 +82,12 @@ class _Decoder:
 
     def items(self, schema: type[_Doc], raw: dict[str, Any], section: str) -> dict[str, _Doc]:
         documents = {n: self.document(schema, value, (section, n)) for n, value in raw.items()}
+        return {name: document for name, document in documents.items() if document}
+
+    def hosts(self, raw: dict[str, Any]) -> dict[str, HostDocument]:
+        """The documents of hosts, with the keys of the methods that their mappings name."""
+        schemas = {name: host_document(method_keys(_mapping(value))) for name, value in raw.items()}
+        documents = {n: self.document(schemas[n], raw[n], ("hosts", n)) for n in raw}
         return {name: document for name, document in documents.items() if document}
 
     def host_ssh(self, raw: dict[str, Any]) -> dict[str, HostSshDocument]:

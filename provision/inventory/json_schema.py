@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any, get_type_hints
 
 from provision import methods
-from provision.inventory.schema import network_document, options_of
+from provision.inventory.schema import host_document, method_keys, network_document, options_of
 from provision.model.documents import (
     ContainerDocument,
     Document,
-    HostDocument,
     HostSshDocument,
     SshDocument,
     TopDocument,
@@ -75,8 +74,14 @@ _DESCRIPTIONS = {
 def json_schema() -> dict[str, Any]:
     """The schema, in draft 2020-12."""
     top = _object(TopDocument)
-    host = _object(HostDocument)
+    keys = method_keys(methods.names())
+    host = _object(host_document(keys))
     host["properties"]["ssh"] = _object(HostSshDocument)
+    for key in keys:
+        document = methods.named(key).HostOptions
+        assert document is not None
+        host["properties"][key] = _object(document)
+        _describe_options(host["properties"][key]["properties"], document)
     del host["required"]  # the inventory of hosts_from may have the address
     networks = [_network(name) for name in methods.names()]
     items = {

@@ -49,7 +49,7 @@ _FORBIDDEN = re.compile(
 def load(path: Path) -> Inventory:
     """Load the inventory in a file. Raises InventoryError with all findings in file order."""
     root, yaml_findings = _yaml(path)
-    data, ansible = merge_hosts_from(root.plain(), path.parent)
+    data, ansible = merge_hosts_from(root.plain(), path)
     if ansible.unreadable:
         ours = [*yaml_findings, *_located(path, root, ansible.own_findings)]
         raise InventoryError((*in_file_order(ours), *ansible.findings))
@@ -75,8 +75,14 @@ def load(path: Path) -> Inventory:
             for finding in ansible.located(shared)
         ),
     )
-    sources = ansible.files
-    return replace(inventory, sources=sources, left_out=left_out.hosts, remarks=remarks)
+    notes = (note for host in inventory.hosts for note in ansible.notes.get(host, ()))
+    return replace(
+        inventory,
+        sources=ansible.files,
+        left_out=left_out.hosts,
+        remarks=remarks,
+        notes=tuple(notes),
+    )
 
 
 def _is_shared_name(finding: Finding, hosts: Collection[str]) -> bool:

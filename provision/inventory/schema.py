@@ -5,6 +5,7 @@ The package `rules` checks how values relate to each other; `schema_errors` word
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields
 from functools import lru_cache, reduce
 from ipaddress import IPv4Address, IPv4Network
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import create_model
 
 from provision import methods
-from provision.model.documents import NetworkDocument
+from provision.model.documents import HostDocument, NetworkDocument
 from provision.model.fields.scalars import Address, Cidr
 from provision.model.help import Help
 
@@ -34,6 +35,22 @@ def network_document(method: str) -> type[NetworkDocument]:
         field.name: (_textual(hints[field.name]), _default(field)) for field in _fields(options)
     }
     return create_model(f"{method}_network", __base__=NetworkDocument, **keys)
+
+
+def method_keys(names: Iterable[object]) -> tuple[str, ...]:
+    """Those of the names that are the keys of methods in an entry of `hosts`."""
+    known = (name for name in names if isinstance(name, str) and methods.is_known(name))
+    return tuple(sorted(name for name in known if methods.named(name).HostOptions is not None))
+
+
+@lru_cache
+def host_document(keys: tuple[str, ...] = ()) -> type[HostDocument]:
+    """`HostDocument` with these keys of methods."""
+    if not keys:
+        return HostDocument
+    types: dict[str, Any] = {key: methods.named(key).HostOptions for key in keys}
+    documents: dict[str, Any] = {key: (document | None, None) for key, document in types.items()}
+    return create_model("host", __base__=HostDocument, **documents)
 
 
 def _fields(options: Any) -> list[Field[Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provision.inventory.known_keys import known_keys
-from provision.model.documents import MAPPING, TEXT, Document
+from provision.model.documents import LIST, MAPPING, TEXT, Document
 from provision.model.findings import KEY, BadValueError, Finding, Loc
 from provision.model.suggest import did_you_mean, nearest
 from provision.model.text import quoted
@@ -67,7 +67,7 @@ def finding(error: Mapping[str, Any], base: Loc, schema: type[Document] | None) 
 
     `base` leads to the value that was validated, and `schema` is its document, if it has one.
     """
-    path = tuple(step for step in error["loc"] if step not in (TEXT, MAPPING))
+    path = tuple(step for step in error["loc"] if step not in (TEXT, LIST, MAPPING))
     loc = base + path
     kind, value = error["type"], error["input"]
     if kind == "value_error":

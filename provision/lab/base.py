@@ -26,7 +26,7 @@ _BARE = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "sudo"
 _DOCKER = (
     *("docker.io", "etcd-server", "etcd-client", "openvswitch-switch", "iputils-ping"),
     *("iputils-arping", "iptables", "bridge-utils", "python3", "kmod", "procps", "ethtool"),
-    *("tcpdump", "iperf3", "busybox-static", "apparmor"),
+    *("tcpdump", "iperf3", "busybox-static", "apparmor", "wireguard-tools", "wireguard-go"),
 )
 # Units that slow the boot, units that need the internet, and units that only methods start.
 MASKED = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from collections.abc import Callable
@@ -100,6 +101,7 @@ def _boot(
     watchers = supervisor.running(lab).watchers if not supervisor.by_systemd() else None
 
     started: set[str] = set()
+    up = itertools.count(1)
 
     def boot(name: str) -> str:
         host, suite = lab.host(name), suite_of(name, target.suite)
@@ -115,7 +117,7 @@ def _boot(
             host, address, docker=not target.bare, image_tar=tar, timeout_s=timeout_s
         )
         if name in started:
-            say(f"{name}: up")
+            say(f"{name}: up ({next(up)} of {len(started)})")
         return boot_id
 
     return dict(zip(target.hosts, each(target.hosts, boot), strict=True))

@@ -53,6 +53,16 @@ def lab() -> None:
     help="Network manager of the hosts.  [default: networkd]",
 )
 @click.option(
+    "--firewall",
+    type=click.Choice(GROUPS["firewall"]),
+    help="Firewall that runs on the hosts.  [default: none]",
+)
+@click.option(
+    "--iptables",
+    type=click.Choice(GROUPS["iptables"]),
+    help="Backend of iptables.  [default: Debian's, which is nf_tables]",
+)
+@click.option(
     "--host",
     "single",
     metavar="NAME=KEY:VALUE,…",

@@ -1,4 +1,4 @@
-"""Variants of lab hosts: network managers, beside plain hosts with systemd-networkd. Pure.
+"""Variants of lab hosts: network managers, firewalls, the legacy backend of iptables. Pure.
 
 `VARIANTS` is the table of them all, and `GROUPS` tells which of them exclude each other. To add a
 variant, add a row to both; `lab up --host` and the settings of a lab take it from there.
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from provision.model.errors import UsageError
+from provision.resources.render import program_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ ln -s ../lab-mac.service /etc/systemd/system/sysinit.target.wants/
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "manager": ("networkd", "ifupdown", "networkmanager", "netplan", "netplan-nm"),
+    "firewall": ("none", "ufw", "firewalld", "nftables"),
+    "iptables": ("nf_tables", "legacy"),
 }
 """The values of each group, the default first. A host has one value of each."""
 
@@ -63,6 +66,18 @@ VARIANTS = {
         _MACS + _NETWORK_MANAGER + _NETPLAN,
         networkd=False,
         version=2,
+    ),
+    # Debian installs ufw switched off. `ufw allow` only writes its files then.
+    "ufw": Variant(
+        ("ufw",), "ufw allow 22/tcp && sed -i 's/^ENABLED=.*/ENABLED=yes/' /etc/ufw/ufw.conf"
+    ),
+    # Debian enables it; its default zone lets SSH in.
+    "firewalld": Variant(("firewalld",)),
+    "nftables": Variant(("nftables",), program_text("lab/nftables.sh")),
+    "legacy": Variant(
+        (),
+        "for name in iptables ip6tables; do "
+        'update-alternatives --set "$name" "/usr/sbin/$name-legacy"; done',
     ),
 }
 """The values that change the base tree."""

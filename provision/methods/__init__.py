@@ -12,12 +12,13 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._base import ClashKey as ClashKey
-from provision.methods._base import Facts as Facts
-from provision.methods._base import HostCheck as HostCheck
 from provision.methods._base import Method as Method
-from provision.methods._base import Row as Row
+from provision.methods._parts import ClashKey as ClashKey
+from provision.methods._parts import Facts as Facts
+from provision.methods._parts import HostCheck as HostCheck
+from provision.methods._parts import Row as Row
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory, Network
 from provision.model.text import count
@@ -97,13 +98,20 @@ def facts_probes(inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
     return tuple(dict.fromkeys(probes))
 
 
-def tools(inventory: Inventory, host: str) -> dict[str, tuple[str, ...]]:
-    """Commands that the networks of a host need, with the packages that only their methods know."""
+def tools(
+    inventory: Inventory, host: str, facts: HostFacts | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Commands that the networks of a host need, with the packages that only their methods know.
+
+    Without `facts`, all that they may need.
+    """
     commands: dict[str, tuple[str, ...]] = {}
     for network in inventory.networks.values():
         method = of(network)
-        for tool in method.tools(network, host) if host in network.hosts else ():
-            commands.setdefault(tool, method.packages.get(tool, ()))
+        if host in network.hosts:
+            more = method.packages if facts is None else method.tools_by_facts(network, facts)
+            for tool in (*method.tools(network, host), *more):
+                commands.setdefault(tool, method.packages.get(tool, ()))
     return commands
 
 

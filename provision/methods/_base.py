@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
-from provision.methods._shared import docker_bridge, subnets
+from provision.methods._parts import ClashKey, Facts, HostCheck, Row
+from provision.methods._shared import docker_bridge, firewall_needs, subnets
 from provision.model import names
 from provision.model.findings import BadValueError, Finding, Loc
 from provision.model.inventory import Inventory, LocalBinary, Network
+from provision.model.needs import Need
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
@@ -26,41 +27,11 @@ if TYPE_CHECKING:
     from provision.model.documents import (
         ContainerDocument,
         Decoded,
+        Document,
         Layout,
         NetworkDocument,
         Subnets,
     )
-
-Row = tuple[str, ...]
-Facts = Mapping[str, HostFacts]
-"""The facts of the hosts that answered, by host."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClashKey:
-    """A resource of a host that two networks must not both use, such as a port or a VNI.
-
-    `option`: the path of the key that chooses it; `use`: the predicate of the message, such as
-    "use UDP port 4789". Networks with the same `driver` can share it; empty: none can.
-    """
-
-    resource: tuple[object, ...]
-    option: tuple[str, ...]
-    use: str
-    hint: str
-    driver: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HostCheck:
-    """A check of `verify`, judged for each network of a method on each of its hosts.
-
-    `name` is its name in reports, and what `-k` matches: a word in lower case. `error` returns what
-    is wrong, or an empty text. Its last argument is the method's status of the host.
-    """
-
-    name: str
-    error: Callable[[Inventory, Network, HostFacts, Any], str]
 
 
 class Method(ABC):
@@ -74,6 +45,9 @@ class Method(ABC):
     Options: ClassVar[type]
     """A frozen dataclass: the keys that a network of this method may have besides the common ones.
     Decoding, the JSON Schema and the error messages are made from its fields."""
+    HostOptions: ClassVar[type[Document] | None] = None
+    """The document of the key with the method's name in an entry of `hosts`; None: there is none.
+    `Network.host_options` has it."""
     on_hosts_lan: ClassVar[bool] = False
     """The network's range is the LAN of the hosts, in which other machines have addresses, too.
 
@@ -215,6 +189,24 @@ class Method(ABC):
         if not self.on_hosts_lan:
             yield from docker_bridge.networkd_problems(inventory, network, facts)
 
+    def firewall_needs(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Need]:
+        """Yield the packets of a network that the firewalls of one host must let through."""
+        if self.on_hosts_lan:
+            return  # they go from port to port of a bridge
+        tunnel = self.tunnel(network)
+        if tunnel is not None:
+            yield from firewall_needs.of_tunnel(inventory, network, facts, tunnel)
+        if not self.single_l2(network):
+            links = self.tunnel_links(inventory, network)
+            links = links or docker_bridge.nics(inventory, network, facts)
+            yield from firewall_needs.of_routes(inventory, network, facts, links)
+
+    def tunnel_links(self, inventory: Inventory, network: Network) -> tuple[str, ...]:
+        """Interfaces by which packets leave a tunnel to be routed; empty: by the NICs."""
+        return ()
+
     def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""
         return 0
@@ -250,6 +242,13 @@ class Method(ABC):
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""
+        return ()
+
+    def tools_by_facts(self, network: Network, facts: HostFacts) -> tuple[str, ...]:
+        """Commands that a host needs besides `tools` because of its facts, such as its kernel.
+
+        `packages` must have them, so that the snapshot tells if the host has them.
+        """
         return ()
 
     def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:

@@ -12,7 +12,8 @@ from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.base import Resource
-from provision.resources.kinds.route import Route
+from provision.resources.kinds import routes
+from provision.resources.kinds.routes import Routes, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,10 @@ class RoutesMethod(Method):
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield a bridge, a route to each peer's subnet and firewall rules for each host."""
         mtu = self.mtu(inventory, network, facts)
+        rows = _Rows(inventory, network)
         for host in network.hosts:
             if host in facts:
-                yield from _host(inventory, network, facts[host], mtu)
+                yield from _host(inventory, network, facts[host], mtu, rows)
 
     def check_host(
         self, inventory: Inventory, network: Network, facts: HostFacts
@@ -44,14 +46,35 @@ class RoutesMethod(Method):
         yield from docker_bridge.peer_problems(inventory, network, facts, one_link=_ONE_LINK)
 
 
-def _host(inventory: Inventory, network: Network, facts: HostFacts, mtu: int) -> Iterator[Resource]:
+class _Rows:
+    """The rows of the peers of a network: hosts that reach a peer by the same NIC share one."""
+
+    def __init__(self, inventory: Inventory, network: Network) -> None:
+        self._peers = {
+            peer: (inventory.hosts[peer].address, str(subnet))
+            for peer, subnet in network.subnets.items()
+        }
+        self._known: dict[tuple[str, str], Row] = {}
+
+    def of(self, facts: HostFacts) -> Iterator[Row]:
+        """Yield a row for each peer of a host."""
+        for peer, (address, subnet) in self._peers.items():
+            if peer != facts.host:
+                route = facts.peer_routes.get(address)
+                key = (peer, route.dev if route else "")
+                if key not in self._known:
+                    self._known[key] = routes.row(subnet, str(address), key[1])
+                yield self._known[key]
+
+
+def _host(
+    inventory: Inventory, network: Network, facts: HostFacts, mtu: int, rows: _Rows
+) -> Iterator[Resource]:
     host, nics = facts.host, docker_bridge.nics(inventory, network, facts)
     yield from docker_bridge.forwarding(inventory, network, facts, nics)
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=nics)
-    for peer, subnet in network.subnets.items():
-        if peer != host:
-            address = inventory.hosts[peer].address
-            route = facts.peer_routes.get(address)
-            ssh = facts.ssh_from is not None and facts.ssh_from in subnet
-            yield Route(host, subnet, address, route.dev if route else "", inventory.name, ssh)
+    if len(network.subnets) > 1:
+        table = rows.of(facts)
+        ssh = facts.ssh_from
+        yield Routes.of(host, network.name, inventory.name, table, ssh_from=ssh)
     yield from docker_bridge.chains(inventory, network, host, nics)

@@ -19,7 +19,7 @@ from provision.model.names import default_vni, interface_name, vtep_mac
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds import vxlan
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.vxlan import Forward, Vxlan
 from provision.resources.on_hosts import Mark
 
@@ -69,6 +69,10 @@ class VxlanMethod(Method):
         """VXLAN, for every packet between hosts."""
         return Tunnel("vxlan", _options(network).port)
 
+    def tunnel_links(self, inventory: Inventory, network: Network) -> tuple[str, ...]:
+        """The VXLAN device."""
+        return (device_name(inventory, network),)
+
     def single_l2(self, network: Network) -> bool:
         """True if all containers are on one layer 2."""
         return _options(network).mode == "bridged"
@@ -113,10 +117,12 @@ def _routed(
     ]
     address = IPv4Interface(network.subnets[host].network_address)
     yield _device(inventory, network, host, mtu, forwards, address=address)
-    for peer in peers:
-        subnet = network.subnets[peer]
-        gateway = subnet.network_address
-        yield Route(host, subnet, gateway, device, inventory.name, flags=("onlink",))
+    if peers:
+        subnets = (network.subnets[peer] for peer in peers)
+        rows = (
+            row(str(subnet), str(subnet.network_address), device, "onlink") for subnet in subnets
+        )
+        yield Routes.of(host, network.name, inventory.name, rows)
     yield from docker_bridge.chains(inventory, network, host, (device,))
 
 

@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag, model_validator
 
-from provision.model.fields import containers, images, interfaces, names, secrets, ssh_keys
+from provision.model.fields import (
+    containers,
+    images,
+    interfaces,
+    names,
+    secrets,
+    ssh_keys,
+    ssh_options,
+)
 from provision.model.fields.scalars import (
     Address,
     Argument,
@@ -28,7 +36,7 @@ from provision.model.findings import BadValueError, Finding
 from provision.model.inventory import MethodOptions
 
 # Pydantic adds a union's tag to the path of an error; no key of a file can hold a NUL.
-TEXT, MAPPING = "\0text", "\0mapping"
+TEXT, LIST, MAPPING = "\0text", "\0list", "\0mapping"
 
 
 def _at_least_one(hosts: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +51,16 @@ def union_tag(value: Any) -> str | None:
     return TEXT if isinstance(value, str) else MAPPING if isinstance(value, dict) else None
 
 
+def _files_tag(value: Any) -> str | None:
+    return LIST if isinstance(value, list) else union_tag(value)
+
+
+def _at_least_one_file(files: list[str]) -> list[str]:
+    if not files:
+        raise BadValueError("hosts_from names no file", "write hosts_from: [hosts.ini]")
+    return files
+
+
 # Named here, since a key such as `mac` would hide a function `mac` inside the class.
 InventoryName = Annotated[str, AfterValidator(names.inventory_name)]
 HostName = Annotated[str, AfterValidator(names.host_name)]
@@ -51,6 +69,8 @@ NetworkName = Annotated[str, AfterValidator(names.network_name)]
 ContainerName = Annotated[str, AfterValidator(names.container_name)]
 UserName = Annotated[str, AfterValidator(names.user_name)]
 Jump = Annotated[str, AfterValidator(names.jump_hosts)]
+SshOptions = Annotated[str, AfterValidator(ssh_options.ssh_options)]
+SshAddress = Annotated[str, AfterValidator(names.ssh_address)]
 Nic = Annotated[str, AfterValidator(names.nic_name)]
 InterfaceName = Annotated[str, AfterValidator(names.container_interface)]
 HostKey = Annotated[str, AfterValidator(ssh_keys.host_key)]
@@ -73,14 +93,18 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
+HostsFromFile = Annotated[File, Tag(TEXT)]
+HostsFromFiles = Annotated[list[File], AfterValidator(_at_least_one_file), Tag(LIST)]
+
+
 class HostsFromDocument(Document):
     """`hosts_from`: an Ansible inventory, and the hosts and groups of it to import."""
 
-    file: File
+    file: Annotated[HostsFromFile | HostsFromFiles, Discriminator(_files_tag)]
     only: list[str] | None = None
+    reader: Literal["auto", "ours", "ansible"] = "auto"
 
 
-HostsFromFile = Annotated[File, Tag(TEXT)]
 HostsFromMapping = Annotated[HostsFromDocument, Tag(MAPPING)]
 
 
@@ -89,12 +113,18 @@ class TopDocument(Document):
 
     name: InventoryName
     ssh: Any = None
-    hosts_from: Annotated[HostsFromFile | HostsFromMapping, Discriminator(union_tag)] | None = None
+    hosts_from: (
+        Annotated[HostsFromFile | HostsFromFiles | HostsFromMapping, Discriminator(_files_tag)]
+        | None
+    ) = None
     packages: Literal["install", "require"] = "install"
     hosts: Annotated[dict[HostName, Any], AfterValidator(_at_least_one)]
     groups: dict[GroupName, Any] | None = None
     networks: dict[NetworkName, Any] | None = None
     containers: dict[ContainerName, Any] | None = None
+
+
+SshClient = Literal["auto", "paramiko", "openssh"]
 
 
 class SshDocument(Document):
@@ -105,17 +135,21 @@ class SshDocument(Document):
     port: Port | None = None
     jump: Jump | None = None
     sudo: bool = False
+    client: SshClient = "auto"
+    options: SshOptions | None = None
 
 
 class HostSshDocument(Document):
     """`ssh` of a host: the keys that differ from the `ssh` of all hosts."""
 
-    address: HostName | None = None
+    address: SshAddress | None = None
     user: UserName | None = None
     key: File | None = None
     port: Port | None = None
     jump: Jump | None = None
     sudo: bool | None = None
+    client: SshClient | None = None
+    options: SshOptions | None = None
 
 
 class HostDocument(Document):

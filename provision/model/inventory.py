@@ -24,6 +24,10 @@ class Ssh:
     """Run as root by `sudo -n`."""
     address: str | None = None
     """Name or address of the host's sshd, where it is not the host's own name."""
+    options: str = ""
+    """Options of ssh, quoted for a shell, that count before ssh_config."""
+    client: str = "auto"
+    """`paramiko`, `openssh`, or `auto`: ssh where paramiko cannot do what ssh_config asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Network:
     options: MethodOptions
     files: Mapping[str, LocalBinary] = field(default_factory=dict)
     """Files of the controller that its hosts get, by the option that names each."""
+    host_options: Mapping[str, object] = field(default_factory=dict)
+    """The method's own key of each host that has one, by host (`Method.HostOptions`)."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -196,5 +202,7 @@ class Inventory:
     """Imported hosts that cannot be used, and that no network and no container uses."""
     remarks: tuple[str, ...] = ()
     """Lines about the files for a user who asks for details."""
+    notes: tuple[str, ...] = ()
+    """Lines about the files that every user has to know."""
     secrets: tuple[Path, ...] = ()
     """Files that hold values of containers' variables."""

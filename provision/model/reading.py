@@ -67,6 +67,11 @@ _known: dict[type, tuple[tuple[str, Predicate], ...]] = {}
 """The result of `_fields` for each class: hosts have thousands of resources of few classes."""
 
 
+_REMEMBERED = 1 << 16
+_accepted: dict[int, Any] = {}
+"""Values whose fields are right, by their id: the hosts of a fleet share values such as routes."""
+
+
 def _fields(cls: type) -> tuple[tuple[str, Predicate], ...]:
     """The fields of a dataclass, each with the test of its values; none of another class."""
     if cls not in _known:
@@ -108,9 +113,14 @@ def _class_predicate(cls: Any) -> Predicate:
     if isinstance(cls, type) and is_dataclass(cls):
 
         def accepts(value: Any) -> bool:
-            return isinstance(value, cls) and all(
+            if _accepted.get(id(value)) is value:
+                return True
+            accepted = isinstance(value, cls) and all(
                 test(getattr(value, name)) for name, test in _fields(type(value))
             )
+            if accepted and len(_accepted) < _REMEMBERED:
+                _accepted[id(value)] = value
+            return accepted
 
         return accepts
     if cls is int:  # True is an int

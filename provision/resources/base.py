@@ -56,7 +56,7 @@ class Resource:
     kind: ClassVar[str]
     """The name of the kind in plans, refs and unit files."""
     volatile: ClassVar[bool] = False
-    """The kernel forgets it at reboot; the follower then repeats every step of `create`."""
+    """The kernel forgets it at reboot; the follower then repeats every step of `restore`."""
     edits: ClassVar[bool] = False
     """Changes a setting that provision did not create, so an unmarked one is not a conflict."""
     before_removals: ClassVar[bool] = False
@@ -72,6 +72,11 @@ class Resource:
     """Neither rolled back nor deleted: an installed package."""
     uses_dockerd: ClassVar[bool] = False
     """The steps call Docker's daemon, which may hang."""
+    leaves_foreign: ClassVar[bool] = False
+    """Its steps leave out what is of others: a table, of which only some rows may be.
+
+    `is_foreign` then prints a message for each of these.
+    """
     on_disk: ClassVar[bool] = False
     """The steps only write files: after a reboot they are rolled back before the network starts."""
     probe: ClassVar[str]
@@ -140,9 +145,21 @@ class Resource:
         """
         raise NotImplementedError
 
+    def subject(self, current: Resource) -> Resource:
+        """The resource whose `is_foreign` is tested before an update of `current` to this."""
+        return current
+
     def create(self) -> Steps:
         """Steps from nothing, or from any part of the resource, to all of it. Repeatable."""
         raise NotImplementedError
+
+    def restore(self) -> Steps:
+        """Steps with which the follower brings back what the kernel has forgotten. Repeatable.
+
+        By default those of `create`. A kind whose files survive the reboot leaves out their
+        content, which the follower's script then does not repeat.
+        """
+        return self.create()
 
     def delete(self) -> Steps:
         """Steps from the resource, or any part of it, to nothing or to the original value.

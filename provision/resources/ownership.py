@@ -15,6 +15,7 @@ def guarded(resource: Resource, steps: Steps) -> Steps:
     """`steps` that fail before they change anything if something of others is in the place."""
     test = resource.is_foreign()
     message = f"{resource.kind} {resource.name} exists outside this inventory"
+    message = "" if resource.leaves_foreign else message
     return steps if test is None or not steps else (Refuse(test, message), *steps)
 
 
@@ -23,6 +24,8 @@ def unless_foreign(steps: Steps, *resources: Resource) -> Steps:
 
     Several resources: a rollback meets the one before the change, or the one after it.
     """
+    if any(resource.leaves_foreign for resource in resources):
+        return steps
     tests = tuple(dict.fromkeys(resource.is_foreign() for resource in resources))
     known = [test for test in tests if test is not None]
     if not steps or len(known) < len(tests):

@@ -18,6 +18,7 @@ from provision.resources.render import program_text
 from provision.resources.steps import (
     Attempt,
     Issue,
+    Preshare,
     Put,
     Refuse,
     Run,
@@ -108,7 +109,7 @@ def _quoted_word(word: str) -> str:
 def commands(steps: Steps) -> str:
     """Render steps as one shell command list, true if every step succeeds; safe to nest.
 
-    Raises TypeError for an `Issue`: the controller signs it before rendering.
+    Raises TypeError for an `Issue` or a `Preshare`: the controller makes those before.
     """
     rendered = [text for step in steps if (text := _command(step))]
     return " &&\n".join(rendered) or ":"
@@ -126,6 +127,9 @@ def _command(step: Step) -> str:
             if note:
                 succeeds = f"{{ {succeeds} && echo {shlex.quote(f'@note {note}')}; }}"
             return f"{{ {succeeds} || {{\n{commands(steps)}\n}}; }}"
+        case Refuse(test, ""):
+            printed = f"messages=$({_command(test)} 2>/dev/null)"
+            return f"{{ ! {printed} || {{ printf '%s\\n' \"$messages\" >&2; false; }}; }}"
         case Refuse(test, message):
             fail = f"{{ echo {shlex.quote(message)} >&2; false; }}"
             return f"{{ ! {_test(test, prints=False)} || {fail}; }}"
@@ -133,8 +137,8 @@ def _command(step: Step) -> str:
             return f"{{ {{\n{commands(steps)}\n}} || {{\n{commands(undo)}\nfalse\n}}; }}"
         case Upload(_, target):
             return f"test -e {shlex.quote(target)}"
-        case Issue():
-            raise TypeError("sign the certificate before rendering its script")
+        case Issue() | Preshare():
+            raise TypeError("let the controller make the file before rendering its script")
 
 
 def _test(test: Run, *, prints: bool) -> str:

@@ -38,7 +38,7 @@ class Unless:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Fail with `message` if `test` succeeds.
+    """Fail with `message`, or with what `test` prints where it is empty, if `test` succeeds.
 
     At the start of an operation: before the operation is in the journal, so that the rollback of
     the change does not touch what made the test succeed.
@@ -86,7 +86,24 @@ class Issue:
     record: str
 
 
-Step = Run | Put | Unless | Refuse | Attempt | Upload | Issue
+@dataclass(frozen=True, slots=True)
+class Preshare:
+    """A file of keys that `host` shares with each of `peers`, which the controller makes.
+
+    All keys of a network follow from one secret of the controller, the file `secret`; `label` names
+    the network. `known` is the fingerprint of the secret that the hosts have already (empty: none).
+    `target` is readable by root alone.
+    """
+
+    secret: Path
+    label: str
+    host: str
+    peers: tuple[str, ...]
+    known: str
+    target: str
+
+
+Step = Run | Put | Unless | Refuse | Attempt | Upload | Issue | Preshare
 Steps = tuple[Step, ...]
 
 

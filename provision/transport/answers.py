@@ -10,10 +10,16 @@ from __future__ import annotations
 import re
 
 from provision.model.errors import NoAnswerError
+from provision.model.text import single_line
 from provision.transport.base import Output
 
 REPLY_LIMIT = 300
-"""Characters of a host's reply that an error message holds, from its end."""
+"""Characters of a host's reply that an error message holds."""
+_LINES = 4
+"""Lines of it, from its beginning: there, a host says why it does not run the script."""
+# Images of clouds let root log in only to say: Please login as the user "debian" rather than …
+_OTHER_USER = re.compile(r"log ?in as (?:the )?(?:user )?[\"'`]?([a-z_][a-z0-9_-]*)", re.I)
+_LOGIN_HINT = "log in by ssh as this user: does its shell run commands, and does sudo let it?"
 
 # The shell reads the whole script from standard input before it runs any of it. So the script may
 # be longer than an argument (128 KiB, MAX_ARG_STRLEN), needs no file on the host, and no command
@@ -57,7 +63,7 @@ def unmarked(host: str, output: Output, nonce: str) -> Output:
         raise NoAnswerError(
             host,
             f"it did not run the script to its end: {reply(output)}",
-            "log in by ssh as this user: does its shell run commands, and does sudo let it?",
+            _hint(output),
         )
     mark = marks[-1]
     # A process that the script left behind may have printed something after the mark.
@@ -67,5 +73,19 @@ def unmarked(host: str, output: Output, nonce: str) -> Output:
 
 def reply(output: Output) -> str:
     """The text that the host printed instead, and its exit status."""
-    text = output.stderr.strip() or output.stdout.strip() or "no output"
-    return f"{text[-REPLY_LIMIT:]} (exit status {output.status})"
+    lines = [line.strip() for line in _text(output).splitlines() if line.strip()]
+    text = "; ".join(lines[:_LINES]) or "no output"
+    return f"{single_line(text, REPLY_LIMIT)} (exit status {output.status})"
+
+
+def _text(output: Output) -> str:
+    return output.stderr.strip() or output.stdout.strip()
+
+
+def _hint(output: Output) -> str:
+    match = _OTHER_USER.search(f"{output.stderr}\n{output.stdout}")
+    if match:
+        return f"write ssh: {{user: {match[1]}, sudo: true}} in the inventory"
+    if "sftp" in _text(output).lower():
+        return "this login is only for SFTP (ForceCommand internal-sftp in its sshd_config)"
+    return _LOGIN_HINT

@@ -1,13 +1,16 @@
 # Checks the path from this network namespace to all others of its network at once: small pings,
 # pings that fill the MTU and may not be fragmented, and TCP with data that must come back whole.
-# Arguments: name, MTU, bytes of data, seconds, then name, address and port of each target.
-# Prints `answer CHECK FROM TO STATUS TEXT` for each check.
+# Arguments: name, bytes of data, seconds, then name, address, port and MTU of each target.
+# Prints `answer CHECK FROM TO STATUS TEXT` for each check. A target that answers no ping costs 7 s
+# for all its checks, and delays none of the others.
 
 use strict; use warnings; use Socket; use Fcntl; use Errno;
 $| = 1;
-my ($from, $mtu, $size, $seconds, @rest) = @ARGV;
+my ($from, $size, $seconds, @rest) = @ARGV;
 my @targets;
-while (@rest) { my ($name, $address, $port) = splice(@rest, 0, 3); push @targets, { name => $name, address => $address, port => $port } }
+while (@rest) { my %target; @target{qw(name address port mtu)} = splice(@rest, 0, 4); push @targets, \%target }
+# The smallest perl has no clock of less than a second: then no time is measured.
+my $clock = eval { require Time::HiRes; \&Time::HiRes::time } || sub { 0 };
 sub answer { my ($check, $target, $status, $text) = @_; $text =~ s/\s+/ /g; print "answer $check $from $target->{name} $status $text\n" }
 sub is_readable { my ($bits, $seconds) = @_; my $readable = select($bits, undef, undef, $seconds); return $readable > 0 }
 
@@ -28,11 +31,20 @@ sub send_echo { # RFC 792: type 8, code 0, checksum, identifier, sequence
   my $sum = unpack('%32n*', length($packet) % 2 ? "$packet\0" : $packet);
   $sum = ($sum >> 16) + ($sum & 0xffff) while $sum >> 16;
   substr($packet, 2, 2) = pack('n', ~$sum & 0xffff);
+  $target->{sent}{$sequence} = $clock->();
   return 1 if send($icmp, $packet, 0, sockaddr_in(0, inet_aton($target->{address})));
   $target->{error} = "send: $!";
+  $target->{error} .= remembered($target) if $!{EMSGSIZE};
   return 0;
 }
-my %replies;
+sub remembered { # the path MTU that a router reported earlier: the kernel keeps it for 10 minutes
+  my ($target) = @_;
+  my $route = `ip -4 -o route get $target->{address} 2>/dev/null` // '';
+  return $route =~ /expires (\d+)sec.* mtu (\d+)|mtu (\d+).* expires (\d+)sec/
+    ? sprintf('; it remembers a path MTU of %d for %d s more', $2 // $3, $1 // $4) : '';
+}
+my (%replies, %by_address);
+push @{$by_address{$_->{address}}}, $_ for @targets;
 sub collect { # replies, until all have come or no more come for so many seconds
   my ($expected, $seconds) = @_;
   my ($end, $bits) = (time() + $seconds + 1, '');
@@ -43,19 +55,29 @@ sub collect { # replies, until all have come or no more come for so many seconds
     my ($type, undef, undef, $echo_id, $sequence) = unpack('CCnnn', substr($packet, $header, 8));
     next unless $type == 0 && $echo_id == $id;
     my (undef, $address) = sockaddr_in($peer);
-    $expected-- unless $replies{inet_ntoa($address)}{$sequence}++;
+    my $peer_address = inet_ntoa($address);
+    next if $replies{$peer_address}{$sequence}++;
+    for my $target (@{$by_address{$peer_address} // []}) {
+      my $seconds_back = $clock->() - ($target->{sent}{$sequence} // 0);
+      $target->{rtt} = $seconds_back if !defined $target->{rtt} || $seconds_back < $target->{rtt};
+      # No target that has been silent is waited for.
+      $expected-- unless $target->{silent};
+    }
   }
 }
+sub is_silent { my ($target) = @_; return !$replies{$target->{address}} }
 sub pings { # one check: rounds of echo requests to all targets; every reply must come
   my ($check, $first, $rounds, $bytes) = @_;
   for my $round (0 .. $rounds - 1) {
     delete $_->{error} for @targets;
-    my $sent = grep { send_echo($_, $first + $round, $bytes) } @targets;
-    collect($sent, 2);
+    my @sent = grep { send_echo($_, $first + $round, $bytes || $_->{mtu} - 20) } @targets;
+    collect(scalar(grep { !$_->{silent} } @sent), 2);
+    $_->{silent} ||= is_silent($_) for @targets;
   }
   for my $target (@targets) {
     my $back = grep { $replies{$target->{address}}{$first + $_} } 0 .. $rounds - 1;
-    my $text = sprintf '%d of %d packets of %d bytes came back', $back, $rounds, $bytes + 20;
+    my $text = sprintf '%d of %d packets of %d bytes came back', $back, $rounds, ($bytes || $target->{mtu} - 20) + 20;
+    $text .= sprintf ' in %.2f ms', 1000 * $target->{rtt} if $back && $check eq 'ping' && $clock->();
     $text .= " ($target->{error})" if $target->{error};
     answer($check, $target, $back == $rounds ? 0 : 1, $text);
   }
@@ -64,7 +86,7 @@ sub pings { # one check: rounds of echo requests to all targets; every reply mus
 # The first packet may be lost while ARP resolves the target; it does not count.
 if (@targets) { my $sent = grep { send_echo($_, 1, 64) } @targets; collect($sent, 2) }
 pings('ping', 10, 3, 64);
-pings('mtu', 20, 2, $mtu - 20);
+pings('mtu', 20, 2, 0);
 
 my $data = join '', map { chr(($_ * 7 + $_ / 251) % 256) } 1 .. $size;
 my %pending;
@@ -77,8 +99,11 @@ for my $target (@targets) {
   if (!$started) { finish($target, 1, "connect: $!"); next }
   $pending{fileno $socket} = $target;
 }
-my $end = time() + $seconds;
+my ($end, $connect_end) = (time() + $seconds, time() + 4);
 while (%pending && time() < $end) {
+  if (time() >= $connect_end) { # a target that answers no ping gets no more time to accept
+    finish($_, 1, 'failed: no connection within 3 s') for grep { $_->{silent} && length $_->{rest} == $size } values %pending;
+  }
   my ($reading, $writing) = ('', '');
   for my $number (keys %pending) { vec($reading, $number, 1) = 1; vec($writing, $number, 1) = 1 if length $pending{$number}{rest} }
   select($reading, $writing, undef, 1);

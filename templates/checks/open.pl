@@ -49,8 +49,11 @@ while (@rest) {
   @port{qw(answer rest)} = ('', '');
   connect_port(\%port);
 }
-my ($end, $resend_at) = (time() + $seconds, 0);
+my ($end, $resend_at, $connect_end) = (time() + $seconds, 0, time() + 6);
 while (%pending && time() < $end) {
+  if (time() >= $connect_end) { # nothing at all has come back: three SYNs, or three datagrams
+    finish($_, 1, 'no answer within 5 s') for grep { $_->{protocol} eq 'udp' ? !$_->{held} : length $_->{rest} == length($_->{held} ? $request : $stream) } values %pending;
+  }
   if (time() >= $resend_at) { # a datagram may be lost: send it every 2 s
     for my $port (grep { $_->{protocol} eq 'udp' } values %pending) {
       my $sent = send($port->{socket}, $port->{held} ? $request : $datagram, 0);

@@ -2,10 +2,12 @@
 # encapsulation, without keeping any frame.
 # `start SECONDS SPEC…` starts the sniffer in the background and prints `sniffer PID`, or
 # `sniffer failed: REASON`. A SPEC is `net=CIDR` (count frames whose source and destination are both in
-# the range) or `port=N` (a UDP port that may carry a tunnel).
+# the range), `port=N` (a UDP port that may carry a tunnel) or `sealed=N` (the UDP port of a tunnel
+# whose content must not be readable).
 # `stop PID` prints `frame DEV in|out PROTOCOL PORT OUTER-FROM OUTER-TO FROM TO COUNT` for each flow
 # on each interface, then `lost N`, and ends the sniffer; only root may. After SECONDS, the sniffer
-# ends by itself.
+# ends by itself. PROTOCOL is `wireguard` for a packet of a sealed port, or `readable` if it contains
+# the payload of checks/datagrams.pl; the inner addresses are then the outer ones.
 
 use strict; use warnings; use Socket; use POSIX ();
 my ($verb, @arguments) = @ARGV;
@@ -19,6 +21,7 @@ if ($verb eq 'stop') {
 my $seconds = shift @arguments;
 my @nets = map { m{^net=(.+)/(\d+)$} ? [unpack('N', inet_aton($1)), $2 ? (0xffffffff << (32 - $2)) & 0xffffffff : 0] : () } @arguments;
 my %ports = map { /^port=(\d+)$/ ? ($1 => 1) : () } @arguments;
+my %sealed = map { /^sealed=(\d+)$/ ? ($1 => 1) : () } @arguments;
 
 # linux/if_packet.h: AF_PACKET 17, ETH_P_ALL 3 (others miss sent frames); SOCK_DGRAM begins at IP.
 socket(my $tap, 17, SOCK_DGRAM, unpack('S', pack('n', 3))) or do { print "sniffer failed: $!\n"; exit 0 };
@@ -26,7 +29,11 @@ socket(my $tap, 17, SOCK_DGRAM, unpack('S', pack('n', 3))) or do { print "sniffe
 my @code = ([0x28, 0, 0, 0xfffff000], [0x15, 1, 0, 0x0800], [0x06, 0, 0, 0]); # not IPv4: nothing
 my ($same, $keep) = (sub { [0x15, 0, 1, $_[0]] }, [0x06, 0, 0, 256]);
 push @code, [0x30, 0, 0, 9], $same->(47), $keep; # GRE
-push @code, [0x15, 0, 2 + 2 * keys %ports, 17], [0xb1, 0, 0, 0], [0x48, 0, 0, 2], map { ($same->($_), $keep) } sort keys %ports;
+my @ports = map { ($same->($_), $keep) } sort keys %ports;
+my @sealed = map { ($same->($_), [0x06, 0, 0, 65535]) } sort keys %sealed; # the whole packet is searched
+# The destination's port; behind NAT, only the sender's is the tunnel's.
+my @udp = ([0xb1, 0, 0, 0], [0x48, 0, 0, 2], @ports, @sealed, [0x48, 0, 0, 0], @sealed);
+push @code, [0x15, 0, scalar @udp, 17], @udp;
 for my $net (@nets) { # from and to inside it
   my ($base, $mask) = @$net;
   push @code, [0x20, 0, 0, 12], [0x54, 0, 0, $mask], [0x15, 0, 4, $base], [0x20, 0, 0, 16], [0x54, 0, 0, $mask], $same->($base), $keep;
@@ -67,6 +74,28 @@ sub ethernet_ends { # source and destination inside an Ethernet frame
   ($type, $skip) = (unpack('n', substr $frame, 16, 2), 18) if $type == 0x8100;
   return $type == 0x0800 ? ip_ends(substr $frame, $skip) : ();
 }
+sub inside { # the first IPv4 header between two addresses of one range, with a correct checksum
+  my $text = shift;
+  while ($text =~ /\x45/g) {
+    my $header = substr $text, $-[0], 20;
+    last if length $header < 20;
+    my $sum = unpack '%32n*', $header;
+    $sum = ($sum & 0xffff) + ($sum >> 16) while $sum >> 16;
+    next if $sum != 0xffff;
+    my ($source, $target) = unpack 'NN', substr $header, 12;
+    return ip_ends($header) if grep { ($source & $_->[1]) == $_->[0] && ($target & $_->[1]) == $_->[0] } @nets;
+  }
+  return ();
+}
+sub unseal { # the protocol of a packet at a sealed port, the port, and the readable addresses in it
+  my ($packet, $port) = @_;
+  my @ip_ends = inside(substr $packet, 8);
+  return ('udp', $port, @ip_ends) if @ip_ends;
+  my @outer = ip_ends($_[2]);
+  return ('readable', $port, @outer) if $packet =~ /u{16}/;
+  my $type = unpack 'V', substr $packet, 8, 4; # a message's type, and three zero bytes
+  return $type >= 1 && $type <= 4 ? ('wireguard', $port, @outer) : ();
+}
 sub decapsulate { # protocol, port, and source and destination of the packet inside a tunnel
   my $packet = shift;
   return () if unpack('n', substr $packet, 6, 2) & 0x1fff; # a later fragment
@@ -79,7 +108,9 @@ sub decapsulate { # protocol, port, and source and destination of the packet ins
     return @ip_ends ? ('gre', 0, @ip_ends) : ();
   }
   return () if $protocol != 17 || length $inner < 16;
-  my $port = unpack('n', substr $inner, 2, 2);
+  my ($from_port, $port) = unpack('nn', $inner);
+  my ($sealed) = grep { $sealed{$_} } $port, $from_port;
+  return unseal($inner, $sealed, $packet) if $sealed;
   return () unless $ports{$port};
   # RFC 7348: the I flag and nothing else, reserved fields of zero.
   my ($flags, $id) = unpack('NN', substr $inner, 8, 8);
@@ -89,7 +120,7 @@ sub decapsulate { # protocol, port, and source and destination of the packet ins
   return @ip_ends ? ('udp', $port, @ip_ends) : ();
 }
 sub count_frames {
-  while (defined(my $from = recv($tap, my $packet, 256, 0x40))) { # MSG_DONTWAIT
+  while (defined(my $from = recv($tap, my $packet, 65535, 0x40))) { # MSG_DONTWAIT
     last unless length $packet;
     my (undef, undef, $index, $hardware, $type) = unpack('SnlSC', $from);
     my @outer = ip_ends($packet);

@@ -49,8 +49,19 @@ mkdir -p "$drop_in" && {
       -e "s|--initial-cluster=[^ ]*|--initial-cluster=$initial|"
 } >"$drop_in/join.conf" && systemctl daemon-reload || exit
 # A member that has not heard of the new one yet answers with its old list, and the start fails.
-until_works timeout 30 systemctl restart "$service"
-started=$?
+since=$(date '+%Y-%m-%d %H:%M:%S')
+is_too_old() { # prints the reason: an older minor version than that of the cluster never joins
+  journalctl -q -o cat --since "$since" -u "$service" | grep -o -m 1 \
+    -e 'the running cluster version.* supported' -e 'incompatible with current running cluster'
+}
+start() { timeout 30 systemctl restart "$service" || is_too_old; }
+until_works start
+reason=$(is_too_old)
+systemctl -q is-active "$service"; started=$?
 rm -r -- "$drop_in"; systemctl daemon-reload
+[ -z "$reason" ] || {
+  echo "etcd on $name is too old to join: $reason; install a newer one, or choose other members" >&2
+  exit 1
+}
 [ "$started" = 0 ] || { systemctl --no-pager --lines 5 status "$service"; exit 1; }
 until_works promote

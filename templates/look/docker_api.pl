@@ -8,11 +8,13 @@
 # inode of a namespace, 0 where it has ended.
 # Defines: get answer inspect inode
 
-use strict; use warnings; use Socket;
+use strict; use warnings;
 alarm 30;
 my $buffer = '';
-socket(my $daemon, PF_UNIX, SOCK_STREAM, 0) or exit 1;
-connect($daemon, pack_sockaddr_un('/var/run/docker.sock')) or exit 1;
+# The module Socket would take more time to load than all the rest of perl: 5 of 10 ms.
+sub AF_UNIX() { 1 } sub SOCK_STREAM() { 1 } sub SOCK_RAW() { 3 } # linux/socket.h, linux/net.h
+socket(my $daemon, AF_UNIX, SOCK_STREAM, 0) or exit 1;
+connect($daemon, pack('Sa108', AF_UNIX, '/var/run/docker.sock')) or exit 1; # see unix(7)
 sub read_more { sysread($daemon, $buffer, 65536, length $buffer) or exit 1 }
 sub read_line { read_more() until $buffer =~ s/^(.*?)\r\n//; return $1 }
 sub read_bytes { my ($count) = @_; read_more() while length $buffer < $count; return substr($buffer, 0, $count, '') }

@@ -37,4 +37,4 @@ for folder in /etc/provision /etc/provision/"$name" /var/lib/provision /var/lib/
   /var/lib/provision/was/"$name"; do
   [ ! -h "$folder" ] && { [ -d "$folder" ] || [ ! -e "$folder" ]; } || echo "blocked $folder"
 done
-shared docker_info networks addresses routes way rules ovs_bridges ovs_ports ovs_interfaces
+shared docker_info networks addresses routes ways way rules ovs_bridges ovs_ports ovs_interfaces

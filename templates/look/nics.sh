@@ -7,8 +7,9 @@
 # that bridge no NIC.
 
 # Interfaces that forward nothing although the host does, or did before this inventory changed it.
-# (No `read`: it reads byte by byte, and a file of /proc/sys ends after the first read.)
-if [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]; then
+# (`read` reads byte by byte, and a file of /proc/sys ends after the first read: enough for a digit.)
+read -r forwards </proc/sys/net/ipv4/ip_forward || :
+if [ "$forwards" = 1 ]; then
   grep -lx 0 /proc/sys/net/ipv4/conf/*/forwarding | sed 's|.*/\(.*\)/forwarding|unforwarding \1|'
 fi
 for link in /sys/class/net/*; do

@@ -24,9 +24,14 @@ need_ovs() {
 }
 shared() { for key in "$@"; do echo "@@$key"; done; }
 files() {
-  for path in "$@"; do
+  # One `stat` for all, and `head` for a large file only: each process costs a millisecond.
+  stat -c '%a %s %n' -- "$@" 2>/dev/null | while read -r mode size path; do
     [ -f "$path" ] && [ ! -h "$path" ] || continue
-    text=$(head -c 1048576 "$path" | base64 -w0)
-    printf '%s %s %s\n' "$(stat -c %a "$path")" "$text" "$path" || exit 1
+    if [ "$size" -le 1048576 ]; then
+      text=$(base64 -w0 <"$path")
+    else
+      text=$(head -c 1048576 "$path" | base64 -w0)
+    fi
+    printf '%s %s %s\n' "$mode" "$text" "$path" || exit 1
   done
 }

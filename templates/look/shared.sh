@@ -11,17 +11,30 @@ if command -v docker >/dev/null 2>&1; then
   case $? in 0) docker='yes'; printf '%s\n' "$answers" ;; 3) docker='cut' ;; esac
 fi
 if command -v ip >/dev/null 2>&1; then
+  # The controller looks the routes to the peers up in the tables. Rules, routes with several
+  # gateways and nexthop objects leave them open: then sed writes `open` to descriptor 3, which is
+  # the variable. A kernel without rules prints no fourth line.
+  usual='{"priority":0,"src":"all","table":"255"},{"priority":32766,"src":"all","table":"254"}'
+  usual="\\[$usual,{\"priority\":32767,\"src\":\"all\",\"table\":\"253\"}\\]"
   {
-    echo 'address show'; echo 'route show table main'; echo 'route show table all'
-    for peer in $peers; do echo "route get $peer"; done
-    echo 'rule show'
-  } | ip -N -j -force -batch - 2>/dev/null |
-    # A peer without a route, and a kernel without rules, print no line.
-    sed '1s/^/addresses /;2s/^/routes /;3s/^/every_route /;4,${/^\[{"priority":/s/^/rules /;t
-      s/^/way /}'
+    open=$(
+      printf '%s\n' 'address show' 'route show table main' 'route show table all' 'rule show' |
+        ip -N -j -force -batch - 2>/dev/null |
+        sed -e '1s/^/addresses /' -e '3s/^/every_route /' \
+          -e '2{h;/"nexthops":\|"nhid":/{s/.*/open/;w /dev/fd/3' -e '};g;s/^/routes /}' \
+          -e "4{h;/^$usual\$/!{s/.*/open/;w /dev/fd/3" -e '};g;s/^/rules /}' 3>&1 >&4
+    )
+  } 4>&1
+  if [ -n "$open" ]; then
+    echo 'ways asked'
+    for peer in $peers; do echo "route get $peer"; done |
+      # A peer without a route prints no line.
+      ip -N -j -force -batch - 2>/dev/null | sed 's/^/way /'
+  fi
 fi
 # By its process id: on some hosts systemd listens at its socket, and asking there would start it.
-database=$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)
+database=
+[ ! -r /run/openvswitch/ovsdb-server.pid ] || read -r database </run/openvswitch/ovsdb-server.pid
 if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
   ovs=no
   tables=$(bounded ovs-vsctl -t 5 -f json \

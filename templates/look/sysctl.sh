@@ -1,19 +1,24 @@
 # Kind `sysctl`: values of settings and their first values, as `KEY VALUE` lines.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: keys
+# $keys are paths below /proc/sys, separated by spaces.
 
 # shellcheck disable=SC2154 # the kind sets $keys
-for key in $keys; do
-  echo "now $key $(cat "/proc/sys/$(echo "$key" | tr . /)")"
+for path in $keys; do
+  # Each process costs a millisecond, so no `tr`. IFS splits the path, "$*" joins it.
+  # shellcheck disable=SC2086 # split on purpose
+  key=$(IFS=/; set -f; set -- $path; IFS=.; echo "$*")
+  echo "now $key $(cat "/proc/sys/$path")"
   for record in /var/lib/provision/was/*/sysctl/"$key"; do
     [ -f "$record" ] || continue
     owner=${record%/sysctl/*}; echo "was $key ${owner##*/} $(cat "$record")"
   done
-  for script in /etc/provision/*/volatile.sh; do
-    [ ! -f "$script" ] || sed -n "s/^sysctl -q -w $key=\([^ ]*\)$/kept $key \1/p" "$script"
-  done
+  set -- /etc/provision/*/volatile.sh
+  [ ! -f "$1" ] || sed -n "s/^sysctl -q -w $key=\([^ ]*\)$/kept $key \1/p" "$@" 2>/dev/null
 done
-grep -vxF "$(cat /proc/sys/net/ipv4/ip_forward)" /proc/sys/net/ipv4/conf/*/forwarding |
+# One digit: `read` reads byte by byte, and a file of /proc/sys ends after the first read.
+read -r forwards </proc/sys/net/ipv4/ip_forward || :
+grep -vxF "$forwards" /proc/sys/net/ipv4/conf/*/forwarding |
   sed 's|.*/\(.*\)/forwarding:|interface \1 |'
 for record in /var/lib/provision/was/*/sysctl/net.ipv4.conf.*; do
   [ -f "$record" ] || continue

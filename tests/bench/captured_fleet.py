@@ -31,7 +31,7 @@ from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.follower_unit import FollowerUnit
 from provision.resources.kinds.iptables_chain import IptablesChain
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, Row
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.lib import etcd_keys
 from provision.resources.on_hosts import UNIT_FOLDER
@@ -120,7 +120,7 @@ class _Fleet:
         self._networks = [entry for entry in networks if entry is not self._network]
         self._containers = captured("container/routes-trixie", "containers")[0]
         self._container = captured("container/routes-trixie", "container")[0]
-        routes = captured("route/routes-trixie", "routes")[0]
+        routes = captured("routes/oldroutes-trixie", "routes")[0]
         self._routes = [route for route in routes if route["dev"] in ("host0", "eth1", "docker0")]
         self._routes = [route for route in self._routes if "gateway" not in route]
         self._vxlan = captured("vxlan/vxlan-trixie", "link")[0][0]
@@ -143,7 +143,10 @@ class _Fleet:
     def _facts(self, host: str) -> HostFacts:
         output = Output(0, self._host(host, (), applied=True).text(), "")
         probes = methods.facts_probes(self._inventory, host)
-        return gather.parse(host, self._inventory.name, output, nonce=NONCE, probes=probes).facts
+        peers = (peer.address for peer in self._inventory.hosts.values())
+        return gather.parse(
+            host, self._inventory.name, output, nonce=NONCE, probes=probes, peers=peers
+        ).facts
 
     def _host(self, name: str, resources: Iterable[Resource], *, applied: bool) -> _Host:
         host, inventory = _Host(name), self._inventory
@@ -157,7 +160,7 @@ class _Fleet:
         tools = dict.fromkeys((*TOOLS, *methods.tools(inventory, name)))
         host.section("host", "systemd yes", "uid 0", *(f"tool {tool}" for tool in tools))
         host.section("host", "manager apt-get", "machine x86_64", "networkd eth1 eth1.network")
-        keys = "docker_info networks addresses routes way every_route"
+        keys = "docker_info networks addresses routes every_route"
         host.section("host", *(f"@@{key}" for key in keys.split()))
         host.section("package", *tools)
         for section, keys in SHARED.items():
@@ -213,14 +216,15 @@ class _Fleet:
             for info in link["addr_info"] if link["ifname"] == "eth1" else ():
                 if info["family"] == "inet":
                     info |= {"local": str(address), "prefixlen": 16}
+        for route in routes:
+            route |= {"dst": "10.78.0.0/16"} if route["dev"] == "eth1" else {}
         for network in by_kind.get(DockerNetwork, ()):
             links += self._bridge_links(network)
             dev, source = dict(network.options)[BRIDGE_NAME], str(network.gateway)
             route = {"dst": str(network.subnet), "dev": dev, "protocol": "2", "scope": "253"}
             routes.append(route | {"prefsrc": source, "flags": []})
-        for route in by_kind.get(Route, ()):
-            entry = {"dst": str(route.dst), "gateway": str(route.via), "dev": route.dev}
-            routes.append(entry | {"protocol": "240", "flags": list(route.flags)})
+        for table in by_kind.get(Routes, ()):
+            routes += map(_kernel_route, table.rows)
         for device in by_kind.get(Vxlan, ()):
             links.append(vxlan_link(device))
         for flannel in by_kind.get(Flannel, ()):
@@ -229,10 +233,6 @@ class _Fleet:
         host.share("addresses", links)
         host.share("routes", routes)
         host.share("every_route", routes)
-        for name, peer in self._inventory.hosts.items():
-            if name != host.name:
-                route = {"dst": str(peer.address), "dev": "eth1", "prefsrc": str(address)}
-                host.share("way", [route | {"flags": [], "uid": 0, "cache": []}])
 
     def _bridge_links(self, network: DockerNetwork) -> list[Json]:
         bridge, veth = copy.deepcopy(self._bridge), copy.deepcopy(self._veth)
@@ -314,3 +314,9 @@ class _Fleet:
                 address = self._inventory.hosts[peer].address
                 yield f"neighbour {flannel.device} {gateway} lladdr {mac} PERMANENT"
                 yield f"forward {flannel.device} {mac} dst {address} self permanent"
+
+
+def _kernel_route(row: Row) -> Json:
+    """A route as `ip -N -j route` prints it."""
+    entry = {"dst": row.key, "gateway": str(row.via), "dev": row.dev, "protocol": "240"}
+    return entry | {"flags": ["onlink"] if row.onlink else []}

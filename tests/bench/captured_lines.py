@@ -15,12 +15,12 @@ from provision.resources.kinds.certificate import Certificate, digest
 from provision.resources.kinds.etcd_data import EtcdData
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 from provision.resources.kinds.service import Service
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.tls_request import TlsRequest
 from provision.resources.kinds.vxlan import Vxlan
-from provision.resources.on_hosts import UNIT_FOLDER
+from provision.resources.on_hosts import ETC, UNIT_FOLDER
 
 PROBES = Path(__file__).parents[1] / "probes"
 Json = dict[str, Any]
@@ -97,8 +97,14 @@ def _vxlan(device: Vxlan) -> Iterator[str]:
         yield f"forward {device.device} {forward.mac} dst {forward.peer} self permanent"
 
 
+def _routes(table: Routes) -> Iterator[str]:
+    yield f"claim {table.inventory} {table.network}"
+    for row in table.rows:
+        yield f"row {ETC}/{table.inventory}/routes/{table.network}:{row}"
+
+
 WRITERS: dict[type[Resource], Callable[[Any], Iterable[str]]] = {
-    Route: lambda r: (f"claim {r.inventory} {str(r.dst).replace('/', '_')}",),
+    Routes: _routes,
     File: lambda f: (_file(f.path, f.text, f.mode),),
     Sysctl: lambda s: (f"was {s.key.replace('/', ':')} {s.inventory} 1",),
     Vxlan: _vxlan,
@@ -117,7 +123,7 @@ SHARED = {
     "container": "containers container",
     "image": "images",
     "image_archive": "image",
-    "route": "routes",
+    "routes": "routes",
     "lan_bridge": "addresses",
     "lan_bridge_ovs": "addresses",
     "ovs_uplink": "addresses",

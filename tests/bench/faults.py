@@ -1,6 +1,7 @@
 """Random sequences of changes and faults on three booted hosts, with an oracle after each step.
 
     sudo .venv/bin/python -m tests.bench.faults --sequences 200
+    sudo .venv/bin/python -m tests.bench.faults --seed 5 --first 41 --hours 0.5   # a part of them
     sudo .venv/bin/python -m tests.bench.faults --only 1234567 --methods vxlan    # repeat one
 
 A sequence has five steps: apply (variant A or B of an inventory), destroy, heal (apply what is
@@ -87,6 +88,10 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
     finally:
         print(f"\n{figures.table()}", flush=True)
+        following = options.first + len(figures.results)
+        if options.only is None and following <= options.sequences:
+            part = f"--seed {options.seed} --sequences {options.sequences} --first {following}"
+            print(f"\nThe other sequences: python -m tests.bench.faults {part}", flush=True)
     sys.exit(1 if figures.violations else 0)
 
 
@@ -95,6 +100,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sequences", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument(
+        "--first", type=int, default=1, metavar="N", help="begin with the Nth of them"
+    )
     parser.add_argument("--hours", type=float, default=float("inf"), help="begin none after that")
     parser.add_argument("--only", type=int, metavar="SEED", help="seed of one sequence to repeat")
     parser.add_argument("--methods", default=",".join(METHODS), help="take turns [%(default)s]")
@@ -105,8 +113,9 @@ def sequences(options: argparse.Namespace, methods: list[str]) -> deque[tuple[in
     """The seed and the method of each sequence."""
     if options.only is not None:
         return deque((options.only, method) for method in methods)
-    chosen = seeds(options.seed, options.sequences)
-    return deque((seed, methods[n % len(methods)]) for n, seed in enumerate(chosen))
+    chosen = enumerate(seeds(options.seed, options.sequences))
+    every = [(seed, methods[number % len(methods)]) for number, seed in chosen]
+    return deque(every[options.first - 1 :])
 
 
 def campaign(pending: deque[tuple[int, str]], hours: float, folder: Path, figures: Figures) -> None:

@@ -27,6 +27,7 @@ from provision.inventory.load import load
 from provision.methods._shared.ovs_facts import OvsFacts
 from provision.methods.flannel import binary, etcd_members, options
 from provision.methods.flannel.facts import EtcdMember, FlannelFacts
+from provision.methods.wireguard.facts import WireguardFacts
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref, Resource, State
 from provision.resources.kinds.container import DockerContainer
@@ -36,6 +37,7 @@ from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.package import Package
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.lib import etcd_keys
 from provision.resources.lib.nic_records import NicAddress
 from provision.resources.on_hosts import UNMARKED
@@ -74,9 +76,17 @@ def facts(inventory: Inventory, case: dict[str, Any]) -> dict[str, HostFacts]:
             of_methods={
                 OvsFacts: OvsFacts(name in case.get("kernel_datapath", [])),
                 FlannelFacts: flannel_facts(inventory, name, case.get("etcd")),
+                WireguardFacts: wireguard_facts(inventory, name, case),
             },
         )
     return result
+
+
+def wireguard_facts(inventory: Inventory, host: str, case: dict[str, Any]) -> WireguardFacts:
+    """`kernel_wireguard` are the hosts with the module, `keys` those that have made their keys."""
+    networks = inventory.networks if host in case.get("keys", []) else ()
+    kernel = host in case.get("kernel_wireguard", [])
+    return WireguardFacts(kernel=kernel, keys=dict.fromkeys(networks, f"key-of-{host}="))
 
 
 def flannel_facts(inventory: Inventory, host: str, etcd: dict[str, Any] | None) -> FlannelFacts:
@@ -128,8 +138,10 @@ def states(applied: State, case: dict[str, Any], inventory: Inventory) -> tuple[
     for name in case.get("lost", []):
         del ours[ref(name)]
     for name, fields in case.get("differs", {}).items():
-        values = {key: _typed(value) for key, value in fields.items()}
+        values = {key: _typed(value) for key, value in fields.items() if key != "lost"}
         ours[ref(name)] = dataclasses.replace(ours[ref(name)], **values)
+        if "lost" in fields:
+            ours[ref(name)] = _without_route(ours[ref(name)], fields["lost"])
     foreign: dict[Ref, Resource] = {}
     for package in [r for r in applied.values() if isinstance(r, Package)]:
         ours.pop(package.ref, None)
@@ -161,8 +173,16 @@ def states(applied: State, case: dict[str, Any], inventory: Inventory) -> tuple[
     return ours, foreign
 
 
+def _without_route(table: Resource, destination: str) -> Routes:
+    """The routes of a network of which the kernel has lost one; its claim is still there."""
+    assert isinstance(table, Routes)
+    lost = row(destination, "", "")
+    rows = tuple(lost if entry.key == destination else entry for entry in table.rows)
+    return dataclasses.replace(table, rows=rows)
+
+
 def ref(text: str) -> Ref:
-    """The ref of a text such as `h1 route 172.20.2.0/24`."""
+    """The ref of a text such as `h1 routes blue`."""
     host, kind, name = text.split(" ", 2)
     return Ref(host, kind, name)
 

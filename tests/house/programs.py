@@ -54,6 +54,9 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
     "common/follow.sh.j2": {
         "inventory": "demo",
         "links": ["eth1", "br lan"],
+        "rules": ["DOCKER-USER FORWARD", "PROV-demo-blue-x filter"],
+        "devices": [("flannel.1", "provision-demo-over-flanneld.service")],
+        "forwards": True,
         "enters": True,
         "lock": "/run/provision-demo.lock",
         "holders": program_text("host/lock_holders.sh"),

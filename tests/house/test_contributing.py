@@ -229,4 +229,4 @@ class Printer:
 
 def test_the_capture_command_writes_the_output_of_one_kind() -> None:
     """The command under "Tests" of a kind separates the kind's output from the others."""
-    assert capture(Printer(), "h1", "demo", "route") == "of route"  # type: ignore[arg-type]
+    assert capture(Printer(), "h1", "demo", "routes") == "of routes"  # type: ignore[arg-type]

@@ -53,9 +53,10 @@ ACTING = {
     "engine/rounds.py",
     "engine/status.py",
     "engine/transaction.py",
-    # These make files that only the controller has: certificates and flanneld.
+    # These make files that only the controller has: certificates, secrets and flanneld.
     "engine/artifacts.py",
     "engine/pki.py",
+    "engine/preshared.py",
     "methods/flannel/binary.py",
     "methods/flannel/go_build.py",
     "methods/flannel/release.py",
@@ -63,6 +64,8 @@ ACTING = {
     "model/file_lock.py",
     # These read the inventory file and the files that it names.
     "inventory/load.py",
+    "inventory/ansible/program.py",
+    "inventory/ansible/sources.py",
     "model/fields/files.py",
     "model/fields/image_archives.py",
     "model/fields/secrets.py",

@@ -20,6 +20,7 @@ STEPS = {
     "ovs-gre.yml": 12,
     "ovs-vxlan.yml": 12,
     "modes.yml": 13,
+    "wireguard.yml": 11,
 }
 """By example, the steps of its first apply and of its destroy on the host that has most."""
 Cuts = tuple[str, ...]

@@ -101,6 +101,12 @@ class Hosts:
         assert "Traceback" not in process.stderr, message
         return process.stdout
 
+    def warnings(self, *arguments: str) -> str:
+        """The warnings and progress of `provision`."""
+        process = self._run(*arguments)
+        assert process.returncode == 0, process.stderr
+        return process.stderr
+
     def json(self, *arguments: str, status: int | None = 0) -> Any:
         """The JSON that `provision … --json` prints."""
         return json.loads(self.provision(*arguments, "--json", status=status))
@@ -158,3 +164,11 @@ def assert_same(before: dict[str, str], after: dict[str, str]) -> None:
     for host, text in before.items():
         diff = difflib.unified_diff(text.splitlines(), after[host].splitlines(), lineterm="", n=0)
         assert not (lines := list(diff)), f"{host}:\n" + "\n".join(lines)
+
+
+def without_records(capture: dict[str, str]) -> dict[str, str]:
+    """A capture without the record of the last change."""
+    return {
+        host: "\n".join(line for line in text.splitlines() if "/confirmed." not in line)
+        for host, text in capture.items()
+    }

@@ -103,13 +103,21 @@ def test_an_etcd_of_the_user(mixed: Hosts) -> None:
         ours = etcd.keys() - FOREIGN.keys()
         assert all(key.startswith(("/coreos.com/network/", "/provision/overlay/")) for key in ours)
         assert len([key for key in ours if "/subnets/" in key]) == 3
-        assert_key_is_secret(hosts, (etcd.files / "client.key").read_text(), inventory)
-        assert_unreachable_is_named(etcd, inventory)
-        assert_a_readable_key_is_protected(etcd, inventory)
         hosts.provision("destroy", inventory, "--yes")
         assert etcd.keys() == FOREIGN.keys()
         assert '"10.9.0.0/16"' in etcd.ctl("get /elsewhere/config")
     assert_same(before, hosts.capture())
+
+
+@pytest.mark.full
+def test_the_key_of_the_user_and_an_etcd_that_is_down(mixed: Hosts) -> None:
+    """The key is secret and stays so; an etcd that does not answer is named."""
+    with user_etcd(mixed) as etcd:
+        inventory = etcd.inventory()
+        mixed.provision("apply", inventory)
+        assert_key_is_secret(mixed, (etcd.files / "client.key").read_text(), inventory)
+        assert_unreachable_is_named(etcd, inventory)
+        assert_a_readable_key_is_protected(etcd, inventory)
 
 
 def assert_key_is_secret(hosts: Hosts, key: str, inventory: str) -> None:

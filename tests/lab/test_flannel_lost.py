@@ -25,6 +25,12 @@ iptables-save | grep -v provision:overlay | iptables-restore
 systemctl daemon-reload
 """
 """Commands after which a host has nothing of the inventory, but others still count on it."""
+BREAK_ETCD = """
+mv /usr/bin/etcd /usr/bin/etcd.whole
+printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/etcd; chmod 755 /usr/bin/etcd
+"""
+"""Commands after which etcd is installed, but ends as soon as it starts."""
+MEND_ETCD = "[ ! -e /usr/bin/etcd.whole ] || mv /usr/bin/etcd.whole /usr/bin/etcd"
 RESTORE = "## Restore etcd after the loss of a majority"
 
 
@@ -55,6 +61,13 @@ def members(hosts: Hosts) -> dict[str, str]:
     return {line[2]: line[0] for line in lines}
 
 
+def voters(hosts: Hosts, host: str) -> set[str]:
+    """The members that have a vote; the others are learners, which keep the place of a lost one."""
+    lines = [line.split(", ") for line in hosts.ssh(host, f"{CTL} member list").splitlines()]
+    assert len(lines) <= len(HOSTS), lines
+    return {line[2] for line in lines if line[5] == "false"}
+
+
 def healed(hosts: Hosts, inventory: str) -> None:
     """Verify passes, and a second apply changes nothing."""
     verified(hosts, inventory)
@@ -83,6 +96,7 @@ def test_a_member_without_its_data_is_replaced(over: tuple[Hosts, str]) -> None:
     replaced(hosts, inventory, "h2")
 
 
+@pytest.mark.full
 def test_a_member_whose_service_still_runs_is_replaced(over: tuple[Hosts, str]) -> None:
     """etcd starts again and again with the empty folder, and refuses each time."""
     hosts, inventory = over
@@ -90,6 +104,7 @@ def test_a_member_whose_service_still_runs_is_replaced(over: tuple[Hosts, str]) 
     replaced(hosts, inventory, "h3")
 
 
+@pytest.mark.full
 def test_a_reinstalled_host_gets_its_subnet_again(over: tuple[Hosts, str]) -> None:
     """The first member, which writes the settings for all, and another one."""
     hosts, inventory = over
@@ -103,19 +118,20 @@ def test_a_reinstalled_host_gets_its_subnet_again(over: tuple[Hosts, str]) -> No
     assert len(members(hosts)) == 3
 
 
+@pytest.mark.full
 def test_a_failed_replacement_is_rolled_back_and_can_be_repeated(over: tuple[Hosts, str]) -> None:
     """The others keep their majority and all leases, also of a host that lost everything."""
     hosts, inventory = over
     before = leases(hosts)
-    hosts.ssh("h2", f"{REINSTALL} chmod -x /usr/bin/etcd")
+    hosts.ssh("h2", REINSTALL + BREAK_ETCD)
     try:
         result = hosts.json("apply", inventory, status=5)
         assert result["hosts"]["h2"] == "reverted (failed)"
         assert leases(hosts) == before
-        assert members(hosts).keys() == {"h1", "h3"}
+        assert voters(hosts, "h1") == {"h1", "h3"}
         assert "etcd on h2 has lost its data" in hosts.provision("plan", inventory)
     finally:
-        hosts.ssh("h2", "chmod +x /usr/bin/etcd")
+        hosts.ssh("h2", MEND_ETCD)
     hosts.provision("apply", inventory)
     healed(hosts, inventory)
     assert leases(hosts) == before
@@ -129,18 +145,21 @@ def documented() -> str:
 
 
 def test_the_loss_of_a_majority_is_refused_until_etcd_is_restored(over: tuple[Hosts, str]) -> None:
-    """The commands of the docs, pasted on the host that has the data, keep all leases."""
+    """The commands of the docs, pasted on the host that has the data, keep all leases.
+
+    That is h2: its etcd is the oldest, and could not join the newer ones any more.
+    """
     hosts, inventory = over
     before = leases(hosts)
-    for host in ("h1", "h2"):
+    for host in ("h1", "h3"):
         hosts.ssh(host, LOSE_DATA)
     for verb in ("plan", "apply"):
         errors = hosts.json(verb, inventory, status=4)["errors"]
         assert [error["host"] for error in errors] == ["h1"]
-        assert "h1 and h2 have lost the data, which only h3 still has" in errors[0]["message"]
+        assert "h1 and h3 have lost the data, which only h2 still has" in errors[0]["message"]
         assert "docs/flannel.md" in errors[0]["hint"]
-    assert "inactive" in hosts.ssh("h2", f"systemctl is-active {ETCD}", check=False)
-    hosts.ssh("h3", documented())
+    assert "inactive" in hosts.ssh("h3", f"systemctl is-active {ETCD}", check=False)
+    hosts.ssh("h2", documented())
     hosts.provision("apply", inventory)
     healed(hosts, inventory)
     assert leases(hosts) == before
@@ -152,20 +171,41 @@ def test_a_rollback_keeps_the_majority_of_a_restored_etcd(over: tuple[Hosts, str
     """A member that has joined leaves the cluster before the rollback deletes its data."""
     hosts, inventory = over
     before = leases(hosts)
-    for host in ("h1", "h2"):
+    for host in ("h1", "h3"):
         hosts.ssh(host, LOSE_DATA)
-    hosts.ssh("h3", documented())
-    hosts.ssh("h2", "chmod -x /usr/bin/etcd")
+    hosts.ssh("h2", documented())
+    hosts.ssh("h3", BREAK_ETCD)
     try:
         # h1 is replaced first, and has a vote by then.
         result = hosts.json("apply", inventory, status=5)
         assert set(result["hosts"].values()) == {"reverted (failed)", "unchanged"}, result
-        assert "h3" in hosts.ssh("h3", f"{CTL} member list")
+        assert voters(hosts, "h2") == {"h2"}
     finally:
-        hosts.ssh("h2", "chmod +x /usr/bin/etcd")
+        hosts.ssh("h3", MEND_ETCD)
     hosts.provision("apply", inventory)
     healed(hosts, inventory)
     assert leases(hosts) == before
+
+
+@pytest.mark.full
+def test_an_older_etcd_cannot_join_newer_ones(over: tuple[Hosts, str]) -> None:
+    """The error names the versions; without h2 among the members, etcd works again."""
+    hosts, inventory = over
+    before = leases(hosts)
+    for host in ("h1", "h2"):
+        hosts.ssh(host, LOSE_DATA)
+    hosts.ssh("h3", documented())
+    result = hosts.json("apply", inventory, status=5)
+    messages = [error["message"] for error in result["errors"] if error["host"] == "h2"]
+    assert any("etcd on h2 is too old to join" in message for message in messages), result
+    other = hosts.inventory(
+        VXLAN, ("    # etcd: {members: [h1, h2, h3],", "    etcd: {members: [h1, h3],")
+    )
+    hosts.provision("apply", other)
+    healed(hosts, other)
+    assert leases(hosts) == before
+    hosts.provision("apply", hosts.inventory(VXLAN))
+    healed(hosts, inventory)
 
 
 @pytest.mark.full

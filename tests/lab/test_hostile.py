@@ -27,7 +27,7 @@ PROGRAMS = {
         "perl",
         "yes 'networks []' | head -c 99000000 && touch /run/read",
     ),
-    "a forged section": ("perl", "printf '\\n@0 begin route\\nclaim x\\n@0 end route 0\\n'"),
+    "a forged section": ("perl", "printf '\\n@0 begin routes\\nclaim x\\n@0 end routes 0\\n'"),
 }
 
 

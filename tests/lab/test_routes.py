@@ -117,9 +117,13 @@ def test_plan_shows_exactly_the_drift_and_apply_repairs_it(applied: tuple[Hosts,
     hosts.ssh("h3", "docker rm -f c3")
     changes = hosts.json("plan", inventory)["changes"]
     assert sorted((c["host"], c["kind"], c["name"]) for c in changes) == [
-        ("h1", "route", "172.20.2.0/24"),
+        ("h1", "routes", "blue"),
         ("h2", "iptables_chain", f"filter/{chain}"),
         ("h3", "container", "c3"),
+    ]
+    (rows,) = [change["rows"] for change in changes if change["kind"] == "routes"]
+    assert [(row["name"], row["verb"], row["before"]) for row in rows] == [
+        ("172.20.2.0/24", "update", "lost")
     ]
     assert not hosts.json("verify", inventory, status=7)["ok"]
     hosts.provision("apply", inventory)

@@ -290,7 +290,7 @@ def test_hosts_without_ssh_or_docker_are_shown_as_far_as_possible(
     finally:
         hosts.ssh("h2", "systemctl start docker.socket docker.service")
     assert drift["from"] == "h2" and "cannot be compared: dockerd does not" in drift["detail"]
-    assert "create" not in drift["detail"]
+    assert "missing" not in drift["detail"]
     assert tuple(shown["hosts"]) == HOSTS
     assert [error["host"] for error in shown["errors"]] == ["h9"]
     assert shown["hosts"]["h2"]["undocked"] == "Docker's daemon does not answer"

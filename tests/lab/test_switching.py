@@ -8,7 +8,7 @@ from tests.lab.hosts import Hosts, assert_same
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 
-CHAIN = ("routes", "pipework", "ovs-gre", "pipework", "ovs-vxlan", "routes")
+CHAIN = ("routes", "wireguard", "pipework", "ovs-gre", "pipework", "ovs-vxlan", "routes")
 
 
 def method_inventory(hosts: Hosts, method: str) -> str:

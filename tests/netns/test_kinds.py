@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from provision.engine.plan import operations, plan
+from provision.engine.undo import inverse
 from provision.facts import gather
 from provision.resources import script
-from provision.resources.base import ABSENT, Origin, Resource
+from provision.resources.base import ABSENT, Origin, Resource, state
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.kinds.vxlan import ANY, Forward, Vxlan
+from provision.resources.lib.route_claims import FOREIGN
 from provision.resources.on_hosts import Mark
+from provision.resources.rows import row_changes
 from provision.resources.script import PRELUDE
 from provision.resources.steps import Put, Steps
 from provision.transport.base import Output
@@ -74,13 +78,13 @@ class Namespace:
         assert all(result is not None and result.status == 0 for result in outcomes), outcomes
 
     def existing(
-        self, kind: type[Resource], inventory: str = NAME
+        self, kind: type[Resource], inventory: str = NAME, *, origin: Origin | None = None
     ) -> dict[str, tuple[Resource, bool]]:
         """The existing resources of a kind by name, each with True if it has our mark."""
         text = self.sh(gather.script(inventory, (), nonce="n0"))
         text = gather.sections(HOST, Output(0, text, ""), nonce="n0")[kind.kind]
         assert text.strip() != ABSENT
-        entries = kind.parse(text.strip(), Origin(HOST, inventory))
+        entries = kind.parse(text.strip(), origin or Origin(HOST, inventory))
         return {entry.resource.name: (entry.resource, entry.ours) for entry in entries}
 
 
@@ -110,9 +114,10 @@ def namespace() -> Iterator[Namespace]:
         upper.rmdir()
 
 
-def route(dst: str = "172.20.2.0/24", via: str = "192.0.2.9") -> Route:
-    """A route of the inventory."""
-    return Route(HOST, IPv4Network(dst), IPv4Address(via), "up0", NAME)
+def routes(*destinations: str, via: str = "192.0.2.9") -> Routes:
+    """The routes of the inventory to these destinations, or to one."""
+    rows = [row(dst, via, "up0") for dst in destinations or ("172.20.2.0/24",)]
+    return Routes.of(HOST, "blue", NAME, rows)
 
 
 def chain(*sources: str) -> IptablesChain:
@@ -141,7 +146,7 @@ def vxlan(*forwards: Forward, learning: bool = True) -> Vxlan:
 
 
 EXAMPLES: dict[str, Resource] = {
-    "route": route(),
+    "routes": routes("172.20.2.0/24", "172.20.3.0/24", "172.20.4.7/32"),
     "chain": chain("172.20.0.0/16", "172.21.0.0/16"),
     "vxlan": vxlan(Forward(ANY, IPv4Address("192.0.2.8")), Forward(ANY, IPv4Address("192.0.2.9"))),
     "file": File(HOST, "/etc/provision/demo/a", "it's $HOME\n\t\\x\n", "0755"),
@@ -166,30 +171,114 @@ def test_a_created_resource_is_parsed_as_equal_and_deleted_completely(
 
 def test_resources_of_another_inventory_are_foreign(namespace: Namespace) -> None:
     """The inventory `second` does not own those of `demo`."""
-    namespace.do(*(EXAMPLES[name].create() for name in ("route", "chain")))
-    for name in ("route", "chain"):
-        resource = EXAMPLES[name]
-        _, ours = namespace.existing(type(resource), "second")[resource.name]
-        assert not ours
+    namespace.do(*(EXAMPLES[name].create() for name in ("routes", "chain")))
+    chains = namespace.existing(IptablesChain, "second")
+    assert chains[EXAMPLES["chain"].name][1] is False
+    assert [ours for _, ours in namespace.existing(Routes, "second").values()] == [False]
 
 
-def test_a_deleted_route_is_still_ours_and_is_restored(namespace: Namespace) -> None:
-    """Its claim on the host says so."""
-    namespace.do(route().create())
-    namespace.sh("ip route del 172.20.2.0/24")
-    lost, ours = namespace.existing(Route)["172.20.2.0/24"]
-    assert ours and lost != route()
-    namespace.do(route().update(lost) or ())
-    assert namespace.existing(Route)["172.20.2.0/24"] == (route(), True)
+WATCH = """
+ip -4 -N monitor route >/run/watched & pid=$!
+meet() { # until the monitor has seen a change from now on
+  until grep -q "$1" /run/watched; do
+    ip route replace "$1" dev up0; ip route del "$1"; sleep 0.05
+  done
+}
+meet 198.51.100.1; sh /run/steps; status=$?
+meet 198.51.100.2; kill "$pid"; exit "$status"
+"""
+
+
+def watched(namespace: Namespace, steps: Steps) -> list[str]:
+    """The changes of routes that the kernel reports while steps run, which must succeed."""
+    namespace.do((Put("/run/steps", script.standalone([steps])),))
+    namespace.sh(WATCH)
+    lines = namespace.sh("cat /run/watched").splitlines()
+    return [line.strip() for line in lines if "198.51.100." not in line]
+
+
+def test_a_deleted_route_is_still_ours_and_only_it_is_restored(namespace: Namespace) -> None:
+    """Its claim on the host says so; nobody who watches the table is told of another route."""
+    table = routes("172.20.2.0/24", "172.20.3.0/24", "172.20.5.0/24")
+    namespace.do(table.create())
+    namespace.sh("ip route del 172.20.3.0/24")
+    lost, ours = namespace.existing(Routes)["blue"]
+    assert ours
+    (change,) = row_changes(lost, table)
+    assert str(change) == "172.20.3.0/24 lost → via 192.0.2.9 dev up0"
+    restored = watched(namespace, table.update(lost))
+    assert restored == ["172.20.3.0/24 via 192.0.2.9 dev up0 proto 240"]
+    assert namespace.existing(Routes)["blue"] == (table, True)
 
 
 def test_a_route_without_a_claim_is_foreign_and_stays(namespace: Namespace) -> None:
     """Even in the same table and with our protocol number."""
     namespace.sh("ip route add 172.30.0.0/16 via 192.0.2.8 proto 240")
-    namespace.do(route().create())
-    assert namespace.existing(Route)["172.30.0.0/16"][1] is False
-    namespace.do(route().delete())
+    namespace.do(routes().create())
+    others, ours = namespace.existing(Routes)[FOREIGN]
+    assert isinstance(others, Routes) and not ours
+    assert "172.30.0.0/16" in {row.key for row in others.rows}
+    namespace.do(routes().delete())
     assert "172.30.0.0/16 via 192.0.2.8" in namespace.sh("ip route")
+
+
+def test_a_route_of_others_is_left_and_the_rest_of_the_table_is_made(namespace: Namespace) -> None:
+    """The follower does not take it; apply refuses the table, and removal leaves the route."""
+    table = routes("172.20.2.0/24", "172.20.3.0/24")
+    namespace.sh("ip route add 172.20.2.0/24 via 192.0.2.8")
+    namespace.do(table.create())
+    assert "172.20.2.0/24 via 192.0.2.8" in (made := namespace.sh("ip route"))
+    assert "172.20.3.0/24 via 192.0.2.9" in made
+    namespace.do(table.delete())
+    assert "172.20.2.0/24 via 192.0.2.8" in (left := namespace.sh("ip route"))
+    assert "172.20.3.0/24" not in left
+
+
+def test_a_route_that_the_kernel_refuses_is_named_and_the_others_are_made(
+    namespace: Namespace,
+) -> None:
+    """The exit status tells the follower to try again."""
+    table = Routes.of(
+        HOST, "blue", NAME,
+        [row("172.20.2.0/24", "198.51.100.9", "up0"), row("172.20.3.0/24", "192.0.2.9", "up0")],
+    )  # fmt: skip
+    output = namespace.transport.run(HOST, script.standalone([table.create()]), timeout_s=30)
+    assert output.status == 1
+    assert "cannot make the route 172.20.2.0/24 via 198.51.100.9 dev up0" in output.stderr
+    assert "172.20.3.0/24 via 192.0.2.9" in namespace.sh("ip route")
+
+
+OLD_HOST = """
+mkdir -p /etc/provision/demo/routes
+for dst in 172.20.2.0/24 172.20.3.0/24; do
+  echo "$dst via 192.0.2.9 dev up0" >/etc/provision/demo/routes/${dst%/*}_${dst#*/}
+  ip route add $dst via 192.0.2.9 dev up0 proto 240
+done
+"""
+"""What version 0.1.0 has made of the same routes: a claim for each."""
+
+
+def test_claims_of_version_0_1_0_become_one_and_no_route_is_touched(namespace: Namespace) -> None:
+    """The rollback writes the old claims again; a destroy of such a host is complete."""
+    before = namespace.sh(CAPTURE)
+    namespace.sh(OLD_HOST)
+    old = namespace.sh(CAPTURE)
+    table = routes("172.20.2.0/24", "172.20.3.0/24")
+    origin = Origin(HOST, NAME, (("blue", IPv4Network("172.20.0.0/16")),))
+    found, ours = namespace.existing(Routes, origin=origin)["blue"]
+    assert isinstance(found, Routes) and ours and found.old_claims == 2
+    todo = plan(state([found]), state([table]))
+    (change,) = todo.changes
+    assert (change.verb, row_changes(found, table)) == ("update", [])
+    (take_over,) = operations(todo, txn="0a")
+    assert watched(namespace, take_over.steps) == []
+    assert namespace.existing(Routes)["blue"] == (table, True)
+    assert "/etc/provision/demo/routes/172" not in namespace.sh(CAPTURE)
+    namespace.do(inverse(take_over, txn="0a"))
+    assert sorted(namespace.sh(CAPTURE).splitlines()) == sorted(old.splitlines())
+    found, _ = namespace.existing(Routes, origin=origin)["blue"]
+    namespace.do(*(operation.steps for operation in operations(plan(state([found]), {}))))
+    assert namespace.sh(CAPTURE) == before
 
 
 @pytest.mark.parametrize(
@@ -266,7 +355,7 @@ def test_the_followers_script_restores_everything_and_can_be_repeated(
     namespace: Namespace,
 ) -> None:
     """After a failed step it goes on, and exits with 1."""
-    targets = (chain("172.20.0.0/16"), route(), route("172.20.3.0/24"))
+    targets = (chain("172.20.0.0/16"), routes("172.20.2.0/24", "172.20.3.0/24"))
     text = script.standalone([resource.create() for resource in targets])
     namespace.transport.run(HOST, text, timeout_s=30)
     created = namespace.sh(CAPTURE)
@@ -274,7 +363,7 @@ def test_the_followers_script_restores_everything_and_can_be_repeated(
     assert namespace.sh(CAPTURE) == created
     namespace.sh("ip link set dev up0 down; iptables -F DOCKER-USER; ip link set dev up0 up")
     assert namespace.transport.run(HOST, text, timeout_s=30).status == 0
-    assert namespace.existing(Route)["172.20.3.0/24"] == (route("172.20.3.0/24"), True)
+    assert namespace.existing(Routes)["blue"] == (targets[1], True)
     assert namespace.existing(IptablesChain)[targets[0].name] == (targets[0], True)
     namespace.sh("ip link set dev up0 down")
     assert namespace.transport.run(HOST, text, timeout_s=30).status == 1

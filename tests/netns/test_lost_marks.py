@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
@@ -11,6 +11,8 @@ from provision.engine.undo import inverse
 from provision.facts import gather
 from provision.model.names import chain_name, interface_name
 from provision.resources.base import Origin, Resource, state
+from provision.resources.kinds.routes import Routes
+from provision.resources.lib.route_claims import FOREIGN
 from provision.resources.script import PRELUDE
 from provision.transport.base import Output
 from tests.netns.test_kinds import (
@@ -21,7 +23,7 @@ from tests.netns.test_kinds import (
     Namespace,
     chain,
     namespace,
-    route,
+    routes,
     vxlan,
 )
 
@@ -58,7 +60,7 @@ LOSSES = {
         _chain(),
         "iptables -F; iptables -A FORWARD -j DOCKER-USER; iptables -A DOCKER-USER -j RETURN",
     ),
-    "no claim": (route(), "rm -rf /etc/provision"),
+    "no claim": (routes(), "rm -rf /etc/provision"),
     "no alias": (_vxlan(), f"ip link set {interface_name('vx-', NAME, 'blue')} alias ''"),
 }
 
@@ -100,20 +102,33 @@ def test_a_resource_without_its_mark_is_healed_and_destroyed(
             f"filter/{chain_name(NAME, 'blue')}",
         ),
         ("iptables -N PROV-demo-blue-abcdef", type(chain()), "filter/PROV-demo-blue-abcdef"),
-        ("ip route add 172.20.2.0/24 via 192.0.2.8", type(route()), "172.20.2.0/24"),
-        ("ip route add 172.30.2.0/24 via 192.0.2.8 proto 240", type(route()), "172.30.2.0/24"),
-        (
-            "ip route add 172.20.2.0/24 via 192.0.2.8 proto 240; mkdir -p /etc/provision/b/routes;"
-            ": >/etc/provision/b/routes/172.20.2.0_24",
-            type(route()),
-            "172.20.2.0/24",
-        ),
     ],
 )
 def test_what_does_not_fit_is_of_others(
     namespace: Namespace, strange: str, kind: type[Resource], name: str
 ) -> None:
-    """A chain with rules of others, another hash, another protocol, range or inventory."""
+    """A chain with rules of others, and one with another hash."""
     namespace.transport.run(HOST, PRELUDE + strange, timeout_s=30)
     _, ours = existing(namespace, kind)[name]
     assert not ours
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        "ip route add 172.20.2.0/24 via 192.0.2.8",
+        "ip route add 172.30.2.0/24 via 192.0.2.8 proto 240",
+        "ip route add 172.20.2.0/24 via 192.0.2.8 proto 240; mkdir -p /etc/provision/b/routes;"
+        ": >/etc/provision/b/routes/172.20.2.0_24",
+        "ip route add 172.20.2.0/24 via 192.0.2.8 proto 240; mkdir -p /etc/provision/b/routes;"
+        "echo 172.20.2.0/24 via 192.0.2.8 dev up0 >/etc/provision/b/routes/blue",
+    ],
+)
+def test_routes_that_do_not_fit_are_of_others(namespace: Namespace, strange: str) -> None:
+    """Another protocol, another range, and claims of another inventory in both forms."""
+    namespace.sh(strange)
+    tables = existing(namespace, Routes)
+    assert list(tables) == [FOREIGN]
+    others, ours = tables[FOREIGN]
+    assert isinstance(others, Routes) and not ours
+    assert any(row.via == IPv4Address("192.0.2.8") for row in others.rows)

@@ -63,3 +63,27 @@ def test_a_container_checks_more_peers_than_the_usual_limit_of_files(namespace: 
     failed = {answer.text for answer in answers.values() if answer.status}
     assert not failed
     assert Counter(check for check, _, _ in answers) == dict.fromkeys(("ping", "mtu", "tcp"), PEERS)
+
+
+def test_a_silent_peer_does_not_delay_the_others(namespace: int) -> None:
+    """All checks of it fail; it gets less time than one that answers, whose checks all pass."""
+    drop = ("iptables", "-A", "INPUT", "-d", "127.1.0.3", "-j", "DROP")
+    subprocess.run(("nsenter", "-t", str(namespace), "-n", *drop), check=True)
+    first = IPv4Address("127.1.0.1")
+    source = Endpoint("source", "h1", "blue", namespace, first, 1500)
+    targets = [Endpoint(f"t{n}", "h2", "blue", namespace, first + n, 1500) for n in (1, 2, 3)]
+    listening = output(probe.combined(probe.listen_script([source], LIMITS)))
+    listener = probe.parse_listeners(listening)["source"]
+    try:
+        listeners = {target.container: listener.port for target in targets}
+        call = probe.call_script({source: targets}, listeners, LIMITS)
+        answers = probe.parse_answers(output(probe.combined(call)))
+    finally:
+        output(probe.combined(probe.stop_script([listener.pid])))
+    failed = {key: answer.text for key, answer in answers.items() if answer.status}
+    assert failed == {
+        ("ping", "source", "t2"): "0 of 3 packets of 84 bytes came back",
+        ("mtu", "source", "t2"): "0 of 2 packets of 1500 bytes came back",
+        ("tcp", "source", "t2"): "failed: no connection within 3 s",
+    }
+    assert len(answers) == 9

@@ -10,10 +10,10 @@ from provision.engine.undo_order import order
 from provision.resources.base import State, state
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.steps import Steps
-from tests.netns.test_kinds import CAPTURE, HOST, NAME, Namespace, chain, namespace, route
+from tests.netns.test_kinds import CAPTURE, HOST, NAME, Namespace, chain, namespace
 
 pytestmark = pytest.mark.netns
 __all__ = ["namespace"]
@@ -25,17 +25,20 @@ def desired(*, edited: bool) -> State:
     """The resources of an inventory, before and after a user has edited it."""
     sources = ("172.20.0.0/16", "172.22.0.0/16") if edited else ("172.20.0.0/16", "172.21.0.0/16")
     via = "192.0.2.8" if edited else "192.0.2.9"
-    extra = (route("172.20.9.0/24"),) if edited else (route("172.20.7.0/24"),)
+    extra = "172.20.9.0/24" if edited else "172.20.7.0/24"
+    rows = [row("172.20.2.0/24", via, "up0"), row(extra, "192.0.2.9", "up0")]
+    rows += [row("172.20.5.0/24", "192.0.2.9", "up0")]
+    table = Routes.of(HOST, "blue", NAME, rows)
     text = "new\n" if edited else "old\n"
-    common = (chain(*sources), route(via=via), File(HOST, "/etc/provision/demo/a", text, "0755"))
-    return state([*common, *extra, Sysctl(HOST, FORWARD, "1", NAME)])
+    common = (chain(*sources), table, File(HOST, "/etc/provision/demo/a", text, "0755"))
+    return state([*common, Sysctl(HOST, FORWARD, "1", NAME)])
 
 
 def existing(namespace: Namespace) -> tuple[State, State]:
     """The existing resources: ours, and foreign ones."""
     entries = [
         entry
-        for kind in (IptablesChain, File, Route, Sysctl)
+        for kind in (IptablesChain, File, Routes, Sysctl)
         for entry in namespace.existing(kind).values()
     ]
     ours = state(resource for resource, is_ours in entries if is_ours)

@@ -14,12 +14,17 @@ import pytest
 from provision.facts import host_probe
 from provision.methods._shared import lan_facts
 from provision.methods.flannel import facts as flannel_facts
+from provision.methods.wireguard import facts as wireguard_facts
 from provision.resources import kinds
 from provision.resources.base import Origin, Resource
 
 FOLDER = Path(__file__).parent
+# old…: applied by version 0.1.0
 INVENTORIES = {
     "routes": "demo",
+    "oldroutes": "demo",
+    "olddocker0": "classic",
+    "oldrouted": "routed",
     "docker0": "classic",
     "pipework": "lan",
     "ovslan": "ovslan",
@@ -31,11 +36,16 @@ INVENTORIES = {
     "vxlan": "wide",
     "routed": "routed",
     "ovs": "tunnel",
+    "wireguard": "safe",
+    "psk": "safe",
 }
 # The keys in etcd contain the names of hosts, so captures of flannel need the real ones.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
-PROBES = {probe.section: probe for probe in (flannel_facts.probe(), lan_facts.probe({}))}
+PROBES = {
+    probe.section: probe
+    for probe in (flannel_facts.probe(), lan_facts.probe({}), wireguard_facts.probe())
+}
 """Probes of methods, by the folder of their captures."""
 KINDS = {kind.kind: kind for kind in kinds.all_kinds()}
 

@@ -117,7 +117,7 @@ def test_logins_come_from_the_ansible_inventory(tmp_path: Path) -> None:
     [
         (
             "h1 ansible_host=gate.example\n",
-            "hosts.ini:1:1: 'address' is missing in 'h1'; set ansible_host, or in our file hosts",
+            "hosts.ini:1:1: 'address' is missing in 'h1'; set ansible_host, or write hosts: {h1",
         ),
         ("[web\nh1\n", "hosts.ini:1:1: this is not a section"),
         ("[web:kids]\n", "hosts.ini:1:1: unknown kind of section 'kids'"),
@@ -130,8 +130,8 @@ def test_logins_come_from_the_ansible_inventory(tmp_path: Path) -> None:
         ("h1 ansible_host='{{ x }}'\n", "hosts.ini:1:1: ansible_host is a template, '{{ x }}'"),
         ("\nh1 ansible_host=10.0.0.1 ansible_connection=local\n", "hosts.ini:2:1: ansible_conn"),
         (
-            "[g]\nh1 ansible_host=10.0.0.1\n[g:vars]\nansible_ssh_common_args='-o ProxyJump=b'\n",
-            "hosts.ini:4:1: ansible_ssh_common_args of h1, which leads through a jump host, is not",
+            "[g]\nh1 ansible_host=10.0.0.1\n[g:vars]\nansible_ssh_common_args='b'\n",
+            "hosts.ini:4:1: ansible_ssh_common_args of h1: 'b' is not an option of ssh; write",
         ),
         (
             "h1 ansible_host=10.0.0.1 ansible_private_key_file=~nobody-here/id\n",
@@ -341,7 +341,7 @@ def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
     (folder / "1-hosts").write_text("[lab]\nh1 ansible_host=10.0.0.1\n[site:children]\nlab\n")
     (folder / "3-hosts.yml").write_text("site: {vars: {ansible_become: true}}\n")
     (folder / "sub/hosts").write_text("[db]\nd1\n")
-    for name in (".hidden", "hosts.orig", "README.md", "hosts~", "ansible.cfg"):
+    for name in (".hidden", "hosts.orig", "README.md", "hosts~", "other.cfg"):
         (folder / name).write_text("[broken\n")
     listed = json.loads(ansible(tmp_path, "ansible-inventory", "-i", str(folder), "--list"))
     inventory = read(folder)
@@ -402,7 +402,8 @@ def test_a_part_of_an_inventory_can_be_imported(tmp_path: Path) -> None:
             "{file: hosts.ini, onyl: [lab]}",
             "demo.yml:2:31: unknown key 'onyl'; did you mean 'only'?",
         ),
-        ("[hosts.ini]", "demo.yml:2:13: 'hosts_from' cannot be a list; write text"),
+        ("[[hosts.ini]]", "demo.yml:2:14: item 1 of 'hosts_from' must be text, not a list"),
+        ("7", "demo.yml:2:13: 'hosts_from' cannot be the number 7; write text"),
     ],
 )
 def test_a_mistake_in_hosts_from_is_an_error_in_our_file(

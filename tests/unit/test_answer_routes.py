@@ -1,4 +1,4 @@
-"""Answers of published ports leave a container by Docker's gateway, whatever its interfaces are."""
+"""Packets of Docker's network leave a container by its gateway, whatever interfaces it has."""
 
 from __future__ import annotations
 
@@ -86,3 +86,37 @@ def test_no_other_attachment_has_routes_for_answers(tmp_path: Path, container: s
     """Hosts that an older version applied stay as they are."""
     first = attachment(tmp_path, container + INTERFACES)
     assert (first.rules, first.answer_routes) == ((), ())
+
+
+GATEWAY = "interfaces: [{macvlan: eth1, address: 10.78.0.5/24, gateway: 10.78.0.254%s}]"
+TO_OTHER_HOSTS = "to 172.20.0.0/16 table 2400 priority %d"
+
+
+@pytest.mark.parametrize(
+    ("keys", "priority"),
+    [("", 1), (f", {RULE % 7}", 8), (f", {RULE % 32765}", 32764)],
+)
+def test_a_gateway_on_the_lan_does_not_take_packets_to_other_hosts(
+    tmp_path: Path, keys: str, priority: int
+) -> None:
+    """The rule for them comes after the user's own; with a published port, there are two."""
+    first = attachment(tmp_path, f"network: blue, {GATEWAY % keys}")
+    assert TO_OTHER_HOSTS % priority in first.rules
+    assert first.answer_routes == ("172.20.0.0/24 table 2400", "default via 172.20.0.1 table 2400")
+    published = attachment(tmp_path, f'network: blue, ports: ["8080:80"], {GATEWAY % keys}')
+    assert "from 172.20.0.0/24 table 2400 priority 1" in published.rules
+    assert len(published.rules) == 2 + bool(keys)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        f"network: lan, {GATEWAY % ''}",
+        f"network: none, {GATEWAY % ''}",
+        f"network: blue, {GATEWAY % ', routes: [{to: 172.20.1.0/24, via: 10.78.0.253}]'}",
+        "network: blue, interfaces: [{macvlan: eth1, address: 'fd00::5/64', gateway6: 'fd00::1'}]",
+    ],
+)
+def test_other_containers_need_no_rule_for_other_hosts(tmp_path: Path, container: str) -> None:
+    """All hosts are on the link, or the file itself has a route, or the gateway is of IPv6."""
+    assert attachment(tmp_path, container).rules == ()

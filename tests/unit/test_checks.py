@@ -6,7 +6,6 @@ import inspect
 import os
 import signal
 from dataclasses import replace
-from ipaddress import IPv4Network
 from typing import Any
 from xml.etree import ElementTree
 
@@ -29,7 +28,7 @@ from provision.model.problems import Problem
 from provision.resources.base import Resource
 from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.on_hosts import Mark
 from tests.fakes import Hosts
 from tests.house.test_structure import ROOT
@@ -92,11 +91,11 @@ def test_each_check_has_subjects_of_a_known_kind(module: Any) -> None:
 def test_a_table_is_never_cut(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not even where the terminal is narrower: rich would replace names by `…`."""
+    """Not even where the terminal is narrower: names and addresses stay whole."""
     monkeypatch.setenv("COLUMNS", "20")
     show(verify(monkeypatch, evidence(), None))
     out = capsys.readouterr().out
-    assert "│ c1 on h1 │" in out and "…" not in out
+    assert "1  c1  h1  172.20." in out and "…" not in out
 
 
 def test_pairs_that_answer_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +125,12 @@ def test_a_sniffer_that_did_not_run_skips_the_check(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("expression", "message"), [("nothing", "matches no check"), ("a b", "cannot read")]
+    ("expression", "message"),
+    [
+        ("nothing", "matches no check"),
+        ("provision or checks", "matches no check"),  # names of folders above the checks
+        ("a b", "cannot read"),
+    ],
 )
 def test_an_expression_without_checks_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, expression: str, message: str
@@ -283,7 +287,10 @@ def created(resource: Resource) -> Change:
 
 
 IMAGE = created(DockerImage("h1", "busybox:latest", "demo"))
-ROUTE = created(Route("h1", IPv4Network("172.20.1.0/24"), None, "eth1", "demo"))
+LOST = [row("172.20.1.0/24", "", ""), row("172.20.2.0/24", "10.78.0.13", "eth1")]
+WANTED = [row("172.20.1.0/24", "10.78.0.12", "eth1"), LOST[1]]
+BEFORE, AFTER = (Routes.of("h1", "blue", "demo", rows) for rows in (LOST, WANTED))
+ROUTE = Change(AFTER.ref, "update", BEFORE, AFTER, None)
 TUNNEL = created(OvsTunnel("h1", "gre-h2", "ov-blue", "gre", (), True, MARK))
 
 
@@ -325,7 +332,7 @@ def test_the_message_of_drift_tells_what_cannot_be_seen(monkeypatch: pytest.Monk
     result = verify(monkeypatch, replace(evidence(), drift={"h1": hidden, "h2": hidden}), "drift")
     assert {check.detail for check in result.checks} == {
         "cannot be compared: dockerd does not answer: it is dead; "
-        "differs: create route 172.20.1.0/24"
+        "differs: route 172.20.1.0/24 via 10.78.0.12 dev eth1 is missing"
     }
 
 

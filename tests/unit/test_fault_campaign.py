@@ -34,6 +34,13 @@ def test_methods_take_turns() -> None:
     ]
 
 
+def test_a_campaign_can_be_run_in_parts() -> None:
+    """Each part has the sequences that the whole campaign has in its place, methods included."""
+    whole = chosen("--seed", "5", "--sequences", "20")
+    parts = [chosen("--seed", "5", "--sequences", "20", "--first", str(n)) for n in (1, 9, 20, 21)]
+    assert parts == [whole, whole[8:], whole[19:], []]
+
+
 def test_one_sequence_is_repeated() -> None:
     """By each of the methods, whatever the seed of the campaign."""
     assert chosen("--only", "77", "--methods", "vxlan,modes") == [(77, "vxlan"), (77, "modes")]
@@ -73,4 +80,6 @@ def test_the_exit_status_tells_violations(
         faults.main()
     assert end.value.code == status
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("seed 9,") and lines[-1].startswith("| time |")
+    rest = f"--seed 9 --sequences 200 --first {len(results) + 1}"
+    assert lines[0].startswith("seed 9,") and lines[-3].startswith("| time |")
+    assert lines[-1] == f"The other sequences: python -m tests.bench.faults {rest}"

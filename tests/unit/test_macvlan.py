@@ -61,6 +61,18 @@ def problems(inventory: Inventory, host: str, found: MacvlanFacts, **parts: Any)
     return [p.message for p in methods.of(network).check_host(inventory, network, known)]
 
 
+def test_a_nic_that_is_down_is_named(tmp_path: Path) -> None:
+    """Also after systemd-networkd has taken its address away, so that nothing tells the NIC."""
+    inventory = inventory_of(tmp_path, LAN)
+    links = facts(inventory, {"docker": DOCKER})["h1"].links
+    down = links | {"eth1": replace(links["eth1"], up=False)}
+    message = "eth1 is down, so its containers of network net reach no other host"
+    assert problems(inventory, "h1", MacvlanFacts(), links=down) == [message]
+    bare = links | {"eth1": replace(links["eth1"], up=False, addresses=())}
+    (missing,) = problems(inventory, "h1", MacvlanFacts(), links=bare)
+    assert missing.startswith("eth1 is down; its address 10.78.0.11 is on none of its links")
+
+
 def test_the_probe_tells_networks_of_others_and_answers_by_arp(tmp_path: Path) -> None:
     """The inventory's own networks are left out: the plan removes or changes them."""
     inventory = inventory_of(tmp_path, LAN)

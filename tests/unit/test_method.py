@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,6 +76,18 @@ def test_a_nic_under_open_vswitch_is_still_the_hosts_nic(tmp_path: Path, example
 
 
 @pytest.mark.parametrize("example", ROUTED_BY_HOST)
+def test_a_nic_that_is_down_below_its_bridge_is_named(tmp_path: Path, example: str) -> None:
+    """The bridge stays up with its address, so that all routes look whole."""
+    inventory, hosts = with_nic(tmp_path, example, "eth1")
+    network = next(iter(inventory.networks.values()))
+    host = behind_open_vswitch(hosts["h1"])
+    links = {**host.links, "eth1": replace(host.links["eth1"], up=False)}
+    down = methods.of(network).check_host(inventory, network, replace(host, links=links))
+    message = f"eth1 is down, so its containers of network {network.name} reach no other host"
+    assert [(p.message, p.hint) for p in down] == [(message, "run `ip link set dev eth1 up` on it")]
+
+
+@pytest.mark.parametrize("example", ROUTED_BY_HOST)
 def test_peers_must_be_reached_by_the_named_nic(tmp_path: Path, example: str) -> None:
     """A host with routes to its peers by another interface is refused."""
     inventory, hosts = with_nic(tmp_path, example, "eth2")
@@ -98,8 +109,8 @@ def verified(
     fixed["choice"] = ALL_PAIRS
     evidence = Evidence(**{**empty, **fixed, "after": dict.fromkeys(hosts), **parts})
     patch.setattr("provision.checks.gather.evidence", lambda *_: evidence)
-    session: Any = SimpleNamespace(inventory=inventory)
-    result = run_checks(session, hosts, junit=None, expression=expression)
+    session = Session(inventory, Hosts())
+    result = run_checks(session, hosts, junit=False, expression=expression)
     return [(check.check, check.source, check.ok, check.detail) for check in result.checks]
 
 

@@ -29,8 +29,9 @@ from provision.resources.kinds.lan_bridge import LanBridge
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import OvsUplink
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes
 from provision.resources.kinds.vxlan import Vxlan
+from provision.resources.kinds.wireguard import Wireguard
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
 
@@ -44,11 +45,20 @@ COLUMNS: dict[str, tuple[str, tuple[str, str]]] = {
     "ovs-vxlan": ("ovs-vxlan", ("", "")),
     "pipework": ("pipework", ("", "")),
     "macvlan": ("macvlan", ("", "")),
+    "wireguard": ("wireguard", ("", "")),
     "flannel vxlan": ("flannel-vxlan", ("", "")),
     "flannel udp": ("flannel-udp", ("", "")),
     "flannel host-gw": ("flannel-host-gw", ("", "")),
 }
 """The example inventory of each column, and a change of its text."""
+
+
+def _host_with_wireguard() -> HostFacts:
+    inventory = load(ROOT / "inventories" / "wireguard.yml")
+    return facts(inventory, {"docker": DOCKER, "kernel_wireguard": ["h1"]})["h1"]
+
+
+KERNEL = _host_with_wireguard()
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,9 @@ def _between(column: Planned) -> str:
 
 def _software(column: Planned) -> str:
     tools = set(methods.of(column.network).tools(column.network, "h1"))
+    if "wg" in tools:
+        assert not methods.of(column.network).tools_by_facts(column.network, KERNEL)
+        return "wireguard-tools; wireguard-go without the kernel's module"
     if tools >= {"ovs-vsctl"}:
         return "Open vSwitch, ethtool" if "ethtool" in tools else "Open vSwitch"
     if column.of(Flannel):
@@ -125,15 +138,22 @@ def _software(column: Planned) -> str:
 
 def _daemons(column: Planned) -> str:
     units = [str(resource.name) for resource in column.resources if resource.kind == "service"]
+    if column.of(Wireguard):
+        assert any("-wireguard." in unit for unit in units)
+        return "wireguard-go without the kernel's module"
     daemons = [name for name in ("flanneld", "etcd") if any(f"-{name}." in unit for unit in units)]
     return ", ".join(daemons) or ("ovs-vswitchd, ovsdb-server" if column.of(OvsDaemon) else "none")
 
 
 def _forwarding(column: Planned) -> str:
-    routes, devices = column.of(Route), column.of(Vxlan)
+    routes = [row for table in column.of(Routes) for row in table.rows]
+    devices = column.of(Vxlan)
     if devices and not devices[0].learning:
         assert len(routes) == len(devices[0].forwards) == 2
         return "the inventory (table, routes)"
+    if column.of(Wireguard):
+        assert [route.dst for route in routes] == [column.network.cidr]
+        return "the inventory (peers, one route)"
     if column.of(Flannel):
         assert not routes
         return "etcd, read by flanneld"

@@ -18,7 +18,7 @@ from provision.resources.base import Resource, state
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 from tests.fakes import HOST
 
@@ -65,6 +65,18 @@ def test_a_route_beside_the_range_is_no_conflict(tmp_path: Path) -> None:
     assert not conflicts(inventory(tmp_path), route)
 
 
+def test_a_summary_route_is_no_conflict_and_a_wider_range_of_an_interface_is(
+    tmp_path: Path,
+) -> None:
+    """Others have addresses in the range of an interface; a VPN's route only covers ours."""
+    network = inventory(tmp_path)
+    for text in ("128.0.0.0/1", "172.16.0.0/12"):
+        summary = KernelRoute(IPv4Network(text), "tun0", proto=3)
+        assert not conflicts(network, summary)
+        assert conflicts(network, summary._replace(proto=2))
+    assert conflicts(network, KernelRoute(IPv4Network("172.20.0.0/16"), "tun0", proto=3))
+
+
 def test_a_route_to_the_subnet_of_a_host_is_no_conflict_here(tmp_path: Path) -> None:
     """The plan itself reports that route or its bridge."""
     demo = inventory(tmp_path)
@@ -74,7 +86,7 @@ def test_a_route_to_the_subnet_of_a_host_is_no_conflict_here(tmp_path: Path) -> 
 
 def test_own_routes_are_no_conflict(tmp_path: Path) -> None:
     """Mark and destination decide; a route of another program to the same range is a conflict."""
-    ours = Route("h1", PART, None, "eth1", "demo")
+    ours = Routes.of("h1", "n", "demo", [row(str(PART), "", "eth1")])
     demo = inventory(tmp_path)
     assert not conflicts(demo, KernelRoute(PART, "eth1", PROTO), ours)
     assert conflicts(demo, KernelRoute(PART, "eth1", KERNEL), ours)
@@ -163,7 +175,7 @@ def test_routes_in_the_range_of_another_inventory_are_not_told_again(tmp_path: P
     )
     chain = IptablesChain("h1", "nat", "PROV-other-blue", "POSTROUTING", rules, mark)
     demo, foreign = inventory(tmp_path), state([chain])
-    host_facts = {"h1": facts(FOREIGN, replace(FOREIGN, dst=IPv4Network("172.20.9.0/24")))}
+    host_facts = {"h1": facts(FOREIGN, FOREIGN._replace(dst=IPv4Network("172.20.9.0/24")))}
     assert [conflict.message for conflict in overlaps(demo, host_facts, {}, foreign)] == [
         "172.20.0.0/16 overlaps 172.20.64.0/18, the range of network 'blue' of inventory 'other'",
         "172.20.0.0/16 overlaps 172.20.9.0/24 on br-other, outside this inventory",

@@ -11,7 +11,8 @@ from provision.facts.host import KernelRoute
 from provision.resources.base import Resource, state
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
+from provision.resources.lib.route_claims import FOREIGN
 from provision.resources.on_hosts import UNMARKED, Mark
 from tests.unit.test_overlaps import KERNEL, RANGE, facts, inventory
 
@@ -45,7 +46,7 @@ def test_a_foreign_bridge_on_the_part_of_the_host_is_a_conflict(tmp_path: Path) 
 def test_own_bridges_and_routes_are_no_conflict(tmp_path: Path) -> None:
     """A bridge by its name, a route that is planned or removed, and flanneld's routes."""
     assert not conflicts(tmp_path, KernelRoute(OWN, "br-n-x", KERNEL), current=(WANTED,))
-    planned = Route("h1", PEER, None, "eth1", "demo")
+    planned = Routes.of("h1", "n", "demo", [row(str(PEER), "", "eth1")])
     assert not conflicts(tmp_path, KernelRoute(PEER, "eth9", KERNEL), wanted=(planned,))
     # The subnet of a peer that has left the file is another peer's now: its route is replaced.
     assert not conflicts(tmp_path, KernelRoute(PEER, "eth9", KERNEL), current=(planned,))
@@ -53,6 +54,16 @@ def test_own_bridges_and_routes_are_no_conflict(tmp_path: Path) -> None:
     assert not conflicts(tmp_path, KernelRoute(PEER, "eth1", KERNEL), current=(flannel,))
     docker0 = "method: routes, cidr: 172.20.0.0/16, bridge: docker0"
     assert not conflicts(tmp_path, KernelRoute(OWN, "docker0", KERNEL), options=docker0)
+
+
+def test_a_route_of_others_in_the_place_of_a_wanted_one_is_a_conflict(tmp_path: Path) -> None:
+    """The conflict names this route alone; one that no table wants is none."""
+    rows = [row(f"172.20.{n}.0/24", "10.78.0.9", "eth1") for n in (1, 2, 3)]
+    planned = Routes.of("h1", "n", "demo", rows)
+    others = Routes.of("h1", FOREIGN, "demo", [rows[1], row("172.20.9.0/24", "", "eth1")])
+    assert conflicts(tmp_path, foreign=(others,), wanted=(planned,)) == [
+        "route 172.20.2.0/24 exists outside this inventory"
+    ]
 
 
 def test_a_docker_network_of_any_driver_on_the_part_is_a_conflict(tmp_path: Path) -> None:

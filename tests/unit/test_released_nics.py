@@ -15,7 +15,7 @@ from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
 from provision.resources.kinds.ovs_uplink import OvsUplink
-from provision.resources.kinds.route import Route
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.lib.nic_records import HostVeth, NicAddress, NicRoute, OriginalNic
 from tests.fakes import HOST
 
@@ -148,7 +148,7 @@ def test_removed_routes_of_ours_do_not_count_as_the_nics(tmp_path: Path) -> None
     ours = NicRoute(str(PART), via=str(PEER), proto="240")
     nic = Nic("eth1", addresses=(ADDRESS,), routes=(ours, kept))
     facts = replace(host_probe.parse("h1", HOST), nics={"eth1": nic})
-    routes = state([Route("h1", PART, PEER, "eth1", "it")])
+    routes = state([Routes.of("h1", "n", "it", [row(str(PART), str(PEER), "eth1")])])
     snapshot = with_released_nics(inventory(tmp_path, PIPEWORK), HostSnapshot(facts, routes, {}))
     assert snapshot.facts.nics["eth1"].routes == (kept,)
     unchanged = HostSnapshot(facts, routes, {})

@@ -12,7 +12,8 @@ import pytest
 from provision.model.errors import UsageError
 from provision.model.inventory import Host
 from provision.model.inventory import Ssh as Login
-from provision.transport.ssh.connections import Connections, hops
+from provision.transport.ssh.connections import Connections
+from provision.transport.ssh.hop import hops
 from provision.transport.ssh.openssh import ClientConfig
 
 
@@ -90,7 +91,7 @@ def test_the_inventory_overrides_ssh_config(connections: Read) -> None:
     assert read.to(host("h1")).host == "192.0.2.1"
     target = read.to(host("h1", Login(address="192.0.2.9", user="me")))
     assert (target.host, target.port, target.user) == ("192.0.2.9", 2209, "me")
-    assert target.gateway == "nc 192.0.2.9 2209"
+    assert target.proxy == "nc 192.0.2.9 2209"
     target = read.to(host("h1", Login(address="192.0.2.8", port=2207)))
     assert (target.host, target.port, target.user) == ("192.0.2.8", 2207, "name")
 
@@ -108,7 +109,7 @@ def test_the_jump_hosts_of_the_inventory_replace_those_of_ssh_config(connections
     for name in ("h1", "h2"):
         target = read.to(host(name, Login(jump="me@[2001:db8::1]:2201,b")))
         assert [hop.host for hop in hops(target)] == ["192.0.2.1", "b", "2001:db8::1"]
-    assert not read.to(host("h1", Login(jump="none"))).gateway
+    assert not read.to(host("h1", Login(jump="none"))).proxy
 
 
 def test_ignored_options_are_named(connections: Read) -> None:
@@ -161,7 +162,7 @@ def test_without_ssh_the_plain_parser_reads_the_file(connections: Read) -> None:
     text = "Host h1\n  HostName %h.example\n  ProxyJump me@a:2201\nHost *\n  User all\n"
     read = connections(text, program=None)
     target = read.to(host("h1"))
-    assert (target.host, target.user, target.gateway.host) == ("h1.example", "all", "a")
+    assert (target.host, target.user, target.proxy.connection.host) == ("h1.example", "all", "a")
     assert target.endpoint.key_files[-1].name == "id_ed25519"
     assert "there is no ssh program" in str(read.client_config.remark)
     login = Login(user="me", port=2207, address="192.0.2.9", jump="b")

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from provision.model.inventory import Host, Ssh
-from provision.transport.ssh.connections import Connections, HopConnection, hops
+from provision.transport.ssh.connections import Connections
+from provision.transport.ssh.hop import HopConnection, hops
 from provision.transport.ssh.hostkeys import known_hosts_name
 from provision.transport.ssh.openssh import ClientConfig
 
@@ -37,6 +38,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment that the files refer to."""
     monkeypatch.setenv("SSH_TEST_KEYS", "/k/variable")
     monkeypatch.setenv("SHELL", "/bin/sh")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
     # ssh takes the home folder from the user database.
     monkeypatch.setenv("HOME", getpwuid(os.getuid()).pw_dir)
 
@@ -98,7 +100,9 @@ def test_the_values_are_those_of_ssh(tmp_path: Path, text: str, spec: str) -> No
     assert (target.host, target.port) == (hostname, int(expected["port"]))
     assert target.user == expected["user"]
     assert target.login.only_files == (expected["identitiesonly"] == "yes")
-    assert target.login.agent == (expected.get("identityagent") != "none")
+    named = expected.get("identityagent", "SSH_AUTH_SOCK")
+    sockets = {"none": None, "SSH_AUTH_SOCK": "/run/agent"}
+    assert str(target.login.agent.path) == str(sockets.get(named, named))
     assert target.endpoint.alias == expected.get("hostkeyalias")
     check_keys(target, config, *arguments, name)
     check_known_hosts(target, expected)
@@ -135,9 +139,9 @@ def check_proxy(
     if "proxyjump" not in expected:
         assert not jumps
         address = () if target.host != ADDRESS else ("-o", f"HostName={ADDRESS}")
-        command = proxy_command(config, *address, *arguments) if target.gateway else None
-        assert (target.gateway or None) == command
-        assert bool(target.gateway) == ("proxycommand" in expected)
+        command = proxy_command(config, *address, *arguments) if target.proxy else None
+        assert (target.proxy or None) == command
+        assert bool(target.proxy) == ("proxycommand" in expected)
         return
     texts = expected["proxyjump"].split(",")
     assert len(jumps) >= len(texts)

@@ -36,11 +36,13 @@ class Tree:
     """All groups and hosts of an inventory, in order of appearance.
 
     `hosts` maps each host to the variables of its own lines, `positions` to its first line.
+    `resolved`: Ansible has read it, and these are all variables that the hosts have.
     """
 
     groups: dict[str, Group] = field(default_factory=dict)
     hosts: dict[str, Variables] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
+    resolved: bool = False
 
     def group(self, name: str, position: Position) -> Group:
         """The group of that name; create it at `position` if it is new."""

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from provision import methods
 from provision.inventory.rules import clashes, containers, interfaces
 from provision.inventory.unused import ALL
-from provision.model.documents import Decoded, Layout, NetworkDocument, Subnets
+from provision.model.documents import Decoded, HostDocument, Layout, NetworkDocument, Subnets
 from provision.model.findings import KEY, Finding, Loc
 from provision.model.ranges import overlapping
 from provision.model.suggest import did_you_mean
@@ -29,9 +29,24 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     yield from _networks(decoded, layout)
     for method in dict.fromkeys(network.method for network in decoded.networks.values()):
         yield from methods.named(method).check_file(decoded, layout)
+    yield from _unused_keys(decoded, layout)
     yield from containers.findings(decoded, layout)
     yield from interfaces.findings(decoded, layout)
     yield from clashes.findings(decoded, layout)
+
+
+def _unused_keys(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
+    """Yield a finding for each key of a method at a host that is in no network of it."""
+    if len(decoded.networks) < len(decoded.declared["networks"]):
+        return  # the invalid network may be the one
+    for host, document in decoded.hosts.items():
+        for key in document.model_fields_set - HostDocument.model_fields.keys():
+            if not any(
+                network.method == key and host in layout.hosts[name]
+                for name, network in decoded.networks.items()
+            ):
+                message = f"'{key}' has no effect: '{host}' is in no network of this method"
+                yield Finding(("hosts", host, key), message, "remove it, or add the host to one")
 
 
 def _groups(decoded: Decoded) -> Iterator[Finding]:

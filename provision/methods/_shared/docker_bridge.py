@@ -5,17 +5,17 @@ A method adds the path from one host's bridge to the others'.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
+from provision.methods._shared import link_problems
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
 from provision.model.problems import Problem
-from provision.model.text import listed
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import (
@@ -111,9 +111,17 @@ def _docker0(
 
 
 def chains(
-    inventory: Inventory, network: Network, host: str, nics: tuple[str, ...] = ()
+    inventory: Inventory,
+    network: Network,
+    host: str,
+    nics: tuple[str, ...] = (),
+    *,
+    relay: bool = False,
 ) -> Iterator[IptablesChain]:
-    """Accept the network's traffic between its bridge and `nics`, and masquerade other traffic."""
+    """Accept the network's traffic between its bridge and `nics`, and masquerade other traffic.
+
+    With `relay`, the host also passes on what other hosts send each other.
+    """
     mark, name = Mark(inventory.name, network.name), chain_name(inventory.name, network.name)
     subnet, cidr = network.subnets[host], network.cidr
     bridge = bridge_name(inventory, network)
@@ -121,6 +129,8 @@ def chains(
     for nic in nics:
         accepts.append(_rule(mark, cidr, subnet, ("-i", nic, "-o", bridge), "ACCEPT"))
         accepts.append(_rule(mark, subnet, cidr, ("-i", bridge, "-o", nic), "ACCEPT"))
+        if relay:
+            accepts.append(_rule(mark, cidr, cidr, ("-i", nic, "-o", nic), "ACCEPT"))
     if accepts:
         yield IptablesChain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
     # ACCEPT ends the nat table for a packet: no later rule masquerades it.
@@ -175,20 +185,17 @@ def bridge_name(inventory: Inventory, network: Network) -> str:
 
 def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str, ...]:
     """The interfaces by which the host sends to its peers."""
-    peers = [inventory.hosts[peer].address for peer in network.hosts if peer != facts.host]
-    routes = [facts.peer_routes[peer] for peer in peers if peer in facts.peer_routes]
-    return tuple(sorted({route.dev for route in routes}))
+    peers = (inventory.hosts[peer].address for peer in network.hosts if peer != facts.host)
+    routes = map(facts.peer_routes.get, peers)
+    return tuple(sorted({route.dev for route in routes if route}))
 
 
 def mtu(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts], *, overhead: int = 0
 ) -> int:
     """The size in bytes of the largest packet that every host in `facts` can send to the others."""
-    links = [
-        facts[host].link_with(inventory.hosts[host].address)
-        for host in network.hosts
-        if host in facts
-    ]
+    hosts = (host for host in network.hosts if host in facts)
+    links = [facts[host].link_with(inventory.hosts[host].address) for host in hosts]
     # On a shared link no router sends "fragmentation needed", so the smallest MTU counts for all.
     return network.mtu or min((link.mtu for link in links if link), default=1500) - overhead
 
@@ -208,13 +215,7 @@ def problems(
             f"write mtu: {link.mtu - overhead} or less, or leave it out",
         )
     if link is None:
-        addresses = [str(a) for link in facts.links.values() for a in link.addresses]
-        yield Problem(
-            facts.host,
-            f"none of its interfaces has its address {address}; it has {', '.join(addresses)}"
-            f"{_down(facts)}",
-            f"write the address that its peers reach as hosts.{facts.host}.address",
-        )
+        yield link_problems.without_address(facts, address)
     if on_docker0(network) and (28, 0) <= facts.docker < (28, 2):
         yield Problem(
             facts.host,
@@ -268,21 +269,29 @@ def networkd_problems(
 
 
 def peer_problems(
-    inventory: Inventory, network: Network, facts: HostFacts, *, one_link: str = ""
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    *,
+    one_link: str = "",
+    peers: Iterable[str] | None = None,
 ) -> Iterator[Problem]:
-    """Yield the reasons why a host cannot send to its peers.
+    """Yield the reasons why a host cannot send to its peers, by default all hosts of the network.
 
     `one_link`: the hint for a peer behind a router, if the method needs all hosts on one link;
     empty if routers may be between the hosts.
     """
     nic = inventory.hosts[facts.host].nic
-    for peer in network.hosts:
+    # A bridge stays up, and the routes through it, while the NIC that is its port is down.
+    for dev in nics(inventory, network, facts):
+        yield from link_problems.nic_problems(network, facts, facts.carrier(dev))
+    for peer in network.hosts if peers is None else peers:
         address = inventory.hosts[peer].address
         route = facts.peer_routes.get(address)
         if peer == facts.host:
             continue
         if route is None:
-            yield _without_route(facts, peer, address)
+            yield link_problems.without_route(facts, peer, address)
         elif route.via is not None and one_link:
             message = f"its route to {peer} ({address}) leads through the router {route.via}"
             yield Problem(facts.host, message, one_link)
@@ -290,18 +299,3 @@ def peer_problems(
         elif nic is not None and facts.carrier(route.dev) != nic:
             message = f"its route to {peer} ({address}) leaves by {route.dev}, not by {nic}"
             yield Problem(facts.host, message)
-
-
-def _down(facts: HostFacts) -> str:
-    """The interfaces that are down: systemd-networkd takes the addresses of such a NIC away."""
-    down = tuple(link.name for link in facts.links.values() if not link.up)
-    return f"; down: {listed(down)}" if down else ""
-
-
-def _without_route(facts: HostFacts, peer: str, address: IPv4Address) -> Problem:
-    """The kernel drops the routes of an interface that is down: name that as the cause."""
-    for link in facts.links.values():
-        if not link.up and any(address in held.network for held in link.addresses):
-            message = f"{link.name}, which leads to {peer} ({address}), is down"
-            return Problem(facts.host, message, f"run `ip link set dev {link.name} up` on it")
-    return Problem(facts.host, f"it has no route to {peer} ({address})")

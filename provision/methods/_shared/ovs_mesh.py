@@ -19,6 +19,7 @@ from provision.methods._shared.ovs_facts import OvsFacts
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import INTERFACE_LENGTH, interface_name
+from provision.model.needs import Need
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Resource
@@ -88,6 +89,13 @@ class OvsMesh(Method):
             return {}
         nics = (facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts))
         return {nic: uplink_bridge(nic) for nic in nics}
+
+    def firewall_needs(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Need]:
+        """Yield the packets of the tunnel; the userspace datapath takes them before iptables."""
+        if chosen_datapath(network, facts) == "system":
+            yield from super().firewall_needs(inventory, network, facts)
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe that reads whether the host's kernel has the module openvswitch."""

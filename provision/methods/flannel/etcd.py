@@ -236,7 +236,7 @@ def _joining(
         *_client_needs(inventory, network, unit.host),
         *(Ref(member, "service", unit.service) for member in earlier),
     )
-    leave = sh(_LEAVE, keys.ctl(inventory.name, network.name), urls[unit.host])
+    leave = sh(_LEAVE, keys.ctl(inventory.name, network.name), unit.host, urls[unit.host])
     return replace(unit, started_after=after, first_start=(join,), before_undo=(leave,))
 
 

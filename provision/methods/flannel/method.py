@@ -18,7 +18,7 @@ import provision.methods.flannel.tls_files as tls_files
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method
-from provision.methods._shared import docker_bridge
+from provision.methods._shared import docker_bridge, firewall_needs
 from provision.methods._shared import subnets as subnet_rules
 from provision.methods.flannel.etcd_checks import EtcdAnswer
 from provision.methods.flannel.options import (
@@ -33,6 +33,7 @@ from provision.methods.flannel.options import (
 from provision.methods.flannel.status import Row, Statuses
 from provision.model.findings import BadValueError, Finding
 from provision.model.inventory import Inventory, LocalBinary, Network
+from provision.model.needs import Need
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Resource
@@ -194,6 +195,21 @@ class FlannelMethod(Method):
                 return Tunnel("udp", port(settings) or 0)
             case _:
                 return None
+
+    def tunnel_links(self, inventory: Inventory, network: Network) -> tuple[str, ...]:
+        """The device of flannel; none with host-gw."""
+        name = device(network)
+        return (name,) if name else ()
+
+    def firewall_needs(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Need]:
+        """Yield the packets of the tunnel, and on members of etcd the connections to it."""
+        yield from super().firewall_needs(inventory, network, facts)
+        if facts.host in members(network):
+            cluster = options(network).etcd
+            ports = (cluster.client_port, cluster.peer_port)
+            yield from firewall_needs.of_tcp(inventory, network, facts, ports)
 
     def status_script(self, inventory: Inventory, host: str) -> str:
         """Read etcd and the certificates of a host."""

@@ -44,15 +44,15 @@ def fetched(url: str, digest: str, target: Path, say: Say) -> LocalBinary:
     """
     partial = target.with_name(f"{target.name}.part")
     continued = partial.exists()
-    found = _downloaded(url, partial, say)
-    if found != digest and continued:
+    actual = _downloaded(url, partial, say)
+    if actual != digest and continued:
         # The first bytes may be of another file: once more from the start.
         partial.unlink()
-        found = _downloaded(url, partial, say)
-    if found != digest:
+        actual = _downloaded(url, partial, say)
+    if actual != digest:
         partial.unlink(missing_ok=True)
         raise SupplyError(
-            f"{url}: its sha256 is {found}, not {digest}",
+            f"{url}: its sha256 is {actual}, not {digest}",
             "check the URL, and the sum in the release notes",
         )
     try:

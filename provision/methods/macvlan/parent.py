@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from provision import methods
 from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
-from provision.methods._shared import docker_bridge
+from provision.methods._shared import docker_bridge, link_problems
 from provision.methods.macvlan.facts import MacvlanFacts
 from provision.methods.macvlan.options import macvlan_options
 from provision.model.inventory import Inventory, Network
@@ -55,6 +55,8 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
     if own is not None and own.name == link.name:
         hint = "leave it out by 'hosts': containers on macvlan are on one link"
         yield from docker_bridge.peer_problems(inventory, network, facts, one_link=hint)
+    else:
+        yield from link_problems.nic_problems(network, facts, link.name)
 
 
 def _missing(inventory: Inventory, network: Network, facts: HostFacts) -> Problem:
@@ -65,7 +67,8 @@ def _missing(inventory: Inventory, network: Network, facts: HostFacts) -> Proble
         return Problem(facts.host, message, f"its links are {links}")
     address = inventory.hosts[facts.host].address
     message = f"its address {address} is on none of its links, so network {network.name} has no NIC"
-    return Problem(facts.host, message, f"write nic: one of {links}")
+    hint = f"write nic: one of {links}"
+    return Problem(facts.host, *link_problems.with_cause(facts, message, hint))
 
 
 def _link(link: Nic) -> Iterator[Reason]:

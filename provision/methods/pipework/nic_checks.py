@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 import provision.methods.pipework.nic as nic
 from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
+from provision.methods._shared import link_problems
 from provision.methods._shared.lan_facts import LanFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
@@ -29,6 +30,7 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
     if link is None:
         yield _missing(inventory, network, facts, name)
         return
+    yield from link_problems.nic_problems(network, facts, name)
     tagged = options.kind == "linux" and nic.vlans(inventory, network)
     if tagged and not facts.of(LanFacts).filters_vlans:
         message = f"its kernel has no VLAN filtering on bridges, which network {network.name} needs"
@@ -53,7 +55,8 @@ def _missing(inventory: Inventory, network: Network, facts: HostFacts, name: str
         return Problem(facts.host, message, f"its interfaces are {names}")
     address = inventory.hosts[facts.host].address
     message = f"none of its interfaces has its address {address}, so network {network.name}"
-    return Problem(facts.host, f"{message} has no NIC", f"write nic: one of {names}")
+    hint = f"write nic: one of {names}"
+    return Problem(facts.host, *link_problems.with_cause(facts, f"{message} has no NIC", hint))
 
 
 def _link_reasons(link: Nic) -> Iterator[Reason]:

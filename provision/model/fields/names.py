@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 
 from provision.model.findings import BadValueError
 from provision.model.names import STASHED
@@ -97,16 +98,34 @@ def user_name(text: str) -> str:
     )
 
 
-def jump_hosts(text: str) -> str:
-    """Jump hosts as for ssh's ProxyJump: [user@]host[:port], joined by commas.
+def ssh_address(text: str) -> str:
+    """The name or address of a host's sshd; an IPv6 address may have a scope. Raises BadValueError.
 
-    Raises BadValueError.
+    `fe80::1%eth0` has one.
     """
-    hint = "write it like user@bastion:22"
+    bare, _, scope = text.strip("[]").partition("%")
+    if ":" not in text:
+        return host_name(text)
+    try:
+        IPv6Address(bare)
+    except ValueError as error:
+        message = f"address {quoted(text)} is not an IPv6 address"
+        raise BadValueError(message, "write it like 2001:db8::1; the port is ssh.port") from error
+    return f"{bare}%{_link_name(scope, 'scope', 'write an interface')}" if scope else bare
+
+
+def jump_hosts(text: str) -> str:
+    """Jump hosts as for ssh's ProxyJump: [user@]host[:port] or ssh://…, joined by commas.
+
+    An IPv6 address is in brackets. Raises BadValueError.
+    """
+    hint = "write it like user@bastion:22, or user@[2001:db8::1]:22"
     if len(text) > 1000:
         raise BadValueError(f"jump {quoted(text)} is longer than 1000 characters", hint)
-    jump = r"([A-Za-z0-9_][A-Za-z0-9_.$\\-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?"
-    return _matching(text, rf"{jump}(,{jump})*", "jump", hint)
+    host = r"([A-Za-z0-9][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])"
+    jump = rf"(ssh://)?([A-Za-z0-9_][A-Za-z0-9_.$\\-]*@)?{host}(:[0-9]{{1,5}})?"
+    # ssh takes ssh:// with an IPv6 address in ssh_config only, not as the argument of -J.
+    return re.sub(r"(^|,)ssh://", r"\1", _matching(text, rf"{jump}(,{jump})*", "jump", hint))
 
 
 def nic_name(text: str) -> str:

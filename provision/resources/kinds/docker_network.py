@@ -13,6 +13,7 @@ from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt, k
 from provision.resources.lib import bridge_state, sysfs
 from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
 from provision.resources.lib.docker_api import RUNNING
+from provision.resources.lib.shared_json import decode
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, sh
@@ -226,7 +227,7 @@ docker network ls --quiet --no-trunc --filter label=provision |
 
 def _lost_networks(answers: dict[str, str], origin: Origin) -> Iterator[Found]:
     """Bridges by names that only this inventory gives, and of which Docker has no network."""
-    links = {link.get("ifname") for link in json.loads(answers.get("addresses", "[]"))}
+    links = {link.get("ifname") for link in decode(answers.get("addresses", "[]"))}
     networks = json.loads(answers["networks"])
     names = {entry["Name"] for entry in networks}
     bridges = {(entry.get("Options") or {}).get(BRIDGE_NAME) for entry in networks}

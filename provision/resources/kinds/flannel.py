@@ -107,7 +107,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         link = ("ip", "link", "set", "dev", self.device)
         healed = (Run((*link, "address", current.lease_mac)),) if current.lease_mac else ()
         # flanneld makes everything again when it starts.
-        return (*healed, restart(self._service))
+        return (*healed, restart(self.service))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         # What was healed stays so: there is nothing to restore.
@@ -116,12 +116,13 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         return Resource.undo(self, before, ours=ours)
 
     @property
-    def _service(self) -> str:
+    def service(self) -> str:
+        """The systemd service of flanneld."""
         return service_name(self.inventory, self.network, "flanneld")
 
     def delete(self) -> Steps:
         masquerade = "yes" if self.masquerade else "no"
-        cleared = sh(_CLEAR, self._service, self.device, str(self.cidr), masquerade, self.state)
+        cleared = sh(_CLEAR, self.service, self.device, str(self.cidr), masquerade, self.state)
         return (cleared, *remove_file(self._claim))
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:

@@ -32,6 +32,9 @@ rules=$(iptables -w 5 -t "$1" -S | grep -e "^-A $2 " -e " -[jg] $2\$") || exit
 """
 
 
+_NO_HOOK = 'echo "chain $1 is gone, the firewall was flushed: systemctl restart docker" >&2; exit 1'
+
+
 @dataclass(frozen=True, slots=True)
 class IptablesChain(Resource):
     """The chain `chain` in `table`, to which the chain `hook` jumps.
@@ -71,10 +74,19 @@ done
     def create(self) -> Steps:
         exists = Run(self._iptables("-n", "-L", self.chain))
         rules = tuple(self._present("-A", self.chain, rule) for rule in self.rules)
-        return (Unless(exists, (Run(self._iptables("-N", self.chain)),)), *rules, self._hook_rule)
+        added = Unless(exists, (Run(self._iptables("-N", self.chain)),))
+        return (*self._hook_exists, added, *rules, self._hook_rule)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
-        return (self._refill, self._hook_rule)
+        return (*self._hook_exists, self._refill, self._hook_rule)
+
+    @property
+    def _hook_exists(self) -> Steps:
+        """Fail without DOCKER-USER: a chain to which nothing jumps would look like protection."""
+        if not in_docker_user(self):
+            return ()  # the kernel's own chain
+        exists = Run(self._iptables("-n", "-L", self.hook))
+        return (Unless(exists, (sh(_NO_HOOK, self.hook),)),)
 
     def delete(self) -> Steps:
         exists = Run(self._iptables("-n", "-L", self.chain))
@@ -129,6 +141,29 @@ done
         tables = _tables(text)
         for table in HOOKS:
             yield from _chains(table, tables.get(table, ()), origin)
+
+
+def in_docker_user(chain: IptablesChain) -> bool:
+    """True if Docker must have made the chain that jumps to this one."""
+    return chain.hook == HOOKS["filter"]
+
+
+def is_protection(resource: Resource) -> bool:
+    """True if the resource keeps others from daemons of the host."""
+    return isinstance(resource, IptablesChain) and resource.hook == "INPUT"
+
+
+def rules_to_follow(resource: Resource) -> frozenset[str]:
+    """What the follower looks for of a chain, as follow.sh writes it.
+
+    The chain in its table; the jump of INPUT to it; and the jump of FORWARD to DOCKER-USER.
+    """
+    if not isinstance(resource, IptablesChain):
+        return frozenset()
+    rules = {f"{resource.chain} {resource.table}"}
+    if is_protection(resource):
+        rules.add(f"{resource.chain} INPUT")
+    return frozenset(rules | ({"DOCKER-USER FORWARD"} if in_docker_user(resource) else set()))
 
 
 def _quoted(argument: str) -> str:

@@ -26,7 +26,8 @@ class NicDropRule(Resource):
     # Only on hosts with a bridged NIC: to read the table raw, the kernel loads a module.
     probe: ClassVar[str] = rf"""
 need iptables
-[ -z "$(ls {ORIGINALS}/"$name"/uplink 2>/dev/null)" ] || iptables -w 5 -t raw -S PREROUTING
+set -- {ORIGINALS}/"$name"/uplink/*
+[ ! -e "$1" ] || iptables -w 5 -t raw -S PREROUTING
 """
 
     fingerprint: ClassVar[str] = rf"""

@@ -61,7 +61,8 @@ done
 """
 
     fingerprint: ClassVar[str] = rf"""
-for file in {UNIT_FOLDER}/provision-*-etcd.service {UNIT_FOLDER}/provision-*-flanneld.service; do
+for file in {UNIT_FOLDER}/provision-*-etcd.service {UNIT_FOLDER}/provision-*-flanneld.service \
+  {UNIT_FOLDER}/provision-*-wireguard.service; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 """

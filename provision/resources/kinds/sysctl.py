@@ -61,7 +61,10 @@ class Sysctl(Resource):
     kind: ClassVar[str] = "sysctl"
     edits: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
-    probe: ClassVar[str] = f"keys='{' '.join(KEYS)}'\n" + program_text("look/sysctl.sh")
+    probe: ClassVar[str] = (
+        f"keys='{' '.join(key.replace('.', '/') for key in KEYS)}'\n"
+        + program_text("look/sysctl.sh")
+    )
     # Without the interfaces of containers, which come and go.
     fingerprint: ClassVar[str] = rf"""
 # shellcheck disable=SC2043 # KEYS has one key so far

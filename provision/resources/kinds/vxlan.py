@@ -13,6 +13,7 @@ from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import sysfs
 from provision.resources.on_hosts import UNMARKED, Mark
+from provision.resources.rows import ROWS
 from provision.resources.steps import Run, Steps, Unless
 
 PREFIX = "vx-"
@@ -31,6 +32,16 @@ class Forward:
     mac: str
     peer: IPv4Address
     neighbour: IPv4Address | None = None
+
+    @property
+    def key(self) -> str:
+        """The entry: it has no value that could change."""
+        return str(self)
+
+    @property
+    def value(self) -> str:
+        """Nothing."""
+        return ""
 
     def __str__(self) -> str:
         destination = "everybody" if self.mac == ANY else f"{self.mac} ({self.neighbour})"
@@ -78,7 +89,7 @@ done
     learning: bool
     master: str
     address: IPv4Interface | None
-    forwards: tuple[Forward, ...]
+    forwards: tuple[Forward, ...] = field(metadata=ROWS)
     mark: Mark
     up: bool = True
     needs: tuple[Ref, ...] = field(default=(), compare=False)

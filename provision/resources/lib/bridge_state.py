@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
+from provision.resources.lib.shared_json import decode
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, sh
@@ -71,7 +72,7 @@ class BridgeLinks:
             return None
         containers = (json.loads(rest) for key, rest in lines if key == "container")
         numbers = (rest.split(" ") for key, rest in lines if key == "nsid")
-        links = json.loads(answers["addresses"])
+        links = decode(answers["addresses"])
         veths: dict[int, list[Mapping[str, Any]]] = {}
         for link in links:
             if "link_netnsid" in link:
@@ -79,7 +80,7 @@ class BridgeLinks:
         return cls(
             {link["ifname"]: link for link in links},
             veths,
-            tuple(json.loads(answers["routes"])),
+            tuple(decode(answers["routes"])),
             tuple(entry for entry in containers if entry["State"]["Status"] == "running"),
             {container: int(number) for container, number in numbers},
         )

@@ -5,7 +5,6 @@ flanneld makes them when a lease changes, and not again when somebody removes th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from provision.resources.base import Origin
 from provision.resources.lib import etcd_keys
 from provision.resources.lib.etcd_keys import Keys, Lease
+from provision.resources.lib.shared_json import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class FlannelLinks:
         neighbours = (rest.split() for key, rest in lines if key == "neighbour")
         forwards = (rest.split() for key, rest in lines if key == "forward")
         return cls(
-            {link["ifname"]: link for link in json.loads(answers["addresses"])},
-            {entry["dst"]: entry for entry in json.loads(answers["routes"])},
+            {link["ifname"]: link for link in decode(answers["addresses"])},
+            {entry["dst"]: entry for entry in decode(answers["routes"])},
             # `DEVICE ADDRESS lladdr MAC …` and `DEVICE MAC dst ADDRESS …`
             frozenset((tokens[0], tokens[1], tokens[3]) for tokens in neighbours),
             frozenset((f[0], f[1], f[3]) for f in forwards if len(f) > 3 and f[2] == "dst"),

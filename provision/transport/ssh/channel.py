@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -11,25 +10,7 @@ import paramiko
 from provision.model.errors import ConnectError, FactsError, TimedOut
 from provision.transport.base import Output
 
-CHANNEL_S = 5.0
-"""Seconds to wait for a new channel; paramiko's default is an hour."""
-KEEPALIVE_S = 3
-UNACKNOWLEDGED_MS = 5000
-TCP_USER_TIMEOUT = 18  # <linux/tcp.h>; Python's socket module has it only on some platforms
 OUTPUT_LIMIT = 16 * 2**20
-
-
-def limit_silence(transport: paramiko.Transport) -> None:
-    """Make a half-open connection fail within KEEPALIVE_S + UNACKNOWLEDGED_MS.
-
-    paramiko sends keepalives, but does not wait for their replies. The kernel sees that they
-    are not acknowledged, and closes the socket after TCP_USER_TIMEOUT (RFC 5482) instead of
-    after 15 minutes (net.ipv4.tcp_retries2).
-    """
-    transport.set_keepalive(KEEPALIVE_S)
-    transport.channel_timeout = CHANNEL_S
-    if isinstance(transport.sock, socket.socket):  # behind a jump host it is a channel
-        transport.sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
 
 
 def exchange(
@@ -85,19 +66,19 @@ def _run(
     """The command's exit status; -1 when the channel closed without one."""
     # Standard error is read at the same time: when nobody reads it, its window (2 MiB) fills up
     # and the command blocks while we wait for its standard output.
-    drain = threading.Thread(target=_drain, args=(channel.recv_stderr, stderr), daemon=True)
+    reader = threading.Thread(target=drain, args=(channel.recv_stderr, stderr), daemon=True)
     channel.exec_command(command)
-    drain.start()
+    reader.start()
     for chunk in (data,) if isinstance(data, bytes) else data:
         channel.sendall(chunk)
     channel.shutdown_write()
-    _drain(channel.recv, stdout)
+    drain(channel.recv, stdout)
     if len(stdout) >= OUTPUT_LIMIT:
         channel.close()
-    drain.join()
+    reader.join()
     return channel.recv_exit_status()
 
 
-def _drain(receive: Callable[[int], bytes], buffer: bytearray) -> None:
+def drain(receive: Callable[[int], bytes], buffer: bytearray) -> None:
     while len(buffer) < OUTPUT_LIMIT and (chunk := receive(65536)):
         buffer += chunk

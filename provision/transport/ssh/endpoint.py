@@ -18,11 +18,13 @@ from provision.transport.ssh.destination import Destination, Options, destinatio
 from provision.transport.ssh.openssh import ClientConfig
 
 IGNORED = (
-    *("certificatefile", "identityagent", "knownhostscommand", "pkcs11provider"),
-    *("revokedhostkeys", "securitykeyprovider", "proxyusefdpass"),
+    *("certificatefile", "knownhostscommand", "pkcs11provider", "revokedhostkeys"),
+    *("securitykeyprovider", "proxyusefdpass", "bindinterface"),
 )
-"""Options about trust and login that OpenSSH follows and provision does not."""
+"""Options about trust and login that OpenSSH follows and paramiko does not."""
 _OFF = ("no", "none", "false", "internal", "ssh_auth_sock")  # as printed for the defaults
+CONNECT_S = 10.0
+"""Seconds for a TCP connection."""
 _PROXIES = ("proxyjump", "proxycommand")
 _HOP = re.compile(
     r"(?:ssh://)?(?:(?P<user>.+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:/\[\]]+))(?::(?P<port>\d+))?/?"
@@ -73,7 +75,18 @@ class SshEndpoint:
     def key_files(self) -> tuple[Path, ...]:
         """The files of IdentityFile; they need not exist."""
         names = (name for name in self.options.get("identityfile", ()) if name.lower() != "none")
-        return tuple(Path(self.expand(_with_variables(name))).expanduser() for name in names)
+        return tuple(home_expanded(self.expand(_with_variables(name))) for name in names)
+
+    @property
+    def agent(self) -> str:
+        """IdentityAgent, without tokens."""
+        return self.expand(_with_variables(self.first("identityagent", "SSH_AUTH_SOCK")))
+
+    @property
+    def connect_s(self) -> float:
+        """Seconds for a TCP connection: ConnectTimeout, else CONNECT_S."""
+        seconds = self.first("connecttimeout")
+        return float(seconds) if seconds.isdigit() and int(seconds) else CONNECT_S
 
     @property
     def known_hosts_files(self) -> tuple[Path, ...]:
@@ -106,7 +119,7 @@ class SshEndpoint:
         return {
             "%": "%",
             "C": digest.hexdigest(),
-            "d": str(Path.home()),
+            "d": str(home_expanded("~")),
             "h": self.hostname,
             "i": str(os.getuid()),
             "j": jump,
@@ -142,6 +155,14 @@ def of_jump_host(config: ClientConfig, text: str) -> SshEndpoint:
     port = int(match["port"]) if match["port"] else None
     options = config.options(Destination(name, match["user"], port))
     return SshEndpoint(name, options["hostname"][0], options)
+
+
+def home_expanded(text: str) -> Path:
+    """The path with `~` replaced; as it is where the user has no home folder or does not exist."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _local_user() -> str:
@@ -181,7 +202,7 @@ def _existing(line: str) -> list[Path]:
     while parts:
         # A path may contain blanks: take the most parts that together are a file.
         for length in range(len(parts), 0, -1):
-            path = Path(" ".join(parts[:length]).strip('"')).expanduser()
+            path = home_expanded(" ".join(parts[:length]).strip('"'))
             if path.is_file():
                 paths.append(path)
                 break

@@ -8,11 +8,15 @@ import socket
 import paramiko
 
 from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError
+from provision.model.text import single_line
 
-CONNECT_S = 10.0
 # paramiko logs the exceptions that it raises. Without a handler, Python's logging would print
 # them with tracebacks on standard error, beside our own message.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+LIMITS_HINT = (
+    "sshd limits connections (MaxStartups, PerSourcePenalties): make fewer at a time, --jobs 2, or"
+    " try again in a minute"
+)
 
 
 class UnknownKey(paramiko.SSHException):
@@ -37,6 +41,26 @@ class BadCertificate(paramiko.SSHException):
     """A recorded authority has signed a host's certificate, but not for this use of it."""
 
 
+class RefusedChannel(paramiko.SSHException):
+    """A host refuses a session, or a jump host a connection to the next host; `hint` helps."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class BrokenGreeting(paramiko.SSHException):
+    """A server, or the command that leads to it, has printed text and closed the connection."""
+
+
+class JumpHostError(paramiko.SSHException):
+    """The login at a jump host has failed."""
+
+    def __init__(self, name: str, cause: Exception) -> None:
+        super().__init__(f"jump host {name}: {cause}")
+        self.name, self.cause = name, cause
+
+
 _HOST_KEY_HINTS: dict[type[Exception], str] = {
     RevokedKey: "replace the host's key; if it was revoked by mistake, delete its @revoked line",
     BadCertificate: "let the certificate authority sign the host's key again: ssh-keygen -s CA -h"
@@ -46,6 +70,10 @@ _HOST_KEY_HINTS: dict[type[Exception], str] = {
 
 def host_error(host: str, error: Exception) -> HostError:
     """The HostError for an exception of paramiko, socket or fabric."""
+    if isinstance(error, JumpHostError):
+        mapped = host_error(host, error.cause)
+        hint = mapped.hint.replace(f"hosts.{host}.host_key in the inventory", "a known_hosts file")
+        return type(mapped)(host, f"jump host {error.name}: {mapped.message}", hint)
     if isinstance(error, UnknownKey):
         return HostKeyError(
             host,
@@ -56,29 +84,34 @@ def host_error(host: str, error: Exception) -> HostError:
     if isinstance(error, ChangedKey):
         lines = ", ".join(error.lines) or f"hosts.{host}.host_key in the inventory"
         return HostKeyError(host, str(error), f"if the host was reinstalled, replace {lines}")
-    hint = _HOST_KEY_HINTS.get(type(error))
-    if hint is not None:
-        return HostKeyError(host, str(error), hint)
+    for kind, host_key_hint in _HOST_KEY_HINTS.items():
+        if isinstance(error, kind):
+            return HostKeyError(host, str(error), host_key_hint)
     # A subclass of AuthenticationException: ask for it first.
     if isinstance(error, paramiko.PasswordRequiredException):
         return AuthError(host, "the key is locked by a passphrase", "load it: ssh-add KEYFILE")
     if isinstance(error, paramiko.AuthenticationException):
-        return AuthError(
-            host,
-            f"the host refused the login: {error}",
-            "check ssh.user and ssh.key in the inventory, or load the key: ssh-add KEYFILE",
-        )
-    if isinstance(error, TimeoutError):
-        return ConnectError(host, f"unreachable (no answer in {CONNECT_S:g} s)")
+        return AuthError(host, f"the host refused the login: {error}", _login_hint(str(error)))
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return ConnectError(host, f"unreachable ({reason})", _connect_hint(error))
+    return ConnectError(host, f"unreachable ({single_line(reason, 400)})", _connect_hint(error))
+
+
+def _login_hint(reason: str) -> str:
+    if "MaxAuthTries" in reason:
+        return (
+            "name the key: ssh.key in the inventory, or IdentityFile and IdentitiesOnly yes in"
+            " ssh_config"
+        )
+    return "check ssh.user and ssh.key in the inventory, or load the key: ssh-add KEYFILE"
 
 
 def _connect_hint(error: Exception) -> str:
+    if isinstance(error, RefusedChannel):
+        return error.hint
     # sshd closes the connection before its banner for clients that it limits: MaxStartups, and
     # since OpenSSH 9.8 PerSourcePenalties.
-    if "banner" in str(error):
-        return "sshd limits connections (MaxStartups, PerSourcePenalties): try again in a minute"
+    if isinstance(error, BrokenGreeting) or "banner" in str(error):
+        return LIMITS_HINT
     if isinstance(error, socket.gaierror):
         return "its name does not resolve: set HostName in ssh_config"
     return ""

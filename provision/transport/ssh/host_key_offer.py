@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 
-from provision.transport.ssh.connections import HopConnection
-from provision.transport.ssh.errors import CONNECT_S
+from provision.transport.ssh.hop import PATIENCE_S, HopConnection
 from provision.transport.ssh.hostkeys import (
     HostKeyTransport,
     Status,
@@ -36,13 +34,9 @@ def offer(connection: HopConnection) -> Offer:
 
     Raises the exceptions of paramiko and socket.
     """
-    address = (connection.host, int(connection.port))
-    behind_proxy = bool(connection.gateway)
-    sock = (
-        connection.open_gateway() if behind_proxy else socket.create_connection(address, CONNECT_S)
-    )
-    with HostKeyTransport(sock, connection.recorded) as transport:
-        transport.start_client(timeout=CONNECT_S)
+    with HostKeyTransport(connection.socket(), connection.recorded) as transport:
+        transport.banner_timeout = PATIENCE_S
+        transport.start_client(timeout=PATIENCE_S)
         key = transport.get_remote_server_key()
     name = known_hosts_name(connection.endpoint)
     status = connection.recorded.status(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ Located = tuple[Path, Entry]
 # RFC 8332: an RSA key signs by any of these. paramiko 5 has no ssh-rsa (SHA-1) any more.
 _RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 _OLD = ("ssh-rsa", "ssh-dss")  # of paramiko before 5; OpenSSH takes no certificates of them
+_SPOKEN = re.compile(r"Banner: (.*)|Secsh channel \d+ open FAILED: (.*)", re.S)
 _CERTIFICATE = "-cert-v01@openssh.com"
 
 
@@ -43,12 +45,17 @@ class RecordedKeys:
     principals: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
 
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of the recorded keys, such as ssh-rsa."""
+        return {kind_of(key) for key in (*self.keys, *self.lenient)}
+
     def algorithms(self, supported: Sequence[str]) -> tuple[str, ...]:
         """Host key algorithms in order of preference, as of OpenSSH: those of recorded keys first.
 
         A host has keys of several kinds, and one of another kind could not be compared.
         """
-        kinds = {_kind(key) for key in (*self.keys, *self.lenient)}
+        kinds = self.kinds
         known = [name for name in supported if ("ssh-rsa" if name in _RSA else name) in kinds]
         signed = [name for name in supported if name not in _OLD and self.authorities]
         certificates = [f"{name}{_CERTIFICATE}" for name in signed]
@@ -82,8 +89,18 @@ class RecordedKeys:
 class HostKeyTransport(paramiko.Transport):
     """A paramiko transport that asks for host keys of the recorded kinds first."""
 
-    def __init__(self, sock: Any, recorded: RecordedKeys, **options: Any) -> None:
+    def __init__(
+        self,
+        sock: Any,
+        recorded: RecordedKeys,
+        printed: list[str] | None = None,
+        handshake_s: float | None = None,
+        **options: Any,
+    ) -> None:
+        self._printed = [] if printed is None else printed
         super().__init__(sock, **options)
+        # paramiko's 15 s are too few for a busy host.
+        self.handshake_timeout = handshake_s or self.handshake_timeout
         supported = self.get_security_options().key_types
         self._algorithms = recorded.algorithms(supported)
 
@@ -91,6 +108,14 @@ class HostKeyTransport(paramiko.Transport):
     def preferred_keys(self) -> tuple[str, ...]:
         """The algorithms that the key exchange offers."""
         return self._algorithms
+
+    def _log(self, level: int, msg: str | list[str], *arguments: object) -> None:
+        """Collect in `printed` what the server says: paramiko only logs it."""
+        if isinstance(msg, str):  # a list: the lines of a traceback
+            match = _SPOKEN.match(msg % arguments if arguments else msg)
+            if match:
+                self._printed.append(match[1] or match[2])
+        super()._log(level, msg, *arguments)  # type: ignore[misc]
 
 
 class HostKeyCheck(paramiko.MissingHostKeyPolicy):
@@ -165,7 +190,8 @@ def _keys(located: Iterable[Located], marker: str) -> tuple[bytes, ...]:
     return tuple(entry.key for _, entry in located if entry.marker == marker)
 
 
-def _kind(key: bytes) -> str:
+def kind_of(key: bytes) -> str:
+    """The kind with which a public key begins."""
     return key[4 : 4 + int.from_bytes(key[:4], "big")].decode("ascii", "replace")
 
 

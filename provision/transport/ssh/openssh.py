@@ -22,6 +22,7 @@ from provision.model.inventory import Host
 from provision.model.text import single_line
 from provision.transport.project_files import nearest
 from provision.transport.ssh.destination import (
+    ANY,
     NO_FILE,
     SYSTEM,
     USER,
@@ -45,7 +46,8 @@ class ClientConfig:
     """
 
     def __init__(self, path: Path | None, program: str | None = shutil.which("ssh")) -> None:
-        self._program = program
+        # ssh ends at once for a user without a name: No user exists for uid 1000680000.
+        self.program = program if _has_name() else None
         self._lock = Lock()
         self._answers: dict[Destination, Future[Options]] = {}
         # More processes than processors only help where commands of `Match exec` wait.
@@ -63,17 +65,21 @@ class ClientConfig:
     @property
     def remark(self) -> str | None:
         """The limits that the user has to know of, where there is no ssh."""
-        if self._program:
+        if self.program:
             return None
         return (
-            "there is no ssh program: Include in ssh_config is ignored, and criteria of Match that"
+            f"{self._missing}: Include in ssh_config is ignored, and criteria of Match that"
             " paramiko does not know count as fulfilled (install openssh-client)"
         )
+
+    @property
+    def _missing(self) -> str:
+        return "there is no ssh program" if _has_name() else "ssh needs a user who has a name"
 
     @cached_property
     def without_file(self) -> ClientConfig:
         """The options that OpenSSH has without any file."""
-        return ClientConfig(NO_FILE, self._program)
+        return ClientConfig(NO_FILE, self.program)
 
     @cached_property
     def _plain(self) -> PlainConfig:
@@ -84,6 +90,7 @@ class ClientConfig:
     def start(self, hosts: Iterable[Host]) -> None:
         """Begin to ask for the options of hosts, while the caller goes on."""
         self._pool = ThreadPoolExecutor(self._limit)
+        self._pool.submit(self.without_file.options, ANY)
         for host in hosts:
             for destination in destinations(host):
                 self._pool.submit(self._answer, destination)
@@ -113,7 +120,7 @@ class ClientConfig:
         return answer
 
     def _ask(self, destination: Destination) -> Options:
-        if self._program is None:
+        if self.program is None:
             with self._lock:
                 return self._plain.options(destination)
         text = _wrapper(self._path)
@@ -126,9 +133,18 @@ class ClientConfig:
             return self._ask_by(Path(file.name), destination)
 
     def _ask_by(self, path: Path | None, destination: Destination) -> Options:
-        assert self._program is not None
+        assert self.program is not None
         file = ("-F", str(path)) if path else ()
-        return _parsed(_stdout((self._program, "-G", *file, *destination.arguments())))
+        return _parsed(_stdout((self.program, "-G", *file, *destination.arguments())))
+
+
+def _has_name() -> bool:
+    """True if the user database has the user; containers may run as any number."""
+    try:
+        getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _wrapper(path: Path | None) -> str | None:

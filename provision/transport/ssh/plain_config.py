@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +37,8 @@ class PlainConfig:
         """The options of a destination. Raises UsageError for a file that paramiko refuses."""
         try:
             self._parsed = self._parsed or _parsed(self._path)
-            values = self._parsed.lookup(destination.name)
+            with _some_name():
+                values = self._parsed.lookup(destination.name)
         except (paramiko.SSHException, OSError, ValueError, KeyError) as error:
             # A KeyError: CanonicalizeHostname without CanonicalDomains.
             raise UsageError(
@@ -54,10 +59,38 @@ def _options(parsed: Mapping[str, Any], destination: Destination) -> Options:
         "hostname": destination.address,
         "proxyjump": destination.jump,
     }
-    ours = {keyword: (str(value),) for keyword, value in inventory.items() if value}
+    ours: Options = {keyword: (str(value),) for keyword, value in inventory.items() if value}
+    ours = _of_command_line(destination.options) | ours
     if destination.jump:
         values.pop("proxycommand", None)
-    return {"user": (_local_user(),)} | _DEFAULTS | values | ours
+    options: Options = _DEFAULTS | values | ours
+    return options if "user" in options else {"user": (_local_user(),)} | options
+
+
+def _of_command_line(arguments: tuple[str, ...]) -> Options:
+    """The options that are written `-o KEYWORD=VALUE`; the first of each counts."""
+    options: Options = {}
+    for flag, text in pairwise(arguments):
+        match = re.match(r"\s*(\w+)\s*[=\s]\s*(.*)", text)
+        if flag == "-o" and match:
+            options.setdefault(match[1].lower(), (match[2],))
+    return options
+
+
+@contextmanager
+def _some_name() -> Iterator[None]:
+    """Give a user without a name its number for one, since paramiko looks the name up at once."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
+    else:
+        yield
+        return
+    try:
+        yield
+    finally:
+        del os.environ["LOGNAME"]
 
 
 def _local_user() -> str:

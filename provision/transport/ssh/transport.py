@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Lock
 
 import paramiko
-from fabric import Connection
 
 from provision.model.errors import ConnectError, HostError, NoAnswerError, SudoError
 from provision.model.inventory import Inventory
@@ -19,11 +18,12 @@ from provision.transport import answers
 from provision.transport.base import Output
 from provision.transport.calls import require_current
 from provision.transport.project_files import nearest
-from provision.transport.ssh.channel import CHANNEL_S, exchange, limit_silence
-from provision.transport.ssh.connections import Connections, hops
+from provision.transport.ssh.connections import Connections
 from provision.transport.ssh.errors import host_error
+from provision.transport.ssh.hop import PATIENCE_S
 from provision.transport.ssh.host_key_offer import Offer, offer
 from provision.transport.ssh.openssh import ClientConfig
+from provision.transport.ssh.sessions import HostConnection
 
 LISTED = 5
 """Numbers of lines that a remark has."""
@@ -49,9 +49,9 @@ class SshTransport:
         if not isinstance(ssh_config, ClientConfig):
             ssh_config = ClientConfig(ssh_config)
         self._connections = Connections(ssh_config, known_hosts)
-        self._open: dict[str, Connection] = {}
+        self._open: dict[str, HostConnection] = {}
         self._lock = Lock()
-        self._pending: dict[str, Future[Connection]] = {}
+        self._pending: dict[str, Future[HostConnection]] = {}
 
     @classmethod
     def for_project(
@@ -63,8 +63,12 @@ class SshTransport:
             ssh_config = ClientConfig.for_project(path, ssh_config)
         return cls(inventory, ssh_config, nearest(path, "known_hosts"))
 
-    def dial(self, hosts: Iterable[str], *, jobs: int) -> None:
-        """Start connecting to `hosts`, `jobs` at a time; `run` waits, and raises the errors."""
+    def dial(self, hosts: Iterable[str], *, jobs: int, timeout_s: float = PATIENCE_S) -> None:
+        """Start connecting to `hosts`, `jobs` at a time; `run` waits, and raises the errors.
+
+        `timeout_s` is the limit of a script: no step of a login takes longer.
+        """
+        self._connections.patience_s = min(PATIENCE_S, timeout_s)
         pool = ThreadPoolExecutor(max_workers=jobs)
         self._pending = {host: pool.submit(self._connect, host) for host in hosts}
         pool.shutdown(wait=False)
@@ -98,8 +102,7 @@ class SshTransport:
         """
         offers: list[Offer] = []
         try:
-            target = self._connections.to(self._inventory.hosts[host])
-            for hop in reversed(tuple(hops(target))):
+            for hop in self._connections.chain(self._inventory.hosts[host]):
                 offers.append(offer(hop))
                 if offers[-1].status != "known":
                     break
@@ -118,7 +121,8 @@ class SshTransport:
         for host in hosts:
             endpoint = self._connections.endpoint(self._inventory.hosts[host])
             damaged |= self._connections.damaged_lines(endpoint)
-            for option in endpoint.ignored:
+            by_ssh = self._connections.uses_openssh(self._inventory.hosts[host])
+            for option in () if by_ssh else endpoint.ignored:
                 hosts_by_option.setdefault(option, []).append(host)
         return (
             *((remark,) if remark else ()),
@@ -141,6 +145,7 @@ class SshTransport:
             self._open.clear()
         for connection in connections:
             connection.close()
+        self._connections.close()
 
     def _execute(
         self,
@@ -153,13 +158,13 @@ class SshTransport:
         """Run a command that ends with the mark of `nonce`; its output without the mark."""
         sudo = self._inventory.hosts[host].ssh.sudo
         command = quoted(("sudo", "-n", "--", *argv) if sudo else argv)
-        try:
-            channel = self._transport(host).open_session(timeout=CHANNEL_S)
-        except (paramiko.SSHException, OSError) as error:
-            raise self._failed(host, error) from error
+        connection = self._connection(host)
         require_current(host)
         self.executions[host] += 1
-        output = exchange(host, channel, command, data, timeout_s)
+        try:
+            output = connection.execute(host, command, data, timeout_s)
+        except _FAILURES as error:
+            raise self._failed(host, error) from error
         try:
             return answers.unmarked(host, output, nonce)
         except NoAnswerError as error:
@@ -172,16 +177,15 @@ class SshTransport:
                 "give this user NOPASSWD in sudoers, or log in as root (ssh.user)",
             ) from error
 
-    def _transport(self, host: str) -> paramiko.Transport:
+    def _connection(self, host: str) -> HostConnection:
         connection = self._open.get(host)
         if connection is None or not connection.is_connected:
             pending = self._pending.pop(host, None)
             connection = pending.result() if pending else self._connect(host)
             self._keep(host, connection)
-        transport: paramiko.Transport = connection.transport
-        return transport
+        return connection
 
-    def _keep(self, host: str, connection: Connection) -> None:
+    def _keep(self, host: str, connection: HostConnection) -> None:
         """Note an open connection; close it if its call was abandoned while it connected."""
         with self._lock:
             try:
@@ -191,14 +195,24 @@ class SshTransport:
                 raise
             self._open[host] = connection
 
-    def _connect(self, host: str) -> Connection:
-        connection = self._connections.to(self._inventory.hosts[host])
+    def _connect(self, host: str) -> HostConnection:
+        try:
+            connection = self._connections.to(self._inventory.hosts[host])
+            return self._opened(host, connection)
+        except _FAILURES as error:
+            raise self._failed(host, error) from error
+
+    def _opened(self, host: str, connection: HostConnection) -> HostConnection:
+        """The connection once it is open, or another one, by ssh, if paramiko lacks something."""
         try:
             connection.open()
         except _FAILURES as error:
-            connection.client.close()  # paramiko's thread outlives a refused key or login
-            raise self._failed(host, error) from error
-        limit_silence(connection.transport)
+            connection.close()
+            target = self._inventory.hosts[host]
+            other = self._connections.instead(target, connection, error)
+            if other is None:
+                raise
+            return self._opened(host, other)
         return connection
 
     def _failed(self, host: str, error: Exception) -> HostError:
@@ -212,6 +226,6 @@ def _passed_over(path: Path, numbers: tuple[int, ...]) -> str:
     return f"{path}: passed over damaged lines: {lines}{more} (ssh-keygen -l -f {path} shows keys)"
 
 
-def _close_result(pending: Future[Connection]) -> None:
+def _close_result(pending: Future[HostConnection]) -> None:
     if not pending.cancelled() and pending.exception() is None:
         pending.result().close()

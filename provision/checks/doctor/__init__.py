@@ -1,0 +1,1 @@
+"""What will hurt the network of the hosts, applied or not."""

@@ -1,0 +1,174 @@
+"""Findings about forwarding, packet filters and the services that set them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from provision.checks.doctor.findings import HostFinding, Weight
+from provision.checks.doctor.probe import DoctorFacts, DropRule, SysctlLine
+from provision.model.inventory import Inventory
+
+_FLUSHED = "Docker's and provision's rules are gone then, and containers are cut off"
+_MARKS = ("provision:", "--comment provision")
+# Docker's own rules of its raw table, which keep other hosts out of its bridges.
+_OF_DOCKER = ("! -i br-", "! -i docker0", "! -i lo")
+_FORWARDED = {
+    ("raw", "PREROUTING"),
+    ("mangle", "PREROUTING"),
+    ("mangle", "FORWARD"),
+    ("mangle", "POSTROUTING"),
+    ("filter", "FORWARD"),
+    ("filter", "DOCKER-USER"),
+}
+"""Tables and chains that a forwarded packet passes, whoever has made their rules."""
+
+
+def findings(
+    inventory: Inventory, host: str, facts: DoctorFacts, *, applied: bool
+) -> Iterator[HostFinding]:
+    """Yield what cuts forwarded packets, now or at the next reload of a service."""
+    yield from _forwarding(host, facts, applied=applied)
+    yield from _backends(host, facts)
+    yield from _services(host, facts)
+    for rule in facts.drops:
+        if (weight := _weight(inventory, facts, rule)) is not None:
+            yield _drop(host, rule, weight)
+
+
+def _forwarding(host: str, facts: DoctorFacts, *, applied: bool) -> Iterator[HostFinding]:
+    lines = [line for line in effective(facts.sysctls, ufw=facts.ufw) if _is_forwarding(line)]
+    off = [line for line in lines if line.value == "0"]
+    if applied and not facts.forwarding:
+        origin = f" (set by {off[0].position})" if off else ""
+        yield HostFinding(
+            host,
+            "forwarding_off",
+            Weight.ERROR,
+            f"net.ipv4.ip_forward is 0{origin}",
+            "the kernel forwards no packet between containers and other hosts",
+            "sysctl -w net.ipv4.ip_forward=1",
+        )
+    for line in off:
+        yield HostFinding(
+            host,
+            "forwarding_file",
+            Weight.ERROR,
+            f"{line.position} sets {line.key} to 0",
+            "the next `sysctl --system` turns forwarding off, and cuts off the containers",
+            f"sed -i '{line.line}s/^/# /' {line.file}",
+        )
+
+
+def _is_forwarding(line: SysctlLine) -> bool:
+    return line.key == "net.ipv4.ip_forward" or line.key.endswith(".forwarding")
+
+
+def effective(lines: tuple[SysctlLine, ...], *, ufw: bool) -> list[SysctlLine]:
+    """The line of each setting that counts: sysctl.d(5), the last file by its name."""
+    names: dict[str, str] = {}
+    for line in lines:
+        # A file of an earlier folder replaces one of the same name.
+        names.setdefault(line.file.rpartition("/")[2], line.file)
+    read = [line for line in lines if names[line.file.rpartition("/")[2]] == line.file]
+    read = [line for line in read if ufw or line.file != "/etc/ufw/sysctl.conf"]
+    last = {line.key: line for line in sorted(read, key=_order)}
+    return list(last.values())
+
+
+def _order(line: SysctlLine) -> tuple[bool, bool, str, int]:
+    """ufw writes its settings when it starts, after those of `sysctl --system`."""
+    whole = line.file in ("/etc/sysctl.conf", "/etc/ufw/sysctl.conf")
+    return whole, line.file.startswith("/etc/ufw"), line.file.rpartition("/")[2], line.line
+
+
+def _backends(host: str, facts: DoctorFacts) -> Iterator[HostFinding]:
+    if not all(facts.rules.get(backend) for backend in ("nft", "legacy")):
+        return
+    hidden = "nft" if "legacy" in facts.iptables else "legacy"
+    drops = facts.policies.get((hidden, "filter", "FORWARD")) == "DROP" or any(
+        rule.backend == hidden and (rule.table, rule.chain) in _FORWARDED for rule in facts.drops
+    )
+    yield HostFinding(
+        host,
+        "iptables_two_backends",
+        Weight.ERROR if drops else Weight.WARNING,
+        f"iptables has rules in both backends: {facts.rules['nft']} in nf_tables, "
+        f"{facts.rules['legacy']} in legacy",
+        "a packet passes both, and `iptables` shows only those of its own backend"
+        + (f"; those of {hidden} drop forwarded packets" if drops else ""),
+        f"iptables-{hidden}-save, then remove what should not be there",
+    )
+
+
+def _services(host: str, facts: DoctorFacts) -> Iterator[HostFinding]:
+    if facts.units.get("firewalld") and facts.units["firewalld"].active:
+        yield HostFinding(
+            host,
+            "firewalld",
+            Weight.WARNING,
+            "firewalld runs",
+            "its zones reject what they do not name, also between hosts, and its reload "
+            "removes rules of others",
+            "firewall-cmd --get-active-zones",
+        )
+    if facts.ufw:
+        policy = f"; it forwards by {facts.ufw_forward}" if facts.ufw_forward else ""
+        yield HostFinding(
+            host,
+            "ufw",
+            Weight.WARNING,
+            f"ufw is enabled{policy}",
+            "ufw drops tunnels between hosts unless their ports are allowed",
+            "ufw status verbose",
+        )
+    nftables = facts.units.get("nftables")
+    if nftables and (nftables.active or nftables.enabled) and facts.flushes:
+        position = ":".join(facts.flushes[0].split(":")[:2])
+        yield HostFinding(
+            host,
+            "nftables_flush",
+            Weight.ERROR if nftables.active else Weight.WARNING,
+            f"nftables.service runs `flush ruleset` ({position}) when it is reloaded",
+            _FLUSHED,
+            f"delete that line, or make it `destroy table inet filter`: {position}",
+        )
+
+
+def _weight(inventory: Inventory, facts: DoctorFacts, rule: DropRule) -> Weight | None:
+    """The weight of a rule; None if it is Docker's or ours, or does not meet our packets."""
+    tokens = rule.text.split()
+    position = (rule.table, rule.chain)
+    jump = facts.jumps.get((rule.backend, *position))
+    if position not in _FORWARDED or any(mark in rule.text for mark in _MARKS):
+        return None
+    if rule.table == "raw" and any(mark in rule.text for mark in _OF_DOCKER):
+        return None
+    # Our packets leave the chain where it jumps to DOCKER-USER, which accepts them.
+    if "INVALID" in tokens or (jump is not None and rule.number > jump):
+        return None
+    ranges = [tokens[index + 1] for index, word in enumerate(tokens) if word in ("-s", "-d")]
+    if ranges and not any(_meets(inventory, text) for text in ranges):
+        return None
+    return Weight.WARNING if "-p" in tokens else Weight.ERROR
+
+
+def _meets(inventory: Inventory, text: str) -> bool:
+    try:
+        network = IPv4Network(text, strict=False)
+    except ValueError:
+        return False
+    return any(network.overlaps(each.cidr) for each in inventory.networks.values())
+
+
+def _drop(host: str, rule: DropRule, weight: Weight) -> HostFinding:
+    iptables = f"iptables-{rule.backend}"
+    return HostFinding(
+        host,
+        "firewall_rule",
+        weight,
+        f"rule {rule.number} of {rule.chain} in iptables' table {rule.table} drops forwarded "
+        f"packets: {rule.text} ({rule.packets:,} until now)",
+        "containers do not reach other hosts through it",
+        f"{iptables} -t {rule.table} -D {rule.chain} {rule.number}",
+    )

@@ -1,0 +1,42 @@
+"""Causes of lost large packets: an interface whose MTU is too small, or too large. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.checks.explain import routing
+from provision.checks.explain.case import Case
+from provision.checks.explain.model import Cause, Point
+
+_OVERHEADS = {"vxlan": 50, "gre": 42, "udp": 28}
+"""Bytes that each tunnel adds to a packet."""
+
+
+def too_small(case: Case, number: int) -> Iterator[Cause]:
+    """Yield the interface whose MTU is less than the packets that were lost at a point."""
+    side = case.source_side
+    bridge = side.topology.root.link(side.bridge) if side.link else None
+    far = case.target_side.link if case.target_side else None
+    raised = side.link is not None and (far is None or side.link.mtu > far.mtu)
+    if raised and side.link is not None and bridge is not None and side.link.mtu > bridge.mtu:
+        yield _mtu(case, case.points[0], side.link.mtu, bridge.mtu)
+    for point in case.points[max(number, 0) :]:
+        link = case.space(point).link(point.device)
+        mtu = int(link["mtu"]) if link else 0
+        if mtu and mtu < case.large + _overhead(case, point):
+            yield _mtu(case, point, mtu, case.large + _overhead(case, point))
+
+
+def _overhead(case: Case, point: Point) -> int:
+    tunnels = {p.tunnel.partition(":")[0] for p in case.of(point.host).at(point)}
+    return max((_OVERHEADS.get(tunnel, 0) for tunnel in tunnels), default=0)
+
+
+def _mtu(case: Case, point: Point, mtu: int, right: int) -> Cause:
+    relation = "more than its bridge's" if mtu > right else "less than"
+    return Cause(
+        point.host, "mtu", f"mtu {mtu} of {point.device}",
+        f"small packets arrive, and those of size {case.large} are lost: {point.device} of "
+        f"{routing.where(point)} has the MTU {mtu}, {relation} {right}", "a person",
+        routing.enter(point) + f"ip link set dev {point.device} mtu {right}",
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""Settings of Docker with which a host cannot carry a network, each refused by its name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.facts.host import HostFacts
+from provision.model.problems import Problem
+
+OLDEST_DOCKER = (20, 10)
+DAEMON_JSON = "/etc/docker/daemon.json"
+
+
+def problems(facts: HostFacts) -> Iterator[Problem]:
+    """Yield the reasons why the Docker of a host cannot be used."""
+    host = facts.host
+    if "docker" in facts.tools and not facts.docker:
+        hint = f"run `systemctl status docker` on {host}"
+        yield Problem(
+            host, f"dockerd does not answer: {facts.docker_error}", hint, hides_docker=True
+        )
+    elif facts.podman:
+        version = ".".join(map(str, facts.docker))
+        message = f"Podman {version} answers at Docker's socket, and it has no chain DOCKER-USER"
+        yield Problem(host, message, "install Docker, and disable podman.socket")
+        return
+    elif facts.docker and facts.docker < OLDEST_DOCKER:
+        version = ".".join(map(str, facts.docker))
+        yield Problem(host, f"Docker {version} is too old", "provision needs 20.10 or newer")
+    if facts.rootless:
+        # A rootless dockerd has a network namespace of its own; no bridge of it is on the host.
+        yield Problem(
+            host,
+            "Docker runs rootless, so its bridges are not in the host's network namespace",
+            "use the dockerd that root runs",
+        )
+    yield from _without_docker_user(facts)
+    if facts.docker_client:
+        message = f"its command `docker` talks to another daemon, by {facts.docker_client}"
+        hint = "run `docker context use default`, and unset DOCKER_HOST, for the login"
+        yield Problem(host, message, hint)
+
+
+def _without_docker_user(facts: HostFacts) -> Iterator[Problem]:
+    """Yield the settings with which Docker makes no chain DOCKER-USER."""
+    if facts.nftables_backend:
+        message = (
+            "Docker makes its rules by nftables (firewall-backend), so it has no chain DOCKER-USER"
+        )
+        hint = f'remove "firewall-backend" from {DAEMON_JSON}, and restart Docker'
+        yield Problem(facts.host, message, hint)
+    if facts.docker and not facts.firewall.docker_iptables:
+        message = 'Docker makes no rules of iptables ("iptables": false), so it isolates no network'
+        hint = f'remove "iptables": false from {DAEMON_JSON}, and restart Docker'
+        yield Problem(facts.host, message, hint)

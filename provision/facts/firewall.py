@@ -1,0 +1,168 @@
+"""The firewalls of a host, and which of them drops the packets of a network. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+
+from provision.facts import firewalld, nft_table
+from provision.facts.firewalld import Firewalld
+from provision.facts.lines import KeyedLines
+from provision.facts.nft_table import NftTable
+from provision.facts.packet_filter import Packet, PacketFilter
+from provision.model.needs import Inbound, Need, Transit
+
+UFW, FIREWALLD = "ufw", "firewalld"
+_UFW_CHAIN = ":ufw-user-input "
+_STOPS = "stops_forwarding"
+_DOCKER_USER = "-j DOCKER-USER"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A firewall that drops packets: its name, and the command that lets them through.
+
+    `tool` is the firewall whose own command opens it; empty for rules that are the user's files.
+    """
+
+    name: str
+    command: str
+    tool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """The firewalls of a host.
+
+    `table` is the table `filter` as iptables-save prints it. `units` are active services that load
+    rules. `other_backend` is the backend of iptables that has rules besides the one in use.
+    """
+
+    table: str = field(default="", repr=False)
+    is_read: bool = False
+    """True if the host has the command iptables, so that an empty `table` has no rule."""
+    units: tuple[str, ...] = ()
+    firewalld: Firewalld | None = None
+    nft_tables: tuple[NftTable, ...] = ()
+    other_backend: str = ""
+    docker_iptables: bool = True
+    """False if Docker makes no rules: it runs with `iptables: false`."""
+    stops_forwarding: tuple[tuple[str, str], ...] = ()
+    """Files of sysctl and systemd-networkd that switch forwarding off, with the setting."""
+    forward_was_drop: bool = False
+    """True if the follower has seen the policy DROP of the chain FORWARD since it started."""
+
+    @property
+    def has_ufw(self) -> bool:
+        """True if ufw is on."""
+        return _UFW_CHAIN in self.table
+
+    @property
+    def has_docker_user(self) -> bool:
+        """True if forwarded packets pass the chain DOCKER-USER."""
+        forward = (line for line in self.table.splitlines() if line.startswith("-A FORWARD "))
+        return any(line.endswith(_DOCKER_USER) for line in forward)
+
+    @property
+    def was_flushed(self) -> bool:
+        """True if Docker had made its rules, and DOCKER-USER is gone; unknown without a table.
+
+        iptables-save prints no table in which nobody has ever made a rule.
+        """
+        return self.is_read and self.docker_iptables and not self.has_docker_user
+
+    @property
+    def forward_policy(self) -> str:
+        """The policy of the chain FORWARD; empty if the table is not there."""
+        prefix = ":FORWARD "
+        lines = (line for line in self.table.splitlines() if line.startswith(prefix))
+        return next((line.split()[1] for line in lines), "")
+
+    def blocker(self, need: Need) -> Blocker | None:
+        """The firewall that drops such packets; None if all let them through."""
+        return self._iptables(need) or self._firewalld(need) or self._nft(need)
+
+    def _iptables(self, need: Need) -> Blocker | None:
+        if not isinstance(need, Inbound) or not self.table:
+            return None  # our own chain in DOCKER-USER accepts forwarded packets
+        packet = Packet(need.protocol, need.ports, need.source, need.nic)
+        if PacketFilter.parse(self.table).verdict("INPUT", packet) == "ACCEPT":
+            return None
+        if self.has_ufw:
+            return Blocker(UFW, shlex.join(("ufw", *ufw_rule(need))), UFW)
+        match = f"-s {need.source} -p {need.protocol}"
+        ports = ",".join(map(str, need.ports))
+        if ports:
+            match += f" -m multiport --dports {ports}"
+        return Blocker("iptables (chain INPUT)", f"iptables -I INPUT {match} -j ACCEPT")
+
+    def _firewalld(self, need: Need) -> Blocker | None:
+        daemon = self.firewalld
+        if daemon is None:
+            return None
+        if isinstance(need, Transit) and need.exists and not daemon.has_bridge(need.bridge):
+            # It knows the bridges again once Docker has told it of them.
+            return Blocker(FIREWALLD, "systemctl restart docker")
+        if daemon.passes(need):
+            return None
+        commands = [shlex.join(("firewall-cmd", *rule)) for rule in firewalld_rules(self, need)]
+        both = [f"{command} && {command} --permanent" for command in commands]
+        return Blocker(FIREWALLD, " && ".join(both), FIREWALLD)
+
+    def _nft(self, need: Need) -> Blocker | None:
+        for table in self.nft_tables:
+            if chain := table.blocking_chain(need):
+                command = f"nft insert rule {chain} {_nft_match(need)} accept"
+                return Blocker(f"nftables (chain {chain})", command)
+        return None
+
+
+def ufw_rule(inbound: Inbound) -> tuple[str, ...]:
+    """The arguments of ufw that let such packets in."""
+    rule = ("allow", "proto", inbound.protocol, "from", str(inbound.source))
+    ports = ",".join(map(str, inbound.ports))
+    return (*rule, "to", "any", "port", ports) if ports else rule
+
+
+def firewalld_rules(firewall: Firewall, need: Need) -> tuple[tuple[str, ...], ...]:
+    """The arguments of firewall-cmd, of each rule that lets such packets through."""
+    if isinstance(need, Transit):
+        return (("--zone", firewalld.DOCKER, "--add-source", str(need.source)),)
+    assert firewall.firewalld is not None
+    zone = firewall.firewalld.zone_of(need.nic, need.source)
+    ports = need.ports or (None,)
+    rules = (firewalld.rich_rule(need, port) for port in ports)
+    return tuple(("--zone", zone, "--add-rich-rule", rule) for rule in rules)
+
+
+def _nft_match(need: Need) -> str:
+    if isinstance(need, Transit):
+        return f"iifname {need.nic} oifname {need.bridge} ip saddr {need.source}"
+    if not need.ports:
+        return f"ip saddr {need.source} ip protocol {need.protocol}"
+    ports = ", ".join(map(str, need.ports))
+    ports = f"{{ {ports} }}" if len(need.ports) > 1 else ports
+    return f"ip saddr {need.source} {need.protocol} dport {ports}"
+
+
+def parse(lines: KeyedLines) -> Firewall:
+    """Read the lines of look/firewall.sh."""
+    tables = (nft_table.parse(text) for text in lines.every("nft_table"))
+    return Firewall(
+        units=lines.every("firewall_unit"),
+        firewalld=firewalld.parse(lines),
+        nft_tables=tuple(table for table in tables if table is not None),
+        other_backend=lines.only("iptables_other", ""),
+        docker_iptables="docker_iptables" not in lines,
+        stops_forwarding=tuple(
+            (path, setting)
+            for path, _, setting in (rest.partition(" ") for rest in lines.every(_STOPS))
+        ),
+        forward_was_drop="forward_was" in lines,
+    )
+
+
+def filter_table(saved: str) -> str:
+    """The table `filter` in the output of iptables-save."""
+    _, _, rest = f"\n{saved}".partition("\n*filter\n")
+    return rest.partition("\nCOMMIT")[0]

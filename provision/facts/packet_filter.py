@@ -1,0 +1,122 @@
+"""The verdict of iptables on a packet, as far as its rules tell it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from provision.resources.kinds.iptables_chain import arguments
+
+_ENDS = ("ACCEPT", "DROP", "REJECT")
+_DEEPEST = 32
+"""Chains that call each other; the kernel itself refuses loops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A packet of a new connection; `ports` are those that it may be for, empty for none."""
+
+    protocol: str
+    ports: tuple[int, ...]
+    source: IPv4Network
+    nic: str
+
+
+@dataclass(frozen=True, slots=True)
+class PacketFilter:
+    """The table `filter` as iptables-save prints it: policies of chains, and rules by chain."""
+
+    policies: dict[str, str]
+    rules: dict[str, list[list[str]]]
+
+    @classmethod
+    def parse(cls, text: str) -> PacketFilter:
+        """Read the lines of one table."""
+        policies: dict[str, str] = {}
+        rules: dict[str, list[list[str]]] = {}
+        for line in text.splitlines():
+            if line.startswith(":"):
+                name, policy, *_ = line[1:].split()
+                policies[name] = policy
+            elif line.startswith("-A") and (rule := arguments(line)):
+                rules.setdefault(rule[1], []).append(rule[2:])
+        return cls(policies, rules)
+
+    def verdict(self, chain: str, packet: Packet) -> str:
+        """ACCEPT, DROP or REJECT for a packet that enters a built-in chain."""
+        return self._walk(chain, packet, 0) or self.policies.get(chain, "ACCEPT")
+
+    def _walk(self, chain: str, packet: Packet, depth: int) -> str:
+        """The verdict of a chain; empty if it returns."""
+        for rule in self.rules.get(chain, ()):
+            target = _target(rule)
+            if not target or not _matches(rule, packet):
+                continue
+            if target in _ENDS:
+                return target
+            if target == "RETURN":
+                return ""
+            if depth < _DEEPEST and (verdict := self._walk(target, packet, depth + 1)):
+                return verdict
+            if "-g" in rule:
+                return ""
+        return ""
+
+
+def _target(rule: list[str]) -> str:
+    return next((rule[k + 1] for k in range(len(rule) - 1) if rule[k] in ("-j", "-g")), "")
+
+
+def _matches(rule: list[str], packet: Packet) -> bool:
+    """False also for a rule with a match that this module does not know."""
+    return all(_option(*option, packet) for option in _options(rule))
+
+
+def _options(rule: list[str]) -> Iterator[tuple[bool, str, str]]:
+    """Yield each option before the target: if it is inverted, its name and its value."""
+    inverted, tokens = False, iter(rule)
+    for token in tokens:
+        if token in ("-j", "-g"):
+            return
+        if token == "!":
+            inverted = True
+            continue
+        yield inverted, token, next(tokens, "")
+        inverted = False
+
+
+def _ports(value: str, packet: Packet) -> bool:
+    ranges = [part.partition(":") for part in value.split(",")]
+    return bool(packet.ports) and all(
+        any(
+            int(low or 0) <= port <= int(high or (65535 if sep else low))
+            for low, sep, high in ranges
+        )
+        for port in packet.ports
+    )
+
+
+_TESTS: dict[str, Callable[[str, Packet], bool]] = {
+    "-s": lambda value, packet: packet.source.subnet_of(IPv4Network(value, strict=False)),
+    "-i": lambda value, packet: (
+        packet.nic.startswith(value[:-1]) if value.endswith("+") else packet.nic == value
+    ),
+    "-p": lambda value, packet: value in (packet.protocol, "all"),
+    "--dport": _ports,
+    "--dports": _ports,
+    "--ctstate": lambda value, _: "NEW" in value.split(","),
+    "--state": lambda value, _: "NEW" in value.split(","),
+    "--dst-type": lambda value, _: value == "LOCAL",
+}
+_NO_MATCH = ("-m", "--comment", "--limit", "--limit-burst")
+
+
+def _option(inverted: bool, name: str, value: str, packet: Packet) -> bool:
+    if name in _NO_MATCH:
+        return True
+    test = _TESTS.get(name)
+    try:
+        return test is not None and test(value, packet) != inverted
+    except ValueError:
+        return False

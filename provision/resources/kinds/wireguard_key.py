@@ -1,0 +1,86 @@
+"""Kind `wireguard_key`: a private key of WireGuard that never leaves its host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.lib.stash import Stashed
+from provision.resources.lib.wireguard_conf import stem
+from provision.resources.on_hosts import ETC
+from provision.resources.steps import Run, Steps, remove_file, sh
+
+# Written under another name and renamed: a key that exists is complete.
+_MAKE = """
+if [ -s "$1" ]; then chown root "$1" && chmod 600 "$1"; exit; fi
+mkdir -p -- "${1%/*}" && umask 077 && wg genkey >"$1.new" && sync "$1.new" &&
+  mv -fT -- "$1.new" "$1"
+"""
+# A key is a line of 44 characters; an empty file is what a crash may leave of ours.
+_IS_FOREIGN = r"""
+[ -e "$1" ] || [ -h "$1" ] || exit 1
+[ -h "$1" ] || [ ! -f "$1" ] || { [ -s "$1" ] && ! grep -q '^[A-Za-z0-9+/]\{43\}=$' "$1"; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardKey(Stashed, Resource):
+    """The private key of a host in a network; `public` is its public key, empty if unknown.
+
+    The folder is the mark. `protected` is False if somebody else than root may read the file.
+    """
+
+    kind: ClassVar[str] = "wireguard_key"
+    # The next snapshot has the public key, which the peers need.
+    changes_facts: ClassVar[bool] = True
+    probe: ClassVar[str] = rf"""
+for key in {ETC}/"$name"/wireguard/*.key; do
+  [ -s "$key" ] && [ ! -h "$key" ] || continue
+  public=$(wg pubkey <"$key" 2>/dev/null) || public=
+  network=${{key##*/}}; echo "$(stat -c '%U %a' "$key") ${{network%.key}} $public"
+done
+"""
+    fingerprint: ClassVar[str] = rf"""
+for file in {ETC}/*/wireguard/*.key; do
+  [ ! -f "$file" ] || echo "$(stat -c '%U %a %n' "$file") $(sha256sum <"$file")"
+done
+"""
+
+    network: str
+    inventory: str
+    protected: bool = True
+    public: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.network
+
+    @property
+    def _path(self) -> str:
+        return f"{stem(self.inventory, self.network)}.key"
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, self._path)
+
+    def create(self) -> Steps:
+        return (sh(_MAKE, self._path),)
+
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return (Run(("rm", "-f", "--", f"{self._path}.new")), *remove_file(self._path))
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        return (self._path,)
+
+    @classmethod
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        for line in text.splitlines():
+            owner, mode, network, *public = line.split(" ")
+            protected = (owner, mode) == ("root", "600")
+            key = cls(origin.host, network, origin.inventory, protected, "".join(public))
+            yield Found(key, ours=True)

@@ -1,0 +1,91 @@
+"""Claims of routes on a host: which inventory and which network a route belongs to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from provision.model.ipv4 import ipv4_network
+from provision.resources.base import Origin
+from provision.resources.on_hosts import ETC
+
+FOREIGN = ""
+"""The network of the routes that are not of this inventory."""
+UNKNOWN = "(unknown network)"
+"""The network of routes of version 0.1.0 to a destination that is in no network of the file."""
+
+
+class Claims:
+    """The claims of all inventories on a host, as one inventory sees them.
+
+    `networks` is the network of each destination that this inventory claims; `old` are those that
+    it claims in the form of version 0.1.0; `texts` are its claims in the form of today, by network.
+    """
+
+    def __init__(self, lines: Iterable[tuple[str, str]], origin: Origin) -> None:
+        self.networks: dict[str, str] = {}
+        self.old: set[str] = set()
+        self._origin = origin
+        self._of_others: set[str] = set()
+        rows: dict[str, list[str]] = {}
+        last, network, ours = "", "", False
+        for key, text in lines:
+            if key == "claim":
+                owner, _, name = text.partition(" ")
+                self._add_claim(owner, name, rows)
+            elif key == "row":
+                path, _, claimed = text.partition(":")
+                if path != last:
+                    owner, _, network = path.removeprefix(f"{ETC}/").split("/", 2)
+                    last, ours = path, owner == self._origin.inventory
+                self._add_row(network if ours else FOREIGN, claimed, rows)
+        self.texts = {network: "".join(lines) for network, lines in rows.items()}
+
+    def _add_claim(self, owner: str, name: str, rows: dict[str, list[str]]) -> None:
+        """Add a claim: a table, whose rows follow, or that of one route."""
+        dst, ours = name.replace("_", "/"), owner == self._origin.inventory
+        if name[:1].isalpha():
+            rows |= {name: []} if ours else {}
+        elif ours:
+            self.old.add(dst)
+            self.networks.setdefault(dst, self._range_of(dst) or UNKNOWN)
+        else:
+            self._of_others.add(dst)
+
+    def _add_row(self, network: str, text: str, rows: dict[str, list[str]]) -> None:
+        """Add a row of a network of this inventory, or of another inventory (`FOREIGN`)."""
+        dst = text.partition(" ")[0]
+        if network:
+            rows[network].append(f"{text}\n")
+        if not _is_destination(dst):
+            return  # a damaged claim: its routes have none
+        if network:
+            self.networks[dst] = network
+        else:
+            self._of_others.add(dst)
+
+    def _range_of(self, dst: str) -> str:
+        """The network whose range contains `dst`; empty: none."""
+        part, ranges = ipv4_network(dst), self._origin.networks
+        return next((name for name, cidr in ranges if part.subnet_of(cidr)), "")
+
+    def network_of(self, dst: str, *, marked: bool) -> str:
+        """The network of this inventory that a route of the kernel belongs to, or `FOREIGN`.
+
+        `marked`: it has the protocol number of provision.
+        """
+        if not marked:
+            return FOREIGN
+        if dst in self.networks:
+            return self.networks[dst]
+        # Nobody claims it: its claim was deleted.
+        return FOREIGN if dst in self._of_others else self._range_of(dst) or FOREIGN
+
+
+@lru_cache(1 << 14)
+def _is_destination(text: str) -> bool:
+    try:
+        ipv4_network(text)
+    except ValueError:
+        return False
+    return "/" in text

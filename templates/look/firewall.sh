@@ -1,0 +1,74 @@
+# Firewalls of the host, as `KEY VALUE` lines; the rules of iptables are read by iptables_chain.
+# Prelude: look/need.sh look/bounded.sh look/prelude.sh
+# Variables: name
+# firewalld is asked by D-Bus, because each start of firewall-cmd takes 0.4 s. Only where it runs:
+# a message to a name that nobody has can make systemd start its service.
+
+if command -v systemctl >/dev/null 2>&1; then
+  active=$(bounded systemctl show --property Id,ActiveState firewalld.service nftables.service \
+    netfilter-persistent.service 2>/dev/null |
+    sed -n '/^Id=/{s///;h;};/^ActiveState=active$/{x;s/^/firewall_unit /p;}')
+  [ -z "$active" ] || printf '%s\n' "$active"
+  case $active in
+  *firewalld.service*)
+    daemon() { # part of the interface's name, method, arguments
+      bus=org.fedoraproject.FirewallD1 part=$1; shift
+      bounded busctl --json=short call "$bus" "/${bus%%.*}/fedoraproject/FirewallD1" \
+        "$bus$part" "$@" 2>/dev/null
+    }
+    zones=$(daemon .zone getActiveZones) default=$(daemon '' getDefaultZone)
+    echo "firewalld_active $zones"
+    echo "firewalld_default $default"
+    echo "firewalld_policies $(daemon .policy getPolicies)"
+    names=$(printf %s "$zones" | grep -o '"[^"]*":{"' | cut -d '"' -f 2)
+    settings=$(printf '%s\n' "$names" docker "$(printf %s "$default" | cut -d '"' -f 8)" | sort -u |
+      while read -r zone; do
+        [ -z "$zone" ] || echo "firewalld_zone $zone $(daemon .zone getZoneSettings2 s "$zone")"
+      done)
+    printf '%s\n' "$settings"
+    printf '%s\n' "$settings" | sed -n 's/.*"services":{"type":"as","data":\[\([^]]*\)\].*/\1/p' |
+      tr ',' '\n' | tr -d '"' | sort -u | while read -r service; do
+      [ -z "$service" ] ||
+        echo "firewalld_service $service $(daemon '' getServiceSettings2 s "$service")"
+    done ;;
+  esac
+fi
+if command -v nft >/dev/null 2>&1; then
+  nft list tables 2>/dev/null | while read -r _ family table; do
+    case "$family $table" in
+    *" filter" | *" nat" | *" mangle" | *" raw" | *" security")
+      [ "$family" = inet ] || continue ;; # iptables-nft keeps its own tables under these names
+    *" firewalld" | *" docker-bridges" | *" netavark" | arp\ * | bridge\ * | netdev\ *) continue ;;
+    esac
+    rules=$(nft -j list table "$family" "$table" 2>/dev/null | tr '\n' ' ' | head -c 262144) &&
+      echo "nft_table $rules"
+  done
+fi
+# Rules of both backends count, whichever of them the command `iptables` uses.
+if command -v iptables >/dev/null 2>&1; then
+  case $(iptables -V) in
+  *legacy*)
+    iptables-nft-save 2>/dev/null | grep -q '^-A' && echo 'iptables_other nf_tables' ;;
+  *)
+    # Without a table of this backend its program would load the kernel's modules.
+    grep -q . /proc/net/ip_tables_names 2>/dev/null &&
+      iptables-legacy-save 2>/dev/null | grep -q '^-A' && echo 'iptables_other legacy' ;;
+  esac
+fi
+# Settings that stop forwarding at each boot, at `sysctl --system` and when networkd restarts.
+grep -HsE '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./].*[./]forwarding)[[:space:]]*=[[:space:]]*0' \
+  /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf |
+  sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/stops_forwarding \1 /'
+grep -HsiE '^(IPv4Forwarding|IPForward)=(no|false|0|off|ipv6)' /etc/systemd/network/*.network \
+  /run/systemd/network/*.network | sed 's/:/ /;s/^/stops_forwarding /'
+daemon_json() { grep -Eqs "\"$1\"[[:space:]]*:[[:space:]]*$2" /etc/docker/daemon.json; }
+daemon=$(tr '\0' '\n' <"/proc/$(cat /run/docker.pid 2>/dev/null)/cmdline" 2>/dev/null)
+if daemon_json iptables false || printf '%s\n' "$daemon" | grep -qx -e --iptables=false; then
+  echo 'docker_iptables false'
+fi
+[ ! -e "/run/provision-$name/forward-drop" ] || echo 'forward_was DROP'
+config=${DOCKER_CONFIG:-$HOME/.docker}/config.json
+context=$(sed -n 's/.*"currentContext"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' \
+  "$config" 2>/dev/null)
+echo "docker_context ${DOCKER_CONTEXT:-$context}"
+echo "docker_host ${DOCKER_HOST:-}"

@@ -1,0 +1,144 @@
+"""`provision explain` on booted hosts names planted faults, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.explain_faults import Fault, Planter, faults
+from tests.lab.hosts import Hosts, assert_same
+
+pytestmark = pytest.mark.lab
+_LEFT = (
+    "iptables-nft -t raw -S | grep provision-explain; "
+    "pgrep -a xtables-monitor; pgrep -a perl | grep provision-explain"
+)
+
+
+def named(hosts: Hosts, planted: list[Fault]) -> tuple[list[str], list[str]]:
+    """Plant each fault; the mistakes of all answers, and of those that claim to be certain."""
+    mistakes, lies = [], []
+    planter = Planter.on(hosts)
+    for fault in planted:
+        planter.run(fault.plant)
+        try:
+            answer = planter.explained(fault)
+        finally:
+            planter.heal(fault)
+            _stop_followers(hosts)
+        wrong = planter.mistakes(fault, answer)
+        assert answer["reached"] == fault.reached, (fault.name, answer)
+        if wrong:
+            mistakes.append(f"{fault.name}: {'; '.join(wrong)}")
+            if (answer["cause"] or {}).get("certain"):
+                lies.append(fault.name)
+    return mistakes, lies
+
+
+def _stop_followers(hosts: Hosts) -> None:
+    """Keep provision's own repair from healing a fault before it is explained."""
+    hosts.everywhere("systemctl stop 'provision-*-follow.service'", check=False)
+
+
+@pytest.fixture
+def routes(mixed: Hosts) -> Iterator[Hosts]:
+    """Hosts with the network of routes.yml, and no follower."""
+    before = mixed.capture()
+    name = mixed.inventory("routes.yml")
+    mixed.provision("apply", name)
+    _stop_followers(mixed)
+    yield mixed
+    mixed.provision("destroy", name, "--yes")
+    assert_same(before, mixed.capture())
+
+
+def test_planted_faults_are_named_and_nothing_stays(routes: Hosts) -> None:
+    """A sample of the faults; then a healthy pair, whole and with a controller that is killed."""
+    mistakes, lies = named(routes, [fault for fault in faults("routes.yml") if fault.sample])
+    assert not mistakes and not lies, mistakes
+    before = routes.capture()
+    answer = routes.json("explain", "routes.yml", "c1", "c2")
+    assert answer["reached"] and answer["cause"] is None, answer
+    assert all(hop["seen"] for hop in answer["hops"]), answer["hops"]
+    assert {hop["host"] for hop in answer["hops"]} == {"h1", "h2"}
+    page = routes.lab.folder / "path.html"
+    routes.provision("explain", "routes.yml", "h1", "c2", "--html", page.name)
+    assert "<svg" in page.read_text() and 'class="seen"' in page.read_text()
+    _killed(routes, after_s=1.5)
+    _assert_nothing_left(routes)
+    assert_same(before, routes.capture())
+
+
+def _killed(hosts: Hosts, after_s: float) -> None:
+    """Kill the controller in the middle of an explanation."""
+    program = str(Path(sys.executable).with_name("provision"))
+    process = subprocess.Popen(
+        (program, "explain", "routes.yml", "c1", "c3"),
+        cwd=hosts.lab.folder,
+        env=hosts.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(after_s)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def _assert_nothing_left(hosts: Hosts) -> None:
+    """The watches of all hosts end by themselves, with their rules."""
+    deadline = time.monotonic() + 60
+    while any(left := hosts.everywhere(_LEFT, check=False).values()):
+        assert time.monotonic() < deadline, left
+        time.sleep(2)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("inventory", sorted({fault.inventory for fault in faults()}))
+def test_every_planted_fault_is_named(mixed: Hosts, inventory: str) -> None:
+    """At least 95 % of all faults by host, kind, object and fix; none wrongly as certain."""
+    before = mixed.capture()
+    name, planted = mixed.inventory(inventory), faults(inventory)
+    mixed.provision("apply", name)
+    _stop_followers(mixed)
+    mistakes, lies = named(mixed, planted)
+    assert not lies, mistakes
+    assert len(mistakes) <= len(planted) // 20, mistakes
+    mixed.provision("destroy", name, "--yes")
+    assert_same(before, mixed.capture())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("inventory", "pairs"),
+    [
+        ("routes.yml", ("c1 c2", "c3 c1", "h1 c2", "c1 h2", "h1 h3")),
+        ("vxlan.yml", ("w1 w2", "w3 w1", "w2 h1")),
+        ("flannel-vxlan.yml", ("c1 c2", "c3 c1")),
+        ("flannel-udp.yml", ("c1 c2",)),
+        ("flannel-host-gw.yml", ("c1 c2",)),
+        ("ovs-gre.yml", ("g1 g2", "g3 g1")),
+        ("ovs-vxlan.yml", ("v1 v2",)),
+        ("pipework.yml", ("c2 c3",)),
+        ("pipework-ovs.yml", ("o1 o2",)),
+        ("macvlan.yml", ("c1 c2",)),
+    ],
+)
+def test_healthy_pairs_are_reached(mixed: Hosts, inventory: str, pairs: tuple[str, ...]) -> None:
+    """Of every method: the probe arrives, no cause is given, and nothing stays on the hosts."""
+    name = mixed.inventory(inventory)
+    mixed.provision("apply", name)
+    mixed.verified(name, skips=("wire",))
+    before = mixed.capture()
+    for pair in pairs:
+        for _ in range(8):
+            answer = mixed.json("explain", name, *pair.split())
+            assert answer["reached"] and answer["cause"] is None, answer
+    _assert_nothing_left(mixed)
+    assert_same(before, mixed.capture())
+    mixed.provision("destroy", name, "--yes")

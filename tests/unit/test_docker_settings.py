@@ -1,0 +1,63 @@
+"""Settings of Docker and of forwarding that plan refuses or names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.engine import docker_settings, preflight
+from provision.facts import host_probe
+from provision.facts.firewall import Firewall
+from provision.facts.lines import KeyedLines
+from provision.inventory.load import load
+from tests.cases import test_cases
+
+ROOT = Path(__file__).parents[2]
+DOCKER = {"docker": {"h1": "26.1.5", "h2": "26.1.5", "h3": "26.1.5"}}
+INVENTORY = load(ROOT / "inventories/routes.yml")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"podman": True}, "Podman 26.1.5 answers at Docker's socket"),
+        ({"nftables_backend": True}, "Docker makes its rules by nftables"),
+        ({"firewall": Firewall(docker_iptables=False)}, '"iptables": false'),
+        ({"docker_client": "context far"}, "talks to another daemon, by context far"),
+        ({"rootless": True}, "Docker runs rootless"),
+    ],
+)
+def test_each_setting_is_refused_by_its_name(change: dict[str, Any], words: str) -> None:
+    """Only the host with the setting is refused."""
+    facts = test_cases.facts(INVENTORY, DOCKER)
+    assert not [*docker_settings.problems(facts["h1"])]
+    facts["h2"] = replace(facts["h2"], **change)
+    (problem,) = preflight.problems(INVENTORY, facts)
+    assert problem.host == "h2" and words in problem.message and problem.hint
+
+
+@pytest.mark.parametrize(
+    ("lines", "elsewhere"),
+    [
+        ("docker_context \ndocker_host ", ""),
+        ("docker_context default\ndocker_host ", ""),
+        ("docker_context far\ndocker_host ", "context far"),
+        ("docker_context far\ndocker_host unix:///var/run/docker.sock", ""),
+        ("docker_context \ndocker_host tcp://10.0.0.9:2375", "DOCKER_HOST=tcp://10.0.0.9:2375"),
+    ],
+)
+def test_a_docker_command_of_another_daemon_is_told(lines: str, elsewhere: str) -> None:
+    """The variable overrides the context; the host's own socket may be named in full."""
+    assert host_probe.docker_client(KeyedLines(lines)) == elsewhere
+
+
+def test_a_file_that_switches_forwarding_off_is_named() -> None:
+    """With the line that does it."""
+    facts = test_cases.facts(INVENTORY, DOCKER)
+    setting = ("/etc/sysctl.d/99-hard.conf", "net.ipv4.ip_forward = 0")
+    facts["h1"] = replace(facts["h1"], firewall=Firewall(stops_forwarding=(setting,)))
+    (warning,) = preflight.warnings(INVENTORY, facts)
+    assert str(warning).startswith("h1: /etc/sysctl.d/99-hard.conf has net.ipv4.ip_forward = 0")

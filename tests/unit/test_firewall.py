@@ -1,0 +1,168 @@
+"""What firewalls drop, judged by rules as booted hosts have printed them."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Network
+
+import pytest
+
+from provision.facts.firewall import Firewall
+from provision.facts.firewalld import Firewalld, Zone, rich_rule
+from provision.facts.nft_table import NftTable, parse
+from provision.facts.packet_filter import Packet, PacketFilter
+from provision.model.needs import Inbound, Transit
+
+LAN = IPv4Network("10.0.0.0/24")
+VXLAN = Inbound("udp", (4789,), LAN, "eth1")
+ETCD = Inbound("tcp", (2379, 2380), LAN, "eth1")
+GRE = Inbound("gre", (), LAN, "eth1")
+ROUTED = Transit(IPv4Network("172.20.0.0/16"), IPv4Network("172.20.1.0/24"), "eth1", "br-blue")
+UFW = """:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:ufw-user-input - [0:0]
+-A INPUT -j ufw-before-input
+-A INPUT -j ufw-reject-input
+-A FORWARD -j DOCKER-USER
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -j ufw-not-local
+-A ufw-before-input -j ufw-user-input
+-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+-A ufw-not-local -j DROP
+-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "opened"),
+    [
+        ("-s 10.0.0.0/24 -p udp -m udp --dport 4789 -j ACCEPT", {VXLAN}),
+        ("-s 10.0.0.0/25 -p udp -m udp --dport 4789 -j ACCEPT", set()),
+        ("-p udp -m multiport --dports 53,4000:5000 -j ACCEPT", {VXLAN}),
+        ("! -i eth1 -p udp -m udp --dport 4789 -j ACCEPT", set()),
+        ("-i eth+ -p tcp -m multiport --dports 2379,2380 -j ACCEPT", {ETCD}),
+        ("-p tcp -m tcp --dport 2379 -j ACCEPT", set()),
+        ("-s 10.0.0.0/8 -p gre -j ACCEPT", {GRE}),
+        ("-m set --match-set friends src -j ACCEPT", set()),
+        ("-s 10.0.0.0/16 -j ACCEPT", {VXLAN, ETCD, GRE}),
+    ],
+)
+def test_a_rule_of_ufw_opens_what_it_covers(rule: str, opened: set[Inbound]) -> None:
+    """A range, a list of ports and an interface must cover all of the packets."""
+    firewall = Firewall(table=f"{UFW}-A ufw-user-input {rule}\n", is_read=True)
+    assert {need for need in (VXLAN, ETCD, GRE) if firewall.blocker(need) is None} == opened
+
+
+def test_ufw_is_named_with_its_command() -> None:
+    """Forwarded packets pass DOCKER-USER before the chains of ufw."""
+    firewall = Firewall(table=UFW, is_read=True)
+    blocker = firewall.blocker(ETCD)
+    assert blocker and blocker.command == (
+        "ufw allow proto tcp from 10.0.0.0/24 to any port 2379,2380"
+    )
+    assert firewall.blocker(ROUTED) is None and firewall.has_docker_user
+
+
+def test_a_return_and_a_goto_end_a_chain() -> None:
+    """After a goto, the calling chain goes on where its own caller does."""
+    text = ":INPUT DROP [0:0]\n-A INPUT -g a\n-A INPUT -j ACCEPT\n-A a -p tcp -j RETURN\n"
+    rules = PacketFilter.parse(text + "-A a -p udp -j ACCEPT\n")
+    assert rules.verdict("INPUT", Packet("udp", (4789,), LAN, "eth1")) == "ACCEPT"
+    assert rules.verdict("INPUT", Packet("tcp", (22,), LAN, "eth1")) == "DROP"
+
+
+def _table(*rules: list[object], hook: str = "input") -> NftTable:
+    """A table as `nft -j list table` prints it, with a base chain of policy drop."""
+    base = {"family": "inet", "table": "filter", "name": "input", "handle": 1, "type": "filter",
+            "hook": hook, "prio": 0, "policy": "drop"}  # fmt: skip
+    entries: list[object] = [{"table": {"family": "inet", "name": "filter"}}, {"chain": base}]
+    entries += [{"rule": {"chain": "input", "expr": expressions}} for expressions in rules]
+    table = parse(json.dumps({"nftables": entries}))
+    assert table is not None
+    return table
+
+
+ESTABLISHED: list[object] = [
+    {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}},
+    {"accept": None},
+]
+
+
+def _port(right: object) -> dict[str, object]:
+    left = {"payload": {"protocol": "udp", "field": "dport"}}
+    return {"match": {"op": "==", "left": left, "right": right}}
+
+
+def _source(right: object) -> dict[str, object]:
+    left = {"payload": {"protocol": "ip", "field": "saddr"}}
+    return {"match": {"op": "==", "left": left, "right": right}}
+
+
+@pytest.mark.parametrize(
+    ("matches", "opens"),
+    [
+        ([_port(4789)], True),
+        ([_port({"set": [53, {"range": [4000, 5000]}]})], True),
+        ([_port(53)], False),
+        ([_source({"prefix": {"addr": "10.0.0.0", "len": 8}}), _port(4789)], True),
+        ([_source("10.0.0.5"), _port(4789)], False),
+        ([_source("@friends"), _port(4789)], False),
+    ],
+)
+def test_a_rule_of_nftables_opens_what_it_covers(matches: list[object], opens: bool) -> None:
+    """A rule for established connections opens nothing."""
+    table = _table(ESTABLISHED, [*matches, {"accept": None}])
+    firewall = Firewall(nft_tables=(table,))
+    blocker = firewall.blocker(VXLAN)
+    assert (blocker is None) is opens
+    if blocker is not None:
+        assert blocker.name == "nftables (chain inet filter input)" and not blocker.tool
+    assert Firewall(nft_tables=(_table(ESTABLISHED),)).blocker(VXLAN) is not None
+
+
+def test_a_chain_of_nftables_for_forwarded_packets_is_named() -> None:
+    """Docker's and our accepts in iptables do not overrule its drop."""
+    blocker = Firewall(nft_tables=(_table(hook="forward"),)).blocker(ROUTED)
+    assert blocker and "iifname eth1 oifname br-blue" in blocker.command
+    assert Firewall(nft_tables=(_table(hook="forward"),)).blocker(VXLAN) is None
+
+
+def _firewalld(**zones: Zone) -> Firewall:
+    return Firewall(firewalld=Firewalld("public", zones, frozenset()))
+
+
+def _zone(
+    interfaces: tuple[str, ...] = (),
+    sources: tuple[str, ...] = (),
+    target: str = "default",
+    ports: tuple[tuple[str, int, int], ...] = (),
+    rules: tuple[str, ...] = (),
+) -> Zone:
+    return Zone(interfaces, sources, target, ports, (), rules)
+
+
+DOCKER = _zone(("docker0", "br-blue"), target="ACCEPT")
+
+
+def test_firewalld_is_judged_by_the_zone_of_the_interface_or_source() -> None:
+    """Sources come before interfaces; the default zone has all others."""
+    assert _firewalld(public=_zone(ports=(("udp", 4789, 4789),))).blocker(VXLAN) is None
+    assert _firewalld(public=_zone(rules=(rich_rule(VXLAN, 4789),))).blocker(VXLAN) is None
+    work = _zone(("eth1",), target="ACCEPT")
+    assert _firewalld(public=_zone(), work=work).blocker(VXLAN) is None
+    drop = _zone(sources=("10.0.0.0/16",), target="DROP")
+    blocker = _firewalld(drop=drop, work=work).blocker(VXLAN)
+    assert blocker and "--zone drop" in blocker.command
+    only_one = _zone(ports=(("tcp", 2379, 2379),))
+    assert _firewalld(public=only_one).blocker(ETCD) is not None
+
+
+def test_firewalld_forwards_to_docker_from_sources_of_its_zone() -> None:
+    """Without the bridge in the zone, only Docker can tell firewalld of it."""
+    blocker = _firewalld(public=_zone(), docker=DOCKER).blocker(ROUTED)
+    assert blocker and "--zone docker --add-source 172.20.0.0/16" in blocker.command
+    with_source = _zone(DOCKER.interfaces, ("172.20.0.0/16",), "ACCEPT")
+    assert _firewalld(public=_zone(), docker=with_source).blocker(ROUTED) is None
+    started_later = _firewalld(public=_zone(), docker=_zone(target="ACCEPT")).blocker(ROUTED)
+    assert started_later and started_later.command == "systemctl restart docker"
