@@ -74,8 +74,9 @@ def managed(booted: Boot, request: pytest.FixtureRequest) -> Iterator[Hosts]:
 
 
 def captured(hosts: Hosts) -> dict[str, str]:
-    """Files, NICs and what the managers say of them."""
-    return {host: hosts.ssh(host, _FILES + _NICS + _SAYS[host], check=False) for host in HOSTS}
+    """Files, NICs and what the managers say of them; `ip -br` aligns its columns by all links."""
+    texts = {host: hosts.ssh(host, _FILES + _NICS + _SAYS[host], check=False) for host in HOSTS}
+    return {host: re.sub(" +", " ", text) for host, text in texts.items()}
 
 
 def silences(result: dict[str, Any]) -> dict[str, int]:
