@@ -11,7 +11,7 @@ from tests.lab.faults import KILL_ACT, KILL_MIDWAY, Faults, injecting
 from tests.lab.hosts import HOSTS, Hosts
 
 STEPS = {
-    "routes.yml": 9,
+    "routes.yml": 8,
     "pipework.yml": 9,
     "flannel-udp.yml": 21,
     "flannel-vxlan.yml": 21,
@@ -19,7 +19,7 @@ STEPS = {
     "vxlan.yml": 7,
     "ovs-gre.yml": 12,
     "ovs-vxlan.yml": 12,
-    "modes.yml": 13,
+    "modes.yml": 12,
     "wireguard.yml": 11,
 }
 """By example, the steps of its first apply and of its destroy on the host that has most."""

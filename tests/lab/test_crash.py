@@ -26,9 +26,9 @@ def test_a_crash_at_a_sampled_step_is_rolled_back(crash: Crash, example: str) ->
     """One step of apply and one step of destroy, chosen by the example's name."""
     chance = random.Random(example)
     crash.cut_apply(chance.randint(1, STEPS[example]), chance.choice(CUTS))
-    crash.apply()
+    assert crash.apply() == STEPS[example]
     crash.cut_destroy(chance.randint(1, STEPS[example]), chance.choice(CUTS))
-    crash.destroy()
+    assert crash.destroy() == STEPS[example]
 
 
 @pytest.mark.full

@@ -136,7 +136,8 @@ def test_trust_records_a_jump_host_before_the_hosts_behind_it(
     swapped = keys | {f"{mixed.networks[0]}.11": keys[f"{mixed.networks[0]}.12"]}
     known.write_text("".join(f"{host} {key}\n" for host, key in swapped.items()))
     output = run(user_folder, "plan", name, "--limit", "h2", status=4)
-    assert "h2: its host key differs from the recorded one" in output
+    jump_host = f"jump host {mixed.networks[0]}.11"
+    assert f"h2: {jump_host}: its host key differs from the recorded one" in output
 
 
 def test_an_ansible_inventory_is_used_unchanged(mixed: Hosts, user_folder: Path) -> None:
@@ -171,10 +172,8 @@ def test_a_saved_plan_is_applied_exactly_or_refused(applied: Hosts) -> None:
     assert "172.20.1.0/24" not in applied.ssh("h1", "ip route")
     applied.provision("plan", "routes.yml", "-o", "saved.plan")
     result = applied.json("apply", "--plan", "saved.plan")
-    assert [(c["host"], c["name"]) for c in result["changes"]] == [
-        ("h1", "172.20.1.0/24"),
-        ("h2", "172.20.0.0/24"),
-    ]
+    rows = [(c["host"], c["name"], row["name"]) for c in result["changes"] for row in c["rows"]]
+    assert rows == [("h1", "blue", "172.20.1.0/24"), ("h2", "blue", "172.20.0.0/24")]
     assert applied.provision("apply", "routes.yml").strip() == "No change."
 
 

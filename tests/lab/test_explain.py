@@ -68,7 +68,7 @@ def test_planted_faults_are_named_and_nothing_stays(routes: Hosts) -> None:
     assert all(hop["seen"] for hop in answer["hops"]), answer["hops"]
     assert {hop["host"] for hop in answer["hops"]} == {"h1", "h2"}
     page = routes.lab.folder / "path.html"
-    routes.provision("explain", "routes.yml", "h1", "c2", "--html", page.name)
+    routes.provision("explain", "routes.yml", "c1", "c2", "--html", page.name)
     assert "<svg" in page.read_text() and 'class="seen"' in page.read_text()
     _killed(routes, after_s=1.5)
     _assert_nothing_left(routes)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.lab.crash import STEPS
 from tests.lab.faults import KILL_ACT, Faults
 
 pytestmark = pytest.mark.lab
@@ -40,7 +41,7 @@ def test_a_confirmation_needs_no_disk_space(faults: Faults, inventory: str) -> N
 def test_a_rollback_needs_no_disk_space(faults: Faults, inventory: str) -> None:
     """The host reserved the space for its rollback before the change."""
     faults.hosts.ssh("h2", SMALL_DISK)
-    faults.at_step("h2", 9, f"{FILL_DISK}; {KILL_ACT}")
+    faults.at_step("h2", STEPS["routes.yml"], f"{FILL_DISK}; {KILL_ACT}")
     result = faults.hosts.json("apply", inventory, status=None)
     assert set(result["hosts"].values()) == {"reverted (failed)"}, result["hosts"]
     faults.inside("h2", "umount /var/lib/provision; rmdir /var/lib/provision")
