@@ -27,11 +27,13 @@ from provision.transport.ssh.shared import Shared
 
 POLL_S = 0.01
 # ssh ends with a line on fd 3, or with the pipe itself, whatever has ended this process. `kill`
-# hits ssh, not a process that has its number later: the number is free once `_end` has waited.
+# hits ssh, not a process that has its number later: the number stays that of this shell's group.
+# Until 9.3, ssh misses a signal that comes just before it waits for its sockets: send it again.
 _MASTER = """\
 exec 3<&0
-{ read -r line <&3; ended=$?; kill $$ 2>/dev/null; rm -f "$0".*
-  [ $ended = 0 ] || rmdir "${0%/*}" 2>/dev/null; } &
+{ read -r line <&3; ended=$?; rm -f "$0".*
+  for pause_s in 0.1 0.4 1 2; do kill $$ || break; sleep $pause_s; done; kill -9 $$
+  [ $ended = 0 ] || { rm -f "$0".*; rmdir "${0%/*}"; }; } 2>/dev/null &
 exec "$@" </dev/null 3<&-
 """
 # Without a master, ssh would connect by itself, with none of the options of the master.
@@ -96,11 +98,11 @@ class Master:
         options = ("-F", str(self._file("conf")), "-M", "-N", "-S", self._socket)
         ssh = (self._program, *options, "--", self.name)
         shell = ("sh", "-c", _MASTER, str(self._base), *ssh)
-        pipe = subprocess.PIPE
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
         with self._file("log").open("wb") as log:
             # A session of its own: Ctrl-C is for this process, which ends ssh when it should.
             self._process = subprocess.Popen(
-                shell, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True
+                shell, stdin=pipe, stdout=null, stderr=log, start_new_session=True
             )
         try:
             self._await_login(self._process)
@@ -221,13 +223,10 @@ class Master:
         process, self._process = self._process, None
         if process is None:
             return
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         with suppress(OSError):
             process.stdin.write(b"\n")
             process.stdin.close()
-        # Both processes of _MASTER hold this pipe: at its end the number of ssh is free again.
-        process.stdout.read()
-        process.stdout.close()
         process.wait()
         for suffix in ("conf", "known", "log", "sock"):
             self._file(suffix).unlink(missing_ok=True)
