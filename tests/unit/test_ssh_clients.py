@@ -319,7 +319,8 @@ def test_long_input_and_long_output(tmp_path: Path, server: Sshd, known: Path) -
     assert target.read_bytes() == source.read_bytes() and target.stat().st_mode & 0o777 == 0o600
     assert ssh.run("h1", "exit 255", timeout_s=30).status == 255
     with pytest.raises(TimedOut, match="did not end within 1 s"):
-        ssh.run("h1", "sleep 30", timeout_s=1)
+        ssh.run("h1", f"sleep 30; touch {target}.late", timeout_s=1)
+    assert not Path(f"{target}.late").exists()  # the limit is not that of the script
     assert ssh.run("h1", "echo next >&2", timeout_s=30).stderr == "next\n"
     with pytest.raises(Exception, match="printed more than"):
         ssh.run("h1", "yes", timeout_s=60)

@@ -10,20 +10,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from provision.model.errors import ConnectError, FactsError, TimedOut
 from provision.transport.base import Output
 from provision.transport.calls import require_current
 from provision.transport.ssh import dial, master_config, master_errors
-from provision.transport.ssh.channel import OUTPUT_LIMIT, drain
+from provision.transport.ssh.channel import OUTPUT_LIMIT
 from provision.transport.ssh.endpoint import SshEndpoint
 from provision.transport.ssh.errors import BadCertificate, RefusedChannel
 from provision.transport.ssh.hostkeys import RecordedKeys
 from provision.transport.ssh.shared import Shared
+from provision.transport.ssh.streams import exchange
 
 POLL_S = 0.01
 # ssh ends with a line on fd 3, or with the pipe itself, whatever has ended this process. `kill`
@@ -180,17 +180,18 @@ class Master:
         process = subprocess.Popen(
             argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
-        late = threading.Event()
+        late, stop = threading.Event(), threading.Event()
 
         def give_up() -> None:
             late.set()
+            stop.set()
             process.kill()
 
         watchdog = threading.Timer(timeout_s, give_up)
         watchdog.daemon = True
         watchdog.start()
         try:
-            stdout, stderr = _exchange(process, data)
+            stdout, stderr = exchange(process, data, stop)
         finally:
             watchdog.cancel()
         if late.is_set():
@@ -254,38 +255,3 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
         return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
         return True
-
-
-def _exchange(
-    process: subprocess.Popen[bytes], data: bytes | Iterator[bytes]
-) -> tuple[bytearray, bytearray]:
-    """Write the input, and read both outputs up to OUTPUT_LIMIT."""
-    assert process.stdin and process.stdout and process.stderr
-    stdout, stderr = bytearray(), bytearray()
-    threads = [
-        threading.Thread(target=_write, args=(process.stdin, data), daemon=True),
-        threading.Thread(target=drain, args=(_reader(process.stderr), stderr), daemon=True),
-    ]
-    for thread in threads:
-        thread.start()
-    drain(_reader(process.stdout), stdout)
-    if len(stdout) >= OUTPUT_LIMIT:
-        process.kill()
-    for thread in threads:
-        thread.join()
-    process.stdout.close()
-    process.stderr.close()
-    process.wait()
-    return stdout, stderr
-
-
-def _reader(pipe: IO[bytes]) -> Callable[[int], bytes]:
-    return lambda size: os.read(pipe.fileno(), size)
-
-
-def _write(pipe: IO[bytes], data: bytes | Iterator[bytes]) -> None:
-    with suppress(OSError):  # the command may end before it has read its input
-        for chunk in (data,) if isinstance(data, bytes) else data:
-            pipe.write(chunk)
-    with suppress(OSError):
-        pipe.close()
