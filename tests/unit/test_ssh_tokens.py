@@ -153,6 +153,7 @@ def realm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("KRB5_KDC_PROFILE", str(folder / "kdc.conf"))
     monkeypatch.setenv("KRB5_KTNAME", str(folder / "keytab"))
     monkeypatch.setenv("KRB5CCNAME", f"FILE:{folder}/tickets")
+    monkeypatch.setenv("KRB5RCACHENAME", "none:")  # sshd's would be a file in /var/tmp
     run("/usr/sbin/kdb5_util", "create", "-s", "-r", REALM, "-P", "master")
     for command in (
         f"addprinc -pw {PIN} {USER}",

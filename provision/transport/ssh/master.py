@@ -28,10 +28,11 @@ from provision.transport.ssh.streams import exchange
 POLL_S = 0.01
 # ssh ends with a line on fd 3, or with the pipe itself, whatever has ended this process. `kill`
 # hits ssh, not a process that has its number later: the number stays that of this shell's group.
+# `_end` deletes the files, which a next ssh may use by then; here, where nobody is left to do so.
 # Until 9.3, ssh misses a signal that comes just before it waits for its sockets: send it again.
 _MASTER = """\
 exec 3<&0
-{ read -r line <&3; ended=$?; rm -f "$0".*
+{ read -r line <&3; ended=$?
   for pause_s in 0.1 0.4 1 2; do kill $$ || break; sleep $pause_s; done; kill -9 $$
   [ $ended = 0 ] || { rm -f "$0".*; rmdir "${0%/*}"; }; } 2>/dev/null &
 exec "$@" </dev/null 3<&-
