@@ -96,7 +96,8 @@ def managed(request: pytest.FixtureRequest) -> Iterator[tuple[Hosts, Tool]]:
     """Three hosts of three suites behind one kind of firewall."""
     lab = Lab(Path(tempfile.mkdtemp(prefix="provision-lab-firewalls-", dir="/var/tmp")))
     try:
-        bringup.up(lab, UpOptions(3, MIXED, False, free_ranges(lab), request.param), say=print)
+        options = UpOptions(3, MIXED, False, free_ranges(lab), {"firewall": request.param})
+        bringup.up(lab, options, say=print)
         yield Hosts(lab), TOOLS[request.param]
     finally:
         teardown.down(lab, say=print)
