@@ -166,8 +166,13 @@ docker network ls --quiet --no-trunc --filter label=provision |
         # Docker cannot change the other fields of an existing network.
         if replace(current, lacks=self.lacks) != self:
             return None
-        address, subnet = self._bridge_address, self.subnet
-        return (bridge_state.heal(self._bridge, self.network, address, subnet, self.mark),)
+        address = self._bridge_address if self._bridge else ""
+        restarted = current.restarted
+        return (
+            bridge_state.heal(
+                self._bridge, self.network, address, self.subnet, self.mark, restarted
+            ),
+        )
 
     @property
     def _bridge(self) -> str:
@@ -219,9 +224,12 @@ docker network ls --quiet --no-trunc --filter label=provision |
 
     def _compared_with(self, kernel: BridgeLinks | None) -> DockerNetwork:
         """This network, and what the kernel lacks of it."""
-        if kernel is None or not self._bridge:
+        if kernel is None:
             return self
-        state = kernel.bridge(self._bridge, self.network, self._bridge_address, self.subnet)
+        if self._bridge:
+            state = kernel.bridge(self._bridge, self.network, self._bridge_address, self.subnet)
+        else:
+            state = kernel.containers_on(self.network)
         return replace(self, lacks=state.lacks, restarted=state.restarted)
 
 
