@@ -110,9 +110,24 @@ def _basic_problems(facts: HostFacts, tools: Tools, *, install: bool) -> Iterato
     if not facts.systemd:
         yield Problem(host, "its init is not systemd", "provision needs systemd on every host")
     missing = {tool: packages for tool, packages in tools.items() if tool not in facts.tools}
+    incomplete = {tool: facts.incomplete_packages.get(tool, "") for tool in missing}
+    for tool, packages in incomplete.items():
+        if packages:
+            yield _incomplete(host, tool, packages)
+            del missing[tool]
     if missing and not (install and facts.package_manager == MANAGER):
         yield _missing_tools(facts, missing, install=install)
     yield from docker_settings.problems(facts)
+
+
+def _incomplete(host: str, tool: str, packages: str) -> Problem:
+    """apt does nothing for packages that are installed: only their reinstallation helps."""
+    verb = "is" if len(packages.split()) == 1 else "are"
+    return Problem(
+        host,
+        f"{packages} {verb} installed, but without the command {tool}",
+        f"run `apt-get install --reinstall {packages}` on it",
+    )
 
 
 def _missing_tools(facts: HostFacts, tools: Tools, *, install: bool) -> Problem:

@@ -39,6 +39,17 @@ def test_each_setting_is_refused_by_its_name(change: dict[str, Any], words: str)
     assert problem.host == "h2" and words in problem.message and problem.hint
 
 
+def test_a_package_without_its_command_is_refused() -> None:
+    """apt would do nothing about it, also for a host whose missing commands are installed."""
+    facts = test_cases.facts(INVENTORY, DOCKER)
+    tools = facts["h2"].tools - {"iptables", "nsenter"}
+    packages = {"iptables": "iptables", "etcd": "etcd-server"}
+    facts["h2"] = replace(facts["h2"], tools=tools, incomplete_packages=packages)
+    (problem,) = preflight.problems(INVENTORY, facts)
+    assert problem.message == "iptables is installed, but without the command iptables"
+    assert "`apt-get install --reinstall iptables`" in problem.hint
+
+
 @pytest.mark.parametrize(
     ("lines", "elsewhere"),
     [
