@@ -41,10 +41,21 @@ containers:
 """`web` has a published port and a router on the LAN; `c2` is on another host of its network."""
 DAMAGE = {
     "h1": f"{IN_CONTAINER % 'm1'} ip link delete eth0; ip link delete docker0",
-    "h2": f"{IN_CONTAINER % 'm2'} ip address flush dev eth0; ip address flush dev docker0",
+    "h2": f"{IN_CONTAINER % 'm2'} ip address flush dev eth0; ip address flush dev docker0; "
+    "sysctl -q -w net.ipv4.conf.eth1.forwarding=0",
     "h3": f"{IN_CONTAINER % 'm3'} ip link set eth0 down; "
     "ip link set $(ls /sys/class/net/docker0/brif) nomaster",
 }
+LEFT_SO = {
+    "h1": f"{IN_CONTAINER % 'm1'} ip link delete eth0; "
+    "ip link delete $(ls /sys/class/net | grep ^br-blue)",
+    "h2": f"{IN_CONTAINER % 'm2'} ip address flush dev eth0; "
+    "ip link set $(ls /sys/class/net/docker0/brif) nomaster",
+    "h3": f"{IN_CONTAINER % 'm3'} ip link set eth0 down; "
+    f"{IN_CONTAINER % 'c3'} ip link delete eth0; "
+    "sysctl -q -w net.ipv4.conf.eth1.forwarding=0",
+}
+"""Damage that nobody heals before destroy."""
 
 
 @pytest.fixture
@@ -72,6 +83,7 @@ def test_links_of_macvlan_and_of_docker0_are_compared(clean: Hosts) -> None:
     assert "lacks: interface docker0, port of std1" in plan["h1 container"], plan
     assert re.search(r"lacks: address \S+ in m2 → none", plan["h2 docker_network"]), plan
     assert re.search(r"lacks: address 172\.\S+ → none", plan["h2 container"]), plan
+    assert "value: 0 → 1" in plan["h2 sysctl"], plan
     assert re.search(r"lacks: link with \S+ in m3 → none", plan["h3 docker_network"]), plan
     assert plan["h3 container"] == "lacks: port of std3 → none\n", plan
     assert hosts.json("verify", FILE, "-k", "drift", status=7)["ok"] is False
@@ -83,7 +95,10 @@ def test_links_of_macvlan_and_of_docker0_are_compared(clean: Hosts) -> None:
         restarted = set(now[host].splitlines()) - set(started[host].splitlines())
         assert {line.split()[0] for line in restarted} == {f"/m{number}"}, restarted
     assert_names_the_link(hosts)
+    for host, command in LEFT_SO.items():
+        hosts.ssh(host, command)
     hosts.provision("destroy", FILE, "--yes")
+    hosts.ssh("h3", "sysctl -q -w net.ipv4.conf.eth1.forwarding=1")
     assert_same(before, hosts.capture())
 
 
@@ -108,17 +123,8 @@ CLAIMS = {
 }
 
 
-@pytest.mark.parametrize(
-    "example",
-    [
-        "flannel-vxlan.yml",
-        "pipework.yml",
-        *(
-            pytest.param(name, marks=pytest.mark.full)
-            for name in ("pipework-ovs.yml", "ovs-gre.yml")
-        ),
-    ],
-)
+@pytest.mark.full
+@pytest.mark.parametrize("example", CLAIMS)
 def test_what_lost_its_claims_is_still_ours(clean: Hosts, example: str) -> None:
     """`plan` says so, `apply` heals without a new interface, and `destroy` removes all."""
     hosts, before = clean, clean.capture()
@@ -134,5 +140,7 @@ def test_what_lost_its_claims_is_still_ours(clean: Hosts, example: str) -> None:
     hosts.verified(name)
     assert hosts.ssh("h2", "ip -o link | cut -d: -f1,2") == links or example.startswith("flannel")
     hosts.everywhere("rm -rf /etc/provision")
+    if example.startswith("flannel"):
+        hosts.ssh("h1", "ip link set flannel.1 address 02:00:00:00:00:01")
     hosts.provision("destroy", name, "--yes")
     assert_same(before, hosts.capture())
