@@ -4,6 +4,8 @@
 
 mark=$1; shift
 start_pings
+routes="$routes
+$(marked_routes "$host_link")"
 notify "$nic" 1
 # systemd-networkd 257 takes a released port for a new link and would drop its routes: the NIC is
 # unmanaged until it has left. If that file cannot be written, the NIC leaves all the same.
