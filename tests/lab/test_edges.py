@@ -42,8 +42,8 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
         path.unlink()
 
 
-def shell(hosts: Hosts, *arguments: str, redirect: str) -> tuple[int, str]:
-    """Run `provision` with the redirection of a shell; its exit status and captured stderr."""
+def shell(hosts: Hosts, *arguments: str, redirect: str) -> int:
+    """The exit status of `provision` with the redirection of a shell."""
     process = subprocess.run(
         ("bash", "-o", "pipefail", "-c", f'"$@" {redirect}', "bash", PROVISION, *arguments),
         cwd=hosts.lab.folder,
@@ -53,17 +53,17 @@ def shell(hosts: Hosts, *arguments: str, redirect: str) -> tuple[int, str]:
         timeout=300,
     )
     assert "Traceback" not in process.stdout + process.stderr, process
-    return process.returncode, process.stderr
+    return process.returncode
 
 
 def test_a_change_ends_although_its_output_is_lost(clean: Hosts) -> None:
     """The hosts keep it; status 1 says that output was lost."""
     name, before = clean.inventory("routes.yml"), clean.capture()
-    for lost, also_lost in ((">/dev/full", "2>/dev/full"), (">&- 2>&-", "-v 2>&1 | head -n 1")):
-        assert shell(clean, "apply", name, redirect=lost)[0] == 1
+    # The reader of the last one ends long before the first line is written.
+    for lost, also_lost in ((">/dev/full", "-v 2>/dev/full"), ("-v >&- 2>&-", "> >(true)")):
+        assert shell(clean, "apply", name, redirect=lost) == 1
         assert clean.json("plan", name)["changes"] == []
-        status, _ = shell(clean, "destroy", name, "--yes", redirect=also_lost)
-        assert status == 1
+        assert shell(clean, "destroy", name, "--yes", redirect=also_lost) == 1
         assert_same(*map(without_records, (before, clean.capture())))
         assert set(clean.json("status", name)["hosts"].values()) <= {"confirmed", "unchanged"}
 
