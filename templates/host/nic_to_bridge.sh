@@ -43,8 +43,9 @@ done; }
 urgent='nice -n -20'; ! chrt -f 1 true 2>/dev/null || urgent='chrt -f 1'
 # All lines are read before the first is executed: the programs that print them may be slow.
 batch() { moves=$(cat) && printf '%s\n' "$moves" | $urgent ip -batch -; }
-# Routes of networks, of every inventory: they follow the addresses, and no record has them. 240 is
-# PROTO of on_hosts.py. `ip` leaves out what it selects by.
+# Routes of networks, of every inventory: they follow the addresses, and no record has them. (When
+# systemd-networkd reads its files again, it may drop them; the kind `routes` then makes its own anew.)
+# 240 is PROTO of on_hosts.py. `ip` leaves out what it selects by.
 marked_routes() {
   ip -N -4 route show table main dev "$1" proto 240 2>/dev/null |
     sed 's/ linkdown//;s/ dead//;s/ *$/ proto 240/'

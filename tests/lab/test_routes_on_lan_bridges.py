@@ -67,15 +67,10 @@ def devices(hosts: Hosts) -> set[str]:
     return {fields[fields.index("dev") + 1] for fields in routes}
 
 
-def test_routes_go_with_the_addresses_of_their_nic(clean: Hosts) -> None:
-    """To a bridge that the same apply makes, before or after the routes, and back again."""
+def test_a_first_apply_makes_routes_over_a_new_bridge(clean: Hosts) -> None:
+    """The bridge takes the addresses of the NIC by which the hosts reach each other."""
     hosts, before, nics_before = clean, clean.capture(), nics(clean)
     applied(hosts, ROUTES, LAN)
-    assert devices(hosts) == {"bri0"}
-    applied(hosts, ROUTES)
-    assert devices(hosts) == {"eth1"}
-    result = applied(hosts, LAN, ROUTES)
-    assert {c["verb"] for c in result["changes"] if c["kind"] == "routes"} == {"update"}
     assert devices(hosts) == {"bri0"}
     hosts.provision("destroy", "both.yml", "--yes")
     assert_same(before, hosts.capture())
@@ -83,20 +78,36 @@ def test_routes_go_with_the_addresses_of_their_nic(clean: Hosts) -> None:
 
 
 @pytest.mark.full
-def test_a_nic_gets_the_routes_back_that_still_stand(clean: Hosts) -> None:
-    """Not those that the NIC had when it became a port: their inventory may have ended since."""
-    hosts, before = clean, clean.capture()
-    for last in ("routes", "lan"):
-        applied(hosts, ROUTES, name="routes")
-        applied(hosts, LAN, name="lan")
+def test_routes_go_with_the_addresses_of_their_nic(clean: Hosts) -> None:
+    """To a bridge that is made later, and back; one apply is enough each time."""
+    hosts, before, nics_before = clean, clean.capture(), nics(clean)
+    applied(hosts, ROUTES)
+    for _ in range(2):
+        result = applied(hosts, LAN, ROUTES)
+        assert {c["verb"] for c in result["changes"] if c["kind"] == "routes"} == {"update"}
         assert devices(hosts) == {"bri0"}
-        applied(hosts, ROUTES, name="routes")  # the firewall names the bridge
-        hosts.provision("destroy", f"{'lan' if last == 'routes' else 'routes'}.yml", "--yes")
-        if last == "routes":
-            assert devices(hosts) == {"eth1"}
-            applied(hosts, ROUTES, name="routes")
-        hosts.provision("destroy", f"{last}.yml", "--yes")
-        assert_same(without_records(before), without_records(hosts.capture()))
+        applied(hosts, ROUTES)
+        assert devices(hosts) == {"eth1"}
+    hosts.provision("destroy", "both.yml", "--yes")
+    assert_same(before, hosts.capture())
+    assert_same(nics_before, nics(hosts))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("last", ["routes", "lan"])
+def test_a_nic_gets_no_routes_back_that_have_ended(clean: Hosts, last: str) -> None:
+    """Their inventory is another one, which is destroyed before or after that of the bridge."""
+    hosts, before = clean, clean.capture()
+    applied(hosts, ROUTES, name="routes")
+    applied(hosts, LAN, name="lan")
+    applied(hosts, ROUTES, name="routes")
+    assert devices(hosts) == {"bri0"}
+    hosts.provision("destroy", "lan.yml" if last == "routes" else "routes.yml", "--yes")
+    if last == "routes":
+        applied(hosts, ROUTES, name="routes")
+        assert devices(hosts) == {"eth1"}
+    hosts.provision("destroy", f"{last}.yml", "--yes")
+    assert_same(without_records(before), without_records(hosts.capture()))
 
 
 @pytest.mark.full
