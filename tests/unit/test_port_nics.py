@@ -17,6 +17,7 @@ from provision.facts.nics import Nic
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref
+from provision.resources.kinds.docker_network import TRUSTED, DockerNetwork
 from provision.resources.kinds.routes import Routes
 from provision.resources.lib.nic_records import NicRoute, parse_record
 from tests.unit.test_released_nics import ADDRESS, OWN, PEER, VETH, pipework_facts
@@ -95,6 +96,27 @@ def test_routes_over_an_existing_bridge_need_it(tmp_path: Path) -> None:
     alone = inventory(tmp_path, routes=routes, other="{method: vxlan, cidr: 172.30.0.0/16}")
     snapshot = HostSnapshot(unmoved(), {}, {})
     assert with_port_nics(alone, snapshot) is snapshot
+
+
+def test_docker_trusts_the_bridge_below_the_veth_of_the_host(tmp_path: Path) -> None:
+    """With br_netfilter, packets pass Docker's raw table at the bridge, then at the veth."""
+    routes = "{method: routes, cidr: 172.16.0.0/16}"
+    both = inventory(tmp_path, routes=routes, other=KINDS["veth"][0])
+    facts = with_port_nics(both, HostSnapshot(replace(unmoved(), docker=(28, 5)), {}, {})).facts
+    network = desired.wanted(both, {"h1": facts})[Ref("h1", "docker_network", "blue")]
+    assert isinstance(network, DockerNetwork)
+    first, second = dict(network.options)[TRUSTED].split(":")
+    assert first == "bri0" and second.startswith("host-")
+
+
+def test_the_nic_of_a_host_may_be_a_port_of_another_inventory(tmp_path: Path) -> None:
+    """Its packets leave by that NIC all the same."""
+    routes = "{method: routes, cidr: 172.16.0.0/16}"
+    alone = inventory(tmp_path, routes=routes, other="{method: vxlan, cidr: 172.30.0.0/16}")
+    facts = replace(pipework_facts(), bridged_nics={})
+    assert not list(preflight.problems(alone, {"h1": facts}))
+    apart = replace(facts, nics={**facts.nics, "eth1": Nic("eth1", master="other")})
+    assert "not by eth1" in str(list(preflight.problems(alone, {"h1": apart})))
 
 
 def test_routes_of_networks_are_no_settings_of_a_nic() -> None:
