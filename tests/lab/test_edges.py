@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -114,7 +115,8 @@ def test_an_interrupted_verify_has_not_passed(clean: Hosts) -> None:
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130, output
-    assert "interrupted after " in output and "0 failed" not in output, output
+    # It may have no answer yet: then no check has passed.
+    assert re.search("interrupted after |^Interrupted before the first check", output), output
 
 
 def test_a_link_of_our_name_is_a_conflict_and_survives(clean: Hosts) -> None:
@@ -130,7 +132,7 @@ def test_a_link_of_our_name_is_a_conflict_and_survives(clean: Hosts) -> None:
             for host in hosts:
                 assert f"{host}: conflict: " in plan and names[host] in plan, plan
             result = clean.json("apply", name, "--yes", status=9)
-            assert set(result["hosts"].values()) == {"unchanged"}, result
+            assert {conflict["host"] for conflict in result["conflicts"]} == set(hosts), result
             clean.provision("destroy", name, "--yes", status=None)
         for host, name in names.items():
             assert clean.ssh(host, SHOW_LINKS % (name, name)) == links[host]
