@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from provision import methods
 from provision.engine.plan import Plan, plan
+from provision.engine.port_nics import with_port_nics
 from provision.engine.released_nics import with_released_nics
 from provision.facts import gather
 from provision.facts.gather import HostSnapshot
@@ -202,7 +203,7 @@ def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> Ho
     snapshot = gather.parse(
         host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges, peers=peers
     )
-    return with_released_nics(inventory, snapshot)
+    return with_port_nics(inventory, with_released_nics(inventory, snapshot))
 
 
 def _import_planner() -> None:

@@ -9,7 +9,7 @@ from provision.engine import container_interfaces, docker_settings, firewalls
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
-from provision.resources.kinds.package import MANAGER, PACKAGES
+from provision.resources.kinds.package import EVERYWHERE, MANAGER, PACKAGES
 
 REQUIRED_TOOLS = ("docker", "ip", "iptables", "sysctl", "systemctl", "base64", "perl")
 Tools = Mapping[str, tuple[str, ...]]
@@ -110,9 +110,24 @@ def _basic_problems(facts: HostFacts, tools: Tools, *, install: bool) -> Iterato
     if not facts.systemd:
         yield Problem(host, "its init is not systemd", "provision needs systemd on every host")
     missing = {tool: packages for tool, packages in tools.items() if tool not in facts.tools}
+    for tool, packages in facts.incomplete_packages.items():
+        # Packages of EVERYWHERE are planned for every host, also those that nothing requires.
+        if tool in tools or (install and tool in EVERYWHERE):
+            yield _incomplete(host, tool, packages)
+            missing.pop(tool, None)
     if missing and not (install and facts.package_manager == MANAGER):
         yield _missing_tools(facts, missing, install=install)
     yield from docker_settings.problems(facts)
+
+
+def _incomplete(host: str, tool: str, packages: str) -> Problem:
+    """apt does nothing for packages that are installed: only their reinstallation helps."""
+    verb = "is" if len(packages.split()) == 1 else "are"
+    return Problem(
+        host,
+        f"{packages} {verb} installed, but without the command {tool}",
+        f"run `apt-get install --reinstall {packages}` on it",
+    )
 
 
 def _missing_tools(facts: HostFacts, tools: Tools, *, install: bool) -> Problem:

@@ -16,7 +16,6 @@ from provision.facts.nics import Nic
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource
 from provision.resources.kinds.ovs_uplink import OvsUplink
-from provision.resources.kinds.routes import Routes
 
 
 def with_released_nics(inventory: Inventory, snapshot: HostSnapshot) -> HostSnapshot:
@@ -28,7 +27,7 @@ def with_released_nics(inventory: Inventory, snapshot: HostSnapshot) -> HostSnap
         }
         facts = _with_released(snapshot.facts, released)
         snapshot = replace(snapshot, facts=facts, foreign=foreign)
-    return replace(snapshot, facts=_without_own_routes(inventory, snapshot))
+    return snapshot
 
 
 def _released(inventory: Inventory, snapshot: HostSnapshot) -> Iterator[tuple[str, str]]:
@@ -82,43 +81,6 @@ def _without_obstacle(resource: Resource, released: Mapping[str, str]) -> Resour
     if isinstance(resource, OvsUplink) and resource.nic in released.values():
         return replace(resource, obstacle="")
     return resource
-
-
-def _without_own_routes(inventory: Inventory, snapshot: HostSnapshot) -> HostFacts:
-    """The facts without our routes that will be deleted: a NIC must not keep them."""
-    subnets = _subnets(inventory)
-    deleted = {
-        (row.key, str(row.via))
-        for table in snapshot.ours.values()
-        if isinstance(table, Routes)
-        for row in table.rows
-        if row.key not in subnets
-    }
-    if not deleted:
-        return snapshot.facts
-    nics = {
-        name: replace(
-            nic,
-            routes=tuple(route for route in nic.routes if (route.dst, route.via) not in deleted),
-        )
-        for name, nic in snapshot.facts.nics.items()
-    }
-    return replace(snapshot.facts, nics=nics)
-
-
-_known: list[tuple[Inventory, frozenset[str]]] = []
-"""The inventory of the last snapshot, and its subnets: those of all hosts are of one."""
-
-
-def _subnets(inventory: Inventory) -> frozenset[str]:
-    """The text of every host's subnet in every network."""
-    for known, texts in _known:
-        if known is inventory:
-            return texts
-    networks = inventory.networks.values()
-    texts = frozenset(str(subnet) for net in networks for subnet in net.subnets.values())
-    _known[:] = [(inventory, texts)]
-    return texts
 
 
 def _links(facts: HostFacts, released: Mapping[str, str]) -> dict[str, Link]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 from provision.facts import host_probe
@@ -23,6 +24,7 @@ from provision.model.reading import reading, require_types
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
 from provision.resources.kinds.iptables_chain import IptablesChain
+from provision.resources.kinds.package import EVERYWHERE, NEWER_PACKAGE, PACKAGES
 from provision.resources.lib import docker_api
 from provision.resources.lib.shared_json import one_snapshot
 from provision.resources.render import program_text
@@ -50,19 +52,21 @@ def script(
     *,
     nonce: str,
     probes: Iterable[FactsProbe] = (),
-    tools: Iterable[str] = (),
+    tools: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ports: Iterable[str] = (),
 ) -> str:
     """The script of one snapshot; `peers` are the addresses to which routes are read.
 
     `probes` are those of the methods that the host's networks use, `tools` the commands that they
-    need, `ports` the ports that they take, such as `udp/4789`.
+    need, with the packages of those that the kind `package` does not know, `ports` the ports that they
+    take, such as `udp/4789`.
     """
     lines = [
         PRELUDE,
         f"name={shlex.quote(inventory)}",
         f"peers={shlex.quote(' '.join(peers))}",
         f"tools={shlex.quote(' '.join(dict.fromkeys((*host_probe.TOOLS, *tools))))}",
+        f"packages={shlex.quote(_packages(tools))}",
         f"ports={shlex.quote(' '.join(dict.fromkeys(ports)))}",
         f"docker_program={shlex.quote(docker_api.snapshot_program())}",
         program_text(*_HELPERS),
@@ -74,6 +78,18 @@ def script(
         # A subshell, because `need` ends a probe by `exit`, and to keep its variables apart.
         lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
     return "\n".join(lines) + "\n"
+
+
+def _packages(tools: Mapping[str, tuple[str, ...]]) -> str:
+    """A line for each command that the host needs: the command, the package that newer releases
+    have it in (or `-`), and its packages."""
+    of_tools = {**dict.fromkeys(EVERYWHERE, ()), **tools}
+    packages = {tool: PACKAGES.get(tool) or names for tool, names in of_tools.items()}
+    return "".join(
+        f"{tool} {NEWER_PACKAGE.get(tool, '-')} {' '.join(names)}\n"
+        for tool, names in packages.items()
+        if names
+    )
 
 
 def _section(name: str, probe: str, nonce: str) -> tuple[str, str, str]:

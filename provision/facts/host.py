@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from provision.facts.firewall import Firewall
 from provision.facts.nics import Nic
 from provision.facts.policy import Policy
+from provision.resources.base import Ref
 from provision.resources.lib import ovsdb
 from provision.resources.lib.nic_records import NicRoute, OriginalNic
 
@@ -26,6 +27,13 @@ class Link:
     altnames: tuple[str, ...] = field(default=(), repr=False)
     """Further names, which no other interface can have either."""
     up: bool = field(default=True, repr=False)
+
+
+class PortNic(NamedTuple):
+    """A NIC that is a port of the resource `bridge`, or becomes one by the next change."""
+
+    nic: str
+    bridge: Ref
 
 
 class PeerRoute(NamedTuple):
@@ -94,6 +102,8 @@ class HostFacts:
     routes: tuple[KernelRoute, ...]
     package_manager: str = ""
     docker_candidate: tuple[int, ...] = ()
+    incomplete_packages: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Packages that are installed without a command of theirs, by command."""
     nics: Mapping[str, Nic] = field(default_factory=dict)
     bridged_nics: Mapping[str, OriginalNic] = field(default_factory=dict)
     """Original NICs that this inventory has made ports, by bridge."""
@@ -137,6 +147,9 @@ class HostFacts:
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)
     """NICs that are ports of our Open vSwitch bridges, by bridge."""
+    port_nics: Mapping[str, PortNic] = field(default_factory=dict)
+    """NICs that networks of this inventory make ports, by the interface that holds, or will hold,
+    their addresses."""
     of_methods: Mapping[type, object] = field(default_factory=dict)
     """Facts that only the methods of the host's networks need, by type."""
 
@@ -163,6 +176,8 @@ class HostFacts:
 
     def carrier(self, dev: str) -> str:
         """The NIC below `dev`: the port of our bridge of that name, or `dev` itself."""
+        if dev in self.port_nics:
+            return self.port_nics[dev].nic
         # The bridge is named after its NIC, which helps while ovsdb-server does not run.
         nic = dev.removeprefix(ovsdb.NIC_BRIDGE_PREFIX)
         return self.ovs_nic_by_bridge.get(dev) or (nic if nic in self.links else dev)

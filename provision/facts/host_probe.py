@@ -62,6 +62,10 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
         peer_routes=_peer_routes(lines, peers),
         package_manager=lines.only("manager", ""),
         docker_candidate=version(lines.only("candidate", "")),
+        incomplete_packages={
+            tool: packages
+            for tool, _, packages in (rest.partition(" ") for rest in lines.every("without"))
+        },
         ssh_from=ssh_from,
         ssh_to=ssh_to,
         guard_files=lines.every("guard"),

@@ -10,11 +10,15 @@ from typing import Any
 from provision.facts.lines import KeyedLines
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.nic_records import NicAddress, NicRoute
+from provision.resources.on_hosts import PROTO
 
 # The snapshot calls `ip -N`, which prints the numbers of linux/rtnetlink.h instead of names.
 # RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP: the program that made such a route makes it again.
 _MADE_AGAIN = ("2", "9", "16")
 _KERNEL = "2"
+# Our routes move with a NIC's addresses (host/nic_to_bridge.sh), but are no settings of the NIC:
+# when it gets them back, other routes may stand, or none.
+_NOT_OF_THE_NIC = (*_MADE_AGAIN, str(PROTO))
 _DEFAULTS = ("default", "::/0")
 _MAIN_TABLE = "254"
 _BOOT = "3"
@@ -148,7 +152,7 @@ def _routes(entries: Iterable[dict[str, Any]], *, prefixes: bool = False) -> Ite
         protocol = str(entry.get("protocol", _BOOT))
         table, scope = str(entry.get("table", _MAIN_TABLE)), str(entry.get("scope", "0"))
         own_range = prefixes and protocol == _KERNEL and table == _MAIN_TABLE
-        if protocol in _MADE_AGAIN and not (own_range and not _is_link_local(entry)):
+        if protocol in _NOT_OF_THE_NIC and not (own_range and not _is_link_local(entry)):
             continue
         if str(entry.get("type", "1")) not in _UNICAST:
             continue

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from provision.facts.host import HostFacts
+from provision.facts.host import HostFacts, PortNic
 from provision.facts.probe import FactsProbe
 from provision.methods._parts import ClashKey, Facts, HostCheck, Row
 from provision.methods._shared import docker_bridge, firewall_needs, second_nics, subnets
@@ -232,6 +232,16 @@ class Method(ABC):
         facts: HostFacts,
     ) -> Mapping[str, str]:
         """The interfaces of a host that become ports of a bridge, and the bridge of each."""
+        return {}
+
+    def port_nics(
+        self,
+        inventory: Inventory,
+        network: Network,
+        facts: HostFacts,
+    ) -> Mapping[str, PortNic]:
+        """The NICs of `nic_bridges`, by the interface that holds their addresses once they are
+        ports."""
         return {}
 
     def tunnel(self, network: Network) -> Tunnel | None:

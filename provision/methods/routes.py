@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provision.facts.host import HostFacts
 from provision.methods import Facts, Method
@@ -11,7 +11,7 @@ from provision.methods._shared import docker_bridge
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
-from provision.resources.base import Resource
+from provision.resources.base import Ref, Resource
 from provision.resources.kinds import routes
 from provision.resources.kinds.routes import Routes, Row
 
@@ -74,7 +74,20 @@ def _host(
     yield from docker_bridge.forwarding(inventory, network, facts, nics)
     yield docker_bridge.bridge(inventory, network, facts, mtu=mtu, nics=nics)
     if len(network.subnets) > 1:
-        table = rows.of(facts)
-        ssh = facts.ssh_from
-        yield Routes.of(host, network.name, inventory.name, table, ssh_from=ssh)
+        peers, ssh = rows.of(facts), facts.ssh_from
+        table = Routes.of(host, network.name, inventory.name, peers, ssh_from=ssh)
+        needs, follows = _bridges(facts, nics)
+        yield replace(table, needs=(*table.needs, *needs), follows=follows)
     yield from docker_bridge.chains(inventory, network, host, nics)
+
+
+def _bridges(facts: HostFacts, nics: tuple[str, ...]) -> tuple[tuple[Ref, ...], tuple[Ref, ...]]:
+    """The bridges of this inventory that hold the addresses of NICs: those that the routes need,
+    and those that are only made before them.
+
+    Existing routes follow the addresses to a new bridge. They are lost with a bridge that is
+    replaced, so they are made again then.
+    """
+    bridges = [(nic, facts.port_nics[nic].bridge) for nic in nics if nic in facts.port_nics]
+    existing = tuple(bridge for nic, bridge in bridges if nic in facts.links)
+    return existing, tuple(bridge for nic, bridge in bridges if nic not in facts.links)

@@ -1,12 +1,13 @@
 # Makes what the kernel lacks of a bridge of Docker: interface, address, route, ports.
 # Prelude: host/docker_id.sh host/docker_owner.sh
-# Arguments: bridge, Docker's network, gateway with prefix length (empty: only the ports), subnet,
-# mark of a new bridge
+# Arguments: bridge (empty: the network has none), Docker's network, gateway with prefix length
+# (empty: only the ports), subnet, mark of a new bridge (`-`: none), containers to restart because
+# they lack an interface or its address
 # Docker makes a bridge when it creates its network or starts itself, and never again. The veth
 # pairs of running containers outlive their bridge; a container without one has to start again.
 # Docker deletes a bridge by its index, so the new one stays when its network goes: hence the mark.
 
-bridge=$1 network=$2 address=$3 subnet=$4 mark=$5
+bridge=$1 network=$2 address=$3 subnet=$4 mark=$5; shift 5
 id=$(network_id "$network") || exit
 [ -n "$id" ] || { echo "Docker has no network $network" >&2; exit 1; }
 # Docker's own network `bridge` has no label.
@@ -17,8 +18,8 @@ owner=${mark#provision:}
 }
 if [ -n "$address" ]; then
   if [ ! -e "/sys/class/net/$bridge" ]; then
-    printf '%s\n' "link add name $bridge type bridge" "link set dev $bridge alias $mark" |
-      ip -batch - || exit
+    alias=; [ "$mark" = - ] || alias="link set dev $bridge alias $mark"
+    printf '%s\n' "link add name $bridge type bridge" "$alias" | ip -batch - || exit
   fi
   ip -4 -o address show dev "$bridge" | grep -qF " $address " ||
     ip address replace "$address" dev "$bridge" || exit
@@ -26,8 +27,10 @@ if [ -n "$address" ]; then
   # need not wait until their entry of the gateway has expired.
   sysctl -q -w "net.ipv4.conf.$bridge.arp_notify=1"
 fi
-containers=$(docker network inspect --format \
+containers=
+[ -z "$bridge" ] || containers=$(docker network inspect --format \
   '{{range $id, $c := .Containers}}{{$id}} {{$c.MacAddress}}{{"\n"}}{{end}}' "$id") || exit
+is_labelled() { [ -n "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$1")" ]; }
 printf '%s\n' "$containers" | {
   restarts=
   while read -r container mac; do
@@ -42,7 +45,7 @@ printf '%s\n' "$containers" | {
     if [ -n "$veth" ]; then
       [ -e "/sys/class/net/$bridge/brif/$veth" ] || ip link set dev "$veth" master "$bridge" || exit
       ip link set dev "$veth" up || exit
-    elif [ -n "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$container")" ]; then
+    elif is_labelled "$container"; then
       restarts="$restarts $container"
     else
       echo "@note container $container of others has lost its link, and gets it back when it restarts"
@@ -54,5 +57,10 @@ printf '%s\n' "$containers" | {
     [ -n "$(ip -4 route show exact "$subnet" dev "$bridge")" ] ||
       ip route add "$subnet" dev "$bridge" proto kernel scope link src "${address%/*}" || exit
   fi
+  for name; do
+    container=$(container_id "$name") || exit
+    case "$restarts " in *" $container "*) continue ;; esac
+    ! is_labelled "$container" || restarts="$restarts $container"
+  done
   printf '%s' "$restarts" | xargs -r -n 1 -P 8 docker restart >/dev/null
 }

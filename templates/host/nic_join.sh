@@ -25,6 +25,8 @@ settings="stp_state $stp forward_delay $delay"
 } | ip -batch - || exit
 notify "$host_link" 1
 start_pings
+routes="$routes
+$(marked_routes "$nic")"
 for _ in 1 2 3 4 5 6 7 8 9 10; do
   [ "$stp" = 0 ] && [ "$(cat "/sys/class/net/$bridge/operstate")" != up ] || break
   sleep 0.1

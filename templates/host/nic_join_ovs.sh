@@ -11,6 +11,8 @@ ovs --may-exist add-br "$bridge" -- set bridge "$bridge" datapath_type="$datapat
   external_ids:provision-lan="\"$1\"" || exit
 ip link set dev "$bridge" mtu "$mtu" up && notify "$bridge" 1 || exit
 start_pings
+routes="$routes
+$(marked_routes "$nic")"
 before_join || exit
 copy_neighbours "$nic" "$bridge"
 ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provision="\"$1\"" || exit

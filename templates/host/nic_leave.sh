@@ -4,6 +4,8 @@
 
 mark=$1; shift
 start_pings
+routes="$routes
+$(marked_routes "$host_link")"
 notify "$nic" 1
 before_leave "$mark" "$@" || exit
 if exists "$nic"; then

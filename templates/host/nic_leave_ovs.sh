@@ -4,6 +4,8 @@
 
 mark=$1; shift
 start_pings
+routes="$routes
+$(marked_routes "$bridge")"
 notify "$nic" 1
 if exists "$nic"; then
   ! exists "$bridge" || copy_neighbours "$bridge" "$nic"

@@ -24,8 +24,9 @@
 # Variables set here: one for each argument, and $urgent, a command prefix for the highest priority.
 # Functions: master LINK prints its bridge; exists LINK; lines TEXT prints those that are not empty;
 # addresses_on LINK; has_address LINK ADDRESS…; notify LINK 0|1; batch runs `ip -batch` on stdin;
-# copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings and report_pings.
-# Defines: master exists lines addresses_on has_address notify batch copy_neighbours
+# marked_routes LINK; copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings
+# and report_pings.
+# Defines: master exists lines addresses_on has_address notify batch copy_neighbours marked_routes
 # Defines: delete_warm_veth remove_files start_pings report_pings on_exit
 # Variables: bridge nic host_link manager_arguments
 
@@ -47,6 +48,13 @@ done; }
 urgent='nice -n -20'; ! chrt -f 1 true 2>/dev/null || urgent='chrt -f 1'
 # All lines are read before the first is executed: the programs that print them may be slow.
 batch() { moves=$(cat) && printf '%s\n' "$moves" | $urgent ip -batch -; }
+# Routes of networks, of every inventory: they follow the addresses, and no record has them. (When
+# systemd-networkd reads its files again, it may drop them; the kind `routes` then makes its own anew.)
+# 240 is PROTO of on_hosts.py. `ip` leaves out what it selects by.
+marked_routes() {
+  ip -N -4 route show table main dev "$1" proto 240 2>/dev/null |
+    sed 's/ linkdown//;s/ dead//;s/ *$/ proto 240/'
+}
 # Only routers and the peer: the address of a container that goes may soon be another's.
 copy_neighbours() {
   wanted=" $peer $(lines "$routes" | sed -n 's/.* via \([^ ]*\).*/\1/p' | tr '\n' ' ') "

@@ -1,7 +1,8 @@
 # The host itself: tools, versions, privileges and addresses, as `KEY VALUE` lines.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
-# Variables: name tools
-# $tools are the commands to look for, separated by spaces.
+# Variables: name tools packages
+# $tools are the commands to look for, separated by spaces. $packages has a line for each that the host
+# needs: command, the package that newer releases have it in (or `-`), packages.
 
 [ -d /run/systemd/system ] && echo systemd yes || echo systemd no
 echo "uid $(id -u)"
@@ -10,6 +11,14 @@ for tool in $tools; do
 done
 for manager in apt-get dnf yum zypper pacman apk; do
   if command -v "$manager" >/dev/null 2>&1; then echo "manager $manager"; break; fi
+done
+# apt installs nothing for a command whose packages are installed already.
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+! command -v dpkg-query >/dev/null 2>&1 || printf '%s' "$packages" | while read -r tool newer names; do
+  ! command -v "$tool" >/dev/null 2>&1 || continue
+  for package in $names; do installed "$package" || continue 2; done
+  [ "$newer" = - ] || installed "$newer" || ! apt-cache show "$newer" >/dev/null 2>&1 || continue
+  echo "without $tool $names"
 done
 if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
   apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'

@@ -76,6 +76,31 @@ def test_one_apply_makes_bare_hosts_pass_verify(bare: Hosts) -> None:
     assert bare.provision("apply", "strict.yml").strip() == "No change."
 
 
+def test_plan_names_a_package_that_is_installed_without_its_command(bare: Hosts) -> None:
+    """apt does nothing about it: apply would create the package again and again."""
+    bare.provision("apply", "bare.yml")
+    bare.ssh("h1", "mv /usr/bin/docker /root")
+    bare.ssh("h2", "update-alternatives --quiet --remove-all iptables")
+    expected = {
+        "h1": "docker.io ca-certificates apparmor are installed, but without the command docker",
+        "h2": "iptables is installed, but without the command iptables",
+    }
+    for verb in ("plan", "apply"):
+        errors = bare.json(verb, "bare.yml", status=4)["errors"]
+        assert {error["host"]: error["message"] for error in errors} == expected
+    hint = next(error["hint"] for error in errors if error["host"] == "h2")
+    command = hint.partition("`")[2].partition("`")[0]
+    bare.ssh("h2", command.replace("apt-get", "apt-get -y -q"))
+    bare.ssh("h1", "mv /root/docker /usr/bin")
+    assert bare.provision("apply", "bare.yml").strip() == "No change."
+    # The command is in a package of its own, which apply can install.
+    bare.ssh("h3", "dpkg --purge --force-depends docker-cli")
+    changes = bare.json("plan", "bare.yml")["changes"]
+    assert ("h3", "package") in {(change["host"], change["kind"]) for change in changes}
+    bare.provision("apply", "bare.yml")
+    assert bare.provision("apply", "bare.yml").strip() == "No change."
+
+
 def test_destroy_keeps_the_packages(bare: Hosts) -> None:
     """Other software may use them by then; everything else is removed."""
     bare.provision("apply", "bare.yml")

@@ -15,6 +15,7 @@ from provision.resources.lib.nic_records import (
     OriginalNic,
     parse_record,
 )
+from provision.resources.on_hosts import PROTO
 
 IPS = st.ip_addresses().map(str)
 RANGES = st.one_of(st.just("default"), IPS, IPS.map(lambda ip: f"{ip}/16"))
@@ -35,7 +36,9 @@ ROUTES = st.builds(
     mtu=NUMBERS,
     scope=SCOPES,
     onlink=st.booleans(),
-    proto=st.integers(3, 255).map(str),
+    proto=st.integers(3, 255)
+    .filter(lambda proto: proto != PROTO)
+    .map(str),  # no record has our routes
     dev=st.one_of(st.just(""), NAMES),
 )
 VETHS = st.one_of(st.none(), st.builds(HostVeth, NAMES, NAMES, st.just("02:04:a2:c5:59:fe")))

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 
+from provision.resources import script
+from provision.resources.base import Origin
+from provision.resources.kinds.container import DockerContainer
 from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
 
 BRIDGE, ADDRESS, SUBNET = "br-blue-v242wt", "172.20.0.1/24", IPv4Network("172.20.0.0/24")
@@ -84,3 +88,130 @@ def test_of_a_bridge_of_others_only_the_ports_count() -> None:
     kernel = BridgeLinks.parse([("addresses", "[]"), ("routes", "[]")])
     assert kernel is not None and kernel.bridge(BRIDGE, "blue", "", SUBNET) == BridgeState()
     assert BridgeLinks.parse([("container", json.dumps(C1))]) is None
+
+
+INSIDE = {
+    "whole": (["127.0.0.1", "172.20.0.5"], ["172.20.0.0/24"], ""),
+    "no address": (["127.0.0.1"], ["172.20.0.0/24"], "address 172.20.0.5 in c1"),
+    "another address": (["127.0.0.1", "172.20.0.6"], ["172.20.0.0/24"], "address 172.20.0.5 in c1"),
+    "down": (["127.0.0.1", "172.20.0.5"], [], "link with 172.20.0.5 in c1"),
+    "other ranges": (["127.0.0.1", "172.20.0.5"], ["10.78.0.0/24"], "link with 172.20.0.5 in c1"),
+    "ended": ([], [], ""),
+}
+
+
+def inside(local: list[str], onlink: list[str], **changes: Any) -> BridgeLinks:
+    """The kernel with a container that has these addresses and ranges."""
+    endpoint = {"EndpointID": "1f", "IPAddress": "172.20.0.5"}
+    entry = C1 | {"NetworkSettings": {"Networks": {"blue": endpoint}}} | changes
+    kernel = BridgeLinks.parse(
+        [
+            ("addresses", json.dumps([LINK, VETH])),
+            ("routes", json.dumps([ROUTE])),
+            ("container", json.dumps(entry)),
+            ("nsid", "5fa9 1"),
+            ("local", " ".join(["5fa9", *local])),
+            ("onlink", " ".join(["5fa9", *onlink])),
+        ]
+    )
+    assert kernel is not None
+    return kernel
+
+
+@pytest.mark.parametrize(("local", "onlink", "lacks"), INSIDE.values(), ids=[*INSIDE])
+def test_a_container_has_the_address_that_docker_lists(
+    local: list[str], onlink: list[str], lacks: str
+) -> None:
+    """Only a start of the container gives it back, with a bridge as without one."""
+    kernel = inside(local, onlink)
+    expected = BridgeState(lacks, ("c1",) if lacks else ())
+    assert kernel.containers_on("blue") == expected
+    assert kernel.bridge(BRIDGE, "blue", ADDRESS, SUBNET) == expected
+    assert kernel.containers_on("other") == BridgeState()
+    # Of a container without its veth pair, the address is not named as well.
+    unplugged = replace(kernel, veths={})
+    assert unplugged.bridge(BRIDGE, "blue", ADDRESS, SUBNET).lacks == "port of c1"
+    assert unplugged.bridge(BRIDGE, "blue", ADDRESS, SUBNET, "c2") == BridgeState()
+
+
+def test_a_runtime_that_takes_the_address_is_not_compared() -> None:
+    """gVisor moves the address into a network stack of its own."""
+    assert (
+        inside(["127.0.0.1"], [], HostConfig={"Runtime": "runsc"}).containers_on("blue").lacks == ""
+    )
+    assert inside(["127.0.0.1"], [], HostConfig={"Runtime": "runc"}).containers_on("blue").lacks
+
+
+DOCKER0 = {
+    "Name": "bridge",
+    "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]},  # Docker 20.10 tells no gateway here
+    "Options": {"com.docker.network.bridge.name": "docker0"},
+}
+ON_DOCKER0 = {
+    "Id": "77aa",
+    "Name": "/std",
+    "Config": {"Image": "busybox", "Labels": {"provision": "demo/bridge"}, "Cmd": [], "Env": []},
+    "State": {"Status": "running", "Pid": 9},
+    "HostConfig": {
+        "NetworkMode": "default",
+        "RestartPolicy": {"Name": ""},
+        "Binds": None,
+        "PortBindings": {},
+    },
+    "NetworkSettings": {
+        "Networks": {
+            "bridge": {
+                "EndpointID": "1f",
+                "IPAddress": "172.17.0.2",
+                "IPPrefixLen": 16,
+                "Gateway": "172.17.0.1",
+                "IPAMConfig": None,
+            }
+        }
+    },
+}
+
+
+def on_docker0(
+    *links: dict[str, Any], networks: Any = (DOCKER0,), **labels: str
+) -> DockerContainer:
+    """The container `std`, which is on Docker's default bridge."""
+    labelled = ON_DOCKER0["Config"] | ({"Labels": labels} if labels else {})
+    lines = {
+        "containers": "[]",
+        "networks": json.dumps(networks),
+        "addresses": json.dumps(links),
+        "routes": "[]",
+        "container": json.dumps(ON_DOCKER0 | {"Config": labelled}),
+        "nsid": "77aa 4",
+        "local": "77aa 127.0.0.1 172.17.0.2",
+        "onlink": "77aa 172.17.0.0/16",
+    }
+    text = "".join(f"{key} {value}\n" for key, value in lines.items())
+    (entry,) = DockerContainer.parse(text, Origin("h1", "demo"))
+    assert isinstance(entry.resource, DockerContainer)
+    return entry.resource
+
+
+def test_a_container_on_dockers_own_bridge_is_compared_with_it() -> None:
+    """Apply makes what is missing, and a rollback takes the address of docker0 away again."""
+    docker0 = {"ifname": "docker0", "flags": UP, "addr_info": []}
+    veth = VETH | {"link_netnsid": 4, "master": "docker0"}
+    before = on_docker0(docker0, veth)
+    assert before.lacks == "address 172.17.0.1/16"
+    wanted = replace(before, lacks="", link=None)
+    steps = wanted.update(before)
+    assert steps and "172.17.0.1/16 172.17.0.0/16 -" in script.commands(steps)
+    undo = script.commands(wanted.undo(before, ours=True))
+    assert "ip -4 address delete" in undo and "docker rm" not in undo
+    unplugged = on_docker0()
+    assert unplugged.lacks == "interface docker0, port of std"
+    assert wanted.disruption(unplugged, recreated=False) == "container std restarts"
+
+
+def test_a_bridge_that_another_resource_compares_is_left_to_it() -> None:
+    """A network of the inventory that has taken over docker0, or another bridge of the user."""
+    assert on_docker0(provision="demo/classic").lacks == ""
+    assert on_docker0(provision="other/bridge").lacks == ""
+    other = DOCKER0 | {"Options": {"com.docker.network.bridge.name": "br0"}}
+    assert on_docker0(networks=[other]).lacks == "" and on_docker0(networks=[]).lacks == ""

@@ -39,6 +39,22 @@ def test_each_setting_is_refused_by_its_name(change: dict[str, Any], words: str)
     assert problem.host == "h2" and words in problem.message and problem.hint
 
 
+def test_a_package_without_its_command_is_refused() -> None:
+    """apt would do nothing about it, also for a host whose missing commands are installed."""
+    facts = test_cases.facts(INVENTORY, DOCKER)
+    tools = facts["h2"].tools - {"iptables", "nsenter"}
+    # etcd is for other networks; nsenter is required of no host, but planned for each.
+    packages = {"iptables": "iptables", "etcd": "etcd-server", "nsenter": "util-linux"}
+    facts["h2"] = replace(facts["h2"], tools=tools, incomplete_packages=packages)
+    problems = list(preflight.problems(INVENTORY, facts))
+    assert {problem.host for problem in problems} == {"h2"}
+    assert [problem.message for problem in problems] == [
+        "iptables is installed, but without the command iptables",
+        "util-linux is installed, but without the command nsenter",
+    ]
+    assert "`apt-get install --reinstall iptables`" in problems[0].hint
+
+
 @pytest.mark.parametrize(
     ("lines", "elsewhere"),
     [

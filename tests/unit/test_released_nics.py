@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from provision.engine.released_nics import with_released_nics
@@ -15,7 +15,6 @@ from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
 from provision.resources.kinds.ovs_uplink import OvsUplink
-from provision.resources.kinds.routes import Routes, row
 from provision.resources.lib.nic_records import HostVeth, NicAddress, NicRoute, OriginalNic
 from tests.fakes import HOST
 
@@ -25,7 +24,6 @@ ADDRESS = NicAddress("10.78.0.11", 24)
 DEFAULT = NicRoute("default", via="10.78.0.1")
 WAN = NicRoute("default", via="10.9.0.1", dev="wan")
 VETH = HostVeth("host-it", "port-it", "02:00:00:00:00:01")
-PART = IPv4Network("172.16.1.0/24")
 PIPEWORK = "{method: pipework, cidr: 10.78.0.0/24, pool: 10.78.0.224/28}"
 OVS = "{method: ovs-gre, cidr: 172.16.0.0/16}"
 ROUTES = "{method: routes, cidr: 172.16.0.0/16}"
@@ -140,16 +138,3 @@ def test_a_nic_in_use_is_not_released(tmp_path: Path) -> None:
     assert with_released_nics(inventory(tmp_path, PIPEWORK), snapshot) == snapshot
     for network, used in ((OVS, ovs_snapshot()), (PIPEWORK, ovs_snapshot("other"))):
         assert with_released_nics(inventory(tmp_path, network), used) == used
-
-
-def test_removed_routes_of_ours_do_not_count_as_the_nics(tmp_path: Path) -> None:
-    """Otherwise pipework's bridge would copy them. Routes of other origin stay on the NIC."""
-    kept = NicRoute("10.5.0.0/16", via="10.78.0.1", proto="3")
-    ours = NicRoute(str(PART), via=str(PEER), proto="240")
-    nic = Nic("eth1", addresses=(ADDRESS,), routes=(ours, kept))
-    facts = replace(host_probe.parse("h1", HOST), nics={"eth1": nic})
-    routes = state([Routes.of("h1", "n", "it", [row(str(PART), str(PEER), "eth1")])])
-    snapshot = with_released_nics(inventory(tmp_path, PIPEWORK), HostSnapshot(facts, routes, {}))
-    assert snapshot.facts.nics["eth1"].routes == (kept,)
-    unchanged = HostSnapshot(facts, routes, {})
-    assert with_released_nics(inventory(tmp_path, ROUTES), unchanged) == unchanged

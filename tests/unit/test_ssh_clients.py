@@ -461,6 +461,16 @@ def test_the_words_of_a_proxy_command(tmp_path: Path, server: Sshd, known: Path)
         login(transport(tmp_path, config))
 
 
+@BOTH
+def test_an_empty_line_before_the_end_is_no_greeting(
+    tmp_path: Path, server: Sshd, known: Path
+) -> None:
+    """As from a transparent proxy that accepts every connection."""
+    config = block(server, known, more="  ProxyCommand printf '\\n'\n")
+    with pytest.raises(ConnectError, match=r"unreachable \("):
+        login(transport(tmp_path, config))
+
+
 def test_the_end_of_a_proxy_command_is_seen() -> None:
     """Its last bytes are read at once, then nothing; it can be closed when it is gone."""
     proxy = ProxyCommand("printf last")

@@ -27,6 +27,7 @@ from provision.resources.kinds.docker_network import (
     DockerNetwork,
 )
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
+from provision.resources.kinds.lan_bridge import LanBridge
 from provision.resources.kinds.sysctl import IP_FORWARD, Sysctl, forwarding_key
 from provision.resources.lib import daemon_json
 from provision.resources.on_hosts import Mark
@@ -91,7 +92,10 @@ def _reachable(facts: HostFacts, nics: tuple[str, ...]) -> dict[str, str]:
     On a single layer 2 such packets arrive at a port of the bridge, which Docker lets pass.
     """
     if facts.docker >= (28, 2):
-        return {TRUSTED: ":".join(nics)}
+        # With br_netfilter, what goes to the host's veth passes the raw table at its bridge before.
+        bridges = [facts.port_nics[nic].bridge for nic in nics if nic in facts.port_nics]
+        below = {bridge.name for bridge in bridges if bridge.kind == LanBridge.kind}
+        return {TRUSTED: ":".join(sorted({*nics, *below}))}
     return {GATEWAY_MODE: "routed"} if facts.docker >= (28, 0) else {}
 
 
@@ -295,7 +299,13 @@ def peer_problems(
         elif route.via is not None and one_link:
             message = f"its route to {peer} ({address}) leads through the router {route.via}"
             yield Problem(facts.host, message, one_link)
-        # If the NIC is a port of Open vSwitch, the route's device is the bridge above it.
-        elif nic is not None and facts.carrier(route.dev) != nic:
+        # If the NIC is a port, also of another inventory's bridge, the route's device is above it.
+        elif nic is not None and not _leaves_by(facts, route.dev, nic):
             message = f"its route to {peer} ({address}) leaves by {route.dev}, not by {nic}"
             yield Problem(facts.host, message)
+
+
+def _leaves_by(facts: HostFacts, dev: str, nic: str) -> bool:
+    """Return True if what is sent to `dev` leaves by `nic`."""
+    port = facts.nics.get(nic)
+    return facts.carrier(dev) == nic or (port is not None and port.master == dev)

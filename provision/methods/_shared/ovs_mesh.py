@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from provision.facts.host import HostFacts
+from provision.facts.host import HostFacts, PortNic
 from provision.facts.probe import FactsProbe
 from provision.methods import Facts, Method
 from provision.methods._shared import docker_bridge, ovs_facts
@@ -22,7 +22,7 @@ from provision.model.names import INTERFACE_LENGTH, interface_name
 from provision.model.needs import Need
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
-from provision.resources.base import Resource
+from provision.resources.base import Ref, Resource
 from provision.resources.kinds import ovs_uplink, ovs_veth
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_daemon import OvsDaemon
@@ -89,6 +89,15 @@ class OvsMesh(Method):
             return {}
         nics = (facts.carrier(dev) for dev in docker_bridge.nics(inventory, network, facts))
         return {nic: uplink_bridge(nic) for nic in nics}
+
+    def port_nics(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Mapping[str, PortNic]:
+        """The NICs of the userspace datapath, by their bridges."""
+        bridges = self.nic_bridges(inventory, network, facts).items()
+        return {
+            bridge: PortNic(nic, Ref(facts.host, OvsUplink.kind, nic)) for nic, bridge in bridges
+        }
 
     def firewall_needs(
         self, inventory: Inventory, network: Network, facts: HostFacts

@@ -10,7 +10,7 @@ import provision.methods.pipework.nic as nic
 import provision.methods.pipework.nic_checks as nic_checks
 import provision.methods.pipework.resources as resources
 import provision.methods.pipework.rules as rules
-from provision.facts.host import HostFacts
+from provision.facts.host import HostFacts, PortNic
 from provision.facts.probe import FactsProbe
 from provision.methods import Facts, HostCheck
 from provision.methods._shared import ovs_facts
@@ -87,6 +87,16 @@ class PipeworkMethod(LanMethod):
         """The NIC; and the bridge itself, which holds the NIC's addresses once it is there."""
         bridge = nic.options(network).bridge
         return {nic.nic_name(inventory, network, facts): bridge, bridge: bridge}
+
+    def port_nics(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Mapping[str, PortNic]:
+        """The NIC, by the bridge or by the host's veth into it."""
+        original = nic.original_nic(inventory, network, facts)
+        if original is None:
+            return {}
+        holder = original.address_holder(nic.options(network).bridge)
+        return {holder: PortNic(original.nic, nic.bridge_ref(network, facts.host))}
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""

@@ -8,7 +8,7 @@ its interfaces when the container stops, so the follower repeats `create` at eve
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
@@ -35,7 +35,8 @@ class Attachment(Resource):
     `mtu` 0 are left to the kernel. `parent` is empty if the interface is missing or down. `claim`
     is the content of the claim file on the host, for an attachment that was parsed.
     `answer_routes` are routes of Docker's interface in ANSWER_TABLE, to which one of `rules` leads;
-    a container has them at one attachment.
+    a container has them at one attachment. `lacks` is `claim` for an interface that has our mark,
+    but no claim.
     """
 
     kind: ClassVar[str] = "attachment"
@@ -60,6 +61,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
     rules: tuple[str, ...]
     inventory: str
     answer_routes: tuple[str, ...] = ()
+    lacks: str = ""
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     claim: tuple[str, ...] = field(default=(), compare=False)
 
@@ -92,7 +94,18 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Attachment)
+        if current.lacks and replace(current, lacks="") == self:
+            return self.create()  # the interface is complete: only the claim is written
         return (*current._detach, *self.create())
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if not isinstance(before, Attachment) or not before.lacks:
+            return Resource.undo(self, before, ours=ours)
+        same = replace(before, lacks="") == self
+        return (*(() if same else (*self._detach, *before.create())), *remove_file(self._file))
+
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
+        return (*self.create(), *(remove_file(self._file) if self.lacks else ()))
 
     def delete(self) -> Steps:
         return (*self._detach, *remove_file(self._file))
@@ -141,16 +154,22 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         return f"{ETC}/{self.inventory}/attachments/{self.container}/{self.interface}"
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        before = current if isinstance(current, Attachment) else self
+        if before.lacks:
+            return f"interface {before.name} is ours, damaged: its claim {self._file} was deleted"
         lost = not isinstance(current, Attachment) or not current.parent
         return None if lost else f"interface {self.interface} of {self.container} is created again"
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         interfaces = InterfaceProbe(text)
-        for key, claim in keyed_lines(text):
+        claims = [rest.split(" ") for key, rest in keyed_lines(text) if key == "claim"]
+        for claim in claims:
             # The claim is on disk: an attachment is ours also while its container is stopped.
-            if key == "claim":
-                yield Found(_attachment(claim.split(" "), interfaces, origin), ours=True)
+            yield Found(_attachment(claim, interfaces, origin), ours=True)
+        claimed = {(container, interface) for container, interface, *_ in claims}
+        for claim in interfaces.unclaimed(origin.inventory, claimed):
+            yield Found(replace(_attachment(claim, interfaces, origin), lacks="claim"), ours=True)
 
 
 def _attachment(claim: list[str], interfaces: InterfaceProbe, origin: Origin) -> Attachment:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from provision.model.names import STASHED
 from provision.resources.base import SECRET_PAIRS, Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.docker_network import LABEL
+from provision.resources.lib import bridge_state, container_request
 from provision.resources.lib import container_inspection as inspection
-from provision.resources.lib import container_request
 from provision.resources.lib.container_inspection import COMMAND_LABEL, ENV_LABEL, MAC_LABEL
+from provision.resources.lib.docker0_link import Docker0Link, Docker0Links
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, sh
@@ -101,15 +102,16 @@ class DockerContainer(Resource):
     disconnected the container. `address` is the fixed one, None if Docker chooses; `live_address`
     is the current one. `ports` have the form of `docker run --publish`, `volumes` that of
     `--volume`. `status` and `restart` are Docker's. `pid` is the container's process on the host,
-    0 if it does not run.
+    0 if it does not run. `lacks` names what the kernel lacks of its `link` to Docker's own default
+    bridge.
     """
 
     kind: ClassVar[str] = "container"
     uses_dockerd: ClassVar[bool] = True
     probe: ClassVar[str] = """
 need_docker
-shared containers container
-"""
+shared containers networks {keys}
+""".format(keys=" ".join(bridge_state.KEYS))
     # Without the address that Docker chose, which may change at a restart; a fixed one is in
     # IPAMConfig. The guard keeps this text in files and may print it, so it has the container's id
     # instead of the values of its variables: Docker cannot change those of a container.
@@ -140,6 +142,8 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     live_address: IPv4Address | None = field(default=None, compare=False)
     pid: int = field(default=0, compare=False)
+    lacks: str = ""
+    link: Docker0Link | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -215,14 +219,23 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, DockerContainer)
         # Docker cannot change the other fields of an existing container.
-        if replace(current, status=self.status, restart=self.restart) != self:
+        if replace(current, status=self.status, restart=self.restart, lacks=self.lacks) != self:
             return None
-        steps: list[Run] = []
+        steps = list(current.link.heal()) if current.link else []
         if current.restart != self.restart:
             steps.append(self._do("update", "--restart", self.restart))
         if current.status != self.status:
             steps.append(self._do(self._verb_after(current.status)))
         return tuple(steps)
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if not isinstance(before, DockerContainer) or before.link is None or not before.lacks:
+            return Resource.undo(self, before, ours=ours)
+        restored = replace(before, lacks="")
+        steps = restored.update(self)
+        if steps is None:
+            steps = Resource.undo(self, restored, ours=ours)
+        return (*steps, *before.link.undo())
 
     def _do(self, *command: str) -> Run:
         return sh(_DO, self.container, self.mark.inventory, *command)
@@ -233,18 +246,30 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             return "unpause"
         return {"running": "start", "paused": "pause"}.get(self.status, "kill")
 
-    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
-        if not recreated:
-            return None
-        return f"container {self.container} stops and a new one starts"
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        if recreated:
+            return f"container {self.container} stops and a new one starts"
+        link = current.link if isinstance(current, DockerContainer) else None
+        return f"container {self.container} restarts" if link and link.restarts else None
+
+    def _is_on_docker0(self, origin: Origin) -> bool:
+        """True for a container of ours on Docker's default bridge, where that is Docker's own."""
+        # A network of the inventory that has taken over docker0 is the mark's.
+        ours = self.mark == Mark(origin.inventory, "bridge")
+        return ours and (self.network, self.status) == ("bridge", "running")
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         inspected = [json.loads(rest) for key, rest in lines if key == "container"]
         names = {entry["Id"]: entry["Name"].removeprefix("/") for entry in inspected}
+        links: Docker0Links | None = None
         for entry in inspected:
             container = _container(entry, names, origin)
+            if container._is_on_docker0(origin):
+                links = links or Docker0Links(lines)
+                if link := links.of(entry):
+                    container = replace(container, lacks=link.lacks, link=link)
             if not STASHED.search(container.container):
                 yield Found(container, ours=container.mark.inventory == origin.inventory)
         for entry in json.loads(dict(lines)["containers"]):

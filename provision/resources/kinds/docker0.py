@@ -119,7 +119,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         assert isinstance(current, Docker0)
         if (current.settings, current.effective) == (self.settings, self.effective):
             healed = (
-                (bridge_state.heal(*current._bridge, Mark(self.inventory)),)
+                (bridge_state.heal(*current._bridge, Mark(self.inventory), current.restarted),)
                 if current.lacks
                 else ()
             )
@@ -162,7 +162,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         assert isinstance(before, Docker0)
         unchanged = (before.settings, before.effective) == (self.settings, self.effective)
         if ours and before.lacks and unchanged:
-            return before._undo_heal()
+            return bridge_state.without_address(before._bridge[2], before.lacks)
         if ours:
             return before.unstash("")
         # Docker stores the default bridge's subnet and would keep ours without `bip`. It starts
@@ -176,13 +176,6 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
             *remove_file(self._record("daemon.json")),
             *remove_file(self._record("running")),
         )
-
-    def _undo_heal(self) -> Steps:
-        """Take away the address that `heal` added: the fingerprint has the addresses of docker0."""
-        address = self._bridge[2]
-        added = {f"address {address}", "interface docker0"} & set(self.lacks.split(", "))
-        remove = sh('ip -4 address delete "$1" dev docker0 2>/dev/null || :', address)
-        return (remove,) if address and added else ()
 
     @property
     def _bridge(self) -> tuple[str, str, str, IPv4Network]:

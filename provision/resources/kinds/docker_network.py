@@ -89,6 +89,9 @@ class DockerNetwork(Resource):
     uses_dockerd: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 need_docker
+for path in /sys/class/net/{BRIDGE_PREFIX}*/bridge; do
+  [ ! -e "$path" ] || {{ path=${{path%/bridge}}; echo "bridge ${{path##*/}}"; }}
+done
 shared networks containers {" ".join(bridge_state.KEYS)}
 """
     fingerprint: ClassVar[str] = r"""
@@ -166,8 +169,13 @@ docker network ls --quiet --no-trunc --filter label=provision |
         # Docker cannot change the other fields of an existing network.
         if replace(current, lacks=self.lacks) != self:
             return None
-        address, subnet = self._bridge_address, self.subnet
-        return (bridge_state.heal(self._bridge, self.network, address, subnet, self.mark),)
+        address = self._bridge_address if self._bridge else ""
+        restarted = current.restarted
+        return (
+            bridge_state.heal(
+                self._bridge, self.network, address, self.subnet, self.mark, restarted
+            ),
+        )
 
     @property
     def _bridge(self) -> str:
@@ -215,28 +223,43 @@ docker network ls --quiet --no-trunc --filter label=provision |
             network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
             ours = mark.inventory == origin.inventory
             yield Found(network._compared_with(kernel) if ours else network, ours)
-        yield from _lost_networks(answers, origin)
+        made = {rest for key, rest in lines if key == "bridge"}
+        yield from _lost_networks(answers, made, origin)
 
     def _compared_with(self, kernel: BridgeLinks | None) -> DockerNetwork:
         """This network, and what the kernel lacks of it."""
-        if kernel is None or not self._bridge:
+        if kernel is None:
             return self
-        state = kernel.bridge(self._bridge, self.network, self._bridge_address, self.subnet)
+        if self._bridge:
+            state = kernel.bridge(self._bridge, self.network, self._bridge_address, self.subnet)
+        else:
+            state = kernel.containers_on(self.network)
         return replace(self, lacks=state.lacks, restarted=state.restarted)
 
 
-def _lost_networks(answers: dict[str, str], origin: Origin) -> Iterator[Found]:
-    """Bridges by names that only this inventory gives, and of which Docker has no network."""
-    links = {link.get("ifname") for link in decode(answers.get("addresses", "[]"))}
+def _lost_networks(answers: dict[str, str], made: set[str], origin: Origin) -> Iterator[Found]:
+    """Bridges by names that only this inventory gives, and of which Docker has no network.
+
+    `made` are the bridges among the host's links: a link of another type, or with an address of
+    another range, is of others.
+    """
+    links = {link.get("ifname"): link for link in decode(answers.get("addresses", "[]"))}
     networks = json.loads(answers["networks"])
     names = {entry["Name"] for entry in networks}
     bridges = {(entry.get("Options") or {}).get(BRIDGE_NAME) for entry in networks}
-    for name, _ in origin.networks:
+    for name, cidr in origin.networks:
         bridge = interface_name(BRIDGE_PREFIX, origin.inventory, name)
-        if bridge in links and bridge not in bridges and name not in names:
+        if bridge not in made or bridge in bridges or name in names:
+            continue
+        if all(address in cidr for address in _addresses_of(links.get(bridge, {}))):
             mark, options = Mark(origin.inventory, name), ((BRIDGE_NAME, bridge),)
             lost = DockerNetwork(origin.host, name, None, None, options, mark)
             yield Found(lost, ours=True)
+
+
+def _addresses_of(link: dict[str, Any]) -> Iterator[IPv4Address]:
+    infos = (info for info in link.get("addr_info", ()) if info.get("family") == "inet")
+    return (IPv4Address(info["local"]) for info in infos)
 
 
 def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:

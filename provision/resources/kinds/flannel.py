@@ -6,9 +6,9 @@ flanneld creates them itself and does not remove them when it ends.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
@@ -31,6 +31,8 @@ ip -d -o link show dev "$1" | grep -q -e " $2 " || exit 0
 [ -n "$(ip -4 -o address show dev "$1")" ] || { [ ! -f "$4" ]; exit; }
 [ -z "$(ip -4 -o address show dev "$1" to "$3")" ]
 """
+_CLAIM = "claim"
+"""`lacks` of what flanneld has made, if only the claim was deleted."""
 _LINK_TYPES = {"udp": "tun", "vxlan": "vxlan"}
 """The type of the device that flannel makes, by backend."""
 
@@ -41,25 +43,12 @@ class Flannel(Resource):
 
     `backend` is flannel's backend type; `device` is empty for host-gw, which only has routes.
     `create` writes a claim before flanneld starts, so that what flanneld makes is known as ours.
-    `lacks` names what flanneld made of the leases and the kernel does not have any more;
-    `lease_mac` is the MAC that the lease has and the device has not.
+    `lacks` names what flanneld made of the leases and the kernel does not have any more, or the
+    claim; `lease_mac` is the MAC that the lease has and the device has not.
     """
 
     kind: ClassVar[str] = "flannel"
-    probe: ClassVar[str] = rf"""
-for claim in {ETC}/*/flannel/*; do
-  [ -f "$claim" ] || continue
-  owner=${{claim%/flannel/*}}; echo "claim ${{owner##*/}} ${{claim##*/}} $(cat "$claim")"
-done
-for device in /sys/class/net/flannel*; do
-  [ -e "$device" ] || continue
-  device=${{device##*/}}
-  echo "device $device"
-  ip -4 neighbour show dev "$device" nud permanent | sed "s/^/neighbour $device /"
-  bridge fdb show dev "$device" | sed "s/^/forward $device /"
-done
-shared addresses routes etcd
-"""
+    probe: ClassVar[str] = program_text("look/flannel.sh")
 
     fingerprint: ClassVar[str] = rf"""
 for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
@@ -104,15 +93,20 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         assert isinstance(current, Flannel)
         if replace(current, lacks=self.lacks) != self:
             return None
+        if current.lacks == _CLAIM:
+            return self.create()
         link = ("ip", "link", "set", "dev", self.device)
         healed = (Run((*link, "address", current.lease_mac)),) if current.lease_mac else ()
         # flanneld makes everything again when it starts.
         return (*healed, restart(self.service))
 
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
+        return remove_file(self._claim) if self.lacks == _CLAIM else self.create()
+
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         # What was healed stays so: there is nothing to restore.
         if isinstance(before, Flannel) and replace(before, lacks=self.lacks) == self:
-            return ()
+            return remove_file(self._claim) if before.lacks == _CLAIM else ()
         return Resource.undo(self, before, ours=ours)
 
     @property
@@ -126,6 +120,9 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         return (cleared, *remove_file(self._claim))
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        before = current if isinstance(current, Flannel) else self
+        if before.lacks == _CLAIM:
+            return f"{before.name} is ours, damaged: its claim {before._claim} was deleted"
         healed = isinstance(current, Flannel) and bool(current.lacks)
         if not recreated and (current is None or healed):
             return None
@@ -138,8 +135,12 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         lines = keyed_lines(text)
         devices = {rest for key, rest in lines if key == "device"}
         kernel, etcd = FlannelLinks.parse(lines), dict(_etcd_keys(lines))
-        for claim in (rest for key, rest in lines if key == "claim"):
-            owner, network, record = claim.split(" ", 2)
+        claims = [rest.split(" ", 2) for key, rest in lines if key == "claim"]
+        claimed = {network for owner, network, _ in claims if owner == origin.inventory}
+        for flannel in _unclaimed(lines, claimed, origin):
+            devices.discard(flannel.device)
+            yield Found(flannel, ours=True)
+        for owner, network, record in claims:
             flannel = _flannel(origin.host, owner, network, json.loads(record))
             devices.discard(flannel.device)
             ours = owner == origin.inventory
@@ -156,6 +157,35 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
 
 def _etcd_keys(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, etcd_keys.Keys | None]]:
     return etcd_keys.networks("\n".join(f"etcd {rest}" for key, rest in lines if key == "etcd"))
+
+
+def _unclaimed(
+    lines: Iterable[tuple[str, str]], claimed: Collection[str], origin: Origin
+) -> Iterator[Flannel]:
+    """What flanneld made for networks of this inventory whose claims were deleted.
+
+    Its own file tells the range, and the device has an address of that.
+    """
+    entries = list(lines)
+    answers = dict(entries)
+    links = json.loads(answers.get("addresses", "[]"))
+    for network, *settings in (rest.split() for key, rest in entries if key == "settings"):
+        values = dict(setting.partition("=")[::2] for setting in settings)
+        if network in claimed or "FLANNEL_NETWORK" not in values:
+            continue
+        cidr = IPv4Network(values["FLANNEL_NETWORK"])
+        device = next((link["ifname"] for link in links if _is_device(link, cidr)), "")
+        backend = "host-gw" if not device else "vxlan" if "." in device else "udp"
+        masquerade = values.get("FLANNEL_IPMASQ") == "true"
+        yield Flannel(
+            origin.host, network, backend, device, cidr, masquerade, origin.inventory, lacks=_CLAIM
+        )
+
+
+def _is_device(link: dict[str, Any], cidr: IPv4Network) -> bool:
+    addresses = [info["local"] for info in link.get("addr_info", ()) if info["family"] == "inet"]
+    is_flannel = str(link.get("ifname")).startswith("flannel")
+    return is_flannel and any(IPv4Address(address) in cidr for address in addresses)
 
 
 def _flannel(host: str, inventory: str, network: str, record: dict[str, Any]) -> Flannel:

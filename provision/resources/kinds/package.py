@@ -33,7 +33,7 @@ PACKAGES = {
 EVERYWHERE = ("docker", "ip", "iptables", "sysctl", "base64", "perl", "nsenter")
 """Commands that every host needs; methods add their own."""
 # The docker command moved from docker.io to docker-cli after Debian 12 and Ubuntu 24.04.
-_NEWER_PACKAGE = {"docker": "docker-cli"}
+NEWER_PACKAGE = {"docker": "docker-cli"}
 
 _INSTALL = program_text("host/install_packages.sh")
 
@@ -71,7 +71,7 @@ done
 
     def create(self) -> Steps:
         packages = PACKAGES.get(self.tool) or self.packages
-        newer = _NEWER_PACKAGE.get(self.tool, "")
+        newer = NEWER_PACKAGE.get(self.tool, "")
         return (sh(_INSTALL, self.tool, newer, *packages),)
 
     def delete(self) -> Steps:

@@ -87,9 +87,10 @@ def row(dst: str, via: str, dev: str, flag: str = "") -> Row:
 class Routes(Resource):
     """The routes of the network `network`, one for each destination, sorted by it.
 
-    `old_claims` is the number of claims that version 0.1.0 has written, one for each route; None
-    if there are none. `ssh_from` is the address of the SSH client. `claim` is the text of the claim
-    on the host: None if there is none, `AS_ROWS` if it has these rows.
+    `follows` are resources that are made first, but need not stay as they are. `old_claims` is the
+    number of claims that version 0.1.0 has written, one for each route; None if there are none.
+    `ssh_from` is the address of the SSH client. `claim` is the text of the claim on the host: None
+    if there is none, `AS_ROWS` if it has these rows.
     """
 
     kind: ClassVar[str] = "routes"
@@ -123,6 +124,7 @@ set -- {ETC}/*/routes/[a-z]*
     rows: tuple[Row, ...] = field(metadata=ROWS)
     old_claims: int | None = None
     needs: tuple[Ref, ...] = field(default=(), compare=False, repr=False)
+    follows: tuple[Ref, ...] = field(default=(), compare=False, repr=False)
     ssh_from: IPv4Address | None = field(default=None, compare=False, repr=False)
     claim: str | None = field(default=None, compare=False, repr=False)
 
@@ -158,6 +160,9 @@ set -- {ETC}/*/routes/[a-z]*
 
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
+
+    def after(self) -> tuple[Ref, ...]:
+        return self.follows
 
     def is_foreign(self) -> Run:
         return self._program("foreign", self.rows)

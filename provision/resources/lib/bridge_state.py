@@ -1,7 +1,7 @@
-"""The links, addresses, routes and ports that stand in the kernel for a bridge of Docker. Pure.
+"""The links, addresses, routes and ports that stand in the kernel for a network of Docker. Pure.
 
 Docker lists a network and its containers from its own database, also after somebody has deleted the
-bridge, its address or a port of it.
+bridge, its address or a port of it, or the interface of a container.
 """
 
 from __future__ import annotations
@@ -9,25 +9,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from provision.resources.lib.shared_json import decode
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Run, sh
+from provision.resources.steps import Run, Steps, sh
 
-KEYS = ("addresses", "routes", "container", "nsid")
+KEYS = ("addresses", "routes", "container", "nsid", "local", "onlink")
 """Keys of `look/shared.sh` that `BridgeLinks.parse` reads."""
 
+_RUNTIMES = ("", "runc", "io.containerd.runc.v2")
+"""Runtimes whose containers use the interface as Docker makes it: gVisor takes its address away."""
 _HEAL = program_text("host/docker_id.sh", "host/docker_owner.sh", "host/bridge_heal.sh")
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeState:
-    """`lacks` names what the kernel lacks of a bridge, separated by commas; empty: nothing.
+    """`lacks` names what the kernel lacks of a network, separated by commas; empty: nothing.
 
-    `restarted` are running containers without a veth pair, which Docker only makes at a start.
+    `restarted` are running containers that lack an interface or its address, which Docker only
+    makes at a start.
     """
 
     lacks: str = ""
@@ -35,7 +38,7 @@ class BridgeState:
 
     @property
     def disruption(self) -> str | None:
-        """Describe what stops for a while when the bridge is healed; None: nothing."""
+        """Describe what stops for a while when the network is healed; None: nothing."""
         match len(self.restarted):
             case 0:
                 return None
@@ -45,9 +48,30 @@ class BridgeState:
                 return f"containers {', '.join(self.restarted)} restart"
 
 
-def heal(bridge: str, network: str, address: str, subnet: IPv4Network | None, mark: Mark) -> Run:
-    """Make what `BridgeLinks.bridge` says that the kernel lacks; `mark` is that of a new bridge."""
-    return sh(_HEAL, bridge, network, address, str(subnet), mark.tag)
+def heal(
+    bridge: str,
+    network: str,
+    address: str,
+    subnet: IPv4Network | None,
+    mark: Mark | None,
+    restarted: tuple[str, ...] = (),
+) -> Run:
+    """Make what `BridgeLinks` says that the kernel lacks, and restart these containers.
+
+    An empty `bridge`: the driver has none. `mark` is that of a new bridge; None: Docker's own.
+    """
+    tag = mark.tag if mark else "-"
+    return sh(_HEAL, bridge, network, address, str(subnet), tag, *restarted)
+
+
+def without_address(address: str, lacks: str) -> Steps:
+    """Take the address away from docker0 that `heal` has added, if `lacks` named it.
+
+    The fingerprint has the addresses of docker0.
+    """
+    if not address or not {f"address {address}", "interface docker0"} & set(lacks.split(", ")):
+        return ()
+    return (sh('ip -4 address delete "$1" dev docker0 2>/dev/null || :', address),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +79,8 @@ class BridgeLinks:
     """The host's interfaces and routes, and its running containers that carry a mark.
 
     `veths` are the interfaces that lead into a network namespace, by its number; `namespaces` are
-    the numbers of containers' namespaces, by container id.
+    the numbers of containers' namespaces, by container id. `local` are the addresses in them, and
+    `onlink` the ranges to which routes without a gateway lead.
     """
 
     links: Mapping[str, Mapping[str, Any]]
@@ -63,6 +88,8 @@ class BridgeLinks:
     routes: tuple[Mapping[str, Any], ...]
     containers: tuple[Mapping[str, Any], ...]
     namespaces: Mapping[str, int]
+    local: Mapping[str, tuple[IPv4Address, ...]]
+    onlink: Mapping[str, tuple[IPv4Network, ...]]
 
     @classmethod
     def parse(cls, lines: list[tuple[str, str]]) -> BridgeLinks | None:
@@ -83,21 +110,33 @@ class BridgeLinks:
             tuple(decode(answers["routes"])),
             tuple(entry for entry in containers if entry["State"]["Status"] == "running"),
             {container: int(number) for container, number in numbers},
+            {name: tuple(map(IPv4Address, rest)) for name, *rest in _fields(lines, "local")},
+            {name: tuple(map(IPv4Network, rest)) for name, *rest in _fields(lines, "onlink")},
         )
 
     def bridge(
-        self, bridge: str, network: str, address: str, subnet: IPv4Network | None
+        self, bridge: str, network: str, address: str, subnet: IPv4Network | None, only: str = ""
     ) -> BridgeState:
-        """The state of the bridge of Docker's network `network`.
+        """The state of the bridge of Docker's network `network`, and of its containers.
 
         `address` is the gateway's with its prefix length. It is empty where Docker only uses the
-        bridge: then its ports alone are compared.
+        bridge: then its ports alone are compared. `only`: the one container to compare.
         """
         lacks = list(self._lacks(bridge, address, subnet)) if address else []
-        unplugged = dict(self._unplugged(bridge, network))
+        unplugged = {n: veth for n, veth in self._unplugged(bridge, network) if only in ("", n)}
         lacks += [f"port of {container}" for container in sorted(unplugged)]
-        restarted = tuple(name for name, has_veth in sorted(unplugged.items()) if not has_veth)
-        return BridgeState(", ".join(lacks), restarted)
+        # A container without its veth pair has no interface either: that is said once.
+        inside = {n: part for n, part in self._inside(network) if only in ("", n)}
+        inside = {name: part for name, part in inside.items() if unplugged.get(name, True)}
+        lacks += [f"{part} in {name}" for name, part in sorted(inside.items())]
+        without_veth = {name for name, has_veth in unplugged.items() if not has_veth}
+        return BridgeState(", ".join(lacks), tuple(sorted(without_veth | inside.keys())))
+
+    def containers_on(self, network: str) -> BridgeState:
+        """The state of the containers of a network whose driver has no bridge."""
+        inside = sorted(self._inside(network))
+        lacks = ", ".join(f"{part} in {name}" for name, part in inside)
+        return BridgeState(lacks, tuple(name for name, _ in inside))
 
     def _lacks(self, bridge: str, address: str, subnet: IPv4Network | None) -> Iterator[str]:
         link = self.links.get(bridge)
@@ -119,6 +158,22 @@ class BridgeLinks:
             (entry.get("dst"), entry.get("dev")) == (str(subnet), bridge) for entry in self.routes
         )
 
+    def _inside(self, network: str) -> Iterator[tuple[str, str]]:
+        """Yield each running container that lacks its address, or whose interface is down."""
+        for entry in self.containers:
+            endpoint = (entry["NetworkSettings"]["Networks"] or {}).get(network) or {}
+            local, onlink = self.local.get(entry["Id"]), self.onlink.get(entry["Id"])
+            runtime = entry.get("HostConfig", {}).get("Runtime") or ""
+            if not endpoint.get("IPAddress") or not local or onlink is None:
+                continue  # a namespace has at least 127.0.0.1, unless it has just ended
+            address, name = IPv4Address(endpoint["IPAddress"]), str(entry["Name"])
+            if runtime not in _RUNTIMES:
+                continue
+            if address not in local:
+                yield name.removeprefix("/"), f"address {address}"
+            elif not any(address in subnet for subnet in onlink):
+                yield name.removeprefix("/"), f"link with {address}"
+
     def _unplugged(self, bridge: str, network: str) -> Iterator[tuple[str, bool]]:
         """Yield each running container that is no port of its bridge; True: it has a veth pair."""
         for entry in self.containers:
@@ -130,6 +185,10 @@ class BridgeLinks:
             if not any(_is_port(veth, bridge) for veth in veths):
                 free = any(veth.get("master", bridge) == bridge for veth in veths)
                 yield str(entry["Name"]).removeprefix("/"), free
+
+
+def _fields(lines: list[tuple[str, str]], key: str) -> Iterator[list[str]]:
+    return (rest.split() for line_key, rest in lines if line_key == key)
 
 
 def _is_port(veth: Mapping[str, Any], bridge: str) -> bool:

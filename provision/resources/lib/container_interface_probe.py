@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from provision.model.fields.interfaces import MAIN_TABLE, full_length, route_spec, rule_spec
+from provision.model.names import host_veth_name
 from provision.resources.lib import ovsdb
-from provision.resources.on_hosts import ANSWER_TABLE, PROTO
+from provision.resources.on_hosts import ANSWER_TABLE, PROTO, Mark
 
 DOCKER_INTERFACE = "eth0"
 """The name that Docker gives the interface of a container's only network."""
@@ -57,6 +58,48 @@ class InterfaceProbe:
             "rules": tuple(sorted(_rules(self.rules.get(container, ()), priorities))),
             "answer_routes": self._answer_routes(container, priorities),
         }
+
+    def unclaimed(
+        self, inventory: str, claimed: Collection[tuple[str, str]]
+    ) -> Iterator[list[str]]:
+        """Yield a claim for each interface with our mark that has none, as it would have been.
+
+        The name of a NIC that was moved into a container is unknown: NICs are left out.
+        """
+        rules_of: set[str] = set()
+        for container, links in self.inside.items():
+            for link in links:
+                interface = str(link.get("ifname"))
+                mark = Mark(inventory, f"{container}/{interface}").tag
+                if link.get("ifalias") != mark or (container, interface) in claimed:
+                    continue
+                outer = host_veth_name(inventory, container, interface)
+                if kind := self._kind(link, outer):
+                    # One claim of a container has all of its rules: nothing tells whose they are.
+                    priorities = () if container in rules_of else self._priorities(container)
+                    rules_of.add(container)
+                    yield [
+                        *(container, interface, kind, outer),
+                        self._parent(kind, outer, "", link) or "-",
+                        str(link["address"]),
+                        "-" if kind == "macvlan" else str(link["mtu"]),
+                        str(self._vlan(kind, outer, link) or "-"),
+                        ",".join(priorities) or "-",
+                    ]
+
+    def _kind(self, link: Mapping[str, Any], outer: str) -> str:
+        """The kind of attachment that an interface in a container is from; empty: unknown."""
+        match link.get("linkinfo", {}).get("info_kind"):
+            case "macvlan":
+                return "macvlan"
+            case "veth":
+                return "ovs" if outer in self.ports else "bridge"
+            case _:
+                return ""
+
+    def _priorities(self, container: str) -> tuple[str, ...]:
+        rules = self.rules.get(container, ())
+        return tuple(str(r["priority"]) for r in rules if str(r.get("protocol")) == str(PROTO))
 
     def _answer_routes(self, container: str, priorities: str) -> tuple[str, ...]:
         """Routes of Docker's interface, if it is this attachment whose rule leads to them."""

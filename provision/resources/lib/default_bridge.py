@@ -80,6 +80,13 @@ def effective(networks: list[dict[str, Any]]) -> Pairs:
     return (*pairs, *((("range", ip_range),) if ip_range else ()))
 
 
+def is_docker0(networks: list[dict[str, Any]]) -> bool:
+    """True if the network `bridge` of `GET /networks` is on docker0, not on another bridge."""
+    key = "com.docker.network.bridge.name"
+    names = [(e.get("Options") or {}).get(key) for e in networks if e["Name"] == "bridge"]
+    return names == ["docker0"]
+
+
 def bridge_address(links: list[dict[str, Any]]) -> str:
     """The IPv4 address of docker0 with its prefix length, from `ip -j address`; empty: none."""
     for link in links:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.resources.lib.base64_text import decode_text
+from provision.resources.on_hosts import PROTO
 
 NETWORKD = "systemd-networkd"
 """The manager of records that name none: those of version 0.1.0."""
@@ -196,13 +197,15 @@ def parse_record(text: str) -> OriginalNic:
     """Read a record. Raises ValueError or KeyError."""
     fields = json.loads(text)
     veth = fields.get("seat", "")
+    routes = map(NicRoute.parse, fields.get("routes", ()))
     return OriginalNic(
         nic=fields["nic"],
         mac=fields["mac"],
         mtu=fields["mtu"],
         network=fields["network"],
         addresses=tuple(map(NicAddress.parse, fields.get("addresses", ()))),
-        routes=tuple(map(NicRoute.parse, fields.get("routes", ()))),
+        # Version 0.1.0 also recorded the routes of networks.
+        routes=tuple(route for route in routes if route.proto != str(PROTO)),
         defaults=tuple(map(NicRoute.parse, fields.get("defaults", ()))),
         dns=tuple(fields.get("dns", ())),
         host_veth=HostVeth.parse(veth) if veth else None,

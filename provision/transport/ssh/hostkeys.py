@@ -113,8 +113,8 @@ class HostKeyTransport(paramiko.Transport):
         """Collect in `printed` what the server says: paramiko only logs it."""
         if isinstance(msg, str):  # a list: the lines of a traceback
             match = _SPOKEN.match(msg % arguments if arguments else msg)
-            if match:
-                self._printed.append(match[1] or match[2])
+            if match and match.lastindex:
+                self._printed.append(match[match.lastindex])
         super()._log(level, msg, *arguments)  # type: ignore[misc]
 
 

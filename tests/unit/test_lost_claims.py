@@ -1,0 +1,76 @@
+"""What has lost its claim on a host is still ours: by captures of hosts, without their claims.
+
+`lab/test_damage.py` deletes the claims of booted hosts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provision.resources import script
+from provision.resources.base import Origin
+from provision.resources.kinds.attachment import Attachment
+from provision.resources.kinds.flannel import Flannel
+from tests.probes.test_captured import FOLDER, INVENTORIES
+
+ATTACHMENTS = sorted((FOLDER / "attachment").glob("*.txt"))
+FLANNELS = sorted((FOLDER / "flannel").glob("*.txt"))
+
+
+def both(path: Path) -> tuple[str, str, Origin]:
+    """A capture with and without its claims, and its origin."""
+    text = path.read_text()
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("claim ")]
+    assert "".join(lines) != text
+    return text, "".join(lines), Origin("host", INVENTORIES[path.stem.split("-")[0]])
+
+
+@pytest.mark.parametrize("path", ATTACHMENTS, ids=lambda path: path.stem)
+def test_an_interface_without_its_claim_is_known_by_its_alias(path: Path) -> None:
+    """All fields are as with the claim; the claim is written, and nothing else is done."""
+    text, without, origin = both(path)
+    expected = {e.resource.ref: e.resource for e in Attachment.parse(text, origin)}
+    entries = list(Attachment.parse(without, origin))
+    assert {entry.resource.ref for entry in entries} == expected.keys() and expected
+    for entry in entries:
+        before, whole = entry.resource, expected[entry.resource.ref]
+        assert isinstance(before, Attachment) and isinstance(whole, Attachment) and entry.ours
+        assert before.lacks == "claim" and replace(before, lacks="") == whole
+        assert before.claim == whole.claim
+        assert whole.update(before) == whole.create()
+        undo = script.commands(whole.undo(before, ours=True))
+        assert "/attachments/" in undo and "nsenter" not in undo
+        reason = whole.disruption(before, recreated=False)
+        assert reason and "is ours, damaged: its claim" in reason
+
+
+@pytest.mark.parametrize("path", ATTACHMENTS, ids=lambda path: path.stem)
+def test_an_interface_of_another_inventory_is_not_ours(path: Path) -> None:
+    """Its alias names the inventory."""
+    _, without, origin = both(path)
+    assert not list(Attachment.parse(without, replace(origin, inventory="other")))
+
+
+SETTINGS = """
+settings over FLANNEL_NETWORK=172.16.0.0/16 FLANNEL_IPMASQ=false
+addresses [{"ifname": "flannel.1", "addr_info": [{"family": "inet", "local": "172.16.1.0"}]}]
+"""
+
+
+@pytest.mark.parametrize("path", FLANNELS, ids=lambda path: path.stem)
+def test_what_flanneld_made_is_known_by_its_settings(path: Path) -> None:
+    """The device is the one with an address of the range."""
+    text, without, origin = both(path)
+    (whole,) = (e.resource for e in Flannel.parse(text, origin) if e.ours)
+    (before,) = (e.resource for e in Flannel.parse(without + SETTINGS, origin) if e.ours)
+    assert isinstance(before, Flannel) and isinstance(whole, Flannel)
+    assert replace(before, lacks="") == replace(whole, lacks="") and before.lacks == "claim"
+    assert whole.update(before) == whole.create()
+    reason = whole.disruption(before, recreated=False)
+    assert reason and "is ours, damaged: its claim" in reason
+    # With a claim, the settings change nothing; without any of both, the device is of others.
+    assert list(Flannel.parse(text + SETTINGS, origin)) == list(Flannel.parse(text, origin))
+    assert not [entry for entry in Flannel.parse(without, origin) if entry.ours]
