@@ -103,11 +103,13 @@ def run_checks(
     expression: str | None,
     choice: PairChoice = ALL_PAIRS,
     versions: bool = False,
+    follow: bool = False,
 ) -> Verification:
     """Gather evidence on the hosts of the chosen pairs, and judge it.
 
     `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
-    `junit`: also make the JUnit XML. `versions`: also ask for the kernels and systems,
+    `junit`: also make the JUnit XML. `follow`: also follow a packet of each group of
+    failures. `versions`: also ask for the kernels and systems,
     and keep what was measured. After Ctrl-C, the result has the checks judged until then.
     """
     begin = time.monotonic()
@@ -120,7 +122,7 @@ def run_checks(
         if versions:
             result = replace(result, checks=tuple(_measured(evidence, c) for c in result.checks))
         if not result.ok and not result.interrupted:
-            result = replace(result, diagnosis=_diagnosis(session, result))
+            result = replace(result, diagnosis=_diagnosis(session, result, follow=follow))
     except KeyboardInterrupt:
         pass
     if result.interrupted and junit:
@@ -137,15 +139,20 @@ def _measured(evidence: Evidence, check: Check) -> Check:
     return replace(check, measured=text)
 
 
-def _diagnosis(session: Session, result: Verification) -> Diagnosis:
-    """Ask the doctor about the hosts, and group the failures."""
+def _diagnosis(session: Session, result: Verification, *, follow: bool) -> Diagnosis:
+    """Ask the doctor about the hosts, group the failures, and follow a packet of each group."""
     session.say("Asking the hosts what explains the failures")
     findings: tuple[HostFinding, ...] = ()
     # The results stay what they are where the doctor cannot judge the hosts.
     with suppress(ProvisionError):
         silent = frozenset(error.host for error in result.errors)
         findings = examine(session, tuple(session.inventory.hosts), silent=silent).findings
-    return diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
+    diagnosis = diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
+    if not follow:
+        return diagnosis
+    from provision.checks.traced import with_traces
+
+    return with_traces(session, diagnosis)
 
 
 def _sample(
