@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from provision.checks import traced
-from provision.checks.diagnosis import DiagnosedCause, Diagnosis, FailureGroup, Pair
+from provision.checks.diagnosis import CheckedPair, DiagnosedCause, Diagnosis, FailureGroup
 from provision.checks.explain.model import Cause, Explanation, Probe
 from provision.engine.fleet import Session
 from provision.inventory.load import load
@@ -16,7 +16,9 @@ from provision.model.errors import UsageError
 from tests.fakes import Hosts
 from tests.house.test_structure import ROOT
 
-GROUP = FailureGroup("leave h1", (Pair("c1", "c2", "h1", "h2", "blue"),), 2, ("ping",), ("h1",))
+GROUP = FailureGroup(
+    "leave h1", (CheckedPair("c1", "c2", "h1", "h2", "blue"),), 2, ("ping",), ("h1",)
+)
 RULE = Cause("h2", "firewall_rule", "-A FORWARD -j DROP", "it drops", "a person", "iptables -D")
 SUSPECT = DiagnosedCause("h2", "a rule", "fix", "firewall_rule")
 DRIFT = DiagnosedCause("h1", "a route is missing", "apply", "drift")
