@@ -11,14 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.explain_faults import Fault, Planter, faults
+from tests.lab.explain_faults import Fault, Planter, assert_nothing_watches, faults
 from tests.lab.hosts import Hosts, assert_same
 
 pytestmark = pytest.mark.lab
-_LEFT = (
-    "iptables-nft -t raw -S | grep provision-explain; "
-    "pgrep -a xtables-monitor; pgrep -a perl | grep provision-explain"
-)
 
 
 def named(hosts: Hosts, planted: list[Fault]) -> tuple[list[str], list[str]]:
@@ -71,7 +67,7 @@ def test_planted_faults_are_named_and_nothing_stays(routes: Hosts) -> None:
     routes.provision("explain", "routes.yml", "c1", "c2", "--html", page.name)
     assert "<svg" in page.read_text() and 'class="seen"' in page.read_text()
     _killed(routes, after_s=1.5)
-    _assert_nothing_left(routes)
+    assert_nothing_watches(routes)
     assert_same(before, routes.capture())
 
 
@@ -88,14 +84,6 @@ def _killed(hosts: Hosts, after_s: float) -> None:
     time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
     process.wait()
-
-
-def _assert_nothing_left(hosts: Hosts) -> None:
-    """The watches of all hosts end by themselves, with their rules."""
-    deadline = time.monotonic() + 60
-    while any(left := hosts.everywhere(_LEFT, check=False).values()):
-        assert time.monotonic() < deadline, left
-        time.sleep(2)
 
 
 @pytest.mark.full
@@ -139,6 +127,6 @@ def test_healthy_pairs_are_reached(mixed: Hosts, inventory: str, pairs: tuple[st
         for _ in range(8):
             answer = mixed.json("explain", name, *pair.split())
             assert answer["reached"] and answer["cause"] is None, answer
-    _assert_nothing_left(mixed)
+    assert_nothing_watches(mixed)
     assert_same(before, mixed.capture())
     mixed.provision("destroy", name, "--yes")
