@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from provision import methods
-from provision.checks.explain import ends, judge, scripts
+from provision.checks.explain import ends, judge, preconditions, scripts
 from provision.checks.explain.case import Case
 from provision.checks.explain.destination import ExplainTarget, Question
 from provision.checks.explain.ends import End, EndSpace
@@ -55,13 +55,15 @@ class _Inquiry:
     def explanation(self, begin: float) -> Explanation:
         hosts = tuple(dict.fromkeys(h for h in (self.source.host, self.target.host) if h))
         self.topologies, self.errors = each(self.session, hosts, self._topology)
-        cause = judge.before(self.inventory, self.source, self.target, self.topologies, self.errors)
+        cause = preconditions.before(
+            self.inventory, self.source, self.target, self.topologies, self.errors
+        )
         if cause is not None:
             return self._result(begin, False, (), cause)
         question = self._question()
         destination = question.destination()
         if destination is None:
-            cause = judge.without_address(self.inventory, self.target)
+            cause = preconditions.without_address(self.inventory, self.target)
         else:
             cause = question.isolated(destination)
         if cause is not None or destination is None:
@@ -94,7 +96,7 @@ class _Inquiry:
 
     def _question(self) -> Question:
         near = self._end_space(self.source)
-        assert near is not None  # `judge.before` has found that the source runs
+        assert near is not None  # `preconditions` has found that the source runs
         return Question(
             self.inventory, self.topologies, self.source, near, self.target,
             self._end_space(self.target), self.probe,
@@ -163,9 +165,9 @@ class _Inquiry:
 
         def stop(host: str) -> HostEvidence:
             number, text = started[host]
-            lookups = judge.lookups(case, host)
+            lookup_lines = judge.lookup_lines(case, host)
             pids = watches[host].spaces
-            script = scripts.stop_script(number, pids, lookups(pids), case.inner_port)
+            script = scripts.stop_script(number, pids, lookup_lines(pids), case.inner_port)
             output = self.session.transport.run(host, script, timeout_s=timeout_s)
             return parse(output.stdout if number else text + output.stdout)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
 from provision import methods
-from provision.checks.explain import routing
+from provision.checks.explain import lookups
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import HOST, Cause, Point
 from provision.facts.topology import OVS_BRIDGE
@@ -46,7 +47,7 @@ def _missing(case: Case, point: Point) -> Cause:
         kind = "tunnel_device"
     return Cause(
         point.host, kind, f"interface {point.device}",
-        f"{_where(point)} has no interface {point.device}", "provision", case.apply,
+        f"{point.location} has no interface {point.device}", "provision", case.apply,
     )  # fmt: skip
 
 
@@ -54,24 +55,20 @@ def _down(point: Point, link: Mapping[str, Any]) -> Cause:
     device = _kind(link)
     kind = "bridge_down" if device in ("bridge", OVS_BRIDGE) else "link_down"
     kind = "tunnel_device" if device in TUNNELS else kind
-    fix = routing.enter(point) + f"ip link set dev {point.device} up"
+    fix = point.enter + f"ip link set dev {point.device} up"
     return Cause(
         point.host, kind, f"{point.device} is DOWN",
-        f"{point.device} of {_where(point)} is down", "a person", fix,
+        f"{point.device} of {point.location} is down", "a person", fix,
     )  # fmt: skip
 
 
 def _without_carrier(point: Point) -> Cause:
     return Cause(
         point.host, "no_carrier", f"{point.device} has no carrier",
-        f"{point.device} of {_where(point)} is up, but has no carrier: its cable or its other end "
+        f"{point.device} of {point.location} is up, but has no carrier: its cable or its other end "
         "is missing or down", "a person",
-        routing.enter(point) + f"ip link show dev {point.device}",
+        point.enter + f"ip link show dev {point.device}",
     )  # fmt: skip
-
-
-def _where(point: Point) -> str:
-    return routing.where(point)
 
 
 def ports(case: Case, points: Iterable[Point]) -> Iterator[Cause]:
@@ -87,7 +84,10 @@ def ports(case: Case, points: Iterable[Point]) -> Iterator[Cause]:
         master, port = str(link.get("master", "")), _port(space.ports, point.device)
         if side.topology.root.link(bridge) is None or _is_ovs(case, point.host, bridge):
             continue
-        if master != bridge:
+        if "UP" not in (space.link(bridge) or {}).get("flags", ("UP",)):
+            # Its ports are in the state disabled then.
+            yield _down(replace(point, device=bridge), {"linkinfo": {"info_kind": "bridge"}})
+        elif master != bridge:
             yield _wrong_master(point, bridge, master)
         elif port is not None and port.get("state") not in (None, "forwarding"):
             yield _port_cause(
@@ -158,11 +158,11 @@ def _port_cause(point: Point, name: str, text: str, fix: str) -> Cause:
 
 def next_hop(case: Case, number: int) -> IPv4Address | None:
     """The neighbour to which the kernel sends the packet at a point of the path."""
-    answer = routing.result(case, number)
+    answer = lookups.result(case, number)
     if not answer.startswith("["):
         return None
     route = json.loads(answer)[0]
-    _, target = routing.addresses(case, number)
+    _, target = lookups.addresses(case, number)
     gateway = route.get("gateway")
     return IPv4Address(gateway) if gateway else target
 
@@ -178,7 +178,7 @@ def neighbors(case: Case, number: int) -> Iterator[Cause]:
     state = ",".join(entry.get("state", ())) if entry else ""
     mac = str(entry.get("lladdr", "")) if entry else ""
     static = "PERMANENT" in state
-    command = f"{routing.enter(point)}ip neigh del {address} dev {device}"
+    command = f"{point.enter}ip neigh del {address} dev {device}"
     if mac and macs and mac not in macs and not any(s in state for s in _UNRESOLVED):
         yield from _wrong_mac(case, point, address, mac, macs, command, static=static)
     elif entry is not None and any(s in state for s in (*_UNRESOLVED, "NOARP")) and not mac:
@@ -187,7 +187,7 @@ def neighbors(case: Case, number: int) -> Iterator[Cause]:
 
 def _device(case: Case, number: int) -> str:
     """The device by which the kernel sends the packet at a point of the path."""
-    route = json.loads(routing.result(case, number))[0]
+    route = json.loads(lookups.result(case, number))[0]
     return str(route.get("dev", case.points[number].device))
 
 
@@ -210,7 +210,7 @@ def _wrong_mac(
     right = next(iter(macs))
     kind = "neighbor_failed" if static else "duplicate_address"
     text = (
-        f"{_where(point)} has {mac} as the MAC of {address}, but {macs[right]}, which has this "
+        f"{point.location} has {mac} as the MAC of {address}, but {macs[right]}, which has this "
         f"address, has {right}"
     )
     if not static:
@@ -244,8 +244,8 @@ def _unanswered(
             return
     yield Cause(
         point.host, "neighbor_failed", f"ip neigh {address} dev {point.device}",
-        f"{_where(point)} asks for the MAC of {address} by ARP at {point.device}, and gets no "
-        "answer", "a person", f"{routing.enter(point)}ip neigh show dev {point.device}",
+        f"{point.location} asks for the MAC of {address} by ARP at {point.device}, and gets no "
+        "answer", "a person", f"{point.enter}ip neigh show dev {point.device}",
         certain=False,
     )  # fmt: skip
 
@@ -285,7 +285,7 @@ def same_mac(case: Case) -> Iterator[Cause]:
                 continue
             yield Cause(
                 point.host, "duplicate_mac", f"MAC {mac}",
-                f"{first.device} of {_where(first)} and {point.device} of {_where(point)} both "
+                f"{first.device} of {first.location} and {point.device} of {point.location} both "
                 f"have the MAC {mac}", "a person",
                 f"ip link show dev {point.device}",
             )  # fmt: skip
