@@ -101,8 +101,8 @@ class FailureGroup:
 class DiagnosedCause:
     """Something that explains failures: a sentence about a host, and a command that mends it.
 
-    `kind` is that of the doctor or of `explain`; `silent` for a host that does not answer, `drift`
-    for a difference. `certain` is False for a guess.
+    `kind` is one of the doctor's or of `explain`, `silent` for a host that does not answer, or
+    `drift` for differences from the inventory. `certain` is False for a guess.
     """
 
     host: str
@@ -186,6 +186,7 @@ def remembered_mtus(inventory: Inventory, checks: Iterable[Check]) -> Iterator[D
                 container.host,
                 f"{container.name} {memory.removeprefix('it ')}",
                 f"nsenter -t {pid} -n ip route flush cache",
+                "mtu_remembered",
             )
             hosts.setdefault(container.host, cause)
     yield from hosts.values()

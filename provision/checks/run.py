@@ -25,6 +25,7 @@ from provision.checks.lan_probe import LanEndpoint
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import CALL_BYTES
 from provision.checks.subjects import Check
+from provision.checks.traced import with_traces
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
 from provision.model.errors import ExitStatus, HostError, ProvisionError, UsageError, VerifyError
@@ -108,9 +109,9 @@ def run_checks(
     """Gather evidence on the hosts of the chosen pairs, and judge it.
 
     `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
-    `junit`: also make the JUnit XML. `follow`: also follow a packet of each group of
-    failures. `versions`: also ask for the kernels and systems,
-    and keep what was measured. After Ctrl-C, the result has the checks judged until then.
+    `junit`: also make the JUnit XML. `versions`: also ask for the kernels and systems, and keep
+    what was measured. `follow`: also follow a packet of one pair of each group of failures. After
+    Ctrl-C, the result has the checks judged until then.
     """
     begin = time.monotonic()
     containers = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
@@ -148,11 +149,7 @@ def _diagnosis(session: Session, result: Verification, *, follow: bool) -> Diagn
         silent = frozenset(error.host for error in result.errors)
         findings = examine(session, tuple(session.inventory.hosts), silent=silent).findings
     diagnosis = diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
-    if not follow:
-        return diagnosis
-    from provision.checks.traced import with_traces
-
-    return with_traces(session, diagnosis)
+    return with_traces(session, diagnosis) if follow else diagnosis
 
 
 def _sample(
