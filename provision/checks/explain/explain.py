@@ -14,8 +14,9 @@ from provision.checks.explain.destination import ExplainTarget, Question
 from provision.checks.explain.ends import End, EndSpace
 from provision.checks.explain.evidence import HostEvidence, parse
 from provision.checks.explain.model import HOST, Cause, Explanation, Hop, Probe
-from provision.checks.explain.path import Side, destination_network, exit_device, path
+from provision.checks.explain.path import destination_network, exit_device, path
 from provision.checks.explain.scripts import Marks, Sent, Watch
+from provision.checks.explain.sides import Side
 from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology

@@ -15,6 +15,7 @@ from provision.checks.explain import (
     lookups,
     mtu,
     routing,
+    switching,
     tunnels,
 )
 from provision.checks.explain.case import Case
@@ -130,6 +131,7 @@ def _causes(case: Case) -> Iterator[Cause]:
         yield from routing.routed(case, first)
     yield from endpoints.sending(case)
     yield from links.ports(case, _segment(case, first))
+    yield from switching.ports(case)
     if first < len(case.points):
         yield from firewall.counted(case, case.points[max(first - 1, 0)], case.points[first])
     else:

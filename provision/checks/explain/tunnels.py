@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from provision import methods
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import HOST, Cause, Point
-from provision.checks.explain.path import Side
+from provision.checks.explain.sides import Side
 from provision.facts.topology import TunnelEnd
 
 _ANY = "00:00:00:00:00:00"
@@ -185,14 +185,18 @@ def misdirected(case: Case) -> Iterator[Cause]:
     if case.target_side is None or case.source_side.host == case.target_side.host:
         return
     hosts = case.inventory.hosts
-    ends_ = {hosts[side.host].address for side in (case.source_side, case.target_side)}
+    path_ends = {hosts[side.host].address for side in (case.source_side, case.target_side)}
     for host in (case.source_side.host, case.target_side.host):
-        for packet in case.of(host).packets:
-            wrong = packet.outer[1] not in ends_ and packet.direction == "out"
-            if packet.tunnel != "plain" and wrong and packet.space == HOST:
-                yield Cause(
-                    host, "tunnel_device", f"tunnel to {packet.outer[1]}",
-                    f"{host} sends the packet in a tunnel to {packet.outer[1]}, where no host of "
-                    "this path is", "a person", case.apply,
-                )  # fmt: skip
-                return
+        remotes = {
+            packet.outer[1] for packet in case.of(host).packets
+            if packet.tunnel != "plain" and packet.space == HOST and packet.direction == "out"
+        }  # fmt: skip
+        # A frame to a MAC that no bridge has learned goes to all hosts: also to the right one.
+        if remotes and not remotes & path_ends:
+            wrong = min(remotes)
+            yield Cause(
+                host, "tunnel_device", f"tunnel to {wrong}",
+                f"{host} sends the packet in a tunnel to {wrong}, where no host of this path is",
+                "a person", case.apply,
+            )  # fmt: skip
+            return
