@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import Growth, HostEvidence, TraceStep
@@ -84,15 +85,8 @@ def _open_port(owner: str, port: str) -> str:
 
 
 def _is_answer(case: Case, verdict: TraceStep) -> bool:
-    source = verdict.packet.get("SRC")
-    return (
-        source
-        in (str(case.inner_address), str(case.target_address))
-        != (
-            str(case.address),
-            str(case.address),
-        )
-    )
+    targets = {str(case.inner_address), str(case.target_address)}
+    return verdict.packet.get("SRC") in targets - {str(case.address)}
 
 
 def _rule_text(evidence: HostEvidence, verdict: TraceStep) -> str:
@@ -197,13 +191,23 @@ def translations(case: Case) -> Iterator[Cause]:
     """Yield the rules that gave the probe another target than the one that was sent."""
     targets = {case.target_address, case.inner_address}
     for host, evidence in case.evidence.items():
-        for packet in evidence.packets:
-            if packet.kind == "request" and packet.inner[1] not in targets:
+        sent = [packet.inner[1] for packet in evidence.packets if packet.kind == "request"]
+        # A rule behind the translation may drop the packet before a sniffer sees it.
+        for target in (*sent, *_traced_targets(case, evidence)):
+            if target not in targets:
                 rule = _nat_rule(evidence, "DNAT", "REDIRECT")
-                text = (
-                    f"{host} sends the probe to {packet.inner[1]} instead of {case.inner_address}"
-                )
+                text = f"{host} sends the probe to {target} instead of {case.inner_address}"
                 yield _nat_cause(case, host, rule, text)
+
+
+def _traced_targets(case: Case, evidence: HostEvidence) -> Iterator[IPv4Address]:
+    """Yield the destinations of the probe in netfilter's trace."""
+    if _nat_rule(evidence, "DNAT", "REDIRECT") is None:
+        return
+    for verdict in evidence.verdicts:
+        ours = verdict.packet.get("SRC") == str(case.address) and _is_lost(case, verdict)
+        if ours and not _is_tunnelled(verdict) and "DST" in verdict.packet:
+            yield IPv4Address(verdict.packet["DST"])
 
 
 def masquerades(case: Case) -> Iterator[Cause]:

@@ -115,11 +115,11 @@ def gap(case: Case) -> int:
 def _causes(case: Case) -> Iterator[Cause]:
     first = case.last_seen + 1
     rest = case.points[max(first - 1, 0) :]
+    yield from firewall.translations(case)
     yield from firewall.drops(case)
     yield from links.down(case, rest)
     yield from endpoints.addresses(case)
     yield from endpoints.listener(case)
-    yield from firewall.translations(case)
     if case.only_large or _too_long(case):
         yield from mtu.too_small(case, first - 1)
         return
