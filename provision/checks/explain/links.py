@@ -127,6 +127,9 @@ def _bridge_of(case: Case, point: Point) -> str:
         return ""
     if side.host_end is not None and point.device == side.host_end.name:
         return side.bridge
+    holder, nic = side.nic
+    if point.device == nic != holder:
+        return holder
     tunnel = side.tunnel
     on_tunnel = tunnel is not None and tunnel.device == point.device
     steps = ("bridge", "decapsulate")

@@ -87,7 +87,12 @@ class Side:
         same = [port.name for port in ports if port.mac == holder.mac and port.kind not in TUNNELS]
         inner = {end.name for c in self.topology.namespace_owners() for end in self._ends(c.net)}
         outer = [port.name for port in ports if port.name not in inner and not port.lower]
-        return holder.name, next(iter(same + outer), holder.name)
+        # A NIC that is no port of the bridge any more: the bridge has got its MAC from it.
+        stray = [
+            link.name for link in root.links
+            if link.mac == holder.mac and link.name != holder.name and link.kind not in TUNNELS
+        ]  # fmt: skip
+        return holder.name, next(iter(same + outer + stray), holder.name)
 
     def _ends(self, inode: int) -> Iterator[NamespaceLink]:
         for link in self.topology.namespaces[inode].links:

@@ -7,31 +7,36 @@ from collections.abc import Iterator
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import Cause
 from provision.checks.explain.sides import Side
-from provision.facts.topology import OVS_BRIDGE
+from provision.facts.topology import OVS_BRIDGE, NamespaceLink
 
 
 def ports(case: Case) -> Iterator[Cause]:
-    """Yield interfaces of `interfaces:` that Open vSwitch connects otherwise than planned."""
+    """Yield interfaces of `interfaces:`, and NICs, that Open vSwitch connects otherwise."""
     for side in (case.source_side, case.target_side):
-        interface, end = (side.interface, side.host_end) if side else (None, None)
-        if side is None or interface is None or end is None or not _is_ovs(side):
+        if side is None:
             continue
-        if end.master != side.planned_bridge:
-            yield _stray(case, side, end.name, end.master)
-        elif (tag := side.topology.vlans.get(end.name, 0)) != interface.vlan:
-            yield _tagged(side, end.name, tag, interface.vlan)
+        interface, end = side.interface, side.host_end
+        if interface is not None and end is not None and _is_ovs(side, side.planned_bridge):
+            if end.master != side.planned_bridge:
+                yield _stray(case, side, end, side.planned_bridge)
+            elif (tag := side.topology.vlans.get(end.name, 0)) != interface.vlan:
+                yield _tagged(side, end.name, tag, interface.vlan)
+        holder, nic = side.nic
+        port = side.topology.root.link(nic)
+        if holder != nic and _is_ovs(side, holder) and port is not None and port.master != holder:
+            yield _stray(case, side, port, holder)
 
 
-def _is_ovs(side: Side) -> bool:
-    bridge = side.topology.root.link(side.planned_bridge)
+def _is_ovs(side: Side, name: str) -> bool:
+    bridge = side.topology.root.link(name)
     return bridge is not None and bridge.kind == OVS_BRIDGE
 
 
-def _stray(case: Case, side: Side, port: str, bridge: str) -> Cause:
-    actual = f"a port of {bridge}" if bridge else "a port of no bridge"
+def _stray(case: Case, side: Side, port: NamespaceLink, bridge: str) -> Cause:
+    actual = f"a port of {port.master}" if port.master else "a port of no bridge"
     return Cause(
-        side.host, "bridge_port", f"{port} is {actual}",
-        f"{port} of {side.host} should be a port of {side.planned_bridge}, and is {actual}",
+        side.host, "bridge_port", f"{port.name} is {actual}",
+        f"{port.name} of {side.host} should be a port of {bridge}, and is {actual}",
         "a person", case.apply,
     )  # fmt: skip
 
