@@ -16,7 +16,7 @@ from tests.lab.hosts import Hosts, assert_same
 
 pytestmark = pytest.mark.lab
 HEALTHY = {
-    "routes.yml": ("c1 c2", "c3 c1", "h1 c2", "c1 h2", "h1 h3"),
+    "routes.yml": ("c1 c2", "c3 c1", "h1 c1", "c1 h2", "h1 h3"),
     "vxlan.yml": ("w1 w2", "w3 w1", "w2 h1"),
     "flannel-vxlan.yml": ("c1 c2", "c3 c1"),
     "flannel-udp.yml": ("c1 c2",),

@@ -72,7 +72,7 @@ class _Inquiry:
         case = self._probed(self._case(question, destination))
         hops = judge.hops(case)
         cause = judge.cause(case)
-        reached = case.answered and not judge.stops(cause)
+        reached = judge.reached(case, cause)
         notes = judge.notes(case)
         return self._result(begin, reached, hops, cause, notes)
 

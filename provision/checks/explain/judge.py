@@ -14,6 +14,7 @@ from provision.checks.explain import (
     links,
     lookups,
     mtu,
+    nat,
     routing,
     switching,
     tunnels,
@@ -55,9 +56,10 @@ def hops(case: Case) -> tuple[Hop, ...]:
     )
 
 
-def stops(cause: Cause | None) -> bool:
-    """True if the cause means that the target is not reached, although a packet arrived."""
-    return cause is not None and cause.kind not in _ANNOTATIONS
+def reached(case: Case, cause: Cause | None) -> bool:
+    """True if the target itself has answered, not another machine or a paused container."""
+    noted = cause is None or (cause.kind in _ANNOTATIONS and _arrived(case))
+    return case.answered and noted
 
 
 def notes(case: Case) -> tuple[str, ...]:
@@ -75,8 +77,8 @@ def cause(case: Case) -> Cause | None:
     if paused is not None:
         return paused
     if case.answered:
-        stranger = None if _arrived(case) else next(firewall.translations(case), None)
-        return stranger or next(firewall.masquerades(case), None)
+        stranger = None if _arrived(case) else next(nat.translations(case), None)
+        return stranger or next(nat.masquerades(case), None)
     causes = list(_causes(case))
     certain = [entry for entry in causes if entry.certain]
     return (certain or causes or [_unknown(case)])[0]
@@ -115,7 +117,7 @@ def gap(case: Case) -> int:
 def _causes(case: Case) -> Iterator[Cause]:
     first = case.last_seen + 1
     rest = case.points[max(first - 1, 0) :]
-    yield from firewall.translations(case)
+    yield from nat.translations(case)
     yield from firewall.drops(case)
     yield from links.down(case, rest)
     yield from endpoints.addresses(case)
