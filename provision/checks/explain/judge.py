@@ -15,6 +15,7 @@ from provision.checks.explain import (
     lookups,
     mtu,
     nat,
+    neighbors,
     routing,
     switching,
     tunnels,
@@ -96,9 +97,9 @@ def gap(case: Case) -> int:
     number = case.last_seen + 1
     if number >= len(case.points) or case.only_large:
         return number
-    if case.points[number].step in _L3 and links.unresolved(case, number):
+    if case.points[number].step in _L3 and neighbors.unresolved(case, number):
         # The packet waits for ARP: follow the question for the MAC instead.
-        address = links.next_hop(case, number)
+        address = neighbors.next_hop(case, number)
         while number < len(case.points) and not case.points[number].reply | (
             case.points[number].step == "route" and number > case.last_seen + 1
         ):
@@ -119,13 +120,15 @@ def _causes(case: Case) -> Iterator[Cause]:
     rest = case.points[max(first - 1, 0) :]
     yield from nat.translations(case)
     yield from firewall.drops(case)
+    crosses = any(point.step == "wire" for point in case.points)
+    if crosses:
+        yield from switching.daemons(case)
     yield from links.down(case, rest)
     yield from endpoints.addresses(case)
     yield from endpoints.listener(case)
     if case.only_large or _too_long(case):
         yield from mtu.too_small(case, first - 1)
         return
-    crosses = any(point.step == "wire" for point in case.points)
     if crosses:
         yield from tunnels.daemons(case)
         yield from tunnels.ends(case)
@@ -142,12 +145,12 @@ def _causes(case: Case) -> Iterator[Cause]:
     yield from tunnels.forwards(case)
     yield from tunnels.misdirected(case)
     if first < len(case.points) and case.points[first].step in _L3:
-        yield from links.neighbors(case, first)
+        yield from neighbors.neighbors(case, first)
     for sender in _senders(case, first):
         # The frame may have left with the MAC of another machine.
         yield from routing.routed(case, sender)
-        yield from links.neighbors(case, sender)
-    yield from links.same_mac(case)
+        yield from neighbors.neighbors(case, sender)
+    yield from neighbors.same_mac(case)
     yield from endpoints.ignored(case)
 
 

@@ -1,13 +1,38 @@
-"""Causes in bridges of Open vSwitch: a port that is missing, or in another VLAN. Pure."""
+"""Causes in Open vSwitch: it does not run, a port is missing, or is in another VLAN. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision import methods
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import Cause
 from provision.checks.explain.sides import Side
 from provision.facts.topology import OVS_BRIDGE, NamespaceLink
+
+_SERVICE = "openvswitch-switch.service"
+
+
+def daemons(case: Case) -> Iterator[Cause]:
+    """Yield hosts on the way whose Open vSwitch, which the network needs, does not run."""
+    for side in (case.source_side, case.target_side):
+        if side is None or not _needs_ovs(case, side.host):
+            continue
+        state = case.of(side.host).units.get(_SERVICE, "active")
+        # Without its database, nothing tells which interfaces are bridges of Open vSwitch.
+        blind = not any(link.kind == OVS_BRIDGE for link in side.topology.root.links)
+        stopped = f"{_SERVICE} is {state}" if blind and state != "active" else ""
+        if reason := side.topology.ovs_error or stopped:
+            yield Cause(
+                side.host, "daemon_down", "ovs-vswitchd",
+                f"Open vSwitch of {side.host} forwards nothing: {reason}", "a person",
+                "systemctl restart openvswitch-switch",
+            )  # fmt: skip
+
+
+def _needs_ovs(case: Case, host: str) -> bool:
+    network = case.network
+    return network is not None and "ovs-vsctl" in methods.of(network).tools(network, host)
 
 
 def ports(case: Case) -> Iterator[Cause]:
