@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -27,6 +27,8 @@ from provision.transport.calls import CallGroup
 
 SNAPSHOT_S = 60.0
 """Seconds that a host has for the script of a snapshot."""
+SIGNAL_S = 0.5
+"""Seconds after which an interruption is noticed whichever thread got its signal."""
 
 T = TypeVar("T")
 
@@ -112,7 +114,7 @@ def each(
         meanwhile()
         for host, future in futures.items():
             try:
-                results[host] = future.result()
+                results[host] = _awaited(future)
             except HostError as error:
                 errors[host] = error
     except BaseException as stop:
@@ -126,6 +128,14 @@ def each(
         raise
     pool.shutdown()
     return results, errors
+
+
+def _awaited(future: Future[T]) -> T:
+    # The kernel may deliver a signal to any thread. Python runs its handler in the main thread,
+    # which notices that only when its wait for a lock ends.
+    while not future.done():
+        wait((future,), timeout=SIGNAL_S)
+    return future.result()
 
 
 class _EndedCalls:

@@ -133,14 +133,15 @@ def _links(facts: HostFacts, released: Mapping[str, str]) -> dict[str, Link]:
 def _nics(facts: HostFacts, released: Mapping[str, str]) -> dict[str, Nic]:
     nics = {name: nic for name, nic in facts.nics.items() if name not in released}
     # The file of the NIC's own manager is put back with it; until then the file is ours.
-    networks = {original.nic: original.network for original in facts.bridged_nics.values()}
+    originals = {original.nic: original for original in facts.bridged_nics.values()}
     for holder_name, name in released.items():
         holder, nic = facts.nics.get(holder_name), nics.get(name)
         if holder is not None and nic is not None:
             nics[name] = replace(
                 nic,
                 master="",
-                network=networks.get(name, nic.network),
+                managers=(originals[name].manager,) if name in originals else nic.managers,
+                network=originals[name].network if name in originals else nic.network,
                 addresses=(*nic.addresses, *holder.addresses),
                 routes=(*nic.routes, *holder.routes),
             )

@@ -14,6 +14,7 @@ from provision.resources.lib.nic_records import NicAddress, NicRoute
 # The snapshot calls `ip -N`, which prints the numbers of linux/rtnetlink.h instead of names.
 # RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP: the program that made such a route makes it again.
 _MADE_AGAIN = ("2", "9", "16")
+_KERNEL = "2"
 _DEFAULTS = ("default", "::/0")
 _MAIN_TABLE = "254"
 _BOOT = "3"
@@ -102,7 +103,9 @@ def _nic(
         # `ip` marks an address with a lifetime as dynamic, whichever DHCP client set it.
         dynamic="lease" in keys or any(info.get("dynamic") for info in infos if _is_ipv4(info)),
         addresses=tuple(_addresses(infos)),
-        routes=tuple(_routes(routes)),
+        # NetworkManager adds the route of an address itself, as one of the kernel's, and so it has
+        # to be moved; the kernel makes it for every other address.
+        routes=tuple(_routes(routes, prefixes=any(info.get("noprefixroute") for info in infos))),
     )
 
 
@@ -138,12 +141,14 @@ def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[NicAddress]:
         )
 
 
-def _routes(entries: Iterable[dict[str, Any]]) -> Iterator[NicRoute]:
+def _routes(entries: Iterable[dict[str, Any]], *, prefixes: bool = False) -> Iterator[NicRoute]:
+    """Yield routes that nobody makes again; `prefixes`: also those of the NIC's own ranges."""
     for entry in entries:
         # `ip` prints none of the three where it has its usual value.
         protocol = str(entry.get("protocol", _BOOT))
         table, scope = str(entry.get("table", _MAIN_TABLE)), str(entry.get("scope", "0"))
-        if protocol in _MADE_AGAIN:
+        own_range = prefixes and protocol == _KERNEL and table == _MAIN_TABLE
+        if protocol in _MADE_AGAIN and not (own_range and not _is_link_local(entry)):
             continue
         if str(entry.get("type", "1")) not in _UNICAST:
             continue
@@ -160,6 +165,15 @@ def _routes(entries: Iterable[dict[str, Any]]) -> Iterator[NicRoute]:
             "onlink" in entry.get("flags", ()),
             protocol,
         )
+
+
+def _is_link_local(route: Mapping[str, Any]) -> bool:
+    return str(route["dst"]).startswith("fe80:")
+
+
+def _metrics(route: Mapping[str, Any]) -> Mapping[str, Any]:
+    metrics = route.get("metrics") or [{}]
+    return dict(metrics[0])
 
 
 # Hosts of a fleet have routes to the same subnets: one object for all saves time and memory.

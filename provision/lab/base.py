@@ -226,10 +226,11 @@ def finish(tree: Path, wanted: Recipe) -> None:
     units = tree / "etc/systemd/system"
     for name in wanted.masked:
         _link(units / name, "/dev/null")
-    _link(
-        units / "multi-user.target.wants/systemd-networkd.service",
-        "/usr/lib/systemd/system/systemd-networkd.service",
-    )
+    if all(variants.VARIANTS[name].networkd for name in wanted.variants):
+        _link(
+            units / "multi-user.target.wants/systemd-networkd.service",
+            "/usr/lib/systemd/system/systemd-networkd.service",
+        )
 
 
 def _link(path: Path, target: str) -> None:

@@ -74,7 +74,7 @@ def _recipes(target: LabSettings) -> dict[str, base.Recipe]:
         name: base.recipe(
             suite_of(name, target.suite),
             bare=target.bare,
-            names=variants.names_of(name, target.firewall, target.iptables),
+            names=variants.names_of(target.choice(name)),
         )
         for name in target.hosts
     }
@@ -85,7 +85,7 @@ def _prepare(lab: Lab, target: LabSettings, recipes: dict[str, base.Recipe]) -> 
     machines = supervisor.running(lab).machines
 
     def prepare(name: str) -> None:
-        machine.prepare(lab.host(name), recipes[name], target.ranges)
+        machine.prepare(lab.host(name), recipes[name], target)
 
     each([name for name in target.hosts if name not in machines], prepare)
     keys.write_config(lab, target.hosts, target.ranges)

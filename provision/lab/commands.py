@@ -11,7 +11,7 @@ import click
 from provision.lab import bringup, examples, power, ready, settings, teardown
 from provision.lab.layout import MIXED, MOST_HOSTS, SUITES, Lab, suite_of
 from provision.lab.ranges import ranges
-from provision.lab.variants import FIREWALLS, LEGACY, NONE
+from provision.lab.variants import GROUPS, host_choices
 from provision.model import text
 
 
@@ -48,14 +48,26 @@ def lab() -> None:
     "  [default: 10.77.0.0/24,10.78.0.0/24]",
 )
 @click.option(
+    "--manager",
+    type=click.Choice(GROUPS["manager"]),
+    help="Network manager of the hosts.  [default: networkd]",
+)
+@click.option(
     "--firewall",
-    type=click.Choice([NONE, *FIREWALLS, MIXED]),
-    help="Firewall that runs on the hosts; mixed: one of each in turn.  [default: none]",
+    type=click.Choice(GROUPS["firewall"]),
+    help="Firewall that runs on the hosts.  [default: none]",
 )
 @click.option(
     "--iptables",
-    type=click.Choice([LEGACY]),
+    type=click.Choice(GROUPS["iptables"]),
     help="Backend of iptables.  [default: Debian's, which is nf_tables]",
+)
+@click.option(
+    "--host",
+    "single",
+    metavar="NAME=KEY:VALUE,…",
+    multiple=True,
+    help="Variants of one host, such as h2=manager:netplan. Repeatable.",
 )
 @click.option(
     "--mirror",
@@ -67,16 +79,17 @@ def up(
     suite: str | None,
     bare: bool,
     wanted: str | None,
-    firewall: str | None,
-    iptables: str | None,
+    single: tuple[str, ...],
     mirror: str | None,
+    **variants: str | None,
 ) -> None:
     """Boot the hosts h1 … hN (3 by default).
 
     In a folder that has a lab, start its hosts that are off, and add hosts up to hN.
     """
-    chosen = ranges(wanted) if wanted else None
-    options = settings.UpOptions(count, suite, bare, chosen, firewall, iptables)
+    chosen = {group: value for group, value in variants.items() if value}
+    addresses = ranges(wanted) if wanted else None
+    options = settings.UpOptions(count, suite, bare, addresses, chosen, host_choices(single))
     current = _current()
     boots = bringup.up(current, options, mirror=mirror, say=_say)
     hosts_are = f"{text.count(len(boots), 'host')} {'is' if len(boots) == 1 else 'are'}"

@@ -6,12 +6,12 @@ import os
 import shlex
 from pathlib import Path
 
-from provision.lab import keys, namespace
+from provision.lab import keys, namespace, nic_files
 from provision.lab.base import Recipe
 from provision.lab.cgroup import folders
-from provision.lab.layout import LabHost, addresses_of, mac
-from provision.lab.ranges import Ranges
+from provision.lab.layout import LabHost
 from provision.lab.repository import INSIDE
+from provision.lab.settings import LabSettings
 from provision.lab.tools import run
 from provision.model.errors import LabError
 from provision.resources.render import render
@@ -23,7 +23,7 @@ _TUN = "c! /dev/net/tun 0666 root root - 10:200\n"
 _SSHD = "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nMaxStartups 100:30:200\n"
 
 
-def prepare(host: LabHost, recipe: Recipe, ranges: Ranges) -> None:
+def prepare(host: LabHost, recipe: Recipe, target: LabSettings) -> None:
     """Write the host's files and mount its root; an existing host keeps its files."""
     for path in (host.upper, host.path / "work", host.merged, host.docker):
         path.mkdir(parents=True, exist_ok=True)
@@ -31,22 +31,15 @@ def prepare(host: LabHost, recipe: Recipe, ranges: Ranges) -> None:
     if not os.path.ismount(host.merged):
         # Write to the upper layer before the mount: the kernel leaves it undefined what a
         # mounted overlay shows of changes below it (Documentation/filesystems/overlayfs.rst).
-        _write_files(host, ranges)
+        _write_files(host, target)
         _mount(host, recipe)
     _write_scripts(host, recipe)
 
 
-def _write_files(host: LabHost, ranges: Ranges) -> None:
+def _write_files(host: LabHost, target: LabSettings) -> None:
     root = host.upper
-    for address, (nic, purpose) in zip(
-        addresses_of(host.name, ranges),
-        (("host0", "the NIC for SSH"), ("eth1", "the NIC for the containers' traffic")),
-        strict=True,
-    ):
-        text = render(
-            "lab/nic.network.j2", nic=nic, purpose=purpose, mac=mac(host, nic), address=address
-        )
-        _create(root / f"etc/systemd/network/10-{nic}.network", text)
+    for path, (text, mode) in nic_files.files(host, target).items():
+        _create(root / path, text, mode=mode)
     _create(root / "etc/hostname", f"{host.name}\n")
     _create(root / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n")
     _create(root / "etc/tmpfiles.d/lab.conf", _TUN)

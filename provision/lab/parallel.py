@@ -47,7 +47,9 @@ def _run_threads(work: Callable[[], None], count: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        # Python notices a signal that the kernel delivered to another thread when the wait ends.
+        while thread.is_alive():
+            thread.join(timeout=0.5)
 
 
 def _summary(errors: list[Exception]) -> Exception:

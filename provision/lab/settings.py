@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from provision.lab import limits
+from provision.lab import limits, variants
 from provision.lab.layout import Lab, host_names
 from provision.lab.ranges import DEFAULT, Ranges, ranges
-from provision.lab.variants import NONE
+from provision.lab.variants import Choice
 from provision.model.errors import LabError
 
 
 @dataclass(frozen=True, slots=True)
 class LabSettings:
-    """The settings of a lab, as `lab.json` stores them; `addresses` is the text of `--ranges`."""
+    """The settings of a lab, as `lab.json` stores them; `addresses` is the text of `--ranges`.
+
+    `variants` are the values of all hosts by group, `host_variants` those of single hosts.
+    """
 
     count: int = 3
     suite: str = "trixie"
     bare: bool = False
     addresses: str = str(DEFAULT)
-    firewall: str = NONE
-    iptables: str = ""
+    variants: Mapping[str, str] = field(default_factory=dict)
+    host_variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -32,6 +36,10 @@ class LabSettings:
     @property
     def ranges(self) -> Ranges:
         return ranges(self.addresses)
+
+    def choice(self, host: str) -> Choice:
+        """The values of one host, by group."""
+        return {**self.variants, **self.host_variants.get(host, {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +50,8 @@ class UpOptions:
     suite: str | None = None
     bare: bool = False
     ranges: Ranges | None = None
-    firewall: str | None = None
-    iptables: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
+    host_variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
@@ -59,8 +67,8 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
             suite=options.suite or default.suite,
             bare=options.bare,
             addresses=str(options.ranges or default.ranges),
-            firewall=options.firewall or default.firewall,
-            iptables=options.iptables or default.iptables,
+            variants=options.variants,
+            host_variants=options.host_variants,
         )
     count = max(current.count, options.count or 0)
     if options.suite not in (None, current.suite):
@@ -69,22 +77,45 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
         problem = "has hosts with Docker"
     elif options.ranges not in (None, current.ranges):
         problem = f"has the ranges {current.ranges}"
-    elif options.firewall not in (None, current.firewall):
-        problem = f"has the firewall {current.firewall}"
-    elif options.iptables not in (None, current.iptables):
-        problem = "has another backend of iptables"
+    elif changed := _changed_host(current, options, count):
+        problem = f"has {changed} with other variants"
     else:
-        return replace(current, count=count)
+        return _with_variants(current, options, count)
     other = LabSettings(
         count=options.count or count,
         suite=options.suite or current.suite,
         bare=options.bare or current.bare,
         addresses=str(options.ranges or current.ranges),
-        firewall=options.firewall or current.firewall,
-        iptables=options.iptables or current.iptables,
+        variants={**current.variants, **options.variants},
+        host_variants={**current.host_variants, **options.host_variants},
     )
     command = shlex.join((*up_words(other), *_ranges_option(other)))
     raise LabError(f"this lab {problem}", f"provision lab down, then {command}")
+
+
+def _with_variants(current: LabSettings, options: UpOptions, count: int) -> LabSettings:
+    """The lab with hosts up to `count`; new ones may have other variants than the present ones."""
+    choices = {**current.host_variants, **options.host_variants}
+    return replace(current, count=count, host_variants=choices)
+
+
+def _changed_host(current: LabSettings, options: UpOptions, count: int) -> str:
+    """A host that exists and would get other variants; empty without one."""
+    wanted = replace(
+        _with_variants(current, options, count), variants={**current.variants, **options.variants}
+    )
+    pairs = ((name, current.choice(name), wanted.choice(name)) for name in current.hosts)
+    return next(
+        (
+            name
+            for name, before, after in pairs
+            if any(
+                variants.value(before, group) != variants.value(after, group)
+                for group in variants.GROUPS
+            )
+        ),
+        "",
+    )
 
 
 def up_words(settings: LabSettings, mirror: str | None = None) -> tuple[str, ...]:
@@ -93,10 +124,18 @@ def up_words(settings: LabSettings, mirror: str | None = None) -> tuple[str, ...
         *("provision", "lab", "up", str(settings.count)),
         *(("--suite", settings.suite) if settings.suite != LabSettings().suite else ()),
         *(("--bare",) if settings.bare else ()),
-        *(("--firewall", settings.firewall) if settings.firewall != NONE else ()),
-        *(("--iptables", settings.iptables) if settings.iptables else ()),
+        *(word for pair in settings.variants.items() for word in _option(*pair)),
+        *(
+            word
+            for host, choice in settings.host_variants.items()
+            for word in ("--host", f"{host}={','.join(map(':'.join, choice.items()))}")
+        ),
         *(("--mirror", mirror) if mirror else ()),
     )
+
+
+def _option(group: str, value: str) -> tuple[str, ...]:
+    return (f"--{group}", value)
 
 
 def _ranges_option(settings: LabSettings) -> tuple[str, ...]:

@@ -1,34 +1,72 @@
-"""Variants of the base trees: hosts with a firewall, or with the legacy backend of iptables. Pure.
+"""Variants of lab hosts: network managers, firewalls, the legacy backend of iptables. Pure.
 
-`VARIANTS` is the table of them all; a host has at most one of each group.
+`VARIANTS` is the table of them all, and `GROUPS` tells which of them exclude each other. To add a
+variant, add a row to both; `lab up --host` and the settings of a lab take it from there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from provision.lab.layout import MIXED, number
+from provision.model.errors import UsageError
 from provision.resources.render import program_text
-
-FIREWALLS = ("ufw", "firewalld", "nftables")
-NONE = "none"
-LEGACY = "legacy"
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
     """Further packages of a base tree, and a program that runs in it once they are installed.
 
-    `setup` is POSIX sh, run by chroot(8) while no service of the tree runs. `version` counts its
-    changes, because the name of a tree is made of the names of its variants alone.
+    `setup` is POSIX sh, run by chroot(8) while no service of the tree runs. `networkd` is False if
+    systemd-networkd is not enabled on such hosts. `version` counts the changes of `setup`, because
+    the name of a tree is made of the names of its variants alone.
     """
 
     packages: tuple[str, ...] = ()
     setup: str = ""
+    networkd: bool = True
     version: int = 1
 
 
+# No udev runs in systemd-nspawn, where /sys is read-only. One of its rules keeps NetworkManager off
+# every veth; in the lab the host's own NICs are veths, too.
+_NETWORK_MANAGER = """mkdir -p /etc/NetworkManager/conf.d
+cat >/etc/NetworkManager/conf.d/lab.conf <<'END'
+[main]
+no-auto-default=*
+[keyfile]
+unmanaged-devices=driver:veth;except:interface-name:host0;except:interface-name:eth1
+END
+"""
+# `netplan apply` calls udevadm, which fails without udev, and stops half-way.
+_NETPLAN = """printf '#!/bin/sh\\nexit 0\\n' >/usr/local/sbin/udevadm
+chmod 755 /usr/local/sbin/udevadm
+"""
+
+# The unit that gives a host's NICs their MACs; provision/lab/nic_files.py writes it for each host.
+_MACS = """mkdir -p /etc/systemd/system/sysinit.target.wants
+ln -s ../lab-mac.service /etc/systemd/system/sysinit.target.wants/
+"""
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "manager": ("networkd", "ifupdown", "networkmanager", "netplan", "netplan-nm"),
+    "firewall": ("none", "ufw", "firewalld", "nftables"),
+    "iptables": ("nf_tables", "legacy"),
+}
+"""The values of each group, the default first. A host has one value of each."""
+
 VARIANTS = {
+    "ifupdown": Variant(("ifupdown",), _MACS, networkd=False),
+    "networkmanager": Variant(
+        ("network-manager",), _MACS + _NETWORK_MANAGER, networkd=False, version=2
+    ),
+    "netplan": Variant(("netplan.io",), _MACS + _NETPLAN),
+    "netplan-nm": Variant(
+        ("netplan.io", "network-manager"),
+        _MACS + _NETWORK_MANAGER + _NETPLAN,
+        networkd=False,
+        version=2,
+    ),
     # Debian installs ufw switched off. `ufw allow` only writes its files then.
     "ufw": Variant(
         ("ufw",), "ufw allow 22/tcp && sed -i 's/^ENABLED=.*/ENABLED=yes/' /etc/ufw/ufw.conf"
@@ -36,22 +74,47 @@ VARIANTS = {
     # Debian enables it; its default zone lets SSH in.
     "firewalld": Variant(("firewalld",)),
     "nftables": Variant(("nftables",), program_text("lab/nftables.sh")),
-    LEGACY: Variant(
+    "legacy": Variant(
         (),
         "for name in iptables ip6tables; do "
         'update-alternatives --set "$name" "/usr/sbin/$name-legacy"; done',
     ),
 }
+"""The values that change the base tree."""
+
+Choice = Mapping[str, str]
+"""Values by group; a group that it lacks has its default."""
 
 
-def names_of(host: str, firewall: str, iptables: str) -> tuple[str, ...]:
-    """The variants of a host's base tree; `firewall` mixed: each of FIREWALLS in turn."""
-    if firewall == MIXED:
-        firewall = FIREWALLS[(number(host) - 1) % len(FIREWALLS)]
-    chosen = (firewall, iptables)
-    return tuple(name for name in chosen if name in VARIANTS)
+def value(choice: Choice, group: str) -> str:
+    """The value of a group."""
+    return choice.get(group) or GROUPS[group][0]
+
+
+def names_of(choice: Choice) -> tuple[str, ...]:
+    """The variants of the base tree of a host."""
+    values = (value(choice, group) for group in GROUPS)
+    return tuple(name for name in values if name in VARIANTS)
 
 
 def digest_fields(names: tuple[str, ...]) -> dict[str, int]:
     """What the name of a tree with these variants is made of."""
     return {name: VARIANTS[name].version for name in names}
+
+
+def host_choices(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Read `--host NAME=GROUP:VALUE,…` options. Raises UsageError."""
+    choices: dict[str, dict[str, str]] = {}
+    for text in texts:
+        host, _, pairs = text.partition("=")
+        if not (host[:1] == "h" and host[1:].isdigit() and pairs):
+            raise UsageError(f"--host {text}: write NAME=KEY:VALUE, such as h2=manager:netplan")
+        for pair in pairs.split(","):
+            group, _, chosen = pair.partition(":")
+            if group not in GROUPS:
+                raise UsageError(f"--host {text}: no key {group!r}; keys: {', '.join(GROUPS)}")
+            if chosen not in GROUPS[group]:
+                values = ", ".join(GROUPS[group])
+                raise UsageError(f"--host {text}: no {group} {chosen!r}; values: {values}")
+            choices.setdefault(host, {})[group] = chosen
+    return choices

@@ -1,5 +1,5 @@
 # Makes a NIC the port of a Linux bridge, which takes over its addresses and routes.
-# Prelude: host/nic_to_bridge.sh
+# Prelude: host/nic_to_bridge.sh host/manager_networkd.sh
 # $1: the mark of the bridge.
 
 delay=0; [ "$stp" = 0 ] || delay=1500
@@ -29,6 +29,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
   [ "$stp" = 0 ] && [ "$(cat "/sys/class/net/$bridge/operstate")" != up ] || break
   sleep 0.1
 done
+before_join || exit
 copy_neighbours "$nic" "$host_link"
 {
   [ "$(master "$nic")" = "$bridge" ] || echo "link set dev $nic master $bridge"
@@ -42,5 +43,5 @@ copy_neighbours "$nic" "$host_link"
 } | batch || exit
 delete_warm_veth || exit
 for vlan in $vlans; do bridge vlan add dev "$nic" vid "$vlan" || exit; done
-reload_networkd || exit
+after_join || exit
 report_pings

@@ -1,5 +1,5 @@
 # Makes a NIC the port of a bridge of Open vSwitch, which takes over its addresses and routes.
-# Prelude: host/nic_to_bridge.sh
+# Prelude: host/nic_to_bridge.sh host/manager_networkd.sh
 # $1: the mark of the bridge; $2: the datapath type.
 # The mark has a key of its own (provision-lan): kind `ovs_bridge` owns what has the key provision.
 
@@ -11,6 +11,7 @@ ovs --may-exist add-br "$bridge" -- set bridge "$bridge" datapath_type="$datapat
   external_ids:provision-lan="\"$1\"" || exit
 ip link set dev "$bridge" mtu "$mtu" up && notify "$bridge" 1 || exit
 start_pings
+before_join || exit
 copy_neighbours "$nic" "$bridge"
 ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provision="\"$1\"" || exit
 {
@@ -21,5 +22,5 @@ ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provis
   done
   lines "$routes" | sed "s/^/route replace /;s/\$/ dev $bridge/"
 } | batch || exit
-reload_networkd || exit
+after_join || exit
 report_pings

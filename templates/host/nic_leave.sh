@@ -1,18 +1,11 @@
 # Gives a NIC its addresses and routes back, and removes its Linux bridge.
-# Prelude: host/nic_to_bridge.sh
-# $1: the mark of the bridge; then the files of systemd-networkd to remove.
+# Prelude: host/nic_to_bridge.sh host/manager_networkd.sh
+# $1: the mark of the bridge; then our files of the NIC's manager to remove.
 
 mark=$1; shift
 start_pings
 notify "$nic" 1
-# systemd-networkd 257 takes a released port for a new link and would drop its routes: the NIC is
-# unmanaged until it has left. If that file cannot be written, the NIC leaves all the same.
-[ "$(master "$nic")" != "$bridge" ] || for file; do
-  case $file in *-nic.network)
-    printf '# provision:%s\n[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' \
-      "${mark%%/*}" "$nic" >"$file" && reload_networkd || :
-  esac
-done
+before_leave "$mark" "$@" || exit
 if exists "$nic"; then
   ! exists "$host_link" || copy_neighbours "$host_link" "$nic"
   {
@@ -29,10 +22,11 @@ if exists "$nic"; then
 fi
 notify "$nic" 0
 remove_files "$mark" "$@" || exit
-reload_networkd || exit
+after_leave || exit
 delete_warm_veth || exit
 # The veth goes first: systemd-networkd 252 fails a link whose bridge disappears while the link is
 # still configured as its port.
 [ "$host_link" = "$bridge" ] || ! exists "$host_link" || ip link delete dev "$host_link" || exit
 ! exists "$bridge" || ip link delete dev "$bridge" || exit
+after_removal || exit
 report_pings

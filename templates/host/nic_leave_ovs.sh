@@ -1,6 +1,6 @@
 # Gives a NIC its addresses and routes back, and removes its bridge of Open vSwitch.
-# Prelude: host/nic_to_bridge.sh
-# $1: the mark of the bridge; then the files of systemd-networkd to remove.
+# Prelude: host/nic_to_bridge.sh host/manager_networkd.sh
+# $1: the mark of the bridge; then our files of the NIC's manager to remove.
 
 mark=$1; shift
 start_pings
@@ -20,5 +20,5 @@ fi
 remove_files "$mark" "$@" || exit
 ovs-vsctl --timeout=10 --if-exists del-br "$bridge" || exit
 notify "$nic" 0
-reload_networkd || exit
+after_leave || exit
 report_pings

@@ -16,18 +16,22 @@
 # Arguments: the program of checks/silence.pl; bridge; NIC; the link that holds the host's addresses
 # (the bridge, or a veth into it) and that veth's other end (`-`: none); MAC of the bridge; MAC of
 # that link; MTU; STP (0 or 1); VLAN filtering (0 or 1); VLANs; addresses and routes, a line each as
-# iproute2 takes them; the address to ping meanwhile (`-`: nobody). The mark is $1 after that.
+# iproute2 takes them; the address to ping meanwhile (`-`: nobody); words for the functions of the NIC's
+# manager. The mark is $1 after that.
+# The file host/manager_….sh of the NIC's network manager follows, with functions that make it agree:
+# before_join and after_join; before_leave MARK FILE… and, with our files removed, after_leave, and
+# after_removal once the bridge is gone. on_exit may be defined by it, too.
 # Variables set here: one for each argument, and $urgent, a command prefix for the highest priority.
 # Functions: master LINK prints its bridge; exists LINK; lines TEXT prints those that are not empty;
 # addresses_on LINK; has_address LINK ADDRESS…; notify LINK 0|1; batch runs `ip -batch` on stdin;
-# copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings and report_pings;
-# reload_networkd.
+# copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings and report_pings.
 # Defines: master exists lines addresses_on has_address notify batch copy_neighbours
-# Defines: delete_warm_veth remove_files start_pings report_pings reload_networkd
+# Defines: delete_warm_veth remove_files start_pings report_pings on_exit
+# Variables: bridge nic host_link manager_arguments
 
 ping=$1; shift
 bridge=$1 nic=$2 host_link=$3 veth_end=$4 mac=$5 host_mac=$6 mtu=$7 stp=$8 filtering=$9; shift 9
-vlans=$1 addresses=$2 routes=$3 peer=$4; shift 4
+vlans=$1 addresses=$2 routes=$3 peer=$4 manager_arguments=$5; shift 5
 master() { link=$(readlink "/sys/class/net/$1/master") && echo "${link##*/}"; }
 exists() { [ -e "/sys/class/net/$1" ]; }
 lines() { printf '%s\n' "$1" | grep .; }
@@ -55,12 +59,13 @@ copy_neighbours() {
     done | ip -force -batch - >/dev/null 2>&1 || :
 }
 delete_warm_veth() { ! exists provision-warm || ip link delete dev provision-warm; }
+on_exit() { :; }
 # An echo request every 5 ms to the peer measures for how long no packet came through.
 start_pings() {
   # The file has one name for each NIC, so that a later run removes what a killed one left.
-  pings=; silence=/run/provision-ping.$nic; : >"$silence" || return 0
-  trap 'rm -f "$silence"; [ -z "$pings" ] || kill "$pings" 2>/dev/null' EXIT
-  [ "$peer" != - ] || return 0
+  pings=; silence=/run/provision-ping.$nic
+  trap 'rm -f "$silence"; [ -z "$pings" ] || kill "$pings" 2>/dev/null; on_exit' EXIT
+  [ "$peer" != - ] && : >"$silence" || return 0
   $urgent perl -e "$ping" "$peer" >"$silence" 2>/dev/null 9>&- &
   pings=$!
   sleep 0.3
@@ -84,5 +89,3 @@ remove_files() { # mark of the bridge, files of systemd-networkd
     [ -s "$file" ] && [ "$line" != "# provision:$inventory" ] || rm -f -- "$file" || return
   done
 }
-# networkd reads its files again; it changes nothing, since the links are as its files say.
-reload_networkd() { ! systemctl -q is-active systemd-networkd || networkctl reload || return; }

@@ -27,7 +27,8 @@ origin=/var/lib/provision/origins/$name
 [ ! -f "$origin" ] || [ -h "$origin" ] || echo "origin $(head -c 8192 "$origin" | tr '\n' ' ')"
 # Names that this inventory gives, of files without its mark: another inventory's may be the same,
 # as the names of inventories and of bridges are joined by `-`.
-for file in /etc/systemd/network/05-provision-"$name"-*; do
+for file in /etc/systemd/network/05-provision-"$name"-* /etc/netplan/90-provision-"$name"-* \
+  /etc/NetworkManager/system-connections/provision-"$name"-*; do
   [ -e "$file" ] || [ -h "$file" ] || continue
   line=; [ ! -f "$file" ] || [ -h "$file" ] || read -r line <"$file"
   [ "$line" = "# provision:$name" ] || echo "foreign $file"

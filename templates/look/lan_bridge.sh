@@ -1,4 +1,4 @@
-# Kind `lan_bridge`: the records of NICs that became ports, files of networkd and bridge settings.
+# Kind `lan_bridge`: the records of NICs that became ports, files of their managers, bridge settings.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name
 
@@ -13,6 +13,13 @@ for record in /var/lib/provision/was/"$name"/uplink/*; do
   for end in .netdev .network -nic.network -seat.netdev -seat.network -port.network; do
     files "/etc/systemd/network/05-provision-$name-$bridge$end"
   done | sed "s/^/file $bridge /"
+  stem=provision-$name-$bridge profiles=/etc/NetworkManager/system-connections
+  files "/etc/netplan/90-$stem.yaml" "$profiles/$stem.nmconnection" \
+    "$profiles/$stem-port.nmconnection" | sed "s/^/file $bridge /"
+  # Files of the administrator in which lines of the NIC were replaced (lib/marked_block.py).
+  for file in /etc/network/interfaces /etc/network/interfaces.d/* /etc/netplan/*.yaml; do
+    ! grep -qsF "# provision:$name/$bridge begin: " "$file" || files "$file"
+  done | sed "s/^/edited $bridge /"
   [ -d "/sys/class/net/$bridge/bridge" ] || continue
   for key in stp_state forward_delay vlan_filtering; do
     value="/sys/class/net/$bridge/bridge/$key"

@@ -30,9 +30,18 @@ for link in /sys/class/net/*; do
     [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic"
   fi
   if [ -f "/run/NetworkManager/devices/$index" ]; then
+    owner='' uuid=
     while read -r line; do
-      case $line in managed=true | managed=1) echo "manager $nic NetworkManager" ;; esac
+      case $line in
+      managed=true | managed=1) owner=NetworkManager ;;
+      connection-uuid=*) uuid=${line#*=} ;;
+      esac
     done <"/run/NetworkManager/devices/$index"
+    # netplan writes the profiles of its renderer NetworkManager here, and would write them again;
+    # NetworkManager derives the UUID of a file without one from its name.
+    ! grep -qsxF -e "uuid=$uuid" -e "interface-name=$nic" \
+      /run/NetworkManager/system-connections/netplan-* || owner=${owner:+netplan-nm}
+    [ -z "$owner" ] || echo "manager $nic $owner"
   fi
   if [ -f /run/network/ifstate ]; then
     while read -r line; do

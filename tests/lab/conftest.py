@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,27 +17,31 @@ from tests.lab.faults import Faults, injecting
 from tests.lab.free import free_ranges
 from tests.lab.hosts import Hosts
 
+Boot = Callable[..., Hosts]
+"""Called with a suite and, by host, the variants of `lab up --host`."""
+
 
 @pytest.fixture(scope="session")
-def booted() -> Iterator[Callable[[str], Hosts]]:
+def booted() -> Iterator[Boot]:
     """A function that boots three hosts of a suite, or returns the hosts that run already.
 
-    Only one suite runs at a time: for another one, the fixture takes the earlier lab down.
+    Only one lab runs at a time: for another one, the fixture takes the earlier lab down.
     """
     if os.geteuid() != 0:
         pytest.fail("the tests on booted hosts need root: run scripts/test")
     labs: dict[str, Lab] = {}
 
-    def boot(suite: str) -> Hosts:
-        if suite not in labs:
+    def boot(suite: str, host_variants: Mapping[str, Mapping[str, str]] | None = None) -> Hosts:
+        key = f"{suite} {host_variants or ''}"
+        if key not in labs:
             for earlier in list(labs):
                 _down(labs.pop(earlier))
             # Not in pytest's folder, because a later run of pytest deletes old folders there.
             folder = Path(tempfile.mkdtemp(prefix=f"provision-lab-{suite}-", dir="/var/tmp"))
-            labs[suite] = Lab(folder)
-            options = UpOptions(3, suite, False, free_ranges(labs[suite]))
-            bringup.up(labs[suite], options, say=print)
-        return Hosts(labs[suite])
+            labs[key] = lab = Lab(folder)
+            options = UpOptions(3, suite, False, free_ranges(lab), {}, host_variants or {})
+            bringup.up(lab, options, say=print)
+        return Hosts(labs[key])
 
     yield boot
     for lab in labs.values():
@@ -50,7 +54,7 @@ def _down(lab: Lab) -> None:
 
 
 @pytest.fixture
-def mixed(booted: Callable[[str], Hosts]) -> Hosts:
+def mixed(booted: Boot) -> Hosts:
     """Three hosts of the suites trixie, bookworm and sid."""
     return booted("mixed")
 

@@ -51,7 +51,9 @@ OPEN = {
 def walled(request: pytest.FixtureRequest) -> Iterator[Hosts]:
     """Three hosts, each behind another firewall."""
     lab = Lab(Path(tempfile.mkdtemp(prefix="provision-lab-firewalls-", dir="/var/tmp")))
-    options = UpOptions(3, request.param, False, free_ranges(lab), "mixed")
+    walls = {"h1": "ufw", "h2": "firewalld", "h3": "nftables"}
+    choices = {host: {"firewall": wall} for host, wall in walls.items()}
+    options = UpOptions(3, request.param, False, free_ranges(lab), {}, choices)
     try:
         bringup.up(lab, options, say=print)
         yield Hosts(lab)

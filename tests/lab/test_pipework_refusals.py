@@ -19,7 +19,7 @@ OWNERS = {
            "$(grep -l '^Name=eth1' /etc/systemd/network/*.network | head -n 1)"
            f" >{NETPLAN} && networkctl reload && networkctl reconfigure eth1 && sleep 1",
            f"rm {NETPLAN} && networkctl reload && networkctl reconfigure eth1 && sleep 1",
-           "eth1 is managed by netplan"),
+           "no entry of /etc/netplan is that of eth1 alone"),
     "h3": ("mkdir -p /run/NetworkManager/devices && printf '[device]\\nmanaged=true\\n' "
            ">/run/NetworkManager/devices/$(cat /sys/class/net/eth1/ifindex)",
            "rm -r /run/NetworkManager",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -246,10 +247,49 @@ time.sleep(60)
 """
 
 
+@pytest.fixture
+def deaf_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ssh that misses SIGTERM, as OpenSSH before 9.3 does now and then: its file of ids."""
+    folder, ids = tmp_path / "bin", tmp_path / "ids"
+    folder.mkdir()
+    ssh = shutil.which("ssh")
+    text = f"#!/bin/sh\n[ $1 = -G ] || echo $$ >>{ids}\ntrap '' TERM\nexec {ssh} \"$@\"\n"
+    (folder / "ssh").write_text(text)
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return ids
+
+
+def has_ended(ids: Path) -> bool:
+    """True once all processes of a file of ids are gone, or dead and not yet waited for."""
+    states = [Path(f"/proc/{number}/stat") for number in ids.read_text().split()]
+    return all(not path.exists() or ") Z " in path.read_text() for path in states)
+
+
+@pytest.mark.parametrize("by_client", ["openssh"], indirect=True)
+def test_an_ssh_that_misses_its_signal_ends(
+    tmp_path: Path, server: Sshd, known: Path, deaf_ssh: Path
+) -> None:
+    """A close comes back, and a second connection has its files."""
+    ssh = transport(tmp_path, block(server, known))
+    ssh._connections.client_config.program = str(tmp_path / "bin" / "ssh")
+    for _ in range(2):
+        assert ssh.run("h1", "echo in", timeout_s=30).stdout == "in\n"
+        ssh.close()
+        assert has_ended(deaf_ssh)
+
+
+@pytest.mark.parametrize("misses", [False, True])
 def test_ssh_ends_with_provision(
-    tmp_path: Path, server: Sshd, known: Path, own_folder: Path
+    tmp_path: Path,
+    server: Sshd,
+    known: Path,
+    own_folder: Path,
+    misses: bool,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Even if provision is killed: neither a process nor a file is left."""
+    ids = request.getfixturevalue("deaf_ssh") if misses else None
     token = client.set("openssh")
     transport(tmp_path, block(server, known))
     client.reset(token)
@@ -263,6 +303,7 @@ def test_ssh_ends_with_provision(
     while list(own_folder.iterdir()) and time.monotonic() < until:
         time.sleep(0.05)
     assert not list(own_folder.iterdir())
+    assert ids is None or has_ended(ids)
 
 
 @BOTH
@@ -278,7 +319,8 @@ def test_long_input_and_long_output(tmp_path: Path, server: Sshd, known: Path) -
     assert target.read_bytes() == source.read_bytes() and target.stat().st_mode & 0o777 == 0o600
     assert ssh.run("h1", "exit 255", timeout_s=30).status == 255
     with pytest.raises(TimedOut, match="did not end within 1 s"):
-        ssh.run("h1", "sleep 30", timeout_s=1)
+        ssh.run("h1", f"sleep 30; touch {target}.late", timeout_s=1)
+    assert not Path(f"{target}.late").exists()  # the limit is not that of the script
     assert ssh.run("h1", "echo next >&2", timeout_s=30).stderr == "next\n"
     with pytest.raises(Exception, match="printed more than"):
         ssh.run("h1", "yes", timeout_s=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+import provision.methods.pipework.manager_facts as manager_facts
 import provision.methods.pipework.nic as nic
 import provision.methods.pipework.nic_checks as nic_checks
 import provision.methods.pipework.resources as resources
@@ -46,7 +47,8 @@ class PipeworkMethod(LanMethod):
         """The probes for the host's LAN and, where a network needs it, the kernel's datapath."""
         networks = self.networks(inventory, host)
         uses_ovs = any(nic.options(network).kind == "ovs" for network in networks)
-        return (*super().facts(inventory, host), *((ovs_facts.PROBE,) if uses_ovs else ()))
+        ovs = (ovs_facts.PROBE,) if uses_ovs else ()
+        return (*super().facts(inventory, host), manager_facts.PROBE, *ovs)
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield the bridge, Docker's network on it and firewall rules for each host."""

@@ -9,11 +9,15 @@ from provision.facts.host import HostFacts
 from provision.facts.nics import Nic
 from provision.methods._shared.lan_facts import LanFacts
 from provision.methods._shared.ovs_facts import OvsFacts
+from provision.methods.pipework.manager_facts import without_bridge
 from provision.methods.pipework.options import PipeworkOptions
 from provision.model.inventory import Inventory, Network
 from provision.model.names import hashed_mac, interface_name
 from provision.resources.base import Ref
-from provision.resources.lib.nic_records import HostVeth, OriginalNic
+from provision.resources.lib.managers import MANAGERS
+from provision.resources.lib.managers.base import ManagerFiles, NicManager
+from provision.resources.lib.nic_records import NETWORKD, HostVeth, OriginalNic
+from provision.resources.on_hosts import Mark
 
 
 def options(network: Network) -> PipeworkOptions:
@@ -43,7 +47,7 @@ def original_nic(inventory: Inventory, network: Network, facts: HostFacts) -> Or
         link.name,
         link.mac,
         link.mtu,
-        link.network,
+        _settings(inventory, network, facts, link),
         link.addresses,
         link.routes,
         tuple(route for route in facts.default_routes if route.dev != link.name),
@@ -53,7 +57,28 @@ def original_nic(inventory: Inventory, network: Network, facts: HostFacts) -> Or
         ssh := facts.ssh_to is not None
         and facts.link_with(facts.ssh_to) == facts.links.get(link.name),
         _test_address(inventory, network, facts, ssh=ssh),
+        link.managers[0] if len(link.managers) == 1 else NETWORKD,
     )
+
+
+def _settings(inventory: Inventory, network: Network, facts: HostFacts, link: Nic) -> str:
+    """The settings of a NIC in the language of its manager; its own text for systemd-networkd."""
+    manager = MANAGERS.get(next(iter(link.managers), ""))
+    if manager is None or manager.name == NETWORKD:
+        return link.network
+    files = manager_files(inventory, network, facts, manager)
+    try:
+        return manager.describe(link.name, files)
+    except ValueError:  # `NicManager.reasons` names it
+        return ""
+
+
+def manager_files(
+    inventory: Inventory, network: Network, facts: HostFacts, manager: NicManager
+) -> ManagerFiles:
+    """The manager's files, as they would be without the bridge of this network."""
+    mark = Mark(inventory.name, options(network).bridge)
+    return without_bridge(facts.of(ManagerFiles), manager, mark)
 
 
 def _test_address(inventory: Inventory, network: Network, facts: HostFacts, *, ssh: bool) -> str:

@@ -12,9 +12,11 @@ from provision.methods._shared import link_problems
 from provision.methods._shared.lan_facts import LanFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
+from provision.resources.lib.managers import MANAGERS
+from provision.resources.lib.managers.base import NicManager
+from provision.resources.lib.nic_records import NETWORKD
 
-MANAGER = "systemd-networkd"
-"""The only network manager whose files provision can write."""
+_TITLES = {"netplan-nm": "netplan with the renderer NetworkManager"}
 
 Reason = tuple[str, str]
 """A message and its hint."""
@@ -38,7 +40,7 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
         return  # this inventory has made it a port already
     for message, hint in (
         *_link_reasons(link),
-        *_manager_reasons(link),
+        *_manager_reasons(inventory, network, facts, link),
         *_address_reasons(inventory, network, facts, link),
         *_option_reasons(network, facts, link),
         *_lan_reasons(network, facts),
@@ -70,22 +72,43 @@ def _link_reasons(link: Nic) -> Iterator[Reason]:
         yield f"{link.name} is not an Ethernet interface", "name an Ethernet NIC"
 
 
-def _manager_reasons(link: Nic) -> Iterator[Reason]:
-    hint = f"configure {link.name} by systemd-networkd, which provision supports, or name another"
+def _manager_reasons(
+    inventory: Inventory, network: Network, facts: HostFacts, link: Nic
+) -> Iterator[Reason]:
+    known = ", ".join(MANAGERS)
+    hint = f"configure {link.name} by one of {known}, or name another"
     if len(link.managers) > 1:
         message = f"{link.name} is managed by {' and '.join(link.managers)}"
         yield message, "let only one of them manage it"
     elif not link.managers:
         message = f"{link.name} has no network manager, so its bridge would be lost at a reboot"
         yield message, hint
-    elif link.managers[0] != MANAGER:
-        yield f"{link.name} is managed by {link.managers[0]}", hint
-    elif not link.network:
+    elif link.managers[0] not in MANAGERS:
+        yield f"{link.name} is managed by {_TITLES.get(link.managers[0], link.managers[0])}", hint
+    elif link.managers[0] == NETWORKD and not link.network:
         message = f"the file by which networkd configured {link.name} is missing"
         yield message, f"run networkctl reload and networkctl reconfigure {link.name}"
+    else:
+        manager = MANAGERS[link.managers[0]]
+        yield from _unserved(inventory, network, link, manager)
+        yield from manager.reasons(link.name, nic.manager_files(inventory, network, facts, manager))
     if link.dynamic:
         message = f"{link.name} has its address by DHCP; the bridge would request another lease"
         yield message, "give the host a fixed address"
+
+
+def _unserved(
+    inventory: Inventory, network: Network, link: Nic, manager: NicManager
+) -> Iterator[Reason]:
+    """Yield the keys of a network that its files for this manager could not have."""
+    options = nic.options(network)
+    hint = f"configure {link.name} by systemd-networkd, or remove it"
+    if options.kind == "ovs" and not manager.serves_ovs:
+        yield f"kind: ovs is not supported with {manager.name}", hint
+    if options.host_port == "veth" and not manager.serves_veth:
+        yield f"host_port: veth is not supported with {manager.name}", hint
+    if options.kind == "linux" and nic.vlans(inventory, network) and not manager.serves_vlans:
+        yield f"vlan of interfaces is not supported with {manager.name}", hint
 
 
 def _address_reasons(

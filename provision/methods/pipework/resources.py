@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision.facts.host import HostFacts
-from provision.methods.pipework.nic import bridge_ref, options, original_nic, vlans
+from provision.methods.pipework.nic import (
+    bridge_ref,
+    manager_files,
+    options,
+    original_nic,
+    vlans,
+)
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Resource
@@ -20,8 +26,10 @@ from provision.resources.kinds.lan_bridge_ovs import LanBridgeOvs
 from provision.resources.kinds.nic_drop_rule import NicDropRule
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.sysctl import Sysctl
-from provision.resources.lib import daemon_json, networkd
-from provision.resources.lib.nic_records import OriginalNic
+from provision.resources.lib import daemon_json
+from provision.resources.lib.managers import MANAGERS
+from provision.resources.lib.managers.base import BridgePort, ManagerFiles
+from provision.resources.lib.nic_records import NETWORKD, OriginalNic
 from provision.resources.on_hosts import Mark
 
 
@@ -57,6 +65,20 @@ def _bridge(
     tags = () if original.ovs_datapath else vlans(inventory, network)
     keys = options(network)
     kind = LanBridgeOvs if original.ovs_datapath else LanBridge
+    # Of another manager the host is refused: nic_checks.
+    manager = MANAGERS.get(original.manager, MANAGERS[NETWORKD])
+    port = BridgePort(
+        mark=Mark(inventory.name, keys.bridge),
+        nic=original.nic,
+        mac=original.mac,
+        mtu=mtu,
+        stp=keys.stp,
+        vlans=tags,
+        host_veth=original.host_veth,
+        ovs=bool(original.ovs_datapath),
+    )
+    files = manager_files(inventory, network, facts, manager)
+    edited = manager.edited(port, original.network, files)
     return kind(
         facts.host,
         keys.bridge,
@@ -66,20 +88,10 @@ def _bridge(
         original.address_holder(keys.bridge),
         keys.stp,
         tags,
-        networkd.files(
-            inventory.name,
-            keys.bridge,
-            nic=original.nic,
-            mac=original.mac,
-            mtu=mtu,
-            stp=keys.stp,
-            vlans=tags,
-            host_veth=original.host_veth,
-            network=original.network,
-            ovs=bool(original.ovs_datapath),
-        ),
-        Mark(inventory.name, keys.bridge),
+        tuple(sorted((*manager.added(port, original.network), *edited))),
+        port.mark,
         original=original,
+        present=tuple((path, facts.of(ManagerFiles).texts[path]) for path, _ in edited),
     )
 
 

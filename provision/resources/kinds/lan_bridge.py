@@ -1,8 +1,8 @@
 """Kind `lan_bridge`: a Linux bridge with a NIC of the host as its port.
 
-The bridge takes over the NIC's MAC, addresses and routes. Files for systemd-networkd are written as
-well, so that the host boots the same way without provision. The state of the NIC is recorded on the
-host before the first change, and `delete` restores it.
+The bridge takes over the NIC's MAC, addresses and routes. Files for the NIC's network manager are
+written as well, so that the host boots the same way without provision. The state of the NIC is
+recorded on the host before the first change, and `delete` restores it.
 """
 
 from __future__ import annotations
@@ -10,20 +10,37 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
-from provision.resources.lib import networkd
+from provision.resources.lib import edited_file, marked_block
 from provision.resources.lib.base64_text import decode_text
+from provision.resources.lib.managers import MANAGERS
+from provision.resources.lib.managers.base import Files, NicManager
 from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_records
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Attempt, Put, Run, Steps, record_once, remove_file, sh
+from provision.resources.steps import (
+    Attempt,
+    Put,
+    Refuse,
+    Run,
+    Steps,
+    record_once,
+    remove_file,
+    sh,
+)
 
-_COMMON = "host/nic_to_bridge.sh"
-JOIN = program_text(_COMMON, "host/nic_join.sh")
-LEAVE = program_text(_COMMON, "host/nic_leave.sh")
+JOIN, LEAVE = "host/nic_join.sh", "host/nic_leave.sh"
 IS_FOREIGN = program_text("host/nic_bridge_is_foreign.sh")
+
+# The sums of the texts that the file may have follow its path.
+_CHANGED = """
+file=$1; shift
+sum=$(sha256sum <"$file") || exit 0
+for known; do [ "$sum" != "$known  -" ] || exit 1; done
+"""
 
 Links = dict[str, dict[str, Any]]
 """Interfaces by name, as `ip -j address` prints them."""
@@ -34,28 +51,16 @@ class LanBridge(Resource):
     """The bridge `bridge` with the port `nic`.
 
     `host_link` is the interface that holds the host's addresses: the bridge, or a veth into it.
-    `vlans` are the tagged VLANs of the port, besides the untagged one. `files` are those of
-    networkd, pairs of path and text. `original` is the NIC before it became a port.
+    `vlans` are the tagged VLANs of the port, besides the untagged one. `files` are those of the
+    NIC's network manager, pairs of path and text; those that are in `present`, too, are files of
+    the administrator, and `present` has their texts at the snapshot. `original` is the NIC before
+    it became a port.
     """
 
     kind: ClassVar[str] = "lan_bridge"
     probe: ClassVar[str] = program_text("look/lan_bridge.sh")
 
-    # Without the interfaces of Docker, whose addresses change when containers and networks do.
-    fingerprint: ClassVar[str] = rf"""
-for file in {ORIGINALS}/*/uplink/* {networkd.FOLDER}/05-provision-*; do
-  [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
-done
-need ip
-for bridge in /sys/class/net/*/bridge; do
-  alias=$(cat "${{bridge%/*}}/ifalias" 2>/dev/null)
-  case $alias in provision:*) echo "$bridge $alias" ;; esac
-done
-ip -4 -o address show scope global |
-  sed -n 's/^[0-9]*: *\([^ ]*\) *inet \([^ ]*\) .*/\1 \2/p' |
-  grep -v -e '^docker0 ' -e '^br-' -e '^veth' | sort
-ip -4 route show default | sed 's/ *$//' | sort
-"""
+    fingerprint: ClassVar[str] = program_text("guard/lan_bridge.sh")
 
     bridge: str
     nic: str
@@ -64,9 +69,10 @@ ip -4 route show default | sed 's/ *$//' | sort
     host_link: str
     stp: bool
     vlans: tuple[int, ...]
-    files: networkd.Files
+    files: Files
     mark: Mark
     original: OriginalNic | None = field(default=None, compare=False)
+    present: Files = field(default=(), compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -78,7 +84,7 @@ ip -4 route show default | sed 's/ *$//' | sort
     def names(self) -> tuple[str, ...]:
         veth = self.original.host_veth if self.original else None
         ends = (veth.name, veth.peer) if veth else ()
-        return (self.bridge, *ends, *(path for path, _ in self.files))
+        return (self.bridge, *ends, *(path for path, _ in self._added))
 
     def is_foreign(self) -> Run:
         paths = (path for path in self.names() if path.startswith("/"))
@@ -87,14 +93,55 @@ ip -4 route show default | sed 's/ *$//' | sort
         return sh(IS_FOREIGN, self._record, owner, self.bridge, links, *paths)
 
     def create(self) -> Steps:
-        return self._created(self._run(JOIN, str(self.mark)))
+        return (*self._refusals(), *self._created())
 
-    def _created(self, join: Run) -> Steps:
+    # A rollback refuses nothing: it may meet any of the texts that the change has written.
+    def unstash(self, txn: str) -> Steps:
+        return _unrefused(Resource.unstash(self, txn))
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        return _unrefused(Resource.undo(self, before, ours=ours))
+
+    def _refusals(self) -> Steps:
+        """Refuse a file of the administrator that was changed since the snapshot."""
+        wanted = dict(self.files)
+        return tuple(
+            Refuse(
+                sh(_CHANGED, path, *(_sum(text) for text in self._versions(wanted[path], before))),
+                f"{path} was changed since the plan: plan again",
+            )
+            for path, before in self.present
+        )
+
+    def _versions(self, text: str, before: str) -> tuple[str, ...]:
+        """The texts that a file of the administrator may have when a change begins."""
+        return (before, text, marked_block.unwrap(text, self.mark))
+
+    def _created(self) -> Steps:
         assert self.original is not None
-        written = tuple(Put(path, text) for path, text in self.files)
+        mode = self._manager.mode
+        added = tuple(Put(path, text, mode) for path, text in self._added)
+        edited = tuple(
+            step for path, text in self._edited for step in edited_file.write(path, text, "644 0:0")
+        )
         # A failed `ip -batch` leaves the host without a part of its addresses or routes.
-        joined = Attempt((join,), self.delete())
-        return (record_once(self._record, self.original.record), *written, joined)
+        joined = Attempt((self._join(),), self.delete())
+        return (record_once(self._record, self.original.record), *added, *edited, joined)
+
+    @property
+    def _added(self) -> Files:
+        edited = dict(self.present)
+        return tuple((path, text) for path, text in self.files if path not in edited)
+
+    @property
+    def _edited(self) -> Files:
+        edited = dict(self.present)
+        return tuple((path, text) for path, text in self.files if path in edited)
+
+    @property
+    def _manager(self) -> NicManager:
+        assert self.original is not None
+        return MANAGERS[self.original.manager]
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, LanBridge)
@@ -105,12 +152,18 @@ ip -4 route show default | sed 's/ *$//' | sort
         return self.create() if same else None
 
     def delete(self) -> Steps:
-        paths = networkd.paths(self.mark.inventory, self.bridge)
-        return (self._run(LEAVE, str(self.mark), *paths), *remove_file(self._record))
+        restored = (marked_block.restore(path, self.mark) for path, _ in self._edited)
+        return (*restored, self._leave(), *remove_file(self._record))
+
+    def _join(self) -> Run:
+        return self._run(JOIN, str(self.mark))
+
+    def _leave(self) -> Run:
+        return self._run(LEAVE, str(self.mark), *self._manager.paths(self.mark))
 
     def _run(self, program: str, *arguments: str) -> Run:
         """Run one of the programs that begin with `host/nic_to_bridge.sh`."""
-        nic = self.original
+        nic, manager = self.original, self._manager
         assert nic is not None
         veth = nic.host_veth or HostVeth(self.bridge, "-", nic.mac)
         links = (self.bridge, nic.nic, veth.name, veth.peer, nic.mac, veth.mac)
@@ -121,7 +174,9 @@ ip -4 route show default | sed 's/ *$//' | sort
             "\n".join(map(str, nic.routes)),
         )
         ping = program_text("checks/silence.pl")
-        return sh(program, ping, *links, *settings, *lists, nic.peer or "-", *arguments)
+        text = program_text("host/nic_to_bridge.sh", manager.program, program)
+        more = (nic.peer or "-", manager.arguments(self.mark, nic.network))
+        return sh(text, ping, *links, *settings, *lists, *more, *arguments)
 
     @property
     def _record(self) -> str:
@@ -153,8 +208,10 @@ def _bridge(
     links = links_by_name(lines)
     settings = dict(text.split(" ", 1) for text in lines_of("set", bridge, lines))
     vlans = next(iter(lines_of("vlans", bridge, lines)), "[]")
+    edited = files_of("edited", bridge, lines)
     # Without STP provision sets the forward delay to 0: another value counts as a difference.
-    delay = int(settings.get("forward_delay", "0")) > 0
+    keeps = nic.manager in MANAGERS and MANAGERS[nic.manager].sets_forward_delay
+    delay = keeps and int(settings.get("forward_delay", "0")) > 0
     return LanBridge(
         origin.host,
         bridge,
@@ -164,10 +221,19 @@ def _bridge(
         address_holder(nic, links),
         settings.get("stp_state", "0") != "0" or delay,
         _vlans(nic.nic, vlans) if settings.get("vlan_filtering") == "1" else (),
-        networkd_files(bridge, lines),
+        tuple(sorted((*files_of("file", bridge, lines), *edited))),
         Mark(origin.inventory, bridge),
         original=nic,
+        present=edited,
     )
+
+
+def _unrefused(steps: Steps) -> Steps:
+    return tuple(step for step in steps if not isinstance(step, Refuse))
+
+
+def _sum(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
 
 
 def _vlans(nic: str, printed: str) -> tuple[int, ...]:
@@ -205,7 +271,7 @@ def _addresses(link: dict[str, Any]) -> set[str]:
     return {f"{a.get('local')}/{a.get('prefixlen')}" for a in link.get("addr_info", ())}
 
 
-def networkd_files(bridge: str, lines: Iterable[tuple[str, str]]) -> networkd.Files:
-    """Path and text of the files of networkd, from the lines `file BRIDGE MODE BASE64 PATH`."""
-    entries = [text.split(" ", 2) for text in lines_of("file", bridge, lines)]
+def files_of(key: str, bridge: str, lines: Iterable[tuple[str, str]]) -> Files:
+    """Path and text of a manager's files, from the lines `KEY BRIDGE MODE BASE64 PATH`."""
+    entries = [text.split(" ", 2) for text in lines_of(key, bridge, lines)]
     return tuple(sorted((path, decode_text(content)) for _, content, path in entries))

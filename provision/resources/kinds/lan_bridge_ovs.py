@@ -15,18 +15,16 @@ from provision.resources.kinds.lan_bridge import (
     LanBridge,
     Links,
     address_holder,
+    files_of,
     links_by_name,
-    networkd_files,
 )
 from provision.resources.lib import networkd, ovsdb
+from provision.resources.lib.managers.base import Files
 from provision.resources.lib.nic_records import OriginalNic, parse_records
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
-from provision.resources.render import program_text
-from provision.resources.steps import Run, Steps, remove_file, sh
+from provision.resources.steps import Run, Steps, sh
 
-_COMMON = "host/nic_to_bridge.sh"
-JOIN_OVS = program_text(_COMMON, "host/nic_join_ovs.sh")
-LEAVE_OVS = program_text(_COMMON, "host/nic_leave_ovs.sh")
+JOIN_OVS, LEAVE_OVS = "host/nic_join_ovs.sh", "host/nic_leave_ovs.sh"
 
 # An interruption may leave the record without the bridge, but no bridge of ours without the key.
 _IS_FOREIGN = """
@@ -65,12 +63,17 @@ shared {" ".join(ovsdb.TABLES)}
         return sh(_IS_FOREIGN, self._record, self.mark.inventory, self.bridge, ovsdb.LAN_KEY)
 
     def create(self) -> Steps:
-        assert self.original is not None
-        return self._created(self._run(JOIN_OVS, str(self.mark), self.original.ovs_datapath))
+        return LanBridge.create(self)
 
     def delete(self) -> Steps:
-        paths = networkd.paths(self.mark.inventory, self.bridge)
-        return (self._run(LEAVE_OVS, str(self.mark), *paths), *remove_file(self._record))
+        return LanBridge.delete(self)
+
+    def _join(self) -> Run:
+        assert self.original is not None
+        return self._run(JOIN_OVS, str(self.mark), self.original.ovs_datapath)
+
+    def _leave(self) -> Run:
+        return self._run(LEAVE_OVS, str(self.mark), *self._manager.paths(self.mark))
 
     def update(self, current: Resource) -> Steps | None:
         return LanBridge.update(self, current)
@@ -84,7 +87,7 @@ shared {" ".join(ovsdb.TABLES)}
         ports = {port.name: port for port in ovsdb.ports(text) if not port.error}
         for bridge, nic in records.items():
             if nic.ovs_datapath:
-                port, files = ports.get(nic.nic), networkd_files(bridge, lines)
+                port, files = ports.get(nic.nic), files_of("file", bridge, lines)
                 lan_bridge = _bridge(bridge, nic, rows.get(bridge, {}), port, links, files, origin)
                 yield Found(lan_bridge, ours=True)
         for name in (rows.keys() | links.keys()) - records.keys():
@@ -99,7 +102,7 @@ def _bridge(
     row: ovsdb.Row,
     port: ovsdb.OvsPort | None,
     links: Links,
-    files: networkd.Files,
+    files: Files,
     origin: Origin,
 ) -> LanBridgeOvs:
     attached = (

@@ -13,6 +13,9 @@ from typing import Any
 
 from provision.resources.lib.base64_text import decode_text
 
+NETWORKD = "systemd-networkd"
+"""The manager of records that name none: those of version 0.1.0."""
+
 
 @dataclass(frozen=True, slots=True)
 class NicAddress:
@@ -140,11 +143,13 @@ class HostVeth:
 class OriginalNic:
     """A NIC before it became a port: what its bridge takes over, and gives back at the end.
 
-    `network` is the text of networkd's file for it. `defaults` are the host's default routes by
+    `defaults` are the host's default routes by
     other NICs, `dns` its lines of resolv.conf: both must survive the move. `host_veth` is None
     where the bridge itself holds the host's addresses. `ovs_datapath` is `system` or `netdev`, and
     empty for a Linux bridge. `ssh` is True where SSH comes in by this NIC; `peer` is an address
-    on its far side that answers pings.
+    on its far side that answers pings. `manager` is the network manager of the NIC, and `network`
+    its settings: for systemd-networkd the text of its file, for others those of
+    `NicManager.describe`.
     """
 
     nic: str
@@ -159,6 +164,7 @@ class OriginalNic:
     ovs_datapath: str = ""
     ssh: bool = False
     peer: str = ""
+    manager: str = field(default=NETWORKD, repr=False)
 
     def address_holder(self, bridge: str) -> str:
         """The interface that holds the host's addresses once the NIC is a port of `bridge`."""
@@ -181,6 +187,8 @@ class OriginalNic:
             "ssh": self.ssh,
             "peer": self.peer,
         }
+        if self.manager != NETWORKD:
+            fields["manager"] = self.manager
         return json.dumps(fields, indent=1) + "\n"
 
 
@@ -201,6 +209,7 @@ def parse_record(text: str) -> OriginalNic:
         ovs_datapath=fields.get("switch", ""),
         ssh=fields.get("ssh", False),
         peer=fields.get("peer", ""),
+        manager=fields.get("manager", NETWORKD),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import socket
 
 import paramiko
@@ -61,6 +62,14 @@ class JumpHostError(paramiko.SSHException):
         self.name, self.cause = name, cause
 
 
+class LockedToken(paramiko.AuthenticationException):
+    """The token of a PKCS11Provider shows its keys only to who knows its PIN."""
+
+    def __init__(self, provider: str) -> None:
+        super().__init__("the token of PKCS11Provider wants a PIN")
+        self.provider = provider
+
+
 _HOST_KEY_HINTS: dict[type[Exception], str] = {
     RevokedKey: "replace the host's key; if it was revoked by mistake, delete its @revoked line",
     BadCertificate: "let the certificate authority sign the host's key again: ssh-keygen -s CA -h"
@@ -90,6 +99,9 @@ def host_error(host: str, error: Exception) -> HostError:
     # A subclass of AuthenticationException: ask for it first.
     if isinstance(error, paramiko.PasswordRequiredException):
         return AuthError(host, "the key is locked by a passphrase", "load it: ssh-add KEYFILE")
+    if isinstance(error, LockedToken):
+        hint = f"unlock it for the agent: ssh-add -s {shlex.quote(error.provider)}"
+        return AuthError(host, str(error), hint)
     if isinstance(error, paramiko.AuthenticationException):
         return AuthError(host, f"the host refused the login: {error}", _login_hint(str(error)))
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

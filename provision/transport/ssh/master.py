@@ -10,28 +10,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from provision.model.errors import ConnectError, FactsError, TimedOut
 from provision.transport.base import Output
 from provision.transport.calls import require_current
 from provision.transport.ssh import dial, master_config, master_errors
-from provision.transport.ssh.channel import OUTPUT_LIMIT, drain
+from provision.transport.ssh.channel import OUTPUT_LIMIT
 from provision.transport.ssh.endpoint import SshEndpoint
 from provision.transport.ssh.errors import BadCertificate, RefusedChannel
 from provision.transport.ssh.hostkeys import RecordedKeys
 from provision.transport.ssh.shared import Shared
+from provision.transport.ssh.streams import exchange
 
 POLL_S = 0.01
 # ssh ends with a line on fd 3, or with the pipe itself, whatever has ended this process. `kill`
-# hits ssh, not a process that has its number later: the number is free once `_end` has waited.
+# hits ssh, not a process that has its number later: the number stays that of this shell's group.
+# `_end` deletes the files, which a next ssh may use by then; here, where nobody is left to do so.
+# Until 9.3, ssh misses a signal that comes just before it waits for its sockets: send it again.
 _MASTER = """\
 exec 3<&0
-{ read -r line <&3; ended=$?; kill $$ 2>/dev/null; rm -f "$0".*
-  [ $ended = 0 ] || rmdir "${0%/*}" 2>/dev/null; } &
+{ read -r line <&3; ended=$?
+  for pause_s in 0.1 0.4 1 2; do kill $$ || break; sleep $pause_s; done; kill -9 $$
+  [ $ended = 0 ] || { rm -f "$0".*; rmdir "${0%/*}"; }; } 2>/dev/null &
 exec "$@" </dev/null 3<&-
 """
 # Without a master, ssh would connect by itself, with none of the options of the master.
@@ -96,11 +99,11 @@ class Master:
         options = ("-F", str(self._file("conf")), "-M", "-N", "-S", self._socket)
         ssh = (self._program, *options, "--", self.name)
         shell = ("sh", "-c", _MASTER, str(self._base), *ssh)
-        pipe = subprocess.PIPE
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
         with self._file("log").open("wb") as log:
             # A session of its own: Ctrl-C is for this process, which ends ssh when it should.
             self._process = subprocess.Popen(
-                shell, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True
+                shell, stdin=pipe, stdout=null, stderr=log, start_new_session=True
             )
         try:
             self._await_login(self._process)
@@ -178,17 +181,18 @@ class Master:
         process = subprocess.Popen(
             argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
-        late = threading.Event()
+        late, stop = threading.Event(), threading.Event()
 
         def give_up() -> None:
             late.set()
+            stop.set()
             process.kill()
 
         watchdog = threading.Timer(timeout_s, give_up)
         watchdog.daemon = True
         watchdog.start()
         try:
-            stdout, stderr = _exchange(process, data)
+            stdout, stderr = exchange(process, data, stop)
         finally:
             watchdog.cancel()
         if late.is_set():
@@ -221,13 +225,10 @@ class Master:
         process, self._process = self._process, None
         if process is None:
             return
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         with suppress(OSError):
             process.stdin.write(b"\n")
             process.stdin.close()
-        # Both processes of _MASTER hold this pipe: at its end the number of ssh is free again.
-        process.stdout.read()
-        process.stdout.close()
         process.wait()
         for suffix in ("conf", "known", "log", "sock"):
             self._file(suffix).unlink(missing_ok=True)
@@ -255,38 +256,3 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
         return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
         return True
-
-
-def _exchange(
-    process: subprocess.Popen[bytes], data: bytes | Iterator[bytes]
-) -> tuple[bytearray, bytearray]:
-    """Write the input, and read both outputs up to OUTPUT_LIMIT."""
-    assert process.stdin and process.stdout and process.stderr
-    stdout, stderr = bytearray(), bytearray()
-    threads = [
-        threading.Thread(target=_write, args=(process.stdin, data), daemon=True),
-        threading.Thread(target=drain, args=(_reader(process.stderr), stderr), daemon=True),
-    ]
-    for thread in threads:
-        thread.start()
-    drain(_reader(process.stdout), stdout)
-    if len(stdout) >= OUTPUT_LIMIT:
-        process.kill()
-    for thread in threads:
-        thread.join()
-    process.stdout.close()
-    process.stderr.close()
-    process.wait()
-    return stdout, stderr
-
-
-def _reader(pipe: IO[bytes]) -> Callable[[int], bytes]:
-    return lambda size: os.read(pipe.fileno(), size)
-
-
-def _write(pipe: IO[bytes], data: bytes | Iterator[bytes]) -> None:
-    with suppress(OSError):  # the command may end before it has read its input
-        for chunk in (data,) if isinstance(data, bytes) else data:
-            pipe.write(chunk)
-    with suppress(OSError):
-        pipe.close()

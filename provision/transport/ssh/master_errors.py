@@ -15,6 +15,7 @@ from provision.transport.ssh.errors import (
     BadCertificate,
     BrokenGreeting,
     ChangedKey,
+    LockedToken,
     RefusedChannel,
     RevokedKey,
     UnknownKey,
@@ -28,6 +29,8 @@ _HOST_KEY = re.compile(r"debug1: Server host (?:key|certificate): (\S+) ([^\s,]+
 _PRINCIPAL = re.compile(r"debug2: Server host certificate hostname: (.*)")
 _OFFERS = ("Offering public key: ", "Server accepts key: ", "method: gssapi", "method: hostbased")
 _ACCEPTED = re.compile(r"debug1: Server accepts key: (\S+)")
+# Without a terminal ssh does not ask for a PIN, and such a token lists no keys then.
+_NO_TOKEN_KEYS = re.compile(r"pkcs11_add_provider: provider (\S+) returned no keys")
 _REFUSED = re.compile(r"channel \d+: open failed: (.*)")
 _CONNECTED = ("master session id", "Remote protocol version")
 _BAD_CERTIFICATE = re.compile(r"^Certificate ((?:invalid|lacks|signed|contains).*)", re.M)
@@ -98,6 +101,9 @@ def _login_failure(text: str, log: str, named: Iterable[Path]) -> Exception:
     for accepted in _ACCEPTED.findall(log):
         if is_locked(Path(accepted)):
             return paramiko.PasswordRequiredException(f"{accepted} is locked")
+    provider = _NO_TOKEN_KEYS.search(log)
+    if provider and "pin required" in log:
+        return LockedToken(provider[1])
     if not any(start in log for start in _OFFERS):
         text = "there is no key to offer"
     return paramiko.AuthenticationException(text + absent(named))

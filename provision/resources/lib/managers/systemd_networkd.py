@@ -1,0 +1,50 @@
+"""systemd-networkd: files of ours are read before the administrator's, which stay. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.resources.lib import networkd
+from provision.resources.lib.managers.base import (
+    BridgePort,
+    Files,
+    ManagerFiles,
+    NicManager,
+    Reason,
+)
+from provision.resources.on_hosts import Mark
+
+
+class SystemdNetworkd(NicManager):
+    """NICs of systemd-networkd, except those for which netplan wrote the files."""
+
+    name = "systemd-networkd"
+    program = "host/manager_networkd.sh"
+    serves_ovs = True
+
+    def describe(self, nic: str, files: ManagerFiles) -> str:  # noqa: ARG002
+        """Nothing: the facts of each NIC have the text of networkd's file (`Nic.network`)."""
+        return ""
+
+    def reasons(self, nic: str, files: ManagerFiles) -> Iterator[Reason]:  # noqa: ARG002
+        """Nothing: every setting either stays with the cable or moves to the bridge."""
+        yield from ()
+
+    def paths(self, mark: Mark) -> tuple[str, ...]:
+        """Every file that provision may add for a bridge."""
+        return networkd.paths(mark.inventory, mark.network)
+
+    def added(self, port: BridgePort, settings: str) -> Files:
+        """The files of the bridge, the NIC and the host's veth."""
+        return networkd.files(
+            port.mark.inventory,
+            port.bridge,
+            nic=port.nic,
+            mac=port.mac,
+            mtu=port.mtu,
+            stp=port.stp,
+            vlans=port.vlans,
+            host_veth=port.host_veth,
+            network=settings,
+            ovs=port.ovs,
+        )

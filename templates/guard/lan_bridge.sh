@@ -1,0 +1,20 @@
+# Fingerprint of kind `lan_bridge`: records of NICs, files of their managers, and who has addresses.
+# Prelude: look/need.sh guard/fingerprint.sh
+
+for file in /var/lib/provision/was/*/uplink/* /etc/systemd/network/05-provision-*; do
+  [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
+done
+grep -ls '^# provision:' /etc/network/interfaces /etc/network/interfaces.d/* /etc/netplan/* \
+  /etc/NetworkManager/system-connections/* | while IFS= read -r file; do
+  echo "$file $(sha256sum <"$file")"
+done
+need ip
+for bridge in /sys/class/net/*/bridge; do
+  alias=$(cat "${bridge%/*}/ifalias" 2>/dev/null)
+  case $alias in provision:*) echo "$bridge $alias" ;; esac
+done
+# Without the interfaces of Docker, whose addresses change when containers and networks do.
+ip -4 -o address show scope global |
+  sed -n 's/^[0-9]*: *\([^ ]*\) *inet \([^ ]*\) .*/\1 \2/p' |
+  grep -v -e '^docker0 ' -e '^br-' -e '^veth' | sort
+ip -4 route show default | sed 's/ *$//' | sort

@@ -1,0 +1,22 @@
+# Restores the lines that blocks of ours replaced in a file of the administrator, whose mode, owner,
+# access list and symbolic link stay. A file without such a block is not touched.
+# Arguments: the path; the first and the last line of each block.
+# provision/resources/lib/marked_block.py describes the blocks.
+
+file=$(readlink -f -- "$1") && [ -f "$file" ] || exit 0
+grep -qxF -e "$2" -- "$file" || exit 0
+new=${file%/*}/.${file##*/}.provision-new
+rm -f -- "$new" || exit
+(umask 077 && perl -e '
+  my ($begin, $end) = splice @ARGV, 0, 2;
+  my $inside = 0;
+  while (<STDIN>) {
+    (my $bare = $_) =~ s/\n\z//;
+    if ($bare eq ($inside ? $end : $begin)) { $inside = !$inside }
+    elsif (!$inside) { print }
+    elsif (s/\A#\|//) { print }
+    elsif ($bare =~ s/\A#~//) { print $bare }
+  }
+  close STDOUT or die "$!\n"' "$2" "$3" <"$file" >"$new") || exit
+cp --attributes-only --preserve=mode,ownership -- "$file" "$new" &&
+  sync "$new" && mv -fT -- "$new" "$file"

@@ -1,0 +1,227 @@
+"""Method `pipework` on booted hosts whose NICs belong to several network managers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from provision.lab import power
+from tests.lab.conftest import Boot
+from tests.lab.crash import CUTS, Crash
+from tests.lab.faults import injecting
+from tests.lab.hosts import HOSTS, Hosts, assert_same
+from tests.lab.pipework import failing_nic_move, management_inventory, wait_for_output
+
+pytestmark = pytest.mark.lab
+
+MANAGERS = {
+    "h1": {"manager": "ifupdown"},
+    "h2": {"manager": "networkmanager"},
+    "h3": {"manager": "netplan"},
+}
+SILENCE_MS = 100
+"""The longest silence of a host while its NIC becomes a port, or leaves the bridge."""
+
+# What each manager says of its interfaces. The list of networkd has a number for each link, and
+# NetworkManager lists the interfaces of containers.
+_SAYS = {
+    "h1": "ifquery --state | sort",
+    "h2": "nmcli -t -f DEVICE,STATE,CONNECTION device | grep -e eth1 -e host0 -e bri0 | sort",
+    "h3": "netplan get; networkctl --no-legend | grep -e eth1 -e host0 -e bri0 |"
+    " awk '{print $2, $3, $5}' | sort",
+}
+_RESTARTS = {
+    "h1": "systemctl restart networking; ifup -a",
+    "h2": "nmcli connection reload; systemctl reload NetworkManager; "
+    "systemctl restart NetworkManager; nm-online -q -t 60",
+    "h3": "networkctl reload; systemctl restart systemd-networkd; netplan apply",
+}
+_WITH_BRIDGE = {
+    "h1": ("bri0=bri0\nhost0=host0\nlo=lo",),
+    "h2": ("bri0:connected:bri0", "eth1:connected:bri0 port eth1", "host0:connected:host0"),
+    "h3": ("  bridges:\n    bri0:", "bri0 bridge configured", "host0 ether configured"),
+}
+# Files of the managers, with mode and owner, and the addresses, routes and ports of the NICs.
+_FILES = r"""
+find /etc/network /etc/netplan /etc/NetworkManager /etc/systemd/network /run/network \
+  /run/systemd/network -type f ! -name .ifstate.lock 2>/dev/null | sort | while read -r path; do
+  stat -c '%n %a %u:%g' "$path"; sha256sum <"$path"
+done
+"""
+_NICS = r"""
+ip -br address show dev eth1; ip -br address show dev host0 | sed 's/@[^ ]*//'
+ip -N route show dev host0; ip -N route show dev eth1; ip -N route show default
+ip -d link show dev eth1 | grep -o -e 'mtu [0-9]*' -e 'link/ether [0-9a-f:]*' -e 'master [^ ]*'
+"""
+_KERNEL = r"""
+ip -br address | grep -v -e veth -e '^pw-'; ip -N route
+for port in /sys/class/net/bri0/brif/*; do echo "${port##*/}"; done
+"""
+
+
+@pytest.fixture
+def managed(booted: Boot, request: pytest.FixtureRequest) -> Iterator[Hosts]:
+    """Hosts with another manager each; `indirect` chooses the suite, trixie by default."""
+    hosts = booted(getattr(request, "param", "trixie"), MANAGERS)
+    yield hosts
+    power.start(hosts.lab, say=print)
+    for path in hosts.lab.folder.glob("*.yml"):
+        hosts.provision("destroy", path.name, "--yes", status=None)
+        path.unlink()
+
+
+def captured(hosts: Hosts) -> dict[str, str]:
+    """Files, NICs and what the managers say of them; `ip -br` aligns its columns by all links."""
+    texts = {host: hosts.ssh(host, _FILES + _NICS + _SAYS[host], check=False) for host in HOSTS}
+    return {host: re.sub(" +", " ", text) for host, text in texts.items()}
+
+
+def silences(result: dict[str, Any]) -> dict[str, int]:
+    """The longest silence of each host in ms, from the notes of apply or destroy."""
+    notes = ((change["host"], change.get("note") or "") for change in result["changes"])
+    found = {host: re.search(r"silence to \S+: (\d+) ms", note) for host, note in notes if note}
+    return {host: int(match[1]) for host, match in found.items() if match}
+
+
+def assert_managers_agree(hosts: Hosts) -> None:
+    """Each manager has the bridge as its own, within the time that it takes to configure it."""
+    for host, lines in _WITH_BRIDGE.items():
+        for line in lines:
+            wait_for_output(hosts, host, _SAYS[host], line, within_s=30)
+
+
+def move_quietly(hosts: Hosts, *arguments: str) -> None:
+    """Run a command that moves the NICs of all hosts, and check the silences that it reports."""
+    result = hosts.json(*arguments)
+    assert set(result["hosts"].values()) == {"confirmed"}, result
+    print(arguments[0], "silences in ms:", silences(result))
+    assert set(silences(result)) == set(HOSTS)
+    assert max(silences(result).values()) <= SILENCE_MS, silences(result)
+
+
+@pytest.mark.parametrize(
+    "managed",
+    [
+        "trixie",
+        pytest.param("bookworm", marks=pytest.mark.full),
+        pytest.param("sid", marks=pytest.mark.full),
+    ],
+    indirect=True,
+)
+def test_nics_of_other_managers_become_ports_and_come_back(managed: Hosts) -> None:
+    """The managers agree, also after restarts and a reboot; destroy restores their files."""
+    before = captured(managed)
+    inventory = managed.inventory("pipework.yml")
+    move_quietly(managed, "apply", inventory)
+    assert_managers_agree(managed)
+
+    kernel = managed.everywhere(_KERNEL)
+    for host, command in _RESTARTS.items():
+        managed.ssh(host, command)
+    assert_managers_agree(managed)
+    assert_same(kernel, managed.everywhere(_KERNEL))
+
+    power.reboot(managed.lab, HOSTS, say=print)
+    managed.verified(inventory)
+    assert_managers_agree(managed)
+    assert managed.json("apply", inventory)["changes"] == []
+
+    move_quietly(managed, "destroy", inventory, "--yes")
+    assert_restored(before, managed)
+
+
+@pytest.mark.full
+def test_tunnels_of_open_vswitch_survive_other_managers(managed: Hosts) -> None:
+    """Its userspace datapath takes the NIC's addresses, and the follower keeps them there."""
+    before = captured(managed)
+    inventory = managed.inventory("ovs-gre.yml")
+    managed.provision("apply", inventory)
+    managed.verified(inventory)
+    for host, command in _RESTARTS.items():
+        managed.ssh(host, command)
+    managed.verified(inventory)
+    power.reboot(managed.lab, HOSTS, say=print)
+    managed.verified(inventory)
+    assert managed.json("apply", inventory)["changes"] == []
+    managed.provision("destroy", inventory, "--yes")
+    assert_restored(before, managed)
+
+
+def assert_restored(before: dict[str, str], hosts: Hosts) -> None:
+    """Files, NICs and managers are as before; the numbers of links differ after a reboot."""
+    # networkd says "configuring" for a while, also of a NIC on which it changes nothing.
+    wait_for_output(hosts, "h3", _SAYS["h3"], "eth1 ether configured", within_s=30)
+    lines = {host: _settled(text) for host, text in before.items()}
+    assert_same(lines, {host: _settled(text) for host, text in captured(hosts).items()})
+
+
+def _settled(text: str) -> str:
+    # NetworkManager chooses the metrics of its NICs anew at each start.
+    text = re.sub(r"metric \d+", "metric N", text)
+    return re.sub(r"@if\d+", "", text)
+
+
+@pytest.mark.full
+def test_a_move_that_is_killed_or_fails_is_rolled_back(managed: Hosts) -> None:
+    """The first step of apply and the last one of destroy move the NIC; files are as before."""
+    with injecting(managed, "pipework.yml") as faults:
+        crash = Crash(faults, "pipework.yml")
+        before = captured(managed)
+        for cut in CUTS:
+            crash.cut_apply(1, cut)
+            assert_restored(before, managed)
+        steps = crash.apply()
+        for cut in CUTS:
+            crash.cut_destroy(steps, cut)
+            assert_managers_agree(managed)
+        crash.destroy()
+        for host in HOSTS:
+            with failing_nic_move(managed, host):
+                result = managed.json("apply", crash.inventory, status=None)
+            assert set(result["hosts"].values()) == {"reverted (failed)"}
+            assert_restored(before, managed)
+
+
+@pytest.mark.full
+def test_the_management_nics_of_other_managers_move(managed: Hosts) -> None:
+    """On all hosts at once, and back, also after a reboot: SSH uses them."""
+    before = captured(managed)
+    inventory = management_inventory(managed)
+    move_quietly(managed, "apply", inventory)
+    power.reboot(managed.lab, HOSTS, say=print)
+    managed.verified(inventory)
+    assert managed.json("apply", inventory)["changes"] == []
+    move_quietly(managed, "destroy", inventory, "--yes")
+    assert_restored(before, managed)
+
+
+# By host: a change of the file of eth1, and the message, which names file and line.
+_UNFIT = {
+    "h1": ("sed -i '/^iface eth1/a \\    up true' /etc/network/interfaces",
+           "/etc/network/interfaces:15: up true cannot move to a bridge"),
+    "h2": ("nmcli connection modify eth1 connection.permissions user:root",
+           "permissions=user:root:: only some users may use it"),
+    "h3": ("sed -i '/eth1:/a \\      dhcp6: true' /etc/netplan/50-lab.yaml",
+           "/etc/netplan/50-lab.yaml:11: dhcp6 is on"),
+}  # fmt: skip
+_FILE_OF_ETH1 = {
+    "h1": "/etc/network/interfaces",
+    "h2": "/etc/NetworkManager/system-connections/eth1.nmconnection",
+    "h3": "/etc/netplan/50-lab.yaml",
+}
+
+
+@pytest.mark.full
+def test_settings_that_a_bridge_cannot_keep_are_refused(managed: Hosts) -> None:
+    """With file and line, before any change."""
+    inventory = managed.inventory("pipework.yml")
+    for host, (change, message) in _UNFIT.items():
+        path = _FILE_OF_ETH1[host]
+        managed.ssh(host, f"cp -p {path} /root/kept && {change}")
+        errors = managed.json("apply", inventory, status=4)["errors"]
+        managed.ssh(host, f"cat /root/kept >{path} && rm /root/kept")
+        assert any(message in error["message"] for error in errors), errors
+    managed.ssh("h2", "nmcli connection reload")

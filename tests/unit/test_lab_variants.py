@@ -1,0 +1,83 @@
+"""Variants of lab hosts: the options of `lab up`, and the files of each network manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provision.lab import base, nic_files, variants
+from provision.lab.layout import Lab
+from provision.lab.settings import LabSettings, UpOptions, load, merged, save, up_words
+from provision.model.errors import LabError, UsageError
+
+
+def test_single_hosts_have_variants_of_their_own() -> None:
+    """The other hosts have those of the lab."""
+    choices = variants.host_choices(("h2=manager:netplan", "h3=manager:networkd"))
+    lab = merged(None, UpOptions(3, variants={"manager": "ifupdown"}, host_variants=choices))
+    managers = [variants.value(lab.choice(host), "manager") for host in lab.hosts]
+    assert managers == ["ifupdown", "netplan", "networkd"]
+    names = [variants.names_of(lab.choice(host)) for host in lab.hosts]
+    assert names == [("ifupdown",), ("netplan",), ()]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("h2", "write NAME=KEY:VALUE"),
+        ("x=manager:netplan", "write NAME=KEY:VALUE"),
+        ("h2=color:red", "no key 'color'; keys: manager"),
+        ("h2=manager:wicked", "no manager 'wicked'; values: networkd, ifupdown"),
+    ],
+)
+def test_unknown_variants_are_refused(text: str, message: str) -> None:
+    """The error has the possible values."""
+    with pytest.raises(UsageError, match=message):
+        variants.host_choices((text,))
+
+
+def test_hosts_keep_their_variants(tmp_path: Path) -> None:
+    """Further hosts may have others; the hint is a command with the wanted ones."""
+    lab = Lab(tmp_path)
+    lab.state.mkdir(parents=True)
+    current = merged(None, UpOptions(2, host_variants={"h1": {"manager": "ifupdown"}}))
+    save(lab, current)
+    assert load(lab) == current == merged(current, UpOptions())
+    grown = merged(current, UpOptions(3, host_variants={"h3": {"manager": "netplan"}}))
+    assert grown.choice("h1") == {"manager": "ifupdown"}
+    assert grown.choice("h3") == {"manager": "netplan"}
+    with pytest.raises(LabError, match="has h2 with other variants") as caught:
+        merged(current, UpOptions(variants={"manager": "netplan"}))
+    command = "provision lab up 2 --manager netplan --host h1=manager:ifupdown"
+    assert caught.value.hint == f"provision lab down, then {command}"
+
+
+def test_trees_without_variants_keep_their_names() -> None:
+    """Cached trees are found again; a variant names its tree."""
+    plain, managed = (
+        base.recipe("trixie", bare=False, names=names) for names in ((), ("netplan",))
+    )
+    assert plain.folder.name.count("-") == 1
+    assert managed.folder.name.startswith("trixie-netplan-")
+    assert "netplan.io" in managed.packages
+
+
+@pytest.mark.parametrize("manager", variants.GROUPS["manager"])
+def test_each_manager_has_files_of_both_nics(manager: str) -> None:
+    """With the addresses of the lab, and a mode that the manager accepts."""
+    settings = LabSettings(variants={"manager": manager})
+    files = nic_files.files(Lab(Path("/tmp/one")).host("h1"), settings)
+    text = "".join(text for text, _ in files.values())
+    assert "10.77.0.11/24" in text and "10.78.0.11/24" in text
+    secret = [path for path, (_, mode) in files.items() if mode == 0o600]
+    assert bool(secret) == (manager not in ("networkd", "ifupdown"))
+    assert "provision lab" in text and "\n\n\n" not in text
+
+
+def test_the_command_line_has_the_variants() -> None:
+    """A range in use is answered by a command that works."""
+    lab = LabSettings(
+        variants={"manager": "netplan"}, host_variants={"h2": {"manager": "ifupdown"}}
+    )
+    assert up_words(lab)[4:] == ("--manager", "netplan", "--host", "h2=manager:ifupdown")
