@@ -99,11 +99,17 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class DiagnosedCause:
-    """Something that explains failures: a sentence about a host, and a command that mends it."""
+    """Something that explains failures: a sentence about a host, and a command that mends it.
+
+    `kind` is one of the doctor's or of `explain`, `silent` for a host that does not answer, or
+    `drift` for differences from the inventory. `certain` is False for a guess.
+    """
 
     host: str
     text: str
     fix: str = ""
+    kind: str = ""
+    certain: bool = True
 
     def __str__(self) -> str:
         fix = f" → {self.fix}" if self.fix else ""
@@ -146,7 +152,10 @@ def diagnose(
     def order(host: str) -> int:
         return suspects.index(host) if host in suspects else len(suspects)
 
-    silent = [DiagnosedCause(host, f"no answer: {error.message}") for host, error in lost.items()]
+    silent = [
+        DiagnosedCause(host, f"no answer: {error.message}", kind="silent")
+        for host, error in lost.items()
+    ]
     explained = [each for each in findings if _explains(each)]
     explained.sort(key=lambda each: (order(each.host), _EXPLAINING.index(each.kind)))
     hidden = {(each.host, kind) for each in explained for kind in _SAME_DRIFT.get(each.kind, ())}
@@ -159,7 +168,7 @@ def diagnose(
         if (change.ref.host, change.ref.kind) not in hidden and change.ref.host not in blind
         if not (smaller and change.ref.kind in _SAME_DRIFT["mtu_differs"])
     ]
-    causes = [DiagnosedCause(each.host, each.text, each.fix) for each in explained]
+    causes = [DiagnosedCause(each.host, each.text, each.fix, each.kind) for each in explained]
     causes += remembered_mtus(inventory, checks)
     causes += _differences(changes, inventory.path.name)
     return Diagnosis(groups, (*silent, *causes))
@@ -177,6 +186,7 @@ def remembered_mtus(inventory: Inventory, checks: Iterable[Check]) -> Iterator[D
                 container.host,
                 f"{container.name} {memory.removeprefix('it ')}",
                 f"nsenter -t {pid} -n ip route flush cache",
+                "mtu_remembered",
             )
             hosts.setdefault(container.host, cause)
     yield from hosts.values()
@@ -193,7 +203,9 @@ def _differences(changes: list[Change], inventory: str) -> Iterator[DiagnosedCau
         by_host.setdefault(change.ref.host, []).append(drift_text.describe(change))
     for host, texts in by_host.items():
         rest = f" and {len(texts) - 2} more" if len(texts) > 2 else ""
-        yield DiagnosedCause(host, f"{'; '.join(texts[:2])}{rest}", f"provision apply {inventory}")
+        yield DiagnosedCause(
+            host, f"{'; '.join(texts[:2])}{rest}", f"provision apply {inventory}", "drift"
+        )
 
 
 def failure_groups(

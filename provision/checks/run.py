@@ -25,6 +25,7 @@ from provision.checks.lan_probe import LanEndpoint
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import CALL_BYTES
 from provision.checks.subjects import Check
+from provision.checks.traced import with_traces
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
 from provision.model.errors import ExitStatus, HostError, ProvisionError, UsageError, VerifyError
@@ -103,12 +104,14 @@ def run_checks(
     expression: str | None,
     choice: PairChoice = ALL_PAIRS,
     versions: bool = False,
+    follow: bool = False,
 ) -> Verification:
     """Gather evidence on the hosts of the chosen pairs, and judge it.
 
     `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
-    `junit`: also make the JUnit XML. `versions`: also ask for the kernels and systems,
-    and keep what was measured. After Ctrl-C, the result has the checks judged until then.
+    `junit`: also make the JUnit XML. `versions`: also ask for the kernels and systems, and keep
+    what was measured. `follow`: also follow a packet of one pair of each group of failures. After
+    Ctrl-C, the result has the checks judged until then.
     """
     begin = time.monotonic()
     containers = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
@@ -120,7 +123,7 @@ def run_checks(
         if versions:
             result = replace(result, checks=tuple(_measured(evidence, c) for c in result.checks))
         if not result.ok and not result.interrupted:
-            result = replace(result, diagnosis=_diagnosis(session, result))
+            result = replace(result, diagnosis=_diagnosis(session, result, follow=follow))
     except KeyboardInterrupt:
         pass
     if result.interrupted and junit:
@@ -137,15 +140,16 @@ def _measured(evidence: Evidence, check: Check) -> Check:
     return replace(check, measured=text)
 
 
-def _diagnosis(session: Session, result: Verification) -> Diagnosis:
-    """Ask the doctor about the hosts, and group the failures."""
+def _diagnosis(session: Session, result: Verification, *, follow: bool) -> Diagnosis:
+    """Ask the doctor about the hosts, group the failures, and follow a packet of each group."""
     session.say("Asking the hosts what explains the failures")
     findings: tuple[HostFinding, ...] = ()
     # The results stay what they are where the doctor cannot judge the hosts.
     with suppress(ProvisionError):
         silent = frozenset(error.host for error in result.errors)
         findings = examine(session, tuple(session.inventory.hosts), silent=silent).findings
-    return diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
+    diagnosis = diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
+    return with_traces(session, diagnosis) if follow else diagnosis
 
 
 def _sample(

@@ -198,7 +198,14 @@ def _diagnosis_json(diagnosis: Diagnosis) -> dict[str, Any]:
             for group in diagnosis.groups
         ],
         "causes": [
-            {"host": cause.host, "text": cause.text, "fix": cause.fix} for cause in diagnosis.causes
+            {
+                "host": cause.host,
+                "kind": cause.kind,
+                "text": cause.text,
+                "fix": cause.fix,
+                "certain": cause.certain,
+            }
+            for cause in diagnosis.causes
         ],
     }
 

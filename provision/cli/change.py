@@ -191,6 +191,11 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
     metavar="N",
     help="Draw the sample that an earlier verify with this seed has drawn.",
 )
+@click.option(
+    "--no-explain",
+    is_flag=True,
+    help="Do not follow a packet of the pairs that fail (see explain).",
+)
 def verify(
     invocation: Invocation,
     junit: Path | None,
@@ -198,6 +203,7 @@ def verify(
     expression: str | None,
     pairs: str | None,
     seed: int | None,
+    no_explain: bool,
 ) -> int:
     """Check from inside the containers that they reach each other.
 
@@ -224,6 +230,7 @@ def verify(
                 expression=expression,
                 choice=chosen,
                 versions=html_file is not None,
+                follow=not no_explain,
             )
             drawing = _drawing(session, hosts, result) if html_file is not None else ""
         if junit_file is not None:

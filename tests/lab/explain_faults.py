@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,34 @@ from tests.lab.hosts import Hosts
 
 FOLDER = Path(__file__).with_name("explain")
 # Functions for the commands of a fault. `inside` runs a command of the host in the network
-# namespace of a container, `veth` is the host's end of its eth0.
+# namespace of a container, `veth` is the host's end of its eth0 or another interface of it.
 _FUNCTIONS = r"""
 pid() { docker inspect -f '{{.State.Pid}}' "$1"; }
 inside() { space=$(pid "$1"); shift; nsenter -t "$space" -n "$@"; }
 veth() {
-  index=$(inside "$1" ip -o link show eth0 | sed 's/.*eth0@if\([0-9]*\):.*/\1/')
+  index=$(inside "$1" ip -o link show "${2:-eth0}" | sed 's/.*@if\([0-9]*\):.*/\1/')
   ip -o link | sed -n "s/^$index: \([^@:]*\).*/\1/p"
 }
 mac() { inside "$1" ip -o link show eth0 | sed 's/.*ether \([^ ]*\).*/\1/'; }
-bridge() { ls /sys/class/net | grep '^br-'; }
+host_bridge() { ls /sys/class/net | grep '^br-'; }
 vxlan() { ls /sys/class/net | grep '^vx-'; }
 vni() { ip -d link show "$(vxlan)" | sed -n 's/.* vxlan id \([0-9]*\).*/\1/p'; }
 chain() { iptables -S | sed -n 's/^-N \(PROV-.*\)/\1/p' | head -n 1; }
 ovs_tunnel() { ovs-vsctl --bare --columns=name find Interface options:remote_ip="$1"; }
 """
+
+_WATCHES = (
+    "iptables-nft -t raw -S | grep provision-explain; "
+    "pgrep -a xtables-monitor; pgrep -a perl | grep provision-explain"
+)
+
+
+def assert_nothing_watches(hosts: Hosts) -> None:
+    """The watches of all hosts end by themselves, with their rules."""
+    deadline = time.monotonic() + 60
+    while any(left := hosts.everywhere(_WATCHES, check=False).values()):
+        assert time.monotonic() < deadline, left
+        time.sleep(2)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.explain_faults import assert_nothing_watches
 from tests.lab.hosts import Hosts
 
 pytestmark = pytest.mark.lab
@@ -39,23 +40,26 @@ BREAKAGES = {
     "a DROP in FORWARD": Breakage(
         "iptables -I FORWARD -j DROP",
         "iptables -D FORWARD -j DROP",
-        ("h2: rule 1 of FORWARD in iptables' table filter drops", "-A FORWARD -j DROP"),
+        (
+            "h2: drops a packet from c1 to c2 by rule 1 of chain FORWARD of table filter: ",
+            "→ iptables -t filter -D FORWARD -j DROP",
+        ),
     ),
     "a NIC that is down": Breakage(
         "ip link set dev eth1 down",
         "ip link set dev eth1 up; until ip -4 -o addr show dev eth1 | grep -q inet; do :; done",
-        ("h2: eth1 is down", "ip link set dev eth1 up"),
+        ("h2: eth1 is down → ip link set dev eth1 up",),
         apply=True,
     ),
     "a NIC with a smaller MTU": Breakage(
         "ip link set dev eth1 mtu 1400",
         "ip link set dev eth1 mtu 1500",
-        ("h2: eth1 has MTU 1400, eth1 of h1 on the same link 1500",),
+        ("h2: small packets arrive", "eth1 has the MTU 1400", "→ ip link set dev eth1 mtu 1500"),
     ),
     "a stopped Docker": Breakage(
         "systemctl stop docker.socket docker",
         "systemctl start docker",
-        ("h2: Docker does not run", "systemctl start docker"),
+        ("h2: Docker does not answer, so c2 does not run", "systemctl start docker"),
     ),
     "a deleted route": Breakage(
         # The follower would put it back if it still answers the start of Docker.
@@ -68,16 +72,22 @@ BREAKAGES = {
         # The follower would switch it on again within some seconds.
         "systemctl stop provision-demo-follow; sysctl -qw net.ipv4.ip_forward=0",
         "sysctl -qw net.ipv4.ip_forward=1; systemctl start provision-demo-follow",
-        ("h2: net.ipv4.ip_forward is 0", "sysctl -w net.ipv4.ip_forward=1"),
+        (
+            "h2: does not forward packets that come in by eth1: net.ipv4.ip_forward is 0",
+            "sysctl -w net.ipv4.ip_forward=1",
+        ),
     ),
 }  # fmt: skip
 
 
 def test_verify_alone_names_each_breakage(applied: Hosts) -> None:
-    """In its last five lines: the host, the object and a command; and nothing on other hosts."""
+    """In its last five lines: the host, the object and a command, once; nothing on other hosts."""
     for title, breakage in BREAKAGES.items():
         applied.ssh("h2", breakage.make)
         output = applied.provision("verify", NAME, status=7)
+        if title == "a DROP in FORWARD":
+            assert_nothing_watches(applied)
+            assert_left_out(applied)
         applied.ssh("h2", breakage.repair)
         if title == "a NIC with a smaller MTU":
             assert_remembered(applied)
@@ -85,8 +95,22 @@ def test_verify_alone_names_each_breakage(applied: Hosts) -> None:
         assert all(text in end for text in breakage.said), (title, end)
         shared = [line for line in end.splitlines() if "pairs that fail" in line]
         assert shared and all("h2" in line for line in shared), (title, end)
+        # A path MTU that is remembered, and the stopped follower, are matters of their own.
+        own = r"h\d: (?!c2 remembers|service file provision-demo-follow)"
+        causes = [line for line in end.splitlines() if re.match(own, line)]
+        assert len(causes) == 1, (title, end)
         if breakage.apply:
             applied.provision("apply", NAME)
+    assert_nothing_watches(applied)
+
+
+def assert_left_out(hosts: Hosts) -> None:
+    """With `--no-explain`, the doctor alone names the rule."""
+    process = hosts._run("verify", NAME, "--no-explain")
+    end = "\n".join(process.stdout.rstrip().splitlines()[-5:])
+    assert process.returncode == 7, process.stderr
+    assert "h2: rule 1 of FORWARD in iptables' table filter drops forwarded packets" in end, end
+    assert "a packet from" not in end and "Following a packet" not in process.stderr, process
 
 
 def assert_remembered(hosts: Hosts) -> None:

@@ -153,6 +153,8 @@ def test_packet_filters_are_named() -> None:
         ("filter INPUT 1 [0:0] -A INPUT -j DROP", None),
         ("filter DOCKER 1 [0:0] -A DOCKER ! -i docker0 -o docker0 -j DROP", None),
         ("raw PREROUTING 1 [0:0] -A PREROUTING -d 172.20.1.2/32 ! -i br-blue -j DROP", None),
+        ("raw PREROUTING 1 [0:0] -A PREROUTING -d 172.20.1.2/32 ! -i bri0 -j DROP", None),
+        ("raw PREROUTING 1 [0:0] -A PREROUTING -s 172.20.1.2/32 ! -i bri0 -j DROP", Weight.ERROR),
         ("raw PREROUTING 1 [0:0] -A PREROUTING -i eth1 --comment provision:underlay -j DROP", None),
     ],
 )  # fmt: skip

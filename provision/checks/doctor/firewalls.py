@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
@@ -11,8 +12,9 @@ from provision.model.inventory import Inventory
 
 _FLUSHED = "Docker's and provision's rules are gone then, and containers are cut off"
 _MARKS = ("provision:", "--comment provision")
-# Docker's own rules of its raw table, which keep other hosts out of its bridges.
-_OF_DOCKER = ("! -i br-", "! -i docker0", "! -i lo")
+# Docker's own rules of its raw table, which keep other hosts out of its bridges: since 28.0 one for
+# each container, whatever its bridge is called, and older ones for ports published on lo.
+_OF_DOCKER = re.compile(r"! -i lo\b|^-A PREROUTING -d \S+/32 ! -i \S+ -j DROP$")
 _FORWARDED = {
     ("raw", "PREROUTING"),
     ("mangle", "PREROUTING"),
@@ -142,7 +144,7 @@ def _weight(inventory: Inventory, facts: DoctorFacts, rule: DropRule) -> Weight 
     jump = facts.jumps.get((rule.backend, *position))
     if position not in _FORWARDED or any(mark in rule.text for mark in _MARKS):
         return None
-    if rule.table == "raw" and any(mark in rule.text for mark in _OF_DOCKER):
+    if rule.table == "raw" and _OF_DOCKER.search(rule.text):
         return None
     # Our packets leave the chain where it jumps to DOCKER-USER, which accepts them.
     if "INVALID" in tokens or (jump is not None and rule.number > jump):

@@ -10,8 +10,8 @@ from pathlib import Path
 from provision.checks.explain.ends import End
 from provision.checks.explain.evidence import CapturedPacket, HostEvidence, Space
 from provision.checks.explain.model import Point, Probe
-from provision.checks.explain.path import Side
 from provision.checks.explain.scripts import SMALL, Sent
+from provision.checks.explain.sides import Side
 from provision.facts.topology import HostTopology, NamespaceLink
 from provision.model.inventory import Inventory, Network
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from provision import methods
-from provision.checks.explain import ends, judge, scripts
+from provision.checks.explain import ends, judge, preconditions, scripts
 from provision.checks.explain.case import Case
 from provision.checks.explain.destination import ExplainTarget, Question
 from provision.checks.explain.ends import End, EndSpace
 from provision.checks.explain.evidence import HostEvidence, parse
 from provision.checks.explain.model import HOST, Cause, Explanation, Hop, Probe
-from provision.checks.explain.path import Side, destination_network, exit_device, path
+from provision.checks.explain.path import destination_network, exit_device, path
 from provision.checks.explain.scripts import Marks, Sent, Watch
+from provision.checks.explain.sides import Side
 from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
@@ -55,13 +56,15 @@ class _Inquiry:
     def explanation(self, begin: float) -> Explanation:
         hosts = tuple(dict.fromkeys(h for h in (self.source.host, self.target.host) if h))
         self.topologies, self.errors = each(self.session, hosts, self._topology)
-        cause = judge.before(self.inventory, self.source, self.target, self.topologies, self.errors)
+        cause = preconditions.before(
+            self.inventory, self.source, self.target, self.topologies, self.errors
+        )
         if cause is not None:
             return self._result(begin, False, (), cause)
         question = self._question()
         destination = question.destination()
         if destination is None:
-            cause = judge.without_address(self.inventory, self.target)
+            cause = preconditions.without_address(self.inventory, self.target)
         else:
             cause = question.isolated(destination)
         if cause is not None or destination is None:
@@ -69,7 +72,7 @@ class _Inquiry:
         case = self._probed(self._case(question, destination))
         hops = judge.hops(case)
         cause = judge.cause(case)
-        reached = case.answered and not judge.stops(cause)
+        reached = judge.reached(case, cause)
         notes = judge.notes(case)
         return self._result(begin, reached, hops, cause, notes)
 
@@ -94,7 +97,7 @@ class _Inquiry:
 
     def _question(self) -> Question:
         near = self._end_space(self.source)
-        assert near is not None  # `judge.before` has found that the source runs
+        assert near is not None  # `preconditions` has found that the source runs
         return Question(
             self.inventory, self.topologies, self.source, near, self.target,
             self._end_space(self.target), self.probe,
@@ -163,9 +166,9 @@ class _Inquiry:
 
         def stop(host: str) -> HostEvidence:
             number, text = started[host]
-            lookups = judge.lookups(case, host)
+            lookup_lines = judge.lookup_lines(case, host)
             pids = watches[host].spaces
-            script = scripts.stop_script(number, pids, lookups(pids), case.inner_port)
+            script = scripts.stop_script(number, pids, lookup_lines(pids), case.inner_port)
             output = self.session.transport.run(host, script, timeout_s=timeout_s)
             return parse(output.stdout if number else text + output.stdout)
 

@@ -1,54 +1,39 @@
-"""Causes in netfilter: a rule or a policy that drops the probe, or translates it. Pure."""
+"""Causes in netfilter's filters: a rule or a policy that drops the probe. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from provision.checks.explain import nat
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import Growth, HostEvidence, TraceStep
 from provision.checks.explain.model import HOST, Cause, Point
-from provision.checks.explain.scripts import SMALL
-
-_DROPS = ("DROP", "REJECT", "STOLEN")
-_OWNERS = (
-    ("provision:", "provision"), ("PROV-", "provision"), ("KUBE-", "Kubernetes"),
-    ("cali-", "Calico"), ("ufw-", "ufw"), ("FLANNEL-", "flannel"), ("CNI-", "CNI"),
-    ("f2b-", "fail2ban"), ("LIBVIRT", "libvirt"),
-)  # fmt: skip
+from provision.checks.explain.verdicts import (
+    is_answer,
+    is_drop,
+    is_lost,
+    is_tunnelled,
+    owner_of,
+)
 
 
 def drops(case: Case) -> Iterator[Cause]:
     """Yield the rules and policies that netfilter's trace shows to have dropped the probe."""
     for host, evidence in case.evidence.items():
         for verdict in evidence.verdicts:
-            if not _is_drop(verdict):
+            if not is_drop(verdict):
                 continue
-            if _is_tunnelled(verdict):
+            if is_tunnelled(verdict):
                 yield _tunnel_drop(case, host, evidence, verdict)
-            elif _is_lost(case, verdict):
+            elif is_lost(case, verdict):
+                yield from nat.hidden(case, host, verdict)
                 yield _drop(case, host, evidence, verdict)
 
 
-def _is_drop(verdict: TraceStep) -> bool:
-    return verdict.verdict in _DROPS or "-j REJECT" in verdict.rule
-
-
-def _is_tunnelled(verdict: TraceStep) -> bool:
-    """True for a packet of a tunnel: the rules that trace them match peers of the host."""
-    return "DPORT" in verdict.packet and verdict.packet.get("DPORT") in ("4789", "8472", "8285")
-
-
-def _is_lost(case: Case, verdict: TraceStep) -> bool:
-    if case.probe.protocol != "icmp":
-        return True
-    size = int(verdict.packet.get("LEN", 0))
-    return size == case.large if case.only_large else size in (SMALL, case.large)
-
-
 def _drop(case: Case, host: str, evidence: HostEvidence, verdict: TraceStep) -> Cause:
-    packet = "answer" if _is_answer(case, verdict) else "probe"
-    owner = _owner(evidence, verdict)
+    packet = "answer" if is_answer(case, verdict) else "probe"
+    owner = owner_of(evidence, verdict)
     kind = "docker_isolation" if owner == "Docker" and _isolates(verdict) else "firewall_rule"
     where = f"chain {verdict.chain} of table {verdict.table}"
     if verdict.handle == "policy":
@@ -68,7 +53,7 @@ def _tunnel_drop(case: Case, host: str, evidence: HostEvidence, verdict: TraceSt
         name = f"policy {verdict.verdict} of chain {verdict.chain} of table {verdict.table}"
     port = verdict.packet.get("DPORT", "")
     text = f"{host} drops packets of the tunnel (UDP port {port}): {name}"
-    owner = _owner(evidence, verdict)
+    owner = owner_of(evidence, verdict)
     fix = _fix(case, verdict, owner)
     if owner in ("ufw", "firewalld") or verdict.handle == "policy":
         fix = _open_port(owner, port)
@@ -81,18 +66,6 @@ def _open_port(owner: str, port: str) -> str:
         "firewalld": f"firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload",
     }
     return commands.get(owner, f"iptables -I INPUT -p udp --dport {port} -j ACCEPT")
-
-
-def _is_answer(case: Case, verdict: TraceStep) -> bool:
-    source = verdict.packet.get("SRC")
-    return (
-        source
-        in (str(case.inner_address), str(case.target_address))
-        != (
-            str(case.address),
-            str(case.address),
-        )
-    )
 
 
 def _rule_text(evidence: HostEvidence, verdict: TraceStep) -> str:
@@ -117,34 +90,19 @@ def _number(evidence: HostEvidence, verdict: TraceStep) -> int:
     return 0
 
 
-def _owner(evidence: HostEvidence, verdict: TraceStep) -> str:
-    text = f"{verdict.chain} {verdict.rule}"
-    for mark, owner in _OWNERS:
-        if mark in text:
-            return owner
-    if verdict.table == "firewalld":
-        return "firewalld"
-    if verdict.handle == "policy":
-        # ufw and Docker both set the policy DROP of FORWARD; of INPUT only ufw does.
-        if any("ufw" in growth.rule for growth in evidence.growths):
-            return "ufw"
-        return "Docker" if verdict.chain == "FORWARD" else "a person"
-    docker = verdict.chain.startswith("DOCKER") and verdict.chain != "DOCKER-USER"
-    raw = verdict.table == "raw" and re.search(r"-d \S+/32 ! -i \S+ -j DROP", verdict.rule)
-    return "Docker" if docker or raw else "a person"
-
-
 def _isolates(verdict: TraceStep) -> bool:
     return verdict.handle != "policy"
 
 
 def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
-    if owner == "provision" or (owner == "Docker" and case.network is not None):
+    # The network's own rules accept packets between its containers, and none from other addresses.
+    ours = case.network is not None and case.source_side.link is not None
+    if owner == "provision" or (owner == "Docker" and ours):
         return case.apply
-    if verdict.handle == "policy":
-        return f"iptables -t {verdict.table} -P {verdict.chain} ACCEPT"
     if owner == "Docker":
         return f"iptables -I DOCKER-USER -s {case.address} -d {case.inner_address} -j ACCEPT"
+    if verdict.handle == "policy":
+        return f"iptables -t {verdict.table} -P {verdict.chain} ACCEPT"
     if verdict.rule:
         return f"iptables -t {verdict.table} {verdict.rule.replace('-A ', '-D ', 1)}"
     family = "inet" if verdict.packet.get("NFPROTO") else "ip"
@@ -191,48 +149,3 @@ def _counted(host: str, label: str, growth: Growth) -> Cause:
         f"{enter}{program} -t {growth.table} {undo}",
         certain=inside,
     )
-
-
-def translations(case: Case) -> Iterator[Cause]:
-    """Yield the rules that gave the probe another target than the one that was sent."""
-    targets = {case.target_address, case.inner_address}
-    for host, evidence in case.evidence.items():
-        for packet in evidence.packets:
-            if packet.kind == "request" and packet.inner[1] not in targets:
-                rule = _nat_rule(evidence, "DNAT", "REDIRECT")
-                text = (
-                    f"{host} sends the probe to {packet.inner[1]} instead of {case.inner_address}"
-                )
-                yield _nat_cause(case, host, rule, text)
-
-
-def masquerades(case: Case) -> Iterator[Cause]:
-    """Yield the rules that hide the source of a probe which should arrive with its address."""
-    if case.network is None or case.target_side is None:
-        return
-    last = [point for point in case.points if not point.reply][-1]
-    for packet in case.of(last.host).at(last):
-        if packet.inner[0] != case.address and case.source_side.link is not None:
-            for host, evidence in case.evidence.items():
-                if rule := _nat_rule(evidence, "MASQUERADE", "SNAT"):
-                    text = f"{host} hides the source: {last.host} sees {packet.inner[0]}"
-                    yield _nat_cause(case, host, rule, text)
-                    return
-
-
-def _nat_rule(evidence: HostEvidence, *targets: str) -> TraceStep | None:
-    for verdict in evidence.verdicts:
-        if verdict.table == "nat" and any(f"-j {target}" in verdict.rule for target in targets):
-            return verdict
-    return None
-
-
-def _nat_cause(case: Case, host: str, rule: TraceStep | None, text: str) -> Cause:
-    if rule is None:
-        return Cause(host, "nat_rule", "a rule of the table nat", text, "a person",
-                     "iptables -t nat -S", certain=False)  # fmt: skip
-    owner = _owner(case.of(host), rule)
-    name = f"iptables -t nat {rule.rule}"
-    undo = f"iptables -t nat {rule.rule.replace('-A ', '-D ', 1)}"
-    return Cause(host, "nat_rule", name, f"{text}: {name}", owner,
-                 undo if owner == "a person" else case.apply)  # fmt: skip

@@ -1,21 +1,17 @@
-"""Causes in interfaces: links that are down, wrong ports of bridges, MTUs, neighbours. Pure."""
+"""Causes in interfaces: links that are down, and wrong ports of bridges. Pure."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address
+from dataclasses import replace
 from typing import Any
 
 from provision import methods
-from provision.checks.explain import routing
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import HOST, Cause, Point
 from provision.facts.topology import OVS_BRIDGE
 from provision.facts.tunnel_probe import TUNNELS
 from provision.model.inventory import Network
-
-_UNRESOLVED = ("FAILED", "INCOMPLETE")
 
 
 def down(case: Case, points: Iterable[Point]) -> Iterator[Cause]:
@@ -24,15 +20,22 @@ def down(case: Case, points: Iterable[Point]) -> Iterator[Cause]:
     for point in dict.fromkeys(points):
         space = case.space(point)
         link = space.link(point.device)
-        if not space.links or point.device == "lo":
+        if not space.links:
             continue
         if link is None:
             yield _missing(case, point)
         elif "UP" not in link["flags"]:
             yield _down(point, link)
-        elif "NO-CARRIER" in link["flags"] and _kind(link) != "bridge":
+        elif "NO-CARRIER" in link["flags"] and not _is_bridge(case, point, link):
             later.append(_without_carrier(point))
     yield from later
+
+
+def _is_bridge(case: Case, point: Point, link: Mapping[str, Any]) -> bool:
+    """True for a bridge, which has no carrier as long as no port of it has one."""
+    return _kind(link) == "bridge" or (
+        point.space == HOST and _is_ovs(case, point.host, point.device)
+    )
 
 
 def _kind(link: Mapping[str, Any]) -> str:
@@ -46,7 +49,7 @@ def _missing(case: Case, point: Point) -> Cause:
         kind = "tunnel_device"
     return Cause(
         point.host, kind, f"interface {point.device}",
-        f"{_where(point)} has no interface {point.device}", "provision", case.apply,
+        f"{point.location} has no interface {point.device}", "provision", case.apply,
     )  # fmt: skip
 
 
@@ -54,24 +57,20 @@ def _down(point: Point, link: Mapping[str, Any]) -> Cause:
     device = _kind(link)
     kind = "bridge_down" if device in ("bridge", OVS_BRIDGE) else "link_down"
     kind = "tunnel_device" if device in TUNNELS else kind
-    fix = routing.enter(point) + f"ip link set dev {point.device} up"
+    fix = point.enter + f"ip link set dev {point.device} up"
     return Cause(
         point.host, kind, f"{point.device} is DOWN",
-        f"{point.device} of {_where(point)} is down", "a person", fix,
+        f"{point.device} of {point.location} is down", "a person", fix,
     )  # fmt: skip
 
 
 def _without_carrier(point: Point) -> Cause:
     return Cause(
         point.host, "no_carrier", f"{point.device} has no carrier",
-        f"{point.device} of {_where(point)} is up, but has no carrier: its cable or its other end "
+        f"{point.device} of {point.location} is up, but has no carrier: its cable or its other end "
         "is missing or down", "a person",
-        routing.enter(point) + f"ip link show dev {point.device}",
+        point.enter + f"ip link show dev {point.device}",
     )  # fmt: skip
-
-
-def _where(point: Point) -> str:
-    return routing.where(point)
 
 
 def ports(case: Case, points: Iterable[Point]) -> Iterator[Cause]:
@@ -87,7 +86,10 @@ def ports(case: Case, points: Iterable[Point]) -> Iterator[Cause]:
         master, port = str(link.get("master", "")), _port(space.ports, point.device)
         if side.topology.root.link(bridge) is None or _is_ovs(case, point.host, bridge):
             continue
-        if master != bridge:
+        if "UP" not in (space.link(bridge) or {}).get("flags", ("UP",)):
+            # Its ports are in the state disabled then.
+            yield _down(replace(point, device=bridge), {"linkinfo": {"info_kind": "bridge"}})
+        elif master != bridge:
             yield _wrong_master(point, bridge, master)
         elif port is not None and port.get("state") not in (None, "forwarding"):
             yield _port_cause(
@@ -127,6 +129,9 @@ def _bridge_of(case: Case, point: Point) -> str:
         return ""
     if side.host_end is not None and point.device == side.host_end.name:
         return side.bridge
+    holder, nic = side.nic
+    if point.device == nic != holder:
+        return holder
     tunnel = side.tunnel
     on_tunnel = tunnel is not None and tunnel.device == point.device
     steps = ("bridge", "decapsulate")
@@ -154,138 +159,3 @@ def _wrong_master(point: Point, bridge: str, master: str) -> Cause:
 
 def _port_cause(point: Point, name: str, text: str, fix: str) -> Cause:
     return Cause(point.host, "bridge_port", name, text, "a person", fix)
-
-
-def next_hop(case: Case, number: int) -> IPv4Address | None:
-    """The neighbour to which the kernel sends the packet at a point of the path."""
-    answer = routing.result(case, number)
-    if not answer.startswith("["):
-        return None
-    route = json.loads(answer)[0]
-    _, target = routing.addresses(case, number)
-    gateway = route.get("gateway")
-    return IPv4Address(gateway) if gateway else target
-
-
-def neighbors(case: Case, number: int) -> Iterator[Cause]:
-    """Yield a neighbour that is wrong or does not answer."""
-    point, address = case.points[number], next_hop(case, number)
-    if address is None:
-        return
-    device = _device(case, number)
-    entry = case.space(point).neighbor(address, device)
-    macs = _macs(case, address)
-    state = ",".join(entry.get("state", ())) if entry else ""
-    mac = str(entry.get("lladdr", "")) if entry else ""
-    static = "PERMANENT" in state
-    command = f"{routing.enter(point)}ip neigh del {address} dev {device}"
-    if mac and macs and mac not in macs and not any(s in state for s in _UNRESOLVED):
-        yield from _wrong_mac(case, point, address, mac, macs, command, static=static)
-    elif entry is not None and any(s in state for s in (*_UNRESOLVED, "NOARP")) and not mac:
-        yield from _unanswered(case, point, address, macs)
-
-
-def _device(case: Case, number: int) -> str:
-    """The device by which the kernel sends the packet at a point of the path."""
-    route = json.loads(routing.result(case, number))[0]
-    return str(route.get("dev", case.points[number].device))
-
-
-def _macs(case: Case, address: IPv4Address) -> dict[str, str]:
-    """The MACs of the interfaces that have an address, on the hosts that were asked."""
-    macs = {}
-    for host, topology in case.topologies.items():
-        names = {c.net: f"{c.name} on " for c in topology.namespace_owners()}
-        for space in topology.namespaces.values():
-            for link in space.links:
-                if any(address == held.ip for held in link.addresses):
-                    macs[link.mac] = f"{link.name} of {names.get(space.inode, '')}{host}"
-    return macs
-
-
-def _wrong_mac(
-    case: Case, point: Point, address: IPv4Address, mac: str, macs: Mapping[str, str],
-    command: str, *, static: bool,
-) -> Iterator[Cause]:  # fmt: skip
-    right = next(iter(macs))
-    kind = "neighbor_failed" if static else "duplicate_address"
-    text = (
-        f"{_where(point)} has {mac} as the MAC of {address}, but {macs[right]}, which has this "
-        f"address, has {right}"
-    )
-    if not static:
-        text += ": another machine answers for it"
-    yield Cause(
-        point.host, kind, f"ip neigh {address} dev {point.device} lladdr {mac}", text,
-        "a person", command, certain=static or _answers(case, address, mac),
-    )  # fmt: skip
-
-
-def _answers(case: Case, address: IPv4Address, mac: str) -> bool:
-    return any(
-        arp.sender == address and arp.mac == mac and arp.kind == "reply"
-        for evidence in case.evidence.values()
-        for arp in evidence.arps
-    )
-
-
-def _unanswered(
-    case: Case, point: Point, address: IPv4Address, macs: Mapping[str, str]
-) -> Iterator[Cause]:
-    if not macs:
-        owner = _expected_holder(case, address)
-        if owner is not None:
-            host, device = owner
-            yield Cause(
-                host, "address_missing", f"address {address} of {device}",
-                f"no interface has the address {address}: {device} of {host} should", "provision",
-                case.apply,
-            )  # fmt: skip
-            return
-    yield Cause(
-        point.host, "neighbor_failed", f"ip neigh {address} dev {point.device}",
-        f"{_where(point)} asks for the MAC of {address} by ARP at {point.device}, and gets no "
-        "answer", "a person", f"{routing.enter(point)}ip neigh show dev {point.device}",
-        certain=False,
-    )  # fmt: skip
-
-
-def _expected_holder(case: Case, address: IPv4Address) -> tuple[str, str] | None:
-    """The host and interface that should have an address that nobody has."""
-    for side in (case.source_side, case.target_side):
-        if side is None:
-            continue
-        host = case.inventory.hosts[side.host]
-        if host.address == address:
-            return side.host, side.nic[0]
-        routes = side.end_space.space.routes
-        if side.bridge and any(route.via == str(address) for route in routes):
-            return side.host, side.bridge
-    return None
-
-
-def unresolved(case: Case, number: int) -> bool:
-    """True if the packet at a point waits for the MAC of its next hop."""
-    point, address = case.points[number], next_hop(case, number)
-    entry = case.space(point).neighbor(address, _device(case, number)) if address else None
-    return entry is not None and any(s in _UNRESOLVED for s in entry.get("state", ()))
-
-
-def same_mac(case: Case) -> Iterator[Cause]:
-    """Yield a MAC that two interfaces of the path have, on two hosts or containers."""
-    holders: dict[str, Point] = {}
-    for point in case.points:
-        link = case.space(point).link(point.device)
-        mac = str(link.get("address", "")) if link else ""
-        if point.step not in ("send", "answer", "wire") or len(mac) != 17:
-            continue
-        first = holders.setdefault(mac, point)
-        if (first.host, first.space, first.device) != (point.host, point.space, point.device):
-            if first.space == point.space == HOST and first.host == point.host:
-                continue
-            yield Cause(
-                point.host, "duplicate_mac", f"MAC {mac}",
-                f"{first.device} of {_where(first)} and {point.device} of {_where(point)} both "
-                f"have the MAC {mac}", "a person",
-                f"ip link show dev {point.device}",
-            )  # fmt: skip

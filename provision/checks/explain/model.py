@@ -53,6 +53,23 @@ class Point:
     step: str
     reply: bool = False
 
+    @property
+    def container(self) -> str:
+        """The container whose namespace this is; "" for the host's own."""
+        return "" if self.space == HOST else self.space.removeprefix("+")
+
+    @property
+    def location(self) -> str:
+        """The host or the container, for a sentence."""
+        return f"the container {self.container} on {self.host}" if self.container else self.host
+
+    @property
+    def enter(self) -> str:
+        """The start of a command that runs in this namespace; "" for the host's own."""
+        if not self.container:
+            return ""
+        return f"nsenter -t $(docker inspect -f '{{{{.State.Pid}}}}' {self.container}) -n "
+
 
 @dataclass(frozen=True, slots=True)
 class Hop:

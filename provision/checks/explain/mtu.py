@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.checks.explain import routing
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import Cause, Point
 
@@ -37,6 +36,6 @@ def _mtu(case: Case, point: Point, mtu: int, right: int) -> Cause:
     return Cause(
         point.host, "mtu", f"mtu {mtu} of {point.device}",
         f"small packets arrive, and those of size {case.large} are lost: {point.device} of "
-        f"{routing.where(point)} has the MTU {mtu}, {relation} {right}", "a person",
-        routing.enter(point) + f"ip link set dev {point.device} mtu {right}",
+        f"{point.location} has the MTU {mtu}, {relation} {right}", "a person",
+        point.enter + f"ip link set dev {point.device} mtu {right}",
     )  # fmt: skip

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 
 from provision import methods
 from provision.checks.explain.case import Case
-from provision.checks.explain.model import HOST, Cause, Point
-from provision.checks.explain.path import Side
+from provision.checks.explain.model import HOST, Cause
+from provision.checks.explain.sides import Side
 from provision.facts.topology import TunnelEnd
 
 _ANY = "00:00:00:00:00:00"
@@ -22,18 +22,9 @@ def sides(case: Case) -> Iterator[Side]:
 
 
 def daemons(case: Case) -> Iterator[Cause]:
-    """Yield programs on the way that do not run: Open vSwitch, and units of provision."""
+    """Yield units of provision that do not run, such as flanneld's."""
     for side in sides(case):
-        topology, units = side.topology, case.of(side.host).units
-        uses = topology.ovs_error and any(
-            point.host == side.host and _is_ovs(side, point) for point in case.points
-        )
-        if uses or (topology.ovs_error and _declared(case) and not _kernel_tunnel(side)):
-            yield Cause(
-                side.host, "daemon_down", "ovs-vswitchd",
-                f"Open vSwitch of {side.host} forwards nothing: {topology.ovs_error}", "a person",
-                "systemctl restart openvswitch-switch",
-            )  # fmt: skip
+        units = case.of(side.host).units
         mark = f"provision-{case.inventory.name}-{case.network.name}-" if case.network else "\n"
         for unit, state in units.items():
             if unit.startswith(mark) and state != "active":
@@ -44,18 +35,8 @@ def daemons(case: Case) -> Iterator[Cause]:
                 )  # fmt: skip
 
 
-def _is_ovs(side: Side, point: Point) -> bool:
-    link = side.topology.root.link(point.device)
-    master = side.topology.root.link(link.master) if link else None
-    return "openvswitch" in (link.kind if link else "", master.kind if master else "")
-
-
 def _declared(case: Case) -> bool:
     return bool(case.network and methods.of(case.network).tunnel(case.network))
-
-
-def _kernel_tunnel(side: Side) -> bool:
-    return bool(side.tunnel and side.tunnel.device)
 
 
 def ends(case: Case) -> Iterator[Cause]:
@@ -185,14 +166,18 @@ def misdirected(case: Case) -> Iterator[Cause]:
     if case.target_side is None or case.source_side.host == case.target_side.host:
         return
     hosts = case.inventory.hosts
-    ends_ = {hosts[side.host].address for side in (case.source_side, case.target_side)}
+    path_ends = {hosts[side.host].address for side in (case.source_side, case.target_side)}
     for host in (case.source_side.host, case.target_side.host):
-        for packet in case.of(host).packets:
-            wrong = packet.outer[1] not in ends_ and packet.direction == "out"
-            if packet.tunnel != "plain" and wrong and packet.space == HOST:
-                yield Cause(
-                    host, "tunnel_device", f"tunnel to {packet.outer[1]}",
-                    f"{host} sends the packet in a tunnel to {packet.outer[1]}, where no host of "
-                    "this path is", "a person", case.apply,
-                )  # fmt: skip
-                return
+        remotes = {
+            packet.outer[1] for packet in case.of(host).packets
+            if packet.tunnel != "plain" and packet.space == HOST and packet.direction == "out"
+        }  # fmt: skip
+        # A frame to a MAC that no bridge has learned goes to all hosts: also to the right one.
+        if remotes and not remotes & path_ends:
+            wrong = min(remotes)
+            yield Cause(
+                host, "tunnel_device", f"tunnel to {wrong}",
+                f"{host} sends the packet in a tunnel to {wrong}, where no host of this path is",
+                "a person", case.apply,
+            )  # fmt: skip
+            return

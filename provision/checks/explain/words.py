@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from provision.checks.explain import routing
+from provision.checks.explain import lookups
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import HOST, Explanation, Hop, Point
 from provision.model.text import count
@@ -52,7 +52,7 @@ def _inner_before(case: Case, number: int) -> tuple[IPv4Address, IPv4Address] | 
 def _step(case: Case, number: int) -> str:
     point = case.points[number]
     if point.step in ("route", "send", "answer", "encapsulate"):
-        answer = routing.result(case, number)
+        answer = lookups.result(case, number)
         if answer.startswith("["):
             route = json.loads(answer)[0]
             gateway = f" via {route['gateway']}" if route.get("gateway") else ""
@@ -75,7 +75,7 @@ def _rules(case: Case, number: int) -> list[str]:
     point = case.points[number]
     if point.step != "route" or point.space != HOST:
         return []
-    source, target = (str(a) for a in routing.addresses(case, number))
+    source, target = (str(a) for a in lookups.addresses(case, number))
     texts = []
     for verdict in case.of(point.host).verdicts:
         packet = verdict.packet

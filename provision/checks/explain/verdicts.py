@@ -1,0 +1,58 @@
+"""The verdicts of netfilter's trace: which are of the probe, and whose rule it is. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from provision.checks.explain.case import Case
+from provision.checks.explain.evidence import HostEvidence, TraceStep
+from provision.checks.explain.scripts import SMALL
+
+_DROPS = ("DROP", "REJECT", "STOLEN")
+_OWNERS = (
+    ("provision:", "provision"), ("PROV-", "provision"), ("KUBE-", "Kubernetes"),
+    ("cali-", "Calico"), ("ufw-", "ufw"), ("FLANNEL-", "flannel"), ("CNI-", "CNI"),
+    ("f2b-", "fail2ban"), ("LIBVIRT", "libvirt"),
+)  # fmt: skip
+
+
+def is_drop(verdict: TraceStep) -> bool:
+    """True if the rule or policy drops the packet."""
+    return verdict.verdict in _DROPS or "-j REJECT" in verdict.rule
+
+
+def is_tunnelled(verdict: TraceStep) -> bool:
+    """True for a packet of a tunnel: the rules that trace them match peers of the host."""
+    return "DPORT" in verdict.packet and verdict.packet.get("DPORT") in ("4789", "8472", "8285")
+
+
+def is_lost(case: Case, verdict: TraceStep) -> bool:
+    """True for a packet of those that were lost."""
+    if case.probe.protocol != "icmp":
+        return True
+    size = int(verdict.packet.get("LEN", 0))
+    return size == case.large if case.only_large else size in (SMALL, case.large)
+
+
+def is_answer(case: Case, verdict: TraceStep) -> bool:
+    """True for an answer of the target."""
+    targets = {str(case.inner_address), str(case.target_address)}
+    return verdict.packet.get("SRC") in targets - {str(case.address)}
+
+
+def owner_of(evidence: HostEvidence, verdict: TraceStep) -> str:
+    """The owner of a rule or policy, by its marks."""
+    text = f"{verdict.chain} {verdict.rule}"
+    for mark, owner in _OWNERS:
+        if mark in text:
+            return owner
+    if verdict.table == "firewalld":
+        return "firewalld"
+    if verdict.handle == "policy":
+        # ufw and Docker both set the policy DROP of FORWARD; of INPUT only ufw does.
+        if any("ufw" in growth.rule for growth in evidence.growths):
+            return "ufw"
+        return "Docker" if verdict.chain == "FORWARD" else "a person"
+    docker = verdict.chain.startswith("DOCKER") and verdict.chain != "DOCKER-USER"
+    raw = verdict.table == "raw" and re.search(r"-d \S+/32 ! -i \S+ -j DROP", verdict.rule)
+    return "Docker" if docker or raw else "a person"
