@@ -58,8 +58,8 @@ def script(
     """The script of one snapshot; `peers` are the addresses to which routes are read.
 
     `probes` are those of the methods that the host's networks use, `tools` the commands that they
-    need, with the packages of those that the kind `package` does not know, `ports` the ports that they
-    take, such as `udp/4789`.
+    need, with the packages of those that the kind `package` does not know, and `ports` those that
+    they take, such as `udp/4789`.
     """
     lines = [
         PRELUDE,
