@@ -131,8 +131,7 @@ def test_a_link_of_our_name_is_a_conflict_and_survives(clean: Hosts) -> None:
             plan = clean.provision("plan", name, status=9)
             for host in hosts:
                 assert f"{host}: conflict: " in plan and names[host] in plan, plan
-            result = clean.json("apply", name, "--yes", status=9)
-            assert {conflict["host"] for conflict in result["conflicts"]} == set(hosts), result
+            clean.provision("apply", name, "--yes", status=9)
             clean.provision("destroy", name, "--yes", status=None)
         for host, name in names.items():
             assert clean.ssh(host, SHOW_LINKS % (name, name)) == links[host]
