@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import paramiko
 
@@ -69,14 +70,22 @@ def _run(
     reader = threading.Thread(target=drain, args=(channel.recv_stderr, stderr), daemon=True)
     channel.exec_command(command)
     reader.start()
-    for chunk in (data,) if isinstance(data, bytes) else data:
-        channel.sendall(chunk)
-    channel.shutdown_write()
+    _send(channel, (data,) if isinstance(data, bytes) else data)
     drain(channel.recv, stdout)
     if len(stdout) >= OUTPUT_LIMIT:
         channel.close()
     reader.join()
     return channel.recv_exit_status()
+
+
+def _send(channel: paramiko.Channel, chunks: Iterable[bytes]) -> None:
+    for chunk in chunks:
+        try:
+            channel.sendall(chunk)
+        except OSError:
+            return  # the command has ended before it read all: what it printed tells why
+    with suppress(OSError):
+        channel.shutdown_write()
 
 
 def drain(receive: Callable[[int], bytes], buffer: bytearray) -> None:
