@@ -1,23 +1,8 @@
 # Makes netplan, with its renderer networkd, agree with a NIC that became a port of a bridge, or left
 # it. `netplan apply` would do more: it configures all interfaces again.
-# Prelude: host/nic_to_bridge.sh
-# Defines: before_join after_join before_leave after_leave after_removal
+# Prelude: host/nic_to_bridge.sh host/networkd_port.sh
+# Defines: after_join after_leave
 
-# networkd reads its files again; it changes nothing, since the links are as its files say.
-reload_networkd() { ! systemctl -q is-active systemd-networkd || networkctl reload || return; }
 generate() { netplan generate && reload_networkd; }
-before_join() { :; }
 after_join() { generate; }
-# systemd-networkd 257 takes a released port for a new link and would drop its routes: the NIC is
-# unmanaged until it has left. If that file cannot be written, the NIC leaves all the same.
-before_leave() { # mark of the bridge, files of ours
-  inventory=${1%%/*}; shift
-  [ "$(master "$nic")" != "$bridge" ] || for file; do
-    case $file in *-nic.network)
-      printf '# provision:%s\n[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' \
-        "$inventory" "$nic" >"$file" && reload_networkd || :
-    esac
-  done
-}
 after_leave() { generate; }
-after_removal() { :; }

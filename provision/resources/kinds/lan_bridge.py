@@ -174,7 +174,7 @@ class LanBridge(Resource):
             "\n".join(map(str, nic.routes)),
         )
         ping = program_text("checks/silence.pl")
-        text = program_text("host/nic_to_bridge.sh", manager.program, program)
+        text = program_text("host/nic_to_bridge.sh", *manager.programs, program)
         more = (nic.peer or "-", manager.arguments(self.mark, nic.network))
         return sh(text, ping, *links, *settings, *lists, *more, *arguments)
 

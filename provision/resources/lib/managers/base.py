@@ -73,8 +73,8 @@ class NicManager(ABC):
 
     name: ClassVar[str]
     """The name in messages, in facts and in the records of hosts."""
-    program: ClassVar[str]
-    """The file of shell functions, below the template folder, that make the manager agree."""
+    programs: ClassVar[tuple[str, ...]]
+    """Files of shell functions, below the template folder, that make the manager agree."""
     mode: ClassVar[int] = 0o644
     """The mode of the files that provision adds."""
     sets_forward_delay: ClassVar[bool] = True
@@ -107,7 +107,7 @@ class NicManager(ABC):
         return ()
 
     def arguments(self, mark: Mark, settings: str) -> str:  # noqa: ARG002
-        """The words that `program` gets as `$manager_arguments`."""
+        """The words that `programs` get as `$manager_arguments`."""
         return ""
 
 

@@ -44,7 +44,7 @@ class Ifupdown(NicManager):
     """NICs that ifupdown has brought up by an address of /etc/network/interfaces."""
 
     name = "ifupdown"
-    program = "host/manager_ifupdown.sh"
+    programs = ("host/manager_ifupdown.sh",)
 
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The `iface` stanzas of the NIC, one option a line."""

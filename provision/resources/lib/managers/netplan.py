@@ -40,7 +40,7 @@ class Netplan(NicManager):
     """NICs for which netplan has written the files of systemd-networkd."""
 
     name = "netplan"
-    program = "host/manager_netplan.sh"
+    programs = ("host/networkd_port.sh", "host/manager_netplan.sh")
     # The file may name what others need not know; netplan warns of a wider mode.
     mode = 0o600
     serves_veth = False

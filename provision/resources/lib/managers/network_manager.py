@@ -57,7 +57,7 @@ class NetworkManager(NicManager):
     """NICs with a profile of NetworkManager that is a keyfile."""
 
     name = "NetworkManager"
-    program = "host/manager_networkmanager.sh"
+    programs = ("host/manager_networkmanager.sh",)
     # NetworkManager ignores profiles that others than root can read.
     mode = 0o600
     sets_forward_delay = False

@@ -19,7 +19,7 @@ class SystemdNetworkd(NicManager):
     """NICs of systemd-networkd, except those for which netplan wrote the files."""
 
     name = "systemd-networkd"
-    program = "host/manager_networkd.sh"
+    programs = ("host/networkd_port.sh", "host/manager_networkd.sh")
     serves_ovs = True
 
     def describe(self, nic: str, files: ManagerFiles) -> str:  # noqa: ARG002
