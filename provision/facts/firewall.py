@@ -159,10 +159,7 @@ def parse(lines: KeyedLines) -> Firewall:
         other_backend=lines.only("iptables_other", ""),
         claims=frozenset(lines.every("firewall_claim")),
         docker_iptables="docker_iptables" not in lines,
-        stops_forwarding=tuple(
-            (path, setting)
-            for path, _, setting in (rest.partition(" ") for rest in lines.every(_STOPS))
-        ),
+        stops_forwarding=lines.pairs(_STOPS),
         forward_was_drop="forward_was" in lines,
     )
 

@@ -62,10 +62,7 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
         peer_routes=_peer_routes(lines, peers),
         package_manager=lines.only("manager", ""),
         docker_candidate=version(lines.only("candidate", "")),
-        incomplete_packages={
-            tool: packages
-            for tool, _, packages in (rest.partition(" ") for rest in lines.every("without"))
-        },
+        incomplete_packages=dict(lines.pairs("without")),
         ssh_from=ssh_from,
         ssh_to=ssh_to,
         guard_files=lines.every("guard"),
@@ -78,10 +75,7 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
         ovs_nic_by_bridge=_ovs_nic_by_bridge(text),
         foreign_files=frozenset(lines.every("foreign")),
         not_forwarding=frozenset(lines.every("unforwarding")),
-        networkd_files={
-            link: file
-            for link, _, file in (rest.partition(" ") for rest in lines.every("networkd"))
-        },
+        networkd_files=dict(lines.pairs("networkd")),
         policy=policy.parse(lines),
         firewall=firewall.parse(lines),
         listeners=tuple(map(_listener, lines.every("listener"))),

@@ -27,6 +27,11 @@ class KeyedLines:
         """The values of a key, in the order of their lines."""
         return tuple(value for name, value in self._pairs if name == key)
 
+    def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
+        """The values of a key, each parted at its first blank; the second part may be empty."""
+        parted = (value.partition(" ") for value in self.every(key))
+        return tuple((first, rest) for first, _, rest in parted)
+
     def decoded(self, key: str, default: str | None = None) -> Any:
         """The JSON value of a key that comes once, the same object each time.
 

@@ -16,14 +16,11 @@ from provision.resources.render import program_text
 
 def _parse(text: str) -> ManagerFiles:
     lines = KeyedLines(text)
-    files = (rest.partition(" ") for rest in lines.every("file"))
-    profiles = (rest.partition(" ") for rest in lines.every("profile"))
-    metrics = (rest.partition(" ") for rest in lines.every("metric"))
     return ManagerFiles(
-        texts={path: decode_text(content) for content, _, path in files},
+        texts={path: decode_text(content) for content, path in lines.pairs("file")},
         unread=tuple(_unread(lines)),
-        profiles={nic: path for nic, _, path in profiles},
-        metrics={nic: metric for nic, _, metric in metrics},
+        profiles=dict(lines.pairs("profile")),
+        metrics=dict(lines.pairs("metric")),
     )
 
 
