@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from provision.engine import applied_from
 from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe
@@ -18,8 +19,14 @@ from provision.model.errors import ConflictError, HostError, UnfitError
 from provision.model.problems import Problem
 from provision.model.text import count
 
+if TYPE_CHECKING:
+    from provision.engine.rounds import ApplyRounds
+
 # Modules of a transaction are imported where there is something to change: most runs only look.
 
+
+PLANS = 3
+"""How often a plan is made for hosts whose followers put something back before they are armed."""
 
 Examiner = Callable[[Fleet, frozenset[str]], Iterable[str]]
 """Returns lines about what a change of these hosts would run into."""
@@ -65,13 +72,14 @@ def converge(
     hosts: tuple[str, ...],
     options: ApplyOptions,
     *,
-    approve: Callable[[tuple[Change, ...]], None] = lambda _changes: None,
+    approve: Callable[[tuple[Change, ...]], None] | None = None,
     examine: Examiner = lambda _fleet, _hosts: (),
 ) -> Report:
     """Change hosts until nothing differs; then each keeps the change, or rolls it back.
 
     Raises ConflictError and LockedError before any change, and the errors of `approve`, which is
-    called with the changes. `examine` is called with the snapshots and the hosts that will change.
+    called with the changes; without it, a plan is made again where a follower puts something back
+    before the host is armed. `examine` is called with the snapshots and the hosts that will change.
     """
     fleet, errors = _gather(session, hosts, destroy=options.destroy)
     if _recover_abandoned(session, fleet, hosts):
@@ -88,14 +96,15 @@ def converge(
         session.warn(f"warning: {warning}")
     if errors and (options.all_or_none or _too_many_failed(session, hosts, errors, options)):
         return Report(hosts, (), (), errors)
-    approve(plan.changes)
+    if approve is not None:
+        approve(plan.changes)
     for line in examine(fleet, frozenset(change.ref.host for change in plan.changes)):
         session.warn(f"error: {line}")
     session = replace(session, probes=())  # those of `examine`
     if not options.destroy:
         session, plan = _with_artifacts(session, fleet, usable, plan)
     _require_unlocked(session, fleet, {change.ref.host for change in plan.changes})
-    run = _Run(session, options, fleet)
+    run = _Run(session, options, fleet, plans=1 if approve else PLANS)
     try:
         for group in _groups(usable, options):
             if _too_many_failed(session, hosts, (*errors, *run.errors), options):
@@ -236,8 +245,10 @@ def _require_docker_rules(changes: Iterable[Change]) -> None:
 class _Run:
     """One run over groups of hosts, each changed in a transaction of its own."""
 
-    def __init__(self, session: Session, options: ApplyOptions, fleet: Fleet) -> None:
-        self.session, self.options = session, options
+    def __init__(
+        self, session: Session, options: ApplyOptions, fleet: Fleet, *, plans: int
+    ) -> None:
+        self.session, self.options, self.plans = session, options, plans
         self.snapshots = dict(fleet.snapshots)
         self.results: list[ChangeResult] = []
         self.errors: list[HostError] = []
@@ -246,20 +257,31 @@ class _Run:
 
     def converge(self, hosts: tuple[str, ...]) -> bool:
         """Change `hosts` until nothing differs; return True if all of them keep the change."""
-        fleet = Fleet(self.snapshots)
-        plan = difference(self.session, fleet, hosts, destroy=self.options.destroy)
-        if not plan.changes:
-            return True
-        from provision.engine.rounds import ApplyRounds
+        for left in reversed(range(self.plans)):
+            fleet = Fleet(self.snapshots)
+            plan = difference(self.session, fleet, hosts, destroy=self.options.destroy)
+            if not plan.changes:
+                break
+            from provision.engine.rounds import ApplyRounds
 
-        rounds = ApplyRounds(self.session, self.options, hosts, self.snapshots)
-        try:
-            return rounds.run(plan)
-        finally:
+            rounds = ApplyRounds(self.session, self.options, hosts, self.snapshots)
+            again = False
+            try:
+                kept = rounds.run(plan)
+                again = rounds.superseded and not rounds.interrupted and left > 0
+            finally:
+                self._note(rounds, final=not again)
+            if not again:
+                return kept
+            self.session.say("Planning again: a host has put back what was missing")
+        return True
+
+    def _note(self, rounds: ApplyRounds, *, final: bool) -> None:
+        self.interrupted = rounds.interrupted
+        if final:
             self.results += rounds.transaction.results
             self.errors += rounds.transaction.errors
             self.outcomes |= rounds.transaction.outcomes
-            self.interrupted = rounds.interrupted
 
     def report(self, hosts: tuple[str, ...], errors: tuple[HostError, ...]) -> Report:
         """The report of the run on `hosts`; `errors` are those from before it."""

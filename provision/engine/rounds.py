@@ -49,6 +49,8 @@ class ApplyRounds:
         self.snapshots = snapshots
         self.transaction = Transaction(session, options.verb, options.window_s)
         self.interrupted = False
+        self.superseded = False
+        """Nothing was changed, as a follower has put something back since the plan was made."""
 
     def run(self, plan: Plan) -> bool:
         """Apply `plan`, and return True if it is confirmed on all hosts.
@@ -96,7 +98,11 @@ class ApplyRounds:
     def _require_unchanged(self, plan: Plan) -> None:
         """Note an error for each resource that somebody else has changed since `plan`."""
         # The snapshots come from the arming: from then on, no other run can change the host.
-        for change in set(self.plan().changes) ^ set(plan.changes):
+        current = self.plan()
+        differing = set(current.changes) ^ set(plan.changes)
+        overtaken = bool(differing) and all(map(_is_volatile, differing))
+        self.superseded = overtaken and not current.conflicts
+        for change in differing:
             message = f"{_label(change)} has changed since the plan was made"
             self.transaction.errors.append(ChangedError(change.ref.host, message))
 
@@ -190,6 +196,11 @@ class ApplyRounds:
 def _still_differing(plan: Plan) -> Iterator[HostError]:
     for change in plan.changes:
         yield StepError(change.ref.host, f"{_label(change)} still differs")
+
+
+def _is_volatile(change: Change) -> bool:
+    resource = change.after or change.before
+    return resource is not None and resource.volatile
 
 
 def _label(change: Change) -> str:

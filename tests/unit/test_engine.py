@@ -40,7 +40,7 @@ from provision.facts import host_probe
 from provision.model.errors import ConflictError, ConnectError, ExitStatus, LockedError
 from provision.model.inventory import Container, Image
 from provision.resources.base import Ref, Resource
-from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
+from tests.fakes import HOST, KINDS, Hosts, Toy, VolatileToy, inventory
 
 HOSTS = ("h1", "h2", "h3")
 
@@ -60,8 +60,11 @@ class Fleet:
         )
         self.session = Session(inventory(*HOSTS), self.hosts)
 
-    def apply(self, hosts: tuple[str, ...] = HOSTS, **options: Any) -> report.Report:
-        return engine.converge(self.session, hosts, ApplyOptions(**{"window_s": 0} | options))
+    def apply(
+        self, hosts: tuple[str, ...] = HOSTS, *, approve: Any = None, **options: Any
+    ) -> report.Report:
+        options = {"window_s": 0} | options
+        return engine.converge(self.session, hosts, ApplyOptions(**options), approve=approve)
 
     def executions(self, host: str = "h1") -> list[str]:
         """The verbs of the scripts that ran on a host, without the commands in them."""
@@ -275,6 +278,23 @@ def test_a_host_that_changes_before_it_is_armed_stops_the_change(fleet: Fleet) -
     assert applied.outcomes == dict.fromkeys(HOSTS, UNCHANGED)
     assert applied.exit_status == 4
     assert list(fleet.hosts.toys.values()) == [fleet.hosts.changed_by_others["h2"]]
+
+
+def test_what_a_follower_puts_back_before_a_host_is_armed_is_planned_again(
+    fleet: Fleet,
+) -> None:
+    """`destroy` removes that, too. A saved plan is made as it is, or not at all."""
+    fleet.apply()
+    put_back = VolatileToy("h2", "v")
+    fleet.hosts.changed_by_others["h2"] = put_back
+    refused = fleet.apply(destroy=True, approve=lambda _changes: None)
+    assert "volatile v has changed since the plan was made" in str(refused.errors[0])
+    assert refused.exit_status == 4
+    del fleet.hosts.toys[put_back.ref]
+    destroyed = fleet.apply(destroy=True)
+    assert destroyed.errors == ()
+    assert destroyed.outcomes == dict.fromkeys(HOSTS, CONFIRMED)
+    assert not fleet.hosts.toys
 
 
 def test_a_host_with_another_pending_change_stops_the_change(fleet: Fleet) -> None:
