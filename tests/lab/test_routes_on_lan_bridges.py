@@ -14,10 +14,17 @@ pytestmark = pytest.mark.lab
 
 ROUTES = "blue: {method: routes, cidr: 172.20.0.0/16}"
 LAN = "lan: {method: pipework, cidr: D.0/24, pool: D.208/28, gateway: D.254}"
+NETDEV = "tun: {method: ovs-gre, cidr: 172.30.0.0/16, datapath: netdev}"
 # By a name for a test: the network whose bridge takes the NIC, and the bridge.
 BRIDGES = {
     "veth": (LAN.replace("{", "{host_port: veth, "), "host-"),
     "ovs": ("lan: {method: pipework, kind: ovs, cidr: D.0/24}", "bri0"),
+    "netdev": (NETDEV, "phy-eth1"),
+}
+TUNNELS = {
+    "vxlan": "{method: vxlan, cidr: 172.21.0.0/16}",
+    "flannel": "{method: flannel, cidr: 172.16.0.0/16}",
+    "wireguard": "{method: wireguard, cidr: 172.22.0.0/16}",
 }
 
 
@@ -115,3 +122,17 @@ def test_routes_go_to_every_kind_of_bridge(clean: Hosts, kind: str) -> None:
         assert {name.startswith(device) for name in devices(hosts)} == {True}
         hosts.provision("destroy", "both.yml", "--yes")
         assert_same(without_ovs_files(before), without_ovs_files(hosts.capture()))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("method", TUNNELS)
+def test_a_tunnel_goes_on_while_its_nic_joins_and_leaves_a_bridge(
+    clean: Hosts, method: str
+) -> None:
+    """Its packets leave by the interface that has the host's address."""
+    tunnel = f"tun: {TUNNELS[method]}"
+    hosts, before = clean, clean.capture()
+    for networks in ((tunnel, LAN), (tunnel,), (tunnel, LAN)):
+        applied(hosts, *networks)
+    hosts.provision("destroy", "both.yml", "--yes")
+    assert_same(without_ovs_files(before), without_ovs_files(hosts.capture()))
