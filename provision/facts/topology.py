@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from provision.resources.on_hosts import Mark
 
@@ -35,13 +35,40 @@ class NamespaceLink:
 
 
 @dataclass(frozen=True, slots=True)
+class WireguardPeer:
+    """A peer of a WireGuard device, as `wg` prints it.
+
+    `endpoint` is None where the device does not know it, or for IPv6. `handshake_s`: age of the
+    last handshake in seconds; None: there was none.
+    """
+
+    public: str
+    endpoint: IPv4Address | None
+    allowed: tuple[IPv4Network, ...]
+    handshake_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardEnd:
+    """What a WireGuard device has besides that of every device. `port`: its UDP port."""
+
+    public: str
+    port: int
+    peers: tuple[WireguardPeer, ...]
+
+    def peer(self, subnet: IPv4Network) -> WireguardPeer | None:
+        """The peer to which the device sends the packets for a subnet."""
+        return next((p for p in self.peers if any(subnet.subnet_of(n) for n in p.allowed)), None)
+
+
+@dataclass(frozen=True, slots=True)
 class TunnelEnd:
     """A host's end of tunnels: a device of the kernel, or a tunnel port of Open vSwitch.
 
     `device` is the kernel's interface, empty for a port of Open vSwitch, which has none. `bridge`
     is the bridge that it is a port of. `remotes` are the addresses of the hosts that it sends to,
     empty for a `tun` device, whose program knows them. Two ends fit if `kind` and `key` are equal:
-    VXLAN's VNI, or the key of GRE. `error`: why it does not work.
+    VXLAN's VNI, or the key of GRE. `error`: why it does not work. wireguard-go's device is a `tun`.
     """
 
     name: str
@@ -51,6 +78,7 @@ class TunnelEnd:
     remotes: tuple[IPv4Address, ...]
     key: str = ""
     error: str = ""
+    wireguard: WireguardEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)

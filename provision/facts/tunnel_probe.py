@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from provision.facts.lines import KeyedLines
-from provision.facts.topology import OVS_BRIDGE, NetNamespace, TunnelEnd
+from provision.facts.topology import (
+    OVS_BRIDGE,
+    NetNamespace,
+    TunnelEnd,
+    WireguardEnd,
+    WireguardPeer,
+)
 from provision.resources.lib import ovsdb
 
 TUNNELS = (
@@ -58,13 +64,14 @@ def tunnels(
     `entries` are the interfaces of the host's namespace, as `ip -d` prints them.
     """
     kinds = {link.name: link.kind for link in root.links}
-    forwards = _forwards(lines)
+    forwards, ends = _forwards(lines), dict(_wireguard_ends(lines))
     for entry in entries:
         # A tap device is a bridge of Open vSwitch, also while this does not run, or leads to a
         # virtual machine.
         tap = entry.get("linkinfo", {}).get("info_data", {}).get("type") == "tap"
         if kinds.get(entry["ifname"]) in TUNNELS and not tap:
-            yield _device(entry, forwards.get(entry["ifname"], ()))
+            device = _device(entry, forwards.get(entry["ifname"], ()))
+            yield replace(device, wireguard=ends.get(device.name))
     error = ovs_error(lines)
     for port in ovsdb.ports(_tables(lines)):
         if port.type in TUNNELS:
@@ -100,6 +107,27 @@ def _forwards(lines: KeyedLines) -> dict[str, list[IPv4Address]]:
         device, remote = (fields[fields.index(key) + 1] for key in ("dev", "dst"))
         remotes.setdefault(device, []).extend(_addresses(remote))
     return remotes
+
+
+def _wireguard_ends(lines: KeyedLines) -> Iterator[tuple[str, WireguardEnd]]:
+    """Yield the name of each WireGuard device, and what it tells."""
+    now = int(lines.only("wg_now", "0"))
+    rows = [line.split(" ") for line in lines.every("wg_peer")]
+    for line in lines.every("wg_device"):
+        device, public, port = line.split(" ")
+        peers = tuple(_wireguard_peer(row, now) for row in rows if row[0] == device)
+        yield device, WireguardEnd(public, int(port), peers)
+
+
+def _wireguard_peer(row: Sequence[str], now: int) -> WireguardPeer:
+    _, public, endpoint, allowed, handshake = row
+    networks = (text for text in allowed.split(",") if "." in text)
+    return WireguardPeer(
+        public,
+        next(_addresses(endpoint.rpartition(":")[0]), None),
+        tuple(map(IPv4Network, networks)),
+        max(now - int(handshake), 0) if int(handshake) else None,
+    )
 
 
 def _addresses(text: str | None) -> Iterator[IPv4Address]:

@@ -51,6 +51,13 @@ if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
     echo 'ovs_error Open vSwitch does not answer'
   fi
 fi
+# The kernel tells nothing of a WireGuard device, and `dump` prints secrets, too: they stay here.
+if command -v wg >/dev/null 2>&1 && [ -n "$(wg show interfaces 2>/dev/null)" ]; then
+  date '+wg_now %s'
+  bounded wg show all dump | sed -n '
+    s/^\([^\t]*\)\t[^\t]*\t\([^\t]*\)\t\([0-9]*\)\t[^\t]*$/wg_device \1 \2 \3/p
+    s/^\([^\t]*\)\t\([^\t]*\)\t[^\t]*\t\([^\t]*\)\t\([^\t]*\)\t\([0-9]*\)\t[0-9]*\t[0-9]*\t[^\t]*$/wg_peer \1 \2 \3 \4 \5/p'
+fi
 if command -v iptables >/dev/null 2>&1; then
   nat=$(bounded iptables -w 30 -t nat -v -S) || exit 1
   printf '%s\n' "$nat" | sed 's/^/nat /'

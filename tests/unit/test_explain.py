@@ -70,6 +70,13 @@ def capture_of(name: str) -> Path:
     return next(path for path in CAPTURES if path.stem == name)
 
 
+def test_an_encrypted_packet_is_not_called_unseen(tmp_path: Path) -> None:
+    """Nobody can tell which packet of WireGuard holds the probe; the other devices have seen it."""
+    hops = explained(capture_of("healthy-wireguard"), tmp_path).hops
+    assert {(hop.device, hop.seen) for hop in hops if hop.device == "eth1"} == {("eth1", None)}
+    assert all(hop.seen for hop in hops if hop.device != "eth1")
+
+
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_captured_evidence_leads_to_the_cause(path: Path, tmp_path: Path) -> None:
     """The cause of each planted fault, from what its hosts printed."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from provision import methods
 from provision.checks.explain.ends import End
 from provision.checks.explain.evidence import CapturedPacket, HostEvidence, Space
-from provision.checks.explain.model import Point, Probe
+from provision.checks.explain.model import HOST, Point, Probe
 from provision.checks.explain.scripts import SMALL, Sent
 from provision.checks.explain.sides import Side
 from provision.facts.topology import HostTopology, NamespaceLink
@@ -93,7 +94,14 @@ class Case:
     def watched(self, point: Point) -> bool:
         """True if a sniffer could see the point."""
         evidence = self.evidence.get(point.host)
-        return evidence is not None and not any("sniffer" in p for p in evidence.problems)
+        blind = evidence is None or any("sniffer" in p for p in evidence.problems)
+        return not blind and not self.sealed(point)
+
+    def sealed(self, point: Point) -> bool:
+        """True where the probe passes encrypted: nobody can tell which packet holds it."""
+        declared = methods.of(self.network).tunnel(self.network) if self.network else None
+        side = self.side(point) if declared and declared.encrypted else None
+        return side is not None and point.space == HOST and point.device in side.nic
 
     @property
     def last_seen(self) -> int:

@@ -203,5 +203,5 @@ class _Inquiry:
         hosts = self.inventory.hosts
         peers = [hosts[p].address for p in (self.source.host, self.target.host) if p and p != host]
         return Watch(
-            spaces, tuple(addresses), (tunnel.port,) if tunnel and peers else (), tuple(peers)
+            spaces, tuple(addresses), tunnel.every_port if tunnel and peers else (), tuple(peers)
         )

@@ -11,6 +11,7 @@ from provision.checks.explain.evidence import Growth, HostEvidence, TraceStep
 from provision.checks.explain.model import HOST, Cause, Point
 from provision.checks.explain.verdicts import (
     is_answer,
+    is_copy,
     is_drop,
     is_lost,
     is_tunnelled,
@@ -22,9 +23,9 @@ def drops(case: Case) -> Iterator[Cause]:
     """Yield the rules and policies that netfilter's trace shows to have dropped the probe."""
     for host, evidence in case.evidence.items():
         for verdict in evidence.verdicts:
-            if not is_drop(verdict):
+            if not is_drop(verdict) or is_copy(verdict):
                 continue
-            if is_tunnelled(verdict):
+            if is_tunnelled(case, verdict):
                 yield _tunnel_drop(case, host, evidence, verdict)
             elif is_lost(case, verdict):
                 yield from nat.hidden(case, host, verdict)

@@ -19,6 +19,7 @@ from provision.checks.explain import (
     routing,
     switching,
     tunnels,
+    wireguard,
 )
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import Cause, Hop, Point
@@ -95,6 +96,8 @@ def _arrived(case: Case) -> bool:
 def gap(case: Case) -> int:
     """The number of the first point that the probe did not come to."""
     number = case.last_seen + 1
+    while number < len(case.points) and case.sealed(case.points[number]):
+        number += 1
     if number >= len(case.points) or case.only_large:
         return number
     if case.points[number].step in _L3 and neighbors.unresolved(case, number):
@@ -132,6 +135,7 @@ def _causes(case: Case) -> Iterator[Cause]:
     if crosses:
         yield from tunnels.daemons(case)
         yield from tunnels.ends(case)
+        yield from wireguard.peers(case)
     if first < len(case.points) and case.points[first].step in _L3:
         yield from routing.routed(case, first)
     yield from endpoints.sending(case)
@@ -152,6 +156,7 @@ def _causes(case: Case) -> Iterator[Cause]:
         yield from neighbors.neighbors(case, sender)
     yield from neighbors.same_mac(case)
     yield from endpoints.ignored(case)
+    yield from wireguard.handshakes(case)
 
 
 def _senders(case: Case, first: int) -> Iterator[int]:

@@ -30,7 +30,7 @@ def _traced_targets(case: Case, evidence: HostEvidence) -> Iterator[IPv4Address]
         return
     for verdict in evidence.verdicts:
         ours = verdict.packet.get("SRC") == str(case.address) and is_lost(case, verdict)
-        if ours and not is_tunnelled(verdict) and "DST" in verdict.packet:
+        if ours and not is_tunnelled(case, verdict) and "DST" in verdict.packet:
             yield IPv4Address(verdict.packet["DST"])
 
 

@@ -17,6 +17,11 @@ _TUNNEL_KINDS = {"udp": "tun"}
 """The kind of the kernel's device for a tunnel that a program carries."""
 
 
+def _protocol(end: TunnelEnd) -> str:
+    """The protocol of a device that a program carries, as far as it is known."""
+    return "wireguard" if end.wireguard else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One end with its host; `link` is a container's interface, `peer_nic` the far NIC."""
@@ -106,7 +111,7 @@ class Side:
         if declared is None or self.network is None:
             return None
         kind = _TUNNEL_KINDS.get(declared.protocol, declared.protocol)
-        ends = [e for e in self.topology.tunnels if e.kind == kind]
+        ends = [e for e in self.topology.tunnels if kind in (e.kind, _protocol(e))]
         if methods.of(self.network).single_l2(self.network):
             bridges = {self.bridge or self.network_bridge, *self._beyond(self.bridge)}
             ends = [e for e in ends if e.bridge in bridges] or [e for e in ends if not e.bridge]

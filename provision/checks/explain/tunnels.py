@@ -49,9 +49,10 @@ def ends(case: Case) -> Iterator[Cause]:
     both: list[tuple[Side, TunnelEnd | None, IPv4Address]] = []
     for side, far in ((case.source_side, case.target_side), (case.target_side, case.source_side)):
         both.append((side, _to(side, hosts[far.host].address), hosts[far.host].address))
+    stopped = {cause.host for cause in daemons(case)}
     for side, end, peer in both:
         if end is None:
-            if _optional(case):
+            if _optional(case) or side.host in stopped:
                 continue
             yield _end_cause(case, side, f"tunnel to {peer}", f"has no tunnel to {peer}")
         elif end.error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from provision import methods
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import HostEvidence, TraceStep
 from provision.checks.explain.scripts import SMALL
+from provision.resources.kinds.ovs_uplink import UNDERLAY
 
 _DROPS = ("DROP", "REJECT", "STOLEN")
 _OWNERS = (
@@ -21,9 +23,16 @@ def is_drop(verdict: TraceStep) -> bool:
     return verdict.verdict in _DROPS or "-j REJECT" in verdict.rule
 
 
-def is_tunnelled(verdict: TraceStep) -> bool:
-    """True for a packet of a tunnel: the rules that trace them match peers of the host."""
-    return "DPORT" in verdict.packet and verdict.packet.get("DPORT") in ("4789", "8472", "8285")
+def is_tunnelled(case: Case, verdict: TraceStep) -> bool:
+    """True for a packet of the network's tunnel: what traces these are rules for the peers."""
+    declared = methods.of(case.network).tunnel(case.network) if case.network else None
+    ports = map(str, declared.every_port) if declared else ()
+    return verdict.packet.get("DPORT", "") in tuple(ports)
+
+
+def is_copy(verdict: TraceStep) -> bool:
+    """True for the kernel's copy of a packet that Open vSwitch takes itself, at a NIC of it."""
+    return UNDERLAY in verdict.rule
 
 
 def is_lost(case: Case, verdict: TraceStep) -> bool:

@@ -19,6 +19,8 @@ from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, remove_file, sh
 
 PREFIX = ovsdb.NIC_BRIDGE_PREFIX
+UNDERLAY = "provision:underlay"
+"""The comment of the rule that drops the kernel's copy of what Open vSwitch takes from a NIC."""
 _LOOPBACK = "lo"
 Links = dict[str, dict[str, Any]]
 """Interfaces by name, as `ip -j address` prints them."""
@@ -56,7 +58,7 @@ for path in /sys/class/net/{PREFIX}*; do
   [ -e "$path" ] || continue
   nic=$(ovs-vsctl -t 5 --if-exists get bridge "${{path##*/}}" external_ids:{NIC_KEY} | tr -d '"')
   [ -n "$nic" ] || continue
-  iptables -w 5 -t raw -C PREROUTING -i "$nic" -m comment --comment provision:underlay -j DROP \
+  iptables -w 5 -t raw -C PREROUTING -i "$nic" -m comment --comment {UNDERLAY} -j DROP \
     2>/dev/null && echo "sealed $nic"
 done
 shared {" ".join(ovsdb.TABLES)}
@@ -68,7 +70,7 @@ shared {" ".join(ovsdb.TABLES)}
 need ip
 ip -br -4 address | grep -v -e '^veth' -e '^br-' -e '^docker' -e '^flannel' |
   while read -r dev _ addresses; do echo "${{dev%%@*}} $addresses"; done | sort
-iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep provision:underlay
+iptables -w 5 -t raw -S PREROUTING 2>/dev/null | grep {UNDERLAY}
 for record in {ORIGINALS}/*/underlay/*; do
   case $record in *.offloads) ;; *) [ ! -f "$record" ] || echo "$record" ;; esac
 done
