@@ -1,8 +1,9 @@
 # Checks the path from this network namespace to all others of its network at once: small pings,
 # pings that fill the MTU and may not be fragmented, and TCP with data that must come back whole.
 # Arguments: name, bytes of data, seconds, then name, address, port and MTU of each target.
-# Prints `answer CHECK FROM TO STATUS TEXT` for each check. A target that answers no ping costs 7 s
-# for all its checks, and delays none of the others.
+# Prints `answer CHECK FROM TO STATUS TEXT` for each check. A target that answers no ping costs 4 s
+# for all its checks, and delays none of the others: its TCP connection is opened meanwhile, and
+# replies that come late still count.
 
 use strict; use warnings; use Socket; use Fcntl; use Errno;
 $| = 1;
@@ -11,6 +12,7 @@ my @targets;
 while (@rest) { my %target; @target{qw(name address port mtu)} = splice(@rest, 0, 4); push @targets, \%target }
 # The smallest perl has no clock of less than a second: then no time is measured.
 my $clock = eval { require Time::HiRes; \&Time::HiRes::time } || sub { 0 };
+sub now { return $clock->() || time() }
 sub answer { my ($check, $target, $status, $text) = @_; $text =~ s/\s+/ /g; print "answer $check $from $target->{name} $status $text\n" }
 sub is_readable { my ($bits, $seconds) = @_; my $readable = select($bits, undef, undef, $seconds); return $readable > 0 }
 
@@ -33,8 +35,8 @@ sub send_echo { # RFC 792: type 8, code 0, checksum, identifier, sequence
   substr($packet, 2, 2) = pack('n', ~$sum & 0xffff);
   $target->{sent}{$sequence} = $clock->();
   return 1 if send($icmp, $packet, 0, sockaddr_in(0, inet_aton($target->{address})));
-  $target->{error} = "send: $!";
-  $target->{error} .= remembered($target) if $!{EMSGSIZE};
+  $target->{errors}{$sequence} = "send: $!";
+  $target->{errors}{$sequence} .= remembered($target) if $!{EMSGSIZE};
   return 0;
 }
 sub remembered { # the path MTU that a router reported earlier: the kernel keeps it for 10 minutes
@@ -66,47 +68,57 @@ sub collect { # replies, until all have come or no more come for so many seconds
   }
 }
 sub is_silent { my ($target) = @_; return !$replies{$target->{address}} }
-sub pings { # one check: rounds of echo requests to all targets; every reply must come
-  my ($check, $first, $rounds, $bytes) = @_;
+sub pings { # rounds of echo requests to all targets; a target that is silent is not waited for
+  my ($first, $rounds, $bytes) = @_;
   for my $round (0 .. $rounds - 1) {
-    delete $_->{error} for @targets;
     my @sent = grep { send_echo($_, $first + $round, $bytes || $_->{mtu} - 20) } @targets;
     collect(scalar(grep { !$_->{silent} } @sent), 2);
     $_->{silent} ||= is_silent($_) for @targets;
   }
+}
+sub answer_pings { # one check: every reply must have come
+  my ($check, $first, $rounds, $bytes) = @_;
   for my $target (@targets) {
     my $back = grep { $replies{$target->{address}}{$first + $_} } 0 .. $rounds - 1;
     my $text = sprintf '%d of %d packets of %d bytes came back', $back, $rounds, ($bytes || $target->{mtu} - 20) + 20;
     $text .= sprintf ' in %.2f ms', 1000 * $target->{rtt} if $back && $check eq 'ping' && $clock->();
-    $text .= " ($target->{error})" if $target->{error};
+    my $error = $target->{errors}{$first + $rounds - 1};
+    $text .= " ($error)" if $error;
     answer($check, $target, $back == $rounds ? 0 : 1, $text);
   }
 }
 
-# The first packet may be lost while ARP resolves the target; it does not count.
-if (@targets) { my $sent = grep { send_echo($_, 1, 64) } @targets; collect($sent, 2) }
-pings('ping', 10, 3, 64);
-pings('mtu', 20, 2, 0);
-
 my $data = join '', map { chr(($_ * 7 + $_ / 251) % 256) } 1 .. $size;
 my %pending;
 sub finish { my ($target, $status, $text) = @_; answer('tcp', $target, $status, $text); my $socket = delete $target->{socket}; if ($socket) { delete $pending{fileno $socket}; close $socket } }
-for my $target (@targets) {
-  socket(my $socket, PF_INET, SOCK_STREAM, 6) or do { finish($target, 1, "socket: $!"); next };
+sub start { # a TCP connection
+  my ($target) = @_;
+  socket(my $socket, PF_INET, SOCK_STREAM, 6) or return finish($target, 1, "socket: $!");
   fcntl($socket, F_SETFL, O_NONBLOCK);
   @$target{qw(socket rest answer)} = ($socket, $data, '');
   my $started = connect($socket, sockaddr_in($target->{port}, inet_aton($target->{address}))) || $!{EINPROGRESS};
-  if (!$started) { finish($target, 1, "connect: $!"); next }
+  return finish($target, 1, "connect: $!") unless $started;
   $pending{fileno $socket} = $target;
 }
-my ($end, $connect_end) = (time() + $seconds, time() + 4);
-while (%pending && time() < $end) {
-  if (time() >= $connect_end) { # a target that answers no ping gets no more time to accept
-    finish($_, 1, 'failed: no connection within 3 s') for grep { $_->{silent} && length $_->{rest} == $size } values %pending;
+
+# The first packet may be lost while ARP resolves the target; it does not count.
+if (@targets) { my $sent = grep { send_echo($_, 1, 64) } @targets; collect($sent, 1.5) }
+$_->{silent} = is_silent($_) for @targets;
+my @silent = grep { $_->{silent} } @targets;
+my $silent_end = now() + 2.5;
+start($_) for @silent;
+pings(10, 3, 64);
+pings(20, 2, 0);
+start($_) for grep { !exists $_->{rest} } @targets;
+my $end = now() + $seconds;
+while (%pending && now() < $end) {
+  collect(1, 0) if @silent;
+  if (now() >= $silent_end) { # a target that answers no ping gets no more time to accept
+    finish($_, 1, 'failed: no connection within 2.5 s') for grep { is_silent($_) && length $_->{rest} == $size } values %pending;
   }
   my ($reading, $writing) = ('', '');
   for my $number (keys %pending) { vec($reading, $number, 1) = 1; vec($writing, $number, 1) = 1 if length $pending{$number}{rest} }
-  select($reading, $writing, undef, 1);
+  select($reading, $writing, undef, @silent ? 0.25 : 1);
   for my $number (keys %pending) {
     my $target = $pending{$number};
     if (vec($writing, $number, 1)) {
@@ -126,3 +138,6 @@ while (%pending && time() < $end) {
   }
 }
 finish($_, 1, "failed no end after $seconds s") for values %pending;
+collect(1, 0);
+answer_pings('ping', 10, 3, 64);
+answer_pings('mtu', 20, 2, 0);

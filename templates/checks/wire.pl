@@ -1,5 +1,7 @@
 # Counts the IPv4 frames between hosts on every interface of this network namespace by their
-# encapsulation, without keeping any frame.
+# encapsulation, without keeping any frame. The kernel passes on no packet of more than 300 bytes, and
+# of plain TCP only what opens a connection: a busy host could not count all data of the checks. At
+# sealed ports it passes on every packet.
 # `start SECONDS SPEC…` starts the sniffer in the background and prints `sniffer PID`, or
 # `sniffer failed: REASON`. A SPEC is `net=CIDR` (count frames whose source and destination are both in
 # the range), `port=N` (a UDP port that may carry a tunnel) or `sealed=N` (the UDP port of a tunnel
@@ -27,16 +29,21 @@ my %sealed = map { /^sealed=(\d+)$/ ? ($1 => 1) : () } @arguments;
 socket(my $tap, 17, SOCK_DGRAM, unpack('S', pack('n', 3))) or do { print "sniffer failed: $!\n"; exit 0 };
 # Classic BPF (linux/filter.h): a busy host does not wake us for frames that do not count.
 my @code = ([0x28, 0, 0, 0xfffff000], [0x15, 1, 0, 0x0800], [0x06, 0, 0, 0]); # not IPv4: nothing
-my ($same, $keep) = (sub { [0x15, 0, 1, $_[0]] }, [0x06, 0, 0, 256]);
-push @code, [0x30, 0, 0, 9], $same->(47), $keep; # GRE
+my ($same, $keep, $drop) = (sub { [0x15, 0, 1, $_[0]] }, [0x06, 0, 0, 256], [0x06, 0, 0, 0]);
 my @ports = map { ($same->($_), $keep) } sort keys %ports;
 my @sealed = map { ($same->($_), [0x06, 0, 0, 65535]) } sort keys %sealed; # the whole packet is searched
 # The destination's port; behind NAT, only the sender's is the tunnel's.
-my @udp = ([0xb1, 0, 0, 0], [0x48, 0, 0, 2], @ports, @sealed, [0x48, 0, 0, 0], @sealed);
-push @code, [0x15, 0, scalar @udp, 17], @udp;
+my @udp = ([0xb1, 0, 0, 0], [0x48, 0, 0, 2], @sealed, [0x48, 0, 0, 0], @sealed);
+push @code, [0x30, 0, 0, 9], [0x15, 0, scalar @udp, 17], @udp;
+push @code, [0x80, 0, 0, 0], [0x25, 0, 1, 300], $drop; # longer than 300 bytes
+push @code, [0x30, 0, 0, 9], $same->(47), $keep; # GRE
+push @code, [0x15, 0, 2 + @ports, 17], [0xb1, 0, 0, 0], [0x48, 0, 0, 2], @ports;
+# Of TCP, only what opens a connection: whether it is not TCP (6), or has the flag SYN (2).
+my @plain = ([0x30, 0, 0, 9], [0x15, 0, 3, 6], [0xb1, 0, 0, 0], [0x50, 0, 0, 13], [0x45, 0, 1, 2], $keep, $drop);
 for my $net (@nets) { # from and to inside it
   my ($base, $mask) = @$net;
-  push @code, [0x20, 0, 0, 12], [0x54, 0, 0, $mask], [0x15, 0, 4, $base], [0x20, 0, 0, 16], [0x54, 0, 0, $mask], $same->($base), $keep;
+  my @to = ([0x20, 0, 0, 16], [0x54, 0, 0, $mask], [0x15, 0, scalar @plain, $base], @plain);
+  push @code, [0x20, 0, 0, 12], [0x54, 0, 0, $mask], [0x15, 0, scalar @to, $base], @to;
 }
 my $program = join '', map { pack('SCCL', @$_) } @code, [0x06, 0, 0, 0];
 my $pointer = length pack('P', '');

@@ -84,6 +84,6 @@ def test_a_silent_peer_does_not_delay_the_others(namespace: int) -> None:
     assert failed == {
         ("ping", "source", "t2"): "0 of 3 packets of 84 bytes came back",
         ("mtu", "source", "t2"): "0 of 2 packets of 1500 bytes came back",
-        ("tcp", "source", "t2"): "failed: no connection within 3 s",
+        ("tcp", "source", "t2"): "failed: no connection within 2.5 s",
     }
     assert len(answers) == 9
