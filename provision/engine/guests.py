@@ -88,10 +88,13 @@ def _mistakes(
         has = f"the address {fixed}" if fixed else "an address that Docker chose"
         message = f"others have connected {entry.name} to {docker} with {has}, not {guest.address}"
         yield message, f"remove address, or run `docker network disconnect {docker} {entry.name}`"
-    for other in host.docker_containers:
-        if other is not entry and other.addresses.get(docker) == guest.address:
+    for neighbour in host.docker_containers:
+        if neighbour is not entry and neighbour.addresses.get(docker) == guest.address:
             hint = "choose another address"
-            yield f"container {other.name} of {guest.host} has the address {guest.address}", hint
+            yield (
+                f"container {neighbour.name} of {guest.host} has the address {guest.address}",
+                hint,
+            )
 
 
 def _entry_mistakes(inventory: Inventory, entry: DockerEntry) -> Iterator[tuple[str, str]]:

@@ -49,8 +49,10 @@ def member_of(inventory: Inventory, fleet: Fleet, container: Container) -> Membe
             return None
         return Member(container, container.name, resource.pid, resource.live_address)
     if not guest.declared:
-        other = stranger(fleet, inventory, guest)
-        return Member(container, other.name, other.pid, other.address) if other else None
+        undeclared = stranger(fleet, inventory, guest)
+        if undeclared is None:
+            return None
+        return Member(container, undeclared.name, undeclared.pid, undeclared.address)
     connection = snapshot.ours.get(Ref(container.host, "guest", guest.name))
     if not isinstance(connection, GuestConnection) or not connection.pid:
         return None

@@ -92,5 +92,5 @@ def matches(guest: Guest, containers: Iterable[T]) -> tuple[T, ...]:
 
 def single(guest: Guest, containers: Iterable[T]) -> T | None:
     """The container that is the guest; None if there is none, or several."""
-    found = matches(guest, containers)
-    return found[0] if len(found) == 1 else None
+    candidates = matches(guest, containers)
+    return candidates[0] if len(candidates) == 1 else None

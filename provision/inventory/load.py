@@ -91,7 +91,7 @@ def load(path: Path) -> Inventory:
 
 def _located_guest(guest: Guest, path: Path, root: Node) -> Guest:
     """A guest with its line: some of its mistakes are known only when its host is asked."""
-    position = Position(path, *root.locate(("guests", guest.name, KEY)))
+    position = Position(Path(path.name), *root.locate(("guests", guest.name, KEY)))
     return replace(guest, position=str(position))
 
 

@@ -43,7 +43,7 @@ def tables(view: View) -> Iterator[Table]:
             "host container status mode namespace of addresses routes",
             _all(view, _containers),
         ),
-        ("guests", "host container guest network address", _others(view)),
+        ("guests", "host container guest network address", _guests(view)),
         ("published ports", "host published container to rule packets bytes", _all(view, _nat)),
         ("interfaces", "host interface kind addresses mac mtu state master", _all(view, _links)),
         ("routes", "host to via dev", _all(view, _routes)),
@@ -103,7 +103,7 @@ def _containers(topology: HostTopology) -> Iterator[Row]:
         yield (container.name, container.status, container.mode, inode, owner, held, routes)
 
 
-def _others(view: View) -> Iterator[Row]:
+def _guests(view: View) -> Iterator[Row]:
     """Containers of others on the networks of the inventory."""
     for host, topology in view.topologies.items():
         for member in other_members(view.inventory, topology):

@@ -43,6 +43,7 @@ device=$(guest_device)
 index=$(guest_in ip -o link show dev "$device") || exit
 table=$((240000 + ${index%%:*}))
 rule() { # priority, then the rule: once, and without the window of a rule that is made anew
+  # shellcheck disable=SC2086 # a rule is several words
   guest_in ip -4 -N rule show | grep -q "^$1:.*$2" ||
     guest_in ip -4 rule add $2 priority "$1" protocol 240
 }

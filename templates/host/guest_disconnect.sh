@@ -3,6 +3,7 @@
 # Prelude: host/docker_id.sh host/guest.sh
 # Arguments: as guest_connect.sh, without the mode
 
+# shellcheck disable=SC2034 # the address is that of the prelude's arguments
 guest_network=$1 guest_selector=$2 guest_text=$3 guest_address=$4 guest_range=$5 record=$6
 recorded=
 [ ! -f "$record" ] || read -r recorded <"$record"

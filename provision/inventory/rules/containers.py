@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from provision import methods
-from provision.model.documents import ContainerDocument, Decoded, Layout, Subnets
+from provision.model.documents import ContainerDocument, Decoded, Layout, Member, Subnets
 from provision.model.fields import containers
 from provision.model.findings import Finding, Loc
 from provision.model.inventory import Port

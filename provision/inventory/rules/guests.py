@@ -23,11 +23,11 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         yield from _network(loc, guest, decoded, layout)
         yield from _selector(loc, guest, decoded)
         key = (guest.host, guest.network, guest.container or f"label {guest.label}")
-        other = first.setdefault(key, name)
-        if other != name:
+        earlier = first.setdefault(key, name)
+        if earlier != name:
             selected = "container" if guest.container else "label"
             text = quoted(guest.container or guest.label or "")
-            message = f"guests '{other}' and '{name}' are both {selected} {text} of {guest.host}"
+            message = f"guests '{earlier}' and '{name}' are both {selected} {text} of {guest.host}"
             yield Finding((*loc, selected), message, "remove one of them")
 
 

@@ -54,9 +54,9 @@ class HostGraphBuilder:
     def graph(self) -> HostGraph:
         """The graph of a host that answered."""
         inventory = self.view.inventory
-        others = grouped(other_members(inventory, self.topology), lambda other: other.container)
+        members = grouped(other_members(inventory, self.topology), lambda member: member.container)
         containers = ContainerGraph(
-            self.prefix, self.topology, inventory.name, self.verdict, others
+            self.prefix, self.topology, inventory.name, self.verdict, members
         )
         nodes = (*self._link_nodes(), *containers.nodes())
         ids = {node.id for node in nodes}

@@ -19,14 +19,14 @@ from provision.show.view import namespace_owner
 class ContainerGraph:
     """The containers of one host; `inventory` is the name of ours, `prefix` begins their ids.
 
-    `others` are the containers of others on the networks, by their names.
+    `members` are the containers of others on the networks, by their names.
     """
 
     prefix: str
     topology: HostTopology
     inventory: str
     verdict: Verdict
-    others: Mapping[str, Sequence[OtherMember]]
+    members: Mapping[str, Sequence[OtherMember]]
 
     def nodes(self) -> Iterator[GraphNode]:
         """Yield each container, followed by those that share its network namespace."""
@@ -78,18 +78,18 @@ class ContainerGraph:
         return container_id(self.prefix, self.topology, container)
 
     def _verdict(self, container: ContainerInfo) -> str:
-        names = [member.guest or member.container for member in self._others(container)]
+        names = [member.guest or member.container for member in self._members(container)]
         if container.mark.inventory == self.inventory:
             names = [container.name]
         verdicts = {self.verdict.container(self.topology.host, name) for name in names}
         return FAILED if FAILED in verdicts else OK if OK in verdicts else ""
 
-    def _others(self, container: ContainerInfo) -> Sequence[OtherMember]:
-        return self.others.get(container.name, ())
+    def _members(self, container: ContainerInfo) -> Sequence[OtherMember]:
+        return self.members.get(container.name, ())
 
     def _member(self, container: ContainerInfo) -> Iterator[str]:
         """Yield a line for each network of ours that a container of others is on."""
-        for member in self._others(container):
+        for member in self._members(container):
             subject = f"guest {member.guest}" if member.guest else UNDECLARED
             yield f"{subject}, {'on' if member.address else 'not on'} {member.network}"
 
