@@ -75,7 +75,7 @@ def reconnected_s(hosts: Hosts, host: str, container: str) -> float:
 def page(hosts: Hosts) -> str:
     """The page that the guest of h1 publishes at its host, as another host reads it."""
     request = r"printf 'GET / HTTP/1.0\r\n\r\n' >&3; timeout 5 cat <&3"
-    return hosts.ssh("h2", f"bash -c 'exec 3<>/dev/tcp/{hosts.networks[1]}.11/8080; {request}'")
+    return hosts.ssh("h2", f'bash -c "exec 3<>/dev/tcp/{hosts.networks[1]}.11/8080; {request}"')
 
 
 def refused(hosts: Hosts, name: str, old: str, new: str) -> str:
@@ -90,7 +90,7 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     """They reach containers of other hosts, come back when they are made anew, and stay running."""
     hosts, name = hosting
     text = refused(hosts, name, "container: shop-web-1", "container: shop-web-2")
-    assert "refused.yml:13:3: guest shop: h1 has no container shop-web-2" in text
+    assert "refused.yml:12:3: guest shop: h1 has no container shop-web-2" in text
     assert "did you mean shop-web-1?" in text
     before = hosts.capture()
     started = {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in ("h1", "h2")}
@@ -155,9 +155,10 @@ def test_guests_after_a_reboot(hosting: tuple[Hosts, str]) -> None:
     hosts, name = hosting
     hosts.provision("apply", name)
     hosts.ssh(
-        "h3", "docker run -d --restart always --name joined --network blue busybox sleep 9999"
+        "h3",
+        "docker run -d --restart unless-stopped --name joined --network blue busybox sleep 9999",
     )
-    hosts.everywhere("docker update --restart always $(docker ps -q)")
+    hosts.everywhere("docker update --restart unless-stopped $(docker ps -q)")
     hosts.verified(name)
     power.reboot(hosts.lab, ("h1", "h2", "h3"), say=print)
     hosts.verified(name, within_s=120)
