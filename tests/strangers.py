@@ -30,6 +30,7 @@ from provision.resources.kinds.file import File
 from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.follower_unit import FollowerUnit
+from provision.resources.kinds.guest import GuestConnection
 from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.image_archive import ImageArchive
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
@@ -224,6 +225,15 @@ def _lab(image: str) -> tuple[Stranger, ...]:
         ),
         web,
         Stranger(SharedNamespace(HOST, "web", "other", NAME), web.make, web.show, clean=web.clean),
+        Stranger(
+            GuestConnection(
+                HOST, "guest", "blue", "container web", IPv4Address("172.29.9.77"), None, NAME
+            ),
+            "docker network create --subnet 172.29.9.0/24 blue; "
+            f"docker run -d --name web --network blue {image} sleep 1000",
+            "docker inspect --format '{{.Id}} {{json .NetworkSettings.Networks}}' web",
+            clean="docker rm -f web; docker network rm blue",
+        ),
         Stranger(
             DockerImage(HOST, IMAGE, NAME), tagged, show_image, clean=f"docker image rm {IMAGE}"
         ),

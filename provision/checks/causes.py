@@ -9,7 +9,7 @@ from provision.model.inventory import Network
 
 def firewall_cause(evidence: Evidence, source: str, target: str) -> str:
     """The firewall on the way between two containers that drops packets; empty if none does."""
-    containers = evidence.inventory.containers
+    containers = evidence.inventory.members
     ends = [containers[name] for name in (target, source) if name in containers]
     network = evidence.inventory.networks.get(ends[0].network) if ends else None
     if network is None:

@@ -178,7 +178,7 @@ def remembered_mtus(inventory: Inventory, checks: Iterable[Check]) -> Iterator[D
     """Yield one cause for each host of a container that remembers a smaller path MTU."""
     hosts: dict[str, DiagnosedCause] = {}
     for check in checks:
-        container = inventory.containers.get(check.source)
+        container = inventory.members.get(check.source)
         if not check.ok and container is not None and REMEMBERS in check.detail:
             memory = check.detail[check.detail.index(REMEMBERS) :].rstrip(")")
             pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' {container.name})"
@@ -309,7 +309,7 @@ def _pair(inventory: Inventory, check: Check) -> CheckedPair | None:
 
 def _end(inventory: Inventory, name: str) -> tuple[str, Container | None] | None:
     """The host of an end, and its container; `web/eth1` is an interface of one."""
-    container = inventory.containers.get(name.partition("/")[0])
+    container = inventory.members.get(name.partition("/")[0])
     if container is not None:
         return container.host, container
     return (name, None) if name in inventory.hosts else None

@@ -33,6 +33,7 @@ _NOUNS: Mapping[str, str] = {
     "firewall_rule": "firewall rule",
     "container": "container",
     "attachment": "interface",
+    "guest": "connection of guest",
     "shared_namespace": "shared namespace of container",
     "arp_ignore": "ARP setting of",
     "etcd_data": "data of etcd",

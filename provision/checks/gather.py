@@ -15,16 +15,16 @@ from provision.checks.rounds import CheckRounds
 from provision.checks.wire import Capture
 from provision.engine import preflight
 from provision.engine.fleet import Fleet, Session, difference, observe
+from provision.engine.members import member_of
 from provision.engine.names_in_use import OVS_KINDS, hosts_without_ovs, is_unseen
 from provision.engine.plan import Change, Conflict
+from provision.engine.strangers import with_strangers
 from provision.facts.host import HostFacts
 from provision.facts.topology import HostTopology
 from provision.model.errors import HostError
 from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory
 from provision.model.problems import Problem
-from provision.resources.base import Ref
-from provision.resources.kinds.container import DockerContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,15 @@ def _host(container: Container) -> str:
 
 
 def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_PAIRS) -> Evidence:
-    """Gather a snapshot, start listeners, connect, and stop them: four executions a host."""
-    inventory = session.inventory
+    """Gather a snapshot, start listeners, connect, and stop them: four executions a host.
+
+    If the session asks for undeclared members of the networks (`strangers.asking`), they are
+    guests of the evidence's inventory.
+    """
     # MTUs and routes of a network come from the facts of all its hosts, whatever `hosts` limits.
-    fleet = observe(session, inventory.hosts)
-    containers = tuple(c for c in inventory.containers.values() if c.host in hosts)
+    fleet = observe(session, session.inventory.hosts)
+    inventory = with_strangers(session.inventory, fleet)
+    containers = tuple(c for c in inventory.members.values() if c.host in hosts)
     endpoints = {end.container: end for end in _endpoints(inventory, fleet, containers)}
     lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts), choice)
     calls = [
@@ -187,26 +191,20 @@ def _endpoints(
 ) -> Iterator[Endpoint]:
     owners = {container.namespace_owner for container in inventory.containers.values()}
     for container in containers:
-        running = _running(fleet, container)
+        running = member_of(inventory, fleet, container)
         group = segment(inventory, container)
-        if running and (running.live_address or not group):
+        if running and (running.address or not group):
             yield Endpoint(
                 container.name,
                 container.host,
                 group,
                 running.pid,
-                running.live_address,
+                running.address,
                 _mtu(inventory, fleet, container),
                 tuple(sorted({ports.container_port(port) for port in container.ports})),
                 called=bool(group) or container.name in owners,
+                docker=running.docker,
             )
-
-
-def _running(fleet: Fleet, container: Container) -> DockerContainer | None:
-    snapshot = fleet.snapshots.get(container.host)
-    ref = Ref(container.host, "container", container.name)
-    resource = snapshot.ours.get(ref) if snapshot else None
-    return resource if isinstance(resource, DockerContainer) and resource.pid else None
 
 
 def _mtu(inventory: Inventory, fleet: Fleet, container: Container) -> int:

@@ -14,10 +14,9 @@ from ipaddress import IPv4Address, IPv4Interface
 from provision import methods
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.engine.fleet import Fleet
+from provision.engine.members import Member, members
 from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory, Network
-from provision.resources.base import Ref
-from provision.resources.kinds.container import DockerContainer
 from provision.resources.render import program_text
 from provision.resources.script import quoted
 
@@ -82,13 +81,10 @@ def _endpoints(
     for host in network.hosts:
         if host in hosts:
             yield from _of_host(inventory, network, fleet, host, mtu)
-    for container in inventory.containers.values():
-        if container.host in hosts:
-            ref = Ref(container.host, "container", container.name)
-            running = fleet.snapshots[container.host].ours.get(ref)
-            if isinstance(running, DockerContainer) and running.pid:
-                yield from _of_docker(network, container, running, mtu)
-                yield from _of_interfaces(network, container, running.pid, mtu)
+    for member in members(inventory, fleet):
+        if member.container.host in hosts:
+            yield from _of_docker(network, member, mtu)
+            yield from _of_interfaces(network, member.container, member.pid, mtu)
 
 
 def _of_host(
@@ -102,18 +98,18 @@ def _of_host(
         yield LanEndpoint(host, host, network.name, 0, 0, link.name, address, mtu, router)
 
 
-def _of_docker(
-    network: Network, container: Container, running: DockerContainer, mtu: int
-) -> Iterator[LanEndpoint]:
-    if container.network == network.name and running.live_address:
+def _of_docker(network: Network, member: Member, mtu: int) -> Iterator[LanEndpoint]:
+    container = member.container
+    # A guest's interface has a name that Docker chose by the order of its networks.
+    if container.network == network.name and member.address and container.guest is None:
         yield LanEndpoint(
             container.name,
             container.host,
             network.name,
             0,
-            running.pid,
+            member.pid,
             DOCKER_LINK,
-            running.live_address,
+            member.address,
             mtu,
             methods.of(network).lan_router(network),
         )

@@ -42,7 +42,7 @@ def live_containers(session: Session, hosts: Iterable[str]) -> Mapping[str, Live
 
     Raises HostError, and VerifyError for a container that does not run.
     """
-    wanted = [c for c in session.inventory.containers.values() if c.host in set(hosts)]
+    wanted = [c for c in session.inventory.members.values() if c.host in set(hosts)]
     fleet = observe(session, sorted({container.host for container in wanted}))
     for error in fleet.errors.values():
         raise error

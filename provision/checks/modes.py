@@ -26,7 +26,7 @@ def differences(
     inventory: Inventory, container: Container, topology: HostTopology
 ) -> tuple[str, ...]:
     """All differences between a container and its network mode; empty without any."""
-    info = topology.containers.get(container.name)
+    info = topology.container(container)
     if info is None or not info.net:
         return (f"container {container.name} does not run on {container.host}",)
     if container.network == "host":
@@ -45,11 +45,30 @@ def _own_namespace(
         names = {interface.name for interface in container.interfaces}
         return _none(namespace, names)
     network = inventory.networks.get(container.network)
+    if container.guest is not None:
+        return _guest(inventory, container, namespace, topology)
     if network is not None and methods.of(network).on_hosts_lan:
         return _on_lan(inventory, network, container.host, namespace, topology)
     if any(route.to == "default" for i in container.interfaces for route in i.routes):
         return iter(())  # the default route leaves by its own interface instead of Docker's bridge
     return _bridged(_docker_network(inventory, container), namespace, topology)
+
+
+def _guest(
+    inventory: Inventory,
+    container: Container,
+    namespace: NetNamespace,
+    topology: HostTopology,
+) -> Differences:
+    """A guest has an address of the network; its default route may be that of another."""
+    network = inventory.networks[container.network]
+    if not any(address in network.cidr for address in namespace.addresses):
+        yield f"it has no address of {network.name} ({network.cidr})"
+        return
+    ref = topology.bridges.get(_docker_network(inventory, container), "")
+    bridge = topology.root.link(ref)
+    if bridge is not None and not any(_is_port(x, bridge, topology) for x in namespace.links):
+        yield from _not_ports(namespace, bridge, topology)
 
 
 def _docker_network(inventory: Inventory, container: Container) -> str:
@@ -200,7 +219,7 @@ def _namespace(container: str, topology: HostTopology) -> NetNamespace | None:
 
 def container_link(endpoint: Endpoint, topology: HostTopology) -> NamespaceLink | None:
     """The interface that holds the endpoint's address."""
-    namespace = _namespace(endpoint.container, topology)
+    namespace = _namespace(endpoint.docker or endpoint.container, topology)
     for link in namespace.links if namespace else ():
         if any(held.ip == endpoint.address for held in link.addresses):
             return link

@@ -65,7 +65,7 @@ def meanings(result: Verification) -> dict[str, str]:
 def _numbers(result: Verification) -> dict[str, int]:
     """The number of the host of each container, and of each host."""
     numbers = {host.name: number for number, host in enumerate(result.hosts, 1)}
-    containers = result.inventory.containers.values()
+    containers = result.inventory.members.values()
     return numbers | {c.name: numbers[c.host] for c in containers if c.host in numbers}
 
 

@@ -73,7 +73,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from provision.checks.gather import pairs
 
     hosts = _hosts(metafunc.config, inventory)
-    containers = [c for c in inventory.containers.values() if c.host in hosts]
+    containers = [c for c in inventory.members.values() if c.host in hosts]
     values: dict[str, list[Any]] = {
         "provision_host": list(hosts),
         "provision_container": [container.name for container in containers],

@@ -78,7 +78,7 @@ def publications(
     The host itself is the caller only if no other can be (127.0.0.1, or no other host in `hosts`):
     Docker isolates its bridges on one host from each other, also through published ports.
     """
-    containers = [c for c in inventory.containers.values() if c.host in hosts]
+    containers = [c for c in inventory.members.values() if c.host in hosts]
     for target in containers:
         for port in target.ports:
             address = port.ip or inventory.hosts[target.host].address
@@ -121,7 +121,7 @@ def openings(
             yield _published(publication, endpoints, listeners)
     for name, listener in listeners.items():
         yield from _inside(endpoints[name], listener)
-    for container in inventory.containers.values():
+    for container in inventory.members.values():
         if container.name in endpoints:
             yield from _of_mode(inventory, container, endpoints, listeners)
 

@@ -29,7 +29,8 @@ class Endpoint:
 
     `segment` names the group of containers that reach each other by their own addresses; it is
     empty for a container without one. `ports` are those at which others connect, as `tcp/80`.
-    `called` is False if no check connects to the container at all.
+    `called` is False if no check connects to the container at all. `docker` is its name in Docker,
+    if that differs, which is so for a guest.
     """
 
     container: str
@@ -40,6 +41,7 @@ class Endpoint:
     mtu: int
     ports: tuple[str, ...] = ()
     called: bool = True
+    docker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import CALL_BYTES
 from provision.checks.subjects import Check
 from provision.checks.traced import with_traces
+from provision.engine import strangers
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
 from provision.model.errors import ExitStatus, HostError, ProvisionError, UsageError, VerifyError
@@ -105,20 +106,24 @@ def run_checks(
     choice: PairChoice = ALL_PAIRS,
     versions: bool = False,
     follow: bool = False,
+    everyone: bool = False,
 ) -> Verification:
     """Gather evidence on the hosts of the chosen pairs, and judge it.
 
     `expression` is that of pytest's `-k`; raises UsageError if it is malformed or matches no check.
     `junit`: also make the JUnit XML. `versions`: also ask for the kernels and systems, and keep
-    what was measured. `follow`: also follow a packet of one pair of each group of failures. After
+    what was measured. `everyone`: also check containers on the networks that no file declares.
+    `follow`: also follow a packet of one pair of each group of failures. After
     Ctrl-C, the result has the checks judged until then.
     """
     begin = time.monotonic()
-    containers = tuple(c for c in session.inventory.containers.values() if c.host in hosts)
+    containers = tuple(c for c in session.inventory.members.values() if c.host in hosts)
     result = Verification(session.inventory, containers, (), (), (), 0, interrupted=True)
     result = replace(result, sample=_sample(session.inventory, containers, choice))
     try:
-        evidence = gather.evidence(asking(session) if versions else session, hosts, choice)
+        questions = asking(session) if versions else session
+        questions = strangers.asking(questions) if everyone else questions
+        evidence = gather.evidence(questions, hosts, choice)
         result = _judged(result, evidence, junit=junit, expression=expression)
         if versions:
             result = replace(result, checks=tuple(_measured(evidence, c) for c in result.checks))
@@ -187,6 +192,8 @@ def _judged(
     _require_match(status, expression, modules)
     return replace(
         result,
+        inventory=evidence.inventory,
+        containers=evidence.containers,
         drift=tuple(change for each in evidence.drift.values() for change in each.changes),
         checks=tuple(judge.checks),
         errors=tuple(evidence.errors.values()),

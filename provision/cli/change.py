@@ -192,6 +192,12 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
     help="Draw the sample that an earlier verify with this seed has drawn.",
 )
 @click.option(
+    "--all",
+    "everyone",
+    is_flag=True,
+    help="Also check containers on the networks that the inventory does not declare.",
+)
+@click.option(
     "--no-explain",
     is_flag=True,
     help="Do not follow a packet of the pairs that fail (see explain).",
@@ -203,6 +209,7 @@ def verify(
     expression: str | None,
     pairs: str | None,
     seed: int | None,
+    everyone: bool,
     no_explain: bool,
 ) -> int:
     """Check from inside the containers that they reach each other.
@@ -221,7 +228,7 @@ def verify(
     outputs = (("--junit", junit), ("--html", html))
     with invocation.outputs(*outputs) as (junit_file, html_file):
         with invocation.session() as (session, hosts):
-            containers = invocation.inventory.containers.values()
+            containers = invocation.inventory.members.values()
             chosen = choose(containers=sum(container.host in hosts for container in containers))
             result = run_checks(
                 session,
@@ -231,6 +238,7 @@ def verify(
                 choice=chosen,
                 versions=html_file is not None,
                 follow=not no_explain,
+                everyone=everyone,
             )
             drawing = _drawing(session, hosts, result) if html_file is not None else ""
         if junit_file is not None:

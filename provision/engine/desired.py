@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from provision import methods
-from provision.engine import container_interfaces, firewalls
+from provision.engine import container_interfaces, firewalls, guests
 from provision.engine.plan import in_order
 from provision.facts.host import HostFacts
 from provision.model.grouping import grouped
@@ -63,6 +63,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         if container.host in facts
         for resource in _container(inventory, container, facts, networks)
     ]
+    resources += guests.connections(inventory, facts, networks)
     base = state(resources)
     resources += [*firewalls.rules(inventory, facts), *firewalls.repairs(facts, base)]
     return state([*packages, *resources, *_followers(inventory.name, base)])
@@ -155,7 +156,7 @@ def _follower(
     links = sorted({link for resource in volatile for link in resource.links()})
     # setns(2) into the network namespace of a container takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,
     # which a follower does not have unless it needs them.
-    enters = any(resource.kind == "attachment" for resource in volatile)
+    enters = any(resource.kind in ("attachment", "guest") for resource in volatile)
     follow = render(
         "common/follow.sh.j2",
         inventory=inventory,

@@ -13,7 +13,7 @@ from provision.engine import conflict_commands
 from provision.model.errors import CycleError
 from provision.resources import ownership
 from provision.resources.base import Ref, Resource, State
-from provision.resources.on_hosts import KINDS_ON_HOSTS
+from provision.resources.on_hosts import KINDS_ON_HOSTS, Mark
 from provision.resources.steps import Steps
 
 Verb = Literal["create", "update", "replace", "delete"]
@@ -102,8 +102,13 @@ def plan(current: State, wanted: State, *, foreign: State | None = None) -> Plan
 def _conflicts(current: State, wanted: State, foreign: State) -> Iterator[Conflict]:
     for ref, resource in wanted.items():
         if ref in foreign and ref not in current and not resource.edits:
-            message = f"{ref.kind} {ref.name} exists outside this inventory"
-            yield Conflict(ref, message, conflict_commands.of_resource(ref))
+            command, mark = conflict_commands.of_resource(ref), getattr(foreign[ref], "mark", None)
+            if isinstance(mark, Mark) and mark.inventory:
+                message = f"{ref.kind} {ref.name} belongs to inventory {mark.inventory}"
+                hint = f"choose another name, or destroy it by the file of {mark.inventory}"
+                yield Conflict(ref, message, command, hint)
+            else:
+                yield Conflict(ref, f"{ref.kind} {ref.name} exists outside this inventory", command)
 
 
 def _blocked(changes: Iterable[Change]) -> Iterator[Conflict]:
@@ -111,7 +116,8 @@ def _blocked(changes: Iterable[Change]) -> Iterator[Conflict]:
     for change in changes:
         reason = change.before.blocking_reason(change.after) if change.before else None
         if reason:
-            yield Conflict(change.ref, reason)
+            assert change.before is not None
+            yield Conflict(change.ref, reason, hint=change.before.blocking_hint())
 
 
 def _verbs(before: State, wanted: State, *, adopted: frozenset[Ref]) -> dict[Ref, Verb]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import methods
-from provision.engine import container_interfaces, docker_settings, firewalls
+from provision.engine import container_interfaces, docker_settings, firewalls, guests
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
@@ -42,6 +42,7 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
         *(problem for host in usable.values() for problem in _shared_nics(inventory, host)),
         *_default_bridge(inventory, usable),
         *container_interfaces.problems(inventory, usable),
+        *guests.problems(inventory, usable),
     )
 
 
@@ -65,6 +66,7 @@ def warnings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[P
             if host in facts:
                 yield from methods.of(network).warnings(inventory, network, facts[host])
                 yield from firewalls.problems(inventory, network, facts[host])
+    yield from guests.warnings(inventory, facts)
 
 
 def _shared_nics(inventory: Inventory, facts: HostFacts) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NamedTuple, TypeVar
 
+from provision.facts.docker_entry import DockerEntry
 from provision.facts.firewall import Firewall
 from provision.facts.nics import Nic
 from provision.facts.policy import Policy
@@ -150,6 +151,10 @@ class HostFacts:
     port_nics: Mapping[str, PortNic] = field(default_factory=dict)
     """NICs that networks of this inventory make ports, by the interface that holds, or will hold,
     their addresses."""
+    docker_containers: tuple[DockerEntry, ...] = field(default=(), repr=False)
+    """Containers of the host's Docker, ours or not."""
+    guests: frozenset[str] = frozenset()
+    """Names of the guests that this inventory has claimed."""
     of_methods: Mapping[type, object] = field(default_factory=dict)
     """Facts that only the methods of the host's networks need, by type."""
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
-from provision.facts import firewall, nics, peer_routes, policy
+from provision.facts import docker_entry, firewall, nics, peer_routes, policy
 from provision.facts.host import (
     AppliedFrom,
     HostFacts,
@@ -89,6 +89,8 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
         docker_client=docker_client(lines),
         blocked_folders=frozenset(lines.every("blocked")),
         applied_from=_applied_from(lines.only("origin", "")),
+        docker_containers=docker_entry.parse(lines.decoded("containers", "[]")),
+        guests=frozenset(lines.every("guest")),
         default_bridge="networks" not in lines or _has_default_bridge(lines.decoded("networks")),
     )
 

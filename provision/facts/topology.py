@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from provision.facts import docker_entry
+from provision.model.inventory import Container
 from provision.resources.on_hosts import Mark
 
 OVS_BRIDGE = "openvswitch"
@@ -127,6 +129,12 @@ class ContainerInfo:
     mnt: int
     processes: int
     published: tuple[tuple[str, str], ...]
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """True if its processes live."""
+        return bool(self.net)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +182,12 @@ class HostTopology:
             if link.kind == end.kind == "veth" and (end.index, end.peer) == (link.peer, link.index)
         )
         return next(ends, None)
+
+    def container(self, container: Container) -> ContainerInfo | None:
+        """A container of the inventory; a guest has the name that others gave it."""
+        if container.guest is None:
+            return self.containers.get(container.name)
+        return docker_entry.single(container.guest, self.containers.values())
 
     def container_end(self, host_end: NamespaceLink) -> tuple[ContainerInfo, NamespaceLink] | None:
         """The container at the other end of a host's veth, and its interface there."""

@@ -163,6 +163,7 @@ def _container(entry: dict[str, Any], names: Mapping[str, str], process: _Proces
         mnt=process.mnt,
         processes=process.processes,
         published=tuple(_published(entry["NetworkSettings"].get("Ports") or {})),
+        labels=entry["Config"]["Labels"] or {},
     )
 
 

@@ -8,12 +8,19 @@ from types import MappingProxyType
 
 from provision.inventory.named_files import NamedFiles
 from provision.inventory.rules.interfaces import name_of
-from provision.model.documents import ContainerDocument, Decoded, InterfaceDocument, Layout
+from provision.model.documents import (
+    ContainerDocument,
+    Decoded,
+    GuestDocument,
+    InterfaceDocument,
+    Layout,
+)
 from provision.model.fields import images
 from provision.model.fields.containers import ports
 from provision.model.fields.interfaces import MAIN_TABLE
 from provision.model.inventory import (
     Container,
+    Guest,
     Host,
     Interface,
     InterfaceRoute,
@@ -52,6 +59,7 @@ def build(path: Path, decoded: Decoded, layout: Layout, files: NamedFiles) -> In
         packages=decoded.packages,
         firewall=decoded.firewall,
         secrets=tuple(files.secrets),
+        guests=MappingProxyType({n: _guest(n, guest) for n, guest in decoded.guests.items()}),
     )
 
 
@@ -121,6 +129,18 @@ def _container(
         ports=tuple(sorted(_ports(document), key=str)),
         mac=document.mac,
         interfaces=tuple(_interfaces(inventory, name, document)),
+    )
+
+
+def _guest(name: str, document: GuestDocument) -> Guest:
+    return Guest(
+        name,
+        document.host,
+        document.network,
+        "container" if document.container else "label",
+        document.container or document.label or "",
+        document.address,
+        waits=document.absent == "wait",
     )
 
 

@@ -18,6 +18,7 @@ from provision.model.documents import (
     ContainerDocument,
     Decoded,
     Document,
+    GuestDocument,
     HostDocument,
     HostSshDocument,
     NetworkDocument,
@@ -29,7 +30,7 @@ from provision.model.inventory import MethodOptions
 from provision.model.suggest import did_you_mean
 from provision.model.text import quoted
 
-SECTIONS = ("hosts", "groups", "networks", "containers")
+SECTIONS = ("hosts", "groups", "networks", "containers", "guests")
 _Doc = TypeVar("_Doc", bound=Document)
 _MEMBERS = TypeAdapter(list[str])
 
@@ -52,6 +53,7 @@ def decode(data: object) -> Decoded:
         networks={name: networks[name] for name in options},
         options=options,
         containers=decoder.items(ContainerDocument, raw["containers"], "containers"),
+        guests=decoder.items(GuestDocument, raw["guests"], "guests"),
         declared={name: tuple(raw[name]) for name in SECTIONS},
         packages=top.packages if top else "install",
         firewall=top.firewall if top else "report",

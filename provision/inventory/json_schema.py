@@ -12,6 +12,7 @@ from provision.inventory.schema import host_document, method_keys, network_docum
 from provision.model.documents import (
     ContainerDocument,
     Document,
+    GuestDocument,
     HostSshDocument,
     SshDocument,
     TopDocument,
@@ -23,13 +24,16 @@ _NAMES = {
     "groups": r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$",
     "networks": r"^[a-z][a-z0-9-]{0,14}$",
     "containers": r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$",
+    "guests": r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$",
 }
 _DESCRIPTIONS = {
+    "absent": "refuse: the guest must exist at the first apply; wait: it may come later",
     "address": "IPv4 address that the other hosts reach",
     "addresses": "addresses with prefix length, IPv4 and IPv6",
     "archive": "file of `docker save` on the controller, relative to this file",
     "cidr": "range of the network, such as 172.20.0.0/16",
     "command": "arguments of the command; default: the command of the image",
+    "container": "name in Docker of the container that others make",
     "containers": "containers by their name in Docker",
     "egress": "masquerade: containers leave by the host's address; none: they do not leave",
     "env": "environment variables: text, {file: FILE} or {from_env: VARIABLE}",
@@ -38,6 +42,7 @@ _DESCRIPTIONS = {
     "gateway": "IPv4 address of the router",
     "gateway6": "IPv6 address of the router",
     "groups": "lists of hosts, for networks and --limit",
+    "guests": "containers that others make, which join a network",
     "host": "host that runs the container",
     "host_key": "public host key, such as ssh-ed25519 AAAA\u2026; no other key is accepted",
     "hosts": "hosts by the name that ssh knows",
@@ -48,6 +53,7 @@ _DESCRIPTIONS = {
     "jump": "jump hosts, such as user@bastion:22, several joined by commas",
     "key": "private key file, relative to this file",
     "mac_from": "text that the MAC address is a hash of",
+    "label": "label KEY=VALUE of the container that others make",
     "macvlan": "NIC of the host that is the parent of the macvlan",
     "method": "how the hosts of the network are joined",
     "mtu": "size of the largest packet in bytes; default: derived from the hosts' NICs",
@@ -90,6 +96,7 @@ def json_schema() -> dict[str, Any]:
         "groups": {"type": "array", "items": {"type": "string"}},
         "networks": {"oneOf": networks} if len(networks) > 1 else networks[0],
         "containers": _object(ContainerDocument),
+        "guests": _object(GuestDocument),
     }
     for section, item in items.items():
         top["properties"][section] = {

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from provision.inventory.ansible_hosts import merge_hosts_from
@@ -32,7 +33,7 @@ from provision.model.findings import (
     Position,
     in_file_order,
 )
-from provision.model.inventory import Inventory
+from provision.model.inventory import Guest, Inventory
 from provision.model.text import single_line
 
 MAX_BYTES = 8 << 20
@@ -82,7 +83,16 @@ def load(path: Path) -> Inventory:
         left_out=left_out.hosts,
         remarks=remarks,
         notes=tuple(notes),
+        guests=MappingProxyType(
+            {name: _located_guest(g, path, root) for name, g in inventory.guests.items()}
+        ),
     )
+
+
+def _located_guest(guest: Guest, path: Path, root: Node) -> Guest:
+    """A guest with its line: some of its mistakes are known only when its host is asked."""
+    position = Position(Path(path.name), *root.locate(("guests", guest.name, KEY)))
+    return replace(guest, position=str(position))
 
 
 def _is_shared_name(finding: Finding, hosts: Collection[str]) -> bool:

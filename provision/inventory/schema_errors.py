@@ -22,12 +22,14 @@ _SECTIONS = {
     "groups": "groups: {edge: [h1]}",
     "networks": "networks: {blue: {method: routes, cidr: 172.20.0.0/16}}",
     "containers": "containers: {web: {host: h1, network: blue}}",
+    "guests": "guests: {shop: {host: h1, container: shop-web-1, network: blue}}",
 }
 _ITEMS = {
     "hosts": "{address: 10.0.0.11}",
     "groups": "[h1, h2]",
     "networks": "{method: routes, cidr: 172.20.0.0/16}",
     "containers": "{host: h1, network: blue}",
+    "guests": "{host: h1, container: shop-web-1, network: blue}",
 }
 _LISTS = {
     "command": '[sleep, "3600"]',

@@ -59,7 +59,7 @@ def _names(data: Data) -> Iterator[str]:
             yield ALL
             continue
         yield from (member for member in members if isinstance(member, str))
-    for container in containers.values():
+    for container in (*containers.values(), *mapping(data.get("guests")).values()):
         host = mapping(container).get("host")
         if isinstance(host, str):
             yield host

@@ -25,10 +25,10 @@ from provision.resources.base import Ref, Resource
 
 if TYPE_CHECKING:
     from provision.model.documents import (
-        ContainerDocument,
         Decoded,
         Document,
         Layout,
+        Member,
         NetworkDocument,
         Subnets,
     )
@@ -95,7 +95,7 @@ class Method(ABC):
         return tuple(net for net in networks if net.method == self.name and host in net.hosts)
 
     def check_address(
-        self, loc: Loc, container: ContainerDocument, subnet: IPv4Network, decoded: Decoded
+        self, loc: Loc, container: Member, subnet: IPv4Network, decoded: Decoded
     ) -> Iterator[Finding]:
         """Yield the reasons why Docker cannot give a container its fixed address."""
         options = decoded.options[container.network]

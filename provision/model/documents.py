@@ -67,6 +67,7 @@ HostName = Annotated[str, AfterValidator(names.host_name)]
 GroupName = Annotated[str, AfterValidator(names.group_name)]
 NetworkName = Annotated[str, AfterValidator(names.network_name)]
 ContainerName = Annotated[str, AfterValidator(names.container_name)]
+ContainerLabel = Annotated[str, AfterValidator(containers.label)]
 UserName = Annotated[str, AfterValidator(names.user_name)]
 Jump = Annotated[str, AfterValidator(names.jump_hosts)]
 SshOptions = Annotated[str, AfterValidator(ssh_options.ssh_options)]
@@ -123,6 +124,7 @@ class TopDocument(Document):
     groups: dict[GroupName, Any] | None = None
     networks: dict[NetworkName, Any] | None = None
     containers: dict[ContainerName, Any] | None = None
+    guests: dict[ContainerName, Any] | None = None
 
 
 SshClient = Literal["auto", "paramiko", "openssh"]
@@ -260,6 +262,28 @@ class ContainerDocument(Document):
     interfaces: list[InterfaceDocument] = []
 
 
+class GuestDocument(Document):
+    """An entry of `guests`: a container that others make."""
+
+    host: str
+    network: str
+    container: ContainerName | None = None
+    label: ContainerLabel | None = None
+    address: Address | None = None
+    absent: Literal["refuse", "wait"] = "refuse"
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> GuestDocument:
+        if (self.container is None) == (self.label is None):
+            hint = "write container: shop-web-1, or label: com.docker.compose.service=web"
+            raise BadValueError("a guest is found by either its name or a label", hint)
+        return self
+
+
+Member = ContainerDocument | GuestDocument
+"""A document of something that has an address of a network."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """The valid items of a file, by section and name.
@@ -275,6 +299,7 @@ class Decoded:
     networks: Mapping[str, NetworkDocument]
     options: Mapping[str, MethodOptions]
     containers: Mapping[str, ContainerDocument]
+    guests: Mapping[str, GuestDocument]
     declared: Mapping[str, tuple[str, ...]]
     packages: str
     firewall: str

@@ -156,12 +156,33 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
+class Guest:
+    """A container that provision does not make, and its connection to `network`.
+
+    `selector` is `container` with the container's name, or `label` with KEY=VALUE, as `text`.
+    `waits`: it may be absent when the inventory is applied first. `declared` is False for a
+    container that was found on a network and stands in no file. `position` is its line in the file.
+    """
+
+    name: str
+    host: str
+    network: str
+    selector: str
+    text: str
+    address: IPv4Address | None = None
+    waits: bool = False
+    declared: bool = True
+    position: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """A container. An empty `command` means the default command of the image.
 
     `network` is a network of the inventory, or a mode of Docker: `bridge`, `host`, `none`, or
     `container:NAME` for the network namespace of another container on the same host.
     `env` are sorted pairs of name and value, `volumes` sorted texts SOURCE:TARGET[:MODE].
+    `guest` is set for a member of a network that provision does not make (`Inventory.members`).
     """
 
     name: str
@@ -176,12 +197,20 @@ class Container:
     ports: tuple[Port, ...] = ()
     mac: str | None = None
     interfaces: tuple[Interface, ...] = ()
+    guest: Guest | None = None
 
     @property
     def namespace_owner(self) -> str | None:
         """Name of the container whose network namespace this container joins."""
         mode, _, name = self.network.partition(":")
         return name if mode == "container" else None
+
+
+def guest_member(guest: Guest) -> Container:
+    """A guest as a member of its network, for everything that asks about members only."""
+    return Container(
+        guest.name, guest.host, guest.network, Image(""), (), guest.address, "", guest=guest
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +237,10 @@ class Inventory:
     """Lines about the files that every user has to know."""
     secrets: tuple[Path, ...] = ()
     """Files that hold values of containers' variables."""
+    guests: Mapping[str, Guest] = field(default_factory=dict)
+
+    @property
+    def members(self) -> Mapping[str, Container]:
+        """The containers, and the guests as containers, by name."""
+        guests = {name: guest_member(guest) for name, guest in self.guests.items()}
+        return {**self.containers, **guests}

@@ -216,6 +216,10 @@ class Resource:
         """
         return None
 
+    def blocking_hint(self) -> str:
+        """The command or change that ends `blocking_reason`; empty if there is none to name."""
+        return ""
+
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         """Read what `probe` printed on one host. Raises ValueError if it cannot be read."""

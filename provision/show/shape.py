@@ -15,6 +15,7 @@ from provision.facts.topology import (
     NetNamespace,
 )
 from provision.model.inventory import Inventory, Network
+from provision.show.members import other_members
 from provision.show.view import (
     View,
     bridge,
@@ -71,7 +72,22 @@ def _host(inventory: Inventory, topology: HostTopology) -> dict[str, Any]:
         "containers": [_container(inventory, topology, container) for container in containers],
         "ports": list(_ports(topology)),
         "nat": list(topology.nat),
+        **_guests(inventory, topology),
     }
+
+
+def _guests(inventory: Inventory, topology: HostTopology) -> dict[str, Any]:
+    """The containers of others on the networks, if there are any."""
+    members = [
+        {
+            "container": member.container or None,
+            "guest": member.guest or None,
+            "network": member.network,
+            "address": member.address or None,
+        }
+        for member in other_members(inventory, topology)
+    ]
+    return {"guests": members} if members else {}
 
 
 def _link(link: NamespaceLink) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from provision import methods
 from provision.facts.topology import DnatRule, HostTopology, NamespaceLink, NamespaceRoute
+from provision.show.members import UNDECLARED, other_members
 from provision.show.view import (
     View,
     bridge,
@@ -42,6 +43,7 @@ def tables(view: View) -> Iterator[Table]:
             "host container status mode namespace of addresses routes",
             _all(view, _containers),
         ),
+        ("guests", "host container guest network address", _guests(view)),
         ("published ports", "host published container to rule packets bytes", _all(view, _nat)),
         ("interfaces", "host interface kind addresses mac mtu state master", _all(view, _links)),
         ("routes", "host to via dev", _all(view, _routes)),
@@ -99,6 +101,14 @@ def _containers(topology: HostTopology) -> Iterator[Row]:
             routes = "; ".join(map(route_text, netns.routes))
         inode = str(container.net or "")
         yield (container.name, container.status, container.mode, inode, owner, held, routes)
+
+
+def _guests(view: View) -> Iterator[Row]:
+    """Containers of others on the networks of the inventory."""
+    for host, topology in view.topologies.items():
+        for member in other_members(view.inventory, topology):
+            guest, container = member.guest or UNDECLARED, member.container or "absent"
+            yield (host, container, guest, member.network, member.address or "missing")
 
 
 def _nat(topology: HostTopology) -> Iterator[Row]:

@@ -7,7 +7,7 @@
 container_id() { ids=$(docker ps --all --no-trunc --format '{{.ID}} {{.Names}}') && id_of "$1"; }
 network_id() { ids=$(docker network ls --no-trunc --format '{{.ID}} {{.Name}}') && id_of "$1"; }
 id_of() {
-  printf '%s\n' "$ids" | while read -r id name; do
-    [ "$name" != "$1" ] || echo "$id"
+  printf '%s\n' "$ids" | while read -r docker_id docker_name; do
+    [ "$docker_name" != "$1" ] || echo "$docker_id"
   done
 }

@@ -46,4 +46,7 @@ for folder in /etc/provision /etc/provision/"$name" /var/lib/provision /var/lib/
   /var/lib/provision/was/"$name"; do
   [ ! -h "$folder" ] && { [ -d "$folder" ] || [ ! -e "$folder" ]; } || echo "blocked $folder"
 done
-shared docker_info networks addresses routes ways way rules ovs_bridges ovs_ports ovs_interfaces
+for claim in /etc/provision/"$name"/guests/*; do
+  [ ! -f "$claim" ] || echo "guest ${claim##*/}"
+done
+shared docker_info networks containers addresses routes ways way rules ovs_bridges ovs_ports ovs_interfaces

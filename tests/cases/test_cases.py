@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from provision import methods
 from provision.engine import desired, preflight, report
 from provision.engine.plan import Plan, plan
 from provision.engine.report import ChangeResult, Report
+from provision.facts.docker_entry import DockerEntry
 from provision.facts.host import HostFacts, Link, PeerRoute
 from provision.facts.host_probe import TOOLS, version
 from provision.facts.nics import Nic
@@ -73,6 +75,7 @@ def facts(inventory: Inventory, case: dict[str, Any]) -> dict[str, HostFacts]:
             nics=uplinks(name, address, mtu, case),
             not_forwarding=frozenset(case.get("not_forwarding", {}).get(name, [])),
             ssh_to=address if name in case.get("ssh", []) else None,
+            docker_containers=tuple(others(case.get("others", {}).get(name, {}))),
             of_methods={
                 OvsFacts: OvsFacts(name in case.get("kernel_datapath", [])),
                 FlannelFacts: flannel_facts(inventory, name, case.get("etcd")),
@@ -80,6 +83,12 @@ def facts(inventory: Inventory, case: dict[str, Any]) -> dict[str, HostFacts]:
             },
         )
     return result
+
+
+def others(labels: dict[str, dict[str, str]]) -> Iterator[DockerEntry]:
+    """Running containers of others on a network of their own: their labels, by name."""
+    for name, of_name in labels.items():
+        yield DockerEntry(name, UNMARKED, True, "own", {"own": None}, {"own": None}, of_name)
 
 
 def wireguard_facts(inventory: Inventory, host: str, case: dict[str, Any]) -> WireguardFacts:

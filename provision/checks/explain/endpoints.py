@@ -13,7 +13,7 @@ def paused(case: Case) -> Iterator[Cause]:
     """Yield containers that are paused."""
     for end in (case.target, case.source):
         topology = case.topologies.get(end.host)
-        info = topology.containers.get(end.name) if topology and end.container else None
+        info = topology.container(end.container) if topology and end.container else None
         if info is not None and info.status == "paused":
             yield Cause(
                 end.host, "container_paused", f"container {end.name}",

@@ -26,15 +26,15 @@ class End:
 
 def end(inventory: Inventory, name: str, argument: str) -> End:
     """The end that a user names; `argument` is FROM or TO. Raises UsageError."""
-    if name in inventory.containers:
-        container = inventory.containers[name]
+    if name in inventory.members:
+        container = inventory.members[name]
         return End(name, container.host, container)
     if name in inventory.hosts:
         return End(name, name, None, inventory.hosts[name].address)
     address = _address(name)
     if address and argument == "TO":
         return End(name, _host_of(inventory, address), None, address)
-    names = (*inventory.containers, *inventory.hosts)
+    names = (*inventory.members, *inventory.hosts)
     suggestion = nearest(name, names)
     hint = f"Did you mean {suggestion}? " if suggestion else ""
     allowed = "a container or a host" + (" of it, or an IPv4 address" if argument == "TO" else "")
@@ -56,7 +56,7 @@ def _host_of(inventory: Inventory, address: IPv4Address) -> str:
     for host in inventory.hosts.values():
         if host.address == address:
             return host.name
-    for container in inventory.containers.values():
+    for container in inventory.members.values():
         if address in (container.address, *map(_ip, _texts(container))):
             return container.host
     for network in inventory.networks.values():
@@ -96,7 +96,7 @@ def end_space(inventory: Inventory, topology: HostTopology, point: End) -> EndSp
     """The namespace of an end on its host; None if the container does not run."""
     if point.container is None:
         return EndSpace("host", 1, topology.root)
-    info = topology.containers.get(point.container.name)
+    info = topology.container(point.container)
     space = topology.namespaces.get(info.net) if info else None
     if info is None or space is None:
         return None

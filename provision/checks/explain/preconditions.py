@@ -39,7 +39,16 @@ def _not_running(inventory: Inventory, end: End, topology: HostTopology) -> Caus
             f"Docker of {end.host} does not answer, so {name} does not run: "
             f"{topology.docker_error}", "a person", "systemctl start docker",
         )  # fmt: skip
-    info = topology.containers.get(name)
+    assert end.container is not None
+    info = topology.container(end.container)
+    if end.container.guest is not None:
+        if info is None:
+            return Cause(
+                end.host, "container_stopped", f"guest {name}",
+                f"{end.host} has no single container that is the guest {name}", "a person",
+                "docker ps --all",
+            )  # fmt: skip
+        name = info.name
     if info is None:
         return Cause(
             end.host, "drift", f"container {name}", f"{end.host} has no container {name}",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from provision import methods
-from provision.model.documents import ContainerDocument, Decoded, Layout, Subnets
+from provision.model.documents import ContainerDocument, Decoded, Layout, Member, Subnets
 from provision.model.fields import containers
 from provision.model.findings import Finding, Loc
 from provision.model.inventory import Port
@@ -134,14 +134,20 @@ def _membership(loc: Loc, container: ContainerDocument, layout: Layout) -> Itera
         yield Finding((*loc, "host"), message, hint)
 
 
+def _members(decoded: Decoded) -> Iterator[tuple[str, str, Member]]:
+    """Yield the section, name and document of everything that gets an address of a network."""
+    yield from (("containers", name, document) for name, document in decoded.containers.items())
+    yield from (("guests", name, document) for name, document in decoded.guests.items())
+
+
 def _addresses(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Finding]:
     """Fixed addresses are unique, and the method can give them."""
     owners: dict[tuple[str, str], str] = {}
-    for name, container in decoded.containers.items():
+    for section, name, container in _members(decoded):
         subnet = subnets.get(container.network, {}).get(container.host)
         if container.address is None or subnet is None:
             continue
-        loc: Loc = ("containers", name, "address")
+        loc: Loc = (section, name, "address")
         method = methods.named(decoded.networks[container.network].method)
         yield from method.check_address(loc, container, subnet, decoded)
         first = owners.setdefault((container.network, str(container.address)), name)
@@ -153,7 +159,7 @@ def _addresses(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Fin
 def _full_subnets(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Finding]:
     """A host's subnet has an address for each container; report the first without one."""
     used: Counter[tuple[str, str]] = Counter()
-    for name, container in decoded.containers.items():
+    for section, name, container in _members(decoded):
         subnet = subnets.get(container.network, {}).get(container.host)
         if subnet is None:
             continue
@@ -163,4 +169,4 @@ def _full_subnets(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[
         if used[key] == capacity + 1:
             message = f"{container.host}'s subnet of '{container.network}', {subnet}, is full"
             hint = f"it has {count(capacity, 'address')}; use another host, or a larger subnet"
-            yield Finding(("containers", name, "host"), message, hint)
+            yield Finding((section, name, "host"), message, hint)

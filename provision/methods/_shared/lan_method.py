@@ -15,9 +15,9 @@ from provision.model.inventory import Inventory, Network
 
 if TYPE_CHECKING:
     from provision.model.documents import (
-        ContainerDocument,
         Decoded,
         Layout,
+        Member,
         NetworkDocument,
         Subnets,
     )
@@ -41,7 +41,7 @@ class LanMethod(Method):
             yield from lan_rules.findings(name, document, hosts, decoded, own_range=self.own_range)
 
     def check_address(
-        self, loc: Loc, container: ContainerDocument, subnet: IPv4Network, decoded: Decoded
+        self, loc: Loc, container: Member, subnet: IPv4Network, decoded: Decoded
     ) -> Iterator[Finding]:
         """Yield the reasons why Docker cannot give a container its fixed address."""
         options = lan_rules.options_of(decoded, container.network)

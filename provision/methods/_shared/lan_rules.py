@@ -15,9 +15,9 @@ from provision.model.text import count
 
 if TYPE_CHECKING:
     from provision.model.documents import (
-        ContainerDocument,
         Decoded,
         InterfaceDocument,
+        Member,
         NetworkDocument,
     )
 
@@ -50,7 +50,7 @@ def options_of(decoded: Decoded, network: str) -> LanOptions:
 
 
 def address_findings(
-    loc: Loc, container: ContainerDocument, part: IPv4Network, options: LanOptions
+    loc: Loc, container: Member, part: IPv4Network, options: LanOptions
 ) -> Iterator[Finding]:
     """Yield the reasons why Docker cannot give a container its fixed address of the LAN."""
     if options.pool is not None and container.address not in part:

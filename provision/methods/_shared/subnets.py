@@ -14,7 +14,7 @@ from provision.model.ranges import overlapping
 from provision.model.text import count
 
 if TYPE_CHECKING:
-    from provision.model.documents import ContainerDocument, NetworkDocument, Subnets
+    from provision.model.documents import Member, NetworkDocument, Subnets
 
 
 def equal_blocks(network: NetworkDocument, hosts: tuple[str, ...], *, first: int = 0) -> Subnets:
@@ -101,9 +101,7 @@ def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[
         yield Finding((*loc, "subnets", host), message, hint)
 
 
-def address_findings(
-    loc: Loc, container: ContainerDocument, subnet: IPv4Network
-) -> Iterator[Finding]:
+def address_findings(loc: Loc, container: Member, subnet: IPv4Network) -> Iterator[Finding]:
     """Yield the reasons why Docker cannot give a container its fixed address."""
     address = container.address
     low, high = subnet.network_address + 2, subnet.broadcast_address - 1

@@ -28,7 +28,7 @@ from provision.resources.kinds.docker_network import PARENT, DockerNetwork
 from provision.resources.on_hosts import Mark
 
 if TYPE_CHECKING:
-    from provision.model.documents import ContainerDocument, Decoded, Layout
+    from provision.model.documents import Decoded, Layout, Member
 
 
 class MacvlanMethod(LanMethod):
@@ -46,7 +46,7 @@ class MacvlanMethod(LanMethod):
             yield from rules.findings(name, document, decoded, layout)
 
     def check_address(
-        self, loc: Loc, container: ContainerDocument, subnet: IPv4Network, decoded: Decoded
+        self, loc: Loc, container: Member, subnet: IPv4Network, decoded: Decoded
     ) -> Iterator[Finding]:
         """Yield the reasons why Docker cannot give a container its fixed address."""
         yield from super().check_address(loc, container, subnet, decoded)

@@ -11,9 +11,9 @@ from provision.model.findings import Finding, Loc
 
 if TYPE_CHECKING:
     from provision.model.documents import (
-        ContainerDocument,
         Decoded,
         Layout,
+        Member,
         NetworkDocument,
         Subnets,
     )
@@ -66,7 +66,7 @@ def _full(
 
 
 def address_findings(
-    loc: Loc, container: ContainerDocument, part: IPv4Network, decoded: Decoded
+    loc: Loc, container: Member, part: IPv4Network, decoded: Decoded
 ) -> Iterator[Finding]:
     """Yield the reason why Docker gives a container no address that it keeps for something else."""
     options = decoded.options[container.network]

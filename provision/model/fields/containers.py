@@ -21,6 +21,9 @@ _PORT_HINT = 'write it like "8080:80", "8080:80/udp" or "127.0.0.1:8080:80"'
 # Docker's pattern for the names of volumes, with an upper limit.
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}")
 _VOLUME_HINT = "write it like /srv/web:/www:ro or data:/var/lib/app"
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*=[^\x00-\x1f\x7f]*")
+ONE_OFF = "com.docker.compose.oneoff"
+"""The label, `True`, of containers of `docker compose run`, which also have the service's."""
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -121,4 +124,12 @@ def variable(text: str) -> str:
     if not text or "=" in text or "\0" in text:
         message = f"environment variable {quoted(text)} cannot be used"
         raise BadValueError(message, "write a name without '='")
+    return text
+
+
+def label(text: str) -> str:
+    """Check a label KEY=VALUE that selects a container. Raises BadValueError."""
+    if not _LABEL.fullmatch(text):
+        hint = "write it like com.docker.compose.service=db"
+        raise BadValueError(f"label {quoted(text)} is not KEY=VALUE", hint)
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from provision.resources.lib import bridge_state, sysfs
 from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
 from provision.resources.lib.docker_api import RUNNING
 from provision.resources.lib.shared_json import decode
-from provision.resources.on_hosts import Mark
+from provision.resources.on_hosts import VAR, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, sh
 
@@ -91,6 +91,9 @@ class DockerNetwork(Resource):
 need_docker
 for path in /sys/class/net/{BRIDGE_PREFIX}*/bridge; do
   [ ! -e "$path" ] || {{ path=${{path%/bridge}}; echo "bridge ${{path##*/}}"; }}
+done
+for record in {VAR}/guests/"$name"/*; do
+  [ ! -f "$record" ] || echo "connected $(cat "$record")"
 done
 shared networks containers {" ".join(bridge_state.KEYS)}
 """
@@ -213,11 +216,17 @@ docker network ls --quiet --no-trunc --filter label=provision |
             return None
         return f"network {self.network} has containers of others: {', '.join(self.guests)}"
 
+    def blocking_hint(self) -> str:
+        if not self.guests:
+            return ""
+        return f"run `docker network disconnect {self.network} {self.guests[0]}`, or remove it"
+
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         answers, kernel = dict(lines), BridgeLinks.parse(lines)
-        guests = _guests(json.loads(answers["containers"]))
+        connected = {rest for key, rest in lines if key == "connected"}
+        guests = _guests(json.loads(answers["containers"]), connected)
         for entry in json.loads(answers["networks"]):
             mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
             network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
@@ -262,11 +271,17 @@ def _addresses_of(link: dict[str, Any]) -> Iterator[IPv4Address]:
     return (IPv4Address(info["local"]) for info in infos)
 
 
-def _guests(containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Names of running containers without a mark, by network."""
+def _guests(
+    containers: list[dict[str, Any]], connected: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Names of running containers without a mark, by network.
+
+    `connected` are the ids of those that provision connected, and can disconnect.
+    """
     guests: dict[str, list[str]] = {}
     for entry in containers:
-        if entry["State"] in RUNNING and LABEL not in (entry["Labels"] or {}):
+        unmarked = LABEL not in (entry["Labels"] or {}) and entry["Id"] not in connected
+        if entry["State"] in RUNNING and unmarked:
             for network in entry["NetworkSettings"]["Networks"] or {}:
                 guests.setdefault(network, []).append(min(entry["Names"]).removeprefix("/"))
     return {network: tuple(sorted(names)) for network, names in guests.items()}

@@ -14,6 +14,7 @@ from provision.facts.topology import (
 )
 from provision.facts.tunnel_probe import TUNNELS
 from provision.model.errors import HostError
+from provision.model.grouping import grouped
 from provision.model.inventory import Network
 from provision.model.terminal import printable
 from provision.show.graph.containers import ContainerGraph
@@ -21,6 +22,7 @@ from provision.show.graph.lans import is_artefact, link_id, pair_end
 from provision.show.graph.model import Edge, GraphNode, HostGraph, Id
 from provision.show.graph.peers import Peers, RouteToPeers, is_working
 from provision.show.graph.verdict import Verdict
+from provision.show.members import other_members
 from provision.show.view import BRIDGES, bridge, docker_network
 
 
@@ -51,8 +53,11 @@ class HostGraphBuilder:
 
     def graph(self) -> HostGraph:
         """The graph of a host that answered."""
-        inventory = self.view.inventory.name
-        containers = ContainerGraph(self.prefix, self.topology, inventory, self.verdict)
+        inventory = self.view.inventory
+        members = grouped(other_members(inventory, self.topology), lambda member: member.container)
+        containers = ContainerGraph(
+            self.prefix, self.topology, inventory.name, self.verdict, members
+        )
         nodes = (*self._link_nodes(), *containers.nodes())
         ids = {node.id for node in nodes}
         edges = (

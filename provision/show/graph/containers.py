@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.facts.topology import ContainerInfo, HostTopology, NamespaceLink
 from provision.model.terminal import printable
 from provision.show.graph.lans import MACVLANS, container_id, link_id
 from provision.show.graph.model import Edge, GraphNode, Id
-from provision.show.graph.verdict import Verdict
+from provision.show.graph.verdict import FAILED, OK, Verdict
+from provision.show.members import UNDECLARED, OtherMember
 from provision.show.tables import addresses
 from provision.show.view import namespace_owner
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerGraph:
-    """The containers of one host; `inventory` is the name of ours, `prefix` begins their ids."""
+    """The containers of one host; `inventory` is the name of ours, `prefix` begins their ids.
+
+    `members` are the containers of others on the networks, by their names.
+    """
 
     prefix: str
     topology: HostTopology
     inventory: str
     verdict: Verdict
+    members: Mapping[str, Sequence[OtherMember]]
 
     def nodes(self) -> Iterator[GraphNode]:
         """Yield each container, followed by those that share its network namespace."""
@@ -31,7 +36,7 @@ class ContainerGraph:
             yield GraphNode(
                 self._id(container),
                 "container",
-                tuple(map(printable, _lines(topology, container))),
+                tuple(map(printable, (*_lines(topology, container), *self._member(container)))),
                 self._verdict(container),
                 up=container.status == "running",
                 properties={
@@ -73,8 +78,20 @@ class ContainerGraph:
         return container_id(self.prefix, self.topology, container)
 
     def _verdict(self, container: ContainerInfo) -> str:
-        ours = container.mark.inventory == self.inventory
-        return self.verdict.container(self.topology.host, container.name) if ours else ""
+        names = [member.guest or member.container for member in self._members(container)]
+        if container.mark.inventory == self.inventory:
+            names = [container.name]
+        verdicts = {self.verdict.container(self.topology.host, name) for name in names}
+        return FAILED if FAILED in verdicts else OK if OK in verdicts else ""
+
+    def _members(self, container: ContainerInfo) -> Sequence[OtherMember]:
+        return self.members.get(container.name, ())
+
+    def _member(self, container: ContainerInfo) -> Iterator[str]:
+        """Yield a line for each network of ours that a container of others is on."""
+        for member in self._members(container):
+            subject = f"guest {member.guest}" if member.guest else UNDECLARED
+            yield f"{subject}, {'on' if member.address else 'not on'} {member.network}"
 
 
 def _port_label(topology: HostTopology, port: NamespaceLink) -> str:

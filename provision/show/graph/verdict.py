@@ -34,7 +34,7 @@ class Verdict:
 
     def container(self, host: str, name: str) -> str:
         """The verdict on a container: its checks, and whether it drifted."""
-        kinds = ("container", "shared_namespace")
+        kinds = ("container", "guest", "shared_namespace")
         if name in self.failed or any((host, kind, name) in self.drift for kind in kinds):
             return FAILED
         return OK if name in self.passed else ""

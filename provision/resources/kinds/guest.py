@@ -1,0 +1,151 @@
+"""Kind `guest`: the connection of a container that others made to a Docker network of ours.
+
+Its claim, `/etc/provision/NAME/guests/GUEST`, tells the network and how the container is found. Its
+record, `/var/lib/provision/guests/NAME/GUEST`, has the id of the container that we connected: only
+that one is disconnected again. Others may connect the guest themselves; then there is no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import ClassVar
+
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.on_hosts import ETC, VAR
+from provision.resources.render import program_text
+from provision.resources.steps import Put, Run, Steps, remove_file, sh
+
+_COMMON = ("host/docker_id.sh", "host/guest.sh")
+_CONNECT = program_text(*_COMMON, "host/guest_connect.sh")
+_DISCONNECT = program_text(*_COMMON, "host/guest_disconnect.sh")
+
+
+@dataclass(frozen=True, slots=True)
+class GuestConnection(Resource):
+    """The guest `guest` on the Docker network `network`.
+
+    `found_by` is `container NAME` or `label KEY=VALUE`. `address` is the fixed one. `peers` is the
+    range of the network's other hosts, None if it is on the guest's link. `lacks` is `connection`,
+    `address` or `routes`. `container` is the id of the container, empty if there is none now, which
+    is not a difference: the follower connects it when it starts.
+    """
+
+    kind: ClassVar[str] = "guest"
+    uses_dockerd: ClassVar[bool] = True
+    volatile: ClassVar[bool] = True
+    probe: ClassVar[str] = program_text(*_COMMON, "look/guest.sh")
+    fingerprint: ClassVar[str] = rf"""
+for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
+"""
+
+    guest: str
+    network: str
+    found_by: str
+    address: IPv4Address | None
+    peers: IPv4Network | None
+    inventory: str
+    lacks: str = ""
+    needs: tuple[Ref, ...] = field(default=(), compare=False)
+    container: str = field(default="", compare=False)
+    pid: int = field(default=0, compare=False)
+    live_address: IPv4Address | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.guest
+
+    def requires(self) -> tuple[Ref, ...]:
+        # A parsed connection knows its network by name only; `docker0` is Docker's `bridge`.
+        network = Ref(self.host, "docker_network", self.network)
+        return self.needs or (network, Ref(self.host, "docker0", "docker0"))
+
+    def is_foreign(self) -> None:
+        return None  # the programs compare the id of the container with the record
+
+    def create(self) -> Steps:
+        # The claim is written first, so that what an interrupted apply leaves is known as ours.
+        return (Put(self._claim, self._claim_text), self._connect("apply"))
+
+    def restore(self) -> Steps:
+        return (self._connect("follow"),)
+
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, GuestConnection)
+        if replace(current, lacks="") == self:
+            return self.create()
+        return (current._disconnect, *remove_file(current._record), *self.create())
+
+    def delete(self) -> Steps:
+        return (self._disconnect, *remove_file(self._record), *remove_file(self._claim))
+
+    def _connect(self, mode: str) -> Run:
+        return sh(_CONNECT, *self._arguments, mode)
+
+    @property
+    def _disconnect(self) -> Run:
+        return sh(_DISCONNECT, *self._arguments)
+
+    @property
+    def _arguments(self) -> tuple[str, ...]:
+        address, peers = str(self.address or "-"), str(self.peers or "-")
+        selector, _, text = self.found_by.partition(" ")
+        return (self.network, selector, text, address, peers, self._record)
+
+    @property
+    def _claim_text(self) -> str:
+        network, selector, text, address, peers, _ = self._arguments
+        # The text of a label may have spaces, so it comes last.
+        return f"{network} {selector} {address} {peers} {text}\n"
+
+    @property
+    def _claim(self) -> str:
+        return f"{ETC}/{self.inventory}/guests/{self.guest}"
+
+    @property
+    def _record(self) -> str:
+        return f"{VAR}/guests/{self.inventory}/{self.guest}"
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        before = current if isinstance(current, GuestConnection) else None
+        moved = before is not None and replace(before, lacks="") != self
+        if recreated or moved:
+            return f"{self.guest} leaves {self.network} for a moment; it keeps running"
+        return None
+
+    @classmethod
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        lines = keyed_lines(text)
+        states = {
+            guest: rest
+            for key, line in lines
+            if key == "state"
+            for guest, _, rest in (line.partition(" "),)
+        }
+        for key, line in lines:
+            if key == "claim":
+                yield Found(_connection(line, states, origin), ours=True)
+
+
+def _connection(claim: str, states: dict[str, str], origin: Origin) -> GuestConnection:
+    guest, network, selector, address, peers, text = claim.split(" ", 5)
+    connection = GuestConnection(
+        origin.host,
+        guest,
+        network,
+        f"{selector} {text}",
+        None if address == "-" else IPv4Address(address),
+        None if peers == "-" else IPv4Network(peers),
+        origin.inventory,
+    )
+    if guest not in states:
+        return connection
+    container, pid, live, lacks = states[guest].split(" ")
+    return replace(
+        connection,
+        container=container,
+        pid=int(pid),
+        live_address=None if live == "-" else IPv4Address(live),
+        lacks="" if lacks == "-" else lacks,
+    )

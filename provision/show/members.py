@@ -1,0 +1,53 @@
+"""Containers of others on the networks of the inventory: its guests, and undeclared ones. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from provision.facts import docker_entry
+from provision.facts.topology import ContainerInfo, HostTopology
+from provision.model.inventory import Inventory
+
+UNDECLARED = "not declared"
+
+
+class OtherMember(NamedTuple):
+    """A container that provision did not make, on `network`.
+
+    `guest` is its name in the inventory, empty if it stands in no file. `address` is empty for a
+    guest that is not on its network.
+    """
+
+    container: str
+    guest: str
+    network: str
+    address: str
+
+
+def other_members(inventory: Inventory, topology: HostTopology) -> Iterator[OtherMember]:
+    """Yield the guests of a host, and the undeclared containers on its networks."""
+    declared: set[tuple[str, str]] = set()
+    for guest in inventory.guests.values():
+        if guest.host == topology.host:
+            info = docker_entry.single(guest, topology.containers.values())
+            address = _address(inventory, topology, info, guest.network) if info else ""
+            declared.add((info.name if info else "", guest.network))
+            yield OtherMember(info.name if info else "", guest.name, guest.network, address)
+    for info in topology.namespace_owners():
+        for network in inventory.networks if info.mark.inventory != inventory.name else ():
+            address = _address(inventory, topology, info, network)
+            if address and (info.name, network) not in declared:
+                yield OtherMember(info.name, "", network, address)
+
+
+def _address(
+    inventory: Inventory, topology: HostTopology, info: ContainerInfo, network: str
+) -> str:
+    """The address of a container in a network of the inventory; empty without one."""
+    namespace = topology.namespaces.get(info.net)
+    subnet = inventory.networks[network].subnets.get(topology.host)
+    if namespace is None or subnet is None or namespace is topology.root:
+        return ""
+    addresses = sorted(namespace.addresses)
+    return next((str(address) for address in addresses if address in subnet), "")

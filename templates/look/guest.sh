@@ -1,0 +1,23 @@
+# The guests that this inventory has claimed on the host, and the state of each.
+# Prelude: look/prelude.sh host/docker_id.sh host/guest.sh
+# Variables: name
+# A claim has the arguments of guest_connect.sh up to the range. Lines: `claim GUEST FIELDS`, and
+# `state GUEST ID PID ADDRESS LACKS` (`-` for a field without a value) for one that is there.
+
+need_docker
+need nsenter
+for claim in /etc/provision/"$name"/guests/*; do
+  [ -f "$claim" ] || continue
+  read -r guest_network guest_selector guest_address guest_range guest_text <"$claim" || continue
+  guest=${claim##*/}
+  echo "claim $guest $guest_network $guest_selector $guest_address $guest_range $guest_text"
+  guest_find && [ -n "$id" ] || continue
+  guest_ends || continue
+  recorded=
+  record=/var/lib/provision/guests/$name/$guest
+  [ ! -f "$record" ] || read -r recorded <"$record"
+  guest_keeps=; [ "$recorded" != "$id" ] || guest_keeps=yes
+  lacks=$(guest_lacks)
+  [ -z "$joined" ] || [ "$guest_address" = - ] || [ "$fixed" = "$guest_address" ] || lacks=address
+  echo "state $guest $id $pid ${address:--} ${lacks:--}"
+done

@@ -1,0 +1,165 @@
+"""Guests: containers that plain Docker makes, on networks of ours, on three booted hosts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from provision.lab import power
+from tests.lab.hosts import Hosts, assert_same
+
+pytestmark = pytest.mark.lab
+
+INVENTORY = """
+name: hosting
+hosts:
+  h1: {{address: {data}.11}}
+  h2: {{address: {data}.12}}
+  h3: {{address: {data}.13}}
+networks:
+  blue: {{method: routes, cidr: 172.20.0.0/16}}
+containers:
+  c3: {{host: h3, network: blue}}
+guests:
+  shop: {{host: h1, container: shop-web-1, network: blue}}
+  db: {{host: h2, label: com.docker.compose.service=db, network: blue, address: 172.20.1.200}}
+  later: {{host: h3, container: joined, network: blue, absent: wait}}
+"""
+SHOP = """docker run -d --name shop-web-1 --network shop_default -p 8080:80 busybox \
+  sh -c 'mkdir /w; echo shop >/w/index.html; exec httpd -f -p 80 -h /w'"""
+DB = """docker run -d --name {} --network zeta --label com.docker.compose.service=db busybox \
+  sleep infinity"""
+MAKE = {
+    "h1": f"docker network create shop_default; {SHOP}",
+    "h2": f"docker network create zeta; {DB.format('shop-db-1')}",
+}
+NETWORKS = "docker inspect --format '{{json .NetworkSettings.Networks}}'"
+STATE = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}'"
+RECONNECTED_S = 30
+
+
+@pytest.fixture
+def hosting(mixed: Hosts) -> Iterator[tuple[Hosts, str]]:
+    """Three hosts with containers of others, and an inventory in which these are guests."""
+    name = "guests.yml"
+    (mixed.lab.folder / name).write_text(INVENTORY.format(data=mixed.networks[1]))
+    for host, command in MAKE.items():
+        mixed.ssh(host, command)
+    yield mixed, name
+    power.start(mixed.lab, say=print)
+    mixed.everywhere("docker rm -f $(docker ps -aq)", check=False)
+    mixed.provision("destroy", name, "--yes", status=None)
+    mixed.everywhere("docker network prune -f", check=False)
+    (mixed.lab.folder / name).unlink()
+
+
+def networks(hosts: Hosts, host: str, container: str) -> dict[str, Any]:
+    """A container's ends in Docker networks, by network."""
+    ends: dict[str, Any] = json.loads(hosts.ssh(host, f"{NETWORKS} {container}"))
+    return ends
+
+
+def reconnected_s(hosts: Hosts, host: str, container: str) -> float:
+    """The seconds until a container is on the network again."""
+    begin = time.monotonic()
+    while "blue" not in networks(hosts, host, container):
+        assert time.monotonic() - begin < RECONNECTED_S
+        time.sleep(0.2)
+    return time.monotonic() - begin
+
+
+def page(hosts: Hosts) -> str:
+    """The page that the guest of h1 publishes at its host, as another host reads it."""
+    request = r"printf 'GET / HTTP/1.0\r\n\r\n' >&3; timeout 5 cat <&3"
+    return hosts.ssh("h2", f'bash -c "exec 3<>/dev/tcp/{hosts.networks[1]}.11/8080; {request}"')
+
+
+def refused(hosts: Hosts, name: str, old: str, new: str) -> str:
+    """What `plan` prints about the inventory with a change that it refuses."""
+    text = (hosts.lab.folder / name).read_text()
+    assert old in text
+    (hosts.lab.folder / "refused.yml").write_text(text.replace(old, new))
+    return json.dumps(hosts.json("plan", "refused.yml", status=4))
+
+
+def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
+    """They reach containers of other hosts, come back when they are made anew, and stay running."""
+    hosts, name = hosting
+    text = refused(hosts, name, "container: shop-web-1", "container: shop-web-2")
+    assert "refused.yml:12:3: guest shop: h1 has no container shop-web-2" in text
+    assert "did you mean shop-web-1?" in text
+    before = hosts.capture()
+    started = {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in ("h1", "h2")}
+    hosts.provision("apply", name)
+    assert hosts.json("plan", name)["changes"] == []
+    assert networks(hosts, "h2", "shop-db-1")["blue"]["IPAddress"] == "172.20.1.200"
+    assert "shop" in page(hosts)
+
+    # A guest that joins the network by itself, and a container that stands in no file.
+    sleeping = "--network blue busybox sleep infinity"
+    hosts.ssh("h3", f"docker run -d --name joined {sleeping}")
+    hosts.ssh("h1", f"docker run -d --name stranger {sleeping}")
+    result = hosts.verified(name, skips=["wire"])
+    pairs = {(check["from"], check["to"]) for check in result["checks"] if check["check"] == "ping"}
+    members = {"c3", "shop", "db", "later"}
+    assert pairs == {(a, b) for a in members for b in members if a != b}
+    result = hosts.json("verify", name, "--all")
+    pairs = {(check["from"], check["to"]) for check in result["checks"] if check["check"] == "ping"}
+    assert ("stranger", "db") in pairs
+    assert ("shop", "stranger") in pairs
+    shown = hosts.json("show", name)["hosts"]
+    assert [(m["container"], m["guest"]) for m in shown["h1"]["guests"]] == [
+        ("shop-web-1", "shop"),
+        ("stranger", None),
+    ]
+    drawing = hosts.provision("graph", name)
+    assert "guest db, on blue" in drawing
+    assert "not declared, on blue" in drawing
+    assert hosts.json("explain", name, "shop", "db")["reached"]
+
+    # As Compose does it: the new container is made before the old one is removed.
+    hosts.ssh("h1", f"docker rm -f shop-web-1; {SHOP}")
+    hosts.ssh("h2", f"{DB.format('new')}; docker rm -f shop-db-1; docker rename new shop-db-1")
+    hosts.ssh("h2", "docker restart -t 0 shop-db-1")
+    print("h1:", reconnected_s(hosts, "h1", "shop-web-1"), "s")
+    print("h2:", reconnected_s(hosts, "h2", "shop-db-1"), "s")
+    hosts.verified(name, skips=["wire"])
+    assert hosts.json("plan", name)["changes"] == []
+    assert "shop" in page(hosts)
+
+    # What others connected keeps the network: destroy names it, and the command that helps.
+    assert "docker network disconnect blue joined" in json.dumps(
+        hosts.json("destroy", name, "--yes", status=9)
+    )
+    hosts.ssh("h3", "docker rm -f joined")
+    hosts.ssh("h1", "docker rm -f stranger")
+    running = {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in ("h1", "h2")}
+    assert running["h1"] != started["h1"]
+    hosts.provision("destroy", name, "--yes")
+    assert running == {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in running}
+    assert set(networks(hosts, "h1", "shop-web-1")) == {"shop_default"}
+    assert set(networks(hosts, "h2", "shop-db-1")) == {"zeta"}
+    enter = "nsenter -t $(docker inspect --format '{{.State.Pid}}' shop-web-1) -n"
+    assert "240" not in hosts.ssh("h1", f"{enter} ip rule")
+    assert "shop" in page(hosts)
+    assert_same(before, hosts.capture())
+
+
+@pytest.mark.full
+def test_guests_after_a_reboot(hosting: tuple[Hosts, str]) -> None:
+    """Docker starts a guest with its networks; the follower gives it its routes again."""
+    hosts, name = hosting
+    hosts.provision("apply", name)
+    hosts.ssh(
+        "h3",
+        "docker run -d --restart unless-stopped --name joined --network blue busybox sleep 9999",
+    )
+    hosts.everywhere("docker update --restart unless-stopped $(docker ps -q)")
+    hosts.verified(name)
+    power.reboot(hosts.lab, ("h1", "h2", "h3"), say=print)
+    hosts.verified(name, within_s=120)
+    assert hosts.json("plan", name)["changes"] == []
