@@ -27,6 +27,7 @@ _NAMES = {
 _DESCRIPTIONS = {
     "address": "IPv4 address that the other hosts reach",
     "addresses": "addresses with prefix length, IPv4 and IPv6",
+    "aliases": "further names of the container in DNS",
     "archive": "file of `docker save` on the controller, relative to this file",
     "cidr": "range of the network, such as 172.20.0.0/16",
     "command": "arguments of the command; default: the command of the image",
@@ -52,6 +53,7 @@ _DESCRIPTIONS = {
     "method": "how the hosts of the network are joined",
     "mtu": "size of the largest packet in bytes; default: derived from the hosts' NICs",
     "name": "mark of everything on hosts that this file describes",
+    "names": "true, or a domain: containers find each other by name on all hosts",
     "network": "network of the container or interface",
     "networks": "networks over several hosts",
     "only": "hosts and groups to import from the Ansible inventory; default: all",

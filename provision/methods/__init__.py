@@ -152,7 +152,7 @@ def tools(
             for tool in (*method.tools(network, host), *more):
                 commands.setdefault(tool, method.packages.get(tool, ()))
     if has_names(inventory, host):
-        commands[_name_server.TOOL] = _name_server.PACKAGES
+        commands[_name_server.TOOL] = ()
     return commands
 
 

@@ -137,7 +137,7 @@ def test_containers_ask_the_gateway_and_records_are_the_same_everywhere(tmp_path
     assert isinstance(service, Service)
     assert "--listen-address=172.20.2.1 " in service.text
     assert "--local=/blue.lab.internal/ " in service.text
-    assert Ref("h3", "package", "dnsmasq") in state
+    assert Ref("h3", "package", "dnsmasq-base") in state
 
 
 def test_without_names_nothing_changes(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from provision.resources.kinds.service import Service, head
 from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
 
-TOOL, PACKAGES = "dnsmasq", ("dnsmasq-base",)
-"""dnsmasq-base has the program alone; the package dnsmasq would also start one for the host."""
+TOOL = "dnsmasq"
 PORTS = ("udp/53", "tcp/53")
 TTL_S = 5
 """Seconds for which others may keep an answer: a container that moves is found again then."""
