@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision import methods
-from provision.model.documents import ContainerDocument, Decoded
+from provision.model.documents import ContainerDocument, Decoded, Layout
+from provision.model.fields.containers import ports
 from provision.model.fields.dns_names import is_name
 from provision.model.findings import KEY, Finding, Loc
+from provision.model.text import quoted
+
+PORT = 53
 
 
-def findings(decoded: Decoded) -> Iterator[Finding]:
+def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     """Yield the findings about `names` of networks, and about names of containers."""
     for name, network in decoded.networks.items():
         if network.names is not None and (
@@ -25,6 +29,22 @@ def findings(decoded: Decoded) -> Iterator[Finding]:
         elif container.aliases and _is_known(container, decoded):
             loc: Loc = ("containers", name, "aliases")
             yield Finding(loc, *_without_names(container, decoded))
+    yield from _published(decoded, layout)
+
+
+def _published(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
+    """Yield the published ports that would take the questions of containers to the DNS server."""
+    networks = [name for name, network in decoded.networks.items() if network.names is not None]
+    servers = {host: name for name in reversed(networks) for host in layout.hosts[name]}
+    for name, container in decoded.containers.items():
+        for k, text in enumerate(container.ports if container.host in servers else ()):
+            if any(port.published == PORT and port.ip is None for port in ports(text)):
+                message = (
+                    f"port {PORT} is published at all addresses of {container.host}, also at that of "
+                    f"the DNS server of network '{servers[container.host]}'"
+                )
+                hint = f'write an address of the host before it, like "10.0.0.11:{text}"'
+                yield Finding(("containers", name, "ports", k), message, hint)
 
 
 def _is_known(container: ContainerDocument, decoded: Decoded) -> bool:
@@ -49,10 +69,13 @@ def _container(
     name: str, container: ContainerDocument, domain: str, owners: dict[tuple[str, str], str]
 ) -> Iterator[Finding]:
     """Yield the names of a container that DNS cannot hold, or that another one has already."""
-    if not is_name(name):
-        message = f"container name '{name}' cannot be a name in DNS, which network"
-        message = f"{message} '{container.network}' gives it"
-        yield Finding(("containers", name, KEY), message, "write parts of 1 to 63 letters")
+    longest, *_ = methods.all_names(container.network, domain, (name,))
+    if not is_name(longest):
+        message = f"{quoted(longest)} cannot be a name in DNS, as network '{container.network}' has"
+        hint = (
+            "write parts of 1 to 63 letters, digits, '-' and '_', 253 characters with the network"
+        )
+        yield Finding(("containers", name, KEY), message, hint)
         return
     for k, plain in enumerate((name, *container.aliases)):
         loc: Loc = ("containers", name, "aliases", k - 1) if k else ("containers", name, KEY)

@@ -33,7 +33,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     yield from containers.findings(decoded, layout)
     yield from interfaces.findings(decoded, layout)
     yield from clashes.findings(decoded, layout)
-    yield from dns_names.findings(decoded)
+    yield from dns_names.findings(decoded, layout)
 
 
 def _unused_keys(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
