@@ -40,8 +40,8 @@ def _published(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         for k, text in enumerate(container.ports if container.host in servers else ()):
             if any(port.published == PORT and port.ip is None for port in ports(text)):
                 message = (
-                    f"port {PORT} is published at all addresses of {container.host}, also at that of "
-                    f"the DNS server of network '{servers[container.host]}'"
+                    f"port {PORT} is published at all addresses of {container.host}, also at "
+                    f"that of the DNS server of network '{servers[container.host]}'"
                 )
                 hint = f'write an address of the host before it, like "10.0.0.11:{text}"'
                 yield Finding(("containers", name, "ports", k), message, hint)
@@ -71,10 +71,8 @@ def _container(
     """Yield the names of a container that DNS cannot hold, or that another one has already."""
     longest, *_ = methods.all_names(container.network, domain, (name,))
     if not is_name(longest):
-        message = f"{quoted(longest)} cannot be a name in DNS, as network '{container.network}' has"
-        hint = (
-            "write parts of 1 to 63 letters, digits, '-' and '_', 253 characters with the network"
-        )
+        message = f"{quoted(longest)} cannot be a name in DNS"
+        hint = "write parts of 1 to 63 letters, digits, '-' and '_', with at most 253 in all"
         yield Finding(("containers", name, KEY), message, hint)
         return
     for k, plain in enumerate((name, *container.aliases)):
