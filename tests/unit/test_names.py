@@ -14,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision import methods
+from provision.checks import name_probe
+from provision.checks.gather import named_pairs
+from provision.checks.probe import Endpoint
 from provision.engine import desired, ports_in_use
 from provision.facts.host import HostFacts, PortListener
 from provision.inventory.load import load
@@ -195,6 +198,29 @@ def test_the_firewall_needs_of_names_are_the_questions_of_the_own_containers(
     bridge = "br-blue-v242wt"
     assert f"TCP 53 from 172.20.1.0/24 on {bridge}" in needs
     assert f"UDP 53 from 172.20.1.0/24 on {bridge}" in needs
+
+
+def test_verify_asks_for_all_names_of_a_target_that_may_be_down(tmp_path: Path) -> None:
+    """A source that does not run asks nothing; a target is asked for by each name and backwards."""
+    loaded = inventory(tmp_path, "app: {host: h3, network: blue}")
+    source = Endpoint("web", "h1", "blue", 7, IPv4Address("172.20.0.9"), 1500)
+    chosen = named_pairs(loaded, loaded.containers.values())
+    assert len(chosen) == 6
+    asked = name_probe.questions(loaded, with_names(loaded, {}), {"web": source}, chosen)
+    assert list(asked) == [source]
+    assert "".join(f"{text} " for text in asked[source]).startswith(
+        "db A db.blue.lab.internal 172.20.1.77 db A db.blue 172.20.1.77 db A db 172.20.1.77 "
+        "db PTR 77.1.20.172.in-addr.arpa db.blue.lab.internal,db.blue,db "
+    )
+    assert "nsenter -t 7 -n perl" in name_probe.script(asked)
+    assert name_probe.script({}) == ""
+
+
+def test_without_names_no_pair_has_the_check(tmp_path: Path) -> None:
+    """A file without names has no question, and reports look as before."""
+    path = tmp_path / "plain.yml"
+    path.write_text(FILE.format(names="false", more="").replace(", aliases: [www]", ""))
+    assert named_pairs(load(path), load(path).containers.values()) == []
 
 
 ROWS = (
