@@ -4,11 +4,13 @@
 # the type (A or PTR), the name, and the expected answers, joined by commas: one of them must come.
 # Prints `answer name FROM TO STATUS TEXT` for each target, with every answer that is wrong.
 
-use strict; use warnings; use Socket;
+use strict; use warnings; use Socket; use Fcntl;
 $| = 1;
 my ($from, $process, $seconds, @rest) = @ARGV;
 my $server = '127.0.0.11';
-if (open(my $file, '<', "/proc/$process/root/etc/resolv.conf")) {
+# The container may have put anything there, such as a pipe without an end.
+my $file;
+if (sysopen($file, "/proc/$process/root/etc/resolv.conf", O_RDONLY | O_NONBLOCK) && -f $file) {
   while (<$file>) { if (/^\s*nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$/) { $server = $1; last } }
 }
 my (@questions, @targets, %asked, %errors);
@@ -92,5 +94,6 @@ while (my @window = splice(@questions, 0, 32)) {
 for my $target (@targets) {
   my @wrong = @{$errors{$target} // []};
   my $text = @wrong ? join('; ', @wrong) : "$asked{$target} answers of $server";
+  $text =~ s/[^\x21-\x7e]+/ /g; # an answer may hold any byte
   print "answer name $from $target ", @wrong ? 1 : 0, " $text\n";
 }
