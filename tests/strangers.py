@@ -21,6 +21,7 @@ from provision.resources.kinds.attachment import Attachment
 from provision.resources.kinds.binary import Binary
 from provision.resources.kinds.certificate import Certificate
 from provision.resources.kinds.container import DockerContainer
+from provision.resources.kinds.dns_records import DnsRecords
 from provision.resources.kinds.docker0 import DAEMON_JSON, Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.etcd_config import EtcdConfig
@@ -175,6 +176,7 @@ KERNEL = (
           f"{ETC}/pki/blue.external.key"),
     _file(TlsRequest(HOST, "blue", "member", NAME), f"{ETC}/pki/blue.member.csr"),
     _file(WireguardPsk(HOST, "blue", NAME, "", ("h2",)), f"{ETC}/wireguard/blue.psk"),
+    _file(DnsRecords(HOST, "blue", NAME, ()), f"{ETC}/names/blue.hosts"),
     _file(WireguardKey(HOST, "blue", NAME), f"{ETC}/wireguard/blue.key"),
     _file(
         Certificate(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from provision import methods
 from provision.checks.gather import Evidence
 from provision.engine import firewalls
-from provision.model.inventory import Network
+from provision.model.inventory import Container, Network
 
 
 def firewall_cause(evidence: Evidence, source: str, target: str) -> str:
@@ -25,3 +26,13 @@ def firewall_cause_on(evidence: Evidence, network: Network, *hosts: str) -> str:
         if host in evidence.facts
     )
     return next((f"; {cause}" for cause in causes if cause), "")
+
+
+def stopped_dns(evidence: Evidence, container: Container) -> str:
+    """The DNS server of a container's host, if it does not run; empty if it does."""
+    network = evidence.inventory.networks[container.network]
+    unit = methods.dns_unit(evidence.inventory, network)
+    for change in evidence.drift[container.host].changes:
+        if change.ref.name == unit and not getattr(change.before, "active", False):
+            return f"; {container.host}: {unit} does not run: `systemctl start {unit}`"
+    return firewall_cause_on(evidence, network, container.host)

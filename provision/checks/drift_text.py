@@ -44,6 +44,7 @@ _NOUNS: Mapping[str, str] = {
     "tls_file": "certificate file",
     "wireguard_key": "WireGuard key of network",
     "wireguard_psk": "preshared keys of network",
+    "dns_records": "hosts file of network",
     "package": "package",
     "image": "image",
     "image_archive": "image archive",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from provision import methods
-from provision.checks import lan_probe, ports
+from provision.checks import lan_probe, name_probe, ports
 from provision.checks.lan_probe import LanProbe
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import Answer, Endpoint, Listener
@@ -92,6 +92,15 @@ def pairs(
     return [(source, target) for source in sources for target in targets.get(source.name, ())]
 
 
+def named_pairs(
+    inventory: Inventory, containers: Iterable[Container], choice: PairChoice = ALL_PAIRS
+) -> list[tuple[Container, Container]]:
+    """The chosen ordered pairs of containers of networks with names."""
+    named = {name for name, network in inventory.networks.items() if network.names is not None}
+    members = [container for container in containers if container.network in named]
+    return pairs(inventory, members, choice) if members else []
+
+
 def _host(container: Container) -> str:
     return container.host
 
@@ -113,8 +122,10 @@ def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_
         for source, target in pairs(inventory, containers, choice)
         if source.name in endpoints and target.name in endpoints
     ]
+    chosen = named_pairs(inventory, containers, choice)
+    names = name_probe.questions(inventory, fleet.facts, endpoints, chosen)
     listening = {*(container.host for container in containers), *_hosts_with_status(inventory)}
-    rounds = CheckRounds(session, hosts, fleet, endpoints, calls, lan_probes, choice)
+    rounds = CheckRounds(session, hosts, fleet, endpoints, calls, lan_probes, choice, names)
     rounds.run(listening)
     errors = {**rounds.errors, **fleet.errors}
     return Evidence(

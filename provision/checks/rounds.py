@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from provision import methods
-from provision.checks import lan_probe, path_mtu, ports, probe, wire
+from provision.checks import lan_probe, name_probe, path_mtu, ports, probe, wire
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import LanProbe
 from provision.checks.limits import Limits
@@ -38,6 +38,7 @@ class CheckRounds:
         calls: Iterable[tuple[Endpoint, Endpoint]],
         lan_probes: tuple[LanProbe, ...],
         choice: PairChoice,
+        names: Mapping[Endpoint, tuple[str, ...]],
     ) -> None:
         self._session, self._hosts = session, hosts
         self._endpoints = endpoints
@@ -48,6 +49,7 @@ class CheckRounds:
         }
         self._limits = Limits(max(map(len, self._targets.values()), default=0))
         self._choice = choice
+        self._names = names
         self._lan_probes = grouped(lan_probes, lambda lan_probe: lan_probe.host)
         self._facts = fleet.facts
         self._reached = tuple(host for host in hosts if host in fleet.snapshots)
@@ -134,13 +136,16 @@ class CheckRounds:
                 for key, group in openings.get(host, {}).items()
             }
             lan = lan_probe.script(self._lan_probes.get(host, ()))
-            if not (calls or arguments or lan):
+            of_host = self._by_host.get(host, ())
+            names = {end: self._names[end] for end in of_host if end in self._names}
+            if not (calls or arguments or lan or names):
                 return ""
             return probe.combined(
                 self._limits.files,
                 probe.call_script(calls, listening, self._limits, self._mtu),
                 probe.open_script(arguments, self._limits),
                 lan,
+                name_probe.script(names),
                 wire.send_script(inventory, calls),
             )
 

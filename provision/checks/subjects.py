@@ -8,7 +8,7 @@ from typing import Any
 
 from provision import methods
 from provision.checks import ports
-from provision.checks.gather import Evidence, pairs
+from provision.checks.gather import Evidence, named_pairs, pairs
 from provision.checks.lan_probe import LanProbe
 from provision.checks.ports import Publication
 from provision.model.grouping import grouped
@@ -99,6 +99,10 @@ def _network_pairs(evidence: Evidence) -> Iterable[Pair]:
     return (pair for pair in _segment_pairs(evidence) if pair[0].network in networks)
 
 
+def _named_pairs(evidence: Evidence) -> Iterable[Pair]:
+    return named_pairs(evidence.inventory, evidence.containers, evidence.choice)
+
+
 def _network_members(evidence: Evidence) -> Iterable[NetworkMember]:
     for host in evidence.hosts:
         for network in evidence.inventory.networks.values():
@@ -146,6 +150,7 @@ KINDS: Mapping[str, SubjectKind] = {
     ),
     "pair": _pairs(_segment_pairs),
     "network_pair": _pairs(_network_pairs),
+    "named_pair": _pairs(_named_pairs),
     "arp_probe": _lan_probes("reach", "router"),
     "ping_probe": _lan_probes("reach"),
     "own_probe": _lan_probes("own"),

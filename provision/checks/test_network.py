@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from provision.checks import drift_text, modes, path_mtu, ports
-from provision.checks.causes import firewall_cause
+from provision.checks.causes import firewall_cause, stopped_dns
 from provision.checks.gather import Evidence
 from provision.checks.ports import Publication
+from provision.checks.probe import Answer
 from provision.checks.require import (
     require_docker,
     require_finished,
@@ -124,6 +125,14 @@ def test_udp(evidence: Evidence, pair: Pair) -> None:
     _pair_answer(evidence, "udp", pair)
 
 
+def test_name(evidence: Evidence, named_pair: Pair) -> None:
+    """Every name of the other container, and its address, are answered as in the inventory."""
+    source, target = named_pair
+    _require_running(evidence, source)
+    answer = _answered(evidence, "name", source, target)
+    assert not answer.status, answer.text + stopped_dns(evidence, source)
+
+
 def test_wire(evidence: Evidence, network_pair: Pair) -> None:
     """Between hosts, packets travel in the tunnel that the method declares, or in none."""
     error = _captured_pair(evidence, network_pair).traffic_error()
@@ -164,6 +173,15 @@ def _require_running(evidence: Evidence, *containers: Container) -> None:
             require_docker(evidence, host)
             pytest.fail(f"container {name} does not run on {host} with an address")
         require_tools(evidence, container.host)
+
+
+def _answered(evidence: Evidence, check: str, source: Container, target: Container) -> Answer:
+    require_reached(evidence, source.host)
+    require_tools(evidence, source.host)
+    answer = evidence.answers.get((check, source.name, target.name))
+    if answer is None:
+        pytest.fail(f"{source.host} gave no answer")
+    return answer
 
 
 def _answer(evidence: Evidence, check: str, source: str, host: str, target: str) -> str:

@@ -54,8 +54,12 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
     resources = [
         resource
         for network in inventory.networks.values()
-        for resource in methods.of(network).desired(inventory, network, facts)
+        for resource in (
+            *methods.of(network).desired(inventory, network, facts),
+            *methods.dns_resources(inventory, network, facts),
+        )
     ]
+    inventory = _with_addresses(inventory, facts)
     networks = state(resources)
     resources += [
         resource
@@ -72,6 +76,28 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
 def _with_docker(facts: HostFacts) -> HostFacts:
     """The facts of a host as they will be once Docker is installed."""
     return facts if facts.docker else replace(facts, docker=facts.docker_candidate)
+
+
+def _with_addresses(inventory: Inventory, facts: Facts) -> Inventory:
+    """The inventory with the addresses of all containers of networks with names."""
+    addresses = {
+        member.container: member.address
+        for network in inventory.networks.values()
+        for member in methods.members(inventory, network, facts)
+    }
+    containers = {
+        name: replace(container, address=addresses.get(name, container.address))
+        for name, container in inventory.containers.items()
+    }
+    return replace(inventory, containers=containers) if addresses else inventory
+
+
+def _dns(inventory: Inventory, container: Container) -> tuple[str, ...]:
+    """The DNS server of a container; empty: that of Docker."""
+    network = inventory.networks.get(container.network)
+    if network is None or network.names is None:
+        return ()
+    return (str(methods.dns_address(network, container.host)),)
 
 
 def _container(
@@ -102,6 +128,7 @@ def _container(
         volumes=tuple(sorted(container.volumes)),
         ports=tuple(sorted(map(str, container.ports))),
         mac=container.mac,
+        dns=_dns(inventory, container),
         needs=(*((network,) if network else ()), image_source.ref),
     )
     yield from container_interfaces.attachments(inventory, container, facts, networks)

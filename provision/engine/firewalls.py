@@ -25,7 +25,7 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
 
     Those that `firewall: manage` opens are left out.
     """
-    for need in methods.of(network).firewall_needs(inventory, network, facts):
+    for need in methods.firewall_needs(inventory, network, facts):
         blocker = facts.firewall.blocker(need)
         if blocker is None or (inventory.firewall == "manage" and blocker.tool):
             continue
@@ -45,7 +45,7 @@ def host_problems(facts: HostFacts) -> Iterator[Problem]:
 
 def cause(inventory: Inventory, network: Network, facts: HostFacts) -> str:
     """The firewall that drops a network's packets, and the command that lets them through."""
-    for need in methods.of(network).firewall_needs(inventory, network, facts):
+    for need in methods.firewall_needs(inventory, network, facts):
         blocker = facts.firewall.blocker(need)
         if blocker is not None:
             return f"{facts.host}: {_dropped(network, need, blocker)}: `{blocker.command}`"
@@ -114,7 +114,7 @@ def _without_docker_user(facts: Mapping[str, HostFacts], wanted: State) -> list[
 
 def _rules(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[FirewallRule]:
     firewall = facts.firewall
-    for need in methods.of(network).firewall_needs(inventory, network, facts):
+    for need in methods.firewall_needs(inventory, network, facts):
         blocker = firewall.blocker(need)
         tool = blocker.tool if blocker else ""
         for rule in _rules_of(inventory, facts, need):

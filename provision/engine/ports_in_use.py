@@ -8,12 +8,14 @@ from ipaddress import IPv4Address
 from provision import methods
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, PortListener
-from provision.model.inventory import Inventory
+from provision.model.grouping import grouped
+from provision.model.inventory import Inventory, Network
 from provision.model.needs import Inbound
 from provision.resources.base import Ref
 from provision.resources.script import quoted
 
 _EVERY_ADDRESS = ("0.0.0.0", "*")
+DNS_PORT = 53
 
 
 def conflicts(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Conflict]:
@@ -36,6 +38,8 @@ def conflicts(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[
                 port = (listener.protocol, listener.port)
                 if port in ports and _excludes(listener, inventory.hosts[host].address):
                     yield _conflict(Ref(host, "network", network.name), listener)
+            if network.names is not None:
+                yield from _names(network, facts[host])
 
 
 def _excludes(listener: PortListener, address: IPv4Address) -> bool:
@@ -46,6 +50,18 @@ def _excludes(listener: PortListener, address: IPv4Address) -> bool:
     if listener.address.startswith("["):
         return False
     return listener.protocol == "udp" or listener.address in (*_EVERY_ADDRESS, str(address))
+
+
+def _names(network: Network, facts: HostFacts) -> Iterator[Conflict]:
+    """Yield the programs that have port 53 of all addresses, or of the bridge."""
+    address = str(methods.dns_address(network, facts.host))
+    listeners = (each for each in facts.listeners if each.port == DNS_PORT)
+    for program, group in grouped(listeners, lambda each: each.program).items():
+        if any(each.address in (*_EVERY_ADDRESS, address) for each in group):
+            message = f"{program} listens at port 53 of {address}, which its names need"
+            hint = f"let {program} listen at addresses of its own, or remove 'names'"
+            command = quoted(("ss", "-lntup", "sport = :53"))
+            yield Conflict(Ref(facts.host, "network", network.name), message, command, hint=hint)
 
 
 def _conflict(ref: Ref, listener: PortListener) -> Conflict:

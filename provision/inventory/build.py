@@ -103,6 +103,7 @@ def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> 
         options=decoded.options[name],
         files=MappingProxyType(files.of_networks[name]),
         host_options=MappingProxyType({h: key for h, key in keys.items() if key is not None}),
+        names=document.names,
     )
 
 
@@ -129,6 +130,7 @@ def _container(
         ports=tuple(sorted(_ports(document), key=str)),
         mac=document.mac,
         interfaces=tuple(_interfaces(inventory, name, document)),
+        aliases=tuple(dict.fromkeys(document.aliases)),
     )
 
 

@@ -38,6 +38,7 @@ _LISTS = {
     "interfaces": "[{network: lan, address: 10.78.0.245/24}]",
     "addresses": '[10.78.0.245/24, "fd00::245/64"]',
     "only": "[lab]",
+    "aliases": "[www]",
     "routes": "[{to: 10.9.0.0/16, via: 10.78.0.1}]",
     "rules": "[{source: 10.78.0.245/32, table: 100, priority: 1000}]",
 }

@@ -27,6 +27,7 @@ _DOCKER = (
     *("docker.io", "etcd-server", "etcd-client", "openvswitch-switch", "iputils-ping"),
     *("iputils-arping", "iptables", "bridge-utils", "python3", "kmod", "procps", "ethtool"),
     *("tcpdump", "iperf3", "busybox-static", "apparmor", "wireguard-tools", "wireguard-go"),
+    "dnsmasq-base",
 )
 # Units that slow the boot, units that need the internet, and units that only methods start.
 MASKED = (

@@ -7,24 +7,35 @@ bring methods by entry points of the group `provision.methods`.
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from ipaddress import IPv4Address
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods._base import Method as Method
+from provision.methods._names import facts as _name_facts
+from provision.methods._names import server as _name_server
+from provision.methods._names.members import Member as Member
+from provision.methods._names.members import all_names as all_names
+from provision.methods._names.members import members as members
 from provision.methods._parts import ClashKey as ClashKey
 from provision.methods._parts import Facts as Facts
 from provision.methods._parts import HostCheck as HostCheck
 from provision.methods._parts import Row as Row
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory, Network
+from provision.model.needs import Need
 from provision.model.text import count
+from provision.resources.base import Resource
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
+
+    from provision.model.documents import NetworkDocument
 
 GROUP = "provision.methods"
 """The group of entry points by which other packages bring methods."""
@@ -94,8 +105,36 @@ def _loaded(point: EntryPoint) -> Method:
 
 def facts_probes(inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
     """The probes of the methods that the networks of a host use, each once."""
-    probes = (p for method in on_host(inventory, host) for p in method.facts(inventory, host))
+    probes = [p for method in on_host(inventory, host) for p in method.facts(inventory, host)]
+    if has_names(inventory, host):
+        probes.append(_name_facts.probe(inventory.name))
     return tuple(dict.fromkeys(probes))
+
+
+def dns_resources(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+    """Yield the records and the DNS server of each host of a network with names."""
+    return _name_server.resources(inventory, network, facts)
+
+
+def dns_address(network: Network, host: str) -> IPv4Address:
+    """The address of the DNS server of a network with names on a host."""
+    return _name_server.address(network, host)
+
+
+def dns_unit(inventory: Inventory, network: Network) -> str:
+    """The systemd service of the DNS server of a network with names."""
+    return _name_server.unit(inventory, network)
+
+
+def dns_obstacle(document: NetworkDocument, options: object) -> tuple[str, str] | None:
+    """Message and hint for a network whose containers cannot have names; None if they can."""
+    return _name_server.obstacle(named(document.method), options)
+
+
+def has_names(inventory: Inventory, host: str) -> bool:
+    """True for a host of a network whose containers have names in DNS."""
+    networks = inventory.networks.values()
+    return any(net.names is not None and host in net.subnets for net in networks)
 
 
 def tools(
@@ -112,13 +151,22 @@ def tools(
             more = method.packages if facts is None else method.tools_by_facts(network, facts)
             for tool in (*method.tools(network, host), *more):
                 commands.setdefault(tool, method.packages.get(tool, ()))
+    if has_names(inventory, host):
+        commands[_name_server.TOOL] = ()
     return commands
 
 
 def ports(inventory: Inventory, host: str) -> tuple[str, ...]:
     """The ports that the networks of a host may take, such as `udp/4789`."""
     networks = [network for network in inventory.networks.values() if host in network.hosts]
-    return tuple(port for network in networks for port in of(network).ports(network, host))
+    of_methods = (port for network in networks for port in of(network).ports(network, host))
+    return (*of_methods, *(_name_server.PORTS if has_names(inventory, host) else ()))
+
+
+def firewall_needs(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Need]:
+    """Yield the packets of a network that the firewalls of one host must let through."""
+    yield from of(network).firewall_needs(inventory, network, facts)
+    yield from _name_server.firewall_needs(inventory, network, facts)
 
 
 def on_host(inventory: Inventory, host: str) -> tuple[Method, ...]:

@@ -18,6 +18,7 @@ from provision.model.fields import (
     ssh_keys,
     ssh_options,
 )
+from provision.model.fields.dns_names import Alias, Names
 from provision.model.fields.scalars import (
     Address,
     Argument,
@@ -174,6 +175,7 @@ class NetworkDocument(Document):
     subnets: dict[str, Cidr] | None = None
     mtu: Mtu | None = None
     egress: Literal["masquerade", "none"] = "masquerade"
+    names: Names = None
 
 
 class ArchiveDocument(Document):
@@ -260,6 +262,7 @@ class ContainerDocument(Document):
     volumes: list[Volume] = []
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
     interfaces: list[InterfaceDocument] = []
+    aliases: list[Alias] = []
 
 
 class GuestDocument(Document):

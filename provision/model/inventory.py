@@ -79,6 +79,8 @@ class Network:
     """Files of the controller that its hosts get, by the option that names each."""
     host_options: Mapping[str, object] = field(default_factory=dict)
     """The method's own key of each host that has one, by host (`Method.HostOptions`)."""
+    names: str | None = None
+    """The domain of its containers' names; empty: names without a domain; None: no names."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -198,6 +200,8 @@ class Container:
     mac: str | None = None
     interfaces: tuple[Interface, ...] = ()
     guest: Guest | None = None
+    aliases: tuple[str, ...] = ()
+    """Further names in DNS, in the order of the file."""
 
     @property
     def namespace_owner(self) -> str | None:

@@ -56,6 +56,7 @@ def _network(view: View, network: Network) -> dict[str, Any]:
         "network": network.name,
         "method": network.method,
         "cidr": str(network.cidr),
+        **({"names": network.names or True} if network.names is not None else {}),
         "hosts": parts,
     }
 

@@ -35,8 +35,9 @@ def tables(view: View) -> Iterator[Table]:
 
     Empty tables are left out.
     """
+    names = " names" if _have_names(view) else ""
     for title, columns, rows in (
-        ("networks", "network method cidr host subnet bridge", _networks(view)),
+        ("networks", f"network method cidr host subnet bridge{names}", _networks(view)),
         ("bridges", "host bridge network addresses port container interface", _all(view, _ports)),
         (
             "containers",
@@ -66,15 +67,22 @@ def _all(view: View, rows: Callable[[HostTopology], Iterable[Row]]) -> Iterator[
         yield from ((host, *row) for row in rows(topology))
 
 
+def _have_names(view: View) -> bool:
+    return any(network.names is not None for network in view.inventory.networks.values())
+
+
 def _networks(view: View) -> Iterator[Row]:
+    have_names = _have_names(view)
     for network in view.inventory.networks.values():
         for host, subnet in network.subnets.items():
             if host in view.hosts:
-                row = (network.name, network.method, str(network.cidr), host, str(subnet))
+                row: Row = (network.name, network.method, str(network.cidr), host, str(subnet))
                 topology = view.topologies.get(host)
                 link = bridge(topology, network) if topology else None
                 none = "missing" if methods.of(network).uses_bridge else ""
-                yield (*row, link.name if link else none if topology else "unknown")
+                row = (*row, link.name if link else none if topology else "unknown")
+                names = "" if network.names is None else network.names or "yes"
+                yield (*row, names) if have_names else row
 
 
 def _ports(topology: HostTopology) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from provision.engine.undo import inverse
 from provision.facts import gather
 from provision.resources import script
 from provision.resources.base import ABSENT, Origin, Resource, state
+from provision.resources.kinds.dns_records import DnsRecords, DnsRow
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.routes import Routes, row
@@ -150,6 +151,13 @@ EXAMPLES: dict[str, Resource] = {
     "chain": chain("172.20.0.0/16", "172.21.0.0/16"),
     "vxlan": vxlan(Forward(ANY, IPv4Address("192.0.2.8")), Forward(ANY, IPv4Address("192.0.2.9"))),
     "file": File(HOST, "/etc/provision/demo/a", "it's $HOME\n\t\\x\n", "0755"),
+    "dns_records": DnsRecords(
+        HOST,
+        "blue",
+        NAME,
+        (DnsRow.of(IPv4Address("172.20.0.9"), ("web.blue", "web", "www.example.org")),),
+        service="provision-demo-blue-dns.service",
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from provision.facts import host_probe
+from provision.methods._names import facts as name_facts
 from provision.methods._shared import lan_facts
 from provision.methods.flannel import facts as flannel_facts
 from provision.methods.wireguard import facts as wireguard_facts
@@ -40,13 +41,19 @@ INVENTORIES = {
     "psk": "safe",
     "walled": "two",
     "guests": "hosting",
+    "names": "demo",
 }
 # The keys in etcd contain the names of hosts, so captures of flannel need the real ones.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}
 CAPTURES = sorted(FOLDER.glob("*/*.txt"))
 PROBES = {
     probe.section: probe
-    for probe in (flannel_facts.probe(), lan_facts.probe({}), wireguard_facts.probe())
+    for probe in (
+        flannel_facts.probe(),
+        lan_facts.probe({}),
+        wireguard_facts.probe(),
+        name_facts.probe("demo"),
+    )
 }
 """Probes of methods, by the folder of their captures."""
 KINDS = {kind.kind: kind for kind in kinds.all_kinds()}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import methods
-from provision.inventory.rules import clashes, containers, guests, interfaces
+from provision.inventory.rules import clashes, containers, dns_names, guests, interfaces
 from provision.inventory.unused import ALL
 from provision.model.documents import Decoded, HostDocument, Layout, NetworkDocument, Subnets
 from provision.model.findings import KEY, Finding, Loc
@@ -34,6 +34,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     yield from guests.findings(decoded, layout)
     yield from interfaces.findings(decoded, layout)
     yield from clashes.findings(decoded, layout)
+    yield from dns_names.findings(decoded, layout)
 
 
 def _unused_keys(decoded: Decoded, layout: Layout) -> Iterator[Finding]:

@@ -101,9 +101,9 @@ class DockerContainer(Resource):
     `network` is the name of a Docker network, `host`, `none` or `container:NAME`; empty if somebody
     disconnected the container. `address` is the fixed one, None if Docker chooses; `live_address`
     is the current one. `ports` have the form of `docker run --publish`, `volumes` that of
-    `--volume`. `status` and `restart` are Docker's. `pid` is the container's process on the host,
-    0 if it does not run. `lacks` names what the kernel lacks of its `link` to Docker's own default
-    bridge.
+    `--volume`. `dns` are the DNS servers, empty for Docker's own choice. `status` and `restart` are
+    Docker's. `pid` is the container's process on the host, 0 if it does not run. `lacks` names what
+    the kernel lacks of its `link` to Docker's own default bridge.
     """
 
     kind: ClassVar[str] = "container"
@@ -138,6 +138,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     volumes: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     mac: str | None = None
+    dns: tuple[str, ...] = field(default=(), repr=False)
     status: str = "running"
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     live_address: IPv4Address | None = field(default=None, compare=False)
@@ -185,6 +186,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             restart=self.restart,
             ports=self.ports,
             volumes=self.volumes,
+            dns=self.dns,
         )
         return (replace(sh(_RUN, self.container, str(self.mark), _CREATE), stdin=settings),)
 
@@ -296,6 +298,7 @@ def _container(entry: dict[str, Any], names: Mapping[str, str], origin: Origin) 
         volumes=tuple(sorted(entry["HostConfig"]["Binds"] or ())),
         ports=inspection.ports(entry),
         mac=labels.get(MAC_LABEL),
+        dns=tuple(entry["HostConfig"].get("Dns") or ()),
         status=entry["State"]["Status"],
         live_address=inspection.address(endpoint.get("IPAddress")),
         pid=int(entry["State"]["Pid"]),

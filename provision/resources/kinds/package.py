@@ -28,6 +28,8 @@ PACKAGES = {
     "etcd": ("etcd-server",),
     "ovs-vsctl": ("openvswitch-switch",),
     "ethtool": ("ethtool",),
+    # The package dnsmasq would also start a DNS server for the host.
+    "dnsmasq": ("dnsmasq-base",),
 }
 """Command → its Debian packages. Methods name the packages of other commands that they need."""
 EVERYWHERE = ("docker", "ip", "iptables", "sysctl", "base64", "perl", "nsenter")

@@ -62,7 +62,7 @@ done
 
     fingerprint: ClassVar[str] = rf"""
 for file in {UNIT_FOLDER}/provision-*-etcd.service {UNIT_FOLDER}/provision-*-flanneld.service \
-  {UNIT_FOLDER}/provision-*-wireguard.service; do
+  {UNIT_FOLDER}/provision-*-wireguard.service {UNIT_FOLDER}/provision-*-dns.service; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 """
@@ -121,6 +121,9 @@ done
         ran = isinstance(current, Service) and current.active
         reported = ran and (recreated or not self.restarts_quietly)
         return self.stop_effect or None if reported else None
+
+    def drift_cause(self) -> str:
+        return "" if self.active else f"{self.service} does not run"
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:

@@ -24,8 +24,10 @@ def body(
     restart: str,
     ports: Iterable[str],
     volumes: Iterable[str],
+    dns: Iterable[str] = (),
 ) -> str:
-    """The settings of a container as JSON; `network`, `ports` and `volumes` as in `docker run`."""
+    """The settings of a container as JSON; `network`, `ports`, `volumes` and `dns` as in
+    `docker run`."""
     bindings = _port_bindings(ports)
     settings: dict[str, Any] = {
         "Image": image,
@@ -42,6 +44,7 @@ def body(
             "RestartPolicy": {"Name": restart},
             "PortBindings": bindings,
             "Binds": list(volumes),
+            **({"Dns": servers} if (servers := list(dns)) else {}),
         },
         "NetworkingConfig": {"EndpointsConfig": _endpoints(network, address, mac)},
     }

@@ -1,0 +1,60 @@
+"""Questions for names in DNS, from each container about the others of its network. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+
+from provision import methods
+from provision.checks.probe import Endpoint
+from provision.facts.host import HostFacts
+from provision.methods import Member
+from provision.model.inventory import Container, Inventory
+from provision.resources.render import program_text
+from provision.resources.script import quoted
+
+QUESTION_S = 3
+"""Seconds that one question may take; it is asked three times."""
+
+
+def script(questions: Mapping[Endpoint, tuple[str, ...]]) -> str:
+    """A script that asks in the namespace of each source, one process a source."""
+    if not questions:
+        return ""
+    lines = [f"names={shlex.quote(program_text('checks/names.pl'))}"]
+    for source, arguments in questions.items():
+        enter = quoted(("nsenter", "-t", str(source.pid), "-n", "perl", "-e"))
+        values = quoted((source.container, str(source.pid), str(QUESTION_S), *arguments))
+        lines.append(f'{enter} "$names" {values} &')
+    return "\n".join(lines) + "\n"
+
+
+def questions(
+    inventory: Inventory,
+    facts: Mapping[str, HostFacts],
+    endpoints: Mapping[str, Endpoint],
+    chosen: Sequence[tuple[Container, Container]],
+) -> dict[Endpoint, tuple[str, ...]]:
+    """The arguments of `checks/names.pl` by source: four for each question.
+
+    A target that does not run is asked for as well: its record does not depend on that.
+    """
+    members = {
+        member.container: member
+        for network in inventory.networks.values()
+        for member in methods.members(inventory, network, facts)
+    }
+    arguments: dict[Endpoint, list[str]] = {}
+    for source, target in chosen:
+        if source.name in endpoints:
+            asked = arguments.setdefault(endpoints[source.name], [])
+            asked += _about(target.name, members[target.name])
+    return {source: tuple(asked) for source, asked in arguments.items()}
+
+
+def _about(target: str, member: Member) -> Iterator[str]:
+    for name in member.names:
+        yield from (target, "A", name, str(member.address))
+    # Docker itself answers for the containers of its host, by another of these names.
+    reverse = member.address.reverse_pointer
+    yield from (target, "PTR", reverse, ",".join(member.names))

@@ -1,0 +1,148 @@
+"""The members of a network that have names, with their addresses. Pure.
+
+With names, the plan fixes the address of every container, so that all hosts know it before
+anything starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv4Network
+
+from provision.facts.host import HostFacts
+from provision.methods._names.facts import NameFacts
+from provision.model.inventory import Container, Inventory, Network
+from provision.model.names import gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A container of a network: its address, and its names, of which the first is for PTR."""
+
+    container: str
+    host: str
+    address: IPv4Address
+    names: tuple[str, ...]
+
+
+def members(
+    inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
+) -> tuple[Member, ...]:
+    """Everything that the DNS servers of a network answer for, sorted by name.
+
+    Empty for a network without names.
+    """
+    if network.names is None:
+        return ()
+    containers = sorted(
+        (c for c in inventory.containers.values() if c.network == network.name),
+        key=lambda container: container.name,
+    )
+    addresses = _addresses(inventory, network, containers, facts)
+    return tuple(
+        Member(each.name, each.host, addresses[each.name], names_of(network, each))
+        for each in containers
+    )
+
+
+def names_of(network: Network, container: Container) -> tuple[str, ...]:
+    """All names of a container, the longest form of its own name first."""
+    return all_names(network.name, network.names or "", (container.name, *container.aliases))
+
+
+def all_names(network: str, domain: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Each name with the network and the domain, with the network, and alone.
+
+    An alias with dots is complete.
+    """
+    first, *aliases = (name.lower() for name in names)
+    plain = [first, *(alias for alias in aliases if "." not in alias)]
+    ends = [*([f".{network}.{domain}"] if domain else []), f".{network}", ""]
+    forms = [f"{name}{end}" for name in plain for end in ends]
+    return tuple(dict.fromkeys((*forms, *(alias for alias in aliases if "." in alias))))
+
+
+def _addresses(
+    inventory: Inventory,
+    network: Network,
+    containers: list[Container],
+    facts: Mapping[str, HostFacts],
+) -> dict[str, IPv4Address]:
+    """The address of each container: the written one, else one that it is known to have, else a
+    free one by its name."""
+    known = {host: facts[host].of(NameFacts) for host in network.hosts if host in facts}
+    in_use: dict[str, set[IPv4Address]] = {
+        host: set(known.get(host, NameFacts()).unmarked.get(network.name, ()))
+        for host in network.hosts
+    }
+    chosen: dict[str, IPv4Address] = {}
+
+    def choose(container: Container, address: IPv4Address) -> None:
+        chosen[container.name] = address
+        in_use[container.host].add(address)
+
+    for each in containers:
+        if each.address is not None:
+            choose(each, each.address)
+    for each in containers:
+        usable = _usable(network.subnets[each.host])
+        candidates = _known(network, each, known) if each.name not in chosen else ()
+        for address in candidates:
+            if address in usable and address not in in_use[each.host]:
+                choose(each, address)
+                break
+    for each in containers:
+        if each.name not in chosen:
+            seed = f"{inventory.name}/{network.name}/{each.name}"
+            choose(each, free_address(network.subnets[each.host], seed, in_use[each.host]))
+    return chosen
+
+
+def _known(
+    network: Network, container: Container, facts: Mapping[str, NameFacts]
+) -> Iterator[IPv4Address]:
+    """Yield the addresses that its own host has for a container, then those of records.
+
+    A host that did not answer, or that `--limit` leaves out, is known by the records of others.
+    """
+    marked = facts.get(container.host, NameFacts()).marked.get(network.name, {})
+    if container.name in marked:
+        yield marked[container.name]
+    first, *_ = names_of(network, container)
+    for of_host in facts.values():
+        records = of_host.records.get(network.name, {})
+        if first in records:
+            yield records[first]
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """The addresses for containers of a subnet: without its own, the gateway and broadcast."""
+
+    first: int
+    size: int
+
+    def __contains__(self, address: object) -> bool:
+        assert isinstance(address, IPv4Address)
+        return 0 <= int(address) - self.first < self.size
+
+
+def _usable(subnet: IPv4Network) -> _Range:
+    return _Range(int(gateway(subnet)) + 1, max(subnet.num_addresses - 3, 1))
+
+
+def free_address(subnet: IPv4Network, seed: str, in_use: Iterable[IPv4Address]) -> IPv4Address:
+    """An address in the upper half of a subnet by the hash of `seed`, or the next free one.
+
+    Docker hands out the lowest addresses first, so containers that it gives addresses to rarely
+    get this one. Without a free address the one by the hash: Docker then names who has it.
+    """
+    usable, numbers = _usable(subnet), {int(address) for address in in_use}
+    half = usable.size // 2
+    hashed = int.from_bytes(sha256(seed.encode()).digest()[:8], "big")
+    start = half + hashed % (usable.size - half)
+    offsets = ((start + step) % usable.size for step in range(usable.size))
+    free = (number for offset in offsets if (number := usable.first + offset) not in numbers)
+    return IPv4Address(next(free, usable.first + start))

@@ -1,0 +1,105 @@
+"""The DNS server of a network on each host: its service, records, ports and packets. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+from provision.facts.host import HostFacts
+from provision.methods._base import Method
+from provision.methods._names.members import members
+from provision.methods._shared import docker_bridge
+from provision.model.inventory import Inventory, Network
+from provision.model.names import gateway
+from provision.model.needs import Inbound
+from provision.resources.base import Resource
+from provision.resources.kinds.dns_records import DnsRecords, DnsRow
+from provision.resources.kinds.service import Service, head
+from provision.resources.on_hosts import Mark, service_name
+from provision.resources.render import render
+
+TOOL = "dnsmasq"
+PORTS = ("udp/53", "tcp/53")
+TTL_S = 5
+"""Seconds for which others may keep an answer: a container that moves is found again then."""
+
+
+def address(network: Network, host: str) -> IPv4Address:
+    """The address at which a host's containers ask: the gateway on the bridge."""
+    return gateway(network.subnets[host])
+
+
+def obstacle(method: Method, options: object) -> tuple[str, str] | None:
+    """Message and hint for a network whose containers have no DNS server of ours."""
+    if method.on_hosts_lan:
+        message = (
+            f"method {method.name} puts containers on the LAN of the hosts, where no host has a "
+            "gateway of its own that could answer"
+        )
+        return message, "remove it, and name them in the DNS server of that LAN"
+    if docker_bridge.uses_docker0(options):
+        message = "Docker fixes no addresses on docker0, so its containers can have no names"
+        return message, "remove it, or remove 'bridge'"
+    return None
+
+
+def unit(inventory: Inventory, network: Network) -> str:
+    """The systemd service of the server, the same on every host."""
+    return service_name(inventory.name, network.name, "dns")
+
+
+def resources(
+    inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
+) -> Iterator[Resource]:
+    """Yield the records and the service of each host of a network with names."""
+    if network.names is None:
+        return
+    rows = tuple(DnsRow.of(each.address, each.names) for each in members(inventory, network, facts))
+    for host in network.hosts:
+        if host in facts:
+            records = DnsRecords(
+                host, network.name, inventory.name, rows, service=unit(inventory, network)
+            )
+            yield records
+            yield _service(inventory, network, records)
+
+
+def _service(inventory: Inventory, network: Network, records: DnsRecords) -> Service:
+    mark = Mark(inventory.name, network.name)
+    needs = (records.ref,)
+    after = (docker_bridge.docker_network(network, records.host),)
+    domain = f"{network.name}.{network.names}" if network.names else ""
+    return Service(
+        records.host,
+        unit(inventory, network),
+        mark,
+        render(
+            "names/dnsmasq.service.j2",
+            head=head(mark, needs, after),
+            mark=mark,
+            address=address(network, records.host),
+            hosts=records.hosts_path,
+            local=records.local_path,
+            ttl=TTL_S,
+            domains=[*([domain] if domain else []), *reverse_zones(network.cidr)],
+        ),
+        stop_effect="containers find no names until the DNS server is back",
+        needs=needs,
+        started_after=after,
+    )
+
+
+def reverse_zones(cidr: IPv4Network) -> Iterator[str]:
+    """Yield the names below which the addresses of a range have their PTR records."""
+    whole = -(-cidr.prefixlen // 8) * 8  # a zone ends at a byte
+    for part in cidr.subnets(new_prefix=whole):
+        labels = str(part.network_address).split(".")[: whole // 8]
+        yield ".".join((*reversed(labels), "in-addr.arpa"))
+
+
+def firewall_needs(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Inbound]:
+    """Yield the questions of containers, which come in by the bridge."""
+    if network.names is not None:
+        bridge = docker_bridge.bridge_name(inventory, network)
+        for protocol in ("tcp", "udp"):
+            yield Inbound(protocol, (53,), network.subnets[facts.host], bridge)

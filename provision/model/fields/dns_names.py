@@ -1,0 +1,79 @@
+"""Names in DNS: aliases of containers, and the domain of a network's names. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+
+from provision.model.findings import BadValueError
+from provision.model.text import quoted
+
+LONGEST = 253
+"""Characters of a name (RFC 1035); a label has at most 63."""
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_EXAMPLE = "lab.internal"
+# RFC 2606, 6761, 6762, 7686: programs do not ask a DNS server for these, or ask no other one.
+_SPECIAL = ("local", "localhost", "invalid", "onion", "arpa", "example", "alt")
+# Nobody can register names below these, so a single label can be a domain of one's own.
+_PRIVATE = ("internal", "test", "lan", "home", "corp", "private", "intranet", "localdomain")
+# Second levels below which the registries of countries register names, such as co.uk.
+_REGISTRIES = ("ac", "co", "com", "edu", "gob", "gov", "gv", "mil", "ne", "net", "or", "org", "sch")
+
+
+def is_name(text: str) -> bool:
+    """True for a name that DNS can hold, in any case."""
+    fits = len(text) <= LONGEST
+    return fits and re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", text, re.IGNORECASE) is not None
+
+
+def alias(text: str) -> str:
+    """A further name of a container. Raises BadValueError."""
+    if not is_name(text):
+        hint = "write letters, digits, '-' and '_', in parts of 1 to 63 joined by '.'"
+        raise BadValueError(f"alias {quoted(text)} cannot be a name in DNS", hint)
+    if re.fullmatch(r"[0-9.]+", text):
+        raise BadValueError(f"alias {quoted(text)} looks like an address", "add a letter")
+    return text.lower()
+
+
+def domain(text: str) -> str:
+    """The domain below which a network has its names. Raises BadValueError."""
+    name = text.lower()
+    hint = f"write a domain of your own, like {_EXAMPLE}"
+    if not is_name(name) or "_" in name or len(name) > LONGEST - 130:
+        raise BadValueError(f"domain {quoted(text)} cannot be a domain in DNS", hint)
+    labels = name.split(".")
+    if labels[-1] in _SPECIAL and labels[-2:] != ["home", "arpa"]:
+        message = f"domain {quoted(text)} ends in '{labels[-1]}', which programs treat specially"
+        raise BadValueError(message, hint)
+    if _is_public_suffix(labels):
+        message = f"domain {quoted(text)} is one below which others have their names"
+        raise BadValueError(message, hint)
+    return name
+
+
+def _is_public_suffix(labels: list[str]) -> bool:
+    """True for a domain like com or co.uk: its other names would not be found any more."""
+    if len(labels) == 1:
+        return labels[0] not in _PRIVATE
+    return len(labels) == 2 and len(labels[1]) == 2 and labels[0] in _REGISTRIES
+
+
+def _names(value: Any) -> str | None:
+    """None for `false`, an empty text for `true`, else the domain."""
+    if isinstance(value, bool):
+        return "" if value else None
+    if isinstance(value, str):
+        return domain(value)
+    message = "'names' must be true or a domain"
+    raise BadValueError(message, f"write true, or a domain like {_EXAMPLE}")
+
+
+Alias = Annotated[str, AfterValidator(alias)]
+Names = Annotated[
+    str | None,
+    PlainValidator(_names),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string"}]}),
+]

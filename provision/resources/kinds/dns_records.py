@@ -1,0 +1,161 @@
+"""Kind `dns_records`: the names that a network's DNS server on one host answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import ClassVar
+
+from provision.resources.base import Found, Origin, Resource
+from provision.resources.lib.base64_text import decode_text
+from provision.resources.on_hosts import ETC, Mark, service_name
+from provision.resources.rows import ROWS
+from provision.resources.steps import Put, Run, Steps, remove_file, sh
+
+FOLDER = "names"
+"""The folder of the files below that of the inventory."""
+HOSTS_FILE, LOCAL_FILE = ".hosts", ".local"
+# The server reads its files again without a restart. One that does not run reads them when it
+# starts.
+_REREAD = 'systemctl -q is-active "$1" || exit 0; systemctl reload "$1"'
+# An empty file is what a crash may leave of ours.
+_IS_FOREIGN = """
+line=$1; shift
+for path in "$@"; do
+  [ -e "$path" ] || [ -h "$path" ] || continue
+  [ ! -h "$path" ] && [ -f "$path" ] || exit 0
+  [ ! -s "$path" ] || [ "$(head -n 1 "$path")" = "$line" ] || exit 0
+done
+exit 1
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DnsRow:
+    """An address and its names; `key` is the first name, which is also the answer for PTR."""
+
+    key: str
+    address: IPv4Address
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, address: IPv4Address, names: tuple[str, ...]) -> DnsRow:
+        """The row of an address with all its names."""
+        return cls(names[0], address, names[1:])
+
+    @property
+    def value(self) -> str:
+        """The address and the further names."""
+        return " ".join((str(self.address), *self.names))
+
+    @property
+    def line(self) -> str:
+        """The row as a line of hosts(5)."""
+        return " ".join((str(self.address), self.key, *self.names))
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.value}"
+
+
+def rows(text: str) -> tuple[DnsRow, ...]:
+    """The rows of a hosts file; lines that are none are left out."""
+    return tuple(_rows(text))
+
+
+def _rows(text: str) -> Iterator[DnsRow]:
+    for line in text.splitlines():
+        address, *names = line.split() or [""]
+        if names and not line.startswith("#"):
+            try:
+                yield DnsRow.of(IPv4Address(address), tuple(names))
+            except ValueError:
+                continue  # somebody has edited the file, which `intact` tells
+
+
+@dataclass(frozen=True, slots=True)
+class DnsRecords(Resource):
+    """The records of a network; `service` reads them again when they change.
+
+    Two files hold them: one of addresses, and one of the names with dots, about which no other
+    server is asked (for an IPv6 address, for example). `intact` is False if their text differs from
+    what the rows make.
+    """
+
+    kind: ClassVar[str] = "dns_records"
+    probe: ClassVar[str] = rf"""
+files {ETC}/"$name"/{FOLDER}/*
+"""
+    fingerprint: ClassVar[str] = rf"""
+for file in {ETC}/*/{FOLDER}/*; do
+  [ ! -f "$file" ] || echo "$(stat -c '%a %n' "$file") $(sha256sum <"$file")"
+done
+"""
+
+    network: str
+    inventory: str
+    rows: tuple[DnsRow, ...] = field(metadata=ROWS)
+    intact: bool = True
+    service: str = field(default="", compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.network
+
+    @property
+    def hosts_path(self) -> str:
+        """The path of the hosts file."""
+        return self._path(HOSTS_FILE)
+
+    @property
+    def local_path(self) -> str:
+        """The path of the file of names about which no other server is asked."""
+        return self._path(LOCAL_FILE)
+
+    def _path(self, end: str) -> str:
+        return f"{ETC}/{self.inventory}/{FOLDER}/{self.network}{end}"
+
+    @property
+    def _head(self) -> str:
+        return f"# {Mark(self.inventory, self.network).tag}"
+
+    @property
+    def _texts(self) -> dict[str, str]:
+        dotted = (name for row in self.rows for name in (row.key, *row.names) if "." in name)
+        lines = {
+            self.hosts_path: [row.line for row in self.rows],
+            self.local_path: [f"server=/{name}/" for name in dict.fromkeys(dotted)],
+        }
+        return {path: "\n".join((self._head, *text, "")) for path, text in lines.items()}
+
+    def is_foreign(self) -> Run:
+        return sh(_IS_FOREIGN, self._head, self.hosts_path, self.local_path)
+
+    def create(self) -> Steps:
+        files = (Put(path, text) for path, text in self._texts.items())
+        return (*files, *((sh(_REREAD, self.service),) if self.service else ()))
+
+    def update(self, current: Resource) -> Steps:  # noqa: ARG002
+        return self.create()
+
+    def delete(self) -> Steps:
+        return (*remove_file(self.hosts_path), *remove_file(self.local_path))
+
+    @classmethod
+    def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
+        files: dict[str, tuple[str, str]] = {}
+        for line in text.splitlines():
+            mode, encoded, path = line.split(" ", 2)
+            files[path] = (mode, decode_text(encoded))
+        networks = (path.rsplit("/", 1)[1].rpartition(".")[0] for path in files)
+        for network in dict.fromkeys(networks):
+            yield Found(_parsed(network, files, origin), ours=True)
+
+
+def _parsed(network: str, files: dict[str, tuple[str, str]], origin: Origin) -> DnsRecords:
+    empty = DnsRecords(origin.host, network, origin.inventory, ())
+    _, text = files.get(empty.hosts_path, ("", ""))
+    service = service_name(origin.inventory, network, "dns")
+    records = DnsRecords(origin.host, network, origin.inventory, rows(text), service=service)
+    intact = all(files.get(path) == ("644", text) for path, text in records._texts.items())
+    return DnsRecords(origin.host, network, origin.inventory, records.rows, intact, service)
