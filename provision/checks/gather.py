@@ -95,10 +95,14 @@ def pairs(
 def named_pairs(
     inventory: Inventory, containers: Iterable[Container], choice: PairChoice = ALL_PAIRS
 ) -> list[tuple[Container, Container]]:
-    """The chosen ordered pairs of containers of networks with names."""
+    """The chosen ordered pairs of containers of networks with names, of which the first asks.
+
+    A guest does not ask: its DNS server is what its makers chose.
+    """
     named = {name for name, network in inventory.networks.items() if network.names is not None}
-    members = [container for container in containers if container.network in named]
-    return pairs(inventory, members, choice) if members else []
+    members = [c for c in containers if c.network in named and (not c.guest or c.guest.declared)]
+    chosen = pairs(inventory, members, choice) if members else []
+    return [(source, target) for source, target in chosen if source.guest is None]
 
 
 def _host(container: Container) -> str:

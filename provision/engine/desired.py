@@ -79,17 +79,24 @@ def _with_docker(facts: HostFacts) -> HostFacts:
 
 
 def _with_addresses(inventory: Inventory, facts: Facts) -> Inventory:
-    """The inventory with the addresses of all containers of networks with names."""
+    """The inventory with the addresses of all containers and guests of networks with names."""
     addresses = {
         member.container: member.address
         for network in inventory.networks.values()
         for member in methods.members(inventory, network, facts)
     }
+    if not addresses:
+        return inventory
     containers = {
         name: replace(container, address=addresses.get(name, container.address))
         for name, container in inventory.containers.items()
     }
-    return replace(inventory, containers=containers) if addresses else inventory
+    connected = {
+        name: replace(guest, address=addresses[name])
+        for name, guest in inventory.guests.items()
+        if name in addresses and guests.is_connected_by_us(guest, inventory, facts)
+    }
+    return replace(inventory, containers=containers, guests={**inventory.guests, **connected})
 
 
 def _dns(inventory: Inventory, container: Container) -> tuple[str, ...]:

@@ -39,6 +39,16 @@ def connections(inventory: Inventory, facts: Facts, networks: State) -> Iterator
         )
 
 
+def is_connected_by_us(guest: Guest, inventory: Inventory, facts: Facts) -> bool:
+    """False for a guest that others have connected: its address is theirs to choose."""
+    host = facts.get(guest.host)
+    entry = docker_entry.single(guest, host.docker_containers) if host else None
+    if host is None or entry is None or guest.name in host.guests:
+        return True
+    network = inventory.networks[guest.network]
+    return docker_name(methods.of(network).docker_network(network, guest.host)) not in entry.fixed
+
+
 def docker_name(ref: Ref) -> str:
     """Docker's name of the network that a resource provides."""
     return "bridge" if ref.kind == "docker0" else ref.name

@@ -242,9 +242,11 @@ class Inventory:
     secrets: tuple[Path, ...] = ()
     """Files that hold values of containers' variables."""
     guests: Mapping[str, Guest] = field(default_factory=dict)
+    members: Mapping[str, Container] = field(init=False, repr=False, compare=False)
+    """The containers, and the guests as containers, by name."""
 
-    @property
-    def members(self) -> Mapping[str, Container]:
-        """The containers, and the guests as containers, by name."""
+    def __post_init__(self) -> None:
         guests = {name: guest_member(guest) for name, guest in self.guests.items()}
-        return {**self.containers, **guests}
+        object.__setattr__(
+            self, "members", {**self.containers, **guests} if guests else self.containers
+        )

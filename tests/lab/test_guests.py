@@ -21,7 +21,7 @@ hosts:
   h2: {{address: {data}.12}}
   h3: {{address: {data}.13}}
 networks:
-  blue: {{method: routes, cidr: 172.20.0.0/16}}
+  blue: {{method: routes, cidr: 172.20.0.0/16{names}}}
 containers:
   c3: {{host: h3, network: blue}}
 guests:
@@ -46,7 +46,7 @@ RECONNECTED_S = 30
 def hosting(mixed: Hosts) -> Iterator[tuple[Hosts, str]]:
     """Three hosts with containers of others, and an inventory in which these are guests."""
     name = "guests.yml"
-    (mixed.lab.folder / name).write_text(INVENTORY.format(data=mixed.networks[1]))
+    write(mixed, name, names=", names: true")
     for host, command in MAKE.items():
         mixed.ssh(host, command)
     yield mixed, name
@@ -55,6 +55,19 @@ def hosting(mixed: Hosts) -> Iterator[tuple[Hosts, str]]:
     mixed.provision("destroy", name, "--yes", status=None)
     mixed.everywhere("docker network prune -f", check=False)
     (mixed.lab.folder / name).unlink()
+
+
+def write(hosts: Hosts, name: str, *, names: str) -> None:
+    """Write the inventory; `names` are further keys of its network."""
+    text = INVENTORY.format(data=hosts.networks[1], names=names)
+    (hosts.lab.folder / name).write_text(text)
+
+
+def assert_named(hosts: Hosts, guest: str, host: str, container: str) -> None:
+    """A container of another host finds a guest by the name that it has in the inventory."""
+    address = networks(hosts, host, container)["blue"]["IPAddress"]
+    text = hosts.ssh("h3", f"docker exec c3 nslookup {guest}.blue 2>&1", check=False)
+    assert f"Address: {address}\n" in text, text
 
 
 def networks(hosts: Hosts, host: str, container: str) -> dict[str, Any]:
@@ -98,11 +111,17 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     assert hosts.json("plan", name)["changes"] == []
     assert networks(hosts, "h2", "shop-db-1")["blue"]["IPAddress"] == "172.20.1.200"
     assert "shop" in page(hosts)
+    assert_named(hosts, "shop", "h1", "shop-web-1")
+    assert_named(hosts, "db", "h2", "shop-db-1")
 
     # A guest that joins the network by itself, and a container that stands in no file.
     sleeping = "--network blue busybox sleep infinity"
     hosts.ssh("h3", f"docker run -d --name joined {sleeping}")
     hosts.ssh("h1", f"docker run -d --name stranger {sleeping}")
+    # Docker has chosen its address, so its name is right after the next apply.
+    changes = hosts.json("apply", name)["changes"]
+    assert {change["kind"] for change in changes} == {"dns_records"}
+    assert_named(hosts, "later", "h3", "joined")
     result = hosts.verified(name, skips=["wire"])
     pairs = {(check["from"], check["to"]) for check in result["checks"] if check["check"] == "ping"}
     members = {"c3", "shop", "db", "later"}
@@ -130,6 +149,7 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     hosts.verified(name, skips=["wire"])
     assert hosts.json("plan", name)["changes"] == []
     assert "shop" in page(hosts)
+    assert_named(hosts, "shop", "h1", "shop-web-1")
 
     # What others connected keeps the network: destroy names it, and the command that helps.
     assert "docker network disconnect blue joined" in json.dumps(
@@ -153,6 +173,7 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
 def test_guests_after_a_reboot(hosting: tuple[Hosts, str]) -> None:
     """Docker starts a guest with its networks; the follower gives it its routes again."""
     hosts, name = hosting
+    write(hosts, name, names="")
     hosts.provision("apply", name)
     hosts.ssh(
         "h3",

@@ -18,6 +18,7 @@ from provision.checks import name_probe
 from provision.checks.gather import named_pairs
 from provision.checks.probe import Endpoint
 from provision.engine import desired, ports_in_use
+from provision.facts.docker_entry import DockerEntry
 from provision.facts.host import HostFacts, PortListener
 from provision.inventory.load import load
 from provision.methods._names import facts as name_facts
@@ -28,7 +29,9 @@ from provision.model.inventory import Inventory
 from provision.resources.base import Origin, Ref
 from provision.resources.kinds.container import DockerContainer
 from provision.resources.kinds.dns_records import DnsRecords, DnsRow
+from provision.resources.kinds.guest import GuestConnection
 from provision.resources.kinds.service import Service
+from provision.resources.on_hosts import Mark
 from provision.resources.steps import Put
 from tests.cases.test_cases import facts
 
@@ -70,6 +73,36 @@ def addresses(loaded: Inventory, names: dict[str, NameFacts] | None = None) -> d
     of_hosts = with_names(loaded, names or {})
     members = methods.members(loaded, loaded.networks["blue"], of_hosts)
     return {member.container: str(member.address) for member in members}
+
+
+def test_guests_have_names_and_do_not_ask(tmp_path: Path) -> None:
+    """By their name in the file, at the address that they have, else at a free one."""
+    path = tmp_path / "demo.yml"
+    guests = "guests: {shop: {host: h1, container: app, network: blue, absent: wait}}"
+    path.write_text(FILE.format(names="true", more="") + guests)
+    loaded = load(path)
+    blue = loaded.networks["blue"]
+    (shop,) = (
+        m for m in methods.members(loaded, blue, with_names(loaded, {})) if m.container == "shop"
+    )
+    assert shop.names == ("shop.blue", "shop")
+    found = with_names(loaded, {})
+    there = IPv4Address("172.20.0.9")
+    entry = DockerEntry("app", Mark("", ""), True, "web", {"blue": there}, {"blue": None})
+    found["h1"] = replace(found["h1"], docker_containers=(entry,))
+    connection = desired.wanted(loaded, found)[Ref("h1", "guest", "shop")]
+    records = desired.wanted(loaded, found)[Ref("h2", "dns_records", "blue")]
+    assert isinstance(connection, GuestConnection) and isinstance(records, DnsRecords)
+    # Others have connected it, so Docker may give it another address at the next start.
+    assert connection.address is None
+    assert DnsRow.of(there, shop.names) in records.rows
+    claimed = {**found, "h1": replace(found["h1"], guests=frozenset({"shop"}))}
+    connection = desired.wanted(loaded, claimed)[Ref("h1", "guest", "shop")]
+    assert isinstance(connection, GuestConnection) and connection.address == there
+    asked = named_pairs(loaded, loaded.members.values())
+    assert {(source.name, target.name) for source, target in asked} == {
+        ("web", "db"), ("db", "web"), ("web", "shop"), ("db", "shop"),
+    }  # fmt: skip
 
 
 def test_addresses_stay_when_containers_come_and_go(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 
+from provision.facts import docker_entry
 from provision.facts.host import HostFacts
 from provision.methods._names.facts import NameFacts
 from provision.model.inventory import Container, Inventory, Network
@@ -37,7 +38,7 @@ def members(
     if network.names is None:
         return ()
     containers = sorted(
-        (c for c in inventory.containers.values() if c.network == network.name),
+        (c for c in inventory.members.values() if c.network == network.name and _is_declared(c)),
         key=lambda container: container.name,
     )
     addresses = _addresses(inventory, network, containers, facts)
@@ -45,6 +46,10 @@ def members(
         Member(each.name, each.host, addresses[each.name], names_of(network, each))
         for each in containers
     )
+
+
+def _is_declared(container: Container) -> bool:
+    return container.guest is None or container.guest.declared
 
 
 def names_of(network: Network, container: Container) -> tuple[str, ...]:
@@ -73,6 +78,7 @@ def _addresses(
     """The address of each container: the written one, else one that it is known to have, else a
     free one by its name."""
     known = {host: facts[host].of(NameFacts) for host in network.hosts if host in facts}
+    guests = {each.name: _address_of_guest(network, each, facts) for each in containers}
     in_use: dict[str, set[IPv4Address]] = {
         host: set(known.get(host, NameFacts()).unmarked.get(network.name, ()))
         for host in network.hosts
@@ -84,8 +90,9 @@ def _addresses(
         in_use[container.host].add(address)
 
     for each in containers:
-        if each.address is not None:
-            choose(each, each.address)
+        address = each.address or guests[each.name]
+        if address is not None:
+            choose(each, address)
     for each in containers:
         usable = _usable(network.subnets[each.host])
         candidates = _known(network, each, known) if each.name not in chosen else ()
@@ -98,6 +105,17 @@ def _addresses(
             seed = f"{inventory.name}/{network.name}/{each.name}"
             choose(each, free_address(network.subnets[each.host], seed, in_use[each.host]))
     return chosen
+
+
+def _address_of_guest(
+    network: Network, container: Container, facts: Mapping[str, HostFacts]
+) -> IPv4Address | None:
+    """The address that a guest has already; None for a container of ours."""
+    host = facts.get(container.host)
+    if host is None or container.guest is None:
+        return None
+    entry = docker_entry.single(container.guest, host.docker_containers)
+    return entry.addresses.get(network.name) if entry else None
 
 
 def _known(
