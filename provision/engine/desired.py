@@ -94,7 +94,7 @@ def _with_addresses(inventory: Inventory, facts: Facts) -> Inventory:
     connected = {
         name: replace(guest, address=addresses[name])
         for name, guest in inventory.guests.items()
-        if name in addresses and guests.is_connected_by_us(guest, inventory, facts)
+        if name in addresses and guests.can_have_address(guest, inventory, facts)
     }
     return replace(inventory, containers=containers, guests={**inventory.guests, **connected})
 

@@ -39,14 +39,16 @@ def connections(inventory: Inventory, facts: Facts, networks: State) -> Iterator
         )
 
 
-def is_connected_by_us(guest: Guest, inventory: Inventory, facts: Facts) -> bool:
-    """False for a guest that others have connected: its address is theirs to choose."""
+def can_have_address(guest: Guest, inventory: Inventory, facts: Facts) -> bool:
+    """False for a guest that is on the network with an address that Docker chose.
+
+    Others have connected it, or we did before the network had names; it keeps that address.
+    """
     host = facts.get(guest.host)
     entry = docker_entry.single(guest, host.docker_containers) if host else None
-    if host is None or entry is None or guest.name in host.guests:
-        return True
     network = inventory.networks[guest.network]
-    return docker_name(methods.of(network).docker_network(network, guest.host)) not in entry.fixed
+    docker = docker_name(methods.of(network).docker_network(network, guest.host))
+    return entry is None or docker not in entry.addresses or entry.fixed.get(docker) is not None
 
 
 def docker_name(ref: Ref) -> str:

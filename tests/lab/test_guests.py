@@ -120,7 +120,7 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     hosts.ssh("h1", f"docker run -d --name stranger {sleeping}")
     # Docker has chosen its address, so its name is right after the next apply.
     changes = hosts.json("apply", name)["changes"]
-    assert {change["kind"] for change in changes} == {"dns_records"}
+    assert {change["kind"] for change in changes} == {"dns_records", "guest", "file"}
     assert_named(hosts, "later", "h3", "joined")
     result = hosts.verified(name, skips=["wire"])
     pairs = {(check["from"], check["to"]) for check in result["checks"] if check["check"] == "ping"}

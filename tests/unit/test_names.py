@@ -96,8 +96,9 @@ def test_guests_have_names_and_do_not_ask(tmp_path: Path) -> None:
     # Others have connected it, so Docker may give it another address at the next start.
     assert connection.address is None
     assert DnsRow.of(there, shop.names) in records.rows
-    claimed = {**found, "h1": replace(found["h1"], guests=frozenset({"shop"}))}
-    connection = desired.wanted(loaded, claimed)[Ref("h1", "guest", "shop")]
+    fixed = replace(entry, fixed={"blue": there})
+    found["h1"] = replace(found["h1"], docker_containers=(fixed,))
+    connection = desired.wanted(loaded, found)[Ref("h1", "guest", "shop")]
     assert isinstance(connection, GuestConnection) and connection.address == there
     asked = named_pairs(loaded, loaded.members.values())
     assert {(source.name, target.name) for source, target in asked} == {
