@@ -102,6 +102,8 @@ def _container(
         ports=tuple(sorted(map(str, container.ports))),
         mac=container.mac,
         needs=(*((network,) if network else ()), image_source.ref),
+        settings=container.settings,
+        predecessors=tuple(Ref(container.host, "container", name) for name in container.depends_on),
     )
     yield from container_interfaces.attachments(inventory, container, facts, networks)
     if container.namespace_owner:

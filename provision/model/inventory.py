@@ -156,12 +156,27 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerSetting:
+    """A setting of a container, such as `user` or `labels.com.example.role`.
+
+    `value` is text, or a list of texts as JSON.
+    """
+
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.value}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """A container. An empty `command` means the default command of the image.
 
     `network` is a network of the inventory, or a mode of Docker: `bridge`, `host`, `none`, or
     `container:NAME` for the network namespace of another container on the same host.
     `env` are sorted pairs of name and value, `volumes` sorted texts SOURCE:TARGET[:MODE].
+    `depends_on` are containers of the same host that start before it.
     """
 
     name: str
@@ -176,6 +191,8 @@ class Container:
     ports: tuple[Port, ...] = ()
     mac: str | None = None
     interfaces: tuple[Interface, ...] = ()
+    settings: tuple[ContainerSetting, ...] = ()
+    depends_on: tuple[str, ...] = ()
 
     @property
     def namespace_owner(self) -> str | None:

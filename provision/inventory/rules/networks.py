@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import methods
-from provision.inventory.rules import clashes, containers, interfaces
+from provision.inventory.rules import clashes, containers, interfaces, start_order
 from provision.inventory.unused import ALL
 from provision.model.documents import Decoded, HostDocument, Layout, NetworkDocument, Subnets
 from provision.model.findings import KEY, Finding, Loc
@@ -31,6 +31,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         yield from methods.named(method).check_file(decoded, layout)
     yield from _unused_keys(decoded, layout)
     yield from containers.findings(decoded, layout)
+    yield from start_order.findings(decoded)
     yield from interfaces.findings(decoded, layout)
     yield from clashes.findings(decoded, layout)
 
