@@ -41,9 +41,12 @@ class ComposeEntries:
 
     def located(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """Findings about containers of Compose files, with their positions."""
+        refused = {finding.position for finding in self.findings}
         for each in findings:
             loc = tuple(step for step in each.loc[2:] if step != KEY)
             position = self.placed[str(each.loc[1])].position(loc)
+            if position in refused:
+                continue  # what is wrong with the value in the Compose file is reported already
             yield replace(
                 each,
                 message=single_line(each.message),

@@ -44,7 +44,7 @@ class ServiceReader(ValueReader):
         elif key == "x-provision":
             self._provision(pair.value)
         elif not key.startswith("x-") and key not in supported.WITHOUT_EFFECT:
-            match = nearest(key, (*HANDLERS, *supported.REASONS))
+            match = nearest(key, HANDLERS)
             hint = f"did you mean {quoted(match)}?" if match else "remove it"
             self.refuse(pair.key, f"unknown key {quoted(key)} of a service", hint)
 

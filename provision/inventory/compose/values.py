@@ -18,13 +18,18 @@ class ValueReader:
         self.path = path
         self.lookup = lookup
         self.findings: list[Finding] = []
+        self.refused: set[Position] = set()
         self.secrets: list[Path] = []
 
     def position(self, node: Node) -> Position:
         return Position(self.path, node.line, node.column)
 
     def refuse(self, node: Node, message: str, hint: str = "") -> None:
-        self.findings.append(Finding((), message, hint, self.position(node)))
+        """Add a finding, unless the value has one: what follows from it would only repeat it."""
+        position = self.position(node)
+        if position not in self.refused:
+            self.refused.add(position)
+            self.findings.append(Finding((), message, hint, position))
 
     def text(self, node: Node, key: str) -> str | None:
         """A scalar as text, as Compose has it; None: it is not one."""

@@ -1,0 +1,198 @@
+"""A Compose file over three booted hosts, and settings as three versions of Docker keep them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.hosts import HOSTS, Hosts, assert_same
+
+pytestmark = pytest.mark.lab
+
+# Each service answers with its name and what the next one answers. A fixed address, because the
+# first service starts before the others.
+COMPOSE = """
+x-service: &service
+  image: busybox
+  restart: unless-stopped
+  command:
+    - sh
+    - -c
+    - |
+      mkdir -p /srv/cgi-bin
+      printf '#!/bin/sh\\necho; echo %s; %s\\n' "$$NAME" "$$NEXT" >/srv/cgi-bin/chain
+      chmod +x /srv/cgi-bin/chain
+      exec httpd -f -p ${PORT:-80} -h /srv
+services:
+  web:
+    <<: *service
+    ports: ["8080:80"]
+    depends_on: [sidecar]
+    networks: {default: {ipv4_address: 172.20.0.200}}
+    environment:
+      NAME: web
+      NEXT: wget -q -T 5 -O- http://172.20.1.200/cgi-bin/chain
+  sidecar: {image: busybox, command: sleep infinity, labels: [com.example.role=side]}
+  api:
+    <<: *service
+    deploy: {replicas: 2}
+    env_file: api.env
+    environment: {NAME: api}
+  db:
+    <<: *service
+    volumes: ["data:/data"]
+    networks: {default: {ipv4_address: 172.20.2.200}}
+    environment:
+      NAME: db
+      NEXT: wget -q -T 5 -O- http://172.20.1.201/cgi-bin/chain
+    x-provision: {host: h3}
+  cache:
+    <<: *service
+    networks: {default: {ipv4_address: 172.20.1.201}}
+    environment: {NAME: cache, NEXT: "true"}
+    tmpfs: [/scratch]
+    ulimits: {nofile: 512}
+    healthcheck: {test: "wget -q -O- http://localhost/cgi-bin/chain", interval: 2s, timeout: 5s}
+  front:
+    <<: *service
+    networks: {default: {ipv4_address: 172.20.1.200}}
+    environment: {NAME: front, NEXT: "wget -q -T 5 -O- http://172.20.2.200/cgi-bin/chain"}
+volumes: {data: }
+"""
+PLACES = "hosts: {web: h1, sidecar: h1, api: [h1, h2, h3], cache: h2, front: h2}"
+SETTINGS = """
+    host: HOST
+    network: blue
+    entrypoint: [sleep]
+    command: ["3600"]
+    user: 1000
+    working_dir: /tmp/
+    hostname: inner
+    env_file: [settings.env]
+    env: {B: own}
+    labels: {com.example.role: web, "a b": "c=d"}
+    healthcheck: {test: [CMD, "true"], interval: 1m30s, timeout: 500ms, retries: 3}
+    cap_add: [CAP_NET_ADMIN, sys_time]
+    cap_drop: [mknod]
+    devices: ["/dev/null:/dev/nothing:r"]
+    sysctls: {net.core.somaxconn: 1024}
+    ulimits: {core: 0, nproc: {soft: 100, hard: 200}}
+    logging: {options: {max-size: 10m}}
+    extra_hosts: {db: 10.0.0.5, six: "::1", gw: host-gateway}
+    group_add: [20, "1"]
+    security_opt: ["no-new-privileges:true"]
+    tmpfs: {/run/x: "size=1m", /scratch: ""}
+    shm_size: 64m
+    restart: on-failure:3
+    stop_grace_period: 1m
+    stop_signal: SIGINT
+    init: true
+    read_only: true
+    tty: true
+    stdin_open: true
+"""
+
+
+def write(hosts: Hosts) -> str:
+    """Write the Compose file and its inventory into the lab's folder; the inventory's name."""
+    folder = hosts.lab.folder / "shop"
+    folder.mkdir(exist_ok=True)
+    (folder / "compose.yaml").write_text(COMPOSE)
+    (folder / "api.env").write_text("NEXT=true\nGREETING='a b'\n")
+    (hosts.lab.folder / "settings.env").write_text('A=1\nB=file\nC="x\\ny"\n')
+    addresses = "\n".join(
+        f"  {name}: {{address: {hosts.networks[1]}.1{k}}}" for k, name in enumerate(HOSTS, 1)
+    )
+    settings = "".join(f"  full-{host}:{SETTINGS.replace('HOST', host)}" for host in HOSTS)
+    (hosts.lab.folder / "compose.yml").write_text(
+        f"name: demo\nhosts:\n{addresses}\n"
+        "networks:\n  blue: {method: routes, cidr: 172.20.0.0/16}\n"
+        f"compose:\n  - {{file: shop/compose.yaml, project: shop, network: blue, {PLACES}}}\n"
+        f"containers:\n  plain: {{host: h1, network: blue}}\n{settings}"
+    )
+    return "compose.yml"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text of a file."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def ids(hosts: Hosts) -> dict[str, str]:
+    """The id of each container by its name."""
+    output = hosts.everywhere("docker ps --all --no-trunc --format '{{.Names}} {{.ID}}'")
+    return dict(line.split() for text in output.values() for line in text.splitlines())
+
+
+def inspected(hosts: Hosts, host: str, container: str) -> Any:
+    """What Docker says about a container."""
+    return json.loads(hosts.ssh(host, f"docker inspect {container}"))[0]
+
+
+def test_a_compose_file_over_three_hosts(mixed: Hosts) -> None:
+    """Apply, an empty second plan, requests through all hosts, scale, a changed key, destroy."""
+    before = mixed.capture()
+    path = write(mixed)
+    mixed.provision("apply", path)
+    assert mixed.json("plan", path)["changes"] == []
+    mixed.verified(path, skips=("wire", "broadcast"))
+    chain = mixed.ssh(
+        "h1", "docker exec shop-web-1 wget -q -T 20 -O- http://localhost/cgi-bin/chain"
+    )
+    assert chain.split() == ["web", "front", "db", "cache"]
+    assert mixed.ssh("h1", "docker exec shop-api-1 printenv GREETING NAME") == "a b\napi\n"
+    settings_are_those_of_the_file(mixed)
+    mixed.ssh("h3", "docker exec shop-db-1 sh -c 'echo kept >/data/file'")
+    scaling_touches_only_the_new_container(mixed, path)
+    a_changed_key_is_named_and_recreates_its_container(mixed, path)
+    mixed.provision("destroy", path, "--yes")
+    assert_same(before, mixed.capture())
+    kept = mixed.ssh("h3", "cat $(docker volume inspect -f '{{.Mountpoint}}' shop_data)/file")
+    assert kept == "kept\n"
+    mixed.ssh("h3", "docker volume rm shop_data")
+
+
+def settings_are_those_of_the_file(hosts: Hosts) -> None:
+    """Each Docker has the settings under the names that its documentation gives them."""
+    for host in HOSTS:
+        container = inspected(hosts, host, f"full-{host}")
+        config, host_config = container["Config"], container["HostConfig"]
+        assert (config["User"], config["WorkingDir"]) == ("1000", "/tmp")
+        assert {"A=1", "B=own", "C=x\ny"} <= set(config["Env"])
+        assert config["Healthcheck"]["Interval"] == 90 * 10**9
+        assert host_config["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
+        assert host_config["Tmpfs"] == {"/run/x": "size=1m", "/scratch": ""}
+        assert hosts.ssh(host, f"docker exec full-{host} hostname") == "inner\n"
+        assert "10.0.0.5\tdb" in hosts.ssh(host, f"docker exec full-{host} cat /etc/hosts")
+    labels = inspected(hosts, "h1", "plain")["Config"]["Labels"]
+    assert labels == {"provision": "provision:demo/blue", "provision.command": "own"}
+
+
+def scaling_touches_only_the_new_container(hosts: Hosts, path: str) -> None:
+    """From two copies to three."""
+    before = ids(hosts)
+    edit(hosts.lab.folder / "shop/compose.yaml", "replicas: 2", "replicas: 3")
+    changes = hosts.json("apply", path)["changes"]
+    assert [(c["host"], c["verb"], c["name"]) for c in changes] == [("h3", "create", "shop-api-3")]
+    after = ids(hosts)
+    assert after.pop("shop-api-3")
+    assert after == before
+
+
+def a_changed_key_is_named_and_recreates_its_container(hosts: Hosts, path: str) -> None:
+    """The plan has a line for the key alone."""
+    before = ids(hosts)
+    edit(hosts.lab.folder / "shop/compose.yaml", "nofile: 512", "nofile: 600")
+    plan = hosts.provision("plan", path)
+    assert (
+        "± replace container shop-cache-1\n      settings: ~ ulimits.nofile 512:512 → 600:600"
+        in plan
+    )
+    hosts.provision("apply", path)
+    assert hosts.json("plan", path)["changes"] == []
+    assert {name for name, id in ids(hosts).items() if before[name] != id} == {"shop-cache-1"}
