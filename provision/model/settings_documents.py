@@ -37,6 +37,9 @@ def _not_empty(items: list[str]) -> list[str]:
     return items
 
 
+_NUMBER_OR_TEXT = WithJsonSchema({"type": ["integer", "string"]})
+
+
 def _limit_tag(value: Any) -> str | None:
     if isinstance(value, dict):
         return MAPPING
@@ -59,7 +62,7 @@ RestartPolicy = Annotated[
         {"anyOf": [{"enum": list(forms.RESTARTS)}, {"pattern": "^on-failure:[0-9]{1,6}$"}]}
     ),
 ]
-NumberOrText = Annotated[str, BeforeValidator(_as_text)]
+NumberOrText = Annotated[str, BeforeValidator(_as_text), _NUMBER_OR_TEXT]
 SettingText = Annotated[NumberOrText, AfterValidator(forms.literal)]
 Entrypoint = Annotated[list[Argument], AfterValidator(_not_empty)]
 User = Annotated[NumberOrText, AfterValidator(forms.user)]

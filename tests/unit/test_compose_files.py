@@ -89,7 +89,8 @@ def config(compose: Path) -> Any:
     argv = (str(program()), "-p", "x", "--profile", "*", "-f", str(compose), "config")
     process = subprocess.run((*argv, "--format", "json"), capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout)
+    # Its output is a Compose file again, in which a dollar sign is doubled.
+    return json.loads(process.stdout.replace("$$", "$"))
 
 
 def placed(project: Project) -> dict[str, dict[str, Any]]:
