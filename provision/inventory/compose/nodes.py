@@ -150,7 +150,7 @@ class _NodeReader:
                 raise self.error(event, message, "remove one")
             else:
                 pairs[event.value] = Pair(key, value)
-        for mapping in reversed(merged):
+        for mapping in merged:
             pairs = {**mapping, **pairs}
         return pairs
 

@@ -70,13 +70,8 @@ def _assignments(
         try:
             value, position = _value(text, match.end(), find)
         except BadValueError as error:
-            raise LineError(line, _without_value(error), error.hint) from None
+            raise LineError(line, error.message, error.hint) from None
         yield match["name"], value
-
-
-def _without_value(error: BadValueError) -> str:
-    """The message of an error of interpolation without the text, which may be a password."""
-    return "a $ begins no variable" if "interpolation" in error.message else error.message
 
 
 def _value(text: str, start: int, find: Lookup) -> tuple[str, int]:

@@ -41,16 +41,17 @@ def _variable(
         return _braced(text[dollar + 2 : end], lookup, unset), end + 1
     match = _NAME.match(text, dollar + 1)
     if match is None:
-        raise _bad_form(text[dollar : dollar + 20])
+        raise _bad_form()
     value = lookup(match[0])
     if value is None:
         unset(match[0])
     return value or "", match.end()
 
 
-def _bad_form(text: str) -> BadValueError:
-    message = f"{quoted(text)} is not a form of interpolation"
-    return BadValueError(message, "write $$ for a dollar sign, or ${NAME:-default}")
+def _bad_form() -> BadValueError:
+    # Without the text, which may be a password.
+    hint = "write $$ for a dollar sign, or ${NAME:-default}"
+    return BadValueError("a '$' begins no variable that Compose knows", hint)
 
 
 def _closing_brace(text: str, start: int) -> int:
@@ -63,14 +64,14 @@ def _closing_brace(text: str, start: int) -> int:
                 return position
         elif text.startswith("${", position):
             depth += 1
-    raise _bad_form(text[start - 2 : start + 20])
+    raise _bad_form()
 
 
 def _braced(text: str, lookup: Lookup, unset: Callable[[str], None]) -> str:
     name = _NAME.match(text)
     operator = _OPERATOR.match(text, name.end()) if name else None
     if name is None or (operator is None and name.end() < len(text)):
-        raise _bad_form(f"${{{text}}}")
+        raise _bad_form()
     value = lookup(name[0])
     if operator is None:
         if value is None:
