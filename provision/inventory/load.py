@@ -58,22 +58,16 @@ def load(path: Path) -> Inventory:
     names = frozenset(checked.decoded.declared["hosts"])
     shared = [finding for finding in theirs if _is_shared_name(finding, names)]
     theirs = [finding for finding in theirs if not _is_shared_name(finding, names)]
-    of_compose = [finding for finding in checked.findings if compose.owns(finding.loc)]
-    of_compose = [*compose.findings, *compose.located(of_compose)]
+    mistakes = [finding for finding in checked.findings if not ansible.owns(finding.loc, root)]
+    mistakes = compose.without_theirs(mistakes)
+    mistakes = [*ansible.own_findings, *compose.own_findings, *mistakes]
     # An entry of `compose` may be what is wrong with a container: its host or its network.
-    in_ours = [finding for finding in of_compose if finding.position.path == path]
-    ours = [
-        finding
-        for finding in checked.findings
-        if not ansible.owns(finding.loc, root) and not compose.owns(finding.loc)
-    ]
-    own_findings = (*ansible.own_findings, *compose.own_findings, *ours)
-    ours = [*yaml_findings, *in_ours, *_located(path, root, own_findings)]
+    in_ours, in_compose = compose.by_file(checked.findings, path)
     located = (
-        *in_file_order(ours),
+        *in_file_order((*yaml_findings, *in_ours, *_located(path, root, mistakes))),
         *ansible.reported,
         *ansible.located(theirs),
-        *in_file_order(finding for finding in of_compose if finding.position.path != path),
+        *in_file_order(in_compose),
     )
     if located:
         raise InventoryError(located)

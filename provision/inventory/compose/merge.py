@@ -35,11 +35,26 @@ class ComposeEntries:
     notes: list[str] = field(default_factory=list)
     secrets: list[Path] = field(default_factory=list)
 
-    def owns(self, loc: Loc) -> bool:
+    def without_theirs(self, findings: Iterable[Finding]) -> list[Finding]:
+        """The findings about entries that no Compose file defines."""
+        return [finding for finding in findings if not self._owns(finding.loc)]
+
+    def by_file(
+        self, findings: Iterable[Finding], path: Path
+    ) -> tuple[list[Finding], list[Finding]]:
+        """The findings of and about Compose files: those in the file `path`, and the others."""
+        about = self._located(finding for finding in findings if self._owns(finding.loc))
+        located = [*self.findings, *about]
+        return (
+            [finding for finding in located if finding.position.path == path],
+            [finding for finding in located if finding.position.path != path],
+        )
+
+    def _owns(self, loc: Loc) -> bool:
         """True if a Compose file defines the entry that `loc` leads to."""
         return loc[:1] == ("containers",) and len(loc) > 1 and loc[1] in self.placed
 
-    def located(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+    def _located(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """Findings about containers of Compose files, with their positions."""
         refused = {finding.position for finding in self.findings}
         for each in findings:

@@ -118,12 +118,15 @@ class ServiceReader(ValueReader):
             self.service.keys.setdefault("env", {}).update(environment)
 
     def _variables(self, node: Node, text: str, *, required: bool) -> dict[str, str]:
-        if not required and not (self.path.parent / text).exists():
-            return {}
         try:
+            if not required and not (self.path.parent / text).exists():
+                return {}
             path, variables = secrets.env_file(text, self.path.parent, self.lookup)
         except BadValueError as error:
             self.refuse(node, error.message, error.hint)
+            return {}
+        except OSError as error:  # `exists` raises it for a folder that this user may not read
+            self.refuse(node, f"file {quoted(text)}: {error.strerror}", "check the path")
             return {}
         self.secrets.append(path)
         return variables
