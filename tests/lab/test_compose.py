@@ -198,7 +198,7 @@ def settings_are_those_of_the_file(hosts: Hosts) -> None:
         assert hosts.ssh(host, f"docker exec full-{host} hostname") == "inner\n"
         assert "10.0.0.5\tdb" in hosts.ssh(host, f"docker exec full-{host} cat /etc/hosts")
     labels = inspected(hosts, "h1", "plain")["Config"]["Labels"]
-    assert labels == {"provision": "provision:demo/blue", "provision.command": "own"}
+    assert labels == {"provision": "demo/blue", "provision.command": "own"}
 
 
 def scaling_touches_only_the_new_container(hosts: Hosts, path: str) -> None:

@@ -370,3 +370,33 @@ def test_a_setting_that_docker_does_not_show_differs() -> None:
     labels = {container_settings.SETTINGS_LABEL: json.dumps(["user", "ulimits.core", "labels.x"])}
     entry = {"Config": {"Labels": labels}, "HostConfig": {}}
     assert container_settings.read(entry) == ()
+
+
+@pytest.mark.parametrize(
+    ("compose", "message"),
+    [
+        (
+            "a: {image: x}\n  b: {image: x, networks: [back]}",
+            "service 'b' is on 'back', apart from",
+        ),
+        ("a: {image: x, networks: [back]}\n  b: {image: x}", "service 'b' is on 'default', apart"),
+        ("a: {image: x, networks: [red]}", "the external network 'red' is not 'blue'"),
+        ("a: {image: x, networks: {back: {aliases: [y]}}}", "'aliases' in 'back' is not supported"),
+        ("a: {image: x, networks: [back]}\n  b: {image: x, network_mode: none}", ""),
+        ("a: {image: x, networks: {back: , }}\n  b: {image: x, networks: [back]}", ""),
+        ("a: {image: x, networks: [blue]}", ""),
+    ],
+)
+def test_services_that_compose_would_part_are_refused(
+    tmp_path: Path, compose: str, message: str
+) -> None:
+    """They would reach each other on the network of the inventory."""
+    networks = "networks: {back: , red: {external: true}, blue: {external: true}}"
+    text = f"services:\n  {compose}\n{networks}\n"
+    entry = ", hosts: {a: h1, b: h1}" if " b:" in text else ", hosts: {a: h1}"
+    if not message:
+        assert loaded(tmp_path, text, entry).containers
+        return
+    with pytest.raises(InventoryError) as caught:
+        loaded(tmp_path, text, entry)
+    assert [message in finding.message for finding in caught.value.findings] == [True]

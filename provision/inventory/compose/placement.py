@@ -216,24 +216,26 @@ class Placement:
                 message = f"service {quoted(service.name)} is on {count(len(known), 'network')}"
                 hint = f"name one: all services of the project are on '{self.target.network}'"
                 self.project.refuse(service.networks[1], message, hint)
-            elif known:
-                first = self._same_network(service, known[0], first)
+            elif service.network_mode is None and (known or not names):
+                # Compose puts a service without `networks` on `default`.
+                first = self._same_network(service, known[0] if known else "default", first)
 
     def _same_network(
         self, service: ComposeService, name: str, first: tuple[str, str] | None
     ) -> tuple[str, str]:
         external = self.project.networks.get(name)
+        node = service.networks[0] if service.networks else service.key
         if external is not None and external != self.target.network:
             message = f"the external network {quoted(external)} is not '{self.target.network}'"
             hint = "name one network in both files"
-            self.project.refuse(service.networks[0], message, hint)
+            self.project.refuse(node, message, hint)
         if first is not None and first[1] != name:
             message = (
                 f"service {quoted(service.name)} is on {quoted(name)}, apart from"
                 f" {quoted(first[0])} on {quoted(first[1])}"
             )
             hint = f"name one network: all services of the project are on '{self.target.network}'"
-            self.project.refuse(service.networks[0], message, hint)
+            self.project.refuse(node, message, hint)
         return first or (service.name, name)
 
     def _volumes(self, service: ComposeService) -> list[str]:

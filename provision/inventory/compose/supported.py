@@ -4,8 +4,7 @@ from __future__ import annotations
 
 MOST_REPLICAS = 1000
 
-_ONE_NETWORK = "a project's services are on the network that the inventory names"
-_SWARM = "it is for Docker Swarm"
+_DNS = "containers have the DNS server that their host gives them"
 _NAMES = "containers of several hosts cannot be linked"
 REASONS: dict[str, tuple[str, str]] = {
     "build": (
@@ -18,9 +17,9 @@ REASONS: dict[str, tuple[str, str]] = {
     "secrets": ("hosts get no files of the project", "use env_file or a volume"),
     "configs": ("hosts get no files of the project", "use a volume with a folder of the host"),
     "volumes_from": ("volumes of another container have no names", "name the volumes"),
-    "dns": ("provision sets the DNS server of a network's containers", "remove it"),
-    "dns_search": ("provision sets the DNS server of a network's containers", "remove it"),
-    "dns_opt": ("provision sets the DNS server of a network's containers", "remove it"),
+    "dns": (_DNS, "remove it"),
+    "dns_search": (_DNS, "remove it"),
+    "dns_opt": (_DNS, "remove it"),
     "domainname": ("it names a domain of NIS", "write it into hostname"),
     "platform": ("a host pulls images for its own platform", "remove it"),
     "pid": ("namespaces of the host stay its own", "remove it"),
