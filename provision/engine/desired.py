@@ -137,6 +137,8 @@ def _container(
         mac=container.mac,
         dns=_dns(inventory, container),
         needs=(*((network,) if network else ()), image_source.ref),
+        settings=container.settings,
+        predecessors=tuple(Ref(container.host, "container", name) for name in container.depends_on),
     )
     yield from container_interfaces.attachments(inventory, container, facts, networks)
     if container.namespace_owner:

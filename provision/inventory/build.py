@@ -116,7 +116,9 @@ def _container(
     inventory: str, name: str, document: ContainerDocument, files: NamedFiles
 ) -> Container:
     image = files.image(document)
-    default = SLEEP if image.ref == images.DEFAULT else ()
+    # An entrypoint of the inventory need not take `sleep` as its argument.
+    sleeps = image.ref == images.DEFAULT and document.entrypoint is None
+    default = SLEEP if sleeps else ()
     return Container(
         name=name,
         host=document.host,
@@ -131,6 +133,8 @@ def _container(
         mac=document.mac,
         interfaces=tuple(_interfaces(inventory, name, document)),
         aliases=tuple(dict.fromkeys(document.aliases)),
+        settings=document.settings(),
+        depends_on=tuple(dict.fromkeys(document.depends_on)),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 from provision import methods
 from provision.inventory.schema import host_document, method_keys, network_document, options_of
 from provision.model.documents import (
+    ComposeDocument,
     ContainerDocument,
     Document,
     GuestDocument,
@@ -33,10 +34,19 @@ _DESCRIPTIONS = {
     "aliases": "further names of the container in DNS",
     "archive": "file of `docker save` on the controller, relative to this file",
     "cidr": "range of the network, such as 172.20.0.0/16",
+    "cap_add": "capabilities besides Docker's own, such as NET_ADMIN",
+    "cap_drop": "capabilities to remove, such as ALL",
     "command": "arguments of the command; default: the command of the image",
     "container": "name in Docker of the container that others make",
+    "compose": "Compose files whose services are containers",
     "containers": "containers by their name in Docker",
+    "cpus": "number of processors that the container may use",
+    "depends_on": "containers of the same host to create before this one",
+    "devices": "devices of the host: SOURCE:TARGET:PERMISSIONS",
     "egress": "masquerade: containers leave by the host's address; none: they do not leave",
+    "entrypoint": "arguments of the entrypoint; default: that of the image",
+    "env_file": "files with variables, in the format of Compose",
+    "extra_hosts": "addresses by name for /etc/hosts",
     "env": "environment variables: text, {file: FILE} or {from_env: VARIABLE}",
     "file": "file that holds the value, relative to this file",
     "from_env": "environment variable of the controller that holds the value",
@@ -44,6 +54,8 @@ _DESCRIPTIONS = {
     "gateway6": "IPv6 address of the router",
     "groups": "lists of hosts, for networks and --limit",
     "guests": "containers that others make, which join a network",
+    "healthcheck": "command with which Docker checks the container",
+    "hostname": "host name inside the container",
     "host": "host that runs the container",
     "host_key": "public host key, such as ssh-ed25519 AAAA\u2026; no other key is accepted",
     "hosts": "hosts by the name that ssh knows",
@@ -51,6 +63,10 @@ _DESCRIPTIONS = {
     "hosts_from": "Ansible inventory (INI, YAML or JSON) with further hosts and groups",
     "image": "reference to pull if it is absent, or {archive: FILE}",
     "interfaces": "interfaces in addition to Docker's",
+    "init": "run an init that reaps processes",
+    "labels": "labels of the container",
+    "logging": "log driver of Docker and its options",
+    "mem_limit": "limit of memory, such as 512m",
     "jump": "jump hosts, such as user@bastion:22, several joined by commas",
     "key": "private key file, relative to this file",
     "mac_from": "text that the MAC address is a hash of",
@@ -66,16 +82,23 @@ _DESCRIPTIONS = {
     "nic": "NIC to the other hosts; default: that of the route to them",
     "packages": "install packages that hosts lack, or require that hosts have them",
     "priority": "priority of the rule; lower numbers apply first",
+    "project": "name of the Compose project; default: that of the file, or of its folder",
     "restart": "Docker's restart policy",
     "routes": "routes inside the container",
     "rules": "routing rules inside the container",
     "source": "source address of a route, or source range of a rule",
+    "shm_size": "size of /dev/shm, such as 64m",
+    "stop_grace_period": "time from the stop signal to the kill",
+    "sysctls": "kernel settings of the container's namespaces",
+    "tmpfs": "options of file systems in memory, by their path",
+    "ulimits": "resource limits: a number, or {soft, hard}",
+    "working_dir": "folder in which the command runs",
     "ssh": "login on hosts; default: ssh_config",
     "subnet_size": "prefix length of each host's subnet",
     "subnets": "fixed subnets of hosts, such as {h1: 172.20.9.0/24}; default: the next free one",
     "sudo": "run as root by sudo -n",
     "table": "number of the routing table",
-    "user": "login name",
+    "user": "login name on hosts; user of a container",
     "vlan": "VLAN tag",
 }
 
@@ -107,6 +130,10 @@ def json_schema() -> dict[str, Any]:
             "additionalProperties": item,
         }
     top["properties"]["ssh"] = _object(SshDocument)
+    top["properties"]["compose"] = {
+        "type": ["array", "null"],
+        "items": _object(ComposeDocument),
+    }
     top["required"] = ["name"]  # hosts may come from hosts_from
     _describe(top)
     return {

@@ -6,7 +6,6 @@ Reads the named file, the SSH keys and image archives that it names, and the Ans
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,15 +15,16 @@ from typing import Any
 
 from provision.inventory.ansible_hosts import merge_hosts_from
 from provision.inventory.build import build
+from provision.inventory.compose.merge import merge_compose
 from provision.inventory.decode import decode
 from provision.inventory.named_files import NamedFiles
 from provision.inventory.rules import networks
 from provision.inventory.rules.subnets import lay_out
+from provision.inventory.source_text import file_text
 from provision.inventory.unused import without
 from provision.inventory.yaml_reader import Node, read
 from provision.model.documents import Decoded, Layout
 from provision.model.errors import InventoryError
-from provision.model.fields.files import read_regular
 from provision.model.findings import (
     KEY,
     BadValueError,
@@ -36,24 +36,20 @@ from provision.model.findings import (
 from provision.model.inventory import Guest, Inventory
 from provision.model.text import single_line
 
-MAX_BYTES = 8 << 20
 MAX_FINDINGS = 10_000
 """The rules' findings of one file. The nearest of 20,000 names takes some ms to look up: for
 100,000 unknown names, that would be minutes."""
-# Control characters, and line ends of YAML 1.1 that editors do not count as such (a lone CR, NEL,
-# U+2028, U+2029): after one of these, the line numbers of findings would be wrong.
-_FORBIDDEN = re.compile(
-    r"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\r(?!\n)"
-)
 
 
 def load(path: Path) -> Inventory:
     """Load the inventory in a file. Raises InventoryError with all findings in file order."""
     root, yaml_findings = _yaml(path)
-    data, ansible = merge_hosts_from(root.plain(), path)
+    data, compose = merge_compose(root.plain(), path, root)
+    data, ansible = merge_hosts_from(data, path)
     if ansible.unreadable:
-        ours = [*yaml_findings, *_located(path, root, ansible.own_findings)]
-        raise InventoryError((*in_file_order(ours), *ansible.findings))
+        own_findings = (*compose.own_findings, *ansible.own_findings)
+        ours = [*yaml_findings, *_located(path, root, own_findings)]
+        raise InventoryError((*in_file_order(ours), *ansible.findings, *compose.findings))
     checked = _check(data, path)
     left_out = ansible.left_out(data, root, checked.findings)
     if left_out.hosts or left_out.groups:
@@ -63,9 +59,17 @@ def load(path: Path) -> Inventory:
     names = frozenset(checked.decoded.declared["hosts"])
     shared = [finding for finding in theirs if _is_shared_name(finding, names)]
     theirs = [finding for finding in theirs if not _is_shared_name(finding, names)]
-    ours = [finding for finding in checked.findings if not ansible.owns(finding.loc, root)]
-    ours = [*yaml_findings, *_located(path, root, (*ansible.own_findings, *ours))]
-    located = (*in_file_order(ours), *ansible.reported, *ansible.located(theirs))
+    mistakes = [finding for finding in checked.findings if not ansible.owns(finding.loc, root)]
+    mistakes = compose.without_theirs(mistakes)
+    mistakes = [*ansible.own_findings, *compose.own_findings, *mistakes]
+    # An entry of `compose` may be what is wrong with a container: its host or its network.
+    in_ours, in_compose = compose.by_file(checked.findings, path)
+    located = (
+        *in_file_order((*yaml_findings, *in_ours, *_located(path, root, mistakes))),
+        *ansible.reported,
+        *ansible.located(theirs),
+        *in_file_order(in_compose),
+    )
     if located:
         raise InventoryError(located)
     inventory = build(path, checked.decoded, checked.layout, checked.files)
@@ -82,7 +86,8 @@ def load(path: Path) -> Inventory:
         sources=ansible.files,
         left_out=left_out.hosts,
         remarks=remarks,
-        notes=tuple(notes),
+        notes=(*notes, *compose.notes),
+        secrets=(*inventory.secrets, *compose.secrets),
         guests=MappingProxyType(
             {name: _located_guest(g, path, root) for name, g in inventory.guests.items()}
         ),
@@ -122,7 +127,7 @@ def _check(data: Any, path: Path) -> _Checked:
 def _yaml(path: Path) -> tuple[Node, tuple[Finding, ...]]:
     """The root node of a file, and findings that leave its values usable (duplicate keys)."""
     try:
-        text = _decoded(path, read_regular(path, MAX_BYTES))
+        text = file_text(path)
     except BadValueError as error:
         raise InventoryError((Finding((), error.message, error.hint, Position(path)),)) from error
     except FindingError as error:
@@ -148,27 +153,3 @@ def _located(path: Path, root: Node, findings: Iterable[Finding]) -> Iterator[Fi
         message, hint = single_line(finding.message), single_line(finding.hint)
         position = Position(path, *root.locate(finding.loc))
         yield replace(finding, message=message, hint=hint, position=position)
-
-
-def _decoded(path: Path, raw: bytes) -> str:
-    """The text of a file. Raises BadValueError or FindingError unless it is plain UTF-8."""
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadValueError("is UTF-16", "save it as UTF-8")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        position = _end(path, raw[: error.start].decode())
-        raise FindingError.at(position, "this is not UTF-8", "save it as UTF-8") from error
-    if text.startswith("\ufeff"):
-        raise BadValueError("begins with a byte order mark", "save it as UTF-8 without one")
-    forbidden = _FORBIDDEN.search(text)
-    if forbidden:
-        name = f"control character U+{ord(forbidden[0]):04X}"
-        position = _end(path, text[: forbidden.start()])
-        raise FindingError.at(position, f"{name} is not allowed", "remove it")
-    return text
-
-
-def _end(path: Path, text: str) -> Position:
-    """The position right after `text`, the beginning of a file."""
-    return Position(path, text.count("\n") + 1, len(text) - text.rfind("\n"))

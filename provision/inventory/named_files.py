@@ -63,7 +63,8 @@ class NamedFiles:
         return files
 
     def _variables(self, name: str, container: ContainerDocument) -> Iterator[tuple[str, str]]:
-        """The names and values of a container's variables."""
+        """The names and values of a container's variables; those of `env` count last."""
+        yield from self._of_env_files(name, container)
         for variable, source in container.env.items():
             try:
                 yield variable, self._value(source)
@@ -71,6 +72,19 @@ class NamedFiles:
                 key = "file" if isinstance(source, ValueDocument) and source.file else "from_env"
                 loc = ("containers", name, "env", variable, key)
                 self.findings.append(Finding(loc, error.message, error.hint))
+
+    def _of_env_files(self, name: str, container: ContainerDocument) -> Iterator[tuple[str, str]]:
+        single = isinstance(container.env_file, str)
+        files = [container.env_file] if isinstance(container.env_file, str) else container.env_file
+        for k, file in enumerate(files or ()):
+            try:
+                path, variables = secrets.env_file(file, self.folder)
+            except BadValueError as error:
+                loc: Loc = ("containers", name, "env_file", *(() if single else (k,)))
+                self.findings.append(Finding(loc, error.message, error.hint))
+                continue
+            self.secrets.append(path)
+            yield from variables.items()
 
     def _value(self, source: str | ValueDocument) -> str:
         if isinstance(source, str):

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
+from provision.model.document import LIST as LIST
+from provision.model.document import MAPPING as MAPPING
+from provision.model.document import TEXT as TEXT
+from provision.model.document import Document as Document
+from provision.model.document import files_tag
+from provision.model.document import union_tag as union_tag
 from provision.model.fields import (
     containers,
     images,
@@ -35,9 +41,7 @@ from provision.model.fields.scalars import (
 )
 from provision.model.findings import BadValueError, Finding
 from provision.model.inventory import MethodOptions
-
-# Pydantic adds a union's tag to the path of an error; no key of a file can hold a NUL.
-TEXT, LIST, MAPPING = "\0text", "\0list", "\0mapping"
+from provision.model.settings_documents import RestartPolicy, SettingsDocument
 
 
 def _at_least_one(hosts: dict[str, Any]) -> dict[str, Any]:
@@ -47,19 +51,16 @@ def _at_least_one(hosts: dict[str, Any]) -> dict[str, Any]:
     return hosts
 
 
-def union_tag(value: Any) -> str | None:
-    """The tag of the member that a value of text or a mapping belongs to; None for others."""
-    return TEXT if isinstance(value, str) else MAPPING if isinstance(value, dict) else None
-
-
-def _files_tag(value: Any) -> str | None:
-    return LIST if isinstance(value, list) else union_tag(value)
-
-
 def _at_least_one_file(files: list[str]) -> list[str]:
     if not files:
         raise BadValueError("hosts_from names no file", "write hosts_from: [hosts.ini]")
     return files
+
+
+def _at_least_one_name(hosts: list[str]) -> list[str]:
+    if not hosts:
+        raise BadValueError("the service has no host", "write [h1, h2]")
+    return hosts
 
 
 # Named here, since a key such as `mac` would hide a function `mac` inside the class.
@@ -87,14 +88,6 @@ Destination = Annotated[str, AfterValidator(interfaces.destination)]
 Metric = Annotated[int, AfterValidator(between(1, 2**31, "metric")), number_range(1, 2**31)]
 
 
-class Document(BaseModel):
-    """A mapping of the file: unknown keys are refused, and values are not converted."""
-
-    # defer_build: pydantic builds a validator when it is first used. Most files need few of them,
-    # and building all of them takes as long as all imports.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-
 HostsFromFile = Annotated[File, Tag(TEXT)]
 HostsFromFiles = Annotated[list[File], AfterValidator(_at_least_one_file), Tag(LIST)]
 
@@ -102,7 +95,7 @@ HostsFromFiles = Annotated[list[File], AfterValidator(_at_least_one_file), Tag(L
 class HostsFromDocument(Document):
     """`hosts_from`: an Ansible inventory, and the hosts and groups of it to import."""
 
-    file: Annotated[HostsFromFile | HostsFromFiles, Discriminator(_files_tag)]
+    file: Annotated[HostsFromFile | HostsFromFiles, Discriminator(files_tag)]
     only: list[str] | None = None
     reader: Literal["auto", "ours", "ansible"] = "auto"
 
@@ -116,7 +109,7 @@ class TopDocument(Document):
     name: InventoryName
     ssh: Any = None
     hosts_from: (
-        Annotated[HostsFromFile | HostsFromFiles | HostsFromMapping, Discriminator(_files_tag)]
+        Annotated[HostsFromFile | HostsFromFiles | HostsFromMapping, Discriminator(files_tag)]
         | None
     ) = None
     packages: Literal["install", "require"] = "install"
@@ -126,6 +119,7 @@ class TopDocument(Document):
     networks: dict[NetworkName, Any] | None = None
     containers: dict[ContainerName, Any] | None = None
     guests: dict[ContainerName, Any] | None = None
+    compose: list[Any] | None = None
 
 
 SshClient = Literal["auto", "paramiko", "openssh"]
@@ -201,6 +195,9 @@ class ValueDocument(Document):
 VariableText = Annotated[str, AfterValidator(secrets.literal), Tag(TEXT)]
 VariableSource = Annotated[ValueDocument, Tag(MAPPING)]
 VariableValue = Annotated[VariableText | VariableSource, Discriminator(union_tag)]
+EnvFile = Annotated[
+    Annotated[File, Tag(TEXT)] | Annotated[list[File], Tag(LIST)], Discriminator(files_tag)
+]
 ImageText = Annotated[str, AfterValidator(images.reference), Tag(TEXT)]
 ImageFile = Annotated[ArchiveDocument, Tag(MAPPING)]
 
@@ -248,7 +245,7 @@ class InterfaceDocument(Document):
         return (*((self.address,) if self.address else ()), *self.addresses)
 
 
-class ContainerDocument(Document):
+class ContainerDocument(SettingsDocument):
     """An entry of `containers`."""
 
     host: str
@@ -259,8 +256,10 @@ class ContainerDocument(Document):
     mac: MacAddress | None = None
     ports: list[PortMapping] = []
     env: dict[VariableName, VariableValue] = {}
+    env_file: EnvFile | None = None
     volumes: list[Volume] = []
-    restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
+    restart: RestartPolicy = "unless-stopped"
+    depends_on: list[str] = []
     interfaces: list[InterfaceDocument] = []
     aliases: list[Alias] = []
 
@@ -285,6 +284,19 @@ class GuestDocument(Document):
 
 Member = ContainerDocument | GuestDocument
 """A document of something that has an address of a network."""
+
+
+ServiceHost = Annotated[str, Tag(TEXT)]
+ServiceHosts = Annotated[list[str], AfterValidator(_at_least_one_name), Tag(LIST)]
+
+
+class ComposeDocument(Document):
+    """An item of `compose`: a Compose file, and where its services run."""
+
+    file: File
+    project: Annotated[str, AfterValidator(names.project_name)] | None = None
+    hosts: dict[str, Annotated[ServiceHost | ServiceHosts, Discriminator(files_tag)]] = {}
+    network: str
 
 
 @dataclass(frozen=True, slots=True)

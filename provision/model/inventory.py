@@ -178,6 +178,20 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerSetting:
+    """A setting of a container, such as `user` or `labels.com.example.role`.
+
+    `value` is text, or a list of texts as JSON.
+    """
+
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.value}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """A container. An empty `command` means the default command of the image.
 
@@ -185,6 +199,7 @@ class Container:
     `container:NAME` for the network namespace of another container on the same host.
     `env` are sorted pairs of name and value, `volumes` sorted texts SOURCE:TARGET[:MODE].
     `guest` is set for a member of a network that provision does not make (`Inventory.members`).
+    `depends_on` are containers of the same host that start before it.
     """
 
     name: str
@@ -202,6 +217,8 @@ class Container:
     guest: Guest | None = None
     aliases: tuple[str, ...] = ()
     """Further names in DNS, in the order of the file."""
+    settings: tuple[ContainerSetting, ...] = ()
+    depends_on: tuple[str, ...] = ()
 
     @property
     def namespace_owner(self) -> str | None:

@@ -19,6 +19,8 @@ while (length $request) {
   substr($request, 0, $written, '');
 }
 my $answer = do { local $/; <$daemon> } // '';
+# A kernel without the cgroup of memory: Docker would leave the limit out and only warn.
+die "$1\n" if $answer =~ m{^HTTP/\S+ 201 } and $answer =~ /"Warnings":\["([^"]*discarded[^"]*)"/;
 if ($answer =~ m{^HTTP/\S+ 201 } and $answer =~ /"Id":"([0-9a-f]+)"/) { print "$1\n"; exit }
 my ($message) = $answer =~ /"message":"((?:[^"\\]|\\.)*)"/;
 $message //= 'no answer';

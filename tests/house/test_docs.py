@@ -76,6 +76,10 @@ def completed(text: str, folder: Path) -> dict[str, Any]:
     lines = "\n".join(f"h{k} ansible_host=10.78.0.1{k}" for k in (1, 2))
     (folder / "hosts.ini").write_text(f"[lab]\n{lines}\n")
     (folder / "secret.txt").write_text("secret\n")
+    if "compose" in data:
+        compose = re.findall(r"```yml\n(.*?)```", (ROOT / "docs/compose.md").read_text(), re.S)
+        (folder / "shop").mkdir()
+        (folder / "shop/compose.yaml").write_text(compose[0])
     if "endpoints" in text:
         Authority(folder / "tls").issue("client")
     if "key" in data.get("ssh", {}):

@@ -17,7 +17,7 @@ from provision.methods._shared import lan_facts
 from provision.methods.flannel import facts as flannel_facts
 from provision.methods.wireguard import facts as wireguard_facts
 from provision.resources import kinds
-from provision.resources.base import Origin, Resource
+from provision.resources.base import SECRET_PAIRS, Origin, Resource
 
 FOLDER = Path(__file__).parent
 # old…: applied by version 0.1.0
@@ -79,7 +79,9 @@ def read(path: Path) -> str:
 
 def all_fields(resource: Resource) -> str:
     """The resource as `repr` prints it, but with its secrets."""
-    shown = [field.name for field in fields(resource) if field.repr or field.metadata]
+    shown = [
+        field.name for field in fields(resource) if field.repr or field.metadata == SECRET_PAIRS
+    ]
     values = [f"{name}={getattr(resource, name)!r}" for name in shown]
     return f"{type(resource).__name__}({', '.join(values)})"
 

@@ -50,6 +50,7 @@ def _network(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterat
     networks, name = decoded.declared["networks"], container.network
     if name in _as_set(networks) or name in MODES:
         yield from _useless_keys(loc, container)
+        yield from _host_sysctls(loc, container)
     elif name.startswith("container:"):
         yield from _shared_namespace(loc, container, decoded)
         yield from _useless_keys(loc, container)
@@ -65,11 +66,21 @@ def _useless_keys(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
     if name == "bridge" and container.address:
         message = "Docker gives no fixed addresses on its default bridge"
         yield Finding((*loc, "address"), message, "remove it, or use a network of this file")
-    for key in ("ports", "address", "mac") if reason else ():
+    keys = ("ports", "address", "mac") if reason else ()
+    # Docker refuses these: the files that they change are those of the other container.
+    for key in (*keys, *(("hostname", "extra_hosts") if name.startswith("container:") else ())):
         if getattr(container, key):
             message = f"'{key}' has no effect with network {quoted(name)}: {reason}"
             hint = "give it to that container" if name.startswith("container:") else "remove it"
             yield Finding((*loc, key), message, hint)
+
+
+def _host_sysctls(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
+    """Settings of the network that a container would change for its host, which runc refuses."""
+    for key in container.sysctls if container.network == "host" else ():
+        if key.startswith(("net.", "net/")):
+            message = f"{quoted(key)} would change the host, whose network the container uses"
+            yield Finding((*loc, "sysctls", key), message, "remove it, or set it on the host")
 
 
 def _shared_namespace(

@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import methods
-from provision.inventory.rules import clashes, containers, dns_names, guests, interfaces
+from provision.inventory.rules import (
+    clashes,
+    containers,
+    dns_names,
+    guests,
+    interfaces,
+    start_order,
+)
 from provision.inventory.unused import ALL
 from provision.model.documents import Decoded, HostDocument, Layout, NetworkDocument, Subnets
 from provision.model.findings import KEY, Finding, Loc
@@ -32,6 +39,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     yield from _unused_keys(decoded, layout)
     yield from containers.findings(decoded, layout)
     yield from guests.findings(decoded, layout)
+    yield from start_order.findings(decoded)
     yield from interfaces.findings(decoded, layout)
     yield from clashes.findings(decoded, layout)
     yield from dns_names.findings(decoded, layout)

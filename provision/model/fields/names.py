@@ -48,6 +48,16 @@ def host_name(text: str) -> str:
     )
 
 
+def project_name(text: str) -> str:
+    """The name of a Compose project. Raises BadValueError."""
+    return _matching(
+        text,
+        r"[a-z0-9][a-z0-9_-]{0,62}",
+        "project name",
+        "write up to 63 of a-z, 0-9, '_' and '-', a letter or digit first",
+    )
+
+
 def group_name(text: str) -> str:
     """A name that --limit does not take for a pattern. Raises BadValueError."""
     if text == "all":

@@ -6,8 +6,11 @@ No message has a part of a value.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+from provision.model.fields import env_files
 from provision.model.fields.files import read_regular, resolve
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
@@ -37,6 +40,37 @@ def file_text(text: str, folder: Path) -> tuple[Path, str]:
         message = f"file {quoted(text)}: is not UTF-8 text"
         raise BadValueError(message, "encode binary values, for example as base64") from error
     return path, value.removesuffix("\n").removesuffix("\r")
+
+
+def env_file(
+    text: str, folder: Path, lookup: Callable[[str], str | None] | None = None
+) -> tuple[Path, dict[str, str]]:
+    """A path relative to `folder`, and the variables in this file. Raises BadValueError.
+
+    `lookup` has the variables that its values may use; default: those of this process.
+    """
+    try:
+        path = resolve(text, folder)
+        content = read_regular(path, _LIMIT).decode()
+        values = env_files.variables(content.removeprefix("\ufeff"), lookup or exported)
+        for name, value in values.items():
+            literal(name + value)
+    except env_files.LineError as error:
+        message = f"file {quoted(text)}, line {error.line}: {error.message}"
+        raise BadValueError(message, error.hint) from error
+    except BadValueError as error:
+        raise BadValueError(f"file {quoted(text)}: {error.message}", error.hint) from error
+    except UnicodeError as error:
+        message = f"file {quoted(text)}: is not UTF-8 text"
+        raise BadValueError(message, "save it as UTF-8") from error
+    return path, values
+
+
+def exported(name: str) -> str | None:
+    """The value of an environment variable of this process; None: it has none that is text."""
+    value = os.environ.get(name)
+    # Python has bytes that are not UTF-8 as lone surrogates.
+    return None if value is None or re.search("[\ud800-\udfff]", value) else value
 
 
 def controller_variable(name: str) -> str:

@@ -8,90 +8,23 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
+from provision.model.inventory import ContainerSetting
 from provision.model.names import STASHED
 from provision.resources.base import SECRET_PAIRS, Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.docker_network import LABEL
-from provision.resources.lib import bridge_state, container_request
+from provision.resources.lib import bridge_state, container_request, container_settings
 from provision.resources.lib import container_inspection as inspection
+from provision.resources.lib import container_programs as programs
 from provision.resources.lib.container_inspection import COMMAND_LABEL, ENV_LABEL, MAC_LABEL
 from provision.resources.lib.docker0_link import Docker0Link, Docker0Links
 from provision.resources.on_hosts import UNMARKED, Mark
-from provision.resources.render import program_text
+from provision.resources.rows import ROWS
 from provision.resources.steps import Run, Steps, Unless, sh
-
-_DOCKER_ID = program_text("host/docker_id.sh", "host/docker_owner.sh")
-# Sets $id to the id of the container `$1`: empty if there is none, or none of the inventory `$2`.
-_OWNED_ID = (
-    _DOCKER_ID
-    + r"""
-owned_id() {
-  id=$(container_id "$1") || return
-  [ -n "$id" ] || return 0
-  is_owned container "$id" "$2" && return
-  [ $? = 1 ] && id= && echo "@note container $1 was left: it is not of this inventory"
-}
-"""
-)
-# A container with the mark is left from an interrupted apply and only needs a start. The settings
-# on stdin are for the program $3.
-_RUN = (
-    _DOCKER_ID
-    + r"""
-name=$1 mark=$2
-id=$(container_id "$name") || exit
-if [ -z "$id" ]; then id=$(perl -e "$3" "$name") || exit
-elif [ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" != "$mark" ]; then
-  echo "a container $name exists that is not of this inventory" >&2; exit 1
-fi
-docker start "$id"
-"""
-)
-_CREATE = program_text("host/container_create.pl")
-# --volumes removes anonymous volumes; named ones stay.
-_REMOVE = (
-    _OWNED_ID
-    + r"""
-owned_id "$1" "$2" || exit
-[ -z "$id" ] || docker rm --force --volumes "$id"
-"""
-)
-# The restart policy is disabled first: Docker would start the stashed container at a reboot.
-# `kill`, because `stop` would wait up to 10 s for each container.
-_STASH = (
-    _OWNED_ID
-    + r"""
-owned_id "$1" "$3" || exit
-if [ -n "$id" ]; then docker rename "$id" "$2" || exit; else owned_id "$2" "$3" || exit; fi
-[ -n "$id" ] || exit 0
-docker update --restart no "$id" >/dev/null || exit
-docker kill "$id" >/dev/null 2>&1
-[ "$(docker inspect --format '{{.State.Running}}' "$id")" = false ]
-"""
-)
-_UNSTASH = program_text("host/docker_id.sh", "host/docker_owner.sh", "host/container_unstash.sh")
-# Arguments: container, inventory, then a docker command; the id is its last argument.
-_DO = (
-    _OWNED_ID
-    + r"""
-owned_id "$1" "$2" || exit
-[ -n "$id" ] || { echo "no container $1 of this inventory" >&2; exit 1; }
-shift 2
-exec docker "$@" "$id"
-"""
-)
-_IS_FOREIGN = (
-    _DOCKER_ID
-    + r"""
-id=$(container_id "$1") && [ -n "$id" ] || exit 1
-is_owned container "$id" "$2"
-[ $? = 1 ]
-"""
-)
 
 
 def is_foreign(container: str, inventory: str) -> Run:
     """Succeed if a container of this name lacks the label of the inventory."""
-    return sh(_IS_FOREIGN, container, inventory)
+    return sh(programs.IS_FOREIGN, container, inventory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +35,9 @@ class DockerContainer(Resource):
     disconnected the container. `address` is the fixed one, None if Docker chooses; `live_address`
     is the current one. `ports` have the form of `docker run --publish`, `volumes` that of
     `--volume`. `dns` are the DNS servers, empty for Docker's own choice. `status` and `restart` are
-    Docker's. `pid` is the container's process on the host, 0 if it does not run. `lacks` names what
-    the kernel lacks of its `link` to Docker's own default bridge.
+    Docker's, `settings` those of the inventory. `pid` is the container's process on the host, 0 if
+    it does not run. `lacks` names what the kernel lacks of its `link` to Docker's own default
+    bridge. `predecessors` are created before it.
     """
 
     kind: ClassVar[str] = "container"
@@ -114,12 +48,13 @@ shared containers networks {keys}
 """.format(keys=" ".join(bridge_state.KEYS))
     # Without the address that Docker chose, which may change at a restart; a fixed one is in
     # IPAMConfig. The guard keeps this text in files and may print it, so it has the container's id
-    # instead of the values of its variables: Docker cannot change those of a container.
+    # instead of the values of its variables and of its settings, which Docker cannot change.
     fingerprint: ClassVar[str] = r"""
 need_docker
 docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker inspect --format '
 {{.Name}} {{.Config.Image}} {{json .Config.Cmd}} {{json .Config.Labels}}
 {{.Name}} {{if index .Config.Labels "provision.env"}}{{.Id}}{{end}}
+{{.Name}} {{if index .Config.Labels "provision.settings"}}{{.Id}}{{end}}
 {{.Name}} {{.State.Status}} {{.HostConfig.NetworkMode}} {{json .HostConfig.RestartPolicy}}
 {{.Name}} {{json .HostConfig.Binds}} {{json .HostConfig.PortBindings}}
 {{$name := .Name}}{{range $net, $how := .NetworkSettings.Networks}}
@@ -145,6 +80,8 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     pid: int = field(default=0, compare=False)
     lacks: str = ""
     link: Docker0Link | None = field(default=None, compare=False, repr=False)
+    settings: tuple[ContainerSetting, ...] = field(default=(), repr=False, metadata=ROWS)
+    predecessors: tuple[Ref, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -157,6 +94,9 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             Ref(self.host, "image", self.image),
             Ref(self.host, "image_archive", self.image),
         )
+
+    def after(self) -> tuple[Ref, ...]:
+        return self.predecessors
 
     @property
     def _network_ref(self) -> Ref:
@@ -172,7 +112,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return None  # the programs compare the label of the container whose id they use
 
     def create(self) -> Steps:
-        settings = container_request.body(
+        request = container_request.body(
             image=self.image,
             command=self.command,
             env=self.env,
@@ -187,8 +127,13 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             ports=self.ports,
             volumes=self.volumes,
             dns=self.dns,
+            settings=self.settings,
         )
-        return (replace(sh(_RUN, self.container, str(self.mark), _CREATE), stdin=settings),)
+        return (
+            replace(
+                sh(programs.RUN, self.container, str(self.mark), programs.CREATE), stdin=request
+            ),
+        )
 
     def _labels(self) -> dict[str, str]:
         labels = {LABEL: str(self.mark), COMMAND_LABEL: "own" if self.command else "image"}
@@ -196,24 +141,27 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             labels[ENV_LABEL] = json.dumps([name for name, _ in self.env])
         if self.mac:
             labels[MAC_LABEL] = self.mac
+        if self.settings:
+            keys = [setting.key for setting in self.settings]
+            labels[container_settings.SETTINGS_LABEL] = json.dumps(keys)
         return labels
 
     def delete(self) -> Steps:
-        return (sh(_REMOVE, self.container, self.mark.inventory),)
+        return (sh(programs.REMOVE, self.container, self.mark.inventory),)
 
     def stash(self, txn: str) -> Steps:
-        return (sh(_STASH, self.container, self._stashed_name(txn), self.mark.inventory),)
+        return (sh(programs.STASH, self.container, self._stashed_name(txn), self.mark.inventory),)
 
     def unstash(self, txn: str) -> Steps:
         address = ("--ip", str(self.address)) if self.address else ()
         state = (self.restart, self.status, self.network, *address)
         names = (self.container, self._stashed_name(txn), self.mark.inventory)
-        restored = sh(_UNSTASH, *names, *state)
+        restored = sh(programs.UNSTASH, *names, *state)
         # The host keeps these steps in a file, which must not hold the values of variables.
         return (restored,) if self.env else (Unless(restored, self.create()),)
 
     def drop_stash(self, txn: str) -> Steps:
-        return (sh(_REMOVE, self._stashed_name(txn), self.mark.inventory),)
+        return (sh(programs.REMOVE, self._stashed_name(txn), self.mark.inventory),)
 
     def _stashed_name(self, txn: str) -> str:
         return f"{self.container}.provision-{txn}"
@@ -240,7 +188,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         return (*steps, *before.link.undo())
 
     def _do(self, *command: str) -> Run:
-        return sh(_DO, self.container, self.mark.inventory, *command)
+        return sh(programs.DO, self.container, self.mark.inventory, *command)
 
     def _verb_after(self, status: str) -> str:
         """The docker command that leads from `status` towards the wanted status."""
@@ -292,7 +240,7 @@ def _container(entry: dict[str, Any], names: Mapping[str, str], origin: Origin) 
         command=inspection.command(entry),
         network=network,
         address=inspection.address(fixed_address),
-        restart=entry["HostConfig"]["RestartPolicy"]["Name"] or "no",
+        restart=inspection.restart(entry),
         mark=Mark.parse(labels.get(LABEL, "")),
         env=inspection.environment(entry),
         volumes=tuple(sorted(entry["HostConfig"]["Binds"] or ())),
@@ -302,6 +250,7 @@ def _container(entry: dict[str, Any], names: Mapping[str, str], origin: Origin) 
         status=entry["State"]["Status"],
         live_address=inspection.address(endpoint.get("IPAddress")),
         pid=int(entry["State"]["Pid"]),
+        settings=container_settings.read(entry),
     )
 
 

@@ -48,6 +48,13 @@ def environment(entry: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, values.get(name, "")) for name in names)
 
 
+def restart(entry: dict[str, Any]) -> str:
+    """The restart policy, in the form of `docker run --restart`."""
+    policy = entry["HostConfig"]["RestartPolicy"]
+    name, retries = policy["Name"] or "no", policy.get("MaximumRetryCount") or 0
+    return f"{name}:{retries}" if name == "on-failure" and retries else str(name)
+
+
 def ports(entry: dict[str, Any]) -> tuple[str, ...]:
     """The published ports, in the form of `docker run --publish`, sorted."""
     return tuple(sorted(_ports(entry["HostConfig"]["PortBindings"] or {})))

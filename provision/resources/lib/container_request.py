@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
+from provision.model.inventory import ContainerSetting
+from provision.resources.lib import container_settings
+
 _MODES = ("host", "none", "container")
 """Network modes without an endpoint of the container's own."""
 
@@ -25,11 +28,11 @@ def body(
     ports: Iterable[str],
     volumes: Iterable[str],
     dns: Iterable[str] = (),
+    settings: Iterable[ContainerSetting] = (),
 ) -> str:
-    """The settings of a container as JSON; `network`, `ports`, `volumes` and `dns` as in
-    `docker run`."""
+    """The body as JSON; `network`, `restart`, `ports`, `volumes` and `dns` as in `docker run`."""
     bindings = _port_bindings(ports)
-    settings: dict[str, Any] = {
+    request: dict[str, Any] = {
         "Image": image,
         "Cmd": list(command) or None,
         "Env": ["=".join(variable) for variable in env],
@@ -41,14 +44,20 @@ def body(
         "ExposedPorts": {port: {} for port in bindings},
         "HostConfig": {
             "NetworkMode": network,
-            "RestartPolicy": {"Name": restart},
+            "RestartPolicy": _restart_policy(restart),
             "PortBindings": bindings,
             "Binds": list(volumes),
             **({"Dns": servers} if (servers := list(dns)) else {}),
         },
         "NetworkingConfig": {"EndpointsConfig": _endpoints(network, address, mac)},
     }
-    return json.dumps({key: setting for key, setting in settings.items() if setting is not None})
+    container_settings.apply(settings, request)
+    return json.dumps({key: value for key, value in request.items() if value is not None})
+
+
+def _restart_policy(restart: str) -> dict[str, Any]:
+    name, _, retries = restart.partition(":")
+    return {"Name": name} | ({"MaximumRetryCount": int(retries)} if retries else {})
 
 
 def _port_bindings(ports: Iterable[str]) -> dict[str, list[dict[str, str]]]:

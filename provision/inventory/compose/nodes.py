@@ -1,0 +1,168 @@
+"""Read the YAML of Compose, with anchors and merge keys and the position of every value. Pure.
+
+Scalars are those of the YAML library that Compose uses (gopkg.in/yaml.v3): `yes` is text, 0755 is
+an octal number, and 22:22 is text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provision.inventory.yaml_errors import MAX_DEPTH, TOO_DEEP, explain
+from provision.inventory.yaml_reader import MAX_NODES, Node, Pair
+from provision.model.findings import Finding, FindingError, Position
+from provision.model.text import quoted
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CONSTANTS: dict[str, bool | None] = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
+}
+_INTEGER = re.compile(
+    r"[-+]?(?:0[xX][0-9a-fA-F_]{1,15}|0[bB][01_]{1,60}|0[oO]?[0-7_]{1,20}|[1-9][0-9_]{0,17}|0)"
+)
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_MERGE = "<<"
+
+
+def read(path: Path, text: str) -> Node:
+    """The root of the single document of `text`. Raises FindingError."""
+    try:
+        return _NodeReader(path, text).document()
+    except yaml.MarkedYAMLError as error:
+        line, column, message, hint = explain(error, text.split("\n"))
+        raise FindingError.at(Position(path, line, column), message, hint) from error
+
+
+def scalar(text: str) -> str | int | bool | None:
+    """The value of a plain scalar; a number with a fraction is text, as Go prints it."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return _integer(text.replace("_", ""))
+    if _FLOAT.fullmatch(text):
+        return _float_text(float(text))
+    return text
+
+
+def _integer(text: str) -> int | str:
+    digits = text.lstrip("+-")
+    if re.fullmatch(r"0[0-7]+", digits):
+        return int(text, 8)
+    try:
+        return int(text, 0)
+    except ValueError:
+        return text
+
+
+def _float_text(number: float) -> str:
+    """A number as Go's fmt.Sprint prints it."""
+    if number == int(number) and abs(number) < 1e21:
+        return str(int(number))
+    return repr(number)
+
+
+class _NodeReader:
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.events: Iterator[Any] = iter(yaml.parse(text, Loader=_LOADER))
+        self.anchors: dict[str, tuple[Node, int]] = {}
+        self.nodes = 0
+
+    def document(self) -> Node:
+        next(self.events)  # StreamStartEvent
+        start = next(self.events)
+        if isinstance(start, yaml.StreamEndEvent):
+            raise self.error(start, "the file is empty", "begin with services:")
+        root = self.node(next(self.events), 1)
+        next(self.events)  # DocumentEndEvent
+        end = next(self.events)
+        if not isinstance(end, yaml.StreamEndEvent):
+            raise self.error(end, "a second document begins here", "write it to a file of its own")
+        return root
+
+    def error(self, event: Any, message: str, hint: str) -> FindingError:
+        mark = event.start_mark
+        return FindingError.at(Position(self.path, mark.line + 1, mark.column + 1), message, hint)
+
+    def count(self, event: Any, number: int) -> None:
+        """Count values; those of an alias as often as it is used (no "billion laughs")."""
+        self.nodes += number
+        if self.nodes > MAX_NODES:
+            raise self.error(event, f"the file has more than {MAX_NODES:,} values", "split it")
+
+    def node(self, event: Any, depth: int) -> Node:
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                message = f"alias {quoted(event.anchor)} has no anchor before it"
+                raise self.error(event, message, f"write &{event.anchor} at a value")
+            node, size = self.anchors[event.anchor]
+            self.count(event, size)
+            return node
+        self.count(event, 1)
+        if depth > MAX_DEPTH:
+            raise self.error(event, *TOO_DEEP)
+        if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:"):
+            message = f"tag {quoted(event.tag)} is not supported"
+            raise self.error(event, message, "it merges files; write the result in one file")
+        before = self.nodes
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        node = Node(line, column, self.value(event, depth))
+        if event.anchor is not None:
+            self.anchors[event.anchor] = (node, self.nodes - before + 1)
+        return node
+
+    def value(self, event: Any, depth: int) -> Any:
+        if isinstance(event, yaml.MappingStartEvent):
+            return self.mapping(depth)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self.sequence(depth)
+        # Quoted and block scalars are always text.
+        return scalar(event.value) if event.implicit[0] else str(event.value)
+
+    def sequence(self, depth: int) -> list[Node]:
+        nodes = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            nodes.append(self.node(event, depth + 1))
+        return nodes
+
+    def mapping(self, depth: int) -> dict[str, Pair]:
+        pairs: dict[str, Pair] = {}
+        merged: list[dict[str, Pair]] = []
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self.error(event, "a key must be plain text", "write the key out")
+            key = replace(self.node(event, depth + 1), value=event.value)
+            value_event = next(self.events)
+            value = self.node(value_event, depth + 1)
+            if event.value == _MERGE and event.implicit[0]:
+                merged += self.merged(value_event, value)
+            elif event.value in pairs:
+                first = pairs[event.value].key
+                message = f"duplicate key {quoted(event.value)} (first at line {first.line})"
+                raise self.error(event, message, "remove one")
+            else:
+                pairs[event.value] = Pair(key, value)
+        for mapping in merged:
+            pairs = {**mapping, **pairs}
+        return pairs
+
+    def merged(self, event: Any, value: Node) -> list[dict[str, Pair]]:
+        """The mappings of a merge key; the first of them counts before the others."""
+        nodes = value.value if isinstance(value.value, list) else [value]
+        mappings = [node.value for node in nodes if isinstance(node.value, dict)]
+        if len(mappings) < len(nodes):
+            raise self.error(event, "a merge key takes mappings", "write <<: *NAME")
+        return mappings
+
+
+def finding(path: Path, node: Node, message: str, hint: str = "") -> Finding:
+    """A finding at a value of a file."""
+    return Finding((), message, hint, Position(path, node.line, node.column))

@@ -1,0 +1,297 @@
+"""A service of a Compose file, read as the keys of a container of the inventory. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from provision.inventory.compose import mounts, supported
+from provision.inventory.compose.shape import ComposeService, Dependency
+from provision.inventory.compose.values import ValueReader
+from provision.inventory.yaml_reader import Node, Pair
+from provision.model.fields import secrets
+from provision.model.findings import BadValueError
+from provision.model.suggest import nearest
+from provision.model.text import quoted
+
+
+class ServiceReader(ValueReader):
+    """Reads the services of one file."""
+
+    service: ComposeService
+
+    def read(self, name: str, pair: Pair) -> ComposeService:
+        self.service = ComposeService(name, pair.key, positions={(): self.position(pair.key)})
+        if not isinstance(pair.value.value, dict):
+            self.refuse(pair.value, f"service {quoted(name)} must be a mapping")
+            return self.service
+        self.service.keys["restart"] = "no"  # Compose's default
+        for key, entry in pair.value.value.items():
+            self._key(key, entry)
+        if "image" not in pair.value.value and "build" not in pair.value.value:
+            message = f"service {quoted(name)} has no image"
+            self.refuse(pair.key, message, "write image: busybox")
+        return self.service
+
+    def _key(self, key: str, pair: Pair) -> None:
+        if key in supported.REASONS:
+            message = f"'{key}' is not supported: {supported.REASONS[key][0]}"
+            self.refuse(pair.key, message, supported.REASONS[key][1])
+        elif key in HANDLERS:
+            if pair.value.value is not None:
+                HANDLERS[key](self, key, pair.value)
+        elif key == "x-provision":
+            self._provision(pair.value)
+        elif not key.startswith("x-") and key not in supported.WITHOUT_EFFECT:
+            match = nearest(key, HANDLERS)
+            hint = f"did you mean {quoted(match)}?" if match else "remove it"
+            self.refuse(pair.key, f"unknown key {quoted(key)} of a service", hint)
+
+    def put(self, node: Node, value: Any, *path: str) -> None:
+        """Set a key of the container, or an entry of the mapping at a key."""
+        mapping = self.service.keys
+        for key in path[:-1]:
+            mapping = mapping.setdefault(key, {})
+        mapping[path[-1]] = value
+        self.service.positions[path] = self.position(node)
+
+    def put_list(self, node: Node, key: str, entries: list[tuple[Any, Node]]) -> None:
+        self.put(node, [value for value, _ in entries], key)
+        for k, (_, item) in enumerate(entries):
+            self.service.positions[(key, k)] = self.position(item)
+
+    def _provision(self, node: Node) -> None:
+        pairs = self.only(node, "x-provision", ("host",))
+        if "host" in pairs:
+            hosts = self.texts(pairs["host"].value, "host", single=True)
+            self.service.hosts = list(hosts)
+
+    def _text(self, key: str, node: Node) -> None:
+        if (text := self.text(node, key)) is not None:
+            self.put(node, text, key)
+
+    def _flag(self, key: str, node: Node) -> None:
+        self.put(node, self.flag(node, key), key)
+
+    def _texts(self, key: str, node: Node) -> None:
+        self.put_list(node, key, list(self.texts(node, key)))
+
+    def _arguments(self, key: str, node: Node) -> None:
+        if isinstance(node.value, list):
+            self._texts(key, node)
+            return
+        text = self.text(node, key)
+        try:
+            self.put(node, shlex.split(text or ""), key)
+        except ValueError:
+            self.refuse(node, f"'{key}' has a quote that does not end", "close it")
+
+    def _mapping(self, key: str, node: Node) -> None:
+        for name, value, item in self.pairs(node, key):
+            self.put(item, value or "", key, name)
+
+    def _environment(self, _key: str, node: Node) -> None:
+        for name, value, item in self.pairs(node, "environment"):
+            # Without a value, it is that of the shell or of .env; Compose leaves out an unset one.
+            resolved = self.lookup(name) if value is None else value
+            if resolved is not None:
+                self.put(item, resolved, "env", name)
+            else:
+                self.service.keys.get("env", {}).pop(name, None)
+
+    def _env_file(self, key: str, node: Node) -> None:
+        """Read the files now: they are beside the Compose file, and `environment` wins."""
+        values: dict[str, str] = {}
+        for item in self.items(node, key, single=True):
+            path, required = item, True
+            if isinstance(item.value, dict):
+                pairs = self.only(item, key, ("path", "required"))
+                path = pairs["path"].value if "path" in pairs else item
+                required = "required" not in pairs or self.flag(pairs["required"].value, "required")
+            if (text := self.text(path, key)) is not None:
+                values |= self._variables(path, text, required=required)
+        environment = self.service.keys.pop("env", {})
+        for name, value in values.items():
+            self.put(node, value, "env", name)
+        if environment:
+            self.service.keys.setdefault("env", {}).update(environment)
+
+    def _variables(self, node: Node, text: str, *, required: bool) -> dict[str, str]:
+        try:
+            if not required and not (self.path.parent / text).exists():
+                return {}
+            path, variables = secrets.env_file(text, self.path.parent, self.lookup)
+        except BadValueError as error:
+            self.refuse(node, error.message, error.hint)
+            return {}
+        except OSError as error:  # `exists` raises it for a folder that this user may not read
+            self.refuse(node, f"file {quoted(text)}: {error.strerror}", "check the path")
+            return {}
+        self.secrets.append(path)
+        return variables
+
+    def _healthcheck(self, key: str, node: Node) -> None:
+        lengths = ("interval", "timeout", "start_period", "start_interval")
+        pairs = self.only(node, key, ("test", *lengths, "retries", "disable"))
+        for name in lengths:
+            if name in pairs and (text := self.text(pairs[name].value, name)) is not None:
+                self.put(pairs[name].value, text, key, name)
+        if "retries" in pairs:
+            retries = self.number(pairs["retries"].value, "retries")
+            self.put(pairs["retries"].value, retries, key, "retries")
+        if "disable" in pairs and self.flag(pairs["disable"].value, "disable"):
+            self.put(pairs["disable"].value, ["NONE"], key, "test")
+        elif "test" in pairs:
+            test = pairs["test"].value
+            is_text = isinstance(test.value, str)
+            arguments = ["CMD-SHELL", str(test.value)] if is_text else []
+            arguments += [] if is_text else [text for text, _ in self.texts(test, "test")]
+            self.put(test, arguments, key, "test")
+
+    def _logging(self, key: str, node: Node) -> None:
+        pairs = self.only(node, key, ("driver", "options"))
+        self.put(node, {}, key)
+        if "driver" in pairs and (driver := self.text(pairs["driver"].value, "driver")):
+            self.put(pairs["driver"].value, driver, key, "driver")
+        if "options" in pairs:
+            for name, value, item in self.pairs(pairs["options"].value, "options"):
+                self.put(item, value or "", key, "options", name)
+
+    def _ulimits(self, key: str, node: Node) -> None:
+        for name, pair in self.mapping(node, key).items():
+            if isinstance(pair.value.value, dict):
+                limits = self.only(pair.value, name, ("soft", "hard"))
+                texts = {side: self.text(limits[side].value, side) for side in limits}
+                self.put(pair.value, texts, key, name)
+            elif (text := self.text(pair.value, name)) is not None:
+                self.put(pair.value, text, key, name)
+
+    def _extra_hosts(self, key: str, node: Node) -> None:
+        for name, value, item in self.pairs(node, key, "=:"):
+            if name in self.service.keys.get(key, {}):
+                hint = "write one of them"
+                self.refuse(item, f"{quoted(name)} has two addresses in '{key}'", hint)
+            self.put(item, value or "", key, name)
+
+    def _tmpfs(self, key: str, node: Node) -> None:
+        for text, item in self.texts(node, key, single=True):
+            path, _, options = text.partition(":")
+            self.put(item, options, key, path)
+
+    def _devices(self, key: str, node: Node) -> None:
+        entries: list[tuple[Any, Node]] = []
+        for item in self.items(node, key):
+            if isinstance(item.value, dict):
+                pairs = self.only(item, key, ("source", "target", "permissions"))
+                texts = [self.text(pair.value, name) or "" for name, pair in pairs.items()]
+                entries.append((":".join(texts), item))
+            elif (text := self.text(item, key)) is not None:
+                entries.append((text, item))
+        self.put_list(node, key, entries)
+
+    def _ports(self, key: str, node: Node) -> None:
+        self.put_list(node, key, mounts.ports(self, node))
+
+    def _volumes(self, key: str, node: Node) -> None:
+        entries, memory = mounts.volumes(self, node)
+        self.put_list(node, key, entries)
+        for target, options, item in memory:
+            self.put(item, options, "tmpfs", target)
+
+    def _mac(self, _key: str, node: Node) -> None:
+        if (text := self.text(node, "mac_address")) is not None:
+            self.put(node, text, "mac")
+
+    def _container_name(self, key: str, node: Node) -> None:
+        if self.text(node, key) is not None:
+            self.service.container_name = node
+
+    def _network_mode(self, key: str, node: Node) -> None:
+        if self.text(node, key) is not None:
+            self.service.network_mode = node
+
+    def _networks(self, key: str, node: Node) -> None:
+        if isinstance(node.value, list):
+            self.service.networks = [item for _, item in self.texts(node, key)]
+            return
+        for name, pair in self.mapping(node, key).items():
+            pairs = self.only(pair.value, name, ("ipv4_address", "mac_address"))
+            if "ipv4_address" in pairs:
+                address = pairs["ipv4_address"].value
+                self.put(address, self.text(address, "ipv4_address"), "address")
+            if "mac_address" in pairs:
+                self._mac(key, pairs["mac_address"].value)
+            self.service.networks.append(pair.key)
+
+    def _depends_on(self, key: str, node: Node) -> None:
+        if isinstance(node.value, list):
+            self.service.depends_on = [
+                Dependency(text, "service_started", item) for text, item in self.texts(node, key)
+            ]
+            return
+        for name, pair in self.mapping(node, key).items():
+            pairs = self.only(pair.value, name, ("condition", "restart", "required"))
+            condition = pairs["condition"].value.value if "condition" in pairs else None
+            text = str(condition or "service_started")
+            self.service.depends_on.append(Dependency(name, text, pair.key))
+
+    def _deploy(self, key: str, node: Node) -> None:
+        pairs = self.only(node, key, ("mode", "replicas", "resources"))
+        if "mode" in pairs and pairs["mode"].value.value != "replicated":
+            hint = "remove it, and list the hosts of the service"
+            self.refuse(pairs["mode"].value, "only the mode 'replicated' is supported", hint)
+        if "replicas" in pairs:
+            self._replicas("replicas", pairs["replicas"].value)
+        if "resources" in pairs:
+            resources = self.only(pairs["resources"].value, "resources", ("limits",))
+            limits = resources["limits"].value if "limits" in resources else Node(0, 0, None)
+            for name, pair in self.only(limits, "limits", ("cpus", "memory")).items():
+                self._text({"memory": "mem_limit"}.get(name, name), pair.value)
+
+    def _replicas(self, key: str, node: Node) -> None:
+        number = self.number(node, key)
+        if number is not None and number > supported.MOST_REPLICAS:
+            self.refuse(node, f"'{key}' is larger than {supported.MOST_REPLICAS}")
+        else:
+            self.service.replicas = number
+
+    def _profiles(self, key: str, node: Node) -> None:
+        self.service.profiles = bool(list(self.texts(node, key)))
+
+    def _pull_policy(self, key: str, node: Node) -> None:
+        if node.value not in ("missing", "if_not_present"):
+            hint = "remove it: a host pulls an image that it lacks"
+            self.refuse(node, f"'{key}' cannot be {quoted(node.value)}", hint)
+
+
+Handler = Callable[[ServiceReader, str, Node], None]
+
+
+def _handlers() -> dict[str, Handler]:
+    reader = ServiceReader
+    forms: dict[Handler, tuple[str, ...]] = {
+        reader._text: (
+            *("image", "user", "working_dir", "hostname", "shm_size", "mem_limit", "cpus"),
+            *("stop_signal", "stop_grace_period", "restart"),
+        ),
+        reader._flag: ("init", "privileged", "read_only", "tty", "stdin_open"),
+        reader._texts: ("cap_add", "cap_drop", "group_add", "security_opt"),
+        reader._arguments: ("command", "entrypoint"),
+        reader._mapping: ("labels", "sysctls"),
+        reader._replicas: ("scale",),
+        reader._mac: ("mac_address",),
+    }
+    special = (
+        *("environment", "env_file", "healthcheck", "logging", "ulimits", "extra_hosts", "tmpfs"),
+        *("devices", "container_name", "network_mode", "networks", "depends_on", "deploy"),
+        *("profiles", "pull_policy", "ports", "volumes"),
+    )
+    return {
+        **{key: handler for handler, keys in forms.items() for key in keys},
+        **{key: getattr(reader, f"_{key}") for key in special},
+    }
+
+
+HANDLERS = _handlers()
+"""How each key of a service is read."""
