@@ -31,7 +31,7 @@ guest_find() {
   pid=${guest_state%% *} mode=${guest_state#* }
 }
 guest_in() { nsenter -t "$pid" -n "$@"; }
-# Without our network Docker gives the default route to the network with the highest priority, and
+# Without our networks Docker gives the default route to the network with the highest priority, and
 # of those to the first by name; a network that is internal has none. Docker names GwPriority since 28.
 guest_ends() {
   address='' gateway='' fixed='' own='' joined=''
@@ -45,8 +45,15 @@ END
   [ "$address" != - ] || address=
   [ "$gateway" != - ] || gateway=
   [ "$pid" != 0 ] || return 0
+  guest_made=$(cat /var/lib/provision/guests/*/* 2>/dev/null)
   while read -r guest_net _ guest_via _ _; do
     [ -n "$guest_net" ] && [ "$guest_net" != "$guest_network" ] && [ "$guest_via" != - ] || continue
+    # Another network that provision connected has not given it its default route either.
+    case "
+$guest_made
+" in *"
+$id $guest_net
+"*) continue ;; esac
     [ "$(docker network inspect --format '{{.Internal}}' "$guest_net" 2>/dev/null)" = false ] || continue
     own=$guest_via
     break

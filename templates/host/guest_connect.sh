@@ -2,7 +2,7 @@
 # already, if the guest is absent, or if it joined the network by itself.
 # Prelude: host/docker_id.sh host/guest.sh
 # Arguments: network, selector, text, address or `-`, range or `-`, file of the record, mode
-# The record holds the id of the container that this program connected. In the mode `follow`, a guest
+# The record holds the id of the container that this program connected, and the network. In the mode `follow`, a guest
 # that cannot be connected is told and left alone; in the mode `apply` it is an error.
 
 guest_network=$1 guest_selector=$2 guest_text=$3 guest_address=$4 guest_range=$5 record=$6 doing=$7
@@ -14,7 +14,7 @@ net=$(network_id "$guest_network") || exit
 [ -n "$net" ] || exit 0
 guest_ends || exit
 recorded=
-[ ! -f "$record" ] || read -r recorded <"$record"
+[ ! -f "$record" ] || read -r recorded _ <"$record"
 if [ -n "$joined" ] && [ "$guest_address" != - ] && [ "$fixed" != "$guest_address" ]; then
   [ "$recorded" = "$id" ] ||
     refuse "others connected it to $guest_network with another address than $guest_address"
@@ -24,7 +24,7 @@ fi
 if [ -z "$joined" ]; then
   # The record comes first: what an interrupted run connected is known as ours.
   fresh=${record%/*}/.${record##*/}.provision-new
-  mkdir -p "${record%/*}" && printf '%s\n' "$id" >"$fresh" && mv -f "$fresh" "$record" || exit
+  mkdir -p "${record%/*}" && printf '%s\n' "$id $guest_network" >"$fresh" && mv -f "$fresh" "$record" || exit
   recorded=$id
   set --; [ "$guest_address" = - ] || set -- --ip "$guest_address"
   if ! docker network connect "$@" "$guest_network" "$id"; then

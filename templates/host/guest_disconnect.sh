@@ -6,7 +6,7 @@
 # shellcheck disable=SC2034 # the address is that of the prelude's arguments
 guest_network=$1 guest_selector=$2 guest_text=$3 guest_address=$4 guest_range=$5 record=$6
 recorded=
-[ ! -f "$record" ] || read -r recorded <"$record"
+[ ! -f "$record" ] || read -r recorded _ <"$record"
 guest_find || exit
 if [ -n "$recorded" ] && [ "$recorded" != "$id" ]; then
   # The guest has another name or label now, or a second one has come.

@@ -15,7 +15,7 @@ for claim in /etc/provision/"$name"/guests/*; do
   guest_ends || continue
   recorded=
   record=/var/lib/provision/guests/$name/$guest
-  [ ! -f "$record" ] || read -r recorded <"$record"
+  [ ! -f "$record" ] || read -r recorded _ <"$record"
   guest_keeps=; [ "$recorded" != "$id" ] || guest_keeps=yes
   lacks=$(guest_lacks)
   [ -z "$joined" ] || [ "$guest_address" = - ] || [ "$fixed" = "$guest_address" ] || lacks=address

@@ -276,13 +276,14 @@ def _guests(
 ) -> dict[str, tuple[str, ...]]:
     """Names of running containers without a mark, by network.
 
-    `connected` are the ids of those that provision connected, and can disconnect.
+    `connected` are id and network of those that provision connected, and can disconnect.
     """
     guests: dict[str, list[str]] = {}
     for entry in containers:
-        unmarked = LABEL not in (entry["Labels"] or {}) and entry["Id"] not in connected
-        if entry["State"] in RUNNING and unmarked:
-            for network in entry["NetworkSettings"]["Networks"] or {}:
+        if entry["State"] not in RUNNING or LABEL in (entry["Labels"] or {}):
+            continue
+        for network in entry["NetworkSettings"]["Networks"] or {}:
+            if f"{entry['Id']} {network}" not in connected:
                 guests.setdefault(network, []).append(min(entry["Names"]).removeprefix("/"))
     return {network: tuple(sorted(names)) for network, names in guests.items()}
 

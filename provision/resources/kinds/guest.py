@@ -1,8 +1,9 @@
 """Kind `guest`: the connection of a container that others made to a Docker network of ours.
 
 Its claim, `/etc/provision/NAME/guests/GUEST`, tells the network and how the container is found. Its
-record, `/var/lib/provision/guests/NAME/GUEST`, has the id of the container that we connected: only
-that one is disconnected again. Others may connect the guest themselves; then there is no record.
+record, `/var/lib/provision/guests/NAME/GUEST`, has the id of the container that we connected, and
+the network: only that one is disconnected again. Others may connect the guest themselves; then
+there is no record.
 """
 
 from __future__ import annotations
