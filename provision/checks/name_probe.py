@@ -40,21 +40,30 @@ def questions(
     A target that does not run is asked for as well: its record does not depend on that.
     """
     members = {
-        member.container: member
+        member.container: (network.name, member)
         for network in inventory.networks.values()
         for member in methods.members(inventory, network, facts)
     }
+    shared: dict[tuple[str, str], list[str]] = {}
+    for network_name, member in members.values():
+        for name in member.shared:
+            shared.setdefault((network_name, name), []).append(str(member.address))
     arguments: dict[Endpoint, list[str]] = {}
     for source, target in chosen:
         if source.name in endpoints:
             asked = arguments.setdefault(endpoints[source.name], [])
-            asked += _about(target.name, members[target.name])
+            network_name, member = members[target.name]
+            asked += _about(target, member)
+            for name in member.shared:
+                asked += (target.name, "A", name, ",".join(shared[network_name, name]))
     return {source: tuple(asked) for source, asked in arguments.items()}
 
 
-def _about(target: str, member: Member) -> Iterator[str]:
+def _about(target: Container, member: Member) -> Iterator[str]:
     for name in member.names:
-        yield from (target, "A", name, str(member.address))
-    # Docker itself answers for the containers of its host, by another of these names.
-    reverse = member.address.reverse_pointer
-    yield from (target, "PTR", reverse, ",".join(member.names))
+        yield from (target.name, "A", name, str(member.address))
+    # Docker itself answers for the containers of its host: by another of these names, and for a
+    # guest by the one that it has in Docker.
+    if target.guest is None:
+        reverse = member.address.reverse_pointer
+        yield from (target.name, "PTR", reverse, ",".join(member.names))

@@ -133,6 +133,7 @@ def _container(
         mac=document.mac,
         interfaces=tuple(_interfaces(inventory, name, document)),
         aliases=tuple(dict.fromkeys(document.aliases)),
+        service=document.service or "",
         settings=document.settings(),
         depends_on=tuple(dict.fromkeys(document.depends_on)),
     )

@@ -93,6 +93,7 @@ _DESCRIPTIONS = {
     "tmpfs": "options of file systems in memory, by their path",
     "ulimits": "resource limits: a number, or {soft, hard}",
     "working_dir": "folder in which the command runs",
+    "service": "name in DNS that several containers may share",
     "ssh": "login on hosts; default: ssh_config",
     "subnet_size": "prefix length of each host's subnet",
     "subnets": "fixed subnets of hosts, such as {h1: 172.20.9.0/24}; default: the next free one",

@@ -262,6 +262,7 @@ class ContainerDocument(SettingsDocument):
     depends_on: list[str] = []
     interfaces: list[InterfaceDocument] = []
     aliases: list[Alias] = []
+    service: Alias | None = None
 
 
 class GuestDocument(Document):

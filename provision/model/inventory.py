@@ -217,6 +217,8 @@ class Container:
     guest: Guest | None = None
     aliases: tuple[str, ...] = ()
     """Further names in DNS, in the order of the file."""
+    service: str = ""
+    """A name in DNS that several containers share; empty for none."""
     settings: tuple[ContainerSetting, ...] = ()
     depends_on: tuple[str, ...] = ()
 

@@ -13,8 +13,8 @@ from tests.lab.hosts import HOSTS, Hosts, assert_same
 
 pytestmark = pytest.mark.lab
 
-# The page of each service has its name, then the page of the next one. Fixed addresses, because a
-# service starts before the next one has an address. `wget -T` of busybox 1.35 crashes.
+# The page of each service has its name, then the page of the next one, by its name. `wget -T` of
+# busybox 1.35 crashes.
 COMPOSE = """
 x-service: &service
   image: busybox
@@ -34,10 +34,9 @@ services:
     <<: *service
     ports: ["8080:80"]
     depends_on: [sidecar]
-    networks: {default: {ipv4_address: 172.20.0.200}}
     environment:
       NAME: web
-      NEXT: timeout 5 wget -q -O- http://172.20.1.200/chain
+      NEXT: timeout 5 wget -q -O- http://front/chain
   sidecar: {image: busybox, command: sleep infinity, labels: [com.example.role=side]}
   api:
     <<: *service
@@ -50,19 +49,17 @@ services:
     networks: {default: {ipv4_address: 172.20.2.200}}
     environment:
       NAME: db
-      NEXT: timeout 5 wget -q -O- http://172.20.1.201/chain
+      NEXT: timeout 5 wget -q -O- http://cache/chain
     x-provision: {host: h3}
   cache:
     <<: *service
-    networks: {default: {ipv4_address: 172.20.1.201}}
     environment: {NAME: cache, NEXT: "true"}
     tmpfs: [/scratch]
     ulimits: {nofile: 512}
     healthcheck: {test: "wget -q -O- http://localhost/chain", interval: 30s, timeout: 5s}
   front:
     <<: *service
-    networks: {default: {ipv4_address: 172.20.1.200}}
-    environment: {NAME: front, NEXT: "timeout 5 wget -q -O- http://172.20.2.200/chain"}
+    environment: {NAME: front, NEXT: "timeout 5 wget -q -O- http://db/chain"}
 volumes: {data: }
 """
 PLACES = "hosts: {web: h1, sidecar: h1, api: [h1, h2, h3], cache: h2, front: h2}"
@@ -112,7 +109,7 @@ def write(hosts: Hosts) -> str:
     settings = "".join(f"  full-{host}:{SETTINGS.replace('HOST', host)}" for host in HOSTS)
     (hosts.lab.folder / "compose.yml").write_text(
         f"name: demo\nhosts:\n{addresses}\n"
-        "networks:\n  blue: {method: routes, cidr: 172.20.0.0/16}\n"
+        "networks:\n  blue: {method: routes, cidr: 172.20.0.0/16, names: true}\n"
         f"compose:\n  - {{file: shop/compose.yaml, project: shop, network: blue, {PLACES}}}\n"
         f"containers:\n  plain: {{host: h1, network: blue}}\n{settings}"
     )
@@ -198,6 +195,8 @@ def only_what_differs_is_touched(hosts: Hosts, path: str) -> None:
     assert {(change["host"], change["verb"], change["name"]) for change in changes} == {
         ("h3", "create", "shop-api-3"),
         ("h2", "replace", "shop-cache-1"),
+        # The records of names, with the third copy.
+        *((host, "update", "blue") for host in HOSTS),
     }
     assert hosts.json("plan", path)["changes"] == []
     after = ids(hosts)

@@ -75,6 +75,28 @@ def addresses(loaded: Inventory, names: dict[str, NameFacts] | None = None) -> d
     return {member.container: str(member.address) for member in members}
 
 
+def test_containers_of_a_service_share_its_name(tmp_path: Path) -> None:
+    """Every record of the service has its name, and each answer may be any of these."""
+    more = (
+        "api1: {host: h1, network: blue, service: API}",
+        "api2: {host: h3, network: blue, service: api}",
+    )
+    loaded = inventory(tmp_path, *more)
+    found = with_names(loaded, {})
+    records = desired.wanted(loaded, found)[Ref("h2", "dns_records", "blue")]
+    assert isinstance(records, DnsRecords)
+    of_service = [row for row in records.rows if "api" in row.names]
+    assert [row.key for row in of_service] == ["api1.blue.lab.internal", "api2.blue.lab.internal"]
+    ends = {"web": Endpoint("web", "h1", "blue", 7, IPv4Address("172.20.0.9"), 1500)}
+    asked = name_probe.questions(
+        loaded, found, ends, named_pairs(loaded, loaded.containers.values())
+    )
+    (arguments,) = asked.values()
+    questions = {arguments[k : k + 4] for k in range(0, len(arguments), 4)}
+    both = ",".join(str(row.address) for row in of_service)
+    assert {("api1", "A", "api", both), ("api2", "A", "api.blue", both)} <= questions
+
+
 def test_guests_have_names_and_do_not_ask(tmp_path: Path) -> None:
     """By their name in the file, at the address that they have, else at a free one."""
     path = tmp_path / "demo.yml"

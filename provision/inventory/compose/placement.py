@@ -9,6 +9,7 @@ from typing import Any
 from provision.inventory.compose.project import Project
 from provision.inventory.compose.shape import ComposeService, Dependency
 from provision.inventory.rules.start_order import cycle
+from provision.model.fields.dns_names import is_name
 from provision.model.findings import Loc, Position
 from provision.model.suggest import did_you_mean
 from provision.model.text import count, quoted
@@ -122,6 +123,8 @@ class Placement:
         entry = {"host": host, "network": network, **service.keys}
         if volumes:
             entry["volumes"] = volumes
+        if service.network_mode is None and is_name(service.name):
+            entry["service"] = service.name
         entry["depends_on"] = list(self._predecessors(service, host))
         # `busybox` without a command sleeps in an inventory; in Compose it runs its own command.
         entry.setdefault("command", [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from provision import methods
 from provision.model.documents import ContainerDocument, Decoded, Layout
@@ -25,10 +26,16 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     for name, container in decoded.containers.items():
         of_network = decoded.networks.get(container.network)
         if of_network is not None and of_network.names is not None:
-            yield from _container(name, container, of_network.names, owners)
+            names = _container_names(name, container)
+            yield from _names(names, container.network, of_network.names, owners)
         elif container.aliases and _is_known(container, decoded):
             loc: Loc = ("containers", name, "aliases")
             yield Finding(loc, *_without_names(container, decoded))
+    for name, guest in decoded.guests.items():
+        of_network = decoded.networks.get(guest.network)
+        if of_network is not None and of_network.names is not None:
+            own = _GivenName(("guests", name, KEY), "guest", name, name)
+            yield from _names([own], guest.network, of_network.names, owners)
     yield from _published(decoded, layout)
 
 
@@ -65,23 +72,49 @@ def _without_names(container: ContainerDocument, decoded: Decoded) -> tuple[str,
     return message, "remove it"
 
 
-def _container(
-    name: str, container: ContainerDocument, domain: str, owners: dict[tuple[str, str], str]
+@dataclass(frozen=True, slots=True)
+class _GivenName:
+    """A name that an item of the file gives, what it is there, and whose it is."""
+
+    loc: Loc
+    noun: str
+    text: str
+    owner: str
+
+
+def _container_names(name: str, container: ContainerDocument) -> list[_GivenName]:
+    """The names of a container, its own first; that of a service belongs to several."""
+    loc: Loc = ("containers", name)
+    names = [_GivenName((*loc, KEY), "container name", name, name)]
+    for number, alias in enumerate(container.aliases):
+        names.append(_GivenName((*loc, "aliases", number), "alias", alias, name))
+    if container.service and container.service != name.lower():
+        owner = f"service {container.service}"
+        names.append(_GivenName((*loc, "service"), "service", container.service, owner))
+    return names
+
+
+def _names(
+    given: list[_GivenName], network: str, domain: str, owners: dict[tuple[str, str], str]
 ) -> Iterator[Finding]:
-    """Yield the names of a container that DNS cannot hold, or that another one has already."""
-    longest, *_ = methods.all_names(container.network, domain, (name,))
+    """Yield the names of one item that DNS cannot hold, or that another item has already."""
+    own, *_ = given
+    longest, *_ = methods.all_names(network, domain, (own.text,))
     if not is_name(longest):
         message = f"{quoted(longest)} cannot be a name in DNS"
         hint = "write parts of 1 to 63 letters, digits, '-' and '_', with at most 253 in all"
-        yield Finding(("containers", name, KEY), message, hint)
+        yield Finding(own.loc, message, hint)
         return
-    for k, plain in enumerate((name, *container.aliases)):
-        loc: Loc = ("containers", name, "aliases", k - 1) if k else ("containers", name, KEY)
-        forms = methods.all_names(container.network, domain, (plain,) if not k else (name, plain))
-        for form in forms:
-            first = owners.setdefault((container.network, form), name)
-            if first != name:
-                noun = "alias" if k else "container name"
-                message = f"{noun} '{plain}' gives the name {form}, which '{first}' has already"
-                yield Finding(loc, message, "choose another name")
+    for each in given:
+        forms = (own.text,) if each is own else (own.text, each.text)
+        for form in methods.all_names(network, domain, forms):
+            owner = (
+                own.owner if form in methods.all_names(network, domain, (own.text,)) else each.owner
+            )
+            first = owners.setdefault((network, form), owner)
+            if first != owner:
+                message = (
+                    f"{each.noun} '{each.text}' gives the name {form}, which '{first}' has already"
+                )
+                yield Finding(each.loc, message, "choose another name")
                 break  # the other forms would only repeat it

@@ -20,12 +20,16 @@ from provision.model.names import gateway
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A container of a network: its address, and its names, of which the first is for PTR."""
+    """A container of a network: its address, and its names, of which the first is for PTR.
+
+    `shared` are the names of its service, which other containers may have, too.
+    """
 
     container: str
     host: str
     address: IPv4Address
     names: tuple[str, ...]
+    shared: tuple[str, ...] = ()
 
 
 def members(
@@ -43,7 +47,13 @@ def members(
     )
     addresses = _addresses(inventory, network, containers, facts)
     return tuple(
-        Member(each.name, each.host, addresses[each.name], names_of(network, each))
+        Member(
+            each.name,
+            each.host,
+            addresses[each.name],
+            names_of(network, each),
+            _shared_names(network, each),
+        )
         for each in containers
     )
 
@@ -55,6 +65,15 @@ def _is_declared(container: Container) -> bool:
 def names_of(network: Network, container: Container) -> tuple[str, ...]:
     """All names of a container, the longest form of its own name first."""
     return all_names(network.name, network.names or "", (container.name, *container.aliases))
+
+
+def _shared_names(network: Network, container: Container) -> tuple[str, ...]:
+    """The names of a container's service, unless they are its own."""
+    if not container.service:
+        return ()
+    own = names_of(network, container)
+    shared = all_names(network.name, network.names or "", (container.service,))
+    return tuple(name for name in shared if name not in own)
 
 
 def all_names(network: str, domain: str, names: Iterable[str]) -> tuple[str, ...]:

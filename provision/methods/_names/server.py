@@ -54,7 +54,10 @@ def resources(
     """Yield the records and the service of each host of a network with names."""
     if network.names is None:
         return
-    rows = tuple(DnsRow.of(each.address, each.names) for each in members(inventory, network, facts))
+    rows = tuple(
+        DnsRow.of(each.address, (*each.names, *each.shared))
+        for each in members(inventory, network, facts)
+    )
     for host in network.hosts:
         if host in facts:
             records = DnsRecords(
