@@ -37,6 +37,9 @@ from provision.resources.steps import Attempt, Put, Steps, Unless, Upload
 from tests.fakes import HOST
 
 REFERENCES = {
+    "ComposeDocument.hosts",
+    "ComposeDocument.network",
+    "ContainerDocument.depends_on",
     "ContainerDocument.host",
     "ContainerDocument.network",
     "ContainerDocument.interfaces.network",
@@ -118,6 +121,7 @@ def test_every_text_of_a_file_has_a_form() -> None:
         documents.HostSshDocument,
         documents.HostDocument,
         documents.ContainerDocument,
+        documents.ComposeDocument,
     )
     unchecked = {
         path for doc in top for path, checked in texts(doc, False, doc.__name__) if not checked
