@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
@@ -74,6 +74,6 @@ def _names(value: Any) -> str | None:
 Alias = Annotated[str, AfterValidator(alias)]
 Names = Annotated[
     str | None,
-    PlainValidator(_names),
+    BeforeValidator(_names),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string"}]}),
 ]
