@@ -19,7 +19,7 @@ from tests.lab.hosts import HOSTS, Hosts, assert_same, without_records
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 
 NETWORKS = {
-    "blue": "{{method: routes, cidr: 172.20.0.0/16, names: true}}",
+    "blue": "{{method: routes, cidr: 172.20.0.0/16}}",
     "wide": "{{method: vxlan, cidr: 172.31.0.0/16}}",
     "over": "{{method: flannel, cidr: 172.22.0.0/16, backend: vxlan}}",
     "safe": "{{method: wireguard, cidr: 172.26.0.0/16}}",
