@@ -278,7 +278,7 @@ class GuestDocument(Document):
     @model_validator(mode="after")
     def _exactly_one(self) -> GuestDocument:
         if (self.container is None) == (self.label is None):
-            hint = "write container: shop-web-1, or label: com.docker.compose.service=web"
+            hint = "give it one of the keys container and label"
             raise BadValueError("a guest is found by either its name or a label", hint)
         return self
 

@@ -22,11 +22,14 @@ hosts:
   h3: {{address: {data}.13}}
 networks:
   blue: {{method: routes, cidr: 172.20.0.0/16{names}}}
+  red: {{method: vxlan, cidr: 172.21.0.0/16, hosts: [h1, h2]}}
 containers:
   c3: {{host: h3, network: blue}}
 guests:
   shop: {{host: h1, container: shop-web-1, network: blue}}
   db: {{host: h2, label: com.docker.compose.service=db, network: blue, address: 172.20.1.200}}
+  red-shop: {{host: h1, container: shop-web-1, network: red}}
+  red-db: {{host: h2, label: com.docker.compose.service=db, network: red}}
   later: {{host: h3, container: joined, network: blue, absent: wait}}
 """
 SHOP = """docker run -d --name shop-web-1 --network shop_default -p 8080:80 busybox \
@@ -102,8 +105,8 @@ def refused(hosts: Hosts, name: str, old: str, new: str) -> str:
 def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     """They reach containers of other hosts, come back when they are made anew, and stay running."""
     hosts, name = hosting
-    text = refused(hosts, name, "container: shop-web-1", "container: shop-web-2")
-    assert "refused.yml:12:3: guest shop: h1 has no container shop-web-2" in text
+    text = refused(hosts, name, "shop-web-1, network: blue", "shop-web-2, network: blue")
+    assert "refused.yml:13:3: guest shop: h1 has no container shop-web-2" in text
     assert "did you mean shop-web-1?" in text
     before = hosts.capture()
     started = {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in ("h1", "h2")}
@@ -124,8 +127,8 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     assert_named(hosts, "later", "h3", "joined")
     result = hosts.verified(name, skips=["wire"])
     pairs = {(check["from"], check["to"]) for check in result["checks"] if check["check"] == "ping"}
-    members = {"c3", "shop", "db", "later"}
-    assert pairs == {(a, b) for a in members for b in members if a != b}
+    segments = ({"c3", "shop", "db", "later"}, {"red-shop", "red-db"})
+    assert pairs == {(a, b) for members in segments for a in members for b in members if a != b}
     result = hosts.json("verify", name, "--all")
     pairs = {(check["from"], check["to"]) for check in result["checks"] if check["check"] == "ping"}
     assert ("stranger", "db") in pairs
@@ -133,6 +136,7 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     shown = hosts.json("show", name)["hosts"]
     assert [(m["container"], m["guest"]) for m in shown["h1"]["guests"]] == [
         ("shop-web-1", "shop"),
+        ("shop-web-1", "red-shop"),
         ("stranger", None),
     ]
     drawing = hosts.provision("graph", name)
