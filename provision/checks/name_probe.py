@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from provision import methods
 from provision.checks.probe import Endpoint
 from provision.facts.host import HostFacts
-from provision.methods import Member
+from provision.methods import NamedMember
 from provision.model.inventory import Container, Inventory
 from provision.resources.render import program_text
 from provision.resources.script import quoted
@@ -59,7 +59,7 @@ def questions(
     return {source: tuple(asked) for source, asked in arguments.items()}
 
 
-def _about(target: Container, member: Member) -> Iterator[str]:
+def _about(target: Container, member: NamedMember) -> Iterator[str]:
     for name in member.names:
         yield from (target.name, "A", name, str(member.address))
     # Docker itself answers for the containers of its host: by another of these names, and for a

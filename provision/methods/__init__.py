@@ -19,7 +19,7 @@ from provision.facts.probe import FactsProbe
 from provision.methods._base import Method as Method
 from provision.methods._names import facts as _name_facts
 from provision.methods._names import server as _name_server
-from provision.methods._names.members import Member as Member
+from provision.methods._names.members import NamedMember as NamedMember
 from provision.methods._names.members import all_names as all_names
 from provision.methods._names.members import members as members
 from provision.methods._parts import ClashKey as ClashKey

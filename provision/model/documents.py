@@ -18,7 +18,6 @@ from provision.model.document import union_tag as union_tag
 from provision.model.fields import (
     containers,
     images,
-    interfaces,
     names,
     secrets,
     ssh_keys,
@@ -32,14 +31,11 @@ from provision.model.fields.scalars import (
     File,
     Mtu,
     Port,
-    Priority,
     SubnetSize,
-    Table,
-    Vlan,
-    between,
-    number_range,
 )
 from provision.model.findings import BadValueError, Finding
+from provision.model.interface_documents import InterfaceDocument as InterfaceDocument
+from provision.model.interface_documents import MacAddress, Nic
 from provision.model.inventory import MethodOptions
 from provision.model.settings_documents import RestartPolicy, SettingsDocument
 
@@ -74,18 +70,10 @@ UserName = Annotated[str, AfterValidator(names.user_name)]
 Jump = Annotated[str, AfterValidator(names.jump_hosts)]
 SshOptions = Annotated[str, AfterValidator(ssh_options.ssh_options)]
 SshAddress = Annotated[str, AfterValidator(names.ssh_address)]
-Nic = Annotated[str, AfterValidator(names.nic_name)]
-InterfaceName = Annotated[str, AfterValidator(names.container_interface)]
 HostKey = Annotated[str, AfterValidator(ssh_keys.host_key)]
-MacAddress = Annotated[str, AfterValidator(containers.mac)]
 PortMapping = Annotated[str, AfterValidator(containers.port)]
 VariableName = Annotated[str, AfterValidator(containers.variable)]
 Volume = Annotated[str, AfterValidator(containers.volume)]
-InterfaceAddress = Annotated[str, AfterValidator(interfaces.address)]
-Router = Annotated[str, AfterValidator(interfaces.router)]
-Prefix = Annotated[str, AfterValidator(interfaces.prefix)]
-Destination = Annotated[str, AfterValidator(interfaces.destination)]
-Metric = Annotated[int, AfterValidator(between(1, 2**31, "metric")), number_range(1, 2**31)]
 
 
 HostsFromFile = Annotated[File, Tag(TEXT)]
@@ -200,49 +188,6 @@ EnvFile = Annotated[
 ]
 ImageText = Annotated[str, AfterValidator(images.reference), Tag(TEXT)]
 ImageFile = Annotated[ArchiveDocument, Tag(MAPPING)]
-
-
-class RouteDocument(Document):
-    """An entry of an interface's `routes`."""
-
-    to: Destination
-    via: Router | None = None
-    source: Router | None = None
-    metric: Metric = 0
-    table: Table | None = None
-
-
-class RuleDocument(Document):
-    """An entry of an interface's `rules`: packets of `source` or to `to` use `table`."""
-
-    source: Prefix | None = None
-    to: Prefix | None = None
-    table: Table
-    priority: Priority
-
-
-class InterfaceDocument(Document):
-    """An entry of a container's `interfaces`."""
-
-    network: str | None = None
-    macvlan: Nic | None = None
-    nic: Nic | None = None
-    name: InterfaceName | None = None
-    address: InterfaceAddress | None = None
-    addresses: list[InterfaceAddress] = []
-    gateway: Router | None = None
-    gateway6: Router | None = None
-    routes: list[RouteDocument] = []
-    rules: list[RuleDocument] = []
-    mac: MacAddress | None = None
-    mac_from: Argument | None = None
-    vlan: Vlan | None = None
-    mtu: Mtu | None = None
-
-    @property
-    def all_addresses(self) -> tuple[str, ...]:
-        """All its addresses, in the order of the file."""
-        return (*((self.address,) if self.address else ()), *self.addresses)
 
 
 class ContainerDocument(SettingsDocument):

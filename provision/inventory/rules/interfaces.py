@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 
 from provision import methods
-from provision.model.documents import (
-    ContainerDocument,
-    Decoded,
-    InterfaceDocument,
-    Layout,
-    RouteDocument,
-)
+from provision.model.documents import ContainerDocument, Decoded, Layout
 from provision.model.fields.interfaces import ip_version
 from provision.model.findings import KEY, Finding, Loc
+from provision.model.interface_documents import InterfaceDocument, RouteDocument
 from provision.model.suggest import did_you_mean
 from provision.model.text import listed, quoted
 

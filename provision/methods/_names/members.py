@@ -19,7 +19,7 @@ from provision.model.names import gateway
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class NamedMember:
     """A container of a network: its address, and its names, of which the first is for PTR.
 
     `shared` are the names of its service, which other containers may have, too.
@@ -34,7 +34,7 @@ class Member:
 
 def members(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts]
-) -> tuple[Member, ...]:
+) -> tuple[NamedMember, ...]:
     """Everything that the DNS servers of a network answer for, sorted by name.
 
     Empty for a network without names.
@@ -47,7 +47,7 @@ def members(
     )
     addresses = _addresses(inventory, network, containers, facts)
     return tuple(
-        Member(
+        NamedMember(
             each.name,
             each.host,
             addresses[each.name],
