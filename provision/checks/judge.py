@@ -140,6 +140,8 @@ def _verdict(check: Check, call: pytest.CallInfo[None]) -> Check:
         return replace(check, skipped=str(error))
     # Assertions that pytest rewrites end with the failed expression.
     detail = "" if error is None else str(error).split("\nassert ")[0]
+    if error is not None and not isinstance(error, AssertionError | pytest.fail.Exception):
+        detail = f"internal error of the check: {error!r}"
     return replace(check, ok=error is None, detail=detail)
 
 

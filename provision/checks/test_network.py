@@ -80,8 +80,8 @@ def test_dnat(evidence: Evidence, published_port: PublishedPort) -> None:
 def test_port(evidence: Evidence, publication: Publication) -> None:
     """A published port answers a caller as the container's own port does from inside."""
     target = publication.target
-    containers = evidence.inventory.containers
-    callers = [containers[publication.caller]] if publication.caller else []
+    members = evidence.inventory.members
+    callers = [members[publication.caller]] if publication.caller else []
     _require_running(evidence, *callers, target)
     answer = _answer(evidence, publication.check, publication.source, publication.by, target.name)
     port = ports.container_port(publication.port)

@@ -68,7 +68,7 @@ def _probe(inventory: Inventory, group: FailureGroup) -> Probe | None:
     for protocol in ("tcp", "udp"):
         if protocol in group.checks:
             return Probe(protocol, _PORT)
-    container = inventory.containers.get(group.pairs[0].target)
+    container = inventory.members.get(group.pairs[0].target)
     if "port" in group.checks and container is not None and container.ports:
         port = container.ports[0]
         return Probe(port.protocol, port.published)

@@ -24,7 +24,7 @@ networks:
   blue: {{method: routes, cidr: 172.20.0.0/16{names}}}
   red: {{method: vxlan, cidr: 172.21.0.0/16, hosts: [h1, h2]}}
 containers:
-  c3: {{host: h3, network: blue}}
+  c3: {{host: h3, network: blue, ports: ["8081:80"]}}
 guests:
   shop: {{host: h1, container: shop-web-1, network: blue}}
   db: {{host: h2, label: com.docker.compose.service=db, network: blue, address: 172.20.1.200}}
@@ -127,9 +127,12 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     assert_named(hosts, "later", "h3", "joined")
     result = hosts.verified(name, skips=["wire"])
     pairs = {(check["from"], check["to"]) for check in result["checks"] if check["check"] == "ping"}
+    callers = {check["from"] for check in result["checks"] if check["check"] == "port"}
+    assert callers >= {"shop", "db", "h1", "h2"}
     segments = ({"c3", "shop", "db", "later"}, {"red-shop", "red-db"})
     assert pairs == {(a, b) for members in segments for a in members for b in members if a != b}
     result = hosts.json("verify", name, "--all")
+    assert "stranger" in {check["from"] for check in result["checks"] if check["check"] == "port"}
     pairs = {(check["from"], check["to"]) for check in result["checks"] if check["check"] == "ping"}
     assert ("stranger", "db") in pairs
     assert ("shop", "stranger") in pairs
