@@ -100,7 +100,7 @@ def named_pairs(
     A guest does not ask: its DNS server is what its makers chose.
     """
     named = {name for name, network in inventory.networks.items() if network.names is not None}
-    members = [c for c in containers if c.network in named and (not c.guest or c.guest.declared)]
+    members = [c for c in containers if c.network in named and c.is_declared]
     chosen = pairs(inventory, members, choice) if members else []
     return [(source, target) for source, target in chosen if source.guest is None]
 
@@ -118,7 +118,7 @@ def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_
     # MTUs and routes of a network come from the facts of all its hosts, whatever `hosts` limits.
     fleet = observe(session, session.inventory.hosts)
     inventory = with_strangers(session.inventory, fleet)
-    seen = replace(session, inventory=inventory)
+    extended = replace(session, inventory=inventory)
     containers = tuple(c for c in inventory.members.values() if c.host in hosts)
     endpoints = {end.container: end for end in _endpoints(inventory, fleet, containers)}
     lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts), choice)
@@ -130,7 +130,7 @@ def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_
     chosen = named_pairs(inventory, containers, choice)
     names = name_probe.questions(inventory, fleet.facts, endpoints, chosen)
     listening = {*(container.host for container in containers), *_hosts_with_status(inventory)}
-    rounds = CheckRounds(seen, hosts, fleet, endpoints, calls, lan_probes, choice, names)
+    rounds = CheckRounds(extended, hosts, fleet, endpoints, calls, lan_probes, choice, names)
     rounds.run(listening)
     errors = {**rounds.errors, **fleet.errors}
     return Evidence(

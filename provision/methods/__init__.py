@@ -107,7 +107,7 @@ def facts_probes(inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
     """The probes of the methods that the networks of a host use, each once."""
     probes = [p for method in on_host(inventory, host) for p in method.facts(inventory, host)]
     if has_names(inventory, host):
-        probes.append(_name_facts.probe(inventory.name))
+        probes.append(_name_facts.probe())
     return tuple(dict.fromkeys(probes))
 
 

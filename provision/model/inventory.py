@@ -223,6 +223,11 @@ class Container:
     depends_on: tuple[str, ...] = ()
 
     @property
+    def is_declared(self) -> bool:
+        """False for a container that was found on a network and stands in no file."""
+        return self.guest is None or self.guest.declared
+
+    @property
     def namespace_owner(self) -> str | None:
         """Name of the container whose network namespace this container joins."""
         mode, _, name = self.network.partition(":")

@@ -52,7 +52,7 @@ PROBES = {
         flannel_facts.probe(),
         lan_facts.probe({}),
         wireguard_facts.probe(),
-        name_facts.probe("demo"),
+        name_facts.probe(),
     )
 }
 """Probes of methods, by the folder of their captures."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -18,12 +18,12 @@ from provision.checks import name_probe
 from provision.checks.gather import named_pairs
 from provision.checks.probe import Endpoint
 from provision.engine import desired, ports_in_use
+from provision.facts import docker_entry
 from provision.facts.docker_entry import DockerEntry
 from provision.facts.host import HostFacts, PortListener
 from provision.inventory.load import load
-from provision.methods._names import facts as name_facts
 from provision.methods._names.facts import NameFacts
-from provision.methods._names.members import free_address
+from provision.methods._names.members import free_address, held_addresses
 from provision.methods._names.server import reverse_zones
 from provision.model.inventory import Inventory
 from provision.resources.base import Origin, Ref
@@ -31,7 +31,7 @@ from provision.resources.kinds.container import DockerContainer
 from provision.resources.kinds.dns_records import DnsRecords, DnsRow
 from provision.resources.kinds.guest import GuestConnection
 from provision.resources.kinds.service import Service
-from provision.resources.on_hosts import Mark
+from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.steps import Put
 from tests.cases.test_cases import facts
 
@@ -55,20 +55,40 @@ def inventory(tmp_path: Path, *more: str, names: str = "lab.internal") -> Invent
     return load(path)
 
 
-def known(host: str, network: str = "blue", **parts: Any) -> dict[str, NameFacts]:
-    """What one host knows about the addresses in a network."""
-    return {host: NameFacts(**{key: {network: value} for key, value in parts.items()})}
+Known = dict[str, dict[str, Any]]
+"""Fields of the facts of some hosts, by host."""
 
 
-def with_names(loaded: Inventory, names: dict[str, NameFacts]) -> dict[str, HostFacts]:
+def known(
+    host: str,
+    *,
+    marked: Mapping[str, IPv4Address] | None = None,
+    unmarked: Iterable[IPv4Address] = (),
+    records: Mapping[str, IPv4Address] | None = None,
+) -> Known:
+    """What one host knows about the addresses in the network `blue`."""
+    ours = [
+        container(name, address, Mark("demo", "blue")) for name, address in (marked or {}).items()
+    ]
+    others = [container(f"other-{address}", address, UNMARKED) for address in unmarked]
+    names = NameFacts({"blue": records or {}})
+    return {host: {"of_methods": {NameFacts: names}, "docker_containers": (*ours, *others)}}
+
+
+def container(name: str, address: IPv4Address, mark: Mark) -> DockerEntry:
+    """A container as Docker lists it."""
+    return DockerEntry(name, mark, True, "blue", {"blue": address}, {"blue": None})
+
+
+def with_names(loaded: Inventory, names: Known) -> dict[str, HostFacts]:
     """The facts of all hosts, with what some know about addresses."""
     return {
-        host: replace(of_host, of_methods={**of_host.of_methods, NameFacts: names.get(host)})
+        host: replace(of_host, **names.get(host, {}))
         for host, of_host in facts(loaded, {"docker": DOCKER}).items()
     }
 
 
-def addresses(loaded: Inventory, names: dict[str, NameFacts] | None = None) -> dict[str, str]:
+def addresses(loaded: Inventory, names: Known | None = None) -> dict[str, str]:
     """The address of each member."""
     of_hosts = with_names(loaded, names or {})
     members = methods.members(loaded, loaded.networks["blue"], of_hosts)
@@ -145,12 +165,8 @@ def test_an_address_that_a_container_has_is_kept(tmp_path: Path) -> None:
     )
     elsewhere = known("h1", marked={"web": IPv4Address("172.20.1.2")})
     assert addresses(loaded, elsewhere)["web"] == addresses(loaded)["web"]
-    taken = {
-        "h1": NameFacts(
-            {"blue": {"web": IPv4Address("172.20.0.2")}},
-            {"blue": frozenset({IPv4Address("172.20.0.2")})},
-        )
-    }
+    address = IPv4Address("172.20.0.2")
+    taken = known("h1", marked={"web": address}, unmarked=[address])
     assert addresses(loaded, taken)["web"] == addresses(loaded)["web"]
 
 
@@ -328,13 +344,14 @@ def test_a_change_of_records_restarts_nothing() -> None:
     assert "restart" not in str(reread)
 
 
-def test_containers_are_known_by_their_marks() -> None:
+def test_containers_are_known_by_their_marks(tmp_path: Path) -> None:
     """A stopped container has its fixed address, and a stashed one is left out."""
 
     def entry(name: str, label: str, **endpoint: Any) -> dict[str, Any]:
         return {
             "Id": "0" * 64,
             "Names": [f"/{name}"],
+            "State": "running",
             "Labels": {"provision": label} if label else None,
             "NetworkSettings": {"Networks": {"blue": endpoint}},
         }
@@ -346,8 +363,9 @@ def test_containers_are_known_by_their_marks() -> None:
         entry("web.provision-1a", "demo/blue", IPAddress="172.20.0.4"),
         entry("shop", "", IPAddress="172.20.0.5"),
     ]
-    facts_of_host = name_facts.probe("demo").parse(f"containers {json.dumps(containers)}")
-    assert isinstance(facts_of_host, NameFacts)
-    marked = {name: str(address) for name, address in facts_of_host.marked["blue"].items()}
+    loaded = inventory(tmp_path)
+    host = replace(with_names(loaded, {})["h1"], docker_containers=docker_entry.parse(containers))
+    held = held_addresses(loaded, loaded.networks["blue"], host)
+    marked = {name: str(address) for name, address in held.marked.items()}
     assert marked == {"web": "172.20.0.2", "db": "172.20.0.3"}
-    assert facts_of_host.unmarked["blue"] == {IPv4Address("172.20.0.5")}
+    assert held.unmarked == {IPv4Address("172.20.0.5")}

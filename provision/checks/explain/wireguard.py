@@ -11,9 +11,7 @@ from provision import methods
 from provision.checks.explain.case import Case
 from provision.checks.explain.model import Cause
 from provision.checks.explain.sides import Side
-
-DEAD_S = 180
-"""Seconds after which no data is accepted by a handshake (REJECT_AFTER_TIME of WireGuard)."""
+from provision.resources.lib.wireguard_conf import DEAD_S
 
 
 def peers(case: Case) -> Iterator[Cause]:

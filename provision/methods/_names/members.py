@@ -15,7 +15,8 @@ from provision.facts import docker_entry
 from provision.facts.host import HostFacts
 from provision.methods._names.facts import NameFacts
 from provision.model.inventory import Container, Inventory, Network
-from provision.model.names import gateway
+from provision.model.names import STASHED, gateway
+from provision.resources.on_hosts import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def members(
     if network.names is None:
         return ()
     containers = sorted(
-        (c for c in inventory.members.values() if c.network == network.name and _is_declared(c)),
+        (c for c in inventory.members.values() if c.network == network.name and c.is_declared),
         key=lambda container: container.name,
     )
     addresses = _addresses(inventory, network, containers, facts)
@@ -56,10 +57,6 @@ def members(
         )
         for each in containers
     )
-
-
-def _is_declared(container: Container) -> bool:
-    return container.guest is None or container.guest.declared
 
 
 def names_of(network: Network, container: Container) -> tuple[str, ...]:
@@ -96,11 +93,12 @@ def _addresses(
 ) -> dict[str, IPv4Address]:
     """The address of each container: the written one, else one that it is known to have, else a
     free one by its name."""
-    known = {host: facts[host].of(NameFacts) for host in network.hosts if host in facts}
+    present = [host for host in network.hosts if host in facts]
+    known = {host: facts[host].of(NameFacts) for host in present}
+    held = {host: held_addresses(inventory, network, facts[host]) for host in present}
     guests = {each.name: _address_of_guest(network, each, facts) for each in containers}
     in_use: dict[str, set[IPv4Address]] = {
-        host: set(known.get(host, NameFacts()).unmarked.get(network.name, ()))
-        for host in network.hosts
+        host: set(held[host].unmarked) if host in held else set() for host in network.hosts
     }
     chosen: dict[str, IPv4Address] = {}
 
@@ -114,7 +112,7 @@ def _addresses(
             choose(each, address)
     for each in containers:
         usable = _usable(network.subnets[each.host])
-        candidates = _known(network, each, known) if each.name not in chosen else ()
+        candidates = _known(network, each, held, known) if each.name not in chosen else ()
         for address in candidates:
             if address in usable and address not in in_use[each.host]:
                 choose(each, address)
@@ -124,6 +122,29 @@ def _addresses(
             seed = f"{inventory.name}/{network.name}/{each.name}"
             choose(each, free_address(network.subnets[each.host], seed, in_use[each.host]))
     return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAddresses:
+    """Addresses of a host's containers in a network: with our mark by name, and those of others."""
+
+    marked: Mapping[str, IPv4Address]
+    unmarked: frozenset[IPv4Address]
+
+
+def held_addresses(inventory: Inventory, network: Network, facts: HostFacts) -> HeldAddresses:
+    """The addresses that a host's containers have, or get when they start."""
+    marked: dict[str, IPv4Address] = {}
+    unmarked: set[IPv4Address] = set()
+    for entry in facts.docker_containers:
+        address = entry.addresses.get(network.name) or entry.fixed.get(network.name)
+        if address is None or STASHED.search(entry.name):
+            continue
+        if entry.mark == Mark(inventory.name, network.name):
+            marked[entry.name] = address
+        else:
+            unmarked.add(address)
+    return HeldAddresses(marked, frozenset(unmarked))
 
 
 def _address_of_guest(
@@ -138,13 +159,16 @@ def _address_of_guest(
 
 
 def _known(
-    network: Network, container: Container, facts: Mapping[str, NameFacts]
+    network: Network,
+    container: Container,
+    held: Mapping[str, HeldAddresses],
+    facts: Mapping[str, NameFacts],
 ) -> Iterator[IPv4Address]:
     """Yield the addresses that its own host has for a container, then those of records.
 
     A host that did not answer, or that `--limit` leaves out, is known by the records of others.
     """
-    marked = facts.get(container.host, NameFacts()).marked.get(network.name, {})
+    marked = held[container.host].marked if container.host in held else {}
     if container.name in marked:
         yield marked[container.name]
     first, *_ = names_of(network, container)

@@ -18,9 +18,6 @@ from provision.model.text import listed
 from provision.resources.lib import wireguard_conf as conf
 
 COLUMNS = ("host", "network", "peer", "endpoint", "subnets", "handshake", "received", "sent")
-DEAD_S = 180
-"""Seconds after which no data is accepted by a handshake (REJECT_AFTER_TIME of WireGuard)."""
-
 _HANDSHAKE_TRIES = 60
 
 # The first handshake may come late: the peer was not ready, and WireGuard asks again after 5 s.
@@ -123,7 +120,7 @@ def handshake_error(
     # Without keepalive packets, hosts that send nothing to each other have no session.
     if options(network).keepalive == 0:
         return ""
-    limit = DEAD_S + options(network).keepalive
+    limit = conf.DEAD_S + options(network).keepalive
     dead = [
         f"none with {peer.host or peer.public}"
         if peer.handshake_s is None

@@ -14,6 +14,8 @@ from provision.resources.on_hosts import ETC, Mark
 
 PSK_MARK = "preshared"
 RELAY = " through "
+DEAD_S = 180
+"""Seconds after which no data is accepted by a handshake (REJECT_AFTER_TIME of WireGuard)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
