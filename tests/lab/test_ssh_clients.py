@@ -46,11 +46,14 @@ def restored(booted: Callable[[str], Hosts]) -> Iterator[None]:
 
 
 def install(hosts: Hosts, host: str, settings: str, **files: Path) -> None:
-    """Add lines to sshd_config, and files to /etc/ssh; reload sshd."""
+    """Add lines to sshd_config, and files to /etc/ssh; restart sshd.
+
+    A reload answers before sshd listens again, and refuses connections until then.
+    """
     for name, path in files.items():
         target = f"/etc/ssh/{name.replace('__', '-')}.pub"
         hosts.ssh(host, f"cat >{target} <<'@'\n{path.read_text()}@")
-    hosts.ssh(host, f"printf '{settings}' >{SETTINGS}; sshd -t && systemctl reload ssh")
+    hosts.ssh(host, f"printf '{settings}' >{SETTINGS}; sshd -t && systemctl restart ssh")
 
 
 def sign(authority: Path, key: Path, *options: str) -> Path:

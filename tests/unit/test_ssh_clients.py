@@ -347,6 +347,20 @@ def test_a_connection_that_breaks(tmp_path: Path, server: Sshd, known: Path) -> 
     ssh.close()
 
 
+@pytest.mark.parametrize("by_client", ["openssh"], indirect=True)
+def test_an_ssh_that_takes_its_time_to_end(
+    tmp_path: Path, server: Sshd, known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command of the ssh program sees the end before that of its master can be seen."""
+    monkeypatch.setattr("provision.transport.ssh.master._has_ended", lambda _: False)
+    ssh = transport(tmp_path, block(server, known))
+    assert ssh.run("h1", "exit 255", timeout_s=30).status == 255
+    with pytest.raises(ConnectError, match="broke"):
+        ssh.run("h1", KILL_SSHD, timeout_s=60)
+    assert ssh.run("h1", "echo back", timeout_s=30).stdout == "back\n"
+    ssh.close()
+
+
 @BOTH
 def test_host_keys_are_checked_on_every_hop(tmp_path: Path, server: Sshd, known: Path) -> None:
     """Whatever StrictHostKeyChecking says, and whatever the name of the hop is."""

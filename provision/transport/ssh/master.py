@@ -59,7 +59,7 @@ class Master:
         self._program, self._base, self._settings = program, base, settings
         self._recorded, self._proxy, self._patience_s = recorded, proxy, patience_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._closed = False
+        self._closed = self._broken = False
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ class Master:
     @property
     def is_connected(self) -> bool:
         """False before `open`, and once ssh has ended."""
-        return self._process is not None and not _has_ended(self._process)
+        return not (self._process is None or self._broken or _has_ended(self._process))
 
     def open(self) -> None:
         """Connect and log in. Raises exceptions as paramiko does, and JumpHostError."""
@@ -86,6 +86,7 @@ class Master:
 
     def _open(self, alias: str | None = None) -> None:
         self._end()
+        self._broken = False
         files = master_config.files(
             self._settings,
             self._recorded,
@@ -212,9 +213,17 @@ class Master:
             raise RefusedChannel(
                 "it refuses a session", "allow it in its sshd_config: MaxSessions 10"
             )
-        if output.status in (-1, 255) and not self.is_connected:
+        if output.status in (-1, 255) and not self._answers():
             lines = master_errors.spoken(self.log)
             raise ConnectError(host, f"the connection broke: {lines or 'the host is silent'}")
+
+    def _answers(self) -> bool:
+        """True if ssh still serves the connection; asked for, since one that ends takes a while."""
+        if self.is_connected:
+            argv = self._client("-O", "check")
+            null = subprocess.DEVNULL
+            self._broken = bool(subprocess.call(argv, stdin=null, stdout=null, stderr=null))
+        return self.is_connected
 
     def close(self) -> None:
         """End ssh, and delete its files."""
