@@ -27,7 +27,7 @@ from provision.methods._parts import Facts as Facts
 from provision.methods._parts import HostCheck as HostCheck
 from provision.methods._parts import Row as Row
 from provision.model.errors import SupplyError
-from provision.model.inventory import Inventory, Network
+from provision.model.inventory import Container, Inventory, Network
 from provision.model.needs import Need
 from provision.model.text import count
 from provision.resources.base import Resource
@@ -114,6 +114,11 @@ def facts_probes(inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
 def dns_resources(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
     """Yield the records and the DNS server of each host of a network with names."""
     return _name_server.resources(inventory, network, facts)
+
+
+def dns_network(inventory: Inventory, container: Container) -> Network | None:
+    """The network whose DNS server a container asks; None for that of Docker."""
+    return _name_server.asked_network(inventory, container)
 
 
 def dns_address(network: Network, host: str) -> IPv4Address:

@@ -51,3 +51,25 @@ def _address(
         return ""
     addresses = sorted(namespace.addresses)
     return next((str(address) for address in addresses if address in subnet), "")
+
+
+class JoinedNetwork(NamedTuple):
+    """A network that a container of ours is on; `address` is empty if it is not on it."""
+
+    container: str
+    network: str
+    address: str
+    has_default_route: bool
+
+
+def joined_networks(inventory: Inventory, topology: HostTopology) -> Iterator[JoinedNetwork]:
+    """Yield each network of the containers that are on several."""
+    for container in inventory.containers.values():
+        info = topology.containers.get(container.name)
+        if not container.networks or container.host != topology.host or info is None:
+            continue
+        for name in (container.network, *(further.name for further in container.networks)):
+            # Docker's default bridge is none of the inventory.
+            known = name in inventory.networks
+            address = _address(inventory, topology, info, name) if known else ""
+            yield JoinedNetwork(info.name, name, address, name == container.network)

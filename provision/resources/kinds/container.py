@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from provision.model.inventory import ContainerSetting
 from provision.model.names import STASHED
 from provision.resources.base import SECRET_PAIRS, Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.kinds.docker_network import LABEL
+from provision.resources.kinds.docker_network import LABEL, docker_name
 from provision.resources.lib import bridge_state, container_request, container_settings
 from provision.resources.lib import container_inspection as inspection
 from provision.resources.lib import container_programs as programs
@@ -28,6 +28,19 @@ def is_foreign(container: str, inventory: str) -> Run:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherEnd:
+    """The end of a container in a Docker network besides the first; None: Docker's address."""
+
+    network: Ref
+    address: IPv4Address | None
+
+    @property
+    def arguments(self) -> tuple[str, str]:
+        """Docker's name of the network, and the address or `-`."""
+        return docker_name(self.network), str(self.address or "-")
+
+
+@dataclass(frozen=True, slots=True)
 class DockerContainer(Resource):
     """A container with Docker's name `container`; an empty `command` is the image's own.
 
@@ -37,7 +50,8 @@ class DockerContainer(Resource):
     `--volume`. `dns` are the DNS servers, empty for Docker's own choice. `status` and `restart` are
     Docker's, `settings` those of the inventory. `pid` is the container's process on the host, 0 if
     it does not run. `lacks` names what the kernel lacks of its `link` to Docker's own default
-    bridge. `predecessors` are created before it.
+    bridge. `predecessors` are created before it. `further` are the networks, besides the first, to
+    which a new one is connected before it starts (kind `connection` has them from then on).
     """
 
     kind: ClassVar[str] = "container"
@@ -82,6 +96,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     link: Docker0Link | None = field(default=None, compare=False, repr=False)
     settings: tuple[ContainerSetting, ...] = field(default=(), repr=False, metadata=ROWS)
     predecessors: tuple[Ref, ...] = field(default=(), repr=False, compare=False)
+    further: tuple[FurtherEnd, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -96,7 +111,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         )
 
     def after(self) -> tuple[Ref, ...]:
-        return self.predecessors
+        return (*self.predecessors, *(end.network for end in self.further))
 
     @property
     def _network_ref(self) -> Ref:
@@ -122,6 +137,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             stop_signal="KILL" if self.command[:1] == ("sleep",) else None,
             network=self.network,
             address=self.address,
+            has_default_route=bool(self.further),
             mac=self.mac,
             restart=self.restart,
             ports=self.ports,
@@ -129,11 +145,9 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             dns=self.dns,
             settings=self.settings,
         )
-        return (
-            replace(
-                sh(programs.RUN, self.container, str(self.mark), programs.CREATE), stdin=request
-            ),
-        )
+        ends = [text for end in self.further for text in end.arguments]
+        run = sh(programs.RUN, self.container, str(self.mark), programs.CREATE, *ends)
+        return (replace(run, stdin=request),)
 
     def _labels(self) -> dict[str, str]:
         labels = {LABEL: str(self.mark), COMMAND_LABEL: "own" if self.command else "image"}

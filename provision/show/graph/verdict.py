@@ -37,6 +37,10 @@ class Verdict:
         kinds = ("container", "guest", "shared_namespace")
         if name in self.failed or any((host, kind, name) in self.drift for kind in kinds):
             return FAILED
+        if any(
+            (host, "connection") == key[:2] and _container(key[2]) == name for key in self.drift
+        ):
+            return FAILED
         return OK if name in self.passed else ""
 
     def resource(self, host: str, *names: str) -> str:
@@ -49,6 +53,11 @@ class Verdict:
         if name in self.failed or any(host == name for host, _, _ in self.drift):
             return FAILED
         return OK if name in self.passed else ""
+
+
+def _container(connection: str) -> str:
+    """The container of a connection, `web/red`."""
+    return connection.partition("/")[0]
 
 
 UNCHECKED = Verdict(frozenset(), frozenset(), frozenset())
