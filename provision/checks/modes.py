@@ -45,14 +45,10 @@ def _own_namespace(
         names = {interface.name for interface in container.interfaces}
         return _none(namespace, names)
     network = inventory.networks.get(container.network)
-    if container.guest is not None or container.base:
+    # Before Docker 28 the default route of a container on several networks may be that of another
+    # one: rules of ours stand before it (kind `connection`), whose absence is drift.
+    if container.guest is not None or container.base or container.networks:
         return _on_network(inventory, container, namespace, topology)
-    if container.networks:
-        # Before Docker 28 the route of the main table may be another: rules of ours stand before
-        # it (kind `connection`), whose absence is drift.
-        if network is not None:
-            return _on_network(inventory, container, namespace, topology)
-        return iter(())
     if network is not None and methods.of(network).on_hosts_lan:
         return _on_lan(inventory, network, container.host, namespace, topology)
     if any(route.to == "default" for i in container.interfaces for route in i.routes):
@@ -67,8 +63,8 @@ def _on_network(
     topology: HostTopology,
 ) -> Differences:
     """The container has an address of the network; its default route may be that of another."""
-    network = inventory.networks[container.network]
-    if not any(address in network.cidr for address in namespace.addresses):
+    network = inventory.networks.get(container.network)
+    if network and not any(address in network.cidr for address in namespace.addresses):
         yield f"it has no address of {network.name} ({network.cidr})"
         return
     ref = topology.bridges.get(_docker_network(inventory, container), "")

@@ -11,7 +11,7 @@ from provision.model.inventory import Container, FurtherNetwork, Inventory
 from provision.resources.base import Ref, State
 from provision.resources.kinds.connection import NetworkConnection
 from provision.resources.kinds.container import FurtherEnd
-from provision.resources.kinds.docker_network import docker_name
+from provision.resources.lib.docker_api import docker_name
 
 
 def connections(

@@ -14,8 +14,9 @@ from provision.model.problems import Problem
 from provision.model.suggest import nearest
 from provision.model.text import listed
 from provision.resources.base import State
-from provision.resources.kinds.docker_network import DockerNetwork, docker_name
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.guest import GuestConnection
+from provision.resources.lib.docker_api import docker_name
 
 Facts = Mapping[str, HostFacts]
 

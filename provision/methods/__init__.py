@@ -26,8 +26,9 @@ from provision.methods._parts import ClashKey as ClashKey
 from provision.methods._parts import Facts as Facts
 from provision.methods._parts import HostCheck as HostCheck
 from provision.methods._parts import Row as Row
+from provision.methods._shared.docker_bridge import uses_docker0
 from provision.model.errors import SupplyError
-from provision.model.inventory import Container, Inventory, Network
+from provision.model.inventory import Container, Inventory, MethodOptions, Network
 from provision.model.needs import Need
 from provision.model.text import count
 from provision.resources.base import Resource
@@ -129,6 +130,11 @@ def dns_address(network: Network, host: str) -> IPv4Address:
 def dns_unit(inventory: Inventory, network: Network) -> str:
     """The systemd service of the DNS server of a network with names."""
     return _name_server.unit(inventory, network)
+
+
+def is_on_docker0(options: MethodOptions) -> bool:
+    """True for a network with these options that is on Docker's own default bridge."""
+    return uses_docker0(options)
 
 
 def dns_obstacle(document: NetworkDocument, options: object) -> tuple[str, str] | None:

@@ -125,7 +125,7 @@ def common_address(
     own = _own_ranges(inventory, container)
     held = [(link, a.ip) for link in links(target.space) for a in link.addresses]
     near = [n for n in ranges if source and any(a in n for a in source.space.addresses)]
-    shared = [n for n in own if n in near]
+    shared = [n for n in own if n in near or container.base]
     for candidates in (
         *([n] for n in shared), near, *([n] for n in own), ranges, [IPv4Network("0.0.0.0/0")]
     ):  # fmt: skip

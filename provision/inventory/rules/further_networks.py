@@ -32,7 +32,7 @@ def members(
     for k, further in enumerate(container.further()):
         keys = {"network": further.network, "address": further.address}
         loc: Loc = ("containers", name, "networks", k)
-        yield loc, further_name(name, further.network), container.model_copy(update=keys)
+        yield loc, name, container.model_copy(update=keys)
 
 
 def findings(
@@ -111,7 +111,7 @@ def _lan(loc: Loc, network: str, decoded: Decoded) -> Iterator[Finding]:
 def _docker_name(network: str, decoded: Decoded) -> str:
     """Docker's name of a network: the classic form is on its default bridge."""
     options = decoded.options.get(network)
-    return "bridge" if getattr(options, "bridge", None) == "docker0" else network
+    return "bridge" if options is not None and methods.is_on_docker0(options) else network
 
 
 def _name(loc: Loc, container: str, network: str, decoded: Decoded) -> Iterator[Finding]:

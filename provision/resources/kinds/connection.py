@@ -107,8 +107,9 @@ for claim in {ETC}/*/connections/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         before = current if isinstance(current, NetworkConnection) else None
-        moved = before is not None and replace(before, lacks="") != self
-        if recreated or moved:
+        if recreated:
+            return f"{self.container} leaves {self.network} for a moment"
+        if before is not None and replace(before, lacks="") != self:
             return f"{self.container} leaves {self.network} for a moment; it keeps running"
         return None
 

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 from provision.model.inventory import ContainerSetting
 from provision.model.names import STASHED
 from provision.resources.base import SECRET_PAIRS, Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.kinds.docker_network import LABEL, docker_name
+from provision.resources.kinds.docker_network import LABEL
 from provision.resources.lib import bridge_state, container_request, container_settings
 from provision.resources.lib import container_inspection as inspection
 from provision.resources.lib import container_programs as programs
 from provision.resources.lib.container_inspection import COMMAND_LABEL, ENV_LABEL, MAC_LABEL
 from provision.resources.lib.docker0_link import Docker0Link, Docker0Links
+from provision.resources.lib.docker_api import docker_name
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.rows import ROWS
 from provision.resources.steps import Run, Steps, Unless, sh

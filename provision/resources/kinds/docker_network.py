@@ -72,11 +72,6 @@ ip link del dev "$3"
 )
 
 
-def docker_name(ref: Ref) -> str:
-    """Docker's name of the network that a resource provides."""
-    return "bridge" if ref.kind == "docker0" else ref.name
-
-
 @dataclass(frozen=True, slots=True)
 class DockerNetwork(Resource):
     """A network with one IPv4 subnet; `options` are sorted pairs of Docker's own option names.
