@@ -69,7 +69,19 @@ def joined_networks(inventory: Inventory, topology: HostTopology) -> Iterator[Jo
         if not container.networks or container.host != topology.host or info is None:
             continue
         for name in (container.network, *(further.name for further in container.networks)):
-            # Docker's default bridge is none of the inventory.
             known = name in inventory.networks
-            address = _address(inventory, topology, info, name) if known else ""
+            address = (_address if known else _address_on_docker0)(inventory, topology, info, name)
             yield JoinedNetwork(info.name, name, address, name == container.network)
+
+
+def _address_on_docker0(
+    inventory: Inventory, topology: HostTopology, info: ContainerInfo, network: str
+) -> str:
+    """The address of a container on Docker's default bridge, which is not of the inventory."""
+    del inventory
+    namespace = topology.namespaces.get(info.net)
+    bridge = topology.root.link(topology.bridges.get(network, ""))
+    for address in sorted(namespace.addresses) if namespace and bridge else ():
+        if bridge and any(address in held.network for held in bridge.addresses):
+            return str(address)
+    return ""

@@ -102,19 +102,6 @@ def test_several_networks_from_apply_to_destroy(several: Hosts) -> None:
     # `wire` looks between hosts, and r2 and b2 are on one.
     assert pinged(several.verified(FILE, skips=["wire"])) == expected
     assert_default_routes(several, FIRST)
-    text = several.ssh(
-        "h1", "docker exec web nslookup b2.blue.lab.internal; docker exec web nslookup r2"
-    )
-    assert text.count("Address: 172.2") == 2, text
-    rows = several.json("show", FILE)["hosts"]["h1"]["several_networks"]
-    assert [(row["network"], row["default_route"]) for row in rows] == [
-        ("red", True),
-        ("blue", False),
-        ("green", False),
-    ]
-    assert rows[2]["address"] == "172.22.0.9"
-    assert several.json("explain", FILE, "b2", "web")["reached"]
-
     several.everywhere("docker restart -t 0 $(docker ps -q)")
     several.everywhere("systemctl restart docker")
     assert pinged(several.verified(FILE, within_s=120, skips=["wire"])) == expected
@@ -132,6 +119,34 @@ def test_several_networks_from_apply_to_destroy(several: Hosts) -> None:
     assert rules.count("32001:") == 1, rules
     several.provision("destroy", FILE, "--yes")
     assert_same(before, several.capture())
+
+
+@pytest.mark.full
+def test_several_networks_are_shown_and_swapped(several: Hosts) -> None:
+    """Names, show and explain know each network; another first network replaces the container."""
+    write(several, INVENTORY)
+    several.provision("apply", FILE)
+    text = several.ssh(
+        "h1", "docker exec web nslookup b2.blue.lab.internal; docker exec web nslookup r2"
+    )
+    assert text.count("Address: 172.2") == 2, text
+    rows = several.json("show", FILE)["hosts"]["h1"]["several_networks"]
+    assert [(row["network"], row["default_route"]) for row in rows] == [
+        ("red", True),
+        ("blue", False),
+        ("green", False),
+    ]
+    assert rows[2]["address"] == "172.22.0.9"
+    assert several.json("explain", FILE, "b2", "web")["reached"]
+    change = ("red, networks: [blue, {network: green, address: 172.22.0.9}]",)
+    write(several, INVENTORY, (*change, "blue, networks: [red, green]"))
+    verbs = {c["name"]: c["verb"] for c in several.json("apply", FILE)["changes"]}
+    expected = {"web": "replace", "web/blue": "delete", "web/red": "create", "web/green": "replace"}
+    assert {name: verbs[name] for name in expected} == expected
+    several.verified(FILE, skips=["wire"])
+    assert_default_routes(several, FIRST | {"web": ("h1", "172.20.0.1")})
+    assert several.json("plan", FILE)["changes"] == []
+    several.provision("destroy", FILE, "--yes")
 
 
 @pytest.mark.full

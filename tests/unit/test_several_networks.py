@@ -27,11 +27,13 @@ from provision.facts.host import HostFacts
 from provision.facts.topology import ContainerInfo, HostTopology, NamespaceLink, NetNamespace
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
+from provision.model.names import STASHED
 from provision.resources.base import Origin, Ref, state
 from provision.resources.kinds.connection import NetworkConnection
 from provision.resources.kinds.container import DockerContainer
 from provision.resources.kinds.dns_records import DnsRecords
 from provision.resources.kinds.file import File
+from provision.resources.lib import docker_restart
 from provision.resources.on_hosts import Mark
 from provision.resources.steps import Put, Run
 from provision.show.members import joined_networks
@@ -247,6 +249,34 @@ def test_show_tells_networks_and_the_default_route(inventory: Inventory) -> None
         ("green", "", False),
         ("old", "", False),
     ]
+
+
+def test_a_container_on_dockers_bridge_can_have_further_networks(tmp_path: Path) -> None:
+    """It asks the server of the first network with names; `show` finds its address on docker0."""
+    path = tmp_path / "net.yml"
+    text = FILE.replace(
+        "networks: [blue, {network: green, address: 172.22.0.9}, old]", "networks: [blue]"
+    )
+    path.write_text(text.replace("web: {host: h1, network: red", "web: {host: h1, network: bridge"))
+    inventory = load(path)
+    wanted = desired.wanted(inventory, facts(inventory))
+    web = wanted[Ref("h1", "container", "web")]
+    assert isinstance(web, DockerContainer)
+    assert (web.network, web.dns) == ("bridge", ("172.20.0.1",))
+    address = (IPv4Interface("172.17.0.1/16"),)
+    docker0 = NamespaceLink(1, "docker0", "bridge", "", 1500, True, "", 0, address)
+    found = topology("172.17.0.3/16", "172.20.0.3/24")
+    root = NetNamespace(1, (docker0,), ())
+    found = replace(found, root=root, bridges={"bridge": "docker0"})
+    rows = joined_networks(inventory, found)
+    assert [row.address for row in rows] == ["172.17.0.3", "172.20.0.3"]
+
+
+def test_a_stashed_container_stays_stopped() -> None:
+    """A restart of Docker starts those that ran, not one whose network was removed before it."""
+    script = str(docker_restart.each("start", ("1",)))
+    assert "*.provision-*) continue" in script
+    assert STASHED.search("web.provision-0a1b")
 
 
 def test_mode_finds_a_missing_address(inventory: Inventory) -> None:

@@ -59,9 +59,11 @@ def resources(
         for each in members(inventory, network, facts)
     )
     further = _further_networks(inventory, network)
+    names = dict.fromkeys(name for of_host in further.values() for name in of_host)
+    others = {name: tuple(_dotted_rows(inventory, name, rows, facts)) for name in names}
     for host in network.hosts:
         if host in facts:
-            of_others = _rows_of_others(inventory, further.get(host, ()), rows, facts)
+            of_others = (row for name in further.get(host, ()) for row in others[name])
             records = DnsRecords(
                 host,
                 network.name,
@@ -79,7 +81,8 @@ def _further_networks(inventory: Inventory, network: Network) -> dict[str, dict[
     for container in inventory.containers.values():
         if asked_network(inventory, container) is network:
             for name in _networks_of(container):
-                if name != network.name and inventory.networks[name].names is not None:
+                other = inventory.networks.get(name, network)
+                if other is not network and other.names is not None:
                     further.setdefault(container.host, {})[name] = None
     return further
 
@@ -95,19 +98,15 @@ def _networks_of(container: Container) -> tuple[str, ...]:
     return (container.network, *(further.name for further in container.networks))
 
 
-def _rows_of_others(
-    inventory: Inventory,
-    networks: Iterable[str],
-    rows: Iterable[DnsRow],
-    facts: Mapping[str, HostFacts],
+def _dotted_rows(
+    inventory: Inventory, network: str, rows: Iterable[DnsRow], facts: Mapping[str, HostFacts]
 ) -> Iterator[DnsRow]:
-    """Yield the rows of further networks, with names that have a dot and are not taken."""
+    """Yield the rows of a further network, with names that have a dot and that `rows` lack."""
     taken = {name for row in rows for name in (row.key, *row.names)}
-    for network in networks:
-        for each in members(inventory, inventory.networks[network], facts):
-            dotted = (name for name in (*each.names, *each.shared) if "." in name)
-            if names := tuple(name for name in dotted if name not in taken):
-                yield DnsRow.of(each.address, names)
+    for each in members(inventory, inventory.networks[network], facts):
+        dotted = (name for name in (*each.names, *each.shared) if "." in name)
+        if names := tuple(name for name in dotted if name not in taken):
+            yield DnsRow.of(each.address, names)
 
 
 def _service(inventory: Inventory, network: Network, records: DnsRecords) -> Service:

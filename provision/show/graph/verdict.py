@@ -37,9 +37,8 @@ class Verdict:
         kinds = ("container", "guest", "shared_namespace")
         if name in self.failed or any((host, kind, name) in self.drift for kind in kinds):
             return FAILED
-        if any(
-            (host, "connection") == key[:2] and _container(key[2]) == name for key in self.drift
-        ):
+        of_host = (key[2] for key in self.drift if key[:2] == (host, "connection"))
+        if any(connection.partition("/")[0] == name for connection in of_host):
             return FAILED
         return OK if name in self.passed else ""
 
@@ -53,11 +52,6 @@ class Verdict:
         if name in self.failed or any(host == name for host, _, _ in self.drift):
             return FAILED
         return OK if name in self.passed else ""
-
-
-def _container(connection: str) -> str:
-    """The container of a connection, `web/red`."""
-    return connection.partition("/")[0]
 
 
 UNCHECKED = Verdict(frozenset(), frozenset(), frozenset())
