@@ -22,7 +22,11 @@ if [ "$doing" = apply ]; then
 fi
 [ -n "$id" ] && [ "$pid" != 0 ] && [ "$(end_lacks)" = routes ] || exit 0
 device=$(end_device)
-[ -n "$device" ] || { echo "container $end_container has no interface in $end_network" >&2; exit 1; }
+if [ -z "$device" ]; then
+  kill -0 "$pid" 2>/dev/null || exit 0 # it has ended in the meantime: its next start is an event
+  echo "container $end_container has no interface in $end_network" >&2
+  exit 1
+fi
 index=$(end_in ip -o link show dev "$device") || exit
 table=$((240000 + ${index%%:*}))
 rule() { # priority, then the rule: once, and without the window of a rule that is made anew
