@@ -20,7 +20,7 @@ if [ "$doing" = apply ]; then
     end_find && end_read || exit
   fi
 fi
-[ -n "$id" ] && [ "$pid" != 0 ] && [ "$(end_lacks)" = routes ] || exit 0
+[ -n "$id" ] && [ "$pid" != 0 ] && kill -0 "$pid" 2>/dev/null && [ "$(end_lacks)" = routes ] || exit 0
 device=$(end_device)
 if [ -z "$device" ]; then
   kill -0 "$pid" 2>/dev/null || exit 0 # it has ended in the meantime: its next start is an event

@@ -122,12 +122,12 @@ def common_address(
     order of the file.
     """
     ranges = [network.cidr for network in inventory.networks.values()]
-    own = _own_ranges(inventory, container)
+    preferred = _own_ranges(inventory, container)
     held = [(link, a.ip) for link in links(target.space) for a in link.addresses]
     near = [n for n in ranges if source and any(a in n for a in source.space.addresses)]
-    shared = [n for n in own if n in near or container.base]
+    shared = [n for n in preferred if n in near or container.base]
     for candidates in (
-        *([n] for n in shared), near, *([n] for n in own), ranges, [IPv4Network("0.0.0.0/0")]
+        *([n] for n in shared), near, *([n] for n in preferred), ranges, [IPv4Network("0.0.0.0/0")]
     ):  # fmt: skip
         for link, address in held:
             if any(address in network for network in candidates):

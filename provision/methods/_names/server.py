@@ -60,10 +60,10 @@ def resources(
     )
     further = _further_networks(inventory, network)
     names = dict.fromkeys(name for of_host in further.values() for name in of_host)
-    others = {name: tuple(_dotted_rows(inventory, name, rows, facts)) for name in names}
+    dotted = {name: tuple(_dotted_rows(inventory, name, rows, facts)) for name in names}
     for host in network.hosts:
         if host in facts:
-            of_others = (row for name in further.get(host, ()) for row in others[name])
+            of_others = (row for name in further.get(host, ()) for row in dotted[name])
             records = DnsRecords(
                 host,
                 network.name,
@@ -81,8 +81,8 @@ def _further_networks(inventory: Inventory, network: Network) -> dict[str, dict[
     for container in inventory.containers.values():
         if asked_network(inventory, container) is network:
             for name in _networks_of(container):
-                other = inventory.networks.get(name, network)
-                if other is not network and other.names is not None:
+                joined = inventory.networks.get(name, network)
+                if joined is not network and joined.names is not None:
                     further.setdefault(container.host, {})[name] = None
     return further
 
@@ -102,10 +102,10 @@ def _dotted_rows(
     inventory: Inventory, network: str, rows: Iterable[DnsRow], facts: Mapping[str, HostFacts]
 ) -> Iterator[DnsRow]:
     """Yield the rows of a further network, with names that have a dot and that `rows` lack."""
-    taken = {name for row in rows for name in (row.key, *row.names)}
+    known = {name for row in rows for name in (row.key, *row.names)}
     for each in members(inventory, inventory.networks[network], facts):
         dotted = (name for name in (*each.names, *each.shared) if "." in name)
-        if names := tuple(name for name in dotted if name not in taken):
+        if names := tuple(name for name in dotted if name not in known):
             yield DnsRow.of(each.address, names)
 
 
