@@ -1,13 +1,17 @@
 # Connects a container of ours to a further Docker network, and sends its packets the right way. Does
-# nothing if that is so already, or if the container is absent.
+# nothing if that is so already.
 # Prelude: host/docker_id.sh host/docker_owner.sh host/connection.sh
 # Arguments: inventory, container, network, address or `-`, range or `-`, mode
 # In the mode `follow`, a container that is not connected is left alone: Docker itself connects it at
-# each start, so a person has disconnected it.
+# each start, so a person has disconnected it. In the mode `apply`, an absent container is an error.
 
 end_inventory=$1 end_container=$2 end_network=$3 end_wanted=$4 end_range=$5 doing=$6
 end_find || exit
-[ -n "$id" ] || exit 0
+if [ -z "$id" ]; then
+  [ "$doing" = apply ] || exit 0
+  echo "no container $end_container of this inventory" >&2
+  exit 1
+fi
 end_read || exit
 if [ "$doing" = apply ]; then
   if [ -n "$joined" ] && [ "$fixed" != "$end_wanted" ]; then
