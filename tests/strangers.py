@@ -20,6 +20,7 @@ from provision.resources.kinds.arp_ignore import ArpIgnore
 from provision.resources.kinds.attachment import Attachment
 from provision.resources.kinds.binary import Binary
 from provision.resources.kinds.certificate import Certificate
+from provision.resources.kinds.connection import NetworkConnection
 from provision.resources.kinds.container import DockerContainer
 from provision.resources.kinds.dns_records import DnsRecords
 from provision.resources.kinds.docker0 import DAEMON_JSON, Docker0
@@ -235,6 +236,15 @@ def _lab(image: str) -> tuple[Stranger, ...]:
             f"docker run -d --name web --network blue {image} sleep 1000",
             "docker inspect --format '{{.Id}} {{json .NetworkSettings.Networks}}' web",
             clean="docker rm -f web; docker network rm blue",
+        ),
+        Stranger(
+            NetworkConnection(
+                HOST, "web", "red", "red", IPv4Address("172.29.9.77"), None, "blue", NAME
+            ),
+            "docker network create --subnet 172.29.9.0/24 red; "
+            f"docker run -d --name web --network red {image} sleep 1000",
+            "docker inspect --format '{{.Id}} {{json .NetworkSettings.Networks}}' web",
+            clean="docker rm -f web; docker network rm red",
         ),
         Stranger(
             DockerImage(HOST, IMAGE, NAME), tagged, show_image, clean=f"docker image rm {IMAGE}"

@@ -30,7 +30,8 @@ def firewall_cause_on(evidence: Evidence, network: Network, *hosts: str) -> str:
 
 def stopped_dns(evidence: Evidence, container: Container) -> str:
     """The DNS server of a container's host, if it does not run; empty if it does."""
-    network = evidence.inventory.networks[container.network]
+    network = methods.dns_network(evidence.inventory, container)
+    assert network is not None, container
     unit = methods.dns_unit(evidence.inventory, network)
     for change in evidence.drift[container.host].changes:
         if change.ref.name == unit and not getattr(change.before, "active", False):

@@ -181,7 +181,7 @@ def remembered_mtus(inventory: Inventory, checks: Iterable[Check]) -> Iterator[D
         container = inventory.members.get(check.source)
         if not check.ok and container is not None and REMEMBERS in check.detail:
             memory = check.detail[check.detail.index(REMEMBERS) :].rstrip(")")
-            pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' {container.name})"
+            pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' {container.own_name})"
             cause = DiagnosedCause(
                 container.host,
                 f"{container.name} {memory.removeprefix('it ')}",

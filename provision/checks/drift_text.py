@@ -34,6 +34,7 @@ _NOUNS: Mapping[str, str] = {
     "container": "container",
     "attachment": "interface",
     "guest": "connection of guest",
+    "connection": "connection of container",
     "shared_namespace": "shared namespace of container",
     "arp_ignore": "ARP setting of",
     "etcd_data": "data of etcd",

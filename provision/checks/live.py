@@ -10,9 +10,8 @@ import testinfra.host
 
 from provision.checks.backend import host as testinfra_host
 from provision.engine.fleet import Session, observe
+from provision.engine.members import member_of
 from provision.model.errors import VerifyError
-from provision.resources.base import Ref
-from provision.resources.kinds.container import DockerContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +24,15 @@ class LiveContainer:
     address: IPv4Address | None
     pid: int
     on: testinfra.host.Host
+    docker: str = ""
+    """Its name in Docker, if that differs: of a guest, or of a member of a further network."""
 
     def run(self, command: str, *arguments: str) -> testinfra.host.CommandResult:
         """Run a command in the container, quoted as testinfra does: `run("ping -c1 %s", to)`."""
         inside = "docker exec %s sh -c %s"
-        return self.on.run(inside, self.name, self.on.backend.get_command(command, *arguments))
+        return self.on.run(
+            inside, self.docker or self.name, self.on.backend.get_command(command, *arguments)
+        )
 
     def run_by_host(self, command: str, *arguments: str) -> testinfra.host.CommandResult:
         """Run a program of the host in the container's network namespace: the image needs none."""
@@ -48,17 +51,17 @@ def live_containers(session: Session, hosts: Iterable[str]) -> Mapping[str, Live
         raise error
     running: dict[str, LiveContainer] = {}
     for container in wanted:
-        ref = Ref(container.host, "container", container.name)
-        resource = fleet.snapshots[container.host].ours.get(ref)
-        if not isinstance(resource, DockerContainer) or not resource.pid:
+        member = member_of(session.inventory, fleet, container)
+        if member is None:
             message = f"container {container.name} does not run on {container.host}"
             raise VerifyError(message, "run provision apply first")
         running[container.name] = LiveContainer(
             container.name,
             container.host,
             container.network,
-            resource.live_address,
-            resource.pid,
+            member.address,
+            member.pid,
             testinfra_host(container.host, session.transport, timeout_s=session.timeout_s),
+            member.docker,
         )
     return running

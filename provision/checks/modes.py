@@ -45,8 +45,10 @@ def _own_namespace(
         names = {interface.name for interface in container.interfaces}
         return _none(namespace, names)
     network = inventory.networks.get(container.network)
-    if container.guest is not None:
-        return _guest(inventory, container, namespace, topology)
+    # Before Docker 28 the default route of a container on several networks may be that of another
+    # one: rules of ours stand before it (kind `connection`), whose absence is drift.
+    if container.guest is not None or container.base or container.networks:
+        return _on_network(inventory, container, namespace, topology)
     if network is not None and methods.of(network).on_hosts_lan:
         return _on_lan(inventory, network, container.host, namespace, topology)
     if any(route.to == "default" for i in container.interfaces for route in i.routes):
@@ -54,15 +56,15 @@ def _own_namespace(
     return _bridged(_docker_network(inventory, container), namespace, topology)
 
 
-def _guest(
+def _on_network(
     inventory: Inventory,
     container: Container,
     namespace: NetNamespace,
     topology: HostTopology,
 ) -> Differences:
-    """A guest has an address of the network; its default route may be that of another."""
-    network = inventory.networks[container.network]
-    if not any(address in network.cidr for address in namespace.addresses):
+    """The container has an address of the network; its default route may be that of another."""
+    network = inventory.networks.get(container.network)
+    if network and not any(address in network.cidr for address in namespace.addresses):
         yield f"it has no address of {network.name} ({network.cidr})"
         return
     ref = topology.bridges.get(_docker_network(inventory, container), "")

@@ -53,15 +53,20 @@ def questions(
         if source.name in endpoints:
             asked = arguments.setdefault(endpoints[source.name], [])
             network_name, member = members[target.name]
-            asked += _about(target, member)
+            network = methods.dns_network(inventory, source)
+            # The server of another network knows only the names with that of the network.
+            plain = network is not None and network.name == network_name
+            asked += _about(target, member, plain=plain)
             for name in member.shared:
-                asked += (target.name, "A", name, ",".join(shared[network_name, name]))
+                if plain or "." in name:
+                    asked += (target.name, "A", name, ",".join(shared[network_name, name]))
     return {source: tuple(asked) for source, asked in arguments.items()}
 
 
-def _about(target: Container, member: NamedMember) -> Iterator[str]:
+def _about(target: Container, member: NamedMember, *, plain: bool) -> Iterator[str]:
     for name in member.names:
-        yield from (target.name, "A", name, str(member.address))
+        if plain or "." in name:
+            yield from (target.name, "A", name, str(member.address))
     # Docker itself answers for the containers of its host: by another of these names, and for a
     # guest by the one that it has in Docker.
     if target.guest is None:

@@ -90,7 +90,9 @@ def publications(
             callers += [
                 (caller.name, caller.host)
                 for caller in containers
-                if caller.host != target.host and _routes_to(inventory, caller, target.host)
+                if caller.host != target.host
+                and not caller.base  # it calls from its first network
+                and _routes_to(inventory, caller, target.host)
             ]
             neighbour = (None, hosts[(hosts.index(target.host) + 1) % len(hosts)])
             for name, host in choice.callers(callers, neighbour, f"{target.name} {port}"):

@@ -7,11 +7,11 @@ from dataclasses import replace
 from hashlib import sha256
 
 from provision import methods
-from provision.engine import container_interfaces, firewalls, guests
+from provision.engine import container_interfaces, firewalls, further_networks, guests
 from provision.engine.plan import in_order
 from provision.facts.host import HostFacts
 from provision.model.grouping import grouped
-from provision.model.inventory import Container, Inventory
+from provision.model.inventory import Container, Inventory, further_name
 from provision.resources import script
 from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds import container as container_kind
@@ -68,6 +68,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         for resource in _container(inventory, container, facts, networks)
     ]
     resources += guests.connections(inventory, facts, networks)
+    resources += further_networks.connections(inventory, facts, networks)
     base = state(resources)
     resources += [*firewalls.rules(inventory, facts), *firewalls.repairs(facts, base)]
     return state([*packages, *resources, *_followers(inventory.name, base)])
@@ -88,7 +89,14 @@ def _with_addresses(inventory: Inventory, facts: Facts) -> Inventory:
     if not addresses:
         return inventory
     containers = {
-        name: replace(container, address=addresses.get(name, container.address))
+        name: replace(
+            container,
+            address=addresses.get(name, container.address),
+            networks=tuple(
+                replace(each, address=addresses.get(further_name(name, each.name), each.address))
+                for each in container.networks
+            ),
+        )
         for name, container in inventory.containers.items()
     }
     connected = {
@@ -101,10 +109,8 @@ def _with_addresses(inventory: Inventory, facts: Facts) -> Inventory:
 
 def _dns(inventory: Inventory, container: Container) -> tuple[str, ...]:
     """The DNS server of a container; empty: that of Docker."""
-    network = inventory.networks.get(container.network)
-    if network is None or network.names is None:
-        return ()
-    return (str(methods.dns_address(network, container.host)),)
+    network = methods.dns_network(inventory, container)
+    return (str(methods.dns_address(network, container.host)),) if network else ()
 
 
 def _container(
@@ -139,6 +145,7 @@ def _container(
         needs=(*((network,) if network else ()), image_source.ref),
         settings=container.settings,
         predecessors=tuple(Ref(container.host, "container", name) for name in container.depends_on),
+        further=further_networks.ends(inventory, container),
     )
     yield from container_interfaces.attachments(inventory, container, facts, networks)
     if container.namespace_owner:
@@ -192,7 +199,7 @@ def _follower(
     links = sorted({link for resource in volatile for link in resource.links()})
     # setns(2) into the network namespace of a container takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,
     # which a follower does not have unless it needs them.
-    enters = any(resource.kind in ("attachment", "guest") for resource in volatile)
+    enters = any(resource.kind in ("attachment", "guest", "connection") for resource in volatile)
     follow = render(
         "common/follow.sh.j2",
         inventory=inventory,

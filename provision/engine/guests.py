@@ -13,9 +13,10 @@ from provision.model.inventory import Guest, Inventory, Network
 from provision.model.problems import Problem
 from provision.model.suggest import nearest
 from provision.model.text import listed
-from provision.resources.base import Ref, State
+from provision.resources.base import State
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.guest import GuestConnection
+from provision.resources.lib.docker_api import docker_name
 
 Facts = Mapping[str, HostFacts]
 
@@ -33,7 +34,7 @@ def connections(inventory: Inventory, facts: Facts, networks: State) -> Iterator
             docker_name(ref),
             f"{guest.selector} {guest.text}",
             guest.address,
-            _peers(network, guest.host, networks.get(ref)),
+            peers(network, guest.host, networks.get(ref)),
             inventory.name,
             needs=(ref,),
         )
@@ -51,12 +52,7 @@ def can_have_address(guest: Guest, inventory: Inventory, facts: Facts) -> bool:
     return entry is None or docker not in entry.addresses or entry.fixed.get(docker) is not None
 
 
-def docker_name(ref: Ref) -> str:
-    """Docker's name of the network that a resource provides."""
-    return "bridge" if ref.kind == "docker0" else ref.name
-
-
-def _peers(network: Network, host: str, resource: object) -> IPv4Network | None:
+def peers(network: Network, host: str, resource: object) -> IPv4Network | None:
     """The range to which a guest needs a route by the network's gateway.
 
     None where Docker's network has the whole range: then the peers are on the guest's own link.

@@ -10,7 +10,8 @@ from provision.engine.fleet import Fleet
 from provision.engine.strangers import stranger
 from provision.facts import docker_entry
 from provision.model.inventory import Container, Inventory
-from provision.resources.base import Ref
+from provision.resources.base import Ref, State
+from provision.resources.kinds.connection import NetworkConnection
 from provision.resources.kinds.container import DockerContainer
 from provision.resources.kinds.guest import GuestConnection
 
@@ -43,6 +44,8 @@ def member_of(inventory: Inventory, fleet: Fleet, container: Container) -> Membe
     if snapshot is None:
         return None
     guest = container.guest
+    if container.base:
+        return _further_member(container, snapshot.ours)
     if guest is None:
         resource = snapshot.ours.get(Ref(container.host, "container", container.name))
         if not isinstance(resource, DockerContainer) or not resource.pid:
@@ -59,3 +62,13 @@ def member_of(inventory: Inventory, fleet: Fleet, container: Container) -> Membe
     entry = docker_entry.single(guest, snapshot.facts.docker_containers)
     name = entry.name if entry else guest.text
     return Member(container, name, connection.pid, connection.live_address)
+
+
+def _further_member(container: Container, resources: State) -> Member | None:
+    """A container on a further network; None if it does not run, or is not on it."""
+    connection = resources.get(
+        Ref(container.host, "connection", f"{container.base}/{container.network}")
+    )
+    if not isinstance(connection, NetworkConnection) or not connection.pid:
+        return None
+    return Member(container, container.base, connection.pid, connection.live_address)

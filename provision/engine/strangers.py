@@ -8,11 +8,11 @@ from ipaddress import IPv4Address
 
 from provision import methods
 from provision.engine.fleet import Fleet, Session
-from provision.engine.guests import docker_name
 from provision.facts import docker_entry
 from provision.facts.probe import FactsProbe
 from provision.model.inventory import Guest, Inventory
 from provision.resources.base import ABSENT
+from provision.resources.lib.docker_api import docker_name
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 from provision.resources.script import quoted

@@ -186,7 +186,7 @@ class HostTopology:
     def container(self, container: Container) -> ContainerInfo | None:
         """A container of the inventory; a guest has the name that others gave it."""
         if container.guest is None:
-            return self.containers.get(container.name)
+            return self.containers.get(container.own_name)
         return docker_entry.single(container.guest, self.containers.values())
 
     def container_end(self, host_end: NamespaceLink) -> tuple[ContainerInfo, NamespaceLink] | None:

@@ -20,6 +20,7 @@ from provision.model.fields.containers import ports
 from provision.model.fields.interfaces import MAIN_TABLE
 from provision.model.inventory import (
     Container,
+    FurtherNetwork,
     Guest,
     Host,
     Interface,
@@ -136,6 +137,7 @@ def _container(
         service=document.service or "",
         settings=document.settings(),
         depends_on=tuple(dict.fromkeys(document.depends_on)),
+        networks=tuple(FurtherNetwork(e.network, e.address) for e in document.further()),
     )
 
 

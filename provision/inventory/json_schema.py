@@ -116,12 +116,15 @@ def json_schema() -> dict[str, Any]:
         host["properties"][key] = _object(document)
         _describe_options(host["properties"][key]["properties"], document)
     del host["required"]  # the inventory of hosts_from may have the address
+    container = _object(ContainerDocument)
+    further = "further networks, in order; the default route is that of network"
+    container["properties"]["networks"]["description"] = further
     networks = [_network(name) for name in methods.names()]
     items = {
         "hosts": host,
         "groups": {"type": "array", "items": {"type": "string"}},
         "networks": {"oneOf": networks} if len(networks) > 1 else networks[0],
-        "containers": _object(ContainerDocument),
+        "containers": container,
         "guests": _object(GuestDocument),
     }
     for section, item in items.items():

@@ -40,6 +40,7 @@ _LISTS = {
     "addresses": '[10.78.0.245/24, "fd00::245/64"]',
     "only": "[lab]",
     "aliases": "[www]",
+    "networks": "[red]",
     "service": "web",
     "routes": "[{to: 10.9.0.0/16, via: 10.78.0.1}]",
     "entrypoint": '[/bin/app, "--verbose"]',

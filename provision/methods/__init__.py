@@ -26,8 +26,9 @@ from provision.methods._parts import ClashKey as ClashKey
 from provision.methods._parts import Facts as Facts
 from provision.methods._parts import HostCheck as HostCheck
 from provision.methods._parts import Row as Row
+from provision.methods._shared.docker_bridge import uses_docker0
 from provision.model.errors import SupplyError
-from provision.model.inventory import Inventory, Network
+from provision.model.inventory import Container, Inventory, MethodOptions, Network
 from provision.model.needs import Need
 from provision.model.text import count
 from provision.resources.base import Resource
@@ -116,6 +117,11 @@ def dns_resources(inventory: Inventory, network: Network, facts: Facts) -> Itera
     return _name_server.resources(inventory, network, facts)
 
 
+def dns_network(inventory: Inventory, container: Container) -> Network | None:
+    """The network whose DNS server a container asks; None for that of Docker."""
+    return _name_server.asked_network(inventory, container)
+
+
 def dns_address(network: Network, host: str) -> IPv4Address:
     """The address of the DNS server of a network with names on a host."""
     return _name_server.address(network, host)
@@ -124,6 +130,11 @@ def dns_address(network: Network, host: str) -> IPv4Address:
 def dns_unit(inventory: Inventory, network: Network) -> str:
     """The systemd service of the DNS server of a network with names."""
     return _name_server.unit(inventory, network)
+
+
+def is_on_docker0(options: MethodOptions) -> bool:
+    """True for a network with these options that is on Docker's own default bridge."""
+    return uses_docker0(options)
 
 
 def dns_obstacle(document: NetworkDocument, options: object) -> tuple[str, str] | None:

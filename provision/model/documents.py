@@ -190,6 +190,17 @@ ImageText = Annotated[str, AfterValidator(images.reference), Tag(TEXT)]
 ImageFile = Annotated[ArchiveDocument, Tag(MAPPING)]
 
 
+class FurtherNetworkDocument(Document):
+    """A further network of a container, with a fixed address."""
+
+    network: str
+    address: Address | None = None
+
+
+FurtherNetworkName = Annotated[str, Tag(TEXT)]
+FurtherNetworkMapping = Annotated[FurtherNetworkDocument, Tag(MAPPING)]
+
+
 class ContainerDocument(SettingsDocument):
     """An entry of `containers`."""
 
@@ -208,6 +219,16 @@ class ContainerDocument(SettingsDocument):
     interfaces: list[InterfaceDocument] = []
     aliases: list[Alias] = []
     service: Alias | None = None
+    networks: list[
+        Annotated[FurtherNetworkName | FurtherNetworkMapping, Discriminator(union_tag)]
+    ] = []
+
+    def further(self) -> list[FurtherNetworkDocument]:
+        """The further networks as mappings, in the order of the file."""
+        return [
+            FurtherNetworkDocument(network=entry) if isinstance(entry, str) else entry
+            for entry in self.networks
+        ]
 
 
 class GuestDocument(Document):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Protocol
@@ -178,6 +178,14 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherNetwork:
+    """A network that a container is on besides its first; `address` None: Docker chooses one."""
+
+    name: str
+    address: IPv4Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSetting:
     """A setting of a container, such as `user` or `labels.com.example.role`.
 
@@ -199,7 +207,9 @@ class Container:
     `container:NAME` for the network namespace of another container on the same host.
     `env` are sorted pairs of name and value, `volumes` sorted texts SOURCE:TARGET[:MODE].
     `guest` is set for a member of a network that provision does not make (`Inventory.members`).
-    `depends_on` are containers of the same host that start before it.
+    `depends_on` are containers of the same host that start before it. `networks` are further ones;
+    the default route is that of `network`. `base` is set for a member of one of those
+    (`Inventory.members`): the name of the container itself.
     """
 
     name: str
@@ -221,6 +231,13 @@ class Container:
     """A name in DNS that several containers share; empty for none."""
     settings: tuple[ContainerSetting, ...] = ()
     depends_on: tuple[str, ...] = ()
+    networks: tuple[FurtherNetwork, ...] = ()
+    base: str = ""
+
+    @property
+    def own_name(self) -> str:
+        """The name of the container itself, which a member of a further network has in `base`."""
+        return self.base or self.name
 
     @property
     def is_declared(self) -> bool:
@@ -239,6 +256,26 @@ def guest_member(guest: Guest) -> Container:
     return Container(
         guest.name, guest.host, guest.network, Image(""), (), guest.address, "", guest=guest
     )
+
+
+def further_name(container: str, network: str) -> str:
+    """The name of a container as a member of a further network, as in DNS: `web.red`."""
+    return f"{container}.{network}"
+
+
+def further_members(container: Container) -> Iterator[Container]:
+    """Yield a container as a member of each of its further networks."""
+    for further in container.networks:
+        yield replace(
+            container,
+            name=further_name(container.name, further.name),
+            network=further.name,
+            address=further.address,
+            mac=None,
+            ports=(),
+            networks=(),
+            base=container.name,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +304,14 @@ class Inventory:
     """Files that hold values of containers' variables."""
     guests: Mapping[str, Guest] = field(default_factory=dict)
     members: Mapping[str, Container] = field(init=False, repr=False, compare=False)
-    """The containers, and the guests as containers, by name."""
+    """The containers, and as containers their further networks and the guests, by name."""
 
     def __post_init__(self) -> None:
+        further = {
+            member.name: member
+            for container in self.containers.values()
+            for member in further_members(container)
+        }
         guests = {name: guest_member(guest) for name, guest in self.guests.items()}
-        object.__setattr__(
-            self, "members", {**self.containers, **guests} if guests else self.containers
-        )
+        members = {**self.containers, **further, **guests} if further or guests else None
+        object.__setattr__(self, "members", members or self.containers)

@@ -51,3 +51,37 @@ def _address(
         return ""
     addresses = sorted(namespace.addresses)
     return next((str(address) for address in addresses if address in subnet), "")
+
+
+class JoinedNetwork(NamedTuple):
+    """A network that a container of ours is on; `address` is empty if it is not on it."""
+
+    container: str
+    network: str
+    address: str
+    has_default_route: bool
+
+
+def joined_networks(inventory: Inventory, topology: HostTopology) -> Iterator[JoinedNetwork]:
+    """Yield each network of the containers that are on several."""
+    for container in inventory.containers.values():
+        info = topology.containers.get(container.name)
+        if not container.networks or container.host != topology.host or info is None:
+            continue
+        for name in (container.network, *(further.name for further in container.networks)):
+            known = name in inventory.networks
+            address = (_address if known else _address_on_docker0)(inventory, topology, info, name)
+            yield JoinedNetwork(info.name, name, address, name == container.network)
+
+
+def _address_on_docker0(
+    inventory: Inventory, topology: HostTopology, info: ContainerInfo, network: str
+) -> str:
+    """The address of a container on Docker's default bridge, which is not of the inventory."""
+    del inventory
+    namespace = topology.namespaces.get(info.net)
+    bridge = topology.root.link(topology.bridges.get(network, ""))
+    for address in sorted(namespace.addresses) if namespace and bridge else ():
+        if bridge and any(address in held.network for held in bridge.addresses):
+            return str(address)
+    return ""

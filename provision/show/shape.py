@@ -15,7 +15,7 @@ from provision.facts.topology import (
     NetNamespace,
 )
 from provision.model.inventory import Inventory, Network
-from provision.show.members import other_members
+from provision.show.members import joined_networks, other_members
 from provision.show.view import (
     View,
     bridge,
@@ -73,8 +73,23 @@ def _host(inventory: Inventory, topology: HostTopology) -> dict[str, Any]:
         "containers": [_container(inventory, topology, container) for container in containers],
         "ports": list(_ports(topology)),
         "nat": list(topology.nat),
+        **_several_networks(inventory, topology),
         **_guests(inventory, topology),
     }
+
+
+def _several_networks(inventory: Inventory, topology: HostTopology) -> dict[str, Any]:
+    """The networks of the containers that are on several, if there are any."""
+    rows = [
+        {
+            "container": joined.container,
+            "network": joined.network,
+            "address": joined.address or None,
+            "default_route": joined.has_default_route,
+        }
+        for joined in joined_networks(inventory, topology)
+    ]
+    return {"several_networks": rows} if rows else {}
 
 
 def _guests(inventory: Inventory, topology: HostTopology) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from provision import methods
 from provision.facts.topology import DnatRule, HostTopology, NamespaceLink, NamespaceRoute
-from provision.show.members import UNDECLARED, other_members
+from provision.show.members import UNDECLARED, joined_networks, other_members
 from provision.show.view import (
     View,
     bridge,
@@ -44,6 +44,7 @@ def tables(view: View) -> Iterator[Table]:
             "host container status mode namespace of addresses routes",
             _all(view, _containers),
         ),
+        ("several networks", "host container network address default", _joined(view)),
         ("guests", "host container guest network address", _guests(view)),
         ("published ports", "host published container to rule packets bytes", _all(view, _nat)),
         ("interfaces", "host interface kind addresses mac mtu state master", _all(view, _links)),
@@ -109,6 +110,14 @@ def _containers(topology: HostTopology) -> Iterator[Row]:
             routes = "; ".join(map(route_text, netns.routes))
         inode = str(container.net or "")
         yield (container.name, container.status, container.mode, inode, owner, held, routes)
+
+
+def _joined(view: View) -> Iterator[Row]:
+    """The networks of each container that is on several; one of them has the default route."""
+    for host, topology in view.topologies.items():
+        for joined in joined_networks(view.inventory, topology):
+            is_default = "default route" if joined.has_default_route else ""
+            yield (host, joined.container, joined.network, joined.address or "missing", is_default)
 
 
 def _guests(view: View) -> Iterator[Row]:

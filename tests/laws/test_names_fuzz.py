@@ -43,6 +43,8 @@ REFERENCES = {
     "ContainerDocument.host",
     "ContainerDocument.network",
     "ContainerDocument.interfaces.network",
+    "ContainerDocument.networks",
+    "ContainerDocument.networks.network",
     "TopDocument.hosts_from.only",
     "method",
     "hosts",

@@ -41,6 +41,7 @@ INVENTORIES = {
     "psk": "safe",
     "walled": "two",
     "guests": "hosting",
+    "several": "several",
     "names": "demo",
 }
 # The keys in etcd contain the names of hosts, so captures of flannel need the real ones.

@@ -49,7 +49,7 @@ class Question:
             return self._plain(_LOOPBACK)
         if self.far.label == "host":
             return self._plain(host)
-        common = common_address(self.inventory, self.near, self.far)
+        common = common_address(self.inventory, self.near, self.far, container)
         if common is None:
             return None
         address = common[1]

@@ -16,9 +16,9 @@ def paused(case: Case) -> Iterator[Cause]:
         info = topology.container(end.container) if topology and end.container else None
         if info is not None and info.status == "paused":
             yield Cause(
-                end.host, "container_paused", f"container {end.name}",
+                end.host, "container_paused", f"container {info.name}",
                 f"the container {end.name} on {end.host} is paused: its kernel answers pings, its "
-                "programs do not", "a person", f"docker unpause {end.name}",
+                "programs do not", "a person", f"docker unpause {info.name}",
             )  # fmt: skip
 
 

@@ -113,21 +113,34 @@ def links(space: NetNamespace) -> list[NamespaceLink]:
 
 
 def common_address(
-    inventory: Inventory, source: EndSpace | None, target: EndSpace
+    inventory: Inventory, source: EndSpace | None, target: EndSpace, container: Container
 ) -> tuple[NamespaceLink, IPv4Address] | None:
     """The interface and address at which the target is reached from the source, if any.
 
     The first address in a range of the inventory in which the source has an address, too; else the
-    first in such a range; else the first of all.
+    first in such a range; else the first of all. The container's own networks count first, in the
+    order of the file.
     """
     ranges = [network.cidr for network in inventory.networks.values()]
+    preferred = _own_ranges(inventory, container)
     held = [(link, a.ip) for link in links(target.space) for a in link.addresses]
     near = [n for n in ranges if source and any(a in n for a in source.space.addresses)]
-    for candidates in (near, ranges, [IPv4Network("0.0.0.0/0")]):
+    shared = [n for n in preferred if n in near or container.base]
+    for candidates in (
+        *([n] for n in shared), near, *([n] for n in preferred), ranges, [IPv4Network("0.0.0.0/0")]
+    ):  # fmt: skip
         for link, address in held:
             if any(address in network for network in candidates):
                 return link, address
     return None
+
+
+def _own_ranges(inventory: Inventory, container: Container) -> list[IPv4Network]:
+    """The ranges of a container that is on several networks, in order; of a member, its own."""
+    names = [container.network, *(further.name for further in container.networks)]
+    several = container.networks or container.base
+    networks = inventory.networks
+    return [networks[name].cidr for name in names if several and name in networks]
 
 
 def source_link(

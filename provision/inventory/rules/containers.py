@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from provision import methods
+from provision.inventory.rules import further_networks
 from provision.model.documents import ContainerDocument, Decoded, Layout, Member, Subnets
 from provision.model.fields import containers
 from provision.model.findings import Finding, Loc
@@ -16,7 +17,7 @@ from provision.model.text import count, listed, quoted
 
 MODES = ("bridge", "host", "none")
 # Modes in which Docker gives the container no interface of its own.
-_WITHOUT_INTERFACE = {
+WITHOUT_INTERFACE = {
     "host": "the container uses the host's interfaces, and its programs listen there",
     "none": "the container has no interface but lo",
     "container": "the container uses the interfaces of the other container",
@@ -31,6 +32,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         yield from mistakes
         if not mistakes and container.network in layout.hosts:
             yield from _membership(loc, container, layout)
+        yield from further_networks.findings(name, container, decoded, layout)
     yield from _ports(decoded)
     yield from _addresses(decoded, layout.subnets)
     yield from _full_subnets(decoded, layout.subnets)
@@ -62,7 +64,7 @@ def _network(loc: Loc, container: ContainerDocument, decoded: Decoded) -> Iterat
 def _useless_keys(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
     """Keys that need an interface by Docker, or a network that is not Docker's default bridge."""
     name = container.network
-    reason = _WITHOUT_INTERFACE.get(name.partition(":")[0])
+    reason = WITHOUT_INTERFACE.get(name.partition(":")[0])
     if name == "bridge" and container.address:
         message = "Docker gives no fixed addresses on its default bridge"
         yield Finding((*loc, "address"), message, "remove it, or use a network of this file")
@@ -145,20 +147,25 @@ def _membership(loc: Loc, container: ContainerDocument, layout: Layout) -> Itera
         yield Finding((*loc, "host"), message, hint)
 
 
-def _members(decoded: Decoded) -> Iterator[tuple[str, str, Member]]:
-    """Yield the section, name and document of everything that gets an address of a network."""
-    yield from (("containers", name, document) for name, document in decoded.containers.items())
-    yield from (("guests", name, document) for name, document in decoded.guests.items())
+def _members(decoded: Decoded) -> Iterator[tuple[Loc, str, Member]]:
+    """Yield position, name and document of everything that gets an address of a network.
+
+    A container has a document for each of its networks.
+    """
+    for name, document in decoded.containers.items():
+        yield ("containers", name), name, document
+        yield from further_networks.members(name, document)
+    yield from ((("guests", name), name, document) for name, document in decoded.guests.items())
 
 
 def _addresses(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Finding]:
     """Fixed addresses are unique, and the method can give them."""
     owners: dict[tuple[str, str], str] = {}
-    for section, name, container in _members(decoded):
+    for position, name, container in _members(decoded):
         subnet = subnets.get(container.network, {}).get(container.host)
         if container.address is None or subnet is None:
             continue
-        loc: Loc = (section, name, "address")
+        loc: Loc = (*position, "address")
         method = methods.named(decoded.networks[container.network].method)
         yield from method.check_address(loc, container, subnet, decoded)
         first = owners.setdefault((container.network, str(container.address)), name)
@@ -170,7 +177,7 @@ def _addresses(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Fin
 def _full_subnets(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Finding]:
     """A host's subnet has an address for each container; report the first without one."""
     used: Counter[tuple[str, str]] = Counter()
-    for section, name, container in _members(decoded):
+    for position, _, container in _members(decoded):
         subnet = subnets.get(container.network, {}).get(container.host)
         if subnet is None:
             continue
@@ -180,4 +187,6 @@ def _full_subnets(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[
         if used[key] == capacity + 1:
             message = f"{container.host}'s subnet of '{container.network}', {subnet}, is full"
             hint = f"it has {count(capacity, 'address')}; use another host, or a larger subnet"
-            yield Finding((section, name, "host"), message, hint)
+            # A further network without an address is text, which has no keys.
+            at: Loc = position if "networks" in position else (*position, "host")
+            yield Finding(at, message, hint)

@@ -24,11 +24,16 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
             yield Finding(("networks", name, "names"), *reason)
     owners: dict[tuple[str, str], str] = {}
     for name, container in decoded.containers.items():
-        of_network = decoded.networks.get(container.network)
-        if of_network is not None and of_network.names is not None:
-            names = _container_names(name, container)
-            yield from _names(names, container.network, of_network.names, owners)
-        elif container.aliases and _is_known(container, decoded):
+        networks = [container.network, *(entry.network for entry in container.further())]
+        domains = {
+            joined: decoded.networks[joined].names or ""
+            for joined in networks
+            if joined in decoded.networks and decoded.networks[joined].names is not None
+        }
+        names = _container_names(name, container)
+        for joined, domain in domains.items():
+            yield from _names(names, joined, domain, owners)
+        if container.aliases and not domains and _is_known(container, decoded):
             loc: Loc = ("containers", name, "aliases")
             yield Finding(loc, *_without_names(container, decoded))
     for name, guest in decoded.guests.items():

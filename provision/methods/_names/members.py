@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from provision.facts import docker_entry
 from provision.facts.host import HostFacts
 from provision.methods._names.facts import NameFacts
-from provision.model.inventory import Container, Inventory, Network
+from provision.model.inventory import Container, Inventory, Network, further_name
 from provision.model.names import STASHED, gateway
 from provision.resources.on_hosts import Mark
 
@@ -23,6 +23,7 @@ from provision.resources.on_hosts import Mark
 class NamedMember:
     """A container of a network: its address, and its names, of which the first is for PTR.
 
+    `container` is the name of the member, which has that of a further network: `web.red`.
     `shared` are the names of its service, which other containers may have, too.
     """
 
@@ -61,7 +62,7 @@ def members(
 
 def names_of(network: Network, container: Container) -> tuple[str, ...]:
     """All names of a container, the longest form of its own name first."""
-    return all_names(network.name, network.names or "", (container.name, *container.aliases))
+    return all_names(network.name, network.names or "", (container.own_name, *container.aliases))
 
 
 def _shared_names(network: Network, container: Container) -> tuple[str, ...]:
@@ -140,7 +141,9 @@ def held_addresses(inventory: Inventory, network: Network, facts: HostFacts) -> 
         address = entry.addresses.get(network.name) or entry.fixed.get(network.name)
         if address is None or STASHED.search(entry.name):
             continue
-        if entry.mark == Mark(inventory.name, network.name):
+        of_network = Mark(inventory.name, network.name)
+        further = further_name(entry.name, network.name) in inventory.members
+        if entry.mark == of_network or (entry.mark.inventory == inventory.name and further):
             marked[entry.name] = address
         else:
             unmarked.add(address)
@@ -169,8 +172,8 @@ def _known(
     A host that did not answer, or that `--limit` leaves out, is known by the records of others.
     """
     marked = held[container.host].marked if container.host in held else {}
-    if container.name in marked:
-        yield marked[container.name]
+    if container.own_name in marked:
+        yield marked[container.own_name]
     first, *_ = names_of(network, container)
     for of_host in facts.values():
         records = of_host.records.get(network.name, {})

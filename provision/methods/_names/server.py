@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from provision.facts.host import HostFacts
 from provision.methods._base import Method
 from provision.methods._names.members import members
 from provision.methods._shared import docker_bridge
-from provision.model.inventory import Inventory, Network
+from provision.model.inventory import Container, Inventory, Network
 from provision.model.names import gateway
 from provision.model.needs import Inbound
 from provision.resources.base import Resource
@@ -58,13 +58,55 @@ def resources(
         DnsRow.of(each.address, (*each.names, *each.shared))
         for each in members(inventory, network, facts)
     )
+    further = _further_networks(inventory, network)
+    names = dict.fromkeys(name for of_host in further.values() for name in of_host)
+    dotted = {name: tuple(_dotted_rows(inventory, name, rows, facts)) for name in names}
     for host in network.hosts:
         if host in facts:
+            of_others = (row for name in further.get(host, ()) for row in dotted[name])
             records = DnsRecords(
-                host, network.name, inventory.name, rows, service=unit(inventory, network)
+                host,
+                network.name,
+                inventory.name,
+                (*rows, *of_others),
+                service=unit(inventory, network),
             )
             yield records
             yield _service(inventory, network, records)
+
+
+def _further_networks(inventory: Inventory, network: Network) -> dict[str, dict[str, None]]:
+    """The other networks with names of containers that ask this network's server, by host."""
+    further: dict[str, dict[str, None]] = {}
+    for container in inventory.containers.values():
+        if asked_network(inventory, container) is network:
+            for name in _networks_of(container):
+                joined = inventory.networks.get(name, network)
+                if joined is not network and joined.names is not None:
+                    further.setdefault(container.host, {})[name] = None
+    return further
+
+
+def asked_network(inventory: Inventory, container: Container) -> Network | None:
+    """The network whose server a container asks: the first of its networks that has names."""
+    container = inventory.containers.get(container.own_name, container)
+    networks = map(inventory.networks.get, _networks_of(container))
+    return next((each for each in networks if each and each.names is not None), None)
+
+
+def _networks_of(container: Container) -> tuple[str, ...]:
+    return (container.network, *(further.name for further in container.networks))
+
+
+def _dotted_rows(
+    inventory: Inventory, network: str, rows: Iterable[DnsRow], facts: Mapping[str, HostFacts]
+) -> Iterator[DnsRow]:
+    """Yield the rows of a further network, with names that have a dot and that `rows` lack."""
+    known = {name for row in rows for name in (row.key, *row.names)}
+    for each in members(inventory, inventory.networks[network], facts):
+        dotted = (name for name in (*each.names, *each.shared) if "." in name)
+        if names := tuple(name for name in dotted if name not in known):
+            yield DnsRow.of(each.address, names)
 
 
 def _service(inventory: Inventory, network: Network, records: DnsRecords) -> Service:

@@ -17,6 +17,7 @@ from provision.resources.lib import container_inspection as inspection
 from provision.resources.lib import container_programs as programs
 from provision.resources.lib.container_inspection import COMMAND_LABEL, ENV_LABEL, MAC_LABEL
 from provision.resources.lib.docker0_link import Docker0Link, Docker0Links
+from provision.resources.lib.docker_api import docker_name
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.rows import ROWS
 from provision.resources.steps import Run, Steps, Unless, sh
@@ -25,6 +26,19 @@ from provision.resources.steps import Run, Steps, Unless, sh
 def is_foreign(container: str, inventory: str) -> Run:
     """Succeed if a container of this name lacks the label of the inventory."""
     return sh(programs.IS_FOREIGN, container, inventory)
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherEnd:
+    """The end of a container in a Docker network besides the first; None: Docker's address."""
+
+    network: Ref
+    address: IPv4Address | None
+
+    @property
+    def arguments(self) -> tuple[str, str]:
+        """Docker's name of the network, and the address or `-`."""
+        return docker_name(self.network), str(self.address or "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,8 @@ class DockerContainer(Resource):
     `--volume`. `dns` are the DNS servers, empty for Docker's own choice. `status` and `restart` are
     Docker's, `settings` those of the inventory. `pid` is the container's process on the host, 0 if
     it does not run. `lacks` names what the kernel lacks of its `link` to Docker's own default
-    bridge. `predecessors` are created before it.
+    bridge. `predecessors` are created before it. `further` are the networks, besides the first, to
+    which a new one is connected before it starts (kind `connection` has them from then on).
     """
 
     kind: ClassVar[str] = "container"
@@ -82,6 +97,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
     link: Docker0Link | None = field(default=None, compare=False, repr=False)
     settings: tuple[ContainerSetting, ...] = field(default=(), repr=False, metadata=ROWS)
     predecessors: tuple[Ref, ...] = field(default=(), repr=False, compare=False)
+    further: tuple[FurtherEnd, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -96,7 +112,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
         )
 
     def after(self) -> tuple[Ref, ...]:
-        return self.predecessors
+        return (*self.predecessors, *(end.network for end in self.further))
 
     @property
     def _network_ref(self) -> Ref:
@@ -122,6 +138,7 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             stop_signal="KILL" if self.command[:1] == ("sleep",) else None,
             network=self.network,
             address=self.address,
+            has_default_route=bool(self.further),
             mac=self.mac,
             restart=self.restart,
             ports=self.ports,
@@ -129,11 +146,9 @@ docker ps --all --quiet --no-trunc --filter label=provision | xargs -r docker in
             dns=self.dns,
             settings=self.settings,
         )
-        return (
-            replace(
-                sh(programs.RUN, self.container, str(self.mark), programs.CREATE), stdin=request
-            ),
-        )
+        ends = [text for end in self.further for text in end.arguments]
+        run = sh(programs.RUN, self.container, str(self.mark), programs.CREATE, *ends)
+        return (replace(run, stdin=request),)
 
     def _labels(self) -> dict[str, str]:
         labels = {LABEL: str(self.mark), COMMAND_LABEL: "own" if self.command else "image"}

@@ -17,20 +17,7 @@ owned_id() {
 }
 """
 )
-# A container with the mark is left from an interrupted apply and only needs a start. The settings
-# on stdin are for the program $3.
-RUN = (
-    _DOCKER_ID
-    + r"""
-name=$1 mark=$2
-id=$(container_id "$name") || exit
-if [ -z "$id" ]; then id=$(perl -e "$3" "$name") || exit
-elif [ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" != "$mark" ]; then
-  echo "a container $name exists that is not of this inventory" >&2; exit 1
-fi
-docker start "$id"
-"""
-)
+RUN = program_text("host/docker_id.sh", "host/container_run.sh")
 CREATE = program_text("host/container_create.pl")
 # --volumes removes anonymous volumes; named ones stay.
 REMOVE = (

@@ -29,8 +29,16 @@ def body(
     volumes: Iterable[str],
     dns: Iterable[str] = (),
     settings: Iterable[ContainerSetting] = (),
+    has_default_route: bool = False,
 ) -> str:
-    """The body as JSON; `network`, `restart`, `ports`, `volumes` and `dns` as in `docker run`."""
+    """The body as JSON; `network`, `restart`, `ports`, `volumes` and `dns` as in `docker run`.
+
+    `has_default_route`: the container gets further networks, which must not take the default route.
+    """
+    endpoints = _endpoints(network, address, mac)
+    if has_default_route:
+        # Docker 28 and newer (API 1.48); older ones leave the key out.
+        endpoints = {network: endpoints.get(network, {}) | {"GwPriority": 1}}
     bindings = _port_bindings(ports)
     request: dict[str, Any] = {
         "Image": image,
@@ -49,7 +57,7 @@ def body(
             "Binds": list(volumes),
             **({"Dns": servers} if (servers := list(dns)) else {}),
         },
-        "NetworkingConfig": {"EndpointsConfig": _endpoints(network, address, mac)},
+        "NetworkingConfig": {"EndpointsConfig": endpoints},
     }
     container_settings.apply(settings, request)
     return json.dumps({key: value for key, value in request.items() if value is not None})

@@ -19,6 +19,11 @@ mtu=$(option driver.mtu) && masquerade=$(option bridge.enable_ip_masquerade) || 
 
 
 def each(verb: str, ids: tuple[str, ...]) -> Run:
-    """`docker VERB` for each container that still exists: the same plan may have removed some."""
-    exists = '[ -n "$(docker ps -aq --no-trunc -f "id=$c")" ] || continue'
-    return sh(f'for c; do {exists}; docker {verb} "$c" >/dev/null || exit; done', *ids)
+    """`docker VERB` for each container that still exists: the same plan may have removed some.
+
+    One that is removed is stashed until the change is confirmed: it stays stopped, since its
+    networks may be gone already.
+    """
+    name = """name=$(docker ps -a --no-trunc -f "id=$c" --format '{{.Names}}')"""
+    absent = "case $name in '' | *.provision-*) continue ;; esac"
+    return sh(f'for c; do {name}; {absent}; docker {verb} "$c" >/dev/null || exit; done', *ids)

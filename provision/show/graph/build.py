@@ -15,7 +15,7 @@ from provision.facts.topology import (
 from provision.facts.tunnel_probe import TUNNELS
 from provision.model.errors import HostError
 from provision.model.grouping import grouped
-from provision.model.inventory import Network
+from provision.model.inventory import Network, further_members
 from provision.model.terminal import printable
 from provision.show.graph.containers import ContainerGraph
 from provision.show.graph.lans import is_artefact, link_id, pair_end
@@ -55,8 +55,12 @@ class HostGraphBuilder:
         """The graph of a host that answered."""
         inventory = self.view.inventory
         members = grouped(other_members(inventory, self.topology), lambda member: member.container)
+        further = {
+            container.name: [member.name for member in further_members(container)]
+            for container in inventory.containers.values()
+        }
         containers = ContainerGraph(
-            self.prefix, self.topology, inventory.name, self.verdict, members
+            self.prefix, self.topology, inventory.name, self.verdict, members, further
         )
         nodes = (*self._link_nodes(), *containers.nodes())
         ids = {node.id for node in nodes}

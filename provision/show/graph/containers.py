@@ -19,7 +19,8 @@ from provision.show.view import namespace_owner
 class ContainerGraph:
     """The containers of one host; `inventory` is the name of ours, `prefix` begins their ids.
 
-    `members` are the containers of others on the networks, by their names.
+    `members` are the containers of others on the networks, by their names; `further` the names of
+    ours in their further networks.
     """
 
     prefix: str
@@ -27,6 +28,7 @@ class ContainerGraph:
     inventory: str
     verdict: Verdict
     members: Mapping[str, Sequence[OtherMember]]
+    further: Mapping[str, Sequence[str]]
 
     def nodes(self) -> Iterator[GraphNode]:
         """Yield each container, followed by those that share its network namespace."""
@@ -80,7 +82,7 @@ class ContainerGraph:
     def _verdict(self, container: ContainerInfo) -> str:
         names = [member.guest or member.container for member in self._members(container)]
         if container.mark.inventory == self.inventory:
-            names = [container.name]
+            names = [container.name, *self.further.get(container.name, ())]
         verdicts = {self.verdict.container(self.topology.host, name) for name in names}
         return FAILED if FAILED in verdicts else OK if OK in verdicts else ""
 

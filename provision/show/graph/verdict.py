@@ -37,6 +37,9 @@ class Verdict:
         kinds = ("container", "guest", "shared_namespace")
         if name in self.failed or any((host, kind, name) in self.drift for kind in kinds):
             return FAILED
+        of_host = (key[2] for key in self.drift if key[:2] == (host, "connection"))
+        if any(connection.partition("/")[0] == name for connection in of_host):
+            return FAILED
         return OK if name in self.passed else ""
 
     def resource(self, host: str, *names: str) -> str:
