@@ -26,9 +26,11 @@ from provision.methods._parts import ClashKey as ClashKey
 from provision.methods._parts import Facts as Facts
 from provision.methods._parts import HostCheck as HostCheck
 from provision.methods._parts import Row as Row
+from provision.methods._shared import access as _access
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory, Network
 from provision.model.needs import Need
+from provision.model.problems import Problem
 from provision.model.text import count
 from provision.resources.base import Resource
 
@@ -129,6 +131,21 @@ def dns_unit(inventory: Inventory, network: Network) -> str:
 def dns_obstacle(document: NetworkDocument, options: object) -> tuple[str, str] | None:
     """Message and hint for a network whose containers cannot have names; None if they can."""
     return _name_server.obstacle(named(document.method), options)
+
+
+def access_resources(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+    """Yield the routes and rules by which others reach the containers of a network."""
+    return _access.resources(inventory, network, of(network), facts)
+
+
+def access_obstacle(document: NetworkDocument) -> tuple[str, str] | None:
+    """Message and hint for a network whose containers can have no `access`; None if they can."""
+    return _access.obstacle(named(document.method))
+
+
+def access_warnings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Problem]:
+    """Yield what keeps `access` of a network from having an effect."""
+    return _access.warnings(inventory, network, facts)
 
 
 def has_names(inventory: Inventory, host: str) -> bool:
