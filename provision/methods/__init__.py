@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +27,7 @@ from provision.methods._parts import Facts as Facts
 from provision.methods._parts import HostCheck as HostCheck
 from provision.methods._parts import Row as Row
 from provision.methods._shared import access as _access
+from provision.methods._shared import access_rules as _access_rules
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory, Network
 from provision.model.needs import Need
@@ -146,6 +147,16 @@ def access_obstacle(document: NetworkDocument) -> tuple[str, str] | None:
 def access_warnings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Problem]:
     """Yield what keeps `access` of a network from having an effect."""
     return _access.warnings(inventory, network, facts)
+
+
+def access_sources(inventory: Inventory, network: Network) -> tuple[IPv4Network, ...]:
+    """The ranges of sources that `access` of a network allows."""
+    return _access_rules.sources(inventory, network)
+
+
+def members_reach(inventory: Inventory, network: Network) -> bool:
+    """True if the hosts of a network reach all its containers, whatever `access` says."""
+    return _access.members_reach(inventory, network, of(network))
 
 
 def has_names(inventory: Inventory, host: str) -> bool:
