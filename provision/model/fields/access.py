@@ -52,7 +52,7 @@ def network(text: str) -> IPv4Network | None:
 
 def _is_range(text: str) -> bool:
     """True for what can only be meant as an address or a range."""
-    return "/" in text or ":" in text or re.fullmatch(r"[0-9.]+", text) is not None
+    return ":" in text or re.fullmatch(r"[0-9.]+(/.*)?", text) is not None
 
 
 AccessEntry = Annotated[str, BeforeValidator(entry)]
