@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from provision import methods
-from provision.checks import lan_probe, name_probe, ports
+from provision.checks import access_probe, lan_probe, name_probe, ports
+from provision.checks.access_probe import AccessProbe
 from provision.checks.lan_probe import LanProbe
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import Answer, Endpoint, Listener
@@ -67,6 +68,7 @@ class Evidence:
     errors: Mapping[str, HostError]
     lan_probes: tuple[LanProbe, ...] = ()
     choice: PairChoice = ALL_PAIRS
+    access_probes: tuple[AccessProbe, ...] = ()
 
 
 def segment(inventory: Inventory, container: Container) -> str:
@@ -130,7 +132,10 @@ def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_
     chosen = named_pairs(inventory, containers, choice)
     names = name_probe.questions(inventory, fleet.facts, endpoints, chosen)
     listening = {*(container.host for container in containers), *_hosts_with_status(inventory)}
-    rounds = CheckRounds(extended, hosts, fleet, endpoints, calls, lan_probes, choice, names)
+    access = access_probe.probes(inventory, fleet.facts, hosts, choice)
+    rounds = CheckRounds(
+        extended, hosts, fleet, endpoints, calls, lan_probes, choice, names, access
+    )
     rounds.run(listening)
     errors = {**rounds.errors, **fleet.errors}
     return Evidence(
@@ -150,6 +155,7 @@ def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_
         {host: error for host, error in errors.items() if host in hosts},
         lan_probes,
         choice,
+        access,
     )
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from markupsafe import Markup
 
-from provision.checks import drift_text, test_lan, test_methods, test_network
+from provision.checks import drift_text, test_access, test_lan, test_methods, test_network
 from provision.checks.matrix import ends, pair_verdicts
 from provision.checks.run import Verification
 from provision.checks.subjects import Check
@@ -54,7 +54,7 @@ def short(word: str) -> str:
 
 def meanings(result: Verification) -> dict[str, str]:
     """The meaning of each check of the result: the first line of its documentation."""
-    functions = {**vars(test_methods), **vars(test_network), **vars(test_lan)}
+    functions = {**vars(test_methods), **vars(test_network), **vars(test_lan), **vars(test_access)}
     names = dict.fromkeys(check.check for check in result.checks)
     return {
         name: str(getattr(functions.get(f"test_{name}"), "__doc__", "") or "").split("\n")[0]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from provision import methods
-from provision.checks import lan_probe, name_probe, path_mtu, ports, probe, wire
+from provision.checks import access_probe, lan_probe, name_probe, path_mtu, ports, probe, wire
+from provision.checks.access_probe import AccessProbe
 from provision.checks.backend import host as testinfra_host
 from provision.checks.lan_probe import LanProbe
 from provision.checks.limits import Limits
@@ -39,6 +40,7 @@ class CheckRounds:
         lan_probes: tuple[LanProbe, ...],
         choice: PairChoice,
         names: Mapping[Endpoint, tuple[str, ...]],
+        access: tuple[AccessProbe, ...] = (),
     ) -> None:
         self._session, self._hosts = session, hosts
         self._endpoints = endpoints
@@ -49,7 +51,7 @@ class CheckRounds:
         }
         self._limits = Limits(max(map(len, self._targets.values()), default=0))
         self._choice = choice
-        self._names = names
+        self._names, self._access = names, access
         self._lan_probes = grouped(lan_probes, lambda lan_probe: lan_probe.host)
         self._facts = fleet.facts
         self._reached = tuple(host for host in hosts if host in fleet.snapshots)
@@ -111,7 +113,7 @@ class CheckRounds:
         called = [end for end in self._by_host.get(host, ()) if end.called]
         return probe.combined(
             probe.listen_script(called, self._limits),
-            wire.start_script(inventory, self._limits),
+            wire.start_script(inventory, self._limits, access_probe.sniffed(inventory)),
             topology_probe.script(),
             methods.status_script(inventory, host),
         )
@@ -120,10 +122,11 @@ class CheckRounds:
         """A function that makes the script of each host; empty for one that has nothing to do."""
         inventory = self._session.inventory
         listening = {name: listener.port for name, listener in self.listeners.items()}
-        by_host = grouped(
-            ports.openings(inventory, self._hosts, self._endpoints, self.listeners, self._choice),
-            lambda opening: opening.by,
+        every = ports.openings(
+            inventory, self._hosts, self._endpoints, self.listeners, self._choice
         )
+        access = access_probe.openings(self._access, self._endpoints, self.listeners)
+        by_host = grouped((*every, *access), lambda opening: opening.by)
         openings = {host: ports.by_source(group) for host, group in by_host.items()}
         groups = (group for of_host in openings.values() for group in of_host.values())
         self._limits = Limits(max(self._limits.peers, max(map(len, groups), default=0)))
@@ -138,7 +141,9 @@ class CheckRounds:
             lan = lan_probe.script(self._lan_probes.get(host, ()))
             of_host = self._by_host.get(host, ())
             names = {end: self._names[end] for end in of_host if end in self._names}
-            if not (calls or arguments or lan or names):
+            facts = self._facts[host]
+            strangers = access_probe.script(self._access, self._endpoints, inventory, facts)
+            if not (calls or arguments or lan or names or strangers):
                 return ""
             return probe.combined(
                 self._limits.files,
@@ -146,6 +151,7 @@ class CheckRounds:
                 probe.open_script(arguments, self._limits),
                 lan,
                 name_probe.script(names),
+                strangers,
                 wire.send_script(inventory, calls),
             )
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from provision.checks import gather, junit_text, test_lan, test_methods, test_network
+from provision.checks import gather, junit_text, test_access, test_lan, test_methods, test_network
 from provision.checks.diagnosis import Diagnosis, diagnose
 from provision.checks.doctor.examine import asking, examine
 from provision.checks.doctor.findings import HostFinding
@@ -181,7 +181,9 @@ def _judged(
     """The result with the verdicts on this evidence, as far as pytest came."""
     test_methods.define(evidence.inventory)
     judge = Judge(evidence, expression, junit=junit)
-    modules = (test_network, test_methods, *((test_lan,) if evidence.lan_probes else ()))
+    lan = (test_lan,) if evidence.lan_probes else ()
+    access = (test_access,) if evidence.access_probes else ()
+    modules = (test_network, test_methods, *lan, *access)
     status: int = pytest.ExitCode.INTERRUPTED
     with TemporaryDirectory() as folder, _without_plugins():
         file = Path(folder, "junit.xml") if junit else None

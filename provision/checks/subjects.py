@@ -8,6 +8,7 @@ from typing import Any
 
 from provision import methods
 from provision.checks import ports
+from provision.checks.access_probe import AccessProbe
 from provision.checks.gather import Evidence, named_pairs, pairs
 from provision.checks.lan_probe import LanProbe
 from provision.checks.ports import Publication
@@ -83,6 +84,17 @@ def _lan_probes(*kinds: str) -> SubjectKind:
     return SubjectKind(select, label, lambda probe: (probe.source.name, probe.target, None))
 
 
+def _access_probes(*, stranger: bool) -> SubjectKind:
+    def select(evidence: Evidence) -> Iterable[AccessProbe]:
+        every = evidence.access_probes
+        return (probe for probe in every if (probe.stranger is not None) == stranger)
+
+    def ends(probe: AccessProbe) -> tuple[str, str, None]:
+        return str(probe.stranger or probe.source), probe.target.name, None
+
+    return SubjectKind(select, lambda probe: "-".join(ends(probe)[:2]), ends)
+
+
 def _pairs(select: Callable[[Evidence], Iterable[Pair]]) -> SubjectKind:
     def label(pair: Pair) -> str:
         return f"{pair[0].name}-{pair[1].name}"
@@ -151,6 +163,8 @@ KINDS: Mapping[str, SubjectKind] = {
     "pair": _pairs(_segment_pairs),
     "network_pair": _pairs(_network_pairs),
     "named_pair": _pairs(_named_pairs),
+    "allowed_host": _access_probes(stranger=False),
+    "stranger": _access_probes(stranger=True),
     "arp_probe": _lan_probes("reach", "router"),
     "ping_probe": _lan_probes("reach"),
     "own_probe": _lan_probes("own"),

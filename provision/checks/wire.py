@@ -73,8 +73,11 @@ class Capture:
         return self._by_inner.get((source, target), [])
 
 
-def start_script(inventory: Inventory, limits: Limits) -> str:
-    """A script that starts the sniffer and prints `sniffer PID`; "" if there is no network."""
+def start_script(inventory: Inventory, limits: Limits, more: Iterable[str] = ()) -> str:
+    """A script that starts the sniffer and prints `sniffer PID`; "" if there is no network.
+
+    `more` are further arguments of `checks/wire.pl`.
+    """
     networks = inventory.networks.values()
     if not networks:
         return ""
@@ -87,6 +90,7 @@ def start_script(inventory: Inventory, limits: Limits) -> str:
     # GRE has no port (`Tunnel.port` is 0): the sniffer detects GRE by IP protocol 47.
     arguments += [f"port={port}" for port in sorted(ports - sealed - {0})]
     arguments += [f"sealed={port}" for port in sorted(sealed)]
+    arguments += more
     return _sniffer_script("start", str(limits.listen_s), *arguments)
 
 

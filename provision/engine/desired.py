@@ -57,6 +57,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         for resource in (
             *methods.of(network).desired(inventory, network, facts),
             *methods.dns_resources(inventory, network, facts),
+            *methods.access_resources(inventory, network, facts),
         )
     ]
     inventory = _with_addresses(inventory, facts)
@@ -200,6 +201,7 @@ def _follower(
     # setns(2) into the network namespace of a container takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,
     # which a follower does not have unless it needs them.
     enters = any(resource.kind in ("attachment", "guest", "connection") for resource in volatile)
+    rules = sorted({rule for resource in volatile for rule in rules_to_follow(resource)})
     follow = render(
         "common/follow.sh.j2",
         inventory=inventory,
@@ -209,7 +211,8 @@ def _follower(
         enters=enters,
         forwards=any(r.kind == Sysctl.kind and r.name == IP_FORWARD for r in volatile),
         devices=[(flannel.device, flannel.service) for flannel in flannels if flannel.device],
-        rules=sorted({rule for resource in volatile for rule in rules_to_follow(resource)}),
+        rules=rules,
+        prerouting=any(rule.endswith(" PREROUTING") for rule in rules),
     )
     digest = sha256(follow.encode()).hexdigest()[:16]
     restore = script.standalone([resource.restore() for resource in volatile])

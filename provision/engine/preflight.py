@@ -62,6 +62,7 @@ def warnings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[P
     for host_facts in facts.values():
         yield from firewalls.host_problems(host_facts)
     for network in inventory.networks.values():
+        yield from methods.access_warnings(inventory, network, facts)
         for host in network.hosts:
             if host in facts:
                 yield from methods.of(network).warnings(inventory, network, facts[host])

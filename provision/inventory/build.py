@@ -15,7 +15,7 @@ from provision.model.documents import (
     InterfaceDocument,
     Layout,
 )
-from provision.model.fields import images
+from provision.model.fields import access, images
 from provision.model.fields.containers import ports
 from provision.model.fields.interfaces import MAIN_TABLE
 from provision.model.inventory import (
@@ -105,6 +105,7 @@ def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> 
         files=MappingProxyType(files.of_networks[name]),
         host_options=MappingProxyType({h: key for h, key in keys.items() if key is not None}),
         names=document.names,
+        access=None if document.access is None else access.of_entries(document.access),
     )
 
 

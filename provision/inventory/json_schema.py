@@ -28,6 +28,7 @@ _NAMES = {
     "guests": r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$",
 }
 _DESCRIPTIONS = {
+    "access": "who else may reach the containers: hosts, a range, or an interface of the hosts",
     "absent": "refuse: the guest must exist at the first apply; wait: it may come later",
     "address": "IPv4 address that the other hosts reach",
     "addresses": "addresses with prefix length, IPv4 and IPv6",

@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,10 +26,13 @@ from provision.methods._parts import ClashKey as ClashKey
 from provision.methods._parts import Facts as Facts
 from provision.methods._parts import HostCheck as HostCheck
 from provision.methods._parts import Row as Row
+from provision.methods._shared import access as _access
+from provision.methods._shared import access_rules as _access_rules
 from provision.methods._shared.docker_bridge import uses_docker0
 from provision.model.errors import SupplyError
 from provision.model.inventory import Container, Inventory, MethodOptions, Network
 from provision.model.needs import Need
+from provision.model.problems import Problem
 from provision.model.text import count
 from provision.resources.base import Resource
 
@@ -140,6 +143,31 @@ def is_on_docker0(options: MethodOptions) -> bool:
 def dns_obstacle(document: NetworkDocument, options: object) -> tuple[str, str] | None:
     """Message and hint for a network whose containers cannot have names; None if they can."""
     return _name_server.obstacle(named(document.method), options)
+
+
+def access_resources(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
+    """Yield the routes and rules by which others reach the containers of a network."""
+    return _access.resources(inventory, network, of(network), facts)
+
+
+def access_obstacle(document: NetworkDocument) -> tuple[str, str] | None:
+    """Message and hint for a network whose containers can have no `access`; None if they can."""
+    return _access.obstacle(named(document.method))
+
+
+def access_warnings(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Problem]:
+    """Yield what keeps `access` of a network from having an effect."""
+    return _access.warnings(inventory, network, facts)
+
+
+def access_sources(inventory: Inventory, network: Network) -> tuple[IPv4Network, ...]:
+    """The ranges of sources that `access` of a network allows."""
+    return _access_rules.sources(inventory, network)
+
+
+def members_reach(inventory: Inventory, network: Network) -> bool:
+    """True if the hosts of a network reach all its containers, whatever `access` says."""
+    return _access.members_reach(inventory, network, of(network))
 
 
 def has_names(inventory: Inventory, host: str) -> bool:

@@ -209,6 +209,10 @@ class Method(ABC):
         """Interfaces by which packets leave a tunnel to be routed; empty: by the NICs."""
         return ()
 
+    def strict_device(self, inventory: Inventory, network: Network) -> str:
+        """The tunnel's device, if it takes only packets from the network's own range; else ""."""
+        return ""
+
     def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""
         return 0

@@ -61,6 +61,19 @@ class LocalBinary:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who besides its own containers may reach those of a network by their own addresses.
+
+    `hosts`: all hosts of the inventory. `ranges` are source ranges, `interfaces` those of the hosts
+    by which packets come in.
+    """
+
+    hosts: bool = False
+    ranges: tuple[IPv4Network, ...] = ()
+    interfaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """A network over several hosts.
 
@@ -81,6 +94,8 @@ class Network:
     """The method's own key of each host that has one, by host (`Method.HostOptions`)."""
     names: str | None = None
     """The domain of its containers' names; empty: names without a domain; None: no names."""
+    access: Access | None = None
+    """None: what reaches its containers from outside is left to Docker and the method."""
 
     @property
     def hosts(self) -> tuple[str, ...]:

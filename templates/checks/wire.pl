@@ -4,7 +4,7 @@
 # sealed ports it passes on every packet.
 # `start SECONDS SPEC…` starts the sniffer in the background and prints `sniffer PID`, or
 # `sniffer failed: REASON`. A SPEC is `net=CIDR` (count frames whose source and destination are both in
-# the range), `port=N` (a UDP port that may carry a tunnel) or `sealed=N` (the UDP port of a tunnel
+# the range), `from=ADDRESS>CIDR` (count those from the address into the range), `port=N` (a UDP port that may carry a tunnel) or `sealed=N` (the UDP port of a tunnel
 # whose content must not be readable).
 # `stop PID` prints `frame DEV in|out PROTOCOL PORT OUTER-FROM OUTER-TO FROM TO COUNT` for each flow
 # on each interface, then `lost N`, and ends the sniffer; only root may. After SECONDS, the sniffer
@@ -22,6 +22,7 @@ if ($verb eq 'stop') {
 }
 my $seconds = shift @arguments;
 my @nets = map { m{^net=(.+)/(\d+)$} ? [unpack('N', inet_aton($1)), $2 ? (0xffffffff << (32 - $2)) & 0xffffffff : 0] : () } @arguments;
+my @strangers = map { m{^from=(.+)>(.+)/(\d+)$} ? [unpack('N', inet_aton($1)), unpack('N', inet_aton($2)), $3 ? (0xffffffff << (32 - $3)) & 0xffffffff : 0] : () } @arguments;
 my %ports = map { /^port=(\d+)$/ ? ($1 => 1) : () } @arguments;
 my %sealed = map { /^sealed=(\d+)$/ ? ($1 => 1) : () } @arguments;
 
@@ -40,6 +41,10 @@ push @code, [0x30, 0, 0, 9], $same->(47), $keep; # GRE
 push @code, [0x15, 0, 2 + @ports, 17], [0xb1, 0, 0, 0], [0x48, 0, 0, 2], @ports;
 # Of TCP, only what opens a connection: whether it is not TCP (6), or has the flag SYN (2).
 my @plain = ([0x30, 0, 0, 9], [0x15, 0, 3, 6], [0xb1, 0, 0, 0], [0x50, 0, 0, 13], [0x45, 0, 1, 2], $keep, $drop);
+for my $rule (@strangers) { # from one address into a range
+  my ($source, $base, $mask) = @$rule;
+  push @code, [0x20, 0, 0, 12], [0x15, 0, 4, $source], [0x20, 0, 0, 16], [0x54, 0, 0, $mask], [0x15, 0, 1, $base], $keep;
+}
 for my $net (@nets) { # from and to inside it
   my ($base, $mask) = @$net;
   my @to = ([0x20, 0, 0, 16], [0x54, 0, 0, $mask], [0x15, 0, scalar @plain, $base], @plain);

@@ -56,6 +56,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "links": ["eth1", "br lan"],
         "rules": ["DOCKER-USER FORWARD", "PROV-demo-blue-x filter"],
         "devices": [("flannel.1", "provision-demo-over-flanneld.service")],
+        "prerouting": True,
         "forwards": True,
         "enters": True,
         "lock": "/run/provision-demo.lock",

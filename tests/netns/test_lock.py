@@ -98,6 +98,7 @@ def follower(limit: int) -> str:
         inventory=NAME,
         links=[],
         rules=[],
+        prerouting=False,
         forwards=False,
         devices=[],
         enters=False,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
+from provision import methods
 from provision.checks.explain import nat
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import Growth, HostEvidence, TraceStep
@@ -96,6 +98,8 @@ def _isolates(verdict: TraceStep) -> bool:
 
 
 def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
+    if entry := _missing_entry(case, verdict, owner):
+        return entry
     # The network's own rules accept packets between its containers, and none from other addresses.
     ours = case.network is not None and case.source_side.link is not None
     if owner == "provision" or (owner == "Docker" and ours):
@@ -110,6 +114,21 @@ def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
     return (
         f"nft delete rule {family} {verdict.table} {verdict.chain} handle {int(verdict.handle, 16)}"
     )
+
+
+def _missing_entry(case: Case, verdict: TraceStep, owner: str) -> str:
+    """What to add to `access` of the network that refuses the probe; empty for another cause."""
+    networks = case.inventory.networks.values()
+    network = next((n for n in networks if case.inner_address in n.cidr), None)
+    if network is None or network.access is None or owner not in ("provision", "Docker"):
+        return ""
+    source = IPv4Address(verdict.packet.get("SRC") or case.address)
+    allowed = methods.access_sources(case.inventory, network)
+    if is_answer(case, verdict) or source in network.cidr or any(source in r for r in allowed):
+        return ""  # its rules are not as they should be
+    is_host = any(host.address == source for host in case.inventory.hosts.values())
+    entry = "hosts" if is_host else f"{source}/32"
+    return f"add {entry} to access of network {network.name} in {case.path.name}, then {case.apply}"
 
 
 def counted(case: Case, point: Point, after: Point | None) -> Iterator[Cause]:

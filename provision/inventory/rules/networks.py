@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 
 from provision import methods
 from provision.inventory.rules import (
+    access,
     clashes,
     containers,
     dns_names,
@@ -43,6 +44,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     yield from interfaces.findings(decoded, layout)
     yield from clashes.findings(decoded, layout)
     yield from dns_names.findings(decoded, layout)
+    yield from access.findings(decoded)
 
 
 def _unused_keys(decoded: Decoded, layout: Layout) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
-from provision.methods._shared import link_problems
+from provision.methods._shared import access_rules, link_problems
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
@@ -135,6 +135,7 @@ def chains(
         accepts.append(_rule(mark, subnet, cidr, ("-i", bridge, "-o", nic), "ACCEPT"))
         if relay:
             accepts.append(_rule(mark, cidr, cidr, ("-i", nic, "-o", nic), "ACCEPT"))
+    accepts += access_rules.rules(inventory, network, host, bridge)
     if accepts:
         yield IptablesChain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
     # ACCEPT ends the nat table for a packet: no later rule masquerades it.

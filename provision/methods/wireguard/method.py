@@ -72,6 +72,10 @@ class WireguardMethod(Method):
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from device.problems(inventory, network, facts, self.overhead(network))
 
+    def strict_device(self, inventory: Inventory, network: Network) -> str:
+        """The device: its peers take only packets from the host's own subnet (AllowedIPs)."""
+        return device.name(inventory, network)
+
     def overhead(self, network: Network) -> int:
         """Bytes by which a packet grows on its way to another host."""
         return OVERHEAD

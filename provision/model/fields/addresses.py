@@ -42,7 +42,7 @@ def ipv4(text: str) -> IPv4Address:
 
 def cidr(text: str) -> IPv4Network:
     """The range of a network of containers. Raises BadValueError."""
-    network = _network(text)
+    network = _network(text, cidr)
     if network.prefixlen > SMALLEST:
         message = f"{text} is too small for a network of containers"
         raise BadValueError(message, f"the smallest is a /{SMALLEST}")
@@ -52,6 +52,19 @@ def cidr(text: str) -> IPv4Network:
             problem = description if inside else f"wide enough to contain {block}"
             problem = problem.replace("a loopback address, which", "loopback, which")
             hint = "write a private network, like 172.20.0.0/16"
+            raise BadValueError(f"{text} is {problem}", hint)
+    return network
+
+
+def source_range(text: str) -> IPv4Network:
+    """A range of addresses from which packets come, up to a /32. Raises BadValueError."""
+    if "/" not in text and text.count(".") == 3:
+        raise BadValueError(f"{_address(text)} has no prefix length", f"did you mean {text}/32?")
+    network = _network(text, source_range)
+    for block, description in _UNUSABLE.items():
+        if network.prefixlen and network.subnet_of(block):
+            problem = description.replace("a loopback address, which", "loopback, which")
+            hint = "write the addresses of machines, like 10.0.0.0/8"
             raise BadValueError(f"{text} is {problem}", hint)
     return network
 
@@ -79,7 +92,7 @@ def _address(text: str, suffix: str = "") -> IPv4Address:
     return IPv4Address(text)
 
 
-def _network(text: str) -> IPv4Network:
+def _network(text: str, check: Callable[[str], object]) -> IPv4Network:
     base, slash, prefix = text.partition("/")
     if ":" in base:
         _address(base)
@@ -87,25 +100,25 @@ def _network(text: str) -> IPv4Network:
     if padded is None:
         raise BadValueError(f"{quoted(text)} is not a network", _CIDR_HINT)
     if not slash or base.count(".") != 3:
-        guess = _did_you_mean(f"{padded}/{prefix or _classful_prefix(base)}", cidr)
+        guess = _did_you_mean(f"{padded}/{prefix or _classful_prefix(base)}", check)
         raise BadValueError(f"{quoted(text)} is not in CIDR notation", guess)
     _address(base, f"/{prefix}")
-    return _with_prefix(base, prefix)
+    return _with_prefix(base, prefix, check)
 
 
-def _with_prefix(base: str, prefix: str) -> IPv4Network:
+def _with_prefix(base: str, prefix: str, check: Callable[[str], object]) -> IPv4Network:
     text = f"{base}/{prefix}"
     if "." in prefix:
         try:
             network = IPv4Network(text, strict=False)
         except (NetmaskValueError, ValueError):
             raise BadValueError(f"{quoted(text)} is not in CIDR notation", _CIDR_HINT) from None
-        raise BadValueError(f"{text} has a netmask", _did_you_mean(str(network), cidr))
+        raise BadValueError(f"{text} has a netmask", _did_you_mean(str(network), check))
     if not re.fullmatch(r"0|[1-9][0-9]?", prefix) or int(prefix) > 32:
         raise BadValueError(f"{quoted(text)} has no prefix length from 0 to 32", _CIDR_HINT)
     network = IPv4Network(text, strict=False)
     if str(network.network_address) != base:
-        raise BadValueError(f"{text} has host bits set", _did_you_mean(str(network), cidr))
+        raise BadValueError(f"{text} has host bits set", _did_you_mean(str(network), check))
     return network
 
 

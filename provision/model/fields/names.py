@@ -143,6 +143,12 @@ def nic_name(text: str) -> str:
     return _link_name(text, "nic", "write the interface's name of 1 to 15 characters, like eth1")
 
 
+def access_interface(text: str) -> str:
+    """The name of an interface by which packets come to the hosts. Raises BadValueError."""
+    hint = "write hosts, a range like 10.0.0.0/8, or an interface like tailscale0"
+    return _link_name(text, "access", hint)
+
+
 def container_interface(text: str) -> str:
     """The name of an interface inside a container. Raises BadValueError."""
     hint = "write the name that it gets in the container, like eth1"

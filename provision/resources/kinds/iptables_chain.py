@@ -15,9 +15,10 @@ from provision.resources.steps import Run, Steps, Unless, fails, sh
 
 PREFIX = "PROV-"
 """The name of every chain of provision begins so (`model.names.chain_name`)."""
-SUFFIXES = ("etcd", "in")
-"""Behind a network's name in the names of its further chains (method flannel)."""
-HOOKS = {"filter": "DOCKER-USER", "nat": "POSTROUTING"}
+ACCESS = "access"
+SUFFIXES = ("etcd", "in", ACCESS)
+"""Behind a network's name in the names of its further chains (method flannel, key `access`)."""
+HOOKS = {"filter": "DOCKER-USER", "nat": "POSTROUTING", "raw": "PREROUTING"}
 """The chain that jumps to ours, by table.
 
 Docker sends all forwarded packets through DOCKER-USER before its own rules:
@@ -52,7 +53,9 @@ iptables-save
 """
     fingerprint: ClassVar[str] = rf"""
 need iptables
-for table in filter nat; do
+for table in filter nat raw; do
+  # iptables-legacy would load the module of a table that nobody has used yet.
+  [ $table != raw ] || iptables-save | grep -q '^[*]raw' || continue
   iptables-save -t $table | sed -n "/{PREFIX}/s/^/$table /p" | sed 's/ \[[0-9:]*\]$//'
 done
 """
@@ -156,13 +159,14 @@ def is_protection(resource: Resource) -> bool:
 def rules_to_follow(resource: Resource) -> frozenset[str]:
     """What the follower looks for of a chain, as follow.sh writes it.
 
-    The chain in its table; the jump of INPUT to it; and the jump of FORWARD to DOCKER-USER.
+    The chain in its table; the jump of INPUT or PREROUTING to it; and the jump of FORWARD to
+    DOCKER-USER.
     """
     if not isinstance(resource, IptablesChain):
         return frozenset()
     rules = {f"{resource.chain} {resource.table}"}
-    if is_protection(resource):
-        rules.add(f"{resource.chain} INPUT")
+    if is_protection(resource) or resource.hook == HOOKS["raw"]:
+        rules.add(f"{resource.chain} {resource.hook}")
     return frozenset(rules | ({"DOCKER-USER FORWARD"} if in_docker_user(resource) else set()))
 
 
