@@ -21,24 +21,23 @@ settings() { # NIC
   case $filter$ignore in *[1-9]*) echo "ip_settings $1 $filter $ignore" ;; esac
 }
 settings all
+managed=$(grep -Hs '^NETWORK_FILE=.' /run/systemd/netif/links/*)
 for link in /sys/class/net/*; do
   nic=${link##*/}
   case $nic in veth*) ;; *) settings "$nic" ;; esac
   [ ! -d "$link/phy80211" ] && [ ! -d "$link/wireless" ] || echo "wireless $nic"
   [ ! -d "$link/bridge" ] || echo "bridge $nic"
   read -r index 2>/dev/null <"$link/ifindex" || continue
-  if [ -f "/run/systemd/netif/links/$index" ]; then
-    while read -r line; do
-      case $line in NETWORK_FILE=?*)
-        path=${line#*=}
-        echo "networkd $nic $path"
-        for part in "$path" /etc/systemd/network/"${path##*/}".d/*.conf; do
-          [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
-        done
-      esac
-    done <"/run/systemd/netif/links/$index"
-    [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic"
-  fi
+  case $managed in *"/links/$index:"*)
+    path=${managed#*"/links/$index:NETWORK_FILE="}
+    path=${path%%
+*}
+    echo "networkd $nic $path"
+    for part in "$path" /etc/systemd/network/"${path##*/}".d/*.conf; do
+      [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
+    done
+    [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic" ;;
+  esac
   if [ -f "/run/NetworkManager/devices/$index" ]; then
     owner='' uuid=
     while read -r line; do
