@@ -55,12 +55,11 @@ if command -v iptables >/dev/null 2>&1; then
   esac
 fi
 # Settings that stop forwarding at each boot, at `sysctl --system` and when networkd restarts.
-{
-  grep -HsE '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./].*[./]forwarding)[[:space:]]*=[[:space:]]*0' \
-    /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
-  grep -HsiE '^(IPv4Forwarding|IPForward)=(no|false|0|off|ipv6)' /etc/systemd/network/*.network \
-    /run/systemd/network/*.network
-} | sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/stops_forwarding \1 /'
+grep -HsiE \
+  -e '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./].*[./]forwarding)[[:space:]]*=[[:space:]]*0' \
+  -e '^(IPv4Forwarding|IPForward)=(no|false|0|off|ipv6)' /etc/sysctl.conf /etc/sysctl.d/*.conf \
+  /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf /etc/systemd/network/*.network \
+  /run/systemd/network/*.network | sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/stops_forwarding \1 /'
 daemon_json() { grep -Eqs "\"$1\"[[:space:]]*:[[:space:]]*$2" /etc/docker/daemon.json; }
 # A file of one line without its end: `read` sets the variable, and fails.
 pid=; [ ! -r /run/docker.pid ] || read -r pid </run/docker.pid || :

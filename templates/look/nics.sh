@@ -1,17 +1,14 @@
 # The host's NICs: managers, files, leases, and whatever forbids to bridge them.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
-# Variables: name
+# Variables: name forwards
 # The managers' own state files say which links they own:
 # /run/systemd/netif of networkd, /run/NetworkManager/devices, /run/network/ifstate of ifupdown.
 # Asking the managers by `networkctl` or `nmcli` would start a process for each link, also on hosts
 # that bridge no NIC.
 
 # Interfaces that forward nothing although the host does, or did before this inventory changed it.
-# (`read` reads byte by byte, and a file of /proc/sys ends after the first read: enough for a digit.)
-read -r forwards </proc/sys/net/ipv4/ip_forward || :
-if [ "$forwards" = 1 ]; then
-  grep -lx 0 /proc/sys/net/ipv4/conf/*/forwarding | sed 's|.*/\(.*\)/forwarding|unforwarding \1|'
-fi
+# shellcheck disable=SC2154 # look/shared.sh sets $forwards
+[ "$forwards" != 1 ] || shared interface
 # Where one of these is set: how strictly a NIC filters sources, and for which addresses it answers
 # ARP requests. What is greater counts, its own value or that of `all`.
 settings() { # NIC
