@@ -45,8 +45,8 @@ if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
 fi
 if command -v systemctl >/dev/null 2>&1; then
   units=$(bounded systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
-    openvswitch-switch.service "provision-$name-follow.service" firewalld.service \
-    nftables.service netfilter-persistent.service) ||
+    openvswitch-switch.service firewalld.service nftables.service netfilter-persistent.service \
+    "provision-$name-follow.service") ||
     units= # systemd is not the init of this host
 fi
 if command -v iptables >/dev/null 2>&1 && iptables_rules=$(iptables-save); then
