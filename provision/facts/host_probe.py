@@ -33,6 +33,12 @@ def probe() -> str:
     return program_text("look/host.sh", "look/nics.sh", "look/firewall.sh", "look/ports.sh")
 
 
+def _not_forwarding(lines: KeyedLines) -> Iterator[str]:
+    """The interfaces that do not forward although the host does, or did before our change."""
+    yield from lines.every("unforwarding")
+    yield from (name for name, value in lines.pairs("interface") if value == "0")
+
+
 _BOOT = 3
 """RTPROT_BOOT of linux/rtnetlink.h: `ip route` does not print this protocol."""
 
@@ -74,7 +80,7 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
         nics_in_containers=frozenset(lines.every("given")),
         ovs_nic_by_bridge=_ovs_nic_by_bridge(text),
         foreign_files=frozenset(lines.every("foreign")),
-        not_forwarding=frozenset(lines.every("unforwarding")),
+        not_forwarding=frozenset(_not_forwarding(lines)),
         networkd_files=dict(lines.pairs("networkd")),
         policy=policy.parse(lines),
         firewall=firewall.parse(lines),

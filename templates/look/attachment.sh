@@ -28,7 +28,9 @@ for claim in /etc/provision/"$name"/attachments/*/*; do
     [ "$key $running" != "lives $container" ] || echo "$pid"
   done)"
 done
-for pid in $(printf '%s\n' "$answers" | sed -n 's/^extra \([0-9]*\)$/\1/p'); do
+case $answers in *"
+extra "*) extra=$(printf '%s\n' "$answers" | sed -n 's/^extra \([0-9]*\)$/\1/p') ;; *) extra= ;; esac
+for pid in $extra; do
   container=$(printf '%s\n' "$answers" | sed -n "s/^lives \([^ ]*\) $pid\$/\1/p")
   case "$entered" in *" $container "*) continue ;; esac
   ! nsenter -t "$pid" -n ip -o link show 2>/dev/null |

@@ -1,13 +1,12 @@
 # Firewalls of the host, as `KEY VALUE` lines; the rules of iptables are read by iptables_chain.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
-# Variables: name
+# Variables: name units
 # firewalld is asked by D-Bus, because each start of firewall-cmd takes 0.4 s. Only where it runs:
 # a message to a name that nobody has can make systemd start its service.
 
 if command -v systemctl >/dev/null 2>&1; then
-  active=$(bounded systemctl show --property Id,ActiveState firewalld.service nftables.service \
-    netfilter-persistent.service 2>/dev/null |
-    sed -n '/^Id=/{s///;h;};/^ActiveState=active$/{x;s/^/firewall_unit /p;}')
+  active=$(printf '%s\n' "$units" | sed -n \
+    '/^Id=/{s///;h;};/^ActiveState=active$/{x;/^\(firewalld\|nft\|netf\)/s/^/firewall_unit /p;}')
   [ -z "$active" ] || printf '%s\n' "$active"
   case $active in
   *firewalld.service*)
@@ -56,22 +55,26 @@ if command -v iptables >/dev/null 2>&1; then
   esac
 fi
 # Settings that stop forwarding at each boot, at `sysctl --system` and when networkd restarts.
-grep -HsE '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./].*[./]forwarding)[[:space:]]*=[[:space:]]*0' \
-  /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf |
-  sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/stops_forwarding \1 /'
-grep -HsiE '^(IPv4Forwarding|IPForward)=(no|false|0|off|ipv6)' /etc/systemd/network/*.network \
-  /run/systemd/network/*.network | sed 's/:/ /;s/^/stops_forwarding /'
+grep -HsiE \
+  -e '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./].*[./]forwarding)[[:space:]]*=[[:space:]]*0' \
+  -e '^(IPv4Forwarding|IPForward)=(no|false|0|off|ipv6)' /etc/sysctl.conf /etc/sysctl.d/*.conf \
+  /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf /etc/systemd/network/*.network \
+  /run/systemd/network/*.network | sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/stops_forwarding \1 /'
 daemon_json() { grep -Eqs "\"$1\"[[:space:]]*:[[:space:]]*$2" /etc/docker/daemon.json; }
-daemon=$(tr '\0' '\n' <"/proc/$(cat /run/docker.pid 2>/dev/null)/cmdline" 2>/dev/null)
-if daemon_json iptables false || printf '%s\n' "$daemon" | grep -qx -e --iptables=false; then
-  echo 'docker_iptables false'
-fi
+# A file of one line without its end: `read` sets the variable, and fails.
+pid=; [ ! -r /run/docker.pid ] || read -r pid </run/docker.pid || :
+flags=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")
+case " $flags" in
+*' --iptables=false '*) echo 'docker_iptables false' ;;
+*) ! daemon_json iptables false || echo 'docker_iptables false' ;;
+esac
 for claim in /etc/provision/"$name"/firewall/*; do
   [ ! -f "$claim" ] || echo "firewall_claim $(head -c 1024 "$claim" | head -n 1)"
 done
 [ ! -e "/run/provision-$name/forward-drop" ] || echo 'forward_was DROP'
 config=${DOCKER_CONFIG:-$HOME/.docker}/config.json
-context=$(sed -n 's/.*"currentContext"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' \
+context=
+[ ! -f "$config" ] || context=$(sed -n 's/.*"currentContext"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' \
   "$config" 2>/dev/null)
 echo "docker_context ${DOCKER_CONTEXT:-$context}"
 echo "docker_host ${DOCKER_HOST:-}"

@@ -4,13 +4,18 @@
 # Lines: `claim INVENTORY TOOL ZONE RULE`, `ufw TUPLE`, and for firewalld `runtime ZONE JSON` and
 # `saved ZONE JSON` (the permanent configuration), or `firewalld off`.
 
-claims=$(for claim in /etc/provision/*/firewall/*; do
+zones='' claims=''
+for claim in /etc/provision/*/firewall/*; do
   [ -f "$claim" ] && [ ! -h "$claim" ] || continue
-  owner=${claim%/firewall/*}; echo "claim ${owner##*/} $(head -c 1024 "$claim" | head -n 1)"
-done)
-[ -z "$claims" ] || printf '%s\n' "$claims"
-sed -n 's/^### tuple ### /ufw /p' /etc/ufw/user.rules 2>/dev/null
-zones=$(printf '%s\n' "$claims" | sed -n 's/^claim [^ ]* firewalld \([^ ]*\) .*/\1/p' | sort -u)
+  owner=${claim%/firewall/*}
+  claims="$claims
+claim ${owner##*/} $(head -c 1024 "$claim" | head -n 1)"
+done
+if [ -n "$claims" ]; then
+  printf '%s\n' "$claims"
+  zones=$(printf '%s\n' "$claims" | sed -n 's/^claim [^ ]* firewalld \([^ ]*\) .*/\1/p' | sort -u)
+fi
+[ ! -f /etc/ufw/user.rules ] || sed -n 's/^### tuple ### /ufw /p' /etc/ufw/user.rules
 # firewall-cmd would take 0.4 s for each question.
 if [ -z "$zones" ]; then
   :

@@ -23,7 +23,9 @@ done
 if ! command -v docker >/dev/null 2>&1 && command -v apt-cache >/dev/null 2>&1; then
   apt-cache policy docker.io | sed -n 's/^ *Candidate: \([0-9]\)/candidate \1/p'
 fi
-echo "machine $(uname -m)"
+# Kernels before 6.1 lack the file.
+{ read -r machine </proc/sys/kernel/arch; } 2>/dev/null || machine=$(uname -m)
+echo "machine $machine"
 [ -n "$docker" ] || echo "docker-error $docker_error"
 # sudo removes SSH_CONNECTION from our environment, but its own process still has it.
 ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
@@ -33,7 +35,13 @@ for path in /var/lib/provision/txn /var/lib/provision/reverting.* /var/lib/provi
   [ ! -e "$path" ] || echo "guard ${path##*/}"
 done
 origin=/var/lib/provision/origins/$name
-[ ! -f "$origin" ] || [ -h "$origin" ] || echo "origin $(head -c 8192 "$origin" | tr '\n' ' ')"
+if [ -f "$origin" ] && [ ! -h "$origin" ]; then
+  text=$(head -c 8192 "$origin")
+  # One line, unless somebody changed the file.
+  case $text in *"
+"*) text=$(printf '%s' "$text" | tr '\n' ' ') ;; esac
+  echo "origin $text"
+fi
 # Names that this inventory gives, of files without its mark: another inventory's may be the same,
 # as the names of inventories and of bridges are joined by `-`.
 for file in /etc/systemd/network/05-provision-"$name"-* /etc/netplan/90-provision-"$name"-* \

@@ -1,17 +1,14 @@
 # The host's NICs: managers, files, leases, and whatever forbids to bridge them.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
-# Variables: name
+# Variables: name forwards
 # The managers' own state files say which links they own:
 # /run/systemd/netif of networkd, /run/NetworkManager/devices, /run/network/ifstate of ifupdown.
 # Asking the managers by `networkctl` or `nmcli` would start a process for each link, also on hosts
 # that bridge no NIC.
 
 # Interfaces that forward nothing although the host does, or did before this inventory changed it.
-# (`read` reads byte by byte, and a file of /proc/sys ends after the first read: enough for a digit.)
-read -r forwards </proc/sys/net/ipv4/ip_forward || :
-if [ "$forwards" = 1 ]; then
-  grep -lx 0 /proc/sys/net/ipv4/conf/*/forwarding | sed 's|.*/\(.*\)/forwarding|unforwarding \1|'
-fi
+# shellcheck disable=SC2154 # look/shared.sh sets $forwards
+[ "$forwards" != 1 ] || shared interface
 # Where one of these is set: how strictly a NIC filters sources, and for which addresses it answers
 # ARP requests. What is greater counts, its own value or that of `all`.
 settings() { # NIC
@@ -21,24 +18,23 @@ settings() { # NIC
   case $filter$ignore in *[1-9]*) echo "ip_settings $1 $filter $ignore" ;; esac
 }
 settings all
+managed=$(grep -Hs '^NETWORK_FILE=.' /run/systemd/netif/links/*)
 for link in /sys/class/net/*; do
   nic=${link##*/}
   case $nic in veth*) ;; *) settings "$nic" ;; esac
   [ ! -d "$link/phy80211" ] && [ ! -d "$link/wireless" ] || echo "wireless $nic"
   [ ! -d "$link/bridge" ] || echo "bridge $nic"
   read -r index 2>/dev/null <"$link/ifindex" || continue
-  if [ -f "/run/systemd/netif/links/$index" ]; then
-    while read -r line; do
-      case $line in NETWORK_FILE=?*)
-        path=${line#*=}
-        echo "networkd $nic $path"
-        for part in "$path" /etc/systemd/network/"${path##*/}".d/*.conf; do
-          [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
-        done
-      esac
-    done <"/run/systemd/netif/links/$index"
-    [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic"
-  fi
+  case $managed in *"/links/$index:"*)
+    path=${managed#*"/links/$index:NETWORK_FILE="}
+    path=${path%%
+*}
+    echo "networkd $nic $path"
+    for part in "$path" /etc/systemd/network/"${path##*/}".d/*.conf; do
+      [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
+    done
+    [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic" ;;
+  esac
   if [ -f "/run/NetworkManager/devices/$index" ]; then
     owner='' uuid=
     while read -r line; do

@@ -1,19 +1,21 @@
 # What every probe of a kind (`Resource.probe`) and the probe of the host may use.
 # Prelude: look/need.sh look/bounded.sh
 # Variables: name peers
-# Defines: docker docker_error ovs need_docker need_ovs shared files
+# Defines: docker docker_error ovs forward need_docker need_ovs need_rules shared files
 # The gather script sets before this: $name, the inventory's name, and $peers, the addresses of the
 # other hosts. look/shared.sh sets, before the first probe runs: $docker (yes: it answers; cut: it
 # printed too much; empty: it does not answer, and $docker_error says why), $answers (what Docker
 # printed), $ovs (yes: it answers; no: it runs without an answer; empty: it does not run), and
-# $units (of `systemctl show`).
+# $units (of `systemctl show`), $iptables_rules (of `iptables-save`) and $forward (of these, the policy
+# of FORWARD and its jumps to DOCKER-USER).
 # need_docker ends a section with `@absent` where Docker does not answer. A probe that cannot be
 # read is an error instead, so that an unreadable state never counts as an empty one.
 # need_ovs ends a section without output where Open vSwitch does not run.
+# need_rules ends a section with `@absent` where iptables is missing.
 # shared KEY… stands for the lines of these keys that look/shared.sh printed.
 # files PATH… prints mode, content in base64 (1 MiB at most) and path of each regular file.
 
-docker='' docker_error='docker is not installed' ovs=''
+docker='' docker_error='docker is not installed' ovs='' forward=''
 need_docker() {
   [ "$docker" != cut ] || { echo 'Docker printed more than 8 MiB about its state' >&2; exit 1; }
   [ -n "$docker" ] || { echo @absent; exit 0; }
@@ -22,8 +24,14 @@ need_ovs() {
   [ -n "$ovs" ] || exit 0
   [ "$ovs" = yes ] || { echo 'Open vSwitch does not answer' >&2; exit 1; }
 }
+need_rules() {
+  need iptables
+  [ -n "$forward" ] || { echo 'iptables-save failed' >&2; exit 1; }
+}
 shared() { for key in "$@"; do echo "@@$key"; done; }
 files() {
+  # A pattern that no file matches stands for itself.
+  [ $# -gt 1 ] || [ -e "$1" ] || return 0
   # One `stat` for all, and `head` for a large file only: each process costs a millisecond.
   stat -c '%a %s %n' -- "$@" 2>/dev/null | while read -r mode size path; do
     [ -f "$path" ] && [ ! -h "$path" ] || continue

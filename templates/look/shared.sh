@@ -1,7 +1,7 @@
 # Asks once for the answers that several kinds read, and prints them as `KEY ANSWER` lines.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name peers docker_program
-# Defines: docker docker_error answers ovs units
+# Defines: docker docker_error answers ovs units iptables_rules forward forwards
 # $docker_program is look/docker_api.pl followed by look/docker_snapshot.pl.
 
 if command -v docker >/dev/null 2>&1; then
@@ -45,9 +45,22 @@ if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
 fi
 if command -v systemctl >/dev/null 2>&1; then
   units=$(bounded systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
-    openvswitch-switch.service "provision-$name-follow.service") ||
+    openvswitch-switch.service firewalld.service nftables.service netfilter-persistent.service \
+    "provision-$name-follow.service") ||
     units= # systemd is not the init of this host
 fi
+if command -v iptables >/dev/null 2>&1 && iptables_rules=$(iptables-save); then
+  forward=$(printf '%s\n' "$iptables_rules" |
+    sed -n '/^\*filter$/,/^COMMIT$/{/^:FORWARD \|^-A FORWARD .*-j DOCKER-USER$/p;}')
+  # nf_tables has no chain until the first rule, and passes everything then.
+  forward=${forward:-:FORWARD ACCEPT}
+fi
+# Interfaces that forward although the host does not, or the other way round. One digit: `read` reads
+# byte by byte, and a file of /proc/sys ends after the first read.
+forwards=; read -r forwards </proc/sys/net/ipv4/ip_forward || :
+differing=$(grep -vxF "$forwards" /proc/sys/net/ipv4/conf/*/forwarding)
+[ -z "$differing" ] ||
+  printf '%s\n' "$differing" | sed 's|.*/\(.*\)/forwarding:|interface \1 |'
 for ctl in /etc/provision/"$name"/etcdctl-*; do
   [ -x "$ctl" ] || continue
   # An etcd of the user holds keys of others: its etcdctl names the prefixes of ours.

@@ -16,10 +16,7 @@ for path in $keys; do
   set -- /etc/provision/*/volatile.sh
   [ ! -f "$1" ] || sed -n "s/^sysctl -q -w $key=\([^ ]*\)$/kept $key \1/p" "$@" 2>/dev/null
 done
-# One digit: `read` reads byte by byte, and a file of /proc/sys ends after the first read.
-read -r forwards </proc/sys/net/ipv4/ip_forward || :
-grep -vxF "$forwards" /proc/sys/net/ipv4/conf/*/forwarding |
-  sed 's|.*/\(.*\)/forwarding:|interface \1 |'
+shared interface
 for record in /var/lib/provision/was/*/sysctl/net.ipv4.conf.*; do
   [ -f "$record" ] || continue
   owner=${record%/sysctl/*}; echo "was ${record##*/} ${owner##*/} $(cat "$record")"

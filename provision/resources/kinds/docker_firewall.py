@@ -27,9 +27,9 @@ class DockerFirewall(Resource):
     permanent: ClassVar[bool] = True
     uses_dockerd: ClassVar[bool] = True
     probe: ClassVar[str] = r"""
-need iptables
+need_rules
 need_docker
-iptables-save -t filter | grep -q '^-A FORWARD .*-j DOCKER-USER$' && echo intact || echo flushed
+case $forward in *DOCKER-USER*) echo intact ;; *) echo flushed ;; esac
 """
     fingerprint: ClassVar[str] = ":"  # Docker's own rules, which change with every container
 

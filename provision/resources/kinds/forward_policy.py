@@ -22,8 +22,8 @@ class ForwardPolicy(Resource):
     edits: ClassVar[bool] = True
     permanent: ClassVar[bool] = True
     probe: ClassVar[str] = r"""
-need iptables
-iptables -w 5 -S FORWARD | sed -n 's/^-P FORWARD //p'
+need_rules
+policy=${forward#*:FORWARD }; echo "${policy%% *}"
 """
     fingerprint: ClassVar[str] = ":"  # firewalls of the host change it at any time
 

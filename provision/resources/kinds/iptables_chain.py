@@ -48,8 +48,8 @@ class IptablesChain(Resource):
     volatile: ClassVar[bool] = True
     # One iptables-save for all tables: a call for each chain would take a process and the lock.
     probe: ClassVar[str] = r"""
-need iptables
-iptables-save
+need_rules
+printf '%s\n' "$iptables_rules"
 """
     fingerprint: ClassVar[str] = rf"""
 need iptables
