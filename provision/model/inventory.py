@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Protocol
 
+from provision.model.access import Access
 from provision.model.findings import Finding
 
 
@@ -58,19 +59,6 @@ class LocalBinary:
 
     path: Path
     sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who besides its own containers may reach those of a network by their own addresses.
-
-    `hosts`: all hosts of the inventory. `ranges` are source ranges, `interfaces` those of the hosts
-    by which packets come in.
-    """
-
-    hosts: bool = False
-    ranges: tuple[IPv4Network, ...] = ()
-    interfaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

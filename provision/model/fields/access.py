@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from provision.model.access import Access
 from provision.model.fields import addresses, names
 from provision.model.findings import BadValueError
-from provision.model.inventory import Access
 from provision.model.text import quoted
 
 HOSTS = "hosts"
