@@ -178,6 +178,8 @@ def skip_reason(capture: Capture | None, source: IPv4Address, target: IPv4Addres
     """The reason why the stranger's packets cannot be judged; empty if they can."""
     if capture is None or capture.error:
         return f"no frame counts: {capture.error if capture else 'the host did not answer'}"
+    if capture.missed:
+        return f"it is too busy: its sniffer missed {capture.missed} frames"
     if not any(not frame.outgoing for frame in capture.between(source, target)):
         return f"no packet of {source} came to the host: the network between drops it"
     return ""

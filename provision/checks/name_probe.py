@@ -44,8 +44,10 @@ def questions(
         for network in inventory.networks.values()
         for member in methods.members(inventory, network, facts)
     }
+    known: dict[str, set[str]] = {}
     shared: dict[tuple[str, str], list[str]] = {}
     for network_name, member in members.values():
+        known.setdefault(network_name, set()).update(member.names, member.shared)
         for name in member.shared:
             shared.setdefault((network_name, name), []).append(str(member.address))
     arguments: dict[Endpoint, list[str]] = {}
@@ -54,18 +56,21 @@ def questions(
             asked = arguments.setdefault(endpoints[source.name], [])
             network_name, member = members[target.name]
             network = methods.dns_network(inventory, source)
-            # The server of another network knows only the names with that of the network.
             plain = network is not None and network.name == network_name
-            asked += _about(target, member, plain=plain)
+            # The server of another network knows only the names with a dot that it has not itself.
+            hidden = known.get(network.name, set()) if network and not plain else set()
+            asked += _about(target, member, hidden, plain=plain)
             for name in member.shared:
-                if plain or "." in name:
+                if plain or ("." in name and name not in hidden):
                     asked += (target.name, "A", name, ",".join(shared[network_name, name]))
     return {source: tuple(asked) for source, asked in arguments.items()}
 
 
-def _about(target: Container, member: NamedMember, *, plain: bool) -> Iterator[str]:
+def _about(
+    target: Container, member: NamedMember, hidden: set[str], *, plain: bool
+) -> Iterator[str]:
     for name in member.names:
-        if plain or "." in name:
+        if plain or ("." in name and name not in hidden):
             yield from (target.name, "A", name, str(member.address))
     # Docker itself answers for the containers of its host: by another of these names, and for a
     # guest by the one that it has in Docker.

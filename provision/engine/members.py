@@ -65,7 +65,7 @@ def member_of(inventory: Inventory, fleet: Fleet, container: Container) -> Membe
 
 
 def _further_member(container: Container, resources: State) -> Member | None:
-    """A container on a further network; None if it does not run, or is not on it."""
+    """A container on a further network; None if it does not run. Not connected: no address."""
     connection = resources.get(
         Ref(container.host, "connection", f"{container.base}/{container.network}")
     )

@@ -35,7 +35,9 @@ def overlaps(
             continue
         # The subnets of the hosts: the plan names a conflict with such a route itself.
         subnets = frozenset(map(str, network.subnets.values()))
-        for host in network.hosts:
+        # Hosts outside of the network get routes to its containers by `access`.
+        outside = network.access is not None and network.access.hosts
+        for host in inventory.hosts if outside else network.hosts:
             ranges = [entry for entry in applied.get(host, ()) if entry.cidr.overlaps(network.cidr)]
             yield from (_range_conflict(network, entry) for entry in ranges)
             for route in facts[host].routes if host in facts else ():

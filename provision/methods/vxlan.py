@@ -93,7 +93,7 @@ def _bridged(
     master = docker_bridge.bridge_name(inventory, network)
     needs = (docker_bridge.docker_network(network, host),)
     yield _device(inventory, network, host, mtu, floods, master=master, needs=needs)
-    yield from docker_bridge.chains(inventory, network, host)
+    yield from docker_bridge.chains(inventory, network, host, single_l2=True)
 
 
 def _routed(

@@ -44,12 +44,13 @@ fi
 if [ -n "$own" ]; then
   end_in ip -4 route replace default via "$own" proto 240 table 2401 || exit
 fi
-rule 32002 "from all lookup 2401" || exit
+# In this order, so that no packet takes a wrong default route in between.
+end_in ip -4 -N rule show | grep -q '^32000:.*suppress_prefixlength 0' ||
+  end_in ip -4 rule add lookup 254 suppress_prefixlength 0 priority 32000 protocol 240 || exit
 # An address that the container had before, or an interface that has another number since.
 end_in ip -4 -N rule show | sed -n "s/^32001:.*from $address lookup \([0-9]*\).*/\1/p" |
   while read -r old; do
     [ "$old" = "$table" ] || end_in ip -4 rule delete from "$address" lookup "$old" priority 32001 || exit
   done || exit
 rule 32001 "from $address lookup $table" || exit
-end_in ip -4 -N rule show | grep -q '^32000:.*suppress_prefixlength 0' ||
-  end_in ip -4 rule add lookup 254 suppress_prefixlength 0 priority 32000 protocol 240
+rule 32002 "from all lookup 2401"

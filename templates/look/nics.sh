@@ -33,8 +33,8 @@ for link in /sys/class/net/*; do
     for part in "$path" /etc/systemd/network/"${path##*/}".d/*.conf; do
       [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
     done
-    [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic" ;;
   esac
+  [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic"
   if [ -f "/run/NetworkManager/devices/$index" ]; then
     owner='' uuid=
     while read -r line; do

@@ -66,7 +66,7 @@ def several(mixed: Hosts) -> Iterator[Hosts]:
     power.start(mixed.lab, say=print)
     if any(mixed.everywhere("ls -d /etc/provision/several", check=False).values()):
         mixed.provision("destroy", FILE, "--yes", status=None)
-    (mixed.lab.folder / FILE).unlink()
+    (mixed.lab.folder / FILE).unlink(missing_ok=True)
 
 
 def write(hosts: Hosts, text: str, *changes: tuple[str, str]) -> None:

@@ -61,7 +61,9 @@ def facts(*, router: str | None = None, docker: tuple[int, ...] = (28, 5)) -> di
 def test_the_chain_accepts_what_access_names_and_drops_the_rest(tmp_path: Path) -> None:
     """Hosts as few ranges, interfaces by name; published ports and answers are left alone."""
     demo = inventory(tmp_path, "[hosts, 10.9.0.0/16, tail0]")
-    texts = [" ".join(rule) for rule in access_rules.rules(demo, demo.networks["red"], "h2", "br")]
+    red = demo.networks["red"]
+    rules = access_rules.rules(demo, red, "h2", "br", single_l2=False)
+    texts = [" ".join(rule) for rule in rules]
     mark, state = "-m comment --comment provision:demo/red", "-m conntrack"
     assert texts == [
         f"-s {source} -d 172.21.1.0/24 -o br {mark} {state} ! --ctstate DNAT -j ACCEPT"
@@ -73,11 +75,19 @@ def test_the_chain_accepts_what_access_names_and_drops_the_rest(tmp_path: Path) 
     ]
 
 
+def test_a_host_drops_what_leaves_by_the_bridge_for_another_host(tmp_path: Path) -> None:
+    """On one layer 2, the host of the container would not see that a stranger sent it."""
+    demo = inventory(tmp_path, "[]", "vxlan")
+    red = demo.networks["red"]
+    *_, last = access_rules.rules(demo, red, "h2", "br", single_l2=True)
+    assert last[:7] == ("-d", "172.21.0.0/16", "!", "-i", "br", "-o", "br")
+
+
 def test_an_empty_access_only_drops(tmp_path: Path) -> None:
     """`access: []` closes the network, and needs no exception from Docker."""
     demo = inventory(tmp_path, "[]")
     red = demo.networks["red"]
-    verdicts = [rule[-1] for rule in access_rules.rules(demo, red, "h1", "br")]
+    verdicts = [rule[-1] for rule in access_rules.rules(demo, red, "h1", "br", single_l2=False)]
     assert verdicts == ["ACCEPT", "DROP"]  # answers, and all else
     assert list(methods.access_resources(demo, red, facts())) == []
 
@@ -117,6 +127,8 @@ def test_a_wireguard_host_sends_with_an_address_of_its_subnet(tmp_path: Path) ->
     chains = [r for r in methods.access_resources(demo, red, facts()) if r.host == "h2"]
     (nat,) = (c for c in chains if isinstance(c, IptablesChain) and c.table == "nat")
     assert nat.rules[0][-2:] == ("--to-source", "172.21.1.1")
+    # What a relay or a router passes on keeps its source.
+    assert nat.rules[0][:3] == ("!", "-s", "172.21.0.0/16") and "LOCAL" in nat.rules[0]
     closed = inventory(tmp_path, "[10.9.0.0/16]", "wireguard")
     rest = methods.access_resources(closed, closed.networks["red"], facts())
     assert {r.table for r in rest if isinstance(r, IptablesChain)} == {"raw"}

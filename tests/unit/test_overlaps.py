@@ -201,3 +201,15 @@ def test_a_pool_of_another_inventory_is_a_conflict(tmp_path: Path) -> None:
     ]
     for pool in (", pool: 10.78.0.208/28", ""):
         assert not list(overlaps(inventory(tmp_path, keys + pool), {}, {}, foreign))
+
+
+@pytest.mark.parametrize(("access", "found"), [("[hosts]", ["h1"]), ("[]", [])])
+def test_a_host_outside_gets_no_route_into_a_range_of_its_own(
+    tmp_path: Path, access: str, found: list[str]
+) -> None:
+    """With `access: [hosts]`, h1 has routes to containers, though it is not in the network."""
+    keys = f"method: routes, cidr: 172.20.0.0/16, hosts: [h2, h3], access: {access}"
+    hosts = ", ".join(f"h{n}: {{address: 10.78.0.1{n}}}" for n in (1, 2, 3))
+    path = tmp_path / "three.yml"
+    path.write_text(f"name: demo\nhosts: {{{hosts}}}\nnetworks: {{n: {{{keys}}}}}\n")
+    assert [host for host, _ in conflicts(load(path), FOREIGN)] == found

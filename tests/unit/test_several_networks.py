@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from json import loads
@@ -274,9 +275,14 @@ def test_a_container_on_dockers_bridge_can_have_further_networks(tmp_path: Path)
 
 def test_a_stashed_container_stays_stopped() -> None:
     """A restart of Docker starts those that ran, not one whose network was removed before it."""
-    script = str(docker_restart.each("start", ("1",)))
-    assert "*.provision-*) continue" in script
-    assert STASHED.search("web.provision-0a1b")
+    run = docker_restart.each("start", ("1", "2", "3", "4"))
+    names = "id=1) echo web ;; id=2) echo web.provision-0a1b ;; id=3) ;; *) echo x.provision-test"
+    names = f"case $5 in {names} ;; esac"
+    docker = f'docker() {{ if [ "$1" = ps ]; then {names}; else echo "$2" >&3; fi; }}; '
+    argv = ("sh", "-c", f"exec 3>&1; {docker}{run.argv[2]}", *run.argv[3:])
+    started = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert started.split() == ["1", "4"]
+    assert STASHED.search("web.provision-0a1b") and not STASHED.search("x.provision-test")
 
 
 def test_mode_finds_a_missing_address(inventory: Inventory) -> None:

@@ -129,7 +129,8 @@ def _udp_ports(name: str, container: ContainerDocument, decoded: Decoded) -> Ite
     Before version 28, Docker publishes a port at the address in the network that is first by name.
     A server that listens on all addresses answers from the network with the default route.
     """
-    names = [_docker_name(e, decoded) for e in (container.network, *_networks(container))]
+    entries = (container.network, *_networks(container))
+    names = [_docker_name(entry, decoded) for entry in entries]
     if min(names) == names[0]:
         return
     for k, text in enumerate(container.ports):
@@ -139,7 +140,8 @@ def _udp_ports(name: str, container: ContainerDocument, decoded: Decoded) -> Ite
                 f"publishes it in network '{min(names)}', the first by name, and answers leave by "
                 f"'{names[0]}'"
             )
-            hint = f"write network: {min(names)}, and the others as networks"
+            chosen = entries[names.index(min(names))]
+            hint = f"write network: {chosen}, and the others as networks"
             yield Finding(("containers", name, "ports", k), message, hint)
 
 

@@ -57,7 +57,9 @@ def _of_member(
 ) -> Iterator[Resource]:
     assert network.access is not None
     host, mark = facts.host, Mark(inventory.name, network.name)
-    links = {*docker_bridge.nics(inventory, network, facts), *network.access.interfaces}
+    by_address = network.access.hosts or network.access.ranges
+    nics = docker_bridge.nics(inventory, network, facts) if by_address else ()
+    links = {*nics, *network.access.interfaces}
     for link in sorted(links & facts.not_forwarding):
         yield Sysctl(host, forwarding_key(link), "1", inventory.name)
     name = chain_name(inventory.name, f"{network.name}.{ACCESS}")
@@ -69,10 +71,11 @@ def _of_member(
     device = method.strict_device(inventory, network)
     if device and network.access.hosts:
         # The host's own packets would enter the tunnel with its address on the LAN, and the peers
-        # take none but those from its subnet.
-        subnet = network.subnets[host]
-        match = ("!", "-s", str(subnet), "-d", str(network.cidr), "-o", device)
-        target = ("-j", "SNAT", "--to-source", str(gateway(subnet)))
+        # take none but those from its subnet. Those that it passes on keep their source: those of
+        # other hosts' containers on a relay, and those of strangers, which the peers must not take.
+        cidr = str(network.cidr)
+        match = ("!", "-s", cidr, "-d", cidr, "-o", device, "-m", "addrtype", "--src-type", "LOCAL")
+        target = ("-j", "SNAT", "--to-source", str(gateway(network.subnets[host])))
         rule = (*match, *comment(mark), *target)
         yield IptablesChain(host, "nat", name, "POSTROUTING", (rule,), mark)
 

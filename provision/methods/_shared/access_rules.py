@@ -25,12 +25,13 @@ def sources(inventory: Inventory, network: Network) -> tuple[IPv4Network, ...]:
 
 
 def rules(
-    inventory: Inventory, network: Network, host: str, bridge: str
+    inventory: Inventory, network: Network, host: str, bridge: str, *, single_l2: bool
 ) -> Iterator[tuple[str, ...]]:
     """Yield the last rules of the network's chain in DOCKER-USER.
 
     They accept what access allows, and its answers, and drop all else that others send to the
-    containers' own addresses.
+    containers' own addresses. With `single_l2`, a packet to a container of another host leaves by
+    the bridge, too, and no rule of that host would see it.
     """
     if network.access is None:
         return
@@ -40,7 +41,9 @@ def rules(
     answers = (*_STATE, _FLAG, "RELATED,ESTABLISHED")
     yield ("-s", str(subnet), "-i", bridge, *marked, *answers, "-j", "ACCEPT")
     rest = (*_STATE, "!", _FLAG, "RELATED,ESTABLISHED,DNAT")
-    yield ("-d", str(subnet), "!", "-i", bridge, *marked, *rest, "-j", "DROP")
+    reached = (str(network.cidr if single_l2 else subnet), "!", "-i", bridge)
+    out = ("-o", bridge) if single_l2 else ()
+    yield ("-d", *reached, *out, *marked, *rest, "-j", "DROP")
 
 
 def matches(

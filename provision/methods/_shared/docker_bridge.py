@@ -121,6 +121,7 @@ def chains(
     nics: tuple[str, ...] = (),
     *,
     relay: bool = False,
+    single_l2: bool = False,
 ) -> Iterator[IptablesChain]:
     """Accept the network's traffic between its bridge and `nics`, and masquerade other traffic.
 
@@ -135,7 +136,7 @@ def chains(
         accepts.append(_rule(mark, subnet, cidr, ("-i", bridge, "-o", nic), "ACCEPT"))
         if relay:
             accepts.append(_rule(mark, cidr, cidr, ("-i", nic, "-o", nic), "ACCEPT"))
-    accepts += access_rules.rules(inventory, network, host, bridge)
+    accepts += access_rules.rules(inventory, network, host, bridge, single_l2=single_l2)
     if accepts:
         yield IptablesChain(host, "filter", name, "DOCKER-USER", tuple(accepts), mark)
     # ACCEPT ends the nat table for a packet: no later rule masquerades it.

@@ -152,7 +152,7 @@ def _host(
         # Docker creates `master`, the bridge that the inner end joins.
         needs=(docker_bridge.docker_network(network, host),),
     )
-    yield from docker_bridge.chains(inventory, network, host)
+    yield from docker_bridge.chains(inventory, network, host, single_l2=True)
 
 
 def chosen_datapath(network: Network, facts: HostFacts) -> str:

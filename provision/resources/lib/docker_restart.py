@@ -25,5 +25,6 @@ def each(verb: str, ids: tuple[str, ...]) -> Run:
     networks may be gone already.
     """
     name = """name=$(docker ps -a --no-trunc -f "id=$c" --format '{{.Names}}')"""
-    absent = "case $name in '' | *.provision-*) continue ;; esac"
+    stashed = "case ${name##*.provision-} in *[!0-9a-f]*) ;; *) continue ;; esac"
+    absent = f"case $name in '') continue ;; *.provision-?*) {stashed} ;; esac"
     return sh(f'for c; do {name}; {absent}; docker {verb} "$c" >/dev/null || exit; done', *ids)
