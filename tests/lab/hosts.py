@@ -48,6 +48,13 @@ sysctl net.ipv4.ip_forward
 """
 
 
+IDLE = """n=0; while [ $n -lt 15 ]; do
+  n=$((n + 1)); sleep 0.1; pgrep -f '[/]volatile.sh' >/dev/null && n=0
+done
+"""
+"""Waits until no follower has put anything back for 1.5 s."""
+
+
 @dataclass(frozen=True)
 class Hosts:
     """The booted hosts of a lab."""
@@ -74,6 +81,14 @@ class Hosts:
         process = subprocess.run(argv, capture_output=True, text=True, timeout=limit_s)
         assert not check or process.returncode == 0, f"{host}: {command}: {process.stderr}"
         return process.stdout
+
+    def damage(self, host: str, command: str) -> str:
+        """Run a shell line that breaks something a follower puts back at the next event.
+
+        The follower may still be answering what came before, such as the start of the containers,
+        and a load makes it late. So this waits until it is idle.
+        """
+        return self.ssh(host, IDLE + command)
 
     def inside(self, host: str, script: str) -> str:
         """Run shell text in a host's namespaces: needs neither its network nor its sshd."""

@@ -76,7 +76,7 @@ def test_links_of_macvlan_and_of_docker0_are_compared(clean: Hosts) -> None:
     hosts.verified(FILE)
     started = hosts.everywhere("docker inspect -f '{{.Name}} {{.State.StartedAt}}' $(docker ps -q)")
     for host, command in DAMAGE.items():
-        hosts.ssh(host, command)
+        hosts.damage(host, command)
     plan = plan_of(hosts, FILE)
     assert re.search(r"lacks: address \S+ in m1 → none", plan["h1 docker_network"]), plan
     assert "! container m1 restarts" in plan["h1 docker_network"], plan

@@ -215,7 +215,7 @@ def test_a_host_that_does_not_answer_is_one_line(applied: Hosts) -> None:
 
 def test_apply_tells_what_it_would_run_into(applied: Hosts) -> None:
     """Before a host is armed: a rule that drops what the change connects."""
-    applied.ssh("h2", "iptables -I FORWARD -j DROP; ip route del 172.20.0.0/24")
+    applied.damage("h2", "iptables -I FORWARD -j DROP; ip route del 172.20.0.0/24")
     try:
         process = applied._run("apply", NAME)
         assert process.returncode == 0, process.stderr

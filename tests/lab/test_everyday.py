@@ -163,9 +163,9 @@ def test_an_ansible_inventory_is_used_unchanged(mixed: Hosts, user_folder: Path)
 
 def test_a_saved_plan_is_applied_exactly_or_refused(applied: Hosts) -> None:
     """Apply makes exactly its changes, and none if a host has changed since."""
-    applied.ssh("h1", "ip route del 172.20.1.0/24")
+    applied.damage("h1", "ip route del 172.20.1.0/24")
     applied.provision("plan", "routes.yml", "-o", "saved.plan")
-    applied.ssh("h2", "ip route del 172.20.0.0/24")
+    applied.damage("h2", "ip route del 172.20.0.0/24")
     refused = applied.json("apply", "--plan", "saved.plan", status=2)
     assert "h2: its changes are not those of the plan" in refused["errors"][0]["message"]
     assert "h1" not in refused["errors"][0]["message"]
@@ -217,7 +217,7 @@ def test_verify_writes_a_page(applied: Hosts) -> None:
     parsed.feed(page.read_text())
     assert parsed.text.count("ok") == 6 and "routes.yml: passed" in parsed.text
     assert not {"script", "img", "link"} & set(parsed.tags)
-    applied.ssh("h1", "ip route del 172.20.1.0/24")
+    applied.damage("h1", "ip route del 172.20.1.0/24")
     applied.provision("verify", "routes.yml", "--html", str(page), status=7)
     assert "h1: route 172.20.1.0/24" in page.read_text()
     assert "All 2 pairs that fail are between h1 and h2" in page.read_text()

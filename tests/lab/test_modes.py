@@ -173,7 +173,7 @@ def test_verify_reports_a_veth_without_its_bridge(applied: tuple[Hosts, str]) ->
         "index=$(nsenter -t $pid -n ip -o link show dev eth0 | sed 's/.*@if\\([0-9]*\\):.*/\\1/'); "
         'ip -o link | sed -n "s/^$index: \\([^@]*\\)@.*/\\1/p"',
     ).strip()
-    hosts.ssh("h2", f"ip link set dev {link} nomaster")
+    hosts.damage("h2", f"ip link set dev {link} nomaster")
     failed = failed_checks(hosts.json("verify", inventory, status=7))
     expected = f"{link}, the host's end of its eth0, is not a port of docker0"
     assert failed["mode", "web2", "web2"] == expected

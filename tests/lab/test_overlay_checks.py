@@ -53,7 +53,7 @@ def assert_reported(hosts: Hosts, name: str, faults: dict[str, Fault]) -> None:
     verified(hosts, name)
     for title, fault in faults.items():
         for host, command in fault.make.items():
-            hosts.ssh(host, command)
+            hosts.damage(host, command)
         for _ in range(2):  # a busy machine may lose a packet, but not the same one twice
             result = hosts.json("verify", name, status=7)
             entries = [check for check in result["checks"] if check["check"] in ALL]
@@ -238,7 +238,7 @@ def test_apply_heals_what_only_the_kernel_has_lost(clean: Hosts) -> None:
     try:
         for number, commands in enumerate(IN_SILENCE):
             for host, command in commands.items():
-                clean.ssh(host, command)
+                clean.damage(host, command)
             plan = plan_of(clean, name)
             if number == 0:
                 assert f"lacks: interface {BRIDGE}, port of w1" in plan["h1 docker_network"], plan

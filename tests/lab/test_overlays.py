@@ -167,7 +167,7 @@ def test_plan_shows_exactly_the_drift_and_apply_repairs_it(clean: Hosts) -> None
     name = inventory(clean, "ovs-gre.yml")
     clean.provision("apply", name)
     for command, kinds in DRIFT.items():
-        clean.ssh("h2", command)
+        clean.damage("h2", command)
         changes = clean.json("plan", name)["changes"]
         assert {(c["host"], c["kind"]) for c in changes} == {("h2", kind) for kind in kinds}
         clean.provision("apply", name)

@@ -115,7 +115,7 @@ def test_verify_reports_each_fault(clean: Hosts) -> None:
             clean.ssh(host, f"ip {repair}".replace("LAN", lan))
             clean.verified(inventory)
 
-        clean.ssh("h3", "ip link set dev $(ip -br link | grep -o '^pw-[^@]*') nomaster")
+        clean.damage("h3", "ip link set dev $(ip -br link | grep -o '^pw-[^@]*') nomaster")
         failing = failing_checks(clean, inventory)
         assert ("drift", "h3", "h3") in failing and ("link", "h1", "bare3/eth1") in failing
         changes = clean.json("plan", inventory)["changes"]

@@ -111,9 +111,9 @@ def pairs_of(result: dict[str, Any]) -> set[tuple[str, str]]:
 def test_plan_shows_exactly_the_drift_and_apply_repairs_it(applied: tuple[Hosts, str]) -> None:
     """The plan creates the route, the rule and the container that were deleted by hand."""
     hosts, inventory = applied
-    hosts.ssh("h1", "ip route del 172.20.2.0/24")
+    hosts.damage("h1", "ip route del 172.20.2.0/24")
     chain = hosts.ssh("h2", "iptables -S | sed -n 's/^-N \\(PROV-.*\\)/\\1/p'").strip()
-    hosts.ssh("h2", f"iptables -D {chain} 1")
+    hosts.damage("h2", f"iptables -D {chain} 1")
     hosts.ssh("h3", "docker rm -f c3")
     changes = hosts.json("plan", inventory)["changes"]
     assert sorted((c["host"], c["kind"], c["name"]) for c in changes) == [

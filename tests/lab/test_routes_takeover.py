@@ -66,7 +66,7 @@ def test_drift_of_one_route_is_named_and_only_it_is_healed(clean: Hosts) -> None
     name = clean.inventory("routes.yml")
     clean.provision("apply", name)
     lost = "172.20.2.0/24"
-    clean.ssh("h1", f"ip route del {lost}")
+    clean.damage("h1", f"ip route del {lost}")
     clean.ssh("h1", WATCH + MEET % (1, 1, 1))
     plan = clean.provision("plan", name)
     assert f"rows: ~ {lost} lost → via " in plan and "172.20.1.0/24" not in plan
@@ -74,6 +74,6 @@ def test_drift_of_one_route_is_named_and_only_it_is_healed(clean: Hosts) -> None
     clean.ssh("h1", MEET % (2, 2, 2))
     watched = [line for line in clean.ssh("h1", END).splitlines() if "198.51.100." not in line]
     assert [line.split()[0] for line in watched] == [lost]
-    clean.ssh("h1", f"ip route del {lost}; docker restart -t 0 c1")
+    clean.damage("h1", f"ip route del {lost}; docker restart -t 0 c1")
     clean.ssh("h1", f'until [ -n "$(ip route show {lost} proto 240)" ]; do sleep 0.2; done')
     assert clean.json("plan", name)["changes"] == []

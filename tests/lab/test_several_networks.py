@@ -165,7 +165,7 @@ def test_several_networks_of_other_methods_and_damage(several: Hosts) -> None:
         "docker network disconnect over bo; docker network connect over bo": ("h2", "address"),
     }
     for command, (host, lacks) in damage.items():
-        several.ssh(host, command)
+        several.damage(host, command)
         (change,) = several.json("plan", FILE)["changes"]
         assert (change["kind"], change["before"]["lacks"]) == ("connection", lacks), change
         several.provision("apply", FILE)

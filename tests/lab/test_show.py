@@ -81,7 +81,7 @@ def test_a_graph_has_the_results_of_verify(mixed: Hosts) -> None:
     try:
         verified.write_text(mixed.provision("verify", inventory, "--json"))
         passed = graph(mixed, inventory, "g.txt", "--verify", verified.name)
-        mixed.ssh("h1", "ip route del 172.20.1.0/24")
+        mixed.damage("h1", "ip route del 172.20.1.0/24")
         verified.write_text(mixed.provision("verify", inventory, "--json", status=7))
         failed = graph(mixed, inventory, "g.txt", "--verify", verified.name)
         drawing = graph(mixed, inventory, "g.svg", "--verify", verified.name)
@@ -171,7 +171,7 @@ def cut(hosts: Hosts, example: str, drawn: dict[str, Any]) -> tuple[str, str]:
     tunnels = [n["name"] for n in nodes if n["kind"] == "bridge" and n["name"].startswith("ov-")]
     subnet = ipaddress.ip_interface(second["addresses"][0]).network
     values = {"bridge": tunnels[0] if tunnels else "", "subnet": subnet}
-    hosts.ssh("h1", CUTS[example].format(**values, peer=f"{hosts.networks[1]}.12"))
+    hosts.damage("h1", CUTS[example].format(**values, peer=f"{hosts.networks[1]}.12"))
     return first["name"], second["name"]
 
 
@@ -310,7 +310,7 @@ def test_show_reports_a_missing_dnat_rule_and_a_veth_without_its_bridge(
     hosts.ssh("h1", f"iptables -t nat {line.replace('-A', '-D', 1)}")
     shown = hosts.json("show", inventory)["hosts"]
     port = containers(shown["h3"])["web3"]["interfaces"][1]["port"]
-    hosts.ssh("h3", f"ip link set dev {port} nomaster")
+    hosts.damage("h3", f"ip link set dev {port} nomaster")
     shown = hosts.json("show", inventory)["hosts"]
     assert dnat_rule(shown["h1"], "web1", "0.0.0.0:8080") is None
     rows = [line.split() for line in hosts.provision("show", inventory).splitlines()]

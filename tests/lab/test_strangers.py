@@ -121,7 +121,7 @@ def test_what_has_lost_its_mark_is_healed_and_destroyed(clean: Hosts) -> None:
     clean.provision("apply", name)
     applied = clean.capture()
     for host, loss in LOSSES.items():
-        clean.ssh(host, loss)
+        clean.damage(host, loss)
     plan = clean.provision("plan", name)
     assert "chain PROV-demo-blue-v242wt is ours, damaged" in plan
     assert plan.count(" are ours, damaged: their claims in /etc/provision/demo/routes/blue") == 2
@@ -129,7 +129,7 @@ def test_what_has_lost_its_mark_is_healed_and_destroyed(clean: Hosts) -> None:
     assert_same(*map(without_records, (applied, clean.capture())))
     assert clean.json("apply", name)["changes"] == []
     for host, loss in LOSSES.items():
-        clean.ssh(host, loss)
+        clean.damage(host, loss)
     clean.provision("destroy", name, "--yes")
     assert_same(before, clean.capture())
     assert json.loads(clean.provision("status", name, "--json"))
