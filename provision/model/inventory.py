@@ -82,6 +82,10 @@ class Network:
     """The method's own key of each host that has one, by host (`Method.HostOptions`)."""
     names: str | None = None
     """The domain of its containers' names; empty: names without a domain; None: no names."""
+    written: frozenset[str] = frozenset()
+    """Hosts whose subnet the file gives by `subnets`."""
+    kept: Mapping[str, IPv4Network] = field(default_factory=dict)
+    """The subnets that hosts were found to have, where the file alone gives others."""
     access: Access | None = None
     """None: what reaches its containers from outside is left to Docker and the method."""
 
