@@ -1,4 +1,4 @@
-"""The subnets that hosts keep: those that they are found to have. Pure.
+"""The subnets that hosts keep: those that they have already. Pure.
 
 The file gives a host without a written subnet the one of its position, which another host in the
 file moves. So where hosts have subnets of a network already, these count, and only a new host gets
@@ -17,7 +17,7 @@ from provision.engine.applied_ranges import applied_ranges
 from provision.engine.peer_claims import PeerClaim, claims
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
-from provision.model.ranges import Ranges, free_blocks, placed
+from provision.model.ranges import RangeSet, free_blocks, placed
 from provision.model.text import listed
 from provision.resources.base import State
 from provision.resources.kinds.docker0 import Docker0
@@ -28,21 +28,21 @@ Subnets = Mapping[str, IPv4Network]
 
 
 @dataclass(frozen=True, slots=True)
-class FoundSubnets:
-    """The subnets of one network by host: `own` as hosts have them, `told` as their peers do.
+class NetworkSubnets:
+    """The subnets of one network by host: `by_host` as hosts have them, `by_peers` as peers do.
 
     `known` are the hosts of which peers have anything; `departed` the subnets that peers have of
-    hosts that left the file.
+    hosts that left the network.
     """
 
-    own: Subnets
-    told: Subnets = field(default_factory=dict)
+    by_host: Subnets
+    by_peers: Subnets = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     departed: tuple[IPv4Network, ...] = ()
 
     def of(self, host: str) -> IPv4Network | None:
-        """The subnet of a host; None if nobody tells it."""
-        return self.own.get(host, self.told.get(host))
+        """The subnet of a host; None if neither it nor a peer has one."""
+        return self.by_host.get(host, self.by_peers.get(host))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,77 +63,65 @@ def settled_inventory(
 
     `current` are its resources on all hosts that answered, `silent` the other hosts.
     """
-    own = own_subnets(inventory, current)
-    if not any(own.values()):
+    by_host = subnets_by_host(inventory, current)
+    if not any(by_host.values()):
         return SettledInventory(inventory)
-    settled = {  # nothing that their peers have of these is asked for
-        host
-        for host in inventory.hosts
-        if all(host in own[net.name] for net in inventory.networks.values() if host in net.hosts)
-    } - _sharing_hosts(own)
-    known = {*settled, *(str(inventory.hosts[host].address) for host in settled)}
-    held: dict[str, list[PeerClaim]] = {name: [] for name in inventory.networks}
-    for claim in claims(current, known):
-        held.get(claim.network, []).append(claim)
-    names = {str(host.address): name for name, host in inventory.hosts.items()}
-    found = {
-        name: _found(network, own[name], held[name], names)
-        for name, network in inventory.networks.items()
-    }
-    kept = with_subnets(inventory, found)
-    unknown = (
+    subnets = _with_claims(inventory, by_host, current)
+    kept = with_subnets(inventory, subnets)
+    problems = (
         problem
         for name, network in kept.networks.items()
         if network.kept and silent
-        for problem in _unknown(network, found[name], silent)
+        for problem in _unknown_subnets(network, subnets[name], silent)
     )
-    return SettledInventory(kept, tuple(unknown))
+    return SettledInventory(kept, tuple(problems))
 
 
-def _unknown(network: Network, found: FoundSubnets, silent: Collection[str]) -> Iterator[Problem]:
-    """A host with a subnet of its own choice may be silent, and another must not get the same."""
-    without = [h for h in network.hosts if h not in network.written and found.of(h) is None]
-    unknown = tuple(host for host in without if host in silent)
-    for host in without if unknown else ():
-        if host not in silent:
-            yield Problem(
-                host,
-                f"it has no subnet of network '{network.name}' yet, and might get that of "
-                f"{listed(unknown)}, which cannot be asked",
-                f"write networks.{network.name}.subnets: {{{host}: SUBNET}}, one that is free",
-            )
-
-
-def with_subnets(inventory: Inventory, found: Mapping[str, FoundSubnets]) -> Inventory:
-    """The inventory with these subnets of its networks, where the file and the methods let them."""
-    networks = {
-        name: _settled(network, found[name]) if name in found else network
+def _with_claims(
+    inventory: Inventory, by_host: Mapping[str, Subnets], current: State
+) -> dict[str, NetworkSubnets]:
+    """The subnets of the hosts, and those that their peers have of other hosts."""
+    # Of hosts with a subnet of their own in each of their networks, claims tell nothing more.
+    sure = {
+        host
+        for host in inventory.hosts
+        if all(
+            host in by_host[name]
+            for name, network in inventory.networks.items()
+            if host in network.subnets
+        )
+    } - _sharing_hosts(by_host)
+    known = {*sure, *(str(inventory.hosts[host].address) for host in sure)}
+    of_networks: dict[str, list[PeerClaim]] = {name: [] for name in inventory.networks}
+    for claim in claims(current, known):
+        if claim.network in of_networks:
+            of_networks[claim.network].append(claim)
+    names = {str(host.address): name for name, host in inventory.hosts.items()}
+    return {
+        name: _network_subnets(network, by_host[name], of_networks[name], names)
         for name, network in inventory.networks.items()
     }
-    if all(networks[name] is network for name, network in inventory.networks.items()):
-        return inventory
-    return replace(inventory, networks=networks)
 
 
-def own_subnets(inventory: Inventory, current: State) -> dict[str, dict[str, IPv4Network]]:
+def subnets_by_host(inventory: Inventory, current: State) -> dict[str, dict[str, IPv4Network]]:
     """The subnet of each network and host, as resources on the host itself tell it.
 
     The iptables chain counts more than the Docker network, which people edit, and which is unknown
     while dockerd does not run.
     """
-    own: dict[str, dict[str, IPv4Network]] = {name: {} for name in inventory.networks}
+    subnets: dict[str, dict[str, IPv4Network]] = {name: {} for name in inventory.networks}
     for entry in applied_ranges(current):
         if entry.mark.inventory == inventory.name and entry.subnet is not None:
-            own.get(entry.mark.network, {}).setdefault(entry.host, entry.subnet)
+            subnets.get(entry.mark.network, {}).setdefault(entry.host, entry.subnet)
     for network in inventory.networks.values():
         for host in network.hosts:
             subnet = docker_subnet(network, host, current)
             if subnet is not None:
-                own[network.name].setdefault(host, subnet)
+                subnets[network.name].setdefault(host, subnet)
     for resource in current.values():
-        if isinstance(resource, EtcdLease) and resource.network in own:
-            own[resource.network].setdefault(resource.host, resource.subnet)
-    return own
+        if isinstance(resource, EtcdLease) and resource.network in subnets:
+            subnets[resource.network].setdefault(resource.host, resource.subnet)
+    return subnets
 
 
 def docker_subnet(network: Network, host: str, current: State) -> IPv4Network | None:
@@ -147,10 +135,10 @@ def docker_subnet(network: Network, host: str, current: State) -> IPv4Network | 
     return None
 
 
-def _sharing_hosts(own: Mapping[str, Subnets]) -> set[str]:
+def _sharing_hosts(by_host: Mapping[str, Subnets]) -> set[str]:
     """Hosts that have a subnet of which another host has exactly the same."""
     sharing: set[str] = set()
-    for subnets in own.values():
+    for subnets in by_host.values():
         owners: dict[IPv4Network, str] = {}
         for host, subnet in subnets.items():
             first = owners.setdefault(subnet, host)
@@ -158,78 +146,102 @@ def _sharing_hosts(own: Mapping[str, Subnets]) -> set[str]:
     return sharing
 
 
-def _found(
-    network: Network, own: Subnets, held: Iterable[PeerClaim], names: Mapping[str, str]
-) -> FoundSubnets:
-    """The subnets of a network by the claims `held` of peers; `names` of hosts by address."""
-    told: dict[str, IPv4Network] = {}
+def _network_subnets(
+    network: Network, by_host: Subnets, of_network: Iterable[PeerClaim], names: Mapping[str, str]
+) -> NetworkSubnets:
+    """The subnets of a network by the claims of its hosts; `names` of hosts by address."""
+    by_peers: dict[str, IPv4Network] = {}
     known: set[str] = set()
     departed: dict[IPv4Network, None] = {}
-    for claim in held:
+    for claim in of_network:
         host = names.get(claim.peer, claim.peer)
         if host in network.subnets:
             known.add(host)
             if claim.subnet is not None:
-                told.setdefault(host, claim.subnet)
+                by_peers.setdefault(host, claim.subnet)
         elif claim.subnet is not None:
             departed[claim.subnet] = None
-    return FoundSubnets(own, told, frozenset(known), tuple(departed))
+    return NetworkSubnets(by_host, by_peers, frozenset(known), tuple(departed))
 
 
-def _settled(network: Network, found: FoundSubnets) -> Network:
+def with_subnets(inventory: Inventory, subnets: Mapping[str, NetworkSubnets]) -> Inventory:
+    """The inventory with these subnets of its networks, where the file and the methods let them."""
+    networks = {
+        name: _settled_network(network, subnets[name])
+        for name, network in inventory.networks.items()
+    }
+    if all(networks[name] is network for name, network in inventory.networks.items()):
+        return inventory
+    return replace(inventory, networks=networks)
+
+
+def _settled_network(network: Network, subnets: NetworkSubnets) -> Network:
     """The network with the subnets that its hosts keep, and free ones for its other hosts."""
     bounds = methods.of(network).subnet_bounds(network)
-    kept = _kept(network, found, *bounds) if bounds else {}
-    moved = [host for host, subnet in kept.items() if subnet != network.subnets[host]]
-    if bounds is None or not moved:
+    kept = _kept_subnets(network, subnets, *bounds) if bounds else {}
+    displaced = [host for host, subnet in kept.items() if subnet != network.subnets[host]]
+    if bounds is None or not displaced:
         return network
     low, high = bounds
-    size = network.subnets[moved[0]].prefixlen
+    size = network.subnets[displaced[0]].prefixlen
     first = (int(low) - int(network.cidr.network_address)) >> (32 - size)
 
     def free(used: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
-        taken = list(used)
+        unavailable = list(used)
         # A host that left the file may still use its subnet: it is given away last.
-        for avoided in (found.departed, ()):
-            for block in free_blocks(network.cidr, size, (*taken, *avoided), first):
+        for avoided in (subnets.departed, ()):
+            for block in free_blocks(network.cidr, size, (*unavailable, *avoided), first):
                 if block.network_address <= high:
-                    taken.append(block)
+                    unavailable.append(block)
                     yield block
 
-    subnets = placed(network.hosts, kept, network.subnets, free)
-    if any(host not in subnets for host in network.hosts):
+    settled = placed(network.hosts, kept, network.subnets, free)
+    if any(host not in settled for host in network.hosts):
         return network
-    others = {host: net for host, net in subnets.items() if net != network.subnets[host]}
-    return replace(network, subnets=MappingProxyType(subnets), kept=MappingProxyType(others))
+    differing = {host: net for host, net in settled.items() if net != network.subnets[host]}
+    return replace(network, subnets=MappingProxyType(settled), kept=MappingProxyType(differing))
 
 
-def _kept(
-    network: Network, found: FoundSubnets, low: IPv4Address, high: IPv4Address
+def _kept_subnets(
+    network: Network, subnets: NetworkSubnets, low: IPv4Address, high: IPv4Address
 ) -> dict[str, IPv4Network]:
-    """The written subnets, and those found that the range, the size and the bounds still allow.
+    """The written subnets, and those of hosts that the range, the size and the bounds still allow.
 
     One that two hosts have stays with the host to which its peers send the packets for it, else
     with the one that they know, else with the first in the file.
     """
     kept = {host: network.subnets[host] for host in network.hosts if host in network.written}
-    written = Ranges(kept.values())
-    owners: dict[IPv4Network, tuple[bool, bool, int]] = {}
-    winners: dict[IPv4Network, str] = {}
+    written = RangeSet(kept.values())
+    owners: dict[IPv4Network, tuple[tuple[bool, bool, int], str]] = {}
     for position, host in enumerate(network.hosts):
-        subnet = found.of(host)
+        subnet = subnets.of(host)
         if (
-            host in kept
-            or subnet is None
-            or subnet.prefixlen != network.subnets[host].prefixlen
-            or not subnet.subnet_of(network.cidr)
-            or not low <= subnet.network_address <= high
-            or written.overlap(subnet)
+            host not in kept
+            and subnet is not None
+            and subnet.prefixlen == network.subnets[host].prefixlen
+            and subnet.subnet_of(network.cidr)
+            and low <= subnet.network_address <= high
+            and not written.overlap(subnet)
         ):
-            continue
-        rank = (found.told.get(host) == subnet, host in found.known, -position)
-        if subnet not in owners or rank > owners[subnet]:
-            owners[subnet], winners[subnet] = rank, host
-    return kept | {host: subnet for subnet, host in winners.items()}
+            rank = (subnets.by_peers.get(host) == subnet, host in subnets.known, -position)
+            owners[subnet] = max(owners.get(subnet, (rank, host)), (rank, host))
+    return kept | {host: subnet for subnet, (_, host) in owners.items()}
+
+
+def _unknown_subnets(
+    network: Network, subnets: NetworkSubnets, silent: Collection[str]
+) -> Iterator[Problem]:
+    """Yield the hosts that could get the subnet of a host that does not answer."""
+    without = [h for h in network.hosts if h not in network.written and subnets.of(h) is None]
+    unknown = tuple(host for host in without if host in silent)
+    for host in without if unknown else ():
+        if host not in silent:
+            yield Problem(
+                host,
+                f"it has no subnet of network '{network.name}' yet, and might get that of "
+                f"{listed(unknown)}, which cannot be asked",
+                f"write networks.{network.name}.subnets: {{{host}: SUBNET}}, one that is free",
+            )
 
 
 def explicit_lines(inventory: Inventory) -> Iterator[str]:
@@ -240,11 +252,11 @@ def explicit_lines(inventory: Inventory) -> Iterator[str]:
             yield (
                 f"network '{network.name}': by their place in the file, hosts would get other "
                 f"subnets than {listed(keepers)}, and they keep these. To make that explicit, "
-                f"write: networks.{network.name}.subnets: {_written(network)}"
+                f"write: networks.{network.name}.subnets: {_written_value(network)}"
             )
 
 
-def _written(network: Network) -> str:
+def _written_value(network: Network) -> str:
     """The value of `subnets` with what it has already, and with the subnets that are kept."""
     pins = (host for host in network.hosts if host in network.written or host in network.kept)
     return "{" + ", ".join(f"{host}: {network.subnets[host]}" for host in pins) + "}"

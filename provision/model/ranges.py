@@ -35,7 +35,7 @@ def placed(
     The others get the blocks that `free` yields, which is called with the subnets in use. A host
     is left out if there is none.
     """
-    used = Ranges(kept.values())
+    used = RangeSet(kept.values())
     at_position = {
         host: block
         for host, block in positions.items()
@@ -69,8 +69,8 @@ def free_blocks(
         start = max(start, -(-after // step) * step)
 
 
-class Ranges:
-    """Ranges of addresses, which may overlap each other."""
+class RangeSet:
+    """RangeSet of addresses, which may overlap each other."""
 
     def __init__(self, networks: Iterable[IPv4Network]) -> None:
         ends = sorted((int(net.network_address), int(net.broadcast_address)) for net in networks)
