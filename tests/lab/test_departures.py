@@ -16,15 +16,15 @@ from tests.lab.hosts import Hosts, assert_same
 pytestmark = pytest.mark.lab
 
 NAMES = ("    method: routes\n", "    method: routes\n    names: true\n")
-WRITTEN = "with-subnets.yml"
-SHORTER = "without-h2.yml"
+FILE = "demo.yml"
+"""The file of every step: from another one, plan and apply warn."""
 
 
 def changes(hosts: Hosts, container: str) -> tuple[tuple[str, str], ...]:
     """What takes h2 and its container out of a file."""
     (line,) = (
         line
-        for line in (hosts.lab.folder / "all.yml").read_text().splitlines(keepends=True)
+        for line in (hosts.lab.folder / FILE).read_text().splitlines(keepends=True)
         if line.startswith(f"  {container}:")
     )
     return (f"  h2: {{address: {hosts.networks[1]}.12}}\n", ""), (line, "")
@@ -70,26 +70,29 @@ def test_the_host_in_the_middle_leaves_and_comes_back(
 ) -> None:
     """The others keep subnets, containers and connections; the plan says what to write."""
     first, middle, last = containers.split()
-    whole = mixed.inventory(example, *change, to="all.yml")
+    mixed.inventory(example, *change, to=FILE)
     before = mixed.capture()
     try:
-        mixed.provision("apply", whole)
-        mixed.verified(whole)
+        mixed.provision("apply", FILE)
+        mixed.verified(FILE)
         kept = {"h1": state(mixed, "h1", first), "h3": state(mixed, "h3", last)}
-        shorter = mixed.inventory(example, *change, *changes(mixed, middle), to=SHORTER)
-        _leaves(mixed, shorter, network, subnets, (first, kept["h3"][-1]))
+        without = (*change, *changes(mixed, middle))
+        mixed.inventory(example, *without, to=FILE)
+        _leaves(mixed, network, subnets, (first, kept["h3"][-1]))
         assert {"h1": state(mixed, "h1", first), "h3": state(mixed, "h3", last)} == kept
-        _is_written(mixed, example, network, subnets, (*change, *changes(mixed, middle)))
+        _is_written(mixed, example, network, subnets, without)
+        mixed.inventory(example, *change, to=FILE)
         with pinging(mixed, first, kept["h3"][-1]):
-            result = mixed.json("apply", whole)
+            result = mixed.json("apply", FILE)
         assert {change["kind"] for change in result["changes"]}.isdisjoint(MOVING), result
-        mixed.verified(whole)
-        assert mixed.json("apply", whole)["changes"] == []
-        assert mixed.json("plan", whole)["warnings"] == []
+        mixed.verified(FILE)
+        assert mixed.json("apply", FILE)["changes"] == []
+        assert mixed.json("plan", FILE)["warnings"] == []
         assert {"h1": state(mixed, "h1", first), "h3": state(mixed, "h3", last)} == kept
     finally:
         power.start(mixed.lab, say=print)
-        mixed.provision("destroy", whole, "--yes", status=None)
+        mixed.inventory(example, *change, to=FILE)
+        mixed.provision("destroy", FILE, "--yes", status=None)
     assert_same(before, mixed.capture())
 
 
@@ -97,9 +100,9 @@ MOVING = {"docker_network", "container"}
 """Kinds of which a change disturbs containers."""
 
 
-def _leaves(hosts: Hosts, shorter: str, network: str, subnets: str, ping: tuple[str, str]) -> None:
+def _leaves(hosts: Hosts, network: str, subnets: str, ping: tuple[str, str]) -> None:
     """The plan names the host that left and the line to write; apply moves nobody."""
-    plan = hosts.json("plan", shorter)
+    plan = hosts.json("plan", FILE)
     assert {change["kind"] for change in plan["changes"]}.isdisjoint(MOVING), plan["changes"]
     departed, explicit = plan["warnings"]
     left = f"{hosts.networks[1]}.12"
@@ -108,11 +111,11 @@ def _leaves(hosts: Hosts, shorter: str, network: str, subnets: str, ping: tuple[
         assert f"{left} (with {subnets}.1.0/24 of network 'blue')" in departed
     assert explicit.endswith(f"write: networks.{network}.subnets: {{h3: {subnets}.2.0/24}}")
     with pinging(hosts, *ping):
-        result = hosts.json("apply", shorter)
+        result = hosts.json("apply", FILE)
     assert set(result["hosts"].values()) == {"confirmed"}
-    hosts.verified(shorter)
-    assert hosts.json("apply", shorter)["changes"] == []
-    shown = hosts.json("show", shorter)["networks"][0]["hosts"]
+    hosts.verified(FILE)
+    assert hosts.json("apply", FILE)["changes"] == []
+    shown = hosts.json("show", FILE)["networks"][0]["hosts"]
     assert {host: entry["subnet"] for host, entry in shown.items()} == {
         "h1": f"{subnets}.0.0/24",
         "h3": f"{subnets}.2.0/24",
@@ -126,10 +129,10 @@ def _is_written(
     """With the proposed line nothing changes, and nothing is proposed any more."""
     cidr = f"    cidr: {subnets}.0.0/16"
     line = (cidr, f"    subnets: {{h3: {subnets}.2.0/24}}\n{cidr}")
-    written = hosts.inventory(example, *change, line, to=WRITTEN)
-    hosts.provision("validate", written)
+    hosts.inventory(example, *change, line, to=FILE)
+    hosts.provision("validate", FILE)
     deadline = time.monotonic() + 60
-    while (plan := hosts.json("plan", written, "--take-over"))["changes"]:
+    while (plan := hosts.json("plan", FILE))["changes"]:
         # A follower may be about to put something back.
         assert time.monotonic() < deadline, plan["changes"]
         time.sleep(1)
