@@ -32,11 +32,10 @@ def _departed_hosts(inventory: Inventory, current: State) -> Iterator[str]:
 
     The plan removes these, and then nothing on the remaining hosts tells of such a peer.
     """
-    known = {*inventory.hosts, *(str(host.address) for host in inventory.hosts.values())}
     holders: set[str] = set()
     nouns: set[str] = set()
     subnets: dict[str, dict[str, None]] = {}
-    for claim in claims(current, known):
+    for claim in claims(current, inventory.hosts.values()):
         holders.add(claim.host)
         nouns.add(claim.noun)
         of_peer = subnets.setdefault(claim.peer, {})

@@ -91,9 +91,10 @@ def _with_claims(
             if host in network.subnets
         )
     } - _sharing_hosts(by_host)
-    known = {*sure, *(str(inventory.hosts[host].address) for host in sure)}
+    if len(sure) == len(inventory.hosts):
+        return {name: NetworkSubnets(subnets) for name, subnets in by_host.items()}
     of_networks: dict[str, list[PeerClaim]] = {name: [] for name in inventory.networks}
-    for claim in claims(current, known):
+    for claim in claims(current, [inventory.hosts[host] for host in sure]):
         if claim.network in of_networks:
             of_networks[claim.network].append(claim)
     names = {str(host.address): name for name, host in inventory.hosts.items()}

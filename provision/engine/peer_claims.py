@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
+from provision.model.inventory import Host
 from provision.resources.base import Resource, State
 from provision.resources.kinds.etcd_config import EtcdConfig
 from provision.resources.kinds.iptables_chain import IptablesChain
@@ -29,15 +30,18 @@ class PeerClaim(NamedTuple):
     subnet: IPv4Network | None = None
 
 
-def claims(current: State, known: Collection[str]) -> Iterator[PeerClaim]:
-    """Yield what the resources `current` hold of peers that are not `known`."""
+def claims(current: State, known_hosts: Collection[Host]) -> Iterator[PeerClaim]:
+    """Yield what the resources `current` hold of peers that are not among `known_hosts`."""
+    known = {text for host in known_hosts for text in (host.name, str(host.address))}
+    # The number of an address is compared in less time than its text is made.
+    numbers = {int(host.address) for host in known_hosts}
     routers: dict[tuple[str, str, IPv4Address], str] = {}
     for resource in current.values():
         match resource:
             case Routes():
                 yield from _by_routes(resource, known)
             case Vxlan(host=host, mark=mark, forwards=forwards):
-                unknown = [each for each in forwards if str(each.peer) not in known]
+                unknown = [each for each in forwards if int(each.peer) not in numbers]
                 for forward in unknown:
                     yield PeerClaim(host, str(forward.peer), "FDB entries", mark.network)
                     if forward.neighbour is not None:
