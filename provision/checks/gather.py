@@ -15,7 +15,7 @@ from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.rounds import CheckRounds
 from provision.checks.wire import Capture
 from provision.engine import preflight
-from provision.engine.fleet import Fleet, Session, difference, observe
+from provision.engine.fleet import Fleet, Session, difference, survey
 from provision.engine.members import member_of
 from provision.engine.names_in_use import OVS_KINDS, hosts_without_ovs, is_unseen
 from provision.engine.plan import Change, Conflict
@@ -118,7 +118,7 @@ def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_
     guests of the evidence's inventory.
     """
     # MTUs and routes of a network come from the facts of all its hosts, whatever `hosts` limits.
-    fleet = observe(session, session.inventory.hosts)
+    session, fleet, _ = survey(session, session.inventory.hosts)
     inventory = with_strangers(session.inventory, fleet)
     extended = replace(session, inventory=inventory)
     containers = tuple(c for c in inventory.members.values() if c.host in hosts)

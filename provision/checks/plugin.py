@@ -135,9 +135,12 @@ def provision_containers(
 
 
 @pytest.fixture(scope="session")
-def provision_networks(provision_inventory: Inventory) -> Mapping[str, Network]:
-    """Networks of the inventory by name, with `cidr` and the `subnets` of the hosts."""
-    return provision_inventory.networks
+def provision_networks(provision_session: Session) -> Mapping[str, Network]:
+    """Networks of the inventory by name, with `cidr` and the `subnets` that the hosts have."""
+    from provision.engine.fleet import survey
+
+    session, _, _ = survey(provision_session, provision_session.inventory.hosts)
+    return session.inventory.networks
 
 
 @pytest.fixture

@@ -80,13 +80,15 @@ def _json(explanation: Explanation) -> dict[str, Any]:
 def _drawing(invocation: Invocation, explanation: Explanation) -> str:
     """The SVG of the hosts on the way, with the path lit."""
     from provision.checks.explain.page import marks
+    from provision.engine.bridge_subnets import with_bridge_subnets
     from provision.show.graph.draw import drawing
     from provision.show.graph.formats import svg
     from provision.show.graph.lit import lit
     from provision.show.view import View
 
     hosts = tuple(explanation.topologies)
-    state = View(invocation.inventory, hosts, explanation.topologies, ())
+    inventory = with_bridge_subnets(invocation.inventory, explanation.topologies)
+    state = View(inventory, hosts, explanation.topologies, ())
     return svg(lit(drawing(state), marks(explanation))) if hosts else ""
 
 

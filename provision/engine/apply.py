@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.engine import applied_from
-from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe
+from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe, survey
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
 from provision.engine.plan import Change, Conflict, Plan
@@ -36,7 +36,7 @@ def preview(
     session: Session, hosts: tuple[str, ...], *, destroy: bool = False, take_over: bool = False
 ) -> Report:
     """Gather the hosts' snapshots, and report the changes that are due. Nothing is changed."""
-    fleet, errors = _gather(session, hosts, destroy=destroy)
+    session, fleet, errors = _gather(session, hosts, destroy=destroy)
     usable = _without(hosts, errors)
     plan = difference(session, fleet, usable, destroy=destroy)
     conflicts = () if take_over else _conflicting_files(session, fleet, plan)
@@ -61,10 +61,14 @@ def _warnings(
     destroy: bool,
 ) -> tuple[str, ...]:
     """Lines about what the changes do not show."""
-    from provision.engine import departures
+    from provision.engine import departures, host_subnets
 
-    departed = () if destroy else departures.warnings(session.inventory, fleet.state(hosts))
-    return (*applied_from.warnings(session.inventory, fleet.facts, changes), *departed)
+    inventory = session.inventory
+    others = applied_from.warnings(inventory, fleet.facts, changes)
+    if destroy:
+        return tuple(others)
+    departed = departures.warnings(inventory, fleet.state(hosts))
+    return (*others, *departed, *host_subnets.explicit_lines(inventory))
 
 
 def converge(
@@ -81,9 +85,10 @@ def converge(
     called with the changes; without it, a plan is made again where a follower puts something back
     before the host is armed. `examine` is called with the snapshots and the hosts that will change.
     """
-    fleet, errors = _gather(session, hosts, destroy=options.destroy)
+    by_file = session
+    session, fleet, errors = _gather(by_file, hosts, destroy=options.destroy)
     if _recover_abandoned(session, fleet, hosts):
-        fleet, errors = _gather(session, hosts, destroy=options.destroy)
+        session, fleet, errors = _gather(by_file, hosts, destroy=options.destroy)
     usable = _without(hosts, errors)
     plan = difference(session, fleet, usable, destroy=options.destroy)
     _require_no_conflict(plan.conflicts)
@@ -178,20 +183,24 @@ def _require_unlocked(session: Session, fleet: Fleet, hosts: Iterable[str]) -> N
 
 def _gather(
     session: Session, hosts: tuple[str, ...], *, destroy: bool
-) -> tuple[Fleet, tuple[HostError, ...]]:
+) -> tuple[Session, Fleet, tuple[HostError, ...]]:
     """Snapshots, and the errors of those of `hosts` that cannot be changed.
 
     The wanted state of a host depends on its peers too (on the smallest MTU, for example), so all
-    hosts of the inventory are gathered; errors of hosts outside `hosts` are left out.
+    hosts of the inventory are gathered; errors of hosts outside `hosts` are left out. The session
+    has the subnets that hosts are found to have.
     """
-    fleet = observe(session, hosts if destroy else session.inventory.hosts)
+    if destroy:
+        fleet = observe(session, hosts)
+        return session, fleet, tuple(fleet.errors.values())
+    session, fleet, unknown = survey(session, session.inventory.hosts)
     from provision.engine import preflight
 
-    for warning in () if destroy else preflight.warnings(session.inventory, fleet.facts):
+    for warning in preflight.warnings(session.inventory, fleet.facts):
         session.warn(f"{warning}; {warning.hint}")
-    problems = () if destroy else preflight.problems(session.inventory, fleet.facts)
+    problems = (*preflight.problems(session.inventory, fleet.facts), *unknown)
     errors = (*fleet.errors.values(), *map(_unfit, problems))
-    return fleet, tuple(error for error in errors if error.host in hosts)
+    return session, fleet, tuple(error for error in errors if error.host in hosts)
 
 
 def _unfit(problem: Problem) -> UnfitError:

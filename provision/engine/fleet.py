@@ -9,7 +9,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from provision import methods
@@ -22,6 +22,7 @@ from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
+from provision.model.problems import Problem
 from provision.resources.base import Ref, Resource, State
 from provision.transport.base import Output, Transport
 from provision.transport.calls import CallGroup
@@ -182,6 +183,23 @@ def observe(session: Session, hosts: Iterable[str]) -> Fleet:
     return Fleet(*each(session, hosts, snapshot, _import_planner, label="Reading hosts"))
 
 
+def survey(session: Session, hosts: Iterable[str]) -> tuple[Session, Fleet, tuple[Problem, ...]]:
+    """Gather snapshots of all hosts, and the session with the subnets that they are found to have.
+
+    The problems are of hosts whose subnet cannot be told.
+    """
+    fleet = observe(session, hosts)
+    from provision.engine.host_subnets import settled_inventory
+
+    inventory = session.inventory
+    state = fleet.state(inventory.hosts)
+    silent = [host for host in inventory.hosts if host not in fleet.snapshots]
+    settled = settled_inventory(inventory, state, silent)
+    if settled.inventory is not inventory:
+        session = replace(session, inventory=settled.inventory)
+    return session, fleet, settled.problems
+
+
 def snapshot_script(session: Session, host: str, nonce: str) -> str:
     """The script that prints the snapshot of one host."""
     inventory = session.inventory
@@ -210,6 +228,7 @@ def _import_planner() -> None:
     """Import the planner while the hosts answer, so that no run takes longer for it."""
     import provision.engine.departures
     import provision.engine.desired
+    import provision.engine.host_subnets
     import provision.engine.names_in_use
     import provision.engine.overlaps
     import provision.engine.parts_in_use

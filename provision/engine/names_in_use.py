@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision.engine import conflict_commands
+from provision.engine.owners import Owners, existence, removal
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts
 from provision.resources.base import Ref, Resource, State
@@ -25,7 +26,7 @@ def conflicts(
     # Several inventories share the uplink of a NIC: its bridge is there already for the second.
     shared = (foreign[ref] for ref in wanted if ref in foreign and foreign[ref].edits)
     own |= {(resource.host, name) for resource in shared for name in resource.names()}
-    without_ovs = hosts_without_ovs({**foreign, **current})
+    without_ovs, owners = hosts_without_ovs({**foreign, **current}), Owners.of(foreign)
     givers: dict[tuple[str, str], Ref] = {}
     for ref, resource in wanted.items():
         # A resource of others in its place is a conflict already; Docker and Open vSwitch tell
@@ -40,8 +41,9 @@ def conflicts(
             elif known or silent or (ref.host, name) in own:
                 continue
             elif facts[ref.host].has_name(name):
-                message = f"{_noun(name)} {name} exists outside this inventory"
-                yield Conflict(ref, message, conflict_commands.of_name(name))
+                owner = owners.of_name(ref.host, name)
+                message = f"{_noun(name)} {name} {existence(owner)}"
+                yield Conflict(ref, message, conflict_commands.of_name(name), removal(owner))
     yield from _blocked_folders(facts)
 
 

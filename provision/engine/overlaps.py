@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from provision import methods
 from provision.engine import conflict_commands
 from provision.engine.applied_ranges import AppliedRange, applied_ranges
+from provision.engine.owners import Owners, ownership, removal
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
 from provision.model.inventory import Inventory, Network
@@ -27,7 +28,7 @@ def overlaps(
     `foreign` holds those of others, which tell the whole ranges of other inventories.
     """
     explained = _own_routes(current)
-    applied = _by_host(foreign)
+    applied, owners = _by_host(foreign), Owners.of(foreign)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             # The hosts themselves have routes into its range, of which Docker hands out a pool.
@@ -49,7 +50,7 @@ def overlaps(
                     and not (host in explained and explained[host].include(route))
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
                 ):
-                    yield _conflict(network, host, route)
+                    yield _conflict(network, host, route, owners)
 
 
 _KERNEL = 2
@@ -74,7 +75,8 @@ def _by_host(foreign: State) -> dict[str, list[AppliedRange]]:
 
 def _range_conflict(network: Network, entry: AppliedRange) -> Conflict:
     message = f"{network.cidr} overlaps {entry.cidr}, the range of {_network_of(entry.mark)}"
-    return Conflict(Ref(entry.host, "network", network.name), message)
+    ref = Ref(entry.host, "network", network.name)
+    return Conflict(ref, message, hint=removal(entry.mark))
 
 
 def _pool_conflicts(network: Network, foreign: State) -> Iterator[Conflict]:
@@ -95,10 +97,11 @@ def _network_of(mark: Mark) -> str:
     return f"network '{mark.network}' of inventory '{mark.inventory}'"
 
 
-def _conflict(network: Network, host: str, route: KernelRoute) -> Conflict:
-    message = f"{network.cidr} overlaps {route.dst} on {route.dev}, outside this inventory"
+def _conflict(network: Network, host: str, route: KernelRoute, owners: Owners) -> Conflict:
+    owner = owners.of_route(host, route.dst, route.dev)
+    message = f"{network.cidr} overlaps {route.dst} on {route.dev}, {ownership(owner)}"
     command = conflict_commands.of_range(network)
-    return Conflict(Ref(host, "network", network.name), message, command)
+    return Conflict(Ref(host, "network", network.name), message, command, removal(owner))
 
 
 def _uses_docker0(network: Network, host: str) -> bool:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network
 
 from provision import methods
 from provision.engine import conflict_commands
+from provision.engine.owners import Owners, existence, mark_of, ownership, removal
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
 from provision.model.inventory import Inventory, Network
@@ -30,7 +31,8 @@ def parts_in_use(
     wanted: State,
 ) -> Iterator[Conflict]:
     """Yield a conflict for each route and Docker network of others on the part of a host."""
-    yield from _routes(foreign, wanted)
+    owners = Owners.of(foreign)
+    yield from _routes(foreign, wanted, owners)
     links = _own_links(current, wanted)
     routes = _destinations(current)
     for host, keys in _destinations(wanted).items():
@@ -49,20 +51,24 @@ def parts_in_use(
                     and not any(route.dst.subnet_of(cidr) for cidr in flannels.get(host, ()))
                     and not _on_docker0(network, route)
                 ):
-                    message = f"{route.dst} is in use on {route.dev}, outside this inventory"
-                    yield Conflict(Ref(host, "network", network.name), message)
+                    owner = owners.of_route(host, route.dst, route.dev)
+                    message = f"{route.dst} is in use on {route.dev}, {ownership(owner)}"
+                    ref = Ref(host, "network", network.name)
+                    yield Conflict(ref, message, hint=removal(owner))
     yield from _docker_pools(foreign, wanted)
 
 
-def _routes(foreign: State, wanted: State) -> Iterator[Conflict]:
+def _routes(foreign: State, wanted: State, owners: Owners) -> Iterator[Conflict]:
     """Yield a conflict for each route of others in the place of a route that we want."""
     for host, keys in _destinations(wanted).items():
         table = foreign.get(Ref(host, Routes.kind, FOREIGN))
         for row in table.rows if isinstance(table, Routes) else ():
             if row.key in keys:
                 ref = Ref(host, "route", row.key)
-                message = f"route {row.key} exists outside this inventory"
-                yield Conflict(ref, message, conflict_commands.of_resource(ref))
+                owner = owners.of_route(host, row.dst, row.dev)
+                message = f"route {row.key} {existence(owner)}"
+                command = conflict_commands.of_resource(ref)
+                yield Conflict(ref, message, command, removal(owner))
 
 
 def _destinations(resources: State) -> dict[str, set[str]]:
@@ -110,4 +116,5 @@ def _docker_pools(foreign: State, wanted: State) -> Iterator[Conflict]:
                 continue
             if pool.driver and pool.subnet.overlaps(network.subnet):
                 used = f"{pool.subnet} of Docker network {pool.name} ({pool.driver})"
-                yield Conflict(ref, f"{network.subnet} overlaps {used}, outside this inventory")
+                message = f"{network.subnet} overlaps {used}, {ownership(mark_of(pool))}"
+                yield Conflict(ref, message, hint=removal(mark_of(pool)))

@@ -105,6 +105,7 @@ def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> 
         files=MappingProxyType(files.of_networks[name]),
         host_options=MappingProxyType({h: key for h, key in keys.items() if key is not None}),
         names=document.names,
+        written=frozenset(document.subnets or ()),
         access=None if document.access is None else access.of_entries(document.access),
     )
 

@@ -68,12 +68,7 @@ class Method(ABC):
 
     # Reading the file.
 
-    def subnets(
-        self,
-        document: NetworkDocument,
-        options: Any,
-        hosts: tuple[str, ...],
-    ) -> Subnets:
+    def subnets(self, document: NetworkDocument, options: Any, hosts: tuple[str, ...]) -> Subnets:
         """The subnet of each host; a host that gets none is left out."""
         return subnets.equal_blocks(document, hosts)
 
@@ -147,6 +142,14 @@ class Method(ABC):
         return {}
 
     # Planning.
+
+    def subnet_bounds(self, network: Network) -> tuple[IPv4Address, IPv4Address] | None:
+        """The lowest and the highest address at which a host's subnet may begin.
+
+        A host keeps the subnet that it is found to have, and a new one gets a free subnet. None:
+        the subnets of this method follow from the file alone.
+        """
+        return network.cidr.network_address, network.cidr.broadcast_address
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """Probes for facts that only this method needs, for a host of one of its networks.

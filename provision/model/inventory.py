@@ -10,25 +10,7 @@ from typing import Protocol
 
 from provision.model.access import Access
 from provision.model.findings import Finding
-
-
-@dataclass(frozen=True, slots=True)
-class Ssh:
-    """The login of a host; OpenSSH's own configuration decides where a value is None."""
-
-    user: str | None = None
-    key: Path | None = None
-    port: int | None = None
-    jump: str | None = None
-    """Jump hosts as for ProxyJump: [user@]host[:port], joined by commas."""
-    sudo: bool = False
-    """Run as root by `sudo -n`."""
-    address: str | None = None
-    """Name or address of the host's sshd, where it is not the host's own name."""
-    options: str = ""
-    """Options of ssh, quoted for a shell, that count before ssh_config."""
-    client: str = "auto"
-    """`paramiko`, `openssh`, or `auto`: ssh where paramiko cannot do what ssh_config asks for."""
+from provision.model.login import Ssh as Ssh
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +26,7 @@ class Host:
     address: IPv4Address
     nic: str | None = None
     host_key: str | None = None
-    ssh: Ssh = Ssh()
+    ssh: Ssh = field(default_factory=Ssh)
 
 
 class MethodOptions(Protocol):
@@ -82,6 +64,10 @@ class Network:
     """The method's own key of each host that has one, by host (`Method.HostOptions`)."""
     names: str | None = None
     """The domain of its containers' names; empty: names without a domain; None: no names."""
+    written: frozenset[str] = frozenset()
+    """Hosts whose subnet the file gives by `subnets`."""
+    kept: Mapping[str, IPv4Network] = field(default_factory=dict)
+    """The subnets that hosts were found to have, where the file alone gives others."""
     access: Access | None = None
     """None: what reaches its containers from outside is left to Docker and the method."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision import methods
+from provision.engine.bridge_subnets import with_bridge_subnets
 from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.gather import SIZE_LIMIT
@@ -59,7 +60,8 @@ def view(session: Session, hosts: tuple[str, ...]) -> View:
     for host, (_, of_host) in answers.items():
         for method, status in of_host.items():
             statuses.setdefault(method, {})[host] = status
-    return View(session.inventory, hosts, topologies, tuple(errors.values()), statuses)
+    inventory = with_bridge_subnets(session.inventory, topologies)
+    return View(inventory, hosts, topologies, tuple(errors.values()), statuses)
 
 
 def _run(session: Session, host: str) -> str:

@@ -202,11 +202,12 @@ networks: {blue: {method: routes, cidr: 172.20.0.0/16}}
 """
 
 
-def loaded(folder: Path, compose: str, entry: str) -> Inventory:
+def loaded(folder: Path, compose: str, entry: str, *, names: bool = False) -> Inventory:
     """The inventory of a Compose file placed by an entry of `compose`."""
     (folder / "compose.yaml").write_text(compose)
     path = folder / "i.yml"
-    path.write_text(f"{HEAD}compose: [{{file: compose.yaml, network: blue{entry}}}]\n")
+    head = HEAD.replace("method: routes", "method: routes, names: true") if names else HEAD
+    path.write_text(f"{head}compose: [{{file: compose.yaml, network: blue{entry}}}]\n")
     return load(path)
 
 
@@ -310,6 +311,23 @@ def test_values_of_variables_are_in_no_message(tmp_path: Path) -> None:
     assert "CANARY" not in str(caught.value)
 
 
+ALIASED = "services: {db: {image: x, networks: {back: {aliases: [DB, sql, sql.example.org]}}}}\n"
+
+
+def test_aliases_of_a_network_become_those_of_the_container(tmp_path: Path) -> None:
+    """The service's own name is one already; a network without names is a finding with its line."""
+    compose = f"{ALIASED}networks: {{back: }}\n"
+    named = loaded(tmp_path, compose, ", project: p, hosts: {db: h1}", names=True)
+    (container,) = named.containers.values()
+    assert (container.aliases, container.service) == (("sql", "sql.example.org"), "db")
+    with pytest.raises(InventoryError, match="'aliases' has no effect: network 'blue'") as caught:
+        loaded(tmp_path, compose, ", project: p, hosts: {db: h1}")
+    (finding,) = caught.value.findings
+    assert finding.position is not None and finding.position.path.name == "compose.yaml"
+    with pytest.raises(InventoryError, match="2 containers cannot have the same alias"):
+        loaded(tmp_path, compose, ", project: p, hosts: {db: [h1, h2]}", names=True)
+
+
 SETTINGS = tuple(
     ContainerSetting(key, value)
     for key, value in sorted(
@@ -381,7 +399,7 @@ def test_a_setting_that_docker_does_not_show_differs() -> None:
         ),
         ("a: {image: x, networks: [back]}\n  b: {image: x}", "service 'b' is on 'default', apart"),
         ("a: {image: x, networks: [red]}", "the external network 'red' is not 'blue'"),
-        ("a: {image: x, networks: {back: {aliases: [y]}}}", "'aliases' in 'back' is not supported"),
+        ("a: {image: x, networks: {back: {priority: 1}}}", "'priority' in 'back' is not supported"),
         ("a: {image: x, networks: [back]}\n  b: {image: x, network_mode: none}", ""),
         ("a: {image: x, networks: {back: , }}\n  b: {image: x, networks: [back]}", ""),
         ("a: {image: x, networks: [blue]}", ""),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine import desired
+from provision.engine import desired, host_subnets
 from provision.engine.departures import warnings
 from provision.facts import host_probe
 from provision.facts.host import HostFacts, Link
@@ -60,20 +60,25 @@ def left(tmp_path: Path, keys: str, hosts: str) -> list[str]:
     )
 
 
+_SUBNET = " (with 172.20.2.0/24 of network 'blue')"
+
+
 @pytest.mark.parametrize(
-    "keys, nouns",
+    "keys, nouns, subnet",
     [
-        ("method: routes", "routes"),
-        ("method: vxlan", "FDB entries"),
-        ("method: vxlan, mode: routed", "FDB entries"),
-        ("method: ovs-gre", "tunnels"),
-        ("method: ovs-vxlan", "tunnels"),
+        ("method: routes", "routes", _SUBNET),
+        ("method: vxlan", "FDB entries", ""),
+        ("method: vxlan, mode: routed", "FDB entries", _SUBNET),
+        ("method: ovs-gre", "tunnels", ""),
+        ("method: ovs-vxlan", "tunnels", ""),
     ],
 )
-def test_a_host_that_left_is_named_by_its_peers(tmp_path: Path, keys: str, nouns: str) -> None:
-    """The last host moves no subnet, so that one warning is all."""
+def test_a_host_that_left_is_named_by_its_peers(
+    tmp_path: Path, keys: str, nouns: str, subnet: str
+) -> None:
+    """With its subnet, where the peers have that: on one layer 2 they do not."""
     assert left(tmp_path, keys, "h1 h2") == [
-        f"h1, h2: {nouns} of hosts that are not in this file: 10.78.0.13{ADVICE}"
+        f"h1, h2: {nouns} of hosts that are not in this file: 10.78.0.13{subnet}{ADVICE}"
     ]
     assert left(tmp_path, keys, "h1 h2 h3") == []
 
@@ -106,31 +111,15 @@ def test_a_host_that_wrote_the_settings_of_flannel_is_named(tmp_path: Path) -> N
     )
 
 
-@pytest.mark.parametrize(
-    "keys",
-    ["method: routes", "method: vxlan", "method: ovs-gre", "method: routes, bridge: docker0"],
-)
-def test_the_hosts_after_one_that_left_move(tmp_path: Path, keys: str) -> None:
-    """The warning names the key that keeps their subnets, and with it nothing moves."""
-    warning = left(tmp_path, keys, "h1 h3")[-1]
-    pins = "subnets: {h3: 172.20.2.0/24}"
-    assert warning == (
-        "network 'blue': subnets move, and containers there get other addresses: "
-        f"h3 172.20.2.0/24 → 172.20.1.0/24. To keep them, write {pins} in it"
-    )
-    pinned = inventory(tmp_path, f"{keys}, {pins}", hosts="h1 h3")
-    current = applied(inventory(tmp_path, keys))
-    h3 = {ref: resource for ref, resource in current.items() if ref.host == "h3"}
-    assert not any("subnets move" in line for line in warnings(pinned, h3))
-
-
-def test_a_new_host_before_others_is_named(tmp_path: Path) -> None:
-    """Pins would clash with its own subnet."""
+def test_a_subnet_that_the_file_gives_to_another_host_moves(tmp_path: Path) -> None:
+    """Nothing else moves a host, so that the written subnet is the thing to change."""
     current = applied(inventory(tmp_path, "method: routes", hosts="h1 h2"))
-    assert list(warnings(inventory(tmp_path, "method: routes", hosts="h3 h1 h2"), current)) == [
+    taken = inventory(tmp_path, "method: routes, subnets: {h3: 172.20.1.0/24}", hosts="h1 h2 h3")
+    settled = host_subnets.settled_inventory(taken, current).inventory
+    assert list(warnings(settled, current)) == [
         "network 'blue': subnets move, and containers there get other addresses: "
-        "h1 172.20.0.0/24 → 172.20.1.0/24, h2 172.20.1.0/24 → 172.20.2.0/24. "
-        "To keep them, list h3 after the other hosts"
+        "h2 172.20.1.0/24 → 172.20.2.0/24. "
+        "They stay where subnets and subnet_size of the network leave room for them"
     ]
 
 

@@ -11,7 +11,7 @@ from provision.checks.doctor import firewalls, links, machine
 from provision.checks.doctor.findings import HostFinding, Weight
 from provision.checks.doctor.probe import DoctorFacts, probe
 from provision.engine import departures, desired, preflight
-from provision.engine.fleet import Fleet, Session, difference, observe
+from provision.engine.fleet import Fleet, Session, difference, survey
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts
 from provision.model.errors import ExitStatus, HostError
@@ -54,7 +54,8 @@ def examine(
     began_at = time.time()
     session = asking(session)
     # MTUs, MACs and ranges are compared with those of all hosts, whatever `hosts` limits.
-    fleet = observe(session, [host for host in session.inventory.hosts if host not in silent])
+    asked = [host for host in session.inventory.hosts if host not in silent]
+    session, fleet, _ = survey(session, asked)
     findings = [*own_findings(session.inventory, fleet, began_at), *_known_findings(session, fleet)]
     errors = tuple(error for error in fleet.errors.values() if error.host in hosts)
     return Examination(hosts, _sorted(findings, hosts), errors)

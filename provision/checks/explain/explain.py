@@ -17,6 +17,7 @@ from provision.checks.explain.model import HOST, Cause, Explanation, Hop, Probe
 from provision.checks.explain.path import destination_network, exit_device, path
 from provision.checks.explain.scripts import Marks, Sent, Watch
 from provision.checks.explain.sides import Side
+from provision.engine.bridge_subnets import with_bridge_subnets
 from provision.engine.fleet import SNAPSHOT_S, Session, each
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
@@ -56,6 +57,7 @@ class _Inquiry:
     def explanation(self, begin: float) -> Explanation:
         hosts = tuple(dict.fromkeys(h for h in (self.source.host, self.target.host) if h))
         self.topologies, self.errors = each(self.session, hosts, self._topology)
+        self.inventory = with_bridge_subnets(self.inventory, self.topologies)
         cause = preconditions.before(
             self.inventory, self.source, self.target, self.topologies, self.errors
         )

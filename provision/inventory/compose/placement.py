@@ -97,6 +97,11 @@ class Placement:
             message = f"{count(number, 'container')} cannot have one container_name"
             self.project.refuse(own_name, message, "remove it")
             return
+        if number > 1 and "aliases" in service.keys:
+            message = f"{count(number, 'container')} cannot have the same alias"
+            hint = f"remove it: {quoted(service.name)} leads to all of them"
+            self.project.refuse_at(service.positions[("aliases",)], message, hint)
+            return
         for k in range(number):
             name = f"{self.project.name}-{service.name}-{k + 1}"
             name = name if own_name is None else str(own_name.value)

@@ -216,13 +216,24 @@ class ServiceReader(ValueReader):
             self.service.networks = [item for _, item in self.texts(node, key)]
             return
         for name, pair in self.mapping(node, key).items():
-            pairs = self.only(pair.value, name, ("ipv4_address", "mac_address"))
+            pairs = self.only(pair.value, name, ("ipv4_address", "mac_address", "aliases"))
             if "ipv4_address" in pairs:
                 address = pairs["ipv4_address"].value
                 self.put(address, self.text(address, "ipv4_address"), "address")
             if "mac_address" in pairs:
                 self._mac(key, pairs["mac_address"].value)
+            if "aliases" in pairs:
+                self._aliases(pairs["aliases"].value)
             self.service.networks.append(pair.key)
+
+    def _aliases(self, node: Node) -> None:
+        # Compose lets a service repeat its own name, which the container has by `service`.
+        own = self.service.name.lower()
+        aliases = [
+            (text, item) for text, item in self.texts(node, "aliases") if text.lower() != own
+        ]
+        if aliases:
+            self.put_list(node, "aliases", list(aliases))
 
     def _depends_on(self, key: str, node: Node) -> None:
         if isinstance(node.value, list):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
+from ipaddress import IPv4Network
 
 from provision import methods
 from provision.inventory.rules import further_networks
@@ -167,11 +169,31 @@ def _addresses(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Fin
             continue
         loc: Loc = (*position, "address")
         method = methods.named(decoded.networks[container.network].method)
-        yield from method.check_address(loc, container, subnet, decoded)
+        for finding in method.check_address(loc, container, subnet, decoded):
+            hint = _part_hint(container, decoded, subnets[container.network])
+            yield replace(finding, hint=f"{finding.hint}{hint}")
         first = owners.setdefault((container.network, str(container.address)), name)
         if first != name:
             message = f"containers '{first}' and '{name}' have the same address {container.address}"
             yield Finding(loc, message, "give each its own")
+
+
+def _part_hint(container: Member, decoded: Decoded, subnets: Subnets) -> str:
+    """The key that gives a host the part of its container's address, if no other host has it.
+
+    A host keeps its part when others leave the file before it, which the file alone does not tell.
+    """
+    network, host, address = decoded.networks[container.network], container.host, container.address
+    assert address is not None
+    block = IPv4Network((int(address), subnets[host].prefixlen), strict=False)
+    if (
+        methods.named(network.method).on_hosts_lan
+        or host in (network.subnets or {})
+        or not block.subnet_of(network.cidr)
+        or any(block.overlaps(subnet) for subnet in subnets.values())
+    ):
+        return ""
+    return f"; or, if {host} has that part, write subnets: {{{host}: {block}}} in the network"
 
 
 def _full_subnets(decoded: Decoded, subnets: Mapping[str, Subnets]) -> Iterator[Finding]:

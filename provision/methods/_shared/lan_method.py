@@ -34,6 +34,10 @@ class LanMethod(Method):
         """Each host's part of the pool; without a pool, the whole LAN for each host."""
         return lan_pool.parts(document, options, hosts)
 
+    def subnet_bounds(self, network: Network) -> tuple[IPv4Address, IPv4Address] | None:
+        """None: the size of the parts follows from the number of hosts, so that all may move."""
+        return None
+
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks, and in the containers that use them."""
         for name, document in self.documents(decoded).items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from provision.model import names
 from provision.model.fields.addresses import SMALLEST
 from provision.model.findings import Finding, Loc
-from provision.model.ranges import overlapping
+from provision.model.ranges import free_blocks, overlapping, placed
 from provision.model.text import count
 
 if TYPE_CHECKING:
@@ -21,15 +21,22 @@ def equal_blocks(network: NetworkDocument, hosts: tuple[str, ...], *, first: int
     """The fixed subnet of each host, else the block of its position among the hosts.
 
     `first` blocks are skipped. The position counts all hosts, fixed or not, so that adding a host
-    at the end moves no other. Hosts beyond the last block are left out: `findings` reports them.
+    at the end moves no other. If a fixed subnet is in its place, the host gets the next free
+    block. Hosts beyond the last block are left out, and one without a free block overlaps a fixed
+    subnet: `findings` reports both.
     """
     fixed, size = network.subnets or {}, network.subnet_size
     free = names.block_count(network.cidr, size) - first
-    return {
-        host: fixed[host] if host in fixed else names.nth_block(network.cidr, size, first + k)
+    positions = {
+        host: names.nth_block(network.cidr, size, first + k)
         for k, host in enumerate(hosts)
-        if host in fixed or k < free
+        if host not in fixed and k < free
     }
+    kept = {host: fixed[host] for host in hosts if host in fixed}
+    subnets = placed(
+        hosts, kept, positions, lambda used: free_blocks(network.cidr, size, used, first)
+    )
+    return {host: net for host in hosts if (net := subnets.get(host) or positions.get(host))}
 
 
 def findings(

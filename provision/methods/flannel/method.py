@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Address
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -84,6 +85,11 @@ class FlannelMethod(Method):
         return subnet_rules.equal_blocks(
             document, hosts, first=rules.first_block(document, options)
         )
+
+    def subnet_bounds(self, network: Network) -> tuple[IPv4Address, IPv4Address]:
+        """The bounds of flannel, or the range itself."""
+        low, high = options(network).subnet_min, options(network).subnet_max
+        return low or network.cidr.network_address, high or network.cidr.broadcast_address
 
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks."""

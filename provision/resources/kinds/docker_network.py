@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt, keyed_lines
 from provision.resources.lib import bridge_state, sysfs
 from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
-from provision.resources.lib.docker_api import RUNNING
+from provision.resources.lib.network_guests import network_guests
 from provision.resources.lib.shared_json import decode
 from provision.resources.on_hosts import VAR, Mark
 from provision.resources.render import program_text
@@ -81,7 +81,7 @@ class DockerNetwork(Resource):
     `gateway` None: Docker chooses one. After its next restart it shows its choice, which then
     differs from None, so a method should name one.
     Docker assigns addresses of `ip_range` only, if there is one. `lacks` names what the kernel does
-    not have of it. `guests` are running containers on it without a mark, `restarted` those that
+    not have of it. `guests` are running containers of others on it, `restarted` those that
     restart when it is healed. `ssh` is True if the controller connects from `subnet`.
     """
 
@@ -219,14 +219,17 @@ docker network ls --quiet --no-trunc --filter label=provision |
     def blocking_hint(self) -> str:
         if not self.guests:
             return ""
-        return f"run `docker network disconnect {self.network} {self.guests[0]}`, or remove it"
+        container, _, _ = self.guests[0].partition(" ")
+        return f"run `docker network disconnect {self.network} {container}`, or remove it"
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         answers, kernel = dict(lines), BridgeLinks.parse(lines)
         connected = {rest for key, rest in lines if key == "connected"}
-        guests = _guests(json.loads(answers["containers"]), connected)
+        guests = network_guests(
+            json.loads(answers["containers"]), connected, origin.inventory, LABEL
+        )
         for entry in json.loads(answers["networks"]):
             mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
             network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
@@ -269,23 +272,6 @@ def _lost_networks(answers: dict[str, str], made: set[str], origin: Origin) -> I
 def _addresses_of(link: dict[str, Any]) -> Iterator[IPv4Address]:
     infos = (info for info in link.get("addr_info", ()) if info.get("family") == "inet")
     return (IPv4Address(info["local"]) for info in infos)
-
-
-def _guests(
-    containers: list[dict[str, Any]], connected: Collection[str]
-) -> dict[str, tuple[str, ...]]:
-    """Names of running containers without a mark, by network.
-
-    `connected` are id and network of those that provision connected, and can disconnect.
-    """
-    guests: dict[str, list[str]] = {}
-    for entry in containers:
-        if entry["State"] not in RUNNING or LABEL in (entry["Labels"] or {}):
-            continue
-        for network in entry["NetworkSettings"]["Networks"] or {}:
-            if f"{entry['Id']} {network}" not in connected:
-                guests.setdefault(network, []).append(min(entry["Names"]).removeprefix("/"))
-    return {network: tuple(sorted(names)) for network, names in guests.items()}
 
 
 def _network(

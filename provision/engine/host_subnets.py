@@ -1,0 +1,281 @@
+"""The subnets that hosts keep: those that they have already. Pure.
+
+The file gives a host without a written subnet the one of its position, which another host in the
+file moves. So where hosts have subnets of a network already, these count, and only a new host gets
+one by the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
+
+from provision import methods
+from provision.engine.applied_ranges import applied_ranges
+from provision.engine.peer_claims import PeerClaim, claims
+from provision.model.inventory import Inventory, Network
+from provision.model.problems import Problem
+from provision.model.ranges import RangeSet, free_blocks, placed
+from provision.model.text import listed
+from provision.resources.base import State
+from provision.resources.kinds.docker0 import Docker0
+from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.kinds.etcd_lease import EtcdLease
+
+Subnets = Mapping[str, IPv4Network]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSubnets:
+    """The subnets of one network by host: `by_host` as hosts have them, `by_peers` as peers do.
+
+    `known` are the hosts of which peers have anything; `departed` the subnets that peers have of
+    hosts that left the network.
+    """
+
+    by_host: Subnets
+    by_peers: Subnets = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+    departed: tuple[IPv4Network, ...] = ()
+
+    def of(self, host: str) -> IPv4Network | None:
+        """The subnet of a host; None if neither it nor a peer has one."""
+        return self.by_host.get(host, self.by_peers.get(host))
+
+
+@dataclass(frozen=True, slots=True)
+class SettledInventory:
+    """An inventory with the subnets that its hosts keep.
+
+    `problems` are of hosts that get a subnet, while that of another host is not known.
+    """
+
+    inventory: Inventory
+    problems: tuple[Problem, ...] = ()
+
+
+def settled_inventory(
+    inventory: Inventory, current: State, silent: Collection[str] = ()
+) -> SettledInventory:
+    """The inventory with the subnets that hosts have.
+
+    `current` are its resources on all hosts that answered, `silent` the other hosts.
+    """
+    by_host = subnets_by_host(inventory, current)
+    if not any(by_host.values()):
+        return SettledInventory(inventory)
+    subnets = _with_claims(inventory, by_host, current)
+    kept = with_subnets(inventory, subnets)
+    problems = (
+        problem
+        for name, network in kept.networks.items()
+        if network.kept and silent
+        for problem in _unknown_subnets(network, subnets[name], silent)
+    )
+    return SettledInventory(kept, tuple(problems))
+
+
+def _with_claims(
+    inventory: Inventory, by_host: Mapping[str, Subnets], current: State
+) -> dict[str, NetworkSubnets]:
+    """The subnets of the hosts, and those that their peers have of other hosts."""
+    # Of hosts with a subnet of their own in each of their networks, claims tell nothing more.
+    sure = {
+        host
+        for host in inventory.hosts
+        if all(
+            host in by_host[name]
+            for name, network in inventory.networks.items()
+            if host in network.subnets
+        )
+    } - _sharing_hosts(by_host)
+    if len(sure) == len(inventory.hosts):
+        return {name: NetworkSubnets(subnets) for name, subnets in by_host.items()}
+    of_networks: dict[str, list[PeerClaim]] = {name: [] for name in inventory.networks}
+    for claim in claims(current, [inventory.hosts[host] for host in sure]):
+        if claim.network in of_networks:
+            of_networks[claim.network].append(claim)
+    names = {str(host.address): name for name, host in inventory.hosts.items()}
+    return {
+        name: _network_subnets(network, by_host[name], of_networks[name], names)
+        for name, network in inventory.networks.items()
+    }
+
+
+def subnets_by_host(inventory: Inventory, current: State) -> dict[str, dict[str, IPv4Network]]:
+    """The subnet of each network and host, as resources on the host itself tell it.
+
+    The iptables chain counts more than the Docker network, which people edit, and which is unknown
+    while dockerd does not run.
+    """
+    subnets: dict[str, dict[str, IPv4Network]] = {name: {} for name in inventory.networks}
+    for entry in applied_ranges(current):
+        if entry.mark.inventory == inventory.name and entry.subnet is not None:
+            subnets.get(entry.mark.network, {}).setdefault(entry.host, entry.subnet)
+    for network in inventory.networks.values():
+        for host in network.hosts:
+            subnet = docker_subnet(network, host, current)
+            if subnet is not None:
+                subnets[network.name].setdefault(host, subnet)
+    for resource in current.values():
+        if isinstance(resource, EtcdLease) and resource.network in subnets:
+            subnets[resource.network].setdefault(resource.host, resource.subnet)
+    return subnets
+
+
+def docker_subnet(network: Network, host: str, current: State) -> IPv4Network | None:
+    """The part of a network from which a host's Docker gives addresses; None if it is unknown."""
+    match current.get(methods.of(network).docker_network(network, host)):
+        case DockerNetwork(subnet=subnet, ip_range=ip_range) if ip_range or subnet:
+            return ip_range or subnet
+        case Docker0(effective=effective) if {"range", "subnet"} & dict(effective).keys():
+            reported = dict(effective)
+            return IPv4Network(reported.get("range") or reported["subnet"])
+    return None
+
+
+def _sharing_hosts(by_host: Mapping[str, Subnets]) -> set[str]:
+    """Hosts that have a subnet of which another host has exactly the same."""
+    sharing: set[str] = set()
+    for subnets in by_host.values():
+        owners: dict[IPv4Network, str] = {}
+        for host, subnet in subnets.items():
+            first = owners.setdefault(subnet, host)
+            sharing |= {first, host} if first != host else set()
+    return sharing
+
+
+def _network_subnets(
+    network: Network, by_host: Subnets, of_network: Iterable[PeerClaim], names: Mapping[str, str]
+) -> NetworkSubnets:
+    """The subnets of a network by the claims of its hosts; `names` of hosts by address."""
+    by_peers: dict[str, IPv4Network] = {}
+    known: set[str] = set()
+    departed: dict[IPv4Network, None] = {}
+    for claim in of_network:
+        host = names.get(claim.peer, claim.peer)
+        if host in network.subnets:
+            known.add(host)
+            if claim.subnet is not None:
+                by_peers.setdefault(host, claim.subnet)
+        elif claim.subnet is not None:
+            departed[claim.subnet] = None
+    return NetworkSubnets(by_host, by_peers, frozenset(known), tuple(departed))
+
+
+def with_subnets(inventory: Inventory, subnets: Mapping[str, NetworkSubnets]) -> Inventory:
+    """The inventory with these subnets of its networks, where the file and the methods let them."""
+    networks = {
+        name: _settled_network(network, subnets[name])
+        for name, network in inventory.networks.items()
+    }
+    if all(networks[name] is network for name, network in inventory.networks.items()):
+        return inventory
+    return replace(inventory, networks=networks)
+
+
+def _settled_network(network: Network, subnets: NetworkSubnets) -> Network:
+    """The network with the subnets that its hosts keep, and free ones for its other hosts."""
+    bounds = methods.of(network).subnet_bounds(network)
+    kept = _kept_subnets(network, subnets, *bounds) if bounds else {}
+    displaced = [host for host, subnet in kept.items() if subnet != network.subnets[host]]
+    if bounds is None or not displaced:
+        return network
+    low, high = bounds
+    size = network.subnets[displaced[0]].prefixlen
+    first = (int(low) - int(network.cidr.network_address)) >> (32 - size)
+
+    def free(used: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
+        unavailable = list(used)
+        # A host that left the file may still use its subnet: it is given away last.
+        for avoided in (subnets.departed, ()):
+            for block in free_blocks(network.cidr, size, (*unavailable, *avoided), first):
+                if block.network_address <= high:
+                    unavailable.append(block)
+                    yield block
+
+    settled = placed(network.hosts, kept, network.subnets, free)
+    if any(host not in settled for host in network.hosts):
+        return network
+    differing = {host: net for host, net in settled.items() if net != network.subnets[host]}
+    return replace(network, subnets=MappingProxyType(settled), kept=MappingProxyType(differing))
+
+
+def _kept_subnets(
+    network: Network, subnets: NetworkSubnets, low: IPv4Address, high: IPv4Address
+) -> dict[str, IPv4Network]:
+    """The written subnets, and those of hosts that the range, the size and the bounds still allow.
+
+    One that two hosts have stays with the host to which its peers send the packets for it, else
+    with the one that they know, else with the first in the file.
+    """
+    kept = {host: network.subnets[host] for host in network.hosts if host in network.written}
+    written = RangeSet(kept.values())
+    owners: dict[IPv4Network, tuple[tuple[bool, bool, int], str]] = {}
+    for position, host in enumerate(network.hosts):
+        subnet = subnets.of(host)
+        if (
+            host not in kept
+            and subnet is not None
+            and subnet.prefixlen == network.subnets[host].prefixlen
+            and subnet.subnet_of(network.cidr)
+            and low <= subnet.network_address <= high
+            and not written.overlap(subnet)
+        ):
+            rank = (subnets.by_peers.get(host) == subnet, host in subnets.known, -position)
+            owners[subnet] = max(owners.get(subnet, (rank, host)), (rank, host))
+    return kept | {host: subnet for subnet, (_, host) in owners.items()}
+
+
+def _unknown_subnets(
+    network: Network, subnets: NetworkSubnets, silent: Collection[str]
+) -> Iterator[Problem]:
+    """Yield the hosts that could get the subnet of a host that does not answer."""
+    without = [h for h in network.hosts if h not in network.written and subnets.of(h) is None]
+    unknown = tuple(host for host in without if host in silent)
+    for host in without if unknown else ():
+        if host not in silent:
+            yield Problem(
+                host,
+                f"it has no subnet of network '{network.name}' yet, and might get that of "
+                f"{listed(unknown)}, which cannot be asked",
+                f"write networks.{network.name}.subnets: {{{host}: SUBNET}}, one that is free",
+            )
+
+
+def explicit_lines(inventory: Inventory) -> Iterator[str]:
+    """Yield what to write into the file where hosts keep subnets that it does not give them."""
+    for network in inventory.networks.values():
+        if network.kept:
+            keepers = tuple(f"{host} {subnet}" for host, subnet in network.kept.items())
+            yield (
+                f"network '{network.name}': by their place in the file, hosts would get other "
+                f"subnets than {listed(keepers)}, and they keep these. To make that explicit, "
+                f"write: networks.{network.name}.subnets: {_written_value(network)}"
+            )
+
+
+def _written_value(network: Network) -> str:
+    """The value of `subnets` with what it has already, and with the subnets that are kept."""
+    pins = (host for host in network.hosts if host in network.written or host in network.kept)
+    return "{" + ", ".join(f"{host}: {network.subnets[host]}" for host in pins) + "}"
+
+
+def problems(inventory: Inventory, answered: Collection[str]) -> Iterator[Problem]:
+    """Yield the fixed addresses of containers that their hosts' subnets do not have."""
+    for member in inventory.members.values():
+        network = inventory.networks.get(member.network)
+        if network is None or member.address is None or member.host not in answered:
+            continue
+        subnet = network.kept.get(member.host)
+        if subnet is not None and member.address not in subnet:
+            wanted = IPv4Network((int(member.address), subnet.prefixlen), strict=False)
+            yield Problem(
+                member.host,
+                f"{member.name} has address {member.address}, but {member.host} has {subnet} of "
+                f"network '{network.name}'",
+                f"choose an address of {subnet}, or write networks.{network.name}.subnets: "
+                f"{{{member.host}: {wanted}}}, which moves all containers of {member.host} there",
+            )
