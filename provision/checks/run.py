@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -15,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from provision.checks import gather, junit_text, test_access, test_lan, test_methods, test_network
-from provision.checks.diagnosis import Diagnosis, diagnose
+from provision.checks.diagnosis import Diagnosis, diagnose, failure_groups
 from provision.checks.doctor.examine import asking, examine
 from provision.checks.doctor.findings import HostFinding
 from provision.checks.doctor.probe import DoctorFacts
@@ -25,10 +26,11 @@ from provision.checks.lan_probe import LanEndpoint
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import CALL_BYTES
 from provision.checks.subjects import Check
-from provision.checks.traced import with_traces
+from provision.checks.traced import followed, with_traces
 from provision.engine import strangers
 from provision.engine.fleet import Session
 from provision.engine.plan import Change
+from provision.facts.topology import HostTopology
 from provision.model.errors import ExitStatus, HostError, ProvisionError, UsageError, VerifyError
 from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory
@@ -128,7 +130,9 @@ def run_checks(
         if versions:
             result = replace(result, checks=tuple(_measured(evidence, c) for c in result.checks))
         if not result.ok and not result.interrupted:
-            result = replace(result, diagnosis=_diagnosis(session, result, follow=follow))
+            result = replace(
+                result, diagnosis=_diagnosis(session, result, evidence.after, follow=follow)
+            )
     except KeyboardInterrupt:
         pass
     if result.interrupted and junit:
@@ -145,16 +149,26 @@ def _measured(evidence: Evidence, check: Check) -> Check:
     return replace(check, measured=text)
 
 
-def _diagnosis(session: Session, result: Verification, *, follow: bool) -> Diagnosis:
-    """Ask the doctor about the hosts, group the failures, and follow a packet of each group."""
-    session.say("Asking the hosts what explains the failures")
-    findings: tuple[HostFinding, ...] = ()
-    # The results stay what they are where the doctor cannot judge the hosts.
-    with suppress(ProvisionError):
-        silent = frozenset(error.host for error in result.errors)
-        findings = examine(session, tuple(session.inventory.hosts), silent=silent).findings
-    diagnosis = diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
-    return with_traces(session, diagnosis) if follow else diagnosis
+def _diagnosis(
+    session: Session, result: Verification, known: Mapping[str, HostTopology], *, follow: bool
+) -> Diagnosis:
+    """Group the failures, follow a packet of each group, and ask the doctor meanwhile."""
+    lost = frozenset(error.host for error in result.errors)
+    groups = tuple(failure_groups(session.inventory, result.checks, ignored=lost))
+
+    @cache
+    def findings() -> tuple[HostFinding, ...]:
+        session.say("Asking the hosts what explains the failures")
+        # The results stay what they are where the doctor cannot judge the hosts.
+        with suppress(ProvisionError):
+            return examine(session, tuple(session.inventory.hosts), silent=lost).findings
+        return ()
+
+    causes = tuple(followed(session, groups, known, findings)) if follow else ()
+    diagnosis = diagnose(
+        session.inventory, result.checks, result.drift, result.errors, findings(), groups
+    )
+    return with_traces(diagnosis, causes)
 
 
 def _sample(

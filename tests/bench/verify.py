@@ -1,11 +1,11 @@
 """Times `provision verify` on lab hosts, healthy and with one rule that drops what a host forwards.
 
-    sudo .venv/bin/python tests/bench/verify.py                    # 12 hosts, 30 containers, 3 runs
-    sudo .venv/bin/python tests/bench/verify.py --lab FOLDER       # on the hosts of a lab that is up
+    sudo .venv/bin/python tests/bench/verify.py                # 12 hosts, 30 containers, 3 runs
+    sudo .venv/bin/python tests/bench/verify.py --lab FOLDER   # on the hosts of a lab that is up
 
-The runs take turns, so that a machine that slows down slows down both. Prints a Markdown table of the
-seconds of the whole process and of its phases, the ratio of the medians, and the last lines of a red
-verify. A phase is a round on all hosts, up to the answer of the last one.
+The runs take turns, so that a machine that slows down slows down both. Prints the seconds of the
+whole process, a Markdown table of its phases, the last lines of a red verify, and the ratio of the
+medians. A phase is a round on all hosts, up to the answer of the last one.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_a_silent_peer_does_not_delay_the_others(namespace: int) -> None:
 
 def test_a_peer_that_answers_no_ping_may_still_take_connections(namespace: int) -> None:
     """Only its pings fail: a port that is refused, and one that accepts, are answers, too."""
-    drop = "INPUT -d 127.1.0.3 -p icmp --icmp-type echo-request -j DROP".split()
+    drop = ["INPUT", "-d", "127.1.0.3", "-p", "icmp", "--icmp-type", "echo-request", "-j", "DROP"]
     subprocess.run(("nsenter", "-t", str(namespace), "-n", "iptables", "-A", *drop), check=True)
     answers = checked(namespace, 2)
     failed = {(check, target) for (check, _, target), each in answers.items() if each.status}
@@ -100,7 +100,9 @@ def checked(namespace: int, number: int) -> dict[tuple[str, str, str], Answer]:
     targets = [
         Endpoint(f"t{n}", "h2", "", namespace, first + n, 1500) for n in range(1, number + 1)
     ]
-    listening = output(probe.combined(probe.listen_script([replace(source, segment="any")], LIMITS)))
+    listening = output(
+        probe.combined(probe.listen_script([replace(source, segment="any")], LIMITS))
+    )
     listener = probe.parse_listeners(listening)["source"]
     try:
         listeners = {target.container: listener.port for target in targets}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 from provision import methods
 from provision.checks.explain import ends, judge, preconditions, scripts
@@ -29,16 +31,24 @@ _READ_S, _SEND_S = 30.0, 15.0
 
 
 def explain(
-    session: Session, inventory: Inventory, source: str, target: str, probe: Probe = PING
+    session: Session,
+    inventory: Inventory,
+    source: str,
+    target: str,
+    probe: Probe = PING,
+    known: Mapping[str, HostTopology] = MappingProxyType({}),
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Explanation:
     """Explain the path from a container or host to another one, or to an address.
 
-    Changes nothing that lasts on a host. Raises UsageError for a name that the inventory lacks.
+    Changes nothing that lasts on a host. `known` are topologies that were read just now: those
+    hosts are not asked again. `meanwhile` is called while the probe waits for its answer. Raises
+    UsageError for a name that the inventory lacks.
     """
     begin = time.monotonic()
     run = _Inquiry(
         session, inventory, ends.end(inventory, source, "FROM"), ends.end(inventory, target, "TO"),
-        probe,
+        probe, known, meanwhile,
     )  # fmt: skip
     return run.explanation(begin)
 
@@ -50,12 +60,16 @@ class _Inquiry:
     source: End
     target: End
     probe: Probe
+    known: Mapping[str, HostTopology]
+    meanwhile: Callable[[], object]
     errors: dict[str, HostError] = field(default_factory=dict)
     topologies: dict[str, HostTopology] = field(default_factory=dict)
 
     def explanation(self, begin: float) -> Explanation:
         hosts = tuple(dict.fromkeys(h for h in (self.source.host, self.target.host) if h))
-        self.topologies, self.errors = each(self.session, hosts, self._topology)
+        asked = [host for host in hosts if host not in self.known]
+        answers, self.errors = each(self.session, asked, self._topology) if asked else ({}, {})
+        self.topologies = {host: self.known[host] for host in hosts if host in self.known} | answers
         cause = preconditions.before(
             self.inventory, self.source, self.target, self.topologies, self.errors
         )
@@ -187,6 +201,7 @@ class _Inquiry:
         results, errors = each(
             self.session, [side.host],
             lambda host: self.session.transport.run(host, script, timeout_s=_SEND_S),
+            self.meanwhile,
         )  # fmt: skip
         self.errors |= errors
         output = results.get(side.host)

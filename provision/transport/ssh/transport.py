@@ -51,6 +51,8 @@ class SshTransport:
         self._connections = Connections(ssh_config, known_hosts)
         self._open: dict[str, HostConnection] = {}
         self._lock = Lock()
+        # sshd may allow a connection no more than one session: MaxSessions 1.
+        self._turns = {host: Lock() for host in inventory.hosts}
         self._pending: dict[str, Future[HostConnection]] = {}
 
     @classmethod
@@ -158,13 +160,14 @@ class SshTransport:
         """Run a command that ends with the mark of `nonce`; its output without the mark."""
         sudo = self._inventory.hosts[host].ssh.sudo
         command = quoted(("sudo", "-n", "--", *argv) if sudo else argv)
-        connection = self._connection(host)
-        require_current(host)
-        self.executions[host] += 1
-        try:
-            output = connection.execute(host, command, data, timeout_s)
-        except _FAILURES as error:
-            raise self._failed(host, error) from error
+        with self._turns[host]:
+            connection = self._connection(host)
+            require_current(host)
+            self.executions[host] += 1
+            try:
+                output = connection.execute(host, command, data, timeout_s)
+            except _FAILURES as error:
+                raise self._failed(host, error) from error
         try:
             return answers.unmarked(host, output, nonce)
         except NoAnswerError as error:
