@@ -17,7 +17,7 @@ import pytest
 
 from provision.checks import gather, junit_text, test_access, test_lan, test_methods, test_network
 from provision.checks.diagnosis import Diagnosis, diagnose, failure_groups
-from provision.checks.doctor.examine import asking, examine
+from provision.checks.doctor.examine import asking, examine_again
 from provision.checks.doctor.findings import HostFinding
 from provision.checks.doctor.probe import DoctorFacts
 from provision.checks.gather import Evidence
@@ -28,9 +28,8 @@ from provision.checks.probe import CALL_BYTES
 from provision.checks.subjects import Check
 from provision.checks.traced import followed, with_traces
 from provision.engine import strangers
-from provision.engine.fleet import Session
+from provision.engine.fleet import Fleet, Session
 from provision.engine.plan import Change
-from provision.facts.topology import HostTopology
 from provision.model.errors import ExitStatus, HostError, ProvisionError, UsageError, VerifyError
 from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory
@@ -130,9 +129,7 @@ def run_checks(
         if versions:
             result = replace(result, checks=tuple(_measured(evidence, c) for c in result.checks))
         if not result.ok and not result.interrupted:
-            result = replace(
-                result, diagnosis=_diagnosis(session, result, evidence.after, follow=follow)
-            )
+            result = replace(result, diagnosis=_diagnosis(session, result, evidence, follow=follow))
     except KeyboardInterrupt:
         pass
     if result.interrupted and junit:
@@ -150,21 +147,23 @@ def _measured(evidence: Evidence, check: Check) -> Check:
 
 
 def _diagnosis(
-    session: Session, result: Verification, known: Mapping[str, HostTopology], *, follow: bool
+    session: Session, result: Verification, evidence: Evidence, *, follow: bool
 ) -> Diagnosis:
     """Group the failures, follow a packet of each group, and ask the doctor meanwhile."""
     lost = frozenset(error.host for error in result.errors)
     groups = tuple(failure_groups(session.inventory, result.checks, ignored=lost))
+    snapshots = evidence.fleet.snapshots
+    answering = Fleet({host: each for host, each in snapshots.items() if host not in lost})
 
     @cache
     def findings() -> tuple[HostFinding, ...]:
         session.say("Asking the hosts what explains the failures")
         # The results stay what they are where the doctor cannot judge the hosts.
         with suppress(ProvisionError):
-            return examine(session, tuple(session.inventory.hosts), silent=lost).findings
+            return examine_again(session, tuple(session.inventory.hosts), answering).findings
         return ()
 
-    causes = tuple(followed(session, groups, known, findings)) if follow else ()
+    causes = tuple(followed(session, groups, evidence.after, findings)) if follow else ()
     diagnosis = diagnose(
         session.inventory, result.checks, result.drift, result.errors, findings(), groups
     )
