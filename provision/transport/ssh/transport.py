@@ -160,14 +160,14 @@ class SshTransport:
         """Run a command that ends with the mark of `nonce`; its output without the mark."""
         sudo = self._inventory.hosts[host].ssh.sudo
         command = quoted(("sudo", "-n", "--", *argv) if sudo else argv)
-        with self._turns[host]:
-            connection = self._connection(host)
-            require_current(host)
-            self.executions[host] += 1
-            try:
+        connection = self._connection(host)
+        try:
+            with self._turns[host]:
+                require_current(host)
+                self.executions[host] += 1
                 output = connection.execute(host, command, data, timeout_s)
-            except _FAILURES as error:
-                raise self._failed(host, error) from error
+        except _FAILURES as error:
+            raise self._failed(host, error) from error
         try:
             return answers.unmarked(host, output, nonce)
         except NoAnswerError as error:
