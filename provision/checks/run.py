@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -16,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from provision.checks import gather, junit_text, test_access, test_lan, test_methods, test_network
-from provision.checks.diagnosis import Diagnosis, diagnose, failure_groups
+from provision.checks.diagnosis import DiagnosedCause, Diagnosis, diagnose, failure_groups
 from provision.checks.doctor.examine import asking, examine_again
 from provision.checks.doctor.findings import HostFinding
 from provision.checks.doctor.probe import DoctorFacts
@@ -153,19 +152,23 @@ def _diagnosis(
     lost = frozenset(error.host for error in result.errors)
     groups = tuple(failure_groups(session.inventory, result.checks, ignored=lost))
     snapshots = evidence.fleet.snapshots
-    answering = Fleet({host: each for host, each in snapshots.items() if host not in lost})
+    fleet = Fleet({host: each for host, each in snapshots.items() if host not in lost})
+    causes: list[DiagnosedCause] = []
 
-    @cache
-    def findings() -> tuple[HostFinding, ...]:
-        session.say("Asking the hosts what explains the failures")
-        # The results stay what they are where the doctor cannot judge the hosts.
-        with suppress(ProvisionError):
-            return examine_again(session, tuple(session.inventory.hosts), answering).findings
-        return ()
+    def follow_packets() -> None:
+        causes.extend(followed(session, groups, evidence.after) if follow else ())
 
-    causes = tuple(followed(session, groups, evidence.after, findings)) if follow else ()
+    session.say("Asking the hosts what explains the failures")
+    hosts = tuple(session.inventory.hosts)
+    findings: tuple[HostFinding, ...] = ()
+    # A busy or slow host must not hold up the watch of a packet: it is asked when that has ended.
+    paths = [group.pairs[0].hosts for group in groups] if follow else []
+    last = frozenset[str]().union(*paths)
+    # The results stay what they are where the doctor cannot judge the hosts.
+    with suppress(ProvisionError):
+        findings = examine_again(session, hosts, fleet, follow_packets, last=last).findings
     diagnosis = diagnose(
-        session.inventory, result.checks, result.drift, result.errors, findings(), groups
+        session.inventory, result.checks, result.drift, result.errors, findings, groups
     )
     return with_traces(diagnosis, causes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -59,12 +59,10 @@ def followed(
     session: Session,
     groups: Iterable[FailureGroup],
     known: Mapping[str, HostTopology] = MappingProxyType({}),
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[DiagnosedCause]:
     """Yield the cause that `explain` finds for one pair of each group.
 
-    `known` are the topologies of hosts after the checks. `meanwhile` is called while a probe waits
-    for its answer, and may be called often.
+    `known` are the topologies of hosts after the checks.
     """
     # One after the other: a trace of netfilter shows the probes of all that run.
     for group in groups:
@@ -76,7 +74,7 @@ def followed(
         session.say(f"Following a packet from {source} to {target}")
         # The results of the checks stay what they are where the packet cannot be followed.
         with suppress(ProvisionError):
-            explained = explain(session, session.inventory, source, target, probe, known, meanwhile)
+            explained = explain(session, session.inventory, source, target, probe, known)
             yield from _shown(group, explained)
 
 

@@ -91,7 +91,7 @@ def each(
     session: Session,
     hosts: Iterable[str],
     work: Callable[[str], T],
-    meanwhile: Callable[[], object] = lambda: None,
+    meanwhile: Callable[[], None] = lambda: None,
     *,
     label: str = "Waiting for hosts",
 ) -> tuple[dict[str, T], dict[str, HostError]]:

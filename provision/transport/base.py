@@ -17,7 +17,7 @@ class Output:
 
 
 class Transport(Protocol):
-    """Runs POSIX sh scripts as root on hosts, one at a time on each; threads may share it."""
+    """Runs POSIX sh scripts as root on hosts; safe to call from one thread per host."""
 
     def run(self, host: str, script: str, *, timeout_s: float) -> Output:
         """Run `script` on `host` in one execution.

@@ -55,15 +55,29 @@ def examine(session: Session, hosts: tuple[str, ...]) -> Examination:
     return Examination(hosts, _findings(session, fleet, hosts, began_at), errors)
 
 
-def examine_again(session: Session, hosts: tuple[str, ...], fleet: Fleet) -> Examination:
-    """Ask only the doctor's question, of the hosts of a fleet that was read just now."""
+def examine_again(
+    session: Session,
+    hosts: tuple[str, ...],
+    fleet: Fleet,
+    meanwhile: Callable[[], None] = lambda: None,
+    *,
+    last: frozenset[str] = frozenset(),
+) -> Examination:
+    """Ask only the doctor's question, of the hosts of a fleet that was read just now.
+
+    `meanwhile` is called at the same time; the hosts `last` are asked after it.
+    """
     began_at = time.time()
 
     def ask(host: str) -> DoctorFacts:
         timeout_s = min(SNAPSHOT_S, session.timeout_s)
         return parse(session.transport.run(host, question(), timeout_s=timeout_s).stdout)
 
-    answers, errors = each(session, fleet.snapshots, ask, label="Asking the doctor's question")
+    label = "Asking hosts what explains the failures"
+    first = [host for host in fleet.snapshots if host not in last]
+    answers, errors = each(session, first, ask, meanwhile, label=label)
+    rest = each(session, [host for host in fleet.snapshots if host in last], ask, label=label)
+    answers, errors = answers | rest[0], errors | rest[1]
     snapshots = {
         host: _with_answer(snapshot, answers[host])
         for host, snapshot in fleet.snapshots.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from types import MappingProxyType
@@ -37,18 +37,16 @@ def explain(
     target: str,
     probe: Probe = PING,
     known: Mapping[str, HostTopology] = MappingProxyType({}),
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> Explanation:
     """Explain the path from a container or host to another one, or to an address.
 
     Changes nothing that lasts on a host. `known` are topologies that were read just now: those
-    hosts are not asked again. `meanwhile` is called while the probe waits for its answer. Raises
-    UsageError for a name that the inventory lacks.
+    hosts are not asked again. Raises UsageError for a name that the inventory lacks.
     """
     begin = time.monotonic()
     run = _Inquiry(
         session, inventory, ends.end(inventory, source, "FROM"), ends.end(inventory, target, "TO"),
-        probe, known, meanwhile,
+        probe, known,
     )  # fmt: skip
     return run.explanation(begin)
 
@@ -61,7 +59,6 @@ class _Inquiry:
     target: End
     probe: Probe
     known: Mapping[str, HostTopology]
-    meanwhile: Callable[[], object]
     errors: dict[str, HostError] = field(default_factory=dict)
     topologies: dict[str, HostTopology] = field(default_factory=dict)
 
@@ -201,7 +198,6 @@ class _Inquiry:
         results, errors = each(
             self.session, [side.host],
             lambda host: self.session.transport.run(host, script, timeout_s=_SEND_S),
-            self.meanwhile,
         )  # fmt: skip
         self.errors |= errors
         output = results.get(side.host)

@@ -51,8 +51,6 @@ class SshTransport:
         self._connections = Connections(ssh_config, known_hosts)
         self._open: dict[str, HostConnection] = {}
         self._lock = Lock()
-        # sshd may allow a connection no more than one session: MaxSessions 1.
-        self._turns = {host: Lock() for host in inventory.hosts}
         self._pending: dict[str, Future[HostConnection]] = {}
 
     @classmethod
@@ -161,11 +159,10 @@ class SshTransport:
         sudo = self._inventory.hosts[host].ssh.sudo
         command = quoted(("sudo", "-n", "--", *argv) if sudo else argv)
         connection = self._connection(host)
+        require_current(host)
+        self.executions[host] += 1
         try:
-            with self._turns[host]:
-                require_current(host)
-                self.executions[host] += 1
-                output = connection.execute(host, command, data, timeout_s)
+            output = connection.execute(host, command, data, timeout_s)
         except _FAILURES as error:
             raise self._failed(host, error) from error
         try:
