@@ -143,10 +143,12 @@ def diagnose(
     drift: Iterable[Change],
     errors: Iterable[HostError],
     findings: Iterable[HostFinding],
+    groups: tuple[FailureGroup, ...] | None = None,
 ) -> Diagnosis:
-    """The diagnosis of these results; `findings` are the doctor's."""
+    """The diagnosis of these results; `findings` are the doctor's, `groups` those of the checks."""
     checks, lost = tuple(checks), {error.host: error for error in errors}
-    groups = tuple(failure_groups(inventory, checks, ignored=frozenset(lost)))
+    if groups is None:
+        groups = tuple(failure_groups(inventory, checks, ignored=frozenset(lost)))
     suspects = [host for group in groups for host in group.hosts]
 
     def order(host: str) -> int:

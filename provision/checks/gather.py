@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provision import methods
@@ -69,6 +69,8 @@ class Evidence:
     lan_probes: tuple[LanProbe, ...] = ()
     choice: PairChoice = ALL_PAIRS
     access_probes: tuple[AccessProbe, ...] = ()
+    fleet: Fleet = field(default_factory=lambda: Fleet({}))
+    """The snapshots before the checks."""
 
 
 def segment(inventory: Inventory, container: Container) -> str:
@@ -156,6 +158,7 @@ def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_
         lan_probes,
         choice,
         access,
+        fleet,
     )
 
 

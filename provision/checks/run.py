@@ -15,8 +15,8 @@ from types import ModuleType
 import pytest
 
 from provision.checks import gather, junit_text, test_access, test_lan, test_methods, test_network
-from provision.checks.diagnosis import Diagnosis, diagnose
-from provision.checks.doctor.examine import asking, examine
+from provision.checks.diagnosis import DiagnosedCause, Diagnosis, diagnose, failure_groups
+from provision.checks.doctor.examine import asking, examine_again
 from provision.checks.doctor.findings import HostFinding
 from provision.checks.doctor.probe import DoctorFacts
 from provision.checks.gather import Evidence
@@ -25,9 +25,9 @@ from provision.checks.lan_probe import LanEndpoint
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import CALL_BYTES
 from provision.checks.subjects import Check
-from provision.checks.traced import with_traces
+from provision.checks.traced import followed, with_traces
 from provision.engine import strangers
-from provision.engine.fleet import Session
+from provision.engine.fleet import Fleet, Session
 from provision.engine.plan import Change
 from provision.model.errors import ExitStatus, HostError, ProvisionError, UsageError, VerifyError
 from provision.model.grouping import grouped
@@ -128,7 +128,7 @@ def run_checks(
         if versions:
             result = replace(result, checks=tuple(_measured(evidence, c) for c in result.checks))
         if not result.ok and not result.interrupted:
-            result = replace(result, diagnosis=_diagnosis(session, result, follow=follow))
+            result = replace(result, diagnosis=_diagnosis(session, result, evidence, follow=follow))
     except KeyboardInterrupt:
         pass
     if result.interrupted and junit:
@@ -145,16 +145,32 @@ def _measured(evidence: Evidence, check: Check) -> Check:
     return replace(check, measured=text)
 
 
-def _diagnosis(session: Session, result: Verification, *, follow: bool) -> Diagnosis:
-    """Ask the doctor about the hosts, group the failures, and follow a packet of each group."""
+def _diagnosis(
+    session: Session, result: Verification, evidence: Evidence, *, follow: bool
+) -> Diagnosis:
+    """Group the failures, follow a packet of each group, and ask the doctor meanwhile."""
+    lost = frozenset(error.host for error in result.errors)
+    groups = tuple(failure_groups(session.inventory, result.checks, ignored=lost))
+    snapshots = evidence.fleet.snapshots
+    fleet = Fleet({host: each for host, each in snapshots.items() if host not in lost})
+    causes: list[DiagnosedCause] = []
+
+    def follow_packets() -> None:
+        causes.extend(followed(session, groups, evidence.after) if follow else ())
+
     session.say("Asking the hosts what explains the failures")
+    hosts = tuple(session.inventory.hosts)
     findings: tuple[HostFinding, ...] = ()
+    # A busy or slow host must not hold up the watch of a packet: it is asked when that has ended.
+    paths = [group.pairs[0].hosts for group in groups] if follow else []
+    last = frozenset[str]().union(*paths)
     # The results stay what they are where the doctor cannot judge the hosts.
     with suppress(ProvisionError):
-        silent = frozenset(error.host for error in result.errors)
-        findings = examine(session, tuple(session.inventory.hosts), silent=silent).findings
-    diagnosis = diagnose(session.inventory, result.checks, result.drift, result.errors, findings)
-    return with_traces(session, diagnosis) if follow else diagnosis
+        findings = examine_again(session, hosts, fleet, follow_packets, last=last).findings
+    diagnosis = diagnose(
+        session.inventory, result.checks, result.drift, result.errors, findings, groups
+    )
+    return with_traces(diagnosis, causes)
 
 
 def _sample(

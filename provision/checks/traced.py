@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 
 from provision.checks.diagnosis import DiagnosedCause, Diagnosis, FailureGroup
 from provision.checks.explain.explain import explain
-from provision.checks.explain.model import Cause, Probe
+from provision.checks.explain.model import Cause, Explanation, Probe
 from provision.engine.fleet import Session
+from provision.facts.topology import HostTopology
 from provision.model.errors import ProvisionError
 from provision.model.inventory import Inventory
 
@@ -22,14 +25,14 @@ _OBSERVED = ("unknown", "underlay_down")
 """Kinds whose text only says where the packet was lost: no guess to mark as one."""
 
 
-def with_traces(session: Session, diagnosis: Diagnosis) -> Diagnosis:
-    """The diagnosis with the cause that `explain` finds for one pair of each group.
+def with_traces(diagnosis: Diagnosis, causes: Iterable[DiagnosedCause]) -> Diagnosis:
+    """The diagnosis with the causes that `explain` has found.
 
     The causes that a packet has shown come first, and replace findings of the same kind on the
     same host. Where a difference has the same fix, its line stays instead: it names all that is
     missing. Guesses come last, and only if the doctor has found nothing.
     """
-    causes = list(dict.fromkeys(_causes(session, diagnosis)))
+    causes = list(dict.fromkeys(causes))
     shown = [_known(cause, diagnosis.causes) for cause in causes if cause.certain]
     findings = [each for each in diagnosis.causes if not any(_same(each, cause) for cause in shown)]
     silent = [each for each in findings if each.kind == "silent"]
@@ -52,13 +55,27 @@ def _same(finding: DiagnosedCause, cause: DiagnosedCause) -> bool:
     return (finding.host, kind) == (cause.host, _ALIASES.get(cause.kind, cause.kind))
 
 
-def _causes(session: Session, diagnosis: Diagnosis) -> Iterator[DiagnosedCause]:
+def followed(
+    session: Session,
+    groups: Iterable[FailureGroup],
+    known: Mapping[str, HostTopology] = MappingProxyType({}),
+) -> Iterator[DiagnosedCause]:
+    """Yield the cause that `explain` finds for one pair of each group.
+
+    `known` are the topologies of hosts after the checks.
+    """
     # One after the other: a trace of netfilter shows the probes of all that run.
-    for group in diagnosis.groups:
+    for group in groups:
         probe = _probe(session.inventory, group)
-        cause = _explained(session, group, probe) if probe else None
-        if cause is not None:
-            yield cause
+        if probe is None:
+            continue
+        pair = group.pairs[0]
+        source, target = (end.partition("/")[0] for end in (pair.source, pair.target))
+        session.say(f"Following a packet from {source} to {target}")
+        # The results of the checks stay what they are where the packet cannot be followed.
+        with suppress(ProvisionError):
+            explained = explain(session, session.inventory, source, target, probe, known)
+            yield from _shown(group, explained)
 
 
 def _probe(inventory: Inventory, group: FailureGroup) -> Probe | None:
@@ -75,20 +92,14 @@ def _probe(inventory: Inventory, group: FailureGroup) -> Probe | None:
     return None
 
 
-def _explained(session: Session, group: FailureGroup, probe: Probe) -> DiagnosedCause | None:
-    """The cause that a packet of the group's first pair shows."""
-    pair = group.pairs[0]
-    source, target = (end.partition("/")[0] for end in (pair.source, pair.target))
-    session.say(f"Following a packet from {source} to {target}")
-    try:
-        cause = explain(session, session.inventory, source, target, probe).cause
-    except ProvisionError:
-        return None  # the results of the checks stay what they are
+def _shown(group: FailureGroup, explanation: Explanation) -> Iterator[DiagnosedCause]:
+    """Yield the cause that a packet of the group's first pair has shown."""
+    cause = explanation.cause
     # Nobody has to listen at the port of the probe.
     if cause is None or (cause.kind == "no_listener" and "port" not in group.checks):
-        return None
-    text = _text(cause, f"a packet from {source} to {target}")
-    return DiagnosedCause(cause.host, text, cause.fix, cause.kind, certain=cause.certain)
+        return
+    text = _text(cause, f"a packet from {explanation.source} to {explanation.target}")
+    yield DiagnosedCause(cause.host, text, cause.fix, cause.kind, certain=cause.certain)
 
 
 def _text(cause: Cause, packet: str) -> str:

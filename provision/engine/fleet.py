@@ -189,15 +189,21 @@ def survey(session: Session, hosts: Iterable[str]) -> tuple[Session, Fleet, tupl
     The problems are of hosts whose subnet cannot be told.
     """
     fleet = observe(session, hosts)
+    session, problems = settled(session, fleet)
+    return session, fleet, problems
+
+
+def settled(session: Session, fleet: Fleet) -> tuple[Session, tuple[Problem, ...]]:
+    """The session with the subnets that the hosts of a fleet have; its problems as in `survey`."""
     from provision.engine.host_subnets import settled_inventory
 
     inventory = session.inventory
     state = fleet.state(inventory.hosts)
     silent = [host for host in inventory.hosts if host not in fleet.snapshots]
-    settled = settled_inventory(inventory, state, silent)
-    if settled.inventory is not inventory:
-        session = replace(session, inventory=settled.inventory)
-    return session, fleet, settled.problems
+    found = settled_inventory(inventory, state, silent)
+    if found.inventory is not inventory:
+        session = replace(session, inventory=found.inventory)
+    return session, found.problems
 
 
 def snapshot_script(session: Session, host: str, nonce: str) -> str:

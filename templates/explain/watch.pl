@@ -84,10 +84,13 @@ sub counters { # of a namespace: key → number; a rule's key holds the whole ru
     $counters{"device $label $name $_"} = $numbers[$fields{$_}] for keys %fields;
   }
   my @enter = $label eq 'host' ? () : ('nsenter', '-t', $pid, '-n');
-  for my $backend ('nft', 'legacy') {
-    my $program = "/usr/sbin/iptables-$backend-save";
+  my %programs = map { ($_ => "/usr/sbin/iptables-$_-save") } 'nft', 'legacy';
+  # Reading by ebtables-legacy would load its modules, too; containers have no bridges of ours.
+  $programs{ebtables} = '/usr/sbin/ebtables-nft-save' if $label eq 'host';
+  for my $backend (sort keys %programs) {
+    my $program = $programs{$backend};
     # Reading the tables of iptables-legacy would load its modules into the kernel.
-    next unless -x $program and ($backend eq 'nft' or slurp("/proc/$pid/net/ip_tables_names"));
+    next unless -x $program and ($backend ne 'legacy' or slurp("/proc/$pid/net/ip_tables_names"));
     my ($table, %number) = ('');
     for (lines_of(@enter, $program, '-c')) {
       if (/^\*(\S+)/) { ($table, %number) = ($1) }

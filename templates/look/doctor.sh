@@ -1,7 +1,7 @@
 # Settings and services of the host that will hurt its network, as `KEY VALUE` lines.
-# Prelude: look/need.sh look/bounded.sh look/prelude.sh
+# Prelude: look/bounded.sh
 # Variables: docker_program
-# $docker_program is look/docker_api.pl, and reads Docker's information once. Nothing is changed:
+# $docker_program is look/docker_api.pl, and prints Docker's information once. Nothing is changed:
 # types of interfaces are tried in a network namespace that ends with the command.
 
 echo "now $(date +%s.%N)"
@@ -9,7 +9,7 @@ echo "machine_id $(head -c 64 /etc/machine-id 2>/dev/null)"
 echo "kernel $(uname -r)"
 sed -n 's/^PRETTY_NAME="\{0,1\}\([^"]*\)"\{0,1\}$/system \1/p' /etc/os-release 2>/dev/null
 begin=$(date +%s%N)
-! bounded perl -e "$docker_program" >/dev/null || echo "docker_ms $((($(date +%s%N) - begin) / 1000000))"
+! bounded perl -e "$docker_program" || echo "docker_ms $((($(date +%s%N) - begin) / 1000000))"
 
 # A file system of a dead server would let df wait for ever.
 timeout 5 df -k --output=size,avail,itotal,iavail,target / /etc /run /var/lib/docker \
@@ -44,6 +44,7 @@ for backend in nft legacy; do
   bounded "iptables-$backend-save" -c | awk -v backend="$backend" '
     /^\*/ { table = substr($0, 2) }
     /^:/ && $2 != "-" { print "policy", backend, table, substr($1, 2), $2 }
+    / provision-explain-[0-9]+ -j TRACE$/ { next } # a packet is followed at this moment
     /^\[/ {
       rules++
       number = ++numbers[table, $3]
@@ -67,7 +68,6 @@ for type in veth bridge vxlan macvlan wireguard; do
     "${options##id*}" "$type" "${options%%link*}" | unshare -n ip -batch - 2>&1) ||
     case $error in *'Unknown device type'* | *'not supported'*) echo "no_type $type" ;; esac
 done
-shared docker_info
 [ -c /dev/net/tun ] || echo 'no_type tun'
 [ -e /proc/sys/net/bridge ] || modprobe -nq br_netfilter 2>/dev/null || echo 'no_module br_netfilter'
 :

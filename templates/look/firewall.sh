@@ -47,7 +47,7 @@ fi
 if command -v iptables >/dev/null 2>&1; then
   case $(iptables -V) in
   *legacy*)
-    iptables-nft-save 2>/dev/null | grep -q '^-A' && echo 'iptables_other nf_tables' ;;
+    iptables-nft-save 2>/dev/null | grep '^-A' | grep -qv provision-explain && echo 'iptables_other nf_tables' ;;
   *)
     # Without a table of this backend its program would load the kernel's modules.
     grep -q . /proc/net/ip_tables_names 2>/dev/null &&

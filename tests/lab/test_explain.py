@@ -30,6 +30,10 @@ HEALTHY = {
     "modes.yml": ("net1 net2", "side1 web1", "net1 own2", "h1 site --tcp 8080"),
 }
 """Pairs of each example inventory that reach each other, as arguments of `explain`."""
+REPEATED = 8
+"""How often each pair is explained: all inventories together make more than 200 explanations."""
+KILLED_AFTER_S = (0.8, 1.2, 1.6, 2.0, 2.4)
+"""Moments at which the controller is killed: one for each inventory, in turn."""
 
 
 def named(hosts: Hosts, planted: list[Fault]) -> tuple[list[str], list[str]]:
@@ -81,16 +85,16 @@ def test_planted_faults_are_named_and_nothing_stays(routes: Hosts) -> None:
     page = routes.lab.folder / "path.html"
     routes.provision("explain", "routes.yml", "c1", "c2", "--html", page.name)
     assert "<svg" in page.read_text() and 'class="seen"' in page.read_text()
-    _killed(routes, after_s=1.5)
+    _killed(routes, "routes.yml", "c1 c3", after_s=1.5)
     assert_nothing_watches(routes)
     assert_same(before, routes.capture())
 
 
-def _killed(hosts: Hosts, after_s: float) -> None:
+def _killed(hosts: Hosts, inventory: str, pair: str, after_s: float) -> None:
     """Kill the controller in the middle of an explanation."""
     program = str(Path(sys.executable).with_name("provision"))
     process = subprocess.Popen(
-        (program, "explain", "routes.yml", "c1", "c3"),
+        (program, "explain", inventory, *pair.split()),
         cwd=hosts.lab.folder,
         env=hosts.environment,
         stdout=subprocess.DEVNULL,
@@ -119,15 +123,20 @@ def test_every_planted_fault_is_named(mixed: Hosts, inventory: str) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("inventory", HEALTHY)
 def test_healthy_pairs_are_reached(mixed: Hosts, inventory: str) -> None:
-    """Of every method: the probe arrives, no cause is given, and nothing stays on the hosts."""
+    """Of every method: the probe arrives, no cause is given, and nothing stays on the hosts.
+
+    Nothing stays either where the controller is killed in the middle of an explanation.
+    """
     name = mixed.inventory(inventory)
     mixed.provision("apply", name)
     mixed.verified(name, skips=("wire", "source", "mtu"))
     before = mixed.capture()
     for pair in HEALTHY[inventory]:
-        for _ in range(8):
+        for _ in range(REPEATED):
             answer = mixed.json("explain", name, *pair.split())
             assert answer["reached"] and answer["cause"] is None, answer
+    moment = KILLED_AFTER_S[list(HEALTHY).index(inventory) % len(KILLED_AFTER_S)]
+    _killed(mixed, inventory, HEALTHY[inventory][0], moment)
     assert_nothing_watches(mixed)
     assert_same(before, mixed.capture())
     mixed.provision("destroy", name, "--yes")

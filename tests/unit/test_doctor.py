@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from ipaddress import IPv4Interface
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from provision.checks.doctor.examine import Examination
 from provision.checks.doctor.findings import HostFinding, Weight
 from provision.checks.doctor.probe import Disk, DoctorFacts, Unit, parse
 from provision.engine import desired
-from provision.engine.fleet import Fleet
+from provision.engine.fleet import Fleet, Session
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import Link
 from provision.facts.probe import FactsProbe
@@ -23,6 +24,7 @@ from provision.model.errors import ConnectError, ExitStatus
 from provision.model.inventory import Inventory
 from provision.resources.kinds.certificate import Certificate
 from provision.resources.kinds.vxlan import Vxlan
+from provision.transport.base import Output
 from tests.cases import test_cases
 from tests.house.test_structure import ROOT
 
@@ -107,6 +109,49 @@ def test_healthy_hosts_have_no_finding() -> None:
     """Nor has an inventory that was never applied, where the kernel does not forward yet."""
     assert not kinds(fleet())
     assert not kinds(fleet(lambda _host: {"doctor": {"forwarding": False}}))
+
+
+class Answering:
+    """A transport whose hosts answer the doctor's question, except for one that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, str] = {}
+
+    def run(self, host: str, script: str, *, timeout_s: float) -> Output:
+        """The answer of a host."""
+        del timeout_s
+        self.asked[host] = script
+        if host == "h3":
+            raise ConnectError(host, "unreachable")
+        return Output(0, ANSWER, "")
+
+    def send(self, host: str, source: Path, target: str, *, timeout_s: float) -> None:
+        """Never called."""
+        raise AssertionError((host, source, target, timeout_s))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_hosts_that_were_read_just_now_are_asked_the_doctors_question_alone() -> None:
+    """Without their snapshots, the last ones after what is done meanwhile; silence is an error."""
+    transport = Answering()
+    session = Session(inventory(), transport)
+    asked: list[set[str]] = []
+    examination = examine.examine_again(
+        session,
+        ("h1", "h3"),
+        fleet(),
+        lambda: asked.append(set(transport.asked)),
+        last=frozenset(("h2",)),
+    )
+    assert len(asked) == 1 and "h2" not in asked[0]
+    assert transport.asked.keys() == {"h1", "h2", "h3"}
+    assert not any(" begin " in script for script in transport.asked.values())
+    found = {finding.kind for finding in examination.findings if finding.host == "h1"}
+    assert {"forwarding_file", "firewall_rule", "duplicate_machine_id"} <= found
+    assert {finding.host for finding in examination.findings} == {"h1"}
+    assert [error.host for error in examination.errors] == ["h3"]
 
 
 def test_forwarding_is_named_with_file_and_line() -> None:

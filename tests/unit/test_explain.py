@@ -182,3 +182,25 @@ def test_every_fault_has_a_documented_kind() -> None:
     page = (Path(__file__).parents[2] / "docs/explain.md").read_text()
     missing = [kind for kind in KINDS if f"`{kind}`" not in page]
     assert set(missing) <= {"vlan", "source_check"}, missing
+
+
+GRE_DROP = """\
+trace PACKET: 2 604d2dbb IN=eth1 SRC=10.174.119.11 DST=10.174.119.12 LEN=125 TOS=0x0 TTL=64 ID=0
+trace  TRACE: 2 604d2dbb filter:INPUT:rule:0x5a:DROP  -4 -t filter -A INPUT -p gre -j DROP
+"""
+"""A trace as xtables-monitor prints it: without the protocol of GRE, and without ports."""
+
+
+def test_a_rule_that_drops_gre_is_named(tmp_path: Path) -> None:
+    """On hosts whose kernel carries the tunnel: its packets pass netfilter, the probe is inside."""
+    capture = json.loads(capture_of("ovs-vxlan-tunnel-other-key").read_text())
+    capture["inventory"] = capture["inventory"].replace("method: ovs-vxlan", "method: ovs-gre")
+    output = capture["runs"]["h2"][-1]
+    output[1] = output[1].replace("watched\n", f"{GRE_DROP}watched\n")
+    path = tmp_path / "gre.json"
+    path.write_text(json.dumps(capture))
+    cause = explained(path, tmp_path).cause
+    assert cause is not None and cause.certain
+    assert (cause.host, cause.kind) == ("h2", "tunnel_port_blocked")
+    assert cause.fix == "iptables -t filter -D INPUT -p gre -j DROP"
+    assert "GRE" in cause.text

@@ -20,7 +20,7 @@ from provision.checks.lan_probe import LanEndpoint
 from provision.checks.pair_choice import ALL_PAIRS
 from provision.checks.run import run_checks
 from provision.engine import desired
-from provision.engine.fleet import Session, snapshot_script
+from provision.engine.fleet import Fleet, Session, snapshot_script
 from provision.facts.host import HostFacts, Link, PeerRoute
 from provision.inventory.json_schema import json_schema
 from provision.inventory.load import load
@@ -106,7 +106,7 @@ def verified(
     hosts = tuple(inventory.hosts)
     empty: dict[str, Any] = {name: {} for name in Evidence.__dataclass_fields__}
     fixed = {"inventory": inventory, "hosts": hosts, "containers": (), "lan_probes": ()}
-    fixed["choice"] = ALL_PAIRS
+    fixed |= {"choice": ALL_PAIRS, "fleet": Fleet({})}
     evidence = Evidence(**{**empty, **fixed, "after": dict.fromkeys(hosts), **parts})
     patch.setattr("provision.checks.gather.evidence", lambda *_: evidence)
     session = Session(inventory, Hosts())

@@ -40,7 +40,8 @@ def diagnosed(
 
     patch.setattr(traced, "explain", explain)
     groups = (replace(GROUP, checks=(checks,)), replace(GROUP, checks=("dns",)))
-    return [each.text for each in traced.with_traces(session, Diagnosis(groups, causes)).causes]
+    found = traced.followed(session, groups)
+    return [each.text for each in traced.with_traces(Diagnosis(groups, causes), found).causes]
 
 
 def test_the_cause_that_a_packet_shows_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

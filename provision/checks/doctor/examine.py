@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from provision import methods
 from provision.checks.doctor import firewalls, links, machine
 from provision.checks.doctor.findings import HostFinding, Weight
-from provision.checks.doctor.probe import DoctorFacts, probe
+from provision.checks.doctor.probe import DoctorFacts, parse, probe, question
 from provision.engine import departures, desired, preflight
-from provision.engine.fleet import Fleet, Session, difference, survey
+from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, each, settled, survey
 from provision.engine.plan import Conflict
+from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
 from provision.model.errors import ExitStatus, HostError
 from provision.model.grouping import grouped
@@ -44,21 +45,59 @@ def asking(session: Session) -> Session:
     return replace(session, probes=(*session.probes, probe()))
 
 
-def examine(
-    session: Session, hosts: tuple[str, ...], *, silent: frozenset[str] = frozenset()
-) -> Examination:
-    """Ask every host of the inventory once, and judge `hosts`.
-
-    Hosts that are `silent` are known not to answer, and are not asked.
-    """
+def examine(session: Session, hosts: tuple[str, ...]) -> Examination:
+    """Ask every host of the inventory once, and judge `hosts`."""
     began_at = time.time()
     session = asking(session)
     # MTUs, MACs and ranges are compared with those of all hosts, whatever `hosts` limits.
-    asked = [host for host in session.inventory.hosts if host not in silent]
-    session, fleet, _ = survey(session, asked)
-    findings = [*own_findings(session.inventory, fleet, began_at), *_known_findings(session, fleet)]
+    session, fleet, _ = survey(session, session.inventory.hosts)
     errors = tuple(error for error in fleet.errors.values() if error.host in hosts)
-    return Examination(hosts, _sorted(findings, hosts), errors)
+    return Examination(hosts, _findings(session, fleet, hosts, began_at), errors)
+
+
+def examine_again(
+    session: Session,
+    hosts: tuple[str, ...],
+    fleet: Fleet,
+    meanwhile: Callable[[], None] = lambda: None,
+    *,
+    last: frozenset[str] = frozenset(),
+) -> Examination:
+    """Ask only the doctor's question, of the hosts of a fleet that was read just now.
+
+    `meanwhile` is called at the same time; the hosts `last` are asked after it.
+    """
+    began_at = time.time()
+    session, _ = settled(session, fleet)
+
+    def ask(host: str) -> DoctorFacts:
+        timeout_s = min(SNAPSHOT_S, session.timeout_s)
+        return parse(session.transport.run(host, question(), timeout_s=timeout_s).stdout)
+
+    label = "Asking hosts what explains the failures"
+    first = [host for host in fleet.snapshots if host not in last]
+    answers, errors = each(session, first, ask, meanwhile, label=label)
+    rest = each(session, [host for host in fleet.snapshots if host in last], ask, label=label)
+    answers, errors = answers | rest[0], errors | rest[1]
+    snapshots = {
+        host: _with_answer(snapshot, answers[host])
+        for host, snapshot in fleet.snapshots.items()
+        if host in answers
+    }
+    findings = _findings(session, replace(fleet, snapshots=snapshots), hosts, began_at)
+    return Examination(hosts, findings, tuple(e for e in errors.values() if e.host in hosts))
+
+
+def _with_answer(snapshot: HostSnapshot, answer: DoctorFacts) -> HostSnapshot:
+    of_methods = {**snapshot.facts.of_methods, DoctorFacts: answer}
+    return replace(snapshot, facts=replace(snapshot.facts, of_methods=of_methods))
+
+
+def _findings(
+    session: Session, fleet: Fleet, hosts: tuple[str, ...], began_at: float
+) -> tuple[HostFinding, ...]:
+    own = own_findings(session.inventory, fleet, began_at)
+    return _sorted((*own, *_known_findings(session, fleet)), hosts)
 
 
 def _sorted(findings: Iterable[HostFinding], hosts: tuple[str, ...]) -> tuple[HostFinding, ...]:

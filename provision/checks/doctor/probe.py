@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from provision.facts.lines import KeyedLines
 from provision.facts.probe import FactsProbe
 from provision.resources.render import program_text
-from provision.resources.script import quoted
+from provision.resources.script import PRELUDE, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,14 @@ class DoctorFacts:
 
 def probe() -> FactsProbe:
     """The program, for the snapshot of a host."""
-    docker = program_text("look/docker_api.pl") + "get('/info');\n"
+    docker = program_text("look/docker_api.pl") + "answer('docker_info', get('/info'));\n"
     script = f"docker_program={quoted((docker,))}\n{program_text('look/doctor.sh')}"
     return FactsProbe("doctor", script, parse)
+
+
+def question() -> str:
+    """The program alone, for a host whose snapshot was read just now."""
+    return PRELUDE + program_text("look/bounded.sh") + probe().script
 
 
 def parse(text: str) -> DoctorFacts:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 from provision import methods
 from provision.checks.explain import ends, judge, preconditions, scripts
@@ -30,16 +32,22 @@ _READ_S, _SEND_S = 30.0, 15.0
 
 
 def explain(
-    session: Session, inventory: Inventory, source: str, target: str, probe: Probe = PING
+    session: Session,
+    inventory: Inventory,
+    source: str,
+    target: str,
+    probe: Probe = PING,
+    known: Mapping[str, HostTopology] = MappingProxyType({}),
 ) -> Explanation:
     """Explain the path from a container or host to another one, or to an address.
 
-    Changes nothing that lasts on a host. Raises UsageError for a name that the inventory lacks.
+    Changes nothing that lasts on a host. `known` are topologies that were read just now: those
+    hosts are not asked again. Raises UsageError for a name that the inventory lacks.
     """
     begin = time.monotonic()
     run = _Inquiry(
         session, inventory, ends.end(inventory, source, "FROM"), ends.end(inventory, target, "TO"),
-        probe,
+        probe, known,
     )  # fmt: skip
     return run.explanation(begin)
 
@@ -51,12 +59,15 @@ class _Inquiry:
     source: End
     target: End
     probe: Probe
+    known: Mapping[str, HostTopology]
     errors: dict[str, HostError] = field(default_factory=dict)
     topologies: dict[str, HostTopology] = field(default_factory=dict)
 
     def explanation(self, begin: float) -> Explanation:
         hosts = tuple(dict.fromkeys(h for h in (self.source.host, self.target.host) if h))
-        self.topologies, self.errors = each(self.session, hosts, self._topology)
+        asked = [host for host in hosts if host not in self.known]
+        answers, self.errors = each(self.session, asked, self._topology) if asked else ({}, {})
+        self.topologies = {host: self.known[host] for host in hosts if host in self.known} | answers
         self.inventory = with_bridge_subnets(self.inventory, self.topologies)
         cause = preconditions.before(
             self.inventory, self.source, self.target, self.topologies, self.errors

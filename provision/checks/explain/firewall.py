@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import methods
-from provision.checks.explain import nat
+from provision.checks.explain import nat, source_checks
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import Growth, HostEvidence, TraceStep
 from provision.checks.explain.model import HOST, Cause, Point
@@ -55,20 +55,24 @@ def _tunnel_drop(case: Case, host: str, evidence: HostEvidence, verdict: TraceSt
     if verdict.handle == "policy":
         name = f"policy {verdict.verdict} of chain {verdict.chain} of table {verdict.table}"
     port = verdict.packet.get("DPORT", "")
-    text = f"{host} drops packets of the tunnel (UDP port {port}): {name}"
+    packets = f"UDP port {port}" if port else "IP protocol 47, GRE"
+    text = f"{host} drops packets of the tunnel ({packets}): {name}"
     owner = owner_of(evidence, verdict)
     fix = _fix(case, verdict, owner)
     if owner in ("ufw", "firewalld") or verdict.handle == "policy":
-        fix = _open_port(owner, port)
+        fix = _open_port(owner, port, verdict.chain)
     return Cause(host, "tunnel_port_blocked", name, text, owner, fix)
 
 
-def _open_port(owner: str, port: str) -> str:
+def _open_port(owner: str, port: str, chain: str) -> str:
+    """The command that lets packets of a tunnel through; an empty port stands for GRE."""
+    opened = f"--add-port={port}/udp" if port else "--add-protocol=gre"
     commands = {
-        "ufw": f"ufw allow proto udp to any port {port}",
-        "firewalld": f"firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload",
+        "ufw": f"ufw allow proto {f'udp to any port {port}' if port else 'gre from any'}",
+        "firewalld": f"firewall-cmd --permanent {opened} && firewall-cmd --reload",
     }
-    return commands.get(owner, f"iptables -I INPUT -p udp --dport {port} -j ACCEPT")
+    match = f"udp --dport {port}" if port else "gre"
+    return commands.get(owner, f"iptables -I {chain} -p {match} -j ACCEPT")
 
 
 def _rule_text(evidence: HostEvidence, verdict: TraceStep) -> str:
@@ -139,8 +143,8 @@ def counted(case: Case, point: Point, after: Point | None) -> Iterator[Cause]:
     for host, label in labels:
         for growth in case.of(host).growths:
             if growth.space == label and _grew_by_drop(growth):
-                if label == HOST and growth.backend == "nft":
-                    continue  # the trace has shown what netfilter did
+                if label == HOST and growth.backend in ("nft", source_checks.BACKEND):
+                    continue  # the trace has shown what netfilter did, `source_checks` the rest
                 yield _counted(host, label, growth)
 
 

@@ -17,6 +17,7 @@ from provision.checks.explain import (
     nat,
     neighbors,
     routing,
+    source_checks,
     switching,
     tunnels,
     wireguard,
@@ -141,10 +142,13 @@ def _causes(case: Case) -> Iterator[Cause]:
     yield from endpoints.sending(case)
     yield from links.ports(case, _segment(case, first))
     yield from switching.ports(case)
-    if first < len(case.points):
-        yield from firewall.counted(case, case.points[max(first - 1, 0)], case.points[first])
-    else:
-        yield from firewall.counted(case, case.points[-1], None)
+    last = case.points[max(first - 1, 0)] if first < len(case.points) else case.points[-1]
+    following = case.points[first] if first < len(case.points) else None
+    missed = case.points[max(gap(case) - 1, 0) : gap(case) + 1]  # ARP may be what was dropped
+    yield from source_checks.bridge_rules(
+        case, (last, *([following] if following else []), *missed)
+    )
+    yield from firewall.counted(case, last, following)
     yield from tunnels.static_entries(case)
     yield from tunnels.forwards(case)
     yield from tunnels.misdirected(case)

@@ -10,6 +10,8 @@ from provision.checks.explain.evidence import HostEvidence, TraceStep
 from provision.checks.explain.scripts import SMALL
 from provision.resources.kinds.ovs_uplink import UNDERLAY
 
+_OF_OTHERS = frozenset(("SPORT", "DPORT", "ITYPE", "TYPE", "CODE"))
+"""Fields of packets of ICMP, TCP and UDP."""
 _DROPS = ("DROP", "REJECT", "STOLEN")
 _OWNERS = (
     ("provision:", "provision"), ("PROV-", "provision"), ("KUBE-", "Kubernetes"),
@@ -26,8 +28,14 @@ def is_drop(verdict: TraceStep) -> bool:
 def is_tunnelled(case: Case, verdict: TraceStep) -> bool:
     """True for a packet of the network's tunnel: what traces these are rules for the peers."""
     declared = methods.of(case.network).tunnel(case.network) if case.network else None
-    ports = map(str, declared.every_port) if declared else ()
-    return verdict.packet.get("DPORT", "") in tuple(ports)
+    if declared is None:
+        return False
+    if declared.protocol == "gre":
+        # xtables-monitor prints addresses of GRE, and neither its protocol nor a port.
+        hosts = {str(host.address) for host in case.inventory.hosts.values()}
+        ends = {verdict.packet.get("SRC", ""), verdict.packet.get("DST", "")}
+        return ends <= hosts and not _OF_OTHERS & verdict.packet.keys()
+    return verdict.packet.get("DPORT", "") in tuple(map(str, declared.every_port))
 
 
 def is_copy(verdict: TraceStep) -> bool:

@@ -23,11 +23,13 @@ def peers(case: Case) -> Iterator[Cause]:
         if end is None:
             continue
         peer = end.peer(subnet)
+        other = far.tunnel.wireguard if far.tunnel else None
+        if peer is None and near is case.target_side and other is not None:
+            yield from _refused(case, near, far, other.public)
         if peer is None:
             text = f"has no peer for {subnet} of {far.host} ({address})"
             yield _cause(case, near, f"{device}: no peer for {subnet} ({address})", text)
             continue
-        other = far.tunnel.wireguard if far.tunnel else None
         if other and other.public != peer.public:
             text = f"has the key {other.public}, and {near.host} expects {peer.public}"
             yield _cause(case, far, f"key {other.public} of {device}", text, certain=False)
@@ -35,6 +37,21 @@ def peers(case: Case) -> Iterator[Cause]:
             text = f"sends to {peer.endpoint} what is for {far.host}, whose address is {address}"
             name = f"{device}: endpoint {peer.endpoint}"
             yield _cause(case, near, name, text, certain=False)
+
+
+def _refused(case: Case, near: Side, far: Side, public: str) -> Iterator[Cause]:
+    """Yield the peer whose packets the device decrypts, and drops because of their source."""
+    assert near.tunnel is not None and near.tunnel.wireguard is not None and case.network
+    device, subnet = near.tunnel.name, case.network.subnets[far.host]
+    for peer in near.tunnel.wireguard.peers:
+        if peer.public == public:
+            allowed = ", ".join(map(str, peer.allowed)) or "none"
+            yield Cause(
+                near.host, "source_check", f"{device}: allowed-ips {allowed} of peer {public}",
+                f"{near.host} drops packets from {case.source.name} by their source: {subnet} is "
+                f"not among the allowed IPs of peer {far.host} on {device} ({allowed})",
+                "a person", case.apply,
+            )  # fmt: skip
 
 
 def handshakes(case: Case) -> Iterator[Cause]:
