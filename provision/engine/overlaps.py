@@ -15,6 +15,7 @@ from provision.resources.base import Ref, State
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes
+from provision.resources.kinds.service import Service
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 
 
@@ -45,6 +46,7 @@ def overlaps(
                     route.key not in subnets
                     and route.dst.overlaps(network.cidr)
                     and not _only_covers(route, network)
+                    and not _of_daemon(route, network, host, current)
                     and not any(route.dst.subnet_of(entry.cidr) for entry in ranges)
                     and not (host in explained and explained[host].include(route))
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
@@ -62,6 +64,19 @@ def _only_covers(route: KernelRoute, network: Network) -> bool:
     The routes of the network are more specific, so the kernel prefers them.
     """
     return route.proto != _KERNEL and route.dst.prefixlen < network.cidr.prefixlen
+
+
+def _of_daemon(route: KernelRoute, network: Network, host: str, current: State) -> bool:
+    """Return True for a route that a daemon of this network makes: of a host that is not known yet."""
+    return (
+        route.proto == methods.of(network).route_protocol
+        and route.dst.subnet_of(network.cidr)
+        and any(
+            resource.mark.network == network.name
+            for ref, resource in current.items()
+            if ref.host == host and isinstance(resource, Service)
+        )
+    )
 
 
 def _by_host(foreign: State) -> dict[str, list[AppliedRange]]:

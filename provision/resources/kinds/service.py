@@ -62,7 +62,8 @@ done
 
     fingerprint: ClassVar[str] = rf"""
 for file in {UNIT_FOLDER}/provision-*-etcd.service {UNIT_FOLDER}/provision-*-flanneld.service \
-  {UNIT_FOLDER}/provision-*-wireguard.service {UNIT_FOLDER}/provision-*-dns.service; do
+  {UNIT_FOLDER}/provision-*-wireguard.service {UNIT_FOLDER}/provision-*-dns.service \
+  {UNIT_FOLDER}/provision-*-bgp.service; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 """
