@@ -67,7 +67,7 @@ def _only_covers(route: KernelRoute, network: Network) -> bool:
 
 
 def _of_daemon(route: KernelRoute, network: Network, host: str, current: State) -> bool:
-    """Return True for a route that a daemon of this network makes: of a host that is not known yet."""
+    """Return True for a route that a daemon of this network has made, to any subnet of it."""
     return (
         route.proto == methods.of(network).route_protocol
         and route.dst.subnet_of(network.cidr)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from provision.facts.host import HostFacts
-from provision.methods._shared import docker_bridge, firewall_needs
+from provision.methods._shared import firewall_needs
 from provision.methods.bgp.facts import UNIT, FrrFacts
 from provision.methods.bgp.options import PORT, options, reflectors
 from provision.model.inventory import Inventory, Network
@@ -22,14 +22,15 @@ from provision.resources.kinds.service import Service, head
 from provision.resources.on_hosts import ETC, Mark, service_name
 from provision.resources.render import render
 
+
 def unit(inventory: Inventory, network: Network) -> str:
     """The systemd service of the speaker, the same on every host."""
     return service_name(inventory.name, network.name, "bgp")
 
 
 def run_folder(inventory: Inventory, network: Network) -> str:
-    """The folder of the daemons' sockets, below /run."""
-    return f"provision-{interface_name('bgp-', inventory.name, network.name)}"
+    """The folder of the daemons' sockets."""
+    return f"/run/provision-{interface_name('bgp-', inventory.name, network.name)}"
 
 
 def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Resource]:
@@ -91,16 +92,14 @@ def _program(inventory: Inventory, network: Network, host: str) -> str:
         mark=Mark(inventory.name, network.name),
         config=_path(inventory, network, "bgpd.conf"),
         zebra=_path(inventory, network, "zebra.conf"),
-        folder=f"/run/{run_folder(inventory, network)}",
+        folder=run_folder(inventory, network),
         port=PORT if host in reflectors(network) else 0,
         asn=options(network).asn,
         peers=" ".join(_peers(inventory, network, host)),
     )
 
 
-def _service(
-    inventory: Inventory, network: Network, host: str, files: tuple[File, ...]
-) -> Service:
+def _service(inventory: Inventory, network: Network, host: str, files: tuple[File, ...]) -> Service:
     mark, needs = Mark(inventory.name, network.name), tuple(file.ref for file in files)
     text = render(
         "bgp/bgp.service.j2",

@@ -1,4 +1,4 @@
-"""The BGP speakers of one host as vtysh prints them: for `show`, and for checks of `verify`. Pure."""
+"""The BGP speakers of one host as vtysh prints them: for `show`, and for `verify`. Pure."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ while [ "$tries" -lt {tries} ] && systemctl -q is-active {unit}; do
   sleep 0.1; tries=$((tries + 1))
 done
 for shown in 'summary json' json; do
-  answer=$(vtysh -d bgpd --vty_socket /run/{folder} -c "show bgp ipv4 unicast $shown" 2>&1 | tr -d '\\n')
-  printf 'bgp {network} %s\\n' "$answer"
+  set -- vtysh -d bgpd --vty_socket {folder} -c "show bgp ipv4 unicast $shown"
+  printf 'bgp {network} %s\\n' "$("$@" 2>&1 | tr -d '\\n')"
 done
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class BgpSession:
     """A session with a peer. `host` is empty for an address that no host of the network has.
 
     `up_s`: age of an established session in seconds. `received`: number of subnets.
@@ -56,7 +56,7 @@ class SpeakerStatus:
 
     host: str
     network: str
-    sessions: tuple[Session, ...]
+    sessions: tuple[BgpSession, ...]
     next_hops: dict[str, str]
     error: str
 
@@ -105,10 +105,10 @@ def _status(inventory: Inventory, host: str, network: Network, lines: list[str])
     )
 
 
-def _session(host: str, address: str, peer: dict[str, Any]) -> Session:
+def _session(host: str, address: str, peer: dict[str, Any]) -> BgpSession:
     state = str(peer["state"])
     age = int(peer.get("peerUptimeMsec", 0)) // 1000 if state == ESTABLISHED else 0
-    return Session(host, address, state, age, int(peer.get("pfxRcd", 0)))
+    return BgpSession(host, address, state, age, int(peer.get("pfxRcd", 0)))
 
 
 def _next_hops(routes: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
