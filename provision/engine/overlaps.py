@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from provision import methods
-from provision.engine import conflict_commands
+from provision.engine import conflict_commands, daemon_routes
 from provision.engine.applied_ranges import AppliedRange, applied_ranges
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
@@ -15,7 +15,6 @@ from provision.resources.base import Ref, State
 from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes
-from provision.resources.kinds.service import Service
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 
 
@@ -27,7 +26,7 @@ def overlaps(
     `current` holds the resources of this inventory on the hosts: their routes are no conflict.
     `foreign` holds those of others, which tell the whole ranges of other inventories.
     """
-    explained = _own_routes(current)
+    explained, of_daemons = _own_routes(current), daemon_routes.ranges(current)
     applied = _by_host(foreign)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
@@ -46,8 +45,8 @@ def overlaps(
                     route.key not in subnets
                     and route.dst.overlaps(network.cidr)
                     and not _only_covers(route, network)
-                    and not _of_daemon(route, network, host, current)
                     and not any(route.dst.subnet_of(entry.cidr) for entry in ranges)
+                    and not daemon_routes.include(of_daemons, host, route)
                     and not (host in explained and explained[host].include(route))
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
                 ):
@@ -64,19 +63,6 @@ def _only_covers(route: KernelRoute, network: Network) -> bool:
     The routes of the network are more specific, so the kernel prefers them.
     """
     return route.proto != _KERNEL and route.dst.prefixlen < network.cidr.prefixlen
-
-
-def _of_daemon(route: KernelRoute, network: Network, host: str, current: State) -> bool:
-    """Return True for a route that a daemon of this network has made, to any subnet of it."""
-    return (
-        route.proto == methods.of(network).route_protocol
-        and route.dst.subnet_of(network.cidr)
-        and any(
-            resource.mark.network == network.name
-            for ref, resource in current.items()
-            if ref.host == host and isinstance(resource, Service)
-        )
-    )
 
 
 def _by_host(foreign: State) -> dict[str, list[AppliedRange]]:

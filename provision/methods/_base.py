@@ -61,10 +61,6 @@ class Method(ABC):
     """`interfaces:` of containers can join a network of this method, by `interface_bridge`."""
     packages: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Debian packages of the commands in `tools` that the kind `package` does not know."""
-    route_protocol: ClassVar[int | None] = None
-    """The kernel's number for routes that a daemon of the method makes (linux/rtnetlink.h).
-
-    Those into the range of a network are no conflict. None: no daemon makes routes."""
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
     """Options of each network that `compare` measures, by the end of its name (`METHOD-END`)."""
     checks: ClassVar[tuple[HostCheck, ...]] = ()

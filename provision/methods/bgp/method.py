@@ -33,7 +33,6 @@ class BgpMethod(Method):
 
     name = "bgp"
     Options = BgpOptions
-    route_protocol = 186  # RTPROT_BGP of linux/rtnetlink.h
     checks = (
         HostCheck("sessions", status.sessions_error),
         HostCheck("subnets", status.subnets_error),

@@ -15,6 +15,8 @@ from provision.model.inventory import Network
 
 PORT = 179
 """TCP port of BGP (RFC 4271)."""
+PROTOCOL = 186
+"""The kernel's number for routes of BGP: RTPROT_BGP of linux/rtnetlink.h."""
 ASN = 64512
 """The first number for private use (RFC 6996)."""
 DEFAULT_REFLECTOR_COUNT = 2

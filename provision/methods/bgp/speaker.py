@@ -11,7 +11,7 @@ from hashlib import sha256
 from provision.facts.host import HostFacts
 from provision.methods._shared import firewall_needs
 from provision.methods.bgp.facts import UNIT, FrrFacts
-from provision.methods.bgp.options import PORT, options, reflectors
+from provision.methods.bgp.options import PORT, PROTOCOL, options, reflectors
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, interface_name
 from provision.model.problems import Problem
@@ -111,6 +111,7 @@ def _service(inventory: Inventory, network: Network, host: str, files: tuple[Fil
         asn=options(network).asn,
         subnet=network.subnets[host],
         cidr=network.cidr,
+        protocol=PROTOCOL,
     )
     return Service(host, unit(inventory, network), mark, text, needs=needs)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from provision.facts.host import HostFacts
 from provision.methods import Row
-from provision.methods.bgp.options import reflectors
+from provision.methods.bgp.options import PROTOCOL, reflectors
 from provision.methods.bgp.speaker import run_folder, unit
 from provision.model.inventory import Inventory, Network
 from provision.model.text import listed
@@ -22,7 +22,7 @@ _TRIES = 100
 _SCRIPT = """
 tries=0
 while [ "$tries" -lt {tries} ] && systemctl -q is-active {unit}; do
-  [ "$(ip -4 route show proto 186 root {cidr} | wc -l)" -lt {peers} ] || break
+  [ "$(ip -4 route show proto {protocol} root {cidr} | wc -l)" -lt {peers} ] || break
   sleep 0.1; tries=$((tries + 1))
 done
 for shown in 'summary json' json; do
@@ -70,6 +70,7 @@ def script(inventory: Inventory, networks: Iterable[Network]) -> str:
             cidr=network.cidr,
             peers=len(network.hosts) - 1,
             network=network.name,
+            protocol=PROTOCOL,
             tries=_TRIES,
         )
         for network in networks
