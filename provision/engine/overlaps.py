@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from provision import methods
-from provision.engine import conflict_commands
+from provision.engine import conflict_commands, daemon_routes
 from provision.engine.applied_ranges import AppliedRange, applied_ranges
 from provision.engine.owners import Owners, ownership, removal
 from provision.engine.plan import Conflict
@@ -27,7 +27,7 @@ def overlaps(
     `current` holds the resources of this inventory on the hosts: their routes are no conflict.
     `foreign` holds those of others, which tell the whole ranges of other inventories.
     """
-    explained = _own_routes(current)
+    explained, of_daemons = _own_routes(current), daemon_routes.ranges(current)
     applied, owners = _by_host(foreign), Owners.of(foreign)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
@@ -47,6 +47,7 @@ def overlaps(
                     and route.dst.overlaps(network.cidr)
                     and not _only_covers(route, network)
                     and not any(route.dst.subnet_of(entry.cidr) for entry in ranges)
+                    and not daemon_routes.include(of_daemons, host, route)
                     and not (host in explained and explained[host].include(route))
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
                 ):

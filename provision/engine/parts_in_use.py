@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
 from provision import methods
-from provision.engine import conflict_commands
+from provision.engine import conflict_commands, daemon_routes
 from provision.engine.owners import Owners, existence, mark_of, ownership, removal
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
@@ -37,7 +37,7 @@ def parts_in_use(
     routes = _destinations(current)
     for host, keys in _destinations(wanted).items():
         routes.setdefault(host, set()).update(keys)
-    flannels = _flannel_ranges(current)
+    flannels, of_daemons = _flannel_ranges(current), daemon_routes.ranges(current)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             continue  # every host of the LAN has a route to it
@@ -49,6 +49,7 @@ def parts_in_use(
                     and route.key not in routes.get(host, ())
                     and (host, route.dev) not in links
                     and not any(route.dst.subnet_of(cidr) for cidr in flannels.get(host, ()))
+                    and not daemon_routes.include(of_daemons, host, route)
                     and not _on_docker0(network, route)
                 ):
                     owner = owners.of_route(host, route.dst, route.dev)

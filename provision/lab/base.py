@@ -27,7 +27,7 @@ _DOCKER = (
     *("docker.io", "etcd-server", "etcd-client", "openvswitch-switch", "iputils-ping"),
     *("iputils-arping", "iptables", "bridge-utils", "python3", "kmod", "procps", "ethtool"),
     *("tcpdump", "iperf3", "busybox-static", "apparmor", "wireguard-tools", "wireguard-go"),
-    "dnsmasq-base",
+    *("dnsmasq-base", "frr"),
 )
 # Units that slow the boot, units that need the internet, and units that only methods start.
 MASKED = (
@@ -35,7 +35,7 @@ MASKED = (
     *("openvswitch-switch.service", "apt-daily.timer", "apt-daily-upgrade.timer"),
     *("dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer"),
     *("systemd-tmpfiles-clean.timer", "console-getty.service", "getty.target"),
-    *("systemd-timesyncd.service", "systemd-pstore.service"),
+    *("systemd-timesyncd.service", "systemd-pstore.service", "frr.service"),
 )
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 

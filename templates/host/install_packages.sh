@@ -23,7 +23,12 @@ run_apt() {
 }
 get() { run_apt -y -o Dpkg::Options::=--force-confold --no-install-recommends install "$@"; }
 tool=$1 later=$2; shift 2
+# Debian's FRR starts a zebra, of which the kernel's routes need only one. A mask keeps it from that.
+[ "$tool" != vtysh ] || systemctl -q mask --runtime frr.service
 get "$@" || { run_apt update && get "$@"; } || exit
 [ -z "$later" ] || command -v "$tool" >/dev/null || get "$later"
 # Debian starts an etcd that anybody on the host may write to; nobody has asked for that one.
 [ "$tool" != etcd ] || systemctl -q disable --now etcd.service
+if [ "$tool" = vtysh ]; then
+  systemctl -q unmask --runtime frr.service && systemctl -q disable frr.service
+fi

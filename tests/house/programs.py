@@ -51,6 +51,15 @@ ON_HOSTS: Mapping[str, Mapping[int, str]] = {
 stand here with their reasons, not in the programs."""
 
 EXAMPLES: Mapping[str, Mapping[str, object]] = {
+    "bgp/bgp.sh.j2": {
+        "mark": "demo/core",
+        "folder": "/run/provision-bgp-core-x",
+        "zebra": "/etc/provision/demo/core.zebra.conf",
+        "config": "/etc/provision/demo/core.bgpd.conf",
+        "peers": "10.0.0.1 10.0.0.2",
+        "asn": 64512,
+        "port": 179,
+    },
     "common/follow.sh.j2": {
         "inventory": "demo",
         "links": ["eth1", "br lan"],

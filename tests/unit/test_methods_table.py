@@ -30,6 +30,7 @@ from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.routes import Routes
+from provision.resources.kinds.service import Service
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.kinds.wireguard import Wireguard
 from tests.cases.test_cases import facts
@@ -39,6 +40,7 @@ PAGE = ROOT / "docs" / "methods.md"
 DOCKER = {"h1": "26.1.5", "h2": "20.10.24", "h3": "28.5.2"}
 COLUMNS: dict[str, tuple[str, tuple[str, str]]] = {
     "routes": ("routes", ("", "")),
+    "bgp": ("bgp", ("", "")),
     "vxlan bridged": ("vxlan", ("", "")),
     "vxlan routed": ("vxlan", ("# mode: routed", "mode: routed")),
     "ovs-gre": ("ovs-gre", ("", "")),
@@ -126,6 +128,8 @@ def _between(column: Planned) -> str:
 
 def _software(column: Planned) -> str:
     tools = set(methods.of(column.network).tools(column.network, "h1"))
+    if "vtysh" in tools:
+        return "frr"
     if "wg" in tools:
         assert not methods.of(column.network).tools_by_facts(column.network, KERNEL)
         return "wireguard-tools; wireguard-go without the kernel's module"
@@ -141,6 +145,8 @@ def _daemons(column: Planned) -> str:
     if column.of(Wireguard):
         assert any("-wireguard." in unit for unit in units)
         return "wireguard-go without the kernel's module"
+    if any("-bgp." in unit for unit in units):
+        return "zebra, bgpd"
     daemons = [name for name in ("flanneld", "etcd") if any(f"-{name}." in unit for unit in units)]
     return ", ".join(daemons) or ("ovs-vswitchd, ovsdb-server" if column.of(OvsDaemon) else "none")
 
@@ -154,6 +160,9 @@ def _forwarding(column: Planned) -> str:
     if column.of(Wireguard):
         assert [route.dst for route in routes] == [column.network.cidr]
         return "the inventory (peers, one route)"
+    if any(service.routes for service in column.of(Service)):
+        assert not routes
+        return "BGP, read by zebra"
     if column.of(Flannel):
         assert not routes
         return "etcd, read by flanneld"

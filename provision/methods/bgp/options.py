@@ -1,0 +1,57 @@
+"""The keys of a `bgp` network, and the hosts that reflect its routes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from provision.methods._shared.docker_bridge import BridgeOptions
+from provision.model.fields.scalars import number_range
+from provision.model.findings import BadValueError
+from provision.model.help import Help
+from provision.model.inventory import Network
+
+PORT = 179
+"""TCP port of BGP (RFC 4271)."""
+PROTOCOL = 186
+"""The kernel's number for routes of BGP: RTPROT_BGP of linux/rtnetlink.h."""
+ASN = 64512
+"""The first number for private use (RFC 6996)."""
+DEFAULT_REFLECTOR_COUNT = 2
+_RESERVED = (23456, 65535, 2**32 - 1)
+"""AS_TRANS (RFC 6793), and the last number of 16 and of 32 bits (RFC 7300)."""
+
+
+def _asn(number: int) -> int:
+    if not 1 <= number < 2**32:
+        raise BadValueError(f"asn {number} is not from 1 to {2**32 - 1}")
+    if number in _RESERVED:
+        raise BadValueError(f"asn {number} is reserved", f"write {ASN}, which is for private use")
+    return number
+
+
+_Asn = Annotated[int, AfterValidator(_asn), number_range(1, 2**32 - 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpOptions(BridgeOptions):
+    """The keys of a `bgp` network, besides those of every network."""
+
+    asn: Annotated[_Asn, Help("number of the autonomous system that all hosts are in")] = ASN
+    reflectors: Annotated[
+        list[str] | None,
+        Help("hosts that pass on the routes of all others; default: the first two"),
+    ] = None
+
+
+def options(network: Network) -> BgpOptions:
+    """The options of a network of this method."""
+    assert isinstance(network.options, BgpOptions)
+    return network.options
+
+
+def reflectors(network: Network) -> tuple[str, ...]:
+    """The route reflectors: those that the inventory names, else the first two hosts."""
+    return tuple(options(network).reflectors or ()) or network.hosts[:DEFAULT_REFLECTOR_COUNT]

@@ -1,0 +1,134 @@
+"""The BGP speaker of one host: zebra, bgpd, their files and their firewall rule. Pure.
+
+Debian's own service of FRR is not used, so that no file in /etc/frr is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from provision.facts.host import HostFacts
+from provision.methods._shared import firewall_needs
+from provision.methods.bgp.facts import UNIT, FrrFacts
+from provision.methods.bgp.options import PORT, PROTOCOL, options, reflectors
+from provision.model.inventory import Inventory, Network
+from provision.model.names import chain_name, interface_name
+from provision.model.problems import Problem
+from provision.resources.base import Resource
+from provision.resources.kinds.file import File
+from provision.resources.kinds.iptables_chain import IptablesChain, comment
+from provision.resources.kinds.service import Service, head
+from provision.resources.on_hosts import ETC, Mark, service_name
+from provision.resources.render import render
+
+
+def unit(inventory: Inventory, network: Network) -> str:
+    """The systemd service of the speaker, the same on every host."""
+    return service_name(inventory.name, network.name, "bgp")
+
+
+def run_folder(inventory: Inventory, network: Network) -> str:
+    """The folder of the daemons' sockets."""
+    return f"/run/provision-{interface_name('bgp-', inventory.name, network.name)}"
+
+
+def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Resource]:
+    """The speaker of one host."""
+    host, mark = facts.host, Mark(inventory.name, network.name)
+    zebra = _file(inventory, network, host, "zebra.conf", render("bgp/zebra.conf.j2", mark=mark))
+    bgpd = _file(inventory, network, host, "bgpd.conf", _bgpd_conf(inventory, network, facts))
+    program = _file(inventory, network, host, "bgp.sh", _program(inventory, network, host), "0755")
+    files = (zebra, bgpd, program)
+    yield from files
+    yield _service(inventory, network, host, files)
+    yield _chain(inventory, network, host)
+
+
+def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
+    """Yield the reason why the host cannot run FRR for the network."""
+    if facts.of(FrrFacts).of_others:
+        message = f"its own {UNIT} is enabled or runs, and a host has one FRR for its kernel"
+        hint = f"run `systemctl disable --now {UNIT}`, or write method: routes"
+        yield Problem(facts.host, message, hint)
+
+
+def _file(
+    inventory: Inventory, network: Network, host: str, ending: str, text: str, mode: str = "0644"
+) -> File:
+    return File(host, _path(inventory, network, ending), text, mode)
+
+
+def _path(inventory: Inventory, network: Network, ending: str) -> str:
+    return f"{ETC}/{inventory.name}/{network.name}.{ending}"
+
+
+def _bgpd_conf(inventory: Inventory, network: Network, facts: HostFacts) -> str:
+    address = inventory.hosts[facts.host].address
+    ranges = {source for _, source in firewall_needs.sources(inventory, network, facts)}
+    return render(
+        "bgp/bgpd.conf.j2",
+        mark=Mark(inventory.name, network.name),
+        asn=options(network).asn,
+        address=address,
+        cidr=network.cidr,
+        lengths=sorted({subnet.prefixlen for subnet in network.subnets.values()}),
+        subnet=network.subnets[facts.host],
+        peers=_peers(inventory, network, facts.host),
+        ranges=sorted(ranges) if facts.host in reflectors(network) else (),
+        reflects=facts.host in reflectors(network),
+    )
+
+
+def _peers(inventory: Inventory, network: Network, host: str) -> tuple[str, ...]:
+    """The addresses of the reflectors that the host calls."""
+    names = (name for name in reflectors(network) if name != host)
+    return tuple(str(inventory.hosts[name].address) for name in names)
+
+
+def _program(inventory: Inventory, network: Network, host: str) -> str:
+    return render(
+        "bgp/bgp.sh.j2",
+        mark=Mark(inventory.name, network.name),
+        config=_path(inventory, network, "bgpd.conf"),
+        zebra=_path(inventory, network, "zebra.conf"),
+        folder=run_folder(inventory, network),
+        port=PORT if host in reflectors(network) else 0,
+        asn=options(network).asn,
+        peers=" ".join(_peers(inventory, network, host)),
+    )
+
+
+def _service(inventory: Inventory, network: Network, host: str, files: tuple[File, ...]) -> Service:
+    mark, needs = Mark(inventory.name, network.name), tuple(file.ref for file in files)
+    text = render(
+        "bgp/bgp.service.j2",
+        head=head(mark, needs, ()),
+        config=sha256("".join(file.text for file in files).encode()).hexdigest()[:16],
+        mark=mark,
+        folder=run_folder(inventory, network),
+        program=_path(inventory, network, "bgp.sh"),
+        asn=options(network).asn,
+        subnet=network.subnets[host],
+        cidr=network.cidr,
+        protocol=PROTOCOL,
+    )
+    return Service(host, unit(inventory, network), mark, text, needs=needs)
+
+
+def _chain(inventory: Inventory, network: Network, host: str) -> IptablesChain:
+    """Keep forwarded packets from the reflectors' port.
+
+    A container whose address is masqueraded would be a host to the reflectors.
+    """
+    mark = Mark(inventory.name, network.name)
+    rules = tuple(
+        # In the order of `iptables -S`, so that the parsed rule equals this one.
+        (
+            *("-d", f"{inventory.hosts[name].address}/32", "-p", "tcp", "-m", "tcp"),
+            *("--dport", str(PORT), *comment(mark), "-j", "DROP"),
+        )
+        for name in reflectors(network)
+    )
+    name = chain_name(inventory.name, f"{network.name}.bgp")
+    return IptablesChain(host, "filter", name, "DOCKER-USER", rules, mark)

@@ -1,0 +1,203 @@
+"""The BGP speakers of one host as vtysh prints them: for `show`, and for `verify`. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from provision.facts.host import HostFacts
+from provision.methods import Row
+from provision.methods.bgp.options import PROTOCOL, reflectors
+from provision.methods.bgp.speaker import run_folder, unit
+from provision.model.inventory import Inventory, Network
+from provision.model.text import listed
+
+COLUMNS = ("host", "network", "peer", "state", "for", "subnets received")
+ESTABLISHED = "Established"
+_TRIES = 100
+
+# Hosts that were started together need a moment: a host calls a reflector every second.
+_SCRIPT = """
+tries=0
+while [ "$tries" -lt {tries} ] && systemctl -q is-active {unit}; do
+  [ "$(ip -4 route show proto {protocol} root {cidr} | wc -l)" -lt {peers} ] || break
+  sleep 0.1; tries=$((tries + 1))
+done
+for shown in 'summary json' json; do
+  set -- vtysh -d bgpd --vty_socket {folder} -c "show bgp ipv4 unicast $shown"
+  printf 'bgp {network} %s\\n' "$("$@" 2>&1 | tr -d '\\n')"
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BgpSession:
+    """A session with a peer. `host` is empty for an address that no host of the network has.
+
+    `up_s`: age of an established session in seconds. `received`: number of subnets.
+    """
+
+    host: str
+    address: str
+    state: str
+    up_s: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerStatus:
+    """The speaker of a network on one host. `error`: why there is no answer; empty if there is.
+
+    `next_hops` are the addresses to which the best routes lead, by subnet; the host's own subnet
+    leads to `0.0.0.0`.
+    """
+
+    host: str
+    network: str
+    sessions: tuple[BgpSession, ...]
+    next_hops: dict[str, str]
+    error: str
+
+
+def script(inventory: Inventory, networks: Iterable[Network]) -> str:
+    """A script that prints the sessions and the routes of each speaker."""
+    return "".join(
+        _SCRIPT.format(
+            unit=unit(inventory, network),
+            folder=run_folder(inventory, network),
+            cidr=network.cidr,
+            peers=len(network.hosts) - 1,
+            network=network.name,
+            protocol=PROTOCOL,
+            tries=_TRIES,
+        )
+        for network in networks
+    )
+
+
+def parse(
+    inventory: Inventory, host: str, networks: Iterable[Network], text: str
+) -> tuple[SpeakerStatus, ...]:
+    """The status of each network, from the output of `script` on one host."""
+    return tuple(_status(inventory, host, network, text.splitlines()) for network in networks)
+
+
+def _status(inventory: Inventory, host: str, network: Network, lines: list[str]) -> SpeakerStatus:
+    key = f"bgp {network.name} "
+    answers = [line.removeprefix(key) for line in lines if f"{line} ".startswith(key)]
+    try:
+        summary, table = map(json.loads, answers)
+    except ValueError:
+        error = next(filter(None, answers), "no answer")
+        return SpeakerStatus(host, network.name, (), {}, error)
+    names = {str(inventory.hosts[name].address): name for name in network.hosts}
+    sessions = tuple(
+        _session(names.get(address, ""), address, peer)
+        for address, peer in summary.get("peers", {}).items()
+    )
+    return SpeakerStatus(
+        host,
+        network.name,
+        tuple(sorted(sessions, key=lambda session: (session.host, session.address))),
+        dict(_next_hops(table.get("routes", {}))),
+        "",
+    )
+
+
+def _session(host: str, address: str, peer: dict[str, Any]) -> BgpSession:
+    state = str(peer["state"])
+    age = int(peer.get("peerUptimeMsec", 0)) // 1000 if state == ESTABLISHED else 0
+    return BgpSession(host, address, state, age, int(peer.get("pfxRcd", 0)))
+
+
+def _next_hops(routes: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
+    for subnet, paths in routes.items():
+        for path in paths:
+            if path.get("bestpath"):
+                yield subnet, str(path["nexthops"][0]["ip"])
+
+
+def sessions_error(
+    inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[SpeakerStatus, ...]
+) -> str:
+    """The hosts with which the host has no session, and peers that are no host."""
+    status = _of(network, statuses)
+    if status.error:
+        return status.error
+    known = reflectors(network)
+    wanted = network.hosts if facts.host in known else known
+    up = {session.host for session in status.sessions if session.state == ESTABLISHED}
+    missing = [name for name in wanted if name != facts.host and name not in up]
+    errors = [f"none with {listed(tuple(missing))}: let TCP port 179 through"] if missing else []
+    strangers = [session.address for session in status.sessions if not session.host]
+    if strangers:
+        errors.append(f"one with {listed(tuple(strangers))}, which is no host of the network")
+    return "; ".join(errors)
+
+
+def subnets_error(
+    inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[SpeakerStatus, ...]
+) -> str:
+    """The subnets that the host has not learned, and those announced by another than their host."""
+    status = _of(network, statuses)
+    if status.error:
+        return status.error
+    addresses = {name: str(inventory.hosts[name].address) for name in network.hosts}
+    addresses[facts.host] = "0.0.0.0"  # FRR's next hop of what it announces itself
+    names = {address: name for name, address in addresses.items()}
+    errors = []
+    for name, subnet in network.subnets.items():
+        hop = status.next_hops.get(str(subnet))
+        if hop is None:
+            errors.append(f"{subnet} of {name} is not announced")
+        elif hop != addresses[name]:
+            errors.append(f"{subnet} of {name} is announced by {names.get(hop, hop)}")
+    known = set(map(str, network.subnets.values()))
+    for prefix, hop in status.next_hops.items():
+        if prefix not in known:
+            errors.append(f"{names.get(hop, hop)} announces {prefix}, which no host has")
+    return "; ".join(errors)
+
+
+def _of(network: Network, statuses: tuple[SpeakerStatus, ...]) -> SpeakerStatus:
+    return next(status for status in statuses if status.network == network.name)
+
+
+def rows(statuses: Iterable[SpeakerStatus]) -> Iterator[Row]:
+    """The rows of the table of `show`."""
+    for status in statuses:
+        for session in status.sessions:
+            age = f"{session.up_s} s" if session.state == ESTABLISHED else "-"
+            yield (
+                status.host,
+                status.network,
+                session.host or session.address,
+                session.state,
+                age,
+                str(session.received),
+            )
+
+
+def as_json(statuses: Iterable[SpeakerStatus]) -> list[dict[str, Any]]:
+    """The JSON of `show --json`: one object for each network and host."""
+    return [
+        {
+            "host": status.host,
+            "network": status.network,
+            "error": status.error or None,
+            "sessions": [
+                {
+                    "host": session.host or None,
+                    "address": session.address,
+                    "state": session.state,
+                    "seconds": session.up_s,
+                    "subnets_received": session.received,
+                }
+                for session in status.sessions
+            ],
+            "next_hops": status.next_hops,
+        }
+        for status in statuses
+    ]

@@ -1,0 +1,146 @@
+"""Method `bgp` on booted hosts of three releases: its example, reflectors that fail, a liar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from provision.lab import power
+from tests.lab.hosts import HOSTS, Hosts, assert_same
+from tests.lab.pipework import failing_checks
+
+pytestmark = pytest.mark.lab
+
+UNIT = "provision-mesh-core-bgp.service"
+VTYSH = "vtysh -d bgpd --vty_socket /run/provision-bgp-core-ehwfnv"
+REFLECTORS = ("h1", "h2")
+PAIRS = (("h3", "b3", "172.27.0.2"), ("h1", "b1", "172.27.1.2"), ("h1", "b1", "172.27.2.2"))
+PING = (
+    "nsenter -t $(docker inspect -f '{{{{.State.Pid}}}}' {container}) -n "
+    "ping -q -i 0.1 -w {seconds} {address}"
+)
+# It ends as soon as the host has a session with both reflectors again.
+UNTIL_SESSIONS = (
+    "for n in $(seq 300); do [ $(ss -Htn state established "
+    "'( sport = :179 or dport = :179 )' | wc -l) -ge {count} ] && exit; sleep 0.1; done; exit 1"
+)
+EVENTS = (
+    "systemctl restart docker",
+    "systemctl restart systemd-networkd",
+    "networkctl reconfigure eth1; networkctl reload",
+    "ip link set dev eth1 down; sleep 1; ip link set dev eth1 up",
+    f"systemctl kill -s KILL {UNIT}",
+    "ip route flush proto 186",
+)
+"""Events on the hosts that they must handle without the controller."""
+
+
+@pytest.fixture
+def clean(mixed: Hosts) -> Iterator[Hosts]:
+    """Three hosts; afterwards the inventory that they still have is destroyed."""
+    yield mixed
+    power.start(mixed.lab, say=print)
+    if any(mixed.everywhere("ls -d /etc/provision/mesh", check=False).values()):
+        mixed.provision("destroy", mixed.inventory("bgp.yml"), "--yes", status=None)
+
+
+def lost_during(hosts: Hosts, seconds: int, *events: tuple[str, str]) -> dict[str, str]:
+    """The pings of PAIRS that were lost while commands ran on hosts, at once: `7 of 300`."""
+
+    def ping(pair: tuple[str, str, str]) -> str:
+        host, container, address = pair
+        command = PING.format(container=container, address=address, seconds=seconds)
+        return hosts.ssh(host, command, check=False)
+
+    with ThreadPoolExecutor() as pool:
+        pings = [pool.submit(ping, pair) for pair in PAIRS]
+        for event in [pool.submit(hosts.ssh, host, command) for host, command in events]:
+            event.result()
+        lost = {}
+        for pair, output in zip(PAIRS, (each.result() for each in pings), strict=True):
+            match = re.search(r"(\d+) packets transmitted, (\d+) received", output)
+            assert match is not None and int(match[1]) > 2 * seconds, output
+            # The last one may be on its way when the time is up.
+            if int(match[1]) - int(match[2]) > 1:
+                lost[f"{pair[1]} to {pair[2]}"] = f"{match[2]} of {match[1]} came back"
+    return lost
+
+
+def await_sessions(hosts: Hosts) -> None:
+    """Wait until every host has its sessions again, which no controller has asked for."""
+    hosts.everywhere(UNTIL_SESSIONS.format(count=2))
+
+
+def test_the_example_from_apply_to_destroy(clean: Hosts) -> None:
+    """It survives a reboot; no packet is lost while reflectors are away, or end at once."""
+    inventory, before = clean.inventory("bgp.yml"), clean.capture()
+    clean.provision("apply", inventory)
+    clean.verified(inventory)
+    assert clean.json("apply", inventory)["changes"] == []
+
+    stop = f"systemctl stop {UNIT}; sleep 12; systemctl start {UNIT}"
+    assert not lost_during(clean, 20, *((host, stop) for host in REFLECTORS))
+    await_sessions(clean)
+    kill = f"systemctl kill -s KILL {UNIT}"
+    assert not lost_during(clean, 12, *((host, kill) for host in HOSTS))
+    await_sessions(clean)
+    clean.verified(inventory)
+
+    power.reboot(clean.lab, HOSTS, say=print)
+    clean.verified(inventory, within_s=120)
+    assert clean.json("plan", inventory)["changes"] == []
+    clean.provision("destroy", inventory, "--yes")
+    assert_same(before, clean.capture())
+    left = clean.everywhere("pgrep -a 'zebra|bgpd'; ip route show proto 186", check=False)
+    assert not any(left.values()), left
+
+
+@pytest.mark.full
+def test_a_host_that_lies_is_named_and_ranges_of_others_are_refused(clean: Hosts) -> None:
+    """h3 announces a default route, a range of others, a part of a subnet, and h1's own subnet."""
+    inventory = clean.inventory("bgp.yml")
+    clean.provision("apply", inventory)
+    clean.verified(inventory)
+    lies = ("0.0.0.0/0", "10.99.0.0/24", "172.27.0.0/25", "172.27.0.0/24", "172.27.77.0/24")
+    commands = ["configure terminal", "no route-map announced", "route-map announced permit 10"]
+    commands += ["exit", "router bgp 64512", "address-family ipv4 unicast"]
+    commands += [f"network {lie}" for lie in lies]
+    clean.ssh("h3", " ".join([VTYSH, *(f"-c '{command}'" for command in commands)]))
+    failing = failing_checks(clean, inventory)
+    assert ("subnets", "h2", "h2") in failing, failing
+    routes = clean.everywhere("ip -4 route show proto 186")
+    for host in REFLECTORS:
+        assert "172.27.77.0/24" in routes[host], routes
+        for refused in ("default", "10.99.0.0", "172.27.0.0/25"):
+            assert refused not in routes[host], routes
+    assert "172.27.0.0/24" not in routes["h1"], routes
+    clean.ssh("h3", f"systemctl restart {UNIT}")
+    clean.verified(inventory)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("event", EVENTS)
+def test_the_hosts_repair_it_without_the_controller(clean: Hosts, event: str) -> None:
+    """Verify passes after an event on all hosts at once, and nothing is left to apply."""
+    inventory = clean.inventory("bgp.yml")
+    clean.provision("apply", inventory)
+    clean.everywhere(event)
+    clean.verified(inventory)
+    assert clean.json("plan", inventory)["changes"] == []
+
+
+@pytest.mark.full
+def test_a_host_with_an_frr_of_its_own_is_refused(clean: Hosts) -> None:
+    """Nothing is changed while its service runs, also if it is not enabled."""
+    inventory, before = clean.inventory("bgp.yml"), clean.capture()
+    clean.ssh("h2", "systemctl unmask frr.service && systemctl start frr.service")
+    try:
+        plan = clean.provision("plan", inventory, status=None)
+        assert "frr.service" in plan, plan
+        clean.provision("apply", inventory, "--yes", status=9)
+    finally:
+        clean.ssh("h2", "systemctl stop frr.service; systemctl mask frr.service")
+    assert_same(before, clean.capture())

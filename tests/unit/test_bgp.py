@@ -1,0 +1,225 @@
+"""Method `bgp`: the files of its speakers, its checks, and why a host cannot join."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from provision.engine import preflight
+from provision.engine.desired import wanted
+from provision.engine.overlaps import overlaps
+from provision.facts.host import HostFacts, KernelRoute
+from provision.inventory.load import load
+from provision.methods.bgp import facts as bgp_facts
+from provision.methods.bgp import status
+from provision.methods.bgp.facts import FrrFacts
+from provision.methods.bgp.method import BgpMethod
+from provision.model.inventory import Inventory
+from provision.model.needs import Inbound
+from provision.resources.base import Ref
+from provision.resources.kinds.file import File
+from provision.resources.kinds.service import Service
+from tests.cases.test_cases import facts
+from tests.house.test_structure import ROOT
+
+CASE = {"docker": {"h1": "26.1.5", "h2": "20.10.24", "h3": "28.5.2", "h4": "26.1.5"}}
+CONFIG = "/etc/provision/mesh/core.bgpd.conf"
+UNIT = "provision-mesh-core-bgp.service"
+
+
+def example(folder: Path, *changes: tuple[str, str]) -> Inventory:
+    """The example bgp.yml with changes of its text."""
+    text = (ROOT / "inventories" / "bgp.yml").read_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = folder / "inventory.yml"
+    path.write_text(text)
+    return load(path)
+
+
+def text_of(inventory: Inventory, host: str, path: str = CONFIG) -> str:
+    """The text of a planned file."""
+    resource = wanted(inventory, facts(inventory, CASE))[Ref(host, "file", path)]
+    assert isinstance(resource, File)
+    return resource.text
+
+
+def host_facts(inventory: Inventory, host: str) -> HostFacts:
+    """The facts of one host."""
+    return facts(inventory, CASE)[host]
+
+
+def test_a_new_host_at_the_end_changes_no_other(tmp_path: Path) -> None:
+    """Neither a file nor any other resource of the three hosts before it."""
+    before = example(tmp_path)
+    after = example(tmp_path, ("# h4: {address", "h4: {address"))
+    old, new = (wanted(each, facts(each, CASE)) for each in (before, after))
+    assert {ref: new[ref] for ref in old} == old
+    assert {ref.host for ref in new.keys() - old.keys()} == {"h4"}
+
+
+def test_only_reflectors_accept_callers(tmp_path: Path) -> None:
+    """The others call both reflectors, and listen at no port."""
+    inventory = example(tmp_path, ("# reflectors: [h1, h2] ", "reflectors: [h3]"))
+    program = "/etc/provision/mesh/core.bgp.sh"
+    assert "bgp listen range 10.78.0.0/24" in text_of(inventory, "h3")
+    assert "neighbor 10.78.0.1" not in text_of(inventory, "h3")
+    assert "listen range" not in text_of(inventory, "h1")
+    assert "neighbor 10.78.0.13 remote-as 64512" in text_of(inventory, "h1")
+    assert "--bgp_port 0" in text_of(inventory, "h1", program)
+    assert "--bgp_port 179" in text_of(inventory, "h3", program)
+    network = inventory.networks["core"]
+    needs = {
+        host: [
+            need.ports
+            for need in BgpMethod().firewall_needs(inventory, network, host_facts(inventory, host))
+            if isinstance(need, Inbound)
+        ]
+        for host in network.hosts
+    }
+    assert needs == {"h1": [], "h2": [], "h3": [(179,)]}
+
+
+def test_only_subnets_of_the_size_of_a_hosts_are_accepted(tmp_path: Path) -> None:
+    """A fixed subnet of another size is accepted by all hosts, too."""
+    lists = [
+        line for line in text_of(example(tmp_path), "h1").splitlines() if "prefix-list" in line
+    ]
+    assert lists[:2] == [
+        "ip prefix-list hosts permit 172.27.0.0/16 ge 24 le 24",
+        "ip prefix-list own permit 172.27.0.0/24",
+    ]
+    other = example(tmp_path, ("# asn: 64512", "subnets: {h3: 172.27.64.0/20} #"))
+    assert "permit 172.27.0.0/16 ge 20 le 20\n" in text_of(other, "h1")
+
+
+def test_a_change_of_a_file_restarts_the_service(tmp_path: Path) -> None:
+    """The unit file has a digest of the files; it names the routes that the daemon makes."""
+    units = [
+        wanted(inventory, facts(inventory, CASE))[Ref("h1", "service", UNIT)]
+        for inventory in (example(tmp_path), example(tmp_path, ("# asn: 64512", "asn: 64513")))
+    ]
+    assert units[0] != units[1]
+    for unit in units:
+        assert isinstance(unit, Service)
+        assert unit.routes == (186, IPv4Network("172.27.0.0/16"))
+
+
+def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
+    """The probe prints a line for a unit that runs or is enabled, and none for a masked one."""
+    inventory = example(tmp_path)
+    states = facts(inventory, CASE)
+    assert not preflight.problems(inventory, states)
+    assert bgp_facts.probe().parse("") == FrrFacts()
+    found = bgp_facts.probe().parse("frr running\nfrr enabled\n")
+    states["h2"] = replace(states["h2"], of_methods={FrrFacts: found})
+    (problem,) = preflight.problems(inventory, states)
+    assert problem.host == "h2" and "frr.service" in problem.message
+    assert "systemctl disable --now frr.service" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("destination", "protocol", "expected"),
+    [
+        ("172.27.9.0/24", 186, 0),
+        ("172.27.9.0/24", 4, 1),
+        ("172.27.9.0/25", 186, 0),
+        ("172.16.0.0/12", 2, 1),
+    ],
+)
+def test_routes_that_bgp_has_made_are_no_conflict(
+    tmp_path: Path, destination: str, protocol: int, expected: int
+) -> None:
+    """They are those of BGP into the network's range, while the host has the service."""
+    inventory = example(tmp_path)
+    states = facts(inventory, CASE)
+    route = KernelRoute(IPv4Network(destination), "eth1", protocol)
+    states["h1"] = replace(states["h1"], routes=(route,))
+    current = wanted(inventory, states)
+    assert len(list(overlaps(inventory, states, current, {}))) == expected
+    assert len(list(overlaps(inventory, states, {}, {}))) == 1
+
+
+def answers(routes: dict[str, str], **states: str) -> str:
+    """The output of the status script: next hops by subnet, and states of sessions by address."""
+    peers = {
+        address.replace("_", "."): {"state": state, "pfxRcd": 1, "peerUptimeMsec": 5000}
+        for address, state in states.items()
+    }
+    table = {
+        subnet: [{"nexthops": [{"ip": "192.0.2.1"}]}, {"bestpath": True, "nexthops": [{"ip": hop}]}]
+        for subnet, hop in routes.items()
+    }
+    return f"bgp core {json.dumps({'peers': peers})}\nbgp core {json.dumps({'routes': table})}\n"
+
+
+ROUTES = {
+    "172.27.0.0/24": "0.0.0.0",
+    "172.27.1.0/24": "10.78.0.12",
+    "172.27.2.0/24": "10.78.0.13",
+}
+UP = {"10_78_0_12": "Established", "10_78_0_13": "Established"}
+
+
+def errors_of(inventory: Inventory, text: str) -> tuple[str, str]:
+    """What the checks `sessions` and `subnets` say of h1."""
+    network, of_host = inventory.networks["core"], host_facts(inventory, "h1")
+    statuses = status.parse(inventory, "h1", [network], text)
+    return (
+        status.sessions_error(inventory, network, of_host, statuses),
+        status.subnets_error(inventory, network, of_host, statuses),
+    )
+
+
+def test_the_checks_pass_on_a_whole_table(tmp_path: Path) -> None:
+    """All sessions of a reflector are established, and each subnet leads to its own host."""
+    assert errors_of(example(tmp_path), answers(ROUTES, **UP)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("routes", "states", "sessions", "subnets"),
+    [
+        ({}, {"10_78_0_13": "Active"}, "none with h3: let TCP port 179 through", ""),
+        ({}, {"10_78_0_99": "Established"}, "one with 10.78.0.99, which is no host", ""),
+        ({"172.27.2.0/24": "10.78.0.12"}, {}, "", "172.27.2.0/24 of h3 is announced by h2"),
+        ({"172.27.9.0/24": "10.78.0.13"}, {}, "", "h3 announces 172.27.9.0/24, which no host has"),
+    ],
+)
+def test_the_checks_name_what_is_wrong(
+    tmp_path: Path, routes: dict[str, str], states: dict[str, str], sessions: str, subnets: str
+) -> None:
+    """A session that is down, a stranger, a subnet of another host, and one of none."""
+    found = errors_of(example(tmp_path), answers({**ROUTES, **routes}, **{**UP, **states}))
+    assert sessions in found[0] and bool(sessions) == bool(found[0])
+    assert subnets in found[1] and bool(subnets) == bool(found[1])
+
+
+def test_a_missing_subnet_and_a_missing_answer_are_errors(tmp_path: Path) -> None:
+    """vtysh prints a sentence where bgpd does not run."""
+    inventory = example(tmp_path)
+    few = answers({"172.27.0.0/24": "0.0.0.0"}, **UP)
+    assert "172.27.1.0/24 of h2 is not announced" in errors_of(inventory, few)[1]
+    dead = "bgp core failed to connect to any daemons.\nbgp core failed to connect\n"
+    assert set(errors_of(inventory, dead)) == {"failed to connect to any daemons."}
+    assert set(errors_of(inventory, "")) == {"no answer"}
+
+
+def test_show_has_a_row_for_each_session(tmp_path: Path) -> None:
+    """Names of hosts where they are known; the JSON has the next hops, too."""
+    inventory = example(tmp_path)
+    text = answers(ROUTES, **UP, **{"10_78_0_99": "Active"})
+    statuses = {"h1": BgpMethod().parse_status(inventory, "h1", text)}
+    ((title, _, rows),) = BgpMethod().show_tables(statuses)
+    assert title == "BGP sessions"
+    assert rows == (
+        ("h1", "core", "10.78.0.99", "Active", "-", "1"),
+        ("h1", "core", "h2", "Established", "5 s", "1"),
+        ("h1", "core", "h3", "Established", "5 s", "1"),
+    )
+    (shown,) = BgpMethod().show_json(statuses)["bgp"]
+    assert shown["next_hops"] == ROUTES and shown["error"] is None
