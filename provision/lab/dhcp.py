@@ -64,7 +64,5 @@ def _start(lab: Lab, path: Path) -> None:
         succeeds(("systemctl", "stop", unit))
         run(("systemd-run", "--collect", f"--unit={unit}", *argv))
         return
-    with (lab.dhcp / "log").open("a") as log:
-        subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-        )
+    null = subprocess.DEVNULL
+    subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, start_new_session=True, cwd="/")

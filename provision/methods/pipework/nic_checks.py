@@ -92,9 +92,17 @@ def _manager_reasons(
         manager = MANAGERS[link.managers[0]]
         yield from _unserved(inventory, network, link, manager)
         yield from manager.reasons(link.name, nic.manager_files(inventory, network, facts, manager))
-    if link.dynamic:
+    yield from _lease_reasons(link)
+
+
+def _lease_reasons(link: Nic) -> Iterator[Reason]:
+    manager = MANAGERS.get(link.managers[0]) if len(link.managers) == 1 else None
+    if link.dynamic and not (manager and manager.serves_leases):
         message = f"{link.name} has its address by DHCP; the bridge would request another lease"
         yield message, "give the host a fixed address"
+    elif link.dynamic and link.lease is None:
+        message = f"{link.name} has its address by DHCP without an end of the lease"
+        yield f"{message}, by which a lease of the bridge is known", "give the host a fixed address"
 
 
 def _unserved(

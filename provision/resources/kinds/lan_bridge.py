@@ -175,7 +175,8 @@ class LanBridge(Resource):
         )
         ping = program_text("checks/silence.pl")
         text = program_text("host/nic_to_bridge.sh", *manager.programs, program)
-        more = (nic.peer or "-", manager.arguments(self.mark, nic.network))
+        leased = " ".join(nic.lease.addresses) if nic.lease else ""
+        more = (nic.peer or "-", manager.arguments(self.mark, nic.network), leased)
         return sh(text, ping, *links, *settings, *lists, *more, *arguments)
 
     @property

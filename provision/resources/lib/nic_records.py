@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from provision.resources.lib.base64_text import decode_text
@@ -141,6 +141,26 @@ class HostVeth:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """The addresses of a NIC, with their prefix lengths, that its DHCP client has set.
+
+    `client_id` is the identifier that systemd-networkd sent, in hexadecimal; empty for other
+    clients.
+    """
+
+    addresses: tuple[str, ...]
+    client_id: str = ""
+
+    @property
+    def iaid(self) -> str:
+        """The number of the NIC in the identifier of RFC 4361; empty for other identifiers.
+
+        systemd-networkd derives it from the name that udev gives to a NIC, which no bridge has.
+        """
+        return str(int(self.client_id[2:10], 16)) if self.client_id[:2] == "ff" else ""
+
+
+@dataclass(frozen=True, slots=True)
 class OriginalNic:
     """A NIC before it became a port: what its bridge takes over, and gives back at the end.
 
@@ -150,7 +170,7 @@ class OriginalNic:
     empty for a Linux bridge. `ssh` is True where SSH comes in by this NIC; `peer` is an address
     on its far side that answers pings. `manager` is the network manager of the NIC, and `network`
     its settings: for systemd-networkd the text of its file, for others those of
-    `NicManager.describe`.
+    `NicManager.describe`. `lease` is None for a NIC without addresses from DHCP.
     """
 
     nic: str
@@ -166,6 +186,7 @@ class OriginalNic:
     ssh: bool = False
     peer: str = ""
     manager: str = field(default=NETWORKD, repr=False)
+    lease: Lease | None = field(default=None, repr=False)
 
     def address_holder(self, bridge: str) -> str:
         """The interface that holds the host's addresses once the NIC is a port of `bridge`."""
@@ -190,6 +211,8 @@ class OriginalNic:
         }
         if self.manager != NETWORKD:
             fields["manager"] = self.manager
+        if self.lease is not None:
+            fields["lease"] = asdict(self.lease)
         return json.dumps(fields, indent=1) + "\n"
 
 
@@ -198,6 +221,7 @@ def parse_record(text: str) -> OriginalNic:
     fields = json.loads(text)
     veth = fields.get("seat", "")
     routes = map(NicRoute.parse, fields.get("routes", ()))
+    lease = fields.get("lease")
     return OriginalNic(
         nic=fields["nic"],
         mac=fields["mac"],
@@ -213,6 +237,7 @@ def parse_record(text: str) -> OriginalNic:
         ssh=fields.get("ssh", False),
         peer=fields.get("peer", ""),
         manager=fields.get("manager", NETWORKD),
+        lease=Lease(tuple(lease["addresses"]), lease["client_id"]) if lease else None,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.lib.nic_records import HostVeth
+from provision.resources.lib.nic_records import HostVeth, Lease
 from provision.resources.on_hosts import Mark
 
 Files = tuple[tuple[str, str], ...]
@@ -33,6 +33,7 @@ class BridgePort:
     vlans: tuple[int, ...]
     host_veth: HostVeth | None
     ovs: bool = False
+    lease: Lease | None = None
 
     @property
     def bridge(self) -> str:
@@ -85,6 +86,9 @@ class NicManager(ABC):
     """True if it can configure the VLANs of the port."""
     serves_veth: ClassVar[bool] = True
     """True if it can configure a veth into the bridge (`host_port: veth`)."""
+
+    serves_leases: ClassVar[bool] = False
+    """True if its DHCP client can get the lease of the NIC for a bridge."""
 
     @abstractmethod
     def describe(self, nic: str, files: ManagerFiles) -> str:
