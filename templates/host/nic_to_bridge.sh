@@ -139,5 +139,7 @@ remove_files() { # mark of the bridge, files of systemd-networkd
     [ -f "$file" ] || continue
     line=; IFS= read -r line <"$file"
     [ -s "$file" ] && [ "$line" != "# provision:$inventory" ] || rm -f -- "$file" || return
+    # A folder of drop-ins goes with its last file.
+    case $file in *.network.d/*) rmdir "${file%/*}" 2>/dev/null || : ;; esac
   done
 }

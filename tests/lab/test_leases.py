@@ -19,7 +19,7 @@ from tests.lab.test_managers import move_quietly
 
 pytestmark = pytest.mark.lab
 
-NETWORKD = dict.fromkeys(HOSTS, "networkd")
+MANAGERS = {"h1": "networkd", "h2": "netplan", "h3": "networkd"}
 
 # Files of the managers, with mode and owner, and the addresses, routes and ports of the NICs. A NIC
 # whose server has not answered has a file below /run.
@@ -38,8 +38,10 @@ ip -d link show dev eth1 | grep -o -e 'mtu [0-9]*' -e 'link/ether [0-9a-f:]*' -e
 """
 _KEEPING = "/run/systemd/network 2>/dev/null || :"
 _LEASED = "ip -4 -o address show dev {} | grep ' dynamic '"
-_RESTARTS = {"networkd": "networkctl reload; systemctl restart systemd-networkd"}
-_AGREES = {"networkd": ("networkctl --no-legend | awk '{print $2, $4}'", "bri0 routable")}
+_NETWORKD = "networkctl reload; systemctl restart systemd-networkd"
+_RESTARTS = {"networkd": _NETWORKD, "netplan": f"{_NETWORKD}; netplan apply"}
+_LINKS = "networkctl --no-legend | awk '{print $2, $4, $5}'"
+_AGREES = dict.fromkeys(("networkd", "netplan"), (_LINKS, "bri0 routable configured"))
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def assert_managers_agree(hosts: Hosts, managers: dict[str, str]) -> None:
         wait_for_output(hosts, host, command, line, within_s=30)
 
 
-@pytest.mark.parametrize("leased", [NETWORKD], indirect=True)
+@pytest.mark.parametrize("leased", [MANAGERS], indirect=True)
 def test_the_bridge_gets_the_lease_of_the_nic(leased: tuple[Hosts, dict[str, str]]) -> None:
     """Over restarts, renewals and a reboot; destroy restores files and NIC with the same lease."""
     hosts, managers = leased
@@ -127,7 +129,7 @@ def test_the_bridge_gets_the_lease_of_the_nic(leased: tuple[Hosts, dict[str, str
     assert "05-provision" not in "".join(hosts.everywhere(f"ls {_KEEPING}").values())
 
 
-@pytest.mark.parametrize("leased", [NETWORKD], indirect=True)
+@pytest.mark.parametrize("leased", [MANAGERS], indirect=True)
 def test_without_a_lease_for_the_bridge_the_change_is_rolled_back(
     leased: tuple[Hosts, dict[str, str]],
 ) -> None:

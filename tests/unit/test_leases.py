@@ -5,15 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import yaml
 
+import provision.methods.pipework.nic_checks as nic_checks
 from provision.facts.lines import KeyedLines
 from provision.facts.nics import Nic, parse
 from provision.resources.lib import networkd
+from provision.resources.lib.managers import MANAGERS
+from provision.resources.lib.managers.base import BridgePort, ManagerFiles
 from provision.resources.lib.nic_records import Lease, OriginalNic, parse_record
+from provision.resources.on_hosts import Mark
 
 NETWORK = "[Match]\nName=eth1\n\n[Network]\nDHCP=ipv4\n"
 # Type 255, a number of the NIC, and the identifier of the machine: RFC 4361.
 CLIENT_ID = "ff5cd8a90100020000ab11e6"
+PORT = BridgePort(
+    mark=Mark("demo", "bri0"),
+    nic="eth1",
+    mac="0a:00:00:00:00:01",
+    mtu=1500,
+    stp=False,
+    vlans=(),
+    host_veth=None,
+    lease=Lease(("10.0.0.1/24",), CLIENT_ID),
+)
 
 
 def bridge_file(network: str, lease: Lease | None, *, ovs: bool = False) -> str:
@@ -93,3 +108,44 @@ def test_records_have_the_lease() -> None:
     assert "lease" not in original.record
     leased = replace(original, lease=Lease(("10.0.0.1/24",), CLIENT_ID))
     assert parse_record(leased.record) == leased != original
+
+
+_NETPLAN = "/etc/netplan/50-x.yaml"
+
+
+@pytest.mark.parametrize(("more", "kept"), [("", "static"), ("\n      critical: true", "yes")])
+def test_netplan_has_a_drop_in_beside_its_keys(more: str, kept: str) -> None:
+    """systemd-networkd, which is not root, can read it."""
+    text = f"network:\n  version: 2\n  ethernets:\n    lan:\n      set-name: eth1{more}\n"
+    text += "      match: {macaddress: '0a:00:00:00:00:01'}\n      dhcp4: true\n"
+    text += "      dhcp4-overrides:\n        route-metric: 50\n"
+    files, manager = ManagerFiles({_NETPLAN: text}), MANAGERS["netplan"]
+    assert manager.uses_dhcp("eth1", files) and list(manager.reasons("eth1", files)) == []
+    settings = manager.describe("eth1", files)
+    assert manager.arguments(PORT.mark, settings) == "lan"
+    written = dict(manager.added(PORT, settings))
+    bridge = yaml.safe_load(written["/etc/netplan/90-provision-demo-bri0.yaml"])
+    bri0 = bridge["network"]["bridges"]["bri0"]
+    assert bri0["dhcp4"] is True and bri0["dhcp4-overrides"] == {"route-metric": 50}
+    path = "/etc/systemd/network/10-netplan-bri0.network.d/provision-demo-bri0.conf"
+    drop_in = written[path]
+    assert f"KeepConfiguration={kept}" in drop_in and f"IAID={0x5CD8A901}" in drop_in
+    assert manager.mode_of(path) == 0o644 and set(written) <= set(manager.paths(PORT.mark))
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "dhcp4", "message"),
+    [
+        (False, "true", "eth1 has no lease, though netplan asks for one"),
+        (True, "false", "eth1 has its address from a DHCP client that is not netplan's"),
+        (True, "true", ""),
+        (False, "false", ""),
+    ],
+)
+def test_a_lease_of_another_client_is_refused(dynamic: bool, dhcp4: str, message: str) -> None:
+    """The bridge would not get it."""
+    text = f"network:\n  ethernets:\n    eth1:\n      dhcp4: {dhcp4}\n"
+    uses_dhcp = MANAGERS["netplan"].uses_dhcp("eth1", ManagerFiles({_NETPLAN: text}))
+    link = Nic("eth1", dynamic=dynamic)
+    found = nic_checks.client_reasons(link, MANAGERS["netplan"], uses_dhcp)
+    assert [text for text, _ in found] == ([message] if message else [])

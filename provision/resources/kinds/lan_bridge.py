@@ -119,8 +119,8 @@ class LanBridge(Resource):
 
     def _created(self) -> Steps:
         assert self.original is not None
-        mode = self._manager.mode
-        added = tuple(Put(path, text, mode) for path, text in self._added)
+        mode_of = self._manager.mode_of
+        added = tuple(Put(path, text, mode_of(path)) for path, text in self._added)
         edited = tuple(
             step for path, text in self._edited for step in edited_file.write(path, text, "644 0:0")
         )

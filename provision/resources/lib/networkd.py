@@ -145,9 +145,14 @@ def _host(network: str, lease: Lease | None) -> str:
 
 
 def kept_addresses(network: str) -> str:
-    """The settings of a NIC and its place in the network, which keep its addresses until a lease."""
+    """The settings of a NIC and of its place in the network; they keep it its addresses."""
     parts = [part for part in sections(network) if part[0] != "Match"]
     return _text([*parts, *lease_sections(Lease(()), network)])
+
+
+def lease_file(lease: Lease, network: str) -> str:
+    """A drop-in by which a bridge gets the lease of a NIC with the settings `network`."""
+    return _text(list(lease_sections(lease, network)))
 
 
 def lease_sections(lease: Lease, network: str = "") -> Iterator[Section]:

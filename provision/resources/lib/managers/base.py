@@ -94,6 +94,14 @@ class NicManager(ABC):
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The manager's settings of a NIC, in its own language; a host's record keeps them."""
 
+    def uses_dhcp(self, nic: str, files: ManagerFiles) -> bool:  # noqa: ARG002
+        """True if the files ask for an IPv4 address by DHCP."""
+        return False
+
+    def mode_of(self, path: str) -> int:  # noqa: ARG002
+        """The mode of a file that provision adds."""
+        return self.mode
+
     @abstractmethod
     def reasons(self, nic: str, files: ManagerFiles) -> Iterator[Reason]:
         """Yield the settings that a bridge could not keep."""
