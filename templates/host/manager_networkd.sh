@@ -13,4 +13,8 @@ after_leave() {
     return
   reload_networkd
 }
-after_lease() { rm -f "$keeping" && reload_networkd; }
+after_lease() {
+  rm -f "$keeping" || return
+  rmdir "${keeping%/*}" 2>/dev/null || : # the folder, if it was made for the file
+  reload_networkd
+}
