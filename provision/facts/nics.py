@@ -9,7 +9,7 @@ from typing import Any
 
 from provision.facts.lines import KeyedLines
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.lib.nic_records import Lease, NicAddress, NicRoute
+from provision.resources.lib.nic_records import DhcpLease, NicAddress, NicRoute
 from provision.resources.on_hosts import PROTO
 
 # The snapshot calls `ip -N`, which prints the numbers of linux/rtnetlink.h instead of names.
@@ -46,7 +46,7 @@ class Nic:
     managers: tuple[str, ...] = ()
     network: str = ""
     dynamic: bool = False
-    lease: Lease | None = None
+    lease: DhcpLease | None = None
     addresses: tuple[NicAddress, ...] = ()
     routes: tuple[NicRoute, ...] = ()
 
@@ -108,7 +108,7 @@ def _nic(
         managers=_managers(fields),
         network="\n".join(decode_text(value) for key, value in fields if key == "network_file"),
         dynamic="lease" in keys or bool(leased),
-        lease=Lease(leased, dict(fields).get("lease", "")) if leased else None,
+        lease=DhcpLease(leased, dict(fields).get("lease", "")) if leased else None,
         addresses=tuple(_addresses(infos)),
         # NetworkManager adds the route of an address itself, as one of the kernel's, and so it has
         # to be moved; the kernel makes it for every other address.

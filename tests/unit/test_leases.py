@@ -13,7 +13,7 @@ from provision.facts.nics import Nic, parse
 from provision.resources.lib import networkd
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import BridgePort, ManagerFiles
-from provision.resources.lib.nic_records import Lease, OriginalNic, parse_record
+from provision.resources.lib.nic_records import DhcpLease, OriginalNic, parse_record
 from provision.resources.on_hosts import Mark
 
 NETWORK = "[Match]\nName=eth1\n\n[Network]\nDHCP=ipv4\n"
@@ -27,11 +27,11 @@ PORT = BridgePort(
     stp=False,
     vlans=(),
     host_veth=None,
-    lease=Lease(("10.0.0.1/24",), CLIENT_ID),
+    lease=DhcpLease(("10.0.0.1/24",), CLIENT_ID),
 )
 
 
-def bridge_file(network: str, lease: Lease | None, *, ovs: bool = False) -> str:
+def bridge_file(network: str, lease: DhcpLease | None, *, ovs: bool = False) -> str:
     """The file of systemd-networkd for the bridge of a NIC with the file `network`."""
     files = networkd.files(
         "demo",
@@ -52,7 +52,7 @@ def bridge_file(network: str, lease: Lease | None, *, ovs: bool = False) -> str:
 @pytest.mark.parametrize("ovs", [False, True])
 def test_the_bridge_asks_as_the_nic_did(ovs: bool) -> None:
     """By the same number; the addresses stay until the server has answered."""
-    text = bridge_file(NETWORK, Lease(("10.0.0.1/24",), CLIENT_ID), ovs=ovs)
+    text = bridge_file(NETWORK, DhcpLease(("10.0.0.1/24",), CLIENT_ID), ovs=ovs)
     assert "DHCP=ipv4" in text and f"[DHCPv4]\nIAID={0x5CD8A901}\n" in text
     assert "KeepConfiguration=static" in text
     assert "KeepConfiguration" not in bridge_file(NETWORK, None, ovs=ovs)
@@ -68,7 +68,7 @@ def test_the_bridge_asks_as_the_nic_did(ovs: bool) -> None:
 )
 def test_addresses_are_kept_at_least_as_the_nic_kept_them(more: str, kept: str) -> None:
     """The last assignment counts."""
-    text = bridge_file(NETWORK + more, Lease(("10.0.0.1/24",), CLIENT_ID))
+    text = bridge_file(NETWORK + more, DhcpLease(("10.0.0.1/24",), CLIENT_ID))
     values = [line.partition("=")[2] for line in text.splitlines() if "KeepConf" in line]
     assert values[-1] == kept
 
@@ -76,12 +76,12 @@ def test_addresses_are_kept_at_least_as_the_nic_kept_them(more: str, kept: str) 
 @pytest.mark.parametrize("client_id", ["", "010a0000000001"])
 def test_an_identifier_that_is_the_mac_needs_no_number(client_id: str) -> None:
     """The bridge has the same MAC."""
-    assert "IAID" not in bridge_file(NETWORK, Lease(("10.0.0.1/24",), client_id))
+    assert "IAID" not in bridge_file(NETWORK, DhcpLease(("10.0.0.1/24",), client_id))
 
 
 def test_a_number_of_the_administrator_stays() -> None:
     """The section moves to the bridge."""
-    text = bridge_file(f"{NETWORK}[DHCPv4]\nIAID=7\n", Lease(("10.0.0.1/24",), CLIENT_ID))
+    text = bridge_file(f"{NETWORK}[DHCPv4]\nIAID=7\n", DhcpLease(("10.0.0.1/24",), CLIENT_ID))
     assert text.count("IAID=") == 1 and "IAID=7" in text
 
 
@@ -92,7 +92,7 @@ def test_the_facts_have_the_leased_addresses() -> None:
         {"family": "inet", "local": "10.0.1.1", "prefixlen": 24},
         {"family": "inet6", "local": "fd00::1", "prefixlen": 64, "dynamic": True},
     ]
-    assert nic(infos).lease == Lease(("10.0.0.1/24",), CLIENT_ID)
+    assert nic(infos).lease == DhcpLease(("10.0.0.1/24",), CLIENT_ID)
     assert nic(infos[1:]).lease is None and nic(infos[1:]).dynamic
 
 
@@ -106,7 +106,7 @@ def test_records_have_the_lease() -> None:
     """Those of NICs without one stay as they were in earlier versions."""
     original = OriginalNic("eth1", "", 1500, "", (), (), (), ())
     assert "lease" not in original.record
-    leased = replace(original, lease=Lease(("10.0.0.1/24",), CLIENT_ID))
+    leased = replace(original, lease=DhcpLease(("10.0.0.1/24",), CLIENT_ID))
     assert parse_record(leased.record) == leased != original
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.resources.lib.nic_records import HostVeth, Lease
+from provision.resources.lib.nic_records import DhcpLease, HostVeth
 from provision.resources.on_hosts import MARK
 
 FOLDER = "/etc/systemd/network"
@@ -65,7 +65,7 @@ def files(
     host_veth: HostVeth | None,
     network: str,
     ovs: bool = False,
-    lease: Lease | None = None,
+    lease: DhcpLease | None = None,
 ) -> Files:
     """The files for one bridge, sorted by path.
 
@@ -136,7 +136,7 @@ def _port(nic: str, bridge: str, network: str, vlans: tuple[int, ...]) -> str:
     return _text(parts)
 
 
-def _host(network: str, lease: Lease | None) -> str:
+def _host(network: str, lease: DhcpLease | None) -> str:
     """The settings of the host's place in the network, for the interface that holds it."""
     moved = [line for line in _network(network) if _key(line) not in _CABLE]
     parts: list[Section] = [("Network", (*moved, *_STEADY.splitlines()))]
@@ -147,15 +147,15 @@ def _host(network: str, lease: Lease | None) -> str:
 def kept_addresses(network: str) -> str:
     """The settings of a NIC and of its place in the network; they keep it its addresses."""
     parts = [part for part in sections(network) if part[0] != "Match"]
-    return _text([*parts, *lease_sections(Lease(()), network)])
+    return _text([*parts, *lease_sections(DhcpLease(()), network)])
 
 
-def lease_file(lease: Lease, network: str) -> str:
+def lease_file(lease: DhcpLease, network: str) -> str:
     """A drop-in by which a bridge gets the lease of a NIC with the settings `network`."""
     return _text(list(lease_sections(lease, network)))
 
 
-def lease_sections(lease: Lease, network: str = "") -> Iterator[Section]:
+def lease_sections(lease: DhcpLease, network: str = "") -> Iterator[Section]:
     """Sections by which a bridge gets the lease of its NIC; `network` is the NIC's own file.
 
     Until the server has answered, networkd would remove the addresses that the bridge was given.

@@ -141,7 +141,7 @@ class HostVeth:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class DhcpLease:
     """The addresses of a NIC, with their prefix lengths, that its DHCP client has set.
 
     `client_id` is the identifier that systemd-networkd sent, in hexadecimal; empty for other
@@ -186,7 +186,7 @@ class OriginalNic:
     ssh: bool = False
     peer: str = ""
     manager: str = field(default=NETWORKD, repr=False)
-    lease: Lease | None = field(default=None, repr=False)
+    lease: DhcpLease | None = field(default=None, repr=False)
 
     def address_holder(self, bridge: str) -> str:
         """The interface that holds the host's addresses once the NIC is a port of `bridge`."""
@@ -237,7 +237,7 @@ def parse_record(text: str) -> OriginalNic:
         ssh=fields.get("ssh", False),
         peer=fields.get("peer", ""),
         manager=fields.get("manager", NETWORKD),
-        lease=Lease(tuple(lease["addresses"]), lease["client_id"]) if lease else None,
+        lease=DhcpLease(tuple(lease["addresses"]), lease["client_id"]) if lease else None,
     )
 
 

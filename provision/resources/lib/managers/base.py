@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.lib.nic_records import HostVeth, Lease
+from provision.resources.lib.nic_records import DhcpLease, HostVeth
 from provision.resources.on_hosts import Mark
 
 Files = tuple[tuple[str, str], ...]
@@ -33,7 +33,7 @@ class BridgePort:
     vlans: tuple[int, ...]
     host_veth: HostVeth | None
     ovs: bool = False
-    lease: Lease | None = None
+    lease: DhcpLease | None = None
 
     @property
     def bridge(self) -> str:
