@@ -152,6 +152,7 @@ def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[NicAddress]:
             noprefixroute=bool(info.get("noprefixroute")),
             # The host had the address before: duplicate address detection would only delay it.
             nodad=not ipv4,
+            metric=info.get("metric") or 0,
         )
 
 

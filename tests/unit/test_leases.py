@@ -13,7 +13,7 @@ from provision.facts.nics import Nic, parse
 from provision.resources.lib import networkd
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import BridgePort, ManagerFiles
-from provision.resources.lib.nic_records import DhcpLease, OriginalNic, parse_record
+from provision.resources.lib.nic_records import DhcpLease, NicAddress, OriginalNic, parse_record
 from provision.resources.on_hosts import Mark
 
 NETWORK = "[Match]\nName=eth1\n\n[Network]\nDHCP=ipv4\n"
@@ -92,6 +92,9 @@ def test_the_facts_have_the_leased_addresses() -> None:
         {"family": "inet", "local": "10.0.1.1", "prefixlen": 24},
         {"family": "inet6", "local": "fd00::1", "prefixlen": 64, "dynamic": True},
     ]
+    infos[0] |= {"metric": 1024, "scope": "global"}
+    assert str(nic(infos).addresses[0]) == "10.0.0.1/24 metric 1024"
+    assert NicAddress.parse("10.0.0.1/24 metric 1024").metric == 1024
     assert nic(infos).lease == DhcpLease(("10.0.0.1/24",), CLIENT_ID)
     assert nic(infos[1:]).lease is None and nic(infos[1:]).dynamic
 

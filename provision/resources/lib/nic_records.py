@@ -22,6 +22,7 @@ NETWORKD = "systemd-networkd"
 class NicAddress:
     """An IP address of a NIC, and the options of `ip address replace` that set it again.
 
+    `metric` is that of the kernel's route to the range of the address; 0 is not set.
     `local` stays the text that iproute2 printed: glibc writes IPv4-mapped addresses in another way
     than Python's `ipaddress`, and the host compares text. `scope` is empty for the global one.
     """
@@ -33,6 +34,7 @@ class NicAddress:
     scope: str = ""
     noprefixroute: bool = False
     nodad: bool = False
+    metric: int = field(default=0, repr=False)
 
     @property
     def cidr(self) -> str:
@@ -41,7 +43,12 @@ class NicAddress:
 
     def __str__(self) -> str:
         """Arguments of `ip address replace`, without the device."""
-        pairs = {"peer": self.peer, "broadcast": self.broadcast, "scope": self.scope}
+        pairs = {
+            "peer": self.peer,
+            "broadcast": self.broadcast,
+            "scope": self.scope,
+            "metric": self.metric,
+        }
         flags = {"noprefixroute": self.noprefixroute, "nodad": self.nodad}
         return " ".join([self.cidr, *_tokens(pairs), *_tokens(flags)])
 
@@ -50,7 +57,8 @@ class NicAddress:
         """Read what `str` writes. Raises ValueError."""
         cidr, *tokens = text.split(" ")
         local, _, prefixlen = cidr.partition("/")
-        options = _options(tokens, ("peer", "broadcast", "scope"), ("noprefixroute", "nodad"))
+        keys = ("peer", "broadcast", "scope", "metric")
+        options = _options(tokens, keys, ("noprefixroute", "nodad"))
         return cls(local, int(prefixlen), **options)
 
 
