@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -46,7 +46,7 @@ class Nic:
     managers: tuple[str, ...] = ()
     network: str = ""
     dynamic: bool = False
-    lease: DhcpLease | None = None
+    lease: DhcpLease | None = field(default=None, repr=False)
     addresses: tuple[NicAddress, ...] = ()
     routes: tuple[NicRoute, ...] = ()
 
