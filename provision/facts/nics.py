@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from provision.facts.lines import KeyedLines
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.lib.nic_records import NicAddress, NicRoute
+from provision.resources.lib.nic_records import DhcpLease, NicAddress, NicRoute
 from provision.resources.on_hosts import PROTO
 
 # The snapshot calls `ip -N`, which prints the numbers of linux/rtnetlink.h instead of names.
@@ -32,7 +32,8 @@ class Nic:
 
     `managers` own it: systemd-networkd, netplan, NetworkManager, ifupdown. `network` is the text
     of networkd's file for it, drop-ins included. `dynamic` is True if an IPv4 address of it is
-    leased by DHCP. `master` is the bridge that it is a port of.
+    leased by DHCP; `lease` has those of which the kernel knows the end. `master` is the bridge
+    that it is a port of.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Nic:
     managers: tuple[str, ...] = ()
     network: str = ""
     dynamic: bool = False
+    lease: DhcpLease | None = field(default=None, repr=False)
     addresses: tuple[NicAddress, ...] = ()
     routes: tuple[NicRoute, ...] = ()
 
@@ -93,6 +95,7 @@ def _nic(
     infos = link.get("addr_info", ())
     # The kernel gives no master to a port of a userspace datapath: only OVSDB knows it.
     ovs_bridge = ovs_bridges.get(link["ifname"], "")
+    leased = tuple(_leased(infos))
     ovs_master = ovs_bridge if ovs_bridge != link["ifname"] else ""
     return Nic(
         name=link["ifname"],
@@ -104,8 +107,8 @@ def _nic(
         master=ovs_master or link.get("master", ""),
         managers=_managers(fields),
         network="\n".join(decode_text(value) for key, value in fields if key == "network_file"),
-        # `ip` marks an address with a lifetime as dynamic, whichever DHCP client set it.
-        dynamic="lease" in keys or any(info.get("dynamic") for info in infos if _is_ipv4(info)),
+        dynamic="lease" in keys or bool(leased),
+        lease=DhcpLease(leased, dict(fields).get("lease", "")) if leased else None,
         addresses=tuple(_addresses(infos)),
         # NetworkManager adds the route of an address itself, as one of the kernel's, and so it has
         # to be moved; the kernel makes it for every other address.
@@ -119,6 +122,13 @@ def _managers(fields: list[tuple[str, str]]) -> tuple[str, ...]:
     # netplan makes networkd's files, below /run/systemd/network, and would make them again.
     managers |= {"netplan" if "netplan" in path else "systemd-networkd" for path in files}
     return tuple(sorted(managers))
+
+
+def _leased(infos: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield each IPv4 address with a lifetime, which a DHCP client has set."""
+    for info in infos:
+        if _is_ipv4(info) and info.get("dynamic"):
+            yield f"{info['local']}/{info['prefixlen']}"
 
 
 def _is_ipv4(info: Mapping[str, Any]) -> bool:
@@ -142,6 +152,7 @@ def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[NicAddress]:
             noprefixroute=bool(info.get("noprefixroute")),
             # The host had the address before: duplicate address detection would only delay it.
             nodad=not ipv4,
+            metric=info.get("metric") or 0,
         )
 
 

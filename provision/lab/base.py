@@ -83,7 +83,7 @@ class Recipe:
 
 def recipe(suite: str, *, bare: bool, names: tuple[str, ...] = ()) -> Recipe:
     """The recipe for hosts of a suite; `names` are those of VARIANTS. Pure."""
-    extra = [package for name in names for package in variants.VARIANTS[name].packages]
+    extra = [package for name in names for package in variants.packages_of(name, suite)]
     packages = (*_BARE, *(() if bare else packages_of(suite)), *extra)
     return Recipe(suite, bare, tuple(sorted(packages)), variants=names)
 

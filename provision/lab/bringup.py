@@ -10,6 +10,7 @@ from pathlib import Path
 
 from provision.lab import (
     base,
+    dhcp,
     examples,
     keys,
     limits,
@@ -35,10 +36,10 @@ Say = Callable[[str], None]
 def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> dict[str, str]:
     """Bring the lab up; return the boot id of each host. Raises LabError, UsageError."""
     require_root("up")
-    require_programs()
+    target = settings.merged(settings.load(lab), options)
+    require_programs(dhcp=bool(target.leased))
     refuse_special_characters(lab.folder)
     keys.refuse_foreign(lab)
-    target = settings.merged(settings.load(lab), options)
     command = settings.up_words(target, mirror)
     namespace.refuse_used_ranges(lab, target.ranges, command)
     recipes = _recipes(target)
@@ -52,6 +53,7 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
             settings.save(lab, target)
             namespace.ensure(lab, target.ranges)
         limits.raise_for(lab, target.count, say)
+        dhcp.ensure(lab, target)
         _prepare(lab, target, recipes)
         return _boot(lab, target, recipes, say)
 
@@ -110,11 +112,16 @@ def _boot(
             started.add(name)
             supervisor.start(host, recipes[name].repository)
         tar = None if target.bare else recipes[name].image
-        address = str(addresses_of(name, target.ranges)[0])
+        address, data = map(str, addresses_of(name, target.ranges))
         # All hosts boot at once and share the CPUs, so each needs longer the more they are.
         timeout_s = 90 + 3 * target.count
         boot_id = ready.wait(
-            host, address, docker=not target.bare, image_tar=tar, timeout_s=timeout_s
+            host,
+            address,
+            docker=not target.bare,
+            image_tar=tar,
+            lease=data if name in target.leased else "",
+            timeout_s=timeout_s,
         )
         if name in started:
             say(f"{name}: up ({next(up)} of {len(started)})")

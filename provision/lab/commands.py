@@ -63,6 +63,9 @@ def lab() -> None:
     help="Backend of iptables.  [default: Debian's, which is nf_tables]",
 )
 @click.option(
+    "--dhcp", is_flag=True, help="The hosts get the addresses for containers' traffic by DHCP."
+)
+@click.option(
     "--host",
     "single",
     metavar="NAME=KEY:VALUE,…",
@@ -81,6 +84,7 @@ def up(
     wanted: str | None,
     single: tuple[str, ...],
     mirror: str | None,
+    dhcp: bool,
     **variants: str | None,
 ) -> None:
     """Boot the hosts h1 … hN (3 by default).
@@ -88,6 +92,7 @@ def up(
     In a folder that has a lab, start its hosts that are off, and add hosts up to hN.
     """
     chosen = {group: value for group, value in variants.items() if value}
+    chosen |= {"address": "dhcp"} if dhcp else {}
     addresses = ranges(wanted) if wanted else None
     options = settings.UpOptions(count, suite, bare, addresses, chosen, host_choices(single))
     current = _current()

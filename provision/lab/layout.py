@@ -44,6 +44,11 @@ class Lab:
         return self.dot / "lab"
 
     @property
+    def dhcp(self) -> Path:
+        """The folder of the lab's DHCP server."""
+        return self.state / "dhcp"
+
+    @property
     def ssh_config(self) -> Path:
         return self.dot / "ssh_config"
 

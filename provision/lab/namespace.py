@@ -44,7 +44,7 @@ def refuse_used_ranges(
 
 def ensure(lab: Lab, ranges: Ranges) -> None:
     """Create the namespace, bridges and veth pairs that are missing."""
-    if not succeeds(_inside(lab, "true")):
+    if not succeeds(inside(lab, "true")):
         # A namespace is a mount on its file: the file survives a reboot, the mount does not.
         path(lab).unlink(missing_ok=True)
         run(("ip", "netns", "add", lab.namespace))
@@ -72,6 +72,16 @@ def _uplink(lab: Lab, bridge: str, uplink: str, link: str) -> None:
     run(("ip", "link", "set", "dev", link, "up"))
 
 
+def add_address(lab: Lab, bridge: str, address: str) -> None:
+    """Give one of the lab's bridges an address."""
+    run(_ip(lab, "address", "replace", address, "dev", bridge))
+
+
+def inside(lab: Lab, *command: str) -> tuple[str, ...]:
+    """The command line that runs `command` in the lab's namespace."""
+    return ("nsenter", f"--net={path(lab)}", *command)
+
+
 def clear(host: LabHost) -> None:
     """Delete the outer interfaces of a host that is off.
 
@@ -97,7 +107,3 @@ def remove(lab: Lab) -> None:
 
 def _ip(lab: Lab, *arguments: str) -> tuple[str, ...]:
     return ("ip", "-n", lab.namespace, *arguments)
-
-
-def _inside(lab: Lab, *command: str) -> tuple[str, ...]:
-    return ("nsenter", f"--net={path(lab)}", *command)

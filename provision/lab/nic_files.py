@@ -21,13 +21,17 @@ Files = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class LabNic:
-    """A NIC of a lab host. `uuid` names its connection, as NetworkManager wants it."""
+    """A NIC of a lab host. `uuid` names its connection, as NetworkManager wants it.
+
+    `leased` is True if it has its address by DHCP.
+    """
 
     name: str
     purpose: str
     mac: str
     address: IPv4Address
     uuid: UUID
+    leased: bool
 
 
 def files(host: LabHost, target: LabSettings) -> Files:
@@ -61,18 +65,13 @@ def _nics(host: LabHost, target: LabSettings) -> Iterator[LabNic]:
         strict=True,
     ):
         nic_mac = mac(host, name)
-        yield LabNic(name, purpose, nic_mac, address, uuid5(_UUIDS, nic_mac))
+        leased = name == "eth1" and host.name in target.leased
+        yield LabNic(name, purpose, nic_mac, address, uuid5(_UUIDS, nic_mac), leased)
 
 
 def _networkd_files(nics: tuple[LabNic, ...]) -> Iterator[tuple[str, tuple[str, int]]]:
     for nic in nics:
-        text = render(
-            "lab/nic.network.j2",
-            nic=nic.name,
-            purpose=nic.purpose,
-            mac=nic.mac,
-            address=nic.address,
-        )
+        text = render("lab/nic.network.j2", nic=nic)
         yield f"etc/systemd/network/10-{nic.name}.network", (text, 0o644)
 
 

@@ -73,13 +73,14 @@ def _reboot(host: LabHost, say: Say) -> None:
 
 
 def _wait_for_new_boot(host: LabHost, current: LabSettings, before: str) -> None:
-    address = str(addresses_of(host.name, current.ranges)[0])
+    address, data = map(str, addresses_of(host.name, current.ranges))
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         # While the host shuts down, sshd still answers: only a new boot id proves the reboot.
         ready.until_sshd(host, address, deadline=deadline)
         if _boot_id(host) not in ("", before):
-            ready.wait(host, address, docker=not current.bare, timeout_s=90)
+            lease = data if host.name in current.leased else ""
+            ready.wait(host, address, docker=not current.bare, lease=lease, timeout_s=90)
             return
         time.sleep(0.3)
     raise LabError(

@@ -23,6 +23,8 @@ _IMAGE = f"""\
 docker image inspect {image.NAME} >/dev/null 2>&1 ||
     docker load --quiet >/dev/null || exit 1
 """
+# Once the NIC is a port of a bridge, that has the address.
+_LEASE = "until ip -4 -o address show | grep -qF ' {address}/'; do sleep 0.2; done </dev/null\n"
 _BOOT_ID = "cat /proc/sys/kernel/random/boot_id\n"
 
 
@@ -33,16 +35,28 @@ def ssh(lab: Lab, name: str, *command: str, quick: bool = False) -> tuple[str, .
 
 
 def wait(
-    host: LabHost, address: str, *, docker: bool, image_tar: Path | None = None, timeout_s: float
+    host: LabHost,
+    address: str,
+    *,
+    docker: bool,
+    image_tar: Path | None = None,
+    lease: str = "",
+    timeout_s: float,
 ) -> str:
     """Wait until the host is up and has the image of `image_tar`; return its boot id.
 
+    `lease` is the address that it has to get by DHCP.
     Raises LabError that names the host and shows the end of its console.
     """
     deadline = time.monotonic() + timeout_s
     until_sshd(host, address, deadline=deadline)
     # One SSH login for all steps: a login costs more than the steps themselves.
-    script = "".join((_DOCKER if docker else "", _IMAGE if image_tar else "", _BOOT_ID))
+    steps = (
+        _DOCKER if docker else "",
+        _IMAGE if image_tar else "",
+        _LEASE.format(address=lease) if lease else "",
+    )
+    script = "".join((*steps, _BOOT_ID))
     argv = ssh(host.lab, host.name, script, quick=True)
     remaining_s = max(1.0, deadline - time.monotonic())
     try:
@@ -51,7 +65,8 @@ def wait(
                 argv, stdin=tar, capture_output=True, text=True, timeout=remaining_s
             )
     except subprocess.TimeoutExpired as error:
-        raise _not_up(host, f"Docker did not answer within {timeout_s:g} s") from error
+        awaited = "Docker or the DHCP server" if lease else "Docker"
+        raise _not_up(host, f"{awaited} did not answer within {timeout_s:g} s") from error
     if process.returncode:
         raise _not_up(host, f"ssh ended with {process.returncode}: {process.stderr.strip()}")
     return process.stdout.strip()

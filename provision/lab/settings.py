@@ -37,6 +37,11 @@ class LabSettings:
     def ranges(self) -> Ranges:
         return ranges(self.addresses)
 
+    @property
+    def leased(self) -> tuple[str, ...]:
+        """The hosts whose eth1 has its address by DHCP."""
+        return tuple(h for h in self.hosts if variants.value(self.choice(h), "address") == "dhcp")
+
     def choice(self, host: str) -> Choice:
         """The values of one host, by group."""
         return {**self.variants, **self.host_variants.get(host, {})}
@@ -135,6 +140,8 @@ def up_words(settings: LabSettings, mirror: str | None = None) -> tuple[str, ...
 
 
 def _option(group: str, value: str) -> tuple[str, ...]:
+    if group == "address":
+        return ("--dhcp",) if value == "dhcp" else ()
     return (f"--{group}", value)
 
 

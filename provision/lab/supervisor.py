@@ -30,10 +30,14 @@ _EXPORTS = ("propagate", "unix-export")
 
 @dataclass(slots=True)
 class Running:
-    """Process ids of a lab: systemd-nspawn and supervisors by host, and `pids` of them all."""
+    """Process ids of a lab: systemd-nspawn and supervisors by host, and `pids` of them all.
+
+    `dhcp` is its DHCP server.
+    """
 
     machines: dict[str, int] = field(default_factory=dict)
     watchers: dict[str, list[int]] = field(default_factory=dict)
+    dhcp: list[int] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
 
 
@@ -51,6 +55,9 @@ def running(lab: Lab) -> Running:
             processes.pids.append(pid)
             if script.name == "supervisor.sh":
                 processes.watchers.setdefault(script.parent.name, []).append(pid)
+        elif program == "dnsmasq" and f"--conf-file={lab.dhcp}/dnsmasq.conf" in argv:
+            processes.dhcp.append(pid)
+            processes.pids.append(pid)
         elif machine := next((a for a in argv if a.startswith(option)), ""):
             processes.pids.append(pid)
             if program == "systemd-nspawn":

@@ -20,6 +20,7 @@ PACKAGES = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "apt-config": "apt",
+    "dnsmasq": "dnsmasq-base",
 }
 """Program → the Debian package that contains it."""
 
@@ -33,9 +34,10 @@ def require_root(verb: str) -> None:
         )
 
 
-def require_programs() -> None:
-    """Raise one LabError that names all missing programs."""
-    missing = [name for name in PACKAGES if shutil.which(name) is None]
+def require_programs(*, dhcp: bool = False) -> None:
+    """Raise one LabError that names all missing programs; `dhcp`: for hosts with leases, too."""
+    needed = [name for name in PACKAGES if dhcp or name != "dnsmasq"]
+    missing = [name for name in needed if shutil.which(name) is None]
     if missing:
         packages = sorted({PACKAGES[name] for name in missing})
         raise LabError(

@@ -7,7 +7,7 @@ variant, add a row to both; `lab up --host` and the settings of a lab take it fr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from provision.model.errors import UsageError
 from provision.resources.render import program_text
@@ -19,10 +19,12 @@ class Variant:
 
     `setup` is POSIX sh, run by chroot(8) while no service of the tree runs. `networkd` is False if
     systemd-networkd is not enabled on such hosts. `version` counts the changes of `setup`, because
-    the name of a tree is made of the names of its variants alone.
+    the name of a tree is made of the names of its variants alone. `suite_packages` are packages
+    that differ by suite.
     """
 
     packages: tuple[str, ...] = ()
+    suite_packages: Mapping[str, str] = field(default_factory=dict)
     setup: str = ""
     networkd: bool = True
     version: int = 1
@@ -48,35 +50,39 @@ _MACS = """mkdir -p /etc/systemd/system/sysinit.target.wants
 ln -s ../lab-mac.service /etc/systemd/system/sysinit.target.wants/
 """
 
+# Those that Debian's ifupdown recommends.
+_DHCP_CLIENTS = {"bookworm": "isc-dhcp-client", "trixie": "dhcpcd-base", "sid": "dhcpcd-base"}
+
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "manager": ("networkd", "ifupdown", "networkmanager", "netplan", "netplan-nm"),
     "firewall": ("none", "ufw", "firewalld", "nftables"),
     "iptables": ("nf_tables", "legacy"),
+    "address": ("static", "dhcp"),
 }
 """The values of each group, the default first. A host has one value of each."""
 
 VARIANTS = {
-    "ifupdown": Variant(("ifupdown",), _MACS, networkd=False),
+    "ifupdown": Variant(("ifupdown",), _DHCP_CLIENTS, _MACS, networkd=False),
     "networkmanager": Variant(
-        ("network-manager",), _MACS + _NETWORK_MANAGER, networkd=False, version=2
+        ("network-manager",), setup=_MACS + _NETWORK_MANAGER, networkd=False, version=2
     ),
-    "netplan": Variant(("netplan.io",), _MACS + _NETPLAN),
+    "netplan": Variant(("netplan.io",), setup=_MACS + _NETPLAN),
     "netplan-nm": Variant(
         ("netplan.io", "network-manager"),
-        _MACS + _NETWORK_MANAGER + _NETPLAN,
+        setup=_MACS + _NETWORK_MANAGER + _NETPLAN,
         networkd=False,
         version=2,
     ),
     # Debian installs ufw switched off. `ufw allow` only writes its files then.
     "ufw": Variant(
-        ("ufw",), "ufw allow 22/tcp && sed -i 's/^ENABLED=.*/ENABLED=yes/' /etc/ufw/ufw.conf"
+        ("ufw",),
+        setup="ufw allow 22/tcp && sed -i 's/^ENABLED=.*/ENABLED=yes/' /etc/ufw/ufw.conf",
     ),
     # Debian enables it; its default zone lets SSH in.
     "firewalld": Variant(("firewalld",)),
-    "nftables": Variant(("nftables",), program_text("lab/nftables.sh")),
+    "nftables": Variant(("nftables",), setup=program_text("lab/nftables.sh")),
     "legacy": Variant(
-        (),
-        "for name in iptables ip6tables; do "
+        setup="for name in iptables ip6tables; do "
         'update-alternatives --set "$name" "/usr/sbin/$name-legacy"; done',
     ),
 }
@@ -95,6 +101,13 @@ def names_of(choice: Choice) -> tuple[str, ...]:
     """The variants of the base tree of a host."""
     values = (value(choice, group) for group in GROUPS)
     return tuple(name for name in values if name in VARIANTS)
+
+
+def packages_of(name: str, suite: str) -> tuple[str, ...]:
+    """The further packages of a variant on a suite."""
+    variant = VARIANTS[name]
+    of_suite = variant.suite_packages.get(suite)
+    return (*variant.packages, *((of_suite,) if of_suite else ()))
 
 
 def digest_fields(names: tuple[str, ...]) -> dict[str, int]:

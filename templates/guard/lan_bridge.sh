@@ -1,7 +1,8 @@
 # Fingerprint of kind `lan_bridge`: records of NICs, files of their managers, and who has addresses.
 # Prelude: look/need.sh guard/fingerprint.sh
 
-for file in /var/lib/provision/was/*/uplink/* /etc/systemd/network/05-provision-*; do
+for file in /var/lib/provision/was/*/uplink/* /etc/systemd/network/05-provision-* \
+  /etc/systemd/network/10-netplan-*.network.d/provision-*; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 grep -ls '^# provision:' /etc/network/interfaces /etc/network/interfaces.d/* /etc/netplan/* \

@@ -27,6 +27,7 @@ notify "$host_link" 1
 start_pings
 routes="$routes
 $(marked_routes "$nic")"
+from_dhcp "$nic"
 for _ in 1 2 3 4 5 6 7 8 9 10; do
   [ "$stp" = 0 ] && [ "$(cat "/sys/class/net/$bridge/operstate")" != up ] || break
   sleep 0.1
@@ -46,4 +47,5 @@ copy_neighbours "$nic" "$host_link"
 delete_warm_veth || exit
 for vlan in $vlans; do bridge vlan add dev "$nic" vid "$vlan" || exit; done
 after_join || exit
+await_lease "$host_link" 30 || exit
 report_pings

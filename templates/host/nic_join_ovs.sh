@@ -13,6 +13,7 @@ ip link set dev "$bridge" mtu "$mtu" up && notify "$bridge" 1 || exit
 start_pings
 routes="$routes
 $(marked_routes "$nic")"
+from_dhcp "$nic"
 before_join || exit
 copy_neighbours "$nic" "$bridge"
 ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provision="\"$1\"" || exit
@@ -25,4 +26,5 @@ ovs --may-exist add-port "$bridge" "$nic" -- set port "$nic" external_ids:provis
   lines "$routes" | sed "s/^/route replace /;s/\$/ dev $bridge/"
 } | batch || exit
 after_join || exit
+await_lease "$host_link" 30 || exit
 report_pings

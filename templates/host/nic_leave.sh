@@ -6,6 +6,7 @@ mark=$1; shift
 start_pings
 routes="$routes
 $(marked_routes "$host_link")"
+from_dhcp "$host_link"
 notify "$nic" 1
 before_leave "$mark" "$@" || exit
 if exists "$nic"; then
@@ -31,4 +32,5 @@ delete_warm_veth || exit
 [ "$host_link" = "$bridge" ] || ! exists "$host_link" || ip link delete dev "$host_link" || exit
 ! exists "$bridge" || ip link delete dev "$bridge" || exit
 after_removal || exit
+return_lease
 report_pings

@@ -6,6 +6,7 @@ mark=$1; shift
 start_pings
 routes="$routes
 $(marked_routes "$bridge")"
+from_dhcp "$bridge"
 notify "$nic" 1
 if exists "$nic"; then
   ! exists "$bridge" || copy_neighbours "$bridge" "$nic"
@@ -23,4 +24,5 @@ remove_files "$mark" "$@" || exit
 ovs-vsctl --timeout=10 --if-exists del-br "$bridge" || exit
 notify "$nic" 0
 after_leave || exit
+return_lease
 report_pings

@@ -17,22 +17,24 @@
 # (the bridge, or a veth into it) and that veth's other end (`-`: none); MAC of the bridge; MAC of
 # that link; MTU; STP (0 or 1); VLAN filtering (0 or 1); VLANs; addresses and routes, a line each as
 # iproute2 takes them; the address to ping meanwhile (`-`: nobody); words for the functions of the NIC's
-# manager. The mark is $1 after that.
+# manager; the addresses from DHCP. The mark is $1 after that.
 # The file host/manager_….sh of the NIC's network manager follows, with functions that make it agree:
 # before_join and after_join; before_leave MARK FILE… and, with our files removed, after_leave, and
-# after_removal once the bridge is gone. on_exit may be defined by it, too.
+# after_removal once the bridge is gone. on_exit may be defined by it, too, and after_lease, for a NIC
+# that has its lease again.
 # Variables set here: one for each argument, and $urgent, a command prefix for the highest priority.
 # Functions: master LINK prints its bridge; exists LINK; lines TEXT prints those that are not empty;
 # addresses_on LINK; has_address LINK ADDRESS…; notify LINK 0|1; batch runs `ip -batch` on stdin;
-# marked_routes LINK; copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings
+# marked_routes LINK; from_dhcp LINK; await_lease LINK SECONDS; return_lease; copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings
 # and report_pings.
 # Defines: master exists lines addresses_on has_address notify batch copy_neighbours marked_routes
+# Defines: from_dhcp await_lease return_lease after_lease
 # Defines: delete_warm_veth remove_files start_pings report_pings on_exit
 # Variables: bridge nic host_link manager_arguments
 
 ping=$1; shift
 bridge=$1 nic=$2 host_link=$3 veth_end=$4 mac=$5 host_mac=$6 mtu=$7 stp=$8 filtering=$9; shift 9
-vlans=$1 addresses=$2 routes=$3 peer=$4 manager_arguments=$5; shift 5
+vlans=$1 addresses=$2 routes=$3 peer=$4 manager_arguments=$5 leased=$6; shift 6
 master() { link=$(readlink "/sys/class/net/$1/master") && echo "${link##*/}"; }
 exists() { [ -e "/sys/class/net/$1" ]; }
 lines() { printf '%s\n' "$1" | grep .; }
@@ -55,6 +57,42 @@ marked_routes() {
   ip -N -4 route show table main dev "$1" proto 240 2>/dev/null |
     sed 's/ linkdown//;s/ dead//;s/ *$/ proto 240/'
 }
+# A lease is taken from the link that has it: addresses of the record may be other hosts' by now. Its
+# routes get another protocol (4 is RTPROT_STATIC, 16 RTPROT_DHCP), which tells them from those that the
+# DHCP client makes for the next link, and which systemd-networkd keeps until then.
+from_dhcp() { # link
+  [ -n "$leased" ] || return 0
+  addresses=$(lines "$addresses" | while read -r line; do
+    case " $leased " in *" ${line%% *} "*) has_address "$1" "$line" || continue ;; esac
+    echo "$line"
+  done)
+  leased_routes=$(ip -N -4 route show table main dev "$1" proto 16 2>/dev/null |
+    sed 's/ linkdown//;s/ dead//;s/ *$/ proto 4/')
+  # Routers are in the ranges of the other routes.
+  routes="$routes
+$(lines "$leased_routes" | grep -v ' via ')
+$(lines "$leased_routes" | grep ' via ')"
+}
+# An address has an end once the DHCP client of the link has got its lease.
+await_lease() { # link, seconds
+  [ -n "$leased" ] && exists "$1" || return 0
+  tries=$(($2 * 5))
+  for address in $leased; do
+    until ip -4 -o address show dev "$1" | grep -F " $address " | grep -q ' dynamic '; do
+      tries=$((tries - 1))
+      [ $tries -gt 0 ] || {
+        echo "the DHCP server has not given $address to $1 within $2 s" >&2
+        return 1
+      }
+      sleep 0.2
+    done
+  done
+  lines "$leased_routes" | while IFS= read -r route; do
+    # shellcheck disable=SC2086 # the words of a route
+    [ -z "$(ip -4 route show "${route%% *}" dev "$1" proto 16)" ] ||
+      ip route delete $route dev "$1" 2>/dev/null || :
+  done
+}
 # Only routers and the peer: the address of a container that goes may soon be another's.
 copy_neighbours() {
   wanted=" $peer $(lines "$routes" | sed -n 's/.* via \([^ ]*\).*/\1/p' | tr '\n' ' ') "
@@ -68,6 +106,7 @@ copy_neighbours() {
 }
 delete_warm_veth() { ! exists provision-warm || ip link delete dev provision-warm; }
 on_exit() { :; }
+after_lease() { :; }
 # An echo request every 5 ms to the peer measures for how long no packet came through.
 start_pings() {
   # The file has one name for each NIC, so that a later run removes what a killed one left.
@@ -87,6 +126,11 @@ report_pings() {
     pings=
   fi
 }
+# A NIC whose server does not answer keeps its addresses: the client asks on.
+return_lease() {
+  [ -n "$leased" ] && await_lease "$nic" 10 || return 0
+  after_lease && await_lease "$nic" 10 || :
+}
 # Removes those of the files that begin with the mark, or are empty: another program may have made one
 # meanwhile.
 remove_files() { # mark of the bridge, files of systemd-networkd
@@ -95,5 +139,7 @@ remove_files() { # mark of the bridge, files of systemd-networkd
     [ -f "$file" ] || continue
     line=; IFS= read -r line <"$file"
     [ -s "$file" ] && [ "$line" != "# provision:$inventory" ] || rm -f -- "$file" || return
+    # A folder of drop-ins goes with its last file.
+    case $file in *.network.d/*) rmdir "${file%/*}" 2>/dev/null || : ;; esac
   done
 }

@@ -14,7 +14,8 @@ for record in /var/lib/provision/was/"$name"/uplink/*; do
     files "/etc/systemd/network/05-provision-$name-$bridge$end"
   done | sed "s/^/file $bridge /"
   stem=provision-$name-$bridge profiles=/etc/NetworkManager/system-connections
-  files "/etc/netplan/90-$stem.yaml" "$profiles/$stem.nmconnection" \
+  files "/etc/netplan/90-$stem.yaml" \
+    "/etc/systemd/network/10-netplan-$bridge.network.d/$stem.conf" "$profiles/$stem.nmconnection" \
     "$profiles/$stem-port.nmconnection" | sed "s/^/file $bridge /"
   # Files of the administrator in which lines of the NIC were replaced (lib/marked_block.py).
   for file in /etc/network/interfaces /etc/network/interfaces.d/* /etc/netplan/*.yaml; do

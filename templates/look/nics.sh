@@ -34,7 +34,8 @@ for link in /sys/class/net/*; do
       [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
     done
   esac
-  [ ! -s "/run/systemd/netif/leases/$index" ] || echo "lease $nic"
+  [ ! -s "/run/systemd/netif/leases/$index" ] ||
+    echo "lease $nic $(sed -n 's/^CLIENTID=//p' "/run/systemd/netif/leases/$index")"
   if [ -f "/run/NetworkManager/devices/$index" ]; then
     owner='' uuid=
     while read -r line; do

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from provision.lab import base, nic_files, variants
-from provision.lab.layout import Lab
+from provision.lab import base, dhcp, nic_files, variants
+from provision.lab.layout import Lab, mac
 from provision.lab.settings import LabSettings, UpOptions, load, merged, save, up_words
 from provision.model.errors import LabError, UsageError
 
@@ -75,9 +76,38 @@ def test_each_manager_has_files_of_both_nics(manager: str) -> None:
     assert "provision lab" in text and "\n\n\n" not in text
 
 
+@pytest.mark.parametrize("manager", variants.GROUPS["manager"])
+def test_leased_addresses_are_in_no_file_of_the_host(manager: str) -> None:
+    """The DHCP server of the lab has them, by MAC; the NIC for SSH keeps its own."""
+    lab = Lab(Path("/tmp/one"))
+    settings = LabSettings(
+        count=2, variants={"manager": manager}, host_variants={"h1": {"address": "dhcp"}}
+    )
+    text = "".join(text for text, _ in nic_files.files(lab.host("h1"), settings).values())
+    assert "10.77.0.11/24" in text and "10.78.0.11" not in text
+    assert re.search("DHCP=ipv4|inet dhcp|method=auto|dhcp4: true", text)
+    lines = dhcp.configuration(lab, settings).splitlines()
+    leases = [line for line in lines if line.startswith("dhcp-host=")]
+    assert leases == [f"dhcp-host={mac(lab.host('h1'), 'eth1')},10.78.0.11,h1"]
+
+
+def test_the_dhcp_client_is_that_of_the_suite() -> None:
+    """ifupdown has none of its own."""
+    clients = {"bookworm": "isc-dhcp-client", "trixie": "dhcpcd-base", "sid": "dhcpcd-base"}
+    for suite, client in clients.items():
+        assert client in base.recipe(suite, bare=True, names=("ifupdown",)).packages
+        assert client not in base.recipe(suite, bare=True, names=("networkmanager",)).packages
+
+
 def test_the_command_line_has_the_variants() -> None:
     """A range in use is answered by a command that works."""
     lab = LabSettings(
-        variants={"manager": "netplan"}, host_variants={"h2": {"manager": "ifupdown"}}
+        variants={"manager": "netplan", "address": "dhcp"},
+        host_variants={"h2": {"manager": "ifupdown", "address": "static"}},
     )
-    assert up_words(lab)[4:] == ("--manager", "netplan", "--host", "h2=manager:ifupdown")
+    words = up_words(lab)[4:]
+    assert words == (
+        *("--manager", "netplan", "--dhcp"),
+        *("--host", "h2=manager:ifupdown,address:static"),
+    )
+    assert lab.leased == ("h1", "h3")

@@ -240,7 +240,7 @@ def test_the_entry_of_netplan_moves_to_the_bridge(entry: str) -> None:
             "{network: {ethernets: {eth1: {addresses: [10.0.0.1/24]}}}}\n",
             ":1: ethernets is written",
         ),
-        ("network:\n ethernets:\n  eth1:\n   dhcp4: yes\n", "50-x.yaml:4: dhcp4 is on"),
+        ("network:\n ethernets:\n  eth1:\n   dhcp6: yes\n", "50-x.yaml:4: dhcp6 is on"),
         ("network:\n ethernets:\n  eth1:\n   auth: {}\n", ":4: auth cannot move to a bridge"),
         ("network:\n ethernets:\n  eth1: {}\n vlans:\n  v5:\n   link: eth1\n", ":6: another"),
         ("network:\n ethernets:\n  eth1: {}\n bonds:\n  b: {interfaces: [eth1]}\n", ":5: another"),

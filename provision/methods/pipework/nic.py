@@ -58,6 +58,7 @@ def original_nic(inventory: Inventory, network: Network, facts: HostFacts) -> Or
         and facts.link_with(facts.ssh_to) == facts.links.get(link.name),
         _test_address(inventory, network, facts, ssh=ssh),
         link.managers[0] if len(link.managers) == 1 else NETWORKD,
+        link.lease,
     )
 
 

@@ -91,10 +91,32 @@ def _manager_reasons(
     else:
         manager = MANAGERS[link.managers[0]]
         yield from _unserved(inventory, network, link, manager)
-        yield from manager.reasons(link.name, nic.manager_files(inventory, network, facts, manager))
-    if link.dynamic:
+        files = nic.manager_files(inventory, network, facts, manager)
+        yield from manager.reasons(link.name, files)
+        yield from client_reasons(link, manager, manager.uses_dhcp(link.name, files))
+    yield from _lease_reasons(link)
+
+
+def _lease_reasons(link: Nic) -> Iterator[Reason]:
+    manager = MANAGERS.get(link.managers[0]) if len(link.managers) == 1 else None
+    if link.dynamic and not (manager and manager.serves_leases):
         message = f"{link.name} has its address by DHCP; the bridge would request another lease"
         yield message, "give the host a fixed address"
+    elif link.dynamic and link.lease is None:
+        message = f"{link.name} has its address by DHCP without an end of the lease"
+        yield f"{message}, by which a lease of the bridge is known", "give the host a fixed address"
+
+
+def client_reasons(link: Nic, manager: NicManager, uses_dhcp: bool) -> Iterator[Reason]:
+    """Yield the reason if not the manager's own DHCP client has the lease of the NIC."""
+    if manager.name == NETWORKD or not manager.serves_leases:
+        return  # the probe tells the leases of networkd itself
+    if uses_dhcp and not link.dynamic:
+        message = f"{link.name} has no lease, though {manager.name} asks for one"
+        yield message, "start the DHCP server, or give the host a fixed address"
+    elif link.dynamic and not uses_dhcp:
+        message = f"{link.name} has its address from a DHCP client that is not {manager.name}'s"
+        yield message, "end it, or give the host a fixed address"
 
 
 def _unserved(

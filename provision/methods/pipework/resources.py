@@ -76,6 +76,7 @@ def _bridge(
         vlans=tags,
         host_veth=original.host_veth,
         ovs=bool(original.ovs_datapath),
+        lease=original.lease,
     )
     files = manager_files(inventory, network, facts, manager)
     edited = manager.edited(port, original.network, files)

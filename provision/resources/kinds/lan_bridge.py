@@ -119,8 +119,8 @@ class LanBridge(Resource):
 
     def _created(self) -> Steps:
         assert self.original is not None
-        mode = self._manager.mode
-        added = tuple(Put(path, text, mode) for path, text in self._added)
+        mode_of = self._manager.mode_of
+        added = tuple(Put(path, text, mode_of(path)) for path, text in self._added)
         edited = tuple(
             step for path, text in self._edited for step in edited_file.write(path, text, "644 0:0")
         )
@@ -175,7 +175,8 @@ class LanBridge(Resource):
         )
         ping = program_text("checks/silence.pl")
         text = program_text("host/nic_to_bridge.sh", *manager.programs, program)
-        more = (nic.peer or "-", manager.arguments(self.mark, nic.network))
+        leased = " ".join(nic.lease.addresses) if nic.lease else ""
+        more = (nic.peer or "-", manager.arguments(self.mark, nic.network), leased)
         return sh(text, ping, *links, *settings, *lists, *more, *arguments)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.resources.lib.nic_records import HostVeth
+from provision.resources.lib.nic_records import DhcpLease, HostVeth
 from provision.resources.on_hosts import MARK
 
 FOLDER = "/etc/systemd/network"
@@ -65,6 +65,7 @@ def files(
     host_veth: HostVeth | None,
     network: str,
     ovs: bool = False,
+    lease: DhcpLease | None = None,
 ) -> Files:
     """The files for one bridge, sorted by path.
 
@@ -74,7 +75,7 @@ def files(
     netdev, bridge_network, nic_network, veth_netdev, veth_network, port_network = paths(
         inventory, bridge
     )
-    host = _host(network)
+    host = _host(network, lease)
     if ovs:
         port = _port(nic, "", network, ())
         bridge_text = f"{_match(bridge)}{_ALWAYS_UP}{host}"
@@ -135,12 +136,36 @@ def _port(nic: str, bridge: str, network: str, vlans: tuple[int, ...]) -> str:
     return _text(parts)
 
 
-def _host(network: str) -> str:
+def _host(network: str, lease: DhcpLease | None) -> str:
     """The settings of the host's place in the network, for the interface that holds it."""
     moved = [line for line in _network(network) if _key(line) not in _CABLE]
     parts: list[Section] = [("Network", (*moved, *_STEADY.splitlines()))]
     parts += [part for part in sections(network) if part[0] not in ("Match", "Link", "Network")]
-    return _text(parts)
+    return _text([*parts, *(lease_sections(lease, network) if lease else ())])
+
+
+def kept_addresses(network: str) -> str:
+    """The settings of a NIC and of its place in the network; they keep it its addresses."""
+    parts = [part for part in sections(network) if part[0] != "Match"]
+    return _text([*parts, *lease_sections(DhcpLease(()), network)])
+
+
+def lease_file(lease: DhcpLease, network: str) -> str:
+    """A drop-in by which a bridge gets the lease of a NIC with the settings `network`."""
+    return _text(list(lease_sections(lease, network)))
+
+
+def lease_sections(lease: DhcpLease, network: str = "") -> Iterator[Section]:
+    """Sections by which a bridge gets the lease of its NIC; `network` is the NIC's own file.
+
+    Until the server has answered, networkd would remove the addresses that the bridge was given.
+    """
+    kept = [_value(line) for line in _network(network) if _key(line) == "KeepConfiguration"]
+    keeps_leases = bool(kept) and kept[-1] not in ("no", "false", "off", "0", "static")
+    yield "Network", (f"KeepConfiguration={'yes' if keeps_leases else 'static'}",)
+    keys = {_key(line) for name, lines in sections(network) for line in lines if name == "DHCPv4"}
+    if lease.iaid and "IAID" not in keys:
+        yield "DHCPv4", (f"IAID={lease.iaid}",)
 
 
 def _network(text: str) -> Iterator[str]:
@@ -152,6 +177,10 @@ def _network(text: str) -> Iterator[str]:
 
 def _key(line: str) -> str:
     return line.partition("=")[0].strip()
+
+
+def _value(line: str) -> str:
+    return line.partition("=")[2].strip()
 
 
 def _text(parts: list[Section]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from provision.resources.lib.base64_text import decode_text
@@ -22,6 +22,7 @@ NETWORKD = "systemd-networkd"
 class NicAddress:
     """An IP address of a NIC, and the options of `ip address replace` that set it again.
 
+    `metric` is that of the kernel's route to the range of the address; 0 is not set.
     `local` stays the text that iproute2 printed: glibc writes IPv4-mapped addresses in another way
     than Python's `ipaddress`, and the host compares text. `scope` is empty for the global one.
     """
@@ -33,6 +34,7 @@ class NicAddress:
     scope: str = ""
     noprefixroute: bool = False
     nodad: bool = False
+    metric: int = field(default=0, repr=False)
 
     @property
     def cidr(self) -> str:
@@ -41,7 +43,12 @@ class NicAddress:
 
     def __str__(self) -> str:
         """Arguments of `ip address replace`, without the device."""
-        pairs = {"peer": self.peer, "broadcast": self.broadcast, "scope": self.scope}
+        pairs = {
+            "peer": self.peer,
+            "broadcast": self.broadcast,
+            "scope": self.scope,
+            "metric": self.metric,
+        }
         flags = {"noprefixroute": self.noprefixroute, "nodad": self.nodad}
         return " ".join([self.cidr, *_tokens(pairs), *_tokens(flags)])
 
@@ -50,7 +57,8 @@ class NicAddress:
         """Read what `str` writes. Raises ValueError."""
         cidr, *tokens = text.split(" ")
         local, _, prefixlen = cidr.partition("/")
-        options = _options(tokens, ("peer", "broadcast", "scope"), ("noprefixroute", "nodad"))
+        keys = ("peer", "broadcast", "scope", "metric")
+        options = _options(tokens, keys, ("noprefixroute", "nodad"))
         return cls(local, int(prefixlen), **options)
 
 
@@ -141,6 +149,26 @@ class HostVeth:
 
 
 @dataclass(frozen=True, slots=True)
+class DhcpLease:
+    """The addresses of a NIC, with their prefix lengths, that its DHCP client has set.
+
+    `client_id` is the identifier that systemd-networkd sent, in hexadecimal; empty for other
+    clients.
+    """
+
+    addresses: tuple[str, ...]
+    client_id: str = ""
+
+    @property
+    def iaid(self) -> str:
+        """The number of the NIC in the identifier of RFC 4361; empty for other identifiers.
+
+        systemd-networkd derives it from the name that udev gives to a NIC, which no bridge has.
+        """
+        return str(int(self.client_id[2:10], 16)) if self.client_id[:2] == "ff" else ""
+
+
+@dataclass(frozen=True, slots=True)
 class OriginalNic:
     """A NIC before it became a port: what its bridge takes over, and gives back at the end.
 
@@ -150,7 +178,7 @@ class OriginalNic:
     empty for a Linux bridge. `ssh` is True where SSH comes in by this NIC; `peer` is an address
     on its far side that answers pings. `manager` is the network manager of the NIC, and `network`
     its settings: for systemd-networkd the text of its file, for others those of
-    `NicManager.describe`.
+    `NicManager.describe`. `lease` is None for a NIC without addresses from DHCP.
     """
 
     nic: str
@@ -166,6 +194,7 @@ class OriginalNic:
     ssh: bool = False
     peer: str = ""
     manager: str = field(default=NETWORKD, repr=False)
+    lease: DhcpLease | None = field(default=None, repr=False)
 
     def address_holder(self, bridge: str) -> str:
         """The interface that holds the host's addresses once the NIC is a port of `bridge`."""
@@ -190,6 +219,8 @@ class OriginalNic:
         }
         if self.manager != NETWORKD:
             fields["manager"] = self.manager
+        if self.lease is not None:
+            fields["lease"] = asdict(self.lease)
         return json.dumps(fields, indent=1) + "\n"
 
 
@@ -198,6 +229,7 @@ def parse_record(text: str) -> OriginalNic:
     fields = json.loads(text)
     veth = fields.get("seat", "")
     routes = map(NicRoute.parse, fields.get("routes", ()))
+    lease = fields.get("lease")
     return OriginalNic(
         nic=fields["nic"],
         mac=fields["mac"],
@@ -213,6 +245,7 @@ def parse_record(text: str) -> OriginalNic:
         ssh=fields.get("ssh", False),
         peer=fields.get("peer", ""),
         manager=fields.get("manager", NETWORKD),
+        lease=DhcpLease(tuple(lease["addresses"]), lease["client_id"]) if lease else None,
     )
 
 

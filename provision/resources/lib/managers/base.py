@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from provision.resources.lib.nic_records import HostVeth
+from provision.resources.lib.nic_records import DhcpLease, HostVeth
 from provision.resources.on_hosts import Mark
 
 Files = tuple[tuple[str, str], ...]
@@ -33,6 +33,7 @@ class BridgePort:
     vlans: tuple[int, ...]
     host_veth: HostVeth | None
     ovs: bool = False
+    lease: DhcpLease | None = None
 
     @property
     def bridge(self) -> str:
@@ -86,9 +87,20 @@ class NicManager(ABC):
     serves_veth: ClassVar[bool] = True
     """True if it can configure a veth into the bridge (`host_port: veth`)."""
 
+    serves_leases: ClassVar[bool] = False
+    """True if its DHCP client can get the lease of the NIC for a bridge."""
+
     @abstractmethod
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The manager's settings of a NIC, in its own language; a host's record keeps them."""
+
+    def uses_dhcp(self, nic: str, files: ManagerFiles) -> bool:  # noqa: ARG002
+        """True if the files ask for an IPv4 address by DHCP."""
+        return False
+
+    def mode_of(self, path: str) -> int:  # noqa: ARG002
+        """The mode of a file that provision adds."""
+        return self.mode
 
     @abstractmethod
     def reasons(self, nic: str, files: ManagerFiles) -> Iterator[Reason]:

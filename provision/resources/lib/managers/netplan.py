@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.resources.lib import marked_block
+from provision.resources.lib import marked_block, networkd
 from provision.resources.lib.managers.base import (
     BridgePort,
     Files,
@@ -17,7 +17,7 @@ from provision.resources.lib.managers.base import (
     Reason,
     marked,
 )
-from provision.resources.lib.managers.netplan_file import NetplanEntry, interfaces, uses
+from provision.resources.lib.managers.netplan_file import NetplanEntry, Setting, interfaces, uses
 from provision.resources.on_hosts import Mark
 
 FOLDER = "/etc/netplan"
@@ -25,7 +25,8 @@ FOLDER = "/etc/netplan"
 _MOVED = (
     *("addresses", "gateway4", "gateway6", "routes", "routing-policy", "nameservers", "optional"),
     *("accept-ra", "link-local", "ipv6-privacy", "ipv6-address-generation", "ipv6-address-token"),
-    *("optional-addresses", "ignore-carrier", "dhcp4", "dhcp6"),
+    *("optional-addresses", "ignore-carrier", "dhcp4", "dhcp6", "dhcp-identifier"),
+    *("dhcp4-overrides", "dhcp6-overrides", "critical"),
 )
 _CABLE = (
     *("match", "set-name", "wakeonlan", "macaddress", "mtu", "emit-lldp", "renderer"),
@@ -45,6 +46,7 @@ class Netplan(NicManager):
     mode = 0o600
     serves_veth = False
     serves_vlans = False
+    serves_leases = True
 
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The entry of the NIC, as YAML."""
@@ -52,6 +54,22 @@ class Netplan(NicManager):
             _yaml("", entry.id, [setting.text for setting in entry.settings])
             for entry in _entries(nic, files)
         )
+
+    def uses_dhcp(self, nic: str, files: ManagerFiles) -> bool:
+        """True if the entry of the NIC has `dhcp4`."""
+        try:
+            entries = _entries(nic, files)
+        except ValueError:
+            return False
+        return any(_is_on(s, "dhcp4") for entry in entries for s in entry.settings)
+
+    def mode_of(self, path: str) -> int:
+        """The process of systemd-networkd is not root's: it must be able to read its own files."""
+        return self.mode if path.startswith(f"{FOLDER}/") else 0o644
+
+    def arguments(self, mark: Mark, settings: str) -> str:  # noqa: ARG002
+        """The name of the NIC's entry."""
+        return _id(settings)
 
     def reasons(self, nic: str, files: ManagerFiles) -> Iterator[Reason]:
         """Yield secrets, entries that are not the NIC's own, and keys that cannot move."""
@@ -73,12 +91,14 @@ class Netplan(NicManager):
             yield from _entry_reasons(nic, entry, files)
 
     def paths(self, mark: Mark) -> tuple[str, ...]:
-        """The file of the bridge, and that by which networkd leaves the NIC alone for a moment."""
+        """The files of the bridge, and that by which networkd leaves the NIC alone for a moment."""
         stem = f"provision-{mark.inventory}-{mark.network}"
-        return (f"{FOLDER}/90-{stem}.yaml", f"/etc/systemd/network/05-{stem}-nic.network")
+        drop_ins = f"{networkd.FOLDER}/10-netplan-{mark.network}.network.d"
+        nic = f"{networkd.FOLDER}/05-{stem}-nic.network"
+        return (f"{FOLDER}/90-{stem}.yaml", f"{drop_ins}/{stem}.conf", nic)
 
     def added(self, port: BridgePort, settings: str) -> Files:
-        """The file of the bridge."""
+        """The file of the bridge, and for a lease what netplan has no keys for."""
         stp = f"stp: {str(port.stp).lower()}{'' if port.stp else ', forward-delay: 0'}"
         lines = [
             f'interfaces: ["{_id(settings)}"]',
@@ -90,7 +110,11 @@ class Netplan(NicManager):
         ]
         bridge = _yaml("    ", port.bridge, lines)
         text = f"network:\n  version: 2\n  bridges:\n{bridge}"
-        return marked(port.mark, {self.paths(port.mark)[0]: text})
+        yaml, drop_in, _ = self.paths(port.mark)
+        texts = {yaml: text}
+        if port.lease:
+            texts[drop_in] = networkd.lease_file(port.lease, _networkd_keys(settings))
+        return marked(port.mark, texts)
 
     def edited(self, port: BridgePort, settings: str, files: ManagerFiles) -> Files:  # noqa: ARG002
         """The file with the NIC's entry."""
@@ -143,10 +167,20 @@ def _entry_reasons(nic: str, entry: NetplanEntry, files: ManagerFiles) -> Iterat
                 f"{location}: {setting.key} cannot move to a bridge",
                 "remove it, or name another nic",
             )
-        elif setting.key in ("dhcp4", "dhcp6") and setting.value.lower() not in _NO:
+        elif _is_on(setting, "dhcp6"):
             yield f"{location}: {setting.key} is on", "give the host a fixed address"
         elif "&" in setting.text or "*" in setting.text:
             yield f"{location}: {setting.key} has an anchor or alias", "write its value in full"
+
+
+def _is_on(setting: Setting, key: str) -> bool:
+    return setting.key == key and setting.value.lower() not in _NO
+
+
+def _networkd_keys(settings: str) -> str:
+    """The settings that netplan writes for networkd about keeping a lease."""
+    critical = any(_is_on(setting, "critical") for setting in _settings(settings))
+    return "[Network]\nKeepConfiguration=yes\n" if critical else ""
 
 
 def _id(settings: str) -> str:
@@ -155,11 +189,15 @@ def _id(settings: str) -> str:
 
 
 def _moved(settings: str) -> Iterator[str]:
+    for setting in _settings(settings):
+        if setting.key in _MOVED:
+            yield setting.text
+
+
+def _settings(settings: str) -> Iterator[Setting]:
     text = "network:\n  ethernets:\n" + "".join(f"    {line}\n" for line in settings.splitlines())
     for entry in interfaces("", text):
-        for setting in entry.settings:
-            if setting.key in _MOVED:
-                yield setting.text
+        yield from entry.settings
 
 
 def _yaml(indent: str, name: str, texts: list[str]) -> str:

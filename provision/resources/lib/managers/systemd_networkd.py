@@ -21,6 +21,7 @@ class SystemdNetworkd(NicManager):
     name = "systemd-networkd"
     programs = ("host/networkd_port.sh", "host/manager_networkd.sh")
     serves_ovs = True
+    serves_leases = True
 
     def describe(self, nic: str, files: ManagerFiles) -> str:  # noqa: ARG002
         """Nothing: the facts of each NIC have the text of networkd's file (`Nic.network`)."""
@@ -33,6 +34,10 @@ class SystemdNetworkd(NicManager):
     def paths(self, mark: Mark) -> tuple[str, ...]:
         """Every file that provision may add for a bridge."""
         return networkd.paths(mark.inventory, mark.network)
+
+    def arguments(self, mark: Mark, settings: str) -> str:  # noqa: ARG002
+        """The settings of the NIC, by which it keeps addresses that nobody has leased yet."""
+        return networkd.kept_addresses(settings)
 
     def added(self, port: BridgePort, settings: str) -> Files:
         """The files of the bridge, the NIC and the host's veth."""
@@ -47,4 +52,5 @@ class SystemdNetworkd(NicManager):
             host_veth=port.host_veth,
             network=settings,
             ovs=port.ovs,
+            lease=port.lease,
         )

@@ -1,0 +1,154 @@
+"""A NIC whose address a DHCP server leases: the bridge asks for the same lease."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import yaml
+
+import provision.methods.pipework.nic_checks as nic_checks
+from provision.facts.lines import KeyedLines
+from provision.facts.nics import Nic, parse
+from provision.resources.lib import networkd
+from provision.resources.lib.managers import MANAGERS
+from provision.resources.lib.managers.base import BridgePort, ManagerFiles
+from provision.resources.lib.nic_records import DhcpLease, NicAddress, OriginalNic, parse_record
+from provision.resources.on_hosts import Mark
+
+NETWORK = "[Match]\nName=eth1\n\n[Network]\nDHCP=ipv4\n"
+# Type 255, a number of the NIC, and the identifier of the machine: RFC 4361.
+CLIENT_ID = "ff5cd8a90100020000ab11e6"
+PORT = BridgePort(
+    mark=Mark("demo", "bri0"),
+    nic="eth1",
+    mac="0a:00:00:00:00:01",
+    mtu=1500,
+    stp=False,
+    vlans=(),
+    host_veth=None,
+    lease=DhcpLease(("10.0.0.1/24",), CLIENT_ID),
+)
+
+
+def bridge_file(network: str, lease: DhcpLease | None, *, ovs: bool = False) -> str:
+    """The file of systemd-networkd for the bridge of a NIC with the file `network`."""
+    files = networkd.files(
+        "demo",
+        "bri0",
+        nic="eth1",
+        mac="0a:00:00:00:00:01",
+        mtu=1500,
+        stp=False,
+        vlans=(),
+        host_veth=None,
+        network=network,
+        ovs=ovs,
+        lease=lease,
+    )
+    return dict(files)["/etc/systemd/network/05-provision-demo-bri0.network"]
+
+
+@pytest.mark.parametrize("ovs", [False, True])
+def test_the_bridge_asks_as_the_nic_did(ovs: bool) -> None:
+    """By the same number; the addresses stay until the server has answered."""
+    text = bridge_file(NETWORK, DhcpLease(("10.0.0.1/24",), CLIENT_ID), ovs=ovs)
+    assert "DHCP=ipv4" in text and f"[DHCPv4]\nIAID={0x5CD8A901}\n" in text
+    assert "KeepConfiguration=static" in text
+    assert "KeepConfiguration" not in bridge_file(NETWORK, None, ovs=ovs)
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ("KeepConfiguration=no\n", "static"),
+        ("KeepConfiguration=dhcp-on-stop\n", "yes"),
+        ("KeepConfiguration=yes\n", "yes"),
+    ],
+)
+def test_addresses_are_kept_at_least_as_the_nic_kept_them(more: str, kept: str) -> None:
+    """The last assignment counts."""
+    text = bridge_file(NETWORK + more, DhcpLease(("10.0.0.1/24",), CLIENT_ID))
+    values = [line.partition("=")[2] for line in text.splitlines() if "KeepConf" in line]
+    assert values[-1] == kept
+
+
+@pytest.mark.parametrize("client_id", ["", "010a0000000001"])
+def test_an_identifier_that_is_the_mac_needs_no_number(client_id: str) -> None:
+    """The bridge has the same MAC."""
+    assert "IAID" not in bridge_file(NETWORK, DhcpLease(("10.0.0.1/24",), client_id))
+
+
+def test_a_number_of_the_administrator_stays() -> None:
+    """The section moves to the bridge."""
+    text = bridge_file(f"{NETWORK}[DHCPv4]\nIAID=7\n", DhcpLease(("10.0.0.1/24",), CLIENT_ID))
+    assert text.count("IAID=") == 1 and "IAID=7" in text
+
+
+def test_the_facts_have_the_leased_addresses() -> None:
+    """Those with a lifetime; a file of systemd-networkd alone does not say which they are."""
+    infos = [
+        {"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "dynamic": True},
+        {"family": "inet", "local": "10.0.1.1", "prefixlen": 24},
+        {"family": "inet6", "local": "fd00::1", "prefixlen": 64, "dynamic": True},
+    ]
+    infos[0] |= {"metric": 1024, "scope": "global"}
+    assert str(nic(infos).addresses[0]) == "10.0.0.1/24 metric 1024"
+    assert NicAddress.parse("10.0.0.1/24 metric 1024").metric == 1024
+    assert nic(infos).lease == DhcpLease(("10.0.0.1/24",), CLIENT_ID)
+    assert nic(infos[1:]).lease is None and nic(infos[1:]).dynamic
+
+
+def nic(infos: list[dict[str, object]]) -> Nic:
+    """The NIC with these addresses, of which systemd-networkd has a lease."""
+    lines = KeyedLines(f"lease eth1 {CLIENT_ID}\n")
+    return parse(lines, [{"ifname": "eth1", "mtu": 1500, "addr_info": infos}], {})["eth1"]
+
+
+def test_records_have_the_lease() -> None:
+    """Those of NICs without one stay as they were in earlier versions."""
+    original = OriginalNic("eth1", "", 1500, "", (), (), (), ())
+    assert "lease" not in original.record
+    leased = replace(original, lease=DhcpLease(("10.0.0.1/24",), CLIENT_ID))
+    assert parse_record(leased.record) == leased != original
+
+
+_NETPLAN = "/etc/netplan/50-x.yaml"
+
+
+@pytest.mark.parametrize(("more", "kept"), [("", "static"), ("\n      critical: true", "yes")])
+def test_netplan_has_a_drop_in_beside_its_keys(more: str, kept: str) -> None:
+    """systemd-networkd, which is not root, can read it."""
+    text = f"network:\n  version: 2\n  ethernets:\n    lan:\n      set-name: eth1{more}\n"
+    text += "      match: {macaddress: '0a:00:00:00:00:01'}\n      dhcp4: true\n"
+    text += "      dhcp4-overrides:\n        route-metric: 50\n"
+    files, manager = ManagerFiles({_NETPLAN: text}), MANAGERS["netplan"]
+    assert manager.uses_dhcp("eth1", files) and list(manager.reasons("eth1", files)) == []
+    settings = manager.describe("eth1", files)
+    assert manager.arguments(PORT.mark, settings) == "lan"
+    written = dict(manager.added(PORT, settings))
+    bridge = yaml.safe_load(written["/etc/netplan/90-provision-demo-bri0.yaml"])
+    bri0 = bridge["network"]["bridges"]["bri0"]
+    assert bri0["dhcp4"] is True and bri0["dhcp4-overrides"] == {"route-metric": 50}
+    path = "/etc/systemd/network/10-netplan-bri0.network.d/provision-demo-bri0.conf"
+    drop_in = written[path]
+    assert f"KeepConfiguration={kept}" in drop_in and f"IAID={0x5CD8A901}" in drop_in
+    assert manager.mode_of(path) == 0o644 and set(written) <= set(manager.paths(PORT.mark))
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "dhcp4", "message"),
+    [
+        (False, "true", "eth1 has no lease, though netplan asks for one"),
+        (True, "false", "eth1 has its address from a DHCP client that is not netplan's"),
+        (True, "true", ""),
+        (False, "false", ""),
+    ],
+)
+def test_a_lease_of_another_client_is_refused(dynamic: bool, dhcp4: str, message: str) -> None:
+    """The bridge would not get it."""
+    text = f"network:\n  ethernets:\n    eth1:\n      dhcp4: {dhcp4}\n"
+    uses_dhcp = MANAGERS["netplan"].uses_dhcp("eth1", ManagerFiles({_NETPLAN: text}))
+    link = Nic("eth1", dynamic=dynamic)
+    found = nic_checks.client_reasons(link, MANAGERS["netplan"], uses_dhcp)
+    assert [text for text, _ in found] == ([message] if message else [])
