@@ -117,9 +117,8 @@ def status() -> None:
     click.echo(f"{'HOST':<6}{'SUITE':<10}{'STATE':<7}{'SSH':<16}{'CONTAINERS':<16}KERNEL")
     for name, state in power.states(current).items():
         ssh, data = addresses[name]
-        click.echo(
-            f"{name:<6}{suite_of(name, suite):<10}{state:<7}{ssh!s:<16}{data!s:<16}{kernels[name]}"
-        )
+        host = f"{name:<6}{suite_of(name, suite):<10}{state:<7}"
+        click.echo(f"{host}{ssh!s:<16}{data!s:<16}{kernels[name]}")
 
 
 @lab.command(context_settings={"ignore_unknown_options": True})
