@@ -145,6 +145,15 @@ def reboot(hosts: tuple[str, ...]) -> None:
     power.reboot(_current(), hosts, say=_say)
 
 
+@lab.command(name="power-cut")
+@click.argument("hosts", nargs=-1, required=True)
+def power_cut(hosts: tuple[str, ...]) -> None:
+    """Cut the power of hosts: kill them at once. They stay off until `lab up`."""
+    for host in hosts:
+        power.cut_power(_current(), host)
+        _say(f"{host}: off")
+
+
 @lab.command()
 @click.option("--purge", is_flag=True, help="Also delete the cached base trees.")
 def down(purge: bool) -> None:

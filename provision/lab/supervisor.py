@@ -135,8 +135,9 @@ def cut_power(host: LabHost) -> None:
     wait_until_off(host)
 
 
-def wait_until_off(host: LabHost, *, timeout_s: float = 60) -> None:
+def wait_until_off(host: LabHost) -> None:
     """Wait for the end of the host's machine and supervisor. Raises LabError at the timeout."""
+    timeout_s = 60 * kernels.machine_of(host.lab).slowness
     deadline = time.monotonic() + timeout_s
     while True:
         processes = running(host.lab)
