@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import pytest
 
 from provision.lab import power, supervisor
 from tests.lab.conftest import Boot
-from tests.lab.hosts import HOSTS, Hosts, assert_same
-from tests.lab.pipework import nics
+from tests.lab.hosts import HOSTS, Hosts, assert_same, without_records
+from tests.lab.pipework import nics, without_ovs_files
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(3600)]
 
@@ -102,3 +104,57 @@ def test_a_vlan_on_a_macvlan(uml: Hosts) -> None:
     uml.provision("destroy", path.name, "--yes", *SLOW)
     assert_same(before, uml.capture())
     assert_same(nics_before, nics(uml))
+
+
+@pytest.mark.parametrize("example", ["ovs-gre.yml", "ovs-vxlan.yml"])
+def test_the_kernel_datapath_of_open_vswitch(uml: Hosts, example: str) -> None:
+    """The NIC keeps its addresses, and the module is loaded again at the next boot."""
+    inventory = uml.inventory(example)
+    before, addresses = uml.capture(), uml.everywhere("ip -o -4 address show dev eth1")
+    uml.provision("apply", inventory, *SLOW)
+    uml.verified(inventory, within_s=300)
+    datapaths = uml.everywhere(
+        "ovs-vsctl --columns=datapath_type --bare list bridge; ovs-dpctl show"
+    )
+    assert all("system@ovs-system" in text and "netdev" not in text for text in datapaths.values())
+    assert uml.everywhere("ip -o -4 address show dev eth1") == addresses
+    power.reboot(uml.lab, ("h2",), say=print)
+    uml.verified(inventory, within_s=300)
+    assert uml.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
+    uml.provision("destroy", inventory, "--yes", *SLOW)
+    assert_same(without_ovs_files(before), without_ovs_files(uml.capture()))
+
+
+@pytest.mark.parametrize("example", ["routes.yml", "vxlan.yml"])
+def test_hosts_with_legacy_iptables(uml: Hosts, example: str) -> None:
+    """Apply, verify after a restart of Docker, destroy: the hosts are restored."""
+    assert set(uml.everywhere("iptables -V | grep -o legacy").values()) == {"legacy\n"}
+    inventory, before = uml.inventory(example), uml.capture()
+    uml.provision("apply", inventory, *SLOW)
+    uml.verified(inventory, within_s=300)
+    uml.everywhere("systemctl restart docker")
+    uml.verified(inventory, within_s=300)
+    uml.provision("destroy", inventory, "--yes", *SLOW)
+    assert_same(before, uml.capture())
+
+
+def test_a_power_cut_in_the_midst_of_an_apply(uml: Hosts) -> None:
+    """With its page cache lost, the host is as before, can be reached, and can be changed."""
+    inventory, before = uml.inventory("routes.yml"), uml.capture()
+    program = Path(sys.executable).with_name("provision")
+    argv = (str(program), "apply", inventory, *SLOW)
+    with subprocess.Popen(argv, cwd=uml.lab.folder, env=uml.environment) as process:
+        begun = "until ls /etc/provision/demo >/dev/null 2>&1; do sleep 0.1; done"
+        uml.ssh("h1", f"timeout 600 sh -c '{begun}'")
+        power.cut_power(uml.lab, "h1")
+        assert process.wait(timeout=1200) != 0
+    power.start(uml.lab, say=print)
+    uml.provision("recover", inventory, status=None)
+    deadline = time.monotonic() + 600
+    while any("/etc/provision/demo" in text for text in uml.capture().values()):
+        assert time.monotonic() < deadline, uml.json("status", inventory, status=None)
+        time.sleep(2)
+    assert_same(without_records(before), without_records(uml.capture()))
+    uml.provision("apply", inventory, *SLOW)
+    uml.verified(inventory, within_s=300)
+    uml.provision("destroy", inventory, "--yes", *SLOW)
