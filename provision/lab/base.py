@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from provision.lab import image, repository, variants
-from provision.lab.layout import CACHE
+from provision.lab import image, limits, repository, variants
+from provision.lab.layout import CACHE, Lab
 from provision.lab.sources import Source, apt_options, main_source
 from provision.lab.tools import run
 from provision.model import file_lock
@@ -99,7 +99,7 @@ def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
     if wanted.folder.is_dir():
         return
     CACHE.mkdir(parents=True, exist_ok=True)
-    with _build_folder(wanted) as build:
+    with build_folder(wanted.folder) as build:
         if wanted.folder.is_dir():  # another process has built it while we waited for the lock
             return
         name = " ".join((wanted.suite, *wanted.variants))
@@ -134,9 +134,9 @@ def _finish_packages(wanted: Recipe, build: Path) -> None:
 
 
 @contextmanager
-def _build_folder(wanted: Recipe) -> Iterator[Path]:
+def build_folder(target: Path) -> Iterator[Path]:
     """A temporary folder in the cache, locked; deleted at the end unless it was renamed."""
-    build = CACHE / f".build-{wanted.folder.name}"
+    build = CACHE / f".build-{target.name}"
     with file_lock.locked(CACHE / f"{build.name}.lock", create=True):
         try:
             yield build
@@ -249,11 +249,13 @@ def remove_half_built() -> None:
 
 
 def purge() -> None:
-    """Delete all base trees except those that a running lab's overlays use."""
+    """Delete all base trees and shared disks except those that a lab's hosts use."""
     # Without the lower layer, a running host would lose all files that it has not changed.
     mounts = Path("/proc/self/mounts").read_text()
+    links = (path for lab in limits.labs() for path in Lab(Path(lab)).state.glob("h*/base"))
+    disks = {path.readlink() for path in links}
     for folder in CACHE.glob("[a-z]*-*"):
-        if folder.is_dir() and f"lowerdir={folder}/tree," not in mounts:
+        if folder.is_dir() and f"lowerdir={folder}/tree," not in mounts and folder not in disks:
             shutil.rmtree(folder)
     for lock in CACHE.glob(".build-*.lock"):
         lock.unlink()

@@ -12,9 +12,9 @@ from provision.lab import (
     base,
     dhcp,
     examples,
+    kernels,
     keys,
     limits,
-    machine,
     namespace,
     ready,
     settings,
@@ -42,10 +42,12 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
     keys.refuse_foreign(lab)
     command = settings.up_words(target, mirror)
     namespace.refuse_used_ranges(lab, target.ranges, command)
-    recipes = _recipes(target)
+    recipes, machine = _recipes(target), kernels.MACHINES[target.kernel]
+    machine.require(target, say)
     # Before the lock: trees belong to the machine, not to this lab, and have locks of their own.
     trees = list(dict.fromkeys(recipes.values()))
     each(trees, lambda recipe: base.ensure(recipe, mirror, say))
+    each(trees, lambda recipe: machine.ensure_base(recipe, say))
     with locked(lab):
         with limits.machine_lock():
             # Again, because another lab may have taken the range while the trees were built.
@@ -85,6 +87,7 @@ def _recipes(target: LabSettings) -> dict[str, base.Recipe]:
 def _prepare(lab: Lab, target: LabSettings, recipes: dict[str, base.Recipe]) -> None:
     keys.ensure(lab)
     machines = supervisor.running(lab).machines
+    machine = kernels.MACHINES[target.kernel]
 
     def prepare(name: str) -> None:
         machine.prepare(lab.host(name), recipes[name], target)
@@ -101,20 +104,21 @@ def _boot(
 ) -> dict[str, str]:
     # One pass over /proc for all hosts, not one for each.
     watchers = supervisor.running(lab).watchers if not supervisor.by_systemd() else None
-
+    machine = kernels.MACHINES[target.kernel]
     started: set[str] = set()
     up = itertools.count(1)
 
     def boot(name: str) -> str:
         host, suite = lab.host(name), suite_of(name, target.suite)
         if not (supervisor.watched(host) if watchers is None else name in watchers):
-            say(f"{name}: starting ({suite})")
+            memory = f", {machine.memory_mb} MB" if machine.memory_mb else ""
+            say(f"{name}: starting ({suite}{memory})")
             started.add(name)
             supervisor.start(host, recipes[name].repository)
         tar = None if target.bare else recipes[name].image
         address, data = map(str, addresses_of(name, target.ranges))
         # All hosts boot at once and share the CPUs, so each needs longer the more they are.
-        timeout_s = 90 + 3 * target.count
+        timeout_s = (90 + 3 * target.count) * machine.slowness
         boot_id = ready.wait(
             host,
             address,

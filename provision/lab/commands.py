@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from provision.lab import bringup, examples, power, ready, settings, teardown
+from provision.lab.kernels import MACHINES
 from provision.lab.layout import MIXED, MOST_HOSTS, SUITES, Lab, suite_of
 from provision.lab.ranges import ranges
 from provision.lab.variants import GROUPS, host_choices
@@ -27,7 +28,8 @@ def _say(text: str) -> None:
 def lab() -> None:
     """Run a lab of real hosts on this machine (needs root).
 
-    The hosts are systemd-nspawn machines with Debian, sshd and Docker. A lab belongs to the
+    The hosts are systemd-nspawn machines, or machines with a kernel of their own (--kernel), with
+    Debian, sshd and Docker. A lab belongs to the
     folder in which `up` ran: run the other commands there, too.
     """
 
@@ -46,6 +48,11 @@ def lab() -> None:
     metavar="MGMT,DATA",
     help="Two private /24 ranges, for SSH and for the containers' traffic."
     "  [default: 10.77.0.0/24,10.78.0.0/24]",
+)
+@click.option(
+    "--kernel",
+    type=click.Choice([*MACHINES]),
+    help="Kernel of the hosts: this machine's, or User-Mode Linux.  [default: shared]",
 )
 @click.option(
     "--manager",
@@ -82,6 +89,7 @@ def up(
     suite: str | None,
     bare: bool,
     wanted: str | None,
+    kernel: str | None,
     single: tuple[str, ...],
     mirror: str | None,
     dhcp: bool,
@@ -94,7 +102,9 @@ def up(
     chosen = {group: value for group, value in variants.items() if value}
     chosen |= {"address": "dhcp"} if dhcp else {}
     addresses = ranges(wanted) if wanted else None
-    options = settings.UpOptions(count, suite, bare, addresses, chosen, host_choices(single))
+    options = settings.UpOptions(
+        count, suite, bare, addresses, chosen, host_choices(single), kernel
+    )
     current = _current()
     boots = bringup.up(current, options, mirror=mirror, say=_say)
     hosts_are = f"{text.count(len(boots), 'host')} {'is' if len(boots) == 1 else 'are'}"
@@ -105,14 +115,15 @@ def up(
 
 @lab.command()
 def status() -> None:
-    """Show the hosts of this folder's lab: suite, state and addresses."""
+    """Show the hosts of this folder's lab: suite, state, addresses and kernel."""
     current = _current()
     suite = settings.require(current).suite
-    addresses = power.addresses(current)
-    click.echo(f"{'HOST':<6}{'SUITE':<10}{'STATE':<7}{'SSH':<16}CONTAINERS")
+    addresses, kernels = power.addresses(current), power.kernel_names(current)
+    click.echo(f"{'HOST':<6}{'SUITE':<10}{'STATE':<7}{'SSH':<16}{'CONTAINERS':<16}KERNEL")
     for name, state in power.states(current).items():
         ssh, data = addresses[name]
-        click.echo(f"{name:<6}{suite_of(name, suite):<10}{state:<7}{ssh!s:<16}{data}")
+        host = f"{name:<6}{suite_of(name, suite):<10}{state:<7}"
+        click.echo(f"{host}{ssh!s:<16}{data!s:<16}{kernels[name]}")
 
 
 @lab.command(context_settings={"ignore_unknown_options": True})
@@ -137,6 +148,15 @@ def ssh(host: str, command: tuple[str, ...]) -> None:
 def reboot(hosts: tuple[str, ...]) -> None:
     """Reboot hosts and wait until they are back."""
     power.reboot(_current(), hosts, say=_say)
+
+
+@lab.command(name="power-cut")
+@click.argument("hosts", nargs=-1, required=True)
+def power_cut(hosts: tuple[str, ...]) -> None:
+    """Cut the power of hosts: kill them at once. They stay off until `lab up`."""
+    for host in hosts:
+        power.cut_power(_current(), host)
+        _say(f"{host}: off")
 
 
 @lab.command()

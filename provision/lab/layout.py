@@ -105,6 +105,16 @@ class LabHost:
         return self.path / "docker"
 
     @property
+    def base(self) -> Path:
+        """For a host with a kernel of its own: a link to the folder of the disk that it shares."""
+        return self.path / "base"
+
+    @property
+    def disk(self) -> Path:
+        """The own disk of a host with a kernel of its own."""
+        return self.path / "disk.ext4"
+
+    @property
     def console(self) -> Path:
         return self.path / "console.log"
 

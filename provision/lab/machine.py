@@ -1,20 +1,20 @@
-"""The root file system of a host and the command line that boots it."""
+"""The interface of the two ways in which lab hosts run, and the files that both write.
+
+`nspawn` boots containers that share the kernel of this machine; `uml` boots machines with a kernel
+of their own.
+"""
 
 from __future__ import annotations
 
-import os
-import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from provision.lab import keys, namespace, nic_files
+from provision.lab import nic_files
 from provision.lab.base import Recipe
-from provision.lab.cgroup import folders
 from provision.lab.layout import LabHost
-from provision.lab.repository import INSIDE
 from provision.lab.settings import LabSettings
-from provision.lab.tools import run
-from provision.model.errors import LabError
-from provision.resources.render import render
 
 # The userspace datapath of Open vSwitch needs tun; `c!` creates it at boot where it is missing.
 _TUN = "c! /dev/net/tun 0666 root root - 10:200\n"
@@ -22,22 +22,66 @@ _TUN = "c! /dev/net/tun 0666 root root - 10:200\n"
 # yet; parallel runs exceed that. No name server knows these addresses, hence no UseDNS.
 _SSHD = "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\nMaxStartups 100:30:200\n"
 
-
-def prepare(host: LabHost, recipe: Recipe, target: LabSettings) -> None:
-    """Write the host's files and mount its root; an existing host keeps its files."""
-    for path in (host.upper, host.path / "work", host.merged, host.docker):
-        path.mkdir(parents=True, exist_ok=True)
-    keys.ensure_host(host)
-    if not os.path.ismount(host.merged):
-        # Write to the upper layer before the mount: the kernel leaves it undefined what a
-        # mounted overlay shows of changes below it (Documentation/filesystems/overlayfs.rst).
-        _write_files(host, target)
-        _mount(host, recipe)
-    _write_scripts(host, recipe)
+Say = Callable[[str], None]
 
 
-def _write_files(host: LabHost, target: LabSettings) -> None:
-    root = host.upper
+class Machine(ABC):
+    """How the hosts of a lab run."""
+
+    slowness: ClassVar[int] = 1
+    """The factor by which time limits grow."""
+    memory_mb: ClassVar[int | None] = None
+    """The memory of each host; None if hosts share the memory of this machine."""
+
+    @abstractmethod
+    def require(self, target: LabSettings, say: Say) -> None:
+        """Install or check what hosts with these settings need. Raises LabError, UsageError."""
+
+    @abstractmethod
+    def ensure_base(self, recipe: Recipe, say: Say) -> None:
+        """Make what hosts share beside the base tree, which exists."""
+
+    @abstractmethod
+    def kernel(self, host: LabHost) -> str:
+        """The kernel of the host, as `lab status` shows it."""
+
+    @abstractmethod
+    def prepare(self, host: LabHost, recipe: Recipe, target: LabSettings) -> None:
+        """Write the host's files and its root; an existing host keeps its files."""
+
+    @abstractmethod
+    def command(self, host: LabHost, packages: Path | None) -> tuple[str, ...]:
+        """The command line that boots the host and waits for its end.
+
+        It ends with status 133 when the host reboots. `packages` is the folder of packages for a
+        bare host.
+        """
+
+    @abstractmethod
+    def attach(self, host: LabHost) -> Path | None:
+        """Connect the NICs of a host that is about to boot to the bridges of the lab.
+
+        Returns a shell script that has to run beside each boot, where one has to.
+        """
+
+    @abstractmethod
+    def host_name(self, argv: Sequence[str], tag: str) -> str:
+        """The name of the host that a process with these arguments belongs to; else empty."""
+
+    @abstractmethod
+    def is_main(self, argv: Sequence[str], parent: Sequence[str]) -> bool:
+        """True if this process of a host is the one whose end is a power cut.
+
+        `parent` are the arguments of its parent.
+        """
+
+    @abstractmethod
+    def stop(self, host: LabHost) -> None:
+        """Delete the interfaces and mounts that a killed machine left on this machine."""
+
+
+def write_files(host: LabHost, target: LabSettings, root: Path) -> None:
+    """Write the files in which the host differs from its base tree, below `root`."""
     for path, (text, mode) in nic_files.files(host, target).items():
         _create(root / path, text, mode=mode)
     _create(root / "etc/hostname", f"{host.name}\n")
@@ -59,55 +103,3 @@ def _create(path: Path, text: str, *, mode: int = 0o644) -> None:
         new.touch(mode=mode)
         new.write_text(text)
         new.rename(path)
-
-
-def _mount(host: LabHost, recipe: Recipe) -> None:
-    layers = f"lowerdir={recipe.tree},upperdir={host.upper},workdir={host.path / 'work'}"
-    try:
-        run(("mount", "-t", "overlay", "overlay", "-o", layers, str(host.merged)))
-    except LabError as error:
-        raise LabError(
-            f"{host.name}: its root file system could not be mounted: {error.message}",
-            "run the lab in a folder on a plain local file system (ext4, xfs, btrfs)",
-        ) from error
-
-
-def _write_scripts(host: LabHost, recipe: Recipe) -> None:
-    attach = host.path / "attach.sh"
-    netns = str(namespace.path(host.lab))
-    names = {"namespace": netns, "link": host.link, "bridge": namespace.BRIDGES[1]}
-    attach.write_text(render("lab/attach.sh.j2", host=host.name, **names))
-    text = render(
-        "lab/supervisor.sh.j2",
-        host=host.name,
-        cgroups=folders(host),
-        attach=attach,
-        command=shlex.join(command(host, recipe.repository)),
-    )
-    host.script.write_text(text)
-
-
-def command(host: LabHost, packages: Path | None) -> tuple[str, ...]:
-    """The command line that boots the host; `packages` is a folder to mount read-only.
-
-    `--register=no --keep-unit`: systemd-machined may be absent, as systemd need not be PID 1 on
-    this machine. With these options systemd-nspawn reports a reboot by exit status 133 instead
-    of booting again by itself.
-    """
-    # Outside systemd-nspawn's default filter, but needed by runc: a session keyring for each
-    # container, and BPF programs for the device rules of cgroup v2.
-    system_calls = ("add_key", "keyctl", "bpf")
-    # The host's root is an overlay, and the kernel refuses an overlay as another one's upper
-    # layer: Docker's overlay2 driver needs a folder of the machine's own file system.
-    binds = [f"--bind={host.docker}:/var/lib/docker"]
-    if packages is not None:
-        binds.append(f"--bind-ro={packages}:{INSIDE}")
-    return (
-        *("nsenter", f"--net={namespace.path(host.lab)}", "systemd-nspawn", "--quiet"),
-        *("--register=no", "--keep-unit", "--boot", f"--directory={host.merged}"),
-        *(f"--machine={host.machine}", f"--hostname={host.name}", "--settings=no"),
-        *(f"--network-bridge={namespace.BRIDGES[0]}", f"--network-veth-extra={host.link}:eth1"),
-        *("--capability=all", *(f"--system-call-filter={call}" for call in system_calls), *binds),
-        *("--console=read-only", "--setenv=TERM=dumb", "--resolv-conf=off", "--timezone=off"),
-        *("--link-journal=no", "--", "--show-status=yes"),
-    )

@@ -6,7 +6,7 @@ import subprocess
 import time
 from ipaddress import IPv4Address
 
-from provision.lab import ready, settings, supervisor
+from provision.lab import kernels, ready, settings, supervisor
 from provision.lab.bringup import Say, up
 from provision.lab.layout import Lab, LabHost, addresses_of
 from provision.lab.parallel import each
@@ -24,6 +24,12 @@ def states(lab: Lab) -> dict[str, str]:
     """The state of each host: `up` or `off`."""
     machines = supervisor.running(lab).machines
     return {name: "up" if name in machines else "off" for name in settings.require(lab).hosts}
+
+
+def kernel_names(lab: Lab) -> dict[str, str]:
+    """The kernel of each host."""
+    machine = kernels.machine_of(lab)
+    return {name: machine.kernel(lab.host(name)) for name in settings.require(lab).hosts}
 
 
 def reboot(lab: Lab, names: tuple[str, ...], *, say: Say) -> None:
@@ -74,13 +80,14 @@ def _reboot(host: LabHost, say: Say) -> None:
 
 def _wait_for_new_boot(host: LabHost, current: LabSettings, before: str) -> None:
     address, data = map(str, addresses_of(host.name, current.ranges))
-    deadline = time.monotonic() + 90
+    limit_s = 90 * kernels.machine_of(host.lab).slowness
+    deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         # While the host shuts down, sshd still answers: only a new boot id proves the reboot.
         ready.until_sshd(host, address, deadline=deadline)
         if _boot_id(host) not in ("", before):
             lease = data if host.name in current.leased else ""
-            ready.wait(host, address, docker=not current.bare, lease=lease, timeout_s=90)
+            ready.wait(host, address, docker=not current.bare, lease=lease, timeout_s=limit_s)
             return
         time.sleep(0.3)
     raise LabError(

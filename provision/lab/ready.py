@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from provision.lab import image, supervisor
+from provision.lab import image, kernels, supervisor
 from provision.lab.layout import Lab, LabHost
 from provision.model.errors import LabError
 
@@ -29,8 +29,9 @@ _BOOT_ID = "cat /proc/sys/kernel/random/boot_id\n"
 
 
 def ssh(lab: Lab, name: str, *command: str, quick: bool = False) -> tuple[str, ...]:
-    """The ssh command line for a host; `quick`: never ask, and give up after 10 s."""
-    options = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR")
+    """The ssh command line for a host; `quick`: never ask, and give up soon."""
+    limit_s = 10 * kernels.machine_of(lab).slowness
+    options = ("-o", "BatchMode=yes", "-o", f"ConnectTimeout={limit_s}", "-o", "LogLevel=ERROR")
     return ("ssh", "-F", str(lab.ssh_config), *(options if quick else ()), name, *command)
 
 

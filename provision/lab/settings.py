@@ -28,6 +28,7 @@ class LabSettings:
     addresses: str = str(DEFAULT)
     variants: Mapping[str, str] = field(default_factory=dict)
     host_variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    kernel: str = "shared"
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -57,6 +58,7 @@ class UpOptions:
     ranges: Ranges | None = None
     variants: Mapping[str, str] = field(default_factory=dict)
     host_variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    kernel: str | None = None
 
 
 def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
@@ -74,6 +76,7 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
             addresses=str(options.ranges or default.ranges),
             variants=options.variants,
             host_variants=options.host_variants,
+            kernel=options.kernel or default.kernel,
         )
     count = max(current.count, options.count or 0)
     if options.suite not in (None, current.suite):
@@ -82,6 +85,8 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
         problem = "has hosts with Docker"
     elif options.ranges not in (None, current.ranges):
         problem = f"has the ranges {current.ranges}"
+    elif options.kernel not in (None, current.kernel):
+        problem = f"has hosts with the kernel {current.kernel}, not {options.kernel}"
     elif changed := _changed_host(current, options, count):
         problem = f"has {changed} with other variants"
     else:
@@ -93,6 +98,7 @@ def merged(current: LabSettings | None, options: UpOptions) -> LabSettings:
         addresses=str(options.ranges or current.ranges),
         variants={**current.variants, **options.variants},
         host_variants={**current.host_variants, **options.host_variants},
+        kernel=options.kernel or current.kernel,
     )
     command = shlex.join((*up_words(other), *_ranges_option(other)))
     raise LabError(f"this lab {problem}", f"provision lab down, then {command}")
@@ -129,6 +135,7 @@ def up_words(settings: LabSettings, mirror: str | None = None) -> tuple[str, ...
         *("provision", "lab", "up", str(settings.count)),
         *(("--suite", settings.suite) if settings.suite != LabSettings().suite else ()),
         *(("--bare",) if settings.bare else ()),
+        *(("--kernel", settings.kernel) if settings.kernel != LabSettings().kernel else ()),
         *(word for pair in settings.variants.items() for word in _option(*pair)),
         *(
             word

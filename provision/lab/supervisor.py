@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -15,22 +16,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from provision.lab import cgroup, namespace
+from provision.lab import cgroup, kernels
 from provision.lab.layout import Lab, LabHost
-from provision.lab.machine import command
+from provision.lab.nspawn import EXPORTS, FOLDER
 from provision.lab.tools import run, succeeds
 from provision.model.errors import LabError
 from provision.resources.render import render
 
 _UNITS = Path("/run/systemd/system")
-_NSPAWN = Path("/run/systemd/nspawn")
-_EXPORTS = ("propagate", "unix-export")
-"""Folders of systemd-nspawn with a mount for each machine; `unix-export` since systemd 256."""
 
 
 @dataclass(slots=True)
 class Running:
-    """Process ids of a lab: systemd-nspawn and supervisors by host, and `pids` of them all.
+    """Process ids of a lab: main processes and supervisors by host, and `pids` of them all.
 
     `dhcp` is its DHCP server.
     """
@@ -48,7 +46,7 @@ def by_systemd() -> bool:
 
 def running(lab: Lab) -> Running:
     """The lab's running processes."""
-    processes, option = Running(), f"--machine={lab.tag}-"
+    processes = Running()
     for pid, argv in _processes():
         program = Path(argv[0]).name
         if program == "sh" and (script := Path(argv[1])).parent.parent == lab.state:
@@ -58,11 +56,21 @@ def running(lab: Lab) -> Running:
         elif program == "dnsmasq" and f"--conf-file={lab.dhcp}/dnsmasq.conf" in argv:
             processes.dhcp.append(pid)
             processes.pids.append(pid)
-        elif machine := next((a for a in argv if a.startswith(option)), ""):
-            processes.pids.append(pid)
-            if program == "systemd-nspawn":
-                processes.machines[machine.removeprefix(option)] = pid
+        for machine in kernels.MACHINES.values():
+            if name := machine.host_name(argv, lab.tag):
+                processes.pids.append(pid)
+                if machine.is_main(argv, _parent(pid)):
+                    processes.machines[name] = pid
     return processes
+
+
+def _parent(pid: int) -> list[str]:
+    """The argument vector of a process's parent; empty when either has ended."""
+    with contextlib.suppress(OSError):
+        # proc(5): the name, in brackets, may hold spaces; the parent is the second field after it.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{fields[1]}/cmdline").read_text(errors="replace").split("\0")
+    return []
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:
@@ -85,15 +93,20 @@ def watched(host: LabHost) -> bool:
 
 def start(host: LabHost, packages: Path | None) -> None:
     """Boot the host; it keeps running when this process and its terminal have ended."""
-    _clear_leftovers(host)
+    machine = kernels.machine_of(host.lab)
+    machine.stop(host)
+    attach, command = machine.attach(host), machine.command(host, packages)
     if by_systemd():
-        _start_unit(host, packages)
+        _start_unit(host, command, attach)
         return
     # A machine runs on when all its supervisors were killed. Its groups are created anew: on
     # Linux 6.18, new processes died in a group whose cgroup.kill had been written before.
     cgroup.kill(cgroup.folders(host))
     cgroup.remove(cgroup.folders(host))
     cgroup.ensure(host.lab)
+    names = {"host": host.name, "cgroups": cgroup.folders(host), "attach": attach}
+    text = render("lab/supervisor.sh.j2", **names, command=shlex.join(command))
+    host.script.write_text(text)
     with host.console.open("a") as console:
         subprocess.Popen(
             ("sh", str(host.script)),
@@ -105,28 +118,19 @@ def start(host: LabHost, packages: Path | None) -> None:
         )
 
 
-def _start_unit(host: LabHost, packages: Path | None) -> None:
-    argv = (f'"{argument}"' for argument in command(host, packages))
+def _start_unit(host: LabHost, command: tuple[str, ...], attach: Path | None) -> None:
+    argv = (f'"{argument}"' for argument in command)
     unit = render(
         "lab/host.service.j2",
         folder=host.lab.folder,
         host=host.name,
         command=" ".join(argv),
-        attach=host.path / "attach.sh",
+        attach=attach,
         console=host.console,
     )
     (_UNITS / host.unit).write_text(unit)
     run(("systemctl", "daemon-reload"))
     run(("systemctl", "start", host.unit))
-
-
-def _clear_leftovers(host: LabHost) -> None:
-    """Delete the interfaces and mounts of a killed machine, which would make its start fail."""
-    namespace.clear(host)
-    for folder in (_NSPAWN / name / host.machine for name in _EXPORTS):
-        if folder.is_dir():
-            succeeds(("umount", "--recursive", str(folder)))
-            folder.rmdir()
 
 
 def cut_power(host: LabHost) -> None:
@@ -138,8 +142,9 @@ def cut_power(host: LabHost) -> None:
     wait_until_off(host)
 
 
-def wait_until_off(host: LabHost, *, timeout_s: float = 60) -> None:
+def wait_until_off(host: LabHost) -> None:
     """Wait for the end of the host's machine and supervisor. Raises LabError at the timeout."""
+    timeout_s = 60 * kernels.machine_of(host.lab).slowness
     deadline = time.monotonic() + timeout_s
     while True:
         processes = running(host.lab)
@@ -187,14 +192,15 @@ def unlock(lab: Lab) -> None:
     for tree in lab.state.glob("h*/merged"):
         # The file's name holds the device and inode of the mounted root.
         stat = tree.stat()
-        (_NSPAWN / f"locks/inode-{stat.st_dev}:{stat.st_ino}").unlink(missing_ok=True)
+        (FOLDER / f"locks/inode-{stat.st_dev}:{stat.st_ino}").unlink(missing_ok=True)
 
 
 def remove(lab: Lab) -> None:
     """Delete the lab's leftovers of systemd-nspawn, and its control groups."""
-    for folder in itertools.chain(*((_NSPAWN / n).glob(f"{lab.tag}-h*") for n in _EXPORTS)):
-        _clear_leftovers(lab.host(folder.name.removeprefix(f"{lab.tag}-")))
-    _remove_empty((*(_NSPAWN / name for name in (*_EXPORTS, "locks")), _NSPAWN))
+    for folder in itertools.chain(*((FOLDER / n).glob(f"{lab.tag}-h*") for n in EXPORTS)):
+        name = folder.name.removeprefix(f"{lab.tag}-")
+        kernels.MACHINES["shared"].stop(lab.host(name))
+    _remove_empty((*(FOLDER / name for name in (*EXPORTS, "locks")), FOLDER))
     cgroup.remove(cgroup.of(lab))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from provision.model.errors import LabError
@@ -20,7 +20,6 @@ PACKAGES = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "apt-config": "apt",
-    "dnsmasq": "dnsmasq-base",
 }
 """Program → the Debian package that contains it."""
 
@@ -34,12 +33,11 @@ def require_root(verb: str) -> None:
         )
 
 
-def require_programs(*, dhcp: bool = False) -> None:
-    """Raise one LabError that names all missing programs; `dhcp`: for hosts with leases, too."""
-    needed = [name for name in PACKAGES if dhcp or name != "dnsmasq"]
-    missing = [name for name in needed if shutil.which(name) is None]
+def require_programs(package_by_program: Mapping[str, str] = PACKAGES) -> None:
+    """Raise one LabError that names all missing programs."""
+    missing = [name for name in package_by_program if shutil.which(name) is None]
     if missing:
-        packages = sorted({PACKAGES[name] for name in missing})
+        packages = sorted({package_by_program[name] for name in missing})
         raise LabError(
             f"missing on this machine: {', '.join(missing)}",
             f"apt-get install {' '.join(packages)}",

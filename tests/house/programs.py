@@ -81,6 +81,12 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "prefixes": ["/wide/", "/provision/demo/wide/"],
     },
     "lab/attach.sh.j2": {"host": "h1", "namespace": "/run/lab", "link": "h1-eth1", "bridge": "lan"},
+    "lab/guest.sh.j2": {
+        **dict.fromkeys(("host", "kernel", "base", "disk", "root"), "/run/lab/h1"),
+        "user": 1_900_000_000,
+        "memory_mb": 512,
+        "arguments": "mem=512M",
+    },
     "lab/supervisor.sh.j2": {
         "host": "h1",
         "attach": "/run/lab/attach.sh",

@@ -18,7 +18,7 @@ from tests.lab.free import free_ranges
 from tests.lab.hosts import Hosts
 
 Boot = Callable[..., Hosts]
-"""Called with a suite and, by host, the variants of `lab up --host`."""
+"""Called with a suite and, by host, the variants of `lab up --host`; and `lab up --kernel`."""
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +31,19 @@ def booted() -> Iterator[Boot]:
         pytest.fail("the tests on booted hosts need root: run scripts/test")
     labs: dict[str, Lab] = {}
 
-    def boot(suite: str, host_variants: Mapping[str, Mapping[str, str]] | None = None) -> Hosts:
-        key = f"{suite} {host_variants or ''}"
+    def boot(
+        suite: str,
+        host_variants: Mapping[str, Mapping[str, str]] | None = None,
+        kernel: str = "shared",
+    ) -> Hosts:
+        key = f"{suite} {kernel} {host_variants or ''}"
         if key not in labs:
             for earlier in list(labs):
                 _down(labs.pop(earlier))
             # Not in pytest's folder, because a later run of pytest deletes old folders there.
             folder = Path(tempfile.mkdtemp(prefix=f"provision-lab-{suite}-", dir="/var/tmp"))
             labs[key] = lab = Lab(folder)
-            options = UpOptions(3, suite, False, free_ranges(lab), {}, host_variants or {})
+            options = UpOptions(3, suite, False, free_ranges(lab), {}, host_variants or {}, kernel)
             bringup.up(lab, options, say=print)
         return Hosts(labs[key])
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from provision.lab import settings, supervisor
+from provision.lab import kernels, settings, supervisor
 from provision.lab.layout import Lab
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
@@ -69,6 +69,11 @@ class Hosts:
         management, data = (str(network[0]) for network in both)
         return management.removesuffix(".0"), data.removesuffix(".0")
 
+    @cached_property
+    def slowness(self) -> int:
+        """The factor by which the hosts are slower than hosts that share the kernel."""
+        return kernels.machine_of(self.lab).slowness
+
     @property
     def environment(self) -> dict[str, str]:
         """The environment of `provision`: its state files stay in the lab's folder."""
@@ -77,8 +82,10 @@ class Hosts:
 
     def ssh(self, host: str, command: str, *, check: bool = True, limit_s: float = 180) -> str:
         """Run a shell line on a host by OpenSSH, not by provision's connection; its stdout."""
-        argv = ("ssh", "-F", str(self.lab.ssh_config), "-o", "ConnectTimeout=10", host, command)
-        process = subprocess.run(argv, capture_output=True, text=True, timeout=limit_s)
+        argv = ("ssh", "-F", str(self.lab.ssh_config), "-o", "ConnectTimeout=30", host, command)
+        process = subprocess.run(
+            argv, capture_output=True, text=True, timeout=limit_s * self.slowness
+        )
         assert not check or process.returncode == 0, f"{host}: {command}: {process.stderr}"
         return process.stdout
 
@@ -140,7 +147,7 @@ class Hosts:
             cwd=self.lab.folder,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=300 * self.slowness,
             env=self.environment,
         )
 

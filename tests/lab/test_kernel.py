@@ -1,0 +1,160 @@
+"""Hosts with a kernel of their own: the lab itself, and methods that need such a kernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from provision.lab import power, supervisor
+from tests.lab.conftest import Boot
+from tests.lab.hosts import HOSTS, Hosts, assert_same, without_records
+from tests.lab.pipework import nics, without_ovs_files
+
+pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(3600)]
+
+SLOW = ("--confirm-window", "400", "--timeout", "1000")
+"""A login and a script take several times as long as on a host that shares the kernel."""
+MACVLAN = """
+name: tagged
+hosts: {h1: {address: LAN.11}, h2: {address: LAN.12}}
+networks: {}
+containers:
+  green1:
+    host: h1
+    network: none
+    interfaces: [{macvlan: eth1, vlan: 30, address: 192.168.30.1/24}]
+  green2:
+    host: h2
+    network: none
+    interfaces: [{macvlan: eth1, vlan: 30, address: 192.168.30.2/24}]
+"""
+
+
+@pytest.fixture
+def uml(booted: Boot) -> Hosts:
+    """Three hosts of trixie, each with a kernel of its own."""
+    return booted("trixie", kernel="uml")
+
+
+def tagged_frames(hosts: Hosts, container: str, address: str) -> str:
+    """Frames with a VLAN tag on h2's NIC while a container of h1 pings an address."""
+    hosts.ssh("h1", f"docker exec -d {container} ping -c 120 {address}")
+    return hosts.ssh("h2", "timeout 100 tcpdump -eni eth1 -c 2 vlan 2>&1", check=False)
+
+
+def test_root_of_a_guest_is_not_root_of_this_machine(uml: Hosts) -> None:
+    """The process has another user, and by hostfs a guest sees only programs and its own disks."""
+    process = supervisor.running(uml.lab).machines["h1"]
+    assert Path(f"/proc/{process}").stat().st_uid >= 1_900_000_000
+    uml.ssh("h1", "mkdir -p /run/outside && mount -t hostfs none /run/outside")
+    names = set(uml.ssh("h1", "ls /run/outside").split())
+    assert {"base", "disk", "usr"} <= names and not names & {"etc", "root", "home", "var", "work"}
+    denied = "cd /run/outside; touch usr/x base linux x 2>&1; umount /run/outside 2>/dev/null"
+    assert uml.ssh("h1", denied, check=False).count("touch: ") == 4
+    assert uml.ssh("h1", "uname -r") != os.uname().release
+
+
+def test_a_killed_guest_stays_off_and_leaves_no_process(uml: Hosts) -> None:
+    """Whether its kernel is killed or its supervisor: no process of it runs on."""
+    for number, victim in enumerate(("machines", "watchers")):
+        running = supervisor.running(uml.lab)
+        victims = [running.machines["h3"]] if victim == "machines" else running.watchers["h3"]
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while "h3" in supervisor.running(uml.lab).machines:
+            assert time.monotonic() < deadline, (number, victim)
+            time.sleep(0.2)
+        assert power.states(uml.lab) == {"h1": "up", "h2": "up", "h3": "off"}
+        power.start(uml.lab, say=print)
+    assert uml.ssh("h3", "docker run --rm busybox echo works") == "works\n"
+
+
+def test_vlans_on_a_linux_bridge(uml: Hosts) -> None:
+    """Frames leave tagged, VLANs are apart, also after a reboot; destroy restores the hosts."""
+    inventory = uml.inventory("pipework-vlan.yml", ("kind: ovs, bridge: ovsbr0", "kind: linux"))
+    before, nics_before = uml.capture(), nics(uml)
+    uml.provision("apply", inventory, *SLOW)
+    result = uml.verified(inventory, within_s=300)
+    assert "apart" in {check["check"] for check in result["checks"]}
+    assert uml.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
+    assert "vlan 10" in tagged_frames(uml, "red1", "192.168.10.2")
+    power.reboot(uml.lab, ("h1", "h2"), say=print)
+    uml.verified(inventory, within_s=300)
+    uml.provision("destroy", inventory, "--yes", *SLOW)
+    assert_same(before, uml.capture())
+    assert_same(nics_before, nics(uml))
+
+
+def test_a_vlan_on_a_macvlan(uml: Hosts) -> None:
+    """The interface is on a VLAN device of the NIC, and destroy removes both."""
+    path = uml.lab.folder / "macvlan-vlan.yml"
+    path.write_text(MACVLAN.replace("LAN", uml.networks[1]))
+    before, nics_before = uml.capture(), nics(uml)
+    uml.provision("apply", path.name, *SLOW)
+    uml.verified(path.name, within_s=300)
+    assert uml.json("apply", path.name)["changes"] == []
+    assert "vlan 30" in tagged_frames(uml, "green1", "192.168.30.2")
+    uml.provision("destroy", path.name, "--yes", *SLOW)
+    assert_same(before, uml.capture())
+    assert_same(nics_before, nics(uml))
+
+
+@pytest.mark.parametrize("example", ["ovs-gre.yml", "ovs-vxlan.yml"])
+def test_the_kernel_datapath_of_open_vswitch(uml: Hosts, example: str) -> None:
+    """The NIC keeps its addresses, and the module is loaded again at the next boot."""
+    inventory = uml.inventory(example)
+    before, addresses = uml.capture(), uml.everywhere("ip -o -4 address show dev eth1")
+    uml.provision("apply", inventory, *SLOW)
+    uml.verified(inventory, within_s=300)
+    datapaths = uml.everywhere(
+        "ovs-vsctl --columns=datapath_type --bare list bridge; ovs-dpctl show"
+    )
+    assert all("system@ovs-system" in text and "netdev" not in text for text in datapaths.values())
+    assert uml.everywhere("ip -o -4 address show dev eth1") == addresses
+    power.reboot(uml.lab, ("h2",), say=print)
+    uml.verified(inventory, within_s=300)
+    assert uml.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
+    uml.provision("destroy", inventory, "--yes", *SLOW)
+    assert_same(without_ovs_files(before), without_ovs_files(uml.capture()))
+
+
+@pytest.mark.parametrize("example", ["routes.yml", "vxlan.yml"])
+def test_hosts_with_legacy_iptables(uml: Hosts, example: str) -> None:
+    """Apply, verify after a restart of Docker, destroy: the hosts are restored."""
+    assert set(uml.everywhere("iptables -V | grep -o legacy").values()) == {"legacy\n"}
+    inventory, before = uml.inventory(example), uml.capture()
+    uml.provision("apply", inventory, *SLOW)
+    uml.verified(inventory, within_s=300)
+    uml.everywhere("systemctl restart docker")
+    uml.verified(inventory, within_s=300)
+    uml.provision("destroy", inventory, "--yes", *SLOW)
+    assert_same(before, uml.capture())
+
+
+def test_a_power_cut_in_the_midst_of_an_apply(uml: Hosts) -> None:
+    """With its page cache lost, the host is as before, can be reached, and can be changed."""
+    inventory, before = uml.inventory("routes.yml"), uml.capture()
+    program = Path(sys.executable).with_name("provision")
+    argv = (str(program), "apply", inventory, *SLOW)
+    with subprocess.Popen(argv, cwd=uml.lab.folder, env=uml.environment) as process:
+        begun = "until ls /etc/provision/demo >/dev/null 2>&1; do sleep 0.1; done"
+        uml.ssh("h1", f"timeout 600 sh -c '{begun}'")
+        power.cut_power(uml.lab, "h1")
+        assert process.wait(timeout=1200) != 0
+    power.start(uml.lab, say=print)
+    uml.provision("recover", inventory, status=None)
+    deadline = time.monotonic() + 600
+    while any("/etc/provision/demo" in text for text in uml.capture().values()):
+        assert time.monotonic() < deadline, uml.json("status", inventory, status=None)
+        time.sleep(2)
+    assert_same(without_records(before), without_records(uml.capture()))
+    uml.provision("apply", inventory, *SLOW)
+    uml.verified(inventory, within_s=300)
+    uml.provision("destroy", inventory, "--yes", *SLOW)

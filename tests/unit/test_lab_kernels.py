@@ -1,0 +1,64 @@
+"""Lab hosts with a kernel of their own: settings, user IDs, processes, refusals. No root needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provision.lab import uml
+from provision.lab.kernels import MACHINES, machine_of
+from provision.lab.layout import Lab, host_names
+from provision.lab.settings import LabSettings, UpOptions, merged, save, up_words
+from provision.model.errors import LabError, UsageError
+
+
+def test_a_lab_keeps_its_kernel() -> None:
+    """Another kernel is refused with the command that would make such a lab."""
+    current = merged(None, UpOptions(kernel="uml"))
+    assert current.kernel == "uml" and merged(current, UpOptions(count=4)).kernel == "uml"
+    assert up_words(current) == ("provision", "lab", "up", "3", "--kernel", "uml")
+    with pytest.raises(LabError, match="has hosts with the kernel shared, not uml") as caught:
+        merged(LabSettings(), UpOptions(kernel="uml"))
+    assert caught.value.hint == "provision lab down, then provision lab up 3 --kernel uml"
+
+
+def test_the_machine_follows_the_settings(tmp_path: Path) -> None:
+    """A lab without settings, or with those of an earlier version, shares the kernel."""
+    lab = Lab(tmp_path)
+    assert machine_of(lab) is MACHINES["shared"]
+    lab.state.mkdir(parents=True)
+    (lab.state / "lab.json").write_text('{"count": 2}')
+    assert machine_of(lab) is MACHINES["shared"]
+    save(lab, LabSettings(kernel="uml"))
+    assert machine_of(lab) is MACHINES["uml"]
+
+
+def test_each_host_has_a_user_of_its_own() -> None:
+    """The IDs are in the range that systemd's table of UIDs and GIDs leaves free."""
+    lab = Lab(Path("/tmp/one"))
+    users = {uml.user(lab.host(name)) for name in host_names(200)}
+    assert len(users) == 200
+    assert all(1_879_048_192 <= user <= 2_147_352_575 for user in users)
+
+
+def test_the_processes_of_a_host_are_told_by_their_arguments() -> None:
+    """The main process of User-Mode Linux has a parent with other arguments."""
+    kernel = ["/reboot", "mem=512M", "umid=abcdef-h2", ""]
+    machine = MACHINES["uml"]
+    assert machine.host_name(kernel, "abcdef") == "h2" and not machine.host_name(kernel, "012345")
+    assert machine.is_main(kernel, ["sh", "guest.sh", ""]) and not machine.is_main(kernel, kernel)
+    nspawn, shared = ["systemd-nspawn", "--machine=abcdef-h2"], MACHINES["shared"]
+    assert shared.host_name(nspawn, "abcdef") == "h2" and shared.is_main(nspawn, [])
+    assert not machine.host_name(nspawn, "abcdef") and not shared.host_name(kernel, "abcdef")
+
+
+@pytest.mark.parametrize(
+    "variants", [{"iptables": "nf_tables"}, {"firewall": "firewalld"}, {"firewall": "nftables"}]
+)
+def test_variants_that_need_nf_tables_are_refused(variants: dict[str, str]) -> None:
+    """Nothing is installed before."""
+    (group, value) = next(iter(variants.items()))
+    for settings in (LabSettings(variants=variants), LabSettings(host_variants={"h2": variants})):
+        with pytest.raises(UsageError, match=f"cannot run {group} {value}, which needs nf_tables"):
+            MACHINES["uml"].require(settings, print)
