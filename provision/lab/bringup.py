@@ -25,7 +25,7 @@ from provision.lab.layout import Lab, addresses_of, suite_of
 from provision.lab.lock import locked
 from provision.lab.parallel import each
 from provision.lab.settings import LabSettings, UpOptions
-from provision.lab.tools import require_programs, require_root
+from provision.lab.tools import PACKAGES, require_programs, require_root
 from provision.model.errors import LabError
 
 _SPECIAL = re.compile(r"""[\s:,;"'`\\%$*?\[\](){}<>|&!#~]""")
@@ -37,7 +37,7 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
     """Bring the lab up; return the boot id of each host. Raises LabError, UsageError."""
     require_root("up")
     target = settings.merged(settings.load(lab), options)
-    require_programs(dhcp=bool(target.leased))
+    require_programs({**PACKAGES, **(dhcp.PACKAGES if target.leased else {})})
     refuse_special_characters(lab.folder)
     keys.refuse_foreign(lab)
     command = settings.up_words(target, mirror)

@@ -17,6 +17,8 @@ from provision.lab.settings import LabSettings
 from provision.lab.tools import run, succeeds
 from provision.resources.render import render
 
+PACKAGES = {"dnsmasq": "dnsmasq-base"}
+"""The program of the server, and the Debian package that contains it."""
 LEASE_S = 120
 """Clients renew their leases after half of this time; dnsmasq allows no shorter one."""
 _SERVER = 253
