@@ -50,6 +50,7 @@ REFERENCES = {
     "hosts",
     "subnets",
     "etcd.members",
+    "reflectors",
 }
 """Texts without a form of their own: each must name a host, network or method that exists."""
 ODD = [".", "..", "all", "default", "lo", "a/b", "../../../tmp/pwn", "br%d", "br 0", "br:0", "-x"]
