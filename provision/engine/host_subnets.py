@@ -71,7 +71,7 @@ def settled_inventory(
     problems = (
         problem
         for name, network in kept.networks.items()
-        if network.kept and silent
+        if silent and methods.of(network).subnet_bounds(network)
         for problem in _unknown_subnets(network, subnets[name], silent)
     )
     return SettledInventory(kept, tuple(problems))
@@ -232,11 +232,16 @@ def _kept_subnets(
 def _unknown_subnets(
     network: Network, subnets: NetworkSubnets, silent: Collection[str]
 ) -> Iterator[Problem]:
-    """Yield the hosts that could get the subnet of a host that does not answer."""
+    """Yield the hosts that could get the subnet of a host that does not answer.
+
+    While every host that answers is at its place, only a new host before a silent one that peers
+    know could: a host that nobody knows has no subnet yet, and those at the end are free.
+    """
     without = [h for h in network.hosts if h not in network.written and subnets.of(h) is None]
-    unknown = tuple(host for host in without if host in silent)
-    for host in without if unknown else ():
-        if host not in silent:
+    unknown = tuple(h for h in without if h in silent and (network.kept or h in subnets.known))
+    last = without.index(unknown[-1]) if unknown else 0
+    for position, host in enumerate(without if unknown else ()):
+        if host not in silent and (network.kept or position < last):
             yield Problem(
                 host,
                 f"it has no subnet of network '{network.name}' yet, and might get that of "

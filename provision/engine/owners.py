@@ -9,12 +9,19 @@ from provision.engine.applied_ranges import AppliedRange, applied_ranges
 from provision.resources.base import Resource, State
 from provision.resources.on_hosts import UNMARKED, Mark
 
+_UPLINKS = frozenset(("lan_bridge", "lan_bridge_ovs", "ovs_uplink"))
+"""Kinds of interfaces that take the place of a NIC."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """The marks of other inventories by host: of names of interfaces and files, and of ranges."""
+    """The marks of other inventories by host: of names of interfaces and files, and of ranges.
+
+    `shared` are interfaces by which the host reaches its LAN, so that routes of anybody use them.
+    """
 
     names: dict[tuple[str, str], Mark] = field(default_factory=dict)
+    shared: set[tuple[str, str]] = field(default_factory=set)
     ranges: dict[str, list[AppliedRange]] = field(default_factory=dict)
 
     @classmethod
@@ -24,7 +31,10 @@ class Owners:
         for resource in foreign.values():
             mark = mark_of(resource)
             if mark is not None:
-                owners.names.update({(resource.host, name): mark for name in resource.names()})
+                names = [(resource.host, name) for name in resource.names()]
+                owners.names.update(dict.fromkeys(names, mark))
+                if resource.kind in _UPLINKS:
+                    owners.shared.update(names)
         for entry in applied_ranges(foreign):
             owners.ranges.setdefault(entry.host, []).append(entry)
         return owners
@@ -34,9 +44,11 @@ class Owners:
         return self.names.get((host, name))
 
     def of_route(self, host: str, dst: IPv4Network, dev: str) -> Mark | None:
-        """The owner of a route: of its interface, or of a range that has it."""
-        ranges = (entry.mark for entry in self.ranges.get(host, ()) if dst.subnet_of(entry.cidr))
-        return self.of_name(host, dev) or next(ranges, None)
+        """The owner of a route: of a range that has it, or of its interface."""
+        for entry in self.ranges.get(host, ()):
+            if dst.subnet_of(entry.cidr):
+                return entry.mark
+        return None if (host, dev) in self.shared else self.of_name(host, dev)
 
 
 def mark_of(resource: Resource) -> Mark | None:

@@ -24,7 +24,10 @@ run_apt() {
 get() { run_apt -y -o Dpkg::Options::=--force-confold --no-install-recommends install "$@"; }
 tool=$1 later=$2; shift 2
 # Debian's FRR starts a zebra, of which the kernel's routes need only one. A mask keeps it from that.
-[ "$tool" != vtysh ] || systemctl -q mask --runtime frr.service
+if [ "$tool" = vtysh ]; then
+  trap 'systemctl -q unmask --runtime frr.service' EXIT
+  systemctl -q mask --runtime frr.service
+fi
 get "$@" || { run_apt update && get "$@"; } || exit
 [ -z "$later" ] || command -v "$tool" >/dev/null || get "$later"
 # Debian starts an etcd that anybody on the host may write to; nobody has asked for that one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -207,6 +208,33 @@ def test_a_missing_subnet_and_a_missing_answer_are_errors(tmp_path: Path) -> Non
     dead = "bgp core failed to connect to any daemons.\nbgp core failed to connect\n"
     assert set(errors_of(inventory, dead)) == {"failed to connect to any daemons."}
     assert set(errors_of(inventory, "")) == {"no answer"}
+
+
+def test_remarks_of_vtysh_are_no_part_of_its_answer(tmp_path: Path) -> None:
+    """A remark stands before the answer; without an answer, it is what the checks say."""
+    inventory = example(tmp_path)
+    script = status.script(inventory, inventory.networks.values())
+
+    def printed(answer: str) -> str:
+        for name, text in (("vtysh", f"echo remark >&2; {answer}"), ("systemctl", "exit 3")):
+            (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / name).chmod(0o755)
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        argv = ("sh", "-c", script)
+        return subprocess.run(argv, env=path, capture_output=True, text=True, check=True).stdout
+
+    assert printed("echo '{'; echo '}'") == "bgp core {}\nbgp core {}\n"
+    assert printed("exit 1") == "bgp core remark\nbgp core remark\n"
+
+
+def test_an_edited_unit_file_has_no_routes(tmp_path: Path) -> None:
+    """The line names a protocol and a range, unless somebody has changed it: that is drift."""
+    inventory = example(tmp_path)
+    service = wanted(inventory, facts(inventory, CASE))[Ref("h1", "service", UNIT)]
+    assert isinstance(service, Service)
+    assert service.routes == (186, IPv4Network("172.27.0.0/16"))
+    for wrong in ("172.27.0.1/16", "everything"):
+        assert replace(service, text=service.text.replace("172.27.0.0/16", wrong)).routes is None
 
 
 def test_show_has_a_row_for_each_session(tmp_path: Path) -> None:

@@ -144,6 +144,20 @@ def test_a_subnet_that_nobody_tells_is_a_problem_of_new_hosts(tmp_path: Path) ->
     assert not settled_inventory(changed, current, silent=("h3", "h4")).problems
 
 
+def test_a_new_host_before_a_silent_one_waits_for_it(tmp_path: Path) -> None:
+    """It would get the subnet of the silent host, which peers know; one at the end does not."""
+    current = of_hosts(applied(inventory(tmp_path, "method: vxlan")), "h1 h2")
+    inserted = inventory(tmp_path, "method: vxlan", hosts="h1 h2 h4 h3")
+    (problem,) = settled_inventory(inserted, current, silent=("h3",)).problems
+    assert problem.host == "h4" and "might get that of h3" in problem.message
+    at_end = inventory(tmp_path, "method: vxlan", hosts="h1 h2 h3 h4")
+    assert not settled_inventory(at_end, current, silent=("h3",)).problems
+    # Nobody knows h5, which is new as well, and down: h4 need not wait for it.
+    unknown = inventory(tmp_path, "method: vxlan", hosts="h1 h2 h3 h4 h5")
+    known = of_hosts(applied(inventory(tmp_path, "method: vxlan")), "h1 h2 h3")
+    assert not settled_inventory(unknown, known, silent=("h5",)).problems
+
+
 @pytest.mark.parametrize(
     "keys",
     [

@@ -27,7 +27,9 @@ while [ "$tries" -lt {tries} ] && systemctl -q is-active {unit}; do
 done
 for shown in 'summary json' json; do
   set -- vtysh -d bgpd --vty_socket {folder} -c "show bgp ipv4 unicast $shown"
-  printf 'bgp {network} %s\\n' "$("$@" 2>&1 | tr -d '\\n')"
+  # A remark of vtysh, such as on its own missing file of settings, is no part of the answer.
+  answer=$("$@" 2>/dev/null) && [ -n "$answer" ] || answer=$("$@" 2>&1)
+  printf 'bgp {network} %s\\n' "$(printf %s "$answer" | tr -d '\\n')"
 done
 """
 

@@ -90,9 +90,15 @@ done
 
     @property
     def routes(self) -> tuple[int, IPv4Network] | None:
-        """The routes that the daemon makes: the kernel's protocol number and their range."""
+        """The routes that the daemon makes: the kernel's protocol number and their range.
+
+        None without any, and where somebody has edited the line.
+        """
         match = re.search(r"^# routes (\d+) (\S+)$", self.text, re.M)
-        return (int(match[1]), ipv4_network(match[2])) if match else None
+        try:
+            return (int(match[1]), ipv4_network(match[2])) if match else None
+        except ValueError:
+            return None
 
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
