@@ -154,9 +154,8 @@ def reboot(hosts: tuple[str, ...]) -> None:
 @click.argument("hosts", nargs=-1, required=True)
 def power_cut(hosts: tuple[str, ...]) -> None:
     """Cut the power of hosts: kill them at once. They stay off until `lab up`."""
-    for host in hosts:
-        power.cut_power(_current(), host)
-        _say(f"{host}: off")
+    power.cut_power(_current(), *hosts)
+    _say(f"Off: {', '.join(hosts)}")
 
 
 @lab.command()

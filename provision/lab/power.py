@@ -11,6 +11,7 @@ from provision.lab.bringup import Say, up
 from provision.lab.layout import Lab, LabHost, addresses_of
 from provision.lab.parallel import each
 from provision.lab.settings import LabSettings, UpOptions
+from provision.lab.tools import require_root
 from provision.model.errors import LabError
 
 
@@ -46,10 +47,13 @@ def poweroff(lab: Lab, name: str) -> None:
     supervisor.wait_until_off(lab.host(name))
 
 
-def cut_power(lab: Lab, name: str) -> None:
-    """End a host at once, like a power cut; it stays off until `start`."""
-    _require_on(lab, name)
-    supervisor.cut_power(lab.host(name))
+def cut_power(lab: Lab, *names: str) -> None:
+    """End hosts at once, like a power cut; they stay off until `start`."""
+    require_root("power-cut")
+    for name in names:
+        _require_on(lab, name)
+    for name in names:
+        supervisor.cut_power(lab.host(name))
 
 
 def start(lab: Lab, *, say: Say) -> dict[str, str]:

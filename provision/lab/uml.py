@@ -19,7 +19,7 @@ from provision.lab.layout import LabHost, mac
 from provision.lab.machine import Machine, Say, write_files
 from provision.lab.settings import LabSettings
 from provision.lab.tools import require_programs, run, succeeds
-from provision.model.errors import UsageError
+from provision.model.errors import LabError, UsageError
 from provision.resources.render import render
 
 _NO_NFTABLES = {"iptables": ("nf_tables",), "firewall": ("firewalld", "nftables")}
@@ -65,6 +65,12 @@ class UmlMachine(Machine):
         keys.ensure_host(host)
         if not host.base.is_symlink():
             host.base.symlink_to(uml_kernel.folder(recipe))
+        if not host.base.exists():
+            raise LabError(
+                f"the disk that {host.name} shares with other hosts was deleted: "
+                f"{host.base.readlink()}",
+                "run `provision lab down`, then `provision lab up` again",
+            )
         if not host.disk.exists():
             _make_disk(host, target)
         names = {"host": host.name, "user": user(host), "memory_mb": self.memory_mb}
@@ -110,7 +116,9 @@ class UmlMachine(Machine):
             run((*inside, "link", "set", "dev", tap, "master", bridge, "up"))
 
     def host_name(self, argv: Sequence[str], tag: str) -> str:
-        """Read the argument `umid` of the kernel."""
+        """Read the argument `umid` of the kernel, as `guest.sh` starts it: /reboot is its name."""
+        if argv[0] != "/reboot":
+            return ""
         argument = f"umid={tag}-"
         return next((a.removeprefix(argument) for a in argv if a.startswith(argument)), "")
 

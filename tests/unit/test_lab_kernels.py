@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from provision.lab import uml
+from provision.lab.base import recipe
 from provision.lab.kernels import MACHINES, machine_of
 from provision.lab.layout import Lab, host_names
 from provision.lab.settings import LabSettings, UpOptions, merged, save, up_words
@@ -48,6 +49,8 @@ def test_the_processes_of_a_host_are_told_by_their_arguments() -> None:
     machine = MACHINES["uml"]
     assert machine.host_name(kernel, "abcdef") == "h2" and not machine.host_name(kernel, "012345")
     assert machine.is_main(kernel, ["sh", "guest.sh", ""]) and not machine.is_main(kernel, kernel)
+    # A person who looks for them is not one of them.
+    assert not machine.host_name(["pgrep", "-f", "umid=abcdef-h2"], "abcdef")
     nspawn, shared = ["systemd-nspawn", "--machine=abcdef-h2"], MACHINES["shared"]
     assert shared.host_name(nspawn, "abcdef") == "h2" and shared.is_main(nspawn, [])
     assert not machine.host_name(nspawn, "abcdef") and not shared.host_name(kernel, "abcdef")
@@ -62,3 +65,12 @@ def test_variants_that_need_nf_tables_are_refused(variants: dict[str, str]) -> N
     for settings in (LabSettings(variants=variants), LabSettings(host_variants={"h2": variants})):
         with pytest.raises(UsageError, match=f"cannot run {group} {value}, which needs nf_tables"):
             MACHINES["uml"].require(settings, print)
+
+
+def test_a_deleted_shared_disk_is_named(tmp_path: Path) -> None:
+    """`lab down --purge` of another folder deletes it while this lab is off."""
+    host = Lab(tmp_path).host("h1")
+    host.path.mkdir(parents=True)
+    host.base.symlink_to(tmp_path / "gone")
+    with pytest.raises(LabError, match="the disk that h1 shares with other hosts was deleted"):
+        MACHINES["uml"].prepare(host, recipe("trixie", bare=False), LabSettings())
