@@ -19,8 +19,8 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 # </dev/null: standard input is the image's archive, which `docker load` below needs whole.
 _DOCKER = "until docker info >/dev/null 2>&1; do sleep 0.2; done </dev/null\n"
-# A host with a disk of its own keeps the image after a power cut only if it is on the disk. Docker does
-# not write its layers out, and would then have files without content.
+# A host with a disk of its own keeps the image after a power cut only if it is on the disk. Docker
+# does not write its layers out, and would then have files without content.
 _IMAGE = f"""\
 docker image inspect {image.NAME} >/dev/null 2>&1 ||
     docker load --quiet >/dev/null || exit 1
