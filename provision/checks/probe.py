@@ -72,8 +72,9 @@ def listen_script(endpoints: Iterable[Endpoint], limits: Limits) -> str:
     for endpoint in endpoints:
         # A container without a segment is reached over lo alone, by those that share its namespace.
         address = "0.0.0.0" if endpoint.segment else "127.0.0.1"
-        # Callers begin at different times: a connection may last as long as all of them take.
-        seconds = (str(limits.listen_s), str(2 * limits.call_s))
+        # Callers begin at different times: a connection may last as long as all of them take. They
+        # connect before their pings, which may take 15 s, and send data only after these.
+        seconds = (str(limits.listen_s), str(2 * limits.call_s + 15))
         arguments = (*seconds, str(endpoint.pid), str(CALL_BYTES), address, *endpoint.ports)
         perl = ("perl", "-e", program, *arguments)
         enter = quoted(("nsenter", "-t", str(endpoint.pid), "-n", *perl))

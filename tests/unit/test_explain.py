@@ -204,3 +204,52 @@ def test_a_rule_that_drops_gre_is_named(tmp_path: Path) -> None:
     assert (cause.host, cause.kind) == ("h2", "tunnel_port_blocked")
     assert cause.fix == "iptables -t filter -D INPUT -p gre -j DROP"
     assert "GRE" in cause.text
+
+
+SPOOFING = "-A FORWARD ! -s 02:00:00:00:00:01 -i vethe6a96ad -j DROP"
+
+
+@pytest.mark.parametrize(
+    ("rule", "certain"),
+    [
+        ("-A FORWARD -i vethe6a96ad -s ! 02:00:00:00:00:01 -j DROP", True),
+        ("-A FORWARD -i vnet9 ! -s 52:54:00:11:11:11 -j DROP", False),
+        ("-A FORWARD -p IPv4 -i vnet9 ! --ip-src 10.0.0.9 -j DROP", False),
+        ("-A FORWARD -i vethe6a96ad ! -s 00:00:00:00:00:00/00:00:00:00:00:00 -j DROP", False),
+        ("-A FORWARD -s 00:00:00:00:00:00/00:00:00:00:00:00 -j DROP", True),
+        ("-A FORWARD -p IPv6 -s 00:00:00:00:00:00/00:00:00:00:00:00 -j DROP", False),
+        ("-A FORWARD ! -s 02:00:00:00:00:01 -j DROP", False),
+        ("-A FORWARD -i vethe6a96ad ! -s 02:00:00:00:00:01 --ip-proto tcp -j DROP", False),
+    ],
+)
+def test_a_source_check_is_certain_only_if_it_matches_the_probe(
+    rule: str, certain: bool, tmp_path: Path
+) -> None:
+    """Counters of ebtables also grow by frames of others."""
+    text = capture_of("pipework-source-spoofing").read_text()
+    assert SPOOFING in text
+    path = tmp_path / "rule.json"
+    path.write_text(text.replace(SPOOFING, rule))
+    cause = explained(path, tmp_path).cause
+    assert cause is not None
+    assert (cause.certain and cause.kind == "source_check") == certain, cause
+
+
+@pytest.mark.parametrize(
+    ("step", "fix"),
+    [
+        ("filter:input:policy:DROP", "nft insert rule inet filter input meta l4proto gre accept"),
+        ("filter:input:rule:0x5:DROP", "nft delete rule inet filter input handle 5"),
+    ],
+)
+def test_chains_of_nft_are_mended_by_nft(step: str, fix: str, tmp_path: Path) -> None:
+    """Not by iptables, which knows neither the table nor the chain."""
+    capture = json.loads(capture_of("ovs-vxlan-tunnel-other-key").read_text())
+    capture["inventory"] = capture["inventory"].replace("method: ovs-vxlan", "method: ovs-gre")
+    output = capture["runs"]["h2"][-1]
+    trace = GRE_DROP.splitlines()[0] + f"\ntrace  TRACE: 1 604d2dbb {step}\n"
+    output[1] = output[1].replace("watched\n", f"{trace}watched\n")
+    path = tmp_path / "nft.json"
+    path.write_text(json.dumps(capture))
+    cause = explained(path, tmp_path).cause
+    assert cause is not None and cause.fix == fix

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.checks import gather, lan_probe, ports
+from provision.checks import gather, lan_probe, ports, probe
 from provision.checks.limits import USUAL_FILES, Limits
 from provision.checks.page import page
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice, choice
@@ -215,6 +215,12 @@ def test_limits_grow_with_the_peers_of_a_source() -> None:
     assert (large.call_s, large.round_s, large.listen_s) == (59, 316, 572)
     for limits in (small, large):
         assert limits.call_s < limits.round_s < limits.listen_s
+
+
+def test_a_connection_outlives_the_pings_of_its_caller() -> None:
+    """The caller connects before its pings and sends data after them."""
+    end = probe.Endpoint("c1", "h1", "blue", 4711, None, 1500)
+    assert " 180 35 4711 " in probe.listen_script([end], Limits(2))
 
 
 def test_a_script_asks_for_more_files_only_where_it_needs_them() -> None:

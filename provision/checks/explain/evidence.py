@@ -51,7 +51,10 @@ class Arp:
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """One step of netfilter's trace of one packet: a rule or a policy, and its verdict."""
+    """One step of netfilter's trace of one packet: a rule or a policy, and its verdict.
+
+    `family` is that of the table, as nft names it.
+    """
 
     packet: Mapping[str, str]
     table: str
@@ -59,6 +62,7 @@ class TraceStep:
     handle: str
     verdict: str
     rule: str
+    family: str = "ip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +133,11 @@ class HostEvidence:
         return self.spaces.get(label, Space())
 
 
+# linux/netfilter.h: NFPROTO_INET …
+_FAMILIES = {"1": "inet", "2": "ip", "3": "arp", "5": "netdev", "7": "bridge", "10": "ip6"}
 _PACKET = re.compile(r"^PACKET: \d+ (\S+) (.*)$")
 _TRACE = re.compile(
-    r"^ ?TRACE: \d+ (\S+) ([^:\s]+):([^:\s]+):(?:rule:(0x[0-9a-f]+):|(policy):)(\S+) ?(.*)$"
+    r"^ ?TRACE: (\d+) (\S+) ([^:\s]+):([^:\s]+):(?:rule:(0x[0-9a-f]+):|(policy):)(\S+) ?(.*)$"
 )
 
 
@@ -203,10 +209,11 @@ def _verdicts(lines: list[str]) -> Iterator[TraceStep]:
             pairs = (field_text.partition("=") for field_text in match[2].split())
             packets[match[1]] = {name: value for name, _, value in pairs}
         elif match := _TRACE.match(line):
-            number, table, chain, handle, policy, verdict, rule = match.groups()
+            family, number, table, chain, handle, policy, verdict, rule = match.groups()
             rule = re.sub(r"^(?:ip6?tables|-[46]) -t \S+ ", "", rule.strip())
             fields = packets.get(number, {})
-            yield TraceStep(fields, table, chain, handle or policy, verdict, rule)
+            name = _FAMILIES.get(family, family)
+            yield TraceStep(fields, table, chain, handle or policy, verdict, rule, name)
 
 
 def _states(lines: list[str]) -> tuple[dict[str, Space], dict[str, list[str]]]:

@@ -16,9 +16,11 @@ from provision.checks.explain.verdicts import (
     is_copy,
     is_drop,
     is_lost,
+    is_native,
     is_tunnelled,
     owner_of,
 )
+from provision.resources.script import quoted
 
 
 def drops(case: Case) -> Iterator[Cause]:
@@ -60,11 +62,11 @@ def _tunnel_drop(case: Case, host: str, evidence: HostEvidence, verdict: TraceSt
     owner = owner_of(evidence, verdict)
     fix = _fix(case, verdict, owner)
     if owner in ("ufw", "firewalld") or verdict.handle == "policy":
-        fix = _open_port(owner, port, verdict.chain)
+        fix = _open_port(owner, port, verdict)
     return Cause(host, "tunnel_port_blocked", name, text, owner, fix)
 
 
-def _open_port(owner: str, port: str, chain: str) -> str:
+def _open_port(owner: str, port: str, verdict: TraceStep) -> str:
     """The command that lets packets of a tunnel through; an empty port stands for GRE."""
     opened = f"--add-port={port}/udp" if port else "--add-protocol=gre"
     commands = {
@@ -72,11 +74,21 @@ def _open_port(owner: str, port: str, chain: str) -> str:
         "firewalld": f"firewall-cmd --permanent {opened} && firewall-cmd --reload",
     }
     match = f"udp --dport {port}" if port else "gre"
-    return commands.get(owner, f"iptables -I {chain} -p {match} -j ACCEPT")
+    table = "" if verdict.table == "filter" else f"-t {verdict.table} "
+    default = f"iptables {table}-I {verdict.chain} -p {match} -j ACCEPT"
+    if is_native(verdict):
+        nft_match = ("udp", "dport", port) if port else ("meta", "l4proto", "gre")
+        default = quoted(("nft", "insert", "rule", *_nft_chain(verdict), *nft_match, "accept"))
+    return commands.get(owner, default)
+
+
+def _nft_chain(verdict: TraceStep) -> tuple[str, str, str]:
+    """The arguments of nft that name the chain."""
+    return verdict.family, verdict.table, verdict.chain
 
 
 def _rule_text(evidence: HostEvidence, verdict: TraceStep) -> str:
-    if verdict.rule:
+    if verdict.rule and not is_native(verdict):
         return f"iptables -t {verdict.table} {verdict.rule}"
     # Rules of native nft tables have no iptables form: nft lists them by their handle.
     number = int(verdict.handle, 16) if verdict.handle.startswith("0x") else 0
@@ -110,14 +122,14 @@ def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
         return case.apply
     if owner == "Docker":
         return f"iptables -I DOCKER-USER -s {case.address} -d {case.inner_address} -j ACCEPT"
+    if verdict.handle == "policy" and is_native(verdict):
+        return quoted(("nft", "chain", *_nft_chain(verdict), "{ policy accept ; }"))
     if verdict.handle == "policy":
         return f"iptables -t {verdict.table} -P {verdict.chain} ACCEPT"
-    if verdict.rule:
+    if verdict.rule and not is_native(verdict):
         return f"iptables -t {verdict.table} {verdict.rule.replace('-A ', '-D ', 1)}"
-    family = "inet" if verdict.packet.get("NFPROTO") else "ip"
-    return (
-        f"nft delete rule {family} {verdict.table} {verdict.chain} handle {int(verdict.handle, 16)}"
-    )
+    handle = str(int(verdict.handle, 16))
+    return quoted(("nft", "delete", "rule", *_nft_chain(verdict), "handle", handle))
 
 
 def _missing_entry(case: Case, verdict: TraceStep, owner: str) -> str:

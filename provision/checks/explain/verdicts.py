@@ -20,6 +20,25 @@ _OWNERS = (
 )  # fmt: skip
 
 
+_BUILT_IN = {
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "raw": ("PREROUTING", "OUTPUT"),
+    "security": ("INPUT", "FORWARD", "OUTPUT"),
+}
+
+
+def is_native(verdict: TraceStep) -> bool:
+    """True for a chain that iptables cannot change: one of nft, whatever its table's name."""
+    chains = _BUILT_IN.get(verdict.table) if verdict.family == "ip" else None
+    if chains is None:
+        return True
+    # A user's chain has no policy; `input` in `table ip filter` is a base chain made by nft.
+    user = bool(verdict.rule) and verdict.chain.upper() not in _BUILT_IN["mangle"]
+    return verdict.chain not in chains and not user
+
+
 def is_drop(verdict: TraceStep) -> bool:
     """True if the rule or policy drops the packet."""
     return verdict.verdict in _DROPS or "-j REJECT" in verdict.rule
@@ -65,7 +84,7 @@ def owner_of(evidence: HostEvidence, verdict: TraceStep) -> str:
             return owner
     if verdict.table == "firewalld":
         return "firewalld"
-    if verdict.handle == "policy":
+    if verdict.handle == "policy" and not is_native(verdict):
         # ufw and Docker both set the policy DROP of FORWARD; of INPUT only ufw does.
         if any("ufw" in growth.rule for growth in evidence.growths):
             return "ufw"
