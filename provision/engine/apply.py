@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.engine import applied_from
-from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, observe, survey
+from provision.engine.fleet import Fleet, Session, difference, observe, survey
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
 from provision.engine.plan import Change, Conflict, Plan
@@ -177,7 +177,7 @@ def _require_unlocked(session: Session, fleet: Fleet, hosts: Iterable[str]) -> N
             from provision.engine.records import readable_records
             from provision.engine.status import locked
 
-            output = session.transport.run(host, guard.status(), timeout_s=SNAPSHOT_S)
+            output = session.transport.run(host, guard.status(), timeout_s=session.snapshot_s)
             raise locked(host, readable_records(output.stdout))
 
 

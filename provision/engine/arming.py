@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from provision.engine import guard
-from provision.engine.fleet import SNAPSHOT_S, read_snapshot, snapshot_script
+from provision.engine.fleet import read_snapshot, snapshot_script
 from provision.engine.guard import TransactionStep
 from provision.engine.plan import Wave
 from provision.engine.records import readable_records
@@ -71,7 +71,7 @@ def _arm(transaction: Transaction, host: str, step: TransactionStep, seconds: in
     origin = transaction.origin(host)
     script = guard.arm(transaction.txn, step, seconds=seconds, nonce=nonce, origin=origin)
     snapshot = snapshot_script(transaction.session, host, nonce)
-    output = transaction.run(host, f"{script}\n{snapshot}", SNAPSHOT_S)
+    output = transaction.run(host, f"{script}\n{snapshot}", transaction.session.snapshot_s)
     if output.status:
         transaction.armed.remove(host)
         if output.status == guard.BUSY:
@@ -101,7 +101,7 @@ def _rearm(transaction: Transaction, host: str) -> HostSnapshot:
     nonce = secrets.token_hex(8)
     script = guard.rearm(transaction.txn, seconds=transaction.window_s, nonce=nonce)
     snapshot = snapshot_script(transaction.session, host, nonce)
-    output = transaction.run(host, f"{script}\n{snapshot}", SNAPSHOT_S)
+    output = transaction.run(host, f"{script}\n{snapshot}", transaction.session.snapshot_s)
     if output.status in (guard.GONE, guard.REFUSED):
         raise ConnectError(host, f"the host does not keep the change: {tail(output.stderr)}")
     if not guard.is_complete(output.stdout, nonce=nonce):
@@ -120,4 +120,5 @@ def disarm(transaction: Transaction) -> None:
     transaction.session.transport.close()
     script = guard.revert(transaction.txn.id, "none", nonce=secrets.token_hex(4))
     # A host that does not answer disarms itself at its deadline: it has nothing to roll back.
-    transaction.each(transaction.armed, lambda host: transaction.run(host, script, SNAPSHOT_S))
+    limit_s = transaction.session.snapshot_s
+    transaction.each(transaction.armed, lambda host: transaction.run(host, script, limit_s))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Sequence
 
 from provision.engine import guard
-from provision.engine.fleet import SNAPSHOT_S
 from provision.engine.journal import LEFT
 from provision.engine.outcome import CONFIRMED, UNCHANGED, Outcome, unknown
 from provision.engine.records import TransactionRecord, read_records
@@ -104,7 +103,7 @@ def _announce(transaction: Transaction, host: str, *, busy: bool) -> None:
 def _ask(transaction: Transaction, hosts: set[str]) -> set[str]:
     """Ask hosts over new connections, and note the outcomes of those that answer; their names."""
     transaction.session.transport.close()
-    answers, _ = _records(transaction, hosts, guard.status(), SNAPSHOT_S)
+    answers, _ = _records(transaction, hosts, guard.status(), transaction.session.snapshot_s)
     transaction.outcomes |= {
         host: _outcome(transaction, host, records) for host, records in answers.items()
     }

@@ -28,7 +28,7 @@ from provision.transport.base import Output, Transport
 from provision.transport.calls import CallGroup
 
 SNAPSHOT_S = 60.0
-"""Seconds that a host has for the script of a snapshot."""
+"""Seconds that a host has for the script of a snapshot, by the default of `--timeout`."""
 SIGNAL_S = 0.5
 """Seconds after which an interruption is noticed whichever thread got its signal."""
 
@@ -55,6 +55,11 @@ class Session:
     _known: dict[str, Mapping[str, str]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def snapshot_s(self) -> float:
+        """Seconds that a host has for a snapshot or its records; a tenth of a long `timeout_s`."""
+        return min(self.timeout_s, max(SNAPSHOT_S, self.timeout_s / 10))
 
     @property
     def addresses(self) -> Mapping[str, str]:
@@ -176,7 +181,7 @@ def observe(session: Session, hosts: Iterable[str]) -> Fleet:
     def snapshot(host: str) -> HostSnapshot:
         nonce = secrets.token_hex(8)
         script = snapshot_script(session, host, nonce)
-        timeout_s = min(SNAPSHOT_S, session.timeout_s)
+        timeout_s = session.snapshot_s
         output = session.transport.run(host, script, timeout_s=timeout_s)
         return read_snapshot(session, host, output, nonce)
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from provision.engine import guard, journal
-from provision.engine.fleet import SNAPSHOT_S, Interrupted, Session, each
+from provision.engine.fleet import Interrupted, Session, each
 from provision.engine.guard import Txn
 from provision.engine.outcome import UNCHANGED, UNREACHABLE, UNREADABLE, Outcome, unknown
 from provision.engine.records import TransactionRecord, read_records
@@ -71,7 +71,7 @@ def fleet_status(session: Session, hosts: Iterable[str]) -> FleetStatus:
     """Ask every host for its records."""
     names = tuple(hosts)
     script = guard.status()
-    answers, errors = _records(session, names, script, SNAPSHOT_S)
+    answers, errors = _records(session, names, script, session.snapshot_s)
     latest = {host: record for host, record in answers.items() if record is not None}
     return FleetStatus(names, latest, errors, _last_seen(session, errors))
 

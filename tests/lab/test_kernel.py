@@ -18,7 +18,7 @@ from tests.lab.pipework import nics, without_ovs_files
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(3600)]
 
-SLOW = ("--confirm-window", "400", "--timeout", "1000")
+SLOW = ("--confirm-window", "400", "--timeout", "2000")
 """A login and a script take several times as long as on a host that shares the kernel."""
 MACVLAN = """
 name: tagged

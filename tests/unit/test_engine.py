@@ -484,3 +484,12 @@ def test_the_exit_status_combines_the_outcomes(
     """5 if every changed host rolled back, 6 if hosts differ or one is unknown."""
     by_host = dict(zip(HOSTS, outcomes, strict=False))
     assert report.Report(tuple(by_host), (), (), (), by_host).exit_status == status
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "limit_s"), [(5.0, 5.0), (60.0, 60.0), (600.0, 60.0), (2000.0, 200.0)]
+)
+def test_a_longer_time_limit_also_holds_for_looks(timeout_s: float, limit_s: float) -> None:
+    """A minute by default, never more than the time limit, and a tenth of a long one."""
+    session = Session(inventory(*HOSTS), Hosts(), timeout_s=timeout_s)
+    assert session.snapshot_s == limit_s

@@ -11,7 +11,7 @@ from provision.checks.doctor import firewalls, links, machine
 from provision.checks.doctor.findings import HostFinding, Weight
 from provision.checks.doctor.probe import DoctorFacts, parse, probe, question
 from provision.engine import departures, desired, preflight
-from provision.engine.fleet import SNAPSHOT_S, Fleet, Session, difference, each, settled, survey
+from provision.engine.fleet import Fleet, Session, difference, each, settled, survey
 from provision.engine.plan import Conflict
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
@@ -71,7 +71,7 @@ def examine_again(
     session, _ = settled(session, fleet)
 
     def ask(host: str) -> DoctorFacts:
-        timeout_s = min(SNAPSHOT_S, session.timeout_s)
+        timeout_s = session.snapshot_s
         return parse(session.transport.run(host, question(), timeout_s=timeout_s).stdout)
 
     label = "Asking hosts what explains the failures"

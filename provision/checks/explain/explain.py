@@ -20,7 +20,7 @@ from provision.checks.explain.path import destination_network, exit_device, path
 from provision.checks.explain.scripts import Marks, Sent, Watch
 from provision.checks.explain.sides import Side
 from provision.engine.bridge_subnets import with_bridge_subnets
-from provision.engine.fleet import SNAPSHOT_S, Session, each
+from provision.engine.fleet import Session, each
 from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
 from provision.model.errors import FactsError, HostError
@@ -101,7 +101,7 @@ class _Inquiry:
 
     def _topology(self, host: str) -> HostTopology:
         script = PRELUDE + topology_probe.script()
-        timeout_s = min(SNAPSHOT_S, self.session.timeout_s)
+        timeout_s = self.session.snapshot_s
         output = self.session.transport.run(host, script, timeout_s=timeout_s)
         if output.status:
             reason = output.stderr.strip()[-500:] or f"exit status {output.status}"
