@@ -32,8 +32,9 @@ class Nic:
 
     `managers` own it: systemd-networkd, netplan, NetworkManager, ifupdown. `network` is the text
     of networkd's file for it, drop-ins included. `dynamic` is True if an IPv4 address of it is
-    leased by DHCP; `lease` has those of which the kernel knows the end. `master` is the bridge
-    that it is a port of.
+    leased by DHCP; `lease` has those of which the kernel knows the end. `leased_by_networkd` is
+    True if systemd-networkd has a lease for it, also for netplan. `master` is the bridge that it
+    is a port of.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Nic:
     network: str = ""
     dynamic: bool = False
     lease: DhcpLease | None = field(default=None, repr=False)
+    leased_by_networkd: bool = field(default=False, repr=False)
     addresses: tuple[NicAddress, ...] = ()
     routes: tuple[NicRoute, ...] = ()
 
@@ -109,6 +111,7 @@ def _nic(
         network="\n".join(decode_text(value) for key, value in fields if key == "network_file"),
         dynamic="lease" in keys or bool(leased),
         lease=DhcpLease(leased, dict(fields).get("lease", "")) if leased else None,
+        leased_by_networkd="lease" in keys,
         addresses=tuple(_addresses(infos)),
         # NetworkManager adds the route of an address itself, as one of the kernel's, and so it has
         # to be moved; the kernel makes it for every other address.

@@ -8,7 +8,12 @@
 
 keeping=/run/systemd/network/10-netplan-$manager_arguments.network.d/provision.conf
 generate() { netplan generate && reload_networkd; }
-after_join() { generate; }
+# An earlier rollback may have left the drop-in.
+after_join() {
+  rm -f "$keeping" || return
+  rmdir "${keeping%/*}" 2>/dev/null || : # the folder is there only with the drop-in
+  generate
+}
 after_leave() {
   [ -z "$leased" ] ||
     { mkdir -p "${keeping%/*}" && printf '[Network]\nKeepConfiguration=static\n' >"$keeping"; } ||

@@ -5,8 +5,9 @@
 # $manager_arguments: the NIC's own settings, by which it keeps its addresses until the DHCP server has
 # answered; by those of its file systemd-networkd would remove them.
 
-after_join() { reload_networkd; }
-keeping=/run/systemd/network/05-provision-$bridge-nic.network
+keeping=/run/systemd/network/05-provision-$nic.network
+# A file that an earlier rollback left may sort before ours, which make the NIC a port.
+after_join() { rm -f "$keeping" && reload_networkd; }
 after_leave() {
   [ -z "$leased" ] ||
     { mkdir -p "${keeping%/*}" && printf '[Match]\nName=%s\n\n%s' "$nic" "$manager_arguments" >"$keeping"; } ||

@@ -25,10 +25,10 @@
 # Variables set here: one for each argument, and $urgent, a command prefix for the highest priority.
 # Functions: master LINK prints its bridge; exists LINK; lines TEXT prints those that are not empty;
 # addresses_on LINK; has_address LINK ADDRESS…; notify LINK 0|1; batch runs `ip -batch` on stdin;
-# marked_routes LINK; from_dhcp LINK; await_lease LINK SECONDS; return_lease; copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings
+# marked_routes LINK; leases_on LINK; from_dhcp LINK; await_lease LINK SECONDS; return_lease; copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings
 # and report_pings.
 # Defines: master exists lines addresses_on has_address notify batch copy_neighbours marked_routes
-# Defines: from_dhcp await_lease return_lease after_lease
+# Defines: leases_on from_dhcp await_lease return_lease after_lease
 # Defines: delete_warm_veth remove_files start_pings report_pings on_exit
 # Variables: bridge nic host_link manager_arguments
 
@@ -57,15 +57,31 @@ marked_routes() {
   ip -N -4 route show table main dev "$1" proto 240 2>/dev/null |
     sed 's/ linkdown//;s/ dead//;s/ *$/ proto 240/'
 }
-# A lease is taken from the link that has it: addresses of the record may be other hosts' by now. Its
+# The addresses of a link that a DHCP client has set, as `ip address replace` takes them.
+leases_on() { # link
+  ip -4 -o address show dev "$1" dynamic 2>/dev/null |
+    sed -n 's/.* inet \(.* scope [^ ]*\) .*/\1/p'
+}
+# A lease is taken from the link that has it, as it is now: the server may have given the host another
+# address since the record was made, and those of the record to other hosts. Its
 # routes get another protocol (4 is RTPROT_STATIC, 16 RTPROT_DHCP), which tells them from those that the
 # DHCP client makes for the next link, and which systemd-networkd keeps until then.
 from_dhcp() { # link
   [ -n "$leased" ] || return 0
-  addresses=$(lines "$addresses" | while read -r line; do
-    case " $leased " in *" ${line%% *} "*) has_address "$1" "$line" || continue ;; esac
-    echo "$line"
-  done)
+  addresses=$(
+    lines "$addresses" | while read -r line; do
+      case " $leased " in *" ${line%% *} "*) has_address "$1" "$line" || continue ;; esac
+      echo "$line"
+    done
+    leases_on "$1" | while read -r line; do
+      case " $leased " in *" ${line%% *} "*) ;; *) echo "$line" ;; esac
+    done
+  )
+  # An earlier run may have moved the lease already.
+  for link in "$1" "$host_link" "$nic"; do
+    given=$(leases_on "$link" | sed 's/ .*//')
+    [ -z "$given" ] || { leased=$given; break; }
+  done
   leased_routes=$(ip -N -4 route show table main dev "$1" proto 16 2>/dev/null |
     sed 's/ linkdown//;s/ dead//;s/ *$/ proto 4/')
   # Routers are in the ranges of the other routes.

@@ -31,7 +31,12 @@ for link in /sys/class/net/*; do
 *}
     echo "networkd $nic $path"
     for part in "$path" /etc/systemd/network/"${path##*/}".d/*.conf; do
-      [ ! -f "$part" ] || echo "network_file $nic $(base64 -w0 <"$part")"
+      [ -f "$part" ] || continue
+      # Of a file that keeps a NIC its addresses (host/manager_networkd.sh), only the NIC's own settings.
+      case $part in
+      /run/systemd/network/05-provision-*) sed '/^# provision: /,$d' "$part" ;;
+      *) cat "$part" ;;
+      esac | base64 -w0 | { read -r text || :; echo "network_file $nic $text"; }
     done
   esac
   [ ! -s "/run/systemd/netif/leases/$index" ] ||

@@ -10,6 +10,7 @@ import yaml
 import provision.methods.pipework.nic_checks as nic_checks
 from provision.facts.lines import KeyedLines
 from provision.facts.nics import Nic, parse
+from provision.resources.kinds.lan_bridge import address_holder
 from provision.resources.lib import networkd
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import BridgePort, ManagerFiles
@@ -73,9 +74,9 @@ def test_addresses_are_kept_at_least_as_the_nic_kept_them(more: str, kept: str) 
     assert values[-1] == kept
 
 
-@pytest.mark.parametrize("client_id", ["", "010a0000000001"])
+@pytest.mark.parametrize("client_id", ["", "010a0000000001", "ff", "ff5cd8a9", "ffxyzxyzxy"])
 def test_an_identifier_that_is_the_mac_needs_no_number(client_id: str) -> None:
-    """The bridge has the same MAC."""
+    """The bridge has the same MAC; a malformed identifier has no number."""
     assert "IAID" not in bridge_file(NETWORK, DhcpLease(("10.0.0.1/24",), client_id))
 
 
@@ -149,6 +150,84 @@ def test_a_lease_of_another_client_is_refused(dynamic: bool, dhcp4: str, message
     """The bridge would not get it."""
     text = f"network:\n  ethernets:\n    eth1:\n      dhcp4: {dhcp4}\n"
     uses_dhcp = MANAGERS["netplan"].uses_dhcp("eth1", ManagerFiles({_NETPLAN: text}))
-    link = Nic("eth1", dynamic=dynamic)
+    link = Nic("eth1", dynamic=dynamic, leased_by_networkd=dynamic)
     found = nic_checks.client_reasons(link, MANAGERS["netplan"], uses_dhcp)
     assert [text for text, _ in found] == ([message] if message else [])
+
+
+@pytest.mark.parametrize(("manager", "uses_dhcp"), [("systemd-networkd", False), ("netplan", True)])
+@pytest.mark.parametrize("line", ["", f"lease eth1 {CLIENT_ID}\n"])
+def test_a_lease_that_networkd_does_not_know_is_refused(
+    manager: str, uses_dhcp: bool, line: str
+) -> None:
+    """A `dhclient` started by hand has got it: systemd-networkd has no file of it."""
+    infos = [{"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "dynamic": True}]
+    links = [{"ifname": "eth1", "mtu": 1500, "addr_info": infos}]
+    link = parse(KeyedLines(line), links, {})["eth1"]
+    found = list(nic_checks.client_reasons(link, MANAGERS[manager], uses_dhcp))
+    message = f"eth1 has its address from a DHCP client that is not {manager}'s"
+    assert [text for text, _ in found] == ([] if line else [message])
+
+
+LEASED = OriginalNic(
+    "eth1",
+    "",
+    1500,
+    "",
+    (NicAddress("10.0.0.1", 24), NicAddress("10.0.1.1", 24)),
+    (),
+    (),
+    (),
+    lease=DhcpLease(("10.0.0.1/24",)),
+)
+
+
+def link_with(*cidrs: str, leased: str = "") -> dict[str, object]:
+    """An interface that is up, as `ip -j address` prints it."""
+    infos = [
+        {"family": "inet", "local": local, "prefixlen": 24, "dynamic": cidr == leased}
+        for cidr in (*cidrs, leased)
+        if (local := cidr.removesuffix("/24"))
+    ]
+    return {"flags": ["UP"], "addr_info": infos}
+
+
+@pytest.mark.parametrize(
+    ("links", "holder"),
+    [
+        ({"bri0": link_with("10.0.1.1/24", leased="10.0.0.1/24")}, "bri0"),
+        ({"bri0": link_with("10.0.1.1/24", leased="10.0.0.9/24")}, "bri0"),
+        ({"bri0": link_with("10.0.1.1/24", "10.0.0.1/24")}, "bri0"),
+        ({"bri0": link_with("10.0.1.1/24", "10.0.0.9/24")}, ""),
+        ({"bri0": link_with("10.0.1.1/24"), "eth1": link_with(leased="10.0.0.9/24")}, ""),
+        ({"bri0": link_with(leased="10.0.0.9/24")}, ""),
+        (
+            {
+                "bri0": link_with("10.0.1.1/24", leased="10.0.0.9/24"),
+                "eth2": link_with(leased="10.9.0.1/24"),
+            },
+            "bri0",
+        ),
+    ],
+    ids=["same", "changed", "kept", "not leased", "two holders", "without the fixed", "other NIC"],
+)
+def test_any_lease_of_the_bridge_is_that_of_the_nic(
+    links: dict[str, dict[str, object]], holder: str
+) -> None:
+    """The server may give the bridge another address; fixed addresses stay wanted."""
+    assert address_holder(LEASED, links, "bri0") == holder
+
+
+def test_verify_accepts_another_lease() -> None:
+    """Only a bridge without a lease has lost the address."""
+    recorded = {"10.0.0.1/24", "10.0.1.1/24"}
+    assert LEASED.lacking({"10.0.1.1/24", "10.0.0.9/24"}, leased=True) == set()
+    assert LEASED.lacking({"10.0.1.1/24"}, leased=False) == {"10.0.0.1/24"}
+    assert LEASED.lacking({"10.0.0.9/24"}, leased=True) == recorded - {"10.0.0.1/24"}
+
+
+def test_the_file_that_keeps_addresses_ends_with_our_setting() -> None:
+    """The snapshot reads the NIC's own settings, which are those before the comment."""
+    own, _, keeping = networkd.kept_addresses(NETWORK).partition("\n# provision: ")
+    assert networkd.sections(own) == networkd.sections(NETWORK)[1:]
+    assert "KeepConfiguration=static" in keeping

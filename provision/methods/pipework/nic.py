@@ -126,7 +126,8 @@ def _lost(bridge: str, original: OriginalNic, facts: HostFacts) -> Iterator[str]
             yield f"{line} is missing from /etc/resolv.conf"
     holder = original.address_holder(bridge)
     current = facts.nics.get(holder, Nic(holder))
-    lacking = {a.cidr for a in original.addresses} - {a.cidr for a in current.addresses}
+    held = {address.cidr for address in current.addresses}
+    lacking = original.lacking(held, leased=current.lease is not None)
     lacking |= {str(route) for route in set(original.routes) - set(current.routes)}
     yield from (f"{text} is not on {holder}" for text in sorted(lacking))
     defaults = set(original.defaults) - set(facts.default_routes)

@@ -109,12 +109,14 @@ def _lease_reasons(link: Nic) -> Iterator[Reason]:
 
 def client_reasons(link: Nic, manager: NicManager, uses_dhcp: bool) -> Iterator[Reason]:
     """Yield the reason if not the manager's own DHCP client has the lease of the NIC."""
-    if manager.name == NETWORKD or not manager.serves_leases:
-        return  # the probe tells the leases of networkd itself
+    if not manager.serves_leases:
+        return
+    # The probe tells the leases of systemd-networkd, which also serves netplan.
+    own = link.leased_by_networkd and (uses_dhcp or manager.name == NETWORKD)
     if uses_dhcp and not link.dynamic:
         message = f"{link.name} has no lease, though {manager.name} asks for one"
         yield message, "start the DHCP server, or give the host a fixed address"
-    elif link.dynamic and not uses_dhcp:
+    elif link.dynamic and not own:
         message = f"{link.name} has its address from a DHCP client that is not {manager.name}'s"
         yield message, "end it, or give the host a fixed address"
 

@@ -219,7 +219,7 @@ def _bridge(
         nic.nic if links.get(nic.nic, {}).get("master") == bridge else "",
         links.get(bridge, {}).get("address", ""),
         int(links.get(bridge, {}).get("mtu", 0)),
-        address_holder(nic, links),
+        address_holder(nic, links, bridge),
         settings.get("stp_state", "0") != "0" or delay,
         _vlans(nic.nic, vlans) if settings.get("vlan_filtering") == "1" else (),
         tuple(sorted((*files_of("file", bridge, lines), *edited))),
@@ -257,15 +257,26 @@ def links_by_name(lines: Iterable[tuple[str, str]]) -> Links:
     return {link["ifname"]: link for link in json.loads(printed)}
 
 
-def address_holder(nic: OriginalNic, links: Links) -> str:
+def address_holder(nic: OriginalNic, links: Links, bridge: str) -> str:
     """The only interface with addresses of the host, if it is up and has all; otherwise empty."""
     # An interrupted move leaves addresses on two interfaces: then neither holds them all.
-    wanted = {address.cidr for address in nic.addresses}
+    recorded = {address.cidr for address in nic.addresses}
+    # Other NICs may have leases of their own.
+    ends = (nic.nic, nic.address_holder(bridge)) if nic.lease else ()
+    leased = {name for name in ends if _is_leased(links.get(name, {}))}
     addresses = {name: _addresses(link) for name, link in links.items()}
-    holders = [name for name, cidrs in addresses.items() if wanted & cidrs]
-    if len(holders) != 1 or not wanted <= addresses[holders[0]]:
+    holders = [name for name, held in addresses.items() if name in leased or recorded & held]
+    if len(holders) != 1:
         return ""
-    return holders[0] if "UP" in links[holders[0]].get("flags", ()) else ""
+    holder = holders[0]
+    complete = not nic.lacking(addresses[holder], leased=holder in leased)
+    return holder if complete and "UP" in links[holder].get("flags", ()) else ""
+
+
+def _is_leased(link: dict[str, Any]) -> bool:
+    """True if a DHCP client has set an address of the interface: the address has an end."""
+    infos = link.get("addr_info", ())
+    return any(info.get("family") == "inet" and info.get("dynamic") for info in infos)
 
 
 def _addresses(link: dict[str, Any]) -> set[str]:

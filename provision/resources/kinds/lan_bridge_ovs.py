@@ -115,7 +115,7 @@ def _bridge(
         nic.nic if attached else "",
         str(link.get("address", "")),
         int(link.get("mtu", 0)),
-        address_holder(nic, links),
+        address_holder(nic, links, bridge),
         bool(row.get("stp_enable")),
         (),
         files,

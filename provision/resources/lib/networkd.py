@@ -145,9 +145,13 @@ def _host(network: str, lease: DhcpLease | None) -> str:
 
 
 def kept_addresses(network: str) -> str:
-    """The settings of a NIC and of its place in the network; they keep it its addresses."""
+    """The settings of a NIC and of its place in the network; they keep it its addresses.
+
+    look/nics.sh reads the NIC's own settings, which end at the comment.
+    """
     parts = [part for part in sections(network) if part[0] != "Match"]
-    return _text([*parts, *lease_sections(DhcpLease(()), network)])
+    keeping = _text(list(lease_sections(DhcpLease(()), network)))
+    return f"{_text(parts)}\n# {MARK} until the DHCP server answers\n{keeping}"
 
 
 def lease_file(lease: DhcpLease, network: str) -> str:

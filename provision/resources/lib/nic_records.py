@@ -7,7 +7,8 @@ alone maps the keys of a record to the fields of `OriginalNic`, and the text of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -165,7 +166,8 @@ class DhcpLease:
 
         systemd-networkd derives it from the name that udev gives to a NIC, which no bridge has.
         """
-        return str(int(self.client_id[2:10], 16)) if self.client_id[:2] == "ff" else ""
+        match = re.match("ff([0-9a-f]{8})", self.client_id)
+        return str(int(match[1], 16)) if match else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,15 @@ class OriginalNic:
     def address_holder(self, bridge: str) -> str:
         """The interface that holds the host's addresses once the NIC is a port of `bridge`."""
         return self.host_veth.name if self.host_veth else bridge
+
+    def lacking(self, held: Set[str], *, leased: bool) -> set[str]:
+        """The addresses that an interface with the addresses `held` lacks.
+
+        A DHCP server may give the host another address than that of the record, so `leased`, which
+        is True if one of `held` has an end, stands for all addresses of the lease.
+        """
+        replaced = self.lease.addresses if self.lease and leased else ()
+        return {address.cidr for address in self.addresses} - held - set(replaced)
 
     @property
     def record(self) -> str:
