@@ -147,7 +147,7 @@ class Hosts:
             cwd=self.lab.folder,
             capture_output=True,
             text=True,
-            timeout=300 * self.slowness,
+            timeout=600 * self.slowness,  # flannel's first apply took 300 s at a load of 12
             env=self.environment,
         )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from provision.lab import dhcp, power, supervisor
+from provision.lab import dhcp, namespace, power, supervisor
 from provision.lab.layout import mac
 from tests.lab.conftest import Boot
 from tests.lab.hosts import HOSTS, Hosts, assert_same
@@ -22,11 +23,13 @@ pytestmark = pytest.mark.lab
 MANAGERS = {"h1": "networkd", "h2": "netplan", "h3": "networkd"}
 
 # Files of the managers, with mode and owner, and the addresses, routes and ports of the NICs. A NIC
-# whose server has not answered has a file below /run.
+# whose server has not answered has a file below /run, and so a folder.
 _STATE = r"""
 find /etc/network /etc/netplan /etc/NetworkManager /etc/systemd/network /run/network \
   /run/systemd/network /run/NetworkManager/system-connections \
-  ! -name .ifstate.lock ! -path '/run/systemd/network/05-*' 2>/dev/null | sort |
+  ! -name .ifstate.lock ! -path /run/systemd/network ! -path '/run/systemd/network/05-*' \
+  ! -path '/run/systemd/network/10-netplan-*.network.d*' \
+  2>/dev/null | sort |
   while read -r path; do
   stat -c '%n %a %u:%g' "$path"; [ ! -f "$path" ] || sha256sum <"$path"
 done
@@ -96,6 +99,21 @@ def assert_managers_agree(hosts: Hosts, managers: dict[str, str]) -> None:
         wait_for_output(hosts, host, command, line, within_s=30)
 
 
+def restart_server(hosts: Hosts, text: str) -> None:
+    """The lab's DHCP server reads `text` instead of its file, and has no lease of h1."""
+    (server,) = supervisor.running(hosts.lab).dhcp
+    os.kill(server, signal.SIGKILL)
+    while supervisor.running(hosts.lab).dhcp:
+        time.sleep(0.1)
+    (hosts.lab.dhcp / "dnsmasq.conf").write_text(text)
+    path = hosts.lab.dhcp / "leases"
+    h1 = mac(hosts.lab.host("h1"), "eth1")
+    kept_lines = [line for line in path.read_text().splitlines(True) if h1 not in line]
+    path.write_text("".join(kept_lines))
+    argv = namespace.inside(hosts.lab, "dnsmasq", f"--conf-file={hosts.lab.dhcp}/dnsmasq.conf")
+    subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/")
+
+
 @pytest.mark.parametrize("leased", [MANAGERS], indirect=True)
 def test_the_bridge_gets_the_lease_of_the_nic(leased: tuple[Hosts, dict[str, str]]) -> None:
     """Over restarts, renewals and a reboot; destroy restores files and NIC with the same lease."""
@@ -133,8 +151,8 @@ def test_the_bridge_gets_the_lease_of_the_nic(leased: tuple[Hosts, dict[str, str
 def test_without_a_lease_for_the_bridge_the_change_is_rolled_back(
     leased: tuple[Hosts, dict[str, str]],
 ) -> None:
-    """The server does not answer: the address stays with the NIC, and so do its files."""
-    hosts, _ = leased
+    """The address stays with the NIC, and so do its files; a server that answers again is asked."""
+    hosts, managers = leased
     assert_leased(hosts, "eth1")
     before = hosts.everywhere(_STATE, check=False)
     inventory = hosts.inventory("pipework.yml")
@@ -147,3 +165,30 @@ def test_without_a_lease_for_the_bridge_the_change_is_rolled_back(
         os.kill(server, signal.SIGCONT)
     assert_leased(hosts, "eth1")
     assert_same(settled(before), settled(hosts.everywhere(_STATE, check=False)))
+    assert set(hosts.json("apply", inventory)["hosts"].values()) == {"confirmed"}
+    assert_leased(hosts, "bri0")
+    assert_managers_agree(hosts, managers)
+    assert "05-provision" not in "".join(hosts.everywhere(f"ls {_KEEPING}").values())
+    assert hosts.json("apply", inventory)["changes"] == []
+
+
+@pytest.mark.parametrize("leased", [MANAGERS], indirect=True)
+def test_another_lease_is_no_drift(leased: tuple[Hosts, dict[str, str]]) -> None:
+    """The bridge keeps the address that the server gives it now, and destroy moves that."""
+    hosts, _ = leased
+    assert_leased(hosts, "eth1")
+    inventory = hosts.inventory("pipework.yml")
+    assert set(hosts.json("apply", inventory)["hosts"].values()) == {"confirmed"}
+    assert_leased(hosts, "bri0")
+    path = hosts.lab.dhcp / "dnsmasq.conf"
+    text, new = path.read_text(), f"{hosts.networks[1]}.201"
+    (old,) = re.findall(rf"^dhcp-host=.*,({hosts.networks[1]}\.11),h1$", text, re.MULTILINE)
+    try:
+        restart_server(hosts, text.replace(f",{old},h1", f",{new},h1"))
+        wait_for_output(hosts, "h1", _LEASED.format("bri0"), f" {new}/24 ", within_s=dhcp.LEASE_S)
+        assert hosts.json("apply", inventory)["changes"] == []
+        hosts.json("destroy", inventory, "--yes")
+        wait_for_output(hosts, "h1", _LEASED.format("eth1"), f" {new}/24 ", within_s=60)
+    finally:
+        restart_server(hosts, text)
+    wait_for_output(hosts, "h1", _LEASED.format("eth1"), f" {old}/24 ", within_s=dhcp.LEASE_S)
