@@ -139,5 +139,5 @@ class _Decoder:
 
 def _unknown_method(method: str, loc: Loc) -> Finding:
     known = methods.names()
-    hint = did_you_mean(method, known, "methods")
+    hint = did_you_mean(method, known, "methods", limit=len(known))
     return Finding(loc, f"unknown method {quoted(method)}", hint)

@@ -28,13 +28,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_folded[matches[0]] if matches else None
 
 
-def did_you_mean(name: str, known: Iterable[str], noun: str) -> str:
-    """A hint: the nearest known name, else the known names."""
+def did_you_mean(name: str, known: Iterable[str], noun: str, limit: int = 8) -> str:
+    """A hint: the nearest known name, else the first `limit` known names."""
     names = tuple(known)
     match = nearest(name, names)
     if match is not None:
         return f"did you mean {quoted(match)}?"
-    return f"known {noun}: {listed(names)}" if names else f"there are no {noun}"
+    return f"known {noun}: {listed(names, limit)}" if names else f"there are no {noun}"
 
 
 @lru_cache(maxsize=64)
