@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -44,7 +45,11 @@ def pinging(hosts: Hosts, source: str, address: str) -> Iterator[None]:
         finally:
             hosts.ssh("h1", f"docker exec {source} sh -c 'kill -INT $(cat /tmp/ping.pid)'")
             output = process.communicate(timeout=60)[0]
-    assert " 0% packet loss" in output, output[-500:]
+    answered = [int(number) for number in re.findall(r"seq=(\d+)", output)]
+    # The signal may come before the answer to the last one.
+    assert answered == list(range(answered[-1] + 1)), output[-500:]
+    (sent,) = re.findall(r"(\d+) packets transmitted", output)
+    assert int(sent) - len(answered) <= 1, output[-500:]
 
 
 def state(hosts: Hosts, host: str, container: str) -> Any:
