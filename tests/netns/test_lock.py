@@ -41,9 +41,11 @@ def result(output: Output) -> str:
 @contextmanager
 def holder(namespace: Namespace, prefix: str = "") -> Iterator[str]:
     """A process that holds the lock; yields its PID."""
-    hold = f"{prefix} flock -o {LOCK} sleep 60 >/dev/null 2>&1 & echo $!; sleep 0.5"
+    hold = f"{prefix} flock -o {LOCK} sleep 60 >/dev/null 2>&1 & echo $!"
     pid = namespace.sh(hold).strip()
-    assert namespace.sh(f"flock -n {LOCK} true || echo held") == "held\n"
+    # No probe before it has the file open: a probe that has the lock would make it wait.
+    held = f"for n in $(seq 200); do flock -n {LOCK} true || exit 0; sleep 0.1; done; exit 1"
+    namespace.sh(f"until [ /proc/{pid}/fd/3 -ef {LOCK} ]; do sleep 0.05; done; {held}")
     yield pid
     namespace.sh(f"kill {pid} 2>/dev/null; :")
 
