@@ -1,7 +1,7 @@
 """Changes by every method that end at any of their steps are rolled back on all hosts.
 
-By default a few steps are tested, the same ones in each run; the full tests try all of them (those
-of flannel in test_crash_flannel.py).
+By default two steps of one method are tested, the same ones in each run; the full tests try all of
+them (those of flannel in test_crash_flannel.py).
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ import random
 import pytest
 
 from tests.lab.crash import CUTS, STEPS, Crash, crash, crash_everywhere
+from tests.lab.selection import sampled
 
 pytestmark = pytest.mark.lab
 __all__ = ["crash"]
-SAMPLED = ("routes.yml", "flannel-vxlan.yml", "ovs-gre.yml")
-"""The examples that are tested by default."""
 
 
-@pytest.mark.parametrize(
-    "example",
-    [name if name in SAMPLED else pytest.param(name, marks=pytest.mark.full) for name in STEPS],
-)
+@pytest.mark.parametrize("example", sampled(STEPS, "routes.yml"))
 def test_a_crash_at_a_sampled_step_is_rolled_back(crash: Crash, example: str) -> None:
     """One step of apply and one step of destroy, chosen by the example's name."""
     chance = random.Random(example)

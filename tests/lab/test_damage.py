@@ -67,6 +67,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
         mixed.provision("destroy", path.name, "--yes", status=None)
 
 
+@pytest.mark.full
 def test_links_of_macvlan_and_of_docker0_are_compared(clean: Hosts) -> None:
     """Docker lists every network and container meanwhile; plan names each fault, apply heals it."""
     hosts, before = clean, clean.capture()

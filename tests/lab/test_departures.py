@@ -62,7 +62,7 @@ def state(hosts: Hosts, host: str, container: str) -> Any:
     "example, network, subnets, containers, change",
     [
         ("routes.yml", "blue", "172.20", "c1 c2 c3", (NAMES,)),
-        ("vxlan.yml", "plain", "172.31", "w1 w2 w3", ()),
+        pytest.param("vxlan.yml", "plain", "172.31", "w1 w2 w3", (), marks=pytest.mark.full),
     ],
 )
 def test_the_host_in_the_middle_leaves_and_comes_back(

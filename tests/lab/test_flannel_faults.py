@@ -109,6 +109,7 @@ def test_a_client_cannot_pass_for_a_member(over: tuple[Hosts, str]) -> None:
     assert "etcdserver" not in hosts.ssh("h1", ask.replace("%s", "client"), check=False)
 
 
+@pytest.mark.full
 def test_verify_reports_foreign_and_forged_leases(over: tuple[Hosts, str]) -> None:
     """Verify names the subnet and the host; apply restores the leases of the inventory."""
     hosts, inventory = over
@@ -133,6 +134,7 @@ def test_verify_reports_foreign_and_forged_leases(over: tuple[Hosts, str]) -> No
     verified(hosts, inventory)
 
 
+@pytest.mark.full
 def test_flanneld_restores_a_deleted_lease_with_the_same_subnet(over: tuple[Hosts, str]) -> None:
     """Within 15 s and without apply; the subnet stays after a restart of flanneld, too."""
     hosts, inventory = over
@@ -151,6 +153,7 @@ def test_flanneld_restores_a_deleted_lease_with_the_same_subnet(over: tuple[Host
     assert hosts.json("plan", inventory)["changes"] == []
 
 
+@pytest.mark.full
 def test_flanneld_restores_a_deleted_device_within_30_s(over: tuple[Hosts, str]) -> None:
     """All pairs work again after flannel.1 was deleted, so the peers learned its new MAC."""
     hosts, inventory = over
@@ -287,6 +290,7 @@ def test_without_the_authority_apply_issues_no_certificate(over: tuple[Hosts, st
     verified(hosts, inventory)
 
 
+@pytest.mark.full
 def test_backends_are_switched_in_place(over: tuple[Hosts, str]) -> None:
     """Verify passes with udp, with host-gw and again with vxlan; no old device or route stays."""
     hosts, inventory = over

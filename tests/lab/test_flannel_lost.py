@@ -94,6 +94,7 @@ def replaced(hosts: Hosts, inventory: str, *lost: str) -> None:
     assert {host for host in HOSTS if after[host] != before[0][host]} == set(lost)
 
 
+@pytest.mark.full
 def test_a_member_without_its_data_is_replaced(over: tuple[Hosts, str]) -> None:
     """The others keep their ids, all hosts their leases; a second apply changes nothing."""
     hosts, inventory = over
@@ -145,6 +146,7 @@ def documented() -> str:
     return text.partition(RESTORE)[2].partition("```sh\n")[2].partition("```")[0]
 
 
+@pytest.mark.full
 def test_the_loss_of_a_majority_is_refused_until_etcd_is_restored(over: tuple[Hosts, str]) -> None:
     """The commands of the docs, pasted on the host that has the data, keep all leases.
 

@@ -43,6 +43,7 @@ def test_a_killed_apply_can_be_repeated_at_once(faults: Faults, inventory: str) 
     faults.assert_converges(inventory)
 
 
+@pytest.mark.full
 def test_each_host_reports_its_own_end_when_the_controller_is_killed_while_confirming(
     faults: Faults, inventory: str
 ) -> None:
@@ -80,6 +81,7 @@ def test_ctrl_c_rolls_back_on_all_hosts_at_once(faults: Faults, inventory: str) 
     faults.assert_restored()
 
 
+@pytest.mark.full
 def test_ctrl_c_while_hosts_keep_a_destroy_reports_each_host_truly(
     faults: Faults, inventory: str
 ) -> None:
@@ -100,6 +102,7 @@ def test_ctrl_c_while_hosts_keep_a_destroy_reports_each_host_truly(
     faults.assert_restored()
 
 
+@pytest.mark.full
 def test_a_second_ctrl_c_leaves_the_rollback_to_the_hosts(faults: Faults, inventory: str) -> None:
     """Apply says so; at its deadline, a host kills a step that hangs, and rolls back."""
     faults.at_step("h2", 4, "sleep 1000")

@@ -26,6 +26,7 @@ def test_a_full_disk_refuses_the_change(faults: Faults, inventory: str) -> None:
     faults.assert_restored()
 
 
+@pytest.mark.full
 def test_a_confirmation_needs_no_disk_space(faults: Faults, inventory: str) -> None:
     """A host confirms by renaming a folder, which also works on a full disk."""
     faults.hosts.ssh("h2", SMALL_DISK)
@@ -38,6 +39,7 @@ def test_a_confirmation_needs_no_disk_space(faults: Faults, inventory: str) -> N
     faults.assert_restored()
 
 
+@pytest.mark.full
 def test_a_rollback_needs_no_disk_space(faults: Faults, inventory: str) -> None:
     """The host reserved the space for its rollback before the change."""
     faults.hosts.ssh("h2", SMALL_DISK)

@@ -78,6 +78,7 @@ def test_a_rolling_change_stops_at_the_host_that_fails(faults: Faults, inventory
     faults.assert_converges(inventory)
 
 
+@pytest.mark.full
 def test_a_dockerd_that_dies_leaves_all_hosts_changed_or_all_restored(
     faults: Faults, inventory: str
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_dockerd_that_dies_leaves_all_hosts_changed_or_all_restored(
     faults.assert_converges(inventory)
 
 
+@pytest.mark.full
 def test_containers_run_again_after_docker_refused_its_new_configuration(faults: Faults) -> None:
     """The host restores daemon.json and starts Docker and the containers that ran."""
     inventory = faults.hosts.inventory("routes-docker0.yml")

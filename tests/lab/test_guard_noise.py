@@ -145,6 +145,7 @@ def test_a_user_holds_no_lock_of_a_host(noisy: Faults, inventory: str) -> None:
     noisy.assert_restored()
 
 
+@pytest.mark.full
 def test_hosts_that_reboot_in_the_middle_of_the_act_end_as_reverted(
     noisy: Faults, inventory: str
 ) -> None:

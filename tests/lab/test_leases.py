@@ -147,6 +147,7 @@ def test_the_bridge_gets_the_lease_of_the_nic(leased: tuple[Hosts, dict[str, str
     assert "05-provision" not in "".join(hosts.everywhere(f"ls {_KEEPING}").values())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("leased", [MANAGERS], indirect=True)
 def test_without_a_lease_for_the_bridge_the_change_is_rolled_back(
     leased: tuple[Hosts, dict[str, str]],
@@ -172,6 +173,7 @@ def test_without_a_lease_for_the_bridge_the_change_is_rolled_back(
     assert hosts.json("apply", inventory)["changes"] == []
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("leased", [MANAGERS], indirect=True)
 def test_another_lease_is_no_drift(leased: tuple[Hosts, dict[str, str]]) -> None:
     """The bridge keeps the address that the server gives it now, and destroy moves that."""

@@ -45,6 +45,7 @@ def test_the_example_from_apply_to_destroy(clean: Hosts) -> None:
     assert_same(before, clean.capture())
 
 
+@pytest.mark.full
 def test_a_lan_without_a_router_and_one_with_addresses_in_use(clean: Hosts) -> None:
     """Docker's gateway is an address that nobody gets; an address that a host has is refused."""
     gateway = f"    gateway: {clean.networks[1]}.254"

@@ -10,6 +10,7 @@ import pytest
 
 from provision.lab import power
 from tests.lab.hosts import HOSTS, Hosts, assert_same
+from tests.lab.selection import sampled
 
 pytestmark = pytest.mark.lab
 
@@ -86,7 +87,7 @@ EVENTS = {
 }
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("event", sampled(EVENTS, "docker restarts"))
 def test_the_containers_survive(applied: tuple[Hosts, str], event: str) -> None:
     """The hosts repair them twice without the controller, and no container restarts in a loop."""
     hosts, inventory = applied
@@ -199,7 +200,7 @@ OTHER_MODES = {
 }
 
 
-@pytest.mark.parametrize("container", OTHER_MODES)
+@pytest.mark.parametrize("container", sampled(OTHER_MODES, "own2", "side1"))
 def test_verify_reports_another_mode(applied: tuple[Hosts, str], container: str) -> None:
     """Verify judges a container that a person created again by its network namespace."""
     hosts, inventory = applied

@@ -16,6 +16,7 @@ import pytest
 
 from provision.lab import power
 from tests.lab.hosts import HOSTS, Hosts, assert_same
+from tests.lab.selection import sampled
 
 pytestmark = pytest.mark.lab
 
@@ -140,7 +141,7 @@ EVENTS = {
 }
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("event", sampled(EVENTS, "docker restarts", "networkctl reconfigure"))
 def test_the_network_survives(applied: tuple[Hosts, str], event: str) -> None:
     """The hosts repair the network within 60 s, without the controller."""
     hosts, inventory = applied

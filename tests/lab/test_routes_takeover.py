@@ -35,6 +35,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     mixed.provision("destroy", mixed.inventory("routes.yml"), "--yes", status=None)
 
 
+@pytest.mark.full
 def test_hosts_of_0_1_0_are_taken_over_without_a_touch_and_destroyed(clean: Hosts) -> None:
     """The plan updates stored files alone; the kernel's routes stay as they are."""
     before, name = clean.capture(), clean.inventory("routes.yml")

@@ -50,6 +50,7 @@ def _assert_all_survive(hosts: Hosts, strangers: tuple[Stranger, ...]) -> None:
         hosts.ssh("h1", "rm -rf /var/lib/provision/was", check=False)
 
 
+@pytest.mark.full
 def test_what_a_stranger_made_of_every_other_kind_survives(clean: Hosts) -> None:
     """Kinds of Docker, Open vSwitch and etcd, which need a booted host; the others: tests/netns."""
     before = clean.capture()
