@@ -234,6 +234,7 @@ def family(mixed: Hosts, folder: Path, *, hosts: tuple[int, ...] = (1, 2, 3), ne
     return str(path)
 
 
+@pytest.mark.full
 def test_what_others_and_earlier_files_hold_is_told(mixed: Hosts, tmp_path: Path) -> None:
     """Overlaps, hosts and networks that left the file, and the same name from another folder."""
     login = ("--ssh-config", str(mixed.lab.ssh_config))
