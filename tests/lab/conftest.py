@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ import pytest
 from provision.lab import bringup, teardown
 from provision.lab.layout import Lab
 from provision.lab.settings import UpOptions
+from provision.model import file_lock
 from tests.lab.faults import Faults, injecting
 from tests.lab.free import free_ranges
 from tests.lab.hosts import Hosts
 
+IN_USE = "tests-run"
+"""The file in a lab's folder that a run of the tests locks until it ends."""
 Boot = Callable[..., Hosts]
 """Called with a suite and, by host, the variants of `lab up --host`; and `lab up --kernel`."""
 
@@ -29,7 +33,9 @@ def booted() -> Iterator[Boot]:
     """
     if os.geteuid() != 0:
         pytest.fail("the tests on booted hosts need root: run scripts/test")
+    _down_abandoned()
     labs: dict[str, Lab] = {}
+    in_use = ExitStack()
 
     def boot(
         suite: str,
@@ -42,6 +48,7 @@ def booted() -> Iterator[Boot]:
                 _down(labs.pop(earlier))
             # Not in pytest's folder, because a later run of pytest deletes old folders there.
             folder = Path(tempfile.mkdtemp(prefix=f"provision-lab-{suite}-", dir="/var/tmp"))
+            in_use.enter_context(file_lock.locked(folder / IN_USE, create=True))
             labs[key] = lab = Lab(folder)
             options = UpOptions(3, suite, False, free_ranges(lab), {}, host_variants or {}, kernel)
             bringup.up(lab, options, say=print)
@@ -50,6 +57,14 @@ def booted() -> Iterator[Boot]:
     yield boot
     for lab in labs.values():
         _down(lab)
+    in_use.close()
+
+
+def _down_abandoned() -> None:
+    """Take down the labs of runs that were killed: the kernel has dropped their locks."""
+    for mark in Path("/var/tmp").glob(f"provision-lab-*/{IN_USE}"):
+        with suppress(BlockingIOError, FileNotFoundError), file_lock.locked(mark, wait=False):
+            _down(Lab(mark.parent))
 
 
 def _down(lab: Lab) -> None:
