@@ -61,14 +61,14 @@ def _warnings(
     destroy: bool,
 ) -> tuple[str, ...]:
     """Lines about what the changes do not show."""
-    from provision.engine import departures, host_subnets
+    from provision.engine import departures, kept_subnets
 
     inventory = session.inventory
     others = applied_from.warnings(inventory, fleet.facts, changes)
     if destroy:
         return tuple(others)
     departed = departures.warnings(inventory, fleet.state(hosts))
-    return (*others, *departed, *host_subnets.explicit_lines(inventory))
+    return (*others, *departed, *kept_subnets.explicit_lines(inventory))
 
 
 def converge(

@@ -240,6 +240,7 @@ def _import_planner() -> None:
     import provision.engine.departures
     import provision.engine.desired
     import provision.engine.host_subnets
+    import provision.engine.kept_subnets
     import provision.engine.names_in_use
     import provision.engine.overlaps
     import provision.engine.parts_in_use

@@ -248,39 +248,3 @@ def _unknown_subnets(
                 f"{listed(unknown)}, which cannot be asked",
                 f"write networks.{network.name}.subnets: {{{host}: SUBNET}}, one that is free",
             )
-
-
-def explicit_lines(inventory: Inventory) -> Iterator[str]:
-    """Yield what to write into the file where hosts keep subnets that it does not give them."""
-    for network in inventory.networks.values():
-        if network.kept:
-            keepers = tuple(f"{host} {subnet}" for host, subnet in network.kept.items())
-            yield (
-                f"network '{network.name}': by their place in the file, hosts would get other "
-                f"subnets than {listed(keepers)}, and they keep these. To make that explicit, "
-                f"write: networks.{network.name}.subnets: {_written_value(network)}"
-            )
-
-
-def _written_value(network: Network) -> str:
-    """The value of `subnets` with what it has already, and with the subnets that are kept."""
-    pins = (host for host in network.hosts if host in network.written or host in network.kept)
-    return "{" + ", ".join(f"{host}: {network.subnets[host]}" for host in pins) + "}"
-
-
-def problems(inventory: Inventory, answered: Collection[str]) -> Iterator[Problem]:
-    """Yield the fixed addresses of containers that their hosts' subnets do not have."""
-    for member in inventory.members.values():
-        network = inventory.networks.get(member.network)
-        if network is None or member.address is None or member.host not in answered:
-            continue
-        subnet = network.kept.get(member.host)
-        if subnet is not None and member.address not in subnet:
-            wanted = IPv4Network((int(member.address), subnet.prefixlen), strict=False)
-            yield Problem(
-                member.host,
-                f"{member.name} has address {member.address}, but {member.host} has {subnet} of "
-                f"network '{network.name}'",
-                f"choose an address of {subnet}, or write networks.{network.name}.subnets: "
-                f"{{{member.host}: {wanted}}}, which moves all containers of {member.host} there",
-            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import methods
-from provision.engine import container_interfaces, docker_settings, firewalls, guests, host_subnets
+from provision.engine import container_interfaces, docker_settings, firewalls, guests, kept_subnets
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
@@ -43,7 +43,7 @@ def problems(inventory: Inventory, facts: Mapping[str, HostFacts]) -> tuple[Prob
         *_default_bridge(inventory, usable),
         *container_interfaces.problems(inventory, usable),
         *guests.problems(inventory, usable),
-        *host_subnets.problems(inventory, usable),
+        *kept_subnets.problems(inventory, usable),
     )
 
 

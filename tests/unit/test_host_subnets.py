@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from provision.engine import desired, host_subnets, preflight
-from provision.engine.host_subnets import explicit_lines, settled_inventory
+from provision.engine.host_subnets import settled_inventory
+from provision.engine.kept_subnets import explicit_lines
 from provision.inventory.load import load
 from provision.methods.wireguard.facts import WireguardFacts
 from provision.model.errors import InventoryError
@@ -99,6 +100,24 @@ def test_lines_have_what_is_written_already(tmp_path: Path) -> None:
     settled = settled_inventory(inventory(tmp_path, keys, hosts="h1 h3"), current).inventory
     (line,) = explicit_lines(settled)
     assert line.endswith("networks.blue.subnets: {h1: 172.20.9.0/24, h3: 172.20.2.0/24}")
+
+
+def test_lines_hold_hosts_that_are_not_at_their_place(tmp_path: Path) -> None:
+    """h4 has the second free block, which would be the first one once h3 has another."""
+    fixed = "h1: 172.20.2.0/24, h2: 172.20.3.0/24"
+    before = inventory(
+        tmp_path, f"method: routes, subnets: {{{fixed}, h3: 172.20.5.0/24}}", hosts="h1 h2 h3"
+    )
+    keys = f"method: routes, subnets: {{{fixed}}}"
+    loaded = inventory(tmp_path, keys, hosts="h1 h2 h3 h4")
+    assert subnets(loaded) == {"h1": "2", "h2": "3", "h3": "0", "h4": "1"}
+    settled = settled_inventory(loaded, applied(before)).inventory
+    assert subnets(settled) == {"h1": "2", "h2": "3", "h3": "5", "h4": "1"}
+    (line,) = explicit_lines(settled)
+    pins = line.rpartition("networks.blue.")[2]
+    assert pins == f"subnets: {{{fixed}, h3: 172.20.5.0/24, h4: 172.20.1.0/24}}"
+    written = inventory(tmp_path, f"method: routes, {pins}", hosts="h1 h2 h3 h4")
+    assert subnets(written) == subnets(settled)
 
 
 def test_the_subnet_of_a_host_that_left_is_given_away_last(tmp_path: Path) -> None:
