@@ -61,12 +61,15 @@ def _warnings(
     destroy: bool,
 ) -> tuple[str, ...]:
     """Lines about what the changes do not show."""
-    from provision.engine import departures, kept_subnets
+    from provision.engine import departures, kept_subnets, moved_nics
 
-    inventory = session.inventory
-    others = applied_from.warnings(inventory, fleet.facts, changes)
+    inventory, changed = session.inventory, tuple(changes)
+    others = (
+        *applied_from.warnings(inventory, fleet.facts, changed),
+        *moved_nics.warnings(inventory, fleet.facts, changed),
+    )
     if destroy:
-        return tuple(others)
+        return others
     departed = departures.warnings(inventory, fleet.state(hosts))
     return (*others, *departed, *kept_subnets.explicit_lines(inventory))
 

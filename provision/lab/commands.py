@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
-from provision.lab import bringup, examples, power, ready, settings, teardown
+from provision.lab import bringup, examples, line, links, power, ready, settings, teardown
 from provision.lab.kernels import MACHINES
-from provision.lab.layout import MIXED, MOST_HOSTS, SUITES, Lab, suite_of
+from provision.lab.layout import MIXED, MOST_HOSTS, NICS, SUITES, Lab, suite_of
 from provision.lab.ranges import ranges
 from provision.lab.variants import GROUPS, host_choices
 from provision.model import text
+from provision.model.errors import UsageError
 
 
 def _current() -> Lab:
@@ -156,6 +157,27 @@ def power_cut(hosts: tuple[str, ...]) -> None:
     """Cut the power of hosts: kill them at once. They stay off until `lab up`."""
     power.cut_power(_current(), *hosts)
     _say(f"Off: {', '.join(hosts)}")
+
+
+@lab.command()
+@click.argument("hosts", nargs=-1, required=True)
+@click.option("--delay", metavar="TIME", help="Added to each round trip to the host: 40ms or 0.3s.")
+@click.option("--loss", metavar="PERCENT", help="Lost packets in each direction: 1% or 100%.")
+@click.option("--rate", metavar="RATE", help="Limit in each direction: 64kbit, 10mbit or 1gbit.")
+@click.option("--nic", type=click.Choice(NICS), help="Only this NIC.  [default: both]")
+@click.option("--clear", is_flag=True, help="Make the lines good again.")
+def link(hosts: tuple[str, ...], nic: str | None, clear: bool, **values: str | None) -> None:
+    """Make the lines to hosts slow or lossy, until --clear or until they boot.
+
+    The options replace all earlier ones of these hosts.
+    """
+    quality = line.parse(**values)
+    if clear == (quality != line.Line()):
+        raise UsageError("either --clear, or at least one of --delay, --loss and --rate is needed")
+    nics = (nic,) if nic else NICS
+    links.change(_current(), hosts, quality, nics)
+    for host in hosts:
+        _say(f"{host}: {' and '.join(nics)}: {quality}")
 
 
 @lab.command()

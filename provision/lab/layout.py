@@ -17,6 +17,8 @@ from provision.model.names import hashed_mac
 CACHE = Path("/var/cache/provision/lab")
 SUITES = ("trixie", "bookworm", "sid")
 MIXED = "mixed"
+NICS = ("host0", "eth1")
+"""The NICs of a host: for SSH, and for the containers' traffic."""
 MOST_HOSTS = 200
 """Hosts h1 … h200 get the addresses .11 … .210 of a /24; .254 is this machine."""
 
@@ -134,6 +136,14 @@ class LabHost:
     def link(self) -> str:
         """The outer end of eth1; the outer end of host0 is `vb-<machine>`."""
         return f"e1-{self.machine}"
+
+    def outer(self, nic: str) -> str:
+        """The outer end of a NIC."""
+        return self.link if nic == "eth1" else f"vb-{self.machine}"
+
+    def ifb(self, nic: str) -> str:
+        """The interface that queues packets which the host sends by a NIC."""
+        return f"f{NICS.index(nic)}-{self.machine}"
 
     @property
     def unit(self) -> str:

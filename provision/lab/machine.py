@@ -30,6 +30,8 @@ class Machine(ABC):
 
     slowness: ClassVar[int] = 1
     """The factor by which time limits grow."""
+    own_kernel: ClassVar[bool] = False
+    """True if each host has a kernel of its own."""
     memory_mb: ClassVar[int | None] = None
     """The memory of each host; None if hosts share the memory of this machine."""
 

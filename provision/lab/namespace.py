@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision.lab.layout import Lab, LabHost
+from provision.lab.layout import NICS, Lab, LabHost
 from provision.lab.ranges import Ranges, refuse_used
 from provision.lab.tools import run, succeeds
 
@@ -88,7 +88,7 @@ def clear(host: LabHost) -> None:
     After SIGKILL the kernel tears the host's namespace down asynchronously, which may take
     seconds. Until then its veth pairs exist, and systemd-nspawn could not create them again.
     """
-    for link in (f"vb-{host.machine}", host.link):
+    for link in (*map(host.outer, NICS), *map(host.ifb, NICS)):
         succeeds(_ip(host.lab, "link", "delete", "dev", link))
 
 

@@ -36,13 +36,13 @@ def kernel_names(lab: Lab) -> dict[str, str]:
 def reboot(lab: Lab, names: tuple[str, ...], *, say: Say) -> None:
     """Reboot hosts and wait until they are back. Raises LabError, also for a host that is off."""
     for name in names:
-        _require_on(lab, name)
+        require_on(lab, name)
     each(names, lambda name: _reboot(lab.host(name), say))
 
 
 def poweroff(lab: Lab, name: str) -> None:
     """Shut a host down cleanly; it stays off until `start`."""
-    _require_on(lab, name)
+    require_on(lab, name)
     _ssh_output(lab.host(name), "systemctl poweroff")
     supervisor.wait_until_off(lab.host(name))
 
@@ -51,7 +51,7 @@ def cut_power(lab: Lab, *names: str) -> None:
     """End hosts at once, like a power cut; they stay off until `start`."""
     require_root("power-cut")
     for name in names:
-        _require_on(lab, name)
+        require_on(lab, name)
     for name in names:
         supervisor.cut_power(lab.host(name))
 
@@ -61,7 +61,8 @@ def start(lab: Lab, *, say: Say) -> dict[str, str]:
     return up(lab, UpOptions(), say=say)
 
 
-def _require_on(lab: Lab, name: str) -> None:
+def require_on(lab: Lab, name: str) -> None:
+    """Raise LabError for a host that is off, or is not one of this lab."""
     state_by_host = states(lab)
     if name not in state_by_host:
         raise LabError(f"no host {name} in this lab", f"its hosts: {', '.join(state_by_host)}")

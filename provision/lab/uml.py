@@ -36,6 +36,7 @@ class UmlMachine(Machine):
 
     # A fork and exec takes 25 times as long as in a container.
     slowness = 4
+    own_kernel = True
     memory_mb = 512
 
     def require(self, target: LabSettings, say: Say) -> None:
@@ -79,6 +80,7 @@ class UmlMachine(Machine):
             "lab/guest.sh.j2",
             **names,
             **disks,
+            taps=_taps(host),
             root=host.path / "root",
             kernel=host.base.readlink() / "linux",
             arguments=shlex.join(self._arguments(host)),
@@ -139,7 +141,7 @@ def user(host: LabHost) -> int:
 
 def _taps(host: LabHost) -> tuple[str, str]:
     """The outer ends of host0 and eth1; they have the names of a container's."""
-    return f"vb-{host.machine}", host.link
+    return host.outer("host0"), host.outer("eth1")
 
 
 def _script(host: LabHost) -> Path:

@@ -343,6 +343,16 @@ revert() { # id, reason
   exit 0
 }
 
+# Power that was lost while a change was armed leaves its files. Before the network is up, nobody arms.
+remove_unarmed() { # early or late
+  if [ "$1" = early ]; then rm -rf "$STATE"/new.*; else
+    lock_state
+    disable_boot_units
+    records=$(find "$STATE" -maxdepth 1 \( -name 'reverted.*' -o -name 'confirmed.*' \))
+    [ -n "$records" ] || remove_guard
+    unlock_state
+  fi
+}
 boot() { # early or late
   for change in "$TXN" "$STATE"/reverting.*; do
     [ -d "$change" ] || continue
@@ -357,6 +367,7 @@ boot() { # early or late
   [ "$1" = early ] || for confirmed in "$STATE"/confirmed.*; do
     [ ! -d "$confirmed" ] || finish "$confirmed"
   done
+  remove_unarmed "$1"
 }
 
 verb=$1 id=${2:-}

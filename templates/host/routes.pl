@@ -4,7 +4,8 @@
 # FILE or else stdin: the rows, as a claim has them: DESTINATION [via GATEWAY] dev INTERFACE
 # [onlink], or `DESTINATION lost` for a route that is claimed only.
 # VERB is `foreign`: print a message for each destination that has a route of others, and succeed if
-# there is one; `restore`: make the routes that the kernel lacks; `remove`: remove those to the
+# there is one; `restore`: make the routes that the kernel lacks, by the interface that has the address
+# in the range of the gateway now (another inventory may have moved it to a bridge); `remove`: remove those to the
 # destinations. The latter two leave a route of others alone, and report it in a line `@note`.
 
 use strict; use warnings;
@@ -15,6 +16,10 @@ my ($verb, $protocol, $folder, $inventory, @file) = @ARGV;
 my %rows = map { chomp; /^(\S+) / ? ($1 => $_) : () } <>;
 my @destinations = sort keys %rows;
 
+# The ranges of the host's interfaces: first and last address, length, and interface of each.
+my @ranges;
+sub number { unpack 'N', pack 'C4', split /\./, shift }
+
 # The routes of the main table to these destinations. -N: names of protocols differ by the
 # rt_protos of the host. -o: a route with several gateways is one line.
 sub existing {
@@ -23,6 +28,11 @@ sub existing {
   while (my $line = <$table>) {
     # A type before the destination, such as `blackhole`, is a number with -N.
     my ($address, $length) = $line =~ m{^(?:\S+ )?([0-9]+\.[0-9.]+)(/[0-9]+)?\s} or next;
+    # The kernel makes such a route with an address. 253 is RT_SCOPE_LINK.
+    if ($line =~ / dev (\S+) proto 2 scope 253 / and $length) {
+      my $size = 2 ** (32 - substr $length, 1);
+      push @ranges, [number($address), number($address) + $size - 1, $size, $1];
+    }
     my $destination = $address . ($length // '/32');
     next unless exists $rows{$destination};
     my ($number) = $line =~ / proto (\S+)/;
@@ -90,7 +100,21 @@ sub lacking {
   } @own;
 }
 
+# The row by the interface in whose range the gateway is; the row itself if there is none, or its own
+# interface is one.
+sub by_present_interface {
+  my ($row) = @_;
+  my ($gateway, $interface) = $row =~ m{ via ([0-9.]+) dev (\S+)$} or return $row;
+  my $address = number($gateway);
+  my @near = sort { $a->[2] <=> $b->[2] }
+    grep { $_->[0] <= $address and $address <= $_->[1] } @ranges;
+  return $row if !@near or grep { $_->[3] eq $interface } @near;
+  $row =~ s/\S+$/$near[0][3]/;
+  return $row;
+}
+
 if ($verb eq 'restore') {
+  $rows{$_} = by_present_interface($rows{$_}) for keys %rows;
   # An existing route is left alone: `replace` would notify whoever watches the routing table.
   batch(map { "route replace $rows{$_} proto $protocol" } lacking($routes));
   $routes = existing();

@@ -85,6 +85,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         **dict.fromkeys(("host", "kernel", "base", "disk", "root"), "/run/lab/h1"),
         "user": 1_900_000_000,
         "memory_mb": 512,
+        "taps": ("vb-h1", "e1-h1"),
         "arguments": "mem=512M",
     },
     "lab/supervisor.sh.j2": {

@@ -139,13 +139,17 @@ class Faults:
 
     def assert_restored(self) -> None:
         """Each host answers a new connection, is as before, and keeps nothing of the change."""
-        after = self.hosts.capture()
-        for host in self.before:
-            diff = difflib.unified_diff(
-                self._lasting(self.before[host]), self._lasting(after[host]), n=0
-            )
-            assert not (lines := list(diff)), f"{host}:\n" + "\n".join(lines)
+        for host, lines in self.differences().items():
+            assert not lines, f"{host}:\n" + "\n".join(lines)
         self.assert_nothing_left()
+
+    def differences(self) -> dict[str, list[str]]:
+        """The lines in which each host differs from the capture before the change."""
+        after = self.hosts.capture()
+        return {
+            host: list(difflib.unified_diff(self._lasting(text), self._lasting(after[host]), n=0))
+            for host, text in self.before.items()
+        }
 
     def assert_nothing_left(self) -> None:
         """No host has a pending change, a timer or unit of it, or a stashed container."""

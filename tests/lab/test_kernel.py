@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,15 @@ containers:
 
 
 @pytest.fixture
-def uml(booted: Boot) -> Hosts:
-    """Three hosts of trixie, each with a kernel of its own."""
-    return booted("trixie", kernel="uml")
+def uml(booted: Boot) -> Iterator[Hosts]:
+    """Three hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
+    hosts = booted("trixie", kernel="uml")
+    yield hosts
+    power.start(hosts.lab, say=print)
+    for path in hosts.lab.folder.glob("*.yml"):
+        hosts.provision("recover", path.name, *SLOW, status=None)
+        hosts.provision("destroy", path.name, "--yes", *SLOW, status=None)
+        path.unlink()
 
 
 def tagged_frames(hosts: Hosts, container: str, address: str) -> str:

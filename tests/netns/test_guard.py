@@ -93,6 +93,16 @@ def reboot(guarded: Guarded) -> None:
     assert guarded.boot("early").status == 0
 
 
+def test_a_boot_removes_what_was_being_armed(guarded: Guarded) -> None:
+    """Power that was lost before the change was armed leaves no file of the guard."""
+    guarded.arm()
+    units = "/etc/systemd/system/provision-boot-*.service"
+    assert guarded.run(f"cd /var/lib/provision && mv txn new.0a && ls {units}").status == 0
+    assert guarded.boot("early").status == guarded.boot("late").status == 0
+    output = guarded.run(f"ls -d /var/lib/provision {units} 2>/dev/null")
+    assert output.stdout == "" and output.status != 0
+
+
 def test_a_rollback_that_is_asked_for_during_a_boot_is_left_to_the_boot(guarded: Guarded) -> None:
     """Before Docker is up it could only fail; the boot unit does it, and its word counts."""
     reboot(guarded)

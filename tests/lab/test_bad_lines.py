@@ -1,0 +1,110 @@
+"""Changes over slow and lossy lines to hosts with a kernel of their own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from provision.lab import links, power
+from provision.lab.line import Line
+from tests.lab.conftest import Boot
+from tests.lab.faults import Faults
+from tests.lab.hosts import HOSTS
+from tests.lab.test_kernel import SLOW
+
+pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(7200)]
+
+BAD = Line(delay_ms=300, loss_percent=2, rate_kbit=1000)
+SSH = ("host0",)
+ROLLED_BACK = (4, 5)
+"""Exit statuses of a change that was not begun, or was undone on all hosts."""
+
+
+@pytest.fixture
+def faults(booted: Boot) -> Iterator[Faults]:
+    """Three hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
+    hosts = booted("trixie", kernel="uml")
+    faults = Faults(hosts, hosts.capture())
+    yield faults
+    power.start(hosts.lab, say=print)
+    links.change(hosts.lab, HOSTS, Line())
+    for verb in (("recover",), ("destroy", "--yes")):
+        hosts.provision(*verb, hosts.inventory("routes.yml"), *SLOW, status=None)
+
+
+def change(faults: Faults, *arguments: str) -> bool:
+    """Run a change; True if it succeeded. One that did not was undone whole."""
+    begin = time.monotonic()
+    with faults.start(*arguments, *SLOW) as run:
+        output, _ = run.communicate()
+    print(f"{arguments[0]}: {time.monotonic() - begin:.0f} s, exit status {run.returncode}")
+    assert run.returncode in (0, *ROLLED_BACK), output
+    if run.returncode:
+        assert not {"unknown", "pending"} & set(output.split()), output
+        faults.assert_nothing_left()
+    return run.returncode == 0
+
+
+def until_changed(faults: Faults, *arguments: str) -> None:
+    """Repeat a change until it succeeds, three times at most."""
+    assert any(change(faults, *arguments) for _ in range(3))
+
+
+def test_a_slow_and_lossy_line(faults: Faults) -> None:
+    """Over 300 ms, 2 % of loss and 1 Mbit/s, each change succeeds or is undone whole."""
+    inventory = faults.hosts.inventory("routes.yml")
+    links.change(faults.hosts.lab, HOSTS, BAD, SSH)
+    if not change(faults, "apply", inventory):
+        faults.assert_restored()
+        until_changed(faults, "apply", inventory)
+    faults.hosts.verified(inventory, within_s=600)
+    until_changed(faults, "destroy", inventory, "--yes")
+    faults.assert_restored()
+
+
+@contextmanager
+def flapping(faults: Faults, seconds: float) -> Iterator[None]:
+    """The lines for SSH are cut and mended in turn, each for so many seconds."""
+    ended = threading.Event()
+
+    def flap() -> None:
+        cut = True
+        while not ended.wait(seconds):
+            links.change(faults.hosts.lab, HOSTS, Line(loss_percent=100) if cut else Line(), SSH)
+            cut = not cut
+
+    thread = threading.Thread(target=flap)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        links.change(faults.hosts.lab, HOSTS, Line(), SSH)
+
+
+def test_a_line_that_flaps(faults: Faults) -> None:
+    """Cut for 20 s and back for 20 s: once the hosts have decided, each is old or new."""
+    inventory = faults.hosts.inventory("routes.yml")
+    with flapping(faults, 20), faults.start("apply", inventory, *SLOW) as run:
+        output, _ = run.communicate()
+    faults.until(
+        inventory,
+        lambda states: all(
+            state.startswith(("confirmed", "reverted", "unchanged")) for state in states.values()
+        ),
+        1800,
+    )
+    print(output[-1000:])
+    states = faults.states(inventory)
+    differences = faults.differences()
+    changes = faults.hosts.json("plan", inventory)["changes"]
+    for name, state in states.items():
+        applied = not any(change["host"] == name for change in changes)
+        assert applied if state == "confirmed" else not differences[name], (name, state, output)
+    faults.assert_nothing_left()
+    assert run.returncode == 0 or len(set(states.values())) == 1 or run.returncode == 6, output
