@@ -289,10 +289,12 @@ class Method(ABC):
 
     # Verifying and showing.
 
-    def status_script(self, inventory: Inventory, host: str) -> str:
+    def status_script(self, inventory: Inventory, host: str, *, wait: bool = False) -> str:
         """A POSIX sh program that prints the status of a host's networks; empty for none.
 
-        It runs with the snapshots of `verify` and `show`, in a shell of its own.
+        It runs with the snapshots of `verify` and `show`, in a shell of its own. With `wait`, it
+        may wait some seconds for what hosts that have just started do not have yet: `verify`
+        judges the answer, `show` prints what is there.
         """
         return ""
 

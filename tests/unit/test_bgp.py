@@ -213,7 +213,7 @@ def test_a_missing_subnet_and_a_missing_answer_are_errors(tmp_path: Path) -> Non
 def test_remarks_of_vtysh_are_no_part_of_its_answer(tmp_path: Path) -> None:
     """A remark stands before the answer; without an answer, it is what the checks say."""
     inventory = example(tmp_path)
-    script = status.script(inventory, inventory.networks.values())
+    script = status.script(inventory, inventory.networks.values(), wait=False)
 
     def printed(answer: str) -> str:
         for name, text in (("vtysh", f"echo remark >&2; {answer}"), ("systemctl", "exit 3")):
@@ -225,6 +225,20 @@ def test_remarks_of_vtysh_are_no_part_of_its_answer(tmp_path: Path) -> None:
 
     assert printed("echo '{'; echo '}'") == "bgp core {}\nbgp core {}\n"
     assert printed("exit 1") == "bgp core remark\nbgp core remark\n"
+
+
+@pytest.mark.parametrize(("wait", "looks"), [(False, 0), (True, 100)])
+def test_only_verify_waits_for_routes(tmp_path: Path, wait: bool, looks: int) -> None:
+    """`show` prints what is there; `verify` looks 100 times for the routes to all other hosts."""
+    inventory, log = example(tmp_path), tmp_path / "log"
+    programs = {"ip": f"echo look >>{log}", "sleep": "", "systemctl": "", "vtysh": "echo '{}'"}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = BgpMethod().status_script(inventory, "h1", wait=wait)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(("sh", "-c", script), env=path, capture_output=True, check=True)
+    assert (log.read_text().count("look") if log.exists() else 0) == looks
 
 
 def test_an_edited_unit_file_has_no_routes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from provision.methods.bgp.speaker import run_folder, unit
 from provision.model.inventory import Inventory, Network
 from provision.model.text import listed
 
-COLUMNS = ("host", "network", "peer", "state", "for", "subnets received")
+COLUMNS = ("peer", "state", "for", "subnets received")
 ESTABLISHED = "Established"
 _TRIES = 100
 
@@ -63,8 +63,11 @@ class SpeakerStatus:
     error: str
 
 
-def script(inventory: Inventory, networks: Iterable[Network]) -> str:
-    """A script that prints the sessions and the routes of each speaker."""
+def script(inventory: Inventory, networks: Iterable[Network], *, wait: bool) -> str:
+    """A script that prints the sessions and the routes of each speaker.
+
+    With `wait`, it waits up to 10 s until the host has a route to each other host.
+    """
     return "".join(
         _SCRIPT.format(
             unit=unit(inventory, network),
@@ -73,7 +76,7 @@ def script(inventory: Inventory, networks: Iterable[Network]) -> str:
             peers=len(network.hosts) - 1,
             network=network.name,
             protocol=PROTOCOL,
-            tries=_TRIES,
+            tries=_TRIES if wait else 0,
         )
         for network in networks
     )
@@ -167,39 +170,25 @@ def _of(network: Network, statuses: tuple[SpeakerStatus, ...]) -> SpeakerStatus:
     return next(status for status in statuses if status.network == network.name)
 
 
-def rows(statuses: Iterable[SpeakerStatus]) -> Iterator[Row]:
-    """The rows of the table of `show`."""
-    for status in statuses:
-        for session in status.sessions:
-            age = f"{session.up_s} s" if session.state == ESTABLISHED else "-"
-            yield (
-                status.host,
-                status.network,
-                session.host or session.address,
-                session.state,
-                age,
-                str(session.received),
-            )
+def rows(status: SpeakerStatus) -> Iterator[Row]:
+    """The rows of the table of `show`, without the host and the network."""
+    for session in status.sessions:
+        age = f"{session.up_s} s" if session.state == ESTABLISHED else "-"
+        yield session.host or session.address, session.state, age, str(session.received)
 
 
-def as_json(statuses: Iterable[SpeakerStatus]) -> list[dict[str, Any]]:
-    """The JSON of `show --json`: one object for each network and host."""
-    return [
-        {
-            "host": status.host,
-            "network": status.network,
-            "error": status.error or None,
-            "sessions": [
-                {
-                    "host": session.host or None,
-                    "address": session.address,
-                    "state": session.state,
-                    "seconds": session.up_s,
-                    "subnets_received": session.received,
-                }
-                for session in status.sessions
-            ],
-            "next_hops": status.next_hops,
-        }
-        for status in statuses
-    ]
+def json_fields(status: SpeakerStatus) -> dict[str, Any]:
+    """The fields of a status in the JSON of `show --json`."""
+    return {
+        "sessions": [
+            {
+                "host": session.host or None,
+                "address": session.address,
+                "state": session.state,
+                "seconds": session.up_s,
+                "subnets_received": session.received,
+            }
+            for session in status.sessions
+        ],
+        "next_hops": status.next_hops,
+    }
