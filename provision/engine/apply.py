@@ -67,7 +67,7 @@ def _warnings(
     others = applied_from.warnings(inventory, fleet.facts, changes)
     if destroy:
         return tuple(others)
-    departed = departures.warnings(inventory, fleet.state(hosts))
+    departed = departures.warnings(inventory, fleet.state(hosts), fleet.facts)
     return (*others, *departed, *host_subnets.explicit_lines(inventory))
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from provision.engine import preflight
+from provision.engine.departures import warnings
 from provision.engine.desired import wanted
+from provision.engine.host_subnets import settled_inventory
 from provision.engine.overlaps import overlaps
 from provision.facts.host import HostFacts, KernelRoute
 from provision.inventory.load import load
@@ -24,12 +26,15 @@ from provision.model.needs import Inbound
 from provision.resources.base import Ref
 from provision.resources.kinds.file import File
 from provision.resources.kinds.service import Service
+from provision.resources.lib.daemon_range import DaemonRange, daemon_range
+from provision.resources.on_hosts import Mark
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
 
 CASE = {"docker": {"h1": "26.1.5", "h2": "20.10.24", "h3": "28.5.2", "h4": "26.1.5"}}
 CONFIG = "/etc/provision/mesh/core.bgpd.conf"
 UNIT = "provision-mesh-core-bgp.service"
+RANGE = DaemonRange(Mark("mesh", "core"), 186, IPv4Network("172.27.0.0/16"))
 
 
 def example(folder: Path, *changes: tuple[str, str]) -> Inventory:
@@ -108,7 +113,7 @@ def test_a_change_of_a_file_restarts_the_service(tmp_path: Path) -> None:
     assert units[0] != units[1]
     for unit in units:
         assert isinstance(unit, Service)
-        assert unit.routes == (186, IPv4Network("172.27.0.0/16"))
+        assert daemon_range(unit.text) == RANGE
 
 
 def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
@@ -144,6 +149,36 @@ def test_routes_that_bgp_has_made_are_no_conflict(
     current = wanted(inventory, states)
     assert len(list(overlaps(inventory, states, current, {}))) == expected
     assert len(list(overlaps(inventory, states, {}, {}))) == 1
+    # A unit file that somebody has deleted does not keep apply from writing it again.
+    without_unit = {ref: each for ref, each in current.items() if ref.name != UNIT}
+    assert len(list(overlaps(inventory, states, without_unit, {}))) == expected
+
+
+def test_a_host_that_left_is_named_by_the_routes_of_its_peers(tmp_path: Path) -> None:
+    """h2 keeps announcing its subnet: a new host gets another one, while one is free."""
+    current, addresses = wanted(example(tmp_path), facts(example(tmp_path), CASE)), ("12", "13")
+    routes = [
+        KernelRoute(IPv4Network(f"172.27.{part}.0/24"), "eth1", 186, via=f"10.78.0.{address}")
+        for part, address in enumerate(addresses, 1)
+    ]
+    left = example(
+        tmp_path,
+        ("  h2: {address: 10.78.0.12}\n", ""),
+        ("# h4: {address", "h4: {address"),
+        ("  b2: {host: h2, network: core}\n", ""),
+    )
+    states = facts(left, CASE)
+    states["h1"] = replace(states["h1"], routes=tuple(routes))
+    current = {ref: each for ref, each in current.items() if ref.host != "h2"}
+    named = next(line for line in warnings(left, current, states) if "routes by BGP" in line)
+    assert "10.78.0.12 (with 172.27.1.0/24 of network 'core')" in named
+    assert "10.78.0.13" not in named
+    settled = settled_inventory(left, current, facts=states).inventory
+    assert {host: str(net) for host, net in settled.networks["core"].subnets.items()} == {
+        "h1": "172.27.0.0/24",
+        "h3": "172.27.2.0/24",
+        "h4": "172.27.3.0/24",
+    }
 
 
 def answers(routes: dict[str, str], **states: str) -> str:
@@ -246,9 +281,9 @@ def test_an_edited_unit_file_has_no_routes(tmp_path: Path) -> None:
     inventory = example(tmp_path)
     service = wanted(inventory, facts(inventory, CASE))[Ref("h1", "service", UNIT)]
     assert isinstance(service, Service)
-    assert service.routes == (186, IPv4Network("172.27.0.0/16"))
+    assert daemon_range(service.text) == RANGE
     for wrong in ("172.27.0.1/16", "everything"):
-        assert replace(service, text=service.text.replace("172.27.0.0/16", wrong)).routes is None
+        assert daemon_range(service.text.replace("172.27.0.0/16", wrong)) is None
 
 
 def test_show_has_a_row_for_each_session(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def _program(inventory: Inventory, network: Network, host: str) -> str:
         port=PORT if host in reflectors(network) else 0,
         asn=options(network).asn,
         peers=" ".join(_peers(inventory, network, host)),
+        protocol=PROTOCOL,
+        cidr=network.cidr,
     )
 
 
