@@ -65,6 +65,9 @@ class Method(ABC):
     """Options of each network that `compare` measures, by the end of its name (`METHOD-END`)."""
     checks: ClassVar[tuple[HostCheck, ...]] = ()
     """Checks of `verify` besides those of every method."""
+    secrets: ClassVar[Mapping[str, Callable[[str], None]]] = {}
+    """Options of type `ValueDocument`, whose texts `Network.secrets` has, each with its check. That
+    raises BadValueError without any part of the text. Hosts get it by the kind `secret_file`."""
 
     # Reading the file.
 

@@ -13,7 +13,7 @@ from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method, Row
 from provision.methods._shared import docker_bridge, firewall_needs, status_tables
-from provision.methods.bgp.options import PORT, BgpOptions, reflectors
+from provision.methods.bgp.options import PORT, BgpOptions, check_password, reflectors
 from provision.methods.bgp.status import SpeakerStatus
 from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
@@ -37,6 +37,7 @@ class BgpMethod(Method):
         HostCheck("subnets", status.subnets_error),
     )
     packages: ClassVar = {"vtysh": ("frr",)}
+    secrets: ClassVar = {"password": check_password}
 
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks."""
@@ -91,7 +92,7 @@ class BgpMethod(Method):
 
     def status_script(self, inventory: Inventory, host: str, *, wait: bool = False) -> str:
         """Read the sessions and the routes of a host's speakers."""
-        return status.script(inventory, self.networks(inventory, host), wait=wait)
+        return status.script(inventory, host, self.networks(inventory, host), wait=wait)
 
     def parse_status(self, inventory: Inventory, host: str, text: str) -> tuple[SpeakerStatus, ...]:
         """The status of each speaker of a host."""
