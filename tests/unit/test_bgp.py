@@ -270,9 +270,9 @@ def test_remarks_of_vtysh_are_no_part_of_its_answer(tmp_path: Path) -> None:
     assert printed("exit 1") == f"{head}bgp core remark\nbgp core remark\n"
 
 
-@pytest.mark.parametrize(("wait", "looks"), [(False, 0), (True, 100)])
+@pytest.mark.parametrize(("wait", "looks"), [(False, 0), (True, 200)])
 def test_only_verify_waits_for_routes(tmp_path: Path, wait: bool, looks: int) -> None:
-    """`show` prints what is there; `verify` looks 100 times for the routes to all other hosts."""
+    """`show` prints what is there; `verify` looks 200 times for the routes to all other hosts."""
     inventory, log = example(tmp_path), tmp_path / "log"
     programs = {"ip": f"echo look >>{log}", "sleep": "", "systemctl": "", "vtysh": "echo '{}'"}
     for name, text in programs.items():

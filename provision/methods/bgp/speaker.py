@@ -27,6 +27,8 @@ PROGRAM = "bgp"
 """The end of the names of the service and of its file of secrets."""
 GROUP = "hosts"
 """The name of all callers in the configuration of a reflector."""
+HOLD_S = 5
+"""Seconds from the first call to a restarted reflector until it tells the hosts its routes."""
 
 
 def unit(inventory: Inventory, network: Network) -> str:
@@ -86,6 +88,7 @@ def _bgpd_conf(inventory: Inventory, network: Network, facts: HostFacts) -> str:
         ranges=sorted(ranges) if facts.host in reflectors(network) else (),
         reflects=facts.host in reflectors(network),
         group=GROUP,
+        hold_s=HOLD_S,
     )
 
 

@@ -16,7 +16,7 @@ from provision.model.text import count, listed
 
 COLUMNS = ("peer", "state", "for", "subnets received")
 ESTABLISHED = "Established"
-_TRIES = 100
+_TRIES = 200
 
 # Hosts that were started together need a moment: a host calls a reflector every second. `rejected`
 # counts the packets that the kernel dropped because of their password (TCP MD5).
@@ -73,7 +73,7 @@ class SpeakerStatus:
 def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait: bool) -> str:
     """A script that prints the sessions and the routes of each speaker.
 
-    With `wait`, it waits up to 10 s for a route to each other host and for all sessions.
+    With `wait`, it waits up to 20 s for a route to each other host and for all sessions.
     """
     return "".join(
         _SCRIPT.format(
