@@ -49,4 +49,4 @@ def learned(current: State, facts: Mapping[str, HostFacts]) -> Iterator[LearnedR
 
 
 def _made_by(daemon: DaemonRange, route: KernelRoute) -> bool:
-    return route.proto == daemon.protocol and route.dst.subnet_of(daemon.cidr)
+    return route.proto in daemon.protocols and route.dst.subnet_of(daemon.cidr)

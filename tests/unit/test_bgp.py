@@ -41,7 +41,7 @@ from tests.house.test_structure import ROOT
 CASE = {"docker": {"h1": "26.1.5", "h2": "20.10.24", "h3": "28.5.2", "h4": "26.1.5"}}
 CONFIG = "/etc/provision/mesh/core.bgpd.conf"
 UNIT = "provision-mesh-core-bgp.service"
-RANGE = DaemonRange(Mark("mesh", "core"), 186, IPv4Network("172.27.0.0/16"))
+RANGE = DaemonRange(Mark("mesh", "core"), (186, 241), IPv4Network("172.27.0.0/16"))
 
 
 def example(folder: Path, *changes: tuple[str, str]) -> Inventory:
@@ -142,6 +142,7 @@ def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
         ("172.27.9.0/24", 186, 0),
         ("172.27.9.0/24", 4, 1),
         ("172.27.9.0/25", 186, 0),
+        ("172.27.9.0/24", 241, 0),
         ("172.16.0.0/12", 2, 1),
     ],
 )

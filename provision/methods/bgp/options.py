@@ -19,6 +19,8 @@ PORT = 179
 """TCP port of BGP (RFC 4271)."""
 PROTOCOL = 186
 """The kernel's number for routes of BGP: RTPROT_BGP of linux/rtnetlink.h."""
+KEPT = 241
+"""The number for copies of these routes, which stand while the daemons learn them again."""
 ASN = 64512
 """The first number for private use (RFC 6996)."""
 DEFAULT_REFLECTOR_COUNT = 2

@@ -11,7 +11,7 @@ from hashlib import sha256
 from provision.facts.host import HostFacts
 from provision.methods._shared import firewall_needs
 from provision.methods.bgp.facts import UNIT, FrrFacts
-from provision.methods.bgp.options import PORT, PROTOCOL, options, reflectors
+from provision.methods.bgp.options import KEPT, PORT, PROTOCOL, options, reflectors
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, interface_name
 from provision.model.problems import Problem
@@ -110,6 +110,7 @@ def _program(inventory: Inventory, network: Network, host: str) -> str:
         asn=options(network).asn,
         peers=" ".join(peers),
         protocol=PROTOCOL,
+        kept=KEPT,
         cidr=network.cidr,
         password=secret_path(inventory.name, network.name, PROGRAM) if network.secrets else "",
         neighbors=" ".join((*((GROUP,) if reflects else ()), *peers)),
@@ -142,6 +143,7 @@ def _service(
         subnet=network.subnets[host],
         cidr=network.cidr,
         protocol=PROTOCOL,
+        kept=KEPT,
     )
     return Service(host, unit(inventory, network), mark, text, needs=needs, started_after=after)
 

@@ -44,7 +44,7 @@ class Service(Resource):
     `parse` can read them. `stop_effect` describes what stops working while the service is stopped;
     with `restarts_quietly` a restart is too short to be reported. `first_start` are steps that
     start it in place of a plain restart, and `before_undo` steps of a rollback before it stops.
-    A line `# routes 186 172.27.0.0/16` names the routes that the daemon makes (`daemon_range`).
+    A line `# routes 186,241 172.27.0.0/16` names the routes that the daemon makes (`daemon_range`).
     `stopped` is True if it was stopped, and does not wait for others.
     """
 

@@ -1,8 +1,8 @@
 """The routes that a daemon of provision makes, as the files of the daemon name them. Pure.
 
 The comment at the head of a unit file or a program has the mark, and a line such as
-`# routes 186 172.27.0.0/16`. Two files have it, so that one that somebody deletes can be restored
-while the routes stand.
+`# routes 186,241 172.27.0.0/16`. Two files have it, so that one that somebody deletes can be
+restored while the routes stand.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _ROUTES, _MARK = "# routes ", "# provision:"
 
 
 class DaemonRange(NamedTuple):
-    """Routes with the kernel's protocol number `protocol` into the range `cidr`."""
+    """Routes with one of the kernel's protocol numbers `protocols` into the range `cidr`."""
 
     mark: Mark
-    protocol: int
+    protocols: tuple[int, ...]
     cidr: IPv4Network
 
 
@@ -32,9 +32,9 @@ def daemon_range(text: str) -> DaemonRange | None:
         if line.startswith(_MARK) and mark == UNMARKED:
             mark = Mark.of_tag(line.removeprefix("# "))
         elif line.startswith(_ROUTES):
-            number, _, cidr = line.removeprefix(_ROUTES).partition(" ")
+            numbers, _, cidr = line.removeprefix(_ROUTES).partition(" ")
             try:
-                found = (int(number), ipv4_network(cidr))
+                found = (tuple(map(int, numbers.split(","))), ipv4_network(cidr))
             except ValueError:
                 return None
     return DaemonRange(mark, *found) if found else None
