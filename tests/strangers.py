@@ -45,6 +45,7 @@ from provision.resources.kinds.ovs_tunnel import OvsTunnel
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.ovs_veth import OvsVeth
 from provision.resources.kinds.routes import Routes, row
+from provision.resources.kinds.secret_file import SecretFile
 from provision.resources.kinds.service import Service
 from provision.resources.kinds.shared_namespace import SharedNamespace
 from provision.resources.kinds.sysctl import Sysctl
@@ -177,6 +178,7 @@ KERNEL = (
           f"{ETC}/pki/blue.external.key"),
     _file(TlsRequest(HOST, "blue", "member", NAME), f"{ETC}/pki/blue.member.csr"),
     _file(WireguardPsk(HOST, "blue", NAME, "", ("h2",)), f"{ETC}/wireguard/blue.psk"),
+    _file(SecretFile(HOST, "blue", "bgp", NAME, (("password", "x"),)), f"{ETC}/secrets/blue.bgp"),
     _file(DnsRecords(HOST, "blue", NAME, ()), f"{ETC}/names/blue.hosts"),
     _file(WireguardKey(HOST, "blue", NAME), f"{ETC}/wireguard/blue.key"),
     _file(

@@ -45,6 +45,7 @@ _NOUNS: Mapping[str, str] = {
     "tls_file": "certificate file",
     "wireguard_key": "WireGuard key of network",
     "wireguard_psk": "preshared keys of network",
+    "secret_file": "secrets of service",
     "dns_records": "hosts file of network",
     "package": "package",
     "image": "image",

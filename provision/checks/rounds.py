@@ -115,7 +115,7 @@ class CheckRounds:
             probe.listen_script(called, self._limits),
             wire.start_script(inventory, self._limits, access_probe.sniffed(inventory)),
             topology_probe.script(),
-            methods.status_script(inventory, host),
+            methods.status_script(inventory, host, wait=True),
         )
 
     def _call_scripts(self) -> Callable[[str], str]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**32 - 1
 
 show_secrets_option = click.option(
-    "--show-secrets", is_flag=True, help="Print the values of environment variables."
+    "--show-secrets", is_flag=True, help="Print values of environment variables, and passwords."
 )
 
 

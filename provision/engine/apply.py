@@ -70,7 +70,7 @@ def _warnings(
     )
     if destroy:
         return others
-    departed = departures.warnings(inventory, fleet.state(hosts))
+    departed = departures.warnings(inventory, fleet.state(hosts), fleet.facts)
     return (*others, *departed, *kept_subnets.explicit_lines(inventory))
 
 

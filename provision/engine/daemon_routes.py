@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import IPv4Network
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from provision.facts.host import KernelRoute
+from provision.facts.host import HostFacts, KernelRoute
 from provision.resources.base import State
+from provision.resources.kinds.file import File
 from provision.resources.kinds.service import Service
+from provision.resources.lib.daemon_range import DaemonRange, daemon_range
 
-Ranges = Mapping[str, list[tuple[int, IPv4Network]]]
-"""By host, the kernel's protocol number of a daemon's routes and the range that they lead into."""
+Ranges = Mapping[str, list[DaemonRange]]
+"""By host, the ranges into which its daemons make routes."""
+
+
+class LearnedRoute(NamedTuple):
+    """A route that a daemon of `network` has made on `host`."""
+
+    host: str
+    network: str
+    route: KernelRoute
 
 
 def ranges(current: State) -> Ranges:
-    """The ranges in which the services on the hosts make routes."""
-    by_host: dict[str, list[tuple[int, IPv4Network]]] = {}
+    """The ranges in which the daemons on the hosts make routes, by any of their files."""
+    by_host: dict[str, list[DaemonRange]] = {}
     for resource in current.values():
-        if isinstance(resource, Service) and resource.routes is not None:
-            by_host.setdefault(resource.host, []).append(resource.routes)
+        if isinstance(resource, (Service, File)):
+            found = daemon_range(resource.text)
+            if found and found not in by_host.setdefault(resource.host, []):
+                by_host[resource.host].append(found)
     return by_host
 
 
 def include(known: Ranges, host: str, route: KernelRoute) -> bool:
     """Return True for a route that a daemon has made."""
-    return any(
-        route.proto == protocol and route.dst.subnet_of(cidr)
-        for protocol, cidr in known.get(host, ())
-    )
+    return any(_made_by(each, route) for each in known.get(host, ()))
+
+
+def learned(current: State, facts: Mapping[str, HostFacts]) -> Iterator[LearnedRoute]:
+    """Yield the routes of daemons on the hosts of `current`."""
+    for host, of_host in ranges(current).items():
+        for route in facts[host].routes if host in facts else ():
+            for each in of_host:
+                if _made_by(each, route):
+                    yield LearnedRoute(host, each.mark.network, route)
+
+
+def _made_by(daemon: DaemonRange, route: KernelRoute) -> bool:
+    return route.proto in daemon.protocols and route.dst.subnet_of(daemon.cidr)

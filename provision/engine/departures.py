@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from provision import methods
 from provision.engine.host_subnets import docker_subnet
 from provision.engine.peer_claims import claims
+from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.text import listed
 from provision.resources.base import State
@@ -19,15 +20,17 @@ from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.kinds.wireguard import Wireguard
 
 
-def warnings(inventory: Inventory, current: State) -> Iterator[str]:
+def warnings(inventory: Inventory, current: State, facts: Mapping[str, HostFacts]) -> Iterator[str]:
     """Yield what a plan does not show by itself; `current` are this inventory's resources."""
-    yield from _departed_hosts(inventory, current)
+    yield from _departed_hosts(inventory, current, facts)
     yield from _departed_networks(inventory, current)
     for network in inventory.networks.values():
         yield from _moved_subnets(network, current)
 
 
-def _departed_hosts(inventory: Inventory, current: State) -> Iterator[str]:
+def _departed_hosts(
+    inventory: Inventory, current: State, facts: Mapping[str, HostFacts]
+) -> Iterator[str]:
     """Peers to which hosts still have routes, tunnels or leases, but that the file does not have.
 
     The plan removes these, and then nothing on the remaining hosts tells of such a peer.
@@ -35,7 +38,7 @@ def _departed_hosts(inventory: Inventory, current: State) -> Iterator[str]:
     holders: set[str] = set()
     nouns: set[str] = set()
     subnets: dict[str, dict[str, None]] = {}
-    for claim in claims(current, inventory.hosts.values()):
+    for claim in claims(current, inventory.hosts.values(), facts):
         holders.add(claim.host)
         nouns.add(claim.noun)
         of_peer = subnets.setdefault(claim.peer, {})

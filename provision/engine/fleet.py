@@ -205,7 +205,7 @@ def settled(session: Session, fleet: Fleet) -> tuple[Session, tuple[Problem, ...
     inventory = session.inventory
     state = fleet.state(inventory.hosts)
     silent = [host for host in inventory.hosts if host not in fleet.snapshots]
-    found = settled_inventory(inventory, state, silent)
+    found = settled_inventory(inventory, state, silent, facts=fleet.facts)
     if found.inventory is not inventory:
         session = replace(session, inventory=found.inventory)
     return session, found.problems

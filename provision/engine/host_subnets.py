@@ -15,6 +15,7 @@ from types import MappingProxyType
 from provision import methods
 from provision.engine.applied_ranges import applied_ranges
 from provision.engine.peer_claims import PeerClaim, claims
+from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.model.ranges import RangeSet, free_blocks, placed
@@ -57,16 +58,21 @@ class SettledInventory:
 
 
 def settled_inventory(
-    inventory: Inventory, current: State, silent: Collection[str] = ()
+    inventory: Inventory,
+    current: State,
+    silent: Collection[str] = (),
+    *,
+    facts: Mapping[str, HostFacts] = MappingProxyType({}),
 ) -> SettledInventory:
     """The inventory with the subnets that hosts have.
 
-    `current` are its resources on all hosts that answered, `silent` the other hosts.
+    `current` are its resources on all hosts that answered, `silent` the other hosts, and `facts`
+    those of the hosts with routes that daemons have learned.
     """
     by_host = subnets_by_host(inventory, current)
     if not any(by_host.values()):
         return SettledInventory(inventory)
-    subnets = _with_claims(inventory, by_host, current)
+    subnets = _with_claims(inventory, by_host, current, facts)
     kept = with_subnets(inventory, subnets)
     problems = (
         problem
@@ -78,7 +84,10 @@ def settled_inventory(
 
 
 def _with_claims(
-    inventory: Inventory, by_host: Mapping[str, Subnets], current: State
+    inventory: Inventory,
+    by_host: Mapping[str, Subnets],
+    current: State,
+    facts: Mapping[str, HostFacts],
 ) -> dict[str, NetworkSubnets]:
     """The subnets of the hosts, and those that their peers have of other hosts."""
     # Of hosts with a subnet of their own in each of their networks, claims tell nothing more.
@@ -94,7 +103,7 @@ def _with_claims(
     if len(sure) == len(inventory.hosts):
         return {name: NetworkSubnets(subnets) for name, subnets in by_host.items()}
     of_networks: dict[str, list[PeerClaim]] = {name: [] for name in inventory.networks}
-    for claim in claims(current, [inventory.hosts[host] for host in sure]):
+    for claim in claims(current, [inventory.hosts[host] for host in sure], facts):
         if claim.network in of_networks:
             of_networks[claim.network].append(claim)
     names = {str(host.address): name for name, host in inventory.hosts.items()}

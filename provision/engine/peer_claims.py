@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
+from provision.engine import daemon_routes
+from provision.facts.host import HostFacts
 from provision.model.inventory import Host
 from provision.resources.base import Resource, State
 from provision.resources.kinds.etcd_config import EtcdConfig
@@ -30,8 +32,13 @@ class PeerClaim(NamedTuple):
     subnet: IPv4Network | None = None
 
 
-def claims(current: State, known_hosts: Collection[Host]) -> Iterator[PeerClaim]:
-    """Yield what the resources `current` hold of peers that are not among `known_hosts`."""
+def claims(
+    current: State, known_hosts: Collection[Host], facts: Mapping[str, HostFacts]
+) -> Iterator[PeerClaim]:
+    """Yield what the resources `current` hold of peers that are not among `known_hosts`.
+
+    `facts` have the routes that daemons of these resources have learned from peers.
+    """
     known = {text for host in known_hosts for text in (host.name, str(host.address))}
     # The number of an address is compared in less time than its text is made.
     numbers = {int(host.address) for host in known_hosts}
@@ -53,6 +60,9 @@ def claims(current: State, known_hosts: Collection[Host]) -> Iterator[PeerClaim]
     for resource in current.values() if routers else ():
         if isinstance(resource, Routes):
             yield from _by_vxlan(resource, routers)
+    for host, network, route in daemon_routes.learned(current, facts):
+        if route.via and route.via not in known:
+            yield PeerClaim(host, route.via, "routes by BGP", network, route.dst)
 
 
 def _by_routes(routes: Routes, known: Collection[str]) -> Iterator[PeerClaim]:

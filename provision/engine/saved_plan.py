@@ -75,7 +75,7 @@ def require_same(saved: SavedPlan, changes: Iterable[Change]) -> None:
         if now[host] != saved.digests.get(host)
     ]
     if not stale and _secrets_digest(changes, saved.salt) != saved.secrets_digest:
-        stale = ["values of environment variables are not those of the plan"]
+        stale = ["values of environment variables or passwords are not those of the plan"]
     if stale:
         raise StalePlanError(
             "\n".join(stale), "the host or the inventory has changed since: make a new plan"

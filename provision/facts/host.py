@@ -54,12 +54,16 @@ class PortListener(NamedTuple):
 
 
 class KernelRoute(NamedTuple):
-    """A route of the main table; `proto` is the kernel's number for the program that made it."""
+    """A route of the main table; `proto` is the kernel's number for the program that made it.
+
+    `via` is the address of the router, empty for none.
+    """
 
     dst: IPv4Network
     dev: str
     proto: int
     text: str = ""
+    via: str = ""
 
     @property
     def key(self) -> str:

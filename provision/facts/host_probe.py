@@ -193,10 +193,11 @@ def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute
     for entry in entries:
         # A multipath route has `nexthops` instead of `dev`.
         if "dev" in entry and entry["dst"] != "default":
-            yield _kernel_route(entry["dst"], entry["dev"], int(entry.get("protocol", _BOOT)))
+            number, via = int(entry.get("protocol", _BOOT)), str(entry.get("gateway", ""))
+            yield _kernel_route(entry["dst"], entry["dev"], number, via)
 
 
 @lru_cache(1 << 16)
-def _kernel_route(dst: str, dev: str, number: int) -> KernelRoute:
+def _kernel_route(dst: str, dev: str, number: int, via: str) -> KernelRoute:
     network = ipv4_network(dst)
-    return KernelRoute(network, str(dev), number, str(network))
+    return KernelRoute(network, str(dev), number, str(network), via)

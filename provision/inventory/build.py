@@ -107,6 +107,7 @@ def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> 
         names=document.names,
         written=frozenset(document.subnets or ()),
         access=None if document.access is None else access.of_entries(document.access),
+        secrets=MappingProxyType(files.network_secrets[name]),
     )
 
 

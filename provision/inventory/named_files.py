@@ -16,8 +16,9 @@ class NamedFiles:
     """The files of an inventory in `folder`; each archive is read once.
 
     `key` is the private key for all hosts, `host_keys` those of single hosts, `of_networks` the
-    programs that the hosts of each network get, `variables` those of each container, `secrets` the
-    files with values of variables, and `findings` the files that cannot be used.
+    programs that the hosts of each network get, `variables` those of each container,
+    `network_secrets` those of each network by option, `secrets` the files with values of variables
+    and secrets, and `findings` the files that cannot be used.
     """
 
     def __init__(self, decoded: Decoded, folder: Path) -> None:
@@ -33,6 +34,10 @@ class NamedFiles:
             for name, network in decoded.networks.items()
         }
         self.secrets: list[Path] = []
+        self.network_secrets = {
+            name: dict(self._secrets(name, network.method, decoded.options[name]))
+            for name, network in decoded.networks.items()
+        }
         self.variables = {
             name: dict(self._variables(name, container))
             for name, container in decoded.containers.items()
@@ -61,6 +66,21 @@ class NamedFiles:
             else:
                 files[option] = file
         return files
+
+    def _secrets(
+        self, network: str, method: str, options: MethodOptions
+    ) -> Iterator[tuple[str, str]]:
+        """The secrets of a network, by the option that names each."""
+        for option, check in methods.named(method).secrets.items():
+            source = getattr(options, option)
+            if source is not None:
+                try:
+                    value = self._value(source)
+                    check(value)
+                    yield option, value
+                except BadValueError as error:
+                    loc = ("networks", network, option, "file" if source.file else "from_env")
+                    self.findings.append(Finding(loc, error.message, error.hint))
 
     def _variables(self, name: str, container: ContainerDocument) -> Iterator[tuple[str, str]]:
         """The names and values of a container's variables; those of `env` count last."""

@@ -214,10 +214,11 @@ def on_host(inventory: Inventory, host: str) -> tuple[Method, ...]:
     return tuple(dict.fromkeys(of(network) for network in networks))
 
 
-def status_script(inventory: Inventory, host: str) -> str:
+def status_script(inventory: Inventory, host: str, *, wait: bool = False) -> str:
     """The status scripts of a host's methods, each line of their output marked by the method."""
     texts = {
-        method.name: method.status_script(inventory, host) for method in on_host(inventory, host)
+        method.name: method.status_script(inventory, host, wait=wait)
+        for method in on_host(inventory, host)
     }
     return "".join(
         f"(\n{text.rstrip()}\n) | sed 's/^/{_STATUS} {name} /'\n"

@@ -65,6 +65,9 @@ class Method(ABC):
     """Options of each network that `compare` measures, by the end of its name (`METHOD-END`)."""
     checks: ClassVar[tuple[HostCheck, ...]] = ()
     """Checks of `verify` besides those of every method."""
+    secrets: ClassVar[Mapping[str, Callable[[str], None]]] = {}
+    """Options of type `ValueDocument`, whose texts `Network.secrets` has, each with its check. That
+    raises BadValueError without any part of the text. Hosts get it by the kind `secret_file`."""
 
     # Reading the file.
 
@@ -289,10 +292,12 @@ class Method(ABC):
 
     # Verifying and showing.
 
-    def status_script(self, inventory: Inventory, host: str) -> str:
+    def status_script(self, inventory: Inventory, host: str, *, wait: bool = False) -> str:
         """A POSIX sh program that prints the status of a host's networks; empty for none.
 
-        It runs with the snapshots of `verify` and `show`, in a shell of its own.
+        It runs with the snapshots of `verify` and `show`, in a shell of its own. With `wait`, it
+        may wait some seconds for what hosts that have just started do not have yet: `verify`
+        judges the answer, `show` prints what is there.
         """
         return ""
 

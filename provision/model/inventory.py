@@ -70,6 +70,8 @@ class Network:
     """The subnets that hosts were found to have, where the file alone gives others."""
     access: Access | None = None
     """None: what reaches its containers from outside is left to Docker and the method."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Texts that the file does not hold, by the option that names each (`Method.secrets`)."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -290,7 +292,7 @@ class Inventory:
     notes: tuple[str, ...] = ()
     """Lines about the files that every user has to know."""
     secrets: tuple[Path, ...] = ()
-    """Files that hold values of containers' variables."""
+    """Files that hold values of containers' variables, or secrets of networks."""
     guests: Mapping[str, Guest] = field(default_factory=dict)
     members: Mapping[str, Container] = field(init=False, repr=False, compare=False)
     """The containers, and as containers their further networks and the guests, by name."""

@@ -14,8 +14,9 @@ from provision.model.text import quoted
 
 _EXCERPT = 120
 """Characters of the host's output in a message."""
-_SECRETS = '"Env"'
-"""Inspected containers have the values of their variables below this key: no message shows them."""
+_SECRETS = ('"Env"', "@secret ")
+"""Inspected containers have the values of their variables below this key, and lines about files
+with secrets begin with this word: no message shows them."""
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def _excerpt(error: Exception, text: str) -> str:
     start = 0
     if isinstance(error, JSONDecodeError):
         text, start = error.doc, max(0, error.pos - _EXCERPT // 2)
-    if _SECRETS in text or not text.strip():
+    if any(word in text for word in _SECRETS) or not text.strip():
         return ""
     return f"; it printed {quoted(text[start : start + _EXCERPT])}"
 

@@ -75,7 +75,8 @@ def completed(text: str, folder: Path) -> dict[str, Any]:
         data.setdefault("networks", {"lan": {"method": "pipework", "cidr": "10.78.0.0/24"}})
     lines = "\n".join(f"h{k} ansible_host=10.78.0.1{k}" for k in (1, 2))
     (folder / "hosts.ini").write_text(f"[lab]\n{lines}\n")
-    (folder / "secret.txt").write_text("secret\n")
+    for name in ("secret.txt", "bgp.key"):
+        (folder / name).write_text("secret\n")
     if "compose" in data:
         compose = re.findall(r"```yml\n(.*?)```", (ROOT / "docs/compose.md").read_text(), re.S)
         (folder / "shop").mkdir()

@@ -21,6 +21,7 @@ STEPS = {
     "ovs-vxlan.yml": 12,
     "modes.yml": 12,
     "wireguard.yml": 11,
+    "bgp.yml": 12,
 }
 """By example, the steps of its first apply and of its destroy on the host that has most."""
 Cuts = tuple[str, ...]

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.lab
 UNIT = "provision-mesh-core-bgp.service"
 VTYSH = "vtysh -d bgpd --vty_socket /run/provision-bgp-core-ehwfnv"
 REFLECTORS = ("h1", "h2")
-PAIRS = (("h3", "b3", "172.27.0.2"), ("h1", "b1", "172.27.1.2"), ("h1", "b1", "172.27.2.2"))
+PAIRS = (("h3", "b3", "172.27.0.2"), ("h1", "b1", "172.27.1.2"), ("h2", "b2", "172.27.2.2"))
+PASSWORD = ("# asn: 64512", "password: {file: bgp.key} #")
+SECRET = "CANARY!#?|\"'$x"
+KILL = f"systemctl kill -s KILL {UNIT}"
 PING = (
     "nsenter -t $(docker inspect -f '{{{{.State.Pid}}}}' {container}) -n "
     "ping -q -i 0.1 -c {count} -W 1 {address}"
@@ -32,7 +35,7 @@ EVENTS = (
     "systemctl restart systemd-networkd",
     "networkctl reconfigure eth1; networkctl reload",
     "ip link set dev eth1 down; sleep 1; ip link set dev eth1 up",
-    f"systemctl kill -s KILL {UNIT}",
+    KILL,
     "ip route flush proto 186",
 )
 """Events on the hosts that they must handle without the controller."""
@@ -75,18 +78,28 @@ def await_sessions(hosts: Hosts) -> None:
     hosts.everywhere(UNTIL_SESSIONS.format(count=2))
 
 
+def with_password(hosts: Hosts, password: str = SECRET) -> str:
+    """The example with a password; the name of its file."""
+    (hosts.lab.folder / "bgp.key").write_text(f"{password}\n")
+    return hosts.inventory("bgp.yml", PASSWORD)
+
+
 def test_the_example_from_apply_to_destroy(clean: Hosts) -> None:
-    """It survives a reboot; no packet is lost while reflectors are away, or end at once."""
-    inventory, before = clean.inventory("bgp.yml"), clean.capture()
+    """It survives a reboot; no packet is lost while all services end one after the other.
+
+    A machine without the password cannot even open a connection to a reflector.
+    """
+    inventory, before = with_password(clean), clean.capture()
     clean.provision("apply", inventory)
     clean.verified(inventory)
     assert clean.json("apply", inventory)["changes"] == []
+    call = f"timeout 3 bash -c '</dev/tcp/{clean.networks[1]}.11/179' && echo open"
+    assert not clean.ssh("h3", call, check=False)
+    assert clean.ssh("h1", "nstat -asz | grep '^TcpExtTCPMD5NotFound  *[1-9]'")
 
-    stop = f"systemctl stop {UNIT}; sleep 12; systemctl start {UNIT}"
-    assert not lost_during(clean, 20, *((host, stop) for host in REFLECTORS))
-    await_sessions(clean)
-    kill = f"systemctl kill -s KILL {UNIT}"
-    assert not lost_during(clean, 12, *((host, kill) for host in HOSTS))
+    stop = f"systemctl stop {UNIT}; sleep 4; systemctl start {UNIT}"
+    events = [*((host, stop) for host in REFLECTORS), ("h3", f"sleep 2; {KILL}")]
+    assert not lost_during(clean, 18, *events)
     await_sessions(clean)
     clean.verified(inventory)
 
@@ -97,6 +110,67 @@ def test_the_example_from_apply_to_destroy(clean: Hosts) -> None:
     assert_same(before, clean.capture())
     left = clean.everywhere("pgrep -a 'zebra|bgpd'; ip route show proto 186", check=False)
     assert not any(left.values()), left
+
+
+@pytest.mark.full
+def test_no_packet_is_lost_while_services_are_killed_or_away(clean: Hosts) -> None:
+    """All at once, one after the other in each order, and both reflectors for a while."""
+    inventory = clean.inventory("bgp.yml")
+    clean.provision("apply", inventory)
+    clean.verified(inventory)
+    stop = f"systemctl stop {UNIT}; sleep 20; systemctl start {UNIT}"
+    assert not lost_during(clean, 34, *((host, stop) for host in REFLECTORS))
+    for delays in ((0, 0, 0), (0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)):
+        await_sessions(clean)
+        clean.verified(inventory)
+        kills = [(host, f"sleep {s}; {KILL}") for host, s in zip(HOSTS, delays, strict=True)]
+        assert not lost_during(clean, 16, *kills), delays
+
+
+@pytest.mark.full
+def test_a_new_password_loses_no_packet_and_another_one_is_named(clean: Hosts) -> None:
+    """The password is in no argument, journal or file but those of root; h3 alone has another."""
+    inventory = with_password(clean)
+    clean.provision("apply", inventory)
+    clean.verified(inventory)
+    everywhere = (
+        "grep -rla 'CAN[A]RY' /etc /root /home /tmp /var/log /var/lib/provision /run 2>/dev/null; "
+        "journalctl -o export | grep -ac 'CAN[A]RY'; grep -la 'CAN[A]RY' /proc/[0-9]*/cmdline"
+    )
+    found = clean.everywhere(everywhere, check=False)
+    for text in found.values():
+        paths = [line for line in text.splitlines() if line != "0"]
+        assert paths == [
+            "/etc/provision/mesh/secrets/core.bgp",
+            "/run/provision-bgp-core-ehwfnv/bgpd.conf",
+        ]
+    with_password(clean, "another")
+    plan = clean.provision("plan", inventory, status=None)
+    assert "password=(hidden, differs)" in plan and "another" not in plan, plan
+    clean.provision("apply", inventory, "--yes", "--limit", "h3")
+    failing = failing_checks(clean, inventory)
+    assert {("sessions", host, host) for host in HOSTS} <= failing, failing
+    with ThreadPoolExecutor() as pool:
+        lost = pool.submit(lost_during, clean, 30)
+        clean.provision("apply", inventory, "--yes")
+        assert not lost.result()
+    clean.verified(inventory)
+    assert clean.json("plan", inventory)["changes"] == []
+
+
+@pytest.mark.full
+def test_a_host_that_left_is_named_and_a_deleted_unit_file_heals(clean: Hosts) -> None:
+    """The peers' routes tell of h3; the program of the service keeps the routes from a conflict."""
+    inventory = clean.inventory("bgp.yml")
+    clean.provision("apply", inventory)
+    clean.verified(inventory)
+    entries = (f"  h3: {{address: {clean.networks[1]}.13}}\n", "  b3: {host: h3, network: core}\n")
+    left = clean.inventory("bgp.yml", *((entry, "") for entry in entries), to="left.yml")
+    plan = clean.provision("plan", left, status=None)
+    assert "routes by BGP of hosts that are not in this file" in plan, plan
+    clean.ssh("h1", f"rm /etc/systemd/system/{UNIT} && systemctl daemon-reload")
+    clean.provision("apply", inventory, "--yes")
+    clean.verified(inventory)
 
 
 @pytest.mark.full

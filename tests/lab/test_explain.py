@@ -24,6 +24,7 @@ HEALTHY = {
     "ovs-gre.yml": ("g1 g2", "g3 g1"),
     "ovs-vxlan.yml": ("v1 v2",),
     "wireguard.yml": ("s1 s2", "s3 s1"),
+    "bgp.yml": ("b1 b2", "b3 b1"),
     "pipework.yml": ("c2 c3", "bare1 bare2", "h1 c3"),
     "pipework-ovs.yml": ("o1 o2", "h1 o3"),
     "macvlan.yml": ("c1 c2", "h1 c2"),

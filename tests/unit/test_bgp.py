@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from base64 import b64encode
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -11,25 +12,36 @@ from pathlib import Path
 import pytest
 
 from provision.engine import preflight
+from provision.engine.departures import warnings
 from provision.engine.desired import wanted
+from provision.engine.host_subnets import settled_inventory
 from provision.engine.overlaps import overlaps
+from provision.engine.plan import Change
+from provision.engine.report import change_json
 from provision.facts.host import HostFacts, KernelRoute
 from provision.inventory.load import load
 from provision.methods.bgp import facts as bgp_facts
 from provision.methods.bgp import status
 from provision.methods.bgp.facts import FrrFacts
 from provision.methods.bgp.method import BgpMethod
+from provision.model.errors import FactsError, InventoryError
 from provision.model.inventory import Inventory
 from provision.model.needs import Inbound
-from provision.resources.base import Ref
+from provision.model.reading import reading
+from provision.resources.base import Origin, Ref
 from provision.resources.kinds.file import File
+from provision.resources.kinds.secret_file import SecretFile
 from provision.resources.kinds.service import Service
+from provision.resources.lib.daemon_range import DaemonRange, daemon_range
+from provision.resources.on_hosts import Mark
+from provision.resources.steps import Put
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
 
 CASE = {"docker": {"h1": "26.1.5", "h2": "20.10.24", "h3": "28.5.2", "h4": "26.1.5"}}
 CONFIG = "/etc/provision/mesh/core.bgpd.conf"
 UNIT = "provision-mesh-core-bgp.service"
+RANGE = DaemonRange(Mark("mesh", "core"), (186, 241), IPv4Network("172.27.0.0/16"))
 
 
 def example(folder: Path, *changes: tuple[str, str]) -> Inventory:
@@ -108,7 +120,7 @@ def test_a_change_of_a_file_restarts_the_service(tmp_path: Path) -> None:
     assert units[0] != units[1]
     for unit in units:
         assert isinstance(unit, Service)
-        assert unit.routes == (186, IPv4Network("172.27.0.0/16"))
+        assert daemon_range(unit.text) == RANGE
 
 
 def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
@@ -130,6 +142,7 @@ def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
         ("172.27.9.0/24", 186, 0),
         ("172.27.9.0/24", 4, 1),
         ("172.27.9.0/25", 186, 0),
+        ("172.27.9.0/24", 241, 0),
         ("172.16.0.0/12", 2, 1),
     ],
 )
@@ -144,6 +157,36 @@ def test_routes_that_bgp_has_made_are_no_conflict(
     current = wanted(inventory, states)
     assert len(list(overlaps(inventory, states, current, {}))) == expected
     assert len(list(overlaps(inventory, states, {}, {}))) == 1
+    # A unit file that somebody has deleted does not keep apply from writing it again.
+    without_unit = {ref: each for ref, each in current.items() if ref.name != UNIT}
+    assert len(list(overlaps(inventory, states, without_unit, {}))) == expected
+
+
+def test_a_host_that_left_is_named_by_the_routes_of_its_peers(tmp_path: Path) -> None:
+    """h2 keeps announcing its subnet: a new host gets another one, while one is free."""
+    current, addresses = wanted(example(tmp_path), facts(example(tmp_path), CASE)), ("12", "13")
+    routes = [
+        KernelRoute(IPv4Network(f"172.27.{part}.0/24"), "eth1", 186, via=f"10.78.0.{address}")
+        for part, address in enumerate(addresses, 1)
+    ]
+    left = example(
+        tmp_path,
+        ("  h2: {address: 10.78.0.12}\n", ""),
+        ("# h4: {address", "h4: {address"),
+        ("  b2: {host: h2, network: core}\n", ""),
+    )
+    states = facts(left, CASE)
+    states["h1"] = replace(states["h1"], routes=tuple(routes))
+    current = {ref: each for ref, each in current.items() if ref.host != "h2"}
+    named = next(line for line in warnings(left, current, states) if "routes by BGP" in line)
+    assert "10.78.0.12 (with 172.27.1.0/24 of network 'core')" in named
+    assert "10.78.0.13" not in named
+    settled = settled_inventory(left, current, facts=states).inventory
+    assert {host: str(net) for host, net in settled.networks["core"].subnets.items()} == {
+        "h1": "172.27.0.0/24",
+        "h3": "172.27.2.0/24",
+        "h4": "172.27.3.0/24",
+    }
 
 
 def answers(routes: dict[str, str], **states: str) -> str:
@@ -213,7 +256,7 @@ def test_a_missing_subnet_and_a_missing_answer_are_errors(tmp_path: Path) -> Non
 def test_remarks_of_vtysh_are_no_part_of_its_answer(tmp_path: Path) -> None:
     """A remark stands before the answer; without an answer, it is what the checks say."""
     inventory = example(tmp_path)
-    script = status.script(inventory, inventory.networks.values())
+    script = status.script(inventory, "h1", inventory.networks.values(), wait=False)
 
     def printed(answer: str) -> str:
         for name, text in (("vtysh", f"echo remark >&2; {answer}"), ("systemctl", "exit 3")):
@@ -223,8 +266,92 @@ def test_remarks_of_vtysh_are_no_part_of_its_answer(tmp_path: Path) -> None:
         argv = ("sh", "-c", script)
         return subprocess.run(argv, env=path, capture_output=True, text=True, check=True).stdout
 
-    assert printed("echo '{'; echo '}'") == "bgp core {}\nbgp core {}\n"
-    assert printed("exit 1") == "bgp core remark\nbgp core remark\n"
+    head = "rejected core 0\n"
+    assert printed("echo '{'; echo '}'") == f"{head}bgp core {{}}\nbgp core {{}}\n"
+    assert printed("exit 1") == f"{head}bgp core remark\nbgp core remark\n"
+
+
+@pytest.mark.parametrize(("wait", "looks"), [(False, 0), (True, 200)])
+def test_only_verify_waits_for_routes(tmp_path: Path, wait: bool, looks: int) -> None:
+    """`show` prints what is there; `verify` looks 200 times for the routes to all other hosts."""
+    inventory, log = example(tmp_path), tmp_path / "log"
+    programs = {"ip": f"echo look >>{log}", "sleep": "", "systemctl": "", "vtysh": "echo '{}'"}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = BgpMethod().status_script(inventory, "h1", wait=wait)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(("sh", "-c", script), env=path, capture_output=True, check=True)
+    assert (log.read_text().count("look") if log.exists() else 0) == looks
+
+
+def with_password(folder: Path, text: str) -> Inventory:
+    """The example with a password in a file."""
+    (folder / "bgp.key").write_text(text)
+    return example(folder, ("# asn: 64512", "password: {file: bgp.key} #"))
+
+
+def test_the_password_is_in_the_secret_file_alone(tmp_path: Path) -> None:
+    """No other file, plan, saved plan or step of a rollback has it; the host's look tells it."""
+    password = "GEHEIM!#?|\"'$x"
+    inventory = with_password(tmp_path, f"{password}\n")
+    resources = wanted(inventory, facts(inventory, CASE))
+    secret = resources[Ref("h1", "secret_file", "core.bgp")]
+    assert isinstance(secret, SecretFile) and secret.pairs == (("password", password),)
+    assert password not in repr(inventory) + repr(resources)
+    texts = [each.text for each in resources.values() if isinstance(each, (File, Service))]
+    assert not any("GEHEIM" in text for text in texts)
+    (put, _) = secret.create()
+    assert isinstance(put, Put) and put.mode == 0o600
+    assert put.text == f"# provision:mesh/core\npassword {password}\n"
+    later = replace(secret, pairs=(("password", "other"),))
+    for steps in (secret.stash("0a"), secret.unstash("0a"), later.undo(None, ours=True)):
+        assert "GEHEIM" not in repr(steps)
+    for before, after in ((None, secret), (secret, later), (later, secret), (secret, None)):
+        change = Change(secret.ref, "replace", before, after, None)
+        assert "GEHEIM" not in json.dumps(change_json(change))
+    encoded = b64encode(put.text.encode()).decode()
+    (found,) = SecretFile.parse(f"@secret root 600 {encoded} core.bgp", Origin("h1", "mesh"))
+    assert found.ours and found.resource == secret
+    (found,) = SecretFile.parse(f"@secret root 644 {encoded} core.bgp", Origin("h1", "mesh"))
+    assert found.resource == replace(secret, protected=False)
+    with (
+        pytest.raises(FactsError, match="cannot be read") as error,
+        reading("h1", "x", f"@secret {encoded}"),
+    ):
+        raise ValueError
+    assert encoded not in str(error.value)
+
+
+def test_the_service_starts_after_its_password(tmp_path: Path) -> None:
+    """A new password does not stop the service, as it would by `requires`: it restarts it."""
+    inventory = with_password(tmp_path, "x")
+    service = wanted(inventory, facts(inventory, CASE))[Ref("h1", "service", UNIT)]
+    assert service.after() == (Ref("h1", "secret_file", "core.bgp"),)
+    assert service.after()[0] not in service.requires()
+
+
+@pytest.mark.parametrize("text", ["", "\n", "two words", "two\nlines", "Pässwort", "x" * 81])
+def test_a_password_that_frr_would_not_take_is_refused(tmp_path: Path, text: str) -> None:
+    """The message names the file's key, and not the password."""
+    with pytest.raises(InventoryError) as error:
+        with_password(tmp_path, text)
+    (finding,) = error.value.findings
+    assert finding.loc == ("networks", "core", "password", "file")
+    assert "printable ASCII" in finding.message
+    assert not text.strip() or text not in f"{finding.message}{finding.hint}"
+
+
+def test_rejected_packets_are_named(tmp_path: Path) -> None:
+    """The kernel of a reflector counts those; a host that calls only waits for an answer."""
+    inventory = with_password(tmp_path, "x")
+    down = answers(ROUTES, **{**UP, "10_78_0_13": "Active"})
+    named = errors_of(inventory, f"rejected core 7\n{down}")[0]
+    assert named == (
+        "none with h3: 7 packets came with another password, or with none: run apply for all hosts"
+    )
+    silent = errors_of(inventory, f"rejected core 0\n{down}")[0]
+    assert silent.endswith("let TCP port 179 through, and give all hosts the same password")
 
 
 def test_an_edited_unit_file_has_no_routes(tmp_path: Path) -> None:
@@ -232,9 +359,9 @@ def test_an_edited_unit_file_has_no_routes(tmp_path: Path) -> None:
     inventory = example(tmp_path)
     service = wanted(inventory, facts(inventory, CASE))[Ref("h1", "service", UNIT)]
     assert isinstance(service, Service)
-    assert service.routes == (186, IPv4Network("172.27.0.0/16"))
+    assert daemon_range(service.text) == RANGE
     for wrong in ("172.27.0.1/16", "everything"):
-        assert replace(service, text=service.text.replace("172.27.0.0/16", wrong)).routes is None
+        assert daemon_range(service.text.replace("172.27.0.0/16", wrong)) is None
 
 
 def test_show_has_a_row_for_each_session(tmp_path: Path) -> None:

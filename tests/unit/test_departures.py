@@ -56,7 +56,7 @@ def left(tmp_path: Path, keys: str, hosts: str) -> list[str]:
     current = applied(inventory(tmp_path, keys))
     remaining = inventory(tmp_path, keys, hosts=hosts)
     return list(
-        warnings(remaining, {r: v for r, v in current.items() if r.host in remaining.hosts})
+        warnings(remaining, {r: v for r, v in current.items() if r.host in remaining.hosts}, {})
     )
 
 
@@ -98,7 +98,7 @@ def test_a_lease_and_a_member_of_etcd_name_a_host_that_left(tmp_path: Path) -> N
     )
     keys = "method: flannel, etcd: {members: [h1]}"
     remaining = inventory(tmp_path, keys, hosts="h1 h2")
-    assert list(warnings(remaining, state([config]))) == [
+    assert list(warnings(remaining, state([config]), {})) == [
         f"h1: etcd members and leases of hosts that are not in this file: h3, h4{ADVICE}"
     ]
 
@@ -116,7 +116,7 @@ def test_a_subnet_that_the_file_gives_to_another_host_moves(tmp_path: Path) -> N
     current = applied(inventory(tmp_path, "method: routes", hosts="h1 h2"))
     taken = inventory(tmp_path, "method: routes, subnets: {h3: 172.20.1.0/24}", hosts="h1 h2 h3")
     settled = host_subnets.settled_inventory(taken, current).inventory
-    assert list(warnings(settled, current)) == [
+    assert list(warnings(settled, current, {})) == [
         "network 'blue': subnets move, and containers there get other addresses: "
         "h2 172.20.1.0/24 → 172.20.2.0/24. "
         "They stay where subnets and subnet_size of the network leave room for them"
@@ -128,7 +128,7 @@ def test_another_range_moves_without_a_warning(tmp_path: Path) -> None:
     current = applied(inventory(tmp_path, "method: routes"))
     path = tmp_path / "inventory.yml"
     path.write_text(path.read_text().replace("172.20.0.0", "172.21.0.0"))
-    assert not list(warnings(load(path), current))
+    assert not list(warnings(load(path), current, {}))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_network_that_left_is_named_with_its_hosts(tmp_path: Path, keys: str) 
     """Once, whatever the number of its resources."""
     current = applied(inventory(tmp_path, keys))
     other = inventory(tmp_path, keys, network="green")
-    assert list(warnings(other, current)) == [
+    assert list(warnings(other, current, {})) == [
         "network 'blue' is not in this file any more: it is removed from h1, h2, h3"
     ]
 
@@ -153,4 +153,4 @@ def test_an_untouched_default_bridge_is_no_subnet(tmp_path: Path) -> None:
     """A docker0 without reported values tells no subnet."""
     unread: list[Resource] = [Docker0("h1", (), (), "demo")]
     docker0 = inventory(tmp_path, "method: routes, bridge: docker0")
-    assert not list(warnings(docker0, state(unread)))
+    assert not list(warnings(docker0, state(unread), {}))

@@ -148,7 +148,7 @@ def _known_findings(session: Session, fleet: Fleet) -> Iterator[HostFinding]:
     for host, facts in fleet.facts.items():
         yield from _missing_tools(inventory, facts)
         yield from _pending(inventory, facts)
-        yield from _departed(inventory, host, fleet.state((host,)))
+        yield from _departed(inventory, facts, fleet.state((host,)))
     for conflict in difference(session, fleet, inventory.hosts, destroy=False).conflicts:
         yield _conflict(conflict)
 
@@ -201,13 +201,13 @@ def _pending(inventory: Inventory, facts: HostFacts) -> Iterator[HostFinding]:
         )
 
 
-def _departed(inventory: Inventory, host: str, ours: State) -> Iterator[HostFinding]:
-    for line in departures.warnings(inventory, ours):
+def _departed(inventory: Inventory, facts: HostFacts, ours: State) -> Iterator[HostFinding]:
+    for line in departures.warnings(inventory, ours, {facts.host: facts}):
         yield HostFinding(
-            host,
+            facts.host,
             "leftover",
             Weight.WARNING,
-            line.removeprefix(f"{host}: "),
+            line.removeprefix(f"{facts.host}: "),
             "what has left the file still sends packets, and holds addresses",
             f"provision plan {inventory.path.name}",
         )

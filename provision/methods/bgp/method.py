@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import provision.methods.bgp.facts as host_facts
@@ -13,8 +12,8 @@ import provision.methods.bgp.status as status
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method, Row
-from provision.methods._shared import docker_bridge, firewall_needs
-from provision.methods.bgp.options import PORT, BgpOptions, reflectors
+from provision.methods._shared import docker_bridge, firewall_needs, status_tables
+from provision.methods.bgp.options import PORT, BgpOptions, check_password, reflectors
 from provision.methods.bgp.status import SpeakerStatus
 from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
@@ -38,6 +37,7 @@ class BgpMethod(Method):
         HostCheck("subnets", status.subnets_error),
     )
     packages: ClassVar = {"vtysh": ("frr",)}
+    secrets: ClassVar = {"password": check_password}
 
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks."""
@@ -90,9 +90,9 @@ class BgpMethod(Method):
         """Commands that a host needs in addition to those that every host needs."""
         return ("vtysh",)
 
-    def status_script(self, inventory: Inventory, host: str) -> str:
+    def status_script(self, inventory: Inventory, host: str, *, wait: bool = False) -> str:
         """Read the sessions and the routes of a host's speakers."""
-        return status.script(inventory, self.networks(inventory, host))
+        return status.script(inventory, host, self.networks(inventory, host), wait=wait)
 
     def parse_status(self, inventory: Inventory, host: str, text: str) -> tuple[SpeakerStatus, ...]:
         """The status of each speaker of a host."""
@@ -102,11 +102,8 @@ class BgpMethod(Method):
         self, statuses: Mapping[str, tuple[SpeakerStatus, ...]]
     ) -> Iterator[tuple[str, Row, tuple[Row, ...]]]:
         """Yield the table of sessions."""
-        rows = tuple(status.rows(chain.from_iterable(statuses.values())))
-        if rows:
-            yield "BGP sessions", status.COLUMNS, rows
+        yield from status_tables.tables("BGP sessions", status.COLUMNS, statuses, status.rows)
 
     def show_json(self, statuses: Mapping[str, tuple[SpeakerStatus, ...]]) -> Mapping[str, Any]:
         """The key `bgp`."""
-        of_hosts = tuple(chain.from_iterable(statuses.values()))
-        return {"bgp": status.as_json(of_hosts)} if of_hosts else {}
+        return status_tables.as_json("bgp", statuses, status.json_fields)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from provision.methods._shared.docker_bridge import BridgeOptions
+from provision.model.documents import ValueDocument
 from provision.model.fields.scalars import number_range
 from provision.model.findings import BadValueError
 from provision.model.help import Help
@@ -17,6 +19,8 @@ PORT = 179
 """TCP port of BGP (RFC 4271)."""
 PROTOCOL = 186
 """The kernel's number for routes of BGP: RTPROT_BGP of linux/rtnetlink.h."""
+KEPT = 241
+"""The number for copies of these routes, which stand while the daemons learn them again."""
 ASN = 64512
 """The first number for private use (RFC 6996)."""
 DEFAULT_REFLECTOR_COUNT = 2
@@ -32,6 +36,22 @@ def _asn(number: int) -> int:
     return number
 
 
+def _password_source(value: object) -> object:
+    """Refuse a password that stands in the inventory, without printing it."""
+    if isinstance(value, (dict, ValueDocument)) or value is None:
+        return value
+    hint = "write password: {file: bgp.key}, and the password into that file"
+    raise BadValueError("a password does not stand in the inventory", hint)
+
+
+def check_password(text: str) -> None:
+    """Raises BadValueError for a text that FRR or the kernel would not take."""
+    if not re.fullmatch(r"[!-~]{1,80}", text):
+        message = "the password is not one line of 1 to 80 printable ASCII characters"
+        hint = "make one by `openssl rand -base64 24 > bgp.key`; it has no spaces"
+        raise BadValueError(message, hint)
+
+
 _Asn = Annotated[int, AfterValidator(_asn), number_range(1, 2**32 - 1)]
 
 
@@ -43,6 +63,10 @@ class BgpOptions(BridgeOptions):
     reflectors: Annotated[
         list[str] | None,
         Help("hosts that pass on the routes of all others; default: the first two"),
+    ] = None
+    password: Annotated[
+        Annotated[ValueDocument | None, BeforeValidator(_password_source)],
+        Help("file, or variable, with the password of all sessions (TCP MD5); default: none"),
     ] = None
 
 

@@ -11,21 +11,29 @@ from hashlib import sha256
 from provision.facts.host import HostFacts
 from provision.methods._shared import firewall_needs
 from provision.methods.bgp.facts import UNIT, FrrFacts
-from provision.methods.bgp.options import PORT, PROTOCOL, options, reflectors
+from provision.methods.bgp.options import KEPT, PORT, PROTOCOL, options, reflectors
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, interface_name
 from provision.model.problems import Problem
 from provision.resources.base import Resource
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
+from provision.resources.kinds.secret_file import SecretFile, secret_path
 from provision.resources.kinds.service import Service, head
 from provision.resources.on_hosts import ETC, Mark, service_name
 from provision.resources.render import render
 
+PROGRAM = "bgp"
+"""The end of the names of the service and of its file of secrets."""
+GROUP = "hosts"
+"""The name of all callers in the configuration of a reflector."""
+HOLD_S = 5
+"""Seconds from the first call to a restarted reflector until it tells the hosts its routes."""
+
 
 def unit(inventory: Inventory, network: Network) -> str:
     """The systemd service of the speaker, the same on every host."""
-    return service_name(inventory.name, network.name, "bgp")
+    return service_name(inventory.name, network.name, PROGRAM)
 
 
 def run_folder(inventory: Inventory, network: Network) -> str:
@@ -41,7 +49,9 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     program = _file(inventory, network, host, "bgp.sh", _program(inventory, network, host), "0755")
     files = (zebra, bgpd, program)
     yield from files
-    yield _service(inventory, network, host, files)
+    secrets = _secrets(inventory, network, host)
+    yield from secrets
+    yield _service(inventory, network, host, files, secrets)
     yield _chain(inventory, network, host)
 
 
@@ -77,6 +87,8 @@ def _bgpd_conf(inventory: Inventory, network: Network, facts: HostFacts) -> str:
         peers=_peers(inventory, network, facts.host),
         ranges=sorted(ranges) if facts.host in reflectors(network) else (),
         reflects=facts.host in reflectors(network),
+        group=GROUP,
+        hold_s=HOLD_S,
     )
 
 
@@ -87,23 +99,42 @@ def _peers(inventory: Inventory, network: Network, host: str) -> tuple[str, ...]
 
 
 def _program(inventory: Inventory, network: Network, host: str) -> str:
+    reflects, peers = host in reflectors(network), _peers(inventory, network, host)
     return render(
         "bgp/bgp.sh.j2",
         mark=Mark(inventory.name, network.name),
         config=_path(inventory, network, "bgpd.conf"),
         zebra=_path(inventory, network, "zebra.conf"),
         folder=run_folder(inventory, network),
-        port=PORT if host in reflectors(network) else 0,
+        port=PORT if reflects else 0,
         asn=options(network).asn,
-        peers=" ".join(_peers(inventory, network, host)),
+        peers=" ".join(peers),
+        protocol=PROTOCOL,
+        kept=KEPT,
+        cidr=network.cidr,
+        password=secret_path(inventory.name, network.name, PROGRAM) if network.secrets else "",
+        neighbors=" ".join((*((GROUP,) if reflects else ()), *peers)),
     )
 
 
-def _service(inventory: Inventory, network: Network, host: str, files: tuple[File, ...]) -> Service:
+def _secrets(inventory: Inventory, network: Network, host: str) -> tuple[SecretFile, ...]:
+    """The file of the password, if the network has one."""
+    pairs = tuple(network.secrets.items())
+    return (SecretFile(host, network.name, PROGRAM, inventory.name, pairs),) if pairs else ()
+
+
+def _service(
+    inventory: Inventory,
+    network: Network,
+    host: str,
+    files: tuple[File, ...],
+    secrets: tuple[SecretFile, ...],
+) -> Service:
     mark, needs = Mark(inventory.name, network.name), tuple(file.ref for file in files)
+    after = tuple(secret.ref for secret in secrets)
     text = render(
         "bgp/bgp.service.j2",
-        head=head(mark, needs, ()),
+        head=head(mark, needs, after),
         config=sha256("".join(file.text for file in files).encode()).hexdigest()[:16],
         mark=mark,
         folder=run_folder(inventory, network),
@@ -112,8 +143,9 @@ def _service(inventory: Inventory, network: Network, host: str, files: tuple[Fil
         subnet=network.subnets[host],
         cidr=network.cidr,
         protocol=PROTOCOL,
+        kept=KEPT,
     )
-    return Service(host, unit(inventory, network), mark, text, needs=needs)
+    return Service(host, unit(inventory, network), mark, text, needs=needs, started_after=after)
 
 
 def _chain(inventory: Inventory, network: Network, host: str) -> IptablesChain:

@@ -9,22 +9,27 @@ from typing import Any
 
 from provision.facts.host import HostFacts
 from provision.methods import Row
-from provision.methods.bgp.options import PROTOCOL, reflectors
+from provision.methods.bgp.options import PORT, PROTOCOL, reflectors
 from provision.methods.bgp.speaker import run_folder, unit
 from provision.model.inventory import Inventory, Network
-from provision.model.text import listed
+from provision.model.text import count, listed
 
-COLUMNS = ("host", "network", "peer", "state", "for", "subnets received")
+COLUMNS = ("peer", "state", "for", "subnets received")
 ESTABLISHED = "Established"
-_TRIES = 100
+_TRIES = 200
 
-# Hosts that were started together need a moment: a host calls a reflector every second.
+# Hosts that were started together need a moment: a host calls a reflector every second. `rejected`
+# counts the packets that the kernel dropped because of their password (TCP MD5).
 _SCRIPT = """
-tries=0
+rejected() {{ nstat -asz | perl -lane '$sum += $F[1] if /TCPMD5/; END {{ print $sum + 0 }}'; }}
+tries=0 rejected=$(rejected)
 while [ "$tries" -lt {tries} ] && systemctl -q is-active {unit}; do
-  [ "$(ip -4 route show proto {protocol} root {cidr} | wc -l)" -lt {peers} ] || break
+  [ "$(ip -4 route show proto {protocol} root {cidr} | wc -l)" -lt {peers} ] ||
+    [ "$(ss -Htn state established '( sport = :{port} or dport = :{port} )' | wc -l)" \
+      -lt {sessions} ] || break
   sleep 0.1; tries=$((tries + 1))
 done
+echo "rejected {network} $(($(rejected) - rejected))"
 for shown in 'summary json' json; do
   set -- vtysh -d bgpd --vty_socket {folder} -c "show bgp ipv4 unicast $shown"
   # A remark of vtysh, such as on its own missing file of settings, is no part of the answer.
@@ -53,7 +58,8 @@ class SpeakerStatus:
     """The speaker of a network on one host. `error`: why there is no answer; empty if there is.
 
     `next_hops` are the addresses to which the best routes lead, by subnet; the host's own subnet
-    leads to `0.0.0.0`.
+    leads to `0.0.0.0`. `rejected`: number of packets of strangers, or with another password, that
+    the kernel dropped meanwhile.
     """
 
     host: str
@@ -61,22 +67,34 @@ class SpeakerStatus:
     sessions: tuple[BgpSession, ...]
     next_hops: dict[str, str]
     error: str
+    rejected: int = 0
 
 
-def script(inventory: Inventory, networks: Iterable[Network]) -> str:
-    """A script that prints the sessions and the routes of each speaker."""
+def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait: bool) -> str:
+    """A script that prints the sessions and the routes of each speaker.
+
+    With `wait`, it waits up to 20 s for a route to each other host and for all sessions.
+    """
     return "".join(
         _SCRIPT.format(
             unit=unit(inventory, network),
             folder=run_folder(inventory, network),
             cidr=network.cidr,
             peers=len(network.hosts) - 1,
+            sessions=len(_partners(network, host)),
+            port=PORT,
             network=network.name,
             protocol=PROTOCOL,
-            tries=_TRIES,
+            tries=_TRIES if wait else 0,
         )
         for network in networks
     )
+
+
+def _partners(network: Network, host: str) -> tuple[str, ...]:
+    """The hosts with which a host has a session: a reflector with all others."""
+    known = reflectors(network)
+    return tuple(h for h in (network.hosts if host in known else known) if h != host)
 
 
 def parse(
@@ -105,6 +123,7 @@ def _status(inventory: Inventory, host: str, network: Network, lines: list[str])
         tuple(sorted(sessions, key=lambda session: (session.host, session.address))),
         dict(_next_hops(table.get("routes", {}))),
         "",
+        sum(int(line.split()[2]) for line in lines if line.startswith(f"rejected {network.name} ")),
     )
 
 
@@ -128,15 +147,22 @@ def sessions_error(
     status = _of(network, statuses)
     if status.error:
         return status.error
-    known = reflectors(network)
-    wanted = network.hosts if facts.host in known else known
     up = {session.host for session in status.sessions if session.state == ESTABLISHED}
-    missing = [name for name in wanted if name != facts.host and name not in up]
-    errors = [f"none with {listed(tuple(missing))}: let TCP port 179 through"] if missing else []
+    missing = tuple(name for name in _partners(network, facts.host) if name not in up)
+    errors = [f"none with {listed(missing)}: {_cause(network, status)}"] if missing else []
     strangers = [session.address for session in status.sessions if not session.host]
     if strangers:
         errors.append(f"one with {listed(tuple(strangers))}, which is no host of the network")
     return "; ".join(errors)
+
+
+def _cause(network: Network, status: SpeakerStatus) -> str:
+    """The reason for which sessions are missing, as far as the host can tell it."""
+    if status.rejected:
+        packets = f"{count(status.rejected, 'packet')} came with another password, or with none"
+        return f"{packets}: run apply for all hosts"
+    password = ", and give all hosts the same password" if network.secrets else ""
+    return f"let TCP port {PORT} through{password}"
 
 
 def subnets_error(
@@ -167,39 +193,25 @@ def _of(network: Network, statuses: tuple[SpeakerStatus, ...]) -> SpeakerStatus:
     return next(status for status in statuses if status.network == network.name)
 
 
-def rows(statuses: Iterable[SpeakerStatus]) -> Iterator[Row]:
-    """The rows of the table of `show`."""
-    for status in statuses:
-        for session in status.sessions:
-            age = f"{session.up_s} s" if session.state == ESTABLISHED else "-"
-            yield (
-                status.host,
-                status.network,
-                session.host or session.address,
-                session.state,
-                age,
-                str(session.received),
-            )
+def rows(status: SpeakerStatus) -> Iterator[Row]:
+    """The rows of the table of `show`, without the host and the network."""
+    for session in status.sessions:
+        age = f"{session.up_s} s" if session.state == ESTABLISHED else "-"
+        yield session.host or session.address, session.state, age, str(session.received)
 
 
-def as_json(statuses: Iterable[SpeakerStatus]) -> list[dict[str, Any]]:
-    """The JSON of `show --json`: one object for each network and host."""
-    return [
-        {
-            "host": status.host,
-            "network": status.network,
-            "error": status.error or None,
-            "sessions": [
-                {
-                    "host": session.host or None,
-                    "address": session.address,
-                    "state": session.state,
-                    "seconds": session.up_s,
-                    "subnets_received": session.received,
-                }
-                for session in status.sessions
-            ],
-            "next_hops": status.next_hops,
-        }
-        for status in statuses
-    ]
+def json_fields(status: SpeakerStatus) -> dict[str, Any]:
+    """The fields of a status in the JSON of `show --json`."""
+    return {
+        "sessions": [
+            {
+                "host": session.host or None,
+                "address": session.address,
+                "state": session.state,
+                "seconds": session.up_s,
+                "subnets_received": session.received,
+            }
+            for session in status.sessions
+        ],
+        "next_hops": status.next_hops,
+    }

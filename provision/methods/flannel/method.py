@@ -223,7 +223,7 @@ class FlannelMethod(Method):
             ports = (cluster.client_port, cluster.peer_port)
             yield from firewall_needs.of_tcp(inventory, network, facts, ports)
 
-    def status_script(self, inventory: Inventory, host: str) -> str:
+    def status_script(self, inventory: Inventory, host: str, *, wait: bool = False) -> str:
         """Read etcd and the certificates of a host."""
         return status.script(inventory, self.networks(inventory, host))
 

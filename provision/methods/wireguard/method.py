@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import provision.methods.wireguard.device as device
@@ -13,6 +12,7 @@ import provision.methods.wireguard.status as status
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method, Row
+from provision.methods._shared import status_tables
 from provision.methods.wireguard.options import (
     CALLS,
     OVERHEAD,
@@ -90,9 +90,9 @@ class WireguardMethod(Method):
         direct = not any(host.endpoint or host.via for host in settings)
         return Tunnel("wireguard", port, direct, nat_ports=tuple(sorted(ports - {port})))
 
-    def status_script(self, inventory: Inventory, host: str) -> str:
+    def status_script(self, inventory: Inventory, host: str, *, wait: bool = False) -> str:
         """Read the sessions of a host's devices."""
-        return status.script(inventory, self.networks(inventory, host))
+        return status.script(inventory, self.networks(inventory, host), wait=wait)
 
     def parse_status(self, inventory: Inventory, host: str, text: str) -> tuple[DeviceStatus, ...]:
         """The status of each device of a host."""
@@ -102,14 +102,11 @@ class WireguardMethod(Method):
         self, statuses: Mapping[str, tuple[DeviceStatus, ...]]
     ) -> Iterator[tuple[str, Row, tuple[Row, ...]]]:
         """Yield the table of peers."""
-        rows = tuple(status.rows(chain.from_iterable(statuses.values())))
-        if rows:
-            yield "WireGuard peers", status.COLUMNS, rows
+        yield from status_tables.tables("WireGuard peers", status.COLUMNS, statuses, status.rows)
 
     def show_json(self, statuses: Mapping[str, tuple[DeviceStatus, ...]]) -> Mapping[str, Any]:
         """The key `wireguard`."""
-        of_hosts = tuple(chain.from_iterable(statuses.values()))
-        return {"wireguard": status.as_json(of_hosts)} if of_hosts else {}
+        return status_tables.as_json("wireguard", statuses, status.json_fields)
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""

@@ -17,7 +17,7 @@ from provision.model.inventory import Inventory, Network
 from provision.model.text import listed
 from provision.resources.lib import wireguard_conf as conf
 
-COLUMNS = ("host", "network", "peer", "endpoint", "subnets", "handshake", "received", "sent")
+COLUMNS = ("peer", "endpoint", "subnets", "handshake", "received", "sent")
 _HANDSHAKE_TRIES = 60
 
 # The first handshake may come late: the peer was not ready, and WireGuard asks again after 5 s.
@@ -60,13 +60,16 @@ class DeviceStatus:
     error: str
 
 
-def script(inventory: Inventory, networks: Iterable[Network]) -> str:
-    """A script that prints the peers of each device, and the time."""
+def script(inventory: Inventory, networks: Iterable[Network], *, wait: bool) -> str:
+    """A script that prints the peers of each device, and the time.
+
+    With `wait`, it waits up to 6 s for a first handshake with each peer.
+    """
     return "".join(
         _SCRIPT.format(
             device=quote(device.name(inventory, network)),
             network=network.name,
-            tries=_HANDSHAKE_TRIES if options(network).keepalive else 0,
+            tries=_HANDSHAKE_TRIES if wait and options(network).keepalive else 0,
         )
         for network in networks
     ) + "".join(
@@ -160,42 +163,32 @@ def _of(network: Network, statuses: tuple[DeviceStatus, ...]) -> DeviceStatus:
     return next(status for status in statuses if status.network == network.name)
 
 
-def rows(statuses: Iterable[DeviceStatus]) -> Iterator[Row]:
-    """The rows of the table of `show`."""
-    for status in statuses:
-        for peer in status.peers:
-            age = "never" if peer.handshake_s is None else f"{peer.handshake_s} s ago"
-            yield (
-                status.host,
-                status.network,
-                peer.host or peer.public,
-                peer.endpoint or "-",
-                ", ".join(map(str, peer.allowed)),
-                age,
-                str(peer.received),
-                str(peer.sent),
-            )
+def rows(status: DeviceStatus) -> Iterator[Row]:
+    """The rows of the table of `show`, without the host and the network."""
+    for peer in status.peers:
+        yield (
+            peer.host or peer.public,
+            peer.endpoint or "-",
+            ", ".join(map(str, peer.allowed)),
+            "never" if peer.handshake_s is None else f"{peer.handshake_s} s ago",
+            str(peer.received),
+            str(peer.sent),
+        )
 
 
-def as_json(statuses: Iterable[DeviceStatus]) -> list[dict[str, Any]]:
-    """The JSON of `show --json`: one object for each network and host."""
-    return [
-        {
-            "host": status.host,
-            "network": status.network,
-            "error": status.error or None,
-            "peers": [
-                {
-                    "host": peer.host or None,
-                    "public_key": peer.public,
-                    "endpoint": peer.endpoint or None,
-                    "subnets": [str(subnet) for subnet in peer.allowed],
-                    "handshake_seconds": peer.handshake_s,
-                    "received": peer.received,
-                    "sent": peer.sent,
-                }
-                for peer in status.peers
-            ],
-        }
-        for status in statuses
-    ]
+def json_fields(status: DeviceStatus) -> dict[str, Any]:
+    """The fields of a status in the JSON of `show --json`."""
+    return {
+        "peers": [
+            {
+                "host": peer.host or None,
+                "public_key": peer.public,
+                "endpoint": peer.endpoint or None,
+                "subnets": [str(subnet) for subnet in peer.allowed],
+                "handshake_seconds": peer.handshake_s,
+                "received": peer.received,
+                "sent": peer.sent,
+            }
+            for peer in status.peers
+        ],
+    }

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from typing import ClassVar
 
-from provision.model.ipv4 import ipv4_network
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import systemd_units
 from provision.resources.lib.base64_text import decode_text
@@ -46,7 +44,7 @@ class Service(Resource):
     `parse` can read them. `stop_effect` describes what stops working while the service is stopped;
     with `restarts_quietly` a restart is too short to be reported. `first_start` are steps that
     start it in place of a plain restart, and `before_undo` steps of a rollback before it stops.
-    A line `# routes 186 172.27.0.0/16` names the routes that the daemon makes.
+    A line `# routes 186,241 172.27.0.0/16` names the routes that the daemon makes (`daemon_range`).
     `stopped` is True if it was stopped, and does not wait for others.
     """
 
@@ -87,18 +85,6 @@ done
     @property
     def name(self) -> str:
         return self.service
-
-    @property
-    def routes(self) -> tuple[int, IPv4Network] | None:
-        """The routes that the daemon makes: the kernel's protocol number and their range.
-
-        None without any, and where somebody has edited the line.
-        """
-        match = re.search(r"^# routes (\d+) (\S+)$", self.text, re.M)
-        try:
-            return (int(match[1]), ipv4_network(match[2])) if match else None
-        except ValueError:
-            return None
 
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
