@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +24,8 @@ WIDE = 100_000
 """Columns for tables: rich cuts names and addresses to `…` at the width of the terminal."""
 SAMPLED_ROWS = 12
 """Sources of a sample that are listed, with their targets."""
+CALLERS = 24
+"""Columns for the callers of a published port."""
 FAILURES = 3
 """Failures of one check that are printed, unless --verbose asks for all."""
 
@@ -105,8 +108,9 @@ def _ports(result: Verification) -> Table:
     for container in result.containers:
         for port in map(str, container.ports):
             checks = by_port.get((container.name, port), [])
-            callers = " ".join(c.source for c in checks if c.check == "port")
-            table.add_row(container.host, port, container.name, callers, verdict(checks))
+            callers = wrap(" ".join(c.source for c in checks if c.check == "port"), CALLERS)
+            opened_from = "\n".join(callers)
+            table.add_row(container.host, port, container.name, opened_from, verdict(checks))
     return table
 
 

@@ -13,7 +13,7 @@ import click
 
 from provision.cli.output import print_warning
 from provision.cli.progress import LINE
-from provision.model.errors import UsageError
+from provision.model.errors import DeclinedError, UsageError
 
 if TYPE_CHECKING:
     from provision.cli.output_file import OutputFile
@@ -146,11 +146,11 @@ class Invocation:
     def require_confirmation(self, question: str) -> None:
         """Ask a question, unless --yes was given.
 
-        Raises UsageError when there is no terminal to ask on, click.Abort when the user says no.
+        Raises UsageError when there is no terminal to ask on, DeclinedError when the user says no.
         """
         self.require_terminal()
-        if not self.yes:
-            click.confirm(question, abort=True, err=True)
+        if not self.yes and not click.confirm(question, err=True):
+            raise DeclinedError("the answer was no, so nothing was changed")
 
     def require_terminal(self) -> None:
         """Raises UsageError if a question is to be asked and there is no terminal to ask on."""

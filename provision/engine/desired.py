@@ -76,7 +76,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
 
 
 def _with_docker(facts: HostFacts) -> HostFacts:
-    """The facts of a host as they will be once Docker is installed."""
+    """The facts of a host as they will be once Docker is installed and runs."""
     return facts if facts.docker else replace(facts, docker=facts.docker_candidate)
 
 

@@ -90,8 +90,8 @@ class HostFacts:
 
     `uid` is that of the login. `docker` is the version of the server, empty while it does not
     answer; `docker_error` then says why. `package_manager` is a command, empty for an
-    unknown one. `docker_candidate` is the version of Docker that it would install, empty where
-    Docker is installed or the version is unknown.
+    unknown one. `docker_candidate` is, where no server answers, the version of the one that is
+    installed, else of the one that the package manager would install; empty if it is unknown.
     """
 
     host: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from provision.inventory.known_keys import known_keys
@@ -14,6 +14,17 @@ from provision.model.findings import KEY, BadValueError, Finding, Loc
 from provision.model.suggest import did_you_mean, nearest
 from provision.model.text import quoted
 
+# What other tools call our keys.
+_OTHER_NAMES = {
+    "environment": "env",
+    "ip": "address",
+    "ansible_host": "address",
+    "name": "container",
+    "subnet": "cidr",
+    "type": "method",
+    "driver": "method",
+}
+_OF_SSH = ("port", "user", "key")
 # Examples for hints, by key.
 _SECTIONS = {
     "ssh": "ssh: {user: root}",
@@ -103,13 +114,21 @@ def finding(error: Mapping[str, Any], base: Loc, schema: type[Document] | None) 
         return Finding((*loc[:-1], KEY), *_missing(loc))
     if kind == "extra_forbidden":
         keys = known_keys(schema, path[:-1]) if schema else ()
-        hint = did_you_mean(str(loc[-1]), keys, "keys")
-        return Finding((*loc, KEY), f"unknown key {quoted(loc[-1])}", hint)
+        return Finding((*loc, KEY), f"unknown key {quoted(loc[-1])}", _key_hint(loc, keys))
     if kind == "literal_error":
         return Finding(loc, *_literal(loc, value, error["ctx"]["expected"]))
     if "env" in loc[2:4] and value is not None:
         return Finding(loc, *_secret(loc, value))
     return Finding(loc, *_type(kind, loc, value))
+
+
+def _key_hint(loc: Loc, keys: Iterable[str]) -> str:
+    """What to write instead of an unknown key; `keys` are those that are known here."""
+    key, known = str(loc[-1]), tuple(keys)
+    if key in _OF_SSH and "ssh" in known:
+        return f"write ssh: {{{key}: …}}"
+    other = _OTHER_NAMES.get(key, "")
+    return f"did you mean {quoted(other)}?" if other in known else did_you_mean(key, known, "keys")
 
 
 def _secret(loc: Loc, value: Any) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from provision.lab.layout import CACHE, Lab
 from provision.lab.lock import locked
 from provision.lab.tools import require_root
 from provision.model.errors import LabError
+from provision.model.text import count
 
 Say = Callable[[str], None]
 
@@ -40,9 +41,8 @@ def down(lab: Lab, *, purge: bool = False, say: Say) -> None:
     base.remove_half_built()
     if purge:
         base.purge()
-    elif trees := sorted(path.name for path in CACHE.glob("[a-z]*-*")):
-        names = ",".join(trees)
-        say(f"Kept the base trees {CACHE}/{{{names}}} (`down --purge` deletes them)")
+    elif trees := len(list(CACHE.glob("[a-z]*-*"))):
+        say(f"Kept {count(trees, 'base tree')} in {CACHE} (`down --purge` deletes them)")
 
 
 def _exists(lab: Lab) -> bool:

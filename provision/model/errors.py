@@ -63,6 +63,12 @@ class UsageError(ProvisionError):
     exit_status = ExitStatus.USAGE
 
 
+class DeclinedError(ProvisionError):
+    """The user has answered no to the question of a command."""
+
+    exit_status = ExitStatus.INTERRUPTED
+
+
 class StalePlanError(UsageError):
     """A saved plan differs from the plan that would be made now."""
 

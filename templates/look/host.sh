@@ -26,7 +26,12 @@ fi
 # Kernels before 6.1 lack the file.
 { read -r machine </proc/sys/kernel/arch; } 2>/dev/null || machine=$(uname -m)
 echo "machine $machine"
-[ -n "$docker" ] || echo "docker-error $docker_error"
+if [ -z "$docker" ]; then
+  echo "docker-error $docker_error"
+  # What a host needs depends on Docker's version, also while its daemon is stopped.
+  ! command -v dockerd >/dev/null 2>&1 ||
+    bounded dockerd --version | sed -n 's/^Docker version \([0-9.]*\).*/candidate \1/p'
+fi
 # sudo removes SSH_CONNECTION from our environment, but its own process still has it.
 ssh=${SSH_CONNECTION:-$(tr '\0' '\n' <"/proc/$PPID/environ" 2>/dev/null |
   sed -n 's/^SSH_CONNECTION=//p')}

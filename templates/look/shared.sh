@@ -5,7 +5,7 @@
 # $docker_program is look/docker_api.pl followed by look/docker_snapshot.pl.
 
 if command -v docker >/dev/null 2>&1; then
-  docker_error='its daemon does not answer'
+  docker_error='it is stopped, hangs, or starts'
   command -v perl >/dev/null 2>&1 || docker_error='perl is missing, which asks it'
   answers=$(bounded perl -e "$docker_program")
   case $? in 0) docker='yes'; printf '%s\n' "$answers" ;; 3) docker='cut' ;; esac

@@ -278,7 +278,7 @@ FACTS = HostFacts(
     host="h1", systemd=True, uid=0, tools=frozenset(), docker=(26,), docker_error="",
     live_restore=False, rootless=False, links={}, peer_routes={}, routes=(),
 )  # fmt: skip
-NO_DOCKER = replace(FACTS, docker=(), docker_error="its daemon does not answer")
+NO_DOCKER = replace(FACTS, docker=(), docker_error="it is stopped, hangs, or starts")
 MARK = Mark("demo", "blue")
 
 

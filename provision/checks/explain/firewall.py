@@ -121,7 +121,7 @@ def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
     if owner == "provision" or (owner == "Docker" and ours):
         return case.apply
     if owner == "Docker":
-        return f"iptables -I DOCKER-USER -s {case.address} -d {case.inner_address} -j ACCEPT"
+        return _accepted_by_docker(case, verdict)
     if verdict.handle == "policy" and is_native(verdict):
         return quoted(("nft", "chain", *_nft_chain(verdict), "{ policy accept ; }"))
     if verdict.handle == "policy":
@@ -130,6 +130,16 @@ def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
         return f"iptables -t {verdict.table} {verdict.rule.replace('-A ', '-D ', 1)}"
     handle = str(int(verdict.handle, 16))
     return quoted(("nft", "delete", "rule", *_nft_chain(verdict), "handle", handle))
+
+
+def _accepted_by_docker(case: Case, verdict: TraceStep) -> str:
+    """The rules by which Docker's own let packets pass: before Docker 28, answers need one, too."""
+    ends = (case.address, case.inner_address)
+    rules = [
+        f"iptables -I DOCKER-USER -s {source} -d {target} -j ACCEPT"
+        for source, target in (ends, ends[::-1])
+    ]
+    return rules[1] if is_answer(case, verdict) else " && ".join(rules)
 
 
 def _missing_entry(case: Case, verdict: TraceStep, owner: str) -> str:

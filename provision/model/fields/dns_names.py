@@ -41,6 +41,9 @@ def alias(text: str) -> str:
 def domain(text: str) -> str:
     """The domain below which a network has its names. Raises BadValueError."""
     name = text.lower()
+    if name in ("yes", "on"):
+        # YAML 1.1 reads these as true, and the YAML of the inventory as text.
+        raise BadValueError(f"names cannot be {quoted(text)}", "write names: true")
     hint = f"write a domain of your own, like {_EXAMPLE}"
     if not is_name(name) or "_" in name or len(name) > LONGEST - 130:
         raise BadValueError(f"domain {quoted(text)} cannot be a domain in DNS", hint)
