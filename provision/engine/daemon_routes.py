@@ -28,9 +28,9 @@ def ranges(current: State) -> Ranges:
     by_host: dict[str, list[DaemonRange]] = {}
     for resource in current.values():
         if isinstance(resource, (Service, File)):
-            found = daemon_range(resource.text)
-            if found and found not in by_host.setdefault(resource.host, []):
-                by_host[resource.host].append(found)
+            named = daemon_range(resource.text)
+            if named and named not in by_host.setdefault(resource.host, []):
+                by_host[resource.host].append(named)
     return by_host
 
 

@@ -66,8 +66,7 @@ class Method(ABC):
     checks: ClassVar[tuple[HostCheck, ...]] = ()
     """Checks of `verify` besides those of every method."""
     secrets: ClassVar[Mapping[str, Callable[[str], None]]] = {}
-    """Options of type `ValueDocument`, whose texts `Network.secrets` has, each with its check. That
-    raises BadValueError without any part of the text. Hosts get it by the kind `secret_file`."""
+    """Options of type `ValueDocument`, and checks of their texts, which raise BadValueError."""
 
     # Reading the file.
 
@@ -295,9 +294,8 @@ class Method(ABC):
     def status_script(self, inventory: Inventory, host: str, *, wait: bool = False) -> str:
         """A POSIX sh program that prints the status of a host's networks; empty for none.
 
-        It runs with the snapshots of `verify` and `show`, in a shell of its own. With `wait`, it
-        may wait some seconds for what hosts that have just started do not have yet: `verify`
-        judges the answer, `show` prints what is there.
+        It runs with the snapshots of `verify` and `show`, in a shell of its own. With `wait`, as
+        `verify` runs it, it may wait some seconds for hosts that have just started.
         """
         return ""
 

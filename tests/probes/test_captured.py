@@ -43,6 +43,7 @@ INVENTORIES = {
     "guests": "hosting",
     "several": "several",
     "names": "demo",
+    "password": "mesh",
 }
 # The keys in etcd contain the names of hosts, so captures of flannel need the real ones.
 HOSTS = {"trixie": "h1", "bookworm": "h2", "sid": "h3"}

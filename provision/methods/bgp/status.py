@@ -13,30 +13,11 @@ from provision.methods.bgp.options import PORT, PROTOCOL, reflectors
 from provision.methods.bgp.speaker import run_folder, unit
 from provision.model.inventory import Inventory, Network
 from provision.model.text import count, listed
+from provision.resources.render import render
 
 COLUMNS = ("peer", "state", "for", "subnets received")
 ESTABLISHED = "Established"
 _TRIES = 200
-
-# Hosts that were started together need a moment: a host calls a reflector every second. `rejected`
-# counts the packets that the kernel dropped because of their password (TCP MD5).
-_SCRIPT = """
-rejected() {{ nstat -asz | perl -lane '$sum += $F[1] if /TCPMD5/; END {{ print $sum + 0 }}'; }}
-tries=0 rejected=$(rejected)
-while [ "$tries" -lt {tries} ] && systemctl -q is-active {unit}; do
-  [ "$(ip -4 route show proto {protocol} root {cidr} | wc -l)" -lt {peers} ] ||
-    [ "$(ss -Htn state established '( sport = :{port} or dport = :{port} )' | wc -l)" \
-      -lt {sessions} ] || break
-  sleep 0.1; tries=$((tries + 1))
-done
-echo "rejected {network} $(($(rejected) - rejected))"
-for shown in 'summary json' json; do
-  set -- vtysh -d bgpd --vty_socket {folder} -c "show bgp ipv4 unicast $shown"
-  # A remark of vtysh, such as on its own missing file of settings, is no part of the answer.
-  answer=$("$@" 2>/dev/null) && [ -n "$answer" ] || answer=$("$@" 2>&1)
-  printf 'bgp {network} %s\\n' "$(printf %s "$answer" | tr -d '\\n')"
-done
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +57,8 @@ def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait
     With `wait`, it waits up to 20 s for a route to each other host and for all sessions.
     """
     return "".join(
-        _SCRIPT.format(
+        render(
+            "bgp/status.sh.j2",
             unit=unit(inventory, network),
             folder=run_folder(inventory, network),
             cidr=network.cidr,

@@ -27,14 +27,14 @@ class DaemonRange(NamedTuple):
 
 def daemon_range(text: str) -> DaemonRange | None:
     """The routes that a file names; None without any, and where somebody has edited the line."""
-    mark, found = UNMARKED, None
+    mark, routes = UNMARKED, None
     for line in takewhile(lambda line: line.startswith("#"), text.split("\n", 20)[:20]):
         if line.startswith(_MARK) and mark == UNMARKED:
             mark = Mark.of_tag(line.removeprefix("# "))
         elif line.startswith(_ROUTES):
             numbers, _, cidr = line.removeprefix(_ROUTES).partition(" ")
             try:
-                found = (tuple(map(int, numbers.split(","))), ipv4_network(cidr))
+                routes = (tuple(map(int, numbers.split(","))), ipv4_network(cidr))
             except ValueError:
                 return None
-    return DaemonRange(mark, *found) if found else None
+    return DaemonRange(mark, *routes) if routes else None
