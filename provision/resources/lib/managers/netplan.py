@@ -18,6 +18,7 @@ from provision.resources.lib.managers.base import (
     marked,
 )
 from provision.resources.lib.managers.netplan_file import NetplanEntry, Setting, interfaces, uses
+from provision.resources.lib.nic_records import NETWORKD
 from provision.resources.on_hosts import Mark
 
 FOLDER = "/etc/netplan"
@@ -46,7 +47,7 @@ class Netplan(NicManager):
     mode = 0o600
     serves_veth = False
     serves_vlans = False
-    serves_leases = True
+    dhcp_client = NETWORKD
 
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The entry of the NIC, as YAML."""
