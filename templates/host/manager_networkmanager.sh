@@ -4,7 +4,7 @@
 # Prelude: host/nic_to_bridge.sh
 # Variables: manager_arguments
 # Defines: before_join after_join before_leave after_leave after_removal after_lease on_exit
-# Defines: has_lease adopts_leases
+# Defines: has_lease adopts_leases devices keep_address keeping_profile write_profiles delete_doubled_routes
 # $manager_arguments: the UUIDs of the NIC's own profile, of the bridge's, and of its port's.
 
 own_uuid=${manager_arguments%% *} port_uuid=${manager_arguments##* }
@@ -20,12 +20,11 @@ keeping=/run/NetworkManager/system-connections/provision-$nic.nmconnection
 keep_address() {
   own=$(grep -lsxF -e "uuid=$own_uuid" /etc/NetworkManager/system-connections/* \
     /usr/lib/NetworkManager/system-connections/* | head -n 1)
-  [ -n "$leased" ] && [ -n "$own" ] || return 0
-  (
-    umask 077
-    mkdir -p "${keeping%/*}" &&
-      sed '/^dhcp-timeout=/d;s/^\[ipv4\]$/&\ndhcp-timeout=2147483647/' "$own" >"$keeping"
-  )
+  [ -z "$leased" ] || [ -z "$own" ] || keeping_profile "$own" "$keeping"
+}
+keeping_profile() { # profile, the file that is the same but for its timeout
+  (umask 077 && mkdir -p "${2%/*}" &&
+    sed '/^dhcp-timeout=/d;s/^\[ipv4\]$/&\ndhcp-timeout=2147483647/' "$1" >"$2.provision" && mv -f "$2.provision" "$2")
 }
 # The address that the DHCP client of one profile asks for is that of the other one.
 hand_over_lease() { # UUID and link of one, UUID and link of the other
@@ -47,12 +46,12 @@ start_manager() {
   systemctl start NetworkManager && rm -f "$stopped"
 }
 on_exit() { start_manager; }
-set_profile() { # link, UUID of its profile, lines of a file that does not exist yet
+set_profile() { # link, UUID of its profile, true for a link that NetworkManager may delete
   state=$devices/$(cat "/sys/class/net/$1/ifindex") || return
-  [ -f "$state" ] || printf '[device]\nmanaged=true\n%s' "$3" >"$state" || return
+  [ -f "$state" ] || printf '[device]\nmanaged=true\n' >"$state" || return
   # The file may have another section behind this one: that of its lease.
-  sed "/^connection-uuid=/d;s/^\\[device\\]\$/&\\nconnection-uuid=$2/" "$state" >"$state.provision" &&
-    mv -f "$state.provision" "$state"
+  sed "/^connection-uuid=/d;/^nm-owned=/d;s/^\\[device\\]\$/&\\nconnection-uuid=$2\\nnm-owned=$3/" "$state" \
+    >"$state.provision" && mv -f "$state.provision" "$state"
 }
 # 70 to 90 are the states of a NIC that waits for its lease.
 connected() { # link, UUID
@@ -68,19 +67,22 @@ await_profile() { # link, UUID
     sleep 0.2
   done
 }
+# Another manager may have to write the profiles, while NetworkManager is stopped.
+write_profiles() { :; }
 before_join() { stop_manager; }
 after_join() {
   [ -e "$stopped" ] || return 0
-  rm -f "$keeping" && hand_over_lease "$own_uuid" "$nic" "$bridge_uuid" "$bridge" || return
-  set_profile "$nic" "$port_uuid" '' && set_profile "$bridge" "$bridge_uuid" 'nm-owned=true
-' && start_manager && await_profile "$nic" "$port_uuid" && await_profile "$bridge" "$bridge_uuid"
+  rm -f "$keeping" && write_profiles && hand_over_lease "$own_uuid" "$nic" "$bridge_uuid" "$bridge" || return
+  # netplan apply, like nmcli device disconnect, deletes a bridge of NetworkManager, and makes it anew.
+  set_profile "$nic" "$port_uuid" false && set_profile "$bridge" "$bridge_uuid" true &&
+    start_manager && await_profile "$nic" "$port_uuid" && await_profile "$bridge" "$bridge_uuid"
 }
 before_leave() { stop_manager; }
 after_leave() {
   [ -e "$stopped" ] || return 0
-  hand_over_lease "$bridge_uuid" "$bridge" "$own_uuid" "$nic" && keep_address || return
+  write_profiles && hand_over_lease "$bridge_uuid" "$bridge" "$own_uuid" "$nic" && keep_address || return
   rm -f "/var/lib/NetworkManager/internal-$bridge_uuid-$bridge.lease"
-  ! exists "$nic" || set_profile "$nic" "$own_uuid" '' || return
+  ! exists "$nic" || set_profile "$nic" "$own_uuid" false || return
   ! exists "$bridge" || rm -f "$devices/$(cat "/sys/class/net/$bridge/ifindex")"
 }
 # NetworkManager chooses the metric of a range anew at each boot: the recorded route is a second one

@@ -270,10 +270,22 @@ def test_netplan_refuses_two_entries_and_files_outside_of_etc() -> None:
     )
 
 
+def test_the_bridge_of_netplan_with_network_manager_has_a_profile_of_its_own() -> None:
+    """Its UUID is known, and its routes have the metric of the NIC's."""
+    text = "network:\n  version: 2\n  ethernets:\n    eth1:\n      addresses: [10.0.0.1/24]\n"
+    written = with_bridge("netplan-nm", host_files(NETPLAN, text))
+    (path,) = MANAGERS["netplan-nm"].paths(MARK)
+    bridge = yaml.safe_load(written[path])["network"]["bridges"]["bri0"]
+    assert bridge["addresses"] == ["10.0.0.1/24"] and bridge["renderer"] == "NetworkManager"
+    _, uuid, _ = MANAGERS["netplan-nm"].arguments(MARK, text).split()
+    passthrough = {"ipv4.route-metric": "100"}
+    assert bridge["networkmanager"] == {"uuid": uuid, "passthrough": passthrough}
+    assert marked_block.unwrap(written[NETPLAN], MARK) == text
+
+
 def test_unsupported_managers_are_refused_by_name(tmp_path: Path) -> None:
-    """netplan with NetworkManager is told from NetworkManager alone, whose files it would write."""
-    message = "eth1 is managed by netplan with the renderer NetworkManager"
-    assert message in problems(tmp_path, "netplan-nm", "")
+    """A manager of which provision knows no files."""
+    assert "eth1 is managed by connman" in problems(tmp_path, "connman", "")
 
 
 @pytest.mark.parametrize(

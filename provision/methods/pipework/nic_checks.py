@@ -16,8 +16,6 @@ from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import NicManager
 from provision.resources.lib.nic_records import NETWORKD
 
-_TITLES = {"netplan-nm": "netplan with the renderer NetworkManager"}
-
 Reason = tuple[str, str]
 """A message and its hint."""
 
@@ -84,7 +82,7 @@ def _manager_reasons(
         message = f"{link.name} has no network manager, so its bridge would be lost at a reboot"
         yield message, hint
     elif link.managers[0] not in MANAGERS:
-        yield f"{link.name} is managed by {_TITLES.get(link.managers[0], link.managers[0])}", hint
+        yield f"{link.name} is managed by {link.managers[0]}", hint
     elif link.managers[0] == NETWORKD and not link.network:
         message = f"the file by which networkd configured {link.name} is missing"
         yield message, f"run networkctl reload and networkctl reconfigure {link.name}"

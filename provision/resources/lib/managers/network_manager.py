@@ -98,7 +98,7 @@ class NetworkManager(NicManager):
         profile = entries(files.texts[path])
         yield from _profile_reasons(nic, path, profile)
         if _uses_dhcp(profile):
-            yield from _lease_reasons(nic, path, profile, files)
+            yield from lease_reasons(nic, path, profile, files)
 
     def paths(self, mark: Mark) -> tuple[str, ...]:
         """The profiles of the bridge and of its port."""
@@ -114,13 +114,13 @@ class NetworkManager(NicManager):
     def arguments(self, mark: Mark, settings: str) -> str:
         """The UUIDs of the NIC's own profile, and of those of the bridge and its port."""
         known = (value for section, key, value, _ in entries(settings) if (section, key) == _UUID)
-        return f"{next(known, '-')} {_uuid(mark, 'bridge')} {_uuid(mark, 'port')}"
+        return f"{next(known, '-')} {profile_uuid(mark, 'bridge')} {profile_uuid(mark, 'port')}"
 
 
 _UUID = ("connection", "uuid")
 
 
-def _uuid(mark: Mark, part: str) -> UUID:
+def profile_uuid(mark: Mark, part: str) -> UUID:
     return uuid5(_UUIDS, f"{mark} {part}")
 
 
@@ -160,7 +160,7 @@ def _uses_dhcp(profile: Iterable[Entry]) -> bool:
     return any(entry[:3] == ("ipv4", "method", "auto") for entry in profile)
 
 
-def _lease_reasons(
+def lease_reasons(
     nic: str, path: str, profile: Iterable[Entry], files: ManagerFiles
 ) -> Iterator[Reason]:
     """Yield the settings by which the bridge would ask the DHCP server as another client."""
@@ -184,7 +184,7 @@ def _bridge(port: BridgePort, profile: Iterable[Entry]) -> str:
     bridge += ["vlan-filtering=true"] if port.vlans else []
     parts = {
         "connection": [
-            *_head(port.bridge, _uuid(port.mark, "bridge"), "bridge", port.bridge),
+            *_head(port.bridge, profile_uuid(port.mark, "bridge"), "bridge", port.bridge),
             *_moved(profile),
         ],
         "ethernet": [f"mtu={port.mtu}"],
@@ -203,8 +203,10 @@ def _port(port: BridgePort, profile: Iterable[Entry]) -> str:
         for section, key, value, _ in profile
         if (section, key) == ("connection", "lldp")
     ]
-    master = [f"master={_uuid(port.mark, 'bridge')}", "slave-type=bridge"]
-    head = _head(f"{port.bridge} port {port.nic}", _uuid(port.mark, "port"), "ethernet", port.nic)
+    master = [f"master={profile_uuid(port.mark, 'bridge')}", "slave-type=bridge"]
+    head = _head(
+        f"{port.bridge} port {port.nic}", profile_uuid(port.mark, "port"), "ethernet", port.nic
+    )
     vlans = [f"vlans={', '.join(map(str, port.vlans))}"] if port.vlans else []
     parts = {
         "connection": [*head, *master, *lldp],
