@@ -36,6 +36,7 @@ stop_client() { # link
   systemctl -q is-active "$(scope_of "$1")" || return 0
   systemctl kill --signal=KILL "$(scope_of "$1")"
   systemctl stop "$(scope_of "$1")"
+  rm -f "/run/network/ifup-$1.pid" # of the ifup that was killed
 }
 # Both clients ask for the lease in their file; in that of dhclient is also half of its identifier. The
 # scope lets the client outlive the unit of the change. After 5 s without an answer dhcpcd 10.1 removes the
