@@ -9,7 +9,7 @@ from typing import Any
 
 from provision.facts.lines import KeyedLines
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.lib.nic_records import DhcpLease, NicAddress, NicRoute
+from provision.resources.lib.nic_records import NETWORKD, DhcpLease, NicAddress, NicRoute
 from provision.resources.on_hosts import PROTO
 
 # The snapshot calls `ip -N`, which prints the numbers of linux/rtnetlink.h instead of names.
@@ -32,9 +32,9 @@ class Nic:
 
     `managers` own it: systemd-networkd, netplan, NetworkManager, ifupdown. `network` is the text
     of networkd's file for it, drop-ins included. `dynamic` is True if an IPv4 address of it is
-    leased by DHCP; `lease` has those of which the kernel knows the end. `leased_by_networkd` is
-    True if systemd-networkd has a lease for it, also for netplan. `master` is the bridge that it
-    is a port of.
+    leased by DHCP; `lease` has those of which the kernel knows the end. `dhcp_clients` have a lease
+    for it: systemd-networkd (also for netplan), NetworkManager, ifupdown. `master` is the bridge
+    that it is a port of.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Nic:
     network: str = ""
     dynamic: bool = False
     lease: DhcpLease | None = field(default=None, repr=False)
-    leased_by_networkd: bool = field(default=False, repr=False)
+    dhcp_clients: tuple[str, ...] = field(default=(), repr=False)
     addresses: tuple[NicAddress, ...] = ()
     routes: tuple[NicRoute, ...] = ()
 
@@ -111,7 +111,7 @@ def _nic(
         network="\n".join(decode_text(value) for key, value in fields if key == "network_file"),
         dynamic="lease" in keys or bool(leased),
         lease=DhcpLease(leased, dict(fields).get("lease", "")) if leased else None,
-        leased_by_networkd="lease" in keys,
+        dhcp_clients=tuple(_dhcp_clients(fields, leased)),
         addresses=tuple(_addresses(infos)),
         # NetworkManager adds the route of an address itself, as one of the kernel's, and so it has
         # to be moved; the kernel makes it for every other address.
@@ -132,6 +132,16 @@ def _leased(infos: Iterable[dict[str, Any]]) -> Iterator[str]:
     for info in infos:
         if _is_ipv4(info) and info.get("dynamic"):
             yield f"{info['local']}/{info['prefixlen']}"
+
+
+def _dhcp_clients(fields: list[tuple[str, str]], leased: tuple[str, ...]) -> Iterator[str]:
+    """Yield the programs that have a lease for the NIC; some tell the address."""
+    for key, value in fields:
+        client, _, address = value.partition(" ")
+        if key == "lease":
+            yield NETWORKD
+        elif key == "leased" and (not address or address in [c.split("/")[0] for c in leased]):
+            yield client
 
 
 def _is_ipv4(info: Mapping[str, Any]) -> bool:

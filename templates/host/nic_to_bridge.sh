@@ -21,14 +21,15 @@
 # The file host/manager_….sh of the NIC's network manager follows, with functions that make it agree:
 # before_join and after_join; before_leave MARK FILE… and, with our files removed, after_leave, and
 # after_removal once the bridge is gone. on_exit may be defined by it, too, and after_lease, for a NIC
-# that has its lease again.
+# that has its lease again; has_lease LINK ADDRESS, where the end of an address is no sign of a lease;
+# and $adopts_leases=yes: the manager takes over an address only with its end and its routes.
 # Variables set here: one for each argument, and $urgent, a command prefix for the highest priority.
 # Functions: master LINK prints its bridge; exists LINK; lines TEXT prints those that are not empty;
 # addresses_on LINK; has_address LINK ADDRESS…; notify LINK 0|1; batch runs `ip -batch` on stdin;
-# marked_routes LINK; leases_on LINK; from_dhcp LINK; await_lease LINK SECONDS; return_lease; copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings
-# and report_pings.
+# marked_routes LINK; leases_on LINK; from_dhcp LINK; await_lease LINK SECONDS; return_lease;
+# copy_neighbours FROM TO; delete_warm_veth; remove_files MARK FILE…; start_pings and report_pings.
 # Defines: master exists lines addresses_on has_address notify batch copy_neighbours marked_routes
-# Defines: leases_on from_dhcp await_lease return_lease after_lease
+# Defines: leases_on from_dhcp has_lease await_lease return_lease after_lease adopts_leases
 # Defines: delete_warm_veth remove_files start_pings report_pings on_exit
 # Variables: bridge nic host_link manager_arguments
 
@@ -53,28 +54,46 @@ batch() { moves=$(cat) && printf '%s\n' "$moves" | $urgent ip -batch -; }
 # Routes of networks, of every inventory: they follow the addresses, and no record has them. (When
 # systemd-networkd reads its files again, it may drop them; the kind `routes` then makes its own anew.)
 # 240 is PROTO of on_hosts.py. `ip` leaves out what it selects by.
-marked_routes() {
-  ip -N -4 route show table main dev "$1" proto 240 2>/dev/null |
-    sed 's/ linkdown//;s/ dead//;s/ *$/ proto 240/'
+marked_routes() { routes_of "$1" 240 240; }
+routes_of() { # link, protocol, protocol of the printed routes
+  ip -N -4 route show table main dev "$1" proto "$2" 2>/dev/null |
+    sed "s/ linkdown//;s/ dead//;s/ *\$/ proto $3/"
 }
 # The addresses of a link that a DHCP client has set, as `ip address replace` takes them.
 leases_on() { # link
   ip -4 -o address show dev "$1" dynamic 2>/dev/null |
-    sed -n 's/.* inet \(.* scope [^ ]*\) .*/\1/p'
+    sed -n 's/.* inet \(.* scope [^ ]*\) .*noprefixroute .*/\1 noprefixroute/p;t
+      s/.* inet \(.* scope [^ ]*\) .*/\1/p'
+}
+adopts_leases=
+# The options by which an address of a lease has an end on the next link, too. A day, since the host
+# would lose the address when its lease ends while the server is silent: the client sets the right end.
+lifetime() { # link, address
+  case "$adopts_leases$(leases_on "$1")" in yes*"$2 "*) echo " valid_lft 86400 preferred_lft 86400" ;; esac
 }
 # A lease is taken from the link that has it, as it is now: the server may have given the host another
 # address since the record was made, and those of the record to other hosts. Its
 # routes get another protocol (4 is RTPROT_STATIC, 16 RTPROT_DHCP), which tells them from those that the
-# DHCP client makes for the next link, and which systemd-networkd keeps until then.
+# DHCP client makes for the next link, and which systemd-networkd keeps until then. A manager that adopts
+# leases finds them as its client would set them; it also makes the route of the address's range (2 is
+# RTPROT_KERNEL).
 from_dhcp() { # link
   [ -n "$leased" ] || return 0
   addresses=$(
     lines "$addresses" | while read -r line; do
       case " $leased " in *" ${line%% *} "*) has_address "$1" "$line" || continue ;; esac
-      echo "$line"
+      echo "$line$(lifetime "$1" "${line%% *}")"
     done
     leases_on "$1" | while read -r line; do
-      case " $leased " in *" ${line%% *} "*) ;; *) echo "$line" ;; esac
+      case " $leased " in *" ${line%% *} "*) ;; *) echo "$line$(lifetime "$1" "${line%% *}")" ;; esac
+    done
+  )
+  routes=$(
+    lines "$routes" | while read -r line; do
+      source="${line##* src } " source=${source%% *}
+      # The link has lost this address.
+      case " $leased" in *" $source/"*) addresses_on "$1" | grep -q "^$source/" || continue ;; esac
+      echo "$line"
     done
   )
   # An earlier run may have moved the lease already.
@@ -82,19 +101,28 @@ from_dhcp() { # link
     given=$(leases_on "$link" | sed 's/ .*//')
     [ -z "$given" ] || { leased=$given; break; }
   done
-  leased_routes=$(ip -N -4 route show table main dev "$1" proto 16 2>/dev/null |
-    sed 's/ linkdown//;s/ dead//;s/ *$/ proto 4/')
+  if [ -n "$adopts_leases" ]; then
+    leased_routes=$(
+      for address in $leased; do routes_of "$1" 2 2 | grep -F " src ${address%/*} "; done
+      routes_of "$1" 16 16
+    )
+  else
+    leased_routes=$(routes_of "$1" 16 4)
+  fi
   # Routers are in the ranges of the other routes.
   routes="$routes
 $(lines "$leased_routes" | grep -v ' via ')
 $(lines "$leased_routes" | grep ' via ')"
 }
 # An address has an end once the DHCP client of the link has got its lease.
+has_lease() { # link, address
+  ip -4 -o address show dev "$1" dynamic 2>/dev/null | grep -qF " $2 "
+}
 await_lease() { # link, seconds
   [ -n "$leased" ] && exists "$1" || return 0
   tries=$(($2 * 5))
   for address in $leased; do
-    until ip -4 -o address show dev "$1" | grep -F " $address " | grep -q ' dynamic '; do
+    until has_lease "$1" "$address"; do
       tries=$((tries - 1))
       [ $tries -gt 0 ] || {
         echo "the DHCP server has not given $address to $1 within $2 s" >&2
@@ -103,6 +131,7 @@ await_lease() { # link, seconds
       sleep 0.2
     done
   done
+  [ -z "$adopts_leases" ] || return 0
   lines "$leased_routes" | while IFS= read -r route; do
     # shellcheck disable=SC2086 # the words of a route
     [ -z "$(ip -4 route show "${route%% *}" dev "$1" proto 16)" ] ||

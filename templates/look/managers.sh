@@ -1,8 +1,9 @@
 # The files by which ifupdown, netplan and NetworkManager configure the host's NICs, for methods that
 # make a NIC a port of a bridge. Files with secrets are not read: only the line of the first one is.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
-# Prints `file BASE64 PATH`, `unread LINE WORD PATH`, and of NetworkManager `profile NIC PATH`
-# and `metric NIC NUMBER`, which it gives the NIC's routes by itself.
+# Prints `file BASE64 PATH`, `unread LINE WORD PATH`, and of NetworkManager `profile NIC PATH`,
+# `metric NIC NUMBER`, which it gives the NIC's routes by itself, and `setting LINE KEY=VALUE PATH` of
+# its own files, where these choose its DHCP client and the identifier that the client sends.
 
 print_file() { # path, extended regular expression of secret lines, whose first word is printed
   [ -f "$1" ] && [ ! -h "$1" ] || return 0
@@ -32,8 +33,9 @@ done
   done <"/run/NetworkManager/devices/$index"
   [ -n "$uuid" ] || continue
   for folder in /etc /run /usr/lib; do
+    # The file in /run that keeps a NIC its lease (host/manager_networkmanager.sh) is no profile of its own.
     grep -lxF -e "uuid=$uuid" "$folder"/NetworkManager/system-connections/* 2>/dev/null |
-      head -n 1 | while IFS= read -r path; do
+      grep -v '^/run/.*/provision-' | head -n 1 | while IFS= read -r path; do
         echo "profile $nic $path"
         # Any other section may have secrets: 802-1x, pppoe, macsec, vpn, wireguard.
         other=$(sed -n '/^\[\(connection\|ethernet\|802-3-ethernet\|ipv4\|ipv6\|proxy\|user\)\]/d;/^\[/p' \
@@ -41,5 +43,11 @@ done
         if [ -n "$other" ]; then print_file "$path" "^\\$other"; else print_file "$path" '^\[802-1x\]'; fi
       done
   done
+done
+# Later files win, and those of one name in /etc.
+[ ! -d /run/NetworkManager/devices ] || for path in /usr/lib/NetworkManager/conf.d/*.conf \
+  /run/NetworkManager/conf.d/*.conf /etc/NetworkManager/NetworkManager.conf /etc/NetworkManager/conf.d/*.conf; do
+  [ ! -f "$path" ] || grep -n -E '^[[:space:]]*(dhcp|ipv4\.dhcp-client-id)[[:space:]]*=' -- "$path" |
+    tr -d ' \t' | sed "s|^\([0-9]*\):\(.*\)|setting \1 \2 $path|"
 done
 :

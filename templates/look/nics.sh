@@ -18,6 +18,13 @@ settings() { # NIC
   case $filter$ignore in *[1-9]*) echo "ip_settings $1 $filter $ignore" ;; esac
 }
 settings all
+# The DHCP client that ifupdown has started for a NIC.
+dhcp_client() { # NIC
+  for file in "/run/dhclient.$1.pid" "/run/dhcpcd/$1.pid"; do
+    [ -f "$file" ] && read -r pid <"$file" && [ -f "/proc/$pid/comm" ] || continue
+    case $(cat "/proc/$pid/comm") in dhclient | dhcpcd) echo "leased $1 ifupdown" ;; esac
+  done
+}
 managed=$(grep -Hs '^NETWORK_FILE=.' /run/systemd/netif/links/*)
 for link in /sys/class/net/*; do
   nic=${link##*/}
@@ -54,10 +61,15 @@ for link in /sys/class/net/*; do
     ! grep -qsxF -e "uuid=$uuid" -e "interface-name=$nic" \
       /run/NetworkManager/system-connections/netplan-* || owner=${owner:+netplan-nm}
     [ -z "$owner" ] || echo "manager $nic $owner"
+    # The address that its own DHCP client asks for at the next start.
+    lease=/var/lib/NetworkManager/internal-$uuid-$nic.lease
+    [ -z "$owner" ] || [ ! -f "$lease" ] || while IFS='=' read -r key value; do
+      case $key in ADDRESS) echo "leased $nic NetworkManager $value" ;; esac
+    done <"$lease"
   fi
   if [ -f /run/network/ifstate ]; then
     while read -r line; do
-      case $line in "$nic="*) echo "manager $nic ifupdown" ;; esac
+      case $line in "$nic="*) echo "manager $nic ifupdown" && dhcp_client "$nic" ;; esac
     done </run/network/ifstate
   fi
 done

@@ -20,7 +20,9 @@ from tests.lab.test_managers import move_quietly
 
 pytestmark = pytest.mark.lab
 
-MANAGERS = {"h1": "networkd", "h2": "netplan", "h3": "networkd"}
+MANAGERS = "trixie", {"h1": "networkd", "h2": "netplan", "h3": "networkmanager"}
+# Its DHCP client is dhcpcd on trixie and sid, and dhclient on bookworm.
+IFUPDOWN = "mixed", dict.fromkeys(HOSTS, "ifupdown")
 
 # Files of the managers, with mode and owner, and the addresses, routes and ports of the NICs. A NIC
 # whose server has not answered has a file below /run, and so a folder.
@@ -29,6 +31,9 @@ find /etc/network /etc/netplan /etc/NetworkManager /etc/systemd/network /run/net
   /run/systemd/network /run/NetworkManager/system-connections \
   ! -name .ifstate.lock ! -path /run/systemd/network ! -path '/run/systemd/network/05-*' \
   ! -path '/run/systemd/network/10-netplan-*.network.d*' \
+  ! -path '/run/NetworkManager/*/lo.nmconnection' \
+  ! -path '/run/NetworkManager/*/provision-*' \
+  ! -path '/run/NetworkManager/*/docker0.nmconnection' \
   2>/dev/null | sort |
   while read -r path; do
   stat -c '%n %a %u:%g' "$path"; [ ! -f "$path" ] || sha256sum <"$path"
@@ -39,20 +44,41 @@ done
 ip -N -4 route show dev eth1 | sed 's/metric [0-9]*//'; ip -N -4 route show default
 ip -d link show dev eth1 | grep -o -e 'mtu [0-9]*' -e 'link/ether [0-9a-f:]*' -e master
 """
-_KEEPING = "/run/systemd/network 2>/dev/null || :"
+_KEEPING = "ls /run/systemd/network /run/NetworkManager/system-connections 2>/dev/null || :"
 _LEASED = "ip -4 -o address show dev {} | grep ' dynamic '"
 _NETWORKD = "networkctl reload; systemctl restart systemd-networkd"
-_RESTARTS = {"networkd": _NETWORKD, "netplan": f"{_NETWORKD}; netplan apply"}
+_NETWORK_MANAGER = (
+    "nmcli connection reload; systemctl reload NetworkManager; "
+    "systemctl restart NetworkManager; nm-online -q -t 60"
+)
+each_manager = pytest.mark.parametrize(
+    "leased",
+    [MANAGERS, pytest.param(IFUPDOWN, marks=pytest.mark.full)],
+    indirect=True,
+    ids=["three managers", "ifupdown"],
+)
+_RESTARTS = {
+    "networkd": _NETWORKD,
+    "netplan": f"{_NETWORKD}; netplan apply",
+    "networkmanager": _NETWORK_MANAGER,
+    "ifupdown": "systemctl restart networking; ifup -a",
+}
 _LINKS = "networkctl --no-legend | awk '{print $2, $4, $5}'"
-_AGREES = dict.fromkeys(("networkd", "netplan"), (_LINKS, "bri0 routable configured"))
+_DEVICES = "nmcli -t -f DEVICE,STATE,CONNECTION device"
+_AGREES = {
+    "networkd": (_LINKS, "bri0 routable configured"),
+    "netplan": (_LINKS, "bri0 routable configured"),
+    "networkmanager": (_DEVICES, "bri0:connected:bri0\n"),
+    "ifupdown": ("ifquery --state", "bri0=bri0\n"),
+}
 
 
 @pytest.fixture
 def leased(booted: Boot, request: pytest.FixtureRequest) -> Iterator[tuple[Hosts, dict[str, str]]]:
-    """Hosts with leased data addresses, and the manager of each, which `indirect` chooses."""
-    managers: dict[str, str] = request.param
+    """Hosts with leased data addresses, and the manager of each, by suite and managers."""
+    suite, managers = request.param
     choices = {h: {"manager": name, "address": "dhcp"} for h, name in managers.items()}
-    hosts = booted("trixie", choices)
+    hosts = booted(suite, choices)
     yield hosts, managers
     power.start(hosts.lab, say=print)
     for path in hosts.lab.folder.glob("*.yml"):
@@ -114,7 +140,7 @@ def restart_server(hosts: Hosts, text: str) -> None:
     subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/")
 
 
-@pytest.mark.parametrize("leased", [MANAGERS], indirect=True)
+@each_manager
 def test_the_bridge_gets_the_lease_of_the_nic(leased: tuple[Hosts, dict[str, str]]) -> None:
     """Over restarts, renewals and a reboot; destroy restores files and NIC with the same lease."""
     hosts, managers = leased
@@ -144,11 +170,11 @@ def test_the_bridge_gets_the_lease_of_the_nic(leased: tuple[Hosts, dict[str, str
     assert_leased(hosts, "eth1")
     assert kept(hosts) == lease
     assert_same(settled(before), settled(hosts.everywhere(_STATE, check=False)))
-    assert "05-provision" not in "".join(hosts.everywhere(f"ls {_KEEPING}").values())
+    assert "provision-" not in "".join(hosts.everywhere(_KEEPING).values())
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("leased", [MANAGERS], indirect=True)
+@each_manager
 def test_without_a_lease_for_the_bridge_the_change_is_rolled_back(
     leased: tuple[Hosts, dict[str, str]],
 ) -> None:
@@ -169,7 +195,7 @@ def test_without_a_lease_for_the_bridge_the_change_is_rolled_back(
     assert set(hosts.json("apply", inventory)["hosts"].values()) == {"confirmed"}
     assert_leased(hosts, "bri0")
     assert_managers_agree(hosts, managers)
-    assert "05-provision" not in "".join(hosts.everywhere(f"ls {_KEEPING}").values())
+    assert "provision-" not in "".join(hosts.everywhere(_KEEPING).values())
     assert hosts.json("apply", inventory)["changes"] == []
 
 

@@ -198,6 +198,52 @@ def test_the_management_nics_of_other_managers_move(managed: Hosts) -> None:
     assert_restored(before, managed)
 
 
+NETPLAN_NM = {
+    "h1": {"manager": "netplan-nm"},
+    "h2": {"manager": "netplan-nm", "address": "dhcp"},
+    "h3": {"manager": "netplan-nm"},
+}
+_DEVICES = "nmcli -t -f DEVICE,STATE,CONNECTION device | grep -e eth1 -e host0 -e bri0 | sort"
+
+
+@pytest.fixture
+def netplan_nm(booted: Boot) -> Iterator[Hosts]:
+    """Hosts of netplan with the renderer NetworkManager; h2 has its address by DHCP."""
+    hosts = booted("trixie", NETPLAN_NM)
+    yield hosts
+    power.start(hosts.lab, say=print)
+    hosts.provision("destroy", hosts.inventory("pipework.yml"), "--yes", status=None)
+
+
+@pytest.mark.full
+def test_netplan_with_network_manager(netplan_nm: Hosts) -> None:
+    """netplan writes the profile of the bridge, also at `netplan apply`, and after a reboot."""
+    hosts = netplan_nm
+    before = hosts.everywhere(f"cat /etc/netplan/*; ls /etc/netplan; {_NICS}; {_DEVICES}")
+    inventory = hosts.inventory("pipework.yml")
+    move_quietly(hosts, "apply", inventory)
+
+    def assert_bridged() -> None:
+        for host in HOSTS:
+            wait_for_output(hosts, host, _DEVICES, "bri0:connected:netplan-bri0", within_s=60)
+            wait_for_output(hosts, host, _DEVICES, "eth1:connected:netplan-eth1", within_s=60)
+        assert hosts.json("apply", inventory)["changes"] == []
+
+    assert_bridged()
+    for command in ("systemctl restart NetworkManager", "netplan apply"):
+        hosts.everywhere(command)
+        assert_bridged()
+    power.reboot(hosts.lab, HOSTS, say=print)
+    assert_bridged()
+    hosts.verified(inventory)
+    move_quietly(hosts, "destroy", inventory, "--yes")
+    after = hosts.everywhere(f"cat /etc/netplan/*; ls /etc/netplan; {_NICS}; {_DEVICES}")
+    assert_same(
+        {host: _settled(text) for host, text in before.items()},
+        {host: _settled(text) for host, text in after.items()},
+    )
+
+
 # By host: a change of the file of eth1, and the message, which names file and line.
 _UNFIT = {
     "h1": ("sed -i '/^iface eth1/a \\    up true' /etc/network/interfaces",

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 import yaml
 
+import provision.methods.pipework.manager_facts as manager_facts
 import provision.methods.pipework.nic_checks as nic_checks
 from provision.facts.lines import KeyedLines
 from provision.facts.nics import Nic, parse
 from provision.resources.kinds.lan_bridge import address_holder
 from provision.resources.lib import networkd
 from provision.resources.lib.managers import MANAGERS
-from provision.resources.lib.managers.base import BridgePort, ManagerFiles
+from provision.resources.lib.managers.base import BridgePort, ManagerFiles, ManagerSetting
 from provision.resources.lib.nic_records import DhcpLease, NicAddress, OriginalNic, parse_record
 from provision.resources.on_hosts import Mark
 
@@ -150,7 +151,7 @@ def test_a_lease_of_another_client_is_refused(dynamic: bool, dhcp4: str, message
     """The bridge would not get it."""
     text = f"network:\n  ethernets:\n    eth1:\n      dhcp4: {dhcp4}\n"
     uses_dhcp = MANAGERS["netplan"].uses_dhcp("eth1", ManagerFiles({_NETPLAN: text}))
-    link = Nic("eth1", dynamic=dynamic, leased_by_networkd=dynamic)
+    link = Nic("eth1", dynamic=dynamic, dhcp_clients=("systemd-networkd",) if dynamic else ())
     found = nic_checks.client_reasons(link, MANAGERS["netplan"], uses_dhcp)
     assert [text for text, _ in found] == ([message] if message else [])
 
@@ -167,6 +168,86 @@ def test_a_lease_that_networkd_does_not_know_is_refused(
     found = list(nic_checks.client_reasons(link, MANAGERS[manager], uses_dhcp))
     message = f"eth1 has its address from a DHCP client that is not {manager}'s"
     assert [text for text, _ in found] == ([] if line else [message])
+
+
+_PROFILE = "/etc/NetworkManager/system-connections/lan.nmconnection"
+_KEYFILE = "[connection]\nuuid=1-2\ntype=ethernet\ninterface-name=eth1\n[ipv4]\nmethod=auto\n{}"
+
+
+def profile(more: str = "", *settings: ManagerSetting) -> ManagerFiles:
+    """A NIC whose profile of NetworkManager asks for a lease."""
+    texts = {_PROFILE: _KEYFILE.format(more)}
+    return ManagerFiles(texts, profiles={"eth1": _PROFILE}, settings=settings)
+
+
+def test_the_bridge_of_network_manager_asks_as_the_nic_did() -> None:
+    """The settings of DHCP move to the profile of the bridge, which has the same MAC."""
+    manager = MANAGERS["NetworkManager"]
+    files = profile("dhcp-client-id=mac\ndhcp-hostname=h1\n")
+    assert manager.uses_dhcp("eth1", files) and list(manager.reasons("eth1", files)) == []
+    written = dict(manager.added(PORT, manager.describe("eth1", files)))
+    bridge, port = (written[path] for path in manager.paths(PORT.mark))
+    for line in ("method=auto", "dhcp-client-id=mac", "dhcp-hostname=h1"):
+        assert line in bridge.splitlines() and line not in port.splitlines()
+    assert f"mac-address={PORT.mac}" in bridge.splitlines()
+
+
+_CONF = "/etc/NetworkManager/NetworkManager.conf"
+_OF_THE_NIC = ManagerSetting(_CONF, 7, "ipv4.dhcp-client-id", "stable")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (profile("dhcp-client-id=duid\n"), f"{_PROFILE}:7: dhcp-client-id=duid: the DHCP server"),
+        (profile("", _OF_THE_NIC), f"{_CONF}:7: ipv4.dhcp-client-id=stable: the DHCP server would"),
+        (profile("dhcp-client-id=mac\n", _OF_THE_NIC), ""),
+        (profile("", ManagerSetting(_CONF, 2, "dhcp", "dhclient")), f"{_CONF}:2: dhcp=dhclient: "),
+        (profile("", ManagerSetting(_CONF, 2, "dhcp", "internal")), ""),
+    ],
+)
+def test_identifiers_that_a_bridge_would_not_have_are_refused(
+    files: ManagerFiles, message: str
+) -> None:
+    """With file and line; the profile's own identifier is the one that counts."""
+    found = [text for text, _ in MANAGERS["NetworkManager"].reasons("eth1", files)]
+    assert (len(found) == 1 and found[0].startswith(message)) if message else found == []
+
+
+def test_the_probe_reads_settings_of_network_manager() -> None:
+    """The line of look/managers.sh, as a host prints it."""
+    files = manager_facts.PROBE.parse(f"setting 7 ipv4.dhcp-client-id=stable {_CONF}\n")
+    assert isinstance(files, ManagerFiles) and files.settings == (_OF_THE_NIC,)
+
+
+def test_ifupdown_starts_its_dhcp_client_for_the_bridge() -> None:
+    """With the options that the NIC's client has got."""
+    path = "/etc/network/interfaces"
+    text = "auto eth1\niface eth1 inet dhcp\n  client no\n  hostname h1\n  mtu 1400\n"
+    files, manager = ManagerFiles({path: text}), MANAGERS["ifupdown"]
+    assert manager.uses_dhcp("eth1", files) and list(manager.reasons("eth1", files)) == []
+    written = dict(manager.edited(PORT, manager.describe("eth1", files), files))[path]
+    new = [line.strip() for line in written.splitlines() if not line.startswith("#")]
+    assert "iface bri0 inet dhcp" in new and "iface eth1 inet manual" in new
+    assert "client no" in new and "hostname h1" in new and "mtu 1400" not in new
+
+
+@pytest.mark.parametrize(
+    ("manager", "line", "is_own"),
+    [
+        ("NetworkManager", "leased eth1 NetworkManager 10.0.0.1", True),
+        ("NetworkManager", "leased eth1 NetworkManager 10.0.0.2", False),
+        ("NetworkManager", f"lease eth1 {CLIENT_ID}", False),
+        ("ifupdown", "leased eth1 ifupdown", True),
+        ("ifupdown", "", False),
+    ],
+)
+def test_the_client_of_each_manager_is_told(manager: str, line: str, is_own: bool) -> None:
+    """NetworkManager's file of a lease may be older than the address that the NIC has now."""
+    infos = [{"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "dynamic": True}]
+    links = [{"ifname": "eth1", "mtu": 1500, "addr_info": infos}]
+    link = parse(KeyedLines(f"{line}\n"), links, {})["eth1"]
+    assert (list(nic_checks.client_reasons(link, MANAGERS[manager], True)) == []) == is_own
 
 
 LEASED = OriginalNic(

@@ -132,7 +132,12 @@ def test_a_veth_and_vlans_are_made_by_ifupdown() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("iface eth1 inet dhcp\n", "interfaces:1: iface eth1 inet dhcp is not a static address"),
+        ("iface eth1 inet ppp\n", "interfaces:1: iface eth1 inet ppp is neither a static address"),
+        ("iface eth1 inet dhcp\n  gateway 10.0.0.254\n", "interfaces:2: gateway 10.0.0.254 cannot"),
+        (
+            "iface eth1 inet dhcp\niface eth1 inet6 static\n",
+            ":2: iface eth1 inet6 static stands be",
+        ),
         ("iface eth1 inet static\n  up ip route add x\n", "interfaces:2: up ip route add x"),
         ("iface eth1 inet static\n  bond-master bond0\n", "interfaces:2: bond-master bond0"),
         ("iface eth1 inet static\n  wpa-conf x\n", "interfaces:2: wpa-conf x"),
@@ -185,7 +190,7 @@ def test_network_manager_gets_two_profiles() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("method=manual", "method=auto", "lan.nmconnection:6: method=auto: eth1 has no fixed"),
+        ("method=manual", "method=shared", "lan.nmconnection:6: method=shared: eth1 has no addr"),
         ("interface-name=eth1", "multi-connect=3", ":1: the connection is not bound to eth1"),
         ("type=ethernet", "type=vlan", ":3: type=vlan: eth1 is not a plain wired NIC"),
         ("type=ethernet", "type=ethernet\nmaster=bond0", ":4: master=bond0: eth1 is a port"),
@@ -265,10 +270,22 @@ def test_netplan_refuses_two_entries_and_files_outside_of_etc() -> None:
     )
 
 
+def test_the_bridge_of_netplan_with_network_manager_has_a_profile_of_its_own() -> None:
+    """Its UUID is known, and its routes have the metric of the NIC's."""
+    text = "network:\n  version: 2\n  ethernets:\n    eth1:\n      addresses: [10.0.0.1/24]\n"
+    written = with_bridge("netplan-nm", host_files(NETPLAN, text))
+    (path,) = MANAGERS["netplan-nm"].paths(MARK)
+    bridge = yaml.safe_load(written[path])["network"]["bridges"]["bri0"]
+    assert bridge["addresses"] == ["10.0.0.1/24"] and bridge["renderer"] == "NetworkManager"
+    _, uuid, _ = MANAGERS["netplan-nm"].arguments(MARK, text).split()
+    passthrough = {"ipv4.route-metric": "100"}
+    assert bridge["networkmanager"] == {"uuid": uuid, "passthrough": passthrough}
+    assert marked_block.unwrap(written[NETPLAN], MARK) == text
+
+
 def test_unsupported_managers_are_refused_by_name(tmp_path: Path) -> None:
-    """netplan with NetworkManager is told from NetworkManager alone, whose files it would write."""
-    message = "eth1 is managed by netplan with the renderer NetworkManager"
-    assert message in problems(tmp_path, "netplan-nm", "")
+    """A manager of which provision knows no files."""
+    assert "eth1 is managed by connman" in problems(tmp_path, "connman", "")
 
 
 @pytest.mark.parametrize(
@@ -286,14 +303,24 @@ def test_keys_that_a_manager_cannot_have_are_refused(
     assert message in problems(tmp_path, manager, key)
 
 
-def problems(folder: Path, manager: str, key: str) -> str:
+@pytest.mark.parametrize("key", ["host_port: veth", "kind: ovs"])
+def test_keys_that_do_not_go_with_a_lease_are_refused(tmp_path: Path, key: str) -> None:
+    """A fixed address goes with both, and a lease with the other values."""
+    message = f"eth1 has its address by DHCP, which a network with {key} does not get"
+    assert message in problems(tmp_path, "systemd-networkd", f", {key}", dynamic=True)
+    assert message not in problems(tmp_path, "systemd-networkd", f", {key}")
+    assert message not in problems(tmp_path, "systemd-networkd", "", dynamic=True)
+
+
+def problems(folder: Path, manager: str, key: str, *, dynamic: bool = False) -> str:
     """The messages for a host whose eth1 belongs to a manager."""
     path = folder / "it.yml"
     path.write_text(
         "name: it\nhosts: {h1: {address: 10.78.0.11}}\n"
         f"networks:\n  n: {{method: pipework, cidr: 10.78.0.0/24{key}}}\n"
     )
-    nic = Nic("eth1", managers=(manager,), addresses=(NicAddress("10.78.0.11", 24),))
+    addresses = (NicAddress("10.78.0.11", 24),)
+    nic = Nic("eth1", managers=(manager,), addresses=addresses, dynamic=dynamic)
     facts = replace(host_probe.parse("h1", HOST), nics={"eth1": nic}, bridged_nics={})
     facts = replace(facts, links={"eth1": Link("eth1", 1500, (IPv4Interface("10.78.0.11/24"),))})
     inventory = load(path)

@@ -9,7 +9,12 @@ from provision.facts.lines import KeyedLines
 from provision.facts.probe import FactsProbe
 from provision.resources.lib import marked_block
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.lib.managers.base import ManagerFiles, NicManager, UnreadFile
+from provision.resources.lib.managers.base import (
+    ManagerFiles,
+    ManagerSetting,
+    NicManager,
+    UnreadFile,
+)
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 
@@ -21,6 +26,7 @@ def _parse(text: str) -> ManagerFiles:
         unread=tuple(_unread(lines)),
         profiles=dict(lines.pairs("profile")),
         metrics=dict(lines.pairs("metric")),
+        settings=tuple(_settings(lines)),
     )
 
 
@@ -28,6 +34,13 @@ def _unread(lines: KeyedLines) -> Iterator[UnreadFile]:
     for rest in lines.every("unread"):
         number, content, path = rest.split(" ", 2)
         yield UnreadFile(path, int(number), content)
+
+
+def _settings(lines: KeyedLines) -> Iterator[ManagerSetting]:
+    for rest in lines.every("setting"):
+        number, content, path = rest.split(" ", 2)
+        key, _, value = content.partition("=")
+        yield ManagerSetting(path, int(number), key, value)
 
 
 PROBE = FactsProbe("managers", program_text("look/managers.sh"), _parse)

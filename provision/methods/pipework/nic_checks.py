@@ -16,8 +16,6 @@ from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import NicManager
 from provision.resources.lib.nic_records import NETWORKD
 
-_TITLES = {"netplan-nm": "netplan with the renderer NetworkManager"}
-
 Reason = tuple[str, str]
 """A message and its hint."""
 
@@ -84,7 +82,7 @@ def _manager_reasons(
         message = f"{link.name} has no network manager, so its bridge would be lost at a reboot"
         yield message, hint
     elif link.managers[0] not in MANAGERS:
-        yield f"{link.name} is managed by {_TITLES.get(link.managers[0], link.managers[0])}", hint
+        yield f"{link.name} is managed by {link.managers[0]}", hint
     elif link.managers[0] == NETWORKD and not link.network:
         message = f"the file by which networkd configured {link.name} is missing"
         yield message, f"run networkctl reload and networkctl reconfigure {link.name}"
@@ -95,11 +93,22 @@ def _manager_reasons(
         yield from manager.reasons(link.name, files)
         yield from client_reasons(link, manager, manager.uses_dhcp(link.name, files))
     yield from _lease_reasons(link)
+    yield from _unleased(network, link)
+
+
+def _unleased(network: Network, link: Nic) -> Iterator[Reason]:
+    """Yield the keys of a network with which the host does not get the lease of the NIC."""
+    # A veth has another MAC; Open vSwitch on trixie got no answer of the server for its bridge.
+    options = nic.options(network)
+    chosen = {"host_port: veth": options.host_port == "veth", "kind: ovs": options.kind == "ovs"}
+    for key in (key for key, is_chosen in chosen.items() if is_chosen and link.dynamic):
+        message = f"{link.name} has its address by DHCP, which a network with {key} does not get"
+        yield message, f"leave out {key}, or give the host a fixed address"
 
 
 def _lease_reasons(link: Nic) -> Iterator[Reason]:
     manager = MANAGERS.get(link.managers[0]) if len(link.managers) == 1 else None
-    if link.dynamic and not (manager and manager.serves_leases):
+    if link.dynamic and not (manager and manager.dhcp_client):
         message = f"{link.name} has its address by DHCP; the bridge would request another lease"
         yield message, "give the host a fixed address"
     elif link.dynamic and link.lease is None:
@@ -109,10 +118,11 @@ def _lease_reasons(link: Nic) -> Iterator[Reason]:
 
 def client_reasons(link: Nic, manager: NicManager, uses_dhcp: bool) -> Iterator[Reason]:
     """Yield the reason if not the manager's own DHCP client has the lease of the NIC."""
-    if not manager.serves_leases:
+    if not manager.dhcp_client:
         return
-    # The probe tells the leases of systemd-networkd, which also serves netplan.
-    own = link.leased_by_networkd and (uses_dhcp or manager.name == NETWORKD)
+    # The file of systemd-networkd may ask for leases in several ways.
+    asks = uses_dhcp or manager.name == NETWORKD
+    own = asks and manager.dhcp_client in link.dhcp_clients
     if uses_dhcp and not link.dynamic:
         message = f"{link.name} has no lease, though {manager.name} asks for one"
         yield message, "start the DHCP server, or give the host a fixed address"

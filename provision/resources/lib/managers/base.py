@@ -56,17 +56,28 @@ class UnreadFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ManagerSetting:
+    """A line `KEY=VALUE` of a manager's own file, for all of its NICs."""
+
+    path: str
+    line: int
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class ManagerFiles:
     """The managers' files of a host, by path; those with secrets are not read.
 
     `profiles` is the path of NetworkManager's file for each NIC, and `metrics` the metric that it
-    gives the routes of the NIC by itself.
+    gives the routes of the NIC by itself. `settings` are those of its own files about DHCP.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[UnreadFile, ...] = ()
     profiles: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[ManagerSetting, ...] = ()
 
 
 class NicManager(ABC):
@@ -87,8 +98,8 @@ class NicManager(ABC):
     serves_veth: ClassVar[bool] = True
     """True if it can configure a veth into the bridge (`host_port: veth`)."""
 
-    serves_leases: ClassVar[bool] = False
-    """True if its DHCP client can get the lease of the NIC for a bridge."""
+    dhcp_client: ClassVar[str] = ""
+    """The program that can get the lease of the NIC for a bridge, as facts name it; or empty."""
 
     @abstractmethod
     def describe(self, nic: str, files: ManagerFiles) -> str:

@@ -33,6 +33,9 @@ _MOVED = (
     *("address", "netmask", "broadcast", "network", "gateway", "metric", "pointopoint", "scope"),
     *("accept_ra", "autoconf", "dad-attempts", "dad-interval", "privext", "preferred-lifetime"),
 )
+# Options for the DHCP client; the bridge's gets them, too.
+_DHCP = ("hostname", "leasehours", "leasetime", "vendor", "client", "metric")
+_FAMILIES = (("inet", "static"), ("inet6", "static"), ("inet", "dhcp"))
 # Only resolvconf and openresolv read these.
 _DNS = ("dns-nameservers", "dns-nameserver", "dns-search", "dns-domain")
 # Options of the NIC itself.
@@ -45,6 +48,11 @@ class Ifupdown(NicManager):
 
     name = "ifupdown"
     programs = ("host/manager_ifupdown.sh",)
+    dhcp_client = name
+
+    def uses_dhcp(self, nic: str, files: ManagerFiles) -> bool:
+        """True if a stanza of the NIC has the method `dhcp`."""
+        return any(_is_leased(stanza) for stanza in stanzas(files.texts) if stanza.is_iface(nic))
 
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The `iface` stanzas of the NIC, one option a line."""
@@ -71,6 +79,12 @@ class Ifupdown(NicManager):
         if not any(stanza.is_iface(nic) for stanza in known):
             message = f"no stanza of /etc/network/interfaces has configured {nic}"
             yield message, f"write one, and run ifdown {nic}; ifup {nic}"
+        of_nic = [stanza for stanza in known if stanza.is_iface(nic)]
+        for stanza in of_nic if any(map(_is_leased, of_nic)) else ():
+            if not _is_leased(stanza):
+                line = " ".join(("iface", *stanza.arguments))
+                message = f"{stanza.location}: {line} stands beside an address from DHCP"
+                yield message, "write all addresses as inet static, or none"
         for stanza in known:
             yield from _stanza_reasons(nic, stanza, files.texts[stanza.path])
 
@@ -133,12 +147,17 @@ def _names(nic: str, argument: str) -> bool:
     )
 
 
+def _is_leased(stanza: Stanza) -> bool:
+    return stanza.arguments[1:] == ("inet", "dhcp")
+
+
 def _iface_reasons(stanza: Stanza, line: str) -> Iterator[Reason]:
-    if stanza.arguments[1:] not in (("inet", "static"), ("inet6", "static")):
-        message = f"{stanza.location}: {line} is not a static address"
+    if stanza.arguments[1:] not in _FAMILIES:
+        message = f"{stanza.location}: {line} is neither a static address nor inet dhcp"
         yield message, "give the host a fixed address: iface … inet static"
+    known = (*_DHCP, *_CABLE) if _is_leased(stanza) else (*_MOVED, *_DNS, *_CABLE)
     for option in stanza.options:
-        if option.key not in (*_MOVED, *_DNS, *_CABLE):
+        if option.key not in known:
             location = stanza.line(option.number)
             yield f"{location}: {option.key} {option.value} cannot move to a bridge", _HINT
 

@@ -7,6 +7,7 @@ is replaced by a marked block. Keys: https://netplan.readthedocs.io/en/stable/ne
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from provision.resources.lib import marked_block, networkd
 from provision.resources.lib.managers.base import (
@@ -18,6 +19,7 @@ from provision.resources.lib.managers.base import (
     marked,
 )
 from provision.resources.lib.managers.netplan_file import NetplanEntry, Setting, interfaces, uses
+from provision.resources.lib.nic_records import NETWORKD
 from provision.resources.on_hosts import Mark
 
 FOLDER = "/etc/netplan"
@@ -41,12 +43,13 @@ class Netplan(NicManager):
     """NICs for which netplan has written the files of systemd-networkd."""
 
     name = "netplan"
+    renderer: ClassVar[str] = "networkd"
     programs = ("host/networkd_port.sh", "host/manager_netplan.sh")
     # The file may name what others need not know; netplan warns of a wider mode.
     mode = 0o600
     serves_veth = False
     serves_vlans = False
-    serves_leases = True
+    dhcp_client = NETWORKD
 
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The entry of the NIC, as YAML."""
@@ -99,22 +102,26 @@ class Netplan(NicManager):
 
     def added(self, port: BridgePort, settings: str) -> Files:
         """The file of the bridge, and for a lease what netplan has no keys for."""
+        yaml, drop_in, _ = self.paths(port.mark)
+        texts = {yaml: self.bridge(port, settings)}
+        if port.lease:
+            texts[drop_in] = networkd.lease_file(port.lease, _networkd_keys(settings))
+        return marked(port.mark, texts)
+
+    def bridge(self, port: BridgePort, settings: str, *more: str) -> str:
+        """The text of our file; `more` are further lines of the bridge."""
         stp = f"stp: {str(port.stp).lower()}{'' if port.stp else ', forward-delay: 0'}"
         lines = [
             f'interfaces: ["{_id(settings)}"]',
             f'macaddress: "{port.mac}"',
             f"mtu: {port.mtu}",
-            "renderer: networkd",
+            f"renderer: {self.renderer}",
             f"parameters: {{{stp}}}",
+            *more,
             *_moved(settings),
         ]
         bridge = _yaml("    ", port.bridge, lines)
-        text = f"network:\n  version: 2\n  bridges:\n{bridge}"
-        yaml, drop_in, _ = self.paths(port.mark)
-        texts = {yaml: text}
-        if port.lease:
-            texts[drop_in] = networkd.lease_file(port.lease, _networkd_keys(settings))
-        return marked(port.mark, texts)
+        return f"network:\n  version: 2\n  bridges:\n{bridge}"
 
     def edited(self, port: BridgePort, settings: str, files: ManagerFiles) -> Files:  # noqa: ARG002
         """The file with the NIC's entry."""

@@ -34,6 +34,10 @@ _OWN = (
     *("id", "uuid", "type", "interface-name", "autoconnect", "autoconnect-priority"),
     *("autoconnect-retries", "timestamp", "lldp", "multi-connect"),
 )
+_IPV4 = ("auto", "manual")
+# Identifiers of a DHCP client that a bridge would not have: they are made of the name of a NIC, of
+# the UUID of its profile, or of the MAC that hardware has.
+_OF_THE_NIC = ("duid", "ipv6-duid", "perm-mac", "stable")
 _IPV6 = ("auto", "manual", "link-local", "ignore", "disabled")
 
 Entry = tuple[str, str, str, int]
@@ -62,6 +66,7 @@ class NetworkManager(NicManager):
     mode = 0o600
     sets_forward_delay = False
     serves_veth = False
+    dhcp_client = name
 
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The profile of the NIC, with the metric of its routes, which a bridge would not get."""
@@ -72,6 +77,10 @@ class NetworkManager(NicManager):
             if section not in known:
                 text += f"\n[{section}]\nroute-metric={metric}\n"
         return text
+
+    def uses_dhcp(self, nic: str, files: ManagerFiles) -> bool:
+        """True if the profile of the NIC asks for an IPv4 address by DHCP."""
+        return _uses_dhcp(entries(files.texts.get(files.profiles.get(nic, ""), "")))
 
     def reasons(self, nic: str, files: ManagerFiles) -> Iterator[Reason]:
         """Yield the settings of the profile that a bridge, or its port, cannot have."""
@@ -86,7 +95,10 @@ class NetworkManager(NicManager):
             message = f"no file of {FOLDER} is the connection of {nic}"
             yield message, "nmcli connection migrate, or make one by nmcli connection add"
             return
-        yield from _profile_reasons(nic, path, entries(files.texts[path]))
+        profile = entries(files.texts[path])
+        yield from _profile_reasons(nic, path, profile)
+        if _uses_dhcp(profile):
+            yield from lease_reasons(nic, path, profile, files)
 
     def paths(self, mark: Mark) -> tuple[str, ...]:
         """The profiles of the bridge and of its port."""
@@ -102,13 +114,13 @@ class NetworkManager(NicManager):
     def arguments(self, mark: Mark, settings: str) -> str:
         """The UUIDs of the NIC's own profile, and of those of the bridge and its port."""
         known = (value for section, key, value, _ in entries(settings) if (section, key) == _UUID)
-        return f"{next(known, '-')} {_uuid(mark, 'bridge')} {_uuid(mark, 'port')}"
+        return f"{next(known, '-')} {profile_uuid(mark, 'bridge')} {profile_uuid(mark, 'port')}"
 
 
 _UUID = ("connection", "uuid")
 
 
-def _uuid(mark: Mark, part: str) -> UUID:
+def profile_uuid(mark: Mark, part: str) -> UUID:
     return uuid5(_UUIDS, f"{mark} {part}")
 
 
@@ -135,8 +147,8 @@ def _profile_reasons(nic: str, path: str, profile: Iterable[Entry]) -> Iterator[
             case "connection", "autoconnect-priority" if int(value or 0) >= _PRIORITY:
                 message = f"{location}: the port of the bridge must have a higher priority"
                 yield message, f"write less than {_PRIORITY}"
-            case "ipv4", "method" if value != "manual":
-                yield f"{location}: {nic} has no fixed address", "write method=manual"
+            case "ipv4", "method" if value not in _IPV4:
+                yield f"{location}: {nic} has no address of its own", "write method=manual"
             case "ipv6", "method" if value not in _IPV6:
                 yield f"{location}: it cannot move to a bridge", f"write one of {', '.join(_IPV6)}"
     if nic not in names:
@@ -144,12 +156,35 @@ def _profile_reasons(nic: str, path: str, profile: Iterable[Entry]) -> Iterator[
         yield message, f"nmcli connection modify … connection.interface-name {nic}"
 
 
+def _uses_dhcp(profile: Iterable[Entry]) -> bool:
+    return any(entry[:3] == ("ipv4", "method", "auto") for entry in profile)
+
+
+def lease_reasons(
+    nic: str, path: str, profile: Iterable[Entry], files: ManagerFiles
+) -> Iterator[Reason]:
+    """Yield the settings by which the bridge would ask the DHCP server as another client."""
+    own = [e for e in profile if e[:2] == ("ipv4", "dhcp-client-id")]
+    lines = [(path, number, key, value) for _, key, value, number in own]
+    lines += [
+        (s.path, s.line, s.key, s.value) for s in files.settings if not own or s.key == "dhcp"
+    ]
+    for file, number, key, value in lines:
+        location = f"{file}:{number}: {key}={value}"
+        if key == "dhcp" and value != "internal":
+            message = f"{location}: only the leases of NetworkManager's own client can move"
+            yield message, "remove it, or give the host a fixed address"
+        elif key.endswith("dhcp-client-id") and value in _OF_THE_NIC:
+            message = f"{location}: the DHCP server would take the bridge of {nic} for another host"
+            yield message, "nmcli connection modify … ipv4.dhcp-client-id mac"
+
+
 def _bridge(port: BridgePort, profile: Iterable[Entry]) -> str:
     bridge = [f"mac-address={port.mac}", f"stp={'true' if port.stp else 'false'}"]
     bridge += ["vlan-filtering=true"] if port.vlans else []
     parts = {
         "connection": [
-            *_head(port.bridge, _uuid(port.mark, "bridge"), "bridge", port.bridge),
+            *_head(port.bridge, profile_uuid(port.mark, "bridge"), "bridge", port.bridge),
             *_moved(profile),
         ],
         "ethernet": [f"mtu={port.mtu}"],
@@ -168,8 +203,10 @@ def _port(port: BridgePort, profile: Iterable[Entry]) -> str:
         for section, key, value, _ in profile
         if (section, key) == ("connection", "lldp")
     ]
-    master = [f"master={_uuid(port.mark, 'bridge')}", "slave-type=bridge"]
-    head = _head(f"{port.bridge} port {port.nic}", _uuid(port.mark, "port"), "ethernet", port.nic)
+    master = [f"master={profile_uuid(port.mark, 'bridge')}", "slave-type=bridge"]
+    head = _head(
+        f"{port.bridge} port {port.nic}", profile_uuid(port.mark, "port"), "ethernet", port.nic
+    )
     vlans = [f"vlans={', '.join(map(str, port.vlans))}"] if port.vlans else []
     parts = {
         "connection": [*head, *master, *lldp],

@@ -12,16 +12,17 @@ from provision.resources.lib.managers.base import (
     NicManager,
     Reason,
 )
+from provision.resources.lib.nic_records import NETWORKD
 from provision.resources.on_hosts import Mark
 
 
 class SystemdNetworkd(NicManager):
     """NICs of systemd-networkd, except those for which netplan wrote the files."""
 
-    name = "systemd-networkd"
+    name = NETWORKD
     programs = ("host/networkd_port.sh", "host/manager_networkd.sh")
     serves_ovs = True
-    serves_leases = True
+    dhcp_client = NETWORKD
 
     def describe(self, nic: str, files: ManagerFiles) -> str:  # noqa: ARG002
         """Nothing: the facts of each NIC have the text of networkd's file (`Nic.network`)."""
