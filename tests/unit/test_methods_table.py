@@ -33,6 +33,7 @@ from provision.resources.kinds.routes import Routes
 from provision.resources.kinds.service import Service
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.kinds.wireguard import Wireguard
+from provision.resources.lib.daemon_range import daemon_range
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
 
@@ -160,7 +161,7 @@ def _forwarding(column: Planned) -> str:
     if column.of(Wireguard):
         assert [route.dst for route in routes] == [column.network.cidr]
         return "the inventory (peers, one route)"
-    if any(service.routes for service in column.of(Service)):
+    if any(daemon_range(service.text) for service in column.of(Service)):
         assert not routes
         return "BGP, read by zebra"
     if column.of(Flannel):
