@@ -122,11 +122,11 @@ def client_reasons(link: Nic, manager: NicManager, uses_dhcp: bool) -> Iterator[
         return
     # The file of systemd-networkd may ask for leases in several ways.
     asks = uses_dhcp or manager.name == NETWORKD
-    own = asks and manager.dhcp_client in link.dhcp_clients
+    has_lease = asks and manager.dhcp_client in link.dhcp_clients
     if uses_dhcp and not link.dynamic:
         message = f"{link.name} has no lease, though {manager.name} asks for one"
         yield message, "start the DHCP server, or give the host a fixed address"
-    elif link.dynamic and not own:
+    elif link.dynamic and not has_lease:
         message = f"{link.name} has its address from a DHCP client that is not {manager.name}'s"
         yield message, "end it, or give the host a fixed address"
 

@@ -155,9 +155,9 @@ def _iface_reasons(stanza: Stanza, line: str) -> Iterator[Reason]:
     if stanza.arguments[1:] not in _FAMILIES:
         message = f"{stanza.location}: {line} is neither a static address nor inet dhcp"
         yield message, "give the host a fixed address: iface … inet static"
-    known = (*_DHCP, *_CABLE) if _is_leased(stanza) else (*_MOVED, *_DNS, *_CABLE)
+    movable = (*_DHCP, *_CABLE) if _is_leased(stanza) else (*_MOVED, *_DNS, *_CABLE)
     for option in stanza.options:
-        if option.key not in known:
+        if option.key not in movable:
             location = stanza.line(option.number)
             yield f"{location}: {option.key} {option.value} cannot move to a bridge", _HINT
 

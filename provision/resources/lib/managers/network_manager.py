@@ -164,10 +164,12 @@ def lease_reasons(
     nic: str, path: str, profile: Iterable[Entry], files: ManagerFiles
 ) -> Iterator[Reason]:
     """Yield the settings by which the bridge would ask the DHCP server as another client."""
-    own = [e for e in profile if e[:2] == ("ipv4", "dhcp-client-id")]
-    lines = [(path, number, key, value) for _, key, value, number in own]
+    profile_ids = [e for e in profile if e[:2] == ("ipv4", "dhcp-client-id")]
+    lines = [(path, number, key, value) for _, key, value, number in profile_ids]
     lines += [
-        (s.path, s.line, s.key, s.value) for s in files.settings if not own or s.key == "dhcp"
+        (s.path, s.line, s.key, s.value)
+        for s in files.settings
+        if not profile_ids or s.key == "dhcp"
     ]
     for file, number, key, value in lines:
         location = f"{file}:{number}: {key}={value}"
