@@ -199,7 +199,12 @@ def seen_drift(
         reasons += [str(problem.message) for problem in problems]
         # Only Docker's own resources are unknown while dockerd does not answer.
         seen = seen if all(problem.hides_docker for problem in problems) else ()
-    return replace(drift, changes=seen, reasons=tuple(reasons))
+    if hidden:
+        # These are made anew only with what cannot be seen, such as a device with its bridge.
+        seen = tuple(change for change in seen if change.before != change.after)
+    # Without Docker, bridges of our networks look like those of others.
+    conflicts = drift.conflicts if facts.docker else ()
+    return replace(drift, changes=seen, conflicts=conflicts, reasons=tuple(reasons))
 
 
 def _is_unseen(change: Change, facts: HostFacts, without_ovs: frozenset[str]) -> bool:

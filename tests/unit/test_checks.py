@@ -20,12 +20,12 @@ from provision.checks.run import Verification, run_checks
 from provision.checks.subjects import KINDS
 from provision.checks.text import as_json, show, summary
 from provision.engine.fleet import Session
-from provision.engine.plan import Change
+from provision.engine.plan import Change, Conflict
 from provision.facts.host import HostFacts
 from provision.inventory.load import load
 from provision.model.errors import ExitStatus, UsageError
 from provision.model.problems import Problem
-from provision.resources.base import Resource
+from provision.resources.base import Ref, Resource
 from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.ovs_tunnel import OvsTunnel
 from provision.resources.kinds.routes import Routes, row
@@ -292,6 +292,7 @@ WANTED = [row("172.20.1.0/24", "10.78.0.12", "eth1"), LOST[1]]
 BEFORE, AFTER = (Routes.of("h1", "blue", "demo", rows) for rows in (LOST, WANTED))
 ROUTE = Change(AFTER.ref, "update", BEFORE, AFTER, None)
 TUNNEL = created(OvsTunnel("h1", "gre-h2", "ov-blue", "gre", (), True, MARK))
+OVERLAP = Conflict(Ref("h1", "network", "blue"), "it overlaps br-blue, outside this inventory")
 
 
 @pytest.mark.parametrize(
@@ -318,6 +319,16 @@ def test_what_merely_cannot_be_seen_is_no_difference(
         Drift((IMAGE, ROUTE, TUNNEL), ()), facts, problems, frozenset(without_ovs)
     )
     assert drift == Drift(expected, (), reasons)
+
+
+def test_without_docker_a_device_on_its_bridge_is_neither_drift_nor_of_others() -> None:
+    """The bridge of a Docker network that cannot be seen looks like that of somebody else."""
+    anew = Change(AFTER.ref, "replace", AFTER, AFTER, None)
+    problem = Problem("h1", "dockerd does not answer", hides_docker=True)
+    drift = Drift((IMAGE, anew), (OVERLAP,))
+    seen = gather.seen_drift(drift, NO_DOCKER, (problem,), frozenset())
+    assert seen == Drift((), (), ("dockerd does not answer",))
+    assert gather.seen_drift(drift, FACTS, (), frozenset()) == drift
 
 
 def test_a_problem_without_a_difference_is_not_drift() -> None:
