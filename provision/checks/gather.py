@@ -192,19 +192,21 @@ def seen_drift(
 
     A problem without a difference is for `plan` to tell: what was applied works.
     """
-    seen = tuple(change for change in drift.changes if not _is_unseen(change, facts, without_ovs))
-    hidden = [change for change in drift.changes if change not in seen]
+    visible = tuple(
+        change for change in drift.changes if not _is_unseen(change, facts, without_ovs)
+    )
+    hidden = [change for change in drift.changes if change not in visible]
     reasons = [NO_OVS] if any(change.ref.kind in OVS_KINDS for change in hidden) else []
     if problems and drift.changes:
         reasons += [str(problem.message) for problem in problems]
         # Only Docker's own resources are unknown while dockerd does not answer.
-        seen = seen if all(problem.hides_docker for problem in problems) else ()
+        visible = visible if all(problem.hides_docker for problem in problems) else ()
     if hidden:
         # These are made anew only with what cannot be seen, such as a device with its bridge.
-        seen = tuple(change for change in seen if change.before != change.after)
+        visible = tuple(change for change in visible if change.before != change.after)
     # Without Docker, bridges of our networks look like those of others.
     conflicts = drift.conflicts if facts.docker else ()
-    return replace(drift, changes=seen, conflicts=conflicts, reasons=tuple(reasons))
+    return replace(drift, changes=visible, conflicts=conflicts, reasons=tuple(reasons))
 
 
 def _is_unseen(change: Change, facts: HostFacts, without_ovs: frozenset[str]) -> bool:

@@ -127,8 +127,10 @@ def _key_hint(loc: Loc, keys: Iterable[str]) -> str:
     key, known = str(loc[-1]), tuple(keys)
     if key in _OF_SSH and "ssh" in known:
         return f"write ssh: {{{key}: …}}"
-    other = _OTHER_NAMES.get(key, "")
-    return f"did you mean {quoted(other)}?" if other in known else did_you_mean(key, known, "keys")
+    our_key = _OTHER_NAMES.get(key, "")
+    return (
+        f"did you mean {quoted(our_key)}?" if our_key in known else did_you_mean(key, known, "keys")
+    )
 
 
 def _secret(loc: Loc, value: Any) -> tuple[str, str]:
