@@ -39,12 +39,13 @@ def pinging(hosts: Hosts, source: str, address: str) -> Iterator[None]:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         # PING …, and the first answer: from now on the path is known to both sides.
-        assert [process.stdout.readline() for _ in range(2)][1]
+        first = [process.stdout.readline() for _ in range(2)]
+        assert first[1]
         try:
             yield
         finally:
             hosts.ssh("h1", f"docker exec {source} sh -c 'kill -INT $(cat /tmp/ping.pid)'")
-            output = process.communicate(timeout=60)[0]
+            output = "".join((*first, process.communicate(timeout=60)[0]))
     answered = [int(number) for number in re.findall(r"seq=(\d+)", output)]
     # The signal may come before the answer to the last one.
     assert answered == list(range(answered[-1] + 1)), output[-500:]
