@@ -8,15 +8,17 @@
 state() { # name, fields
   docker inspect --type container --format "{{.State.Running}} {{.State.Pid}} $2" -- "$1"
 }
-sharer_has='{{.State.FinishedAt}} {{.HostConfig.RestartPolicy.Name}}'
+sharer_has='{{.State.FinishedAt}} {{with index .Config.Labels "provision"}}ours{{end}}'
+sharer_has="$sharer_has {{.HostConfig.RestartPolicy.Name}}"
 owner=$(state "$2" '{{.State.StartedAt}}' 2>/dev/null) || exit 0
 sharer=$(state "$1" "$sharer_has" 2>/dev/null) || exit 0
 set -- "$1" $owner $sharer
-[ "$2" = true ] || exit 0
+# A person may have made another container of that name.
+[ "$2" = true ] && [ "$8" = ours ] || exit 0
 if [ "$5" = true ]; then
   [ -e "/proc/$3/ns/net" ] && [ -e "/proc/$6/ns/net" ] || exit 1
   [ "/proc/$3/ns/net" -ef "/proc/$6/ns/net" ] && exit 0
 else
-  [ "$8" != no ] && expr "$4" \> "$7" >/dev/null || exit 0
+  [ "$9" != no ] && expr "$4" \> "$7" >/dev/null || exit 0
 fi
 docker restart -t 2 "$1" >/dev/null

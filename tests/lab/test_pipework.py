@@ -171,6 +171,7 @@ containers:
 IN_CONTAINER = "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' %s) ip -4 "
 
 
+@pytest.mark.full
 def test_ports_are_open_beside_a_lan_interface(clean: Hosts) -> None:
     """Clients are in the interface's own range, and the answers go back through the host."""
     path = clean.lab.folder / "pub.yml"
