@@ -11,12 +11,12 @@ import pytest
 
 from provision.lab import links, power
 from provision.lab.line import Line
-from tests.lab.conftest import Boot
 from tests.lab.faults import Faults
 from tests.lab.hosts import HOSTS
-from tests.lab.test_kernel import SLOW
+from tests.lab.own_kernels import SLOW, faults
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(7200)]
+__all__ = ["faults"]
 
 BAD = Line(delay_ms=300, loss_percent=2, rate_kbit=1000)
 SSH = ("host0",)
@@ -24,16 +24,12 @@ ROLLED_BACK = (4, 5)
 """Exit statuses of a change that was not begun, or was undone on all hosts."""
 
 
-@pytest.fixture
-def faults(booted: Boot) -> Iterator[Faults]:
-    """Three hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
-    hosts = booted("trixie", kernel="uml")
-    faults = Faults(hosts, hosts.capture())
-    yield faults
-    power.start(hosts.lab, say=print)
-    links.change(hosts.lab, HOSTS, Line())
-    for verb in (("recover",), ("destroy", "--yes")):
-        hosts.provision(*verb, hosts.inventory("routes.yml"), *SLOW, status=None)
+@pytest.fixture(autouse=True)
+def good_lines(faults: Faults) -> Iterator[None]:
+    """The lines are good again before the hosts are cleaned up."""
+    yield
+    power.start(faults.hosts.lab, say=print)
+    links.change(faults.hosts.lab, HOSTS, Line())
 
 
 def change(faults: Faults, *arguments: str) -> bool:

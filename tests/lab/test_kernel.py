@@ -15,12 +15,11 @@ import pytest
 from provision.lab import power, supervisor
 from tests.lab.conftest import Boot
 from tests.lab.hosts import HOSTS, Hosts, assert_same, without_records
+from tests.lab.own_kernels import SLOW
 from tests.lab.pipework import nics, without_ovs_files
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(3600)]
 
-SLOW = ("--confirm-window", "400", "--timeout", "2000")
-"""A login and a script take several times as long as on a host that shares the kernel."""
 MACVLAN = """
 name: tagged
 hosts: {h1: {address: LAN.11}, h2: {address: LAN.12}}

@@ -5,18 +5,17 @@ from __future__ import annotations
 import random
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from provision.lab import power, ready
-from tests.lab.conftest import Boot
 from tests.lab.faults import Faults
 from tests.lab.hosts import HOSTS, Hosts
-from tests.lab.test_kernel import SLOW
+from tests.lab.own_kernels import SLOW, faults
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(14_400)]
+__all__ = ["faults"]
 
 ROUNDS = 10
 """In each, the power of all three hosts is cut: 30 times in all."""
@@ -34,17 +33,6 @@ elsif ($phase eq "acting") { nap 0.01 until begun() >= $step }
 elsif ($phase eq "undoing") { nap 0.01 until any "reverting.*" }
 else { nap 0.01 until -e "$s/txn/looked"; nap 0.01 while $phase eq "confirmed" && -e "$s/txn" }
 nap $pause; $| = 1; print "now\n"; sleep 1 while 1' """
-
-
-@pytest.fixture
-def faults(booted: Boot) -> Iterator[Faults]:
-    """Three hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
-    hosts = booted("trixie", kernel="uml")
-    faults = Faults(hosts, hosts.capture())
-    yield faults
-    power.start(hosts.lab, say=print)
-    for verb in (("recover",), ("destroy", "--yes")):
-        hosts.provision(*verb, hosts.inventory("routes.yml"), *SLOW, status=None)
 
 
 def test_hosts_are_old_or_new_after_power_cuts(faults: Faults) -> None:

@@ -1,0 +1,25 @@
+"""What tests of changes on hosts with a kernel of their own share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from provision.lab import power
+from tests.lab.conftest import Boot
+from tests.lab.faults import Faults
+
+SLOW = ("--confirm-window", "400", "--timeout", "2000")
+"""A login and a script take several times as long as on a host that shares the kernel."""
+
+
+@pytest.fixture
+def faults(booted: Boot) -> Iterator[Faults]:
+    """Three hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
+    hosts = booted("trixie", kernel="uml")
+    faults = Faults(hosts, hosts.capture())
+    yield faults
+    power.start(hosts.lab, say=print)
+    for verb in (("recover",), ("destroy", "--yes")):
+        hosts.provision(*verb, hosts.inventory("routes.yml"), *SLOW, status=None)
