@@ -192,11 +192,9 @@ def seen_drift(
 
     A problem without a difference is for `plan` to tell: what was applied works.
     """
-    visible = tuple(
-        change for change in drift.changes if not _is_unseen(change, facts, without_ovs)
-    )
-    hidden = [change for change in drift.changes if change not in visible]
-    reasons = [NO_OVS] if any(change.ref.kind in OVS_KINDS for change in hidden) else []
+    hidden = {c.ref for c in drift.changes if _is_unseen(c, facts, without_ovs)}
+    visible = tuple(change for change in drift.changes if change.ref not in hidden)
+    reasons = [NO_OVS] if any(ref.kind in OVS_KINDS for ref in hidden) else []
     if problems and drift.changes:
         reasons += [str(problem.message) for problem in problems]
         # Only Docker's own resources are unknown while dockerd does not answer.

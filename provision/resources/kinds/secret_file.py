@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision.resources.base import SECRET_PAIRS, Found, Origin, Resource
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.lib.stash import Stashed
+from provision.resources.lib.stash import StashedFile
 from provision.resources.on_hosts import ETC, Mark, service_name
 from provision.resources.steps import Put, Run, Steps, remove_file, sh
 
@@ -29,7 +29,7 @@ def secret_path(inventory: str, network: str, program: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretFile(Stashed, Resource):
+class SecretFile(StashedFile, Resource):
     """The secrets `pairs`, by name, for the service of `program` in a network.
 
     A change restarts the service. `protected` is False if somebody else than root may read the
@@ -78,7 +78,7 @@ done
         return (Put(self._path, "".join(f"{line}\n" for line in lines), 0o600), self._restart)
 
     def unstash(self, txn: str) -> Steps:
-        return (*Stashed.unstash(self, txn), self._restart)
+        return (*StashedFile.unstash(self, txn), self._restart)
 
     @property
     def _restart(self) -> Run:
@@ -86,10 +86,6 @@ done
 
     def delete(self) -> Steps:
         return remove_file(self._path)
-
-    @property
-    def _paths(self) -> tuple[str, ...]:
-        return (self._path,)
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
-from provision.resources.lib.stash import Stashed
+from provision.resources.lib.stash import StashedFile
 from provision.resources.lib.wireguard_conf import stem
 from provision.resources.on_hosts import ETC
 from provision.resources.steps import Run, Steps, remove_file, sh
@@ -26,7 +26,7 @@ _IS_FOREIGN = r"""
 
 
 @dataclass(frozen=True, slots=True)
-class WireguardKey(Stashed, Resource):
+class WireguardKey(StashedFile, Resource):
     """The private key of a host in a network; `public` is its public key, empty if unknown.
 
     The folder is the mark. `protected` is False if somebody else than root may read the file.
@@ -72,10 +72,6 @@ done
 
     def delete(self) -> Steps:
         return (Run(("rm", "-f", "--", f"{self._path}.new")), *remove_file(self._path))
-
-    @property
-    def _paths(self) -> tuple[str, ...]:
-        return (self._path,)
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:

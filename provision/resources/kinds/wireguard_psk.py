@@ -10,7 +10,7 @@ from typing import ClassVar
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.kinds.wireguard import PREFIX, UP
-from provision.resources.lib.stash import Stashed
+from provision.resources.lib.stash import StashedFile
 from provision.resources.lib.wireguard_conf import stem
 from provision.resources.on_hosts import ETC
 from provision.resources.steps import Preshare, Run, Steps, remove_file, sh
@@ -23,7 +23,7 @@ _IS_FOREIGN = r"""
 
 
 @dataclass(frozen=True, slots=True)
-class WireguardPsk(Stashed, Resource):
+class WireguardPsk(StashedFile, Resource):
     """The keys that a host shares with `peers` in a network; the plan has no key.
 
     `secret` is the fingerprint of the secret from which the controller makes them; empty before
@@ -77,7 +77,7 @@ done
         return (keys, self._load)
 
     def unstash(self, txn: str) -> Steps:
-        return (*Stashed.unstash(self, txn), self._load)
+        return (*StashedFile.unstash(self, txn), self._load)
 
     @property
     def _load(self) -> Run:
@@ -87,10 +87,6 @@ done
 
     def delete(self) -> Steps:
         return remove_file(self._path)
-
-    @property
-    def _paths(self) -> tuple[str, ...]:
-        return (self._path,)
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:

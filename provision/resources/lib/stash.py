@@ -33,6 +33,20 @@ class Stashed:
         return drop(txn, *self._paths)
 
 
+class StashedFile(Stashed):
+    """For kinds that are the one file at `_path`."""
+
+    __slots__ = ()
+
+    @property
+    def _path(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        return (self._path,)
+
+
 _STASH = """
 while [ $# -gt 0 ]; do
   if [ -e "$1" ]; then
