@@ -21,8 +21,9 @@ _DELAYS = {"ms": 1.0, "s": 1000.0}
 _RATES = {"kbit": 1.0, "mbit": 1000.0, "gbit": 1_000_000.0}
 # Classic BPF, as tc-bpf(8) wants it: count, then code, jump if true, jump if false, and operand.
 _ALL = "1,6 0 0 4294967295"  # return -1: the filter matches
-# Load a random word (SKF_AD_RANDOM); at least `limit`: return TC_ACT_UNSPEC, else TC_ACT_SHOT.
-_RANDOM = "4,32 0 0 4294963256,53 0 1 {limit},6 0 0 4294967295,6 0 0 2"
+# Load a random word (SKF_AD_RANDOM); at least `limit`: return TC_ACT_UNSPEC, else TC_ACT_STOLEN.
+# TC_ACT_SHOT would tell a sender in the lab's namespace, which sends again at once (ENOBUFS).
+_RANDOM = "4,32 0 0 4294963256,53 0 1 {limit},6 0 0 4294967295,6 0 0 4"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,15 @@ class Pair:
         self.run(self.lab, f"ip link add v0 type veth peer name nic netns {self.host}")
         self.run(self.lab, "ip address add 10.9.0.1/24 dev v0; ip link set v0 up")
         self.run(self.host, "ip address add 10.9.0.2/24 dev nic; ip link set nic up")
+        # Lost ARP requests would hold up to three seconds of pings.
+        self._know(self.lab, "v0", "10.9.0.2", self._mac(self.host, "nic"))
+        self._know(self.host, "nic", "10.9.0.1", self._mac(self.lab, "v0"))
+
+    def _mac(self, pid: int, device: str) -> str:
+        return self.run(pid, f"ip -br link show dev {device}").split()[2]
+
+    def _know(self, pid: int, device: str, address: str, mac: str) -> None:
+        self.run(pid, f"ip neigh replace {address} lladdr {mac} dev {device} nud permanent")
 
     def run(self, pid: int, script: str) -> str:
         """Run shell text in one of the namespaces; its output."""
