@@ -561,7 +561,8 @@ def test_the_time_for_a_connection(tmp_path: Path, server: Sshd, known: Path) ->
             waiting[-1].connect_ex(address)
         config = block(server, known, more="  ConnectTimeout 1\n")
         config = config.replace(f"Port {server.port}", f"Port {address[1]}")
-        with pytest.raises(ConnectError, match=r"unreachable \(no answer in 1 s\)"):
+        place = rf"{address[0]} port {address[1]}"
+        with pytest.raises(ConnectError, match=rf"unreachable \({place}: no answer in 1 s\)"):
             login(transport(tmp_path, config))
         for connection in waiting:
             connection.close()

@@ -62,11 +62,11 @@ def limit_silence(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
 
 
-def reason(error: OSError, timeout_s: float) -> str:
-    """The reason why there is no connection, for a message."""
-    if isinstance(error, TimeoutError):
-        return f"no answer in {timeout_s:g} s"
-    return error.strerror or str(error)
+def reason(error: OSError, host: str, port: int, timeout_s: float) -> str:
+    """The reason why there is no connection, for a message: `192.0.2.7 port 22: TEXT`."""
+    silent = isinstance(error, TimeoutError)
+    text = f"no answer in {timeout_s:g} s" if silent else error.strerror or str(error)
+    return f"{host} port {port}: {text}"
 
 
 def main(host: str, port: str, timeout: str, family: str, source: str) -> None:
@@ -74,7 +74,7 @@ def main(host: str, port: str, timeout: str, family: str, source: str) -> None:
     try:
         connection = connected(host, int(port), float(timeout), family, source)
     except OSError as error:
-        sys.exit(f"{FAILED}{reason(error, float(timeout))}")
+        sys.exit(f"{FAILED}{reason(error, host, int(port), float(timeout))}")
     rights = array.array("i", [connection.fileno()])
     with socket.socket(fileno=1) as ssh:
         ssh.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])

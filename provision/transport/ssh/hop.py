@@ -131,8 +131,9 @@ class HopConnection(Connection):  # type: ignore[misc]
         address = (endpoint.hostname, endpoint.port)
         try:
             return dial.connected(*address, endpoint.connect_s, family, source)
-        except TimeoutError as error:
-            raise TimeoutError(dial.reason(error, endpoint.connect_s)) from error
+        except OSError as error:
+            text = dial.reason(error, *address, endpoint.connect_s)
+            raise type(error)(error.errno, text) from error
 
     def _tunnel(self, hop: HopConnection) -> paramiko.Channel:
         """A channel of a jump host that leads to the endpoint."""

@@ -70,8 +70,7 @@ def failure(log: str, recorded: RecordedKeys, named: Iterable[Path]) -> Exceptio
     """
     for line in log.splitlines():
         if line.startswith(dial.FAILED):
-            reason = line.removeprefix(dial.FAILED)
-            return TimeoutError(reason) if reason.startswith("no answer") else OSError(reason)
+            return OSError(line.removeprefix(dial.FAILED))
     if "Host key verification failed" in log:
         return _host_key_failure(log, recorded)
     text = spoken(log) or "ssh has ended without a message"
