@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.engine import applied_from
+from provision.engine.conflict_hints import hints
 from provision.engine.fleet import Fleet, Session, difference, observe, survey
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
@@ -231,12 +232,7 @@ def _without(hosts: tuple[str, ...], errors: Iterable[HostError]) -> tuple[str, 
 def _require_no_conflict(conflicts: tuple[Conflict, ...]) -> None:
     if conflicts:
         lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
-        first = next((conflict for conflict in conflicts if conflict.command), None)
-        hint = next((conflict.hint for conflict in conflicts if conflict.hint), "")
-        if hint and first is None:
-            raise ConflictError("\n".join(lines), hint)
-        look = f"look at it: ssh {first.ref.host} {first.command}; then " if first else ""
-        raise ConflictError("\n".join(lines), f"{look}remove it, or choose another name or range")
+        raise ConflictError("\n".join(lines), "; ".join(hints(conflicts)))
 
 
 def _require_same_file(conflicts: tuple[Conflict, ...]) -> None:

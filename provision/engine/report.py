@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from provision.engine.change_fields import differing_rows, secret_differences, sides
+from provision.engine.conflict_hints import hints
 from provision.engine.outcome import UNCHANGED, UNREACHABLE, Outcome, OutcomeKind
 from provision.engine.plan import Change, Conflict
 from provision.engine.status import describe_all
@@ -110,6 +111,7 @@ def plan_lines(report: Report, *, show_secrets: bool = False) -> Iterator[str]:
             yield from _change_lines(change, show_secrets=show_secrets)
     for conflict in report.conflicts:
         yield f"{conflict.ref.host}: conflict: {conflict.message}"
+    yield from (f"  → {hint}" for hint in hints(report.conflicts))
     yield from (f"warning: {warning}" for warning in report.warnings)
     yield summary(report)
 
