@@ -46,7 +46,10 @@ def skip(transaction: Transaction, wave: Wave) -> None:
 def _note_all(
     transaction: Transaction, operations: tuple[Operation, ...], status: ChangeStatus
 ) -> None:
-    transaction.results += [ChangeResult(operation.change, status) for operation in operations]
+    transaction.results += [
+        ChangeResult(operation.change, status, removes=operation.removes)
+        for operation in operations
+    ]
 
 
 def _act(
@@ -125,7 +128,7 @@ def _note(
             continue
         status = ChangeStatus.FAILED if outcome.status else ChangeStatus.DONE
         transaction.results.append(
-            ChangeResult(operation.change, status, outcome.seconds, outcome.note)
+            ChangeResult(operation.change, status, outcome.seconds, outcome.note, operation.removes)
         )
         if outcome.status:
             failed = True

@@ -40,12 +40,23 @@ class ChangeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChangeResult:
-    """A change, its status, and the seconds it took; `note`: what its steps reported."""
+    """A change, its status, and the seconds it took; `note`: what its steps reported.
+
+    A replacement has two results; `removes`: the one of its first half.
+    """
 
     change: Change
     status: ChangeStatus = ChangeStatus.PLANNED
     seconds: float = 0.0
     note: str = ""
+    removes: bool = False
+
+    @property
+    def half(self) -> str:
+        """`remove` or `create` for a replacement that was begun, else empty."""
+        if self.change.verb != "replace" or self.status is ChangeStatus.PLANNED:
+            return ""
+        return "remove" if self.removes else "create"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +201,8 @@ def result_lines(report: Report) -> Iterator[str]:
     for result in report.results:
         ref = result.change.ref
         note = f" ({result.note})" if result.note else ""
-        yield f"{ref.host}: {result.status}: {result.change.verb} {ref.kind} {ref.name}{note}"
+        verb = f"{result.change.verb} ({result.half})" if result.half else result.change.verb
+        yield f"{ref.host}: {result.status}: {verb} {ref.kind} {ref.name}{note}"
     if not (report.results or report.errors or report.ended or report.interrupted):
         yield "No change."
         return
@@ -212,7 +224,8 @@ def plan_json(report: Report, *, show_secrets: bool = False) -> dict[str, Any]:
         ],
         # The key `found` is older than the name `message`; scripts read it.
         "conflicts": [
-            {**conflict.ref._asdict(), "found": conflict.message} for conflict in report.conflicts
+            {**conflict.ref._asdict(), "found": conflict.message, "hint": conflict.hint}
+            for conflict in report.conflicts
         ],
         "warnings": list(report.warnings),
     }
@@ -226,6 +239,7 @@ def result_json(report: Report, *, show_secrets: bool = False) -> dict[str, Any]
             "status": result.status,
             "seconds": round(result.seconds, 3),
             "note": result.note,
+            **({"half": result.half} if result.half else {}),
         }
         for result in report.results
     ]
