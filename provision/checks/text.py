@@ -59,6 +59,7 @@ def _failures(result: Verification, *, verbose: bool) -> Iterator[str]:
     """Yield a line for each failure; of one check only the first, and none of a host's silence."""
     silence = {str(error) for error in result.errors}
     failed = [check for check in result.checks if not check.ok and not check.skipped]
+    silenced: dict[str, int] = {}
     for name, checks in grouped(failed, lambda check: check.check).items():
         printed = [check for check in checks if verbose or check.detail not in silence]
         for check in printed if verbose else printed[:FAILURES]:
@@ -66,7 +67,10 @@ def _failures(result: Verification, *, verbose: bool) -> Iterator[str]:
         if not verbose and len(printed) > FAILURES:
             yield f"{name}: FAILED: {len(printed) - FAILURES:,} more (--verbose prints all)"
         if hidden := len(checks) - len(printed):
-            yield f"{name}: FAILED: {hidden:,} more, since a host does not answer"
+            silenced[name] = hidden
+    if silenced:
+        names = ", ".join(f"{name} {number:,}" for name, number in silenced.items())
+        yield f"{count(sum(silenced.values()), 'check')} FAILED for lack of an answer: {names}"
 
 
 def _skipped(result: Verification, *, verbose: bool) -> Iterator[str]:

@@ -108,6 +108,10 @@ def _run() -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption):
+            from provision.cli.options_elsewhere import with_hint
+
+            error = with_hint(error)
         error.show()
         return error.exit_code
     except ProvisionError as error:

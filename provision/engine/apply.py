@@ -62,7 +62,7 @@ def _warnings(
     destroy: bool,
 ) -> tuple[str, ...]:
     """Lines about what the changes do not show."""
-    from provision.engine import departures, kept_subnets, moved_nics
+    from provision.engine import departures, kept_subnets, moved_nics, public_ranges
 
     inventory, changed = session.inventory, tuple(changes)
     others = (
@@ -72,7 +72,8 @@ def _warnings(
     if destroy:
         return others
     departed = departures.warnings(inventory, fleet.state(hosts), fleet.facts)
-    return (*others, *departed, *kept_subnets.explicit_lines(inventory))
+    public = public_ranges.warnings(inventory) if changed else ()
+    return (*others, *departed, *public, *kept_subnets.explicit_lines(inventory))
 
 
 def converge(

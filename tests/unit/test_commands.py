@@ -227,3 +227,20 @@ def test_an_inventory_must_be_a_file(tmp_path: Path, path: str) -> None:
         (PROGRAM, "plan", path), cwd=tmp_path, capture_output=True, text=True, timeout=10
     )
     assert (process.returncode, "Traceback" in process.stderr) == (3, False), process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan", "--host", "h1"), "No such option: --host (--limit chooses hosts"),
+        (("apply", "--check"), "No such option: --check (`provision plan` shows the changes"),
+        (("apply", "--jsn"), "--json"),
+    ],
+)
+def test_an_option_of_another_program(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """The error says what does the same here; else click suggests the nearest option."""
+    status, _, stderr = run(tmp_path, *arguments, "i.yml")
+    assert status == 2
+    assert message in " ".join(stderr.split())

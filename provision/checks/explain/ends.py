@@ -7,8 +7,9 @@ from ipaddress import IPv4Address, IPv4Network
 
 from provision.facts.topology import ContainerInfo, HostTopology, NamespaceLink, NetNamespace
 from provision.model.errors import UsageError
-from provision.model.inventory import Container, Inventory
+from provision.model.inventory import Container, Inventory, further_name
 from provision.model.suggest import nearest
+from provision.model.text import count, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ def end(inventory: Inventory, name: str, argument: str) -> End:
     address = _address(name)
     if address and argument == "TO":
         return End(name, _host_of(inventory, address), None, address)
+    known = _by_dns_name(inventory, name)
+    if len(known) == 1:
+        return End(known[0].name, known[0].host, known[0])
+    if known:
+        raise UsageError(
+            f"{argument} {name}: {count(len(known), 'container')} have this name",
+            f"Name one of them: {listed(tuple(each.name for each in known))}",
+        )
     names = (*inventory.members, *inventory.hosts)
     suggestion = nearest(name, names)
     hint = f"Did you mean {suggestion}? " if suggestion else ""
@@ -42,6 +51,16 @@ def end(inventory: Inventory, name: str, argument: str) -> End:
         f"{argument} {name}: the inventory has no container and no host of this name",
         f"{hint}Name {allowed}",
     )
+
+
+def _by_dns_name(inventory: Inventory, name: str) -> list[Container]:
+    """The containers with a name as a network's DNS has it: an alias, or `NAME.NETWORK`."""
+    return [
+        container
+        for container in inventory.members.values()
+        for alias in (container.own_name, *container.aliases)
+        if name == further_name(alias, container.network) or (name == alias and not container.base)
+    ]
 
 
 def _address(text: str) -> IPv4Address | None:
