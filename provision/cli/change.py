@@ -59,7 +59,8 @@ def plan(
     Changes nothing. A line that begins with ! tells what a change disturbs.
     """
     from provision.engine import apply as engine
-    from provision.engine import report
+    from provision.engine.plan_text import plan_lines
+    from provision.engine.report import plan_json
 
     with invocation.outputs(("-o", output), private=True) as (file,):
         with invocation.session() as (session, hosts):
@@ -67,8 +68,8 @@ def plan(
         _print_report(
             invocation,
             planned,
-            partial(report.plan_json, show_secrets=show_secrets),
-            partial(report.plan_lines, show_secrets=show_secrets),
+            partial(plan_json, show_secrets=show_secrets),
+            partial(plan_lines, show_secrets=show_secrets),
         )
         if planned.conflicts:
             return ExitStatus.CONFLICT
@@ -155,14 +156,14 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
     and asks first, unless --yes is given.
     """
     from provision.engine import apply as engine
-    from provision.engine import report
+    from provision.engine.plan_text import plan_lines
 
     # Checked before a host is contacted.
     invocation.require_terminal()
     with invocation.session() as (session, hosts):
         if not invocation.yes:
             planned = engine.preview(session, hosts, destroy=True, take_over=strategy.take_over)
-            print_lines(report.plan_lines(planned))
+            print_lines(plan_lines(planned))
             if planned.conflicts:
                 return ExitStatus.CONFLICT
             if planned.results:

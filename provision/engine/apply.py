@@ -62,7 +62,7 @@ def _warnings(
     destroy: bool,
 ) -> tuple[str, ...]:
     """Lines about what the changes do not show."""
-    from provision.engine import departures, kept_subnets, moved_nics, public_ranges
+    from provision.engine import departures, kept_subnets, moved_nics, mtu_changes, public_ranges
 
     inventory, changed = session.inventory, tuple(changes)
     others = (
@@ -72,8 +72,13 @@ def _warnings(
     if destroy:
         return others
     departed = departures.warnings(inventory, fleet.state(hosts), fleet.facts)
-    public = public_ranges.warnings(inventory) if changed else ()
-    return (*others, *departed, *public, *kept_subnets.explicit_lines(inventory))
+    return (
+        *others,
+        *departed,
+        *mtu_changes.warnings(inventory, fleet.facts, changed),
+        *(public_ranges.warnings(inventory) if changed else ()),
+        *kept_subnets.explicit_lines(inventory),
+    )
 
 
 def converge(

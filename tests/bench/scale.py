@@ -87,6 +87,7 @@ def run(hosts: int, folder: Path) -> dict[str, Cost]:
     """Measure every phase; the snapshots are in `folder` already."""
     from provision.engine import apply, report
     from provision.engine.fleet import Session
+    from provision.engine.plan_text import plan_lines
     from provision.inventory.load import load
     from tests.bench.captured_fleet import CapturedFleet
 
@@ -105,7 +106,7 @@ def run(hosts: int, folder: Path) -> dict[str, Cost]:
     del first
     second = meter.measure("no-change plan", lambda: preview("applied"), lambda r: len(r.results))
     if second.results or second.conflicts or second.errors:
-        problems = [*map(str, second.errors), *report.plan_lines(second)]
+        problems = [*map(str, second.errors), *plan_lines(second)]
         sys.exit("an applied fleet differs:\n" + "\n".join(problems[:40]))
     return meter.costs
 
@@ -141,7 +142,8 @@ def scripts(planned: Any) -> list[int]:
 
 def printed(planned: Any) -> str:
     """The plan as text and as JSON."""
-    from provision.engine.report import plan_json, plan_lines
+    from provision.engine.plan_text import plan_lines
+    from provision.engine.report import plan_json
 
     return "\n".join(plan_lines(planned)) + json.dumps(plan_json(planned), indent=2)
 

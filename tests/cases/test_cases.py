@@ -18,8 +18,9 @@ import pytest
 import yaml
 
 from provision import methods
-from provision.engine import desired, preflight, report
+from provision.engine import desired, preflight
 from provision.engine.plan import Plan, plan
+from provision.engine.plan_text import plan_lines
 from provision.engine.report import ChangeResult, Report
 from provision.facts.docker_entry import DockerEntry
 from provision.facts.host import HostFacts, Link, PeerRoute
@@ -224,7 +225,7 @@ def printed(folder: Path) -> str:
         todo: Plan = plan(ours, target, foreign=foreign)
         results = tuple(ChangeResult(change) for change in todo.changes)
         result = Report(tuple(inventory.hosts), results, todo.conflicts, ())
-        lines = list(report.plan_lines(result))
+        lines = list(plan_lines(result))
     return "\n".join(lines) + "\n"
 
 

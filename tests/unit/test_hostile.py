@@ -11,6 +11,7 @@ from provision.engine import apply, desired, fleet, report
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import CONFIRMED
+from provision.engine.plan_text import plan_lines
 from provision.engine.records import readable_records
 from provision.engine.status import describe, recorded_outcome
 from provision.model.errors import FactsError, HostError
@@ -51,7 +52,7 @@ def test_the_name_of_a_resource_is_only_text(hosts: Hosts, payload: str, tmp_pat
     toy = Toy("h1", payload.replace("\n", " "), payload)
     hosts.toys[toy.ref] = toy
     preview = apply.preview(session, ("h1",), destroy=True)
-    lines = [printable(line) for line in report.plan_lines(preview)]
+    lines = [printable(line) for line in plan_lines(preview)]
     assert all(line.isprintable() for line in lines)
     json.dumps(report.plan_json(preview))
     destroyed = apply.converge(session, ("h1",), ApplyOptions(destroy=True))

@@ -11,6 +11,7 @@ import pytest
 from provision.cli.output_file import output_file
 from provision.engine import report, saved_plan
 from provision.engine.plan import Change, Plan, operations, plan
+from provision.engine.plan_text import plan_lines
 from provision.engine.report import ChangeResult, Report
 from provision.engine.undo import inverse
 from provision.inventory.load import load
@@ -96,7 +97,7 @@ def test_plans_tell_which_variable_differs_but_no_value() -> None:
     """Text and JSON; with `show_secrets` both have the values."""
     before, after = container(A="1111", B="2222", OLD="3333"), container(A="1111", B="4444", C="5")
     result = reported(planned(before, after).changes)
-    text = "\n".join(report.plan_lines(result))
+    text = "\n".join(plan_lines(result))
     for line in ("B=(hidden, differs)", "C=(hidden)", "OLD=(removed)"):
         assert line in text
     assert "A=" not in text
@@ -110,9 +111,9 @@ def test_plans_tell_which_variable_differs_but_no_value() -> None:
     for shape in (report.plan_json(result), report.result_json(result)):
         assert not any(value in json.dumps(shape) for value in ("1111", "2222", "3333", "4444"))
     assert "2222" in json.dumps(report.plan_json(result, show_secrets=True))
-    assert "B=2222 → 4444" in "\n".join(report.plan_lines(result, show_secrets=True))
+    assert "B=2222 → 4444" in "\n".join(plan_lines(result, show_secrets=True))
     long = reported(planned(None, container(A="one\ntwo", B="")).changes)
-    text = "\n".join(report.plan_lines(long, show_secrets=True))
+    text = "\n".join(plan_lines(long, show_secrets=True))
     assert r'A="one\ntwo"' in text and 'B=""' in text
 
 

@@ -13,7 +13,7 @@ from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory
 from provision.model.text import listed
-from provision.resources.kinds.docker_network import MTU, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
 
 _OURS = "05-provision"
 """The beginning of the names of networkd's files that provision writes."""
@@ -118,13 +118,9 @@ def _oversized(inventory: Inventory, snapshots: Mapping[str, HostSnapshot]) -> s
         for host in network.hosts:
             ref = methods.of(network).docker_network(network, host)
             resource = snapshots[host].ours.get(ref) if host in snapshots else None
-            if isinstance(resource, DockerNetwork) and _mtu(resource) > wanted:
+            if isinstance(resource, DockerNetwork) and resource.mtu > wanted:
                 return network.name
     return ""
-
-
-def _mtu(network: DockerNetwork) -> int:
-    return int(dict(network.options).get(MTU) or 1500)
 
 
 def _macs(uplinks: list[Uplink]) -> Iterator[HostFinding]:

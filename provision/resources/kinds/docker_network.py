@@ -118,6 +118,11 @@ docker network ls --quiet --no-trunc --filter label=provision |
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
+    def mtu(self) -> int:
+        """The largest packet in bytes; Docker's own default if the option is not set."""
+        return int(dict(self.options).get(MTU) or 1500)
+
+    @property
     def name(self) -> str:
         return self.network
 
