@@ -32,6 +32,6 @@ def warnings(
         ]
         for mtu, host, nic in sorted(links)[:1]:
             yield (
-                f"network '{name}': packets of {old} bytes become packets of {new}, since {nic} of "
-                f"{host} has MTU {mtu}, the smallest of its hosts"
+                f"network '{name}': the MTU of its containers changes from {old} to {new}, since "
+                f"{nic} of {host} has MTU {mtu}, the smallest of its hosts"
             )

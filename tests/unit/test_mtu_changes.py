@@ -45,8 +45,8 @@ def test_a_nic_decides_the_size_of_packets(tmp_path: Path, old: int, new: int, l
     small = replace(FACTS, links={**FACTS.links, "eth1": replace(FACTS.links["eth1"], mtu=new)})
     inventory = load(path)
     expected = (
-        f"network 'blue': packets of {old} bytes become packets of {new}, since eth1 of h1 has MTU "
-        f"{new}, the smallest of its hosts"
+        f"network 'blue': the MTU of its containers changes from {old} to {new}, since eth1 of h1 "
+        f"has MTU {new}, the smallest of its hosts"
     )
     assert list(warnings(inventory, {"h1": small}, resized(old, new))) == [expected] * lines
     path.write_text(path.read_text().replace("cidr:", "mtu: 1400, cidr:"))

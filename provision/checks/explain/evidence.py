@@ -207,7 +207,9 @@ def _verdicts(lines: list[str]) -> Iterator[TraceStep]:
     for line in lines:
         if match := _PACKET.match(line):
             pairs = (field_text.partition("=") for field_text in match[2].split())
-            packets[match[1]] = {name: value for name, _, value in pairs}
+            # Of a packet in a bridge it prints bytes: its addresses are those of an earlier line.
+            fields = {name: value for name, _, value in pairs}
+            packets[match[1]] = fields if "SRC" in fields else packets.get(match[1], {}) | fields
         elif match := _TRACE.match(line):
             family, number, table, chain, handle, policy, verdict, rule = match.groups()
             rule = re.sub(r"^(?:ip6?tables|-[46]) -t \S+ ", "", rule.strip())

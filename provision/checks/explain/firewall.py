@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import methods
-from provision.checks.explain import nat, source_checks
+from provision.checks.explain import nat, nft_tables, source_checks
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import Growth, HostEvidence, TraceStep
 from provision.checks.explain.model import HOST, Cause, Point
@@ -15,6 +15,7 @@ from provision.checks.explain.verdicts import (
     is_answer,
     is_copy,
     is_drop,
+    is_ebtables,
     is_lost,
     is_native,
     is_tunnelled,
@@ -27,7 +28,7 @@ def drops(case: Case) -> Iterator[Cause]:
     """Yield the rules and policies that netfilter's trace shows to have dropped the probe."""
     for host, evidence in case.evidence.items():
         for verdict in evidence.verdicts:
-            if not is_drop(verdict) or is_copy(verdict):
+            if not is_drop(verdict) or is_copy(verdict) or is_ebtables(verdict):
                 continue
             if is_tunnelled(case, verdict):
                 yield _tunnel_drop(case, host, evidence, verdict)
@@ -92,11 +93,9 @@ def _rule_text(evidence: HostEvidence, verdict: TraceStep) -> str:
         return f"iptables -t {verdict.table} {verdict.rule}"
     # Rules of native nft tables have no iptables form: nft lists them by their handle.
     number = int(verdict.handle, 16) if verdict.handle.startswith("0x") else 0
-    handle = f"# handle {number}"
-    for line in evidence.nft:
-        if line.rstrip().endswith(handle):
-            text = line.strip().removesuffix(handle).strip()
-            return f"nft table {verdict.table} chain {verdict.chain}: {text}"
+    for rule in nft_tables.rules(evidence.nft):
+        if (rule.place, rule.handle) == (_nft_chain(verdict), number) and number:
+            return rule.name
     return f"nft table {verdict.table}, chain {verdict.chain}, handle {number}"
 
 

@@ -16,6 +16,7 @@ from provision.checks.explain import (
     mtu,
     nat,
     neighbors,
+    nft_tables,
     routing,
     source_checks,
     switching,
@@ -148,6 +149,7 @@ def _causes(case: Case) -> Iterator[Cause]:
     yield from source_checks.bridge_rules(
         case, (last, *([following] if following else []), *missed)
     )
+    yield from nft_tables.untraced(case, (last, *([following] if following else []), *missed))
     yield from firewall.counted(case, last, following)
     yield from tunnels.static_entries(case)
     yield from tunnels.forwards(case)

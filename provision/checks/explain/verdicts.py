@@ -39,6 +39,11 @@ def is_native(verdict: TraceStep) -> bool:
     return verdict.chain not in chains and not user
 
 
+def is_ebtables(verdict: TraceStep) -> bool:
+    """True for a chain of ebtables, whose rules are judged by their counters (`source_checks`)."""
+    return verdict.family == "bridge" and verdict.chain in _BUILT_IN["mangle"]
+
+
 def is_drop(verdict: TraceStep) -> bool:
     """True if the rule or policy drops the packet."""
     return verdict.verdict in _DROPS or "-j REJECT" in verdict.rule
