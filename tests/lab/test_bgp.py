@@ -211,6 +211,26 @@ def test_the_hosts_repair_it_without_the_controller(clean: Hosts, event: str) ->
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("method", ["routes", "vxlan", "wireguard"])
+def test_it_replaces_another_method_and_is_replaced(clean: Hosts, method: str) -> None:
+    """One apply each way with the same range; destroy restores the hosts."""
+    before, file = clean.capture(), "bgp.yml"
+    change = ("method: bgp", f"method: {method}")
+    for inventory in (
+        clean.inventory(file),
+        clean.inventory(file, change, to="other.yml"),
+        clean.inventory(file),
+    ):
+        clean.provision("apply", inventory, "--yes")
+        clean.verified(inventory)
+        assert clean.json("plan", inventory)["changes"] == []
+        left = clean.everywhere("ip route show proto 186; ip route show proto 241", check=False)
+        assert inventory == file or not any(left.values()), left
+    clean.provision("destroy", file, "--yes")
+    assert_same(before, clean.capture())
+
+
+@pytest.mark.full
 def test_a_host_with_an_frr_of_its_own_is_refused(clean: Hosts) -> None:
     """Nothing is changed while its service runs, also if it is not enabled."""
     inventory, before = clean.inventory("bgp.yml"), clean.capture()
