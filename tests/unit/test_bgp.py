@@ -101,6 +101,27 @@ def test_only_reflectors_accept_callers(tmp_path: Path) -> None:
     assert needs == {"h1": [], "h2": [], "h3": [(179,)]}
 
 
+def test_only_reflectors_heed_bfd(tmp_path: Path) -> None:
+    """bgpd of the others has no part in it, so that they keep the routes of a dead reflector."""
+    inventory, path = (
+        example(tmp_path, ("# asn: 64512", "bfd: true #")),
+        CONFIG.replace("bgpd", "bfdd"),
+    )
+    assert "neighbor hosts bfd profile hosts" in text_of(inventory, "h1")
+    assert "bfd" not in text_of(inventory, "h3")
+    assert "peer 10.78.0" not in text_of(inventory, "h2", path)
+    for address in ("10.78.0.11", "10.78.0.12"):
+        assert f"peer {address} local-address 10.78.0.13" in text_of(inventory, "h3", path)
+    assert f"--config_file {path}" in text_of(inventory, "h3", "/etc/provision/mesh/core.bgp.sh")
+    network = inventory.networks["core"]
+    assert BgpMethod().ports(network, "h1") == ("tcp/179", "udp/3784")
+    needs = BgpMethod().firewall_needs(inventory, network, host_facts(inventory, "h3"))
+    assert [(n.protocol, n.ports) for n in needs if isinstance(n, Inbound)] == [("udp", (3784,))]
+    plain = example(tmp_path)
+    files = {ref.name for ref in wanted(plain, facts(plain, CASE)) if ref.kind == "file"}
+    assert path not in files and "bfd" not in text_of(plain, "h1")
+
+
 def test_only_subnets_of_the_size_of_a_hosts_are_accepted(tmp_path: Path) -> None:
     """A fixed subnet of another size is accepted by all hosts, too."""
     lists = [
