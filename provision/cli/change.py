@@ -120,7 +120,7 @@ def apply(
         examine = examiner(session)
         options = strategy.apply_options(hosts)
         result = engine.converge(asking(session), hosts, options, examine=examine)
-    return _print_result(invocation, result)
+    return print_result(invocation, result)
 
 
 def _apply_saved(invocation: Invocation, path: Path, strategy: StrategyOptions) -> int:
@@ -143,7 +143,7 @@ def _apply_saved(invocation: Invocation, path: Path, strategy: StrategyOptions) 
             approve=lambda changes: require_same(saved, changes),
             examine=examiner(session),
         )
-    return _print_result(invocation, result)
+    return print_result(invocation, result)
 
 
 @click.command()
@@ -169,7 +169,7 @@ def destroy(invocation: Invocation, strategy: StrategyOptions) -> int:
             if planned.results:
                 invocation.require_confirmation("Make these changes?")
         result = engine.converge(session, hosts, strategy.apply_options(hosts, destroy=True))
-    return _print_result(invocation, result)
+    return print_result(invocation, result)
 
 
 @click.command()
@@ -272,7 +272,8 @@ def _drawing(session: Session, hosts: tuple[str, ...], result: Verification) -> 
     return FORMATS["svg"](drawing(view(session, hosts), verdict))
 
 
-def _print_result(invocation: Invocation, result: Report) -> int:
+def print_result(invocation: Invocation, result: Report) -> int:
+    """Print the result of a change, and return its exit status."""
     from provision.engine import report
 
     _print_report(invocation, result, report.result_json, report.result_lines)

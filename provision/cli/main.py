@@ -35,6 +35,7 @@ _COMMANDS = {
     "show": "provision.cli.show",
     "graph": "provision.cli.show",
     "explain": "provision.cli.explain",
+    "rotate": "provision.cli.rotate",
     "compare": "provision.cli.compare",
     "confirm": "provision.cli.transaction",
     "status": "provision.cli.transaction",

@@ -7,7 +7,7 @@ The plan compares the routes of a network as one table, so conflicts of its rows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from ipaddress import IPv4Network
 
 from provision import methods
@@ -32,12 +32,13 @@ def parts_in_use(
 ) -> Iterator[Conflict]:
     """Yield a conflict for each route and Docker network of others on the part of a host."""
     owners = Owners.of(foreign)
-    yield from _routes(foreign, wanted, owners)
+    flannels, of_daemons = _flannel_ranges(current), daemon_routes.ranges(current)
+    learned = {(each.host, each.route.key) for each in daemon_routes.learned(current, facts)}
+    yield from _routes(foreign, wanted, owners, learned)
     links = _own_links(current, wanted)
     routes = _destinations(current)
     for host, keys in _destinations(wanted).items():
         routes.setdefault(host, set()).update(keys)
-    flannels, of_daemons = _flannel_ranges(current), daemon_routes.ranges(current)
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             continue  # every host of the LAN has a route to it
@@ -59,12 +60,17 @@ def parts_in_use(
     yield from _docker_pools(foreign, wanted)
 
 
-def _routes(foreign: State, wanted: State, owners: Owners) -> Iterator[Conflict]:
-    """Yield a conflict for each route of others in the place of a route that we want."""
+def _routes(
+    foreign: State, wanted: State, owners: Owners, learned: Set[tuple[str, str]]
+) -> Iterator[Conflict]:
+    """Yield a conflict for each route of others in the place of a route that we want.
+
+    Those in `learned`, by host and destination, go with the daemon of ours that has made them.
+    """
     for host, keys in _destinations(wanted).items():
         table = foreign.get(Ref(host, Routes.kind, FOREIGN))
         for row in table.rows if isinstance(table, Routes) else ():
-            if row.key in keys:
+            if row.key in keys and (host, row.key) not in learned:
                 ref = Ref(host, "route", row.key)
                 owner = owners.of_route(host, row.dst, row.dev)
                 message = f"route {row.key} {existence(owner)}"

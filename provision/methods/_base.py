@@ -113,9 +113,7 @@ class Method(ABC):
             yield ClashKey(("docker0",), ("bridge",), "use docker0", hint)
 
     def controller_files(
-        self,
-        options: Any,
-        folder: Path,
+        self, options: Any, folder: Path
     ) -> Mapping[str, LocalBinary | BadValueError]:
         """Files of the controller that the hosts get, by the option that names them.
 
@@ -235,10 +233,7 @@ class Method(ABC):
         return None
 
     def nic_bridges(
-        self,
-        inventory: Inventory,
-        network: Network,
-        facts: HostFacts,
+        self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Mapping[str, str]:
         """The interfaces of a host that become ports of a bridge, and the bridge of each."""
         return {}
@@ -288,6 +283,10 @@ class Method(ABC):
     def lan_router(self, network: Network) -> IPv4Address | None:
         """The containers' default gateway on the hosts' LAN; None: each container's own host."""
         return None
+
+    def renewal_file(self, inventory: Inventory, network: Network) -> str:
+        """The file on a host that asks for another secret key; empty: hosts have no key."""
+        return ""
 
     # Verifying and showing.
 

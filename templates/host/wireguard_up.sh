@@ -2,8 +2,9 @@
 # Arguments: device, service of wireguard-go (empty: the kernel's module), path of the files without
 # their endings (.key, .conf, .psk), MTU, alias. An empty MTU: only load the files into a device that runs.
 # What is as wanted is left alone: a step that sets it again would wake `ip monitor`, and wireguard-go
-# opens its sockets anew for each configuration. Keys pass through pipes and variables only, because
-# every user of the host can read arguments.
+# opens its sockets anew for each configuration. A peer that changes its key (`# replaces OLD`) keeps its
+# old one, with its ranges, until the new one has had a handshake. Secret keys pass through pipes and
+# variables only, because every user of the host can read arguments.
 
 device=$1 service=$2 files=$3 mtu=$4 alias=$5
 link=/sys/class/net/$device
@@ -38,15 +39,60 @@ config() {
     esac
   done <"$files.conf"
 }
+with_old_keys() {
+  handshakes=$(wg show "$device" latest-handshakes) perl -00 -pe '
+    if (/^# replaces (\S+)$/m) {
+      my $old = $1;
+      my ($new) = /^PublicKey = (\S+)$/m;
+      if ($ENV{handshakes} =~ /^\Q$old\E\t/m && $ENV{handshakes} !~ /^\Q$new\E\t[1-9]/m) {
+        (my $kept = $_) =~ s/^PublicKey = .*$/PublicKey = $old/m;
+        s/^(AllowedIPs|PersistentKeepalive) = .*\n//mg;
+        $_ = "$kept\n$_";
+      }
+    }'
+}
+# Moves the ranges of a peer to its new key at its first handshake, which comes when the peer uses it.
+# This waits beside the program, for a minute at most: the peer changes its key after this host's step.
+# shellcheck disable=SC2016 # the variables are perl's
+MOVE='
+my ($device, %ranges) = @ARGV;
+my $end = time + 60;
+while (%ranges && time < $end) {
+  open my $wg, "-|", "wg", "show", $device, "latest-handshakes" or exit 1;
+  my $handshakes = join "", <$wg>;
+  close $wg;
+  for my $key (keys %ranges) {
+    next unless $handshakes =~ /^\Q$key\E\t[1-9]/m;
+    system "wg", "set", $device, "peer", $key, "allowed-ips", delete $ranges{$key};
+  }
+  select undef, undef, undef, 0.005;
+}'
+move_ranges() {
+  perl -00 -ne 'next unless /^# replaces /m;
+    s/, /,/g; print "$1 $2\n" if /^PublicKey = (\S+)\nAllowedIPs = (\S+)$/m' "$files.conf" |
+    xargs -r systemd-run -q --collect --unit="provision-$device-key" -p Nice=-10 \
+      perl -e "$MOVE" "$device" 2>/dev/null || : # it waits already
+}
+# A keepalive that is turned on together with a new key calls all peers at once, without a packet of a
+# container, which they would drop. `wg syncconf` would open new sockets just when they answer.
+use_new_key() {
+  keepalives=$(wg show "$device" persistent-keepalive |
+    sed -n 's/^\([^\t]*\)\t\([0-9][0-9]*\)$/peer \1 persistent-keepalive \2/p')
+  printf '%s\n' "$keepalives" | sed 's/[0-9]*$/0/' | xargs -r wg set "$device" || return
+  printf '%s\n' "$keepalives" | xargs wg set "$device" private-key "$files.key"
+}
 # A peer that moved has another endpoint than its file says: that alone is no difference.
 normalized() {
   perl -00 -ne 's/^(AllowedIPs = )(.*)/$1 . join ",", sort split m{, *}, $2/gme;
     push @parts, join " ", sort grep { /^\w+ = / && !/^(Endpoint|PresharedKey = A{43}=|PersistentKeepalive = (0|off)$)/ } split /\n/;
     END { print map { "$_\n" } sort @parts }'
 }
-if [ "$(config | normalized)" != "$(wg showconf "$device" | normalized)" ]; then
-  config | wg syncconf "$device" /dev/stdin || exit
+public=$(wg show "$device" public-key)
+if [ "$public" != '(none)' ] && [ "$public" != "$(wg pubkey <"$files.key")" ]; then use_new_key || exit; fi
+if [ "$(config | with_old_keys | normalized)" != "$(wg showconf "$device" | normalized)" ]; then
+  config | with_old_keys | wg syncconf "$device" /dev/stdin || exit
 fi
+move_ranges
 [ -n "$mtu" ] || exit 0
 [ "$(cat "$link/mtu")" = "$mtu" ] || ip link set dev "$device" mtu "$mtu" || exit
 [ $(($(cat "$link/flags") & 1)) = 1 ] || ip link set dev "$device" up || exit

@@ -2,7 +2,8 @@
 # Prelude: look/need.sh look/prelude.sh
 # Variables: name
 # `kernel yes`, `tun yes`; `key NETWORK PUBLIC-KEY` of its own keys; `secret NETWORK FINGERPRINT` of its
-# preshared keys; `file MODE BASE64 PATH` of the tables of peers; `port DEV<tab>PORT` of each device.
+# preshared keys; `file MODE BASE64 PATH` of the tables of peers; `port DEV<tab>PORT` and
+# `running DEV<tab>PUBLIC-KEY` of each device.
 
 # `modprobe -n` also succeeds for a driver that is built into the kernel.
 if [ -e /sys/module/wireguard ] || modprobe -nq wireguard 2>/dev/null; then echo 'kernel yes'; fi
@@ -18,4 +19,5 @@ for file in /etc/provision/"$name"/wireguard/*.psk; do
 done
 files /etc/provision/"$name"/wireguard/*.conf | sed 's/^/file /'
 wg show all listen-port 2>/dev/null | sed 's/^/port /'
+wg show all public-key 2>/dev/null | sed 's/^/running /'
 :

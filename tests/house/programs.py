@@ -64,6 +64,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "cidr": "172.27.0.0/16",
         "password": "/etc/provision/demo/secrets/core.bgp",
         "neighbors": "hosts 10.0.0.1 10.0.0.2",
+        "bfdd": "/etc/provision/demo/core.bfdd.conf",
     },
     "bgp/status.sh.j2": {
         "tries": 200,

@@ -113,6 +113,43 @@ def test_the_example_from_apply_to_destroy(clean: Hosts) -> None:
 
 
 @pytest.mark.full
+def test_bfd_notices_a_dead_host_and_restarts_lose_no_packet(clean: Hosts) -> None:
+    """h3 falls silent, and both reflectors drop its subnet; they keep it while daemons restart."""
+    inventory = clean.inventory("bgp.yml", ("# asn: 64512", "bfd: true #"))
+    clean.provision("apply", inventory)
+    clean.verified(inventory)
+    sessions = f"{VTYSH.replace('bgpd', 'bfdd')} -c 'show bfd peers brief' | grep -c ' up '"
+    until = (
+        f'for n in $(seq 300); do [ "$({sessions})" = {{count}} ] && exit; sleep 0.1; done; exit 1'
+    )
+    for host, count in (("h1", 1), ("h2", 1), ("h3", 2)):
+        clean.ssh(host, until.format(count=count))
+    gone = (
+        "for n in $(seq 1500); do ip route show 172.27.2.0/24 proto 186 | grep -q . || "
+        "{ date +%s.%N; exit; }; sleep 0.02; done; exit 1"
+    )
+    with ThreadPoolExecutor() as pool:
+        noticed = [pool.submit(clean.ssh, host, gone) for host in REFLECTORS]
+        silence = (
+            "sleep 2; date +%s.%N; ip link set dev eth1 down; sleep 6; ip link set dev eth1 up"
+        )
+        start = float(clean.ssh("h3", silence))
+        delays = [float(each.result()) - start for each in noticed]
+    # 0.75 s, and the time that a loaded host needs; without BFD it would be 9 s.
+    assert all(0 < delay < 3 for delay in delays), delays
+    await_sessions(clean)
+    for host, count in (("h1", 1), ("h2", 1), ("h3", 2)):
+        clean.ssh(host, until.format(count=count))
+    clean.verified(inventory)
+    stop = f"systemctl stop {UNIT}; sleep 4; systemctl start {UNIT}"
+    events = [*((host, stop) for host in REFLECTORS), ("h3", f"sleep 6; {KILL}")]
+    assert not lost_during(clean, 18, *events)
+    clean.provision("destroy", inventory, "--yes")
+    left = clean.everywhere("pgrep -a 'zebra|bgpd|bfdd'", check=False)
+    assert not any(left.values()), left
+
+
+@pytest.mark.full
 def test_no_packet_is_lost_while_services_are_killed_or_away(clean: Hosts) -> None:
     """All at once, one after the other in each order, and both reflectors for a while."""
     inventory = clean.inventory("bgp.yml")
@@ -208,6 +245,26 @@ def test_the_hosts_repair_it_without_the_controller(clean: Hosts, event: str) ->
     clean.everywhere(event)
     clean.verified(inventory)
     assert clean.json("plan", inventory)["changes"] == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("method", ["routes", "vxlan", "wireguard"])
+def test_it_replaces_another_method_and_is_replaced(clean: Hosts, method: str) -> None:
+    """One apply each way with the same range; destroy restores the hosts."""
+    before, file = clean.capture(), "bgp.yml"
+    change = ("method: bgp", f"method: {method}")
+    for inventory in (
+        clean.inventory(file),
+        clean.inventory(file, change, to="other.yml"),
+        clean.inventory(file),
+    ):
+        clean.provision("apply", inventory, "--yes")
+        clean.verified(inventory)
+        assert clean.json("plan", inventory)["changes"] == []
+        left = clean.everywhere("ip route show proto 186; ip route show proto 241", check=False)
+        assert inventory == file or not any(left.values()), left
+    clean.provision("destroy", file, "--yes")
+    assert_same(before, clean.capture())
 
 
 @pytest.mark.full

@@ -6,11 +6,13 @@ The lab's kernel has no WireGuard, so wireguard-go runs on all hosts.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from provision.lab import power
 from tests.lab.hosts import HOSTS, Hosts, assert_same
+from tests.lab.pings import pings
 from tests.lab.pipework import failing_checks
 
 pytestmark = pytest.mark.lab
@@ -40,6 +42,9 @@ NO_BYPASS = (
     "ip route del 172.26.1.0/24 via LAN.12; iptables -D FORWARD -j ACCEPT",
     "sysctl -qw net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.eth1.rp_filter=2;"
     "iptables -D FORWARD -j ACCEPT",
+)
+PAIRS = tuple(
+    (f"h{n}", f"s{n}", f"172.26.{peer - 1}.2") for n in (1, 2, 3) for peer in (1, 2, 3) if n != peer
 )
 EVENTS = (
     "systemctl restart docker",
@@ -128,6 +133,40 @@ def assert_a_stranger_gets_nothing(hosts: Hosts, public: str) -> None:
     assert received == "0" and int(sent) > 0, answer
     assert handshake.split()[1] == "0", answer
     assert " 0 received" in answer or "0 packets received" in answer, answer
+
+
+@pytest.mark.full
+def test_a_new_key_of_a_host_costs_each_pair_one_ping_at_most(clean: Hosts) -> None:
+    """Also where each pair has a preshared key; a rotation that fails keeps the key, and pings."""
+    inventory = clean.inventory("wireguard.yml", ("# psk: true", "psk: true #"))
+    clean.provision("apply", inventory)
+    clean.verified(inventory)
+    for host in HOSTS:
+        before = public_keys(clean)
+        with pings(clean, PAIRS) as lost:
+            clean.provision("rotate", inventory, "private", "--limit", host)
+        after = public_keys(clean)
+        assert [name for name in HOSTS if before[name] != after[name]] == [host]
+        print(host, lost, Path("/proc/loadavg").read_text().split()[0])
+        assert all(len(numbers) <= 1 for numbers in lost.values()), lost
+    clean.verified(inventory)
+    assert clean.json("plan", inventory)["changes"] == []
+    folder = "ls /etc/provision/safe/wireguard /var/lib/provision/aside 2>/dev/null"
+    files = clean.ssh("h1", folder, check=False).split()
+    assert [name for name in files if name.startswith("private")] == [
+        f"private.{ending}" for ending in ("conf", "key", "psk")
+    ]
+
+    # A peer that cannot save its table (it is a mount point) fails the change, after h1 has a key.
+    keys, conf = public_keys(clean), KEY.replace(".key", ".conf")
+    clean.ssh("h2", f"mount --bind {conf} {conf}")
+    try:
+        clean.provision("rotate", inventory, "private", "--limit", "h1", status=5)
+    finally:
+        clean.ssh("h2", f"umount {conf}")
+    assert public_keys(clean) == keys
+    clean.verified(inventory)
+    assert clean.json("plan", inventory)["changes"] == []
 
 
 @pytest.mark.full

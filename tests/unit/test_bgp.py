@@ -16,6 +16,7 @@ from provision.engine.departures import warnings
 from provision.engine.desired import wanted
 from provision.engine.host_subnets import settled_inventory
 from provision.engine.overlaps import overlaps
+from provision.engine.parts_in_use import parts_in_use
 from provision.engine.plan import Change
 from provision.engine.report import change_json
 from provision.facts.host import HostFacts, KernelRoute
@@ -30,9 +31,11 @@ from provision.model.needs import Inbound
 from provision.model.reading import reading
 from provision.resources.base import Origin, Ref
 from provision.resources.kinds.file import File
+from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.secret_file import SecretFile
 from provision.resources.kinds.service import Service
 from provision.resources.lib.daemon_range import DaemonRange, daemon_range
+from provision.resources.lib.route_claims import FOREIGN
 from provision.resources.on_hosts import Mark
 from provision.resources.steps import Put
 from tests.cases.test_cases import facts
@@ -98,6 +101,27 @@ def test_only_reflectors_accept_callers(tmp_path: Path) -> None:
     assert needs == {"h1": [], "h2": [], "h3": [(179,)]}
 
 
+def test_only_reflectors_heed_bfd(tmp_path: Path) -> None:
+    """bgpd of the others has no part in it, so that they keep the routes of a dead reflector."""
+    inventory, path = (
+        example(tmp_path, ("# asn: 64512", "bfd: true #")),
+        CONFIG.replace("bgpd", "bfdd"),
+    )
+    assert "neighbor hosts bfd profile hosts" in text_of(inventory, "h1")
+    assert "bfd" not in text_of(inventory, "h3")
+    assert "peer 10.78.0" not in text_of(inventory, "h2", path)
+    for address in ("10.78.0.11", "10.78.0.12"):
+        assert f"peer {address} local-address 10.78.0.13" in text_of(inventory, "h3", path)
+    assert f"--config_file {path}" in text_of(inventory, "h3", "/etc/provision/mesh/core.bgp.sh")
+    network = inventory.networks["core"]
+    assert BgpMethod().ports(network, "h1") == ("tcp/179", "udp/3784")
+    needs = BgpMethod().firewall_needs(inventory, network, host_facts(inventory, "h3"))
+    assert [(n.protocol, n.ports) for n in needs if isinstance(n, Inbound)] == [("udp", (3784,))]
+    plain = example(tmp_path)
+    files = {ref.name for ref in wanted(plain, facts(plain, CASE)) if ref.kind == "file"}
+    assert path not in files and "bfd" not in text_of(plain, "h1")
+
+
 def test_only_subnets_of_the_size_of_a_hosts_are_accepted(tmp_path: Path) -> None:
     """A fixed subnet of another size is accepted by all hosts, too."""
     lists = [
@@ -160,6 +184,23 @@ def test_routes_that_bgp_has_made_are_no_conflict(
     # A unit file that somebody has deleted does not keep apply from writing it again.
     without_unit = {ref: each for ref, each in current.items() if ref.name != UNIT}
     assert len(list(overlaps(inventory, states, without_unit, {}))) == expected
+
+
+def test_its_routes_are_not_in_the_way_of_the_next_method(tmp_path: Path) -> None:
+    """Method routes wants the same destinations: our service takes its routes away first."""
+    learned = example(tmp_path)
+    current = wanted(learned, facts(learned, CASE))
+    inventory = example(tmp_path, ("method: bgp", "method: routes"))
+    states, dst = facts(inventory, CASE), "172.27.1.0/24"
+    route = KernelRoute(IPv4Network(dst), "eth1", 186, via="10.78.0.12")
+    states["h1"] = replace(states["h1"], routes=(route,))
+    table = Routes.of("h1", FOREIGN, "", [row(dst, "10.78.0.12", "eth1")])
+    foreign, after = {table.ref: table}, wanted(inventory, states)
+    assert not list(parts_in_use(inventory, states, current, foreign, after))
+    (conflict,) = parts_in_use(inventory, states, {}, foreign, after)
+    assert conflict.ref.name == dst
+    states["h1"] = replace(states["h1"], routes=(route._replace(proto=4),))
+    assert list(parts_in_use(inventory, states, current, foreign, after))
 
 
 def test_a_host_that_left_is_named_by_the_routes_of_its_peers(tmp_path: Path) -> None:

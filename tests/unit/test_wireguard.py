@@ -14,16 +14,19 @@ from provision.checks import wire
 from provision.checks.wire import ContainerPair
 from provision.engine import preflight
 from provision.engine.desired import wanted
+from provision.engine.rotation import renewal_file
 from provision.inventory.load import load
 from provision.methods.wireguard import status
 from provision.methods.wireguard.facts import WireguardFacts
 from provision.methods.wireguard.method import WireguardMethod
 from provision.methods.wireguard.peers import next_hop
+from provision.model.errors import UsageError
 from provision.model.inventory import Inventory
 from provision.resources import script
-from provision.resources.base import Ref
+from provision.resources.base import Origin, Ref, State
 from provision.resources.kinds.package import Package
 from provision.resources.kinds.wireguard import Wireguard
+from provision.resources.kinds.wireguard_key import WireguardKey
 from provision.resources.lib import wireguard_conf as conf
 from provision.resources.lib.wireguard_conf import Peer
 from provision.resources.on_hosts import Mark
@@ -97,6 +100,59 @@ def test_a_peer_that_does_not_answer_keeps_its_row(inventory: Inventory) -> None
         ("h3", "old="),
     ]
     assert device(inventory, "h1", {"docker": DOCKER, "keys": ["h1", "h2"]}).peers[-1].host == "h2"
+
+
+def test_a_key_that_is_asked_for_replaces_the_one_before(inventory: Inventory) -> None:
+    """The request is a file; a rollback has the key and the request back, and loads the key."""
+    text = "root 600 private key1=\nrenew private\nroot 600 other key2=\n"
+    asked, plain = (found.resource for found in WireguardKey.parse(text, Origin("h1", "safe")))
+    key = wanted(inventory, facts(inventory, KEYS))[Ref("h1", "wireguard_key", "private")]
+    assert isinstance(asked, WireguardKey) and asked.renewal and key.update(asked) is None
+    assert isinstance(plain, WireguardKey) and not plain.renewal and key.update(plain)
+    request = WireguardMethod().renewal_file(inventory, inventory.networks["private"])
+    assert request == "/etc/provision/safe/wireguard/private.renew"
+    for steps in (key.stash("t"), key.unstash("t"), key.drop_stash("t"), key.delete()):
+        assert request in repr(steps)
+    assert DEVICE in repr(key.unstash("t")[-1])
+
+
+def renewing(inventory: Inventory, **running: str) -> State:
+    """The wanted state when h2 has the key `new=`, and its device another one."""
+    states, known = facts(inventory, KEYS), {"private": {"h2": "key-of-h2="}}
+    for host in HOSTS:
+        key = "new=" if host == "h2" else f"key-of-{host}="
+        used = {DEVICE: running.get(host, key)}
+        found = WireguardFacts(keys={"private": key}, peers=known, running=used)
+        states[host] = replace(states[host], of_methods={WireguardFacts: found})
+    return wanted(inventory, states)
+
+
+def test_peers_keep_the_key_that_a_host_still_uses(inventory: Inventory) -> None:
+    """h2 changes its device last; when it has, no peer names the earlier key."""
+    state = renewing(inventory, h2="key-of-h2=")
+    refs = {host: Ref(host, "wireguard", DEVICE) for host in HOSTS}
+    first, second = state[refs["h1"]], state[refs["h2"]]
+    assert isinstance(first, Wireguard) and isinstance(second, Wireguard)
+    assert [(p.host, p.public, p.replaces) for p in first.peers] == [
+        ("h2", "new=", "key-of-h2="),
+        ("h3", "key-of-h3=", ""),
+    ]
+    assert {refs["h1"], refs["h3"]} <= set(second.after())
+    assert refs["h2"] not in first.after()
+    text = conf.text(first.mark, 51820, first.peers)
+    assert tuple(conf.peers(text)) == first.peers and "# replaces key-of-h2=" in text
+    for used in ("new=", "damaged=", ""):
+        state = renewing(inventory, h2=used)
+        assert all(not p.replaces for p in state[refs["h1"]].peers)  # type: ignore[attr-defined]
+        assert not {refs["h1"], refs["h3"]} & set(state[refs["h2"]].after())
+
+
+def test_only_networks_with_keys_can_change_them(inventory: Inventory) -> None:
+    """A name that does not exist, and a method without keys, are told before a host is asked."""
+    with pytest.raises(UsageError, match="unknown network 'x'"):
+        renewal_file(inventory, "x")
+    with pytest.raises(UsageError, match="network 'core' has no keys: its method is bgp"):
+        renewal_file(load(ROOT / "inventories" / "bgp.yml"), "core")
 
 
 def test_a_new_peer_does_not_change_the_script_of_the_follower(inventory: Inventory) -> None:

@@ -29,6 +29,14 @@ def of_tcp(
         yield Inbound("tcp", ports, source, nic)
 
 
+def of_udp(
+    inventory: Inventory, network: Network, facts: HostFacts, ports: tuple[int, ...]
+) -> Iterator[Need]:
+    """Yield packets of the peers to a daemon of this host."""
+    for nic, source in sources(inventory, network, facts):
+        yield Inbound("udp", ports, source, nic)
+
+
 def of_routes(
     inventory: Inventory, network: Network, facts: HostFacts, links: tuple[str, ...]
 ) -> Iterator[Need]:

@@ -13,7 +13,14 @@ from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method, Row
 from provision.methods._shared import docker_bridge, firewall_needs, status_tables
-from provision.methods.bgp.options import PORT, BgpOptions, check_password, reflectors
+from provision.methods.bgp.options import (
+    BFD_PORT,
+    PORT,
+    BgpOptions,
+    check_password,
+    options,
+    reflectors,
+)
 from provision.methods.bgp.status import SpeakerStatus
 from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
@@ -79,12 +86,15 @@ class BgpMethod(Method):
     ) -> Iterator[Need]:
         """Yield the packets of a network that the firewalls of one host must let through."""
         yield from super().firewall_needs(inventory, network, facts)
+        if options(network).bfd:
+            yield from firewall_needs.of_udp(inventory, network, facts, (BFD_PORT,))
         if facts.host in reflectors(network):
             yield from firewall_needs.of_tcp(inventory, network, facts, (PORT,))
 
     def ports(self, network: Network, host: str) -> tuple[str, ...]:
         """Ports of the host that the network may take."""
-        return (f"tcp/{PORT}",) if host in reflectors(network) else ()
+        bfd = (f"udp/{BFD_PORT}",) if options(network).bfd else ()
+        return (*((f"tcp/{PORT}",) if host in reflectors(network) else ()), *bfd)
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""

@@ -17,6 +17,10 @@ from provision.model.inventory import Network
 
 PORT = 179
 """TCP port of BGP (RFC 4271)."""
+BFD_PORT = 3784
+"""UDP port of BFD on one link (RFC 5881)."""
+BFD_INTERVAL_MS, BFD_MULTIPLIER = 250, 3
+"""A packet each so many milliseconds; a host that has sent none in so many intervals is dead."""
 PROTOCOL = 186
 """The kernel's number for routes of BGP: RTPROT_BGP of linux/rtnetlink.h."""
 KEPT = 241
@@ -64,6 +68,7 @@ class BgpOptions(BridgeOptions):
         list[str] | None,
         Help("hosts that pass on the routes of all others; default: the first two"),
     ] = None
+    bfd: Annotated[bool, Help("the reflectors notice a host that is dead within a second")] = False
     password: Annotated[
         Annotated[ValueDocument | None, BeforeValidator(_password_source)],
         Help("file, or variable, with the password of all sessions (TCP MD5); default: none"),

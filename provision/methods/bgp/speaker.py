@@ -11,7 +11,15 @@ from hashlib import sha256
 from provision.facts.host import HostFacts
 from provision.methods._shared import firewall_needs
 from provision.methods.bgp.facts import UNIT, FrrFacts
-from provision.methods.bgp.options import KEPT, PORT, PROTOCOL, options, reflectors
+from provision.methods.bgp.options import (
+    BFD_INTERVAL_MS,
+    BFD_MULTIPLIER,
+    KEPT,
+    PORT,
+    PROTOCOL,
+    options,
+    reflectors,
+)
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, interface_name
 from provision.model.problems import Problem
@@ -47,7 +55,7 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     zebra = _file(inventory, network, host, "zebra.conf", render("bgp/zebra.conf.j2", mark=mark))
     bgpd = _file(inventory, network, host, "bgpd.conf", _bgpd_conf(inventory, network, facts))
     program = _file(inventory, network, host, "bgp.sh", _program(inventory, network, host), "0755")
-    files = (zebra, bgpd, program)
+    files = (zebra, bgpd, program, *_bfdd(inventory, network, host))
     yield from files
     secrets = _secrets(inventory, network, host)
     yield from secrets
@@ -89,7 +97,24 @@ def _bgpd_conf(inventory: Inventory, network: Network, facts: HostFacts) -> str:
         reflects=facts.host in reflectors(network),
         group=GROUP,
         hold_s=HOLD_S,
+        bfd=options(network).bfd,
     )
+
+
+def _bfdd(inventory: Inventory, network: Network, host: str) -> tuple[File, ...]:
+    """The file of bfdd, if the network has BFD."""
+    if not options(network).bfd:
+        return ()
+    text = render(
+        "bgp/bfdd.conf.j2",
+        mark=Mark(inventory.name, network.name),
+        address=inventory.hosts[host].address,
+        peers=() if host in reflectors(network) else _peers(inventory, network, host),
+        group=GROUP,
+        multiplier=BFD_MULTIPLIER,
+        interval_ms=BFD_INTERVAL_MS,
+    )
+    return (_file(inventory, network, host, "bfdd.conf", text),)
 
 
 def _peers(inventory: Inventory, network: Network, host: str) -> tuple[str, ...]:
@@ -107,6 +132,7 @@ def _program(inventory: Inventory, network: Network, host: str) -> str:
         zebra=_path(inventory, network, "zebra.conf"),
         folder=run_folder(inventory, network),
         port=PORT if reflects else 0,
+        bfdd=_path(inventory, network, "bfdd.conf") if options(network).bfd else "",
         asn=options(network).asn,
         peers=" ".join(peers),
         protocol=PROTOCOL,

@@ -13,7 +13,7 @@ from provision.methods.wireguard.options import endpoint, options
 from provision.model.inventory import Inventory, Network
 from provision.model.names import interface_name
 from provision.model.problems import Problem
-from provision.resources.base import Resource
+from provision.resources.base import Ref, Resource
 from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.service import Service, head
 from provision.resources.kinds.wireguard import KERNEL, PREFIX, USERSPACE, Wireguard
@@ -48,7 +48,7 @@ def resources(
     yield docker_bridge.bridge(inventory, network, facts[host], mtu=mtu, nics=(device,))
     key = WireguardKey(host, network.name, inventory.name)
     yield key
-    needs, preshared = [key.ref], _preshared(inventory, network, facts, host)
+    needs, preshared = [], _preshared(inventory, network, facts, host)
     yield from preshared
     if implementation(facts[host]) == USERSPACE:
         daemon = _daemon(inventory, network, host)
@@ -66,7 +66,12 @@ def resources(
         mark=Mark(inventory.name, network.name),
         relayed=tuple(f"{relayed}{RELAY}{via}" for relayed, via in peers.relays(network).items()),
         needs=tuple(needs),
-        made_after=tuple(keys.ref for keys in preshared),
+        # Not `needs`: a device that exists loads a new key.
+        made_after=(
+            key.ref,
+            *(keys.ref for keys in preshared),
+            *_peers_before(inventory, network, facts, host),
+        ),
     )
     if len(network.hosts) > 1:
         # One route for all peers: the host's own subnet has a longer prefix, on the bridge.
@@ -74,6 +79,18 @@ def resources(
         yield Routes.of(host, network.name, inventory.name, rows, ssh_from=facts[host].ssh_from)
     relay = host in peers.relays(network).values()
     yield from docker_bridge.chains(inventory, network, host, (device,), relay=relay)
+
+
+def _peers_before(
+    inventory: Inventory, network: Network, facts: Facts, host: str
+) -> tuple[Ref, ...]:
+    """The devices that must know a host's new key before its own device uses it."""
+    renewing = peers.renewal(inventory, network, facts)
+    if renewing is None or renewing[0] != host:
+        return ()
+    device = name(inventory, network)
+    others = peers.parts(network, host)
+    return tuple(Ref(peer, Wireguard.kind, device) for peer in others if peer in facts)
 
 
 def _preshared(

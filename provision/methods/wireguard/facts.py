@@ -18,8 +18,9 @@ class WireguardFacts:
 
     `kernel`: it has the kernel's module. `tun`: it has the device that wireguard-go needs. `keys`
     are its own public keys by network, `peers` those of its peers by network and host. `ports` are
-    the UDP ports of all its WireGuard devices, by device. `secrets` are fingerprints of the secrets
-    from which the controller has made preshared keys, by network.
+    the UDP ports of all its WireGuard devices, by device, and `running` their public keys.
+    `secrets` are fingerprints of the secrets from which the controller has made preshared keys, by
+    network.
     """
 
     kernel: bool = False
@@ -28,6 +29,7 @@ class WireguardFacts:
     peers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    running: Mapping[str, str] = field(default_factory=dict)
 
 
 def probe() -> FactsProbe:
@@ -44,6 +46,7 @@ def _parse(text: str) -> WireguardFacts:
         dict(_known(lines)),
         {device: int(port) for device, port in (_pairs(p, "\t") for p in lines.every("port"))},
         dict(_pairs(line, " ") for line in lines.every("secret")),
+        dict(_pairs(line, "\t") for line in lines.every("running")),
     )
 
 

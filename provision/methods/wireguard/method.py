@@ -27,6 +27,7 @@ from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.model.tunnel import Tunnel
 from provision.resources.base import Resource
+from provision.resources.lib import wireguard_conf as conf
 
 if TYPE_CHECKING:
     from provision.model.documents import Decoded, Layout
@@ -65,6 +66,10 @@ class WireguardMethod(Method):
         for host in network.hosts:
             if host in facts:
                 yield from device.resources(inventory, network, facts, host, mtu)
+
+    def renewal_file(self, inventory: Inventory, network: Network) -> str:
+        """The file beside the key."""
+        return conf.renewal_path(inventory.name, network.name)
 
     def check_host(
         self, inventory: Inventory, network: Network, facts: HostFacts

@@ -9,6 +9,8 @@ from provision.methods import Facts
 from provision.methods.wireguard.facts import WireguardFacts
 from provision.methods.wireguard.options import endpoint, of_host, options
 from provision.model.inventory import Inventory, Network
+from provision.model.names import interface_name
+from provision.resources.kinds.wireguard import PREFIX
 from provision.resources.lib.wireguard_conf import Peer
 
 
@@ -39,6 +41,7 @@ def parts(network: Network, host: str) -> dict[str, list[IPv4Network]]:
 def rows(inventory: Inventory, network: Network, facts: Facts, host: str) -> tuple[Peer, ...]:
     """The table of a host's peers. A peer whose key nobody knows yet is left out."""
     known = facts[host].of(WireguardFacts).peers.get(network.name, {})
+    renewing = renewal(inventory, network, facts)
     keys = {peer: _key(network, facts, peer, known) for peer in network.hosts}
     return tuple(
         Peer(
@@ -48,10 +51,32 @@ def rows(inventory: Inventory, network: Network, facts: Facts, host: str) -> tup
             endpoint(inventory, network, peer),
             options(network).keepalive,
             options(network).psk,
+            renewing[1] if renewing and renewing[0] == peer else "",
         )
         for peer, subnets in parts(network, host).items()
         if keys[peer]
     )
+
+
+def renewal(inventory: Inventory, network: Network, facts: Facts) -> tuple[str, str] | None:
+    """The host that has another key than its device uses, and the key that this device uses.
+
+    Its peers know that key, so that packets pass by it until the device uses the new one. None:
+    there is no such host. Of several, which somebody must have damaged, only the first counts.
+    """
+    device = interface_name(PREFIX, inventory.name, network.name)
+    for host in network.hosts:
+        host_facts = facts[host].of(WireguardFacts) if host in facts else WireguardFacts()
+        new, old = host_facts.keys.get(network.name, ""), host_facts.running.get(device, "")
+        if new and old not in ("", new) and old in _known_keys(network, facts, host):
+            return host, old
+    return None
+
+
+def _known_keys(network: Network, facts: Facts, host: str) -> frozenset[str]:
+    """The keys by which the other hosts know a host."""
+    of_hosts = (facts[name].of(WireguardFacts) for name in network.hosts if name in facts)
+    return frozenset(each.peers.get(network.name, {}).get(host, "") for each in of_hosts)
 
 
 def _key(network: Network, facts: Facts, peer: str, known: Mapping[str, str]) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Resource
+from provision.resources.kinds.wireguard import PREFIX, UP
 from provision.resources.lib.stash import StashedFile
-from provision.resources.lib.wireguard_conf import stem
+from provision.resources.lib.wireguard_conf import renewal_path, stem
 from provision.resources.on_hosts import ETC
 from provision.resources.steps import Run, Steps, remove_file, sh
 
@@ -30,6 +32,7 @@ class WireguardKey(StashedFile, Resource):
     """The private key of a host in a network; `public` is its public key, empty if unknown.
 
     The folder is the mark. `protected` is False if somebody else than root may read the file.
+    `renewal` is "asked for" if a file beside it asks for another key, which then replaces this one.
     """
 
     kind: ClassVar[str] = "wireguard_key"
@@ -40,6 +43,7 @@ for key in {ETC}/"$name"/wireguard/*.key; do
   [ -s "$key" ] && [ ! -h "$key" ] || continue
   public=$(wg pubkey <"$key" 2>/dev/null) || public=
   network=${{key##*/}}; echo "$(stat -c '%U %a' "$key") ${{network%.key}} $public"
+  [ ! -e "${{key%.key}}.renew" ] || echo "renew ${{network%.key}}"
 done
 """
     fingerprint: ClassVar[str] = rf"""
@@ -51,6 +55,7 @@ done
     network: str
     inventory: str
     protected: bool = True
+    renewal: str = ""
     public: str = field(default="", compare=False)
 
     @property
@@ -61,22 +66,39 @@ done
     def _path(self) -> str:
         return f"{stem(self.inventory, self.network)}.key"
 
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        return self._path, renewal_path(self.inventory, self.network)
+
     def is_foreign(self) -> Run:
         return sh(_IS_FOREIGN, self._path)
 
     def create(self) -> Steps:
         return (sh(_MAKE, self._path),)
 
-    def update(self, current: Resource) -> Steps:  # noqa: ARG002
-        return self.create()
+    def update(self, current: Resource) -> Steps | None:
+        assert isinstance(current, WireguardKey)
+        return None if current.renewal else self.create()
+
+    def unstash(self, txn: str) -> Steps:
+        # A device that runs has loaded the new key.
+        device = interface_name(PREFIX, self.inventory, self.network)
+        load = sh(UP, device, "", stem(self.inventory, self.network), "", "")
+        return (*StashedFile.unstash(self, txn), load)
 
     def delete(self) -> Steps:
-        return (Run(("rm", "-f", "--", f"{self._path}.new")), *remove_file(self._path))
+        partial = Run(("rm", "-f", "--", f"{self._path}.new"))
+        return (partial, *(step for path in self._paths[::-1] for step in remove_file(path)))
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        for line in text.splitlines():
+        lines = text.splitlines()
+        renewals = {line.split(" ")[1] for line in lines if line.startswith("renew ")}
+        for line in lines:
+            if line.startswith("renew "):
+                continue
             owner, mode, network, *public = line.split(" ")
             protected = (owner, mode) == ("root", "600")
-            key = cls(origin.host, network, origin.inventory, protected, "".join(public))
+            renewal = "asked for" if network in renewals else ""
+            key = cls(origin.host, network, origin.inventory, protected, renewal, "".join(public))
             yield Found(key, ours=True)

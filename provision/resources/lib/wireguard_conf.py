@@ -13,6 +13,7 @@ from provision.model.ipv4 import ipv4_network
 from provision.resources.on_hosts import ETC, Mark
 
 PSK_MARK = "preshared"
+_REPLACES = "# replaces "
 RELAY = " through "
 DEAD_S = 180
 """Seconds after which no data is accepted by a handshake (REJECT_AFTER_TIME of WireGuard)."""
@@ -24,6 +25,7 @@ class Peer:
 
     `public` is its key. `endpoint` is ADDRESS:PORT; empty: it calls, and nobody calls it.
     `keepalive` is in seconds, 0: never. `preshared`: both hosts have a further secret key.
+    `replaces` is the key that the host still uses, and which works until it uses `public`.
     """
 
     host: str
@@ -32,16 +34,23 @@ class Peer:
     endpoint: str
     keepalive: int
     preshared: bool = False
+    replaces: str = ""
 
     def __str__(self) -> str:
         allowed = ", ".join(map(str, self.allowed))
         endpoint = f"at {self.endpoint}" if self.endpoint else "calls"
-        return f"{self.host} ({self.public}) {endpoint}: {allowed}"
+        earlier = f", replaces {self.replaces}" if self.replaces else ""
+        return f"{self.host} ({self.public}{earlier}) {endpoint}: {allowed}"
 
 
 def stem(inventory: str, network: str) -> str:
     """The path of a network's files on a host, without the endings `.key`, `.conf` and `.psk`."""
     return f"{ETC}/{inventory}/wireguard/{network}"
+
+
+def renewal_path(inventory: str, network: str) -> str:
+    """The file with which a host is asked for another key (`provision rotate`)."""
+    return f"{stem(inventory, network)}.renew"
 
 
 def text(mark: Mark, port: int, peers: Iterable[Peer], relayed: Iterable[str] = ()) -> str:
@@ -57,6 +66,7 @@ def _section(peer: Peer) -> str:
     lines += [f"Endpoint = {peer.endpoint}"] if peer.endpoint else []
     lines += [f"PersistentKeepalive = {peer.keepalive}"] if peer.keepalive else []
     lines += [f"# {PSK_MARK}"] if peer.preshared else []
+    lines += [f"{_REPLACES}{peer.replaces}"] if peer.replaces else []
     return "\n".join(lines) + "\n"
 
 
@@ -85,6 +95,7 @@ def peers(config: str) -> Iterator[Peer]:
                 keys.get("Endpoint", ""),
                 int(keys.get("PersistentKeepalive", "0")),
                 f"# {PSK_MARK}" in lines,
+                "".join(line[len(_REPLACES) :] for line in lines if line.startswith(_REPLACES)),
             )
 
 
