@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from provision.lab import power, supervisor
+from tests.lab import all_methods
 from tests.lab.conftest import Boot
 from tests.lab.hosts import Hosts, assert_same, without_records
 from tests.lab.own_kernels import SLOW, without_module_devices
@@ -115,10 +116,9 @@ def test_a_vlan_on_a_macvlan(uml: Hosts) -> None:
     assert_same(nics_before, nics(uml))
 
 
-@pytest.mark.parametrize("example", ["ovs-gre.yml", "ovs-vxlan.yml"])
-def test_the_kernel_datapath_of_open_vswitch(uml: Hosts, example: str) -> None:
-    """The NIC keeps its addresses, and the module is loaded again at the next boot."""
-    inventory = uml.inventory(example)
+def test_the_kernel_datapath_of_open_vswitch(uml: Hosts) -> None:
+    """With GRE and VXLAN: the NIC keeps its addresses, and the next boot loads the module."""
+    inventory = all_methods.inventory(uml, ("ovs-gre.yml", "ovs-vxlan.yml"))
     before, addresses = uml.capture(), uml.everywhere("ip -o -4 address show dev eth1")
     uml.provision("apply", inventory, *SLOW)
     uml.verified(inventory, within_s=300)
@@ -132,19 +132,6 @@ def test_the_kernel_datapath_of_open_vswitch(uml: Hosts, example: str) -> None:
     assert uml.executions("apply", inventory) == dict.fromkeys(uml.names, 1)
     uml.provision("destroy", inventory, "--yes", *SLOW)
     assert_same(*map(without_module_devices, map(without_ovs_files, (before, uml.capture()))))
-
-
-@pytest.mark.parametrize("example", ["routes.yml", "vxlan.yml"])
-def test_hosts_with_legacy_iptables(uml: Hosts, example: str) -> None:
-    """Apply, verify after a restart of Docker, destroy: the hosts are restored."""
-    assert set(uml.everywhere("iptables -V | grep -o legacy").values()) == {"legacy\n"}
-    inventory, before = uml.inventory(example), uml.capture()
-    uml.provision("apply", inventory, *SLOW)
-    uml.verified(inventory, within_s=300)
-    uml.everywhere("systemctl restart docker")
-    uml.verified(inventory, within_s=300)
-    uml.provision("destroy", inventory, "--yes", *SLOW)
-    assert_same(before, uml.capture())
 
 
 def test_a_power_cut_in_the_midst_of_an_apply(uml: Hosts) -> None:
