@@ -12,10 +12,10 @@ from tests.lab.pipework import nics, without_ovs_files
 
 GROUPS = {
     # One change for several methods takes less time than one for each.
-    "six": (
-        *("routes.yml", "bgp.yml", "vxlan.yml", "wireguard.yml"),
-        *("ovs-gre.yml", "ovs-vxlan.yml"),
-    ),
+    "four": ("routes.yml", "bgp.yml", "vxlan.yml", "wireguard.yml"),
+    # Not with vxlan.yml: without the kernel's module the NIC becomes a port of Open vSwitch, and
+    # TCP and UDP of a VXLAN device of the kernel were lost over it.
+    "ovs": ("ovs-gre.yml", "ovs-vxlan.yml"),
     "flannel-vxlan": ("flannel-vxlan.yml",),
     "flannel-udp": ("flannel-udp.yml",),
     "flannel-host-gw": ("flannel-host-gw.yml",),
@@ -23,16 +23,11 @@ GROUPS = {
     "pipework": ("pipework.yml",),
     "pipework-ovs": ("pipework-ovs.yml",),
 }
-# By default ovs-vxlan has the same port.
-_CHANGES = {"vxlan.yml": (("# port: 4789", "port: 4790"),)}
 
 
 def inventory(hosts: Hosts, examples: tuple[str, ...]) -> str:
     """Write one inventory with the networks and containers of these examples; its file name."""
-    files = [
-        hosts.lab.folder / hosts.inventory(example, *_CHANGES.get(example, ()))
-        for example in examples
-    ]
+    files = [hosts.lab.folder / hosts.inventory(example) for example in examples]
     merged: dict[str, Any] = yaml.safe_load(files[0].read_text())
     for file in files[1:]:
         example = yaml.safe_load(file.read_text())
