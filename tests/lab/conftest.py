@@ -17,17 +17,17 @@ from provision.lab.settings import UpOptions
 from provision.model import file_lock
 from tests.lab.faults import Faults, injecting
 from tests.lab.free import free_ranges
-from tests.lab.hosts import Hosts
+from tests.lab.hosts import HOSTS, Hosts
 
 IN_USE = "tests-run"
 """The file in a lab's folder that a run of the tests locks until it ends."""
 Boot = Callable[..., Hosts]
-"""Called with a suite and, by host, the variants of `lab up --host`; and `lab up --kernel`."""
+"""Called with a suite, by host the variants of `lab up --host`, `lab up --kernel`, and a count."""
 
 
 @pytest.fixture(scope="session")
 def booted() -> Iterator[Boot]:
-    """A function that boots three hosts of a suite, or returns the hosts that run already.
+    """A function that boots the hosts of a suite, or returns the hosts that run already.
 
     Only one lab runs at a time: for another one, the fixture takes the earlier lab down.
     """
@@ -41,8 +41,9 @@ def booted() -> Iterator[Boot]:
         suite: str,
         host_variants: Mapping[str, Mapping[str, str]] | None = None,
         kernel: str = "shared",
+        count: int = len(HOSTS),
     ) -> Hosts:
-        key = f"{suite} {kernel} {host_variants or ''}"
+        key = f"{suite} {kernel} {count} {host_variants or ''}"
         if key not in labs:
             for earlier in list(labs):
                 _down(labs.pop(earlier))
@@ -50,7 +51,9 @@ def booted() -> Iterator[Boot]:
             folder = Path(tempfile.mkdtemp(prefix=f"provision-lab-{suite}-", dir="/var/tmp"))
             in_use.enter_context(file_lock.locked(folder / IN_USE, create=True))
             labs[key] = lab = Lab(folder)
-            options = UpOptions(3, suite, False, free_ranges(lab), {}, host_variants or {}, kernel)
+            options = UpOptions(
+                count, suite, False, free_ranges(lab), {}, host_variants or {}, kernel
+            )
             bringup.up(lab, options, say=print)
         return Hosts(labs[key])
 

@@ -1,4 +1,4 @@
-"""Three booted hosts, and the commands with which tests use and compare them."""
+"""Booted hosts, and the commands with which tests use and compare them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
+
+import yaml
 
 from provision.lab import kernels, settings, supervisor
 from provision.lab.layout import Lab
@@ -70,6 +72,11 @@ class Hosts:
         return management.removesuffix(".0"), data.removesuffix(".0")
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The hosts of the examples that this lab has: h1, h2, h3, or fewer."""
+        return tuple(name for name in HOSTS if name in settings.require(self.lab).hosts)
+
+    @cached_property
     def slowness(self) -> int:
         """The factor by which the hosts are slower than hosts that share the kernel."""
         return kernels.machine_of(self.lab).slowness
@@ -105,10 +112,10 @@ class Hosts:
         return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
 
     def everywhere(self, command: str, *, check: bool = True) -> dict[str, str]:
-        """Run a shell line on all three hosts at once; its stdout by host."""
+        """Run a shell line on all hosts at once; its stdout by host."""
         with ThreadPoolExecutor() as pool:
-            outputs = pool.map(lambda host: self.ssh(host, command, check=check), HOSTS)
-            return dict(zip(HOSTS, outputs, strict=True))
+            outputs = pool.map(lambda host: self.ssh(host, command, check=check), self.names)
+            return dict(zip(self.names, outputs, strict=True))
 
     def capture(self) -> dict[str, str]:
         """Everything on each host that destroy must restore."""
@@ -170,15 +177,25 @@ class Hosts:
     def inventory(self, name: str, *changes: tuple[str, str], to: str | None = None) -> str:
         """Write an example inventory with this lab's addresses into its folder; the file name.
 
-        `changes` are (old text, new text); `to` is another file name.
+        `changes` are (old text, new text); `to` is another file name. A lab of fewer hosts has
+        only the containers of these.
         """
         text = (INVENTORIES / name).read_text().replace("10.78.0.", f"{self.networks[1]}.")
         for old, new in changes:
             assert old in text, old
             text = text.replace(old, new)
         target = self.lab.folder / (to or name)
-        target.write_text(text)
+        target.write_text(text if self.names == HOSTS else _without_others(text, self.names))
         return target.name
+
+
+def _without_others(text: str, names: Collection[str]) -> str:
+    """An inventory without hosts that are not one of these, and without their containers."""
+    inventory = yaml.safe_load(text)
+    hosts, containers = inventory["hosts"], inventory.get("containers", {})
+    inventory["hosts"] = {name: host for name, host in hosts.items() if name in names}
+    inventory["containers"] = {c: row for c, row in containers.items() if row["host"] in names}
+    return yaml.safe_dump(inventory, sort_keys=False)
 
 
 def assert_same(before: dict[str, str], after: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provision.lab import power
-from tests.lab.hosts import HOSTS, Hosts
+from tests.lab.hosts import Hosts
 
 FOLLOW_S = 5.0
 """The follower's limit: seconds from a container's start until it has its interface."""
@@ -67,7 +67,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
 
 def nics(hosts: Hosts) -> dict[str, str]:
     """The state of the NIC of each host."""
-    return {host: hosts.ssh(host, _NIC, check=False) for host in HOSTS}
+    return {host: hosts.ssh(host, _NIC, check=False) for host in hosts.names}
 
 
 def failing_checks(hosts: Hosts, inventory: str) -> set[tuple[str, str, str]]:

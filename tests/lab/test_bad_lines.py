@@ -12,7 +12,6 @@ import pytest
 from provision.lab import links, power
 from provision.lab.line import Line
 from tests.lab.faults import Faults
-from tests.lab.hosts import HOSTS
 from tests.lab.own_kernels import SLOW, faults
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(7200)]
@@ -29,7 +28,7 @@ def good_lines(faults: Faults) -> Iterator[None]:
     """The lines are good again before the hosts are cleaned up."""
     yield
     power.start(faults.hosts.lab, say=print)
-    links.change(faults.hosts.lab, HOSTS, Line())
+    links.change(faults.hosts.lab, faults.hosts.names, Line())
 
 
 def change(faults: Faults, *arguments: str) -> bool:
@@ -53,7 +52,7 @@ def until_changed(faults: Faults, *arguments: str) -> None:
 def test_a_slow_and_lossy_line(faults: Faults) -> None:
     """Over 300 ms, 2 % of loss and 1 Mbit/s, each change succeeds or is undone whole."""
     inventory = faults.hosts.inventory("routes.yml")
-    links.change(faults.hosts.lab, HOSTS, BAD, SSH)
+    links.change(faults.hosts.lab, faults.hosts.names, BAD, SSH)
     if not change(faults, "apply", inventory):
         faults.assert_restored()
         until_changed(faults, "apply", inventory)
@@ -65,12 +64,12 @@ def test_a_slow_and_lossy_line(faults: Faults) -> None:
 @contextmanager
 def flapping(faults: Faults, seconds: float) -> Iterator[None]:
     """The lines for SSH are cut and mended in turn, each for so many seconds."""
-    ended = threading.Event()
+    hosts, ended = faults.hosts, threading.Event()
 
     def flap() -> None:
         cut = True
         while not ended.wait(seconds):
-            links.change(faults.hosts.lab, HOSTS, Line(loss_percent=100) if cut else Line(), SSH)
+            links.change(hosts.lab, hosts.names, Line(loss_percent=100) if cut else Line(), SSH)
             cut = not cut
 
     thread = threading.Thread(target=flap)
@@ -80,7 +79,7 @@ def flapping(faults: Faults, seconds: float) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        links.change(faults.hosts.lab, HOSTS, Line(), SSH)
+        links.change(hosts.lab, hosts.names, Line(), SSH)
 
 
 def test_a_line_that_flaps(faults: Faults) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from provision.lab import power, supervisor
+from tests.lab import all_methods
 from tests.lab.conftest import Boot
-from tests.lab.hosts import HOSTS, Hosts, assert_same, without_records
-from tests.lab.own_kernels import SLOW
+from tests.lab.hosts import Hosts, assert_same, without_records
+from tests.lab.own_kernels import SLOW, without_module_devices
 from tests.lab.pipework import nics, without_ovs_files
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(3600)]
@@ -38,23 +39,14 @@ containers:
 
 @pytest.fixture
 def uml(booted: Boot) -> Iterator[Hosts]:
-    """Three hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
-    hosts = booted("trixie", kernel="uml")
+    """Two hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
+    hosts = booted("trixie", kernel="uml", count=2)
     yield hosts
     power.start(hosts.lab, say=print)
     for path in hosts.lab.folder.glob("*.yml"):
         hosts.provision("recover", path.name, *SLOW, status=None)
         hosts.provision("destroy", path.name, "--yes", *SLOW, status=None)
         path.unlink()
-
-
-def without_module_devices(captures: dict[str, str]) -> dict[str, str]:
-    """Captures without the devices that the module of GRE makes; they stay until a reboot."""
-    devices = {"gre0", "gretap0", "erspan0"}
-    return {
-        host: "\n".join(line for line in text.splitlines() if line not in devices)
-        for host, text in captures.items()
-    }
 
 
 def tagged_frames(hosts: Hosts, container: str, address: str) -> str:
@@ -82,16 +74,16 @@ def test_a_killed_guest_stays_off_and_leaves_no_process(uml: Hosts) -> None:
     """Whether its kernel is killed or its supervisor: no process of it runs on."""
     for number, victim in enumerate(("machines", "watchers")):
         running = supervisor.running(uml.lab)
-        victims = [running.machines["h3"]] if victim == "machines" else running.watchers["h3"]
+        victims = [running.machines["h2"]] if victim == "machines" else running.watchers["h2"]
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 60
-        while "h3" in supervisor.running(uml.lab).machines:
+        while "h2" in supervisor.running(uml.lab).machines:
             assert time.monotonic() < deadline, (number, victim)
             time.sleep(0.2)
-        assert power.states(uml.lab) == {"h1": "up", "h2": "up", "h3": "off"}
+        assert power.states(uml.lab) == {"h1": "up", "h2": "off"}
         power.start(uml.lab, say=print)
-    assert uml.ssh("h3", "docker run --rm busybox echo works") == "works\n"
+    assert uml.ssh("h2", "docker run --rm busybox echo works") == "works\n"
 
 
 def test_vlans_on_a_linux_bridge(uml: Hosts) -> None:
@@ -101,7 +93,7 @@ def test_vlans_on_a_linux_bridge(uml: Hosts) -> None:
     uml.provision("apply", inventory, *SLOW)
     result = uml.verified(inventory, within_s=300)
     assert "apart" in {check["check"] for check in result["checks"]}
-    assert uml.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
+    assert uml.executions("apply", inventory) == dict.fromkeys(uml.names, 1)
     assert "vlan 10" in tagged_frames(uml, "red1", "192.168.10.2")
     power.reboot(uml.lab, ("h1", "h2"), say=print)
     uml.verified(inventory, within_s=300)
@@ -124,10 +116,9 @@ def test_a_vlan_on_a_macvlan(uml: Hosts) -> None:
     assert_same(nics_before, nics(uml))
 
 
-@pytest.mark.parametrize("example", ["ovs-gre.yml", "ovs-vxlan.yml"])
-def test_the_kernel_datapath_of_open_vswitch(uml: Hosts, example: str) -> None:
-    """The NIC keeps its addresses, and the module is loaded again at the next boot."""
-    inventory = uml.inventory(example)
+def test_the_kernel_datapath_of_open_vswitch(uml: Hosts) -> None:
+    """With GRE and VXLAN: the NIC keeps its addresses, and the next boot loads the module."""
+    inventory = all_methods.inventory(uml, ("ovs-gre.yml", "ovs-vxlan.yml"))
     before, addresses = uml.capture(), uml.everywhere("ip -o -4 address show dev eth1")
     uml.provision("apply", inventory, *SLOW)
     uml.verified(inventory, within_s=300)
@@ -138,22 +129,9 @@ def test_the_kernel_datapath_of_open_vswitch(uml: Hosts, example: str) -> None:
     assert uml.everywhere("ip -o -4 address show dev eth1") == addresses
     power.reboot(uml.lab, ("h2",), say=print)
     uml.verified(inventory, within_s=300)
-    assert uml.executions("apply", inventory) == dict.fromkeys(HOSTS, 1)
+    assert uml.executions("apply", inventory) == dict.fromkeys(uml.names, 1)
     uml.provision("destroy", inventory, "--yes", *SLOW)
     assert_same(*map(without_module_devices, map(without_ovs_files, (before, uml.capture()))))
-
-
-@pytest.mark.parametrize("example", ["routes.yml", "vxlan.yml"])
-def test_hosts_with_legacy_iptables(uml: Hosts, example: str) -> None:
-    """Apply, verify after a restart of Docker, destroy: the hosts are restored."""
-    assert set(uml.everywhere("iptables -V | grep -o legacy").values()) == {"legacy\n"}
-    inventory, before = uml.inventory(example), uml.capture()
-    uml.provision("apply", inventory, *SLOW)
-    uml.verified(inventory, within_s=300)
-    uml.everywhere("systemctl restart docker")
-    uml.verified(inventory, within_s=300)
-    uml.provision("destroy", inventory, "--yes", *SLOW)
-    assert_same(before, uml.capture())
 
 
 def test_a_power_cut_in_the_midst_of_an_apply(uml: Hosts) -> None:

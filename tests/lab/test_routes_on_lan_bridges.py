@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +68,19 @@ def devices(hosts: Hosts) -> set[str]:
     return {fields[fields.index("dev") + 1] for fields in routes}
 
 
+def until_routes_are_on(hosts: Hosts, device: str, *, within_s: float = 60) -> None:
+    """Wait until every host has all marked routes, by this interface alone."""
+    deadline = time.monotonic() + within_s
+    while True:
+        output = hosts.everywhere("ip -4 -o route show table main proto 240")
+        routes = [line.split() for text in output.values() for line in text.splitlines()]
+        names = {fields[fields.index("dev") + 1] for fields in routes}
+        if len(routes) == len(HOSTS) * (len(HOSTS) - 1) and names == {device}:
+            return
+        assert time.monotonic() < deadline, output
+        time.sleep(0.5)
+
+
 def test_a_first_apply_makes_routes_over_a_new_bridge(clean: Hosts) -> None:
     """The bridge takes the addresses of the NIC by which the hosts reach each other."""
     hosts, before, nics_before = clean, clean.capture(), nics(clean)
@@ -89,6 +103,24 @@ def test_routes_go_with_the_addresses_of_their_nic(clean: Hosts) -> None:
         applied(hosts, ROUTES)
         assert devices(hosts) == {"eth1"}
     hosts.provision("destroy", "both.yml", "--yes")
+    assert_same(before, hosts.capture())
+    assert_same(nics_before, nics(hosts))
+
+
+@pytest.mark.full
+def test_routes_follow_a_nic_that_another_inventory_moves(clean: Hosts) -> None:
+    """To its bridge and back at once; a warning names the file whose rules an apply then moves."""
+    hosts, before, nics_before = clean, clean.capture(), nics(clean)
+    applied(hosts, ROUTES, name="routes")
+    lan = written(hosts, LAN, name="lan")
+    for verb, options, device in (("apply", (), "bri0"), ("destroy", ("--yes",), "eth1")):
+        warnings = hosts.warnings(verb, lan, *options)
+        assert "inventory 'routes'" in warnings, warnings
+        until_routes_are_on(hosts, device)
+        changes = applied(hosts, ROUTES, name="routes")["changes"]
+        assert changes and not [c for c in changes if c["kind"] == "routes"], changes
+        assert devices(hosts) == {device}
+    hosts.provision("destroy", "routes.yml", "--yes")
     assert_same(before, hosts.capture())
     assert_same(nics_before, nics(hosts))
 
