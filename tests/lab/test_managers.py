@@ -14,6 +14,7 @@ from tests.lab.crash import CUTS, Crash
 from tests.lab.faults import injecting
 from tests.lab.hosts import HOSTS, Hosts, assert_same
 from tests.lab.pipework import failing_nic_move, management_inventory, wait_for_output
+from tests.lab.selection import sampled
 
 pytestmark = pytest.mark.lab
 
@@ -61,6 +62,10 @@ ip -br address | grep -v -e veth -e '^pw-'; ip -N route
 for port in /sys/class/net/bri0/brif/*; do echo "${port##*/}"; done
 """
 
+each_suite = pytest.mark.parametrize(
+    "managed", sampled(("trixie", "bookworm", "sid"), "trixie"), indirect=True
+)
+
 
 @pytest.fixture
 def managed(booted: Boot, request: pytest.FixtureRequest) -> Iterator[Hosts]:
@@ -102,15 +107,7 @@ def move_quietly(hosts: Hosts, *arguments: str) -> None:
     assert max(silences(result).values()) <= SILENCE_MS, silences(result)
 
 
-@pytest.mark.parametrize(
-    "managed",
-    [
-        "trixie",
-        pytest.param("bookworm", marks=pytest.mark.full),
-        pytest.param("sid", marks=pytest.mark.full),
-    ],
-    indirect=True,
-)
+@each_suite
 def test_nics_of_other_managers_become_ports_and_come_back(managed: Hosts) -> None:
     """The managers agree, also after restarts and a reboot; destroy restores their files."""
     before = captured(managed)
@@ -134,6 +131,7 @@ def test_nics_of_other_managers_become_ports_and_come_back(managed: Hosts) -> No
 
 
 @pytest.mark.full
+@each_suite
 def test_tunnels_of_open_vswitch_survive_other_managers(managed: Hosts) -> None:
     """Its userspace datapath takes the NIC's addresses, and the follower keeps them there."""
     before = captured(managed)
