@@ -14,9 +14,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.full]
 
 # The backend nftables does not start while the host does not forward.
 _NFTABLES = """
-echo '{"firewall-backend": "nftables"}' >/etc/docker/daemon.json
+echo '{"firewall-backend": "nftables"SETTINGS}' >/etc/docker/daemon.json
 echo net.ipv4.ip_forward=1 >/etc/sysctl.d/50-docker.conf
 """
+_MARK = ', "bridge-accept-fwmark": "0x2000/0x2000"'
+_TABLES = "nft list tables inet"
 _BACKEND = "docker info --format '{{.ServerVersion}} {{.FirewallBackend.Driver}}'"
 
 
@@ -31,7 +33,7 @@ def docker_29(booted: Boot) -> Iterator[Hosts]:
 @pytest.fixture
 def nftables(docker_29: Hosts) -> Iterator[Hosts]:
     """The same hosts with the backend nftables, which leaves rules of the other until a reboot."""
-    docker_29.everywhere(_NFTABLES)
+    docker_29.everywhere(_NFTABLES.replace("SETTINGS", _MARK))
     power.reboot(docker_29.lab, HOSTS, say=print)
     yield docker_29
     _destroy_all(docker_29)
@@ -46,9 +48,10 @@ def _destroy_all(hosts: Hosts) -> None:
         path.unlink()
 
 
-@pytest.mark.parametrize(
-    "example", ["routes.yml", "vxlan.yml", "modes.yml", "flannel-vxlan.yml", "pipework.yml"]
-)
+EXAMPLES = ("routes.yml", "vxlan.yml", "modes.yml", "flannel-vxlan.yml", "pipework.yml")
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_with_iptables(docker_29: Hosts, example: str) -> None:
     """From apply to destroy, also after a restart of Docker."""
     assert set(docker_29.everywhere(_BACKEND).values()) == {"29.99.0 iptables\n"}
@@ -62,9 +65,41 @@ def test_an_example_with_iptables(docker_29: Hosts, example: str) -> None:
     assert_same(without_records(before), without_records(docker_29.capture()))
 
 
-def test_nftables_is_refused_before_any_change(nftables: Hosts) -> None:
-    """Each host is named with the cause, and none is armed."""
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_with_nftables(nftables: Hosts, example: str) -> None:
+    """From apply to destroy, also after a restart of Docker and a reboot."""
     assert set(nftables.everywhere(_BACKEND).values()) == {"29.99.0 nftables\n"}
+    inventory, before = nftables.inventory(example), nftables.capture()
+    nftables.provision("apply", inventory)
+    nftables.verified(inventory)
+    nftables.everywhere("systemctl restart docker")
+    nftables.verified(inventory)
+    power.reboot(nftables.lab, HOSTS, say=print)
+    nftables.verified(inventory)
+    assert nftables.json("apply", inventory)["changes"] == []
+    nftables.provision("destroy", inventory, "--yes")
+    assert_same(without_records(before), without_records(nftables.capture()))
+    assert set(nftables.everywhere(_TABLES).values()) == {""}
+
+
+def test_a_table_lets_in_its_network_alone_and_is_restored(nftables: Hosts) -> None:
+    """A host's own packets are none of the network; a table that is gone comes back."""
+    inventory = nftables.inventory("routes.yml")
+    nftables.provision("apply", inventory)
+    nftables.verified(inventory)
+    address = "docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' c1"
+    container = nftables.ssh("h1", address).strip()
+    nftables.ssh("h2", f"! ping -c 2 -W 2 {container}")
+    nftables.damage("h1", f"nft delete table inet $({_TABLES} | sed -n 's/.*\\(PROV-\\)/\\1/p')")
+    back = f"timeout 60 sh -c 'until {_TABLES} | grep -q PROV-; do sleep 0.2; done'"
+    nftables.ssh("h1", back)
+    nftables.verified(inventory)
+    assert nftables.json("plan", inventory)["changes"] == []
+
+
+def test_nftables_without_a_mark_is_refused_before_any_change(nftables: Hosts) -> None:
+    """Each host is named with the cause, and none is armed."""
+    nftables.everywhere(_NFTABLES.replace("SETTINGS", "") + "systemctl restart docker")
     inventory, before = nftables.inventory("routes.yml"), nftables.capture()
     for command in ("plan", "apply"):
         errors = nftables.json(command, inventory, status=4)["errors"]

@@ -196,6 +196,35 @@ def test_the_management_nics_of_other_managers_move(managed: Hosts) -> None:
     assert_restored(before, managed)
 
 
+@pytest.fixture
+def ifupdown(booted: Boot) -> Iterator[Hosts]:
+    """Hosts of three suites with ifupdown."""
+    hosts = booted("mixed", {host: {"manager": "ifupdown"} for host in HOSTS})
+    yield hosts
+    power.start(hosts.lab, say=print)
+    hosts.provision("destroy", hosts.inventory("pipework.yml"), "--yes", status=None)
+
+
+@pytest.mark.full
+def test_ifupdown_configures_a_veth_into_the_bridge(ifupdown: Hosts) -> None:
+    """It has the host's address, also after a restart and a reboot; destroy restores the files."""
+    hosts, state = ifupdown, _FILES + _NICS + _SAYS["h1"]
+    before = hosts.everywhere(state, check=False)
+    key = ("    # host_port: veth ", "    host_port: veth   ")
+    inventory = hosts.inventory("pipework.yml", key)
+    move_quietly(hosts, "apply", inventory)
+    hosts.verified(inventory)
+    hosts.everywhere(_RESTARTS["h1"])
+    hosts.verified(inventory)
+    power.reboot(hosts.lab, HOSTS, say=print)
+    hosts.verified(inventory)
+    assert hosts.json("apply", inventory)["changes"] == []
+    move_quietly(hosts, "destroy", inventory, "--yes")
+    lines = {host: _settled(text) for host, text in before.items()}
+    after = hosts.everywhere(state, check=False)
+    assert_same(lines, {host: _settled(text) for host, text in after.items()})
+
+
 NETPLAN_NM = {
     "h1": {"manager": "netplan-nm"},
     "h2": {"manager": "netplan-nm", "address": "dhcp"},
