@@ -71,11 +71,18 @@ each_suite = pytest.mark.parametrize(
 def managed(booted: Boot, request: pytest.FixtureRequest) -> Iterator[Hosts]:
     """Hosts with another manager each; `indirect` chooses the suite, trixie by default."""
     hosts = booted(getattr(request, "param", "trixie"), MANAGERS)
+    wait_until_configured(hosts)
     yield hosts
     power.start(hosts.lab, say=print)
     for path in hosts.lab.folder.glob("*.yml"):
         hosts.provision("destroy", path.name, "--yes", status=None)
         path.unlink()
+
+
+def wait_until_configured(hosts: Hosts) -> None:
+    """networkd says "configuring" for a while, also of a NIC on which it changes nothing."""
+    for nic in ("eth1", "host0"):
+        wait_for_output(hosts, "h3", _SAYS["h3"], f"{nic} ether configured", within_s=60)
 
 
 def captured(hosts: Hosts) -> dict[str, str]:
@@ -150,8 +157,7 @@ def test_tunnels_of_open_vswitch_survive_other_managers(managed: Hosts) -> None:
 
 def assert_restored(before: dict[str, str], hosts: Hosts) -> None:
     """Files, NICs and managers are as before; the numbers of links differ after a reboot."""
-    # networkd says "configuring" for a while, also of a NIC on which it changes nothing.
-    wait_for_output(hosts, "h3", _SAYS["h3"], "eth1 ether configured", within_s=30)
+    wait_until_configured(hosts)
     lines = {host: _settled(text) for host, text in before.items()}
     assert_same(lines, {host: _settled(text) for host, text in captured(hosts).items()})
 
