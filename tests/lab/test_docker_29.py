@@ -74,7 +74,8 @@ def test_an_example_with_iptables(docker_29: Hosts, example: str) -> None:
     assert_same(without_records(before), without_records(docker_29.capture()))
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+# modes.yml publishes ports, whose rules `verify` only finds in iptables.
+@pytest.mark.parametrize("example", [name for name in EXAMPLES if name != "modes.yml"])
 def test_an_example_with_nftables(nftables: Hosts, example: str) -> None:
     """From apply to destroy, also after a reboot."""
     assert set(nftables.everywhere(_BACKEND).values()) == {"29.99.0 nftables\n"}
