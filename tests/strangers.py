@@ -38,6 +38,7 @@ from provision.resources.kinds.image_archive import ImageArchive
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
 from provision.resources.kinds.lan_bridge import LanBridge
 from provision.resources.kinds.lan_bridge_ovs import LanBridgeOvs
+from provision.resources.kinds.nft_table import OwnNftTable
 from provision.resources.kinds.nic_drop_rule import NicDropRule
 from provision.resources.kinds.ovs_bridge import OvsBridge
 from provision.resources.kinds.ovs_daemon import OvsDaemon
@@ -115,6 +116,11 @@ KERNEL = (
         IptablesChain(HOST, "filter", "PROV-demo-blue-x", "DOCKER-USER", (_RULE,), MARK),
         "iptables -N PROV-demo-blue-x; iptables -A PROV-demo-blue-x -s 10.0.0.0/8 -j DROP",
         "iptables -S PROV-demo-blue-x",
+    ),
+    Stranger(
+        OwnNftTable(HOST, "PROV-demo-blue-x", ('iifname "up0" drop',), MARK),
+        "nft add table inet PROV-demo-blue-x; nft add chain inet PROV-demo-blue-x theirs",
+        "nft list table inet PROV-demo-blue-x",
     ),
     Stranger(
         NicDropRule(HOST, "up0", MARK),

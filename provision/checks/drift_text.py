@@ -29,6 +29,7 @@ _NOUNS: Mapping[str, str] = {
     "flannel": "flannel network",
     "routes": "routes of network",
     "iptables_chain": "firewall chain",
+    "nft_table": "firewall table",
     "nic_drop_rule": "firewall rule of NIC",
     "firewall_rule": "firewall rule",
     "container": "container",

@@ -15,6 +15,7 @@ _BY_KIND = {
     "ovs_bridge": ("ovs-vsctl", "list", "bridge"),
     "lan_bridge_ovs": ("ovs-vsctl", "list", "bridge"),
     "route": ("ip", "route", "show"),  # a row of `routes`
+    "nft_table": ("nft", "list", "table", "inet"),
     "systemd_unit": ("systemctl", "cat"),
     "vxlan": ("ip", "-d", "link", "show"),
 }

@@ -7,7 +7,13 @@ from dataclasses import replace
 from hashlib import sha256
 
 from provision import methods
-from provision.engine import container_interfaces, firewalls, further_networks, guests
+from provision.engine import (
+    container_interfaces,
+    firewalls,
+    further_networks,
+    guests,
+    nft_tables,
+)
 from provision.engine.plan import in_order
 from provision.facts.host import HostFacts
 from provision.model.grouping import grouped
@@ -21,6 +27,7 @@ from provision.resources.kinds.follower_unit import FollowerUnit
 from provision.resources.kinds.image import DockerImage
 from provision.resources.kinds.image_archive import ImageArchive
 from provision.resources.kinds.iptables_chain import is_protection, rules_to_follow
+from provision.resources.kinds.nft_table import tables_to_follow
 from provision.resources.kinds.package import EVERYWHERE, MANAGER, Package
 from provision.resources.kinds.shared_namespace import SharedNamespace
 from provision.resources.kinds.sysctl import IP_FORWARD, Sysctl
@@ -70,6 +77,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
     ]
     resources += guests.connections(inventory, facts, networks)
     resources += further_networks.connections(inventory, facts, networks)
+    resources = [*nft_tables.in_place_of_docker_user(resources, facts)]
     base = state(resources)
     resources += [*firewalls.rules(inventory, facts), *firewalls.repairs(facts, base)]
     return state([*packages, *resources, *_followers(inventory.name, base)])
@@ -202,6 +210,7 @@ def _follower(
     # which a follower does not have unless it needs them.
     enters = any(resource.kind in ("attachment", "guest", "connection") for resource in volatile)
     rules = sorted({rule for resource in volatile for rule in rules_to_follow(resource)})
+    tables = sorted({line for resource in volatile for line in tables_to_follow(resource)})
     follow = render(
         "common/follow.sh.j2",
         inventory=inventory,
@@ -211,7 +220,8 @@ def _follower(
         enters=enters,
         forwards=any(r.kind == Sysctl.kind and r.name == IP_FORWARD for r in volatile),
         devices=[(flannel.device, flannel.service) for flannel in flannels if flannel.device],
-        rules=rules,
+        rules=[*rules, *tables],
+        tables=bool(tables),
         prerouting=any(rule.endswith(" PREROUTING") for rule in rules),
     )
     digest = sha256(follow.encode()).hexdigest()[:16]

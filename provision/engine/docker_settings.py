@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision.engine import nft_tables
 from provision.facts.host import HostFacts
 from provision.model.problems import Problem
 
 OLDEST_DOCKER = (20, 10)
 DAEMON_JSON = "/etc/docker/daemon.json"
+MARK = "0x2000/0x2000"
+"""The mark that the hint proposes: one bit, which neither Kubernetes nor firewalld uses."""
 
 
 def problems(facts: HostFacts) -> Iterator[Problem]:
@@ -44,12 +47,26 @@ def problems(facts: HostFacts) -> Iterator[Problem]:
 def _without_docker_user(facts: HostFacts) -> Iterator[Problem]:
     """Yield the settings with which Docker makes no chain DOCKER-USER."""
     if facts.nftables_backend:
-        message = (
-            "Docker makes its rules by nftables (firewall-backend), so it has no chain DOCKER-USER"
-        )
-        hint = f'remove "firewall-backend" from {DAEMON_JSON}, and restart Docker'
-        yield Problem(facts.host, message, hint)
+        yield from _nftables(facts)
     if facts.docker and not facts.firewall.docker_iptables:
         message = 'Docker makes no rules of iptables ("iptables": false), so it isolates no network'
         hint = f'remove "iptables": false from {DAEMON_JSON}, and restart Docker'
+        yield Problem(facts.host, message, hint)
+
+
+def _nftables(facts: HostFacts) -> Iterator[Problem]:
+    """Yield what a host lacks whose Docker makes its rules by nftables."""
+    if not nft_tables.mark_statement(facts.firewall.docker_mark):
+        message = (
+            "Docker makes its rules by nftables (firewall-backend), and accepts packets of other "
+            "hosts only with a mark, which its settings do not name"
+        )
+        hint = f'write "bridge-accept-fwmark": "{MARK}" to {DAEMON_JSON}, and restart Docker'
+        yield Problem(facts.host, message, hint)
+    if facts.firewall.forward_policy == "DROP":
+        message = (
+            "Docker makes its rules by nftables (firewall-backend), but the chain FORWARD of "
+            "iptables drops what it does not accept"
+        )
+        hint = "if Docker made it so before, reboot; if a firewall did, let it forward"
         yield Problem(facts.host, message, hint)

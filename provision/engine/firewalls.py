@@ -90,6 +90,8 @@ def repairs(facts: Mapping[str, HostFacts], wanted: State) -> Iterator[Resource]
         firewall = facts[host].firewall
         if host in flushed and facts[host].default_bridge:
             yield DockerFirewall(host)
+        if facts[host].nftables_backend:
+            continue  # Docker of this backend sets no policy of iptables
         if firewall.forward_was_drop and firewall.forward_policy == "ACCEPT":
             yield ForwardPolicy(host, "DROP")
 

@@ -47,6 +47,8 @@ class Firewall:
     other_backend: str = ""
     docker_iptables: bool = True
     """False if Docker makes no rules: it runs with `iptables: false`."""
+    docker_mark: str = ""
+    """The mark of packets that Docker's backend nftables lets pass (`bridge-accept-fwmark`)."""
     claims: frozenset[str] = frozenset()
     """Rules of ufw and firewalld that this inventory has made: tool, zone (or `-`) and rule."""
     stops_forwarding: tuple[tuple[str, str], ...] = ()
@@ -159,6 +161,7 @@ def parse(lines: KeyedLines) -> Firewall:
         other_backend=lines.only("iptables_other", ""),
         claims=frozenset(lines.every("firewall_claim")),
         docker_iptables="docker_iptables" not in lines,
+        docker_mark=lines.only("docker_mark", ""),
         stops_forwarding=lines.pairs(_STOPS),
         forward_was_drop="forward_was" in lines,
     )

@@ -1,7 +1,4 @@
-"""Base trees: a Debian root file system for each suite, built once and kept in the cache.
-
-A tree is built under a temporary name and renamed, so that the cache holds complete trees only.
-"""
+"""Base trees: a Debian root file system for each suite, built once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -9,17 +6,16 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from provision.lab import image, limits, repository, variants
+from provision.lab import image, limits, newer_docker, repository, variants
+from provision.lab.cache import build_folder
 from provision.lab.layout import CACHE, Lab
 from provision.lab.sources import Source, apt_options, main_source
 from provision.lab.tools import run
-from provision.model import file_lock
 from provision.model.errors import LabError
 
 _BARE = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "sudo", "ca-certificates")
@@ -83,6 +79,11 @@ class Recipe:
         return self.folder / "busybox.tar"
 
     @property
+    def newer_docker(self) -> bool:
+        """True if the tree has the Docker that newer_docker builds."""
+        return any(variants.VARIANTS[name].newer_docker for name in self.variants)
+
+    @property
     def repository(self) -> Path | None:
         """The folder of packages that bare hosts install from; None for hosts with Docker."""
         return self.folder / "packages" if self.bare else None
@@ -109,6 +110,8 @@ def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
     with build_folder(wanted.folder) as build:
         if wanted.folder.is_dir():  # another process has built it while we waited for the lock
             return
+        if wanted.newer_docker:
+            newer_docker.ensure(say)
         name = " ".join((wanted.suite, *wanted.variants))
         say(f"Building the {name} base tree, once (about 30 s)")
         shutil.rmtree(build, ignore_errors=True)
@@ -138,17 +141,6 @@ def _finish_packages(wanted: Recipe, build: Path) -> None:
     repository.index(packages)
     (build / "tree/etc/apt/sources.list").write_text(repository.SOURCE)
     (build / "tree/srv/packages").mkdir()
-
-
-@contextmanager
-def build_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder in the cache, locked; deleted at the end unless it was renamed."""
-    build = CACHE / f".build-{target.name}"
-    with file_lock.locked(CACHE / f"{build.name}.lock", create=True):
-        try:
-            yield build
-        finally:
-            shutil.rmtree(build, ignore_errors=True)
 
 
 def source(mirror: str | None) -> Source | None:
@@ -189,6 +181,7 @@ def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path, say: Say) -> N
     settings.write_text("\n".join((*apt_options(run(("apt-config", "dump"))), "")))
     extra = packages_of(wanted.suite) if wanted.bare else ()
     hooks = [repository.download_hook(tree.with_name("packages"), extra)] if extra else []
+    hooks += [newer_docker.copy_hook()] if wanted.newer_docker else []
     setups = (variants.VARIANTS[name].setup for name in wanted.variants)
     hooks += [f'chroot "$1" sh -ec {shlex.quote(setup)}' for setup in setups if setup]
     argv = (
@@ -248,14 +241,6 @@ def _link(path: Path, target: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.symlink_to(target)
-
-
-def remove_half_built() -> None:
-    """Delete the folders of interrupted builds; running builds hold their lock and stay."""
-    for lock in CACHE.glob(".build-*.lock"):
-        # The kernel drops the lock of a process that was killed.
-        with suppress(BlockingIOError), file_lock.locked(lock, wait=False, create=True):
-            shutil.rmtree(CACHE / lock.name.removesuffix(".lock"), ignore_errors=True)
 
 
 def purge() -> None:

@@ -73,15 +73,13 @@ def refuse_special_characters(folder: Path) -> None:
 
 
 def _recipes(target: LabSettings) -> dict[str, base.Recipe]:
-    """The recipe of each host's base tree."""
-    return {
-        name: base.recipe(
-            suite_of(name, target.suite),
-            bare=target.bare,
-            names=variants.names_of(target.choice(name)),
-        )
-        for name in target.hosts
-    }
+    """The recipe of each host's base tree. Raises UsageError."""
+    recipes = {}
+    for host in target.hosts:
+        suite, names = suite_of(host, target.suite), variants.names_of(target.choice(host))
+        variants.refuse_unfit(names, host, suite, bare=target.bare)
+        recipes[host] = base.recipe(suite, bare=target.bare, names=names)
+    return recipes
 
 
 def _prepare(lab: Lab, target: LabSettings, recipes: dict[str, base.Recipe]) -> None:

@@ -71,6 +71,11 @@ def lab() -> None:
     help="Backend of iptables.  [default: Debian's, which is nf_tables]",
 )
 @click.option(
+    "--docker",
+    type=click.Choice(GROUPS["docker"]),
+    help="Docker of the hosts: Debian's, or 29, built from source; needs sid.  [default: debian]",
+)
+@click.option(
     "--dhcp", is_flag=True, help="The hosts get the addresses for containers' traffic by DHCP."
 )
 @click.option(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from provision.lab import base, examples, keys, limits, namespace, settings, supervisor
+from provision.lab import base, cache, examples, keys, limits, namespace, settings, supervisor
 from provision.lab.layout import CACHE, Lab
 from provision.lab.lock import locked
 from provision.lab.tools import require_root
@@ -38,7 +38,7 @@ def down(lab: Lab, *, purge: bool = False, say: Say) -> None:
         say(f"Removed the lab in {lab.folder}")
     else:
         say(f"No lab in {lab.folder}")
-    base.remove_half_built()
+    cache.remove_half_built()
     if purge:
         base.purge()
     elif trees := len(list(CACHE.glob("[a-z]*-*"))):

@@ -10,8 +10,9 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
-from provision.lab import base, variants
+from provision.lab import variants
 from provision.lab.base import Recipe
+from provision.lab.cache import build_folder
 from provision.lab.layout import CACHE
 from provision.lab.machine import Say
 from provision.lab.repository import INSIDE
@@ -64,7 +65,7 @@ def ensure(recipe: Recipe, say: Say) -> None:
     target = folder(recipe)
     if target.is_dir():
         return
-    with base.build_folder(target) as build:
+    with build_folder(target) as build:
         if target.is_dir():  # another process has built it while we waited for the lock
             return
         say(f"Building the disk of {recipe.suite} with the kernel {version()}, once (about 30 s)")

@@ -1,4 +1,4 @@
-"""Variants of lab hosts: network managers, firewalls, the legacy backend of iptables. Pure.
+"""Variants of lab hosts: network managers, firewalls, backends of iptables, a newer Docker. Pure.
 
 `VARIANTS` is the table of them all, and `GROUPS` tells which of them exclude each other. To add a
 variant, add a row to both; `lab up --host` and the settings of a lab take it from there.
@@ -20,7 +20,8 @@ class Variant:
     `setup` is POSIX sh, run by chroot(8) while no service of the tree runs. `networkd` is False if
     systemd-networkd is not enabled on such hosts. `version` counts the changes of `setup`, because
     the name of a tree is made of the names of its variants alone. `suite_packages` are packages
-    that differ by suite.
+    that differ by suite. `newer_docker` is True if the tree gets the programs of newer_docker.py;
+    `suites` are the suites that can have the variant, all if it is empty.
     """
 
     packages: tuple[str, ...] = ()
@@ -28,6 +29,8 @@ class Variant:
     setup: str = ""
     networkd: bool = True
     version: int = 1
+    newer_docker: bool = False
+    suites: tuple[str, ...] = ()
 
 
 # No udev runs in systemd-nspawn, where /sys is read-only. One of its rules keeps NetworkManager off
@@ -50,6 +53,16 @@ _MACS = """mkdir -p /etc/systemd/system/sysinit.target.wants
 ln -s ../lab-mac.service /etc/systemd/system/sysinit.target.wants/
 """
 
+# The programs take the place of Debian's, so that unit, socket and paths are those of Debian. A new
+# Docker 29 keeps images in the folder of containerd, whose overlays cannot be on the overlay that
+# is the root of the host: /var/lib/docker is on the disk of the machine.
+_DOCKER_29 = """for name in dockerd docker-proxy; do
+  dpkg-divert --local --rename --add "/usr/sbin/$name"
+  mv "/usr/local/sbin/$name" /usr/sbin/
+done
+sed -i '1i root = "/var/lib/docker/containerd-of-lab"' /etc/containerd/config.toml
+"""
+
 # Those that Debian's ifupdown recommends.
 _DHCP_CLIENTS = {"bookworm": "isc-dhcp-client", "trixie": "dhcpcd-base", "sid": "dhcpcd-base"}
 
@@ -58,6 +71,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "firewall": ("none", "ufw", "firewalld", "nftables"),
     "iptables": ("nf_tables", "legacy"),
     "address": ("static", "dhcp"),
+    "docker": ("debian", "29"),
 }
 """The values of each group, the default first. A host has one value of each."""
 
@@ -85,6 +99,8 @@ VARIANTS = {
         setup="for name in iptables ip6tables; do "
         'update-alternatives --set "$name" "/usr/sbin/$name-legacy"; done',
     ),
+    # Its backend nftables runs the program nft.
+    "29": Variant(("nftables",), setup=_DOCKER_29, newer_docker=True, suites=("sid",)),
 }
 """The values that change the base tree."""
 
@@ -101,6 +117,26 @@ def names_of(choice: Choice) -> tuple[str, ...]:
     """The variants of the base tree of a host."""
     values = (value(choice, group) for group in GROUPS)
     return tuple(name for name in values if name in VARIANTS)
+
+
+def refuse_unfit(names: tuple[str, ...], host: str, suite: str, *, bare: bool) -> None:
+    """Raise UsageError for a variant that the tree of a host cannot have."""
+    for name in names:
+        variant = VARIANTS[name]
+        if variant.suites and suite not in variant.suites:
+            needed = " or ".join(variant.suites)
+            raise UsageError(
+                f"{host}: {_option_of(name)} needs the suite {needed}, and this is {suite}",
+                f"--suite {variant.suites[0]}",
+            )
+        if variant.newer_docker and bare:
+            raise UsageError(f"{host}: a bare host has no Docker, so not {_option_of(name)}")
+
+
+def _option_of(name: str) -> str:
+    """The option of `lab up` that chooses a variant."""
+    group = next(group for group, values in GROUPS.items() if name in values)
+    return f"--{group} {name}"
 
 
 def packages_of(name: str, suite: str) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ if command -v nft >/dev/null 2>&1; then
     case "$family $table" in
     *" filter" | *" nat" | *" mangle" | *" raw" | *" security")
       [ "$family" = inet ] || continue ;; # iptables-nft keeps its own tables under these names
-    *" firewalld" | *" docker-bridges" | *" netavark" | arp\ * | bridge\ * | netdev\ *) continue ;;
+    *" firewalld" | *" docker-bridges" | *" netavark" | *" PROV-"* | arp\ * | bridge\ * | netdev\ *) continue ;;
     esac
     rules=$(nft -j list table "$family" "$table" 2>/dev/null | tr '\n' ' ' | head -c 262144) &&
       echo "nft_table $rules"
@@ -68,6 +68,13 @@ case " $flags" in
 *' --iptables=false '*) echo 'docker_iptables false' ;;
 *) ! daemon_json iptables false || echo 'docker_iptables false' ;;
 esac
+# Docker refuses a setting that its flags and its file have both.
+for mark in $(printf %s "$flags" | sed -n 's/.*--bridge-accept-fwmark[= ]\([^ ]*\).*/\1/p') \
+  $(sed -n 's/.*"bridge-accept-fwmark"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' \
+    /etc/docker/daemon.json 2>/dev/null); do
+  echo "docker_mark $mark"
+  break
+done
 for claim in /etc/provision/"$name"/firewall/*; do
   [ ! -f "$claim" ] || echo "firewall_claim $(head -c 1024 "$claim" | head -n 1)"
 done

@@ -83,6 +83,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "rules": ["DOCKER-USER FORWARD", "PROV-demo-blue-x filter"],
         "devices": [("flannel.1", "provision-demo-over-flanneld.service")],
         "prerouting": True,
+        "tables": True,
         "forwards": True,
         "enters": True,
         "lock": "/run/provision-demo.lock",

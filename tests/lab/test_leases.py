@@ -20,7 +20,8 @@ from tests.lab.test_managers import move_quietly
 
 pytestmark = pytest.mark.lab
 
-MANAGERS = "trixie", {"h1": "networkd", "h2": "netplan", "h3": "networkmanager"}
+_THREE = {"h1": "networkd", "h2": "netplan", "h3": "networkmanager"}
+MANAGERS, BOOKWORM, SID = ((suite, _THREE) for suite in ("trixie", "bookworm", "sid"))
 # Its DHCP client is dhcpcd on trixie and sid, and dhclient on bookworm.
 IFUPDOWN = "mixed", dict.fromkeys(HOSTS, "ifupdown")
 
@@ -53,9 +54,9 @@ _NETWORK_MANAGER = (
 )
 each_manager = pytest.mark.parametrize(
     "leased",
-    [MANAGERS, pytest.param(IFUPDOWN, marks=pytest.mark.full)],
+    [MANAGERS, *(pytest.param(case, marks=pytest.mark.full) for case in (IFUPDOWN, BOOKWORM, SID))],
     indirect=True,
-    ids=["three managers", "ifupdown"],
+    ids=["three managers", "ifupdown", "bookworm", "sid"],
 )
 _RESTARTS = {
     "networkd": _NETWORKD,

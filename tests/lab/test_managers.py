@@ -14,6 +14,7 @@ from tests.lab.crash import CUTS, Crash
 from tests.lab.faults import injecting
 from tests.lab.hosts import HOSTS, Hosts, assert_same
 from tests.lab.pipework import failing_nic_move, management_inventory, wait_for_output
+from tests.lab.selection import sampled
 
 pytestmark = pytest.mark.lab
 
@@ -61,16 +62,27 @@ ip -br address | grep -v -e veth -e '^pw-'; ip -N route
 for port in /sys/class/net/bri0/brif/*; do echo "${port##*/}"; done
 """
 
+each_suite = pytest.mark.parametrize(
+    "managed", sampled(("trixie", "bookworm", "sid"), "trixie"), indirect=True
+)
+
 
 @pytest.fixture
 def managed(booted: Boot, request: pytest.FixtureRequest) -> Iterator[Hosts]:
     """Hosts with another manager each; `indirect` chooses the suite, trixie by default."""
     hosts = booted(getattr(request, "param", "trixie"), MANAGERS)
+    wait_until_configured(hosts)
     yield hosts
     power.start(hosts.lab, say=print)
     for path in hosts.lab.folder.glob("*.yml"):
         hosts.provision("destroy", path.name, "--yes", status=None)
         path.unlink()
+
+
+def wait_until_configured(hosts: Hosts) -> None:
+    """networkd says "configuring" for a while, also of a NIC on which it changes nothing."""
+    for nic in ("eth1", "host0"):
+        wait_for_output(hosts, "h3", _SAYS["h3"], f"{nic} ether configured", within_s=60)
 
 
 def captured(hosts: Hosts) -> dict[str, str]:
@@ -102,15 +114,7 @@ def move_quietly(hosts: Hosts, *arguments: str) -> None:
     assert max(silences(result).values()) <= SILENCE_MS, silences(result)
 
 
-@pytest.mark.parametrize(
-    "managed",
-    [
-        "trixie",
-        pytest.param("bookworm", marks=pytest.mark.full),
-        pytest.param("sid", marks=pytest.mark.full),
-    ],
-    indirect=True,
-)
+@each_suite
 def test_nics_of_other_managers_become_ports_and_come_back(managed: Hosts) -> None:
     """The managers agree, also after restarts and a reboot; destroy restores their files."""
     before = captured(managed)
@@ -134,6 +138,7 @@ def test_nics_of_other_managers_become_ports_and_come_back(managed: Hosts) -> No
 
 
 @pytest.mark.full
+@each_suite
 def test_tunnels_of_open_vswitch_survive_other_managers(managed: Hosts) -> None:
     """Its userspace datapath takes the NIC's addresses, and the follower keeps them there."""
     before = captured(managed)
@@ -152,8 +157,7 @@ def test_tunnels_of_open_vswitch_survive_other_managers(managed: Hosts) -> None:
 
 def assert_restored(before: dict[str, str], hosts: Hosts) -> None:
     """Files, NICs and managers are as before; the numbers of links differ after a reboot."""
-    # networkd says "configuring" for a while, also of a NIC on which it changes nothing.
-    wait_for_output(hosts, "h3", _SAYS["h3"], "eth1 ether configured", within_s=30)
+    wait_until_configured(hosts)
     lines = {host: _settled(text) for host, text in before.items()}
     assert_same(lines, {host: _settled(text) for host, text in captured(hosts).items()})
 
@@ -196,6 +200,35 @@ def test_the_management_nics_of_other_managers_move(managed: Hosts) -> None:
     assert managed.json("apply", inventory)["changes"] == []
     move_quietly(managed, "destroy", inventory, "--yes")
     assert_restored(before, managed)
+
+
+@pytest.fixture
+def ifupdown(booted: Boot) -> Iterator[Hosts]:
+    """Hosts of three suites with ifupdown."""
+    hosts = booted("mixed", {host: {"manager": "ifupdown"} for host in HOSTS})
+    yield hosts
+    power.start(hosts.lab, say=print)
+    hosts.provision("destroy", hosts.inventory("pipework.yml"), "--yes", status=None)
+
+
+@pytest.mark.full
+def test_ifupdown_configures_a_veth_into_the_bridge(ifupdown: Hosts) -> None:
+    """It has the host's address, also after a restart and a reboot; destroy restores the files."""
+    hosts, state = ifupdown, _FILES + _NICS + _SAYS["h1"]
+    before = hosts.everywhere(state, check=False)
+    key = ("    # host_port: veth ", "    host_port: veth   ")
+    inventory = hosts.inventory("pipework.yml", key)
+    move_quietly(hosts, "apply", inventory)
+    hosts.verified(inventory)
+    hosts.everywhere(_RESTARTS["h1"])
+    hosts.verified(inventory)
+    power.reboot(hosts.lab, HOSTS, say=print)
+    hosts.verified(inventory)
+    assert hosts.json("apply", inventory)["changes"] == []
+    move_quietly(hosts, "destroy", inventory, "--yes")
+    lines = {host: _settled(text) for host, text in before.items()}
+    after = hosts.everywhere(state, check=False)
+    assert_same(lines, {host: _settled(text) for host, text in after.items()})
 
 
 NETPLAN_NM = {

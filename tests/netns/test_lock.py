@@ -101,6 +101,7 @@ def follower(limit: int) -> str:
         links=[],
         rules=[],
         prerouting=False,
+        tables=False,
         forwards=False,
         devices=[],
         enters=False,

@@ -24,7 +24,14 @@ INVENTORY = load(ROOT / "inventories/routes.yml")
     ("change", "words"),
     [
         ({"podman": True}, "Podman 26.1.5 answers at Docker's socket"),
-        ({"nftables_backend": True}, "Docker makes its rules by nftables"),
+        ({"nftables_backend": True}, "accepts packets of other hosts only with a mark"),
+        (
+            {
+                "nftables_backend": True,
+                "firewall": Firewall(":FORWARD DROP [0:0]", docker_mark="0x2000/0x2000"),
+            },
+            "the chain FORWARD of iptables drops",
+        ),
         ({"firewall": Firewall(docker_iptables=False)}, '"iptables": false'),
         ({"docker_client": "context far"}, "talks to another daemon, by context far"),
         ({"rootless": True}, "Docker runs rootless"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.lab import base
+from provision.lab import base, cache
 from provision.lab.sources import Source, apt_options, main_source
 from provision.model.errors import LabError
 
@@ -110,7 +110,8 @@ def test_an_interrupted_build_leaves_no_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only its lock file stays."""
-    monkeypatch.setattr(base, "CACHE", tmp_path)
+    for module in (base, cache):
+        monkeypatch.setattr(module, "CACHE", tmp_path)
 
     def stop(_recipe: object, _source: object, tree: Path, _say: object) -> None:
         tree.mkdir()

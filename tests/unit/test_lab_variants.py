@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.lab import base, dhcp, nic_files, variants
+from provision.lab import base, dhcp, newer_docker, nic_files, variants
 from provision.lab.layout import Lab, mac
 from provision.lab.settings import LabSettings, UpOptions, load, merged, save, up_words
 from provision.model.errors import LabError, UsageError
@@ -97,6 +97,28 @@ def test_the_dhcp_client_is_that_of_the_suite() -> None:
     for suite, client in clients.items():
         assert client in base.recipe(suite, bare=True, names=("ifupdown",)).packages
         assert client not in base.recipe(suite, bare=True, names=("networkmanager",)).packages
+
+
+def test_a_newer_docker_takes_the_place_of_that_of_sid() -> None:
+    """Its programs are copied before the setup that needs them; other suites are refused."""
+    recipe = base.recipe("sid", bare=False, names=("29",))
+    assert recipe.newer_docker and "nftables" in recipe.packages
+    assert not base.recipe("sid", bare=False, names=("ufw",)).newer_docker
+    assert newer_docker.copy_hook().startswith(f"copy-in {newer_docker.folder()}/dockerd ")
+    variants.refuse_unfit(("29",), "h1", "sid", bare=False)
+    with pytest.raises(UsageError, match="h2: --docker 29 needs the suite sid, and this is trixie"):
+        variants.refuse_unfit(("29",), "h2", "trixie", bare=False)
+    with pytest.raises(UsageError, match="a bare host has no Docker"):
+        variants.refuse_unfit(("29",), "h1", "sid", bare=True)
+
+
+def test_docker_needs_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The hint is how to get one."""
+    monkeypatch.setattr(newer_docker.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="this machine has no Go") as caught:
+        newer_docker.go_program()
+    assert "scripts/setup" in caught.value.hint
 
 
 def test_the_command_line_has_the_variants() -> None:

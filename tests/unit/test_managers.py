@@ -288,19 +288,54 @@ def test_unsupported_managers_are_refused_by_name(tmp_path: Path) -> None:
     assert "eth1 is managed by connman" in problems(tmp_path, "connman", "")
 
 
-@pytest.mark.parametrize(
-    ("manager", "key", "message"),
-    [
-        ("NetworkManager", ", host_port: veth", "host_port: veth is not supported with NetworkM"),
-        ("netplan", ", kind: ovs", "kind: ovs is not supported with netplan"),
-        ("ifupdown", ", kind: ovs", "kind: ovs is not supported with ifupdown"),
-    ],
-)
-def test_keys_that_a_manager_cannot_have_are_refused(
-    tmp_path: Path, manager: str, key: str, message: str
+# The first cell of a row of the table in docs/hosts.md → the manager, and whether it has a lease.
+_ROWS = {
+    "systemd-networkd": ("systemd-networkd", False),
+    "ifupdown 0.8.44": ("ifupdown", False),
+    "NetworkManager 1.52": ("NetworkManager", False),
+    "netplan 1.1 with its default renderer, systemd-networkd": ("netplan", False),
+    "netplan with `renderer: NetworkManager`, with a fixed address": ("netplan-nm", False),
+    "systemd-networkd, with an address from DHCP": ("systemd-networkd", True),
+    "netplan with systemd-networkd, with an address from DHCP": ("netplan", True),
+    "netplan with `renderer: NetworkManager`, with an address from DHCP": ("netplan-nm", True),
+    "NetworkManager, with an address from DHCP": ("NetworkManager", True),
+    "ifupdown, with an address from DHCP by dhcpcd (Debian 13 and sid) or dhclient (Debian 12)": (
+        "ifupdown",
+        True,
+    ),
+}
+_COLUMNS = ("kind: linux", "host_port: veth", "kind: ovs")
+_TABLE = (Path(__file__).parents[2] / "docs/hosts.md").read_text().partition("\n\n## ")[0]
+
+
+def _cells() -> list[tuple[str, str, str]]:
+    """The cells of the table: row, column and text."""
+    rows = [[c.strip() for c in line.split("|")[1:]] for line in _TABLE.splitlines() if "|" in line]
+    return [
+        (row[0], column, cell)
+        for row in rows
+        if row[0] in _ROWS
+        for column, cell in zip(_COLUMNS, row[1:4], strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("row", "column", "cell"), _cells())
+def test_the_table_of_managers_says_what_is_refused(
+    tmp_path: Path, row: str, column: str, cell: str
 ) -> None:
-    """The message names both."""
-    assert message in problems(tmp_path, manager, key)
+    """A key that the docs call refused is named with the reason, and no other one is."""
+    manager, dynamic = _ROWS[row]
+    found = problems(tmp_path, manager, f", {column}", dynamic=dynamic)
+    subject = "eth1 has its address by DHCP, which" if dynamic else f"with {manager}"
+    is_named = any(column in line and subject in line for line in found.splitlines())
+    assert is_named == (cell == "refused"), (cell, found)
+
+
+def test_every_row_of_the_table_is_checked() -> None:
+    """A new row needs a manager here; the rows left out are refused altogether."""
+    assert {row for row, *_ in _cells()} == _ROWS.keys()
+    others = [line for line in _TABLE.splitlines() if line.startswith("| ") and "refused" in line]
+    assert sum(line.count("| refused") == 3 for line in others) == 2
 
 
 @pytest.mark.parametrize("key", ["host_port: veth", "kind: ovs"])

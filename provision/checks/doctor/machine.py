@@ -46,11 +46,12 @@ def _docker(host: str, facts: DoctorFacts) -> Iterator[HostFinding]:
         yield HostFinding(
             host,
             "docker_firewall",
-            Weight.ERROR,
+            Weight.WARNING,
             "Docker sets its firewall by nftables, not by iptables",
-            "this Docker has no chain DOCKER-USER, in which provision lets containers of other "
-            "hosts pass",
-            'write "firewall-backend": "iptables" to /etc/docker/daemon.json, restart Docker',
+            "Docker calls this backend experimental. It has no chain DOCKER-USER, and lets "
+            "containers of other hosts pass only if its settings name a firewall mark",
+            'write "bridge-accept-fwmark": "0x2000/0x2000" to /etc/docker/daemon.json, restart '
+            "Docker",
         )
 
 

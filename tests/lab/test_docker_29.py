@@ -1,0 +1,117 @@
+"""Docker 29 on booted hosts, with each of its two backends for firewall rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from provision.lab import power
+from tests.lab.conftest import Boot
+from tests.lab.hosts import HOSTS, Hosts, assert_same, without_records
+
+pytestmark = [pytest.mark.lab, pytest.mark.full]
+
+_DAEMON_JSON = "/etc/docker/daemon.json"
+_NFTABLES = '{"firewall-backend": "nftables", "bridge-accept-fwmark": "0x2000/0x2000"}'
+# The backend nftables does not start while the host does not forward.
+_FORWARD = "/etc/sysctl.d/50-docker.conf"
+_TABLES = "nft list tables inet"
+_BACKEND = "docker info --format '{{.ServerVersion}} {{.FirewallBackend.Driver}}'"
+
+
+@pytest.fixture
+def docker_29(booted: Boot) -> Iterator[Hosts]:
+    """Three hosts with Docker 29, and its default backend, which is iptables."""
+    hosts = booted("sid", {host: {"docker": "29"} for host in HOSTS})
+    _choose(hosts, "")
+    yield hosts
+    _destroy_all(hosts)
+
+
+@pytest.fixture
+def nftables(booted: Boot) -> Iterator[Hosts]:
+    """The same hosts with the backend nftables."""
+    hosts = booted("sid", {host: {"docker": "29"} for host in HOSTS})
+    _choose(hosts, _NFTABLES)
+    yield hosts
+    _destroy_all(hosts)
+
+
+def _choose(hosts: Hosts, settings: str) -> None:
+    """Give Docker these settings; rules of the other backend stay until a reboot."""
+    if set(hosts.everywhere(f"cat {_DAEMON_JSON} 2>/dev/null || :").values()) == {settings}:
+        return
+    hosts.everywhere(
+        f"printf %s '{settings}' >{_DAEMON_JSON}; echo net.ipv4.ip_forward=1 >{_FORWARD}"
+        if settings
+        else f"rm {_DAEMON_JSON} {_FORWARD}"
+    )
+    power.reboot(hosts.lab, HOSTS, say=print)
+
+
+def _destroy_all(hosts: Hosts) -> None:
+    power.start(hosts.lab, say=print)
+    for path in hosts.lab.folder.glob("*.yml"):
+        hosts.provision("destroy", path.name, "--yes", status=None)
+        path.unlink()
+
+
+EXAMPLES = ("routes.yml", "vxlan.yml", "modes.yml", "flannel-vxlan.yml", "pipework.yml")
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_with_iptables(docker_29: Hosts, example: str) -> None:
+    """From apply to destroy, also after a restart of Docker."""
+    assert set(docker_29.everywhere(_BACKEND).values()) == {"29.99.0 iptables\n"}
+    inventory, before = docker_29.inventory(example), docker_29.capture()
+    docker_29.provision("apply", inventory)
+    docker_29.verified(inventory)
+    docker_29.everywhere("systemctl restart docker")
+    docker_29.verified(inventory)
+    assert docker_29.json("apply", inventory)["changes"] == []
+    docker_29.provision("destroy", inventory, "--yes")
+    assert_same(without_records(before), without_records(docker_29.capture()))
+
+
+# modes.yml publishes ports, whose rules `verify` only finds in iptables.
+@pytest.mark.parametrize("example", [name for name in EXAMPLES if name != "modes.yml"])
+def test_an_example_with_nftables(nftables: Hosts, example: str) -> None:
+    """From apply to destroy, also after a reboot."""
+    assert set(nftables.everywhere(_BACKEND).values()) == {"29.99.0 nftables\n"}
+    inventory, before = nftables.inventory(example), nftables.capture()
+    nftables.provision("apply", inventory)
+    nftables.verified(inventory)
+    power.reboot(nftables.lab, HOSTS, say=print)
+    nftables.verified(inventory)
+    assert nftables.json("apply", inventory)["changes"] == []
+    nftables.provision("destroy", inventory, "--yes")
+    assert_same(without_records(before), without_records(nftables.capture()))
+    assert set(nftables.everywhere(_TABLES).values()) == {""}
+
+
+def test_a_table_lets_in_its_network_alone_and_is_restored(nftables: Hosts) -> None:
+    """A host's own packets are none of the network; a table that is gone comes back."""
+    inventory = nftables.inventory("routes.yml")
+    nftables.provision("apply", inventory)
+    nftables.verified(inventory)
+    address = "docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' c1"
+    container = nftables.ssh("h1", address).strip()
+    nftables.ssh("h2", f"! ping -c 2 -W 2 {container}")
+    nftables.damage("h1", f"nft delete table inet $({_TABLES} | sed -n 's/.*\\(PROV-\\)/\\1/p')")
+    back = f"timeout 60 sh -c 'until {_TABLES} | grep -q PROV-; do sleep 0.2; done'"
+    nftables.ssh("h1", back)
+    nftables.verified(inventory)
+    assert nftables.json("plan", inventory)["changes"] == []
+
+
+def test_nftables_without_a_mark_is_refused_before_any_change(nftables: Hosts) -> None:
+    """Each host is named with the cause, and none is armed."""
+    without = '{"firewall-backend": "nftables"}'
+    nftables.everywhere(f"echo '{without}' >{_DAEMON_JSON}; systemctl restart docker")
+    inventory, before = nftables.inventory("routes.yml"), nftables.capture()
+    for command in ("plan", "apply"):
+        errors = nftables.json(command, inventory, status=4)["errors"]
+        assert {error["host"] for error in errors} == set(HOSTS), errors
+        assert all("firewall-backend" in error["message"] for error in errors), errors
+    assert_same(before, nftables.capture())

@@ -1,0 +1,66 @@
+"""Kind `nft_table` against the kernel of this machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from provision.engine import nft_tables
+from provision.resources.kinds.nft_table import OwnNftTable
+from tests.netns.test_kinds import HOST, MARK, Namespace, namespace
+
+pytestmark = pytest.mark.netns
+__all__ = ["namespace"]
+
+_COMMENT = ("-m", "comment", "--comment", MARK.tag)
+_STATES = ("-m", "conntrack", "!", "--ctstate", "RELATED,ESTABLISHED,DNAT")
+RULES = (
+    ("-s", "172.20.0.0/16", "-d", "172.20.1.0/24", "-i", "up0", *_COMMENT, "-j", "ACCEPT"),
+    ("-d", "192.0.2.9/32", "-p", "tcp", "-m", "tcp", "--dport", "2379", *_COMMENT, "-j", "DROP"),
+    ("-i", "up0", *_COMMENT, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"),
+    ("-d", "172.20.1.0/24", "!", "-i", "up1", *_COMMENT, *_STATES, "-j", "DROP"),
+)
+
+
+def table(mark: str) -> OwnNftTable:
+    """A table of the inventory for Docker's mark `mark`."""
+    statement = nft_tables.mark_statement(mark)
+    rules = tuple(nft_tables.rule(rule, statement) for rule in RULES)
+    return OwnNftTable(HOST, "PROV-demo-blue-x", rules, MARK)
+
+
+@pytest.mark.parametrize("mark", ["0x2000/0x2000", "1/3", "7"])
+def test_a_table_is_parsed_as_equal_and_deleted_completely(namespace: Namespace, mark: str) -> None:
+    """As nft prints it; a second create changes nothing, and another inventory does not own it."""
+    target = table(mark)
+    namespace.do(target.create())
+    assert namespace.existing(OwnNftTable)[target.name] == (target, True)
+    assert namespace.existing(OwnNftTable, "second")[target.name] == (target, False)
+    namespace.do(target.create())
+    assert namespace.existing(OwnNftTable)[target.name] == (target, True)
+    namespace.do(target.delete())
+    namespace.do(target.delete())
+    assert namespace.sh("nft list tables inet") == ""
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "nft flush chain inet PROV-demo-blue-x forward",
+        "nft add rule inet PROV-demo-blue-x forward accept",
+        "nft add chain inet PROV-demo-blue-x more '{ type filter hook forward priority 5; }'",
+    ],
+)
+def test_a_damaged_table_is_restored(namespace: Namespace, damage: str) -> None:
+    """apply restores all of it; the follower only a table that is gone."""
+    target = table("1")
+    namespace.do(target.create())
+    namespace.sh(damage)
+    damaged, ours = namespace.existing(OwnNftTable)[target.name]
+    assert ours and damaged != target
+    namespace.do(target.restore())
+    assert namespace.existing(OwnNftTable)[target.name] == (damaged, True)
+    namespace.do(target.update(damaged))
+    assert namespace.existing(OwnNftTable)[target.name] == (target, True)
+    namespace.sh("nft delete table inet PROV-demo-blue-x")
+    namespace.do(target.restore())
+    assert namespace.existing(OwnNftTable)[target.name] == (target, True)
