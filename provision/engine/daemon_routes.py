@@ -48,5 +48,12 @@ def learned(current: State, facts: Mapping[str, HostFacts]) -> Iterator[LearnedR
                     yield LearnedRoute(host, each.mark.network, route)
 
 
+def destinations(known: Ranges, facts: Mapping[str, HostFacts]) -> frozenset[tuple[str, str]]:
+    """The hosts and destinations of which all routes are made by daemons, and none by others."""
+    routes = [(host, each) for host in known.keys() & facts.keys() for each in facts[host].routes]
+    by_others = {(host, each.key) for host, each in routes if not include(known, host, each)}
+    return frozenset((host, each.key) for host, each in routes) - by_others
+
+
 def _made_by(daemon: DaemonRange, route: KernelRoute) -> bool:
     return route.proto in daemon.protocols and route.dst.subnet_of(daemon.cidr)

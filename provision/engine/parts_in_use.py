@@ -33,7 +33,7 @@ def parts_in_use(
     """Yield a conflict for each route and Docker network of others on the part of a host."""
     owners = Owners.of(foreign)
     flannels, of_daemons = _flannel_ranges(current), daemon_routes.ranges(current)
-    learned = {(each.host, each.route.key) for each in daemon_routes.learned(current, facts)}
+    learned = daemon_routes.destinations(of_daemons, facts)
     yield from _routes(foreign, wanted, owners, learned)
     links = _own_links(current, wanted)
     routes = _destinations(current)
@@ -65,7 +65,7 @@ def _routes(
 ) -> Iterator[Conflict]:
     """Yield a conflict for each route of others in the place of a route that we want.
 
-    Those in `learned`, by host and destination, go with the daemon of ours that has made them.
+    Those of `learned`, by host and destination, go with the daemon of ours that has made them.
     """
     for host, keys in _destinations(wanted).items():
         table = foreign.get(Ref(host, Routes.kind, FOREIGN))

@@ -17,7 +17,7 @@ from provision.engine.desired import wanted
 from provision.engine.host_subnets import settled_inventory
 from provision.engine.overlaps import overlaps
 from provision.engine.parts_in_use import parts_in_use
-from provision.engine.plan import Change
+from provision.engine.plan import Change, plan
 from provision.engine.report import change_json
 from provision.facts.host import HostFacts, KernelRoute
 from provision.inventory.load import load
@@ -122,6 +122,20 @@ def test_only_reflectors_heed_bfd(tmp_path: Path) -> None:
     assert path not in files and "bfd" not in text_of(plain, "h1")
 
 
+BFD, PLAIN = "bfd: true #", "# asn: 64512"
+
+
+@pytest.mark.parametrize("options", [(BFD, PLAIN), (PLAIN, BFD)])
+def test_bfd_is_switched_on_and_off_by_a_restart(tmp_path: Path, options: tuple[str, str]) -> None:
+    """A replaced service withdraws the subnet and flushes its routes; a restarted one does not."""
+    before = example(tmp_path, ("# asn: 64512", options[0]))
+    current = wanted(before, facts(before, CASE))
+    after = example(tmp_path, ("# asn: 64512", options[1]))
+    changes = plan(current, wanted(after, facts(after, CASE))).changes
+    verbs = {change.verb for change in changes if change.ref.kind == "service"}
+    assert verbs == {"update"}
+
+
 def test_only_subnets_of_the_size_of_a_hosts_are_accepted(tmp_path: Path) -> None:
     """A fixed subnet of another size is accepted by all hosts, too."""
     lists = [
@@ -199,8 +213,10 @@ def test_its_routes_are_not_in_the_way_of_the_next_method(tmp_path: Path) -> Non
     assert not list(parts_in_use(inventory, states, current, foreign, after))
     (conflict,) = parts_in_use(inventory, states, {}, foreign, after)
     assert conflict.ref.name == dst
-    states["h1"] = replace(states["h1"], routes=(route._replace(proto=4),))
-    assert list(parts_in_use(inventory, states, current, foreign, after))
+    of_a_person = route._replace(proto=4)
+    for routes in ((of_a_person,), (route, of_a_person)):
+        states["h1"] = replace(states["h1"], routes=routes)
+        assert list(parts_in_use(inventory, states, current, foreign, after)), routes
 
 
 def test_a_host_that_left_is_named_by_the_routes_of_its_peers(tmp_path: Path) -> None:

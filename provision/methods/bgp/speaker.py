@@ -55,11 +55,11 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     zebra = _file(inventory, network, host, "zebra.conf", render("bgp/zebra.conf.j2", mark=mark))
     bgpd = _file(inventory, network, host, "bgpd.conf", _bgpd_conf(inventory, network, facts))
     program = _file(inventory, network, host, "bgp.sh", _program(inventory, network, host), "0755")
-    files = (zebra, bgpd, program, *_bfdd(inventory, network, host))
-    yield from files
+    files, optional = (zebra, bgpd, program), _bfdd(inventory, network, host)
+    yield from (*files, *optional)
     secrets = _secrets(inventory, network, host)
     yield from secrets
-    yield _service(inventory, network, host, files, secrets)
+    yield _service(inventory, network, host, files, (*optional, *secrets))
     yield _chain(inventory, network, host)
 
 
@@ -154,14 +154,16 @@ def _service(
     network: Network,
     host: str,
     files: tuple[File, ...],
-    secrets: tuple[SecretFile, ...],
+    others: tuple[File | SecretFile, ...],
 ) -> Service:
+    """The service; it is restarted, not replaced, when one of `others` appears."""
     mark, needs = Mark(inventory.name, network.name), tuple(file.ref for file in files)
-    after = tuple(secret.ref for secret in secrets)
+    after = tuple(file.ref for file in others)
+    texts = [file.text for file in (*files, *others) if isinstance(file, File)]
     text = render(
         "bgp/bgp.service.j2",
         head=head(mark, needs, after),
-        config=sha256("".join(file.text for file in files).encode()).hexdigest()[:16],
+        config=sha256("".join(texts).encode()).hexdigest()[:16],
         mark=mark,
         folder=run_folder(inventory, network),
         program=_path(inventory, network, "bgp.sh"),

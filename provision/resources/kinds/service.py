@@ -29,7 +29,12 @@ exit 1
 # A link in the place of the unit file (`-h`) may be dangling, so that `-e` alone would not see it.
 _STOP = """
 [ -e "$2" ] || [ -h "$2" ] || exit 0
+routes=$(sed -n 's/^# routes //p' "$2" 2>/dev/null)
 systemctl -q disable --now "$1"
+# A daemon that had been stopped before, or killed, has left its routes.
+for protocol in $(echo "${routes%% *}" | tr , ' '); do
+  ip route flush proto "$protocol" root "${routes#* }"
+done
 rm -f -- "$2" && systemctl daemon-reload
 systemctl reset-failed "$1" 2>/dev/null
 [ ! -e "$2" ]
