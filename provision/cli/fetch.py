@@ -55,11 +55,11 @@ def _of_networks(program: str, path: Path) -> Iterator[LocalBinary]:
     """The program of each network that needs one. Raises InventoryError, SupplyError."""
     from provision import methods
 
-    inventory, found = load(path), False
+    inventory, is_needed = load(path), False
     for network in inventory.networks.values():
         if program in methods.of(network).programs():
-            found = True
+            is_needed = True
             files = {**network.files, **methods.of(network).build_files(network, print_warning)}
             yield files[program]
-    if not found:
+    if not is_needed:
         raise UsageError(f"no network of {path} needs {program!r}", "leave the file out")

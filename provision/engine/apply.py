@@ -42,9 +42,9 @@ def preview(
     plan = difference(session, fleet, usable, destroy=destroy)
     conflicts = () if take_over else _conflicting_files(session, fleet, plan)
     refused = {conflict.ref.host for conflict in conflicts}
-    others = (change for change in plan.changes if change.ref.host not in refused)
+    accepted = (change for change in plan.changes if change.ref.host not in refused)
     results = tuple(ChangeResult(change) for change in plan.changes)
-    warnings = _warnings(session, fleet, usable, others, destroy=destroy)
+    warnings = _warnings(session, fleet, usable, accepted, destroy=destroy)
     warnings += (applied_from.HINT,) if conflicts else ()
     return Report(hosts, results, (*plan.conflicts, *conflicts), errors, warnings=warnings)
 
@@ -65,15 +65,15 @@ def _warnings(
     from provision.engine import departures, kept_subnets, moved_nics, mtu_changes, public_ranges
 
     inventory, changed = session.inventory, tuple(changes)
-    others = (
+    lasting = (
         *applied_from.warnings(inventory, fleet.facts, changed),
         *moved_nics.warnings(inventory, fleet.facts, changed),
     )
     if destroy:
-        return others
+        return lasting
     departed = departures.warnings(inventory, fleet.state(hosts), fleet.facts)
     return (
-        *others,
+        *lasting,
         *departed,
         *mtu_changes.warnings(inventory, fleet.facts, changed),
         *(public_ranges.warnings(inventory) if changed else ()),

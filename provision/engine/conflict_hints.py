@@ -10,6 +10,6 @@ def hints(conflicts: tuple[Conflict, ...]) -> tuple[str, ...]:
     texts = dict.fromkeys(conflict.hint for conflict in conflicts if conflict.hint)
     first = next((each for each in conflicts if each.command and not each.hint), None)
     if first is not None:
-        look = f"look at it: ssh {first.ref.host} {first.command}"
-        texts[f"{look}; then remove it, or choose another name or range"] = None
+        command = f"look at it: ssh {first.ref.host} {first.command}"
+        texts[f"{command}; then remove it, or choose another name or range"] = None
     return tuple(texts)

@@ -44,8 +44,8 @@ def asking(session: Session) -> Session:
         for network in inventory.networks.values()
         for host in network.hosts
     }
-    words = quoted((" ".join(sorted(names)),))
-    script = f"docker_networks={words}\n" + program_text("look/strangers.sh")
+    arguments = quoted((" ".join(sorted(names)),))
+    script = f"docker_networks={arguments}\n" + program_text("look/strangers.sh")
     return replace(session, probes=(*session.probes, FactsProbe("strangers", script, _parse)))
 
 

@@ -89,7 +89,7 @@ def _environment(target: Path, scratch: Path) -> Mapping[str, str]:
 
     An older Go downloads the version of itself that the module asks for (GOTOOLCHAIN).
     """
-    own = {"GOBIN": str(target), "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "auto"}
+    settings = {"GOBIN": str(target), "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "auto"}
     folders = {"GOMODCACHE": "modules", "GOCACHE": "packages", "GOTMPDIR": "", "GOPATH": "path"}
     scratch.mkdir()
-    return {**os.environ, **own, **{key: str(scratch / name) for key, name in folders.items()}}
+    return {**os.environ, **settings, **{key: str(scratch / name) for key, name in folders.items()}}

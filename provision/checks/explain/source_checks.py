@@ -44,10 +44,10 @@ def bridge_rules(case: Case, around: Iterable[Point]) -> Iterator[Cause]:
 def _cause(case: Case, host: str, growth: Growth) -> Cause:
     name = f"ebtables -t {growth.table} {growth.rule}"
     if any(option in _SOURCES for _, option, _, _ in _MATCH.findall(growth.rule)):
-        kind, what = "source_check", "by their source"
+        kind, criterion = "source_check", "by their source"
     else:
-        kind, what = "firewall_rule", "on its bridge"
-    text = f"{host} drops frames {what}: {name} counted {growth.packets} meanwhile"
+        kind, criterion = "firewall_rule", "on its bridge"
+    text = f"{host} drops frames {criterion}: {name} counted {growth.packets} meanwhile"
     fix = f"ebtables -t {growth.table} {growth.rule.replace('-A ', '-D ', 1)}"
     # The counter also grows by frames of others: only a source that fits shows that it was ours.
     certain = _fits(case, host, growth.rule)

@@ -154,12 +154,12 @@ def _service(
     network: Network,
     host: str,
     files: tuple[File, ...],
-    others: tuple[File | SecretFile, ...],
+    optional: tuple[File | SecretFile, ...],
 ) -> Service:
-    """The service; it is restarted, not replaced, when one of `others` appears."""
+    """The service; it is restarted, not replaced, when one of `optional` appears."""
     mark, needs = Mark(inventory.name, network.name), tuple(file.ref for file in files)
-    after = tuple(file.ref for file in others)
-    texts = [file.text for file in (*files, *others) if isinstance(file, File)]
+    after = tuple(file.ref for file in optional)
+    texts = [file.text for file in (*files, *optional) if isinstance(file, File)]
     text = render(
         "bgp/bgp.service.j2",
         head=head(mark, needs, after),
