@@ -201,7 +201,7 @@ def _judged(
     access = (test_access,) if evidence.access_probes else ()
     modules = (test_network, test_methods, *lan, *access)
     status: int = pytest.ExitCode.INTERRUPTED
-    with TemporaryDirectory() as folder, _without_plugins():
+    with TemporaryDirectory() as folder, _own_environment():
         file = Path(folder, "junit.xml") if junit else None
         # pytest handles the interruption of a check; outside of its session it raises.
         with suppress(KeyboardInterrupt):
@@ -261,24 +261,29 @@ def _arguments(modules: tuple[ModuleType, ...], junit: Path | None) -> list[str]
     return arguments
 
 
+# Options and plug-ins that the user has given to pytest are for tests of the user.
+_OF_USERS = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+
+
 @contextmanager
-def _without_plugins() -> Iterator[None]:
-    """Keep pytest from loading the plug-ins that happen to be installed."""
-    variable = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
-    original = os.environ.get(variable)
-    os.environ[variable] = "1"
+def _own_environment() -> Iterator[None]:
+    """Keep pytest from the options and plug-ins of the environment, and from installed plug-ins."""
+    variables = dict.fromkeys(_OF_USERS, "") | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    originals = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if original is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = original
+        for name, original in originals.items():
+            if original is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = original
 
 
 def _require_match(status: int, expression: str | None, modules: tuple[ModuleType, ...]) -> None:
-    if status == pytest.ExitCode.INTERNAL_ERROR:
-        raise VerifyError("the checks did not come to their end: an internal error of pytest")
+    if status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+        raise VerifyError("the checks did not come to their end: pytest has failed, not a check")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED and expression:
         names = [name for module in modules for name in vars(module) if name.startswith("test_")]
         checks = ", ".join(name.removeprefix("test_") for name in names)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from provision.checks import gather, test_lan, test_network
+from provision.checks import gather, run, test_lan, test_network
 from provision.checks.gather import NO_OVS, Drift, Evidence
 from provision.checks.judge import Judge
 from provision.checks.page import page
@@ -23,7 +23,7 @@ from provision.engine.fleet import Session
 from provision.engine.plan import Change, Conflict
 from provision.facts.host import HostFacts
 from provision.inventory.load import load
-from provision.model.errors import ExitStatus, UsageError
+from provision.model.errors import ExitStatus, UsageError, VerifyError
 from provision.model.problems import Problem
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds.image import DockerImage
@@ -193,17 +193,35 @@ def test_pytest_has_one_item_for_each_check_and_source(monkeypatch: pytest.Monke
     assert (judge.items, judge.total) == (2 * 3, 2 * 3 * 2)
 
 
-def test_the_run_restores_the_variable_that_disables_plugins(
-    monkeypatch: pytest.MonkeyPatch,
+OF_PYTEST = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "0",
+    "PYTEST_ADDOPTS": "-v --no-such-option",
+    "PYTEST_PLUGINS": "no_such_module",
+}
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_the_environment_of_pytest_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, *, is_set: bool
 ) -> None:
-    """The variable is unset again if it was not set before."""
-    for value in (None, "0"):
-        if value is None:
-            monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    """Options and plug-ins for tests of the user neither change nor end a verify."""
+    for name, text in OF_PYTEST.items():
+        if is_set:
+            monkeypatch.setenv(name, text)
         else:
-            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", value)
-        verify(monkeypatch, evidence(), "drift")
-        assert os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") == value
+            monkeypatch.delenv(name, raising=False)
+    result = verify(monkeypatch, evidence(), "ping")
+    assert {check.check for check in result.checks} == {"ping"}
+    assert {name: os.environ.get(name) for name in OF_PYTEST} == {
+        name: text if is_set else None for name, text in OF_PYTEST.items()
+    }
+
+
+def test_a_failure_of_pytest_is_no_green_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a check that was judged, the status said that there was nothing to check."""
+    monkeypatch.setattr(run, "_QUIET", ("--no-such-option",))
+    with pytest.raises(VerifyError, match="pytest has failed, not a check"):
+        verify(monkeypatch, evidence(), None)
 
 
 class _InterruptedAnswers(dict[tuple[str, str, str], Answer]):
