@@ -30,6 +30,7 @@ from provision.resources.kinds.wireguard_key import WireguardKey
 from provision.resources.lib import wireguard_conf as conf
 from provision.resources.lib.wireguard_conf import Peer
 from provision.resources.on_hosts import Mark
+from provision.resources.steps import Run
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
 
@@ -103,7 +104,7 @@ def test_a_peer_that_does_not_answer_keeps_its_row(inventory: Inventory) -> None
 
 
 def test_a_key_that_is_asked_for_replaces_the_one_before(inventory: Inventory) -> None:
-    """The request is a file; a rollback has the key and the request back, and loads the key."""
+    """The request is a file; a rollback has the key back without the request, and loads the key."""
     text = "root 600 private key1=\nrenew private\nroot 600 other key2=\n"
     asked, plain = (found.resource for found in WireguardKey.parse(text, Origin("h1", "safe")))
     key = wanted(inventory, facts(inventory, KEYS))[Ref("h1", "wireguard_key", "private")]
@@ -111,8 +112,12 @@ def test_a_key_that_is_asked_for_replaces_the_one_before(inventory: Inventory) -
     assert isinstance(plain, WireguardKey) and not plain.renewal and key.update(plain)
     request = WireguardMethod().renewal_file(inventory, inventory.networks["private"])
     assert request == "/etc/provision/safe/wireguard/private.renew"
-    for steps in (key.stash("t"), key.unstash("t"), key.drop_stash("t"), key.delete()):
-        assert request in repr(steps)
+    for steps in (key.stash("t"), key.delete()):
+        assert ("rm", "-f", "--", request) in [
+            step.argv[:4] for step in steps if isinstance(step, Run)
+        ]
+    for steps in (key.stash("t")[1:], key.unstash("t"), key.drop_stash("t")):
+        assert request not in repr(steps) and "wireguard/private.key" in repr(steps)
     assert DEVICE in repr(key.unstash("t")[-1])
 
 
