@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from provision.engine.plan import Change, Conflict
 from provision.model.inventory import Inventory
 from provision.model.text import listed
+from provision.resources.kinds.wireguard import Wireguard
 from provision.resources.kinds.wireguard_key import WireguardKey
 
 HINT = "change all hosts of the network together: apply without --limit and --strategy"
@@ -25,15 +26,20 @@ def conflicts(
     """
     group_of = {host: frozenset(group) for group in groups for host in group}
     for change in changes:
-        if _is_renewal(change):
-            host, network = change.ref.host, change.ref.name
-            members = inventory.networks[network].hosts
-            missing = tuple(peer for peer in members if peer not in group_of.get(host, ()))
-            if missing:
-                message = f"{listed(missing)} would not learn its new key in network {network}"
-                yield Conflict(change.ref, message, hint=HINT)
+        group = group_of.get(change.ref.host, frozenset())
+        missing = tuple(peer for peer in _peers(inventory, change) if peer not in group)
+        if missing:
+            message = f"{listed(missing)} would not learn its new key"
+            yield Conflict(change.ref, message, hint=HINT)
 
 
-def _is_renewal(change: Change) -> bool:
-    key = change.before
-    return change.after is not None and isinstance(key, WireguardKey) and bool(key.renewal)
+def _peers(inventory: Inventory, change: Change) -> tuple[str, ...]:
+    """The hosts that have to learn the key with which a change replaces another one."""
+    before, after = change.before, change.after
+    if isinstance(before, WireguardKey) and isinstance(after, WireguardKey) and before.renewal:
+        return inventory.networks[after.network].hosts
+    # The key was drawn by an earlier change, which a person has confirmed before its end.
+    if isinstance(before, Wireguard) and isinstance(after, Wireguard):
+        hosts = tuple(ref.host for ref in after.after() if ref.host != after.host)
+        return hosts if before.public != after.public else ()
+    return ()

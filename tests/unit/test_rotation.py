@@ -177,7 +177,7 @@ def test_a_key_changes_together_with_its_peers(groups: list[tuple[str, ...]], mi
     assert len(changes) == 1
     conflicts = tuple(renewals.conflicts(INVENTORY, changes, groups))
     texts = [conflict.message for conflict in conflicts]
-    expected = f"{missing} would not learn its new key in network private"
+    expected = f"{missing} would not learn its new key"
     assert texts == ([expected] if missing else [])
     assert all("without --limit" in conflict.hint for conflict in conflicts)
 

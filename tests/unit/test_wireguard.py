@@ -14,6 +14,8 @@ from provision.checks import wire
 from provision.checks.wire import ContainerPair
 from provision.engine import preflight
 from provision.engine.desired import wanted
+from provision.engine.plan import plan
+from provision.engine.renewals import conflicts
 from provision.engine.rotation import renewal_file
 from provision.inventory.load import load
 from provision.methods.wireguard import status
@@ -150,6 +152,19 @@ def test_peers_keep_the_key_that_a_host_still_uses(inventory: Inventory) -> None
         state = renewing(inventory, h2=used)
         assert all(not p.replaces for p in state[refs["h1"]].peers)  # type: ignore[attr-defined]
         assert not {refs["h1"], refs["h3"]} & set(state[refs["h2"]].after())
+
+
+def test_a_key_that_the_peers_do_not_know_is_loaded_with_them_alone(inventory: Inventory) -> None:
+    """The change that drew it was confirmed by hand; a key that nobody knows is damage."""
+    ref = Ref("h2", "wireguard", DEVICE)
+    for old, peers in (("key-of-h2=", "h1, h3"), ("damaged=", ""), ("new=", "")):
+        after = renewing(inventory, h2=old)[ref]
+        assert isinstance(after, Wireguard)
+        changes = plan({ref: replace(after, public=old, mtu=1000)}, {ref: after}).changes
+        assert len(changes) == 1
+        limited = [each.message for each in conflicts(inventory, changes, [("h2",)])]
+        assert limited == ([f"{peers} would not learn its new key"] if peers else [])
+        assert not tuple(conflicts(inventory, changes, [tuple(HOSTS)]))
 
 
 def test_only_networks_with_keys_can_change_them(inventory: Inventory) -> None:
