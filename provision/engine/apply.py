@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.engine import applied_from
+from provision.engine import applied_from, renewals
 from provision.engine.conflict_hints import hints
 from provision.engine.fleet import Fleet, Session, difference, observe, survey
 from provision.engine.options import ApplyOptions
@@ -46,7 +46,9 @@ def preview(
     results = tuple(ChangeResult(change) for change in plan.changes)
     warnings = _warnings(session, fleet, usable, accepted, destroy=destroy)
     warnings += (applied_from.HINT,) if conflicts else ()
-    return Report(hosts, results, (*plan.conflicts, *conflicts), errors, warnings=warnings)
+    renewed = renewals.conflicts(session.inventory, plan.changes, (hosts,))
+    conflicts = (*plan.conflicts, *renewed, *conflicts)
+    return Report(hosts, results, conflicts, errors, warnings=warnings)
 
 
 def _conflicting_files(session: Session, fleet: Fleet, plan: Plan) -> tuple[Conflict, ...]:
@@ -111,6 +113,10 @@ def converge(
         session.warn(f"warning: {warning}")
     if errors and (options.all_or_none or _too_many_failed(session, hosts, errors, options)):
         return Report(hosts, (), (), errors)
+    groups = tuple(_groups(usable, options))
+    # Where a failure rolls back its host alone, a host may load a key that its peers do not know.
+    together = groups if options.all_or_none else tuple((host,) for host in usable)
+    _require_no_conflict(tuple(renewals.conflicts(session.inventory, plan.changes, together)))
     if approve is not None:
         approve(plan.changes)
     for line in examine(fleet, frozenset(change.ref.host for change in plan.changes)):
@@ -121,7 +127,7 @@ def converge(
     _require_unlocked(session, fleet, {change.ref.host for change in plan.changes})
     run = _Run(session, options, fleet, plans=1 if approve else PLANS)
     try:
-        for group in _groups(usable, options):
+        for group in groups:
             if _too_many_failed(session, hosts, (*errors, *run.errors), options):
                 break
             if not run.converge(group) and (options.all_or_none or run.interrupted):

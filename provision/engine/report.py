@@ -15,8 +15,10 @@ from provision.engine.status import describe_all
 from provision.model.errors import (
     ChangedError,
     ExitStatus,
+    HostConflictError,
     HostError,
     InventoryError,
+    LockedError,
     ProvisionError,
     StepError,
     UnfitError,
@@ -81,7 +83,7 @@ class Report:
         if host in self.ended:
             return self.ended[host]
         # These errors come from a host that answered.
-        answered = (StepError, ChangedError, UnfitError)
+        answered = (StepError, ChangedError, UnfitError, LockedError, HostConflictError)
         lost = any(error.host == host and not isinstance(error, answered) for error in self.errors)
         return UNREACHABLE if lost else UNCHANGED
 

@@ -9,6 +9,7 @@ ProvisionError(message, hint)                           exit status
  ├ HostError(host)                                      4
  │  ├ ConnectError · AuthError · HostKeyError · TimedOut · NoAnswerError
  │  ├ LockedError     8: another change holds the lock of the host
+ │  ├ HostConflictError   9: a ConflictError that came after other hosts were changed
  │  ├ ChangedError    the host changed between planning and applying
  │  ├ FactsError      the host's answer cannot be parsed
  │  └ UnfitError      the host lacks a requirement
@@ -159,6 +160,17 @@ class LockedError(HostError):
     """Another change, of this or of another run, holds the lock of the host."""
 
     exit_status = ExitStatus.LOCKED
+
+
+class HostConflictError(HostError):
+    """A conflict that showed only after other hosts were changed; nothing was done on this one."""
+
+    exit_status = ExitStatus.CONFLICT
+
+    @property
+    def kind(self) -> str:
+        """Its name in JSON output, which is that of every conflict."""
+        return ConflictError.__name__
 
 
 class ChangedError(HostError):

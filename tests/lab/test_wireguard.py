@@ -5,12 +5,14 @@ The lab's kernel has no WireGuard, so wireguard-go runs on all hosts.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from provision.lab import power
+from tests.lab.faults import Faults
 from tests.lab.hosts import HOSTS, Hosts, assert_same
 from tests.lab.pings import pings
 from tests.lab.pipework import failing_checks
@@ -167,6 +169,51 @@ def test_a_new_key_of_a_host_costs_each_pair_one_ping_at_most(clean: Hosts) -> N
     assert public_keys(clean) == keys
     clean.verified(inventory)
     assert clean.json("plan", inventory)["changes"] == []
+    # h3 still waits for the key that was rolled back: the next rotation does not wait for that.
+    clean.provision("rotate", inventory, "private", "--limit", "h1")
+    assert [host for host, key in public_keys(clean).items() if key != keys[host]] == ["h1"]
+    assert_a_killed_rotation_does_not_start_again(clean, inventory)
+    assert_a_request_needs_all_hosts(clean, inventory)
+    clean.verified(inventory)
+    assert clean.json("plan", inventory)["changes"] == []
+
+
+def assert_a_killed_rotation_does_not_start_again(hosts: Hosts, inventory: str) -> None:
+    """Until the rollback, the follower does not load the new key, which no peer knows."""
+    keys, faults = public_keys(hosts), Faults(hosts, {})
+    file = faults.path("h1", KEY.removeprefix("/"))
+    text = file.read_text()
+    run = faults.start("rotate", inventory, "private", "--limit", "h1")
+    while run.poll() is None and content(file) in ("", text):
+        time.sleep(0.005)
+    run.kill()
+    run.wait()
+    hosts.ssh("h1", "/etc/provision/safe/volatile.sh")
+    assert public_keys(hosts) == keys and file.read_text() != text
+    hosts.provision("apply", inventory)
+    assert public_keys(hosts) == keys and file.read_text() == text
+    assert hosts.json("plan", inventory)["changes"] == []
+
+
+def content(file: Path) -> str:
+    """The content of a file; empty if it does not exist."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def assert_a_request_needs_all_hosts(hosts: Hosts, inventory: str) -> None:
+    """A controller that was killed early may leave it."""
+    keys, request = public_keys(hosts), KEY.replace(".key", ".renew")
+    hosts.ssh("h1", f"umask 077; : >{request}")
+    try:
+        hosts.provision("apply", inventory, "--limit", "h1", status=9)
+        assert public_keys(hosts) == keys
+        hosts.provision("apply", inventory)
+        assert [host for host, key in public_keys(hosts).items() if key != keys[host]] == ["h1"]
+    finally:
+        hosts.ssh("h1", f"rm -f {request}")
 
 
 @pytest.mark.full

@@ -14,6 +14,8 @@ from provision.checks import wire
 from provision.checks.wire import ContainerPair
 from provision.engine import preflight
 from provision.engine.desired import wanted
+from provision.engine.plan import plan
+from provision.engine.renewals import conflicts
 from provision.engine.rotation import renewal_file
 from provision.inventory.load import load
 from provision.methods.wireguard import status
@@ -30,6 +32,7 @@ from provision.resources.kinds.wireguard_key import WireguardKey
 from provision.resources.lib import wireguard_conf as conf
 from provision.resources.lib.wireguard_conf import Peer
 from provision.resources.on_hosts import Mark
+from provision.resources.steps import Run
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
 
@@ -103,7 +106,7 @@ def test_a_peer_that_does_not_answer_keeps_its_row(inventory: Inventory) -> None
 
 
 def test_a_key_that_is_asked_for_replaces_the_one_before(inventory: Inventory) -> None:
-    """The request is a file; a rollback has the key and the request back, and loads the key."""
+    """The request is a file; a rollback has the key back without the request, and loads the key."""
     text = "root 600 private key1=\nrenew private\nroot 600 other key2=\n"
     asked, plain = (found.resource for found in WireguardKey.parse(text, Origin("h1", "safe")))
     key = wanted(inventory, facts(inventory, KEYS))[Ref("h1", "wireguard_key", "private")]
@@ -111,8 +114,12 @@ def test_a_key_that_is_asked_for_replaces_the_one_before(inventory: Inventory) -
     assert isinstance(plain, WireguardKey) and not plain.renewal and key.update(plain)
     request = WireguardMethod().renewal_file(inventory, inventory.networks["private"])
     assert request == "/etc/provision/safe/wireguard/private.renew"
-    for steps in (key.stash("t"), key.unstash("t"), key.drop_stash("t"), key.delete()):
-        assert request in repr(steps)
+    for steps in (key.stash("t"), key.delete()):
+        assert ("rm", "-f", "--", request) in [
+            step.argv[:4] for step in steps if isinstance(step, Run)
+        ]
+    for steps in (key.stash("t")[1:], key.unstash("t"), key.drop_stash("t")):
+        assert request not in repr(steps) and "wireguard/private.key" in repr(steps)
     assert DEVICE in repr(key.unstash("t")[-1])
 
 
@@ -145,6 +152,19 @@ def test_peers_keep_the_key_that_a_host_still_uses(inventory: Inventory) -> None
         state = renewing(inventory, h2=used)
         assert all(not p.replaces for p in state[refs["h1"]].peers)  # type: ignore[attr-defined]
         assert not {refs["h1"], refs["h3"]} & set(state[refs["h2"]].after())
+
+
+def test_a_key_that_the_peers_do_not_know_is_loaded_with_them_alone(inventory: Inventory) -> None:
+    """The change that drew it was confirmed by hand; a key that nobody knows is damage."""
+    ref = Ref("h2", "wireguard", DEVICE)
+    for old, peers in (("key-of-h2=", "h1, h3"), ("damaged=", ""), ("new=", "")):
+        after = renewing(inventory, h2=old)[ref]
+        assert isinstance(after, Wireguard)
+        changes = plan({ref: replace(after, public=old, mtu=1000)}, {ref: after}).changes
+        assert len(changes) == 1
+        limited = [each.message for each in conflicts(inventory, changes, [("h2",)])]
+        assert limited == ([f"{peers} would not learn its new key"] if peers else [])
+        assert not tuple(conflicts(inventory, changes, [tuple(HOSTS)]))
 
 
 def test_only_networks_with_keys_can_change_them(inventory: Inventory) -> None:

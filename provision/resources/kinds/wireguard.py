@@ -24,10 +24,14 @@ KERNEL, USERSPACE = "kernel", "userspace"
 """Implementations: the kernel's module, or wireguard-go."""
 
 UP = program_text("host/wireguard_up.sh")
+KEEP_KEY = "keep"
+"""Argument of UP: a device that runs keeps its key, whatever the file beside it has."""
 # wireguard-go ends with its device, and systemd would start it again: so the service ends first.
 _DOWN = """
 [ -z "$2" ] || [ ! -e "/etc/systemd/system/$2" ] || systemctl stop "$2" || exit
 link=/sys/class/net/$1
+mover=provision-$1-key.service file=/run/systemd/transient/$mover
+[ ! -e "$file" ] || systemctl stop "$mover" 2>/dev/null || [ ! -e "$file" ] || exit
 [ ! -e "$link" ] || ip link delete dev "$1" 2>/dev/null || [ ! -e "$link" ] || exit
 [ ! -d /run/wireguard ] || rmdir --ignore-fail-on-non-empty /run/wireguard
 """
@@ -103,12 +107,16 @@ done
         content = self.content or conf.text(self.mark, self.port, self.peers, self.relayed)
         file = Put(f"{self._stem}.conf", content, 0o600)
         # A rollback to a file without its device, which the kernel had lost before the change.
-        return (file, *self.restore()) if self.implementation else (file,)
+        return (file, self._bring_up("")) if self.implementation else (file,)
 
     def restore(self) -> Steps:
-        # The peers are in the file: a new host does not change the follower's script.
+        # The peers are in the file: a new host does not change the follower's script. The peers
+        # may not know a new key in the file yet.
+        return (self._bring_up(KEEP_KEY),)
+
+    def _bring_up(self, keep: str) -> Run:
         mtu, tag = str(self.mtu), self.mark.tag
-        return (sh(UP, self.device, self._service, self._stem, mtu, tag),)
+        return sh(UP, self.device, self._service, self._stem, mtu, tag, keep)
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, Wireguard)

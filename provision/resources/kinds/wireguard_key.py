@@ -67,8 +67,8 @@ done
         return f"{stem(self.inventory, self.network)}.key"
 
     @property
-    def _paths(self) -> tuple[str, ...]:
-        return self._path, renewal_path(self.inventory, self.network)
+    def _request(self) -> str:
+        return renewal_path(self.inventory, self.network)
 
     def is_foreign(self) -> Run:
         return sh(_IS_FOREIGN, self._path)
@@ -80,15 +80,19 @@ done
         assert isinstance(current, WireguardKey)
         return None if current.renewal else self.create()
 
+    def stash(self, txn: str) -> Steps:
+        # A rollback does not bring the request back: the next change would replace the key again.
+        return (Run(("rm", "-f", "--", self._request)), *StashedFile.stash(self, txn))
+
     def unstash(self, txn: str) -> Steps:
         # A device that runs has loaded the new key.
         device = interface_name(PREFIX, self.inventory, self.network)
-        load = sh(UP, device, "", stem(self.inventory, self.network), "", "")
+        load = sh(UP, device, "", stem(self.inventory, self.network), "", "", "")
         return (*StashedFile.unstash(self, txn), load)
 
     def delete(self) -> Steps:
         partial = Run(("rm", "-f", "--", f"{self._path}.new"))
-        return (partial, *(step for path in self._paths[::-1] for step in remove_file(path)))
+        return (partial, *remove_file(self._request), *remove_file(self._path))
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:

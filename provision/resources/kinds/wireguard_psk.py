@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Resource
-from provision.resources.kinds.wireguard import PREFIX, UP
+from provision.resources.kinds.wireguard import KEEP_KEY, PREFIX, UP
 from provision.resources.lib.stash import StashedFile
 from provision.resources.lib.wireguard_conf import stem
 from provision.resources.on_hosts import ETC
@@ -83,7 +83,7 @@ done
     def _load(self) -> Run:
         """Give the keys to the device if it runs; sessions stay as they are."""
         device = interface_name(PREFIX, self.inventory, self.network)
-        return sh(UP, device, "", stem(self.inventory, self.network), "", "")
+        return sh(UP, device, "", stem(self.inventory, self.network), "", "", KEEP_KEY)
 
     def delete(self) -> Steps:
         return remove_file(self._path)
