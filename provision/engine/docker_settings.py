@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision import methods
 from provision.engine import nft_tables
 from provision.facts.host import HostFacts
+from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 
 OLDEST_DOCKER = (20, 10)
@@ -44,6 +46,28 @@ def problems(facts: HostFacts) -> Iterator[Problem]:
         yield Problem(host, message, hint)
 
 
+def network_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
+    """Yield the senders that `access` names, and whose packets Docker's backend nftables drops.
+
+    It drops packets for containers in its chain of the priority raw, whatever mark they have,
+    unless they come by an interface to the network's other hosts. With the backend iptables, a
+    chain of ours accepts them first.
+    """
+    access = network.access
+    if access is None or not facts.nftables_backend or methods.is_on_docker0(network.options):
+        return
+    outside = [host for host in inventory.hosts if access.hosts and host not in network.hosts]
+    senders = (*map(str, access.ranges), *access.interfaces, *outside)
+    if senders:
+        yield Problem(
+            facts.host,
+            f"Docker's backend nftables drops the packets of {', '.join(senders)}, which access of "
+            f"network {network.name} lets in",
+            f'write `access: [hosts]` with all hosts in the network, or remove "firewall-backend" '
+            f"from {DAEMON_JSON} and reboot",
+        )
+
+
 def _without_docker_user(facts: HostFacts) -> Iterator[Problem]:
     """Yield the settings with which Docker makes no chain DOCKER-USER."""
     if facts.nftables_backend:
@@ -56,10 +80,12 @@ def _without_docker_user(facts: HostFacts) -> Iterator[Problem]:
 
 def _nftables(facts: HostFacts) -> Iterator[Problem]:
     """Yield what a host lacks whose Docker makes its rules by nftables."""
-    if not nft_tables.mark_statement(facts.firewall.docker_mark):
+    mark = facts.firewall.docker_mark
+    if not nft_tables.mark_statement(mark):
         message = (
             "Docker makes its rules by nftables (firewall-backend), and accepts packets of other "
-            "hosts only with a mark, which its settings do not name"
+            "hosts only with a mark, "
+            + (f"for which {mark} cannot be used" if mark else "which its settings do not name")
         )
         hint = f'write "bridge-accept-fwmark": "{MARK}" to {DAEMON_JSON}, and restart Docker'
         yield Problem(facts.host, message, hint)

@@ -56,6 +56,7 @@ def _network_problems(
         if host in facts:
             yield from method.check_host(inventory, network, facts[host])
             yield from method.rule_problems(inventory, network, facts[host])
+            yield from docker_settings.network_problems(inventory, network, facts[host])
 
 
 def warnings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from provision.facts import firewalld, nft_table
 from provision.facts.firewalld import Firewalld
 from provision.facts.lines import KeyedLines
 from provision.facts.nft_table import NftTable
-from provision.facts.packet_filter import Packet, PacketFilter
+from provision.facts.packet_filter import Forwarded, Packet, PacketFilter
 from provision.model.needs import Inbound, Need, Transit
 
 UFW, FIREWALLD = "ufw", "firewalld"
@@ -47,6 +47,8 @@ class Firewall:
     other_backend: str = ""
     docker_iptables: bool = True
     """False if Docker makes no rules: it runs with `iptables: false`."""
+    docker_nftables: bool = field(default=False, repr=False)
+    """True if Docker makes its rules by nftables. No chain of ours is in iptables' FORWARD then."""
     docker_mark: str = ""
     """The mark of packets that Docker's backend nftables lets pass (`bridge-accept-fwmark`)."""
     claims: frozenset[str] = frozenset()
@@ -87,8 +89,11 @@ class Firewall:
         return self._iptables(need) or self._firewalld(need) or self._nft(need)
 
     def _iptables(self, need: Need) -> Blocker | None:
-        if not isinstance(need, Inbound) or not self.table:
-            return None  # our own chain in DOCKER-USER accepts forwarded packets
+        if not self.table:
+            return None
+        if isinstance(need, Transit):
+            # With its other backend, our own chain in DOCKER-USER accepts forwarded packets.
+            return self._forward(need) if self.docker_nftables else None
         packet = Packet(need.protocol, need.ports, need.source, need.nic)
         if PacketFilter.parse(self.table).verdict("INPUT", packet) == "ACCEPT":
             return None
@@ -99,6 +104,18 @@ class Firewall:
         if ports:
             match += f" -m multiport --dports {ports}"
         return Blocker("iptables (chain INPUT)", f"iptables -I INPUT {match} -j ACCEPT")
+
+    def _forward(self, need: Transit) -> Blocker | None:
+        """The rules of iptables that drop forwarded packets, whatever a table of nftables says."""
+        packet_filter = PacketFilter.parse(self.table)
+        to_bridge = Forwarded("all", (), need.source, need.nic, need.target, need.bridge)
+        to_nic = Forwarded("all", (), need.target, need.bridge, need.source, need.nic)
+        for packet in (to_bridge, to_nic):
+            if packet_filter.verdict("FORWARD", packet) != "ACCEPT":
+                match = f"-s {packet.source} -d {packet.target} -i {packet.nic} -o {packet.out}"
+                command = f"iptables -I FORWARD {match} -j ACCEPT"
+                return Blocker("iptables (chain FORWARD)", command)
+        return None
 
     def _firewalld(self, need: Need) -> Blocker | None:
         daemon = self.firewalld

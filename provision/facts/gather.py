@@ -143,7 +143,10 @@ def _snapshot(
         require_types(facts)
     rules = texts.get(IptablesChain.kind, ABSENT)
     table, is_read = filter_table(rules), rules != ABSENT
-    facts = replace(facts, firewall=replace(facts.firewall, table=table, is_read=is_read))
+    firewall = replace(
+        facts.firewall, table=table, is_read=is_read, docker_nftables=facts.nftables_backend
+    )
+    facts = replace(facts, firewall=firewall)
     of_methods = [_parse_facts(host, probe, texts[probe.section]) for probe in probes]
     facts = replace(facts, of_methods={type(value): value for value in of_methods})
     return HostSnapshot(facts, ours, foreign)

@@ -24,6 +24,14 @@ class Packet:
 
 
 @dataclass(frozen=True, slots=True)
+class Forwarded(Packet):
+    """A packet for `target` that leaves by the interface `out`."""
+
+    target: IPv4Network
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
 class PacketFilter:
     """The table `filter` as iptables-save prints it: policies of chains, and rules by chain."""
 
@@ -97,17 +105,31 @@ def _ports(value: str, packet: Packet) -> bool:
     )
 
 
+def _forwarded(packet: Packet) -> Forwarded:
+    """Raises ValueError for a packet to the host itself, of which nobody knows the target."""
+    if not isinstance(packet, Forwarded):
+        raise ValueError("a packet to the host itself")
+    return packet
+
+
+def _is_named(interface: str, value: str) -> bool:
+    """True if a rule for `value`, which may be a prefix and `+`, is for the interface."""
+    return interface.startswith(value[:-1]) if value.endswith("+") else interface == value
+
+
 _TESTS: dict[str, Callable[[str, Packet], bool]] = {
     "-s": lambda value, packet: packet.source.subnet_of(IPv4Network(value, strict=False)),
-    "-i": lambda value, packet: (
-        packet.nic.startswith(value[:-1]) if value.endswith("+") else packet.nic == value
+    "-d": lambda value, packet: _forwarded(packet).target.subnet_of(
+        IPv4Network(value, strict=False)
     ),
+    "-i": lambda value, packet: _is_named(packet.nic, value),
+    "-o": lambda value, packet: _is_named(_forwarded(packet).out, value),
     "-p": lambda value, packet: value in (packet.protocol, "all"),
     "--dport": _ports,
     "--dports": _ports,
     "--ctstate": lambda value, _: "NEW" in value.split(","),
     "--state": lambda value, _: "NEW" in value.split(","),
-    "--dst-type": lambda value, _: value == "LOCAL",
+    "--dst-type": lambda value, packet: value == "LOCAL" and not isinstance(packet, Forwarded),
 }
 _NO_MATCH = ("-m", "--comment", "--limit", "--limit-burst")
 

@@ -192,6 +192,8 @@ def tools(
                 commands.setdefault(tool, method.packages.get(tool, ()))
     if has_names(inventory, host):
         commands[_name_server.TOOL] = ()
+    if facts is not None and facts.nftables_backend:
+        commands["nft"] = ()
     return commands
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,8 @@ _NFTABLES = '{"firewall-backend": "nftables", "bridge-accept-fwmark": "0x2000/0x
 # The backend nftables does not start while the host does not forward.
 _FORWARD = "/etc/sysctl.d/50-docker.conf"
 _TABLES = "nft list tables inet"
+_ADDRESS = "docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' c1"
+_FROM_C2 = "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' c2)"
 _BACKEND = "docker info --format '{{.ServerVersion}} {{.FirewallBackend.Driver}}'"
 
 
@@ -95,14 +98,50 @@ def test_a_table_lets_in_its_network_alone_and_is_restored(nftables: Hosts) -> N
     inventory = nftables.inventory("routes.yml")
     nftables.provision("apply", inventory)
     nftables.verified(inventory)
-    address = "docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' c1"
-    container = nftables.ssh("h1", address).strip()
+    container = nftables.ssh("h1", _ADDRESS).strip()
     nftables.ssh("h2", f"! ping -c 2 -W 2 {container}")
     nftables.damage("h1", f"nft delete table inet $({_TABLES} | sed -n 's/.*\\(PROV-\\)/\\1/p')")
     back = f"timeout 60 sh -c 'until {_TABLES} | grep -q PROV-; do sleep 0.2; done'"
     nftables.ssh("h1", back)
     nftables.verified(inventory)
     assert nftables.json("plan", inventory)["changes"] == []
+
+
+def test_access_lets_in_hosts_and_other_senders_are_refused(nftables: Hosts) -> None:
+    """Docker drops the others' packets before any table of ours could mark them."""
+    method = "method: routes"
+    ranges = (method, f"{method}\n    access: [hosts, 10.9.0.0/16]")
+    errors = nftables.json("plan", nftables.inventory("routes.yml", ranges), status=4)["errors"]
+    assert {error["host"] for error in errors} == set(HOSTS), errors
+    assert all("packets of 10.9.0.0/16" in error["message"] for error in errors), errors
+    inventory = nftables.inventory("routes.yml", (method, f"{method}\n    access: [hosts]"))
+    nftables.provision("apply", inventory)
+    checks = nftables.verified(inventory)["checks"]
+    assert [check["check"] for check in checks].count("access") > 1, checks
+    nftables.ssh("h2", f"ping -c 1 -w 10 {nftables.ssh('h1', _ADDRESS).strip()}")
+
+
+def test_a_drop_in_iptables_is_named_with_the_command_that_lets_packets_pass(
+    nftables: Hosts,
+) -> None:
+    """An accept in a table of nftables does not skip iptables; each direction is named."""
+    inventory = nftables.inventory("routes.yml")
+    nftables.provision("apply", inventory)
+    assert nftables.json("plan", inventory)["warnings"] == []
+    ping = f"{_FROM_C2} ping -c 1 -W 2 {nftables.ssh('h1', _ADDRESS).strip()}"
+    nftables.ssh("h2", ping)
+    try:
+        nftables.ssh("h1", "iptables -A FORWARD -d 172.20.0.0/16 -j DROP")
+        for _ in ("to the container", "from it"):
+            nftables.ssh("h2", f"! {ping}")
+            (warning,) = nftables.json("plan", inventory)["warnings"]
+            assert "h1: iptables (chain FORWARD) drops" in warning
+            (command,) = re.findall("run `(iptables [^`]*)` on h1", warning)
+            nftables.ssh("h1", command)
+        nftables.ssh("h2", ping)
+        assert nftables.json("plan", inventory)["warnings"] == []
+    finally:
+        nftables.ssh("h1", "iptables -F FORWARD")
 
 
 def test_nftables_without_a_mark_is_refused_before_any_change(nftables: Hosts) -> None:

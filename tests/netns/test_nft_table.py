@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
+
 import pytest
 
-from provision.engine import nft_tables
+from provision.engine import guard, nft_tables
+from provision.engine.plan import operations, plan
+from provision.engine.undo import inverse
+from provision.resources.base import state
 from provision.resources.kinds.nft_table import OwnNftTable
 from tests.netns.test_kinds import HOST, MARK, Namespace, namespace
 
@@ -64,3 +70,43 @@ def test_a_damaged_table_is_restored(namespace: Namespace, damage: str) -> None:
     namespace.sh("nft delete table inet PROV-demo-blue-x")
     namespace.do(target.restore())
     assert namespace.existing(OwnNftTable)[target.name] == (target, True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "add chain inet PROV-demo-blue-x more { type filter hook forward priority 5; }",
+        "add rule inet PROV-demo-blue-x forward ip saddr { 192.0.2.1, 192.0.2.7 } drop",
+        "add set inet PROV-demo-blue-x s { type ipv4_addr; elements = { 192.0.2.1 }; }",
+        "delete chain inet PROV-demo-blue-x forward; add chain inet PROV-demo-blue-x forward "
+        '{ type filter hook forward priority 5; comment "mine"; }',
+        "add table inet PROV-demo-blue-x { flags dormant; }",
+        "delete chain inet PROV-demo-blue-x forward",
+    ],
+)
+def test_an_undo_gives_back_a_table_that_somebody_has_changed(
+    namespace: Namespace, damage: str
+) -> None:
+    """With what a table of ours never has, such as a set; two tables keep their order."""
+    targets = table("1"), replace(table("1"), table="PROV-demo-green-x")
+    namespace.do(*(target.create() for target in targets))
+    namespace.sh(f"nft {shlex.quote(damage)}")
+    fingerprint = namespace.sh(guard.fingerprint())
+    current = [resource for resource, ours in namespace.existing(OwnNftTable).values() if ours]
+    after = [replace(target, rules=target.rules[1:]) for target in targets]
+    todo = operations(plan(state(current), state(after)), txn="0a")
+    assert len(todo) == 2
+    namespace.do(*(operation.steps for operation in todo))
+    assert namespace.sh(guard.fingerprint()) != fingerprint
+    for operation in reversed(todo):
+        namespace.do(inverse(operation, txn="0a"))
+    assert namespace.sh(guard.fingerprint()) == fingerprint
+
+
+def test_tables_that_cannot_be_read_are_no_absent_tables(namespace: Namespace) -> None:
+    """A plan would create all of them again."""
+    namespace.do(table("1").create())
+    probe = f"need() {{ :; }}\n{OwnNftTable.probe}"
+    assert "PROV-demo-blue-x" in namespace.sh(probe)
+    unprivileged = f"setpriv --reuid=65534 --clear-groups sh -c {shlex.quote(probe)}"
+    namespace.sh(f"if {unprivileged}; then exit 1; fi")

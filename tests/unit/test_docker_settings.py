@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provision.engine import docker_settings, preflight
+from provision.engine import desired, docker_settings, preflight
 from provision.facts import host_probe
 from provision.facts.firewall import Firewall
 from provision.facts.lines import KeyedLines
 from provision.inventory.load import load
+from provision.model.access import Access
+from provision.resources.base import Ref
 from tests.cases import test_cases
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +28,10 @@ INVENTORY = load(ROOT / "inventories/routes.yml")
     [
         ({"podman": True}, "Podman 26.1.5 answers at Docker's socket"),
         ({"nftables_backend": True}, "accepts packets of other hosts only with a mark"),
+        (
+            {"nftables_backend": True, "firewall": Firewall(docker_mark="010")},
+            "with a mark, for which 010 cannot be used",
+        ),
         (
             {
                 "nftables_backend": True,
@@ -44,6 +51,42 @@ def test_each_setting_is_refused_by_its_name(change: dict[str, Any], words: str)
     facts["h2"] = replace(facts["h2"], **change)
     (problem,) = preflight.problems(INVENTORY, facts)
     assert problem.host == "h2" and words in problem.message and problem.hint
+
+
+def test_a_host_of_the_backend_nftables_needs_nft() -> None:
+    """The tables of the inventory are made by this command; apply installs it, or plan says so."""
+    facts = test_cases.facts(INVENTORY, DOCKER)
+    facts["h1"] = replace(facts["h1"], tools=facts["h1"].tools - {"nft"})
+    assert not preflight.problems(INVENTORY, facts)
+    backend = Firewall(docker_mark="1")
+    facts["h1"] = replace(facts["h1"], nftables_backend=True, firewall=backend)
+    packages = [ref for ref in desired.wanted(INVENTORY, facts) if ref.name == "nftables"]
+    assert packages == [Ref("h1", "package", "nftables")]
+    facts["h1"] = replace(facts["h1"], package_manager="dnf")
+    (problem,) = preflight.problems(INVENTORY, facts)
+    assert problem.host == "h1" and "it lacks nft" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("access", "senders"),
+    [
+        (Access(hosts=True), ""),
+        (Access(), ""),
+        (Access(hosts=True, ranges=(IPv4Network("10.9.0.0/16"),)), "10.9.0.0/16"),
+        (Access(interfaces=("tailscale0",)), "tailscale0"),
+    ],
+)
+def test_access_that_dockers_nftables_drop_is_refused(access: Access, senders: str) -> None:
+    """Before a host is armed; Docker's backend iptables lets each of them in."""
+    network = replace(INVENTORY.networks["blue"], access=access)
+    inventory = replace(INVENTORY, networks={"blue": network})
+    facts = test_cases.facts(inventory, DOCKER)
+    assert not preflight.problems(inventory, facts)
+    backend = Firewall(docker_mark="1")
+    facts["h2"] = replace(facts["h2"], nftables_backend=True, firewall=backend)
+    problems = preflight.problems(inventory, facts)
+    assert [problem.host for problem in problems] == (["h2"] if senders else [])
+    assert all(f"packets of {senders}, which access of" in each.message for each in problems)
 
 
 def test_a_package_without_its_command_is_refused() -> None:

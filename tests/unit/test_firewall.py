@@ -64,6 +64,56 @@ def test_ufw_is_named_with_its_command() -> None:
     assert firewall.blocker(ROUTED) is None and firewall.has_docker_user
 
 
+# As Docker's backend iptables has left its rules for the bridge br-blue.
+LEFT = """:FORWARD ACCEPT [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER ! -i br-blue -o br-blue -j DROP
+-A DOCKER-BRIDGE -o br-blue -j DOCKER
+-A DOCKER-CT -o br-blue -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+"""
+
+
+@pytest.mark.parametrize(
+    ("rules", "direction"),
+    [
+        (UFW, "in"),
+        (LEFT, "in"),
+        (f"{LEFT}-A DOCKER-USER -s 172.20.0.0/16 -o br-blue -j ACCEPT", ""),
+        (LEFT.replace("br-blue", "br-red"), ""),
+        (":FORWARD ACCEPT [0:0]\n-A FORWARD -o eth1 -j REJECT", "out"),
+        (":FORWARD ACCEPT [0:0]\n-A FORWARD -d 172.20.0.0/15 ! -o eth+ -j DROP", "in"),
+        (":FORWARD ACCEPT [0:0]\n-A FORWARD -d 172.20.3.0/24 -j DROP", ""),
+        (":FORWARD ACCEPT [0:0]\n-A FORWARD -m addrtype --dst-type LOCAL -j DROP", ""),
+        ("", ""),
+    ],
+)
+def test_iptables_also_judge_what_dockers_nftables_forward(rules: str, direction: str) -> None:
+    """No chain of ours is in iptables then, and an accept of nftables does not skip them."""
+    assert Firewall(table=rules, is_read=True).blocker(ROUTED) is None
+    blocker = Firewall(table=rules, is_read=True, docker_nftables=True).blocker(ROUTED)
+    commands = {
+        "in": "-s 172.20.0.0/16 -d 172.20.1.0/24 -i eth1 -o br-blue",
+        "out": "-s 172.20.1.0/24 -d 172.20.0.0/16 -i br-blue -o eth1",
+    }
+    if not direction:
+        assert blocker is None
+        return
+    assert blocker and blocker.name == "iptables (chain FORWARD)" and not blocker.tool
+    assert blocker.command == f"iptables -I FORWARD {commands[direction]} -j ACCEPT"
+
+
+def test_no_target_is_known_of_packets_to_the_host() -> None:
+    """A rule for one, or for all but one, counts as a rule for other packets."""
+    text = (
+        ":INPUT DROP [0:0]\n-A INPUT -d 10.0.0.1/32 -j ACCEPT\n-A INPUT ! -d 10.0.0.9/32 -j ACCEPT"
+    )
+    packet = Packet("udp", (4789,), LAN, "eth1")
+    assert PacketFilter.parse(text).verdict("INPUT", packet) == "DROP"
+
+
 def test_a_return_and_a_goto_end_a_chain() -> None:
     """After a goto, the calling chain goes on where its own caller does."""
     text = ":INPUT DROP [0:0]\n-A INPUT -g a\n-A INPUT -j ACCEPT\n-A a -p tcp -j RETURN\n"

@@ -175,7 +175,7 @@ def _requirement(problem: Problem, answer: DoctorFacts) -> HostFinding:
 
 def _missing_tools(inventory: Inventory, facts: HostFacts) -> Iterator[HostFinding]:
     """Yield the tools that apply will install; those that it cannot are a requirement."""
-    needed = (*preflight.REQUIRED_TOOLS, *methods.tools(inventory, facts.host))
+    needed = (*preflight.REQUIRED_TOOLS, *methods.tools(inventory, facts.host, facts))
     absent = [tool for tool in needed if tool not in facts.tools]
     missing = tuple(tool for tool in dict.fromkeys(absent) if tool not in facts.incomplete_packages)
     if missing and inventory.packages == "install" and facts.package_manager == MANAGER:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource
@@ -27,10 +27,18 @@ _IS_FOREIGN = """
 rules=$(nft list table "$1" "$2" 2>/dev/null) || exit 1
 ! printf '%s\\n' "$rules" | grep -q -e "comment \\"provision:$3[\\"/]"
 """
+# Sorted, because the kernel lists tables in the order of their creation, and a table that is
+# replaced moves to the end. A kernel without nf_tables has no tables: /proc/kallsyms names the
+# functions of the kernel and of its loaded modules, and nft has just asked for the module.
 _LIST = rf"""
 need nft
-nft list tables {FAMILY} | while read -r _ family table; do
-  case $table in {PREFIX}*) nft -s -y list table "$family" "$table" ;; esac
+tables=$(nft list tables {FAMILY}) || {{
+  grep -q ' nft_do_chain' /proc/kallsyms
+  [ $? = 1 ] || exit 1
+  exit 0
+}}
+printf '%s\n' "$tables" | sort | while read -r _ family table; do
+  case $table in {PREFIX}*) nft -s -y list table "$family" "$table" || exit 1 ;; esac
 done
 """
 
@@ -51,6 +59,11 @@ class OwnNftTable(Resource):
     rules: tuple[str, ...]
     mark: Mark
     hook: str = HOOK
+    listing: str = field(default="", compare=False, repr=False)
+    """The whole table as nft prints it, if it was found on a host.
+
+    A table that somebody has changed may have more than a chain with rules (sets, flags).
+    """
 
     @property
     def name(self) -> str:
@@ -65,12 +78,20 @@ class OwnNftTable(Resource):
         lines = (
             f"add table {FAMILY} {self.table}",
             f"delete table {FAMILY} {self.table}",
+            self.listing or self._wanted_listing,
+            "",
+        )
+        return (Run(("nft", "-f", "-"), stdin="\n".join(lines)),)
+
+    @property
+    def _wanted_listing(self) -> str:
+        lines = (
             f"table {FAMILY} {self.table} {{",
             f'comment "{self.mark.tag}"',
             f"chain {CHAIN} {{",
-            *(self.hook, *self.rules, "}", "}", ""),
+            *(self.hook, *self.rules, "}", "}"),
         )
-        return (Run(("nft", "-f", "-"), stdin="\n".join(lines)),)
+        return "\n".join(lines)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
@@ -87,9 +108,9 @@ class OwnNftTable(Resource):
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        for listing in re.split(rf"^table {FAMILY} ", text, flags=re.MULTILINE)[1:]:
+        for listing in re.split(rf"^(?=table {FAMILY} )", text, flags=re.MULTILINE)[1:]:
             first, *lines = (line.strip() for line in listing.splitlines())
-            table = cls(origin.host, first.split()[0], *_content(lines))
+            table = cls(origin.host, first.split()[2], *_content(lines), listing.strip())
             yield Found(table, ours=table.mark.inventory == origin.inventory)
 
 
@@ -98,7 +119,8 @@ def _content(lines: Iterable[str]) -> tuple[tuple[str, ...], Mark, str]:
     rules: list[str] = []
     mark, hook = UNMARKED, ""
     for line in lines:
-        if match := re.fullmatch(r'comment "(.*)"', line):
+        # The comment of the table comes first; a chain may have one as well.
+        if mark == UNMARKED and (match := re.fullmatch(r'comment "(.*)"', line)):
             mark = Mark.of_tag(match[1])
         elif line.startswith("type "):
             hook = line

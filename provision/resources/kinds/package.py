@@ -19,6 +19,7 @@ PACKAGES = {
     "docker": ("docker.io", "ca-certificates", "apparmor"),
     "ip": ("iproute2",),
     "iptables": ("iptables",),
+    "nft": ("nftables",),
     "sysctl": ("procps",),
     "base64": ("coreutils",),
     "perl": ("perl-base",),
