@@ -11,7 +11,9 @@ need_ovs() { kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/d
 
 # The names of all files of ours, whatever they are called: no rollback may leave one behind. Names
 # that end in .provision-new or .new are of files that are being written; the controller sends an
-# archive of an image before the host compares itself; the follower may write .offloads at any time.
+# archive of an image before the host compares itself; the follower may write .offloads at any time; a
+# rollback does not put back the request for another key of WireGuard (.renew).
 echo '# files'
 find /etc/provision /var/lib/provision/was ! -type d ! -name '.*.provision-new' ! -name '*.new' \
-  ! -name '*.offloads' ! -path '/var/lib/provision/was/*/upload/*' 2>/dev/null | sort
+  ! -name '*.offloads' ! -path '/etc/provision/*/wireguard/*.renew' \
+  ! -path '/var/lib/provision/was/*/upload/*' 2>/dev/null | sort

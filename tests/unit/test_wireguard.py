@@ -32,6 +32,7 @@ from provision.resources.kinds.wireguard_key import WireguardKey
 from provision.resources.lib import wireguard_conf as conf
 from provision.resources.lib.wireguard_conf import Peer
 from provision.resources.on_hosts import Mark
+from provision.resources.render import program_text
 from provision.resources.steps import Run
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
@@ -121,6 +122,19 @@ def test_a_key_that_is_asked_for_replaces_the_one_before(inventory: Inventory) -
     for steps in (key.stash("t")[1:], key.unstash("t"), key.drop_stash("t")):
         assert request not in repr(steps) and "wireguard/private.key" in repr(steps)
     assert DEVICE in repr(key.unstash("t")[-1])
+
+
+def test_a_rollback_that_does_not_ask_for_a_key_again_is_complete(tmp_path: Path) -> None:
+    """A host compares the names of its files with those from before the change."""
+    text = program_text("guard/fingerprint.sh").partition("echo '# files'\n")[2]
+    assert "/etc/provision" in text and "/var/lib/provision" in text
+    text = text.replace("/etc/", f"{tmp_path}/etc/").replace("/var/", f"{tmp_path}/var/")
+    folder = tmp_path / "etc/provision/safe/wireguard"
+    folder.mkdir(parents=True)
+    for name in ("private.key", "private.renew"):
+        (folder / name).touch()
+    process = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+    assert process.stdout.split() == [f"{folder}/private.key"]
 
 
 def renewing(inventory: Inventory, **running: str) -> State:
