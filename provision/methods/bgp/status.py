@@ -54,7 +54,8 @@ class SpeakerStatus:
 def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait: bool) -> str:
     """A script that prints the sessions and the routes of each speaker.
 
-    With `wait`, it waits up to 20 s for a route to each other host and for all sessions.
+    With `wait`, it waits up to 20 s for a route to each host, of bgpd and of the kernel, and for
+    all sessions.
     """
     return "".join(
         render(
