@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.checks.explain.nft_tables import NftRule, rules
+from provision.checks.explain.nft_rules import NftRule, rules
 
 LISTING = """\
 table inet filter { # handle 3

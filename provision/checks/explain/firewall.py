@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision import methods
-from provision.checks.explain import nat, nft_tables, source_checks
+from provision.checks.explain import nat, nft_rules, source_checks
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import Growth, HostEvidence, TraceStep
 from provision.checks.explain.model import HOST, Cause, Point
@@ -93,7 +93,7 @@ def _rule_text(evidence: HostEvidence, verdict: TraceStep) -> str:
         return f"iptables -t {verdict.table} {verdict.rule}"
     # Rules of native nft tables have no iptables form: nft lists them by their handle.
     number = int(verdict.handle, 16) if verdict.handle.startswith("0x") else 0
-    for rule in nft_tables.rules(evidence.nft):
+    for rule in nft_rules.rules(evidence.nft):
         if (rule.place, rule.handle) == (_nft_chain(verdict), number) and number:
             return rule.name
     return f"nft table {verdict.table}, chain {verdict.chain}, handle {number}"
@@ -122,13 +122,12 @@ def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
     if owner == "Docker":
         return _accepted_by_docker(case, verdict)
     if verdict.handle == "policy" and is_native(verdict):
-        return quoted(("nft", "chain", *_nft_chain(verdict), "{ policy accept ; }"))
+        return nft_rules.fix(_nft_chain(verdict), 0)
     if verdict.handle == "policy":
         return f"iptables -t {verdict.table} -P {verdict.chain} ACCEPT"
     if verdict.rule and not is_native(verdict):
         return f"iptables -t {verdict.table} {verdict.rule.replace('-A ', '-D ', 1)}"
-    handle = str(int(verdict.handle, 16))
-    return quoted(("nft", "delete", "rule", *_nft_chain(verdict), "handle", handle))
+    return nft_rules.fix(_nft_chain(verdict), int(verdict.handle, 16))
 
 
 def _accepted_by_docker(case: Case, verdict: TraceStep) -> str:

@@ -16,7 +16,7 @@ from provision.checks.explain import (
     mtu,
     nat,
     neighbors,
-    nft_tables,
+    nft_rules,
     routing,
     source_checks,
     switching,
@@ -146,10 +146,9 @@ def _causes(case: Case) -> Iterator[Cause]:
     last = case.points[max(first - 1, 0)] if first < len(case.points) else case.points[-1]
     following = case.points[first] if first < len(case.points) else None
     missed = case.points[max(gap(case) - 1, 0) : gap(case) + 1]  # ARP may be what was dropped
-    yield from source_checks.bridge_rules(
-        case, (last, *([following] if following else []), *missed)
-    )
-    yield from nft_tables.untraced(case, (last, *([following] if following else []), *missed))
+    around = (last, *([following] if following else []), *missed)
+    yield from source_checks.bridge_rules(case, around)
+    yield from nft_rules.untraced(case, around)
     yield from firewall.counted(case, last, following)
     yield from tunnels.static_entries(case)
     yield from tunnels.forwards(case)

@@ -107,11 +107,15 @@ def _names_an_end(case: Case, rule: NftRule) -> bool:
     return all(any(end in network for end in ends) for network in matched)
 
 
+def fix(place: tuple[str, str, str], handle: int) -> str:
+    """The command that deletes a rule, or lets a base chain accept if `handle` is 0."""
+    if handle:
+        return quoted(("nft", "delete", "rule", *place, "handle", str(handle)))
+    return quoted(("nft", "chain", *place, "{ policy accept ; }"))
+
+
 def _cause(host: str, rule: NftRule) -> Cause:
-    if rule.handle:
-        fix = quoted(("nft", "delete", "rule", *rule.place, "handle", str(rule.handle)))
-    else:
-        fix = quoted(("nft", "chain", *rule.place, "{ policy accept ; }"))
     where = f"hook {rule.hook} of family {rule.family}" if rule.hook else f"family {rule.family}"
     text = f"{host} may drop the packet where netfilter does not trace it ({where}): {rule.name}"
-    return Cause(host, "firewall_rule", rule.name, text, "a person", fix, certain=False)
+    command = fix(rule.place, rule.handle)
+    return Cause(host, "firewall_rule", rule.name, text, "a person", command, certain=False)
