@@ -9,6 +9,7 @@ import pytest
 from provision.lab import power
 from tests.lab.conftest import Boot
 from tests.lab.faults import Faults
+from tests.lab.hosts import Hosts
 
 SLOW = ("--confirm-window", "400", "--timeout", "2000")
 """A login and a script take several times as long as on a host that shares the kernel."""
@@ -23,6 +24,15 @@ def faults(booted: Boot) -> Iterator[Faults]:
     power.start(hosts.lab, say=print)
     for verb in (("recover",), ("destroy", "--yes")):
         hosts.provision(*verb, hosts.inventory("routes.yml"), *SLOW, status=None)
+
+
+def clear(hosts: Hosts) -> None:
+    """Start the hosts that are off, and destroy what the inventories of the folder have made."""
+    power.start(hosts.lab, say=print)
+    for path in hosts.lab.folder.glob("*.yml"):
+        hosts.provision("recover", path.name, *SLOW, status=None)
+        hosts.provision("destroy", path.name, "--yes", *SLOW, status=None)
+        path.unlink()
 
 
 def without_module_devices(captures: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from provision.lab import power, supervisor
 from tests.lab import all_methods
 from tests.lab.conftest import Boot
 from tests.lab.hosts import Hosts, assert_same, without_records
-from tests.lab.own_kernels import SLOW, without_module_devices
+from tests.lab.own_kernels import SLOW, clear, without_module_devices
 from tests.lab.pipework import nics, without_ovs_files
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(3600)]
@@ -42,11 +42,7 @@ def uml(booted: Boot) -> Iterator[Hosts]:
     """Two hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
     hosts = booted("trixie", kernel="uml", count=2)
     yield hosts
-    power.start(hosts.lab, say=print)
-    for path in hosts.lab.folder.glob("*.yml"):
-        hosts.provision("recover", path.name, *SLOW, status=None)
-        hosts.provision("destroy", path.name, "--yes", *SLOW, status=None)
-        path.unlink()
+    clear(hosts)
 
 
 def tagged_frames(hosts: Hosts, container: str, address: str) -> str:

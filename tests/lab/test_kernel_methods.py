@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from provision.lab import power
 from tests.lab import all_methods
 from tests.lab.conftest import Boot
 from tests.lab.hosts import Hosts
-from tests.lab.own_kernels import SLOW
+from tests.lab.own_kernels import SLOW, clear
 
 pytestmark = [pytest.mark.lab, pytest.mark.kernel, pytest.mark.full, pytest.mark.timeout(3600)]
 
@@ -20,11 +19,7 @@ def bookworm(booted: Boot) -> Iterator[Hosts]:
     """Two hosts of bookworm, each with a kernel of its own; nothing stays applied on them."""
     hosts = booted("bookworm", kernel="uml", count=2)
     yield hosts
-    power.start(hosts.lab, say=print)
-    for path in hosts.lab.folder.glob("*.yml"):
-        hosts.provision("recover", path.name, *SLOW, status=None)
-        hosts.provision("destroy", path.name, "--yes", *SLOW, status=None)
-        path.unlink()
+    clear(hosts)
 
 
 @pytest.mark.parametrize("group", all_methods.GROUPS)
