@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.compare.text import number, ratio
+from tests.bench.figures import write
 from tests.bench.temporary_lab import temporary_lab
 from tests.lab.hosts import Hosts
 
@@ -49,7 +50,7 @@ def main() -> None:
     if not result["ok"]:
         sys.exit(json.dumps(result.get("errors", []), indent=1))
     if options.write:
-        write("link" if options.link else "lab", text)
+        write(DOCS, f"result: {'link' if options.link else 'lab'}", text)
 
 
 def compare(hosts: Hosts, link: str | None, arguments: list[str]) -> tuple[dict[str, Any], bool]:
@@ -111,15 +112,6 @@ def _cell(method: dict[str, Any], key: str) -> str:
         return number(value)
     low, middle, high = (ratio(ratios[key]) for key in ("min", "median", "max"))
     return f"{number(value)}, **×{middle}** ({low}–{high})"
-
-
-def write(name: str, text: str) -> None:
-    """Replace the result of this name in docs/compare.md, which stands between two comments."""
-    head, begin, rest = DOCS.read_text().partition(f"<!-- result: {name} -->\n")
-    _, end, tail = rest.partition("<!-- end -->")
-    if not begin or not end:
-        sys.exit(f"{DOCS} has no comments <!-- result: {name} --> and <!-- end -->")
-    DOCS.write_text(f"{head}{begin}\n{text}\n\n{end}{tail}")
 
 
 if __name__ == "__main__":

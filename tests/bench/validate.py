@@ -3,8 +3,8 @@
     .venv/bin/python tests/bench/validate.py 2000 2000    # hosts, containers
     .venv/bin/python tests/bench/validate.py --findings   # the largest file with a mistake per line
 
-Prints values and KiB of the file, seconds of processor time and of wall time, peak memory, and the
-load of the machine.
+Prints a Markdown table: KiB of the file, seconds of processor time and of wall time, peak memory,
+the exit status.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ def main() -> int:
         process = subprocess.run((str(PROVISION), "validate", str(path)), capture_output=True)
         wall = time.monotonic() - start
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
+    print("| hosts and containers | KiB | processor s | s | MiB | exit status |")
+    print("|---|---|---|---|---|---|")
     print(
-        f"{size} KiB, exit status {process.returncode}: {usage.ru_utime + usage.ru_stime:.1f} s of"
-        f" processor time, {wall:.1f} s, {usage.ru_maxrss >> 10} MiB;"
-        f" load {os.getloadavg()[0]:.0f} on {os.cpu_count()} processors"
+        f"| {' '.join(arguments)} | {size} | {usage.ru_utime + usage.ru_stime:.2f} | {wall:.2f}"
+        f" | {usage.ru_maxrss >> 10} | {process.returncode} |"
     )
     return 0
 

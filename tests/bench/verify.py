@@ -143,21 +143,21 @@ def one_run(path: Path) -> dict[str, Any]:
 
 
 def print_table(answers: dict[str, list[dict[str, Any]]]) -> None:
-    """The seconds of each kind of run, its phases, and the ratio."""
-    load = os.getloadavg()[0]
-    print(f"\nload {load:.1f} on {os.cpu_count()} processors\n")
+    """The seconds of each kind of run, the ratio, the phases, and the end of a red report."""
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
+    print("| verify | median s | each run, s | checks that fail |\n|---|---|---|---|")
     medians = {}
     for kind, runs in answers.items():
         seconds = [answer["seconds"] for answer in runs]
         medians[kind] = statistics.median(seconds)
-        failed = runs[-1]["failed"]
-        print(f"{kind}: {', '.join(f'{each:.2f}' for each in seconds)} s; {failed} checks fail")
-        print("\n| phase of the last run | begins at | s |\n|---|---|---|")
+        each = ", ".join(f"{run_s:.2f}" for run_s in seconds)
+        print(f"| {kind} | {medians[kind]:.2f} | {each} | {runs[-1]['failed']} |")
+    print(f"\nred/green: {medians['red'] / medians['green']:.2f}")
+    for kind, runs in answers.items():
+        print(f"\n| phase of the last {kind} run | begins at, s | takes, s |\n|---|---|---|")
         for label, start, length in runs[-1]["phases"]:
             print(f"| {label} | {start:.2f} | {length:.2f} |")
-        print()
-    print("\n".join(answers["red"][-1]["end"]))
-    print(f"red/green: {medians['red'] / medians['green']:.2f}", flush=True)
+    print("\n```text\n" + "\n".join(answers["red"][-1]["end"]) + "\n```", flush=True)
 
 
 if __name__ == "__main__":
