@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 
 from provision.checks.doctor.findings import HostFinding, Weight
 from provision.checks.doctor.probe import DoctorFacts, DropRule, SysctlLine
+from provision.checks.rule_removal import removal
 from provision.model.inventory import Inventory
 
 _FLUSHED = "Docker's and provision's rules are gone then, and containers are cut off"
@@ -172,5 +173,5 @@ def _drop(host: str, rule: DropRule, weight: Weight) -> HostFinding:
         f"rule {rule.number} of {rule.chain} in iptables' table {rule.table} drops forwarded "
         f"packets: {rule.text} ({rule.packets:,} until now)",
         "containers do not reach other hosts through it",
-        f"{iptables} -t {rule.table} -D {rule.chain} {rule.number}",
+        removal(iptables, rule.table, rule.text),
     )

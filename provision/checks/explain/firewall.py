@@ -21,6 +21,7 @@ from provision.checks.explain.verdicts import (
     is_tunnelled,
     owner_of,
 )
+from provision.checks.rule_removal import removal
 from provision.resources.script import quoted
 
 
@@ -126,7 +127,7 @@ def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
     if verdict.handle == "policy":
         return f"iptables -t {verdict.table} -P {verdict.chain} ACCEPT"
     if verdict.rule and not is_native(verdict):
-        return f"iptables -t {verdict.table} {verdict.rule.replace('-A ', '-D ', 1)}"
+        return removal("iptables", verdict.table, verdict.rule)
     return nft_rules.fix(_nft_chain(verdict), int(verdict.handle, 16))
 
 
@@ -182,7 +183,11 @@ def _counted(host: str, label: str, growth: Growth) -> Cause:
     program = f"iptables-{growth.backend}" if growth.backend == "legacy" else "iptables"
     name = f"{program} -t {growth.table} {growth.rule}"
     policy = growth.rule.startswith("-P ")
-    undo = growth.rule.replace(" DROP", " ACCEPT") if policy else growth.rule.replace("-A", "-D", 1)
+    undo = (
+        f"{program} -t {growth.table} {growth.rule.replace(' DROP', ' ACCEPT')}"
+        if policy
+        else removal(program, growth.table, growth.rule)
+    )
     text = f"the container {container}" if inside else host
     return Cause(
         host,
@@ -190,6 +195,6 @@ def _counted(host: str, label: str, growth: Growth) -> Cause:
         name,
         f"{text} drops the packet: {name} counted {growth.packets} packets meanwhile",
         "a person",
-        f"{enter}{program} -t {growth.table} {undo}",
+        f"{enter}{undo}",
         certain=inside,
     )

@@ -9,6 +9,7 @@ from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import HostEvidence, TraceStep
 from provision.checks.explain.model import Cause
 from provision.checks.explain.verdicts import is_answer, is_lost, is_tunnelled, owner_of
+from provision.checks.rule_removal import removal
 
 
 def translations(case: Case) -> Iterator[Cause]:
@@ -75,6 +76,6 @@ def _nat_cause(case: Case, host: str, rule: TraceStep | None, text: str) -> Caus
                      "iptables -t nat -S", certain=False)  # fmt: skip
     owner = owner_of(case.of(host), rule)
     name = f"iptables -t nat {rule.rule}"
-    undo = f"iptables -t nat {rule.rule.replace('-A ', '-D ', 1)}"
+    undo = removal("iptables", "nat", rule.rule)
     return Cause(host, "nat_rule", name, f"{text}: {name}", owner,
                  undo if owner == "a person" else case.apply)  # fmt: skip

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import Growth
 from provision.checks.explain.model import HOST, Cause, Point
+from provision.checks.rule_removal import removal
 
 BACKEND = "ebtables"
 """The name of ebtables' rules among the counters."""
@@ -48,7 +49,7 @@ def _cause(case: Case, host: str, growth: Growth) -> Cause:
     else:
         kind, criterion = "firewall_rule", "on its bridge"
     text = f"{host} drops frames {criterion}: {name} counted {growth.packets} meanwhile"
-    fix = f"ebtables -t {growth.table} {growth.rule.replace('-A ', '-D ', 1)}"
+    fix = removal("ebtables", growth.table, growth.rule)
     # The counter also grows by frames of others: only a source that fits shows that it was ours.
     certain = _fits(case, host, growth.rule)
     return Cause(host, kind, name, text, "a person", fix, certain=certain)
