@@ -17,7 +17,7 @@ RULES = {
     ),
     "-A F --comment $(reboot);reboot -j DROP": "F --comment|$(reboot);reboot|-j DROP",
 }
-"""Rules as iptables-save prints them, and their words; one that may hold blanks stands between two `|`."""
+"""Rules as iptables-save prints them, and their words; one with blanks between two `|`."""
 
 
 @pytest.mark.parametrize("rule", RULES)
