@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.engine import applied_from, renewals
+from provision.engine import applied_from, joint_changes
 from provision.engine.conflict_hints import hints
 from provision.engine.fleet import Fleet, Session, difference, observe, survey
 from provision.engine.options import ApplyOptions
@@ -46,8 +46,8 @@ def preview(
     results = tuple(ChangeResult(change) for change in plan.changes)
     warnings = _warnings(session, fleet, usable, accepted, destroy=destroy)
     warnings += (applied_from.HINT,) if conflicts else ()
-    renewed = renewals.conflicts(session.inventory, plan.changes, (hosts,))
-    conflicts = (*plan.conflicts, *renewed, *conflicts)
+    joint = joint_changes.conflicts(session.inventory, plan.changes, (hosts,))
+    conflicts = (*plan.conflicts, *joint, *conflicts)
     return Report(hosts, results, conflicts, errors, warnings=warnings)
 
 
@@ -116,7 +116,7 @@ def converge(
     groups = tuple(_groups(usable, options))
     # Where a failure rolls back its host alone, a host may load a key that its peers do not know.
     together = groups if options.all_or_none else tuple((host,) for host in usable)
-    _require_no_conflict(tuple(renewals.conflicts(session.inventory, plan.changes, together)))
+    _require_no_conflict(tuple(joint_changes.conflicts(session.inventory, plan.changes, together)))
     if approve is not None:
         approve(plan.changes)
     for line in examine(fleet, frozenset(change.ref.host for change in plan.changes)):

@@ -205,6 +205,13 @@ class Resource:
         """
         return None
 
+    def joint_network(self, current: Resource) -> str | None:  # noqa: ARG002
+        """The network whose hosts must all keep the change of `current` into this, or none of them.
+
+        None: each host may change without the others.
+        """
+        return None
+
     def drift_cause(self) -> str:
         """The cause of a change since the resource was applied; empty if its name says enough."""
         return ""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from provision.engine import apply as engine
-from provision.engine import renewals, rotation, transaction
+from provision.engine import joint_changes, rotation, transaction
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import CONFIRMED, UNCHANGED, Outcome, reverted, unknown
@@ -175,7 +175,7 @@ def test_a_key_changes_together_with_its_peers(groups: list[tuple[str, ...]], mi
     asked = WireguardKey("h1", "private", "safe", renewal="asked for")
     changes = plan({**wanted, asked.ref: asked}, wanted).changes
     assert len(changes) == 1
-    conflicts = tuple(renewals.conflicts(INVENTORY, changes, groups))
+    conflicts = tuple(joint_changes.conflicts(INVENTORY, changes, groups))
     texts = [conflict.message for conflict in conflicts]
     expected = f"{missing} would not learn its new key"
     assert texts == ([expected] if missing else [])
@@ -189,7 +189,7 @@ def test_other_changes_of_a_key_need_no_peer(removed: bool) -> None:
     before = replace(wanted, renewal="asked for") if removed else replace(wanted, protected=False)
     changes = plan({before.ref: before}, {} if removed else {wanted.ref: wanted}).changes
     assert len(changes) == 1
-    assert not tuple(renewals.conflicts(INVENTORY, changes, [("h1",)]))
+    assert not tuple(joint_changes.conflicts(INVENTORY, changes, [("h1",)]))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fleet:
         if any(set(group) != set(HOSTS) for group in groups):
             yield from (Conflict(each.ref, "not all hosts change together") for each in changes)
 
-    monkeypatch.setattr(renewals, "conflicts", conflicts)
+    monkeypatch.setattr(joint_changes, "conflicts", conflicts)
     monkeypatch.setattr(transaction, "STEP_S", 0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return Fleet(monkeypatch, [Toy(host, "a") for host in HOSTS])

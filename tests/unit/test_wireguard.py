@@ -14,8 +14,8 @@ from provision.checks import wire
 from provision.checks.wire import ContainerPair
 from provision.engine import preflight
 from provision.engine.desired import wanted
+from provision.engine.joint_changes import conflicts
 from provision.engine.plan import plan
-from provision.engine.renewals import conflicts
 from provision.engine.rotation import renewal_file
 from provision.inventory.load import load
 from provision.methods.wireguard import status

@@ -118,6 +118,13 @@ done
         mtu, tag = str(self.mtu), self.mark.tag
         return sh(UP, self.device, self._service, self._stem, mtu, tag, keep)
 
+    def joint_network(self, current: Resource) -> str | None:
+        # The key was drawn by an earlier change, which a person has confirmed before its end; the
+        # device waits for the peers that know the one before. One that nobody knows is damage.
+        assert isinstance(current, Wireguard)
+        waits = any(ref.host != self.host for ref in self.after())
+        return self.mark.network if waits and current.public != self.public else None
+
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, Wireguard)
         same = current.implementation == self.implementation or not current.up

@@ -76,6 +76,10 @@ done
     def create(self) -> Steps:
         return (sh(_MAKE, self._path),)
 
+    def joint_network(self, current: Resource) -> str | None:
+        assert isinstance(current, WireguardKey)
+        return self.network if current.renewal else None
+
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, WireguardKey)
         return None if current.renewal else self.create()
