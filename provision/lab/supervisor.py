@@ -59,7 +59,9 @@ def running(lab: Lab) -> Running:
         for machine in kernels.MACHINES.values():
             if name := machine.host_name(argv, lab.tag):
                 processes.pids.append(pid)
-                if machine.is_main(argv, _parent(pid)):
+                # One that has just ended has no parent: a kernel of its own ends many processes.
+                parent = _parent(pid)
+                if parent and machine.is_main(argv, parent):
                     processes.machines[name] = pid
     return processes
 

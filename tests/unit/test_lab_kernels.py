@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.lab import uml
+from provision.lab import supervisor, uml
 from provision.lab.base import recipe
 from provision.lab.kernels import MACHINES, machine_of
 from provision.lab.layout import Lab, host_names
@@ -54,6 +54,17 @@ def test_the_processes_of_a_host_are_told_by_their_arguments() -> None:
     nspawn, shared = ["systemd-nspawn", "--machine=abcdef-h2"], MACHINES["shared"]
     assert shared.host_name(nspawn, "abcdef") == "h2" and shared.is_main(nspawn, [])
     assert not machine.host_name(nspawn, "abcdef") and not shared.host_name(kernel, "abcdef")
+
+
+def test_a_process_that_ends_meanwhile_is_no_main_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent cannot be read any more. A signal to it would miss the host."""
+    lab = Lab(Path("/tmp/one"))
+    kernel = ["/reboot", f"umid={lab.tag}-h2", ""]
+    parents = {7: ["sh", "guest.sh", ""], 8: kernel, 9: []}
+    monkeypatch.setattr(supervisor, "_processes", lambda: [(pid, kernel) for pid in parents])
+    monkeypatch.setattr(supervisor, "_parent", parents.__getitem__)
+    running = supervisor.running(lab)
+    assert running.machines == {"h2": 7} and running.pids == [7, 8, 9]
 
 
 @pytest.mark.parametrize(
