@@ -18,9 +18,13 @@ held() { # addresses and routes of a device, as words that `ip` takes; $2: what 
       case " $rest " in *' noprefixroute '*) words="$words noprefixroute" ;; esac
       echo "$family address$words"
     done
+    # The kernel makes its own with the address; for one with noprefixroute, NetworkManager has made
+    # them in its name.
+    own=' proto kernel '
+    ! ip "-$family" -o address show dev "$1" scope global | grep -q noprefixroute || own=none
     [ "$2" = addresses ] || ip "-$family" route show dev "$1" | while read -r words; do
-      # The kernel makes its own with the address; 240 are those of the inventories.
-      case " $words " in *' proto kernel '* | *' proto 240 '* | *' proto ra '* | fe80:*) continue ;; esac
+      # 240 are those of the inventories.
+      case " $words " in *"$own"* | *' proto 240 '* | *' proto ra '* | fe80:*) continue ;; esac
       echo "$family route $words" | sed 's/ linkdown//'
     done
   done
