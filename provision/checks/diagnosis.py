@@ -172,7 +172,7 @@ def diagnose(
     ]
     causes = [DiagnosedCause(each.host, each.text, each.fix, each.kind) for each in explained]
     causes += remembered_mtus(inventory, checks)
-    causes += _differences(changes, inventory.path.name)
+    causes += _differences(changes, inventory.argument)
     return Diagnosis(groups, (*silent, *causes))
 
 

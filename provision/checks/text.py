@@ -51,7 +51,7 @@ def show(result: Verification, *, verbose: bool = False) -> None:
         console.print(_ports(result))
     say(_failures(result, verbose=verbose))
     say(_skipped(result, verbose=verbose))
-    say(result.diagnosis.lines(result.inventory.path.name))
+    say(result.diagnosis.lines(result.inventory.argument))
     say([summary(result)])
 
 

@@ -53,7 +53,7 @@ def _departed_hosts(
             f"{listed(tuple(sorted(holders)))}: {' and '.join(sorted(nouns))} of hosts that are "
             f"not in this file: {listed(departed)}. A host that has left the file keeps its "
             "containers, networks and routes: add it again, run "
-            f"`provision destroy {inventory.path.name} --limit HOST`, then remove it"
+            f"`provision destroy {inventory.argument} --limit HOST`, then remove it"
         )
 
 

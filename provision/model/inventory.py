@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from shlex import quote
 from typing import Protocol
 
 from provision.model.access import Access
@@ -306,3 +307,8 @@ class Inventory:
         guests = {name: guest_member(guest) for name, guest in self.guests.items()}
         members = {**self.containers, **further, **guests} if further or guests else None
         object.__setattr__(self, "members", members or self.containers)
+
+    @property
+    def argument(self) -> str:
+        """The file as it was named on the command line, for commands that a person pastes."""
+        return quote(str(self.path))

@@ -129,18 +129,24 @@ def test_two_faults_are_two_groups(tmp_path: Path) -> None:
 
 
 def test_causes_on_the_suspected_host_come_first(tmp_path: Path) -> None:
-    """A finding, then differences in a person's words; each host without an answer is one line."""
-    red = result(tmp_path, "h2", hosts=4)
+    """A finding, then differences in a person's words; each host without an answer is one line.
+
+    A command names the file as the person did, so that it works when it is pasted.
+    """
+    folder = tmp_path / "our lab"
+    folder.mkdir()
+    red = result(folder, "h2", hosts=4)
     elsewhere = replace(DROP, host="h1", kind="duplicate_mac", text="a MAC")
     drift = [change(ROUTE), change(Sysctl("h1", "net.ipv4.ip_forward", "1", "demo"))]
     lost = ConnectError("h3", "no answer within 10 s")
     told = diagnose(red.inventory, red.checks, drift, [lost], [elsewhere, DROP])
+    command = f"provision apply '{folder}/demo.yml'"
     assert [str(cause) for cause in told.causes] == [
         "h3: no answer: no answer within 10 s",
         "h2: rule 1 of FORWARD drops → iptables",
         "h1: a MAC → iptables",
-        "h2: routes of network blue are missing → provision apply demo.yml",
-        "h1: the kernel setting net.ipv4.ip_forward is missing → provision apply demo.yml",
+        f"h2: routes of network blue are missing → {command}",
+        f"h1: the kernel setting net.ipv4.ip_forward is missing → {command}",
     ]
     lines = [*told.lines("demo.yml")]
     assert len(lines) == diagnosis.LINES and lines[-1].startswith("and 3 more: `provision doctor")

@@ -185,7 +185,7 @@ def _missing_tools(inventory: Inventory, facts: HostFacts) -> Iterator[HostFindi
             Weight.WARNING,
             f"it lacks {', '.join(missing)}",
             "the network needs them; apply installs their packages",
-            f"provision apply {inventory.path.name}",
+            f"provision apply {inventory.argument}",
         )
 
 
@@ -197,7 +197,7 @@ def _pending(inventory: Inventory, facts: HostFacts) -> Iterator[HostFinding]:
             Weight.ERROR,
             "a change is pending, or is being rolled back",
             "apply refuses to change this host until that has ended",
-            f"provision status {inventory.path.name}; then confirm or recover",
+            f"provision status {inventory.argument}; then confirm or recover",
         )
 
 
@@ -209,7 +209,7 @@ def _departed(inventory: Inventory, facts: HostFacts, ours: State) -> Iterator[H
             Weight.WARNING,
             line.removeprefix(f"{facts.host}: "),
             "what has left the file still sends packets, and holds addresses",
-            f"provision plan {inventory.path.name}",
+            f"provision plan {inventory.argument}",
         )
 
 

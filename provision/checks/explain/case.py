@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from provision import methods
 from provision.checks.explain.ends import End
@@ -46,10 +45,6 @@ class Case:
     def network(self) -> Network | None:
         """The network in which both ends have an address."""
         return self.source_side.network
-
-    @property
-    def path(self) -> Path:
-        return self.inventory.path
 
     def of(self, host: str) -> HostEvidence:
         """The evidence of a host; empty if it could not be asked."""
@@ -125,4 +120,4 @@ class Case:
     @property
     def apply(self) -> str:
         """The command that makes what the inventory describes."""
-        return f"provision apply {self.path.name}"
+        return f"provision apply {self.inventory.argument}"

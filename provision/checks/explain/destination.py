@@ -102,5 +102,5 @@ class Question:
             self.target.host, "docker_isolation", f"container {name} ({destination.address})",
             f"{name} is on a bridge of Docker that {self.target.host} has for itself: other hosts "
             "reach it by published ports alone", "Docker",
-            f"publish the port: `ports:` of {name} in {self.inventory.path.name}",
+            f"publish the port: `ports:` of {name} in {self.inventory.argument}",
         )  # fmt: skip

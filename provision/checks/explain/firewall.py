@@ -153,7 +153,8 @@ def _missing_entry(case: Case, verdict: TraceStep, owner: str) -> str:
         return ""  # its rules are not as they should be
     is_host = any(host.address == source for host in case.inventory.hosts.values())
     entry = "hosts" if is_host else f"{source}/32"
-    return f"add {entry} to access of network {network.name} in {case.path.name}, then {case.apply}"
+    file = case.inventory.argument
+    return f"add {entry} to access of network {network.name} in {file}, then {case.apply}"
 
 
 def counted(case: Case, point: Point, after: Point | None) -> Iterator[Cause]:

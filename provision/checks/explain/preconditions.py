@@ -32,7 +32,7 @@ def before(
 
 
 def _not_running(inventory: Inventory, end: End, topology: HostTopology) -> Cause | None:
-    name, apply = end.name, f"provision apply {inventory.path.name}"
+    name, apply = end.name, f"provision apply {inventory.argument}"
     if topology.docker_error:
         return Cause(
             end.host, "docker_down", "docker.service",
@@ -70,7 +70,7 @@ def _not_running(inventory: Inventory, end: End, topology: HostTopology) -> Caus
             return Cause(
                 end.host, "address_missing", f"container {name}",
                 f"{name} has the network mode none: it has no interface but lo", "provision",
-                f"give {name} a network or interfaces in {inventory.path.name}",
+                f"give {name} a network or interfaces in {inventory.argument}",
             )  # fmt: skip
         return Cause(
             end.host, "address_missing", f"address of {name}",
@@ -85,5 +85,5 @@ def without_address(inventory: Inventory, target: End) -> Cause:
     return Cause(
         target.host, "address_missing", target.name,
         f"{target.name} has no IPv4 address that a packet could be sent to", "a person",
-        f"provision apply {inventory.path.name}", certain=False,
+        f"provision apply {inventory.argument}", certain=False,
     )  # fmt: skip
