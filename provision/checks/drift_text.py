@@ -118,8 +118,15 @@ def _fields(change: Change) -> Iterator[str]:
     assert resource is not None
     for key, value in (after or {}).items():
         current = (before or {}).get(key)
-        text = f"{key} {current or 'none'}, not {value or 'none'}"
+        text = _difference(key, current, value)
         simple = not isinstance(value, list) and not isinstance(current, list)
         shown = key not in _OMITTED and key not in row_fields(resource)
         if shown and current != value and simple and len(text) <= _LONGEST:
             yield text
+
+
+def _difference(key: str, current: object, value: object) -> str:
+    """`mtu 1450, not 1500`; of a field that is true or false, what it is now: `not enabled`."""
+    if isinstance(value, bool):
+        return key.replace("_", " ") if current else f"not {key.replace('_', ' ')}"
+    return f"{key} {current or 'none'}, not {value or 'none'}"

@@ -25,6 +25,7 @@ from provision.inventory.load import load
 from provision.model.errors import ConnectError
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource
+from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.sysctl import Sysctl
 
@@ -192,6 +193,8 @@ def test_a_remembered_path_mtu_is_a_cause(tmp_path: Path) -> None:
         (change(Sysctl("h1", "net.ipv4.ip_forward", "1", "demo"),
                 Sysctl("h1", "net.ipv4.ip_forward", "0", "demo")),
          "net.ipv4.ip_forward is 0, not 1"),
+        (change(OvsDaemon("h1", "demo"), OvsDaemon("h1", "demo", enabled=False, active=False)),
+         "the daemon of Open vSwitch differs (not enabled, not active)"),
     ],
 )  # fmt: skip
 def test_drift_is_told_in_a_persons_words(difference: Change, text: str) -> None:
