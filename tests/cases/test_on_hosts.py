@@ -64,10 +64,16 @@ WITH_DOCKER_USER = (
     r"(?:(?:flannel|routes)/.*|modes/(?!container).*|pipework/(?!open-vswitch).*|vxlan/routed)"
 )
 """The cases with a chain of ours to which DOCKER-USER jumps."""
+WITH_UPLINK = (
+    r"(?:ovs-gre/(?:after-faults|docker0|first-apply|mixed-.*|nic-in-the-way|veth-.*)"
+    r"|ovs-vxlan/first-apply)"
+)
+"""The cases in which a NIC becomes a port of Open vSwitch."""
 CHANGED = {
     r"/etc/provision/[^/]+/follow\.sh": "its events are for root alone; it sees a flush",
     WITH_DOCKER_USER + r" /etc/provision/[^/]+/volatile\.sh": "no chain without DOCKER-USER",
     r"modes/container /etc/provision/[^/]+/volatile\.sh": "it restarts no container of others",
+    WITH_UPLINK + r" /etc/provision/[^/]+/volatile\.sh": "it moves NetworkManager's routes, too",
     r"/etc/systemd/system/provision-[^/]+-follow\.service": "it has the digest of follow.sh",
     r"/etc/systemd/network/05-provision-[^/]+-ovsbr0\.network": "the bridge is kept up",
 }
