@@ -20,10 +20,13 @@ from provision.resources.kinds.etcd_config import EtcdConfig
 from provision.resources.lib import etcd_keys
 from tests.fakes import HOST
 
-ADVICE = (
-    ". A host that has left the file keeps its containers, networks and routes: add it again, run "
-    "`provision destroy inventory.yml --limit HOST`, then remove it"
-)
+
+def advice(tmp_path: Path) -> str:
+    """The end of each warning; the command names the file as it was named."""
+    return (
+        ". A host that has left the file keeps its containers, networks and routes: add it again, "
+        f"run `provision destroy {tmp_path}/inventory.yml --limit HOST`, then remove it"
+    )
 
 
 def inventory(
@@ -78,7 +81,7 @@ def test_a_host_that_left_is_named_by_its_peers(
 ) -> None:
     """With its subnet, where the peers have that: on one layer 2 they do not."""
     assert left(tmp_path, keys, "h1 h2") == [
-        f"h1, h2: {nouns} of hosts that are not in this file: 10.78.0.13{subnet}{ADVICE}"
+        f"h1, h2: {nouns} of hosts that are not in this file: 10.78.0.13{subnet}{advice(tmp_path)}"
     ]
     assert left(tmp_path, keys, "h1 h2 h3") == []
 
@@ -99,7 +102,7 @@ def test_a_lease_and_a_member_of_etcd_name_a_host_that_left(tmp_path: Path) -> N
     keys = "method: flannel, etcd: {members: [h1]}"
     remaining = inventory(tmp_path, keys, hosts="h1 h2")
     assert list(warnings(remaining, state([config]), {})) == [
-        f"h1: etcd members and leases of hosts that are not in this file: h3, h4{ADVICE}"
+        f"h1: etcd members and leases of hosts that are not in this file: h3, h4{advice(tmp_path)}"
     ]
 
 
@@ -107,7 +110,7 @@ def test_a_host_that_wrote_the_settings_of_flannel_is_named(tmp_path: Path) -> N
     """Its lease is recorded by no other host; the rules for etcd hold its address."""
     keys = "method: flannel, etcd: {members: [h2]}"
     assert left(tmp_path, keys, "h2 h3")[0] == (
-        f"h2: firewall rules of hosts that are not in this file: 10.78.0.11{ADVICE}"
+        f"h2: firewall rules of hosts that are not in this file: 10.78.0.11{advice(tmp_path)}"
     )
 
 
