@@ -192,24 +192,48 @@ def _settled_network(network: Network, subnets: NetworkSubnets) -> Network:
     displaced = [host for host, subnet in kept.items() if subnet != network.subnets[host]]
     if bounds is None or not displaced:
         return network
+    settled = _placed(network, kept, subnets.departed, bounds)
+    if settled is None:
+        # No room is left for a new host: the others keep the beginning of their subnets.
+        narrowed = {
+            host: _beginning(subnet, network.subnets[host].prefixlen)
+            for host, subnet in kept.items()
+        }
+        settled = _placed(network, narrowed, subnets.departed, bounds)
+    if settled is None:
+        return network
+    differing = {host: net for host, net in settled.items() if net != network.subnets[host]}
+    return replace(network, subnets=MappingProxyType(settled), kept=MappingProxyType(differing))
+
+
+def _beginning(subnet: IPv4Network, size: int) -> IPv4Network:
+    """The first part of this size of a subnet; the subnet itself if it is not wider."""
+    return IPv4Network((subnet.network_address, max(subnet.prefixlen, size)))
+
+
+def _placed(
+    network: Network,
+    kept: Subnets,
+    departed: Iterable[IPv4Network],
+    bounds: tuple[IPv4Address, IPv4Address],
+) -> dict[str, IPv4Network] | None:
+    """The subnet of each host; None if there is none for one of them."""
     low, high = bounds
-    size = network.subnets[displaced[0]].prefixlen
+    unwritten = (host for host in network.hosts if host not in network.written)
+    size = network.subnets[next(unwritten)].prefixlen
     first = (int(low) - int(network.cidr.network_address)) >> (32 - size)
 
     def free(used: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
         unavailable = list(used)
         # A host that left the file may still use its subnet: it is given away last.
-        for avoided in (subnets.departed, ()):
+        for avoided in (departed, ()):
             for block in free_blocks(network.cidr, size, (*unavailable, *avoided), first):
                 if block.network_address <= high:
                     unavailable.append(block)
                     yield block
 
     settled = placed(network.hosts, kept, network.subnets, free)
-    if any(host not in settled for host in network.hosts):
-        return network
-    differing = {host: net for host, net in settled.items() if net != network.subnets[host]}
-    return replace(network, subnets=MappingProxyType(settled), kept=MappingProxyType(differing))
+    return settled if all(host in settled for host in network.hosts) else None
 
 
 def _kept_subnets(
@@ -222,20 +246,38 @@ def _kept_subnets(
     """
     kept = {host: network.subnets[host] for host in network.hosts if host in network.written}
     written = RangeSet(kept.values())
+    # The size of the parts of a pool follows from the number of hosts.
+    any_size = methods.of(network).lan_pool(network) is not None and not network.sized
     owners: dict[IPv4Network, tuple[tuple[bool, bool, int], str]] = {}
     for position, host in enumerate(network.hosts):
         subnet = subnets.of(host)
         if (
             host not in kept
             and subnet is not None
-            and subnet.prefixlen == network.subnets[host].prefixlen
+            and (any_size or subnet.prefixlen == network.subnets[host].prefixlen)
             and subnet.subnet_of(network.cidr)
             and low <= subnet.network_address <= high
+            and (not any_size or subnet.broadcast_address <= high)
             and not written.overlap(subnet)
         ):
             rank = (subnets.by_peers.get(host) == subnet, host in subnets.known, -position)
             owners[subnet] = max(owners.get(subnet, (rank, host)), (rank, host))
-    return kept | {host: subnet for subnet, (_, host) in owners.items()}
+    return kept | {host: subnet for subnet, (_, host) in _apart(owners).items()}
+
+
+_Owners = dict[IPv4Network, tuple[tuple[bool, bool, int], str]]
+
+
+def _apart(owners: _Owners) -> _Owners:
+    """The owners of subnets of which none covers another: of two, the one of the higher rank."""
+    chosen: list[IPv4Network] = []
+    for subnet in sorted(owners, key=lambda net: (net.network_address, net.prefixlen)):
+        if chosen and subnet.overlaps(chosen[-1]):
+            if owners[subnet] < owners[chosen[-1]]:
+                continue
+            chosen.pop()
+        chosen.append(subnet)
+    return {subnet: owners[subnet] for subnet in chosen}
 
 
 def _unknown_subnets(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network
 
 from provision import methods
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
-from provision.model.text import listed
+from provision.model.text import count, listed
 
 
 def explicit_lines(inventory: Inventory) -> Iterator[str]:
@@ -40,8 +41,28 @@ def _written_value(network: Network) -> str:
     return "{" + ", ".join(f"{host}: {network.subnets[host]}" for host in pins) + "}"
 
 
+def _full(inventory: Inventory, answered: Collection[str]) -> Iterator[Problem]:
+    """Yield the hosts whose kept subnets have fewer addresses than the file has containers.
+
+    The rules of the file judge by the subnets that it gives, which may be larger.
+    """
+    numbers = Counter((member.network, member.host) for member in inventory.members.values())
+    for network in inventory.networks.values():
+        for host, subnet in network.kept.items():
+            capacity, number = methods.of(network).capacity(subnet), numbers[network.name, host]
+            if host in answered and number > capacity:
+                yield Problem(
+                    host,
+                    f"it has {subnet} of network '{network.name}', which has no room for "
+                    f"{count(number, 'container')}",
+                    f"write networks.{network.name}.subnets: {{{host}: SUBNET}}, a larger one",
+                )
+
+
 def problems(inventory: Inventory, answered: Collection[str]) -> Iterator[Problem]:
-    """Yield the fixed addresses of containers that their hosts' subnets do not have."""
+    """Yield what the subnets that hosts keep have no room for: too many containers of a host, or
+    fixed addresses."""
+    yield from _full(inventory, answered)
     for member in inventory.members.values():
         network = inventory.networks.get(member.network)
         if network is None or member.address is None or member.host not in answered:

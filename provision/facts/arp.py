@@ -7,7 +7,7 @@ from shlex import quote
 
 from provision.resources.render import program_text
 
-_LIMIT = 256
+MOST_PROBED = 256
 """The largest number of addresses that one snapshot probes by ARP; the rest of a larger pool is
 not probed."""
 
@@ -18,7 +18,7 @@ def arp_variables(checks: Mapping[str, str]) -> tuple[str, ...]:
     `checks` gives the check of `checks/lan.pl`, `own` or `router`, of each address.
     """
     program = program_text("checks/lan.pl") if checks else ""
-    text = " ".join(f"{check} {address}" for address, check in [*checks.items()][:_LIMIT])
+    text = " ".join(f"{check} {address}" for address, check in [*checks.items()][:MOST_PROBED])
     return (f"arp_checks={quote(text)}", f"arp_program={quote(program)}")
 
 

@@ -106,6 +106,7 @@ def _network(name: str, decoded: Decoded, layout: Layout, files: NamedFiles) -> 
         host_options=MappingProxyType({h: key for h, key in keys.items() if key is not None}),
         names=document.names,
         written=frozenset(document.subnets or ()),
+        sized="subnet_size" in document.model_fields_set,
         access=None if document.access is None else access.of_entries(document.access),
         secrets=MappingProxyType(files.network_secrets[name]),
     )

@@ -32,6 +32,7 @@ from provision.model.fields.scalars import (
     File,
     Mtu,
     Port,
+    Subnet,
     SubnetSize,
 )
 from provision.model.findings import BadValueError, Finding
@@ -155,7 +156,7 @@ class NetworkDocument(Document):
     cidr: Cidr
     hosts: list[str] | None = None
     subnet_size: SubnetSize = 24
-    subnets: dict[str, Cidr] | None = None
+    subnets: dict[str, Subnet] | None = None
     mtu: Mtu | None = None
     egress: Literal["masquerade", "none"] = "masquerade"
     names: Names = None

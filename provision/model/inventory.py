@@ -67,6 +67,8 @@ class Network:
     """The domain of its containers' names; empty: names without a domain; None: no names."""
     written: frozenset[str] = frozenset()
     """Hosts whose subnet the file gives by `subnets`."""
+    sized: bool = False
+    """The file gives the size of subnets by `subnet_size`."""
     kept: Mapping[str, IPv4Network] = field(default_factory=dict)
     """The subnets that hosts were found to have, where the file alone gives others."""
     access: Access | None = None

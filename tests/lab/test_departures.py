@@ -143,3 +143,39 @@ def _is_written(
         assert time.monotonic() < deadline, plan["changes"]
         time.sleep(1)
     assert plan["warnings"] == [], network
+
+
+@pytest.mark.parametrize(
+    "example, first",
+    [("macvlan.yml", 208), pytest.param("pipework.yml", 224, marks=pytest.mark.full)],
+)
+def test_parts_of_a_pool_stay_where_they_are(mixed: Hosts, example: str, first: int) -> None:
+    """Two hosts would get larger parts by the file; those that remain keep what they have."""
+    lan = mixed.networks[1].removesuffix(".0")
+    mixed.inventory(example, to=FILE)
+    before = mixed.capture()
+    try:
+        mixed.provision("apply", FILE)
+        kept = {"h1": state(mixed, "h1", "c1"), "h3": state(mixed, "h3", "c3")}
+        # The only other container of h2 in the examples.
+        bare = changes(mixed, "bare2")[1:] if example == "pipework.yml" else ()
+        without = (*changes(mixed, "c2"), *bare)
+        mixed.provision("destroy", FILE, "--limit", "h2", "--yes")
+        mixed.inventory(example, *without, to=FILE)
+        (explicit,) = mixed.json("plan", FILE)["warnings"]
+        pins = f"subnets: {{h1: {lan}.{first}/30, h3: {lan}.{first + 8}/30}}"
+        assert explicit.endswith(f"write: networks.lan.{pins}"), explicit
+        assert mixed.json("apply", FILE)["changes"] == []
+        mixed.verified(FILE, skips=["wire", "broadcast"])
+        pool = f"    pool: {lan}.{first}/28"
+        mixed.inventory(example, *without, (pool, f"    {pins}\n{pool}"), to=FILE)
+        plan = mixed.json("plan", FILE)
+        assert (plan["changes"], plan["warnings"]) == ([], [])
+        mixed.inventory(example, to=FILE)
+        mixed.provision("apply", FILE)
+        mixed.verified(FILE, skips=["wire", "broadcast"])
+        assert {"h1": state(mixed, "h1", "c1"), "h3": state(mixed, "h3", "c3")} == kept
+    finally:
+        mixed.inventory(example, to=FILE)
+        mixed.provision("destroy", FILE, "--yes", status=None)
+    assert_same(before, mixed.capture())

@@ -22,6 +22,7 @@ from provision.inventory.rules import (
 )
 from provision.inventory.unused import ALL
 from provision.model.documents import Decoded, HostDocument, Layout, NetworkDocument, Subnets
+from provision.model.fields.addresses import SMALLEST, too_small
 from provision.model.findings import KEY, Finding, Loc
 from provision.model.ranges import overlapping
 from provision.model.suggest import did_you_mean
@@ -117,13 +118,16 @@ def _hosts(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
             item: Loc = ("networks", name, "hosts", k)
             yield _unknown_host(item, host, known, "host or group")
     members = frozenset(layout.hosts[name])
-    for host in network.subnets or {}:
+    on_lan = methods.named(network.method).on_hosts_lan
+    for host, subnet in (network.subnets or {}).items():
         loc = ("networks", name, "subnets", host, KEY)
         if host not in hosts:
             yield _unknown_host(loc, host, hosts)
         elif host not in members:
             message = f"host '{host}' is not in network '{name}'"
             yield Finding(loc, message, "add it to the network's hosts")
+        elif subnet.prefixlen > SMALLEST and not on_lan:
+            yield Finding(loc[:-1], *too_small(subnet))
 
 
 def _overlaps(decoded: Decoded) -> Iterator[Finding]:

@@ -35,8 +35,9 @@ class LanMethod(Method):
         return lan_pool.parts(document, options, hosts)
 
     def subnet_bounds(self, network: Network) -> tuple[IPv4Address, IPv4Address] | None:
-        """None: the size of the parts follows from the number of hosts, so that all may move."""
-        return None
+        """The first and the last address of the pool, if there is one."""
+        pool = lan_options(network).pool
+        return None if pool is None else (pool.network_address, pool.broadcast_address)
 
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks, and in the containers that use them."""
@@ -58,7 +59,7 @@ class LanMethod(Method):
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe for the host's LAN."""
         networks = self.networks(inventory, host)
-        return (lan_facts.probe(lan_pool.arp_checks(inventory, networks, host)),)
+        return (lan_facts.probe(lan_pool.arp_probes(inventory, networks, host)),)
 
     def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:
         """Addresses of containers and routers, and the host's parts of the pools."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
+from provision.facts.arp import MOST_PROBED
 from provision.model import names
 from provision.model.help import Help
 from provision.model.inventory import Interface, Inventory, Network
@@ -78,6 +80,19 @@ def arp_checks(inventory: Inventory, networks: Iterable[Network], host: str) -> 
         **dict.fromkeys(addresses, "own"),
         **{str(address): "own" for pool in pools for address in pool},
     }
+
+
+def arp_probes(inventory: Inventory, networks: Iterable[Network], host: str) -> dict[str, str]:
+    """The checks of a host, then those of the other addresses of its pools.
+
+    A new host may get another part than that of the file, as the others keep theirs.
+    """
+    networks = tuple(networks)
+    checks = arp_checks(inventory, networks, host)
+    pools = [lan_options(each).pool for each in networks if host not in each.written]
+    # No more are probed, and a pool can be large.
+    addresses = (str(address) for pool in pools if pool for address in islice(pool, MOST_PROBED))
+    return {**checks, **{address: "own" for address in addresses if address not in checks}}
 
 
 def _interfaces(

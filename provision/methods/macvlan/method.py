@@ -93,7 +93,7 @@ def _arp_checks(inventory: Inventory, network: Network, host: str) -> ArpChecks:
     A router in a range of its own has no route to the host, so it need not answer.
     """
     address = inventory.hosts[host].address
-    checks = lan_pool.arp_checks(inventory, (network,), host)
+    checks = lan_pool.arp_probes(inventory, (network,), host)
     if address not in network.cidr:
         checks = {target: check for target, check in checks.items() if check == "own"}
     mark = Mark(inventory.name, network.name)

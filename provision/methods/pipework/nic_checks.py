@@ -179,6 +179,8 @@ def _lan_reasons(network: Network, facts: HostFacts) -> Iterator[Reason]:
     for address, answer in lan.addresses_in_use.items():
         if IPv4Address(address) in network.cidr:
             in_pool = pool is not None and IPv4Address(address) in pool
+            if in_pool and IPv4Address(address) not in network.subnets[facts.host]:
+                continue  # in the part of another host
             subject = f"pool {pool} holds {address}, which" if in_pool else address
             yield (
                 f"{subject} is in use on the LAN: {answer}",

@@ -44,15 +44,28 @@ def cidr(text: str) -> IPv4Network:
     """The range of a network of containers. Raises BadValueError."""
     network = _network(text, cidr)
     if network.prefixlen > SMALLEST:
-        message = f"{text} is too small for a network of containers"
-        raise BadValueError(message, f"the smallest is a /{SMALLEST}")
+        raise BadValueError(*too_small(network))
+    return _usable(network)
+
+
+def too_small(network: IPv4Network) -> tuple[str, str]:
+    """Message and hint for a range in which containers have no room."""
+    return f"{network} is too small for a network of containers", f"the smallest is a /{SMALLEST}"
+
+
+def subnet(text: str) -> IPv4Network:
+    """A host's part of the range of a network, up to a /32. Raises BadValueError."""
+    return _usable(_network(text, subnet))
+
+
+def _usable(network: IPv4Network) -> IPv4Network:
     for block, description in _UNUSABLE.items():
         if network.overlaps(block):
             inside = network.subnet_of(block)
             problem = description if inside else f"wide enough to contain {block}"
             problem = problem.replace("a loopback address, which", "loopback, which")
             hint = "write a private network, like 172.20.0.0/16"
-            raise BadValueError(f"{text} is {problem}", hint)
+            raise BadValueError(f"{network} is {problem}", hint)
     return network
 
 
