@@ -16,6 +16,7 @@ from provision.engine import (
 )
 from provision.engine.plan import in_order
 from provision.facts.host import HostFacts
+from provision.methods import NamedMember
 from provision.model.grouping import grouped
 from provision.model.inventory import Container, Inventory, further_name
 from provision.resources import script
@@ -67,7 +68,8 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
             *methods.access_resources(inventory, network, facts),
         )
     ]
-    inventory = _with_addresses(inventory, facts)
+    named = _named_members(inventory, facts)
+    inventory = _with_addresses(inventory, named)
     networks = state(resources)
     resources += [
         resource
@@ -75,7 +77,7 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
         if container.host in facts
         for resource in _container(inventory, container, facts, networks)
     ]
-    resources += guests.connections(inventory, facts, networks)
+    resources += guests.connections(inventory, facts, networks, named)
     resources += further_networks.connections(inventory, facts, networks)
     resources = [*nft_tables.in_place_of_docker_user(resources, facts)]
     base = state(resources)
@@ -88,13 +90,18 @@ def _with_docker(facts: HostFacts) -> HostFacts:
     return facts if facts.docker else replace(facts, docker=facts.docker_candidate)
 
 
-def _with_addresses(inventory: Inventory, facts: Facts) -> Inventory:
-    """The inventory with the addresses of all containers and guests of networks with names."""
-    addresses = {
-        member.container: member.address
+def _named_members(inventory: Inventory, facts: Facts) -> dict[str, NamedMember]:
+    """The members of networks with names."""
+    return {
+        member.container: member
         for network in inventory.networks.values()
         for member in methods.members(inventory, network, facts)
     }
+
+
+def _with_addresses(inventory: Inventory, named: Mapping[str, NamedMember]) -> Inventory:
+    """The inventory with the addresses of all containers of networks with names."""
+    addresses = {name: member.address for name, member in named.items()}
     if not addresses:
         return inventory
     containers = {
@@ -108,12 +115,7 @@ def _with_addresses(inventory: Inventory, facts: Facts) -> Inventory:
         )
         for name, container in inventory.containers.items()
     }
-    connected = {
-        name: replace(guest, address=addresses[name])
-        for name, guest in inventory.guests.items()
-        if name in addresses and guests.can_have_address(guest, inventory, facts)
-    }
-    return replace(inventory, containers=containers, guests={**inventory.guests, **connected})
+    return replace(inventory, containers=containers)
 
 
 def _dns(inventory: Inventory, container: Container) -> tuple[str, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
+from types import MappingProxyType
 
 from provision import methods
 from provision.facts import docker_entry
 from provision.facts.docker_entry import DockerEntry
 from provision.facts.host import HostFacts
+from provision.methods import NamedMember
 from provision.model.inventory import Guest, Inventory, Network
 from provision.model.problems import Problem
 from provision.model.suggest import nearest
@@ -21,13 +23,23 @@ from provision.resources.lib.docker_api import docker_name
 Facts = Mapping[str, HostFacts]
 
 
-def connections(inventory: Inventory, facts: Facts, networks: State) -> Iterator[GuestConnection]:
-    """Yield the connection of each guest. `networks` are the wanted resources of the networks."""
+def connections(
+    inventory: Inventory,
+    facts: Facts,
+    networks: State,
+    named: Mapping[str, NamedMember] = MappingProxyType({}),
+) -> Iterator[GuestConnection]:
+    """Yield the connection of each guest.
+
+    `networks` are the wanted resources of the networks, `named` the members of those with names.
+    """
     for guest in inventory.guests.values():
         if guest.host not in facts or not guest.declared:
             continue
         network = inventory.networks[guest.network]
         ref = methods.of(network).docker_network(network, guest.host)
+        member = named.get(guest.name)
+        proposed = member.proposed if member else None
         yield GuestConnection(
             guest.host,
             guest.name,
@@ -36,20 +48,10 @@ def connections(inventory: Inventory, facts: Facts, networks: State) -> Iterator
             guest.address,
             peers(network, guest.host, networks.get(ref)),
             inventory.name,
+            proposed=proposed,
+            dns_names=member.names if member and proposed else (),
             needs=(ref,),
         )
-
-
-def can_have_address(guest: Guest, inventory: Inventory, facts: Facts) -> bool:
-    """False for a guest that is on the network with an address that Docker chose.
-
-    Others have connected it, or we did before the network had names; it keeps that address.
-    """
-    host = facts.get(guest.host)
-    entry = docker_entry.single(guest, host.docker_containers) if host else None
-    network = inventory.networks[guest.network]
-    docker = docker_name(methods.of(network).docker_network(network, guest.host))
-    return entry is None or docker not in entry.addresses or entry.fixed.get(docker) is not None
 
 
 def peers(network: Network, host: str, resource: object) -> IPv4Network | None:

@@ -206,8 +206,9 @@ def ports(inventory: Inventory, host: str) -> tuple[str, ...]:
 
 def firewall_needs(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Need]:
     """Yield the packets of a network that the firewalls of one host must let through."""
-    yield from of(network).firewall_needs(inventory, network, facts)
-    yield from _name_server.firewall_needs(inventory, network, facts)
+    needs = tuple(of(network).firewall_needs(inventory, network, facts))
+    yield from needs
+    yield from _name_server.firewall_needs(inventory, network, facts, needs)
 
 
 def on_host(inventory: Inventory, host: str) -> tuple[Method, ...]:

@@ -1,7 +1,9 @@
 # Connects a guest to a Docker network, and lets its answers leave there. Does nothing if that is so
 # already, if the guest is absent, or if it joined the network by itself.
 # Prelude: host/docker_id.sh host/guest.sh
-# Arguments: network, selector, text, address or `-`, range or `-`, file of the record, mode
+# Arguments: network, selector, text, address or `-`, range or `-`, file of the record, mode,
+# proposed address
+# The proposed address is that of a guest without a fixed one, if nobody else has it.
 # The record holds the id of the container that this program connected, and the network. In the mode `follow`, a guest
 # that cannot be connected is told and left alone; in the mode `apply` it is an error.
 
@@ -26,13 +28,15 @@ if [ -z "$joined" ]; then
   fresh=${record%/*}/.${record##*/}.provision-new
   mkdir -p "${record%/*}" && printf '%s\n' "$id $guest_network" >"$fresh" && mv -f "$fresh" "$record" || exit
   recorded=$id
+  proposed=${8:-}
   set --; [ "$guest_address" = - ] || set -- --ip "$guest_address"
-  if ! docker network connect "$@" "$guest_network" "$id"; then
+  [ -n "$proposed" ] && docker network connect --ip "$proposed" "$guest_network" "$id" 2>/dev/null ||
+    docker network connect "$@" "$guest_network" "$id" || {
     rm -f "$record"
     # Compose may have removed it in the meantime: its successor is another event.
     guest_find && [ "$id" != "$recorded" ] && [ "$doing" = follow ]
     exit
-  fi
+  }
   guest_ends || exit
 fi
 # A guest that others connected keeps the default route that Docker gave it.

@@ -1,7 +1,8 @@
 # The guests that this inventory has claimed on the host, and the state of each.
 # Prelude: look/prelude.sh host/docker_id.sh host/guest.sh
 # Variables: name
-# A claim has the arguments of guest_connect.sh up to the range. Lines: `claim GUEST FIELDS`, and
+# A claim has the arguments of guest_connect.sh up to the range, and a second line `names` in a
+# network with names. Lines: `claim GUEST FIELDS`, `names GUEST PROPOSED NAME...`, and
 # `state GUEST ID PID ADDRESS LACKS` (`-` for a field without a value) for one that is there.
 
 need_docker
@@ -11,6 +12,7 @@ for claim in /etc/provision/"$name"/guests/*; do
   read -r guest_network guest_selector guest_address guest_range guest_text <"$claim" || continue
   guest=${claim##*/}
   echo "claim $guest $guest_network $guest_selector $guest_address $guest_range $guest_text"
+  sed -n "s/^names /names $guest /p" "$claim"
   guest_find && [ -n "$id" ] || continue
   guest_ends || continue
   recorded=

@@ -164,3 +164,41 @@ def test_undeclared_members_are_guests_of_the_evidence(inventory: Inventory) -> 
     }
     # They are checked, never connected.
     assert {c.guest for c in guests.connections(extended, facts, {})} == {"db", "app"}
+
+
+CONNECTION = GuestConnection(
+    "h1", "db", "blue", "container db", None, None, "demo",
+    proposed=IPv4Address("172.20.0.200"), dns_names=("db.blue", "db"),
+)  # fmt: skip
+
+
+def test_names_are_read_as_they_are_written() -> None:
+    """The second line of the claim has the proposed address and the names."""
+    (claim,) = (step for step in CONNECTION.create() if isinstance(step, Put))
+    first, second = claim.text.splitlines()
+    assert second == "names 172.20.0.200 db.blue db"
+    lines = f"claim db {first}\nnames db {second.removeprefix('names ')}\n"
+    (entry,) = GuestConnection.parse(lines, Origin("h1", "demo"))
+    assert entry.resource == CONNECTION
+
+
+def test_a_guest_without_a_fixed_address_keeps_its_connection() -> None:
+    """Also one that had a fixed address, or no names, before."""
+    for before in (
+        replace(CONNECTION, address=IPv4Address("172.20.0.9"), proposed=None, dns_names=()),
+        replace(CONNECTION, proposed=IPv4Address("172.20.0.201")),
+    ):
+        assert before.delete()[0] not in CONNECTION.update(before)
+        assert CONNECTION.disruption(before, recreated=False) is None
+    elsewhere = replace(CONNECTION, network="red")
+    assert elsewhere.delete()[0] in CONNECTION.update(elsewhere)
+
+
+def test_the_file_of_a_name_goes_with_it() -> None:
+    """When the network has no names any more, or the guest leaves it."""
+    live = "/etc/provision/demo/names/blue.live/db"
+    nameless = replace(CONNECTION, proposed=None, dns_names=())
+    for steps in (nameless.update(CONNECTION), CONNECTION.delete()):
+        assert f"'--', '{live}'" in str(steps)
+    assert live not in str(nameless.create())
+    assert "'rm'" not in str(CONNECTION.update(replace(CONNECTION, lacks="connection")))

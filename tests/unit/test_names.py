@@ -23,12 +23,12 @@ from provision.facts.docker_entry import DockerEntry
 from provision.facts.host import HostFacts, PortListener
 from provision.inventory.load import load
 from provision.methods._names.facts import NameFacts
+from provision.methods._names.forwards import reverse_zones
 from provision.methods._names.members import free_address, held_addresses
-from provision.methods._names.server import reverse_zones
 from provision.model.inventory import Inventory
 from provision.resources.base import Origin, Ref
 from provision.resources.kinds.container import DockerContainer
-from provision.resources.kinds.dns_records import DnsRecords, DnsRow
+from provision.resources.kinds.dns_records import DnsForward, DnsRecords, DnsRow
 from provision.resources.kinds.guest import GuestConnection
 from provision.resources.kinds.service import Service
 from provision.resources.on_hosts import UNMARKED, Mark
@@ -132,20 +132,95 @@ def test_guests_have_names_and_do_not_ask(tmp_path: Path) -> None:
     there = IPv4Address("172.20.0.9")
     entry = DockerEntry("app", Mark("", ""), True, "web", {"blue": there}, {"blue": None})
     found["h1"] = replace(found["h1"], docker_containers=(entry,))
+    (live,) = (m for m in methods.members(loaded, blue, found) if m.container == "shop")
+    assert (shop.address, live.address) == (shop.proposed, there)
     connection = desired.wanted(loaded, found)[Ref("h1", "guest", "shop")]
-    records = desired.wanted(loaded, found)[Ref("h2", "dns_records", "blue")]
-    assert isinstance(connection, GuestConnection) and isinstance(records, DnsRecords)
-    # Others have connected it, so Docker may give it another address at the next start.
-    assert connection.address is None
-    assert DnsRow.of(there, shop.names) in records.rows
-    fixed = replace(entry, fixed={"blue": there})
-    found["h1"] = replace(found["h1"], docker_containers=(fixed,))
-    connection = desired.wanted(loaded, found)[Ref("h1", "guest", "shop")]
-    assert isinstance(connection, GuestConnection) and connection.address == there
+    assert isinstance(connection, GuestConnection)
+    # Docker may give it another address at any start, so its own host answers for it.
+    assert (connection.address, connection.proposed) == (None, shop.proposed)
+    assert connection.dns_names == shop.names
+    assert "/etc/provision/demo/names/blue.live/shop" in str(connection.restore())
     asked = named_pairs(loaded, loaded.members.values())
     assert {(source.name, target.name) for source, target in asked} == {
         ("web", "db"), ("db", "web"), ("web", "shop"), ("db", "shop"),
     }  # fmt: skip
+
+
+def test_hosts_ask_the_host_of_a_guest(tmp_path: Path) -> None:
+    """By the gateways of both; a guest with a written address is in the records of all hosts."""
+    path = tmp_path / "demo.yml"
+    guests = (
+        "guests: {shop: {host: h1, container: app, network: blue},"
+        " sql: {host: h3, container: sql, network: blue, address: 172.20.2.200}}"
+    )
+    path.write_text(FILE.format(names="true", more="") + guests)
+    loaded = load(path)
+    state = desired.wanted(loaded, with_names(loaded, {}))
+    records = {ref.host: each for ref, each in state.items() if isinstance(each, DnsRecords)}
+    keys = {row.key for each in records.values() for row in each.rows}
+    assert keys == {"web.blue", "db.blue", "sql.blue"}
+    assert list(map(str, records["h2"].forwards)) == [
+        "shop.blue 172.20.0.1@172.20.1.1",
+        "shop 172.20.0.1@172.20.1.1",
+        "0.20.172.in-addr.arpa 172.20.0.1@172.20.1.1",
+    ]
+    assert (records["h1"].forwards, records["h1"].here) == ((), ("shop.blue",))
+    assert records["h2"].here == ()
+    unit = {
+        host: state[Ref(host, "service", "provision-demo-blue-dns.service")]
+        for host in ("h1", "h2")
+    }
+    h1, h2 = (each.text for each in unit.values() if isinstance(each, Service))
+    assert "--addn-hosts=/etc/provision/demo/names/blue.live " in h1
+    assert "blue.live" not in h2
+    # dnsmasq asks nobody for a name without a dot with --domain-needed, not even a server for it.
+    assert "--domain-needed" in h1 and "--local=// " in h2 and "--domain-needed" not in h2
+
+
+def test_a_further_network_is_asked_for_its_guests(tmp_path: Path) -> None:
+    """A container of two networks asks the first, which asks the other by full names."""
+    path = tmp_path / "demo.yml"
+    text = FILE.format(names="true", more="  two: {host: h2, network: blue, networks: [red]}")
+    red = "  red: {method: vxlan, cidr: 172.21.0.0/16, names: true}\ncontainers:\n"
+    guests = "\nguests: {shop: {host: h1, container: app, network: red}}\n"
+    path.write_text(text.replace("containers:\n", red) + guests)
+    loaded = load(path)
+    state = desired.wanted(loaded, with_names(loaded, {}))
+    records = {ref: each for ref, each in state.items() if isinstance(each, DnsRecords)}
+    of_blue = records[Ref("h2", "dns_records", "blue")]
+    assert list(map(str, of_blue.forwards)) == ["shop.red 172.21.0.1@172.21.1.1"]
+    assert records[Ref("h1", "dns_records", "blue")].forwards == ()
+
+
+def test_the_host_of_a_guest_lets_other_hosts_ask(tmp_path: Path) -> None:
+    """By the NIC with routed networks, by the bridge on one layer 2; other hosts need nothing."""
+    path = tmp_path / "demo.yml"
+    guests = "guests: {shop: {host: h1, container: app, network: blue}}"
+    for method, nic in (("routes", "eth1"), ("vxlan", "br-blue-v242wt")):
+        text = FILE.format(names="true", more="").replace("routes", method)
+        path.write_text(text + guests)
+        loaded = load(path)
+        found = facts(loaded, {"docker": DOCKER})
+        needs = {
+            host: {str(n) for n in methods.firewall_needs(loaded, loaded.networks["blue"], of_host)}
+            for host, of_host in found.items()
+        }
+        assert f"UDP 53 from 172.20.0.0/16 on {nic}" in needs["h1"]
+        assert not any("53 from 172.20.0.0/16" in need for need in needs["h2"])
+
+
+def test_an_absent_guest_moves_no_container(tmp_path: Path) -> None:
+    """Its proposed address is one that no container has, whatever the order of names."""
+    before = addresses(inventory(tmp_path))
+    path = tmp_path / "demo.yml"
+    guests = "".join(
+        f"  a{k}: {{host: h1, container: app{k}, network: blue, absent: wait}}\n"
+        for k in range(120)
+    )
+    path.write_text(FILE.format(names="lab.internal", more="") + f"guests:\n{guests}")
+    after = addresses(load(path))
+    assert {name: after[name] for name in before} == before
+    assert len(set(after.values())) == len(after)
 
 
 def test_addresses_stay_when_containers_come_and_go(tmp_path: Path) -> None:
@@ -325,6 +400,15 @@ def test_records_are_read_as_they_are_written() -> None:
     text = "".join(step.text for step in RECORDS.create() if isinstance(step, Put))
     assert "server=/db.blue/\nserver=/sql.example.org/\n" in text
     assert "server=/web/" not in text
+
+
+def test_forwards_are_read_as_they_are_written() -> None:
+    """Names of this host's guests have no server, and no row either."""
+    forwards = (DnsForward("later.blue", "172.20.2.1@172.20.0.1"),)
+    records = replace(RECORDS, here=("shop.blue",), forwards=forwards)
+    assert parsed(files(records)) == records
+    text = "".join(step.text for step in records.create() if isinstance(step, Put))
+    assert "server=/shop.blue/\nserver=/later.blue/172.20.2.1@172.20.0.1\n" in text
 
 
 def test_damaged_records_differ() -> None:

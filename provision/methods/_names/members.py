@@ -24,7 +24,8 @@ class NamedMember:
     """A container of a network: its address, and its names, of which the first is for PTR.
 
     `container` is the name of the member, which has that of a further network: `web.red`.
-    `shared` are the names of its service, which other containers may have, too.
+    `shared` are the names of its service, which other containers may have, too. `proposed` is set
+    for a guest whose address only its own host knows: the one for `docker network connect`.
     """
 
     container: str
@@ -32,6 +33,7 @@ class NamedMember:
     address: IPv4Address
     names: tuple[str, ...]
     shared: tuple[str, ...] = ()
+    proposed: IPv4Address | None = None
 
 
 def members(
@@ -48,13 +50,15 @@ def members(
         key=lambda container: container.name,
     )
     addresses = _addresses(inventory, network, containers, facts)
+    proposed = _proposed(inventory, network, containers, addresses)
     return tuple(
         NamedMember(
             each.name,
             each.host,
-            addresses[each.name],
+            addresses.get(each.name) or proposed[each.name],
             names_of(network, each),
             _shared_names(network, each),
+            proposed.get(each.name),
         )
         for each in containers
     )
@@ -93,7 +97,7 @@ def _addresses(
     facts: Mapping[str, HostFacts],
 ) -> dict[str, IPv4Address]:
     """The address of each container: the written one, else one that it is known to have, else a
-    free one by its name."""
+    free one by its name. A guest without any is left out."""
     present = [host for host in network.hosts if host in facts]
     known = {host: facts[host].of(NameFacts) for host in present}
     held = {host: held_addresses(inventory, network, facts[host]) for host in present}
@@ -113,16 +117,49 @@ def _addresses(
             choose(each, address)
     for each in containers:
         usable = _usable(network.subnets[each.host])
-        candidates = _known(network, each, held, known) if each.name not in chosen else ()
+        is_decided = each.name in chosen or is_live(each)
+        candidates = () if is_decided else _known(network, each, held, known)
         for address in candidates:
             if address in usable and address not in in_use[each.host]:
                 choose(each, address)
                 break
     for each in containers:
-        if each.name not in chosen:
-            seed = f"{inventory.name}/{network.name}/{each.name}"
-            choose(each, free_address(network.subnets[each.host], seed, in_use[each.host]))
+        if each.name not in chosen and not is_live(each):
+            subnet = network.subnets[each.host]
+            choose(each, free_address(subnet, _seed(inventory, each), in_use[each.host]))
     return chosen
+
+
+def is_live(container: Container) -> bool:
+    """True for a guest without a written address: Docker may give it one when it is made anew."""
+    return container.guest is not None and container.guest.address is None
+
+
+def _seed(inventory: Inventory, container: Container) -> str:
+    return f"{inventory.name}/{container.network}/{container.name}"
+
+
+def _proposed(
+    inventory: Inventory,
+    network: Network,
+    containers: list[Container],
+    addresses: Mapping[str, IPv4Address],
+) -> dict[str, IPv4Address]:
+    """An address for each guest without a written one, which no container has.
+
+    It does not depend on what Docker gave the guest, so that it stays the same.
+    """
+    in_use: dict[str, set[IPv4Address]] = {}
+    for each in containers:
+        if not is_live(each):
+            in_use.setdefault(each.host, set()).add(addresses[each.name])
+    proposed: dict[str, IPv4Address] = {}
+    for each in filter(is_live, containers):
+        used = in_use.setdefault(each.host, set())
+        address = free_address(network.subnets[each.host], _seed(inventory, each), used)
+        proposed[each.name] = address
+        used.add(address)
+    return proposed
 
 
 @dataclass(frozen=True, slots=True)

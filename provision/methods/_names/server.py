@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterable, Iterator, Mapping, Set
+from ipaddress import IPv4Address
 
 from provision.facts.host import HostFacts
 from provision.methods._base import Method
-from provision.methods._names.members import members
+from provision.methods._names.forwards import (
+    names_here,
+    of_further_network,
+    of_network,
+    reverse_zones,
+)
+from provision.methods._names.members import NamedMember, is_live, members
 from provision.methods._shared import docker_bridge
 from provision.model.inventory import Container, Inventory, Network
 from provision.model.names import gateway
-from provision.model.needs import Inbound
+from provision.model.needs import Inbound, Need, Transit
 from provision.resources.base import Resource
-from provision.resources.kinds.dns_records import DnsRecords, DnsRow
+from provision.resources.kinds.dns_records import DnsRecords, DnsRow, live_folder
 from provision.resources.kinds.service import Service, head
 from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
@@ -54,22 +60,33 @@ def resources(
     """Yield the records and the service of each host of a network with names."""
     if network.names is None:
         return
+    own = members(inventory, network, facts)
     rows = tuple(
         DnsRow.of(each.address, (*each.names, *each.shared))
-        for each in members(inventory, network, facts)
+        for each in own
+        if each.proposed is None
     )
     further = _further_networks(inventory, network)
     names = dict.fromkeys(name for of_host in further.values() for name in of_host)
-    dotted = {name: tuple(_dotted_rows(inventory, name, rows, facts)) for name in names}
+    of_further = {name: members(inventory, inventory.networks[name], facts) for name in names}
+    known = {name for each in own for name in (*each.names, *each.shared)}
+    dotted = {name: tuple(_dotted_rows(of_further[name], known)) for name in names}
     for host in network.hosts:
         if host in facts:
-            of_others = (row for name in further.get(host, ()) for row in dotted[name])
+            networks = further.get(host, {})
+            of_others = (row for name in networks for row in dotted[name])
+            forwards = [*of_network(network, own, host)]
+            for name in networks:
+                other = inventory.networks[name]
+                forwards += of_further_network(other, of_further[name], host, known)
             records = DnsRecords(
                 host,
                 network.name,
                 inventory.name,
                 (*rows, *of_others),
                 service=unit(inventory, network),
+                here=names_here(own, host),
+                forwards=tuple(forwards),
             )
             yield records
             yield _service(inventory, network, records)
@@ -98,12 +115,11 @@ def _networks_of(container: Container) -> tuple[str, ...]:
     return (container.network, *(further.name for further in container.networks))
 
 
-def _dotted_rows(
-    inventory: Inventory, network: str, rows: Iterable[DnsRow], facts: Mapping[str, HostFacts]
-) -> Iterator[DnsRow]:
-    """Yield the rows of a further network, with names that have a dot and that `rows` lack."""
-    known = {name for row in rows for name in (row.key, *row.names)}
-    for each in members(inventory, inventory.networks[network], facts):
+def _dotted_rows(of_network: Iterable[NamedMember], known: Set[str]) -> Iterator[DnsRow]:
+    """Yield the rows of a further network, with names that have a dot and are not `known`."""
+    for each in of_network:
+        if each.proposed is not None:
+            continue
         dotted = (name for name in (*each.names, *each.shared) if "." in name)
         if names := tuple(name for name in dotted if name not in known):
             yield DnsRow.of(each.address, names)
@@ -125,6 +141,8 @@ def _service(inventory: Inventory, network: Network, records: DnsRecords) -> Ser
             address=address(network, records.host),
             hosts=records.hosts_path,
             local=records.local_path,
+            live=live_folder(inventory.name, network.name) if records.here else "",
+            forwards=bool(records.forwards),
             ttl=TTL_S,
             domains=[*([domain] if domain else []), *reverse_zones(network.cidr)],
         ),
@@ -134,17 +152,27 @@ def _service(inventory: Inventory, network: Network, records: DnsRecords) -> Ser
     )
 
 
-def reverse_zones(cidr: IPv4Network) -> Iterator[str]:
-    """Yield the names below which the addresses of a range have their PTR records."""
-    whole = -(-cidr.prefixlen // 8) * 8  # a zone ends at a byte
-    for part in cidr.subnets(new_prefix=whole):
-        labels = str(part.network_address).split(".")[: whole // 8]
-        yield ".".join((*reversed(labels), "in-addr.arpa"))
+def firewall_needs(
+    inventory: Inventory, network: Network, facts: HostFacts, transits: Iterable[Need]
+) -> Iterator[Inbound]:
+    """Yield the questions of containers, which come in by the bridge, and those of other hosts.
+
+    Other hosts ask for the guests of this one, by the links of the packets to its containers
+    (`transits`) or by the bridge, if that is one layer 2 with theirs.
+    """
+    if network.names is None:
+        return
+    bridge = docker_bridge.bridge_name(inventory, network)
+    asked = {(network.subnets[facts.host], bridge)}
+    if any(is_live(each) for each in inventory.members.values() if _is_at(each, network, facts)):
+        links = {need.nic for need in transits if isinstance(need, Transit)}
+        asked = (
+            asked | {(network.cidr, nic) for nic in links} if links else {(network.cidr, bridge)}
+        )
+    for protocol in ("tcp", "udp"):
+        for source, nic in sorted(asked):
+            yield Inbound(protocol, (53,), source, nic)
 
 
-def firewall_needs(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Inbound]:
-    """Yield the questions of containers, which come in by the bridge."""
-    if network.names is not None:
-        bridge = docker_bridge.bridge_name(inventory, network)
-        for protocol in ("tcp", "udp"):
-            yield Inbound(protocol, (53,), network.subnets[facts.host], bridge)
+def _is_at(container: Container, network: Network, facts: HostFacts) -> bool:
+    return (container.network, container.host) == (network.name, facts.host)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from provision.resources.steps import Put, Run, Steps, remove_file, sh
 
 FOLDER = "names"
 """The folder of the files below that of the inventory."""
-HOSTS_FILE, LOCAL_FILE = ".hosts", ".local"
+HOSTS_FILE, LOCAL_FILE, LIVE_FOLDER = ".hosts", ".local", ".live"
 # The server reads its files again without a restart. One that does not run reads them when it
 # starts.
 _REREAD = 'systemctl -q is-active "$1" || exit 0; systemctl reload "$1"'
@@ -58,6 +58,28 @@ class DnsRow:
         return f"{self.key} {self.value}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class DnsForward:
+    """A name about which another host's server is asked: `key`, and below it; `value` is its
+    address, and after `@` the own address from which it is asked."""
+
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.value}"
+
+
+def live_folder(inventory: str, network: str) -> str:
+    """The folder with a hosts file for each guest of a host: its address of now."""
+    return f"{ETC}/{inventory}/{FOLDER}/{network}{LIVE_FOLDER}"
+
+
+def reread(service: str) -> Run:
+    """Let a DNS server read its files again."""
+    return sh(_REREAD, service)
+
+
 def rows(text: str) -> tuple[DnsRow, ...]:
     """The rows of a hosts file; lines that are none are left out."""
     return tuple(_rows(text))
@@ -78,8 +100,9 @@ class DnsRecords(Resource):
     """The records of a network; `service` reads them again when they change.
 
     Two files hold them: one of addresses, and one of the names with dots, about which no other
-    server is asked (for an IPv6 address, for example). `intact` is False if their text differs from
-    what the rows make.
+    server is asked (for an IPv6 address, for example). `here` are such names that the folder of
+    live files has, and `forwards` those that only another host knows. `intact` is False if their
+    text differs from what these make.
     """
 
     kind: ClassVar[str] = "dns_records"
@@ -97,6 +120,8 @@ done
     rows: tuple[DnsRow, ...] = field(metadata=ROWS)
     intact: bool = True
     service: str = field(default="", compare=False, repr=False)
+    here: tuple[str, ...] = ()
+    forwards: tuple[DnsForward, ...] = field(default=(), metadata=ROWS)
 
     @property
     def name(self) -> str:
@@ -121,19 +146,25 @@ done
 
     @property
     def _texts(self) -> dict[str, str]:
-        dotted = (name for row in self.rows for name in (row.key, *row.names) if "." in name)
         lines = {
             self.hosts_path: [row.line for row in self.rows],
-            self.local_path: [f"server=/{name}/" for name in dict.fromkeys(dotted)],
+            self.local_path: [
+                *(f"server=/{name}/" for name in dict.fromkeys((*self._dotted, *self.here))),
+                *(f"server=/{each.key}/{each.value}" for each in self.forwards),
+            ],
         }
         return {path: "\n".join((self._head, *text, "")) for path, text in lines.items()}
+
+    @property
+    def _dotted(self) -> Iterator[str]:
+        return (name for row in self.rows for name in (row.key, *row.names) if "." in name)
 
     def is_foreign(self) -> Run:
         return sh(_IS_FOREIGN, self._head, self.hosts_path, self.local_path)
 
     def create(self) -> Steps:
         files = (Put(path, text) for path, text in self._texts.items())
-        return (*files, *((sh(_REREAD, self.service),) if self.service else ()))
+        return (*files, *((reread(self.service),) if self.service else ()))
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
@@ -157,5 +188,21 @@ def _parsed(network: str, files: dict[str, tuple[str, str]], origin: Origin) -> 
     _, text = files.get(empty.hosts_path, ("", ""))
     service = service_name(origin.inventory, network, "dns")
     records = DnsRecords(origin.host, network, origin.inventory, rows(text), service=service)
+    _, local = files.get(empty.local_path, ("", ""))
+    servers = tuple(_servers(local))
+    dotted = frozenset(records._dotted)
+    records = replace(
+        records,
+        here=tuple(name for name, server in servers if not server and name not in dotted),
+        forwards=tuple(DnsForward(name, server) for name, server in servers if server),
+    )
     intact = all(files.get(path) == ("644", text) for path, text in records._texts.items())
-    return DnsRecords(origin.host, network, origin.inventory, records.rows, intact, service)
+    return replace(records, intact=intact)
+
+
+def _servers(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each name of a file of servers, with the server that is asked, empty for none."""
+    for line in text.splitlines():
+        key, *fields = line.split("/")
+        if key == "server=" and len(fields) == 2:
+            yield fields[0], fields[1]

@@ -14,13 +14,15 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.on_hosts import ETC, VAR
+from provision.resources.kinds.dns_records import live_folder, reread
+from provision.resources.on_hosts import ETC, VAR, Mark, service_name
 from provision.resources.render import program_text
 from provision.resources.steps import Put, Run, Steps, remove_file, sh
 
 _COMMON = ("host/docker_id.sh", "host/guest.sh")
 _CONNECT = program_text(*_COMMON, "host/guest_connect.sh")
 _DISCONNECT = program_text(*_COMMON, "host/guest_disconnect.sh")
+_TELL = program_text(*_COMMON, "host/guest_names.sh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class GuestConnection(Resource):
     `found_by` is `container NAME` or `label KEY=VALUE`. `address` is the fixed one. `peers` is the
     range of the network's other hosts, None if it is on the guest's link. `lacks` is `connection`,
     `address` or `routes`. `container` is the id of the container, empty if there is none now, which
-    is not a difference: the follower connects it when it starts.
+    is not a difference: the follower connects it when it starts. In a network with names, a guest
+    without a fixed address is connected at `proposed`, if that is free, and its host answers
+    `dns_names` with the address that it has.
     """
 
     kind: ClassVar[str] = "guest"
@@ -48,6 +52,8 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
     peers: IPv4Network | None
     inventory: str
     lacks: str = ""
+    proposed: IPv4Address | None = None
+    dns_names: tuple[str, ...] = ()
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     container: str = field(default="", compare=False)
     pid: int = field(default=0, compare=False)
@@ -67,22 +73,61 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
 
     def create(self) -> Steps:
         # The claim is written first, so that what an interrupted apply leaves is known as ours.
-        return (Put(self._claim, self._claim_text), self._connect("apply"))
+        return (Put(self._claim, self._claim_text), self._connect("apply"), *self._tell)
 
     def restore(self) -> Steps:
-        return (self._connect("follow"),)
+        return (self._connect("follow"), *self._tell)
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, GuestConnection)
-        if replace(current, lacks="") == self:
-            return self.create()
-        return (current._disconnect, *remove_file(current._record), *self.create())
+        told = (self._live, self.dns_names)
+        forget = () if (current._live, current.dns_names) == told else current._forget
+        if self._keeps(current):
+            return (*forget, *self.create())
+        return (current._disconnect, *remove_file(current._record), *forget, *self.create())
+
+    def _keeps(self, current: GuestConnection) -> bool:
+        """True if the connection can stay: without a fixed address, a guest keeps any."""
+        address = current.address if self.address is None else self.address
+        kept = replace(
+            self, address=address, proposed=current.proposed, dns_names=current.dns_names
+        )
+        return replace(current, lacks="") == kept
 
     def delete(self) -> Steps:
-        return (self._disconnect, *remove_file(self._record), *remove_file(self._claim))
+        return (
+            self._disconnect,
+            *remove_file(self._record),
+            *self._forget,
+            *remove_file(self._claim),
+        )
 
     def _connect(self, mode: str) -> Run:
-        return sh(_CONNECT, *self._arguments, mode)
+        proposed = (str(self.proposed),) if self.proposed else ()
+        return sh(_CONNECT, *self._arguments, mode, *proposed)
+
+    @property
+    def _tell(self) -> Steps:
+        """Let the host's DNS server answer the names with the address of now."""
+        if not self.dns_names:
+            return ()
+        network, selector, text, *_ = self._arguments
+        head = f"# {Mark(self.inventory, self.network).tag}"
+        service = service_name(self.inventory, self.network, "dns")
+        return (sh(_TELL, network, selector, text, self._live, service, head, *self.dns_names),)
+
+    @property
+    def _forget(self) -> Steps:
+        if not self.dns_names:
+            return ()
+        return (
+            *remove_file(self._live),
+            reread(service_name(self.inventory, self.network, "dns")),
+        )
+
+    @property
+    def _live(self) -> str:
+        return f"{live_folder(self.inventory, self.network)}/{self.guest}"
 
     @property
     def _disconnect(self) -> Run:
@@ -98,7 +143,10 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
     def _claim_text(self) -> str:
         network, selector, text, address, peers, _ = self._arguments
         # The text of a label may have spaces, so it comes last.
-        return f"{network} {selector} {address} {peers} {text}\n"
+        names = (
+            f"names {' '.join((str(self.proposed), *self.dns_names))}\n" if self.dns_names else ""
+        )
+        return f"{network} {selector} {address} {peers} {text}\n{names}"
 
     @property
     def _claim(self) -> str:
@@ -110,7 +158,7 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         before = current if isinstance(current, GuestConnection) else None
-        moved = before is not None and replace(before, lacks="") != self
+        moved = before is not None and not self._keeps(before)
         if recreated or moved:
             return f"{self.guest} leaves {self.network} for a moment; it keeps running"
         return None
@@ -124,9 +172,25 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
             if key == "state"
             for guest, _, rest in (line.partition(" "),)
         }
+        names = {
+            guest: rest.split()
+            for key, line in lines
+            if key == "names"
+            for guest, _, rest in (line.partition(" "),)
+        }
         for key, line in lines:
             if key == "claim":
-                yield Found(_connection(line, states, origin), ours=True)
+                guest = line.partition(" ")[0]
+                connection = _connection(line, states, origin)
+                yield Found(_with_names(connection, names.get(guest, [])), ours=True)
+
+
+def _with_names(connection: GuestConnection, fields: list[str]) -> GuestConnection:
+    """A connection with the second line of its claim: the proposed address, and the names."""
+    if not fields:
+        return connection
+    proposed, *names = fields
+    return replace(connection, proposed=IPv4Address(proposed), dns_names=tuple(names))
 
 
 def _connection(claim: str, states: dict[str, str], origin: Origin) -> GuestConnection:

@@ -1,0 +1,21 @@
+# Writes the address that a guest has now, with its names, into a file of the host's DNS server. The
+# file of a guest that does not run stays: its name is still answered.
+# Prelude: host/docker_id.sh host/guest.sh
+# Arguments: network, selector, text, file, service of the DNS server, first line of the file, names
+
+# shellcheck disable=SC2034 # the variables are those of the prelude
+guest_network=$1 guest_selector=$2 guest_text=$3 file=$4 service=$5 first=$6
+shift 6
+guest_find || exit
+[ -n "$id" ] || exit 0
+address=$(docker inspect --type container --format \
+  "{{with index .NetworkSettings.Networks \"$guest_network\"}}{{.IPAddress}}{{end}}" "$id") || exit
+[ -n "$address" ] || exit 0
+lines="$first
+$address $*"
+[ "$(cat "$file" 2>/dev/null)" != "$lines" ] || exit 0
+# The DNS server has a user of its own, and does not read hidden files.
+new=${file%/*}/.${file##*/}.provision-new
+(umask 022 && mkdir -p "${file%/*}" && printf '%s\n' "$lines" >"$new") && mv -f "$new" "$file" || exit
+systemctl -q is-active "$service" || exit 0
+systemctl reload "$service"
