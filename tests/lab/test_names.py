@@ -48,7 +48,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Three hosts; afterwards the inventory that they still have is destroyed."""
     yield mixed
     power.start(mixed.lab, say=print)
-    mixed.everywhere(NO_HOSTS_OWN_DNS, check=False)
+    mixed.everywhere(f"{NO_HOSTS_OWN_DNS}docker rm -f other", check=False)
     if any(mixed.everywhere("ls -d /etc/provision/named", check=False).values()):
         mixed.provision("destroy", mixed.inventory(FILE), "--yes", status=None)
 
@@ -71,6 +71,19 @@ def assert_names(hosts: Hosts) -> None:
     assert text.count(f"Address: {web.strip()}\n") == len(names), text
     assert "find missing: NXDOMAIN" in text, text
     assert "find missing.blue.lab.internal: NXDOMAIN" in text, text
+
+
+def assert_guest(hosts: Hosts) -> None:
+    """Containers of other hosts find a guest that joined the network by itself, and its address."""
+    form = "{{.NetworkSettings.Networks.blue.IPAddress}}"
+    address = hosts.ssh("h2", f"docker inspect -f '{form}' other").strip()
+    deadline = time.monotonic() + 30
+    for container in ("web", "cache"):
+        for name in ("app", "app.blue", "app.blue.lab.internal"):
+            while f"Address: {address}\n" not in (text := lookup(hosts, container, name)):
+                assert time.monotonic() < deadline, (container, name, text)
+                time.sleep(0.5)
+        assert "name = app.blue.lab.internal" in lookup(hosts, container, address)
 
 
 def processes(hosts: Hosts) -> dict[str, str]:
@@ -162,18 +175,28 @@ def test_a_program_at_port_53_is_not_touched(clean: Hosts) -> None:
         "{method: vxlan, mode: routed, cidr: 172.20.0.0/16, names: lab.internal}",
         "{method: ovs-gre, cidr: 172.20.0.0/16, names: lab.internal}",
         "{method: wireguard, cidr: 172.20.0.0/16, names: lab.internal}",
+        "{method: ovs-vxlan, cidr: 172.20.0.0/16, names: lab.internal}",
+        "{method: bgp, cidr: 172.20.0.0/16, names: lab.internal}",
+        "{method: flannel, etcd: {members: [h1]}, cidr: 172.20.0.0/16, names: lab.internal}",
     ],
 )
 def test_names_with_every_method(clean: Hosts, method: str) -> None:
-    """The server is at the gateway of each host, whatever joins the hosts."""
+    """The server is at the gateway of each host, whatever joins the hosts, and others ask it for a
+    container that joins the network by itself."""
     written = clean.inventory(FILE)
     text = (clean.lab.folder / written).read_text()
     begin, end = text.index("  blue:\n"), text.index("containers:")
-    (clean.lab.folder / written).write_text(f"{text[:begin]}  blue: {method}\n{text[end:]}")
+    guest = "guests: {app: {host: h2, container: other, network: blue, absent: wait}}"
+    text = f"{text[:begin]}  blue: {method}\n{text[end:]}{guest}\n"
+    (clean.lab.folder / written).write_text(text)
     before = clean.capture()
     clean.provision("apply", written)
     clean.verified(written)
     assert_names(clean)
     assert clean.json("plan", written)["changes"] == []
+    clean.ssh("h2", "docker run -d --name other --network blue busybox sleep 9999")
+    assert_guest(clean)
+    assert clean.json("plan", written)["changes"] == []
+    clean.ssh("h2", "docker rm -f other")
     clean.provision("destroy", written, "--yes")
     assert_same(before, clean.capture())

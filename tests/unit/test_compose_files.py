@@ -99,6 +99,7 @@ def test_a_file_is_read_as_compose_reads_it(path: Path) -> None:
         number = service.get("deploy", {}).get("replicas", service.get("scale", 1))
         for k in range(number):
             entry = ours.pop(service.get("container_name", f"x-{name}-{k + 1}"))
+            assert entry.pop("service") == name
             assert normal(entry) == as_entry(service, theirs)
     assert not ours
 
