@@ -118,7 +118,7 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     """They reach containers of other hosts, come back when they are made anew, and stay running."""
     hosts, name = hosting
     text = refused(hosts, name, "shop-web-1, network: blue", "shop-web-2, network: blue")
-    assert "refused.yml:13:3: guest shop: h1 has no container shop-web-2" in text
+    assert "refused.yml:14:3: guest shop: h1 has no container shop-web-2" in text
     assert "did you mean shop-web-1?" in text
     before = hosts.capture()
     started = {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in ("h1", "h2")}

@@ -328,6 +328,43 @@ def test_aliases_of_a_network_become_those_of_the_container(tmp_path: Path) -> N
         loaded(tmp_path, compose, ", project: p, hosts: {db: [h1, h2]}", names=True)
 
 
+RED = ", red: {method: vxlan, cidr: 172.21.0.0/16, hosts: [h1, h2]}}\n"
+
+
+def test_external_networks_are_those_of_the_inventory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the service; the project's own ones are that of the entry."""
+    monkeypatch.setattr(f"{__name__}.HEAD", HEAD[:-2] + RED)
+    compose = """services:
+  web: {image: x, networks: [front, back]}
+  api: {image: x, networks: {back: {ipv4_address: 172.21.1.9}, front: {ipv4_address: 172.20.1.9}}}
+  db: {image: x, networks: [back]}
+  old: {image: x, networks: [front, also]}
+networks: {front: , back: {name: red, external: true}, also: {name: blue, external: true}}
+"""
+    entry = ", project: p, hosts: {web: h1, api: h2, db: h1, old: h3}"
+    containers = loaded(tmp_path, compose, entry).containers
+    networks = {
+        name: (each.network, [further.name for further in each.networks])
+        for name, each in containers.items()
+    }
+    assert networks == {
+        "p-web-1": ("blue", ["red"]),
+        "p-api-1": ("red", ["blue"]),
+        "p-db-1": ("red", []),
+        "p-old-1": ("blue", []),
+    }
+    api = containers["p-api-1"]
+    assert (str(api.address), str(api.networks[0].address)) == ("172.21.1.9", "172.20.1.9")
+    for place, position in (("db: h3", "i.yml:4"), ("web: h3", "compose.yaml:2")):
+        service = place.partition(":")[0]
+        moved = entry.replace(f"{service}: h1", place)
+        with pytest.raises(InventoryError, match="'h3' is not in network 'red'") as caught:
+            loaded(tmp_path, compose, moved)
+        assert f"{position}:" in str(caught.value.findings[0])
+
+
 SETTINGS = tuple(
     ContainerSetting(key, value)
     for key, value in sorted(
@@ -398,7 +435,8 @@ def test_a_setting_that_docker_does_not_show_differs() -> None:
             "service 'b' is on 'back', apart from",
         ),
         ("a: {image: x, networks: [back]}\n  b: {image: x}", "service 'b' is on 'default', apart"),
-        ("a: {image: x, networks: [red]}", "the external network 'red' is not 'blue'"),
+        ("a: {image: x, networks: [red]}", "the inventory has no network 'red'"),
+        ("a: {image: x, networks: [back, front]}", "service 'a' is on 2 networks of the project"),
         ("a: {image: x, networks: {back: {priority: 1}}}", "'priority' in 'back' is not supported"),
         ("a: {image: x, networks: [back]}\n  b: {image: x, network_mode: none}", ""),
         ("a: {image: x, networks: {back: , }}\n  b: {image: x, networks: [back]}", ""),
@@ -409,7 +447,7 @@ def test_services_that_compose_would_part_are_refused(
     tmp_path: Path, compose: str, message: str
 ) -> None:
     """They would reach each other on the network of the inventory."""
-    networks = "networks: {back: , red: {external: true}, blue: {external: true}}"
+    networks = "networks: {back: , front: , red: {external: true}, blue: {external: true}}"
     text = f"services:\n  {compose}\n{networks}\n"
     entry = ", hosts: {a: h1, b: h1}" if " b:" in text else ", hosts: {a: h1}"
     if not message:

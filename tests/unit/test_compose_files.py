@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from provision.inventory.compose.placement import Placement, Target
+from provision.inventory.compose.placement import Placement
 from provision.inventory.compose.project import Project, read_project
+from provision.inventory.compose.shape import Target
 from provision.inventory.load import load
 from provision.model.errors import InventoryError
 from provision.model.fields.quantities import duration, size
@@ -99,7 +100,7 @@ def test_a_file_is_read_as_compose_reads_it(path: Path) -> None:
         number = service.get("deploy", {}).get("replicas", service.get("scale", 1))
         for k in range(number):
             entry = ours.pop(service.get("container_name", f"x-{name}-{k + 1}"))
-            assert entry.pop("service") == name
+            assert entry.pop("service", name) == name
             assert normal(entry) == as_entry(service, theirs)
     assert not ours
 

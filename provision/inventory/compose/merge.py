@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from provision.model.suggest import did_you_mean
 from provision.model.text import quoted, single_line
 
 if TYPE_CHECKING:
-    from provision.inventory.compose.placement import Placed, Target
+    from provision.inventory.compose.placement import Placed
     from provision.inventory.compose.project import Project
     from provision.inventory.yaml_reader import Node
 
@@ -81,10 +81,12 @@ def merge_compose(data: Any, path: Path, root: Node) -> tuple[Any, ComposeEntrie
     if not isinstance(items, list) or not isinstance(containers, dict | None):
         return data, entries  # `decode` reports a value of another type
     names = set(containers or ())
+    declared = data.get("networks")
+    networks = tuple(declared) if isinstance(declared, dict) else ()
     for k, item in enumerate(items):
         document = _document(item, ("compose", k), entries)
         if document is not None:
-            _merge_item(document, k, path, root, names, entries)
+            _merge_item(document, k, path, root, names, networks, entries)
             names |= entries.placed.keys()
     placed = {name: container.entry for name, container in entries.placed.items()}
     return {**data, "containers": {**(containers or {}), **placed}}, entries
@@ -105,11 +107,13 @@ def _merge_item(
     path: Path,
     root: Node,
     names: Iterable[str],
+    networks: Collection[str],
     entries: ComposeEntries,
 ) -> None:
     # Imported here because most inventories have no compose.
-    from provision.inventory.compose.placement import Placement, Target
+    from provision.inventory.compose.placement import Placement
     from provision.inventory.compose.project import read_project
+    from provision.inventory.compose.shape import Target
 
     try:
         project = read_project(resolve(document.file, path.parent), document.project)
@@ -128,7 +132,7 @@ def _merge_item(
     }
     locs: list[Loc] = [("network",), *(("hosts", service) for service in hosts)]
     positions = {loc: Position(path, *root.locate(("compose", k, *loc))) for loc in locs}
-    target: Target = Target(hosts, document.network, positions)
+    target = Target(hosts, document.network, positions, networks)
     for container in Placement(project, target, set(names)).containers():
         entries.placed[container.name] = container
     entries.findings += [

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from provision.inventory.compose import networks
 from provision.inventory.compose.project import Project
-from provision.inventory.compose.shape import ComposeService, Dependency
+from provision.inventory.compose.shape import ComposeService, Dependency, Target
 from provision.inventory.rules.start_order import cycle
 from provision.model.fields.dns_names import is_name
 from provision.model.findings import Loc, Position
@@ -15,18 +16,6 @@ from provision.model.suggest import did_you_mean
 from provision.model.text import count, quoted
 
 _CONDITIONS = ("service_started", "service_healthy")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """An item of `compose`: the hosts of services and the network, with their positions.
-
-    `positions` has ("hosts", SERVICE) and ("network",).
-    """
-
-    hosts: Mapping[str, list[str]]
-    network: str
-    positions: Mapping[Loc, Position]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +53,7 @@ class Placement:
         for service in services.values():
             self.copies[service.name] = list(self._copies(service))
         circle = self._circle(services)
-        self._networks(services)
+        networks.join(self.project, self.target, services.values())
         self._shared_volumes(services)
         for service in services.values():
             volumes = self._volumes(service)
@@ -121,11 +110,13 @@ class Placement:
     ) -> Placed:
         positions = {**service.positions, ("network",): self.target.positions[("network",)]}
         positions[("host",)] = self._host_position(service, host)
-        network = self.target.network
+        keys: dict[str, Any] = {"network": self.target.network}
         if service.network_mode is not None:
-            network = self._mode(service, host)
+            keys["network"] = self._mode(service, host)
             positions[("network",)] = self.project.position(service.network_mode)
-        entry = {"host": host, "network": network, **service.keys}
+        elif service.joined:
+            keys = networks.keys(service.joined, self.target.network, positions)
+        entry = {"host": host, **keys, **service.keys}
         if volumes:
             entry["volumes"] = volumes
         if service.network_mode is None and is_name(service.name):
@@ -209,42 +200,6 @@ class Placement:
             message = f"services wait for each other: {' → '.join(names)}"
             self.project.refuse(node, message, "remove one of these depends_on")
         return circle
-
-    def _networks(self, services: Mapping[str, ComposeService]) -> None:
-        """All services are on one network: others of the file would be isolated from it."""
-        first: tuple[str, str] | None = None
-        for service in services.values():
-            names = [str(node.value) for node in service.networks]
-            known = [name for name in names if name in self.project.networks or name == "default"]
-            for node in service.networks:
-                if str(node.value) not in known:
-                    hint = did_you_mean(str(node.value), self.project.networks, "networks")
-                    self.project.refuse(node, f"unknown network {quoted(node.value)}", hint)
-            if len(known) > 1:
-                message = f"service {quoted(service.name)} is on {count(len(known), 'network')}"
-                hint = f"name one: all services of the project are on '{self.target.network}'"
-                self.project.refuse(service.networks[1], message, hint)
-            elif service.network_mode is None and (known or not names):
-                # Compose puts a service without `networks` on `default`.
-                first = self._same_network(service, known[0] if known else "default", first)
-
-    def _same_network(
-        self, service: ComposeService, name: str, first: tuple[str, str] | None
-    ) -> tuple[str, str]:
-        external = self.project.networks.get(name)
-        node = service.networks[0] if service.networks else service.key
-        if external is not None and external != self.target.network:
-            message = f"the external network {quoted(external)} is not '{self.target.network}'"
-            hint = "name one network in both files"
-            self.project.refuse(node, message, hint)
-        if first is not None and first[1] != name:
-            message = (
-                f"service {quoted(service.name)} is on {quoted(name)}, apart from"
-                f" {quoted(first[0])} on {quoted(first[1])}"
-            )
-            hint = f"name one network: all services of the project are on '{self.target.network}'"
-            self.project.refuse(node, message, hint)
-        return first or (service.name, name)
 
     def _volumes(self, service: ComposeService) -> list[str]:
         """The volumes of a service with Docker's names of the named ones."""

@@ -215,25 +215,28 @@ class ServiceReader(ValueReader):
         if isinstance(node.value, list):
             self.service.networks = [item for _, item in self.texts(node, key)]
             return
+        aliases: list[tuple[str, Node]] = []
         for name, pair in self.mapping(node, key).items():
             pairs = self.only(pair.value, name, ("ipv4_address", "mac_address", "aliases"))
             if "ipv4_address" in pairs:
                 address = pairs["ipv4_address"].value
-                self.put(address, self.text(address, "ipv4_address"), "address")
+                text = self.text(address, "ipv4_address")
+                self.service.addresses[name] = (text, self.position(address))
             if "mac_address" in pairs:
                 self._mac(key, pairs["mac_address"].value)
             if "aliases" in pairs:
-                self._aliases(pairs["aliases"].value)
+                aliases += self._aliases(pairs["aliases"].value)
             self.service.networks.append(pair.key)
+        if aliases:
+            # One of several networks is an alias of the container in all of them.
+            by_text = {text: (text, item) for text, item in aliases}
+            self.put_list(node, "aliases", list(by_text.values()))
 
-    def _aliases(self, node: Node) -> None:
+    def _aliases(self, node: Node) -> list[tuple[str, Node]]:
         # Compose lets a service repeat its own name, which the container has by `service`.
         own = self.service.name.lower()
-        aliases = [
-            (text, item) for text, item in self.texts(node, "aliases") if text.lower() != own
-        ]
-        if aliases:
-            self.put_list(node, "aliases", list(aliases))
+        texts = self.texts(node, "aliases")
+        return [(text, item) for text, item in texts if text.lower() != own]
 
     def _depends_on(self, key: str, node: Node) -> None:
         if isinstance(node.value, list):

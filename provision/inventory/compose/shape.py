@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,22 @@ class Dependency:
     node: Node
 
 
+@dataclass(frozen=True, slots=True)
+class JoinedNetwork:
+    """A network of the inventory that a service is on, and the position of its name there."""
+
+    name: str
+    position: Position
+    address: tuple[Any, Position] | None = None
+
+
 @dataclass(slots=True)
 class ComposeService:
     """A service: `keys` are those of an entry of `containers`, without host and network.
 
     `positions` are those of the keys and the entries below them; `hosts` are those of its
-    `x-provision`, `replicas` is None where the file has none.
+    `x-provision`, `replicas` is None where the file has none. `addresses` are those of `networks`
+    that have one, by the name in the file; `joined` are these networks in the inventory.
     """
 
     name: str
@@ -35,5 +46,20 @@ class ComposeService:
     container_name: Node | None = None
     network_mode: Node | None = None
     networks: list[Node] = field(default_factory=list)
+    addresses: dict[str, tuple[Any, Position]] = field(default_factory=dict)
+    joined: list[JoinedNetwork] = field(default_factory=list)
     depends_on: list[Dependency] = field(default_factory=list)
     profiles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An item of `compose`: the hosts of services and the network, with their positions.
+
+    `positions` has ("hosts", SERVICE) and ("network",). `others` are all networks of the inventory.
+    """
+
+    hosts: Mapping[str, list[str]]
+    network: str
+    positions: Mapping[Loc, Position]
+    others: Collection[str] = ()
