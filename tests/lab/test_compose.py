@@ -34,6 +34,7 @@ services:
     <<: *service
     ports: ["8080:80"]
     depends_on: [sidecar]
+    networks: [default, back]
     environment:
       NAME: web
       NEXT: timeout 5 wget -q -O- http://front/chain
@@ -46,7 +47,7 @@ services:
   db:
     <<: *service
     volumes: ["data:/data"]
-    networks: {default: {ipv4_address: 172.20.2.200}}
+    networks: {default: {ipv4_address: 172.20.2.200}, back: {ipv4_address: 172.21.2.200}}
     environment:
       NAME: db
       NEXT: timeout 5 wget -q -O- http://cache/chain
@@ -61,6 +62,7 @@ services:
     <<: *service
     environment: {NAME: front, NEXT: "timeout 5 wget -q -O- http://db/chain"}
 volumes: {data: }
+networks: {back: {name: red, external: true}}
 """
 PLACES = "hosts: {web: h1, sidecar: h1, api: [h1, h2, h3], cache: h2, front: h2}"
 SETTINGS = """
@@ -110,6 +112,7 @@ def write(hosts: Hosts) -> str:
     (hosts.lab.folder / "compose.yml").write_text(
         f"name: demo\nhosts:\n{addresses}\n"
         "networks:\n  blue: {method: routes, cidr: 172.20.0.0/16, names: true}\n"
+        "  red: {method: vxlan, cidr: 172.21.0.0/16}\n"
         f"compose:\n  - {{file: shop/compose.yaml, project: shop, network: blue, {PLACES}}}\n"
         f"containers:\n  plain: {{host: h1, network: blue}}\n{settings}"
     )
@@ -140,7 +143,8 @@ def test_a_compose_file_over_three_hosts(mixed: Hosts) -> None:
     path = write(mixed)
     mixed.provision("apply", path)
     assert mixed.json("plan", path)["changes"] == []
-    mixed.verified(path, skips=("wire", "broadcast"))
+    checks = mixed.verified(path, skips=("wire", "broadcast"))["checks"]
+    assert ("shop-web-1.red", "shop-db-1.red") in {(each["from"], each["to"]) for each in checks}
     requests_go_through_all_hosts(mixed)
     assert variables_of_the_api(mixed) == "a b,api\n"
     settings_are_those_of_the_file(mixed)
