@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from provision.inventory.compose.project import Project
-from provision.inventory.compose.shape import ComposeService, JoinedNetwork, Target
+from provision.inventory.compose.shape import ComposeService, ServiceNetwork, Target
 from provision.model.findings import Loc, Position
 from provision.model.suggest import did_you_mean
 from provision.model.text import count, quoted
@@ -50,7 +50,7 @@ def _join(
             project.refuse(node, f"the inventory has no network {quoted(network)}", hint)
         elif network not in [joined.name for joined in service.joined]:
             address = service.addresses.get(name)
-            service.joined.append(JoinedNetwork(network, project.position(node), address))
+            service.joined.append(ServiceNetwork(network, project.position(node), address))
 
 
 def _refuse_second(
@@ -85,7 +85,7 @@ def _same_network(
 
 
 def keys(
-    joined: Sequence[JoinedNetwork], default: str, positions: dict[Loc, Position]
+    joined: Sequence[ServiceNetwork], default: str, positions: dict[Loc, Position]
 ) -> dict[str, Any]:
     """The keys of a container for its networks; `positions` gets theirs.
 

@@ -20,7 +20,7 @@ class Dependency:
 
 
 @dataclass(frozen=True, slots=True)
-class JoinedNetwork:
+class ServiceNetwork:
     """A network of the inventory that a service is on, and the position of its name there."""
 
     name: str
@@ -47,7 +47,7 @@ class ComposeService:
     network_mode: Node | None = None
     networks: list[Node] = field(default_factory=list)
     addresses: dict[str, tuple[Any, Position]] = field(default_factory=dict)
-    joined: list[JoinedNetwork] = field(default_factory=list)
+    joined: list[ServiceNetwork] = field(default_factory=list)
     depends_on: list[Dependency] = field(default_factory=list)
     profiles: bool = False
 
