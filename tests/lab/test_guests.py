@@ -43,6 +43,7 @@ MAKE = {
 }
 NETWORKS = "docker inspect --format '{{json .NetworkSettings.Networks}}'"
 STATE = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}'"
+GUESTS = "$(docker ps -q --filter name=shop)"
 RECONNECTED_S = 30
 NAMED_S = 30
 
@@ -120,7 +121,7 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     assert "refused.yml:14:3: guest shop: h1 has no container shop-web-2" in text
     assert "did you mean shop-web-1?" in text
     before = hosts.capture()
-    started = {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in ("h1", "h2")}
+    started = {host: hosts.ssh(host, f"{STATE} {GUESTS}") for host in ("h1", "h2")}
     hosts.provision("apply", name)
     assert hosts.json("plan", name)["changes"] == []
     assert networks(hosts, "h2", "shop-db-1")["blue"]["IPAddress"] == "172.20.1.200"
@@ -179,10 +180,10 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
     )
     hosts.ssh("h3", "docker rm -f joined")
     hosts.ssh("h1", "docker rm -f stranger")
-    running = {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in ("h1", "h2")}
+    running = {host: hosts.ssh(host, f"{STATE} {GUESTS}") for host in ("h1", "h2")}
     assert running["h1"] != started["h1"]
     hosts.provision("destroy", name, "--yes")
-    assert running == {host: hosts.ssh(host, f"{STATE} $(docker ps -q)") for host in running}
+    assert running == {host: hosts.ssh(host, f"{STATE} {GUESTS}") for host in running}
     assert set(networks(hosts, "h1", "shop-web-1")) == {"shop_default"}
     assert set(networks(hosts, "h2", "shop-db-1")) == {"zeta"}
     enter = "nsenter -t $(docker inspect --format '{{.State.Pid}}' shop-web-1) -n"
