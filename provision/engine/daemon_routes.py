@@ -34,6 +34,12 @@ def ranges(current: State) -> Ranges:
     return by_host
 
 
+def routers(current: State) -> frozenset[str]:
+    """The addresses of the routers, which are no hosts, that daemons on the hosts talk to."""
+    by_host = ranges(current).values()
+    return frozenset(address for named in by_host for each in named for address in each.routers)
+
+
 def include(known: Ranges, host: str, route: KernelRoute) -> bool:
     """Return True for a route that a daemon has made."""
     return any(_made_by(each, route) for each in known.get(host, ()))

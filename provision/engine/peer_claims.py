@@ -37,9 +37,11 @@ def claims(
 ) -> Iterator[PeerClaim]:
     """Yield what the resources `current` hold of peers that are not among `known_hosts`.
 
-    `facts` have the routes that daemons of these resources have learned from peers.
+    `facts` have the routes that daemons of these resources have learned from peers. The routers of
+    these daemons are no peers.
     """
     known = {text for host in known_hosts for text in (host.name, str(host.address))}
+    known |= daemon_routes.routers(current)
     # The number of an address is compared in less time than its text is made.
     numbers = {int(host.address) for host in known_hosts}
     routers: dict[tuple[str, str, IPv4Address], str] = {}
