@@ -63,7 +63,10 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "kept": 241,
         "cidr": "172.27.0.0/16",
         "password": "/etc/provision/demo/secrets/core.bgp",
-        "neighbors": "hosts 10.0.0.1 10.0.0.2",
+        "of_password": "hosts 10.0.0.1 10.0.0.2",
+        "of_router_password": "10.0.0.254 10.0.0.253",
+        "routers": "10.0.0.254,10.0.0.253",
+        "ranges": "172.27.0.0/16 10.200.0.0/16",
         "bfdd": "/etc/provision/demo/core.bfdd.conf",
     },
     "bgp/status.sh.j2": {

@@ -10,7 +10,7 @@ import pytest
 
 from provision.lab import power
 from tests.lab.hosts import HOSTS, Hosts, assert_same
-from tests.lab.pipework import failing_checks
+from tests.lab.pipework import failing_checks, wait_for_output
 
 pytestmark = pytest.mark.lab
 
@@ -214,24 +214,39 @@ def test_a_host_that_left_is_named_and_a_deleted_unit_file_heals(clean: Hosts) -
 
 
 @pytest.mark.full
-def test_a_host_that_lies_is_named_and_ranges_of_others_are_refused(clean: Hosts) -> None:
-    """h3 announces a default route, a range of others, a part of a subnet, and h1's own subnet."""
-    inventory = clean.inventory("bgp.yml")
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_host_that_lies_is_named_and_what_is_not_its_own_is_refused(
+    clean: Hosts, strict: bool
+) -> None:
+    """h3 announces a default route, a range of others, a part of a subnet, and whole subnets.
+
+    It names another next hop than itself. Only strict reflectors refuse the subnets of others.
+    """
+    inventory = clean.inventory("bgp.yml", *([("# asn: 64512", "strict: true #")] * strict))
     clean.provision("apply", inventory)
     clean.verified(inventory)
-    lies = ("0.0.0.0/0", "10.99.0.0/24", "172.27.0.0/25", "172.27.0.0/24", "172.27.77.0/24")
+    before = clean.everywhere("ip -4 route show proto 186")
+    of_others = ("172.27.0.0/24", "172.27.1.0/24", "172.27.77.0/24")
+    lies = ("0.0.0.0/0", "10.99.0.0/24", "172.27.0.0/25", *of_others)
+    data = clean.networks[1]
     commands = ["configure terminal", "no route-map announced", "route-map announced permit 10"]
-    commands += ["exit", "router bgp 64512", "address-family ipv4 unicast"]
-    commands += [f"network {lie}" for lie in lies]
+    commands += [f"set ip next-hop {data}.99", "exit", "router bgp 64512"]
+    commands += ["address-family ipv4 unicast", *(f"network {lie}" for lie in lies)]
     clean.ssh("h3", " ".join([VTYSH, *(f"-c '{command}'" for command in commands)]))
+    for k in (11, 12):
+        told = f"{VTYSH} -c 'show bgp ipv4 unicast neighbors {data}.{k} advertised-routes'"
+        wait_for_output(clean, "h3", told, "172.27.77.0/24", within_s=60)
     failing = failing_checks(clean, inventory)
-    assert ("subnets", "h2", "h2") in failing, failing
+    assert ("subnets", "h3", "h3") in failing, failing
+    named = {("subnets", host, host) for host in REFLECTORS}
+    assert (failing & named) == (set() if strict else named), failing
     routes = clean.everywhere("ip -4 route show proto 186")
     for host in REFLECTORS:
-        assert "172.27.77.0/24" in routes[host], routes
-        for refused in ("default", "10.99.0.0", "172.27.0.0/25"):
-            assert refused not in routes[host], routes
-    assert "172.27.0.0/24" not in routes["h1"], routes
+        known, added = set(before[host].splitlines()), set(routes[host].splitlines())
+        assert known <= added, (before, routes)
+        added -= known
+        assert all(line.startswith(f"172.27.77.0/24 via {data}.13 ") for line in added), routes
+        assert len(added) == (0 if strict else 1), routes
     clean.ssh("h3", f"systemctl restart {UNIT}")
     clean.verified(inventory)
 

@@ -246,14 +246,20 @@ def test_a_host_that_left_is_named_by_the_routes_of_its_peers(tmp_path: Path) ->
     }
 
 
-def answers(routes: dict[str, str], **states: str) -> str:
-    """The output of the status script: next hops by subnet, and states of sessions by address."""
+def answers(routes: dict[str, str], *, left: bool = True, **states: str) -> str:
+    """The output of the status script: next hops by subnet, and states of sessions by address.
+
+    Each subnet has another path, which a dead peer has left or which is announced.
+    """
     peers = {
         address.replace("_", "."): {"state": state, "pfxRcd": 1, "peerUptimeMsec": 5000}
         for address, state in states.items()
     }
     table = {
-        subnet: [{"nexthops": [{"ip": "192.0.2.1"}]}, {"bestpath": True, "nexthops": [{"ip": hop}]}]
+        subnet: [
+            {"stale": left, "nexthops": [{"ip": "192.0.2.1"}]},
+            {"bestpath": True, "nexthops": [{"ip": hop}]},
+        ]
         for subnet, hop in routes.items()
     }
     return f"bgp core {json.dumps({'peers': peers})}\nbgp core {json.dumps({'routes': table})}\n"
@@ -298,6 +304,14 @@ def test_the_checks_name_what_is_wrong(
     found = errors_of(example(tmp_path), answers({**ROUTES, **routes}, **{**UP, **states}))
     assert sessions in found[0] and bool(sessions) == bool(found[0])
     assert subnets in found[1] and bool(subnets) == bool(found[1])
+
+
+def test_a_path_that_is_not_the_best_is_named(tmp_path: Path) -> None:
+    """It would be, as soon as the owner of the subnet is gone."""
+    inventory = example(tmp_path)
+    sessions, subnets = errors_of(inventory, answers(ROUTES, left=False, **UP))
+    assert not sessions
+    assert "172.27.1.0/24 of h2 is announced by 192.0.2.1, too" in subnets
 
 
 def test_a_missing_subnet_and_a_missing_answer_are_errors(tmp_path: Path) -> None:

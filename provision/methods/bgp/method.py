@@ -44,7 +44,7 @@ class BgpMethod(Method):
         HostCheck("subnets", status.subnets_error),
     )
     packages: ClassVar = {"vtysh": ("frr",)}
-    secrets: ClassVar = {"password": check_password}
+    secrets: ClassVar = {"password": check_password, "router_password": check_password}
 
     def check_file(self, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         """Yield the mistakes in this method's networks."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
 from provision.methods._shared.docker_bridge import BridgeOptions
-from provision.model.documents import ValueDocument
-from provision.model.fields.scalars import number_range
+from provision.model.documents import Document, ValueDocument
+from provision.model.fields.scalars import Address, SourceRange, number_range
 from provision.model.findings import BadValueError
 from provision.model.help import Help
 from provision.model.inventory import Network
@@ -56,7 +57,28 @@ def check_password(text: str) -> None:
         raise BadValueError(message, hint)
 
 
+def _no_default_route(network: IPv4Network) -> IPv4Network:
+    if network.prefixlen == 0:
+        message = "no default route is accepted from a router"
+        raise BadValueError(
+            message, "write the ranges that the router leads to, like 10.200.0.0/16"
+        )
+    return network
+
+
 _Asn = Annotated[int, AfterValidator(_asn), number_range(1, 2**32 - 1)]
+_AcceptedRange = Annotated[SourceRange, AfterValidator(_no_default_route)]
+
+
+class Router(Document):
+    """A router of the hosts' link, which learns from each host the host's subnet."""
+
+    address: Annotated[Address, Help("its address on the hosts' link")]
+    asn: Annotated[_Asn, Help("number of its autonomous system, another than that of the hosts")]
+    accept: Annotated[
+        list[_AcceptedRange] | None,
+        Help("ranges to which the hosts take routes from it; default: none"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +90,22 @@ class BgpOptions(BridgeOptions):
         list[str] | None,
         Help("hosts that pass on the routes of all others; default: the first two"),
     ] = None
+    routers: Annotated[
+        list[Router] | None,
+        Help("routers of the hosts' link that learn the subnets from the hosts; default: none"),
+    ] = None
+    strict: Annotated[
+        bool,
+        Help("the reflectors accept from a host its own subnet only; a new host changes them, too"),
+    ] = False
     bfd: Annotated[bool, Help("the reflectors notice a host that is dead within a second")] = False
     password: Annotated[
         Annotated[ValueDocument | None, BeforeValidator(_password_source)],
         Help("file, or variable, with the password of all sessions (TCP MD5); default: none"),
+    ] = None
+    router_password: Annotated[
+        Annotated[ValueDocument | None, BeforeValidator(_password_source)],
+        Help("file, or variable, with the password of the routers; default: `password`"),
     ] = None
 
 
@@ -84,3 +118,13 @@ def options(network: Network) -> BgpOptions:
 def reflectors(network: Network) -> tuple[str, ...]:
     """The route reflectors: those that the inventory names, else the first two hosts."""
     return tuple(options(network).reflectors or ()) or network.hosts[:DEFAULT_REFLECTOR_COUNT]
+
+
+def routers(network: Network) -> tuple[Router, ...]:
+    """The routers with which each host has a session."""
+    return tuple(options(network).routers or ())
+
+
+def accepted_ranges(network: Network) -> tuple[IPv4Network, ...]:
+    """The ranges to which the hosts take routes from any of the routers."""
+    return tuple(sorted({each for router in routers(network) for each in router.accept or ()}))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from provision.facts.host import HostFacts
-from provision.methods._shared import firewall_needs
+from provision.methods._shared import docker_bridge, firewall_needs
 from provision.methods.bgp.facts import UNIT, FrrFacts
 from provision.methods.bgp.options import (
     BFD_INTERVAL_MS,
@@ -17,12 +17,15 @@ from provision.methods.bgp.options import (
     KEPT,
     PORT,
     PROTOCOL,
+    accepted_ranges,
     options,
     reflectors,
+    routers,
 )
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, interface_name
 from provision.model.problems import Problem
+from provision.model.text import listed
 from provision.resources.base import Resource
 from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
@@ -69,6 +72,15 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
         message = f"its own {UNIT} is enabled or runs, and a host has one FRR for its kernel"
         hint = f"run `systemctl disable --now {UNIT}`, or write method: routes"
         yield Problem(facts.host, message, hint)
+    nics = docker_bridge.nics(inventory, network, facts)
+    links = [
+        held.network for nic in nics if nic in facts.links for held in facts.links[nic].addresses
+    ]
+    for router in routers(network) if nics else ():
+        if not any(router.address in link for link in links):
+            message = f"router {router.address} is not on the link of {listed(nics)} to its peers"
+            hint = "write the router's address on that link"
+            yield Problem(facts.host, message, hint)
 
 
 def _file(
@@ -92,12 +104,26 @@ def _bgpd_conf(inventory: Inventory, network: Network, facts: HostFacts) -> str:
         cidr=network.cidr,
         lengths=sorted({subnet.prefixlen for subnet in network.subnets.values()}),
         subnet=network.subnets[facts.host],
+        routers=routers(network),
+        strict=options(network).strict,
+        owners=_owners(inventory, network, facts.host),
         peers=_peers(inventory, network, facts.host),
         ranges=sorted(ranges) if facts.host in reflectors(network) else (),
         reflects=facts.host in reflectors(network),
         group=GROUP,
         hold_s=HOLD_S,
         bfd=options(network).bfd,
+    )
+
+
+def _owners(inventory: Inventory, network: Network, host: str) -> tuple[tuple[str, str], ...]:
+    """The addresses of the hosts that call a strict reflector, each with the host's subnet."""
+    if not options(network).strict or host not in reflectors(network):
+        return ()
+    return tuple(
+        (str(inventory.hosts[name].address), str(subnet))
+        for name, subnet in network.subnets.items()
+        if name not in reflectors(network)
     )
 
 
@@ -125,6 +151,8 @@ def _peers(inventory: Inventory, network: Network, host: str) -> tuple[str, ...]
 
 def _program(inventory: Inventory, network: Network, host: str) -> str:
     reflects, peers = host in reflectors(network), _peers(inventory, network, host)
+    called = tuple(str(router.address) for router in routers(network))
+    shared = called if "router_password" not in network.secrets else ()
     return render(
         "bgp/bgp.sh.j2",
         mark=Mark(inventory.name, network.name),
@@ -134,12 +162,15 @@ def _program(inventory: Inventory, network: Network, host: str) -> str:
         port=PORT if reflects else 0,
         bfdd=_path(inventory, network, "bfdd.conf") if options(network).bfd else "",
         asn=options(network).asn,
-        peers=" ".join(peers),
+        peers=" ".join((*peers, *called)),
+        routers=",".join(called),
+        ranges=" ".join(map(str, (network.cidr, *accepted_ranges(network)))),
         protocol=PROTOCOL,
         kept=KEPT,
         cidr=network.cidr,
         password=secret_path(inventory.name, network.name, PROGRAM) if network.secrets else "",
-        neighbors=" ".join((*((GROUP,) if reflects else ()), *peers)),
+        of_password=" ".join((*((GROUP,) if reflects else ()), *peers, *shared)),
+        of_router_password=" ".join(called),
     )
 
 
@@ -172,23 +203,27 @@ def _service(
         cidr=network.cidr,
         protocol=PROTOCOL,
         kept=KEPT,
+        routers=",".join(str(router.address) for router in routers(network)),
+        ranges=(network.cidr, *accepted_ranges(network)),
     )
     return Service(host, unit(inventory, network), mark, text, needs=needs, started_after=after)
 
 
 def _chain(inventory: Inventory, network: Network, host: str) -> IptablesChain:
-    """Keep forwarded packets from the reflectors' port.
+    """Keep forwarded packets from the port of reflectors and routers.
 
-    A container whose address is masqueraded would be a host to the reflectors.
+    A container whose address is masqueraded would be a host to them.
     """
     mark = Mark(inventory.name, network.name)
+    addresses = [inventory.hosts[name].address for name in reflectors(network)]
+    addresses += [router.address for router in routers(network)]
     rules = tuple(
         # In the order of `iptables -S`, so that the parsed rule equals this one.
         (
-            *("-d", f"{inventory.hosts[name].address}/32", "-p", "tcp", "-m", "tcp"),
+            *("-d", f"{address}/32", "-p", "tcp", "-m", "tcp"),
             *("--dport", str(PORT), *comment(mark), "-j", "DROP"),
         )
-        for name in reflectors(network)
+        for address in addresses
     )
     name = chain_name(inventory.name, f"{network.name}.bgp")
     return IptablesChain(host, "filter", name, "DOCKER-USER", rules, mark)

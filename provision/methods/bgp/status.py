@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import Any
 
 from provision.facts.host import HostFacts
 from provision.methods import Row
-from provision.methods.bgp.options import PORT, PROTOCOL, reflectors
+from provision.methods.bgp.options import (
+    PORT,
+    PROTOCOL,
+    accepted_ranges,
+    options,
+    reflectors,
+    routers,
+)
 from provision.methods.bgp.speaker import run_folder, unit
 from provision.model.inventory import Inventory, Network
 from provision.model.text import count, listed
@@ -22,7 +30,7 @@ _TRIES = 200
 
 @dataclass(frozen=True, slots=True)
 class BgpSession:
-    """A session with a peer. `host` is empty for an address that no host of the network has.
+    """A session with a peer. `host` is empty for a router, and for a stranger.
 
     `up_s`: age of an established session in seconds. `received`: number of subnets.
     """
@@ -39,8 +47,8 @@ class SpeakerStatus:
     """The speaker of a network on one host. `error`: why there is no answer; empty if there is.
 
     `next_hops` are the addresses to which the best routes lead, by subnet; the host's own subnet
-    leads to `0.0.0.0`. `rejected`: number of packets of strangers, or with another password, that
-    the kernel dropped meanwhile.
+    leads to `0.0.0.0`. `rivals` are those of its other paths. `rejected`: number of packets of
+    strangers, or with another password, that the kernel dropped meanwhile.
     """
 
     host: str
@@ -49,6 +57,7 @@ class SpeakerStatus:
     next_hops: dict[str, str]
     error: str
     rejected: int = 0
+    rivals: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait: bool) -> str:
@@ -64,7 +73,7 @@ def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait
             folder=run_folder(inventory, network),
             cidr=network.cidr,
             peers=len(network.hosts) - 1,
-            sessions=len(_partners(network, host)),
+            sessions=len(_partners(network, host)) + len(routers(network)),
             port=PORT,
             network=network.name,
             protocol=PROTOCOL,
@@ -107,6 +116,7 @@ def _status(inventory: Inventory, host: str, network: Network, lines: list[str])
         dict(_next_hops(table.get("routes", {}))),
         "",
         sum(int(line.split()[2]) for line in lines if line.startswith(f"rejected {network.name} ")),
+        {subnet: tuple(_rivals(paths)) for subnet, paths in table.get("routes", {}).items()},
     )
 
 
@@ -123,17 +133,29 @@ def _next_hops(routes: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, s
                 yield subnet, str(path["nexthops"][0]["ip"])
 
 
+def _rivals(paths: list[dict[str, Any]]) -> Iterator[str]:
+    """The next hops of paths that are not the best, but of those that a dead peer has left."""
+    for path in paths:
+        if not path.get("bestpath") and not path.get("stale"):
+            yield str(path["nexthops"][0]["ip"])
+
+
 def sessions_error(
     inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[SpeakerStatus, ...]
 ) -> str:
-    """The hosts with which the host has no session, and peers that are no host."""
+    """The hosts and routers with which the host has no session, and peers that are neither."""
     status = _of(network, statuses)
     if status.error:
         return status.error
-    up = {session.host for session in status.sessions if session.state == ESTABLISHED}
+    established = [session for session in status.sessions if session.state == ESTABLISHED]
+    up = {name for session in established for name in (session.host, session.address)}
     missing = tuple(name for name in _partners(network, facts.host) if name not in up)
     errors = [f"none with {listed(missing)}: {_cause(network, status)}"] if missing else []
-    strangers = [session.address for session in status.sessions if not session.host]
+    known = [str(router.address) for router in routers(network)]
+    silent = tuple(address for address in known if address not in up)
+    if silent:
+        errors.append(f"none with {_routers(silent)}: {_router_cause(network, facts.host)}")
+    strangers = [s.address for s in status.sessions if not s.host and s.address not in known]
     if strangers:
         errors.append(f"one with {listed(tuple(strangers))}, which is no host of the network")
     return "; ".join(errors)
@@ -146,6 +168,16 @@ def _cause(network: Network, status: SpeakerStatus) -> str:
         return f"{packets}: run apply for all hosts"
     password = ", and give all hosts the same password" if network.secrets else ""
     return f"let TCP port {PORT} through{password}"
+
+
+def _routers(addresses: tuple[str, ...]) -> str:
+    return f"{'router' if len(addresses) == 1 else 'routers'} {listed(addresses)}"
+
+
+def _router_cause(network: Network, host: str) -> str:
+    text = f"configure {host} there as a neighbor of AS {options(network).asn}"
+    secret = network.secrets.keys() & {"password", "router_password"}
+    return f"{text}, with the same password" if secret else text
 
 
 def subnets_error(
@@ -165,11 +197,23 @@ def subnets_error(
             errors.append(f"{subnet} of {name} is not announced")
         elif hop != addresses[name]:
             errors.append(f"{subnet} of {name} is announced by {names.get(hop, hop)}")
-    known = set(map(str, network.subnets.values()))
-    for prefix, hop in status.next_hops.items():
-        if prefix not in known:
-            errors.append(f"{names.get(hop, hop)} announces {prefix}, which no host has")
+        rivals = {rival for rival in status.rivals.get(str(subnet), ()) if rival != addresses[name]}
+        for rival in sorted(rivals - {hop}):
+            errors.append(f"{subnet} of {name} is announced by {names.get(rival, rival)}, too")
+    errors += _strange_prefixes(network, status, names)
     return "; ".join(errors)
+
+
+def _strange_prefixes(
+    network: Network, status: SpeakerStatus, names: dict[str, str]
+) -> Iterator[str]:
+    """The prefixes that neither a host has nor a router may announce."""
+    known = set(map(str, network.subnets.values()))
+    called = {str(router.address) for router in routers(network)}
+    for prefix, hop in status.next_hops.items():
+        ranges = accepted_ranges(network) if hop in called else ()
+        if prefix not in known and not any(IPv4Network(prefix).subnet_of(r) for r in ranges):
+            yield f"{names.get(hop, hop)} announces {prefix}, which no host has"
 
 
 def _of(network: Network, statuses: tuple[SpeakerStatus, ...]) -> SpeakerStatus:

@@ -57,6 +57,7 @@ def _file(text: str) -> str:
 
 Cidr = Annotated[IPv4Network, BeforeValidator(_parsed(addresses.cidr))]
 Subnet = Annotated[IPv4Network, BeforeValidator(_parsed(addresses.subnet))]
+SourceRange = Annotated[IPv4Network, BeforeValidator(_parsed(addresses.source_range))]
 Address = Annotated[IPv4Address, BeforeValidator(_parsed(addresses.ipv4))]
 Port = Annotated[int, AfterValidator(between(1, 65535, "port")), number_range(1, 65535)]
 # Every IPv4 host accepts packets of 576 bytes; the length field of IPv4 ends at 65535 (RFC 791).
