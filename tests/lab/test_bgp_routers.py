@@ -45,8 +45,8 @@ def routed(booted: Boot) -> Iterator[Hosts]:
     hosts.ssh(ROUTER, STOP, check=False)
 
 
-def start_router(hosts: Hosts, *further: str) -> None:
-    """Start the router with the configuration of docs/bgp.md, and with further lines of BGP.
+def start_router(hosts: Hosts) -> None:
+    """Start the router with the configuration of docs/bgp.md.
 
     It also announces what no router may.
     """
@@ -56,19 +56,17 @@ def start_router(hosts: Hosts, *further: str) -> None:
     text = text.replace("  network 10.200.0.0/16\n", f"  network 10.200.0.0/16\n{lies}")
     text = text.replace("route-map to-hosts out", "route-map lies out")
     text += "exit\nroute-map lies permit 10\n"
-    settings = "".join(f" {line}\n" for line in ("no bgp network import-check", *further))
-    text = text.replace("router bgp 64600\n", f"router bgp 64600\n{settings}")
+    text = text.replace(" address-family", " no bgp network import-check\n address-family")
     quoted = text.replace("'", "'\\''")
     hosts.ssh(ROUTER, f"printf %s '{quoted}' | {{ {START.strip().replace(chr(10), '; ')}; }}")
 
 
-def with_router(hosts: Hosts, *further: str) -> str:
+def with_router(hosts: Hosts) -> str:
     """The example with the router of the lab; the name of its file."""
     keys = (
         f"routers: [{{address: {hosts.networks[1]}.14, asn: 64600, accept: [10.200.0.0/16]}}]",
         "egress: none",
         "access: [10.200.0.0/16]",
-        *further,
         "# asn: 64512",
     )
     return hosts.inventory("bgp.yml", ("# asn: 64512", "\n    ".join(keys)))
@@ -128,32 +126,3 @@ def test_the_data_center_learns_each_subnet_from_its_host(routed: Hosts) -> None
     left = routed.everywhere("ip route show proto 186; ip route show proto 241")
     assert not any(left.values()), left
     wait_for_output(routed, ROUTER, "ip route show proto bgp | wc -l", "0\n", within_s=60)
-
-
-@pytest.mark.full
-def test_routers_come_and_go_and_have_a_password(routed: Hosts) -> None:
-    """A network gets a router, which needs the password, and loses it again."""
-    data = routed.networks[1]
-    (routed.lab.folder / "router.key").write_text('CANARY!#?|"$x\n')
-    start_router(routed, 'neighbor hosts password CANARY!#?|"$x')
-    plain = routed.inventory("bgp.yml", to="plain.yml")
-    routed.provision("apply", plain)
-    routed.verified(plain)
-    inventory = with_router(routed)
-    routed.provision("apply", inventory, "--yes")
-    failing = failing_checks(routed, inventory)
-    assert {("sessions", host, host) for host in HOSTS} <= failing, failing
-    inventory = with_router(routed, "router_password: {file: router.key}")
-    routed.provision("apply", inventory, "--yes")
-    routed.verified(inventory)
-    assert routed.json("plan", inventory)["changes"] == []
-    warnings = routed.warnings("plan", plain)
-    assert f"{data}.14" not in warnings, warnings
-    routed.provision("apply", plain, "--yes")
-    routed.verified(plain)
-    assert routed.json("plan", plain)["changes"] == []
-    wait_for_output(routed, ROUTER, "ip route show proto bgp | wc -l", "0\n", within_s=60)
-    # zebra keeps the routes that it finds for 60 s.
-    for host in HOSTS:
-        count = "ip route show 10.200.0.0/16 | wc -l"
-        wait_for_output(routed, host, count, "0\n", within_s=120)
