@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import provision.methods.bgp.facts as host_facts
-import provision.methods.bgp.rules as rules
 import provision.methods.bgp.speaker as speaker
 import provision.methods.bgp.status as status
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method, Row
-from provision.methods._shared import docker_bridge, firewall_needs, status_tables
-from provision.methods.bgp.options import (
-    BFD_PORT,
-    PORT,
-    BgpOptions,
-    check_password,
-    options,
-    reflectors,
+from provision.methods._shared import (
+    bgp_rules,
+    docker_bridge,
+    firewall_needs,
+    frr_facts,
+    status_tables,
 )
+from provision.methods._shared.bgp_options import BFD_PORT, PORT, check_password, reflectors
+from provision.methods.bgp.options import BgpOptions, options
 from provision.methods.bgp.status import SpeakerStatus
 from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
@@ -50,16 +48,16 @@ class BgpMethod(Method):
         """Yield the mistakes in this method's networks."""
         yield from super().check_file(decoded, layout)
         for name in self.documents(decoded):
-            yield from rules.findings(name, decoded, layout)
+            yield from bgp_rules.findings(name, decoded, layout)
 
     def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
         """Yield what no other network of the same hosts may use."""
         yield from super().clash_keys(name, decoded)
-        yield rules.port_key()
+        yield bgp_rules.port_key("method", "write method: routes")
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe for an FRR of others."""
-        return (host_facts.probe(),)
+        return (frr_facts.probe(),)
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield a bridge, a BGP speaker and firewall rules for each host."""
@@ -79,7 +77,7 @@ class BgpMethod(Method):
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from docker_bridge.problems(inventory, network, facts)
         yield from docker_bridge.peer_problems(inventory, network, facts, one_link=_ONE_LINK)
-        yield from speaker.problems(inventory, network, facts)
+        yield from frr_facts.problems(facts, "method: routes")
 
     def firewall_needs(
         self, inventory: Inventory, network: Network, facts: HostFacts

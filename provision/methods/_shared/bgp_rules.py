@@ -1,4 +1,4 @@
-"""Mistakes in the keys of `bgp` networks. Pure."""
+"""Mistakes in the keys of networks whose hosts speak BGP. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from provision.methods import ClashKey
-from provision.methods.bgp.options import PORT, BgpOptions
+from provision.methods._shared.bgp_options import PORT, SpeakerOptions
 from provision.model.findings import Finding, Loc
 from provision.model.suggest import did_you_mean
 from provision.model.text import quoted
@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from provision.model.documents import Decoded, Layout
 
 
-def port_key() -> ClashKey:
-    """BGP's port, and the kernel's routes of BGP: a host has one zebra that may own them."""
-    hint = "give them other hosts, or write method: routes in one of them"
-    return ClashKey(("tcp", PORT), ("method",), f"use BGP on TCP port {PORT}", hint)
+def port_key(option: str, instead: str) -> ClashKey:
+    """BGP's port, and the kernel's routes of BGP: a host has one zebra that may own them.
+
+    `option` chooses BGP; `instead`: what to write without it.
+    """
+    hint = f"give them other hosts, or {instead} in one of them"
+    return ClashKey(("tcp", PORT), (option,), f"use BGP on TCP port {PORT}", hint)
 
 
 def findings(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     """Yield the mistakes in a network's reflectors."""
     options = decoded.options[name]
-    assert isinstance(options, BgpOptions)
+    assert isinstance(options, SpeakerOptions)
     if options.reflectors is None:
         return
     loc: Loc = ("networks", name, "reflectors")

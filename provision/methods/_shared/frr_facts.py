@@ -1,11 +1,14 @@
-"""Facts of a host that `bgp` networks need: an FRR that is not of `provision`. Pure."""
+"""Facts of a host that BGP speakers need: an FRR that is not of `provision`. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from provision.facts.host import HostFacts
 from provision.facts.lines import KeyedLines
 from provision.facts.probe import FactsProbe
+from provision.model.problems import Problem
 
 UNIT = "frr.service"
 # A unit that is masked, or that does not exist, is neither enabled nor active.
@@ -32,3 +35,11 @@ def probe() -> FactsProbe:
 
 def _parse(text: str) -> FrrFacts:
     return FrrFacts(bool(KeyedLines(text).every("frr")))
+
+
+def problems(facts: HostFacts, instead: str) -> Iterator[Problem]:
+    """Yield the reason why a host cannot run FRR for a network; `instead`: what to write then."""
+    if facts.of(FrrFacts).of_others:
+        message = f"its own {UNIT} is enabled or runs, and a host has one FRR for its kernel"
+        hint = f"run `systemctl disable --now {UNIT}`, or write {instead}"
+        yield Problem(facts.host, message, hint)
