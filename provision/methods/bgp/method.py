@@ -13,12 +13,12 @@ from provision.methods import ClashKey, Facts, HostCheck, Method, Row
 from provision.methods._shared import (
     bgp_rules,
     docker_bridge,
-    firewall_needs,
     frr_facts,
+    frr_needs,
     status_tables,
 )
-from provision.methods._shared.bgp_options import BFD_PORT, PORT, check_password, reflectors
-from provision.methods.bgp.options import BgpOptions, options
+from provision.methods._shared.bgp_options import check_password
+from provision.methods.bgp.options import BgpOptions
 from provision.methods.bgp.status import SpeakerStatus
 from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
@@ -84,15 +84,11 @@ class BgpMethod(Method):
     ) -> Iterator[Need]:
         """Yield the packets of a network that the firewalls of one host must let through."""
         yield from super().firewall_needs(inventory, network, facts)
-        if options(network).bfd:
-            yield from firewall_needs.of_udp(inventory, network, facts, (BFD_PORT,))
-        if facts.host in reflectors(network):
-            yield from firewall_needs.of_tcp(inventory, network, facts, (PORT,))
+        yield from frr_needs.needs(inventory, network, facts)
 
     def ports(self, network: Network, host: str) -> tuple[str, ...]:
         """Ports of the host that the network may take."""
-        bfd = (f"udp/{BFD_PORT}",) if options(network).bfd else ()
-        return (*((f"tcp/{PORT}",) if host in reflectors(network) else ()), *bfd)
+        return frr_needs.ports(network, host)
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""
