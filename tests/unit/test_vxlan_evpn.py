@@ -17,6 +17,7 @@ from provision.engine.desired import wanted
 from provision.engine.plan import Change, plan
 from provision.facts.host import HostFacts
 from provision.inventory.load import load
+from provision.methods._shared import frr_facts
 from provision.methods._shared.frr_facts import FrrFacts
 from provision.methods.vxlan import evpn_facts, evpn_status
 from provision.methods.vxlan.evpn_facts import VxlanDevices
@@ -139,6 +140,30 @@ def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
     assert len(VxlanMethod().facts(inventory, "h1")) == 2 and not VxlanMethod().facts(plain, "h1")
 
 
+@pytest.mark.parametrize(
+    ("line", "of_bgp", "of_evpn"),
+    [
+        ("speaker evpn.service # provision:fabric/lan", 1, 0),
+        ("speaker evpn.service # provision:other/lan", 1, 1),
+        ("speaker bgp.service # provision:other/core", 0, 1),
+    ],
+)
+def test_an_frr_of_another_inventory_is_refused(
+    tmp_path: Path, line: str, of_bgp: int, of_evpn: int
+) -> None:
+    """Two zebras would both take all VXLAN devices, and one port 179 is in use."""
+    found = frr_facts.probe().parse(f"{line}\n")
+    files = (ROOT / "inventories" / "bgp.yml", example(tmp_path).path)
+    counts = []
+    for inventory in map(load, files):
+        states = facts(inventory, CASE)
+        states["h3"] = replace(states["h3"], of_methods={FrrFacts: found})
+        problems = preflight.problems(inventory, states)
+        assert all(each.host == "h3" and "of inventory" in each.message for each in problems)
+        counts.append(len(problems))
+    assert counts == [of_bgp, of_evpn]
+
+
 def test_a_device_with_the_same_vni_is_refused(tmp_path: Path) -> None:
     """FRR goes by the VNI alone; the network's own device, and other VNIs, are no problem."""
     lines = f"vxlan {DEVICE} 439790\nvxlan flannel.1 1\n"
@@ -160,7 +185,7 @@ def test_bfd_needs_one_link(tmp_path: Path) -> None:
         inventory = example(tmp_path, ("# asn: 64512", bfd))
         states, peer = facts(inventory, CASE), inventory.hosts["h1"].address
         routes = dict(states["h3"].peer_routes)
-        routes[peer] = replace(routes[peer], via=IPv4Address("10.78.0.254"))
+        routes[peer] = routes[peer]._replace(via=IPv4Address("10.78.0.254"))
         states["h3"] = replace(states["h3"], peer_routes=routes)
         problems = preflight.problems(inventory, states)
         assert [each.host for each in problems] == ["h3"] * expected, problems

@@ -72,7 +72,7 @@ class VxlanMethod(Method):
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from super().check_host(inventory, network, facts)
         if by_evpn(network):
-            yield from frr_facts.problems(facts, "control: static")
+            yield from frr_facts.problems(inventory, facts, "control: static", ("bgp", "evpn"))
             yield from evpn_facts.problems(inventory, network, facts)
 
     def firewall_needs(
