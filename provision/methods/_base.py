@@ -126,10 +126,7 @@ class Method(ABC):
     def build_files(
         self, network: Network, say: Callable[[str], None]
     ) -> Mapping[str, LocalBinary]:
-        """Build the files of `controller_files` that do not exist yet, which may take minutes.
-
-        `say` gets lines of progress. Raises SupplyError.
-        """
+        """Build missing files of `controller_files`; `say` gets progress. Raises SupplyError."""
         return {}
 
     def programs(self) -> Mapping[str, Callable[[Callable[[str], None]], LocalBinary]]:

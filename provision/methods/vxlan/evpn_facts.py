@@ -39,9 +39,9 @@ def _parse(text: str) -> VxlanDevices:
 
 def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
     """Yield the devices that FRR would take for that of the network, and peers without BFD."""
-    own, number = device_name(inventory, network), vni(inventory, network)
-    for device, other in facts.of(VxlanDevices).vnis:
-        if other == number and device != own:
+    own_device, number = device_name(inventory, network), vni(inventory, network)
+    for device, device_vni in facts.of(VxlanDevices).vnis:
+        if device_vni == number and device != own_device:
             message = (
                 f"its VXLAN device {device} has the vni {number} of network {network.name}, too, "
                 "and FRR tells devices apart by their vni alone"

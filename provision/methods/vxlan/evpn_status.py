@@ -25,16 +25,15 @@ from provision.resources.render import render
 SESSION_COLUMNS = ("peer", "state", "for", "routes received")
 NEIGHBOUR_COLUMNS = ("address", "MAC", "at")
 _TRIES = 200
-_ANSWERS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class EvpnStatus:
     """EVPN in a network on one host. `error`: why there is no answer; empty if there is.
 
-    `vteps` are the hosts to which broadcasts go, and `macs` the places of MACs, as FRR knows them:
-    addresses of hosts; a MAC or neighbour of the host itself is at the empty text. `neighbours`:
-    MAC and place by IPv4 address. `entries`: MAC and place of each entry that the kernel has.
+    `vteps` are the hosts to which broadcasts go, and `macs` the VTEPs of MACs, as FRR knows them:
+    addresses of hosts; that of a MAC or neighbour of the host itself is empty. `neighbours`: MAC
+    and VTEP by IPv4 address. `entries`: MAC and VTEP of each entry that the kernel has.
     `rejected`: packets that the kernel dropped meanwhile because of their password.
     """
 
@@ -107,7 +106,7 @@ def _status(inventory: Inventory, host: str, network: Network, lines: list[str])
         tuple(sorted(_vteps(of_vni))),
         {mac: str(each.get("remoteVtep", "")) for mac, each in macs.get("macs", {}).items()},
         dict(_neighbours(neighbours)),
-        tuple((mac, place) for mac, place in entries),
+        tuple((mac, vtep) for mac, vtep in entries),
         "",
         bgp_sessions.rejected_packets(network, lines),
     )
@@ -116,8 +115,8 @@ def _status(inventory: Inventory, host: str, network: Network, lines: list[str])
 def _vteps(answer: Mapping[str, Any]) -> Iterator[str]:
     # FRR 8.4 has the addresses under the key of their number, 10.3 and 10.7 as objects.
     number = answer.get("numRemoteVteps")
-    for vtep in answer.get("remoteVteps", number if isinstance(number, list) else ()):
-        yield str(vtep["ip"] if isinstance(vtep, dict) else vtep)
+    for each in answer.get("remoteVteps", number if isinstance(number, list) else ()):
+        yield str(each["ip"] if isinstance(each, dict) else each)
 
 
 def _neighbours(answer: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -142,14 +141,14 @@ def vteps_error(
     if status.error:
         return status.error
     names = {str(inventory.hosts[name].address): name for name in network.hosts}
-    floods = {place for mac, place in status.entries if mac == ANY}
+    floods = {vtep for mac, vtep in status.entries if mac == ANY}
     errors = []
     for address, name in names.items():
         if name != facts.host and address not in status.vteps:
             errors.append(f"{name} does not announce the vni {vni(inventory, network)}")
         elif name != facts.host and address not in floods:
             errors.append(f"the kernel has no entry for broadcasts to {name}")
-    strangers = {*status.vteps, *floods, *(place for _, place in status.entries)} - names.keys()
+    strangers = {*status.vteps, *floods, *(vtep for _, vtep in status.entries)} - names.keys()
     if strangers:
         errors.append(f"{listed(tuple(sorted(strangers)))} is no host of the network")
     return "; ".join(errors)
@@ -163,27 +162,46 @@ def neighbours_error(
     if status.error:
         return status.error
     names = {str(inventory.hosts[name].address): name for name in network.hosts}
-    known = status.neighbours or {}
-    errors = []
-    for name, subnet in network.subnets.items():
-        address = "" if name == facts.host else str(inventory.hosts[name].address)
-        found = [
-            a for a, (_, place) in known.items() if place == address and IPv4Address(a) in subnet
-        ]
-        expected = _expected(inventory, network, name)
-        if str(gateway(subnet)) not in found or len(found) < len(expected):
-            missing = f"{name} announces {count(len(found), 'address')}"
-            errors.append(f"{missing} of {subnet}, not those of {listed(expected)}")
-        for other in (a for a in known if IPv4Address(a) in subnet and a not in found):
-            place = names.get(known[other][1], known[other][1]) or facts.host
-            errors.append(f"{other} of {name} is announced by {place}")
-    kernel = {(mac, place) for mac, place in status.entries if mac != ANY}
-    remote = {(mac, place) for mac, place in (status.macs or {}).items() if place}
-    for mac, place in sorted(remote - kernel):
-        errors.append(f"the kernel has no entry for {mac} at {names.get(place, place)}")
-    for mac, place in sorted(kernel - remote):
-        errors.append(f"the kernel has {mac} at {names.get(place, place)}, which FRR does not know")
-    return "; ".join(errors)
+    names |= {"": facts.host}
+    return "; ".join(
+        (
+            *(
+                error
+                for name in network.hosts
+                for error in _announced_errors(inventory, network, name, status, names)
+            ),
+            *_table_errors(status, names),
+        )
+    )
+
+
+def _announced_errors(
+    inventory: Inventory, network: Network, name: str, status: EvpnStatus, names: dict[str, str]
+) -> Iterator[str]:
+    """Yield the addresses of a host's range that it does not announce, or that another does."""
+    subnet, expected = network.subnets[name], _expected(inventory, network, name)
+    of_range = {
+        address: names.get(vtep, vtep)
+        for address, (_, vtep) in (status.neighbours or {}).items()
+        if IPv4Address(address) in subnet
+    }
+    announced = [address for address, host in of_range.items() if host == name]
+    if str(gateway(subnet)) not in announced or len(announced) < len(expected):
+        number = count(len(announced), "address")
+        yield f"{name} announces {number} of {subnet}, not those of {listed(expected)}"
+    for address, host in of_range.items():
+        if host != name:
+            yield f"{address} of {name} is announced by {host}"
+
+
+def _table_errors(status: EvpnStatus, names: dict[str, str]) -> Iterator[str]:
+    """Yield the entries that FRR and the kernel do not both have."""
+    kernel = {(mac, vtep) for mac, vtep in status.entries if mac != ANY}
+    remote = {(mac, vtep) for mac, vtep in (status.macs or {}).items() if vtep}
+    for mac, vtep in sorted(remote - kernel):
+        yield f"the kernel has no entry for {mac} at {names.get(vtep, vtep)}"
+    for mac, vtep in sorted(kernel - remote):
+        yield f"the kernel has {mac} at {names.get(vtep, vtep)}, which FRR does not know"
 
 
 CHECKS = (
@@ -205,8 +223,8 @@ def session_rows(status: EvpnStatus) -> Iterator[Row]:
 
 def neighbour_rows(status: EvpnStatus) -> Iterator[Row]:
     """The rows of the table of neighbours, without the host and the network."""
-    for address, (mac, place) in _sorted(status):
-        yield address, mac, place or status.host
+    for address, (mac, vtep) in _sorted(status):
+        yield address, mac, vtep or status.host
 
 
 def _sorted(status: EvpnStatus) -> list[tuple[str, tuple[str, str]]]:
@@ -219,7 +237,7 @@ def json_fields(status: EvpnStatus) -> dict[str, Any]:
         "sessions": [bgp_sessions.json_fields(s, "routes_received") for s in status.sessions],
         "vteps": list(status.vteps),
         "neighbours": [
-            {"address": address, "mac": mac, "vtep": place or None}
-            for address, (mac, place) in _sorted(status)
+            {"address": address, "mac": mac, "vtep": vtep or None}
+            for address, (mac, vtep) in _sorted(status)
         ],
     }

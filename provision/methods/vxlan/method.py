@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import provision.methods.vxlan.device as device
 import provision.methods.vxlan.evpn as evpn
 import provision.methods.vxlan.evpn_facts as evpn_facts
 import provision.methods.vxlan.evpn_status as evpn_status
@@ -14,7 +15,6 @@ from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method, Row
 from provision.methods._shared import frr_facts, frr_needs, status_tables
 from provision.methods._shared.bgp_options import check_password
-from provision.methods.vxlan import device
 from provision.methods.vxlan.evpn_status import EvpnStatus
 from provision.methods.vxlan.options import VxlanOptions, by_evpn, options
 from provision.model.fields.overlays import VXLAN_OVERHEAD
