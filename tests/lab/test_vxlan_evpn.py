@@ -31,7 +31,7 @@ for peer in 11 12 13; do
 done
 """
 """A VXLAN device of others that is a port of a bridge, as FRR would announce it."""
-STRANGERS_TABLE = f"bridge fdb show dev {STRANGER} | grep "dst.*permanent" | sort"
+STRANGERS_TABLE = f"bridge fdb show dev {STRANGER} | grep 'dst.*permanent' | sort"
 EVENTS = (
     "systemctl restart docker",
     "systemctl restart systemd-networkd",
