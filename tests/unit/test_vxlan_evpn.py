@@ -85,6 +85,8 @@ def test_the_table_comes_from_no_inventory(tmp_path: Path) -> None:
     assert any("docker network inspect" in argv[2] and argv[-1] == BRIDGE for argv in words)
     plain = example(tmp_path, ("control: evpn", "control: static"))
     assert len(device_of(plain).forwards) == 2 and device_of(plain).static
+    tables = [VxlanMethod().table_service(i, i.networks["lan"]) for i in (example(tmp_path), plain)]
+    assert tables == [UNIT, ""]
     kinds = {ref.kind for ref in wanted(plain, facts(plain, CASE)) if ref.host == "h1"}
     assert "service" not in kinds
 
