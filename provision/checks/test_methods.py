@@ -19,7 +19,7 @@ def define(inventory: Inventory) -> None:
     for name in [name for name in functions if name.startswith("test_")]:
         del functions[name]
     for network in inventory.networks.values():
-        for check in methods.of(network).checks:
+        for check in methods.checks_of(network):
             functions.setdefault(f"test_{check.name}", _function(check))
 
 
@@ -39,4 +39,4 @@ def _function(check: HostCheck) -> Callable[[Evidence, NetworkMember], None]:
 
 def selects(function_name: str, member: NetworkMember) -> bool:
     """True if the check of this function is one of the member's method."""
-    return any(f"test_{check.name}" == function_name for check in methods.of(member[1]).checks)
+    return any(f"test_{check.name}" == function_name for check in methods.checks_of(member[1]))

@@ -211,6 +211,11 @@ def firewall_needs(inventory: Inventory, network: Network, facts: HostFacts) -> 
     yield from _name_server.firewall_needs(inventory, network, facts, needs)
 
 
+def checks_of(network: Network) -> tuple[HostCheck, ...]:
+    """The checks of the method that the network has."""
+    return tuple(check for check in of(network).checks if check.applies(network))
+
+
 def on_host(inventory: Inventory, host: str) -> tuple[Method, ...]:
     """The methods of a host's networks, each once."""
     networks = [network for network in inventory.networks.values() if host in network.hosts]

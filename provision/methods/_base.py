@@ -124,14 +124,9 @@ class Method(ABC):
         return {}
 
     def build_files(
-        self,
-        network: Network,
-        say: Callable[[str], None],
+        self, network: Network, say: Callable[[str], None]
     ) -> Mapping[str, LocalBinary]:
-        """Build the files of `controller_files` that do not exist yet, which may take minutes.
-
-        `say` gets lines of progress. Raises SupplyError.
-        """
+        """Build missing files of `controller_files`; `say` gets progress. Raises SupplyError."""
         return {}
 
     def programs(self) -> Mapping[str, Callable[[Callable[[str], None]], LocalBinary]]:
@@ -251,6 +246,10 @@ class Method(ABC):
     def tunnel(self, network: Network) -> Tunnel | None:
         """The encapsulation of packets between hosts; None: they travel unwrapped."""
         return None
+
+    def table_service(self, inventory: Inventory, network: Network) -> str:
+        """The service that fills the table of the tunnel's device; empty: none does."""
+        return ""
 
     def single_l2(self, network: Network) -> bool:
         """True if a broadcast of one container reaches all others of the network."""

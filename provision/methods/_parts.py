@@ -34,8 +34,10 @@ class HostCheck:
     """A check of `verify`, judged for each network of a method on each of its hosts.
 
     `name` is its name in reports, and what `-k` matches: a word in lower case. `error` returns what
-    is wrong, or an empty text. Its last argument is the method's status of the host.
+    is wrong, or an empty text. Its last argument is the method's status of the host. `applies`
+    tells which networks of the method have the check.
     """
 
     name: str
     error: Callable[[Inventory, Network, HostFacts, Any], str]
+    applies: Callable[[Network], bool] = lambda _: True

@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -391,3 +392,26 @@ def test_the_fdb_of_a_vxlan_is_changed_in_place(namespace: Namespace) -> None:
         assert namespace.existing(Vxlan)[target.name] == (target, True)
     assert namespace.sh("cat /sys/class/net/vx-blue-x/ifindex") == index
     assert vxlan(learning=False).update(before) is None
+
+
+def test_entries_of_frr_stay_when_the_port_is_set_again(namespace: Namespace) -> None:
+    """They are no part of the resource; a port that has left its bridge has lost its settings."""
+    device = replace(
+        vxlan(learning=False), static=False, master="br-blue-x", address=None, docker_network="blue"
+    )
+    namespace.sh("ip link add br-blue-x type bridge && ip link set br-blue-x up")
+    namespace.do(device.create())
+    flood = "bridge fdb append 00:00:00:00:00:00 dev vx-blue-x dst 192.0.2.9 self permanent"
+    namespace.sh(flood)
+    assert namespace.existing(Vxlan)[device.name] == (device, True)
+    leave = "ip link set vx-blue-x nomaster && ip link set vx-blue-x master br-blue-x"
+    namespace.sh(leave)
+    damaged, _ = namespace.existing(Vxlan)[device.name]
+    assert isinstance(damaged, Vxlan) and damaged.static and damaged != device
+    steps = device.update(damaged)
+    assert steps is not None
+    namespace.do(steps)
+    assert namespace.existing(Vxlan)[device.name] == (device, True)
+    assert "dst 192.0.2.9" in namespace.sh("bridge fdb show dev vx-blue-x")
+    namespace.do(device.delete())
+    assert "vx-blue-x" not in namespace.sh("ip link")

@@ -21,9 +21,9 @@ from provision.engine.plan import Change, plan
 from provision.engine.report import change_json
 from provision.facts.host import HostFacts, KernelRoute
 from provision.inventory.load import load
-from provision.methods.bgp import facts as bgp_facts
+from provision.methods._shared import frr_facts
+from provision.methods._shared.frr_facts import FrrFacts
 from provision.methods.bgp import status
-from provision.methods.bgp.facts import FrrFacts
 from provision.methods.bgp.method import BgpMethod
 from provision.model.errors import FactsError, InventoryError
 from provision.model.inventory import Inventory
@@ -166,8 +166,8 @@ def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
     inventory = example(tmp_path)
     states = facts(inventory, CASE)
     assert not preflight.problems(inventory, states)
-    assert bgp_facts.probe().parse("") == FrrFacts()
-    found = bgp_facts.probe().parse("frr running\nfrr enabled\n")
+    assert frr_facts.probe().parse("") == FrrFacts()
+    found = frr_facts.probe().parse("frr running\nfrr enabled\n")
     states["h2"] = replace(states["h2"], of_methods={FrrFacts: found})
     (problem,) = preflight.problems(inventory, states)
     assert problem.host == "h2" and "frr.service" in problem.message

@@ -43,6 +43,7 @@ COLUMNS: dict[str, tuple[str, tuple[str, str]]] = {
     "routes": ("routes", ("", "")),
     "bgp": ("bgp", ("", "")),
     "vxlan bridged": ("vxlan", ("", "")),
+    "vxlan evpn": ("vxlan-evpn", ("", "")),
     "vxlan routed": ("vxlan", ("# mode: routed", "mode: routed")),
     "ovs-gre": ("ovs-gre", ("", "")),
     "ovs-vxlan": ("ovs-vxlan", ("", "")),
@@ -146,7 +147,7 @@ def _daemons(column: Planned) -> str:
     if column.of(Wireguard):
         assert any("-wireguard." in unit for unit in units)
         return "wireguard-go without the kernel's module"
-    if any("-bgp." in unit for unit in units):
+    if any("-bgp." in unit or "-evpn." in unit for unit in units):
         return "zebra, bgpd"
     daemons = [name for name in ("flanneld", "etcd") if any(f"-{name}." in unit for unit in units)]
     return ", ".join(daemons) or ("ovs-vswitchd, ovsdb-server" if column.of(OvsDaemon) else "none")
@@ -155,6 +156,9 @@ def _daemons(column: Planned) -> str:
 def _forwarding(column: Planned) -> str:
     routes = [row for table in column.of(Routes) for row in table.rows]
     devices = column.of(Vxlan)
+    if devices and not devices[0].static:
+        assert not routes and not devices[0].forwards
+        return "BGP EVPN, by zebra"
     if devices and not devices[0].learning:
         assert len(routes) == len(devices[0].forwards) == 2
         return "the inventory (table, routes)"

@@ -125,11 +125,14 @@ def forwards(case: Case) -> Iterator[Cause]:
         if str(peer) in remotes:
             continue
         wrong = f"leads to {', '.join(remotes)}" if exact else "is missing"
+        service = methods.of(case.network).table_service(case.inventory, case.network)
+        wrong += f"; {service} fills it" if service else ""
         yield Cause(
             side.host, "fdb", f"bridge fdb {mac if exact else _ANY} dev {tunnel.device}",
             f"{side.host} does not send frames for {far.host} to {peer}: the entry of "
             f"{mac if exact else _ANY} in the forwarding database of {tunnel.device} {wrong}",
-            "a person" if exact else "provision", case.apply,
+            "FRR" if service else "a person" if exact else "provision",
+            f"systemctl restart {service}" if service else case.apply,
         )  # fmt: skip
 
 

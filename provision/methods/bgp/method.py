@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import provision.methods.bgp.facts as host_facts
 import provision.methods.bgp.rules as rules
 import provision.methods.bgp.speaker as speaker
 import provision.methods.bgp.status as status
 from provision.facts.host import HostFacts
 from provision.facts.probe import FactsProbe
 from provision.methods import ClashKey, Facts, HostCheck, Method, Row
-from provision.methods._shared import docker_bridge, firewall_needs, status_tables
-from provision.methods.bgp.options import (
-    BFD_PORT,
-    PORT,
-    BgpOptions,
-    check_password,
-    options,
-    reflectors,
+from provision.methods._shared import (
+    bgp_rules,
+    docker_bridge,
+    frr_facts,
+    frr_needs,
+    status_tables,
 )
+from provision.methods._shared.bgp_options import check_password
+from provision.methods.bgp.options import BgpOptions
 from provision.methods.bgp.status import SpeakerStatus
 from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
@@ -55,11 +54,11 @@ class BgpMethod(Method):
     def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
         """Yield what no other network of the same hosts may use."""
         yield from super().clash_keys(name, decoded)
-        yield rules.port_key()
+        yield bgp_rules.port_key("method", "write method: routes")
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe for an FRR of others."""
-        return (host_facts.probe(),)
+        return (frr_facts.probe(),)
 
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield a bridge, a BGP speaker and firewall rules for each host."""
@@ -79,22 +78,19 @@ class BgpMethod(Method):
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from docker_bridge.problems(inventory, network, facts)
         yield from docker_bridge.peer_problems(inventory, network, facts, one_link=_ONE_LINK)
-        yield from speaker.problems(inventory, network, facts)
+        yield from frr_facts.problems(inventory, facts, "method: routes", ("evpn",))
+        yield from speaker.router_problems(inventory, network, facts)
 
     def firewall_needs(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Iterator[Need]:
         """Yield the packets of a network that the firewalls of one host must let through."""
         yield from super().firewall_needs(inventory, network, facts)
-        if options(network).bfd:
-            yield from firewall_needs.of_udp(inventory, network, facts, (BFD_PORT,))
-        if facts.host in reflectors(network):
-            yield from firewall_needs.of_tcp(inventory, network, facts, (PORT,))
+        yield from frr_needs.needs(inventory, network, facts)
 
     def ports(self, network: Network, host: str) -> tuple[str, ...]:
         """Ports of the host that the network may take."""
-        bfd = (f"udp/{BFD_PORT}",) if options(network).bfd else ()
-        return (*((f"tcp/{PORT}",) if host in reflectors(network) else ()), *bfd)
+        return frr_needs.ports(network, host)
 
     def tools(self, network: Network, host: str) -> tuple[str, ...]:
         """Commands that a host needs in addition to those that every host needs."""

@@ -6,27 +6,19 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from provision.methods import ClashKey
-from provision.methods.bgp.options import PORT, BgpOptions, Router
+from provision.methods._shared import bgp_rules
+from provision.methods.bgp.options import BgpOptions, Router
 from provision.model.findings import KEY, Finding, Loc
-from provision.model.suggest import did_you_mean
-from provision.model.text import quoted
 
 if TYPE_CHECKING:
     from provision.model.documents import Decoded, Layout
-
-
-def port_key() -> ClashKey:
-    """BGP's port, and the kernel's routes of BGP: a host has one zebra that may own them."""
-    hint = "give them other hosts, or write method: routes in one of them"
-    return ClashKey(("tcp", PORT), ("method",), f"use BGP on TCP port {PORT}", hint)
 
 
 def findings(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     """Yield the mistakes in a network's reflectors and routers."""
     options = decoded.options[name]
     assert isinstance(options, BgpOptions)
-    yield from _reflectors(name, options, decoded, layout)
+    yield from bgp_rules.findings(name, decoded, layout)
     for index, router in enumerate(options.routers or ()):
         loc: Loc = ("networks", name, "routers", index)
         earlier = (options.routers or [])[:index]
@@ -67,23 +59,3 @@ def _accepted(loc: Loc, accepted: IPv4Network, decoded: Decoded) -> Iterator[Fin
             message = f"{accepted} contains {document.address}, the address of host '{host}'"
             yield Finding(loc, message, "write smaller ranges, without the hosts' own link")
             return
-
-
-def _reflectors(
-    name: str, options: BgpOptions, decoded: Decoded, layout: Layout
-) -> Iterator[Finding]:
-    if options.reflectors is None:
-        return
-    loc: Loc = ("networks", name, "reflectors")
-    if not options.reflectors:
-        yield Finding(loc, "the network has no reflector", "name two hosts, or remove the key")
-    hosts = layout.hosts[name]
-    for index, host in enumerate(options.reflectors):
-        if host not in decoded.declared["hosts"]:
-            hint = did_you_mean(host, decoded.hosts, "hosts")
-            yield Finding((*loc, index), f"unknown host {quoted(host)}", hint)
-        elif host not in hosts:
-            message = f"'{host}' is not a host of network '{name}'"
-            yield Finding((*loc, index), message, f"add it to {name}'s hosts")
-        elif host in options.reflectors[:index]:
-            yield Finding((*loc, index), f"'{host}' stands here twice", "remove one")

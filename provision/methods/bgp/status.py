@@ -10,36 +10,17 @@ from typing import Any
 
 from provision.facts.host import HostFacts
 from provision.methods import Row
-from provision.methods.bgp.options import (
-    PORT,
-    PROTOCOL,
-    accepted_ranges,
-    options,
-    reflectors,
-    routers,
-)
-from provision.methods.bgp.speaker import run_folder, unit
+from provision.methods._shared import bgp_sessions
+from provision.methods._shared.bgp_options import PORT
+from provision.methods._shared.bgp_sessions import ESTABLISHED, BgpSession
+from provision.methods.bgp.options import PROTOCOL, accepted_ranges, options, routers
+from provision.methods.bgp.speaker import speaker_of
 from provision.model.inventory import Inventory, Network
-from provision.model.text import count, listed
+from provision.model.text import listed
 from provision.resources.render import render
 
 COLUMNS = ("peer", "state", "for", "subnets received")
-ESTABLISHED = "Established"
 _TRIES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class BgpSession:
-    """A session with a peer. `host` is empty for a router, and for a stranger.
-
-    `up_s`: age of an established session in seconds. `received`: number of subnets.
-    """
-
-    host: str
-    address: str
-    state: str
-    up_s: int
-    received: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +50,11 @@ def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait
     return "".join(
         render(
             "bgp/status.sh.j2",
-            unit=unit(inventory, network),
-            folder=run_folder(inventory, network),
+            unit=speaker_of(inventory, network, host).unit,
+            folder=speaker_of(inventory, network, host).run_folder,
             cidr=network.cidr,
             peers=len(network.hosts) - 1,
-            sessions=len(_partners(network, host)) + len(routers(network)),
+            sessions=len(bgp_sessions.partners(network, host)) + len(routers(network)),
             port=PORT,
             network=network.name,
             protocol=PROTOCOL,
@@ -81,12 +62,6 @@ def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait
         )
         for network in networks
     )
-
-
-def _partners(network: Network, host: str) -> tuple[str, ...]:
-    """The hosts with which a host has a session: a reflector with all others."""
-    known = reflectors(network)
-    return tuple(h for h in (network.hosts if host in known else known) if h != host)
 
 
 def parse(
@@ -104,26 +79,15 @@ def _status(inventory: Inventory, host: str, network: Network, lines: list[str])
     except ValueError:
         error = next(filter(None, answers), "no answer")
         return SpeakerStatus(host, network.name, (), {}, error)
-    names = {str(inventory.hosts[name].address): name for name in network.hosts}
-    sessions = tuple(
-        _session(names.get(address, ""), address, peer)
-        for address, peer in summary.get("peers", {}).items()
-    )
     return SpeakerStatus(
         host,
         network.name,
-        tuple(sorted(sessions, key=lambda session: (session.host, session.address))),
+        bgp_sessions.parse(inventory, network, summary),
         dict(_next_hops(table.get("routes", {}))),
         "",
-        sum(int(line.split()[2]) for line in lines if line.startswith(f"rejected {network.name} ")),
+        bgp_sessions.rejected_packets(network, lines),
         {subnet: tuple(_rivals(paths)) for subnet, paths in table.get("routes", {}).items()},
     )
-
-
-def _session(host: str, address: str, peer: dict[str, Any]) -> BgpSession:
-    state = str(peer["state"])
-    age = int(peer.get("peerUptimeMsec", 0)) // 1000 if state == ESTABLISHED else 0
-    return BgpSession(host, address, state, age, int(peer.get("pfxRcd", 0)))
 
 
 def _next_hops(routes: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
@@ -147,27 +111,12 @@ def sessions_error(
     status = _of(network, statuses)
     if status.error:
         return status.error
-    established = [session for session in status.sessions if session.state == ESTABLISHED]
-    up = {name for session in established for name in (session.host, session.address)}
-    missing = tuple(name for name in _partners(network, facts.host) if name not in up)
-    errors = [f"none with {listed(missing)}: {_cause(network, status)}"] if missing else []
-    known = [str(router.address) for router in routers(network)]
-    silent = tuple(address for address in known if address not in up)
-    if silent:
-        errors.append(f"none with {_routers(silent)}: {_router_cause(network, facts.host)}")
-    strangers = [s.address for s in status.sessions if not s.host and s.address not in known]
-    if strangers:
-        errors.append(f"one with {listed(tuple(strangers))}, which is no host of the network")
-    return "; ".join(errors)
-
-
-def _cause(network: Network, status: SpeakerStatus) -> str:
-    """The reason for which sessions are missing, as far as the host can tell it."""
-    if status.rejected:
-        packets = f"{count(status.rejected, 'packet')} came with another password, or with none"
-        return f"{packets}: run apply for all hosts"
-    password = ", and give all hosts the same password" if network.secrets else ""
-    return f"let TCP port {PORT} through{password}"
+    called = tuple(str(router.address) for router in routers(network))
+    up = {session.address for session in status.sessions if session.state == ESTABLISHED}
+    silent = tuple(address for address in called if address not in up)
+    cause = f"none with {_routers(silent)}: {_router_cause(network, facts.host)}" if silent else ""
+    error = bgp_sessions.error(network, facts.host, status.sessions, status.rejected, called)
+    return "; ".join(filter(None, (error, cause)))
 
 
 def _routers(addresses: tuple[str, ...]) -> str:
@@ -222,23 +171,14 @@ def _of(network: Network, statuses: tuple[SpeakerStatus, ...]) -> SpeakerStatus:
 
 def rows(status: SpeakerStatus) -> Iterator[Row]:
     """The rows of the table of `show`, without the host and the network."""
-    for session in status.sessions:
-        age = f"{session.up_s} s" if session.state == ESTABLISHED else "-"
-        yield session.host or session.address, session.state, age, str(session.received)
+    yield from map(bgp_sessions.row, status.sessions)
 
 
 def json_fields(status: SpeakerStatus) -> dict[str, Any]:
     """The fields of a status in the JSON of `show --json`."""
     return {
         "sessions": [
-            {
-                "host": session.host or None,
-                "address": session.address,
-                "state": session.state,
-                "seconds": session.up_s,
-                "subnets_received": session.received,
-            }
-            for session in status.sessions
+            bgp_sessions.json_fields(session, "subnets_received") for session in status.sessions
         ],
         "next_hops": status.next_hops,
     }

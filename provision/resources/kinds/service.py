@@ -69,7 +69,7 @@ done
     fingerprint: ClassVar[str] = rf"""
 for file in {UNIT_FOLDER}/provision-*-etcd.service {UNIT_FOLDER}/provision-*-flanneld.service \
   {UNIT_FOLDER}/provision-*-wireguard.service {UNIT_FOLDER}/provision-*-dns.service \
-  {UNIT_FOLDER}/provision-*-bgp.service; do
+  {UNIT_FOLDER}/provision-*-bgp.service {UNIT_FOLDER}/provision-*-evpn.service; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 """

@@ -1,4 +1,4 @@
-"""Kind `vxlan`: a VXLAN device of the kernel with a static forwarding database (FDB)."""
+"""Kind `vxlan`: a VXLAN device of the kernel with a static forwarding database, or FRR's."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import sysfs
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.rows import ROWS
-from provision.resources.steps import Run, Steps, Unless
+from provision.resources.steps import Run, Steps, Unless, sh
 
 PREFIX = "vx-"
 """The name of every device of provision begins so (`model.names.interface_name`)."""
 ANY = "00:00:00:00:00:00"
 """The MAC of the FDB's default entries: for broadcasts, and for MACs without an entry."""
+_SET_PORT = ("bridge", "link", "set", "dev")
+# `use`: the kernel asks the container for its MAC, and FRR announces the answer.
+_ASK_CONTAINERS = """
+docker network inspect --format '{{range .Containers}}{{println .IPv4Address}}{{end}}' "$1" |
+  sed -n "s|^\\([0-9.]*\\)/.*|neighbour replace \\1 dev $2 use|p" | ip -force -batch -
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,7 +60,9 @@ class Vxlan(Resource):
 
     The device is a port of the bridge `master`, or has an `address` of its own and no bridge.
     `local` is the host's address for the tunnel, None if the kernel chooses. `forwards` are sorted.
-    With `learning` the device learns from received frames behind which host a MAC is.
+    With `learning` the device learns from received frames behind which host a MAC is. If the
+    table is not `static`, FRR fills it: the port learns nothing, and answers ARP by the neighbours
+    of the bridge. FRR announces the containers of `docker_network` that are such neighbours.
     """
 
     kind: ClassVar[str] = "vxlan"
@@ -75,6 +83,8 @@ for path in /sys/class/net/{PREFIX}*; do
   dev=${{path##*/}}
   echo "$dev $(cat "$path/ifalias" "$path/mtu" "$path/address" | tr '\n' ' ')"
   ls -d "$path"/upper_* 2>/dev/null
+  # The table of such a port is that of FRR, which changes it at any time.
+  [ "$(cat "$path/brport/neigh_suppress" 2>/dev/null)" != 1 ] || continue
   bridge fdb show dev "$dev" | grep 'dst.*permanent' | sort
 done
 :
@@ -92,6 +102,8 @@ done
     forwards: tuple[Forward, ...] = field(metadata=ROWS)
     mark: Mark
     up: bool = True
+    static: bool = True
+    docker_network: str = field(default="", compare=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -132,10 +144,23 @@ done
             Unless(sysfs.has_value(device, "ifalias", self.mark.tag), (alias,)),
             Unless(sysfs.has_value(device, "mtu", mtu), (Run((*set_link, "mtu", mtu)),)),
             *((Unless(sysfs.is_port(device, self.master), (join,)),) if self.master else ()),
+            *self._set_port(),
             *self._set_address(),
             Unless(sysfs.is_up(device), (Run((*set_link, "up")),)),
+            *((sh(_ASK_CONTAINERS, self.docker_network, self.master),) if not self.static else ()),
             *(step for forward in self.forwards for step in self._add_forward(forward)),
         )
+
+    def _set_port(self) -> Steps:
+        """Leave the table to FRR. A port that has left its bridge has lost these settings."""
+        if self.static:
+            return ()
+        device = self.device
+        is_set = sysfs.has_value(device, "brport/neigh_suppress", "1")
+        learns_nothing = sysfs.has_value(device, "brport/learning", "0")
+        suppress = Run((*_SET_PORT, device, "neigh_suppress", "on"))
+        learn = Run((*_SET_PORT, device, "learning", "off"))
+        return Unless(is_set, (suppress,)), Unless(learns_nothing, (learn,))
 
     def _set_address(self) -> Steps:
         if self.address is None:
@@ -163,11 +188,15 @@ done
         settled = replace(
             current, mtu=self.mtu, master=self.master, forwards=self.forwards, up=self.up
         )
+        if not self.static:  # its other options tell that it was made for FRR
+            settled = replace(settled, static=False)
         if current.mark == UNMARKED:
             settled = replace(settled, mark=self.mark)
         if settled != self or (current.master and not self.master):
             return None
-        stale = [forward for forward in current.forwards if forward not in self.forwards]
+        # Those of a device whose port has lost its settings are FRR's.
+        known = current.forwards if self.static else ()
+        stale = [forward for forward in known if forward not in self.forwards]
         removed = (step for forward in stale for step in self._remove_forward(forward))
         return (*removed, *self._settle())
 
@@ -224,7 +253,8 @@ def _rests(key: str, device: str, lines: list[tuple[str, str]]) -> list[str]:
 
 
 def _vxlan(link: dict[str, Any], forwards: tuple[Forward, ...], host: str) -> Vxlan:
-    tunnel = link["linkinfo"]["info_data"]
+    tunnel, port = link["linkinfo"]["info_data"], link["linkinfo"].get("info_slave_data", {})
+    static = not port.get("neigh_suppress") or bool(port.get("learning"))
     addresses = [
         IPv4Interface(f"{address['local']}/{address['prefixlen']}")
         for address in link.get("addr_info", ())
@@ -241,9 +271,10 @@ def _vxlan(link: dict[str, Any], forwards: tuple[Forward, ...], host: str) -> Vx
         learning=bool(tunnel.get("learning")),
         master=str(link.get("master", "")),
         address=next(iter(addresses), None),
-        forwards=forwards,
+        forwards=forwards if static else (),
         mark=Mark.of_tag(str(link.get("ifalias", ""))),
         up="UP" in link["flags"],
+        static=static,
     )
 
 
