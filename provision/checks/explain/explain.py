@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from types import MappingProxyType
 
 from provision import methods
-from provision.checks.explain import ends, judge, preconditions, scripts
+from provision.checks.explain import ends, judge, mtu, preconditions, scripts
 from provision.checks.explain.case import Case
 from provision.checks.explain.destination import ExplainTarget, Question
 from provision.checks.explain.ends import End, EndSpace
@@ -191,11 +191,9 @@ class _Inquiry:
 
     def _send(self, case: Case, marks: Marks) -> tuple[Sent, int]:
         side = case.source_side
-        first = next((p.device for p in case.points), "")
-        device = side.link or side.topology.root.link(first)
-        large = device.mtu if device and self.probe.protocol == "icmp" else 0
+        large = mtu.largest(case) if self.probe.protocol == "icmp" else 0
         script = scripts.send_script(
-            side.end_space.pid, case.probe, marks, case.target_address, large=min(large, 9000)
+            side.end_space.pid, case.probe, marks, case.target_address, large=large
         )
         results, errors = each(
             self.session, [side.host],
@@ -203,7 +201,7 @@ class _Inquiry:
         )  # fmt: skip
         self.errors |= errors
         output = results.get(side.host)
-        return scripts.parse_sent(output.stdout if output else ""), min(large, 9000)
+        return scripts.parse_sent(output.stdout if output else ""), large
 
     def _watch(self, case: Case, host: str) -> Watch:
         spaces = {"host": 1}

@@ -9,6 +9,20 @@ from provision.checks.explain.model import Cause, Point
 
 _OVERHEADS = {"vxlan": 50, "gre": 42, "udp": 28}
 """Bytes that each tunnel adds to a packet."""
+_LONGEST = 9000
+
+
+def largest(case: Case) -> int:
+    """The size of a probe that fills a packet of the source, at most 9000; 0 if it is unknown.
+
+    A host sends packets of its NIC's MTU to a container, whose network may have a tunnel between
+    others. It learns the smaller size by ICMP, as every sender does: that loss is no fault.
+    """
+    side, far = case.source_side, case.target_side
+    device = side.link or side.topology.root.link(next((p.device for p in case.points), ""))
+    bridge = far.topology.root.link(far.bridge) if far and far.link and not side.link else None
+    sizes = [link.mtu for link in (device, bridge) if link] if device else [0]
+    return min(*sizes, _LONGEST)
 
 
 def too_small(case: Case, number: int) -> Iterator[Cause]:
