@@ -189,7 +189,7 @@ def measured(method: str, hosts: int) -> dict[str, Cost]:
 def table(method: str, costs: dict[int, dict[str, Cost]], load: float) -> Iterator[str]:
     """A Markdown table: a row for each phase, and its growth from the size before."""
     sizes = sorted(costs)
-    yield f"\n`{method}`; load {load:.1f} on {os.cpu_count()} processors"
+    yield f"\n`{method}`; load {load:.1f} on {os.cpu_count()} processors\n"
     heads = [f"{size:,} hosts: s, CPU s, MiB, made" for size in sizes]
     growths = [f"CPU × from {a:,} to {b:,}" for a, b in pairwise(sizes)]
     yield "| phase | " + " | ".join((*heads, *growths)) + " |"
