@@ -62,4 +62,4 @@ def destinations(known: Ranges, facts: Mapping[str, HostFacts]) -> frozenset[tup
 
 
 def _made_by(daemon: DaemonRange, route: KernelRoute) -> bool:
-    return route.proto in daemon.protocols and route.dst.subnet_of(daemon.cidr)
+    return route.proto in daemon.protocols and any(map(route.dst.subnet_of, daemon.ranges))

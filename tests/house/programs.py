@@ -67,6 +67,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "of_router_password": "10.0.0.254 10.0.0.253",
         "routers": "10.0.0.254,10.0.0.253",
         "ranges": "172.27.0.0/16 10.200.0.0/16",
+        "accepted": [("10.200.0.0/16", ("10.78.0.1", "10.78.0.2"))],
         "bfdd": "/etc/provision/demo/core.bfdd.conf",
     },
     "bgp/status.sh.j2": {

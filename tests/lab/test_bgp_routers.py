@@ -18,6 +18,7 @@ pytestmark = pytest.mark.lab
 
 ROUTER = "h4"
 CONTAINERS = {"h1": "172.27.0.2", "h2": "172.27.1.2", "h3": "172.27.2.2"}
+PASSWORD = "CANARY-of-routers"
 PAGE = Path(__file__).parents[2] / "docs" / "bgp.md"
 LIES = ("0.0.0.0/0", "10.201.0.0/16", "172.27.1.0/24", "172.27.1.0/25")
 START = r"""
@@ -45,13 +46,17 @@ def routed(booted: Boot) -> Iterator[Hosts]:
     hosts.ssh(ROUTER, STOP, check=False)
 
 
-def start_router(hosts: Hosts) -> None:
-    """Start the router with the configuration of docs/bgp.md.
+def start_router(hosts: Hosts, password: str = "") -> None:
+    """Start the router with the configuration of docs/bgp.md, and with its line of a password.
 
     It also announces what no router may.
     """
     (text,) = re.findall(r"```text\n(ip prefix-list.*?)```", PAGE.read_text(), re.S)
     text = text.replace("10.78.0.", f"{hosts.networks[1]}.")
+    if password:
+        commented = "! With a password: neighbor hosts password PASSWORD"
+        assert commented in text
+        text = text.replace(commented, f"neighbor hosts password {password}")
     lies = "".join(f"  network {lie}\n" for lie in LIES)
     text = text.replace("  network 10.200.0.0/16\n", f"  network 10.200.0.0/16\n{lies}")
     text = text.replace("route-map to-hosts out", "route-map lies out")
@@ -61,12 +66,13 @@ def start_router(hosts: Hosts) -> None:
     hosts.ssh(ROUTER, f"printf %s '{quoted}' | {{ {START.strip().replace(chr(10), '; ')}; }}")
 
 
-def with_router(hosts: Hosts) -> str:
+def with_router(hosts: Hosts, *further: str) -> str:
     """The example with the router of the lab; the name of its file."""
     keys = (
         f"routers: [{{address: {hosts.networks[1]}.14, asn: 64600, accept: [10.200.0.0/16]}}]",
         "egress: none",
         "access: [10.200.0.0/16]",
+        *further,
         "# asn: 64512",
     )
     return hosts.inventory("bgp.yml", ("# asn: 64512", "\n    ".join(keys)))
@@ -126,3 +132,36 @@ def test_the_data_center_learns_each_subnet_from_its_host(routed: Hosts) -> None
     left = routed.everywhere("ip route show proto 186; ip route show proto 241")
     assert not any(left.values()), left
     wait_for_output(routed, ROUTER, "ip route show proto bgp | wc -l", "0\n", within_s=60)
+
+
+@pytest.mark.full
+def test_routers_come_and_go_and_have_a_password(routed: Hosts) -> None:
+    """A network gets a router, which needs the password, and loses it again, with its routes."""
+    (routed.lab.folder / "router.key").write_text(f"{PASSWORD}\n")
+    start_router(routed, PASSWORD)
+    # FRR starts without a line that it does not take.
+    line = f" neighbor hosts password {PASSWORD}"
+    wait_for_output(routed, ROUTER, "vtysh -c 'show running-config'", line, within_s=60)
+    plain = routed.inventory("bgp.yml", to="plain.yml")
+    routed.provision("apply", plain)
+    routed.verified(plain)
+    inventory = with_router(routed)
+    routed.provision("apply", inventory, "--yes")
+    failing = failing_checks(routed, inventory)
+    assert {("sessions", host, host) for host in HOSTS} <= failing, failing
+    inventory = with_router(routed, "router_password: {file: router.key}")
+    routed.provision("apply", inventory, "--yes")
+    routed.verified(inventory)
+    assert routed.json("plan", inventory)["changes"] == []
+    accepted = f"10.200.0.0/16 via {routed.networks[1]}.14"
+    assert all(accepted in learned(routed, host) for host in HOSTS)
+    warnings = routed.warnings("plan", plain)
+    assert f"{routed.networks[1]}.14" not in warnings, warnings
+    routed.provision("apply", plain, "--yes")
+    routed.verified(plain)
+    assert routed.json("plan", plain)["changes"] == []
+    wait_for_output(routed, ROUTER, "ip route show proto bgp | wc -l", "0\n", within_s=60)
+    # The kernel of each host has kept them while the service was restarted.
+    for host in HOSTS:
+        count = "ip route show 10.200.0.0/16 | wc -l"
+        wait_for_output(routed, host, count, "0\n", within_s=120)

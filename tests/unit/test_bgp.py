@@ -44,7 +44,7 @@ from tests.house.test_structure import ROOT
 CASE = {"docker": {"h1": "26.1.5", "h2": "20.10.24", "h3": "28.5.2", "h4": "26.1.5"}}
 CONFIG = "/etc/provision/mesh/core.bgpd.conf"
 UNIT = "provision-mesh-core-bgp.service"
-RANGE = DaemonRange(Mark("mesh", "core"), (186, 241), IPv4Network("172.27.0.0/16"))
+RANGE = DaemonRange(Mark("mesh", "core"), (186, 241), (IPv4Network("172.27.0.0/16"),))
 
 
 def example(folder: Path, *changes: tuple[str, str]) -> Inventory:
@@ -172,6 +172,11 @@ def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
     (problem,) = preflight.problems(inventory, states)
     assert problem.host == "h2" and "frr.service" in problem.message
     assert "systemctl disable --now frr.service" in problem.hint
+    for name, expected in (("other", 1), (inventory.name, 0)):
+        found = frr_facts.probe().parse(f"speaker bgp.service # provision:{name}/core\n")
+        states["h2"] = replace(states["h2"], of_methods={FrrFacts: found})
+        problems = list(preflight.problems(inventory, states))
+        assert len(problems) == expected, problems
 
 
 @pytest.mark.parametrize(

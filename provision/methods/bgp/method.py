@@ -78,7 +78,7 @@ class BgpMethod(Method):
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from docker_bridge.problems(inventory, network, facts)
         yield from docker_bridge.peer_problems(inventory, network, facts, one_link=_ONE_LINK)
-        yield from frr_facts.problems(inventory, facts, "method: routes", ("evpn",))
+        yield from frr_facts.problems(inventory, facts, "method: routes", ("bgp", "evpn"))
         yield from speaker.router_problems(inventory, network, facts)
 
     def firewall_needs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge
@@ -33,7 +34,6 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
         files,
         (*optional, *secrets),
         subnet=network.subnets[facts.host],
-        cidr=network.cidr,
         protocol=PROTOCOL,
         kept=KEPT,
         routers=",".join(str(router.address) for router in routers(network)),
@@ -93,6 +93,21 @@ def _owners(inventory: Inventory, network: Network, host: str) -> tuple[tuple[st
     )
 
 
+def _hops(network: Network) -> tuple[tuple[IPv4Network, tuple[str, ...]], ...]:
+    """The accepted ranges, each with the routers to which its routes may lead."""
+    return tuple(
+        (
+            accepted,
+            tuple(
+                str(router.address)
+                for router in routers(network)
+                if any(accepted.subnet_of(each) for each in router.accept or ())
+            ),
+        )
+        for accepted in accepted_ranges(network)
+    )
+
+
 def _program(speaker: Speaker) -> str:
     network = speaker.network
     called = tuple(str(router.address) for router in routers(network))
@@ -109,6 +124,7 @@ def _program(speaker: Speaker) -> str:
         peers=" ".join((*speaker.peers, *called)),
         routers=",".join(called),
         ranges=" ".join(map(str, (network.cidr, *accepted_ranges(network)))),
+        accepted=_hops(network),
         protocol=PROTOCOL,
         kept=KEPT,
         cidr=network.cidr,

@@ -33,7 +33,7 @@ routes=$(sed -n 's/^# routes //p' "$2" 2>/dev/null)
 systemctl -q disable --now "$1"
 # A daemon that had been stopped before, or killed, has left its routes.
 for protocol in $(echo "${routes%% *}" | tr , ' '); do
-  ip route flush proto "$protocol" root "${routes#* }"
+  for range in ${routes#* }; do ip -4 route flush proto "$protocol" root "$range"; done
 done
 rm -f -- "$2" && systemctl daemon-reload
 systemctl reset-failed "$1" 2>/dev/null
@@ -49,7 +49,8 @@ class Service(Resource):
     `parse` can read them. `stop_effect` describes what stops working while the service is stopped;
     with `restarts_quietly` a restart is too short to be reported. `first_start` are steps that
     start it in place of a plain restart, and `before_undo` steps of a rollback before it stops.
-    A line `# routes 186,241 172.27.0.0/16` names the routes that the daemon makes (`daemon_range`).
+    A line `# routes 186,241 172.27.0.0/16 10.200.0.0/16` names the routes that the daemon makes
+    (`daemon_range`).
     `stopped` is True if it was stopped, and does not wait for others.
     """
 
