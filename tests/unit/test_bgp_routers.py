@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,9 @@ import pytest
 from provision.engine import preflight
 from provision.engine.departures import warnings
 from provision.engine.desired import wanted
-from provision.facts.host import KernelRoute
+from provision.facts.host import KernelRoute, Link
 from provision.methods.bgp import status
+from provision.methods.bgp.method import BgpMethod
 from provision.resources.base import Ref
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.secret_file import SecretFile
@@ -161,6 +162,43 @@ def test_a_router_behind_another_one_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("login", "address", "expected"),
+    [
+        ("10.9.0.1", "10.201.0.1/16", ""),
+        ("10.9.0.1", "10.200.0.1/32", ""),
+        ("10.200.7.9", "10.201.0.1/16", "10.200.0.0/16 contains 10.200.7.9, from which you log in"),
+        ("10.9.0.1", "10.200.9.1/24", "10.200.0.0/16 overlaps 10.200.9.0/24 of its interface br-a"),
+        ("10.9.0.1", "10.201.0.1/8", "10.200.0.0/16 overlaps 10.0.0.0/8 of its interface br-a"),
+    ],
+)
+def test_a_range_that_would_cut_off_the_host_is_refused(
+    tmp_path: Path, login: str, address: str, expected: str
+) -> None:
+    """A router must lead away neither the SSH login nor what is on the host's own links."""
+    inventory = example(tmp_path, ACCEPTING)
+    states = facts(inventory, CASE)
+    bridge = Link("br-a", 1500, (IPv4Interface(address),))
+    states["h2"] = replace(
+        states["h2"],
+        ssh_from=IPv4Address(login),
+        links={**states["h2"].links, "br-a": bridge},
+    )
+    problems = list(BgpMethod().check_host(inventory, inventory.networks["core"], states["h2"]))
+    assert [problem.message for problem in problems] == [f"accept: {expected}"] * bool(expected)
+
+
+def test_the_plan_tells_that_a_restart_is_noticed_by_routers(tmp_path: Path) -> None:
+    """Without routers no packet is lost, and nothing is told."""
+    for changes, expected in (
+        ([PLAIN], "the routers reach no container of the host for some seconds"),
+        ([], None),
+    ):
+        inventory = example(tmp_path, *changes)
+        service = wanted(inventory, facts(inventory, CASE))[Ref("h1", "service", UNIT)]
+        assert service.disruption(service, recreated=False) == expected
+
+
+@pytest.mark.parametrize(
     ("states", "expected"),
     [
         (WITH_ROUTERS, ""),
@@ -187,6 +225,7 @@ def test_sessions_covers_the_routers(tmp_path: Path, states: dict[str, str], exp
     [
         ("10.200.7.0/24", "10.78.0.2", ""),
         ("10.200.7.0/24", "10.78.0.13", "h3 announces 10.200.7.0/24"),
+        ("10.200.7.0/24", "10.78.0.1", "10.78.0.1 announces 10.200.7.0/24"),
         ("10.201.0.0/24", "10.78.0.2", "10.78.0.2 announces 10.201.0.0/24"),
         ("0.0.0.0/0", "10.78.0.2", "10.78.0.2 announces 0.0.0.0/0"),
         ("172.27.1.0/24", "10.78.0.2", "172.27.1.0/24 of h2 is announced by 10.78.0.2"),
@@ -202,21 +241,44 @@ def test_only_accepted_ranges_may_lead_to_a_router(
     assert subnets.startswith(expected) and bool(subnets) == bool(expected), subnets
 
 
-def configured(folder: Path, *keys: str) -> str:
-    """The passwords that the program of the service writes for bgpd on h1, one in a line."""
+def started(folder: Path, *keys: str, lost: str = "") -> subprocess.CompletedProcess[str]:
+    """The end of the program of the service on h1 until bgpd starts: it prints the passwords.
+
+    `lost`: the key that the file of secrets on the host has no more.
+    """
     (folder / "bgp.key").write_text("of-hosts\n")
     (folder / "router.key").write_text("of-routers\n")
     inventory = example(folder, ("# asn: 64512", "\n    ".join([PLAIN[1], *keys, "#"])))
     secret = wanted(inventory, facts(inventory, CASE))[Ref("h1", "secret_file", "core.bgp")]
     assert isinstance(secret, SecretFile)
-    (folder / "secrets").write_text("".join(f"{key} {value}\n" for key, value in secret.pairs))
+    lines = [f"{key} {value}\n" for key, value in secret.pairs if key != lost]
+    (folder / "secrets").write_text("".join(lines))
     program = text_of(inventory, "h1", PROGRAM)
-    loop, _, _ = program.partition("  while read -r key value")[2].partition("\n} >")
-    script = f"while read -r key value{loop}".replace(
-        "/etc/provision/mesh/secrets/core.bgp", str(folder / "secrets")
-    )
-    argv = ("sh", "-euc", script)
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    loop = program.partition("  while read -r key value")[2].partition("\nexec ")[0]
+    script = "{\n  while read -r key value" + loop
+    for old, new in (
+        ("/etc/provision/mesh/secrets/core.bgp", str(folder / "secrets")),
+        ('>"$folder/bgpd.conf"', ""),
+    ):
+        assert old in script
+        script = script.replace(old, new)
+    return subprocess.run(("sh", "-uc", script), capture_output=True, text=True, check=False)
+
+
+def configured(folder: Path, *keys: str) -> str:
+    """The passwords that the program writes for bgpd on h1, one in a line."""
+    result = started(folder, *keys)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_bgpd_does_not_start_without_one_of_its_passwords(tmp_path: Path) -> None:
+    """Somebody has edited the file of secrets: no session has a password of the others."""
+    keys = ("password: {file: bgp.key}", "router_password: {file: router.key}")
+    for lost in ("password", "router_password"):
+        result = started(tmp_path, *keys, lost=lost)
+        assert result.returncode == 1
+        assert result.stderr.endswith(f"secrets has no {lost}\n"), result.stderr
 
 
 def test_routers_have_the_password_of_the_hosts_or_their_own(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:
     [
         ("speaker evpn.service # provision:fabric/lan", 1, 0),
         ("speaker evpn.service # provision:other/lan", 1, 1),
-        ("speaker bgp.service # provision:other/core", 0, 1),
+        ("speaker bgp.service # provision:other/core", 1, 1),
     ],
 )
 def test_an_frr_of_another_inventory_is_refused(

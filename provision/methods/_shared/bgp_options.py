@@ -40,7 +40,7 @@ def _password_source(value: object) -> object:
     """Refuse a password that stands in the inventory, without printing it."""
     if isinstance(value, (dict, ValueDocument)) or value is None:
         return value
-    hint = "write password: {file: bgp.key}, and the password into that file"
+    hint = "write {file: PATH}, and the password into that file"
     raise BadValueError("a password does not stand in the inventory", hint)
 
 
@@ -48,7 +48,7 @@ def check_password(text: str) -> None:
     """Raises BadValueError for a text that FRR or the kernel would not take."""
     if not re.fullmatch(r"[!-~]{1,80}", text):
         message = "the password is not one line of 1 to 80 printable ASCII characters"
-        hint = "make one by `openssl rand -base64 24 > bgp.key`; it has no spaces"
+        hint = "make one by `openssl rand -base64 24`; it has no spaces"
         raise BadValueError(message, hint)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 from provision.facts.host import HostFacts
@@ -18,6 +19,7 @@ from provision.resources.render import render
 
 PROGRAM = "bgp"
 """The end of the names of the service and of its file of secrets."""
+_STOP_EFFECT = "the routers reach no container of the host for some seconds"
 
 
 def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Resource]:
@@ -29,7 +31,7 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     yield from (*files, *optional)
     secrets = speaker.secrets()
     yield from secrets
-    yield speaker.service(
+    service = speaker.service(
         "bgp/bgp.service.j2",
         files,
         (*optional, *secrets),
@@ -39,11 +41,14 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
         routers=",".join(str(router.address) for router in routers(network)),
         ranges=(network.cidr, *accepted_ranges(network)),
     )
+    if routers(network):
+        service = replace(service, stop_effect=_STOP_EFFECT, restarts_quietly=False)
+    yield service
     yield speaker.chain(router.address for router in routers(network))
 
 
 def router_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
-    """Yield the routers that a host does not have on the link to its peers."""
+    """Yield routers on no link of the host to its peers, and ranges that would cut off its own."""
     nics = docker_bridge.nics(inventory, network, facts)
     links = [
         held.network for nic in nics if nic in facts.links for held in facts.links[nic].addresses
@@ -53,6 +58,23 @@ def router_problems(inventory: Inventory, network: Network, facts: HostFacts) ->
             message = f"router {router.address} is not on the link of {listed(nics)} to its peers"
             hint = "write the router's address on that link"
             yield Problem(facts.host, message, hint)
+    for accepted in accepted_ranges(network):
+        yield from _cut_off(accepted, facts)
+
+
+def _cut_off(accepted: IPv4Network, facts: HostFacts) -> Iterator[Problem]:
+    """A router must not lead away answers to the SSH login, nor packets for the host's links."""
+    if facts.ssh_from is not None and facts.ssh_from in accepted:
+        message = f"accept: {accepted} contains {facts.ssh_from}, from which you log in"
+        hint = "write smaller ranges, without your own address"
+        yield Problem(facts.host, message, hint)
+    for link in facts.links.values():
+        for held in link.addresses:
+            # The kernel asks its table of own addresses first, so no route leads away a /32.
+            if held.network.overlaps(accepted) and held.network.prefixlen < 32:
+                message = f"accept: {accepted} overlaps {held.network} of its interface {link.name}"
+                yield Problem(facts.host, message, "write smaller ranges, without the host's links")
+                break
 
 
 def speaker_of(inventory: Inventory, network: Network, host: str) -> Speaker:
@@ -131,4 +153,5 @@ def _program(speaker: Speaker) -> str:
         password=speaker.password_path,
         of_password=" ".join((*speaker.neighbors, *shared)),
         of_router_password=" ".join(called),
+        keys=" ".join(network.secrets),
     )

@@ -13,7 +13,7 @@ from provision.methods import Row
 from provision.methods._shared import bgp_sessions
 from provision.methods._shared.bgp_options import PORT
 from provision.methods._shared.bgp_sessions import ESTABLISHED, BgpSession
-from provision.methods.bgp.options import PROTOCOL, accepted_ranges, options, routers
+from provision.methods.bgp.options import PROTOCOL, options, routers
 from provision.methods.bgp.speaker import speaker_of
 from provision.model.inventory import Inventory, Network
 from provision.model.text import listed
@@ -158,9 +158,9 @@ def _strange_prefixes(
 ) -> Iterator[str]:
     """The prefixes that neither a host has nor a router may announce."""
     known = set(map(str, network.subnets.values()))
-    called = {str(router.address) for router in routers(network)}
+    accepted = {str(router.address): router.accept or () for router in routers(network)}
     for prefix, hop in status.next_hops.items():
-        ranges = accepted_ranges(network) if hop in called else ()
+        ranges = accepted.get(hop, ())
         if prefix not in known and not any(IPv4Network(prefix).subnet_of(r) for r in ranges):
             yield f"{names.get(hop, hop)} announces {prefix}, which no host has"
 
