@@ -65,7 +65,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "password": "/etc/provision/demo/secrets/core.bgp",
         "of_password": "hosts 10.0.0.1 10.0.0.2",
         "of_router_password": "10.0.0.254 10.0.0.253",
-        "keys": "password router_password",
+        "keys": ("password", "router_password"),
         "routers": "10.0.0.254,10.0.0.253",
         "ranges": "172.27.0.0/16 10.200.0.0/16",
         "accepted": [("10.200.0.0/16", ("10.78.0.1", "10.78.0.2"))],

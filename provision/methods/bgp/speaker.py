@@ -153,5 +153,5 @@ def _program(speaker: Speaker) -> str:
         password=speaker.password_path,
         of_password=" ".join((*speaker.neighbors, *shared)),
         of_router_password=" ".join(called),
-        keys=" ".join(network.secrets),
+        keys=tuple(network.secrets),
     )
