@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import ClassVar, NamedTuple
 
+from provision.resources.joint import JointChange
 from provision.resources.steps import Run, Steps
 
 ABSENT = "@absent"
@@ -205,8 +206,8 @@ class Resource:
         """
         return None
 
-    def joint_network(self, current: Resource) -> str | None:  # noqa: ARG002
-        """The network whose hosts must all keep the change of `current` into this, or none of them.
+    def joint_change(self, current: Resource) -> JointChange | None:  # noqa: ARG002
+        """The hosts that must all keep the change of `current` into this, or none of them.
 
         None: each host may change without the others.
         """

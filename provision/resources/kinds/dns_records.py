@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import ClassVar
 
+from provision.model.text import listed
 from provision.resources.base import Found, Origin, Resource
+from provision.resources.joint import JointChange
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.on_hosts import ETC, Mark, service_name
 from provision.resources.rows import ROWS
@@ -65,6 +67,16 @@ class DnsForward:
 
     key: str
     value: str
+
+    @property
+    def server(self) -> IPv4Address:
+        """The address of the server that is asked."""
+        return IPv4Address(self.value.partition("@")[0])
+
+    @property
+    def is_name(self) -> bool:
+        """False for the PTR records of a range, which stay at its host."""
+        return not self.key.endswith(".in-addr.arpa")
 
     def __str__(self) -> str:
         return f"{self.key} {self.value}"
@@ -165,6 +177,27 @@ done
     def create(self) -> Steps:
         files = (Put(path, text) for path, text in self._texts.items())
         return (*files, *((reread(self.service),) if self.service else ()))
+
+    def joint_change(self, current: Resource) -> JointChange | None:
+        """A host that becomes the home of a name must not go on asking others for it.
+
+        It may ask this one, which asks it: dnsmasq would pass one question on without an end, also
+        with --dns-loop-detect (seen with 2.90).
+        """
+        assert isinstance(current, DnsRecords)
+        before = {each.key: each.server for each in current.forwards} | dict.fromkeys(current.here)
+        moved = {
+            each.key: each.server
+            for each in self.forwards
+            if each.is_name and before.get(each.key, each.server) != each.server
+        }
+        if not moved:
+            return None
+        effect = (
+            f"would not learn that it has {listed(tuple(moved))} now, and the two DNS servers "
+            "would ask each other without an end"
+        )
+        return JointChange(self.network, effect, frozenset(moved.values()))
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()

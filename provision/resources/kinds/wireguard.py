@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.joint import NEW_KEY, JointChange
 from provision.resources.lib import sysfs
 from provision.resources.lib import wireguard_conf as conf
 from provision.resources.lib.base64_text import decode_text
@@ -118,12 +119,13 @@ done
         mtu, tag = str(self.mtu), self.mark.tag
         return sh(UP, self.device, self._service, self._stem, mtu, tag, keep)
 
-    def joint_network(self, current: Resource) -> str | None:
+    def joint_change(self, current: Resource) -> JointChange | None:
         # The key was drawn by an earlier change, which a person has confirmed before its end; the
         # device waits for the peers that know the one before. One that nobody knows is damage.
         assert isinstance(current, Wireguard)
         waits = any(ref.host != self.host for ref in self.after())
-        return self.mark.network if waits and current.public != self.public else None
+        is_new = waits and current.public != self.public
+        return JointChange(self.mark.network, NEW_KEY) if is_new else None
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, Wireguard)

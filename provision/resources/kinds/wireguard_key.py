@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Resource
+from provision.resources.joint import NEW_KEY, JointChange
 from provision.resources.kinds.wireguard import PREFIX, UP
 from provision.resources.lib.stash import StashedFile
 from provision.resources.lib.wireguard_conf import renewal_path, stem
@@ -76,9 +77,9 @@ done
     def create(self) -> Steps:
         return (sh(_MAKE, self._path),)
 
-    def joint_network(self, current: Resource) -> str | None:
+    def joint_change(self, current: Resource) -> JointChange | None:
         assert isinstance(current, WireguardKey)
-        return self.network if current.renewal else None
+        return JointChange(self.network, NEW_KEY) if current.renewal else None
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, WireguardKey)

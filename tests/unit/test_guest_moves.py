@@ -1,0 +1,70 @@
+"""A guest that the file moves to another host: which hosts have to learn of it together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provision.engine import desired
+from provision.engine.joint_changes import conflicts
+from provision.engine.plan import plan
+from provision.inventory.load import load
+from provision.model.inventory import Inventory
+from provision.resources.base import Resource, State
+from provision.resources.kinds.dns_records import DnsRecords
+from tests.cases.test_cases import facts
+
+HOSTS = ("h1", "h2", "h3")
+DOCKER = dict.fromkeys(HOSTS, "26.1.5")
+FILE = """
+name: demo
+hosts: {{h1: {{address: 10.78.0.11}}, h2: {{address: 10.78.0.12}}, h3: {{address: 10.78.0.13}}}}
+networks: {{blue: {{method: routes, cidr: 172.20.0.0/16, names: true}}}}
+containers: {{web: {{host: h3, network: blue}}}}
+guests: {{{guests}}}
+"""
+
+
+def with_guest(folder: Path, host: str) -> Inventory:
+    """An inventory with the guest `shop` on a host; none if that is empty."""
+    path = folder / f"demo{host}.yml"
+    guest = f"shop: {{host: {host}, container: app, network: blue}}" if host else ""
+    path.write_text(FILE.format(guests=guest))
+    return load(path)
+
+
+def records(inventory: Inventory) -> State:
+    """The records of all hosts, without the server's own unit."""
+    state = desired.wanted(inventory, facts(inventory, {"docker": DOCKER}))
+    chosen: dict[object, Resource] = {
+        ref: each for ref, each in state.items() if isinstance(each, DnsRecords)
+    }
+    return chosen  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "hosts", "missing"),
+    [
+        ("h1", "h2", ("h1",), {"h1"}),
+        ("h1", "h2", ("h1", "h3"), {"h1", "h3"}),
+        ("h1", "h2", ("h3",), {"h3"}),
+        ("h1", "h2", ("h1", "h2"), set()),
+        ("h1", "h2", ("h2",), set()),
+        ("", "h2", ("h1",), set()),
+        ("h1", "", ("h1",), set()),
+    ],
+)
+def test_the_new_host_of_a_guest_learns_it_with_those_that_ask(
+    tmp_path: Path, before: str, after: str, hosts: tuple[str, ...], missing: set[str]
+) -> None:
+    """Otherwise two servers could ask each other; the new host itself asks nobody."""
+    inventory = with_guest(tmp_path, after)
+    current, wanted = records(with_guest(tmp_path, before)), records(inventory)
+    changes = plan(current, {**current, **{r: e for r, e in wanted.items() if r.host in hosts}})
+    assert changes.changes
+    refused = tuple(conflicts(inventory, changes.changes, [hosts]))
+    assert {each.ref.host for each in refused} == missing
+    for each in refused:
+        assert each.message.startswith("h2 would not learn that it has shop.blue now")
+        assert "without --limit and --strategy" in each.hint
