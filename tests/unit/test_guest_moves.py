@@ -66,5 +66,5 @@ def test_the_new_host_of_a_guest_learns_it_with_those_that_ask(
     refused = tuple(conflicts(inventory, changes.changes, [hosts]))
     assert {each.ref.host for each in refused} == missing
     for each in refused:
-        assert each.message.startswith("h2 would not learn that it has shop.blue now")
+        assert each.message.startswith("h2 would not learn that it has shop.blue")
         assert "without --limit and --strategy" in each.hint

@@ -404,11 +404,15 @@ def test_records_are_read_as_they_are_written() -> None:
 
 def test_forwards_are_read_as_they_are_written() -> None:
     """Names of this host's guests have no server, and no row either."""
-    forwards = (DnsForward("later.blue", "172.20.2.1@172.20.0.1"),)
+    server = "172.20.2.1@172.20.0.1"
+    forwards = (DnsForward("later", server), DnsForward("later.blue", server))
     records = replace(RECORDS, here=("shop.blue",), forwards=forwards)
     assert parsed(files(records)) == records
     text = "".join(step.text for step in records.create() if isinstance(step, Put))
-    assert "server=/shop.blue/\nserver=/later.blue/172.20.2.1@172.20.0.1\n" in text
+    assert text.endswith(
+        f"server=/shop.blue/\nserver=/later/{server}\nserver=/*.later/#\n"
+        f"server=/later.blue/{server}\n"
+    )
 
 
 def test_damaged_records_differ() -> None:

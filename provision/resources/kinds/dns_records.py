@@ -18,6 +18,8 @@ from provision.resources.steps import Put, Run, Steps, remove_file, sh
 FOLDER = "names"
 """The folder of the files below that of the inventory."""
 HOSTS_FILE, LOCAL_FILE, LIVE_FOLDER = ".hosts", ".local", ".live"
+ORDINARY = "#"
+"""The server of a name in dnsmasq's files that stands for those of `resolv.conf`."""
 # The server reads its files again without a restart. One that does not run reads them when it
 # starts.
 _REREAD = 'systemctl -q is-active "$1" || exit 0; systemctl reload "$1"'
@@ -72,6 +74,17 @@ class DnsForward:
     def server(self) -> IPv4Address:
         """The address of the server that is asked."""
         return IPv4Address(self.value.partition("@")[0])
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the file of servers.
+
+        dnsmasq sends all names below a name there, too. Below one without a dot is a whole
+        top-level domain of others, such as `shop`: these names go where the host itself asks.
+        """
+        yield f"server=/{self.key}/{self.value}"
+        if "." not in self.key:
+            yield f"server=/*.{self.key}/{ORDINARY}"
 
     @property
     def is_name(self) -> bool:
@@ -162,7 +175,7 @@ done
             self.hosts_path: [row.line for row in self.rows],
             self.local_path: [
                 *(f"server=/{name}/" for name in dict.fromkeys((*self._dotted, *self.here))),
-                *(f"server=/{each.key}/{each.value}" for each in self.forwards),
+                *(line for each in self.forwards for line in each.lines),
             ],
         }
         return {path: "\n".join((self._head, *text, "")) for path, text in lines.items()}
@@ -237,5 +250,5 @@ def _servers(text: str) -> Iterator[tuple[str, str]]:
     """Yield each name of a file of servers, with the server that is asked, empty for none."""
     for line in text.splitlines():
         key, *fields = line.split("/")
-        if key == "server=" and len(fields) == 2:
+        if key == "server=" and len(fields) == 2 and fields[1] != ORDINARY:
             yield fields[0], fields[1]
