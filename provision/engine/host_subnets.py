@@ -228,9 +228,10 @@ def _placed(
         # A host that left the file may still use its subnet: it is given away last.
         for avoided in (departed, ()):
             for block in free_blocks(network.cidr, size, (*unavailable, *avoided), first):
-                if block.network_address <= high:
-                    unavailable.append(block)
-                    yield block
+                if block.network_address > high:
+                    break  # the rest of a large range would take minutes
+                unavailable.append(block)
+                yield block
 
     settled = placed(network.hosts, kept, network.subnets, free)
     return settled if all(host in settled for host in network.hosts) else None
@@ -285,11 +286,14 @@ def _unknown_subnets(
 ) -> Iterator[Problem]:
     """Yield the hosts that could get the subnet of a host that does not answer.
 
-    While every host that answers is at its place, only a new host before a silent one that peers
-    know could: a host that nobody knows has no subnet yet, and those at the end are free.
+    While every host that answers is at its place, only a new host before a silent one could: those
+    at the end are free. A silent host that no peer knows has no subnet yet, except on a LAN.
     """
     without = [h for h in network.hosts if h not in network.written and subnets.of(h) is None]
-    unknown = tuple(h for h in without if h in silent and (network.kept or h in subnets.known))
+    # On the hosts' LAN no peer knows of another host, so each silent one may have a part.
+    on_lan = methods.of(network).lan_pool(network) is not None and subnets.by_host
+    candidates = silent if network.kept or on_lan else subnets.known
+    unknown = tuple(host for host in without if host in silent and host in candidates)
     last = without.index(unknown[-1]) if unknown else 0
     for position, host in enumerate(without if unknown else ()):
         if host not in silent and (network.kept or position < last):

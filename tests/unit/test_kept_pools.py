@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from provision.inventory.load import load
 from provision.methods._shared import lan_pool
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
+from provision.model.ranges import free_blocks
 from provision.resources.base import State
 from tests.unit.test_departures import applied
 
@@ -67,6 +70,22 @@ def test_no_host_moves(tmp_path: Path, keys: str, hosts: str, expected: dict[str
     assert not settled.problems
 
 
+@pytest.mark.parametrize("keys", METHODS)
+@pytest.mark.parametrize(
+    "hosts, refused",
+    [("h4 h1 h3", "h4"), ("h1 h4 h3", ""), ("h3 h4 h1", "h4"), ("h1 h3", ""), ("h1 h3 h4", "h4")],
+)
+def test_a_new_host_does_not_get_the_part_of_a_silent_one(
+    tmp_path: Path, keys: str, hosts: str, refused: str
+) -> None:
+    """No host on the LAN knows the part of another one, so that of h1 is not known."""
+    current = of_hosts(applied(inventory(tmp_path, "h1 h2 h3", keys)), "h3")
+    settled = settled_inventory(inventory(tmp_path, hosts, keys), current, silent=("h1",))
+    assert [problem.host for problem in settled.problems] == ([refused] if refused else [])
+    for problem in settled.problems:
+        assert "might get that of h1, which cannot be asked" in problem.message
+
+
 def test_the_lines_to_write_give_the_same(tmp_path: Path) -> None:
     """With them the file alone says what the hosts have; parts may be smaller than a /29."""
     current = applied(inventory(tmp_path, "h1 h2 h3"))
@@ -84,6 +103,31 @@ def test_full_pool_narrows_parts_where_they_begin(tmp_path: Path) -> None:
     current = applied(inventory(tmp_path, "h1 h2"))
     settled = settled_inventory(inventory(tmp_path, "h1 h2 h3"), current).inventory
     assert parts(settled) == {"h1": "208/30", "h2": "216/30", "h3": "212/30"}
+
+
+def test_free_parts_are_looked_for_in_the_pool_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of a large LAN has more blocks than anybody can wait for."""
+    drawn: list[IPv4Network] = []
+
+    def counted(*arguments: Any) -> Iterator[IPv4Network]:
+        for block in free_blocks(*arguments):
+            drawn.append(block)
+            assert len(drawn) < 100
+            yield block
+
+    def on_a_large_lan(hosts: str) -> Inventory:
+        inventory(tmp_path, hosts)
+        path = tmp_path / "inventory.yml"
+        path.write_text(path.read_text().replace("10.78.0.0/24", "10.64.0.0/12"))
+        return load(path)
+
+    current = applied(on_a_large_lan("h1 h2"))
+    monkeypatch.setattr(host_subnets, "free_blocks", counted)
+    settled = settled_inventory(on_a_large_lan("h1 h2 h3"), current).inventory
+    assert parts(settled) == {"h1": "208/30", "h2": "216/30", "h3": "212/30"}
+    assert drawn
 
 
 def test_a_size_that_is_written_counts(tmp_path: Path) -> None:
@@ -118,9 +162,13 @@ def test_a_part_without_room_is_a_problem(tmp_path: Path) -> None:
 
 def test_a_small_subnet_is_for_the_lan_only(tmp_path: Path) -> None:
     """Elsewhere a gateway and a broadcast address take most of it."""
+    assert parts(inventory(tmp_path, "h1 h2", "macvlan, subnets: {h1: 10.78.0.208/30}"))
+    path = tmp_path / "inventory.yml"
+    text = path.read_text().replace("macvlan", "routes").replace("10.78.0.", "172.20.0.")
+    path.write_text(text.replace(", pool: 172.20.0.208/28", ""))
     with pytest.raises(InventoryError) as error:
-        inventory(tmp_path, "h1 h2", "macvlan, subnets: {h1: 10.78.0.208/33}")
-    assert "prefix length from 0 to 32" in str(error.value)
+        load(path)
+    assert "too small" in str(error.value)
 
 
 def test_a_new_host_asks_for_the_whole_pool(tmp_path: Path) -> None:
