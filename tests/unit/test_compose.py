@@ -365,6 +365,56 @@ networks: {front: , back: {name: red, external: true}, also: {name: blue, extern
         assert f"{position}:" in str(caught.value.findings[0])
 
 
+TWICE = "also: {name: blue, external: true}"
+
+
+def test_an_address_of_a_network_with_two_names_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The project's own network and an external one may be the same in the inventory."""
+    monkeypatch.setattr(f"{__name__}.HEAD", HEAD[:-2] + RED)
+    compose = (
+        "services:\n  web: {image: x, networks: {default: {}, also: {ipv4_address: 172.20.0.9,"
+        ' mac_address: "02:00:00:00:00:09"}}}\nnetworks: {' + TWICE + "}\n"
+    )
+    web = loaded(tmp_path, compose, ", project: p, hosts: {web: h1}").containers["p-web-1"]
+    assert (web.network, str(web.address), web.mac) == ("blue", "172.20.0.9", "02:00:00:00:00:09")
+    assert not web.networks
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        (
+            "{default: {ipv4_address: 172.20.0.8}, also: {ipv4_address: 172.20.0.9}}",
+            "'web' has a second address in network 'blue'",
+        ),
+        (
+            '{default: {}, back: {mac_address: "02:00:00:00:00:09"}}',
+            "'web' has a MAC address in 'back', which is not the first of its networks",
+        ),
+        (
+            '{default: {mac_address: "02:00:00:00:00:08"}, also: {mac_address: "02:00:00:00:00:09"}}',
+            "'web' has a second MAC address in network 'blue'",
+        ),
+    ],
+)
+def test_no_address_of_a_network_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, networks: str, message: str
+) -> None:
+    """The second one is named, with its line."""
+    monkeypatch.setattr(f"{__name__}.HEAD", HEAD[:-2] + RED)
+    compose = (
+        f"services:\n  web:\n    image: x\n    networks: {networks}\n"
+        f"networks: {{{TWICE}, back: {{name: red, external: true}}}}\n"
+    )
+    with pytest.raises(InventoryError) as caught:
+        loaded(tmp_path, compose, ", project: p, hosts: {web: h1}")
+    (finding,) = caught.value.findings
+    assert message in finding.message
+    assert finding.position is not None and finding.position.line == 4
+
+
 SETTINGS = tuple(
     ContainerSetting(key, value)
     for key, value in sorted(

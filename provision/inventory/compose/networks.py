@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from provision.inventory.compose.project import Project
 from provision.inventory.compose.shape import ComposeService, ServiceNetwork, Target
+from provision.inventory.yaml_reader import Node
 from provision.model.findings import Loc, Position
 from provision.model.suggest import did_you_mean
 from provision.model.text import count, quoted
@@ -48,9 +50,40 @@ def _join(
         if network not in (target.network, *target.others):
             hint = did_you_mean(network, tuple(target.others), "networks")
             project.refuse(node, f"the inventory has no network {quoted(network)}", hint)
-        elif network not in [joined.name for joined in service.joined]:
-            address = service.addresses.get(name)
-            service.joined.append(ServiceNetwork(network, project.position(node), address))
+            continue
+        _count(project, service, network, node)
+        _count_mac(project, service, network, name)
+
+
+def _count(project: Project, service: ComposeService, network: str, node: Node) -> None:
+    """Put a service on a network of the inventory, which it may name twice."""
+    text, at = service.addresses.get(str(node.value), (None, node))
+    address = None if text is None else (text, project.position(at))
+    k = next((k for k, each in enumerate(service.joined) if each.name == network), None)
+    if k is None:
+        service.joined.append(ServiceNetwork(network, project.position(node), address))
+    elif address is not None and service.joined[k].address is None:
+        service.joined[k] = replace(service.joined[k], address=address)
+    elif address is not None:
+        message = f"service {quoted(service.name)} has a second address in network '{network}'"
+        project.refuse(at, message, "write one of them")
+
+
+def _count_mac(project: Project, service: ComposeService, network: str, name: str) -> None:
+    """Let the MAC address of a network count, which Docker gives to the first one alone."""
+    if name not in service.macs:
+        return
+    text, node = service.macs[name]
+    if network != service.joined[0].name:
+        message = f"service {quoted(service.name)} has a MAC address in {quoted(name)}, which is"
+        hint = f"remove it, or write {name} first in 'networks'"
+        project.refuse(node, f"{message} not the first of its networks", hint)
+    elif service.keys.get("mac", text) != text:
+        message = f"service {quoted(service.name)} has a second MAC address in network '{network}'"
+        project.refuse(node, message, "write one of them")
+    else:
+        service.keys["mac"] = text
+        service.positions[("mac",)] = project.position(node)
 
 
 def _refuse_second(

@@ -199,8 +199,8 @@ class ServiceReader(ValueReader):
         for target, options, item in memory:
             self.put(item, options, "tmpfs", target)
 
-    def _mac(self, _key: str, node: Node) -> None:
-        if (text := self.text(node, "mac_address")) is not None:
+    def _mac_address(self, key: str, node: Node) -> None:
+        if (text := self.text(node, key)) is not None:
             self.put(node, text, "mac")
 
     def _container_name(self, key: str, node: Node) -> None:
@@ -220,10 +220,12 @@ class ServiceReader(ValueReader):
             pairs = self.only(pair.value, name, ("ipv4_address", "mac_address", "aliases"))
             if "ipv4_address" in pairs:
                 address = pairs["ipv4_address"].value
-                text = self.text(address, "ipv4_address")
-                self.service.addresses[name] = (text, self.position(address))
+                if (text := self.text(address, "ipv4_address")) is not None:
+                    self.service.addresses[name] = (text, address)
             if "mac_address" in pairs:
-                self._mac(key, pairs["mac_address"].value)
+                mac = pairs["mac_address"].value
+                if (text := self.text(mac, "mac_address")) is not None:
+                    self.service.macs[name] = (text, mac)
             if "aliases" in pairs:
                 aliases += self._aliases(pairs["aliases"].value)
             self.service.networks.append(pair.key)
@@ -294,12 +296,11 @@ def _handlers() -> dict[str, Handler]:
         reader._arguments: ("command", "entrypoint"),
         reader._mapping: ("labels", "sysctls"),
         reader._replicas: ("scale",),
-        reader._mac: ("mac_address",),
     }
     special = (
         *("environment", "env_file", "healthcheck", "logging", "ulimits", "extra_hosts", "tmpfs"),
         *("devices", "container_name", "network_mode", "networks", "depends_on", "deploy"),
-        *("profiles", "pull_policy", "ports", "volumes"),
+        *("profiles", "pull_policy", "ports", "volumes", "mac_address"),
     )
     return {
         **{key: handler for handler, keys in forms.items() for key in keys},

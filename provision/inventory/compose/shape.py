@@ -33,8 +33,8 @@ class ComposeService:
     """A service: `keys` are those of an entry of `containers`, without host and network.
 
     `positions` are those of the keys and the entries below them; `hosts` are those of its
-    `x-provision`, `replicas` is None where the file has none. `addresses` are those of `networks`
-    that have one, by the name in the file; `joined` are these networks in the inventory.
+    `x-provision`, `replicas` is None where the file has none. `addresses` and `macs` are those of
+    `networks` that have one, by the name in the file; `joined` are these networks in the inventory.
     """
 
     name: str
@@ -46,7 +46,8 @@ class ComposeService:
     container_name: Node | None = None
     network_mode: Node | None = None
     networks: list[Node] = field(default_factory=list)
-    addresses: dict[str, tuple[Any, Position]] = field(default_factory=dict)
+    addresses: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    macs: dict[str, tuple[str, Node]] = field(default_factory=dict)
     joined: list[ServiceNetwork] = field(default_factory=list)
     depends_on: list[Dependency] = field(default_factory=list)
     profiles: bool = False
