@@ -49,7 +49,8 @@ def _full(inventory: Inventory, answered: Collection[str]) -> Iterator[Problem]:
     numbers = Counter((member.network, member.host) for member in inventory.members.values())
     for network in inventory.networks.values():
         for host, subnet in network.kept.items():
-            capacity, number = methods.of(network).capacity(subnet), numbers[network.name, host]
+            method, number = methods.of(network), numbers[network.name, host]
+            capacity = method.capacity(subnet) - len(method.withheld(network, subnet))
             if host in answered and number > capacity:
                 yield Problem(
                     host,
@@ -68,7 +69,16 @@ def problems(inventory: Inventory, answered: Collection[str]) -> Iterator[Proble
         if network is None or member.address is None or member.host not in answered:
             continue
         subnet = network.kept.get(member.host)
-        if subnet is not None and member.address not in subnet:
+        if subnet is None:
+            continue
+        withheld = methods.of(network).withheld(network, subnet)
+        if member.address in withheld:
+            yield Problem(
+                member.host,
+                f"{member.name} has address {member.address}, which is {withheld[member.address]}",
+                f"choose another of {subnet}",
+            )
+        elif member.address not in subnet:
             wanted = IPv4Network((int(member.address), subnet.prefixlen), strict=False)
             yield Problem(
                 member.host,

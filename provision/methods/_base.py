@@ -106,6 +106,14 @@ class Method(ABC):
         """The number of containers that Docker can give an address of a host's subnet."""
         return names.container_capacity(subnet)
 
+    def withheld(
+        self,
+        network: Network,
+        subnet: IPv4Network,
+    ) -> Mapping[IPv4Address, str]:
+        """Addresses that count in `capacity` and that Docker gives to nobody, each with its use."""
+        return {}
+
     def clash_keys(self, name: str, decoded: Decoded) -> Iterator[ClashKey]:
         """Yield what no other network of the same hosts may use."""
         if docker_bridge.uses_docker0(decoded.options[name]):

@@ -53,7 +53,7 @@ print("no answer")
 
 
 class Servers:
-    """The DNS servers of hosts, all in one namespace, and one that the hosts ask for other names."""
+    """The DNS servers of hosts in one namespace, and the one that the hosts ask for other names."""
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace

@@ -394,7 +394,8 @@ def test_an_address_of_a_network_with_two_names_counts(
             "'web' has a MAC address in 'back', which is not the first of its networks",
         ),
         (
-            '{default: {mac_address: "02:00:00:00:00:08"}, also: {mac_address: "02:00:00:00:00:09"}}',
+            '{default: {mac_address: "02:00:00:00:00:08"},'
+            ' also: {mac_address: "02:00:00:00:00:09"}}',
             "'web' has a second MAC address in network 'blue'",
         ),
     ],

@@ -160,6 +160,27 @@ def test_a_part_without_room_is_a_problem(tmp_path: Path) -> None:
     assert not [*problems(settled, ())]
 
 
+def test_a_kept_part_has_no_room_for_addresses_that_docker_keeps(tmp_path: Path) -> None:
+    """Docker needs the first one of a macvlan without a router, and pipework all four."""
+    four = "containers:\n" + "".join(f"  c{k}: {{host: h1, network: lan}}\n" for k in range(4))
+    fixed = "containers: {web: {host: h2, network: lan, address: 10.78.0.212}}\n"
+    for keys, full, taken in (
+        (
+            "macvlan",
+            "it has 10.78.0.208/30 of network 'lan', which has no room for 4 containers",
+            "web has address 10.78.0.212, which is kept for Docker, which needs a gateway",
+        ),
+        ("macvlan, gateway: 10.78.0.1", "", ""),
+        ("pipework", "", ""),
+    ):
+        current = applied(inventory(tmp_path, "h1 h2 h3", keys))
+        for hosts, containers, expected in (("h1 h3", four, full), ("h2 h1", fixed, taken)):
+            changed = inventory(tmp_path, hosts, keys, containers)
+            settled = settled_inventory(changed, of_hosts(current, hosts)).inventory
+            messages = [each.message for each in problems(settled, settled.hosts)]
+            assert messages == ([expected] if expected else [])
+
+
 def test_a_small_subnet_is_for_the_lan_only(tmp_path: Path) -> None:
     """Elsewhere a gateway and a broadcast address take most of it."""
     assert parts(inventory(tmp_path, "h1 h2", "macvlan, subnets: {h1: 10.78.0.208/30}"))

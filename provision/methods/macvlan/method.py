@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Network
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 import provision.methods.macvlan.facts as host_facts
@@ -51,6 +51,9 @@ class MacvlanMethod(LanMethod):
         """Yield the reasons why Docker cannot give a container its fixed address."""
         yield from super().check_address(loc, container, subnet, decoded)
         yield from rules.address_findings(loc, container, subnet, decoded)
+
+    def withheld(self, network: Network, subnet: IPv4Network) -> Mapping[IPv4Address, str]:
+        return rules.withheld(subnet, network.cidr, macvlan_options(network).gateway)
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe for the host's Docker networks and for addresses in use."""
