@@ -106,11 +106,7 @@ class Method(ABC):
         """The number of containers that Docker can give an address of a host's subnet."""
         return names.container_capacity(subnet)
 
-    def withheld(
-        self,
-        network: Network,
-        subnet: IPv4Network,
-    ) -> Mapping[IPv4Address, str]:
+    def withheld(self, network: Network, subnet: IPv4Network) -> Mapping[IPv4Address, str]:
         """Addresses that count in `capacity` and that Docker gives to nobody, each with its use."""
         return {}
 
@@ -242,10 +238,7 @@ class Method(ABC):
         return {}
 
     def port_nics(
-        self,
-        inventory: Inventory,
-        network: Network,
-        facts: HostFacts,
+        self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Mapping[str, PortNic]:
         """The NICs of `nic_bridges`, by the interface that holds their addresses once they are
         ports."""

@@ -32,12 +32,13 @@ guest_find() {
 }
 guest_in() { nsenter -t "$pid" -n "$@"; }
 # Without our networks Docker gives the default route to the network with the highest priority, and
-# of those to the first by name; a network that is internal has none. Docker names GwPriority since 28.
+# of those to the first by name; a network that is internal has none. Docker names GwPriority since 28,
+# and 29 prints an empty address as `invalid IP`.
 guest_ends() {
   address='' gateway='' fixed='' own='' joined=''
   guest_nets=$(docker inspect --type container --format \
     '{{range $name, $end := .NetworkSettings.Networks}}{{$name}} {{or $end.IPAddress "-"}} {{or $end.Gateway "-"}} {{with $end.IPAMConfig}}{{or .IPv4Address "-"}}{{else}}-{{end}} {{json $end}}
-{{end}}' "$id" | sed 's/ {.*"GwPriority":\(-\{0,1\}[0-9]*\).*/ \1/;s/ {.*/ 0/') || return
+{{end}}' "$id" | sed 's/ invalid IP/ -/g;s/ {.*"GwPriority":\(-\{0,1\}[0-9]*\).*/ \1/;s/ {.*/ 0/') || return
   guest_ours=$(printf '%s\n' "$guest_nets" | grep "^$guest_network ") && joined=yes
   read -r _ address gateway fixed _ <<END
 $guest_ours

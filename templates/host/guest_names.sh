@@ -10,7 +10,8 @@ guest_find || exit
 [ -n "$id" ] || exit 0
 address=$(docker inspect --type container --format \
   "{{with index .NetworkSettings.Networks \"$guest_network\"}}{{.IPAddress}}{{end}}" "$id") || exit
-[ -n "$address" ] || exit 0
+# Docker 29 prints an empty address as `invalid IP`.
+case $address in '' | *[!0-9.]*) exit 0 ;; esac
 lines="$first
 $address $*"
 [ "$(cat "$file" 2>/dev/null)" != "$lines" ] || exit 0

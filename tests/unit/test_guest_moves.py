@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, State
 from provision.resources.kinds.dns_records import DnsRecords
+from provision.resources.render import program_text
 from tests.cases.test_cases import facts
 
 HOSTS = ("h1", "h2", "h3")
@@ -68,3 +70,17 @@ def test_the_new_host_of_a_guest_learns_it_with_those_that_ask(
     for each in refused:
         assert each.message.startswith("h2 would not learn that it has shop.blue")
         assert "without --limit and --strategy" in each.hint
+
+
+def test_a_guest_without_an_address_has_no_name(tmp_path: Path) -> None:
+    """Docker 29 prints an empty address as `invalid IP`, which is not an address of a hosts file."""
+    program = program_text("host/guest_names.sh")
+    file = tmp_path / "blue.live" / "shop"
+    for address, exists in (("invalid IP", False), ("", False), ("172.20.0.9", True)):
+        shell = (
+            f"guest_find() {{ id=1; }}; docker() {{ echo '{address}'; }}\n"
+            f"systemctl() {{ return 1; }}\n{program}"
+        )
+        arguments = ["blue", "container", "app", str(file), "dns", "# mark", "shop.blue"]
+        subprocess.run(["sh", "-c", shell, "sh", *arguments], check=True)
+        assert file.exists() == exists

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container as Names
 from collections.abc import Iterable, Iterator
+from functools import cache
 from ipaddress import IPv4Network
 
 from provision.methods._names.members import NamedMember
@@ -29,15 +30,15 @@ def of_network(
     network: Network, members: tuple[NamedMember, ...], host: str
 ) -> Iterator[DnsForward]:
     """Yield the names of the guests of other hosts, and the ranges of these hosts for PTR."""
-    homes: dict[str, None] = {}
+    homes: dict[str, str] = {}
     for each in members:
         if each.proposed is not None and each.host != host:
-            homes[each.host] = None
-            server = _server(network, each.host, host)
+            if each.host not in homes:
+                homes[each.host] = _server(network, each.host, host)
+            server = homes[each.host]
             yield from (DnsForward(name, server) for name in each.names)
-    for home in homes:
-        for zone in reverse_zones(network.subnets[home]):
-            yield DnsForward(zone, _server(network, home, host))
+    for home, server in homes.items():
+        yield from (DnsForward(zone, server) for zone in _zones(network.subnets[home]))
 
 
 def of_further_network(
@@ -59,6 +60,12 @@ def _server(network: Network, home: str, host: str) -> str:
     """
     address = gateway(network.subnets[home])
     return str(address) if home == host else f"{address}@{gateway(network.subnets[host])}"
+
+
+@cache
+def _zones(cidr: IPv4Network) -> tuple[str, ...]:
+    """The zones of a host, which all other hosts need."""
+    return tuple(reverse_zones(cidr))
 
 
 def reverse_zones(cidr: IPv4Network) -> Iterator[str]:
