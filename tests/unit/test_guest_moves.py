@@ -73,7 +73,7 @@ def test_the_new_host_of_a_guest_learns_it_with_those_that_ask(
 
 
 def test_a_guest_without_an_address_has_no_name(tmp_path: Path) -> None:
-    """Docker 29 prints an empty address as `invalid IP`, which is not an address of a hosts file."""
+    """Docker 29 prints an empty address as `invalid IP`, which no hosts file may have."""
     program = program_text("host/guest_names.sh")
     file = tmp_path / "blue.live" / "shop"
     for address, exists in (("invalid IP", False), ("", False), ("172.20.0.9", True)):
