@@ -14,9 +14,11 @@ address=$(docker inspect --type container --format \
 case $address in '' | *[!0-9.]*) exit 0 ;; esac
 lines="$first
 $address $*"
-[ "$(cat "$file" 2>/dev/null)" != "$lines" ] || exit 0
-# The DNS server has a user of its own, and does not read hidden files.
+# The DNS server has a user of its own, and does not read hidden files. This one stays until the
+# server has read the file: where a run was cut off before that, the next one makes up for it.
 new=${file%/*}/.${file##*/}.provision-new
-(umask 022 && mkdir -p "${file%/*}" && printf '%s\n' "$lines" >"$new") && mv -f "$new" "$file" || exit
-systemctl -q is-active "$service" || exit 0
-systemctl reload "$service"
+[ "$(cat "$file" 2>/dev/null)" != "$lines" ] || [ -e "$new" ] || exit 0
+(umask 022 && mkdir -p "${file%/*}" && printf '%s\n' "$lines" >"$new" && cp "$new" "$new-copy") &&
+  mv -f "$new-copy" "$file" || exit
+if systemctl -q is-active "$service"; then systemctl reload "$service" || exit; fi
+rm -f "$new"

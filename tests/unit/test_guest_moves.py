@@ -84,3 +84,19 @@ def test_a_guest_without_an_address_has_no_name(tmp_path: Path) -> None:
         arguments = ["blue", "container", "app", str(file), "dns", "# mark", "shop.blue"]
         subprocess.run(["sh", "-c", shell, "sh", *arguments], check=True)
         assert file.exists() == exists
+
+
+def test_a_server_that_has_not_read_a_name_reads_it_with_the_next_run(tmp_path: Path) -> None:
+    """A run may be cut off after it wrote the file, whose text is right from then on."""
+    program = program_text("host/guest_names.sh")
+    arguments = ["blue", "container", "app", str(tmp_path / "shop"), "dns", "# mark", "shop.blue"]
+    reloads = []
+    for status in (1, 0, 0):
+        shell = (
+            "guest_find() { id=1; }; docker() { echo 172.20.0.9; }\n"
+            f'systemctl() {{ [ "$1" = -q ] || {{ echo reload; return {status}; }}; }}\n{program}'
+        )
+        command = ["sh", "-c", shell, "sh", *arguments]
+        reloads.append(subprocess.run(command, check=False, stdout=subprocess.PIPE).stdout)
+    assert reloads == [b"reload\n", b"reload\n", b""]
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
