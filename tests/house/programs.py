@@ -24,6 +24,7 @@ from provision.resources import script
 from provision.resources.base import Resource
 from provision.resources.kinds.binary import Binary
 from provision.resources.kinds.certificate import Certificate
+from provision.resources.kinds.vxlan import ASK_CONTAINERS
 from provision.resources.render import program_text, render
 from provision.resources.steps import Attempt, Refuse, Run, Steps, Unless
 from tests.cases.test_cases import CASES, facts
@@ -93,8 +94,10 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "of_password": "hosts 10.0.0.1 10.0.0.2",
         "of_router_password": "",
         "bfdd": "/etc/provision/demo/lan.bfdd.conf",
+        "docker": "lan",
         "bridge": "br-lan-x",
         "device": "vx-lan-x",
+        "ask": ASK_CONTAINERS.strip(),
     },
     "evpn/status.sh.j2": {
         "tries": 200,

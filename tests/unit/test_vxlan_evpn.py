@@ -19,14 +19,14 @@ from provision.facts.host import HostFacts
 from provision.inventory.load import load
 from provision.methods._shared import frr_facts
 from provision.methods._shared.frr_facts import FrrFacts
-from provision.methods.vxlan import evpn_facts, evpn_status
+from provision.methods.vxlan import evpn_facts
 from provision.methods.vxlan.evpn_facts import VxlanDevices
 from provision.methods.vxlan.method import VxlanMethod
 from provision.model.inventory import Inventory
 from provision.model.needs import Inbound
 from provision.resources.base import Origin, Ref
 from provision.resources.kinds.file import File
-from provision.resources.kinds.vxlan import Vxlan
+from provision.resources.kinds.vxlan import ASK_CONTAINERS, Vxlan
 from provision.resources.steps import Run
 from tests.cases.test_cases import facts
 from tests.house.test_structure import ROOT
@@ -89,6 +89,84 @@ def test_the_table_comes_from_no_inventory(tmp_path: Path) -> None:
     assert tables == [UNIT, ""]
     kinds = {ref.kind for ref in wanted(plain, facts(plain, CASE)) if ref.host == "h1"}
     assert "service" not in kinds
+
+
+def run_with(folder: Path, programs: dict[str, str], script: str, *arguments: str) -> str:
+    """Run a shell script with programs of the given text, which shadow those of this machine."""
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    path = {"PATH": f"{folder}:/usr/bin:/bin"}
+    argv = ("sh", "-c", script, "sh", *arguments)
+    return subprocess.run(argv, env=path, capture_output=True, text=True, check=True).stdout
+
+
+NEIGHBOURS = """172.24.0.2 lladdr 02:42:ac:18:00:02 STALE
+172.24.0.3 FAILED
+172.24.0.9 lladdr 02:42:ac:18:00:09 DELAY
+172.24.0.50 lladdr 02:00:00:00:00:50 PERMANENT
+172.24.0.5 lladdr 02:00:00:00:00:05 PERMANENT
+172.24.1.0 lladdr 02:42:ac:18:01:00 extern_learn NOARP proto zebra"""
+
+
+@pytest.mark.parametrize("docker", ["active", "activating", "inactive", "deactivating"])
+def test_containers_without_an_entry_are_asked_and_permanent_entries_are_kept(
+    tmp_path: Path, docker: str
+) -> None:
+    """Docker lists those that failed or have none; while it is stopped, nothing starts it."""
+    asked = tmp_path / "asked"
+    programs = {
+        "ip": f'case $* in *show*) echo "{NEIGHBOURS}" ;; *) cat >{asked} ;; esac',
+        "systemctl": f"echo {docker}",
+        "docker": "printf '172.24.0.%s/16\\n' 2 3 4 50; echo",
+    }
+    run_with(tmp_path, programs, ASK_CONTAINERS, "lan", BRIDGE)
+    lines = asked.read_text().splitlines()
+    numbers = ("2", "3", "4", "9") if docker.startswith("act") else ("2", "9")
+    assert lines == [f"neighbour replace 172.24.0.{n} dev {BRIDGE} use" for n in numbers]
+
+
+def test_the_service_asks_what_the_device_asks_for(tmp_path: Path) -> None:
+    """Docker calls the network of docker0 `bridge`."""
+    inventory = example(tmp_path)
+    path = "/etc/provision/fabric/lan.evpn.sh"
+    assert f"  ask lan {BRIDGE}\n" in text_of(inventory, "h1", path)
+    assert device_of(inventory).docker_network == "lan"
+    inventory = example(tmp_path, ("# asn: 64512", "bridge: docker0 #"))
+    program = text_of(inventory, "h1", path)
+    assert "  ask bridge docker0\n" in program
+    assert device_of(inventory).docker_network == "bridge"
+    for line in ASK_CONTAINERS.strip().splitlines():
+        assert f"  {line}\n" in program
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_address_that_zebra_has_missed_is_told_again(tmp_path: Path, known: bool) -> None:
+    """zebra of FRR 8.4 does not announce the gateway then; an address that it knows stays alone."""
+    program = text_of(example(tmp_path), "h1", "/etc/provision/fabric/lan.evpn.sh")
+    begin, end = program.index("ask() {"), program.index("done &\n", program.index("sleep 20"))
+    log, round_ = tmp_path / "log", tmp_path / "round"
+    shown = f"5: {BRIDGE}    inet 172.24.0.1/16 brd 172.24.255.255 scope global {BRIDGE}"
+    inet = "  inet 172.24.0.1/16\n" if known else ""
+    programs = {
+        "ip": f'case $* in *change*) echo "$*" >>{log} ;; *address*) echo "{shown}" ;; esac',
+        "sleep": f"[ ! -e {round_} ] && : >{round_}",
+        "vtysh": f"printf '%s' '{inet}  inet6 fe80::1/64'",
+        "systemctl": "exit 3",
+    }
+    run_with(tmp_path, programs, f"folder=/run/x\n{program[begin:end]}done\n")
+    told = log.read_text().splitlines() if log.exists() else []
+    assert told == ([] if known else [f"address change 172.24.0.1/16 dev {BRIDGE}"])
+
+
+def test_the_program_removes_neighbours_of_both_families(tmp_path: Path) -> None:
+    """zebra enters IPv6 addresses, too."""
+    program = text_of(example(tmp_path), "h1", "/etc/provision/fabric/lan.evpn.sh")
+    log = tmp_path / "log"
+    programs = {"ip": f"echo $* >>{log}", "bridge": ""}
+    run_with(tmp_path, programs, program.replace('"$1"', "clear"))
+    flush = f"neighbour flush dev {BRIDGE} proto 11"
+    assert log.read_text().splitlines() == [f"-4 {flush}", f"-6 {flush}"]
 
 
 def test_only_the_own_vni_leaves_and_enters(tmp_path: Path) -> None:
@@ -341,13 +419,8 @@ def test_only_verify_waits_for_neighbours(tmp_path: Path, wait: bool, looks: int
     """`show` prints what is there; `verify` looks 200 times."""
     inventory, log = example(tmp_path), tmp_path / "log"
     programs = {"ss": f"echo look >>{log}", "sleep": "", "systemctl": "", "vtysh": "echo '{}'"}
-    for name, text in {**programs, "bridge": "", "nstat": ""}.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
-        (tmp_path / name).chmod(0o755)
     script = VxlanMethod().status_script(inventory, "h1", wait=wait)
-    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    argv = ("sh", "-c", script)
-    output = subprocess.run(argv, env=path, capture_output=True, text=True, check=True).stdout
+    output = run_with(tmp_path, {**programs, "bridge": "", "nstat": ""}, script)
     assert output.splitlines() == ["rejected lan 0", *["evpn lan {}"] * 4]
     assert (log.read_text().count("look") if log.exists() else 0) == looks
 
@@ -362,7 +435,6 @@ def test_show_has_rows_for_sessions_and_neighbours(tmp_path: Path) -> None:
     assert tables["EVPN neighbours"][-1][2:] == ("172.24.2.2", MACS["h3"][1], "h3")
     (shown,) = VxlanMethod().show_json(statuses)["evpn"]
     assert shown["vteps"] == ["10.78.0.11", "10.78.0.12"] and len(shown["neighbours"]) == 6
-    assert evpn_status.CHECKS
 
 
 def test_the_password_is_in_the_secret_file_alone(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from provision.resources.base import Ref, Resource
 from provision.resources.kinds import vxlan
 from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.vxlan import Forward, Vxlan
+from provision.resources.lib.docker_api import docker_name
 from provision.resources.on_hosts import Mark
 
 
@@ -89,7 +90,7 @@ def _device(
         forwards=tuple(sorted(forwards)),
         mark=Mark(inventory.name, network.name),
         static=not evpn,
-        docker_network=needs[0].name if evpn else "",
+        docker_network=docker_name(needs[0]) if evpn else "",
         needs=needs,
     )
 

@@ -13,6 +13,8 @@ from provision.methods.vxlan.device import device_name
 from provision.methods.vxlan.options import vni
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Resource
+from provision.resources.kinds.vxlan import ASK_CONTAINERS
+from provision.resources.lib.docker_api import docker_name
 from provision.resources.render import render
 
 PROGRAM = "evpn"
@@ -82,6 +84,8 @@ def _program(speaker: Speaker) -> str:
         password=speaker.password_path,
         of_password=" ".join(speaker.neighbors),
         of_router_password="",
+        docker=docker_name(docker_bridge.docker_network(network, speaker.host)),
         bridge=docker_bridge.bridge_name(inventory, network),
         device=device_name(inventory, network),
+        ask=ASK_CONTAINERS.strip(),
     )

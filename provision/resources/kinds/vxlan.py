@@ -21,10 +21,23 @@ PREFIX = "vx-"
 ANY = "00:00:00:00:00:00"
 """The MAC of the FDB's default entries: for broadcasts, and for MACs without an entry."""
 _SET_PORT = ("bridge", "link", "set", "dev")
-# `use`: the kernel asks the container for its MAC, and FRR announces the answer.
-_ASK_CONTAINERS = """
-docker network inspect --format '{{range .Containers}}{{println .IPv4Address}}{{end}}' "$1" |
-  sed -n "s|^\\([0-9.]*\\)/.*|neighbour replace \\1 dev $2 use|p" | ip -force -batch -
+ASK_CONTAINERS = r"""
+neighbours=$(ip -4 neighbour show dev "$2")
+# Entries of FRR, and permanent ones, which `use` would make ones that end.
+kept=$(echo "$neighbours" | sed -n '/ PERMANENT\| extern_learn/s/ .*//p')
+{
+  echo "$neighbours" | sed -n 's/ lladdr .*//p'
+  # A socket of systemd would start a Docker that somebody has stopped.
+  systemctl is-active docker.service | grep -q -e ^activ -e ^reload &&
+    docker network inspect --format '{{range .Containers}}{{println .IPv4Address}}{{end}}' "$1" |
+    sed -n 's|/.*||p'
+} | sort -u | grep -vxF -e '' -e "$kept" | sed "s/.*/neighbour replace & dev $2 use/" |
+  ip -force -batch -
+"""
+"""Shell that makes FRR announce the containers of a Docker network ($1) on a bridge ($2).
+
+`use`: the kernel asks each for its MAC, and FRR announces the answer. The neighbours that have not
+answered for a while are asked, too, and forgotten if they have ended.
 """
 
 
@@ -147,7 +160,7 @@ done
             *self._set_port(),
             *self._set_address(),
             Unless(sysfs.is_up(device), (Run((*set_link, "up")),)),
-            *((sh(_ASK_CONTAINERS, self.docker_network, self.master),) if not self.static else ()),
+            *((sh(ASK_CONTAINERS, self.docker_network, self.master),) if not self.static else ()),
             *(step for forward in self.forwards for step in self._add_forward(forward)),
         )
 
