@@ -100,7 +100,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "ask": ASK_CONTAINERS.strip(),
     },
     "evpn/status.sh.j2": {
-        "tries": 200,
+        "wait_s": 20,
         "unit": "provision-demo-lan-evpn.service",
         "folder": "/run/provision-evpn-lan-x",
         "network": "lan",

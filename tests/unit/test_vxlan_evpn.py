@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -19,8 +20,9 @@ from provision.facts.host import HostFacts
 from provision.inventory.load import load
 from provision.methods._shared import frr_facts
 from provision.methods._shared.frr_facts import FrrFacts
-from provision.methods.vxlan import evpn_facts
+from provision.methods.vxlan import evpn_facts, evpn_status
 from provision.methods.vxlan.evpn_facts import VxlanDevices
+from provision.methods.vxlan.evpn_status import EvpnStatus
 from provision.methods.vxlan.method import VxlanMethod
 from provision.model.inventory import Inventory
 from provision.model.needs import Inbound
@@ -414,15 +416,71 @@ def test_a_missing_answer_is_an_error(tmp_path: Path) -> None:
     assert set(errors_of(inventory, "").values()) == {"no answer"}
 
 
-@pytest.mark.parametrize(("wait", "looks"), [(False, 0), (True, 200)])
+@pytest.mark.parametrize(("wait", "looks"), [(False, 0), (True, 19)])
 def test_only_verify_waits_for_neighbours(tmp_path: Path, wait: bool, looks: int) -> None:
-    """`show` prints what is there; `verify` looks 200 times."""
+    """`show` prints what is there; `verify` waits 20 s, however long a look takes."""
     inventory, log = example(tmp_path), tmp_path / "log"
-    programs = {"ss": f"echo look >>{log}", "sleep": "", "systemctl": "", "vtysh": "echo '{}'"}
+    clock = f"echo x >>{tmp_path}/clock; grep -c x {tmp_path}/clock"  # a second for each look
+    programs = {
+        "date": clock,
+        "ss": f"echo look >>{log}",
+        "sleep": "",
+        "systemctl": "",
+        "vtysh": "echo '{}'",
+    }
     script = VxlanMethod().status_script(inventory, "h1", wait=wait)
     output = run_with(tmp_path, {**programs, "bridge": "", "nstat": ""}, script)
     assert output.splitlines() == ["rejected lan 0", *["evpn lan {}"] * 4]
     assert (log.read_text().count("look") if log.exists() else 0) == looks
+
+
+def test_verify_asks_zebra_once_in_a_look_and_ends_when_all_is_known(tmp_path: Path) -> None:
+    """The counts of local and remote neighbours come from one answer."""
+    rows = "172.24.0.1 local a\n172.24.0.2 local a\n" + "172.24.1.9 remote a\n" * 4
+    log = tmp_path / "log"
+    vtysh = f"case $* in *'439790') echo ask >>{log}; printf '{rows}' ;; *) echo '{{}}' ;; esac"
+    programs = {"vtysh": vtysh, "ss": "echo 1; echo 2", "sleep": "", "systemctl": ""}
+    script = VxlanMethod().status_script(example(tmp_path), "h1", wait=True)
+    run_with(tmp_path, {**programs, "bridge": "", "nstat": ""}, script)
+    assert log.read_text().splitlines() == ["ask"]
+
+
+def calls_of_the_check(folder: Path, hosts: int) -> int:
+    """The calls of Python functions in the check of neighbours on one of so many hosts."""
+    numbers = range(hosts)
+    lines = [f"  n{i}: {{address: 10.78.{i // 200}.{i % 200 + 1}}}" for i in numbers]
+    members = [f"  c{i}: {{host: n{i}, network: lan}}" for i in numbers]
+    network = "  lan: {method: vxlan, control: evpn, cidr: 172.16.0.0/12}"
+    text = ["name: fabric", "hosts:", *lines, "networks:", network, "containers:", *members]
+    (folder / "large.yml").write_text("\n".join(text) + "\n")
+    inventory = load(folder / "large.yml")
+    lan = inventory.networks["lan"]
+    addresses = {name: str(host.address) for name, host in inventory.hosts.items()}
+    known = {
+        str(subnet[number]): ("02:00:00:00:00:01", "" if name == "n0" else addresses[name])
+        for name, subnet in lan.subnets.items()
+        for number in (1, 2)
+    }
+    status = EvpnStatus("n0", "lan", neighbours=known)
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    of_host = replace(host_facts(example(folder), "h1"), host="n0")
+    sys.setprofile(count)
+    try:
+        error = evpn_status.neighbours_error(inventory, lan, of_host, (status,))
+    finally:
+        sys.setprofile(None)
+    assert error == ""
+    return calls
+
+
+def test_the_check_of_neighbours_is_linear_in_hosts(tmp_path: Path) -> None:
+    """80 hosts took 143 s when each of them compared each neighbour with each range."""
+    assert calls_of_the_check(tmp_path, 80) < 2.5 * calls_of_the_check(tmp_path, 40)
 
 
 def test_show_has_rows_for_sessions_and_neighbours(tmp_path: Path) -> None:
@@ -456,3 +514,17 @@ def test_a_change_of_a_file_is_said_to_cut_the_network(tmp_path: Path) -> None:
     (change,) = [c for c in changes if c.ref == Ref("h3", "service", UNIT)]
     assert change.verb == "update" and change.disruption is not None
     assert "unreachable for some seconds" in change.disruption
+
+
+def test_a_changed_password_is_said_to_cut_the_network(tmp_path: Path) -> None:
+    """The new file restarts the service; the first one comes with the service."""
+    inventories = []
+    for password in ("GEHEIM!", "ANDERS!"):
+        (tmp_path / "bgp.key").write_text(f"{password}\n")
+        inventories.append(example(tmp_path, ("# asn: 64512", "password: {file: bgp.key} #")))
+    before, after = (wanted(each, facts(each, CASE)) for each in inventories)
+    ref = Ref("h3", "secret_file", "lan.evpn")
+    (change,) = [c for c in plan(before, after).changes if c.ref == ref]
+    assert change.disruption == "containers of other hosts are unreachable for some seconds"
+    (change,) = [c for c in plan({}, after).changes if c.ref == ref]
+    assert change.disruption is None

@@ -31,7 +31,7 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     program = speaker.file("evpn.sh", _program(speaker), "0755")
     files, optional = (speaker.zebra(), bgpd, program), speaker.bfdd()
     yield from (*files, *optional)
-    secrets = speaker.secrets()
+    secrets = tuple(replace(each, stop_effect=_STOP_EFFECT) for each in speaker.secrets())
     yield from secrets
     service = speaker.service("evpn/evpn.service.j2", files, (*optional, *secrets))
     yield replace(service, stop_effect=_STOP_EFFECT, restarts_quietly=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from operator import itemgetter
 from typing import Any
 
 from provision.facts.host import HostFacts
@@ -24,7 +26,7 @@ from provision.resources.render import render
 
 SESSION_COLUMNS = ("peer", "state", "for", "routes received")
 NEIGHBOUR_COLUMNS = ("address", "MAC", "at")
-_TRIES = 200
+_WAIT_S = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait
 
 def _script(inventory: Inventory, host: str, network: Network, *, wait: bool) -> str:
     speaker = speaker_of(inventory, network, host)
-    counts = {name: len(_expected(inventory, network, name)) for name in network.hosts}
+    counts = {name: len(each) for name, each in _expected(inventory, network).items()}
     return render(
         "evpn/status.sh.j2",
         unit=speaker.unit,
@@ -70,15 +72,17 @@ def _script(inventory: Inventory, host: str, network: Network, *, wait: bool) ->
         sessions=len(bgp_sessions.partners(network, host)),
         local=counts[host],
         remote=sum(counts.values()) - counts[host],
-        tries=_TRIES if wait else 0,
+        wait_s=_WAIT_S if wait else 0,
     )
 
 
-def _expected(inventory: Inventory, network: Network, host: str) -> tuple[str, ...]:
-    """The names of what a host announces: its gateway, and the containers of the inventory."""
-    members = inventory.members.values()
-    names = (each.name for each in members if (each.host, each.network) == (host, network.name))
-    return ("its gateway", *names)
+def _expected(inventory: Inventory, network: Network) -> dict[str, list[str]]:
+    """The names of what each host announces: its gateway, and the containers of the inventory."""
+    names = {host: ["its gateway"] for host in network.hosts}
+    for member in inventory.members.values():
+        if member.network == network.name and member.host in names:
+            names[member.host].append(member.name)
+    return names
 
 
 def parse(
@@ -163,32 +167,42 @@ def neighbours_error(
         return status.error
     names = {str(inventory.hosts[name].address): name for name in network.hosts}
     names |= {"": facts.host}
-    return "; ".join(
-        (
-            *(
-                error
-                for name in network.hosts
-                for error in _announced_errors(inventory, network, name, status, names)
-            ),
-            *_table_errors(status, names),
-        )
+    expected, by_range = _expected(inventory, network), _by_range(network, status, names)
+    announced = (
+        error
+        for name in network.hosts
+        for error in _announced_errors(network, name, expected[name], by_range[name])
     )
+    return "; ".join((*announced, *_table_errors(status, names)))
+
+
+def _by_range(
+    network: Network, status: EvpnStatus, names: dict[str, str]
+) -> dict[str, dict[str, str]]:
+    """The host that announces an address, by address, for each host whose range has it.
+
+    Each address is looked up once: a large network has many, on each of many hosts.
+    """
+    starts = sorted((subnet.network_address, name) for name, subnet in network.subnets.items())
+    by_range: dict[str, dict[str, str]] = {name: {} for name in network.hosts}
+    for address, (_, vtep) in (status.neighbours or {}).items():
+        number = IPv4Address(address)
+        index = bisect_right(starts, number, key=itemgetter(0)) - 1
+        name = starts[max(index, 0)][1]
+        if number in network.subnets[name]:
+            by_range[name][address] = names.get(vtep, vtep)
+    return by_range
 
 
 def _announced_errors(
-    inventory: Inventory, network: Network, name: str, status: EvpnStatus, names: dict[str, str]
+    network: Network, name: str, expected: list[str], of_range: dict[str, str]
 ) -> Iterator[str]:
     """Yield the addresses of a host's range that it does not announce, or that another does."""
-    subnet, expected = network.subnets[name], _expected(inventory, network, name)
-    of_range = {
-        address: names.get(vtep, vtep)
-        for address, (_, vtep) in (status.neighbours or {}).items()
-        if IPv4Address(address) in subnet
-    }
+    subnet = network.subnets[name]
     announced = [address for address, host in of_range.items() if host == name]
     if str(gateway(subnet)) not in announced or len(announced) < len(expected):
         number = count(len(announced), "address")
-        yield f"{name} announces {number} of {subnet}, not those of {listed(expected)}"
+        yield f"{name} announces {number} of {subnet}, not those of {listed(tuple(expected))}"
     for address, host in of_range.items():
         if host != name:
             yield f"{address} of {name} is announced by {host}"

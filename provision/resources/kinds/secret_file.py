@@ -34,7 +34,7 @@ class SecretFile(StashedFile, Resource):
 
     A change restarts the service. `protected` is False if somebody else than root may read the
     file. It is replaced by a new one rather than updated: the steps of a rollback, which lie on
-    the host, have no secret.
+    the host, have no secret. `stop_effect` describes what stops working while the service restarts.
     """
 
     kind: ClassVar[str] = "secret_file"
@@ -57,6 +57,7 @@ done
     inventory: str
     pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False, metadata=SECRET_PAIRS)
     protected: bool = True
+    stop_effect: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -86,6 +87,9 @@ done
 
     def delete(self) -> Steps:
         return remove_file(self._path)
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        return self.stop_effect or None if recreated and current is not None else None
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
