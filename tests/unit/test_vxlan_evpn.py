@@ -24,6 +24,7 @@ from provision.methods.vxlan import evpn_facts, evpn_status
 from provision.methods.vxlan.evpn_facts import VxlanDevices
 from provision.methods.vxlan.evpn_status import EvpnStatus
 from provision.methods.vxlan.method import VxlanMethod
+from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
 from provision.model.needs import Inbound
 from provision.resources.base import Origin, Ref
@@ -247,18 +248,35 @@ def test_an_frr_of_another_inventory_is_refused(
 
 
 def test_a_device_with_the_same_vni_is_refused(tmp_path: Path) -> None:
-    """FRR goes by the VNI alone; the network's own device, and other VNIs, are no problem."""
-    lines = f"vxlan {DEVICE} 439790\nvxlan flannel.1 1\n"
-    found = evpn_facts.probe().parse(lines)
-    assert found == VxlanDevices(((DEVICE, 439790), ("flannel.1", 1)))
+    """FRR goes by the VNI alone; a device of the inventory, and other VNIs, are no problem."""
+    own = (
+        f"vxlan {DEVICE} 439790 provision:fabric/lan\nvxlan vx-old-x 439790 provision:fabric/old\n"
+    )
+    found = evpn_facts.probe().parse(f"{own}vxlan flannel.1 1 \n")
+    expected = ((DEVICE, 439790, "fabric"), ("vx-old-x", 439790, "fabric"), ("flannel.1", 1, ""))
+    assert found == VxlanDevices(expected)
     inventory = example(tmp_path)
     states = facts(inventory, CASE)
     states["h2"] = replace(states["h2"], of_methods={VxlanDevices: found})
     assert not preflight.problems(inventory, states)
-    same = VxlanDevices((("flannel.439790", 439790),))
-    states["h2"] = replace(states["h2"], of_methods={VxlanDevices: same})
-    (problem,) = preflight.problems(inventory, states)
-    assert problem.host == "h2" and "flannel.439790" in problem.message
+    for device, owner in (("flannel.439790", ""), ("vx-lan-x", "other")):
+        same = VxlanDevices(((device, 439790, owner),))
+        states["h2"] = replace(states["h2"], of_methods={VxlanDevices: same})
+        (problem,) = preflight.problems(inventory, states)
+        assert problem.host == "h2" and device in problem.message
+
+
+def test_flannel_with_the_same_vni_is_refused(tmp_path: Path) -> None:
+    """FRR knows flannel's device by its VNI alone; without EVPN, the ports tell the two apart."""
+    flannel = "  over: {method: flannel, cidr: 172.25.0.0/16}\n\ncontainers:"
+    changes = (("# vni: 42 ", "vni: 1 "), ("\ncontainers:", flannel))
+    with pytest.raises(InventoryError) as error:
+        example(tmp_path, *changes)
+    assert "have the vni 1" in "\n".join(map(str, error.value.findings))
+    assert example(tmp_path, *changes, ("control: evpn", "control: static")).networks.keys() == {
+        "lan",
+        "over",
+    }
 
 
 def test_bfd_needs_one_link(tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ def forwards(case: Case) -> Iterator[Cause]:
             f"{side.host} does not send frames for {far.host} to {peer}: the entry of "
             f"{mac if exact else _ANY} in the forwarding database of {tunnel.device} {wrong}",
             "FRR" if service else "a person" if exact else "provision",
-            f"systemctl restart {service}" if service else case.apply,
+            # Whose FRR is in the way, only the sessions tell.
+            f"provision verify {case.inventory.argument} -k sessions" if service else case.apply,
         )  # fmt: skip
 
 

@@ -20,3 +20,12 @@ def vxlan_id(inventory: str, network: str, port: int, vni: int | None) -> ClashK
     number = vni or default_vni(inventory, network)
     hint = "write another vni in one of them"
     return ClashKey(("vni", port, number), ("vni",), f"have the vni {number}", hint)
+
+
+def frr_vni(number: int, driver: str) -> ClashKey:
+    """The number by which FRR knows all VXLAN devices of a host; the kernel goes by port, too.
+
+    `driver` is empty for a network whose table FRR fills.
+    """
+    hint = "write another vni in one"
+    return ClashKey(("frr vni", number), ("vni",), f"have the vni {number}", hint, driver)

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from provision.methods import ClashKey
+from provision.methods._shared.clashes import frr_vni
 from provision.methods._shared.subnets import LowestSubnet
 from provision.methods.flannel.options import (
     DEFAULT_MEMBER_COUNT,
@@ -214,6 +215,7 @@ def clash_keys(options: FlannelOptions) -> Iterator[ClashKey]:
     if options.backend == "vxlan":
         hint = f"write vni: {number + 1}"
         yield ClashKey(("flannel device", number), ("vni",), f"have vni {number}", hint)
+        yield frr_vni(number, "static")
     if options.backend == "udp":
         hint = "flannel has only one udp device: write vxlan"
         yield ClashKey(("flannel device",), ("backend",), "have backend udp", hint)

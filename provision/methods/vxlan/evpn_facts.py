@@ -9,22 +9,25 @@ from provision.facts.host import HostFacts
 from provision.facts.lines import KeyedLines
 from provision.facts.probe import FactsProbe
 from provision.methods._shared.bgp_sessions import partners
-from provision.methods.vxlan.device import device_name
 from provision.methods.vxlan.options import options, vni
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
+from provision.resources.on_hosts import Mark
 
 _SCRIPT = r"""
 ip -o -d link show type vxlan |
-  sed -n 's/^[0-9]*: \([^:@]*\)[:@].* vxlan id \([0-9]*\) .*/vxlan \1 \2/p'
+  sed -n 's/^[0-9]*: \([^:@]*\)[:@].* vxlan id \([0-9]*\) .*/\1 \2/p' |
+  while read -r device vni; do
+    echo "vxlan $device $vni $(cat "/sys/class/net/$device/ifalias" 2>/dev/null)"
+  done
 """
 
 
 @dataclass(frozen=True, slots=True)
 class VxlanDevices:
-    """The names and VNIs of a host's VXLAN devices."""
+    """The VXLAN devices of a host: the name, the VNI, and the inventory that has made it."""
 
-    vnis: tuple[tuple[str, int], ...] = ()
+    devices: tuple[tuple[str, int, str], ...] = ()
 
 
 def probe() -> FactsProbe:
@@ -33,15 +36,19 @@ def probe() -> FactsProbe:
 
 
 def _parse(text: str) -> VxlanDevices:
-    pairs = KeyedLines(text).pairs("vxlan")
-    return VxlanDevices(tuple((device, int(number)) for device, number in pairs))
+    devices = []
+    for device, rest in KeyedLines(text).pairs("vxlan"):
+        number, _, alias = rest.partition(" ")
+        devices.append((device, int(number), Mark.of_tag(alias).inventory))
+    return VxlanDevices(tuple(devices))
 
 
 def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
     """Yield the devices that FRR would take for that of the network, and peers without BFD."""
-    own_device, number = device_name(inventory, network), vni(inventory, network)
-    for device, device_vni in facts.of(VxlanDevices).vnis:
-        if device_vni == number and device != own_device:
+    number = vni(inventory, network)
+    for device, device_vni, owner in facts.of(VxlanDevices).devices:
+        # A device of this inventory is the network's own, or goes: it refuses a VNI twice.
+        if device_vni == number and owner != inventory.name:
             message = (
                 f"its VXLAN device {device} has the vni {number} of network {network.name}, too, "
                 "and FRR tells devices apart by their vni alone"

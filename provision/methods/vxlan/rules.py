@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provision.methods import ClashKey
 from provision.methods._shared import bgp_rules
 from provision.methods._shared.bgp_options import SpeakerOptions
-from provision.methods._shared.clashes import vxlan_id, vxlan_port
+from provision.methods._shared.clashes import frr_vni, vxlan_id, vxlan_port
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.methods.vxlan.options import VxlanOptions
 from provision.model.findings import Finding, Loc
@@ -47,9 +47,6 @@ def clash_keys(name: str, decoded: Decoded) -> Iterator[ClashKey]:
     evpn = options.control == "evpn"
     yield vxlan_port(options.port, "kernel")
     yield vxlan_id(decoded.name, name, options.port, options.vni)
-    # FRR knows the devices of a host by their VNI alone; the kernel, by VNI and port.
-    number, hint = options.vni or default_vni(decoded.name, name), "write another vni in one"
-    driver = "" if evpn else "static"
-    yield ClashKey(("frr vni", number), ("vni",), f"have the vni {number}", hint, driver)
+    yield frr_vni(options.vni or default_vni(decoded.name, name), "" if evpn else "static")
     if evpn:
         yield bgp_rules.port_key("control", "leave out control: evpn")
