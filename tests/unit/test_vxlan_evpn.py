@@ -387,6 +387,7 @@ def without(part: dict[str, Any], key: str) -> dict[str, Any]:
 
 ARP: dict[str, Any] = json.loads(answers("h1").splitlines()[4].removeprefix("evpn lan "))
 ENTRIES = {mac: f"10.78.0.1{host[1]}" for host in ("h2", "h3") for mac in MACS[host]}
+INACTIVE = {**ARP, "172.24.1.2": {**ARP["172.24.1.2"], "state": "inactive"}}
 MOVED = {**ARP, "172.24.2.2": {**ARP["172.24.2.2"], "remoteVtep": "10.78.0.12"}}
 
 
@@ -406,6 +407,7 @@ MOVED = {**ARP, "172.24.2.2": {**ARP["172.24.2.2"], "remoteVtep": "10.78.0.12"}}
             {"arp": without(ARP, "172.24.1.2")},
             "h2 announces 1 address of 172.24.1.0/24, not those of its gateway, e2",
         ),
+        ("neighbours", {"arp": INACTIVE}, "h2 announces 1 address of 172.24.1.0/24"),
         ("neighbours", {"arp": MOVED}, "172.24.2.2 of h3 is announced by h2"),
         (
             "neighbours",
@@ -454,7 +456,8 @@ def test_only_verify_waits_for_neighbours(tmp_path: Path, wait: bool, looks: int
 
 def test_verify_asks_zebra_once_in_a_look_and_ends_when_all_is_known(tmp_path: Path) -> None:
     """The counts of local and remote neighbours come from one answer."""
-    rows = "172.24.0.1 local a\n172.24.0.2 local a\n" + "172.24.1.9 remote a\n" * 4
+    local = "172.24.0.1 local  active a\n172.24.0.2 local  active a\n"
+    rows = local + "172.24.1.9 remote  active a\n" * 4
     log = tmp_path / "log"
     vtysh = f"case $* in *'439790') echo ask >>{log}; printf '{rows}' ;; *) echo '{{}}' ;; esac"
     programs = {"vtysh": vtysh, "ss": "echo 1; echo 2", "sleep": "", "systemctl": ""}

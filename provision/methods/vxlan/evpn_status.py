@@ -125,7 +125,9 @@ def _vteps(answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _neighbours(answer: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
     for address, each in answer.items():
-        if isinstance(each, dict) and ":" not in address and "mac" in each:
+        # zebra withdraws a neighbour whose MAC is gone, and keeps it as inactive until it fails.
+        known = isinstance(each, dict) and "mac" in each and each.get("state") != "inactive"
+        if known and ":" not in address:
             yield address, (str(each["mac"]), str(each.get("remoteVtep", "")))
 
 
