@@ -57,7 +57,7 @@ done
     inventory: str
     pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False, metadata=SECRET_PAIRS)
     protected: bool = True
-    stop_effect: str = field(default="", compare=False)
+    stop_effect: str = field(default="", compare=False, repr=False)
 
     @property
     def name(self) -> str:
