@@ -104,6 +104,21 @@ class Speaker:
         """One of the speaker's files."""
         return File(self.host, self.path(ending), text, mode)
 
+    def program_file(self, template: str, **values: object) -> File:
+        """The program that runs the daemons; `values` go before those of every speaker."""
+        common = {
+            "mark": self.mark,
+            "config": self.path("bgpd.conf"),
+            "zebra": self.path("zebra.conf"),
+            "folder": self.run_folder,
+            "port": PORT if self.reflects else 0,
+            "bfdd": self.bfdd_path,
+            "asn": speaker_options(self.network).asn,
+            "password": self.password_path,
+            "of_password": " ".join(self.neighbors),
+        }
+        return self.file(f"{self.program}.sh", render(template, **{**common, **values}), "0755")
+
     def zebra(self) -> File:
         """The file of zebra."""
         return self.file("zebra.conf", render("bgp/zebra.conf.j2", mark=self.mark))

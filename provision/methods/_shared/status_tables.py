@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from provision.methods._parts import Row
+from provision.model.inventory import Network
 
 
 class NetworkStatus(Protocol):
@@ -23,6 +24,11 @@ class NetworkStatus(Protocol):
 
 
 _Status = TypeVar("_Status", bound=NetworkStatus)
+
+
+def of_network(statuses: Iterable[_Status], network: Network) -> _Status:
+    """The status of a network, of those of a host."""
+    return next(status for status in statuses if status.network == network.name)
 
 
 def tables(

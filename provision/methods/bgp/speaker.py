@@ -8,13 +8,14 @@ from ipaddress import IPv4Network
 
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge
-from provision.methods._shared.bgp_options import PORT, reflectors
+from provision.methods._shared.bgp_options import reflectors
 from provision.methods._shared.frr import GROUP, HOLD_S, Speaker
 from provision.methods.bgp.options import KEPT, PROTOCOL, accepted_ranges, options, routers
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.model.text import listed
 from provision.resources.base import Resource
+from provision.resources.kinds.file import File
 from provision.resources.render import render
 
 PROGRAM = "bgp"
@@ -26,7 +27,7 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     """The speaker of one host."""
     speaker = speaker_of(inventory, network, facts.host)
     bgpd = speaker.file("bgpd.conf", _bgpd_conf(inventory, network, facts))
-    program = speaker.file("bgp.sh", _program(speaker), "0755")
+    program = _program(speaker)
     files, optional = (speaker.zebra(), bgpd, program), speaker.bfdd()
     yield from (*files, *optional)
     secrets = speaker.secrets()
@@ -130,19 +131,12 @@ def _hops(network: Network) -> tuple[tuple[IPv4Network, tuple[str, ...]], ...]:
     )
 
 
-def _program(speaker: Speaker) -> str:
+def _program(speaker: Speaker) -> File:
     network = speaker.network
     called = tuple(str(router.address) for router in routers(network))
     shared = called if "router_password" not in network.secrets else ()
-    return render(
+    return speaker.program_file(
         "bgp/bgp.sh.j2",
-        mark=speaker.mark,
-        config=speaker.path("bgpd.conf"),
-        zebra=speaker.path("zebra.conf"),
-        folder=speaker.run_folder,
-        port=PORT if speaker.reflects else 0,
-        bfdd=speaker.bfdd_path,
-        asn=options(network).asn,
         peers=" ".join((*speaker.peers, *called)),
         routers=",".join(called),
         ranges=" ".join(map(str, (network.cidr, *accepted_ranges(network)))),
@@ -150,7 +144,6 @@ def _program(speaker: Speaker) -> str:
         protocol=PROTOCOL,
         kept=KEPT,
         cidr=network.cidr,
-        password=speaker.password_path,
         of_password=" ".join((*speaker.neighbors, *shared)),
         of_router_password=" ".join(called),
         keys=tuple(network.secrets),

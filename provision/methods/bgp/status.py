@@ -13,6 +13,7 @@ from provision.methods import Row
 from provision.methods._shared import bgp_sessions
 from provision.methods._shared.bgp_options import PORT
 from provision.methods._shared.bgp_sessions import ESTABLISHED, BgpSession
+from provision.methods._shared.status_tables import of_network
 from provision.methods.bgp.options import PROTOCOL, options, routers
 from provision.methods.bgp.speaker import speaker_of
 from provision.model.inventory import Inventory, Network
@@ -108,7 +109,7 @@ def sessions_error(
     inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[SpeakerStatus, ...]
 ) -> str:
     """The hosts and routers with which the host has no session, and peers that are neither."""
-    status = _of(network, statuses)
+    status = of_network(statuses, network)
     if status.error:
         return status.error
     called = tuple(str(router.address) for router in routers(network))
@@ -133,7 +134,7 @@ def subnets_error(
     inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[SpeakerStatus, ...]
 ) -> str:
     """The subnets that the host has not learned, and those announced by another than their host."""
-    status = _of(network, statuses)
+    status = of_network(statuses, network)
     if status.error:
         return status.error
     addresses = {name: str(inventory.hosts[name].address) for name in network.hosts}
@@ -163,10 +164,6 @@ def _strange_prefixes(
         ranges = accepted.get(hop, ())
         if prefix not in known and not any(IPv4Network(prefix).subnet_of(r) for r in ranges):
             yield f"{names.get(hop, hop)} announces {prefix}, which no host has"
-
-
-def _of(network: Network, statuses: tuple[SpeakerStatus, ...]) -> SpeakerStatus:
-    return next(status for status in statuses if status.network == network.name)
 
 
 def rows(status: SpeakerStatus) -> Iterator[Row]:

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge
-from provision.methods._shared.bgp_options import PORT, speaker_options
+from provision.methods._shared.bgp_options import speaker_options
 from provision.methods._shared.frr import GROUP, Speaker
 from provision.methods.vxlan.device import device_name
 from provision.methods.vxlan.options import vni
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Resource
+from provision.resources.kinds.file import File
 from provision.resources.kinds.vxlan import ASK_CONTAINERS
 from provision.resources.lib.docker_api import docker_name
 from provision.resources.render import render
@@ -28,7 +29,7 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     """The speaker of one host."""
     speaker = speaker_of(inventory, network, facts.host)
     bgpd = speaker.file("bgpd.conf", _bgpd_conf(speaker, facts))
-    program = speaker.file("evpn.sh", _program(speaker), "0755")
+    program = _program(speaker)
     files, optional = (speaker.zebra(), bgpd, program), speaker.bfdd()
     yield from (*files, *optional)
     secrets = tuple(replace(each, stop_effect=_STOP_EFFECT) for each in speaker.secrets())
@@ -70,19 +71,10 @@ def _bgpd_conf(speaker: Speaker, facts: HostFacts) -> str:
     )
 
 
-def _program(speaker: Speaker) -> str:
+def _program(speaker: Speaker) -> File:
     inventory, network = speaker.inventory, speaker.network
-    return render(
+    return speaker.program_file(
         "evpn/evpn.sh.j2",
-        mark=speaker.mark,
-        config=speaker.path("bgpd.conf"),
-        zebra=speaker.path("zebra.conf"),
-        folder=speaker.run_folder,
-        port=PORT if speaker.reflects else 0,
-        bfdd=speaker.bfdd_path,
-        asn=speaker_options(network).asn,
-        password=speaker.password_path,
-        of_password=" ".join(speaker.neighbors),
         of_router_password="",
         docker=docker_name(docker_bridge.docker_network(network, speaker.host)),
         bridge=docker_bridge.bridge_name(inventory, network),

@@ -15,6 +15,7 @@ from provision.methods import Row
 from provision.methods._shared import bgp_sessions
 from provision.methods._shared.bgp_options import PORT
 from provision.methods._shared.bgp_sessions import BgpSession
+from provision.methods._shared.status_tables import of_network
 from provision.methods.vxlan.device import device_name
 from provision.methods.vxlan.evpn import speaker_of
 from provision.methods.vxlan.options import vni
@@ -135,7 +136,7 @@ def sessions_error(
     inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[EvpnStatus, ...]
 ) -> str:
     """The hosts with which the host has no session, and peers that are no host."""
-    status = _of(network, statuses)
+    status = of_network(statuses, network)
     return status.error or bgp_sessions.error(network, facts.host, status.sessions, status.rejected)
 
 
@@ -143,7 +144,7 @@ def vteps_error(
     inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[EvpnStatus, ...]
 ) -> str:
     """The hosts that get no broadcasts, in FRR or in the kernel, and what leads to no host."""
-    status = _of(network, statuses)
+    status = of_network(statuses, network)
     if status.error:
         return status.error
     names = {str(inventory.hosts[name].address): name for name in network.hosts}
@@ -164,7 +165,7 @@ def neighbours_error(
     inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[EvpnStatus, ...]
 ) -> str:
     """The containers that EVPN does not know, and entries in which it and the kernel differ."""
-    status = _of(network, statuses)
+    status = of_network(statuses, network)
     if status.error:
         return status.error
     names = {str(inventory.hosts[name].address): name for name in network.hosts}
@@ -218,18 +219,6 @@ def _table_errors(status: EvpnStatus, names: dict[str, str]) -> Iterator[str]:
         yield f"the kernel has no entry for {mac} at {names.get(vtep, vtep)}"
     for mac, vtep in sorted(kernel - remote):
         yield f"the kernel has {mac} at {names.get(vtep, vtep)}, which FRR does not know"
-
-
-CHECKS = (
-    ("sessions", sessions_error),
-    ("vteps", vteps_error),
-    ("neighbours", neighbours_error),
-)
-"""The checks of `verify` for a network with EVPN."""
-
-
-def _of(network: Network, statuses: tuple[EvpnStatus, ...]) -> EvpnStatus:
-    return next(status for status in statuses if status.network == network.name)
 
 
 def session_rows(status: EvpnStatus) -> Iterator[Row]:

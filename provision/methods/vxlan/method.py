@@ -34,7 +34,11 @@ class VxlanMethod(Method):
 
     name = "vxlan"
     Options = VxlanOptions
-    checks = tuple(HostCheck(*check, by_evpn) for check in evpn_status.CHECKS)
+    checks = (
+        HostCheck("sessions", evpn_status.sessions_error, by_evpn),
+        HostCheck("vteps", evpn_status.vteps_error, by_evpn),
+        HostCheck("neighbours", evpn_status.neighbours_error, by_evpn),
+    )
     packages: ClassVar = {"vtysh": ("frr",)}
     secrets: ClassVar = {"password": check_password}
 

@@ -12,6 +12,7 @@ import provision.methods.wireguard.device as device
 import provision.methods.wireguard.peers as peers
 from provision.facts.host import HostFacts
 from provision.methods import Row
+from provision.methods._shared.status_tables import of_network
 from provision.methods.wireguard.options import options
 from provision.model.inventory import Inventory, Network
 from provision.model.text import listed
@@ -117,7 +118,7 @@ def handshake_error(
     inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[DeviceStatus, ...]
 ) -> str:
     """The peers with which the host has no session."""
-    status = _of(network, statuses)
+    status = of_network(statuses, network)
     if status.error:
         return status.error
     # Without keepalive packets, hosts that send nothing to each other have no session.
@@ -139,7 +140,7 @@ def peers_error(
     inventory: Inventory, network: Network, facts: HostFacts, statuses: tuple[DeviceStatus, ...]
 ) -> str:
     """The peers that the device has and the inventory does not, and subnets of the wrong peer."""
-    status = _of(network, statuses)
+    status = of_network(statuses, network)
     if status.error:
         return status.error
     wanted = {
@@ -157,10 +158,6 @@ def peers_error(
         if allowed != wanted.get(peer)
     ]
     return "; ".join((*strangers, *missing, *wrong))
-
-
-def _of(network: Network, statuses: tuple[DeviceStatus, ...]) -> DeviceStatus:
-    return next(status for status in statuses if status.network == network.name)
 
 
 def rows(status: DeviceStatus) -> Iterator[Row]:
