@@ -18,19 +18,16 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.lab.layout import Lab
+from tests.bench.routes_network import BROKEN, dropping, write_inventory
 from tests.bench.temporary_lab import temporary_lab
 from tests.lab.hosts import Hosts
 
-RULE = "FORWARD -p icmp -j DROP -m comment --comment bench"
-BROKEN = "h2"
-"""The host that drops what it forwards: that of the second container."""
 FEW = 3
 
 
@@ -45,8 +42,10 @@ def main() -> None:
     booted = nullcontext(Hosts(Lab(options.lab))) if options.lab else None
     with booted or temporary_lab(options.hosts, options.suite) as hosts:
         files = {
-            write_inventory(hosts, "few", FEW, "172.20.0.0/16"): FEW,
-            write_inventory(hosts, "all", options.hosts, "172.21.0.0/16"): options.hosts,
+            write_inventory(hosts, "few", FEW, prefix="few"): FEW,
+            write_inventory(
+                hosts, "all", options.hosts, prefix="all", cidr="172.21.0.0/16"
+            ): options.hosts,
         }
         try:
             for file in files:
@@ -57,36 +56,15 @@ def main() -> None:
                 hosts.provision("destroy", file, "--yes", status=None)
 
 
-def write_inventory(hosts: Hosts, name: str, size: int, cidr: str) -> str:
-    """A network of routes with a container on each of the first `size` hosts; its file's name."""
-    data = hosts.networks[1]
-    lines = [f"name: {name}", "hosts:"]
-    lines += [f"  h{n}: {{address: {data}.{10 + n}}}" for n in range(1, size + 1)]
-    lines += [f"networks: {{{name}: {{method: routes, cidr: {cidr}}}}}", "containers:"]
-    lines += [f"  {name}{n}: {{host: h{n}, network: {name}}}" for n in range(1, size + 1)]
-    (hosts.lab.folder / f"{name}.yml").write_text("\n".join(lines) + "\n")
-    return f"{name}.yml"
-
-
 def measured(hosts: Hosts, files: list[str], runs: int) -> dict[tuple[str, str], list[float]]:
     """Seconds of each explanation by inventory and by what it has to find."""
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for _ in range(runs):
         for file in files:
             seconds[file, "reached"].append(explained(hosts, file, reached=True))
-            with planted(hosts):
+            with dropping(hosts, "-p icmp"):
                 seconds[file, "dropped by a rule"].append(explained(hosts, file, reached=False))
     return seconds
-
-
-@contextmanager
-def planted(hosts: Hosts) -> Iterator[None]:
-    """One host drops what it forwards."""
-    hosts.ssh(BROKEN, f"iptables -I {RULE}")
-    try:
-        yield
-    finally:
-        hosts.ssh(BROKEN, f"iptables -D {RULE}")
 
 
 def explained(hosts: Hosts, file: str, *, reached: bool) -> float:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.bench.routes_network import bare_loop, write_inventory
 from tests.bench.temporary_lab import temporary_lab
 from tests.lab.hosts import Hosts
 
@@ -29,6 +30,7 @@ PROVISION = str(Path(sys.executable).with_name("provision"))
 END = "the script ran to its end"
 IMAGE = "bench:1"
 FILE = "first.yml"
+KEYS = f"image: '{IMAGE}', command: [/bin/busybox, sleep, '2147483647']"
 
 
 def main() -> None:
@@ -42,41 +44,24 @@ def main() -> None:
         with temporary_lab(size, options.suite) as hosts:
             # Both find the image there: a registry or a transfer would only add to both.
             hosts.everywhere(f"tar -C / -ch bin/busybox | docker import - {IMAGE}")
-            write_inventory(hosts, size)
+            write_inventory(hosts, "first", size, keys=KEYS)
             commands = bare_commands(hosts, size)
             commands["apply"] = (PROVISION, "apply", FILE)
             commands["destroy"] = (PROVISION, "destroy", FILE, "--yes")
             print_table(size, measured(hosts, commands, options.runs))
 
 
-def write_inventory(hosts: Hosts, size: int) -> None:
-    """A network of routes with a container on each host."""
-    data = hosts.networks[1]
-    lines = ["name: first", "hosts:"]
-    lines += [f"  h{n}: {{address: {data}.{10 + n}}}" for n in range(1, size + 1)]
-    lines += ["networks: {blue: {method: routes, cidr: 172.20.0.0/16}}", "containers:"]
-    command = "[/bin/busybox, sleep, '2147483647']"
-    lines += [
-        f"  c{n}: {{host: h{n}, network: blue, image: '{IMAGE}', command: {command}}}"
-        for n in range(1, size + 1)
-    ]
-    (hosts.lab.folder / FILE).write_text("\n".join(lines) + "\n")
-
-
 def bare_commands(hosts: Hosts, size: int) -> dict[str, tuple[str, ...]]:
     """The commands that run the bare scripts on all hosts at the same time."""
-    lab, (management, data) = hosts.lab, hosts.networks
-    pairs = [text for n in range(1, size + 1) for text in (f"h{n}", f"{management}.{10 + n}")]
-    commands = {}
+    data, commands = hosts.networks[1], {}
     for verb in ("apply", "destroy"):
-        folder = lab.folder / f"bare-{verb}"
+        folder = hosts.lab.folder / f"bare-{verb}"
         folder.mkdir()
         body = (BENCH / "peers" / f"bare_{verb}.sh").read_text()
         for n in range(1, size + 1):
             head = f"number={n} size={size} data={data} image={IMAGE}\n"
             (folder / f"h{n}.sh").write_text(f"{head}{body}echo '{END}'\n")
-        files = (str(lab.known_hosts), str(lab.key), str(folder))
-        commands[f"bare {verb}"] = (sys.executable, str(BENCH / "limit.py"), *files, END, *pairs)
+        commands[f"bare {verb}"] = bare_loop(hosts, size, folder, END)
     return commands
 
 

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from provision.facts import gather
 from provision.inventory.load import load
 from provision.lab import ready
+from tests.bench.routes_network import bare_loop, write_inventory
 from tests.bench.temporary_lab import temporary_lab
 from tests.lab.hosts import Hosts
 
@@ -50,7 +51,7 @@ def main() -> None:
 def measure(hosts: Hosts, size: int, peers: Path | None, runs: int) -> None:
     """Print the table of one size."""
     folder = hosts.lab.folder
-    write_inventory(hosts, size)
+    timed(folder, (PROVISION, "apply", write_inventory(hosts, "routes", size)))
     commands: dict[str, tuple[Command, int]] = {
         "limit": (limit(hosts, size), runs),
         "provision apply": ((PROVISION, "apply", "routes.yml"), runs),
@@ -112,18 +113,6 @@ def names(size: int) -> Sequence[tuple[str, int]]:
     return [(f"h{number}", number) for number in range(1, size + 1)]
 
 
-def write_inventory(hosts: Hosts, size: int) -> None:
-    """Apply a network of direct routes with one container per host."""
-    data = hosts.networks[1]
-    members = "".join(f"  {h}: {{address: {data}.{10 + n}}}\n" for h, n in names(size))
-    containers = "".join(f"  c{n}: {{host: {h}, network: blue}}\n" for h, n in names(size))
-    network = "networks: {blue: {method: routes, cidr: 172.20.0.0/16}}\n"
-    text = f"name: bench\nhosts:\n{members}{network}containers:\n{containers}"
-    folder = hosts.lab.folder
-    (folder / "routes.yml").write_text(text)
-    timed(folder, (PROVISION, "apply", "routes.yml"))
-
-
 def limit(hosts: Hosts, size: int) -> Command:
     """The bare loop with the scripts of a snapshot."""
     lab = hosts.lab
@@ -137,9 +126,7 @@ def limit(hosts: Hosts, size: int) -> Command:
         script = gather.script(inventory.name, peers, nonce=nonce)
         (folder / f"{name}.sh").write_text(script)
     end = re.findall(rf"@{nonce} end \w+", script)[-1]
-    pairs = [text for h, n in names(size) for text in (h, f"{hosts.networks[0]}.{10 + n}")]
-    files = (str(lab.known_hosts), str(lab.key), str(folder))
-    return (sys.executable, str(BENCH / "limit.py"), *files, end, *pairs)
+    return bare_loop(hosts, size, folder, end)
 
 
 def peer_commands(hosts: Hosts, size: int, programs: Path) -> dict[str, tuple[Command, int]]:

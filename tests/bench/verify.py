@@ -17,21 +17,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.lab.layout import Lab
+from tests.bench.routes_network import dropping, write_inventory
 from tests.bench.temporary_lab import temporary_lab
 from tests.lab.hosts import Hosts
 
-FILE = "verify.yml"
-RULE = "FORWARD -j DROP -m comment --comment bench"
-BROKEN = "h2"
-"""The host that drops what it forwards."""
+FILE = "bench.yml"
 
 
 def main() -> None:
@@ -49,24 +46,12 @@ def main() -> None:
         return
     booted = nullcontext(Hosts(Lab(options.lab))) if options.lab else None
     with booted or temporary_lab(options.hosts, options.suite) as hosts:
-        write_inventory(hosts, options.hosts, options.containers)
+        write_inventory(hosts, "bench", options.hosts, containers=options.containers)
         hosts.provision("apply", FILE)
         try:
             print_table(measured(hosts, options.runs))
         finally:
             hosts.provision("destroy", FILE, "--yes")
-
-
-def write_inventory(hosts: Hosts, size: int, containers: int) -> None:
-    """A network of routes, with the containers spread over the hosts."""
-    data = hosts.networks[1]
-    lines = ["name: bench", "hosts:"]
-    lines += [f"  h{n}: {{address: {data}.{10 + n}}}" for n in range(1, size + 1)]
-    lines += ["networks: {blue: {method: routes, cidr: 172.20.0.0/16}}", "containers:"]
-    lines += [
-        f"  c{n}: {{host: h{(n - 1) % size + 1}, network: blue}}" for n in range(1, containers + 1)
-    ]
-    (hosts.lab.folder / FILE).write_text("\n".join(lines) + "\n")
 
 
 def measured(hosts: Hosts, runs: int) -> dict[str, list[dict[str, Any]]]:
@@ -75,23 +60,13 @@ def measured(hosts: Hosts, runs: int) -> dict[str, list[dict[str, Any]]]:
     run(hosts)
     for _ in range(runs):
         answers["green"].append(run(hosts))
-        with planted(hosts):
+        with dropping(hosts):
             answers["red"].append(run(hosts))
     if not all(answer["ok"] for answer in answers["green"]):
         raise SystemExit(f"a verify without the rule fails: {answers['green']}")
     if any(answer["ok"] for answer in answers["red"]):
         raise SystemExit("a verify with the rule passes")
     return answers
-
-
-@contextmanager
-def planted(hosts: Hosts) -> Iterator[None]:
-    """One host drops what it forwards."""
-    hosts.ssh(BROKEN, f"iptables -I {RULE}")
-    try:
-        yield
-    finally:
-        hosts.ssh(BROKEN, f"iptables -D {RULE}")
 
 
 def run(hosts: Hosts) -> dict[str, Any]:
