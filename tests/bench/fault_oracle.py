@@ -295,8 +295,8 @@ def judge_run(
 def judge_fault(host: str, view: View, situation: Situation, *, recovers: bool) -> Iterator[str]:
     """Violations of one host after a fault without a change.
 
-    `recovers`: the host must repair everything without the controller, as after a reboot. Nobody can
-    tell whether it has, while other hosts are such that `plan` is refused.
+    `recovers`: the host must repair everything without the controller, as after a reboot. Nobody
+    can tell whether it has, while other hosts are such that `plan` is refused.
     """
     if view.latest != situation.before.latest:
         yield f"{host}: its record changed from {situation.before.latest} to {view.latest}"
