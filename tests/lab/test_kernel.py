@@ -48,8 +48,8 @@ def _drop(name: str, host: str, rule: str, pair: str) -> Fault:
 
 
 TUNNEL_FAULTS = (
-    _drop("gre-input", "h2", "INPUT -p gre", "g1 g2"),
-    _drop("gre-output", "h1", "OUTPUT -p gre", "g1 g2"),
+    _drop("gre-input", "h2", "INPUT -p 47", "g1 g2"),
+    _drop("gre-output", "h1", "OUTPUT -p 47", "g1 g2"),
     _drop("vxlan-input", "h2", "INPUT -p udp -m udp --dport 4789", "v1 v2"),
 )
 
