@@ -158,7 +158,7 @@ def _missing_entry(case: Case, verdict: TraceStep, owner: str) -> str:
 
 
 def counted(
-    case: Case, last: Point, following: Point | None, missed: Iterable[Point]
+    case: Case, last: Point, following: Point | None, missed: Iterable[Point] = ()
 ) -> Iterator[Cause]:
     """Yield the dropping rules of a container's namespace, or of iptables-legacy, that grew.
 
