@@ -15,6 +15,7 @@ import pytest
 from provision.lab import power, supervisor
 from tests.lab import all_methods
 from tests.lab.conftest import Boot
+from tests.lab.explain_faults import Fault, Planter, assert_nothing_watches
 from tests.lab.hosts import Hosts, assert_same, without_records
 from tests.lab.own_kernels import SLOW, clear, without_module_devices
 from tests.lab.pipework import nics, without_ovs_files
@@ -35,6 +36,22 @@ containers:
     network: none
     interfaces: [{macvlan: eth1, vlan: 30, address: 192.168.30.2/24}]
 """
+
+
+def _drop(name: str, host: str, rule: str, pair: str) -> Fault:
+    """A rule of iptables-legacy that drops the tunnel's packets, which the kernel sends itself."""
+    insert, remove = (f"iptables -{action} {rule} -j DROP" for action in "ID")
+    source, target = pair.split()
+    cause = {"host": host, "kind": "firewall_rule", "object": f"-A {rule}"}
+    fix = f"iptables-legacy -t filter -D {rule}"
+    return Fault(name, "ovs-gre.yml", source, target, {host: insert}, {host: remove}, cause, fix)
+
+
+TUNNEL_FAULTS = (
+    _drop("gre-input", "h2", "INPUT -p 47", "g1 g2"),
+    _drop("gre-output", "h1", "OUTPUT -p 47", "g1 g2"),
+    _drop("vxlan-input", "h2", "INPUT -p udp -m udp --dport 4789", "v1 v2"),
+)
 
 
 @pytest.fixture
@@ -123,11 +140,29 @@ def test_the_kernel_datapath_of_open_vswitch(uml: Hosts) -> None:
     )
     assert all("system@ovs-system" in text and "netdev" not in text for text in datapaths.values())
     assert uml.everywhere("ip -o -4 address show dev eth1") == addresses
+    assert_tunnels_explained(uml, inventory)
     power.reboot(uml.lab, ("h2",), say=print)
     uml.verified(inventory, within_s=300)
     assert uml.executions("apply", inventory) == dict.fromkeys(uml.names, 1)
     uml.provision("destroy", inventory, "--yes", *SLOW)
     assert_same(*map(without_module_devices, map(without_ovs_files, (before, uml.capture()))))
+
+
+def assert_tunnels_explained(hosts: Hosts, inventory: str) -> None:
+    """Healthy pairs are reached without a cause; a rule that drops the tunnel is named."""
+    for pair in ("g1 g2", "g2 g1", "v1 v2"):
+        answer = hosts.json("explain", inventory, *pair.split())
+        assert answer["reached"] and answer["cause"] is None, answer
+        assert all(hop["seen"] for hop in answer["hops"]), answer["hops"]
+    planter = Planter.on(hosts)
+    for fault in TUNNEL_FAULTS:
+        planter.run(fault.plant)
+        try:
+            answer = planter.explained(fault)
+        finally:
+            planter.heal(fault)
+        assert not planter.mistakes(fault, answer), (fault.name, answer)
+    assert_nothing_watches(hosts)
 
 
 def test_a_power_cut_in_the_midst_of_an_apply(uml: Hosts) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from provision import methods
@@ -157,12 +157,17 @@ def _missing_entry(case: Case, verdict: TraceStep, owner: str) -> str:
     return f"add {entry} to access of network {network.name} in {file}, then {case.apply}"
 
 
-def counted(case: Case, point: Point, after: Point | None) -> Iterator[Cause]:
-    """Yield the dropping rules of a container's namespace, or of iptables-legacy, that grew."""
-    labels = {(point.host, point.space)}
-    if after is not None:
-        labels.add((after.host, after.space))
-    for host, label in labels:
+def counted(
+    case: Case, last: Point, following: Point | None, missed: Iterable[Point] = ()
+) -> Iterator[Cause]:
+    """Yield the dropping rules of a container's namespace, or of iptables-legacy, that grew.
+
+    `missed`: the points between which ARP was lost. Only in a tunnel is it a packet for iptables.
+    """
+    around = [last, *([following] if following else [])]
+    if case.network is not None and methods.of(case.network).tunnel(case.network):
+        around += [point for point in missed if point.space == HOST]
+    for host, label in dict.fromkeys((point.host, point.space) for point in around):
         for growth in case.of(host).growths:
             if growth.space == label and _grew_by_drop(growth):
                 if label == HOST and growth.backend in ("nft", source_checks.BACKEND):

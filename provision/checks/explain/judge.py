@@ -149,7 +149,7 @@ def _causes(case: Case) -> Iterator[Cause]:
     around = (last, *([following] if following else []), *missed)
     yield from source_checks.bridge_rules(case, around)
     yield from nft_rules.untraced(case, around)
-    yield from firewall.counted(case, last, following)
+    yield from firewall.counted(case, last, following, missed)
     yield from tunnels.static_entries(case)
     yield from tunnels.forwards(case)
     yield from tunnels.misdirected(case)
