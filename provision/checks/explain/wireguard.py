@@ -36,7 +36,10 @@ def peers(case: Case) -> Iterator[Cause]:
         if _is_direct(case) and peer.endpoint not in (None, address):
             text = f"sends to {peer.endpoint} what is for {far.host}, whose address is {address}"
             name = f"{device}: endpoint {peer.endpoint}"
-            yield _cause(case, near, name, text, certain=False)
+            # `apply` leaves the endpoint of a running device alone: WireGuard follows a peer.
+            port = other.port if other else end.port
+            fix = f"wg set {device} peer {peer.public} endpoint {address}:{port}"
+            yield _cause(case, near, name, text, fix=fix, certain=False)
 
 
 def _refused(case: Case, near: Side, far: Side, public: str) -> Iterator[Cause]:
@@ -87,8 +90,10 @@ def _is_direct(case: Case) -> bool:
     return bool(declared and declared.direct)
 
 
-def _cause(case: Case, side: Side, name: str, text: str, *, certain: bool = True) -> Cause:
+def _cause(
+    case: Case, side: Side, name: str, text: str, *, fix: str = "", certain: bool = True
+) -> Cause:
     return Cause(
-        side.host, "tunnel_device", name, f"{side.host} {text}", "a person", case.apply,
+        side.host, "tunnel_device", name, f"{side.host} {text}", "a person", fix or case.apply,
         certain=certain,
     )  # fmt: skip
