@@ -6,7 +6,7 @@ the inventory and the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
@@ -16,7 +16,7 @@ from provision.model.ipv4 import ipv4_address, ipv4_network
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib.route_claims import FOREIGN, Claims
-from provision.resources.lib.shared_json import decode
+from provision.resources.lib.shared_json import decode, made
 from provision.resources.on_hosts import ETC, PROTO
 from provision.resources.render import program_text
 from provision.resources.rows import ROWS, SHOWN
@@ -29,6 +29,7 @@ AS_ROWS = "as rows"
 
 _KERNEL = "2"
 """Protocol number of the routes that the kernel makes with an address (linux/rtnetlink.h)."""
+_OURS = str(PROTO)
 _PROGRAM = program_text("host/routes.pl")
 _OLD_CLAIMS = """
 mkdir -p "$1" && while read -r destination row; do
@@ -259,20 +260,19 @@ set -- {ETC}/*/routes/[a-z]*
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         claims = Claims(lines, origin)
-        entries = _by_dst(decode(dict(lines)["routes"]))
+        existing = _by_destination_of(decode(dict(lines)["routes"]))
         tables: dict[str, list[Row]] = {network: [] for network in claims.texts}
-        for dst in claims.networks.keys() - entries.keys():
+        for dst in claims.networks.keys() - existing.keys():
             tables.setdefault(claims.networks[dst], []).append(row(dst, "", ""))
         # A route that the kernel made with the address of a bridge of ours ends with the address.
         bridges = {interface_name("br-", origin.inventory, name) for name, _ in origin.networks}
-        for dst, entry in entries.items():
-            if entry.get("protocol") == _KERNEL and entry.get("dev") in bridges:
+        for dst, (found, protocol) in existing.items():
+            if protocol == _KERNEL and found.dev in bridges:
                 continue
-            network = claims.network_of(dst, marked=entry.get("protocol") == str(PROTO))
-            existing = _row(dst, entry)
+            network = claims.network_of(dst, marked=protocol == _OURS)
             if network != FOREIGN and dst not in claims.networks:
-                existing = existing._replace(claimed=False)
-            tables.setdefault(network, []).append(existing)
+                found = found._replace(claimed=False)
+            tables.setdefault(network, []).append(found)
         for network, rows in tables.items():
             old = sum(row.key in claims.old for row in rows) if claims.old else 0
             table = cls.of(origin.host, network, origin.inventory, rows)
@@ -281,27 +281,40 @@ set -- {ETC}/*/routes/[a-z]*
             yield Found(replace(table, old_claims=old or None, claim=claim), network != FOREIGN)
 
 
-def _by_dst(table: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+class _Existing(NamedTuple):
+    """A route of the kernel, and the number of its protocol."""
+
+    row: Row
+    protocol: str | None
+
+
+def _by_destination_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, _Existing]:
     """Routes of `ip -N -j route` by destination; of several, the one of provision or the first."""
-    routes: dict[str, dict[str, Any]] = {}
-    # With -N the protocol is a number: names differ by the rt_protos of the host.
-    for entry in table:
-        dst = entry["dst"] if "/" in entry["dst"] else f"{entry['dst']}/32"
-        if dst != "default/32" and (dst not in routes or entry.get("protocol") == str(PROTO)):
-            routes[dst] = entry
+    routes: dict[str, _Existing] = {}
+    for entry in entries:
+        route = made(entry, _existing)
+        if route is not None and (route.row.key not in routes or route.protocol == _OURS):
+            routes[route.row.key] = route
     return routes
 
 
-def _row(dst: str, entry: dict[str, Any]) -> Row:
+def _existing(entry: Mapping[str, Any]) -> _Existing | None:
+    """The route of an entry; None if it is a default route."""
+    dst = entry["dst"] if "/" in entry["dst"] else f"{entry['dst']}/32"
+    if dst == "default/32":
+        return None
     # Flags such as linkdown describe the link, not the route.
     flag = "onlink" if "onlink" in entry.get("flags", ()) else ""
-    return row(dst, entry.get("gateway", ""), str(entry.get("dev", "")), flag)
+    # With -N the protocol is a number: names differ by the rt_protos of the host.
+    found = row(dst, entry.get("gateway", ""), str(entry.get("dev", "")), flag)
+    return _Existing(found, entry.get("protocol"))
 
 
 def _devices(host: str, rows: Iterable[Row]) -> tuple[Ref, ...]:
     """The devices of tunnels that these routes need: VXLAN, or WireGuard, which has no routers."""
-    devices = {("vxlan", row.dev) for row in rows if row.onlink}
-    devices |= {("wireguard", row.dev) for row in rows if row.dev and row.via is None}
+    ways = {(row.dev, row.via is None, row.way.endswith(_ONLINK)) for row in rows}
+    devices = {("vxlan", dev) for dev, _, onlink in ways if onlink}
+    devices |= {("wireguard", dev) for dev, direct, _ in ways if dev and direct}
     return tuple(Ref(host, kind, device) for kind, device in sorted(devices))
 
 
@@ -317,4 +330,4 @@ def _by_destination(row: Row) -> tuple[int, int]:
 
 def _lines(rows: Iterable[Row]) -> str:
     """The rows as a claim has them, a line each."""
-    return "".join(f"{row.key} {row.way or 'lost'}\n" for row in rows)
+    return "".join([f"{row.key} {row.way or LOST}\n" for row in rows])
