@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 from provision.model.ipv4 import ipv4_address, ipv4_network
@@ -45,7 +46,8 @@ class Row(NamedTuple):
     `ip route` writes it, empty if the kernel has lost a claimed route. `dev` of a wanted route is
     empty while the host has no route to the router. `claimed` is False for a route with our
     protocol number into the range of a network, which has lost its claim. `key` is the text of
-    `dst`.
+    `dst`; `order` sorts rows by it. `tunnel` is the kind of `dev`, if that is a tunnel's device:
+    VXLAN, whose routers are in no subnet of it, or WireGuard, which has no routers.
     """
 
     key: str
@@ -53,6 +55,8 @@ class Row(NamedTuple):
     dst: IPv4Network
     via: IPv4Address | None
     dev: str
+    order: int
+    tunnel: str = ""
     claimed: bool = True
 
     @property
@@ -60,16 +64,8 @@ class Row(NamedTuple):
         """The way, and the state of a damaged route."""
         return (self.way or LOST) if self.claimed else f"{self.way} (not claimed)"
 
-    @property
-    def onlink(self) -> bool:
-        """True if `via` is in no subnet of `dev`, a VXLAN device."""
-        return self.way.endswith(_ONLINK)
-
     def __str__(self) -> str:
         return f"{self.key} {self.value}"
-
-
-_ONLINK = " onlink"
 
 
 @lru_cache(1 << 16)
@@ -81,7 +77,10 @@ def row(dst: str, via: str, dev: str, flag: str = "") -> Row:
     router = ipv4_address(via) if via else None
     parts = (*(("via", via) if via else ()), *(("dev", dev) if dev else ()), flag)
     way = " ".join(filter(None, parts))
-    return Row(dst, way, ipv4_network(dst), router, dev)
+    network = ipv4_network(dst)
+    order = int(network.network_address) << 6 | network.prefixlen
+    tunnel = "vxlan" if flag == "onlink" else "wireguard" if dev and not router else ""
+    return Row(dst, way, network, router, dev, order, tunnel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ set -- {ETC}/*/routes/[a-z]*
         ssh_from: IPv4Address | None = None,
     ) -> Routes:
         """The table of these rows."""
-        ordered = tuple(sorted(rows, key=_by_destination))
+        ordered = tuple(sorted(rows, key=attrgetter("order")))
         return cls(
             host, network, inventory, ordered, needs=_devices(host, ordered), ssh_from=ssh_from
         )
@@ -311,21 +310,9 @@ def _existing(entry: Mapping[str, Any]) -> _Existing | None:
 
 
 def _devices(host: str, rows: Iterable[Row]) -> tuple[Ref, ...]:
-    """The devices of tunnels that these routes need: VXLAN, or WireGuard, which has no routers."""
-    ways = {(row.dev, row.via is None, row.way.endswith(_ONLINK)) for row in rows}
-    devices = {("vxlan", dev) for dev, _, onlink in ways if onlink}
-    devices |= {("wireguard", dev) for dev, direct, _ in ways if dev and direct}
+    """The devices of tunnels that these routes need."""
+    devices = {(row.tunnel, row.dev) for row in rows if row.tunnel}
     return tuple(Ref(host, kind, device) for kind, device in sorted(devices))
-
-
-@lru_cache(1 << 14)
-def _sort_key(key: str) -> tuple[int, int]:
-    dst = ipv4_network(key)
-    return int(dst.network_address), dst.prefixlen
-
-
-def _by_destination(row: Row) -> tuple[int, int]:
-    return _sort_key(row.key)
 
 
 def _lines(rows: Iterable[Row]) -> str:
