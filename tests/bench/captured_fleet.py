@@ -326,4 +326,4 @@ class _Fleet:
 def _kernel_route(row: Row) -> Json:
     """A route as `ip -N -j route` prints it."""
     entry = {"dst": row.key, "gateway": str(row.via), "dev": row.dev, "protocol": "240"}
-    return entry | {"flags": ["onlink"] if row.onlink else []}
+    return entry | {"flags": ["onlink"] if row.tunnel == "vxlan" else []}
