@@ -107,7 +107,7 @@ _HOST_OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="SECONDS",
         help="Time limit for each script that runs on a host.",
     ),
-    click.option("--yes", is_flag=True, help="Answer yes to all questions."),
+    click.option("-y", "--yes", is_flag=True, help="Answer yes to all questions."),
     click.option(
         "-v", "--verbose", is_flag=True, help="Print progress and the number of SSH executions."
     ),
@@ -116,7 +116,7 @@ _IGNORED_OPTIONS: dict[str, type | None] = {
     "--ssh-config": str,
     "--jobs": int,
     "--timeout": float,
-    "--yes": None,
+    "-y --yes": None,
     "-v --verbose": None,
 }
 """Flags → type of the value; None: no value."""

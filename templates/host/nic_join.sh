@@ -3,13 +3,18 @@
 # $1: the mark of the bridge.
 
 delay=0; [ "$stp" = 0 ] || delay=1500
-settings="stp_state $stp forward_delay $delay"
-# Not set to 0: a kernel built without BRIDGE_VLAN_FILTERING refuses the setting itself.
-[ "$filtering" = 0 ] || settings="$settings vlan_filtering 1"
+# A kernel built without BRIDGE_VLAN_FILTERING refuses the setting itself, also 0.
+was_filtering=$(cat "/sys/class/net/$bridge/bridge/vlan_filtering" 2>/dev/null)
+vlan_filtering=; [ "$filtering" = "${was_filtering:-0}" ] || vlan_filtering="vlan_filtering $filtering"
 {
-  exists "$bridge" || echo "link add name $bridge address $mac type bridge $settings"
+  exists "$bridge" || echo "link add name $bridge address $mac type bridge forward_delay $delay"
   echo "link set dev $bridge alias provision:$1"
-  echo "link set dev $bridge type bridge $settings"
+  # Two lines: of one, the kernel sets the delay first, and while STP is on it refuses less than 2 s.
+  echo "link set dev $bridge type bridge stp_state $stp $vlan_filtering"
+  # A bridge takes its own delay only as the root of the tree, which it is by the best priority.
+  [ "$stp" = 1 ] || echo "link set dev $bridge type bridge priority 0"
+  echo "link set dev $bridge type bridge forward_delay $delay"
+  [ "$stp" = 1 ] || echo "link set dev $bridge type bridge priority 32768"
   echo "link set dev $bridge mtu $mtu up"
   if [ "$host_link" != "$bridge" ]; then
     exists "$host_link" || echo "link add name $host_link address $host_mac mtu $mtu" \
@@ -46,6 +51,11 @@ copy_neighbours "$nic" "$host_link"
 } | batch || exit
 delete_warm_veth || exit
 for vlan in $vlans; do bridge vlan add dev "$nic" vid "$vlan" || exit; done
+# VLAN 1 is the untagged one.
+[ "$filtering" = 0 ] ||
+  for vlan in $(bridge -j vlan show dev "$nic" | grep -o '"vlan":[0-9]*' | grep -o '[0-9]*$'); do
+    case " 1 $vlans " in *" $vlan "*) ;; *) bridge vlan delete dev "$nic" vid "$vlan" || exit ;; esac
+  done
 after_join || exit
 await_lease "$host_link" 30 || exit
 report_pings

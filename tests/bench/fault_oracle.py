@@ -21,6 +21,8 @@ PASSING = ("/var/lib/provision/confirmed.", "/etc/mtab", "/etc/openvswitch/")
 
 _RULE = re.compile(r"(nat|filter|raw) -A (?!PROV-)")
 _ADDRESS = re.compile(r"\b\d+\.\d+\.\d+\.\d+(?=/32\b|:\d)")
+_REFUSED_BY = re.compile(r"(?:^|; )(\w+): ")
+"""The hosts in the errors of a plan that is refused."""
 STATUSES = (
     None,
     ExitStatus.OK,
@@ -293,9 +295,11 @@ def judge_run(
 def judge_fault(host: str, view: View, situation: Situation, *, recovers: bool) -> Iterator[str]:
     """Violations of one host after a fault without a change.
 
-    `recovers`: the host must repair everything without the controller, as after a reboot.
+    `recovers`: the host must repair everything without the controller, as after a reboot. Nobody
+    can tell whether it has, while other hosts are such that `plan` is refused.
     """
     if view.latest != situation.before.latest:
         yield f"{host}: its record changed from {situation.before.latest} to {view.latest}"
-    if recovers and not situation.drifted and not is_old(view, situation):
+    others = not view.plans_known and host not in _REFUSED_BY.findall(view.error)
+    if recovers and not (situation.drifted or others) and not is_old(view, situation):
         yield f"{host} does not recover: {_describe(view, situation)}"

@@ -229,6 +229,9 @@ def test_hosts_recover_from_a_fault_without_a_change() -> None:
     """A reboot restores the base; drift stays; no fault makes a record."""
     assert not list(judge_fault("h1", HAS_A, ON_A, recovers=True))
     assert list(judge_fault("h1", DRIFTED_A, ON_A, recovers=True))
+    refused = replace(HAS_A, plans={"A": None}, error="h2: dockerd does not answer; h3: it is down")
+    assert not list(judge_fault("h1", refused, ON_A, recovers=True))
+    assert list(judge_fault("h2", refused, ON_A, recovers=True))
     assert not list(judge_fault("h1", DRIFTED_A, ON_A, recovers=False))
     assert not list(judge_fault("h1", HALF, replace(ON_A, drifted=True), recovers=True))
     assert list(judge_fault("h1", recorded(HAS_A, CONFIRMED), ON_A, recovers=False))

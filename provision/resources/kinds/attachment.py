@@ -81,7 +81,8 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         if not link:
             return None  # the alias inside the container tells a NIC of ours
         outer = sysfs.is_foreign(self.outer, self.inventory, link.format(self.outer))
-        port = ovsdb.is_foreign_port(self.outer, self.inventory)
+        # The veth tells that a port is ours whose mark somebody took away, as by making it anew.
+        port = ovsdb.is_foreign_port(self.outer, self.inventory, unmarked=False)
         return any_of(outer, port) if self.link_type == "ovs" else outer
 
     def create(self) -> Steps:

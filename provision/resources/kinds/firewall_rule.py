@@ -6,6 +6,7 @@ ufw and firewalld keep their rules over reboots themselves, so the follower does
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -145,6 +146,8 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
         owners: dict[tuple[str, str, str], set[str]] = {}
         for owner, line in (rest.split(" ", 1) for key, rest in lines if key == "claim"):
             tool, zone, rule = line.split(" ", 2)
+            if tool == UFW:
+                _ufw_tuple(rule)  # a damaged claim is an error now, not in the midst of a change
             owners.setdefault((tool, zone.removeprefix(_NO_ZONE), rule), set()).add(owner)
         runtime = set(_firewalld(lines, "runtime"))
         ufw = {(UFW, "", _ufw_rule(rest)) for key, rest in lines if key == "ufw"}
@@ -179,12 +182,18 @@ def _firewalld(lines: list[tuple[str, str]], key: str) -> Iterator[tuple[str, st
 
 
 _ANY = "0.0.0.0/0"
+_UFW_RULE = re.compile(r"(allow) proto (\w+) from ([\d./]+)(?: to any port ([\w,:]+))?")
 
 
 def _ufw_tuple(rule: str) -> str:
-    """The rule as ufw writes it to user.rules: `allow udp 4789 0.0.0.0/0 any 10.0.0.0/24 in`."""
-    verb, _, protocol, _, source, *target = shlex.split(rule)
-    port = target[3] if target else "any"
+    """The rule as ufw writes it to user.rules: `allow udp 4789 0.0.0.0/0 any 10.0.0.0/24 in`.
+
+    Raises ValueError for a rule of another form.
+    """
+    match = _UFW_RULE.fullmatch(rule)
+    if match is None:
+        raise ValueError(f"{rule!r} is not a rule that provision opens with ufw")
+    verb, protocol, source, port = match[1], match[2], match[3], match[4] or "any"
     return f"{verb} {protocol} {port} {_ANY} any {source} in"
 
 

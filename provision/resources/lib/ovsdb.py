@@ -46,7 +46,7 @@ _PORT_IS_FOREIGN = f"""{_RUNS}
 ovs-vsctl -t 10 br-exists "$1" && exit
 ovs-vsctl -t 10 port-to-br "$1" >/dev/null 2>&1 || exit 1
 mark=$(ovs-vsctl -t 10 --if-exists get port "$1" "external_ids:$2" | tr -d '"')
-case $mark in "$3" | "$3/"*) exit 1 ;; esac
+case ${{mark:-$4}} in "$3" | "$3/"*) exit 1 ;; esac
 """
 
 
@@ -55,9 +55,12 @@ def is_foreign_bridge(bridge: str, owner: str, key: str = MARK_KEY) -> Run:
     return sh(_BRIDGE_IS_FOREIGN, bridge, key, owner)
 
 
-def is_foreign_port(port: str, owner: str) -> Run:
-    """Succeed if `port` is a port without the mark of `owner`, or a bridge."""
-    return sh(_PORT_IS_FOREIGN, port, MARK_KEY, owner)
+def is_foreign_port(port: str, owner: str, *, unmarked: bool = True) -> Run:
+    """Succeed if `port` is a port with the mark of others, or a bridge.
+
+    `unmarked`: one with no mark is foreign, too.
+    """
+    return sh(_PORT_IS_FOREIGN, port, MARK_KEY, owner, "" if unmarked else owner)
 
 
 Row = Mapping[str, Any]
