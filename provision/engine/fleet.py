@@ -236,10 +236,10 @@ def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> Ho
     inventory = session.inventory
     probes = (*methods.facts_probes(inventory, host), *session.probes)
     ranges = {name: network.cidr for name, network in inventory.networks.items()}
-    own = inventory.hosts[host].address
+    address = inventory.hosts[host].address
     snapshot = gather.parse(
         host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges,
-        fleet=session.fleet_addresses, own=own,
+        fleet=session.fleet_addresses, address=address,
     )  # fmt: skip
     return with_port_nics(inventory, with_released_nics(inventory, snapshot))
 

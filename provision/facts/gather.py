@@ -110,18 +110,18 @@ def parse(
     probes: Iterable[FactsProbe] = (),
     networks: Mapping[str, IPv4Network] | None = None,
     fleet: Addresses | None = None,
-    own: IPv4Address | None = None,
+    address: IPv4Address | None = None,
 ) -> HostSnapshot:
     """Read one snapshot. Raises FactsError when any part of it is missing or malformed.
 
     `networks` are the ranges of the inventory's networks, by name; `fleet` are the addresses of all
-    hosts, and `own` that of this one.
+    hosts, and `address` that of this one.
     """
     probes = tuple(probes)
     texts = sections(host, output, nonce=nonce, probes=probes)
     with one_snapshot():
         origin = Origin(host, inventory, tuple(sorted((networks or {}).items())))
-        return _snapshot(origin, texts, probes, fleet, own)
+        return _snapshot(origin, texts, probes, fleet, address)
 
 
 def _snapshot(
@@ -129,7 +129,7 @@ def _snapshot(
     texts: Mapping[str, str],
     probes: tuple[FactsProbe, ...],
     fleet: Addresses | None,
-    own: IPv4Address | None,
+    address: IPv4Address | None,
 ) -> HostSnapshot:
     host = origin.host
     resources = [
@@ -142,7 +142,7 @@ def _snapshot(
         ours = state(entry.resource for entry in resources if entry.ours)
         foreign = state(entry.resource for entry in resources if not entry.ours)
     with reading(host, "facts", texts["host"]):
-        facts = host_probe.parse(host, texts["host"], fleet, own)
+        facts = host_probe.parse(host, texts["host"], fleet, address)
         require_types(facts)
     rules = texts.get(IptablesChain.kind, ABSENT)
     table, is_read = filter_table(rules), rules != ABSENT

@@ -44,11 +44,11 @@ _BOOT = 3
 
 
 def parse(
-    host: str, text: str, fleet: Addresses | None = None, own: IPv4Address | None = None
+    host: str, text: str, fleet: Addresses | None = None, address: IPv4Address | None = None
 ) -> HostFacts:
     """Read the output of `probe`. Raises ValueError or KeyError.
 
-    `fleet` are the addresses of all hosts, `own` that of this one: its routes to the others are
+    `fleet` are the addresses of all hosts, `address` that of this one: its routes to the others are
     read.
     """
     lines = KeyedLines(text)
@@ -68,7 +68,7 @@ def parse(
         live_restore=bool(docker.get("LiveRestoreEnabled")),
         rootless=_is_rootless(docker),
         links={link.name: link for link in map(_link, addresses)},
-        peer_routes=_peer_routes(lines, fleet or Addresses(()), own),
+        peer_routes=_peer_routes(lines, fleet or Addresses(()), address),
         package_manager=lines.only("manager", ""),
         docker_candidate=version(lines.only("candidate", "")),
         incomplete_packages=dict(lines.pairs("without")),
@@ -184,12 +184,12 @@ def _decoded(texts: Iterable[str]) -> list[Any]:
     return values
 
 
-def _peer_routes(lines: KeyedLines, fleet: Addresses, own: IPv4Address | None) -> PeerRoutes:
+def _peer_routes(lines: KeyedLines, fleet: Addresses, address: IPv4Address | None) -> PeerRoutes:
     """The routes to the peers: the kernel's answers, if the host had to ask it."""
     answers = lines.every("way")
     if answers or "ways" in lines:
         return peer_routes.by_kernel(_decoded(answers))
-    return fleet.routes(own, lines.decoded("every_route", "[]"))
+    return fleet.routes(address, lines.decoded("every_route", "[]"))
 
 
 def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute]:

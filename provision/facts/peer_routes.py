@@ -36,18 +36,18 @@ class PeerRoutes(Mapping[IPv4Address, PeerRoute]):
     """The routes of a host to its peers, by address.
 
     `groups` has the peers of each route: most hosts reach all peers by one, so that the hosts of a
-    fleet share the sets. Such a set has the host's own address `own`, too, which is no peer.
+    fleet share the sets. `address`, the host's own, may be in such a set, too.
     """
 
-    __slots__ = ("_own", "groups")
+    __slots__ = ("_address", "groups")
 
     def __init__(
         self,
         groups: Mapping[PeerRoute, frozenset[IPv4Address]],
-        own: IPv4Address | None = None,
+        address: IPv4Address | None = None,
     ) -> None:
         self.groups = groups
-        self._own = own
+        self._address = address
 
     @classmethod
     def of(cls, routes: Mapping[IPv4Address, PeerRoute]) -> PeerRoutes:
@@ -64,30 +64,30 @@ class PeerRoutes(Mapping[IPv4Address, PeerRoute]):
         return route
 
     def __iter__(self) -> Iterator[IPv4Address]:
-        return (peer for peers in self.groups.values() for peer in peers if peer != self._own)
+        return (peer for peers in self.groups.values() for peer in peers if peer != self._address)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.groups!r}, {self._own!r})"
+        return repr(dict(sorted(self.items())))
 
     def get(self, peer: IPv4Address, default: D | None = None) -> PeerRoute | D | None:  # type: ignore[override]
         """The route to a peer; `default` where there is none."""
-        if peer != self._own:
+        if peer != self._address:
             for route, peers in self.groups.items():
                 if peer in peers:
                     return route
         return default
 
     def __contains__(self, peer: object) -> bool:
-        return peer != self._own and any(peer in peers for peers in self.groups.values())
+        return peer != self._address and any(peer in peers for peers in self.groups.values())
 
     def to_any(self, addresses: Set[IPv4Address]) -> Iterator[PeerRoute]:
         """Yield each route that leads to one of `addresses` at least."""
         for route, peers in self.groups.items():
             few, many = sorted((addresses, peers), key=len)
-            if any(peer in many and peer != self._own for peer in few):
+            if any(peer in many and peer != self._address for peer in few):
                 yield route
 
     def with_devices(self, names: Mapping[str, str]) -> PeerRoutes:
@@ -96,7 +96,7 @@ class PeerRoutes(Mapping[IPv4Address, PeerRoute]):
         for route, peers in self.groups.items():
             renamed = route._replace(dev=names.get(route.dev, route.dev))
             groups[renamed] = groups.get(renamed, frozenset()) | peers
-        return PeerRoutes(groups, self._own)
+        return PeerRoutes(groups, self._address)
 
 
 class _Candidate(NamedTuple):
@@ -121,17 +121,19 @@ class Addresses:
         self._numbers = list(map(int, self._sorted))
         self._known: dict[tuple[_Part, ...], Mapping[PeerRoute, frozenset[IPv4Address]]] = {}
 
-    def routes(self, own: IPv4Address | None, entries: Iterable[Mapping[str, Any]]) -> PeerRoutes:
-        """The routes of the host with the address `own` to all others, as in `by_tables`."""
+    def routes(
+        self, address: IPv4Address | None, entries: Iterable[Mapping[str, Any]]
+    ) -> PeerRoutes:
+        """The routes of the host with the address `address` to all others, as in `by_tables`."""
         main, local = self._parts(entries)
-        mine = [(start, end) for _, start, end, _ in local if not self._is(own, start, end)]
+        mine = [(start, end) for _, start, end, _ in local if not self._is(address, start, end)]
         parts = (*main, *local) if mine else main
         if parts not in self._known:
             self._known[parts] = self._groups(parts)
-        return PeerRoutes(self._known[parts], own)
+        return PeerRoutes(self._known[parts], address)
 
-    def _is(self, own: IPv4Address | None, start: int, end: int) -> bool:
-        return end - start == 1 and self._sorted[start] == own
+    def _is(self, address: IPv4Address | None, start: int, end: int) -> bool:
+        return end - start == 1 and self._sorted[start] == address
 
     def _parts(
         self, entries: Iterable[Mapping[str, Any]]

@@ -152,7 +152,7 @@ class _Fleet:
             nonce=NONCE,
             probes=probes,
             fleet=self._addresses,
-            own=self._inventory.hosts[host].address,
+            address=self._inventory.hosts[host].address,
         ).facts
 
     def _host(self, name: str, resources: Iterable[Resource], *, applied: bool) -> _Host:

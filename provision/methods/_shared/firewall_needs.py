@@ -57,13 +57,13 @@ def sources(
     The range of a link that has the peers on it: a rule for each peer would be many rules.
     """
     pairs: set[tuple[str, IPv4Network]] = set()
-    addresses, own = inventory.addresses[network.name], inventory.hosts[facts.host].address
+    addresses, address = inventory.addresses[network.name], inventory.hosts[facts.host].address
     for route, peers in facts.peer_routes.groups.items():
         held = facts.links[route.dev].addresses if route.dev in facts.links else ()
         ranges = tuple(interface.network for interface in held)
         counted = _ranges(peers, addresses, ranges)
         # The set of the peers has this host's address, too.
-        alone = _range(own, ranges) if own in peers and own in addresses else None
+        alone = _range(address, ranges) if address in peers and address in addresses else None
         pairs |= {
             (route.dev, source) for source, number in counted.items()
             if number > 1 or source != alone

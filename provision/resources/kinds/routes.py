@@ -265,13 +265,13 @@ set -- {ETC}/*/routes/[a-z]*
             tables.setdefault(claims.networks[dst], []).append(row(dst, "", ""))
         # A route that the kernel made with the address of a bridge of ours ends with the address.
         bridges = {interface_name("br-", origin.inventory, name) for name, _ in origin.networks}
-        for dst, (found, protocol) in existing.items():
-            if protocol == _KERNEL and found.dev in bridges:
+        for dst, (route, protocol) in existing.items():
+            if protocol == _KERNEL and route.dev in bridges:
                 continue
             network = claims.network_of(dst, marked=protocol == _OURS)
             if network != FOREIGN and dst not in claims.networks:
-                found = found._replace(claimed=False)
-            tables.setdefault(network, []).append(found)
+                route = route._replace(claimed=False)
+            tables.setdefault(network, []).append(route)
         for network, rows in tables.items():
             old = sum(row.key in claims.old for row in rows) if claims.old else 0
             table = cls.of(origin.host, network, origin.inventory, rows)
@@ -305,8 +305,8 @@ def _existing(entry: Mapping[str, Any]) -> _Existing | None:
     # Flags such as linkdown describe the link, not the route.
     flag = "onlink" if "onlink" in entry.get("flags", ()) else ""
     # With -N the protocol is a number: names differ by the rt_protos of the host.
-    found = row(dst, entry.get("gateway", ""), str(entry.get("dev", "")), flag)
-    return _Existing(found, entry.get("protocol"))
+    route = row(dst, entry.get("gateway", ""), str(entry.get("dev", "")), flag)
+    return _Existing(route, entry.get("protocol"))
 
 
 def _devices(host: str, rows: Iterable[Row]) -> tuple[Ref, ...]:

@@ -73,9 +73,9 @@ class Forward:
     """The entry as `_ADD_FORWARDS` reads it."""
 
     def __post_init__(self) -> None:
-        words = (self.peer,) if self.mac == ANY else (self.peer, self.mac, self.neighbour or "")
+        fields = (self.peer,) if self.mac == ANY else (self.peer, self.mac, self.neighbour or "")
         object.__setattr__(self, "order", (self.mac, int(self.peer)))
-        object.__setattr__(self, "line", f"{' '.join(map(str, words))}\n")
+        object.__setattr__(self, "line", f"{' '.join(map(str, fields))}\n")
 
     @property
     def key(self) -> str:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _decoded: ContextVar[dict[str, Any] | None] = ContextVar("decoded", default=None)
 
 
-class Entry(dict[str, Any]):
+class TableEntry(dict[str, Any]):
     """An object of a table; `made` is what readers have made of it."""
 
     __slots__ = ("made",)
@@ -51,7 +51,7 @@ def decode(text: str) -> Any:
 
 def made(entry: Mapping[str, Any], make: Callable[[Mapping[str, Any]], T]) -> T:
     """What `make` makes of an entry of `decode`, once for all hosts that have printed it."""
-    if not isinstance(entry, Entry):
+    if not isinstance(entry, TableEntry):
         return make(entry)
     values = entry.made
     if make not in values:
@@ -75,5 +75,5 @@ def _value(text: str) -> Any:
 
 
 @lru_cache(1 << 16)
-def _entry(text: str) -> Entry:
-    return Entry(json.loads(f"{{{text}}}"))
+def _entry(text: str) -> TableEntry:
+    return TableEntry(json.loads(f"{{{text}}}"))
