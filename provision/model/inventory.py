@@ -299,8 +299,15 @@ class Inventory:
     guests: Mapping[str, Guest] = field(default_factory=dict)
     members: Mapping[str, Container] = field(init=False, repr=False, compare=False)
     """The containers, and as containers their further networks and the guests, by name."""
+    addresses: Mapping[str, frozenset[IPv4Address]] = field(init=False, repr=False, compare=False)
+    """The addresses of the hosts of each network, by its name."""
 
     def __post_init__(self) -> None:
+        of_networks = {
+            name: frozenset(self.hosts[host].address for host in network.subnets)
+            for name, network in self.networks.items()
+        }
+        object.__setattr__(self, "addresses", of_networks)
         further = {
             member.name: member
             for container in self.containers.values()

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from provision.facts import host_probe
-from provision.facts.host import PeerRoute
 from provision.facts.lines import KeyedLines
-from provision.facts.peer_routes import by_tables
+from provision.facts.peer_routes import PeerRoute, by_tables
 
 CAPTURES = sorted((Path(__file__).parents[1] / "probes" / "host").glob("*.txt"))
 PEER = IPv4Address("10.0.0.9")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
@@ -191,9 +191,8 @@ def bridge_name(inventory: Inventory, network: Network) -> str:
 
 def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str, ...]:
     """The interfaces by which the host sends to its peers."""
-    peers = (inventory.hosts[peer].address for peer in network.hosts if peer != facts.host)
-    routes = map(facts.peer_routes.get, peers)
-    return tuple(sorted({route.dev for route in routes if route}))
+    routes = facts.peer_routes.to_any(inventory.addresses[network.name])
+    return tuple(sorted({route.dev for route in routes}))
 
 
 def mtu(
@@ -291,11 +290,12 @@ def peer_problems(
     # A bridge stays up, and the routes through it, while the NIC that is its port is down.
     for dev in nics(inventory, network, facts):
         yield from link_problems.nic_problems(network, facts, facts.carrier(dev))
-    for peer in network.hosts if peers is None else peers:
+    wrong = _wrongly_reached(inventory, network, facts, one_link=bool(one_link))
+    for peer in (network.hosts if peers is None else peers) if wrong else ():
         address = inventory.hosts[peer].address
-        route = facts.peer_routes.get(address)
-        if peer == facts.host:
+        if peer == facts.host or address not in wrong:
             continue
+        route = facts.peer_routes.get(address)
         if route is None:
             yield link_problems.without_route(facts, peer, address)
         elif route.via is not None and one_link:
@@ -305,6 +305,18 @@ def peer_problems(
         elif nic is not None and not _leaves_by(facts, route.dev, nic):
             message = f"its route to {peer} ({address}) leaves by {route.dev}, not by {nic}"
             yield Problem(facts.host, message)
+
+
+def _wrongly_reached(
+    inventory: Inventory, network: Network, facts: HostFacts, *, one_link: bool
+) -> frozenset[IPv4Address]:
+    """The addresses of the network's hosts without a route, or with a route by another way."""
+    nic, wrong = inventory.hosts[facts.host].nic, inventory.addresses[network.name]
+    for route, peers in facts.peer_routes.groups.items():
+        by_router = route.via is not None and one_link
+        if not by_router and (nic is None or _leaves_by(facts, route.dev, nic)):
+            wrong -= peers
+    return wrong - {inventory.hosts[facts.host].address}
 
 
 def _leaves_by(facts: HostFacts, dev: str, nic: str) -> bool:
