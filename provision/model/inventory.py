@@ -308,14 +308,10 @@ class Inventory:
             for name, network in self.networks.items()
         }
         object.__setattr__(self, "addresses", of_networks)
-        further = {
-            member.name: member
-            for container in self.containers.values()
-            for member in further_members(container)
-        }
-        guests = {name: guest_member(guest) for name, guest in self.guests.items()}
-        members = {**self.containers, **further, **guests} if further or guests else None
-        object.__setattr__(self, "members", members or self.containers)
+        added = [m for container in self.containers.values() for m in further_members(container)]
+        added += map(guest_member, self.guests.values())
+        members = {**self.containers, **{member.name: member for member in added}}
+        object.__setattr__(self, "members", members if added else self.containers)
 
     @property
     def argument(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
@@ -290,7 +290,7 @@ def peer_problems(
     # A bridge stays up, and the routes through it, while the NIC that is its port is down.
     for dev in nics(inventory, network, facts):
         yield from link_problems.nic_problems(network, facts, facts.carrier(dev))
-    wrong = _wrongly_reached(inventory, network, facts, one_link=bool(one_link))
+    wrong = link_problems.wrongly_reached(inventory, network, facts, one_link=bool(one_link))
     for peer in (network.hosts if peers is None else peers) if wrong else ():
         address = inventory.hosts[peer].address
         if peer == facts.host or address not in wrong:
@@ -302,24 +302,6 @@ def peer_problems(
             message = f"its route to {peer} ({address}) leads through the router {route.via}"
             yield Problem(facts.host, message, one_link)
         # If the NIC is a port, also of another inventory's bridge, the route's device is above it.
-        elif nic is not None and not _leaves_by(facts, route.dev, nic):
+        elif nic is not None and not link_problems.leaves_by(facts, route.dev, nic):
             message = f"its route to {peer} ({address}) leaves by {route.dev}, not by {nic}"
             yield Problem(facts.host, message)
-
-
-def _wrongly_reached(
-    inventory: Inventory, network: Network, facts: HostFacts, *, one_link: bool
-) -> frozenset[IPv4Address]:
-    """The addresses of the network's hosts without a route, or with a route by another way."""
-    nic, wrong = inventory.hosts[facts.host].nic, inventory.addresses[network.name]
-    for route, peers in facts.peer_routes.groups.items():
-        by_router = route.via is not None and one_link
-        if not by_router and (nic is None or _leaves_by(facts, route.dev, nic)):
-            wrong -= peers
-    return wrong - {inventory.hosts[facts.host].address}
-
-
-def _leaves_by(facts: HostFacts, dev: str, nic: str) -> bool:
-    """Return True if what is sent to `dev` leaves by `nic`."""
-    port = facts.nics.get(nic)
-    return facts.carrier(dev) == nic or (port is not None and port.master == dev)

@@ -13,8 +13,9 @@ from provision.model.names import interface_name, vtep_mac
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds import vxlan
 from provision.resources.kinds.routes import Routes, row
-from provision.resources.kinds.vxlan import Forward, Vxlan
+from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.lib.docker_api import docker_name
+from provision.resources.lib.vxlan_forwards import ANY, Forward, forward
 from provision.resources.on_hosts import Mark
 
 Forwards = Mapping[str, Forward]
@@ -29,9 +30,9 @@ def forwards(inventory: Inventory, network: Network) -> Forwards:
     entries = {}
     for peer, subnet in network.subnets.items():
         address = str(inventory.hosts[peer].address)
-        mac = vtep_mac(inventory.name, network.name, peer) if routed else vxlan.ANY
+        mac = vtep_mac(inventory.name, network.name, peer) if routed else ANY
         neighbour = str(subnet.network_address) if routed else ""
-        entries[peer] = vxlan.forward(mac, address, neighbour)
+        entries[peer] = forward(mac, address, neighbour)
     return dict(sorted(entries.items(), key=lambda entry: entry[1].order))
 
 
