@@ -19,6 +19,7 @@ from provision.engine.released_nics import with_released_nics
 from provision.facts import gather
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
+from provision.facts.peer_routes import Addresses
 from provision.facts.probe import FactsProbe
 from provision.model.errors import HostError
 from provision.model.inventory import Inventory
@@ -52,9 +53,7 @@ class Session:
     warn: Callable[[str], None] = lambda _line: None
     probes: tuple[FactsProbe, ...] = ()
     progress: Callable[[str, int, int], None] = lambda _label, _done, _total: None
-    _known: dict[str, Mapping[str, str]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def snapshot_s(self) -> float:
@@ -64,11 +63,20 @@ class Session:
     @property
     def addresses(self) -> Mapping[str, str]:
         """The text of the address of each host; each snapshot's script has those of its peers."""
-        texts = self._known.get("addresses")
+        texts: Mapping[str, str] | None = self._known.get("addresses")
         if texts is None:
             texts = {name: str(host.address) for name, host in self.inventory.hosts.items()}
             self._known["addresses"] = texts  # whole: other threads read it
         return texts
+
+    @property
+    def fleet_addresses(self) -> Addresses:
+        """The addresses of all hosts, to which the routes of each are read."""
+        if "fleet_addresses" not in self._known:
+            hosts = self.inventory.hosts.values()
+            self._known["fleet_addresses"] = Addresses(host.address for host in hosts)
+        addresses: Addresses = self._known["fleet_addresses"]
+        return addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +236,11 @@ def read_snapshot(session: Session, host: str, output: Output, nonce: str) -> Ho
     inventory = session.inventory
     probes = (*methods.facts_probes(inventory, host), *session.probes)
     ranges = {name: network.cidr for name, network in inventory.networks.items()}
-    peers = (peer.address for name, peer in inventory.hosts.items() if name != host)
+    address = inventory.hosts[host].address
     snapshot = gather.parse(
-        host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges, peers=peers
-    )
+        host, inventory.name, output, nonce=nonce, probes=probes, networks=ranges,
+        fleet=session.fleet_addresses, address=address,
+    )  # fmt: skip
     return with_port_nics(inventory, with_released_nics(inventory, snapshot))
 
 

@@ -72,7 +72,7 @@ def _by_routes(routes: Routes, known: Collection[str]) -> Iterator[PeerClaim]:
     for row in routes.rows:
         via, _, rest = row.way.partition(" ")
         router = rest.partition(" ")[0]
-        if via == "via" and router not in known and not row.onlink:
+        if via == "via" and router not in known and row.tunnel != "vxlan":
             yield PeerClaim(routes.host, router, "routes", routes.network, row.dst)
 
 
@@ -81,7 +81,7 @@ def _by_vxlan(
 ) -> Iterator[PeerClaim]:
     """The subnets behind a VXLAN device, whose neighbours have other addresses than the hosts."""
     for row in routes.rows:
-        if row.onlink and row.via is not None:
+        if row.tunnel == "vxlan" and row.via is not None:
             peer = routers.get((routes.host, routes.network, row.via))
             if peer is not None:
                 yield PeerClaim(routes.host, peer, "FDB entries", routes.network, row.dst)

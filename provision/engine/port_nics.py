@@ -33,10 +33,4 @@ def with_port_nics(inventory: Inventory, snapshot: HostSnapshot) -> HostSnapshot
 
 
 def _moved(facts: HostFacts, holders: dict[str, str]) -> HostFacts:
-    routes = facts.peer_routes.items()
-    return replace(
-        facts,
-        peer_routes={
-            peer: route._replace(dev=holders.get(route.dev, route.dev)) for peer, route in routes
-        },
-    )
+    return replace(facts, peer_routes=facts.peer_routes.with_devices(holders))

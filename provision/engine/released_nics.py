@@ -54,10 +54,7 @@ def _with_released(facts: HostFacts, released: Mapping[str, str]) -> HostFacts:
     return replace(
         facts,
         links=_links(facts, released),
-        peer_routes={
-            peer: route._replace(dev=released.get(route.dev, route.dev))
-            for peer, route in facts.peer_routes.items()
-        },
+        peer_routes=facts.peer_routes.with_devices(released),
         routes=tuple(
             route._replace(dev=released.get(route.dev, route.dev)) for route in facts.routes
         ),

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from provision.facts import host_probe
 from provision.facts.firewall import filter_table
 from provision.facts.host import HostFacts
+from provision.facts.peer_routes import Addresses
 from provision.facts.probe import FactsProbe
 from provision.model.errors import FactsError
 from provision.model.reading import reading, require_types
@@ -108,25 +109,27 @@ def parse(
     nonce: str,
     probes: Iterable[FactsProbe] = (),
     networks: Mapping[str, IPv4Network] | None = None,
-    peers: Iterable[IPv4Address] = (),
+    fleet: Addresses | None = None,
+    address: IPv4Address | None = None,
 ) -> HostSnapshot:
     """Read one snapshot. Raises FactsError when any part of it is missing or malformed.
 
-    `networks` are the ranges of the inventory's networks, by name; `peers` are the addresses of the
-    other hosts.
+    `networks` are the ranges of the inventory's networks, by name; `fleet` are the addresses of all
+    hosts, and `address` that of this one.
     """
     probes = tuple(probes)
     texts = sections(host, output, nonce=nonce, probes=probes)
     with one_snapshot():
         origin = Origin(host, inventory, tuple(sorted((networks or {}).items())))
-        return _snapshot(origin, texts, probes, peers)
+        return _snapshot(origin, texts, probes, fleet, address)
 
 
 def _snapshot(
     origin: Origin,
     texts: Mapping[str, str],
     probes: tuple[FactsProbe, ...],
-    peers: Iterable[IPv4Address],
+    fleet: Addresses | None,
+    address: IPv4Address | None,
 ) -> HostSnapshot:
     host = origin.host
     resources = [
@@ -139,7 +142,7 @@ def _snapshot(
         ours = state(entry.resource for entry in resources if entry.ours)
         foreign = state(entry.resource for entry in resources if not entry.ours)
     with reading(host, "facts", texts["host"]):
-        facts = host_probe.parse(host, texts["host"], peers)
+        facts = host_probe.parse(host, texts["host"], fleet, address)
         require_types(facts)
     rules = texts.get(IptablesChain.kind, ABSENT)
     table, is_read = filter_table(rules), rules != ABSENT

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from provision.facts.docker_entry import DockerEntry
 from provision.facts.firewall import Firewall
 from provision.facts.nics import Nic
+from provision.facts.peer_routes import PeerRoutes
 from provision.facts.policy import Policy
 from provision.resources.base import Ref
 from provision.resources.lib import ovsdb
@@ -35,13 +36,6 @@ class PortNic(NamedTuple):
 
     nic: str
     bridge: Ref
-
-
-class PeerRoute(NamedTuple):
-    """The kernel's route to a peer: out of `dev`, `via` a gateway or directly."""
-
-    dev: str
-    via: IPv4Address | None
 
 
 class PortListener(NamedTuple):
@@ -103,7 +97,7 @@ class HostFacts:
     live_restore: bool
     rootless: bool
     links: dict[str, Link]
-    peer_routes: dict[IPv4Address, PeerRoute]
+    peer_routes: PeerRoutes
     routes: tuple[KernelRoute, ...]
     package_manager: str = ""
     docker_candidate: tuple[int, ...] = ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
@@ -15,13 +14,14 @@ from provision.facts.host import (
     HostFacts,
     KernelRoute,
     Link,
-    PeerRoute,
     PortListener,
 )
 from provision.facts.lines import KeyedLines
+from provision.facts.peer_routes import Addresses, PeerRoutes
 from provision.model.ipv4 import ipv4_network
 from provision.resources.kinds.package import PACKAGES
 from provision.resources.lib import nic_records, ovsdb
+from provision.resources.lib.shared_json import made
 from provision.resources.render import program_text
 
 TOOLS = (*PACKAGES, "systemctl")
@@ -43,10 +43,13 @@ _BOOT = 3
 """RTPROT_BOOT of linux/rtnetlink.h: `ip route` does not print this protocol."""
 
 
-def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
+def parse(
+    host: str, text: str, fleet: Addresses | None = None, address: IPv4Address | None = None
+) -> HostFacts:
     """Read the output of `probe`. Raises ValueError or KeyError.
 
-    `peers` are the addresses to which the host's routes are asked for.
+    `fleet` are the addresses of all hosts, `address` that of this one: its routes to the others are
+    read.
     """
     lines = KeyedLines(text)
     docker = lines.decoded("docker_info", "{}")
@@ -65,7 +68,7 @@ def parse(host: str, text: str, peers: Iterable[IPv4Address] = ()) -> HostFacts:
         live_restore=bool(docker.get("LiveRestoreEnabled")),
         rootless=_is_rootless(docker),
         links={link.name: link for link in map(_link, addresses)},
-        peer_routes=_peer_routes(lines, peers),
+        peer_routes=_peer_routes(lines, fleet or Addresses(()), address),
         package_manager=lines.only("manager", ""),
         docker_candidate=version(lines.only("candidate", "")),
         incomplete_packages=dict(lines.pairs("without")),
@@ -181,23 +184,22 @@ def _decoded(texts: Iterable[str]) -> list[Any]:
     return values
 
 
-def _peer_routes(lines: KeyedLines, peers: Iterable[IPv4Address]) -> dict[IPv4Address, PeerRoute]:
+def _peer_routes(lines: KeyedLines, fleet: Addresses, address: IPv4Address | None) -> PeerRoutes:
     """The routes to the peers: the kernel's answers, if the host had to ask it."""
     answers = lines.every("way")
     if answers or "ways" in lines:
         return peer_routes.by_kernel(_decoded(answers))
-    return peer_routes.by_tables(peers, lines.decoded("every_route", "[]"))
+    return fleet.routes(address, lines.decoded("every_route", "[]"))
 
 
 def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute]:
-    for entry in entries:
-        # A multipath route has `nexthops` instead of `dev`.
-        if "dev" in entry and entry["dst"] != "default":
-            number, via = int(entry.get("protocol", _BOOT)), str(entry.get("gateway", ""))
-            yield _kernel_route(entry["dst"], entry["dev"], number, via)
+    return (route for entry in entries if (route := made(entry, _kernel_route)))
 
 
-@lru_cache(1 << 16)
-def _kernel_route(dst: str, dev: str, number: int, via: str) -> KernelRoute:
-    network = ipv4_network(dst)
-    return KernelRoute(network, str(dev), number, str(network), via)
+def _kernel_route(entry: Mapping[str, Any]) -> KernelRoute | None:
+    # A multipath route has `nexthops` instead of `dev`.
+    if "dev" not in entry or entry["dst"] == "default":
+        return None
+    network = ipv4_network(entry["dst"])
+    number, via = int(entry.get("protocol", _BOOT)), str(entry.get("gateway", ""))
+    return KernelRoute(network, str(entry["dev"]), number, str(network), via)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 from provision.facts.lines import KeyedLines
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.nic_records import NETWORKD, DhcpLease, NicAddress, NicRoute
+from provision.resources.lib.shared_json import made
 from provision.resources.on_hosts import PROTO
 
 # The snapshot calls `ip -N`, which prints the numbers of linux/rtnetlink.h instead of names.
@@ -68,11 +68,14 @@ def parse(
     }
 
 
-def _by_device(routes: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Routes by device, each list in the order of `routes`; without those of several devices."""
-    by_device: dict[str, list[dict[str, Any]]] = {}
+def _by_device(routes: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The NICs' routes by device, each list in the order of `routes`.
+
+    Without those of several devices.
+    """
+    by_device: dict[str, list[Mapping[str, Any]]] = {}
     for entry in routes:
-        if "dev" in entry:
+        if "dev" in entry and made(entry, _nic_route) is not None:
             by_device.setdefault(entry["dev"], []).append(entry)
     return by_device
 
@@ -89,7 +92,7 @@ def default_routes(lines: KeyedLines) -> tuple[NicRoute, ...]:
 
 def _nic(
     link: dict[str, Any],
-    routes: list[dict[str, Any]],
+    routes: list[Mapping[str, Any]],
     fields: list[tuple[str, str]],
     ovs_bridges: Mapping[str, str],
 ) -> Nic:
@@ -169,30 +172,37 @@ def _addresses(infos: Iterable[dict[str, Any]]) -> Iterator[NicAddress]:
         )
 
 
-def _routes(entries: Iterable[dict[str, Any]], *, prefixes: bool = False) -> Iterator[NicRoute]:
+def _routes(entries: Iterable[Mapping[str, Any]], *, prefixes: bool = False) -> Iterator[NicRoute]:
     """Yield routes that nobody makes again; `prefixes`: also those of the NIC's own ranges."""
     for entry in entries:
-        # `ip` prints none of the three where it has its usual value.
-        protocol = str(entry.get("protocol", _BOOT))
-        table, scope = str(entry.get("table", _MAIN_TABLE)), str(entry.get("scope", "0"))
-        own_range = prefixes and protocol == _KERNEL and table == _MAIN_TABLE
-        if protocol in _NOT_OF_THE_NIC and not (own_range and not _is_link_local(entry)):
-            continue
-        if str(entry.get("type", "1")) not in _UNICAST:
-            continue
-        # `ip route replace` takes `default` for IPv4 where no other argument shows the family.
-        ipv6_default = entry["dst"] == "default" and ":" in entry.get("gateway", "")
-        yield _nic_route(
-            "::/0" if ipv6_default else entry["dst"],
-            entry.get("gateway", ""),
-            entry.get("prefsrc", ""),
-            entry.get("metric") or 0,
-            table if table != _MAIN_TABLE else "",
-            entry["metrics"][0].get("mtu", 0) if entry.get("metrics") else 0,
-            scope if scope not in _GLOBAL else "",
-            "onlink" in entry.get("flags", ()),
-            protocol,
-        )
+        route = made(entry, _nic_route)
+        if route is not None and (prefixes or route.proto != _KERNEL):
+            yield route
+
+
+def _nic_route(entry: Mapping[str, Any]) -> NicRoute | None:
+    """The route of an entry; None if it is not the NIC's, or no unicast route."""
+    # `ip` prints none of the three where it has its usual value.
+    protocol = str(entry.get("protocol", _BOOT))
+    table, scope = str(entry.get("table", _MAIN_TABLE)), str(entry.get("scope", "0"))
+    own_range = protocol == _KERNEL and table == _MAIN_TABLE and not _is_link_local(entry)
+    if protocol in _NOT_OF_THE_NIC and not own_range:
+        return None
+    if str(entry.get("type", "1")) not in _UNICAST:
+        return None
+    # `ip route replace` takes `default` for IPv4 where no other argument shows the family.
+    ipv6_default = entry["dst"] == "default" and ":" in entry.get("gateway", "")
+    return NicRoute(
+        "::/0" if ipv6_default else entry["dst"],
+        entry.get("gateway", ""),
+        entry.get("prefsrc", ""),
+        entry.get("metric") or 0,
+        table if table != _MAIN_TABLE else "",
+        entry["metrics"][0].get("mtu", 0) if entry.get("metrics") else 0,
+        scope if scope not in _GLOBAL else "",
+        "onlink" in entry.get("flags", ()),
+        protocol,
+    )
 
 
 def _is_link_local(route: Mapping[str, Any]) -> bool:
@@ -202,7 +212,3 @@ def _is_link_local(route: Mapping[str, Any]) -> bool:
 def _metrics(route: Mapping[str, Any]) -> Mapping[str, Any]:
     metrics = route.get("metrics") or [{}]
     return dict(metrics[0])
-
-
-# Hosts of a fleet have routes to the same subnets: one object for all saves time and memory.
-_nic_route = lru_cache(1 << 16)(NicRoute)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 
 from provision.facts.host import HostFacts
 from provision.methods import Facts, Method
@@ -47,24 +48,27 @@ class RoutesMethod(Method):
 
 
 class _Rows:
-    """The rows of the peers of a network: hosts that reach a peer by the same NIC share one."""
+    """The rows of the peers of a network: hosts that reach them by the same NICs share the rows."""
 
     def __init__(self, inventory: Inventory, network: Network) -> None:
-        self._peers = {
-            peer: (inventory.hosts[peer].address, str(subnet))
-            for peer, subnet in network.subnets.items()
-        }
-        self._known: dict[tuple[str, str], Row] = {}
+        self._inventory, self._network = inventory, network
+        self._known: dict[tuple[tuple[str, frozenset[IPv4Address]], ...], dict[str, Row]] = {}
 
-    def of(self, facts: HostFacts) -> Iterator[Row]:
-        """Yield a row for each peer of a host."""
-        for peer, (address, subnet) in self._peers.items():
-            if peer != facts.host:
-                route = facts.peer_routes.get(address)
-                key = (peer, route.dev if route else "")
-                if key not in self._known:
-                    self._known[key] = routes.row(subnet, str(address), key[1])
-                yield self._known[key]
+    def of(self, facts: HostFacts) -> list[Row]:
+        """A row for each peer of a host."""
+        groups = tuple((route.dev, peers) for route, peers in facts.peer_routes.groups.items())
+        if groups not in self._known:
+            self._known[groups] = dict(self._all(groups))
+        return [row for peer, row in self._known[groups].items() if peer != facts.host]
+
+    def _all(
+        self, groups: Iterable[tuple[str, frozenset[IPv4Address]]]
+    ) -> Iterator[tuple[str, Row]]:
+        """Yield a row for each host of the network that such a host may have as a peer."""
+        devices = {address: dev for dev, peers in groups for address in peers}
+        for peer, subnet in self._network.subnets.items():
+            address = self._inventory.hosts[peer].address
+            yield peer, routes.row(str(subnet), str(address), devices.get(address, ""))
 
 
 def _host(

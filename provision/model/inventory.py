@@ -299,16 +299,19 @@ class Inventory:
     guests: Mapping[str, Guest] = field(default_factory=dict)
     members: Mapping[str, Container] = field(init=False, repr=False, compare=False)
     """The containers, and as containers their further networks and the guests, by name."""
+    addresses: Mapping[str, frozenset[IPv4Address]] = field(init=False, repr=False, compare=False)
+    """The addresses of the hosts of each network, by its name."""
 
     def __post_init__(self) -> None:
-        further = {
-            member.name: member
-            for container in self.containers.values()
-            for member in further_members(container)
+        of_networks = {
+            name: frozenset(self.hosts[host].address for host in network.subnets)
+            for name, network in self.networks.items()
         }
-        guests = {name: guest_member(guest) for name, guest in self.guests.items()}
-        members = {**self.containers, **further, **guests} if further or guests else None
-        object.__setattr__(self, "members", members or self.containers)
+        object.__setattr__(self, "addresses", of_networks)
+        added = [m for container in self.containers.values() for m in further_members(container)]
+        added += map(guest_member, self.guests.values())
+        members = {**self.containers, **{member.name: member for member in added}}
+        object.__setattr__(self, "members", members if added else self.containers)
 
     @property
     def argument(self) -> str:

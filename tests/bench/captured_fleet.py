@@ -20,6 +20,7 @@ from provision.engine import desired
 from provision.facts import gather
 from provision.facts.host import HostFacts
 from provision.facts.host_probe import TOOLS
+from provision.facts.peer_routes import Addresses
 from provision.methods.flannel import options
 from provision.methods.flannel.options import DEFAULT_MEMBER_COUNT as ETCD_MEMBERS
 from provision.model.inventory import Inventory
@@ -111,6 +112,7 @@ class _Fleet:
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
+        self._addresses = Addresses(host.address for host in inventory.hosts.values())
         links = {link["ifname"]: link for link in captured("docker0/routes-trixie", "addresses")[0]}
         self._links = [links[name] for name in ("lo", "host0", "eth1", "docker0")]
         self._bridge = links["br-blue-v242wt"]
@@ -143,9 +145,14 @@ class _Fleet:
     def _facts(self, host: str) -> HostFacts:
         output = Output(0, self._host(host, (), applied=True).text(), "")
         probes = methods.facts_probes(self._inventory, host)
-        peers = (peer.address for peer in self._inventory.hosts.values())
         return gather.parse(
-            host, self._inventory.name, output, nonce=NONCE, probes=probes, peers=peers
+            host,
+            self._inventory.name,
+            output,
+            nonce=NONCE,
+            probes=probes,
+            fleet=self._addresses,
+            address=self._inventory.hosts[host].address,
         ).facts
 
     def _host(self, name: str, resources: Iterable[Resource], *, applied: bool) -> _Host:
@@ -319,4 +326,4 @@ class _Fleet:
 def _kernel_route(row: Row) -> Json:
     """A route as `ip -N -j route` prints it."""
     entry = {"dst": row.key, "gateway": str(row.via), "dev": row.dev, "protocol": "240"}
-    return entry | {"flags": ["onlink"] if row.onlink else []}
+    return entry | {"flags": ["onlink"] if row.tunnel == "vxlan" else []}

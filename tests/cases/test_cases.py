@@ -23,9 +23,10 @@ from provision.engine.plan import Plan, plan
 from provision.engine.plan_text import plan_lines
 from provision.engine.report import ChangeResult, Report
 from provision.facts.docker_entry import DockerEntry
-from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.facts.host import HostFacts, Link
 from provision.facts.host_probe import TOOLS, version
 from provision.facts.nics import Nic
+from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.methods._shared.ovs_facts import OvsFacts
 from provision.methods.flannel import binary, etcd_members, options
@@ -70,7 +71,9 @@ def facts(inventory: Inventory, case: dict[str, Any]) -> dict[str, HostFacts]:
             live_restore=False,
             rootless=False,
             links={"eth1": Link("eth1", mtu, (IPv4Interface(f"{address}/24"),))},
-            peer_routes={address: route for peer, address in addresses.items() if peer != name},
+            peer_routes=PeerRoutes.of(
+                {address: route for peer, address in addresses.items() if peer != name}
+            ),
             routes=(),
             package_manager=case.get("manager", "apt-get"),
             nics=uplinks(name, address, mtu, case),

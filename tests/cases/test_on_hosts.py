@@ -74,6 +74,7 @@ CHANGED = {
     WITH_DOCKER_USER + r" /etc/provision/[^/]+/volatile\.sh": "no chain without DOCKER-USER",
     r"modes/container /etc/provision/[^/]+/volatile\.sh": "it restarts no container of others",
     WITH_UPLINK + r" /etc/provision/[^/]+/volatile\.sh": "it moves NetworkManager's routes, too",
+    r"vxlan/\S+ /etc/provision/[^/]+/volatile\.sh": "its FDB entries are one batch",
     r"/etc/systemd/system/provision-[^/]+-follow\.service": "it has the digest of follow.sh",
     r"/etc/systemd/network/05-provision-[^/]+-ovsbr0\.network": "the bridge is kept up",
 }
@@ -139,7 +140,7 @@ def probed(table: Routes, claims: Iterable[Line]) -> str:
     names = [line.path.rpartition("/")[2] for line in claims]
     routes = [
         {"dst": row.key, "gateway": str(row.via), "dev": row.dev, "protocol": "240"}
-        | {"flags": ["onlink"] if row.onlink else []}
+        | {"flags": ["onlink"] if row.tunnel == "vxlan" else []}
         for row in table.rows
     ]
     lines = [f"claim {table.inventory} {name}" for name in names]

@@ -20,8 +20,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator
 from provision import methods
 from provision.engine import desired
 from provision.facts import host_probe
-from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.facts.host import HostFacts, Link
 from provision.facts.nics import Nic
+from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.inventory.schema import network_document
 from provision.model import documents
@@ -203,7 +204,7 @@ def facts(inventory: Inventory, nic: str) -> dict[str, HostFacts]:
             live_restore=False,
             rootless=False,
             links={nic: Link(nic, 1500, (interface,))},
-            peer_routes={peer.address: route for peer in inventory.hosts.values()},
+            peer_routes=PeerRoutes.of({peer.address: route for peer in inventory.hosts.values()}),
             routes=(),
             nics={
                 nic: Nic(

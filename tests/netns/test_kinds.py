@@ -23,8 +23,9 @@ from provision.resources.kinds.file import File
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.routes import Routes, row
 from provision.resources.kinds.sysctl import Sysctl
-from provision.resources.kinds.vxlan import ANY, Forward, Vxlan
+from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.lib.route_claims import FOREIGN
+from provision.resources.lib.vxlan_forwards import ANY, Forward
 from provision.resources.on_hosts import Mark
 from provision.resources.rows import row_changes
 from provision.resources.script import PRELUDE

@@ -9,8 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from provision.facts import gather
-from provision.facts.host import PeerRoute
-from provision.facts.peer_routes import by_kernel
+from provision.facts.peer_routes import Addresses, by_kernel
 from provision.transport.base import Output
 from tests.netns.test_kinds import HOST, NAME, Namespace, namespace
 
@@ -68,7 +67,7 @@ def test_the_snapshot_has_the_routes_of_the_kernel(namespace: Namespace, case: s
     tables, is_open = TABLES[case]
     text = shared(namespace, tables)
     assert ("\nways asked\n" in text) == is_open
-    peers = map(IPv4Address, PEERS)
-    facts = gather.parse(HOST, NAME, Output(0, text, ""), nonce="n0", peers=peers).facts
-    kernel: dict[IPv4Address, PeerRoute] = by_kernel(asked(namespace))
+    fleet = Addresses(map(IPv4Address, PEERS))
+    facts = gather.parse(HOST, NAME, Output(0, text, ""), nonce="n0", fleet=fleet).facts
+    kernel = by_kernel(asked(namespace))
     assert facts.peer_routes == kernel

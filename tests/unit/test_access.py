@@ -14,7 +14,8 @@ from provision.checks.access_probe import AccessProbe
 from provision.checks.pair_choice import PairChoice
 from provision.checks.probe import Endpoint, Listener
 from provision.facts import host_probe
-from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.facts.host import HostFacts, Link
+from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.methods._shared import access_rules
 from provision.model.inventory import Inventory
@@ -52,7 +53,9 @@ def facts(*, router: str | None = None, docker: tuple[int, ...] = (28, 5)) -> di
         host: replace(
             host_probe.parse(host, HOST),
             docker=docker,
-            peer_routes={a: PeerRoute("eth1", via) for h, a in addresses.items() if h != host},
+            peer_routes=PeerRoutes.of(
+                {a: PeerRoute("eth1", via) for h, a in addresses.items() if h != host}
+            ),
         )
         for host in addresses
     }

@@ -22,6 +22,7 @@ from provision.checks.text import as_json, show, summary
 from provision.engine.fleet import Session
 from provision.engine.plan import Change, Conflict
 from provision.facts.host import HostFacts
+from provision.facts.peer_routes import PeerRoutes
 from provision.inventory.load import load
 from provision.model.errors import ExitStatus, UsageError, VerifyError
 from provision.model.problems import Problem
@@ -294,7 +295,7 @@ def test_a_verify_to_its_end_says_nothing_of_interruptions(monkeypatch: pytest.M
 
 FACTS = HostFacts(
     host="h1", systemd=True, uid=0, tools=frozenset(), docker=(26,), docker_error="",
-    live_restore=False, rootless=False, links={}, peer_routes={}, routes=(),
+    live_restore=False, rootless=False, links={}, peer_routes=PeerRoutes({}), routes=(),
 )  # fmt: skip
 NO_DOCKER = replace(FACTS, docker=(), docker_error="it is stopped, hangs, or starts")
 MARK = Mark("demo", "blue")

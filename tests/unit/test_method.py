@@ -21,7 +21,8 @@ from provision.checks.pair_choice import ALL_PAIRS
 from provision.checks.run import run_checks
 from provision.engine import desired
 from provision.engine.fleet import Fleet, Session, snapshot_script
-from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.facts.host import HostFacts, Link
+from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.json_schema import json_schema
 from provision.inventory.load import load
 from provision.inventory.schema import network_document
@@ -61,7 +62,7 @@ def behind_open_vswitch(host: HostFacts) -> HostFacts:
     return replace(
         host,
         links={bridge: link, "eth1": Link("eth1", 1500, ())},
-        peer_routes={peer: PeerRoute(bridge, None) for peer in host.peer_routes},
+        peer_routes=PeerRoutes.of({peer: PeerRoute(bridge, None) for peer in host.peer_routes}),
         ovs_nic_by_bridge={bridge: "eth1"},
     )
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from provision.facts import host_probe
-from provision.facts.host import PeerRoute
 from provision.facts.lines import KeyedLines
-from provision.facts.peer_routes import by_tables
+from provision.facts.peer_routes import Addresses, PeerRoute, PeerRoutes, by_tables
 
 CAPTURES = sorted((Path(__file__).parents[1] / "probes" / "host").glob("*.txt"))
 PEER = IPv4Address("10.0.0.9")
@@ -54,3 +53,43 @@ def test_the_route_is_chosen_as_the_kernel_chooses_it(case: str) -> None:
     else:
         dev, via = expected
         assert route == PeerRoute(dev, IPv4Address(via) if via else None)
+
+
+FLEET = [IPv4Address(f"10.0.0.{number}") for number in range(1, 6)]
+LINK = {"dst": "10.0.0.0/24", "dev": "eth1"}
+DEFAULT = {"dst": "default", "gateway": "10.9.0.1", "dev": "eth0"}
+
+
+def address_of(number: int) -> dict[str, str]:
+    """The local table's entry for an address of a host."""
+    return {"dst": f"10.0.0.{number}", "dev": "eth1", "type": "2", "table": "255"}
+
+
+def test_hosts_of_a_fleet_share_the_peers_of_a_route() -> None:
+    """Each leaves out itself; the set of the addresses is one object for all."""
+    fleet = Addresses(FLEET)
+    first, second = (fleet.routes(FLEET[n], [DEFAULT, LINK, address_of(n + 1)]) for n in range(2))
+    route = PeerRoute("eth1", None)
+    assert set(first) == {*FLEET[1:]} and set(second) == {FLEET[0], *FLEET[2:]}
+    assert first.groups[route] is second.groups[route]
+    assert first.get(FLEET[0]) is None and FLEET[0] not in first and len(first) == 4
+    with pytest.raises(KeyError):
+        first[FLEET[0]]
+
+
+def test_an_address_of_a_peer_that_the_host_has_itself_is_told() -> None:
+    """The local table comes before the main table."""
+    routes = Addresses(FLEET).routes(FLEET[0], [LINK, address_of(1), address_of(3)])
+    assert routes[FLEET[2]] == PeerRoute("lo", None)
+    assert routes[FLEET[1]] == PeerRoute("eth1", None)
+
+
+def test_the_routes_to_some_addresses_and_by_other_devices() -> None:
+    """A route that leads to the host alone leads to no peer."""
+    own = {"dst": "10.0.0.1", "dev": "eth2"}
+    routes = Addresses(FLEET).routes(FLEET[0], [LINK, own, {**LINK, "dst": "10.0.0.4/31"}])
+    assert list(routes.to_any(frozenset(FLEET))) == [PeerRoute("eth1", None)]
+    assert list(routes.to_any(frozenset(FLEET[:1]))) == []
+    moved = routes.with_devices({"eth1": "br1"})
+    assert moved[FLEET[1]] == PeerRoute("br1", None) and set(moved) == set(routes)
+    assert PeerRoutes.of(dict(routes)) == routes

@@ -11,9 +11,10 @@ from provision.engine import desired, preflight
 from provision.engine.port_nics import with_port_nics
 from provision.facts import nics
 from provision.facts.gather import HostSnapshot
-from provision.facts.host import HostFacts, Link, PeerRoute
+from provision.facts.host import HostFacts, Link
 from provision.facts.lines import KeyedLines
 from provision.facts.nics import Nic
+from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref
@@ -55,7 +56,7 @@ def unmoved() -> HostFacts:
         pipework_facts(),
         bridged_nics={},
         links={"eth1": Link("eth1", 1500, (OWN,))},
-        peer_routes={PEER: PeerRoute("eth1", None)},
+        peer_routes=PeerRoutes.of({PEER: PeerRoute("eth1", None)}),
         nics={
             "eth1": Nic(
                 "eth1", managers=("systemd-networkd",), network="[Match]\n", addresses=(ADDRESS,)

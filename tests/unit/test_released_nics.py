@@ -9,8 +9,9 @@ from pathlib import Path
 from provision.engine.released_nics import with_released_nics
 from provision.facts import host_probe
 from provision.facts.gather import HostSnapshot
-from provision.facts.host import HostFacts, KernelRoute, Link, PeerRoute
+from provision.facts.host import HostFacts, KernelRoute, Link
 from provision.facts.nics import Nic
+from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
@@ -44,7 +45,7 @@ def with_bridge(holder: str) -> HostFacts:
     return replace(
         host_probe.parse("h1", HOST),
         links={"eth1": Link("eth1", 1500, ()), holder: Link(holder, 1500, (OWN,))},
-        peer_routes={PEER: PeerRoute(holder, None)},
+        peer_routes=PeerRoutes.of({PEER: PeerRoute(holder, None)}),
         routes=(KernelRoute(OWN.network, holder, 2),),
         nics={
             "eth1": Nic("eth1", master=holder, managers=("systemd-networkd",)),

@@ -17,6 +17,7 @@ from provision.engine import preflight
 from provision.engine.desired import wanted
 from provision.engine.plan import Change, plan
 from provision.facts.host import HostFacts
+from provision.facts.peer_routes import PeerRoutes
 from provision.inventory.load import load
 from provision.methods._shared import frr_facts
 from provision.methods._shared.frr_facts import FrrFacts
@@ -286,7 +287,7 @@ def test_bfd_needs_one_link(tmp_path: Path) -> None:
         states, peer = facts(inventory, CASE), inventory.hosts["h1"].address
         routes = dict(states["h3"].peer_routes)
         routes[peer] = routes[peer]._replace(via=IPv4Address("10.78.0.254"))
-        states["h3"] = replace(states["h3"], peer_routes=routes)
+        states["h3"] = replace(states["h3"], peer_routes=PeerRoutes.of(routes))
         problems = preflight.problems(inventory, states)
         assert [each.host for each in problems] == ["h3"] * expected, problems
 

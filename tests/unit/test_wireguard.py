@@ -17,6 +17,7 @@ from provision.engine.desired import wanted
 from provision.engine.joint_changes import conflicts
 from provision.engine.plan import plan
 from provision.engine.rotation import renewal_file
+from provision.facts.peer_routes import PeerRoutes
 from provision.inventory.load import load
 from provision.methods.wireguard import status
 from provision.methods.wireguard.facts import WireguardFacts
@@ -249,9 +250,9 @@ def test_only_hosts_that_are_called_at_their_address_need_a_route(tmp_path: Path
     (tmp_path / "inventory.yml").write_text(example)
     inventory = load(tmp_path / "inventory.yml")
     states = facts(inventory, KEYS)
-    states["h1"] = replace(states["h1"], peer_routes={})
+    states["h1"] = replace(states["h1"], peer_routes=PeerRoutes({}))
     assert not preflight.problems(inventory, {"h1": states["h1"]})
-    states["h2"] = replace(states["h2"], peer_routes={})
+    states["h2"] = replace(states["h2"], peer_routes=PeerRoutes({}))
     (problem,) = preflight.problems(inventory, {"h2": states["h2"]})
     assert "no route to h1" in problem.message
 

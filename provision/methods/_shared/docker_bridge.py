@@ -191,9 +191,8 @@ def bridge_name(inventory: Inventory, network: Network) -> str:
 
 def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str, ...]:
     """The interfaces by which the host sends to its peers."""
-    peers = (inventory.hosts[peer].address for peer in network.hosts if peer != facts.host)
-    routes = map(facts.peer_routes.get, peers)
-    return tuple(sorted({route.dev for route in routes if route}))
+    routes = facts.peer_routes.to_any(inventory.addresses[network.name])
+    return tuple(sorted({route.dev for route in routes}))
 
 
 def mtu(
@@ -291,23 +290,18 @@ def peer_problems(
     # A bridge stays up, and the routes through it, while the NIC that is its port is down.
     for dev in nics(inventory, network, facts):
         yield from link_problems.nic_problems(network, facts, facts.carrier(dev))
-    for peer in network.hosts if peers is None else peers:
+    wrong = link_problems.wrongly_reached(inventory, network, facts, one_link=bool(one_link))
+    for peer in (network.hosts if peers is None else peers) if wrong else ():
         address = inventory.hosts[peer].address
-        route = facts.peer_routes.get(address)
-        if peer == facts.host:
+        if peer == facts.host or address not in wrong:
             continue
+        route = facts.peer_routes.get(address)
         if route is None:
             yield link_problems.without_route(facts, peer, address)
         elif route.via is not None and one_link:
             message = f"its route to {peer} ({address}) leads through the router {route.via}"
             yield Problem(facts.host, message, one_link)
         # If the NIC is a port, also of another inventory's bridge, the route's device is above it.
-        elif nic is not None and not _leaves_by(facts, route.dev, nic):
+        elif nic is not None and not link_problems.leaves_by(facts, route.dev, nic):
             message = f"its route to {peer} ({address}) leaves by {route.dev}, not by {nic}"
             yield Problem(facts.host, message)
-
-
-def _leaves_by(facts: HostFacts, dev: str, nic: str) -> bool:
-    """Return True if what is sent to `dev` leaves by `nic`."""
-    port = facts.nics.get(nic)
-    return facts.carrier(dev) == nic or (port is not None and port.master == dev)

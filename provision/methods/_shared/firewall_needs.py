@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
 from provision.facts.host import HostFacts
@@ -55,15 +57,32 @@ def sources(
     The range of a link that has the peers on it: a rule for each peer would be many rules.
     """
     pairs: set[tuple[str, IPv4Network]] = set()
-    for peer in network.hosts:
-        address = inventory.hosts[peer].address
-        if peer != facts.host and address in facts.peer_routes:
-            nic = facts.peer_routes[address].dev
-            pairs.add((nic, _range(facts, nic, address)))
+    addresses, address = inventory.addresses[network.name], inventory.hosts[facts.host].address
+    for route, peers in facts.peer_routes.groups.items():
+        held = facts.links[route.dev].addresses if route.dev in facts.links else ()
+        ranges = tuple(interface.network for interface in held)
+        counted = _ranges(peers, addresses, ranges)
+        # The set of the peers has this host's address, too.
+        alone = _range(address, ranges) if address in peers and address in addresses else None
+        pairs |= {
+            (route.dev, source) for source, number in counted.items()
+            if number > 1 or source != alone
+        }  # fmt: skip
     return sorted(pairs)
 
 
-def _range(facts: HostFacts, nic: str, address: IPv4Address) -> IPv4Network:
-    held = facts.links[nic].addresses if nic in facts.links else ()
-    ranges = (interface.network for interface in held)
+@lru_cache(1 << 10)
+def _ranges(
+    peers: frozenset[IPv4Address],
+    addresses: frozenset[IPv4Address],
+    ranges: tuple[IPv4Network, ...],
+) -> Mapping[IPv4Network, int]:
+    """The ranges of those peers that are among `addresses`, each with the number of peers in it.
+
+    Once for the hosts of a fleet that reach the same peers by NICs with the same ranges.
+    """
+    return Counter(_range(peer, ranges) for peer in peers & addresses)
+
+
+def _range(address: IPv4Address, ranges: Iterable[IPv4Network]) -> IPv4Network:
     return next((r for r in ranges if address in r), IPv4Network(address))

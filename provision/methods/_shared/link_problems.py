@@ -1,4 +1,4 @@
-"""Problems of a host whose interfaces are down, lost their addresses, or lead nowhere. Pure."""
+"""Problems of a host whose interfaces are down, lost their addresses, or lead elsewhere. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from provision.facts.host import HostFacts
-from provision.model.inventory import Network
+from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.model.text import listed
 
@@ -48,3 +48,21 @@ def without_route(facts: HostFacts, peer: str, address: IPv4Address) -> Problem:
             message = f"{link.name}, which leads to {peer} ({address}), is down"
             return Problem(facts.host, message, f"run `ip link set dev {link.name} up` on it")
     return Problem(facts.host, f"it has no route to {peer} ({address})")
+
+
+def wrongly_reached(
+    inventory: Inventory, network: Network, facts: HostFacts, *, one_link: bool
+) -> frozenset[IPv4Address]:
+    """The addresses of the network's hosts without a route, or with a route by another way."""
+    nic, wrong = inventory.hosts[facts.host].nic, inventory.addresses[network.name]
+    for route, peers in facts.peer_routes.groups.items():
+        by_router = route.via is not None and one_link
+        if not by_router and (nic is None or leaves_by(facts, route.dev, nic)):
+            wrong -= peers
+    return wrong - {inventory.hosts[facts.host].address}
+
+
+def leaves_by(facts: HostFacts, dev: str, nic: str) -> bool:
+    """Return True if what is sent to `dev` leaves by `nic`."""
+    port = facts.nics.get(nic)
+    return facts.carrier(dev) == nic or (port is not None and port.master == dev)

@@ -22,7 +22,7 @@ from provision.methods.vxlan.options import vni
 from provision.model.inventory import Inventory, Network
 from provision.model.names import gateway
 from provision.model.text import count, listed
-from provision.resources.kinds.vxlan import ANY
+from provision.resources.lib.vxlan_forwards import ANY
 from provision.resources.render import render
 
 SESSION_COLUMNS = ("peer", "state", "for", "routes received")

@@ -62,11 +62,12 @@ class VxlanMethod(Method):
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield a bridge, a VXLAN device and firewall rules for each host; `routed`: routes."""
         mtu = self.mtu(inventory, network, facts)
+        forwards = device.forwards(inventory, network)
         for host in network.hosts:
             if host not in facts:
                 continue
             resources = device.bridged if self.single_l2(network) else device.routed
-            yield from resources(inventory, network, facts[host], mtu)
+            yield from resources(inventory, network, facts[host], mtu, forwards)
             if by_evpn(network):
                 yield from evpn.resources(inventory, network, facts[host])
 

@@ -134,8 +134,9 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         devices = {rest for key, rest in lines if key == "device"}
-        kernel, etcd = FlannelLinks.parse(lines), dict(_etcd_keys(lines))
         claims = [rest.split(" ", 2) for key, rest in lines if key == "claim"]
+        kernel = FlannelLinks.parse(lines) if claims else None
+        etcd = dict(_etcd_keys(lines))
         claimed = {network for owner, network, _ in claims if owner == origin.inventory}
         for flannel in _unclaimed(lines, claimed, origin):
             devices.discard(flannel.device)

@@ -6,17 +6,18 @@ the inventory and the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 from provision.model.ipv4 import ipv4_address, ipv4_network
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib.route_claims import FOREIGN, Claims
-from provision.resources.lib.shared_json import decode
+from provision.resources.lib.shared_json import decode, made
 from provision.resources.on_hosts import ETC, PROTO
 from provision.resources.render import program_text
 from provision.resources.rows import ROWS, SHOWN
@@ -29,6 +30,7 @@ AS_ROWS = "as rows"
 
 _KERNEL = "2"
 """Protocol number of the routes that the kernel makes with an address (linux/rtnetlink.h)."""
+_OURS = str(PROTO)
 _PROGRAM = program_text("host/routes.pl")
 _OLD_CLAIMS = """
 mkdir -p "$1" && while read -r destination row; do
@@ -44,7 +46,8 @@ class Row(NamedTuple):
     `ip route` writes it, empty if the kernel has lost a claimed route. `dev` of a wanted route is
     empty while the host has no route to the router. `claimed` is False for a route with our
     protocol number into the range of a network, which has lost its claim. `key` is the text of
-    `dst`.
+    `dst`; `order` sorts rows by it. `tunnel` is the kind of `dev`, if that is a tunnel's device:
+    VXLAN, whose routers are in no subnet of it, or WireGuard, which has no routers.
     """
 
     key: str
@@ -52,6 +55,8 @@ class Row(NamedTuple):
     dst: IPv4Network
     via: IPv4Address | None
     dev: str
+    order: int
+    tunnel: str = ""
     claimed: bool = True
 
     @property
@@ -59,16 +64,8 @@ class Row(NamedTuple):
         """The way, and the state of a damaged route."""
         return (self.way or LOST) if self.claimed else f"{self.way} (not claimed)"
 
-    @property
-    def onlink(self) -> bool:
-        """True if `via` is in no subnet of `dev`, a VXLAN device."""
-        return self.way.endswith(_ONLINK)
-
     def __str__(self) -> str:
         return f"{self.key} {self.value}"
-
-
-_ONLINK = " onlink"
 
 
 @lru_cache(1 << 16)
@@ -80,7 +77,10 @@ def row(dst: str, via: str, dev: str, flag: str = "") -> Row:
     router = ipv4_address(via) if via else None
     parts = (*(("via", via) if via else ()), *(("dev", dev) if dev else ()), flag)
     way = " ".join(filter(None, parts))
-    return Row(dst, way, ipv4_network(dst), router, dev)
+    network = ipv4_network(dst)
+    order = int(network.network_address) << 6 | network.prefixlen
+    tunnel = "vxlan" if flag == "onlink" else "wireguard" if dev and not router else ""
+    return Row(dst, way, network, router, dev, order, tunnel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ set -- {ETC}/*/routes/[a-z]*
         ssh_from: IPv4Address | None = None,
     ) -> Routes:
         """The table of these rows."""
-        ordered = tuple(sorted(rows, key=_by_destination))
+        ordered = tuple(sorted(rows, key=attrgetter("order")))
         return cls(
             host, network, inventory, ordered, needs=_devices(host, ordered), ssh_from=ssh_from
         )
@@ -259,20 +259,19 @@ set -- {ETC}/*/routes/[a-z]*
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         claims = Claims(lines, origin)
-        entries = _by_dst(decode(dict(lines)["routes"]))
+        existing = _by_destination_of(decode(dict(lines)["routes"]))
         tables: dict[str, list[Row]] = {network: [] for network in claims.texts}
-        for dst in claims.networks.keys() - entries.keys():
+        for dst in claims.networks.keys() - existing.keys():
             tables.setdefault(claims.networks[dst], []).append(row(dst, "", ""))
         # A route that the kernel made with the address of a bridge of ours ends with the address.
         bridges = {interface_name("br-", origin.inventory, name) for name, _ in origin.networks}
-        for dst, entry in entries.items():
-            if entry.get("protocol") == _KERNEL and entry.get("dev") in bridges:
+        for dst, (route, protocol) in existing.items():
+            if protocol == _KERNEL and route.dev in bridges:
                 continue
-            network = claims.network_of(dst, marked=entry.get("protocol") == str(PROTO))
-            existing = _row(dst, entry)
+            network = claims.network_of(dst, marked=protocol == _OURS)
             if network != FOREIGN and dst not in claims.networks:
-                existing = existing._replace(claimed=False)
-            tables.setdefault(network, []).append(existing)
+                route = route._replace(claimed=False)
+            tables.setdefault(network, []).append(route)
         for network, rows in tables.items():
             old = sum(row.key in claims.old for row in rows) if claims.old else 0
             table = cls.of(origin.host, network, origin.inventory, rows)
@@ -281,40 +280,41 @@ set -- {ETC}/*/routes/[a-z]*
             yield Found(replace(table, old_claims=old or None, claim=claim), network != FOREIGN)
 
 
-def _by_dst(table: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+class _Existing(NamedTuple):
+    """A route of the kernel, and the number of its protocol."""
+
+    row: Row
+    protocol: str | None
+
+
+def _by_destination_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, _Existing]:
     """Routes of `ip -N -j route` by destination; of several, the one of provision or the first."""
-    routes: dict[str, dict[str, Any]] = {}
-    # With -N the protocol is a number: names differ by the rt_protos of the host.
-    for entry in table:
-        dst = entry["dst"] if "/" in entry["dst"] else f"{entry['dst']}/32"
-        if dst != "default/32" and (dst not in routes or entry.get("protocol") == str(PROTO)):
-            routes[dst] = entry
+    routes: dict[str, _Existing] = {}
+    for entry in entries:
+        route = made(entry, _existing)
+        if route is not None and (route.row.key not in routes or route.protocol == _OURS):
+            routes[route.row.key] = route
     return routes
 
 
-def _row(dst: str, entry: dict[str, Any]) -> Row:
+def _existing(entry: Mapping[str, Any]) -> _Existing | None:
+    """The route of an entry; None if it is a default route."""
+    dst = entry["dst"] if "/" in entry["dst"] else f"{entry['dst']}/32"
+    if dst == "default/32":
+        return None
     # Flags such as linkdown describe the link, not the route.
     flag = "onlink" if "onlink" in entry.get("flags", ()) else ""
-    return row(dst, entry.get("gateway", ""), str(entry.get("dev", "")), flag)
+    # With -N the protocol is a number: names differ by the rt_protos of the host.
+    route = row(dst, entry.get("gateway", ""), str(entry.get("dev", "")), flag)
+    return _Existing(route, entry.get("protocol"))
 
 
 def _devices(host: str, rows: Iterable[Row]) -> tuple[Ref, ...]:
-    """The devices of tunnels that these routes need: VXLAN, or WireGuard, which has no routers."""
-    devices = {("vxlan", row.dev) for row in rows if row.onlink}
-    devices |= {("wireguard", row.dev) for row in rows if row.dev and row.via is None}
+    """The devices of tunnels that these routes need."""
+    devices = {(row.tunnel, row.dev) for row in rows if row.tunnel}
     return tuple(Ref(host, kind, device) for kind, device in sorted(devices))
-
-
-@lru_cache(1 << 14)
-def _sort_key(key: str) -> tuple[int, int]:
-    dst = ipv4_network(key)
-    return int(dst.network_address), dst.prefixlen
-
-
-def _by_destination(row: Row) -> tuple[int, int]:
-    return _sort_key(row.key)
 
 
 def _lines(rows: Iterable[Row]) -> str:
     """The rows as a claim has them, a line each."""
-    return "".join(f"{row.key} {row.way or 'lost'}\n" for row in rows)
+    return "".join([f"{row.key} {row.way or LOST}\n" for row in rows])

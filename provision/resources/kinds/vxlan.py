@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
+from operator import attrgetter
 from typing import Any, ClassVar
 
-from provision.model.ipv4 import ipv4_address
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import sysfs
+from provision.resources.lib.vxlan_forwards import (
+    ADD_FORWARDS,
+    Forward,
+    permanent_neighbours,
+    static_forwards,
+)
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.rows import ROWS
 from provision.resources.steps import Run, Steps, Unless, sh
 
 PREFIX = "vx-"
 """The name of every device of provision begins so (`model.names.interface_name`)."""
-ANY = "00:00:00:00:00:00"
-"""The MAC of the FDB's default entries: for broadcasts, and for MACs without an entry."""
 _SET_PORT = ("bridge", "link", "set", "dev")
 ASK_CONTAINERS = r"""
 neighbours=$(ip -4 neighbour show dev "$2")
@@ -39,32 +43,6 @@ kept=$(echo "$neighbours" | sed -n '/ PERMANENT\| extern_learn/s/ .*//p')
 `use`: the kernel asks each for its MAC, and FRR announces the answer. The neighbours that have not
 answered for a while are asked, too, and forgotten if they have ended.
 """
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Forward:
-    """An FDB entry: frames to `mac` go to the VTEP of the host `peer`.
-
-    `neighbour` is the IP address of that MAC in the tunnel; None if ARP finds it.
-    """
-
-    mac: str
-    peer: IPv4Address
-    neighbour: IPv4Address | None = None
-
-    @property
-    def key(self) -> str:
-        """The entry: it has no value that could change."""
-        return str(self)
-
-    @property
-    def value(self) -> str:
-        """Nothing."""
-        return ""
-
-    def __str__(self) -> str:
-        destination = "everybody" if self.mac == ANY else f"{self.mac} ({self.neighbour})"
-        return f"{destination} at {self.peer}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +139,7 @@ done
             *self._set_address(),
             Unless(sysfs.is_up(device), (Run((*set_link, "up")),)),
             *((sh(ASK_CONTAINERS, self.docker_network, self.master),) if not self.static else ()),
-            *(step for forward in self.forwards for step in self._add_forward(forward)),
+            *self._add_forwards(),
         )
 
     def _set_port(self) -> Steps:
@@ -183,17 +161,11 @@ done
         set_address = Run(("ip", "-4", "address", "replace", address, *device))
         return (Unless(is_set, (set_address,), prints=True),)
 
-    def _add_forward(self, forward: Forward) -> Steps:
-        # ANY has one entry a peer: `replace` would leave only the last one.
-        verb = "append" if forward.mac == ANY else "replace"
-        destination = ("dev", self.device, "dst", str(forward.peer))
-        # self: the FDB of the device, not that of the bridge whose port it is.
-        entry = Run(("bridge", "fdb", verb, forward.mac, *destination, "self", "permanent"))
-        if forward.neighbour is None:
-            return (entry,)
-        # permanent: the kernel neither asks for the MAC by ARP nor forgets it.
-        neighbour = (str(forward.neighbour), "lladdr", forward.mac, "dev", self.device)
-        return (entry, Run(("ip", "-4", "neighbour", "replace", *neighbour, "nud", "permanent")))
+    def _add_forwards(self) -> Steps:
+        if not self.forwards:
+            return ()
+        lines = "".join([forward.line for forward in self.forwards])
+        return (Run(sh(ADD_FORWARDS, self.device).argv, stdin=lines),)
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, Vxlan)
@@ -246,9 +218,10 @@ done
         for link in (json.loads(rest)[0] for key, rest in lines if key == "link"):
             if (link.get("linkinfo") or {}).get("info_kind") == "vxlan":
                 device = link["ifname"]
-                neighbours = _neighbours(_rests("neighbours", device, lines))
-                forwards = _forwards(_rests("forward", device, lines), neighbours)
-                vxlan = _vxlan(link, tuple(sorted(forwards)), origin.host)
+                neighbours = permanent_neighbours(_rests("neighbours", device, lines))
+                forwards = static_forwards(_rests("forward", device, lines), neighbours)
+                ordered = tuple(sorted(forwards, key=attrgetter("order")))
+                vxlan = _vxlan(link, ordered, origin.host)
                 ours = vxlan.mark.inventory == origin.inventory
                 yield Found(vxlan, ours or _has_lost_mark(vxlan, origin))
 
@@ -289,20 +262,3 @@ def _vxlan(link: dict[str, Any], forwards: tuple[Forward, ...], host: str) -> Vx
         up="UP" in link["flags"],
         static=static,
     )
-
-
-def _neighbours(answers: Iterable[str]) -> dict[str, IPv4Address]:
-    """Addresses by MAC, from `ip -j neighbour show … nud permanent`."""
-    entries = [entry for answer in answers for entry in json.loads(answer)]
-    return {entry["lladdr"]: ipv4_address(entry["dst"]) for entry in entries}
-
-
-def _forwards(lines: Iterable[str], neighbours: dict[str, IPv4Address]) -> Iterator[Forward]:
-    """The static entries among the lines of `bridge fdb show`: `MAC dst ADDRESS … permanent`.
-
-    Learned entries are not permanent; those of the bridge have no `dst`.
-    """
-    for tokens in map(str.split, lines):
-        if "permanent" in tokens and "dst" in tokens:
-            peer = ipv4_address(tokens[tokens.index("dst") + 1])
-            yield Forward(tokens[0], peer, neighbours.get(tokens[0]))

@@ -134,18 +134,15 @@ def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
 
 def _rows(text: str, table: str) -> list[Row]:
     """The rows of a table; none if Open vSwitch does not run."""
-    for line in text.splitlines():
-        key, _, document = line.partition(" ")
-        if key == table:
-            listed = json.loads(document)
-            return [
-                {
-                    column: _decoded(cell)
-                    for column, cell in zip(listed["headings"], row, strict=True)
-                }
-                for row in listed["data"]
-            ]
-    return []
+    # Without reading the other lines: most hosts have no such line, but thousands of others.
+    _, found, rest = f"\n{text}".partition(f"\n{table} ")
+    if not found:
+        return []
+    listed = json.loads(rest.partition("\n")[0])
+    return [
+        {column: _decoded(cell) for column, cell in zip(listed["headings"], row, strict=True)}
+        for row in listed["data"]
+    ]
 
 
 def _decoded(value: Any) -> Any:

@@ -34,11 +34,16 @@ class Claims:
                 owner, _, name = text.partition(" ")
                 self._add_claim(owner, name, rows)
             elif key == "row":
-                path, _, claimed = text.partition(":")
+                path, claimed, dst = _claimed_row(text)
                 if path != last:
                     owner, _, network = path.removeprefix(f"{ETC}/").split("/", 2)
                     last, ours = path, owner == self._origin.inventory
-                self._add_row(network if ours else FOREIGN, claimed, rows)
+                if ours:
+                    rows[network].append(claimed)
+                if dst and ours:
+                    self.networks[dst] = network
+                elif dst:
+                    self._of_others.add(dst)
         self.texts = {network: "".join(lines) for network, lines in rows.items()}
 
     def _add_claim(self, owner: str, name: str, rows: dict[str, list[str]]) -> None:
@@ -49,18 +54,6 @@ class Claims:
         elif ours:
             self.old.add(dst)
             self.networks.setdefault(dst, self._range_of(dst) or UNKNOWN)
-        else:
-            self._of_others.add(dst)
-
-    def _add_row(self, network: str, text: str, rows: dict[str, list[str]]) -> None:
-        """Add a row of a network of this inventory, or of another inventory (`FOREIGN`)."""
-        dst = text.partition(" ")[0]
-        if network:
-            rows[network].append(f"{text}\n")
-        if not _is_destination(dst):
-            return  # a damaged claim: its routes have none
-        if network:
-            self.networks[dst] = network
         else:
             self._of_others.add(dst)
 
@@ -83,6 +76,16 @@ class Claims:
 
 
 @lru_cache(1 << 14)
+def _claimed_row(text: str) -> tuple[str, str, str]:
+    """A line `PATH:DESTINATION ROUTE` of a claim: its file, the line as in it, and the destination.
+
+    The destination is empty in a damaged claim: its routes have none.
+    """
+    path, _, claimed = text.partition(":")
+    dst = claimed.partition(" ")[0]
+    return path, f"{claimed}\n", dst if _is_destination(dst) else ""
+
+
 def _is_destination(text: str) -> bool:
     try:
         ipv4_network(text)
