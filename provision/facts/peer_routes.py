@@ -95,7 +95,8 @@ class PeerRoutes(Mapping[IPv4Address, PeerRoute]):
         groups: dict[PeerRoute, frozenset[IPv4Address]] = {}
         for route, peers in self.groups.items():
             renamed = route._replace(dev=names.get(route.dev, route.dev))
-            groups[renamed] = groups.get(renamed, frozenset()) | peers
+            known = groups.get(renamed)
+            groups[renamed] = peers if known is None else known | peers
         return PeerRoutes(groups, self._address)
 
 

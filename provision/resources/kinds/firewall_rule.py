@@ -146,7 +146,7 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
         owners: dict[tuple[str, str, str], set[str]] = {}
         for owner, line in (rest.split(" ", 1) for key, rest in lines if key == "claim"):
             tool, zone, rule = line.split(" ", 2)
-            if tool == UFW:
+            if tool == UFW and owner == origin.inventory:
                 _ufw_tuple(rule)  # a damaged claim is an error now, not in the midst of a change
             owners.setdefault((tool, zone.removeprefix(_NO_ZONE), rule), set()).add(owner)
         runtime = set(_firewalld(lines, "runtime"))

@@ -45,8 +45,10 @@ case $(ovs get bridge "$1" "external_ids:$2") in "$3" | "$3/"*) exit 1 ;; esac
 _PORT_IS_FOREIGN = f"""{_RUNS}
 ovs-vsctl -t 10 br-exists "$1" && exit
 ovs-vsctl -t 10 port-to-br "$1" >/dev/null 2>&1 || exit 1
-mark=$(ovs-vsctl -t 10 --if-exists get port "$1" "external_ids:$2" | tr -d '"')
-case ${{mark:-$4}} in "$3" | "$3/"*) exit 1 ;; esac
+mark=$(ovs-vsctl -t 10 --if-exists get port "$1" "external_ids:$2") || exit 0
+mark=$(printf %s "$mark" | tr -d '"')
+[ -n "$mark" ] || [ ! -e "/sys/class/net/$1" ] || mark=$4
+case $mark in "$3" | "$3/"*) exit 1 ;; esac
 """
 
 

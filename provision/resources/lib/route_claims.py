@@ -75,7 +75,7 @@ class Claims:
         return FOREIGN if dst in self._of_others else self._range_of(dst) or FOREIGN
 
 
-@lru_cache(1 << 14)
+@lru_cache(1 << 16)
 def _claimed_row(text: str) -> tuple[str, str, str]:
     """A line `PATH:DESTINATION ROUTE` of a claim: its file, the line as in it, and the destination.
 
@@ -86,6 +86,7 @@ def _claimed_row(text: str) -> tuple[str, str, str]:
     return path, f"{claimed}\n", dst if _is_destination(dst) else ""
 
 
+@lru_cache(1 << 16)
 def _is_destination(text: str) -> bool:
     try:
         ipv4_network(text)

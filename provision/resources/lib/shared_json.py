@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_ROUTES = ('[{"dst":', '[{"type":')
+"""How a table of routes begins."""
 
 _decoded: ContextVar[dict[str, Any] | None] = ContextVar("decoded", default=None)
 
@@ -61,12 +63,12 @@ def made(entry: Mapping[str, Any], make: Callable[[Mapping[str, Any]], T]) -> T:
 
 
 def _value(text: str) -> Any:
-    """A JSON value: of an array of objects, as `ip` prints it, each object by its own text.
+    """A JSON value: of a table of routes, as `ip` prints it, each entry by its own text.
 
-    Where an object has objects, or a text has such braces, the parts are no JSON: then all is
-    decoded at once.
+    Where an entry has objects, or a text has such braces, the parts are no JSON: then all is
+    decoded at once. Other tables have hardly an entry that two hosts share.
     """
-    if text.startswith("[{") and text.endswith("}]"):
+    if text.startswith(_ROUTES) and text.endswith("}]"):
         try:
             return list(map(_entry, text[2:-2].split("},{")))
         except ValueError:
