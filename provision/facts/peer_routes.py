@@ -125,7 +125,12 @@ class Addresses:
     def routes(
         self, address: IPv4Address | None, entries: Iterable[Mapping[str, Any]]
     ) -> PeerRoutes:
-        """The routes of the host with the address `address` to all others, as in `by_tables`."""
+        """The routes of the host with the address `address` to all others.
+
+        By `entries`, the JSON of `ip -N route show table all`, as the kernel looks them up without
+        rules of others: the table of the host's own addresses first, then the main table, by the
+        longest prefix and the lowest metric.
+        """
         main, local = self._parts(entries)
         mine = [(start, end) for _, start, end, _ in local if not self._is(address, start, end)]
         parts = (*main, *local) if mine else main
@@ -183,15 +188,6 @@ def by_kernel(answers: Iterable[list[Mapping[str, Any]]]) -> PeerRoutes:
     """The routes that `ip -j route get` has printed, a list of one for each peer."""
     routes = (answer[0] for answer in answers)
     return PeerRoutes.of({ipv4_address(route["dst"]): _target(route) for route in routes})
-
-
-def by_tables(peers: Iterable[IPv4Address], entries: Iterable[Mapping[str, Any]]) -> PeerRoutes:
-    """The routes to `peers` by `entries`, the JSON of `ip -N route show table all`.
-
-    As the kernel looks them up without rules of others: the table of the host's own addresses
-    first, then the main table, by the longest prefix and the lowest metric.
-    """
-    return Addresses(peers).routes(None, entries)
 
 
 def _candidate(entry: Mapping[str, Any]) -> _Candidate | None:

@@ -123,9 +123,13 @@ class Planter:
         return text.replace("$D", self.hosts.networks[1])
 
     def explained(self, fault: Fault) -> Any:
-        """The JSON of `explain` while the fault is there."""
-        status = 0 if fault.reached else 7
-        return self.hosts.json("explain", fault.inventory, *fault.arguments, status=status)
+        """The JSON of `explain` while the fault is there, from its planting to its healing."""
+        self.run(fault.plant)
+        try:
+            status = 0 if fault.reached else 7
+            return self.hosts.json("explain", fault.inventory, *fault.arguments, status=status)
+        finally:
+            self.heal(fault)
 
     def heal(self, fault: Fault) -> None:
         """Undo the fault."""

@@ -156,11 +156,7 @@ def assert_tunnels_explained(hosts: Hosts, inventory: str) -> None:
         assert all(hop["seen"] for hop in answer["hops"]), answer["hops"]
     planter = Planter.on(hosts)
     for fault in TUNNEL_FAULTS:
-        planter.run(fault.plant)
-        try:
-            answer = planter.explained(fault)
-        finally:
-            planter.heal(fault)
+        answer = planter.explained(fault)
         assert not planter.mistakes(fault, answer), (fault.name, answer)
     assert_nothing_watches(hosts)
 

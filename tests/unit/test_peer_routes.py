@@ -9,7 +9,7 @@ import pytest
 
 from provision.facts import host_probe
 from provision.facts.lines import KeyedLines
-from provision.facts.peer_routes import Addresses, PeerRoute, PeerRoutes, by_tables
+from provision.facts.peer_routes import Addresses, PeerRoute, PeerRoutes
 
 CAPTURES = sorted((Path(__file__).parents[1] / "probes" / "host").glob("*.txt"))
 PEER = IPv4Address("10.0.0.9")
@@ -22,7 +22,7 @@ def test_tables_tell_what_the_kernels_of_lab_hosts_have_answered(path: Path) -> 
     asked = host_probe.parse("h1", text).peer_routes
     lines = KeyedLines(text)
     entries = lines.decoded("every_route" if "every_route" in lines else "routes")
-    assert by_tables(asked, entries) == asked
+    assert Addresses(asked).routes(None, entries) == asked
 
 
 ETH1 = {"dst": "10.0.0.0/24", "dev": "eth1"}
@@ -47,7 +47,7 @@ TABLES = {
 def test_the_route_is_chosen_as_the_kernel_chooses_it(case: str) -> None:
     """The kernel of this machine is asked in tests/netns."""
     entries, expected = TABLES[case]
-    route = by_tables([PEER], entries).get(PEER)  # type: ignore[arg-type]
+    route = Addresses([PEER]).routes(None, entries).get(PEER)  # type: ignore[arg-type]
     if expected is None:
         assert route is None
     else:

@@ -293,7 +293,7 @@ def peer_problems(
     wrong = link_problems.wrongly_reached(inventory, network, facts, one_link=bool(one_link))
     for peer in (network.hosts if peers is None else peers) if wrong else ():
         address = inventory.hosts[peer].address
-        if peer == facts.host or address not in wrong:
+        if address not in wrong:
             continue
         route = facts.peer_routes.get(address)
         if route is None:
@@ -301,7 +301,6 @@ def peer_problems(
         elif route.via is not None and one_link:
             message = f"its route to {peer} ({address}) leads through the router {route.via}"
             yield Problem(facts.host, message, one_link)
-        # If the NIC is a port, also of another inventory's bridge, the route's device is above it.
-        elif nic is not None and not link_problems.leaves_by(facts, route.dev, nic):
+        else:
             message = f"its route to {peer} ({address}) leaves by {route.dev}, not by {nic}"
             yield Problem(facts.host, message)

@@ -57,12 +57,13 @@ def wrongly_reached(
     nic, wrong = inventory.hosts[facts.host].nic, inventory.addresses[network.name]
     for route, peers in facts.peer_routes.groups.items():
         by_router = route.via is not None and one_link
-        if not by_router and (nic is None or leaves_by(facts, route.dev, nic)):
+        # If the NIC is a port, also of another inventory's bridge, the route's device is above it.
+        if not by_router and (nic is None or _leaves_by(facts, route.dev, nic)):
             wrong -= peers
     return wrong - {inventory.hosts[facts.host].address}
 
 
-def leaves_by(facts: HostFacts, dev: str, nic: str) -> bool:
+def _leaves_by(facts: HostFacts, dev: str, nic: str) -> bool:
     """Return True if what is sent to `dev` leaves by `nic`."""
     port = facts.nics.get(nic)
     return facts.carrier(dev) == nic or (port is not None and port.master == dev)

@@ -27,7 +27,7 @@ done | ip -4 -batch -
 """
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Forward:
     """An FDB entry: frames to `mac` go to the VTEP of the host `peer`.
 
