@@ -72,6 +72,12 @@ _PUT = r"""put() { # path, mode, text; as it should be already: not touched
 }
 """
 
+# What a power cut or a reboot left before its `mv` goes, also where the file is as it should be.
+_PUT_BACK = f"""{_PUT.replace("put()", "put_file()", 1)}put() {{ # as put_file
+  rm -f -- "${{1%/*}}/.${{1##*/}}.provision-new" && put_file "$@"
+}}
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
@@ -225,12 +231,12 @@ def standalone(operations: Sequence[Steps]) -> str:
 
 
 def cases(answers: Mapping[str, Sequence[str]], steps: Mapping[str, Steps]) -> str:
-    """Render a script that a host keeps, and that takes one name as its argument.
+    """Render a script that a host keeps while a change is under way, and that takes a name.
 
     A name of `answers` prints the strings of that answer; a name of `steps` carries out its steps.
     Any other name ends with exit status 2.
     """
-    lines = ["#!/bin/sh", PRELUDE, _PUT, "case $1 in"]
+    lines = ["#!/bin/sh", PRELUDE, _PUT_BACK, "case $1 in"]
     lines += [f"{name}) echo {quoted(strings)} ;;" for name, strings in answers.items()]
     lines += [f"{name})\n{commands(case)}\n;;" for name, case in steps.items()]
     return "\n".join([*lines, "*) exit 2 ;;", "esac"]) + "\n"

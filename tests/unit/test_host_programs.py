@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from provision.resources import script
 from provision.resources.kinds.container import DockerContainer
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
-from provision.resources.steps import Run
+from provision.resources.steps import Put, Run
 
 DOCKER_ID = program_text("host/docker_id.sh")
 LEASE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
@@ -167,3 +168,16 @@ def test_a_link_that_leads_nowhere_is_not_edited(tmp_path: Path) -> None:
     path.symlink_to("daemon.json")
     done = sh(program_text("host/edit_file.sh"), tmp_path, str(path), "644", "0:0", stdin="{}")
     assert (done.returncode, str(path) in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("text", ["as before", "half of the change"])
+def test_a_rollback_leaves_no_file_that_was_being_written(tmp_path: Path, text: str) -> None:
+    """The host lost its power between the two steps of a file; the old file may still be there."""
+    path, partial = tmp_path / "volatile.sh", tmp_path / ".volatile.sh.provision-new"
+    path.write_text(text)
+    path.chmod(0o755)
+    partial.write_text("a ha")
+    undo = script.cases({"list": ["1"]}, {"1": (Put(str(path), "as before", 0o755),)})
+    assert subprocess.run(["sh", "-c", undo, "undo", "1"], check=False).returncode == 0
+    assert path.read_text() == "as before"
+    assert not partial.exists()
