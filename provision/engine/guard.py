@@ -62,7 +62,9 @@ def program() -> tuple[str, str]:
 
 def fingerprint() -> str:
     """A script that prints the fingerprints of every kind, to compare a host with itself."""
-    lines = ["#!/bin/sh", script.PRELUDE, program_text("look/need.sh", "guard/fingerprint.sh")]
+    docker = program_text("look/docker_api.pl", "guard/docker_objects.pl")
+    lines = ["#!/bin/sh", script.PRELUDE, f"docker_program={script.quoted((docker,))}"]
+    lines += [program_text("look/need.sh", "guard/fingerprint.sh")]
     lines += [
         f"echo '# {kind.kind}'\n(\n{kind.fingerprint.strip()}\n)" for kind in kinds.all_kinds()
     ]

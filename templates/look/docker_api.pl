@@ -5,8 +5,9 @@
 # get(PATH) returns the body in one line, "" for status 404, and ends the program with status 1 at
 # any other. answer(KEY, JSON) prints `KEY JSON` and returns JSON. inspect(ID) prints a container
 # and its process, and returns the process id, 0 where it does not run. inode(PID, TYPE) returns the
-# inode of a namespace, 0 where it has ended.
-# Defines: get answer inspect inode
+# inode of a namespace, 0 where it has ended. docker_info() prints what Docker tells of itself, and in how
+# many milliseconds (in steps of 10, those of /proc/uptime).
+# Defines: get answer inspect inode docker_info
 
 use strict; use warnings;
 alarm 30;
@@ -42,6 +43,16 @@ sub inspect {
   my ($pid) = $body =~ /"Pid":(\d+)/;
   print "lives $1 $pid\n" if $pid and $body =~ /"Name":"\/([^"]+)"/;
   return $pid || 0;
+}
+sub uptime {
+  open(my $file, '<', '/proc/uptime') or return 0;
+  my ($seconds) = split ' ', <$file>;
+  return $seconds;
+}
+sub docker_info {
+  my $begin = uptime();
+  answer('docker_info', get('/info'));
+  printf "docker_ms %d\n", 1000 * (uptime() - $begin);
 }
 sub inode {
   my ($pid, $type) = @_;

@@ -1,6 +1,6 @@
 # Firewalls of the host, as `KEY VALUE` lines; the rules of iptables are read by iptables_chain.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
-# Variables: name units
+# Variables: name units iptables_version
 # firewalld is asked by D-Bus, because each start of firewall-cmd takes 0.4 s. Only where it runs:
 # a message to a name that nobody has can make systemd start its service.
 
@@ -45,12 +45,12 @@ if command -v nft >/dev/null 2>&1; then
 fi
 # Rules of both backends count, whichever of them the command `iptables` uses.
 if command -v iptables >/dev/null 2>&1; then
-  case $(iptables -V) in
+  case $iptables_version in
   *legacy*)
     iptables-nft-save 2>/dev/null | grep '^-A' | grep -qv provision-explain && echo 'iptables_other nf_tables' ;;
   *)
     # Without a table of this backend its program would load the kernel's modules.
-    grep -q . /proc/net/ip_tables_names 2>/dev/null &&
+    { read -r _ </proc/net/ip_tables_names; } 2>/dev/null &&
       iptables-legacy-save 2>/dev/null | grep -q '^-A' && echo 'iptables_other legacy' ;;
   esac
 fi
@@ -60,7 +60,8 @@ grep -HsiE \
   -e '^(IPv4Forwarding|IPForward)=(no|false|0|off|ipv6)' /etc/sysctl.conf /etc/sysctl.d/*.conf \
   /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf /etc/systemd/network/*.network \
   /run/systemd/network/*.network | sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/stops_forwarding \1 /'
-daemon_json() { grep -Eqs "\"$1\"[[:space:]]*:[[:space:]]*$2" /etc/docker/daemon.json; }
+file=/etc/docker/daemon.json
+daemon_json() { [ -f $file ] && grep -Eqs "\"$1\"[[:space:]]*:[[:space:]]*$2" $file; }
 # A file of one line without its end: `read` sets the variable, and fails.
 pid=; [ ! -r /run/docker.pid ] || read -r pid </run/docker.pid || :
 flags=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")
@@ -69,12 +70,13 @@ case " $flags" in
 *) ! daemon_json iptables false || echo 'docker_iptables false' ;;
 esac
 # Docker refuses a setting that its flags and its file have both.
-for mark in $(printf %s "$flags" | sed -n 's/.*--bridge-accept-fwmark[= ]\([^ ]*\).*/\1/p') \
-  $(sed -n 's/.*"bridge-accept-fwmark"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' \
-    /etc/docker/daemon.json 2>/dev/null); do
-  echo "docker_mark $mark"
-  break
-done
+mark=
+case $flags in *--bridge-accept-fwmark[=\ ]*)
+  mark=${flags#*--bridge-accept-fwmark?} mark=${mark%% *} ;;
+esac
+[ -n "$mark" ] || [ ! -f $file ] ||
+  mark=$(sed -n 's/.*"bridge-accept-fwmark"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $file)
+[ -z "$mark" ] || echo "docker_mark $mark"
 for claim in /etc/provision/"$name"/firewall/*; do
   [ ! -f "$claim" ] || echo "firewall_claim $(head -c 1024 "$claim" | head -n 1)"
 done

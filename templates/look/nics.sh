@@ -41,9 +41,10 @@ for link in /sys/class/net/*; do
       [ -f "$part" ] || continue
       # Of a file that keeps a NIC its addresses (host/manager_networkd.sh), only the NIC's own settings.
       case $part in
-      /run/systemd/network/05-provision-*) sed '/^# provision: /,$d' "$part" ;;
-      *) cat "$part" ;;
-      esac | base64 -w0 | { read -r text || :; echo "network_file $nic $text"; }
+      /run/systemd/network/05-provision-*) text=$(sed '/^# provision: /,$d' "$part" | base64 -w0) ;;
+      *) text=$(base64 -w0 <"$part") ;;
+      esac
+      echo "network_file $nic $text"
     done
   esac
   [ ! -s "/run/systemd/netif/leases/$index" ] ||

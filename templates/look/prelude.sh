@@ -6,8 +6,8 @@
 # other hosts. look/shared.sh sets, before the first probe runs: $docker (yes: it answers; cut: it
 # printed too much; empty: it does not answer, and $docker_error says why), $answers (what Docker
 # printed), $ovs (yes: it answers; no: it runs without an answer; empty: it does not run), and
-# $units (of `systemctl show`), $iptables_rules (of `iptables-save`) and $forward (of these, the policy
-# of FORWARD and its jumps to DOCKER-USER).
+# $units (of `systemctl show`), $iptables_version, $iptables_rules (of `iptables-save`) and $forward (of
+# these, the policy of FORWARD and its jumps to DOCKER-USER).
 # need_docker ends a section with `@absent` where Docker does not answer. A probe that cannot be
 # read is an error instead, so that an unreadable state never counts as an empty one.
 # need_ovs ends a section without output where Open vSwitch does not run.

@@ -1,7 +1,7 @@
 # Asks once for the answers that several kinds read, and prints them as `KEY ANSWER` lines.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name peers docker_program
-# Defines: docker docker_error answers ovs units iptables_rules forward forwards
+# Defines: docker docker_error answers ovs units iptables_version iptables_rules forward forwards
 # $docker_program is look/docker_api.pl followed by look/docker_snapshot.pl.
 
 if command -v docker >/dev/null 2>&1; then
@@ -46,10 +46,12 @@ fi
 if command -v systemctl >/dev/null 2>&1; then
   units=$(bounded systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
     openvswitch-switch.service firewalld.service nftables.service netfilter-persistent.service \
-    "provision-$name-follow.service") ||
+    ufw.service dhcpcd.service "provision-$name-follow.service") ||
     units= # systemd is not the init of this host
 fi
-if command -v iptables >/dev/null 2>&1 && iptables_rules=$(iptables-save); then
+iptables_version=
+! command -v iptables >/dev/null 2>&1 || iptables_version=$(iptables -V)
+if [ -n "$iptables_version" ] && iptables_rules=$(iptables-save); then
   forward=$(printf '%s\n' "$iptables_rules" |
     sed -n '/^\*filter$/,/^COMMIT$/{/^:FORWARD \|^-A FORWARD .*-j DOCKER-USER$/p;}')
   # nf_tables has no chain until the first rule, and passes everything then.

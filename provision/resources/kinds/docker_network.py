@@ -97,11 +97,10 @@ for record in {VAR}/guests/"$name"/*; do
 done
 shared networks containers {" ".join(bridge_state.KEYS)}
 """
+    # With the containers of ours.
     fingerprint: ClassVar[str] = r"""
 need_docker
-docker network ls --quiet --no-trunc --filter label=provision |
-  xargs -r docker network inspect --format '
-{{.Name}} {{.Driver}} {{json .IPAM.Config}} {{json .Options}} {{json .Labels}}' | grep . | sort
+printf '%s\n' "$docker_objects"
 """
 
     network: str

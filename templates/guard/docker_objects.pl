@@ -1,0 +1,50 @@
+# What Docker has of ours, without what changes by itself: a line for each network and for each setting
+# of a container, `network …` or `container …`, sorted. Prints nothing where Docker does not answer.
+# Prelude: look/docker_api.pl
+# Docker prints the keys of a map in order, and no blanks between values. The address that it chose for a
+# container may change at a restart; a fixed one is in IPAMConfig. The guard keeps these lines in files
+# and may print them, so they have the container's id instead of the values of its variables and of its
+# settings, which Docker cannot change.
+
+my $value = qr/(?<value>"(?:[^"\\]|\\.)*+"|\[(?:(?&value)|,)*+\]|\{(?:(?&value)|[,:])*+\}|[^\[\]{}",:]++)/;
+my $ours = 'filters=%7B%22label%22%3A%5B%22provision%22%5D%7D';
+my @lines;
+
+sub members { # of a JSON object: its values by key
+  my ($json) = @_;
+  my %members;
+  while ($json =~ /\G[{,](?<key>"(?:[^"\\]|\\.)*+"):(?<whole>$value)/gc) {
+    my ($key, $whole) = ($+{key}, $+{whole});
+    $members{substr($key, 1, -1)} = $whole;
+  }
+  return \%members;
+}
+sub elements { # of a JSON array
+  my ($json) = @_;
+  my @elements;
+  while ($json =~ /\G[\[,](?<whole>$value)/gc) { push @elements, $+{whole} }
+  return @elements;
+}
+sub note { push @lines, join(' ', map { $_ // '' } @_) }
+
+for (elements(get("/networks?$ours"))) {
+  my $network = members($_);
+  my $ranges = members($network->{IPAM})->{Config};
+  note('network', @$network{qw(Name Driver)}, $ranges, @$network{qw(Options Labels)});
+}
+for my $id (get("/containers/json?all=1&$ours") =~ /"Id":"([0-9a-f]{64})"/g) {
+  my $json = get("/containers/$id/json") or next; # it has ended meanwhile
+  my $container = members($json);
+  my ($name, @parts) = @$container{qw(Name State Config HostConfig NetworkSettings)};
+  my ($state, $config, $of_host, $networks) = map { members($_) } @parts;
+  note('container', $name, @$config{qw(Image Cmd Labels)});
+  note('container', $name, $id) if $config->{Labels} =~ /"provision\.(env|settings)":/;
+  note('container', $name, $state->{Status}, @$of_host{qw(NetworkMode RestartPolicy)});
+  note('container', $name, @$of_host{qw(Binds PortBindings)});
+  my $ends = members($networks->{Networks});
+  for (keys %$ends) {
+    my $wanted = members($ends->{$_})->{IPAMConfig} // '';
+    note('container', $name, $_, $wanted =~ /^\{/ ? members($wanted)->{IPv4Address} : '');
+  }
+}
+print map { "$_\n" } sort @lines;
