@@ -66,7 +66,9 @@ def fingerprint() -> str:
     lines = ["#!/bin/sh", script.PRELUDE, f"docker_program={script.quoted((docker,))}"]
     lines += [program_text("look/need.sh", "guard/fingerprint.sh")]
     lines += [
-        f"echo '# {kind.kind}'\n(\n{kind.fingerprint.strip()}\n)" for kind in kinds.all_kinds()
+        f"echo '# {kind.kind}'\n(\n{kind.fingerprint.strip()}\n)"
+        for kind in kinds.all_kinds()
+        if kind.fingerprint.strip() != ":"
     ]
     return "\n".join(lines) + "\n"
 

@@ -72,13 +72,25 @@ def script(
         f"docker_program={shlex.quote(docker_api.snapshot_program())}",
         program_text(*_HELPERS),
     ]
-    sections = {"host": host_probe.probe()} | {kind.kind: kind.probe for kind in kinds.all_kinds()}
-    sections |= {probe.section: probe.script for probe in probes}
+    sections = {"host": _apart(host_probe.probe())}
+    sections |= {kind.kind: _of_kind(kind) for kind in kinds.all_kinds()}
+    sections |= {probe.section: _apart(probe.script) for probe in probes}
     lines += _section("shared", program_text("look/shared.sh").strip(), nonce)
     for section, probe in sections.items():
-        # A subshell, because `need` ends a probe by `exit`, and to keep its variables apart.
-        lines += _section(section, f"(\n{probe.strip()}\n)", nonce)
+        lines += _section(section, probe, nonce)
     return "\n".join(lines) + "\n"
+
+
+def _of_kind(kind: type[Resource]) -> str:
+    probe = _apart(kind.probe)
+    if not kind.only_where:
+        return probe
+    return f"if exists {' '.join(kind.only_where)}; then\n{probe}\nelse echo {ABSENT}; fi"
+
+
+def _apart(probe: str) -> str:
+    """The probe in a subshell: `need` ends a probe by `exit`, and its variables stay apart."""
+    return f"(\n{probe.strip()}\n)"
 
 
 def _packages(tools: Mapping[str, tuple[str, ...]]) -> str:

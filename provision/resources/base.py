@@ -87,6 +87,11 @@ class Resource:
     `files PATH…` (mode, base64 text and path of each) and `shared KEY…` (answers that several
     kinds read, asked for once); `templates/look/prelude.sh` defines them.
     """
+    only_where: ClassVar[tuple[str, ...]] = ()
+    """The probe runs only where one of these exists: paths as words of sh, with `$name` and `*`.
+
+    Empty: on every host. A host without anything of the kind then costs no process.
+    """
     fingerprint: ClassVar[str]
     """POSIX sh that prints a stable fingerprint of everything of this kind that provision manages
     on the host, for all inventories.

@@ -1,7 +1,7 @@
 # What every probe of a kind (`Resource.probe`) and the probe of the host may use.
 # Prelude: look/need.sh look/bounded.sh
 # Variables: name peers
-# Defines: docker docker_error ovs forward need_docker need_ovs need_rules shared files
+# Defines: docker docker_error ovs forward exists need_docker need_ovs need_rules shared files
 # The gather script sets before this: $name, the inventory's name, and $peers, the addresses of the
 # other hosts. look/shared.sh sets, before the first probe runs: $docker (yes: it answers; cut: it
 # printed too much; empty: it does not answer, and $docker_error says why), $answers (what Docker
@@ -12,10 +12,15 @@
 # read is an error instead, so that an unreadable state never counts as an empty one.
 # need_ovs ends a section without output where Open vSwitch does not run.
 # need_rules ends a section with `@absent` where iptables is missing.
+# exists PATH… is true if there is one of them: a pattern that nothing matches stands for itself.
 # shared KEY… stands for the lines of these keys that look/shared.sh printed.
 # files PATH… prints mode, content in base64 (1 MiB at most) and path of each regular file.
 
 docker='' docker_error='docker is not installed' ovs='' forward=''
+exists() {
+  for path in "$@"; do [ ! -e "$path" ] && [ ! -h "$path" ] || return 0; done
+  return 1
+}
 need_docker() {
   [ "$docker" != cut ] || { echo 'Docker printed more than 8 MiB about its state' >&2; exit 1; }
   [ -n "$docker" ] || { echo @absent; exit 0; }

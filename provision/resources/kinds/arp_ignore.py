@@ -28,6 +28,7 @@ class ArpIgnore(Resource):
 
     kind: ClassVar[str] = "arp_ignore"
     volatile: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = (f'{ORIGINALS}/"$name"/uplink',)
     probe: ClassVar[str] = rf"""
 for record in {ORIGINALS}/"$name"/uplink/*; do
   file=/proc/sys/net/ipv4/conf/${{record##*/}}/arp_ignore

@@ -44,6 +44,7 @@ class Certificate(Resource):
     """
 
     kind: ClassVar[str] = "certificate"
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/pki',)
     probe: ClassVar[str] = f"renew_seconds={RENEW_DAYS * 86400}\n" + program_text(
         "look/certificate.sh"
     )

@@ -34,6 +34,7 @@ class NetworkConnection(Resource):
     kind: ClassVar[str] = "connection"
     uses_dockerd: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/connections',)
     probe: ClassVar[str] = program_text(*_COMMON, "look/connection.sh")
     fingerprint: ClassVar[str] = rf"""
 for claim in {ETC}/*/connections/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done

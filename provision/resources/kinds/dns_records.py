@@ -131,6 +131,7 @@ class DnsRecords(Resource):
     """
 
     kind: ClassVar[str] = "dns_records"
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/names',)
     probe: ClassVar[str] = rf"""
 files {ETC}/"$name"/{FOLDER}/*
 """

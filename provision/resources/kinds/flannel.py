@@ -48,6 +48,11 @@ class Flannel(Resource):
     """
 
     kind: ClassVar[str] = "flannel"
+    only_where: ClassVar[tuple[str, ...]] = (
+        f"{ETC}/*/flannel",
+        "/sys/class/net/flannel*",
+        '/var/lib/provision-flannel/"$name"',
+    )
     probe: ClassVar[str] = program_text("look/flannel.sh")
 
     fingerprint: ClassVar[str] = rf"""

@@ -40,6 +40,7 @@ class GuestConnection(Resource):
     kind: ClassVar[str] = "guest"
     uses_dockerd: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/guests',)
     probe: ClassVar[str] = program_text(*_COMMON, "look/guest.sh")
     fingerprint: ClassVar[str] = rf"""
 for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done

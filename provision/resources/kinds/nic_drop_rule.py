@@ -23,6 +23,7 @@ class NicDropRule(Resource):
 
     kind: ClassVar[str] = "nic_drop_rule"
     volatile: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = (f'{ORIGINALS}/"$name"/uplink',)
     # Only on hosts with a bridged NIC: to read the table raw, the kernel loads a module.
     probe: ClassVar[str] = rf"""
 need iptables

@@ -38,6 +38,7 @@ class SecretFile(StashedFile, Resource):
     """
 
     kind: ClassVar[str] = "secret_file"
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/secrets',)
     # The first word keeps the line out of every message (`model/reading`).
     probe: ClassVar[str] = rf"""
 for file in {ETC}/"$name"/secrets/*; do

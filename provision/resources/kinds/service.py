@@ -55,6 +55,7 @@ class Service(Resource):
     """
 
     kind: ClassVar[str] = "service"
+    only_where: ClassVar[tuple[str, ...]] = (f'{UNIT_FOLDER}/provision-"$name"-*.service',)
     probe: ClassVar[str] = rf"""
 need systemctl
 set --

@@ -36,6 +36,7 @@ class TlsFile(Stashed, Resource):
     """
 
     kind: ClassVar[str] = "tls_file"
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/pki',)
     probe: ClassVar[str] = rf"""
 for file in {ETC}/"$name"/pki/*.external.*; do
   [ -f "$file" ] && [ ! -h "$file" ] || continue

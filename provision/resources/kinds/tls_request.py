@@ -49,6 +49,7 @@ class TlsRequest(Stashed, Resource):
     kind: ClassVar[str] = "tls_request"
     # The controller signs the request of the next snapshot: see `Certificate.csr`.
     changes_facts: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/pki',)
     probe: ClassVar[str] = rf"""
 for request in {ETC}/"$name"/pki/*.csr; do
   key=${{request%.csr}}.key

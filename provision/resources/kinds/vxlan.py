@@ -58,6 +58,7 @@ class Vxlan(Resource):
 
     kind: ClassVar[str] = "vxlan"
     volatile: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = ("/sys/class/net/vx-*",)
     probe: ClassVar[str] = rf"""
 for path in /sys/class/net/{PREFIX}*; do
   [ -e "$path" ] || continue

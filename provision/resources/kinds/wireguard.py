@@ -52,6 +52,7 @@ class Wireguard(Resource):
 
     kind: ClassVar[str] = "wireguard"
     volatile: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/wireguard', "/sys/class/net/wg-*")
     probe: ClassVar[str] = program_text("look/wireguard.sh")
     fingerprint: ClassVar[str] = rf"""
 for file in {ETC}/*/wireguard/*.conf; do

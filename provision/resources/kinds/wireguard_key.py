@@ -39,6 +39,7 @@ class WireguardKey(StashedFile, Resource):
     kind: ClassVar[str] = "wireguard_key"
     # The next snapshot has the public key, which the peers need.
     changes_facts: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/wireguard',)
     probe: ClassVar[str] = rf"""
 for key in {ETC}/"$name"/wireguard/*.key; do
   [ -s "$key" ] && [ ! -h "$key" ] || continue

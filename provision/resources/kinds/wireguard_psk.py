@@ -34,6 +34,7 @@ class WireguardPsk(StashedFile, Resource):
     kind: ClassVar[str] = "wireguard_psk"
     # The next snapshot has the fingerprint of the secret.
     changes_facts: ClassVar[bool] = True
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/wireguard',)
     probe: ClassVar[str] = rf"""
 for file in {ETC}/"$name"/wireguard/*.psk; do
   [ -f "$file" ] && [ ! -h "$file" ] || continue
