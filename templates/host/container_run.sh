@@ -5,12 +5,14 @@
 # chooses) of each further network. Stdin: the settings, for that program.
 
 name=$1 mark=$2 program=$3; shift 3
-id=$(container_id "$name") || exit
-if [ -z "$id" ]; then id=$(perl -e "$program" "$name") || exit
-elif [ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" != "$mark" ]; then
-  echo "a container $name exists that is not of this inventory" >&2; exit 1
-fi
-joined=" $(docker inspect --format '{{range $net, $_ := .NetworkSettings.Networks}}{{$net}} {{end}}' "$id")"
+id=$(perl -e "$program" "$name") || {
+  # Docker may have refused the name. Asked only now: each docker command costs 15 to 50 ms.
+  id=$(container_id "$name") && [ -n "$id" ] || exit 1
+  [ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" = "$mark" ] ||
+    { echo "a container $name exists that is not of this inventory" >&2; exit 1; }
+}
+[ "$#" = 0 ] || joined=" $(docker inspect --format \
+  '{{range $net, $_ := .NetworkSettings.Networks}}{{$net}} {{end}}' "$id")"
 while [ "$#" -gt 0 ]; do
   network=$1 address=$2; shift 2
   case $joined in *" $network "*) continue ;; esac

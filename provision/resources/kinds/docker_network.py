@@ -46,7 +46,8 @@ _CREATE = (
     _DOCKER_ID
     + r"""
 name=$1 mark=$2 subnet=$3; shift 3
-id=$(network_id "$name") && [ -n "$id" ] || exec docker network create "$@"
+docker network create "$@" && exit
+id=$(network_id "$name") && [ -n "$id" ] || exit 1
 shown='{{index .Labels "provision"}} {{range .IPAM.Config}}{{.Subnet}}{{end}}'
 [ "$(docker network inspect --format "$shown" "$id")" = "$mark $subnet" ] || {
   echo "a Docker network $name exists outside this inventory" >&2
