@@ -60,25 +60,45 @@ def _destroy_all(hosts: Hosts) -> None:
         path.unlink()
 
 
-EXAMPLES = ("routes.yml", "vxlan.yml", "modes.yml", "flannel-vxlan.yml", "pipework.yml")
+EXAMPLES = (
+    "flannel-vxlan.yml",
+    "wireguard.yml",
+    "bgp.yml",
+    "pipework.yml",
+    "modes.yml",
+    "flannel-udp.yml",
+    "flannel-host-gw.yml",
+    "ovs-gre.yml",
+    "ovs-vxlan.yml",
+    "vxlan-evpn.yml",
+    "names.yml",
+    "macvlan.yml",
+    "access.yml",
+    "routes-docker0.yml",
+    "flannel-docker0.yml",
+    "pipework-ovs.yml",
+    "routes.yml",
+    "vxlan.yml",
+)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_with_iptables(docker_29: Hosts, example: str) -> None:
-    """From apply to destroy, also after a restart of Docker."""
+    """From apply to destroy, also after a restart of Docker and after a reboot."""
     assert set(docker_29.everywhere(_BACKEND).values()) == {"29.99.0 iptables\n"}
     inventory, before = docker_29.inventory(example), docker_29.capture()
     docker_29.provision("apply", inventory)
     docker_29.verified(inventory)
     docker_29.everywhere("systemctl restart docker")
     docker_29.verified(inventory)
+    power.reboot(docker_29.lab, HOSTS, say=print)
+    docker_29.verified(inventory)
     assert docker_29.json("apply", inventory)["changes"] == []
     docker_29.provision("destroy", inventory, "--yes")
     assert_same(without_records(before), without_records(docker_29.capture()))
 
 
-# modes.yml publishes ports, whose rules `verify` only finds in iptables.
-@pytest.mark.parametrize("example", [name for name in EXAMPLES if name != "modes.yml"])
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_with_nftables(nftables: Hosts, example: str) -> None:
     """From apply to destroy, also after a reboot."""
     assert set(nftables.everywhere(_BACKEND).values()) == {"29.99.0 nftables\n"}
