@@ -251,8 +251,8 @@ def netplan_nm(booted: Boot) -> Iterator[Hosts]:
 @pytest.mark.full
 def test_netplan_with_network_manager(netplan_nm: Hosts) -> None:
     """netplan writes the profile of the bridge, also at `netplan apply`, and after a reboot."""
-    hosts = netplan_nm
-    before = hosts.everywhere(f"cat /etc/netplan/*; ls /etc/netplan; {_NICS}; {_DEVICES}")
+    hosts, state = netplan_nm, f"cat /etc/netplan/*; ls /etc/netplan{_NICS}{_DEVICES}"
+    before = hosts.everywhere(state)
     inventory = hosts.inventory("pipework.yml")
     move_quietly(hosts, "apply", inventory)
 
@@ -270,11 +270,9 @@ def test_netplan_with_network_manager(netplan_nm: Hosts) -> None:
     assert_bridged()
     hosts.verified(inventory)
     move_quietly(hosts, "destroy", inventory, "--yes")
-    after = hosts.everywhere(f"cat /etc/netplan/*; ls /etc/netplan; {_NICS}; {_DEVICES}")
-    assert_same(
-        {host: _settled(text) for host, text in before.items()},
-        {host: _settled(text) for host, text in after.items()},
-    )
+    after = hosts.everywhere(state)
+    lines = {host: _settled(text) for host, text in before.items()}
+    assert_same(lines, {host: _settled(text) for host, text in after.items()})
 
 
 # By host: a change of the file of eth1, and the message, which names file and line.
