@@ -1,8 +1,9 @@
 # Sends an echo request every 5 ms until SIGTERM, for a minute at most, and then prints the longest
-# time without a reply. Argument: the address to ping. It sleeps in between: iputils' ping with this
-# interval would fill a processor.
+# time without a reply. Argument: the address to ping. The first reply prints an empty line. It sleeps
+# in between: iputils' ping with this interval would fill a processor.
 
 use strict; use warnings; use Socket;
+$| = 1;
 my ($peer) = @ARGV;
 my ($last, $longest, $sequence, $ended, $id) = (0, 0, 0, 0, $$ & 0xffff);
 $SIG{TERM} = sub { $ended = 1 };
@@ -23,6 +24,7 @@ sub take_reply {
   ioctl($icmp, 0x8906, my $when = "\0" x 32) or return;
   my ($seconds, $micro) = unpack('l! l!', $when);
   my $now = $seconds + $micro / 1e6;
+  print "\n" unless $last;
   $longest = $now - $last if $last && $now - $last > $longest;
   $last = $now;
 }

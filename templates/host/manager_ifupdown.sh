@@ -41,7 +41,8 @@ stop_client() { # link
 # Both clients ask for the lease in their file; in that of dhclient is also half of its identifier. The
 # scope lets the client outlive the unit of the change. After 5 s without an answer dhcpcd 10.1 removes the
 # address, unless it may extend its last lease; so the one that ifup starts follows once the server has
-# answered, which renews the file. ifup takes dhclient where both are installed.
+# answered, which renews the file. ifup takes dhclient where both are installed. Routes that moved with
+# the address have the metric of the other link: they go once the client has made its own.
 start_client() { # link that had the lease, link that gets it
   stop_client "$2"
   [ ! -f "/var/lib/dhcpcd/$1.lease" ] || cp -p "/var/lib/dhcpcd/$1.lease" "/var/lib/dhcpcd/$2.lease" || return
@@ -58,7 +59,10 @@ start_client() { # link that had the lease, link that gets it
       dhcpcd -p -x "$1"
     fi
     until ifup --force "$1"; do sleep 2; [ -e "$2" ] || exit; done
-  ' sh "$2" "$(wanted "$2")" "/var/lib/dhcpcd/$2.lease" </dev/null >/dev/null 2>&1 9>&- &
+    printf "%s\n" "$4" | grep . | while IFS= read -r route; do
+      [ -z "$(ip -4 route show "${route%% *}" dev "$1" proto 16)" ] || ip route delete $route dev "$1"
+    done
+  ' sh "$2" "$(wanted "$2")" "/var/lib/dhcpcd/$2.lease" "$leased_routes" </dev/null >/dev/null 2>&1 9>&- &
 }
 has_lease() { # link, address
   ! ip -4 -o address show dev "$1" dynamic 2>/dev/null | grep -qF " $2 " || return 0

@@ -160,14 +160,18 @@ start_pings() {
   [ "$peer" != - ] && : >"$silence" || return 0
   $urgent perl -e "$ping" "$peer" >"$silence" 2>/dev/null 9>&- &
   pings=$!
-  sleep 0.3
+  # A host under load may take some time to start perl; a peer may never answer.
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 0.2
+    [ ! -s "$silence" ] || break
+  done
 }
 report_pings() {
   if [ -n "$pings" ]; then
     sleep 0.2
     kill "$pings" 2>/dev/null
     wait "$pings" 2>/dev/null
-    cat "$silence"
+    grep . "$silence"
     pings=
   fi
 }

@@ -1,11 +1,11 @@
 # What every probe of a kind (`Resource.probe`) and the probe of the host may use.
 # Prelude: look/need.sh look/bounded.sh
 # Variables: name peers
-# Defines: docker docker_error ovs forward need_docker need_ovs need_rules shared files
+# Defines: docker docker_error docker_tables ovs forward need_docker need_ovs need_rules shared files
 # The gather script sets before this: $name, the inventory's name, and $peers, the addresses of the
 # other hosts. look/shared.sh sets, before the first probe runs: $docker (yes: it answers; cut: it
 # printed too much; empty: it does not answer, and $docker_error says why), $answers (what Docker
-# printed), $ovs (yes: it answers; no: it runs without an answer; empty: it does not run), and
+# printed), $docker_tables (with its backend nftables: intact or flushed; empty: another backend), $ovs (yes: it answers; no: it runs without an answer; empty: it does not run), and
 # $units (of `systemctl show`), $iptables_rules (of `iptables-save`) and $forward (of these, the policy
 # of FORWARD and its jumps to DOCKER-USER).
 # need_docker ends a section with `@absent` where Docker does not answer. A probe that cannot be
@@ -15,7 +15,7 @@
 # shared KEY… stands for the lines of these keys that look/shared.sh printed.
 # files PATH… prints mode, content in base64 (1 MiB at most) and path of each regular file.
 
-docker='' docker_error='docker is not installed' ovs='' forward=''
+docker='' docker_error='docker is not installed' docker_tables='' ovs='' forward=''
 need_docker() {
   [ "$docker" != cut ] || { echo 'Docker printed more than 8 MiB about its state' >&2; exit 1; }
   [ -n "$docker" ] || { echo @absent; exit 0; }
