@@ -138,8 +138,11 @@ await_lease() { # link, seconds
       ip route delete $route dev "$1" 2>/dev/null || :
   done
 }
-# Only routers and the peer: the address of a container that goes may soon be another's.
+# Only routers and the peer: the address of a container that goes may soon be another's. Not where a veth
+# has another MAC: if the peer moves at the same time, the copy may be of its old MAC, to which it does
+# not answer any more, and one ARP request is faster than the 2 s until the kernel gives the entry up.
 copy_neighbours() {
+  [ "$host_link" = "$bridge" ] || return 0
   wanted=" $peer $(lines "$routes" | sed -n 's/.* via \([^ ]*\).*/\1/p' | tr '\n' ' ') "
   ip neigh show dev "$1" 2>/dev/null |
     sed -n 's/^\([^ ]*\) .*lladdr \([0-9a-f:]*\) \(.*\)/\1 \2 \3/p' |

@@ -78,8 +78,18 @@ class LanBridge(Resource):
     def name(self) -> str:
         return self.bridge
 
+    def is_followed(self) -> bool:
+        return self.original is not None and self._manager.remakes_bridges
+
     def links(self) -> tuple[str, ...]:
         return (self.nic,)
+
+    def followed_links(self) -> tuple[str, ...]:
+        return (self.nic, self.bridge)
+
+    def restore(self) -> Steps:
+        """Plug containers in again; the manager itself makes the bridge with the NIC."""
+        return (sh(program_text("host/bridge_ports.sh"), self.bridge),)
 
     def names(self) -> tuple[str, ...]:
         veth = self.original.host_veth if self.original else None
