@@ -22,6 +22,8 @@ from provision.model.inventory import Container, Inventory, further_name
 from provision.resources import script
 from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds import container as container_kind
+from provision.resources.kinds.docker0 import Docker0
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.file import File
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.follower_unit import FollowerUnit
@@ -182,7 +184,8 @@ def _network(inventory: Inventory, container: Container) -> Ref | None:
     return Ref(container.host, "docker0", "docker0") if container.network == "bridge" else None
 
 
-_ENTERING = ("attachment", "guest", "connection", "lan_bridge")
+_BRIDGES = ("lan_bridge", "docker_network", "docker0")
+_ENTERING = ("attachment", "guest", "connection", *_BRIDGES)
 """Kinds whose `restore` enters network namespaces of containers."""
 
 
@@ -225,6 +228,8 @@ def _follower(
         links=links,
         enters=enters,
         forwards=any(r.kind == Sysctl.kind and r.name == IP_FORWARD for r in volatile),
+        bridges=[r.bridge_name for r in volatile if isinstance(r, DockerNetwork | Docker0)],
+        ports=any(r.kind in _BRIDGES for r in volatile),
         devices=[(flannel.device, flannel.service) for flannel in flannels if flannel.device],
         rules=[*rules, *tables],
         tables=bool(tables),

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
-from provision.resources.lib import edited_file, marked_block
+from provision.resources.lib import bridge_state, edited_file, marked_block
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import Files, NicManager
@@ -79,17 +79,17 @@ class LanBridge(Resource):
         return self.bridge
 
     def is_followed(self) -> bool:
-        return self.original is not None and self._manager.remakes_bridges
+        return self.original is not None
 
     def links(self) -> tuple[str, ...]:
         return (self.nic,)
 
     def followed_links(self) -> tuple[str, ...]:
-        return (self.nic, self.bridge)
+        return (self.bridge,) if self._manager.remakes_bridges else ()
 
     def restore(self) -> Steps:
         """Plug containers in again; the manager itself makes the bridge with the NIC."""
-        return (sh(program_text("host/bridge_ports.sh"), self.bridge),)
+        return (bridge_state.restore(self.bridge, anew=self._manager.remakes_bridges),)
 
     def names(self) -> tuple[str, ...]:
         veth = self.original.host_veth if self.original else None
