@@ -164,6 +164,30 @@ def test_a_drop_in_iptables_is_named_with_the_command_that_lets_packets_pass(
         nftables.ssh("h1", "iptables -F FORWARD")
 
 
+def test_a_flush_is_named_and_healed_by_a_restart_of_docker(nftables: Hosts) -> None:
+    """Also of Docker's own table; `apply` refuses the host before, and the follower does the rest."""
+    inventory = nftables.inventory("modes.yml")
+    nftables.provision("apply", inventory)
+    nftables.verified(inventory)
+    nftables.ssh("h1", "nft flush ruleset")
+    nftables.ssh("h2", "nft delete table ip docker-bridges")
+    back = "until iptables-save -t nat | grep -q '^-A POSTROUTING .*PROV-'; do sleep 0.2; done"
+    nftables.ssh("h1", f'timeout 60 sh -c "{back}"')
+    plan = nftables.json("plan", inventory)["changes"]
+    assert {(change["host"], change["kind"]) for change in plan} >= {
+        ("h1", "docker_firewall"),
+        ("h2", "docker_firewall"),
+    }
+    assert "firewall was flushed: systemctl restart docker" in nftables.provision("plan", inventory)
+    result = nftables.json("verify", inventory, "-k", "drift", status=7)
+    assert "the firewall was flushed" in str([check["detail"] for check in result["checks"]])
+    nftables.provision("apply", inventory, status=9)
+    assert "txn" not in nftables.ssh("h1", "ls /var/lib/provision")
+    nftables.provision("apply", inventory, "--restart-docker")
+    nftables.verified(inventory)
+    assert nftables.json("plan", inventory)["changes"] == []
+
+
 def test_nftables_without_a_mark_is_refused_before_any_change(nftables: Hosts) -> None:
     """Each host is named with the cause, and none is armed."""
     without = '{"firewall-backend": "nftables"}'
