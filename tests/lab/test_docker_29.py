@@ -165,7 +165,7 @@ def test_a_drop_in_iptables_is_named_with_the_command_that_lets_packets_pass(
 
 
 def test_a_flush_is_named_and_healed_by_a_restart_of_docker(nftables: Hosts) -> None:
-    """Also of Docker's own table; `apply` refuses the host before, and the follower does the rest."""
+    """Also of Docker's table alone; without consent `apply` refuses the host unchanged."""
     inventory = nftables.inventory("modes.yml")
     nftables.provision("apply", inventory)
     nftables.verified(inventory)
