@@ -59,8 +59,13 @@ start_client() { # link that had the lease, link that gets it
       dhcpcd -p -x "$1"
     fi
     until ifup --force "$1"; do sleep 2; [ -e "$2" ] || exit; done
+    # ifup may return before its client has the lease.
     printf "%s\n" "$4" | grep . | while IFS= read -r route; do
-      [ -z "$(ip -4 route show "${route%% *}" dev "$1" proto 16)" ] || ip route delete $route dev "$1"
+      tries=120
+      while [ -z "$(ip -4 route show "${route%% *}" dev "$1" proto 16)" ] && [ $tries -gt 0 ]; do
+        tries=$((tries - 1)); sleep 0.5
+      done
+      [ $tries = 0 ] || ip route delete $route dev "$1"
     done
   ' sh "$2" "$(wanted "$2")" "/var/lib/dhcpcd/$2.lease" "$leased_routes" </dev/null >/dev/null 2>&1 9>&- &
 }
