@@ -69,7 +69,7 @@ WITH_UPLINK = (
     r"|ovs-vxlan/first-apply)"
 )
 """The cases in which a NIC becomes a port of Open vSwitch."""
-KEPT = r"(?:ovs-(?:gre|vxlan)/kernel-datapath|pipework/open-vswitch)"
+KEPT = r"ovs-(?:gre|vxlan)/kernel-datapath"
 """Other cases with a bridge of Docker."""
 CHANGED = {
     r"/etc/provision/[^/]+/follow\.sh": "its events are for root alone; it sees a flush",
