@@ -13,7 +13,7 @@ taken() { # link: true if systemd-networkd has configured it
 }
 if [ -n "$address" ] && taken "$bridge"; then
   ip -4 -o address show dev "$bridge" | grep -qF " $address " ||
-    ip address replace "$address" dev "$bridge" || exit
+    ip address replace "$address" brd + dev "$bridge" || exit
   [ -n "$(ip -4 route show exact "$subnet" dev "$bridge")" ] ||
     ip route add "$subnet" dev "$bridge" proto kernel scope link src "${address%/*}" || exit
 fi
