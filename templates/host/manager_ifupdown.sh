@@ -38,6 +38,11 @@ stop_client() { # link
   systemctl stop "$(scope_of "$1")"
   rm -f "/run/network/ifup-$1.pid" # of the ifup that was killed
 }
+# The routes that moved to a link with its address. A rollback may run after a move that failed has been
+# undone, so they are known by the kernel alone.
+moved_routes() { # link
+  for address in $leased; do routes_of "$1" 4 4 | grep -F " src ${address%/*} "; done
+}
 # Both clients ask for the lease in their file; in that of dhclient is also half of its identifier. The
 # scope lets the client outlive the unit of the change. After 5 s without an answer dhcpcd 10.1 removes the
 # address, unless it may extend its last lease; so the one that ifup starts follows once the server has
@@ -67,7 +72,7 @@ start_client() { # link that had the lease, link that gets it
       done
       [ $tries = 0 ] || ip route delete $route dev "$1"
     done
-  ' sh "$2" "$(wanted "$2")" "/var/lib/dhcpcd/$2.lease" "$leased_routes" </dev/null >/dev/null 2>&1 9>&- &
+  ' sh "$2" "$(wanted "$2")" "/var/lib/dhcpcd/$2.lease" "$(moved_routes "$2")" </dev/null >/dev/null 2>&1 9>&- &
 }
 has_lease() { # link, address
   ! ip -4 -o address show dev "$1" dynamic 2>/dev/null | grep -qF " $2 " || return 0
