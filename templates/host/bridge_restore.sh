@@ -25,6 +25,7 @@ done
 name='{{index .Options "com.docker.network.bridge.name"}} {{.Id}}'
 networks=$(docker network ls --quiet --no-trunc --filter driver=bridge) &&
   networks=$(printf '%s\n' "$networks" | xargs -r docker network inspect --format "$name") || exit
+# shellcheck disable=SC2016 # a template of Docker
 shown='{{range $id, $c := .Containers}}{{$id}} {{$c.MacAddress}}{{"\n"}}{{end}}'
 printf '%s\n' "$networks" | sed -n "s/^$bridge //p" | while read -r network; do
   docker network inspect --format "$shown" "$network"
