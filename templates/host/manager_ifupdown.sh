@@ -55,8 +55,10 @@ start_client() { # link that had the lease, link that gets it
     sed "s/^\\(  interface \"\\)$1\";/\\1$2\";/" "$(dhclient_leases "$1")" >"$(dhclient_leases "$2")" || return
   last_expiry "$2" >"$(wanted "$2")" || return
   [ ! -f "/var/lib/dhcpcd/$2.lease" ] || touch -r "/var/lib/dhcpcd/$2.lease" "$(wanted "$2")"
-  # shellcheck disable=SC2016 # the inner shell expands its arguments
-  systemd-run -q --scope --collect --unit="$(scope_of "$2")" sh -c '
+  # systemd 254 knows the option, and later ones replace variables of the command by default.
+  literal=; ! systemd-run --help | grep -q -e --expand-environment || literal=--expand-environment=no
+  # shellcheck disable=SC2016,SC2086 # the inner shell expands its arguments
+  systemd-run -q $literal --scope --collect --unit="$(scope_of "$2")" sh -c '
     if [ -f "$3" ] && ! command -v dhclient; then
       client=$(ifquery "$1" | sed -n "s/^client: //p")
       dhcpcd --lastleaseextend --noipv4ll ${client:+-I "$client"} "$1"
