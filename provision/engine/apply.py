@@ -19,6 +19,7 @@ from provision.engine.report import ChangeResult, Report
 from provision.model.errors import ConflictError, HostError, UnfitError
 from provision.model.problems import Problem
 from provision.model.text import count
+from provision.resources.kinds.docker_firewall import DockerFirewall
 
 if TYPE_CHECKING:
     from provision.engine.rounds import ApplyRounds
@@ -255,10 +256,10 @@ def _require_same_file(conflicts: tuple[Conflict, ...]) -> None:
 
 def _require_docker_rules(changes: Iterable[Change]) -> None:
     """Raises ConflictError where only a restart of Docker brings its firewall rules back."""
-    flushed = [change.ref.host for change in changes if change.ref.kind == "docker_firewall"]
-    if flushed:
-        lines = [f"{host}: chain DOCKER-USER is gone: the firewall was flushed" for host in flushed]
-        restart = f"run `systemctl restart docker` on {', '.join(flushed)}"
+    gone = [change.after for change in changes if isinstance(change.after, DockerFirewall)]
+    if gone:
+        lines = [f"{rules.host}: {rules.noun} is gone: the firewall was flushed" for rules in gone]
+        restart = f"run `systemctl restart docker` on {', '.join(rules.host for rules in gone)}"
         raise ConflictError("\n".join(lines), f"{restart}, or apply --restart-docker")
 
 

@@ -22,6 +22,8 @@ from provision.model.inventory import Container, Inventory, further_name
 from provision.resources import script
 from provision.resources.base import Ref, Resource, State, state
 from provision.resources.kinds import container as container_kind
+from provision.resources.kinds.docker0 import Docker0
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.file import File
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.follower_unit import FollowerUnit
@@ -182,6 +184,11 @@ def _network(inventory: Inventory, container: Container) -> Ref | None:
     return Ref(container.host, "docker0", "docker0") if container.network == "bridge" else None
 
 
+_BRIDGES = ("lan_bridge", "docker_network", "docker0")
+_ENTERING = ("attachment", "guest", "connection", *_BRIDGES)
+"""Kinds whose `restore` enters network namespaces of containers."""
+
+
 def _followers(inventory: str, base: State) -> Iterator[Resource]:
     """Yield the follower of each host that has volatile resources.
 
@@ -191,7 +198,7 @@ def _followers(inventory: str, base: State) -> Iterator[Resource]:
     volatile: dict[str, list[Resource]] = {}
     flannels = grouped((r for r in base.values() if isinstance(r, Flannel)), _host)
     for ref in in_order(base):
-        if base[ref].volatile:
+        if base[ref].is_followed():
             volatile.setdefault(ref.host, []).append(base[ref])
     for host, resources in sorted(volatile.items()):
         # After a flush the ports of daemons are open: what protects them comes back first.
@@ -207,10 +214,10 @@ def _follower(
     host: str, inventory: str, volatile: Sequence[Resource], flannels: Sequence[Flannel]
 ) -> Iterator[Resource]:
     folder = f"{ETC}/{inventory}"
-    links = sorted({link for resource in volatile for link in resource.links()})
+    links = sorted({link for resource in volatile for link in resource.followed_links()})
     # setns(2) into the network namespace of a container takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,
     # which a follower does not have unless it needs them.
-    enters = any(resource.kind in ("attachment", "guest", "connection") for resource in volatile)
+    enters = any(resource.kind in _ENTERING for resource in volatile)
     rules = sorted({rule for resource in volatile for rule in rules_to_follow(resource)})
     tables = sorted({line for resource in volatile for line in tables_to_follow(resource)})
     follow = render(
@@ -221,6 +228,8 @@ def _follower(
         links=links,
         enters=enters,
         forwards=any(r.kind == Sysctl.kind and r.name == IP_FORWARD for r in volatile),
+        bridges=[r.bridge_name for r in volatile if isinstance(r, DockerNetwork | Docker0)],
+        ports=any(r.kind in _BRIDGES for r in volatile),
         devices=[(flannel.device, flannel.service) for flannel in flannels if flannel.device],
         rules=[*rules, *tables],
         tables=bool(tables),

@@ -14,10 +14,11 @@ from provision.model.inventory import Inventory, Network
 from provision.model.needs import Inbound, Need, Transit
 from provision.model.problems import Problem
 from provision.resources.base import Ref, Resource, State
-from provision.resources.kinds.docker_firewall import DockerFirewall
+from provision.resources.kinds.docker_firewall import CHAIN, TABLE, DockerFirewall
 from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.forward_policy import ForwardPolicy
 from provision.resources.kinds.iptables_chain import IptablesChain, in_docker_user
+from provision.resources.kinds.nft_table import OwnNftTable
 
 
 def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
@@ -83,33 +84,39 @@ def rules(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[Fire
 
 
 def repairs(facts: Mapping[str, HostFacts], wanted: State) -> Iterator[Resource]:
-    """Yield what Docker had made in iptables, and what something else has taken away since."""
-    hosts = {r.host for r in wanted.values() if isinstance(r, IptablesChain)}
-    flushed = set(_without_docker_user(facts, wanted))
+    """Yield what Docker had made, and what something else has taken away since."""
+    hosts = {r.host for r in wanted.values() if isinstance(r, IptablesChain | OwnNftTable)}
+    flushed = set(_flushed(facts, wanted))
     for host in sorted(hosts & facts.keys()):
         firewall = facts[host].firewall
+        if facts[host].nftables_backend:
+            if host in flushed:
+                yield DockerFirewall(host, rules=TABLE)
+            continue  # Docker of this backend sets no policy of iptables
         if host in flushed and facts[host].default_bridge:
             yield DockerFirewall(host)
-        if facts[host].nftables_backend:
-            continue  # Docker of this backend sets no policy of iptables
         if firewall.forward_was_drop and firewall.forward_policy == "ACCEPT":
             yield ForwardPolicy(host, "DROP")
 
 
 def conflicts(facts: Mapping[str, HostFacts], wanted: State) -> Iterator[Conflict]:
     """Yield the hosts whose Docker has made no chain DOCKER-USER, because it has no bridge."""
-    for host in _without_docker_user(facts, wanted):
-        if not facts[host].default_bridge:
+    for host in _flushed(facts, wanted):
+        if not facts[host].default_bridge and not facts[host].nftables_backend:
             message = (
                 'Docker has made no chain DOCKER-USER, because daemon.json says "bridge": "none"'
             )
             hint = "remove that, or create a Docker network on the host first"
-            yield Conflict(Ref(host, DockerFirewall.kind, "DOCKER-USER"), message, hint=hint)
+            yield Conflict(Ref(host, DockerFirewall.kind, CHAIN), message, hint=hint)
 
 
-def _without_docker_user(facts: Mapping[str, HostFacts], wanted: State) -> list[str]:
-    """The hosts that need DOCKER-USER, and whose Docker runs without it."""
-    users = {r.host for r in wanted.values() if isinstance(r, IptablesChain) and in_docker_user(r)}
+def _flushed(facts: Mapping[str, HostFacts], wanted: State) -> list[str]:
+    """The hosts whose Docker runs without its own rules, with which ours must be."""
+    users = {
+        r.host
+        for r in wanted.values()
+        if (isinstance(r, IptablesChain) and in_docker_user(r)) or isinstance(r, OwnNftTable)
+    }
     running = (host for host in sorted(users & facts.keys()) if facts[host].docker)
     return [host for host in running if facts[host].firewall.was_flushed]
 

@@ -49,6 +49,8 @@ class Firewall:
     """False if Docker makes no rules: it runs with `iptables: false`."""
     docker_nftables: bool = field(default=False, repr=False)
     """True if Docker makes its rules by nftables. No chain of ours is in iptables' FORWARD then."""
+    docker_tables: str = field(default="", repr=False)
+    """With Docker's backend nftables, `intact` or `flushed`: the state of its own tables."""
     docker_mark: str = ""
     """The mark of packets that Docker's backend nftables lets pass (`bridge-accept-fwmark`)."""
     claims: frozenset[str] = frozenset()
@@ -71,10 +73,12 @@ class Firewall:
 
     @property
     def was_flushed(self) -> bool:
-        """True if Docker had made its rules, and DOCKER-USER is gone; unknown without a table.
+        """True if Docker had made its rules, and they are gone; unknown without a table.
 
         iptables-save prints no table in which nobody has ever made a rule.
         """
+        if self.docker_nftables:
+            return self.docker_tables == "flushed"
         return self.is_read and self.docker_iptables and not self.has_docker_user
 
     @property
@@ -178,6 +182,7 @@ def parse(lines: KeyedLines) -> Firewall:
         other_backend=lines.only("iptables_other", ""),
         claims=frozenset(lines.every("firewall_claim")),
         docker_iptables="docker_iptables" not in lines,
+        docker_tables=lines.only("docker_tables", ""),
         docker_mark=lines.only("docker_mark", ""),
         stops_forwarding=lines.pairs(_STOPS),
         forward_was_drop="forward_was" in lines,

@@ -46,6 +46,14 @@ _RULE = re.compile(
 )
 
 
+# A rule of Docker's table docker-bridges, as `nft list` prints it. `iifname` is missing as above.
+_NFT_RULE = re.compile(
+    r'(?:iifname != "(?P<bridge>[^"]+)" )?(?:ip daddr (?P<ip>[0-9.]+) )?(?:ip daddr != \S+ )?'
+    r"(?P<protocol>tcp|udp) dport (?P<port>\d+) counter packets (?P<packets>\d+)"
+    r" bytes (?P<bytes>\d+) dnat to (?P<to>[0-9.]+):(?P<target>\d+)"
+)
+
+
 def parse(host: str, text: str) -> HostTopology:
     """Read the output of `script`. Raises FactsError when a part of it is missing or malformed."""
     lines = KeyedLines(text)
@@ -87,7 +95,7 @@ def _topology(host: str, lines: KeyedLines) -> HostTopology:
         containers={c.name: c for c in sorted(containers, key=lambda c: c.name)},
         bridges=dict(_bridges(lines.decoded("networks"))),
         nat=nat,
-        dnat_rules=tuple(_dnat_rules(nat)),
+        dnat_rules=(*_dnat_rules(_RULE, nat), *_dnat_rules(_NFT_RULE, lines.every("docker_dnat"))),
         docker_error=lines.only("undocked", ""),
         tunnels=tuple(tunnel_probe.tunnels(_root_links(inode, lines), namespaces[inode], lines)),
         vlans=tunnel_probe.vlans(lines),
@@ -191,9 +199,9 @@ def _bridges(networks: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
             yield entry["Name"], option or f"br-{entry['Id'][:12]}"
 
 
-def _dnat_rules(nat: Iterable[str]) -> Iterator[DnatRule]:
-    for rule in nat:
-        match = _RULE.match(rule)
+def _dnat_rules(pattern: re.Pattern[str], rules: Iterable[str]) -> Iterator[DnatRule]:
+    for rule in rules:
+        match = pattern.match(rule)
         if match:
             yield DnatRule(
                 ip=IPv4Address(match["ip"]) if match["ip"] else None,

@@ -130,9 +130,17 @@ class Resource:
         """
         return ()
 
+    def is_followed(self) -> bool:
+        """True if the follower repeats every step of `restore`."""
+        return self.volatile
+
     def links(self) -> tuple[str, ...]:
         """Interfaces of the host at whose changes the kernel may forget the resource."""
         return ()
+
+    def followed_links(self) -> tuple[str, ...]:
+        """Interfaces of the host at whose changes the follower acts."""
+        return self.links()
 
     def touches_ssh(self, current: Resource | None) -> bool:  # noqa: ARG002
         """Return True if changing `current` into this may cut the host's SSH path.

@@ -1,10 +1,11 @@
 # Sends an echo request every 5 ms until SIGTERM, for a minute at most, and then prints the longest
-# time without a reply. Argument: the address to ping. It sleeps in between: iputils' ping with this
-# interval would fill a processor.
+# time without a reply. Argument: the address to ping. The first reply prints an empty line. It sleeps
+# in between: iputils' ping with this interval would fill a processor.
 
 use strict; use warnings; use Socket;
+$| = 1;
 my ($peer) = @ARGV;
-my ($last, $longest, $sequence, $ended, $id) = (0, 0, 0, 0, $$ & 0xffff);
+my ($last, $longest, $sequence, $answered, $ended, $id) = (0, 0, 0, 0, 0, $$ & 0xffff);
 $SIG{TERM} = sub { $ended = 1 };
 socket(my $icmp, PF_INET, SOCK_RAW, 1) or die "socket: $!";
 my $to = sockaddr_in(0, inet_aton($peer));
@@ -23,8 +24,9 @@ sub take_reply {
   ioctl($icmp, 0x8906, my $when = "\0" x 32) or return;
   my ($seconds, $micro) = unpack('l! l!', $when);
   my $now = $seconds + $micro / 1e6;
+  print "\n" unless $last;
   $longest = $now - $last if $last && $now - $last > $longest;
-  $last = $now;
+  ($last, $answered) = ($now, $sequence);
 }
 until ($ended || $sequence > 12000) {
   send_echo();
@@ -37,4 +39,7 @@ until ($ended || $sequence > 12000) {
     take_reply();
   }
 }
-printf "\@note longest silence to $peer: %d ms\n", $longest * 1000 if $longest;
+# Also a silence that has not ended: by the requests that nobody has answered.
+my $open = ($sequence - $answered) * 0.005;
+$longest = $open if $open > $longest;
+printf "\@note longest silence to $peer: %d ms\n", $longest * 1000 if $last;

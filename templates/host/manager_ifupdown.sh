@@ -38,10 +38,16 @@ stop_client() { # link
   systemctl stop "$(scope_of "$1")"
   rm -f "/run/network/ifup-$1.pid" # of the ifup that was killed
 }
+# The routes that moved to a link with its address. A rollback may run after a move that failed has been
+# undone, so they are known by the kernel alone.
+moved_routes() { # link
+  for address in $leased; do routes_of "$1" 4 4 | grep -F " src ${address%/*} "; done
+}
 # Both clients ask for the lease in their file; in that of dhclient is also half of its identifier. The
 # scope lets the client outlive the unit of the change. After 5 s without an answer dhcpcd 10.1 removes the
 # address, unless it may extend its last lease; so the one that ifup starts follows once the server has
-# answered, which renews the file. ifup takes dhclient where both are installed.
+# answered, which renews the file. ifup takes dhclient where both are installed. Routes that moved with
+# the address have the metric of the other link: they go once the client has made its own.
 start_client() { # link that had the lease, link that gets it
   stop_client "$2"
   [ ! -f "/var/lib/dhcpcd/$1.lease" ] || cp -p "/var/lib/dhcpcd/$1.lease" "/var/lib/dhcpcd/$2.lease" || return
@@ -49,8 +55,10 @@ start_client() { # link that had the lease, link that gets it
     sed "s/^\\(  interface \"\\)$1\";/\\1$2\";/" "$(dhclient_leases "$1")" >"$(dhclient_leases "$2")" || return
   last_expiry "$2" >"$(wanted "$2")" || return
   [ ! -f "/var/lib/dhcpcd/$2.lease" ] || touch -r "/var/lib/dhcpcd/$2.lease" "$(wanted "$2")"
-  # shellcheck disable=SC2016 # the inner shell expands its arguments
-  systemd-run -q --scope --collect --unit="$(scope_of "$2")" sh -c '
+  # systemd 254 knows the option, and later ones replace variables of the command by default.
+  literal=; ! systemd-run --help | grep -q -e --expand-environment || literal=--expand-environment=no
+  # shellcheck disable=SC2016,SC2086 # the inner shell expands its arguments
+  systemd-run -q $literal --scope --collect --unit="$(scope_of "$2")" sh -c '
     if [ -f "$3" ] && ! command -v dhclient; then
       client=$(ifquery "$1" | sed -n "s/^client: //p")
       dhcpcd --lastleaseextend --noipv4ll ${client:+-I "$client"} "$1"
@@ -58,7 +66,15 @@ start_client() { # link that had the lease, link that gets it
       dhcpcd -p -x "$1"
     fi
     until ifup --force "$1"; do sleep 2; [ -e "$2" ] || exit; done
-  ' sh "$2" "$(wanted "$2")" "/var/lib/dhcpcd/$2.lease" </dev/null >/dev/null 2>&1 9>&- &
+    # ifup may return before its client has the lease.
+    printf "%s\n" "$4" | grep . | while IFS= read -r route; do
+      tries=120
+      while [ -z "$(ip -4 route show "${route%% *}" dev "$1" proto 16)" ] && [ $tries -gt 0 ]; do
+        tries=$((tries - 1)); sleep 0.5
+      done
+      [ $tries = 0 ] || ip route delete $route dev "$1"
+    done
+  ' sh "$2" "$(wanted "$2")" "/var/lib/dhcpcd/$2.lease" "$(moved_routes "$2")" </dev/null >/dev/null 2>&1 9>&- &
 }
 has_lease() { # link, address
   ! ip -4 -o address show dev "$1" dynamic 2>/dev/null | grep -qF " $2 " || return 0

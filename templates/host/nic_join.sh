@@ -28,6 +28,8 @@ vlan_filtering=; [ "$filtering" = "${was_filtering:-0}" ] || vlan_filtering="vla
     echo "link set dev provision-warm1 addrgenmode none up"
   fi
 } | ip -batch - || exit
+# The kind arp_ignore keeps it so. Until then the LAN would have two answers with different MACs.
+[ "$host_link" = "$bridge" ] || echo 8 >"/proc/sys/net/ipv4/conf/$bridge/arp_ignore" || exit
 notify "$host_link" 1
 start_pings
 routes="$routes

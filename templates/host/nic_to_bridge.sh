@@ -138,8 +138,11 @@ await_lease() { # link, seconds
       ip route delete $route dev "$1" 2>/dev/null || :
   done
 }
-# Only routers and the peer: the address of a container that goes may soon be another's.
+# Only routers and the peer: the address of a container that goes may soon be another's. Not where a veth
+# has another MAC: if the peer moves at the same time, the copy may be of its old MAC, to which it does
+# not answer any more, and one ARP request is faster than the 2 s until the kernel gives the entry up.
 copy_neighbours() {
+  [ "$host_link" = "$bridge" ] || return 0
   wanted=" $peer $(lines "$routes" | sed -n 's/.* via \([^ ]*\).*/\1/p' | tr '\n' ' ') "
   ip neigh show dev "$1" 2>/dev/null |
     sed -n 's/^\([^ ]*\) .*lladdr \([0-9a-f:]*\) \(.*\)/\1 \2 \3/p' |
@@ -160,14 +163,18 @@ start_pings() {
   [ "$peer" != - ] && : >"$silence" || return 0
   $urgent perl -e "$ping" "$peer" >"$silence" 2>/dev/null 9>&- &
   pings=$!
-  sleep 0.3
+  # A host under load may take some time to start perl; a peer may never answer.
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 0.2
+    [ ! -s "$silence" ] || break
+  done
 }
 report_pings() {
   if [ -n "$pings" ]; then
     sleep 0.2
     kill "$pings" 2>/dev/null
     wait "$pings" 2>/dev/null
-    cat "$silence"
+    grep . "$silence"
     pings=
   fi
 }

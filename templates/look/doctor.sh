@@ -2,8 +2,9 @@
 # Prelude: look/bounded.sh
 # Variables: docker_program
 # $docker_program is look/docker_api.pl, and prints Docker's information and the time that took. Within a
-# snapshot, look/prelude.sh and look/shared.sh define what stands for it. Nothing is changed: types of interfaces are tried in a network namespace that ends with the command. `read`
-# stands for `cat` and `sed`, since each process costs a millisecond or two.
+# snapshot, look/prelude.sh and look/shared.sh define what stands for it. Nothing is changed: types of
+# interfaces are tried in a network namespace that ends with the command. `read` stands for `cat` and
+# `sed`, since each process costs a millisecond or two.
 
 keyed() { # key; prints each line of stdin after it
   while IFS= read -r line; do printf '%s %s\n' "$1" "$line"; done

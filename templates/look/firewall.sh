@@ -1,6 +1,6 @@
 # Firewalls of the host, as `KEY VALUE` lines; the rules of iptables are read by iptables_chain.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
-# Variables: name units iptables_version
+# Variables: name units iptables_version docker_tables
 # firewalld is asked by D-Bus, because each start of firewall-cmd takes 0.4 s. Only where it runs:
 # a message to a name that nobody has can make systemd start its service.
 
@@ -75,8 +75,9 @@ case $flags in *--bridge-accept-fwmark[=\ ]*)
   mark=${flags#*--bridge-accept-fwmark?} mark=${mark%% *} ;;
 esac
 [ -n "$mark" ] || [ ! -f $file ] ||
-  mark=$(sed -n 's/.*"bridge-accept-fwmark"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $file)
+  mark=$(sed -n 's/.*"bridge-accept-fwmark"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/;T;p;q' $file)
 [ -z "$mark" ] || echo "docker_mark $mark"
+[ -z "$docker_tables" ] || echo "docker_tables $docker_tables"
 for claim in /etc/provision/"$name"/firewall/*; do
   [ ! -f "$claim" ] || echo "firewall_claim $(head -c 1024 "$claim" | head -n 1)"
 done

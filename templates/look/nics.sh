@@ -25,6 +25,13 @@ dhcp_client() { # NIC
     case $(cat "/proc/$pid/comm") in dhclient | dhcpcd) echo "leased $1 ifupdown" ;; esac
   done
 }
+# systemd 262 has no file of a lease; older ones do, and their networkctl may not know it.
+lease_of_networkd() { # NIC
+  bytes=$(bounded networkctl --json=short status "$1" 2>/dev/null |
+    sed -n 's/.*"DHCPv4Client":{"Lease":{.*"ClientIdentifier":\[\([0-9,]*\)\].*/\1/p' | tr , ' ')
+  # shellcheck disable=SC2086 # one argument for each byte
+  [ -z "$bytes" ] || echo "lease $1 $(printf %02x $bytes)"
+}
 managed=$(grep -Hs '^NETWORK_FILE=.' /run/systemd/netif/links/*)
 for link in /sys/class/net/*; do
   nic=${link##*/}
@@ -47,8 +54,14 @@ for link in /sys/class/net/*; do
       echo "network_file $nic $text"
     done
   esac
-  [ ! -s "/run/systemd/netif/leases/$index" ] ||
+  if [ -s "/run/systemd/netif/leases/$index" ]; then
     echo "lease $nic $(sed -n 's/^CLIENTID=//p' "/run/systemd/netif/leases/$index")"
+  else
+    case $managed in *"/links/$index:"*)
+      ! grep -qs '^[[:space:]]*DHCP=' "$path" "$path".d/*.conf \
+        /etc/systemd/network/"${path##*/}".d/*.conf || lease_of_networkd "$nic" ;;
+    esac
+  fi
   if [ -f "/run/NetworkManager/devices/$index" ]; then
     owner='' uuid=
     while read -r line; do

@@ -1,11 +1,12 @@
 # What every probe of a kind (`Resource.probe`) and the probe of the host may use.
 # Prelude: look/need.sh look/bounded.sh
 # Variables: name peers
-# Defines: docker docker_error ovs forward exists need_docker need_ovs need_rules shared files
+# Defines: docker docker_error docker_tables ovs forward exists need_docker need_ovs need_rules shared files
 # The gather script sets before this: $name, the inventory's name, and $peers, the addresses of the
 # other hosts. look/shared.sh sets, before the first probe runs: $docker (yes: it answers; cut: it
 # printed too much; empty: it does not answer, and $docker_error says why), $answers (what Docker
-# printed), $ovs (yes: it answers; no: it runs without an answer; empty: it does not run), and
+# printed), $docker_tables (intact or flushed; empty: Docker has another backend than nftables), $ovs (yes:
+# it answers; no: it runs without an answer; empty: it does not run), and
 # $units (of `systemctl show`), $iptables_version, $iptables_rules (of `iptables-save`) and $forward (of
 # these, the policy of FORWARD and its jumps to DOCKER-USER).
 # need_docker ends a section with `@absent` where Docker does not answer. A probe that cannot be
@@ -16,7 +17,7 @@
 # shared KEY… stands for the lines of these keys that look/shared.sh printed.
 # files PATH… prints mode, content in base64 (1 MiB at most) and path of each regular file.
 
-docker='' docker_error='docker is not installed' ovs='' forward=''
+docker='' docker_error='docker is not installed' docker_tables='' ovs='' forward=''
 exists() {
   for path in "$@"; do [ ! -e "$path" ] && [ ! -h "$path" ] || return 0; done
   return 1

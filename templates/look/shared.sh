@@ -1,7 +1,7 @@
 # Asks once for the answers that several kinds read, and prints them as `KEY ANSWER` lines.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name peers docker_program
-# Defines: docker docker_error answers ovs units iptables_version iptables_rules forward forwards
+# Defines: docker docker_error docker_tables answers ovs units iptables_version iptables_rules forward forwards
 # $docker_program is look/docker_api.pl followed by look/docker_snapshot.pl.
 
 if command -v docker >/dev/null 2>&1; then
@@ -10,6 +10,14 @@ if command -v docker >/dev/null 2>&1; then
   answers=$(bounded perl -e "$docker_program")
   case $? in 0) docker='yes'; printf '%s\n' "$answers" ;; 3) docker='cut' ;; esac
 fi
+# Docker's backend nftables makes a base chain with jumps to the chains of its bridges when it starts,
+# and never again.
+case $answers in *'"FirewallBackend":{"Driver":"nftables'*)
+  docker_tables=flushed
+  case $(nft list chain ip docker-bridges filter-FORWARD 2>/dev/null) in
+  *@filter-forward-in-jumps*) docker_tables=intact ;;
+  esac ;;
+esac
 if command -v ip >/dev/null 2>&1; then
   # The controller looks the routes to the peers up in the tables. Rules, routes with several
   # gateways and nexthop objects leave them open: then sed writes `open` to descriptor 3, which is

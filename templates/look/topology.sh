@@ -62,4 +62,9 @@ if command -v iptables >/dev/null 2>&1; then
   nat=$(bounded iptables -w 30 -t nat -v -S) || exit 1
   printf '%s\n' "$nat" | sed 's/^/nat /'
 fi
+# Docker's backend nftables has its own rules for published ports.
+if command -v nft >/dev/null 2>&1; then
+  bounded nft list chain ip docker-bridges nat-prerouting-and-output 2>/dev/null |
+    sed -n 's/^[[:space:]]*\(.* dnat to \)/docker_dnat \1/p'
+fi
 echo wired

@@ -69,9 +69,12 @@ WITH_UPLINK = (
     r"|ovs-vxlan/first-apply)"
 )
 """The cases in which a NIC becomes a port of Open vSwitch."""
+KEPT = r"ovs-(?:gre|vxlan)/kernel-datapath"
+"""Other cases with a bridge of Docker."""
 CHANGED = {
     r"/etc/provision/[^/]+/follow\.sh": "its events are for root alone; it sees a flush",
     WITH_DOCKER_USER + r" /etc/provision/[^/]+/volatile\.sh": "no chain without DOCKER-USER",
+    KEPT + r" /etc/provision/[^/]+/volatile\.sh": "a bridge gets its ports and address back",
     r"modes/container /etc/provision/[^/]+/volatile\.sh": "it restarts no container of others",
     WITH_UPLINK + r" /etc/provision/[^/]+/volatile\.sh": "it moves NetworkManager's routes, too",
     r"vxlan/\S+ /etc/provision/[^/]+/volatile\.sh": "its FDB entries are one batch",

@@ -27,6 +27,7 @@ from provision.resources.kinds.nic_drop_rule import NicDropRule
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.sysctl import Sysctl
 from provision.resources.lib import daemon_json
+from provision.resources.lib.crossing_rules import rules_before
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import BridgePort, ManagerFiles
 from provision.resources.lib.nic_records import NETWORKD, OriginalNic
@@ -93,6 +94,7 @@ def _bridge(
         port.mark,
         original=original,
         present=tuple((path, facts.of(ManagerFiles).texts[path]) for path, _ in edited),
+        follows=rules_before(facts.host, original, inventory.name, (network.name,)),
     )
 
 

@@ -19,7 +19,11 @@ from provision.resources.steps import Run, Steps, sh
 _SET = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ "$(cat "$file")" = 8 ] || echo 8 >"$file"'
 # Our bridges have a record; whoever made another link of the name has set its value, too.
 _IS_FOREIGN = '[ -e "/sys/class/net/$1" ] && [ ! -f "$2" ]'
-_RESET = 'file=/proc/sys/net/ipv4/conf/$1/arp_ignore; [ ! -e "$file" ] || echo 0 >"$file"'
+# A bridge without addresses goes next: if it answered meanwhile, the LAN would lose the host.
+_RESET = """
+file=/proc/sys/net/ipv4/conf/$1/arp_ignore
+[ ! -e "$file" ] || [ -z "$(ip -o -4 address show dev "$1")" ] || echo 0 >"$file"
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,18 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
+    def is_followed(self) -> bool:
+        return bool(self._bridge[2])
+
+    @property
+    def bridge_name(self) -> str:
+        """The bridge of Docker's default network."""
+        return self._bridge[0]
+
+    def restore(self) -> Steps:
+        _, _, address, subnet = self._bridge
+        return (bridge_state.restore(self.bridge_name, address, subnet),)
+
     def is_foreign(self) -> None:
         return None  # provision did not create docker0; each change refuses another daemon.json
 

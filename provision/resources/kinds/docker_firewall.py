@@ -1,4 +1,4 @@
-"""Kind `docker_firewall`: the rules of iptables that Docker itself makes when it starts."""
+"""Kind `docker_firewall`: the rules that Docker itself makes when it starts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from provision.resources.base import Found, Origin, Resource
 from provision.resources.render import program_text
 from provision.resources.steps import Steps, sh
 
+CHAIN, TABLE = "DOCKER-USER", "docker-bridges"
+"""Of iptables, and of Docker's backend nftables."""
 FLUSHED = "the firewall was flushed: systemctl restart docker"
 
 
@@ -18,7 +20,8 @@ class DockerFirewall(Resource):
     """Docker's chain DOCKER-USER, to which the chain FORWARD jumps if it is `intact`.
 
     Whatever flushes the rules of iptables takes it away, and Docker only makes it again when it
-    starts. Our own chains cannot be there without it.
+    starts. Our own chains cannot be there without it. With Docker's backend nftables, the same is
+    true for its table docker-bridges, whose chain filter-FORWARD jumps to those of its bridges.
     """
 
     kind: ClassVar[str] = "docker_firewall"
@@ -27,17 +30,24 @@ class DockerFirewall(Resource):
     permanent: ClassVar[bool] = True
     uses_dockerd: ClassVar[bool] = True
     probe: ClassVar[str] = r"""
-need_rules
 need_docker
+[ -z "$docker_tables" ] || { echo "docker-bridges $docker_tables"; exit; }
+need_rules
 case $forward in *DOCKER-USER*) echo intact ;; *) echo flushed ;; esac
 """
     fingerprint: ClassVar[str] = ":"  # Docker's own rules, which change with every container
 
     intact: bool = True
+    rules: str = CHAIN
 
     @property
     def name(self) -> str:
-        return "DOCKER-USER"
+        return self.rules
+
+    @property
+    def noun(self) -> str:
+        """The rules, as a message names them."""
+        return f"chain {CHAIN}" if self.rules == CHAIN else f"table {self.rules}"
 
     def is_foreign(self) -> None:
         return None  # it is Docker's in any case
@@ -59,4 +69,5 @@ case $forward in *DOCKER-USER*) echo intact ;; *) echo flushed ;; esac
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        yield Found(cls(origin.host, intact=text.strip() == "intact"), ours=False)
+        rules, _, state = text.strip().rpartition(" ")
+        yield Found(cls(origin.host, state == "intact", rules or CHAIN), ours=False)

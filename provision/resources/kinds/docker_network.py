@@ -132,10 +132,16 @@ printf '%s\n' "$docker_objects"
     def requires(self) -> tuple[Ref, ...]:
         return self.needs
 
+    def is_followed(self) -> bool:
+        return bool(self.names())
+
+    def restore(self) -> Steps:
+        return (bridge_state.restore(self.bridge_name, self._bridge_address, self.subnet),)
+
     def names(self) -> tuple[str, ...]:
         # A bridge that it requires is made by another resource: Docker only uses it.
-        required = any(need.name == self._bridge for need in self.needs)
-        return (self._bridge,) if self._bridge and not required else ()
+        required = any(need.name == self.bridge_name for need in self.needs)
+        return (self.bridge_name,) if self.bridge_name and not required else ()
 
     def is_foreign(self) -> None:
         return None  # the programs compare the label of the network whose id they use
@@ -165,7 +171,7 @@ printf '%s\n' "$docker_objects"
     def delete(self) -> Steps:
         # Only `heal` makes a bridge that outlives its network. A bridge on a NIC belongs to another
         # resource, and has the same alias where network and bridge have one name.
-        bridge = self._bridge if self._bridge_address else ""
+        bridge = self.bridge_name if self._bridge_address else ""
         removed = sh(_REMOVE, self.network, self.mark.inventory, bridge, self.mark.tag)
         return (removed, *self._remove_bridge()) if self._has_lost_network else (removed,)
 
@@ -177,16 +183,16 @@ printf '%s\n' "$docker_objects"
         # Docker cannot change the other fields of an existing network.
         if replace(current, lacks=self.lacks) != self:
             return None
-        address = self._bridge_address if self._bridge else ""
+        address = self._bridge_address if self.bridge_name else ""
         restarted = current.restarted
         return (
             bridge_state.heal(
-                self._bridge, self.network, address, self.subnet, self.mark, restarted
+                self.bridge_name, self.network, address, self.subnet, self.mark, restarted
             ),
         )
 
     @property
-    def _bridge(self) -> str:
+    def bridge_name(self) -> str:
         """The name of the bridge; empty for a driver without one."""
         return dict(self.options).get(BRIDGE_NAME, "")
 
@@ -204,13 +210,13 @@ printf '%s\n' "$docker_objects"
         return self.subnet is None and not self.driver and only_bridge
 
     def _remove_bridge(self) -> Steps:
-        absent = Run(("test", "!", "-d", sysfs.path(self._bridge, "bridge")))
-        return (Unless(absent, (Run(("ip", "link", "delete", "dev", self._bridge)),)),)
+        absent = Run(("test", "!", "-d", sysfs.path(self.bridge_name, "bridge")))
+        return (Unless(absent, (Run(("ip", "link", "delete", "dev", self.bridge_name)),)),)
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         before = current if isinstance(current, DockerNetwork) else self
         if before._has_lost_network:
-            return f"bridge {before._bridge} is ours, damaged: it has lost its Docker network"
+            return f"bridge {before.bridge_name} is ours, damaged: it has lost its Docker network"
         if recreated:
             return f"every container on {self.network} is re-created"
         restarted = current.restarted if isinstance(current, DockerNetwork) else ()
@@ -247,8 +253,8 @@ printf '%s\n' "$docker_objects"
         """This network, and what the kernel lacks of it."""
         if kernel is None:
             return self
-        if self._bridge:
-            state = kernel.bridge(self._bridge, self.network, self._bridge_address, self.subnet)
+        if self.bridge_name:
+            state = kernel.bridge(self.bridge_name, self.network, self._bridge_address, self.subnet)
         else:
             state = kernel.containers_on(self.network)
         return replace(self, lacks=state.lacks, restarted=state.restarted)

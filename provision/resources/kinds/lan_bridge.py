@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Resource, keyed_lines
-from provision.resources.lib import edited_file, marked_block
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.lib import bridge_state, edited_file, marked_block
 from provision.resources.lib.base64_text import decode_text
+from provision.resources.lib.crossing_rules import rules_before
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import Files, NicManager
 from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_records
@@ -73,13 +74,27 @@ class LanBridge(Resource):
     mark: Mark
     original: OriginalNic | None = field(default=None, compare=False)
     present: Files = field(default=(), compare=False, repr=False)
+    follows: tuple[Ref, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def name(self) -> str:
         return self.bridge
 
+    def is_followed(self) -> bool:
+        return self.original is not None
+
     def links(self) -> tuple[str, ...]:
         return (self.nic,)
+
+    def followed_links(self) -> tuple[str, ...]:
+        return (self.bridge,) if self._manager.remakes_bridges else ()
+
+    def restore(self) -> Steps:
+        """Plug containers in again; the manager itself makes the bridge with the NIC."""
+        return (bridge_state.restore(self.bridge, anew=self._manager.remakes_bridges),)
+
+    def after(self) -> tuple[Ref, ...]:
+        return self.follows
 
     def names(self) -> tuple[str, ...]:
         veth = self.original.host_veth if self.original else None
@@ -226,6 +241,7 @@ def _bridge(
         Mark(origin.inventory, bridge),
         original=nic,
         present=edited,
+        follows=rules_before(origin.host, nic, origin.inventory, dict(origin.networks)),
     )
 
 

@@ -59,6 +59,9 @@ shared {" ".join(ovsdb.TABLES)}
 """
     fingerprint: ClassVar[str] = ":"  # the one of `lan_bridge` covers both kinds
 
+    def is_followed(self) -> bool:
+        return False  # Open vSwitch keeps its ports in its database
+
     def is_foreign(self) -> Run:
         return sh(_IS_FOREIGN, self._record, self.mark.inventory, self.bridge, ovsdb.LAN_KEY)
 

@@ -25,6 +25,9 @@ _RUNTIMES = ("", "runc", "io.containerd.runc.v2")
 _HEAL = program_text("host/docker_id.sh", "host/docker_owner.sh", "host/bridge_heal.sh")
 
 
+_RESTORE = program_text("host/bridge_restore.sh")
+
+
 @dataclass(frozen=True, slots=True)
 class BridgeState:
     """`lacks` names what the kernel lacks of a network, separated by commas; empty: nothing.
@@ -62,6 +65,14 @@ def heal(
     """
     tag = mark.tag if mark else "-"
     return sh(_HEAL, bridge, network, address, str(subnet), tag, *restarted)
+
+
+def restore(bridge: str, address: str = "", subnet: object = "", *, anew: bool = False) -> Run:
+    """Give a bridge back what a network manager has taken; an empty `address`: only its ports.
+
+    `anew`: the manager deletes the bridge and makes it anew.
+    """
+    return sh(_RESTORE, bridge, address, str(subnet), "anew" if anew else "-")
 
 
 def without_address(address: str, lacks: str) -> Steps:

@@ -98,6 +98,8 @@ class NicManager(ABC):
     serves_veth: ClassVar[bool] = True
     """True if it can configure a veth into the bridge (`host_port: veth`)."""
 
+    remakes_bridges: ClassVar[bool] = False
+    """True if applying its files deletes the bridge and makes it anew."""
     dhcp_client: ClassVar[str] = ""
     """The program that can get the lease of the NIC for a bridge, as facts name it; or empty."""
 

@@ -33,6 +33,8 @@ class NetplanNm(Netplan):
     programs = ("host/manager_networkmanager.sh", "host/manager_netplan_nm.sh")
     sets_forward_delay = False
     dhcp_client = NetworkManager.name
+    # netplan apply flushes all addresses before it starts NetworkManager, which deletes the bridge.
+    remakes_bridges = True
 
     def describe(self, nic: str, files: ManagerFiles) -> str:
         """The entry of the NIC, with the metric of its routes, which a bridge would not get."""
