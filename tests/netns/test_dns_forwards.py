@@ -33,7 +33,7 @@ GATEWAYS = {"h1": "172.20.0.1", "h2": "172.20.1.1", "h3": "172.20.2.1"}
 UPSTREAM = "127.0.0.53"
 GUEST = "172.20.0.77"
 ODD = {
-    # Ranges and subnets of hosts that do not end at a byte: zones of bytes, and of single addresses.
+    # Ranges and subnets of hosts that do not end at a byte.
     "172.20.48.0/23, subnet_size: 25": {
         "h1": "172.20.48.1",
         "h2": "172.20.48.129",

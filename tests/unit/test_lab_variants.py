@@ -66,7 +66,10 @@ def test_trees_without_variants_keep_their_names() -> None:
 
 def test_a_tree_with_systemd_resolved_has_its_unit_and_its_link(tmp_path: Path) -> None:
     """The other trees have masked the unit, and an empty resolv.conf."""
-    for names, target in {(): None, ("resolved",): "../run/systemd/resolve/stub-resolv.conf"}.items():
+    for names, target in {
+        (): None,
+        ("resolved",): "../run/systemd/resolve/stub-resolv.conf",
+    }.items():
         recipe = base.recipe("bookworm", bare=False, names=names)
         tree = tmp_path / (names or ("plain",))[0]
         (tree / "etc/ssh").mkdir(parents=True)
