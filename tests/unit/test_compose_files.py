@@ -119,6 +119,8 @@ def normal(entry: dict[str, Any]) -> dict[str, Any]:
         result |= {key: size(str(result[key]))} if key in result else {}
     for key in ("env", "sysctls", "tmpfs", "extra_hosts"):
         result |= {key: dict(result[key])} if key in result else {}
+    if not result.get("privileged", True):
+        del result["privileged"]  # Compose leaves out the default
     if "cpus" in result:
         result["cpus"] = float(result["cpus"])
     if "stop_grace_period" in result:
@@ -158,6 +160,7 @@ def as_entry(service: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
     """A service of `docker compose config` as `normal` has ours."""
     entry: dict[str, Any] = {key: service[key] for key in KEYS if key in service}
     entry["restart"] = service.get("restart", "no")
+    entry |= {"mac": service["mac_address"]} if "mac_address" in service else {}
     for key in ("command", "entrypoint"):
         entry |= {key: service[key]} if service.get(key) else {}
     if "environment" in service:
