@@ -107,7 +107,17 @@ def test_a_file_is_read_as_compose_reads_it(path: Path) -> None:
 
 KEYS = (
     *("image", "user", "working_dir", "hostname", "stop_signal", "init", "privileged"),
-    *("read_only", "cap_add", "cap_drop", "security_opt", "group_add", "labels", "sysctls"),
+    *(
+        "tty",
+        "stdin_open",
+        "read_only",
+        "cap_add",
+        "cap_drop",
+        "security_opt",
+        "group_add",
+        "labels",
+        "sysctls",
+    ),
 )
 
 
