@@ -21,27 +21,33 @@ HINT = "check its name, log in to its registry as root on the host, or load it t
 
 
 def warnings(session: Session, changes: Iterable[Change]) -> Iterator[str]:
-    """Yield a line for each image that hosts lack and cannot pull, with the reason."""
-    wanted: dict[str, list[str]] = {}
+    """Yield a line for each image that hosts lack and cannot pull, with the reason.
+
+    One host asks for each image: registries count questions as pulls, and limit these.
+    """
+    lacking: dict[str, list[str]] = {}
     for change in changes:
         if isinstance(change.after, DockerImage) and change.before is None:
-            wanted.setdefault(change.ref.host, []).append(change.after.reference)
-    if not wanted:
+            lacking.setdefault(change.after.reference, []).append(change.ref.host)
+    if not lacking:
         return
+    questions: dict[str, list[str]] = {}
+    for reference, (first, *_) in lacking.items():
+        questions.setdefault(first, []).append(reference)
 
     def ask(host: str) -> str:
-        script = quoted(("perl", "-e", registry_program(), "--", *wanted[host]))
+        script = quoted(("perl", "-e", registry_program(), "--", *questions[host]))
         # A host without Docker, which apply installs, prints nothing.
         return session.transport.run(host, f"{script} 2>/dev/null", timeout_s=TIMEOUT_S).stdout
 
-    answers, _ = each(session, wanted, ask, label="Asking registries for images")
-    hosts_of: dict[tuple[str, str], list[str]] = {}
-    for host in wanted:
+    answers, _ = each(session, questions, ask, label="Asking registries for images")
+    for host, references in questions.items():
         for reference, reason in missing(answers.get(host, "")):
-            if reference in wanted[host]:
-                hosts_of.setdefault((reference, reason), []).append(host)
-    for (reference, reason), hosts in hosts_of.items():
-        yield f"{', '.join(hosts)}: image {reference} cannot be pulled now: {reason}; {HINT}"
+            if reference in references:
+                hosts = lacking[reference]
+                asker = f" (asked by {host})" if len(hosts) > 1 else ""
+                subject = f"{', '.join(hosts)}: image {reference} cannot be pulled now"
+                yield f"{subject}: {reason}{asker}; {HINT}"
 
 
 def missing(text: str) -> Iterator[tuple[str, str]]:
