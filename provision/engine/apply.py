@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.engine import applied_from, joint_changes
+from provision.engine import applied_from, images, joint_changes
 from provision.engine.conflict_hints import hints
 from provision.engine.fleet import Fleet, Session, difference, observe, survey
 from provision.engine.options import ApplyOptions
@@ -81,6 +81,7 @@ def _warnings(
         *mtu_changes.warnings(inventory, fleet.facts, changed),
         *(public_ranges.warnings(inventory) if changed else ()),
         *kept_subnets.explicit_lines(inventory),
+        *images.warnings(session, changed),
     )
 
 

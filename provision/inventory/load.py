@@ -71,7 +71,7 @@ def load(path: Path) -> Inventory:
         *in_file_order(in_compose),
     )
     if located:
-        raise InventoryError(located)
+        raise InventoryError(tuple(each for each in located if each.hosts <= names) or located)
     inventory = build(path, checked.decoded, checked.layout, checked.files)
     remarks = (
         *(f"{host} is left out: {finding}" for host, (finding, *_) in left_out.hosts.items()),

@@ -93,7 +93,9 @@ def recipe(suite: str, *, bare: bool, names: tuple[str, ...] = ()) -> Recipe:
     """The recipe for hosts of a suite; `names` are those of VARIANTS. Pure."""
     extra = [package for name in names for package in variants.packages_of(name, suite)]
     packages = (*_BARE, *(() if bare else packages_of(suite)), *extra)
-    return Recipe(suite, bare, tuple(sorted(packages)), variants=names)
+    unmasked = {unit for name in names for unit in variants.VARIANTS[name].unmasked}
+    masked = tuple(unit for unit in MASKED if unit not in unmasked)
+    return Recipe(suite, bare, tuple(sorted(packages)), masked, variants=names)
 
 
 def packages_of(suite: str) -> tuple[str, ...]:
@@ -224,6 +226,9 @@ def finish(tree: Path, wanted: Recipe) -> None:
         path = tree / "etc" / name
         path.unlink(missing_ok=True)
         path.touch()
+    for variant in map(variants.VARIANTS.__getitem__, wanted.variants):
+        if variant.resolv_conf:
+            _link(tree / "etc/resolv.conf", variant.resolv_conf)
     units = tree / "etc/systemd/system"
     for name in wanted.masked:
         _link(units / name, "/dev/null")

@@ -76,6 +76,11 @@ def lab() -> None:
     help="Docker of the hosts: Debian's, or 29, built from source; needs sid.  [default: debian]",
 )
 @click.option(
+    "--resolver",
+    type=click.Choice(GROUPS["resolver"]),
+    help="Resolver of the hosts: resolved is systemd-resolved, at 127.0.0.53.  [default: none]",
+)
+@click.option(
     "--dhcp", is_flag=True, help="The hosts get the addresses for containers' traffic by DHCP."
 )
 @click.option(

@@ -1,4 +1,4 @@
-"""Variants of lab hosts: network managers, firewalls, backends of iptables, a newer Docker. Pure.
+"""Variants of lab hosts: managers, firewalls, backends of iptables, Docker, resolvers. Pure.
 
 `VARIANTS` is the table of them all, and `GROUPS` tells which of them exclude each other. To add a
 variant, add a row to both; `lab up --host` and the settings of a lab take it from there.
@@ -21,7 +21,9 @@ class Variant:
     systemd-networkd is not enabled on such hosts. `version` counts the changes of `setup`, because
     the name of a tree is made of the names of its variants alone. `suite_packages` are packages
     that differ by suite. `newer_docker` is True if the tree gets the programs of newer_docker.py;
-    `suites` are the suites that can have the variant, all if it is empty.
+    `suites` are the suites that can have the variant, all if it is empty. `unmasked` are units that
+    other trees have masked, and `resolv_conf` is the target of the link /etc/resolv.conf, a file
+    without a server if it is empty.
     """
 
     packages: tuple[str, ...] = ()
@@ -31,6 +33,8 @@ class Variant:
     version: int = 1
     newer_docker: bool = False
     suites: tuple[str, ...] = ()
+    unmasked: tuple[str, ...] = ()
+    resolv_conf: str = ""
 
 
 # No udev runs in systemd-nspawn, where /sys is read-only. One of its rules keeps NetworkManager off
@@ -72,6 +76,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "iptables": ("nf_tables", "legacy"),
     "address": ("static", "dhcp"),
     "docker": ("debian", "29"),
+    "resolver": ("none", "resolved"),
 }
 """The values of each group, the default first. A host has one value of each."""
 
@@ -101,6 +106,12 @@ VARIANTS = {
     ),
     # Its backend nftables runs the program nft.
     "29": Variant(("nftables",), setup=_DOCKER_29, newer_docker=True, suites=("sid",)),
+    # Debian's package makes the same link.
+    "resolved": Variant(
+        ("systemd-resolved",),
+        unmasked=("systemd-resolved.service",),
+        resolv_conf="../run/systemd/resolve/stub-resolv.conf",
+    ),
 }
 """The values that change the base tree."""
 

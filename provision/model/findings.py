@@ -34,13 +34,15 @@ NOWHERE = Position()  # until the reader of the file adds the position
 class Finding:
     """A mistake at a path of keys and indexes, such as ("hosts", "h1", "address").
 
-    `loc` is empty for a mistake in the syntax, which has a position and no entry.
+    `loc` is empty for a mistake in the syntax, which has a position and no entry. `hosts` are those
+    between which something is wrong: if one of them is unknown, only that is a mistake.
     """
 
     loc: Loc
     message: str
     hint: str = ""
     position: Position = NOWHERE
+    hosts: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.position}: {self.message}" + (f"; {self.hint}" if self.hint else "")

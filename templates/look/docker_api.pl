@@ -3,11 +3,12 @@
 # all answers of the API together cost less than one. Perl is on every Debian, and the checks need
 # it anyway. Paths of the API: https://docs.docker.com/reference/api/engine/
 # get(PATH) returns the body in one line, "" for status 404, and ends the program with status 1 at
-# any other. answer(KEY, JSON) prints `KEY JSON` and returns JSON. inspect(ID) prints a container
-# and its process, and returns the process id, 0 where it does not run. inode(PID, TYPE) returns the
-# inode of a namespace, 0 where it has ended. docker_info() prints what Docker tells of itself, and in how
-# many milliseconds (in steps of 10, those of /proc/uptime).
-# Defines: get answer inspect inode docker_info
+# any other; ask(PATH) returns status and body, whatever they are. answer(KEY, JSON) prints `KEY JSON`
+# and returns JSON. inspect(ID) prints a container and its process, and returns the process id, 0
+# where it does not run. inode(PID, TYPE) returns the inode of a namespace, 0 where it has ended.
+# docker_info() prints what Docker tells of itself, and in how many milliseconds (in steps of 10, those
+# of /proc/uptime).
+# Defines: ask get answer inspect inode docker_info
 
 use strict; use warnings;
 alarm 30;
@@ -19,7 +20,7 @@ connect($daemon, pack('Sa108', AF_UNIX, '/var/run/docker.sock')) or exit 1; # se
 sub read_more { sysread($daemon, $buffer, 65536, length $buffer) or exit 1 }
 sub read_line { read_more() until $buffer =~ s/^(.*?)\r\n//; return $1 }
 sub read_bytes { my ($count) = @_; read_more() while length $buffer < $count; return substr($buffer, 0, $count, '') }
-sub get {
+sub ask {
   my ($path) = @_;
   syswrite($daemon, "GET $path HTTP/1.1\r\nHost: docker\r\n\r\n");
   my ($status) = read_line() =~ / (\d+)/;
@@ -32,8 +33,12 @@ sub get {
     while (my $size = hex(read_line())) { $body .= read_bytes($size); read_line() }
     read_line();
   } else { $body = read_bytes($length) }
-  exit 1 if $status != 200 and $status != 404;
   $body =~ s/\n//g;
+  return ($status, $body);
+}
+sub get {
+  my ($status, $body) = ask(@_);
+  exit 1 if $status != 200 and $status != 404;
   return $status == 200 ? $body : '';
 }
 sub answer { my ($key, $json) = @_; print "$key $json\n" if $json ne ''; return $json }

@@ -12,7 +12,8 @@ for claim in /etc/provision/"$name"/guests/*; do
   read -r guest_network guest_selector guest_address guest_range guest_text <"$claim" || continue
   guest=${claim##*/}
   echo "claim $guest $guest_network $guest_selector $guest_address $guest_range $guest_text"
-  sed -n "s/^names /names $guest /p" "$claim"
+  told=$(sed -n 's/^names //p' "$claim")
+  [ -z "$told" ] || echo "names $guest $told"
   guest_find && [ -n "$id" ] || continue
   guest_ends || continue
   recorded=
@@ -21,5 +22,9 @@ for claim in /etc/provision/"$name"/guests/*; do
   guest_keeps=; [ "$recorded" != "$id" ] || guest_keeps=yes
   lacks=$(guest_lacks)
   [ -z "$joined" ] || [ "$guest_address" = - ] || [ "$fixed" = "$guest_address" ] || lacks=address
+  # Its host's DNS server answers from this file, which guest_names.sh writes.
+  live=/etc/provision/$name/names/$guest_network.live/$guest
+  [ -n "$lacks" ] || [ -z "$told" ] || [ -z "$address" ] ||
+    [ "$(sed 1d "$live" 2>/dev/null)" = "$address ${told#* }" ] || lacks=names
   echo "state $guest $id $pid ${address:--} ${lacks:--}"
 done

@@ -107,7 +107,17 @@ def test_a_file_is_read_as_compose_reads_it(path: Path) -> None:
 
 KEYS = (
     *("image", "user", "working_dir", "hostname", "stop_signal", "init", "privileged"),
-    *("read_only", "cap_add", "cap_drop", "security_opt", "group_add", "labels", "sysctls"),
+    *(
+        "tty",
+        "stdin_open",
+        "read_only",
+        "cap_add",
+        "cap_drop",
+        "security_opt",
+        "group_add",
+        "labels",
+        "sysctls",
+    ),
 )
 
 
@@ -119,6 +129,8 @@ def normal(entry: dict[str, Any]) -> dict[str, Any]:
         result |= {key: size(str(result[key]))} if key in result else {}
     for key in ("env", "sysctls", "tmpfs", "extra_hosts"):
         result |= {key: dict(result[key])} if key in result else {}
+    if not result.get("privileged", True):
+        del result["privileged"]  # Compose leaves out the default
     if "cpus" in result:
         result["cpus"] = float(result["cpus"])
     if "stop_grace_period" in result:
@@ -158,6 +170,7 @@ def as_entry(service: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
     """A service of `docker compose config` as `normal` has ours."""
     entry: dict[str, Any] = {key: service[key] for key in KEYS if key in service}
     entry["restart"] = service.get("restart", "no")
+    entry |= {"mac": service["mac_address"]} if "mac_address" in service else {}
     for key in ("command", "entrypoint"):
         entry |= {key: service[key]} if service.get(key) else {}
     if "environment" in service:

@@ -64,6 +64,22 @@ def test_trees_without_variants_keep_their_names() -> None:
     assert "netplan.io" in managed.packages
 
 
+def test_a_tree_with_systemd_resolved_has_its_unit_and_its_link(tmp_path: Path) -> None:
+    """The other trees have masked the unit, and an empty resolv.conf."""
+    for names, target in {
+        (): None,
+        ("resolved",): "../run/systemd/resolve/stub-resolv.conf",
+    }.items():
+        recipe = base.recipe("bookworm", bare=False, names=names)
+        tree = tmp_path / (names or ("plain",))[0]
+        (tree / "etc/ssh").mkdir(parents=True)
+        base.finish(tree, recipe)
+        path, unit = tree / "etc/resolv.conf", "etc/systemd/system/systemd-resolved.service"
+        assert (str(path.readlink()) if path.is_symlink() else None) == target
+        assert (tree / unit).is_symlink() == (target is None)
+        assert ("systemd-resolved" in recipe.packages) == bool(target)
+
+
 @pytest.mark.parametrize("manager", variants.GROUPS["manager"])
 def test_each_manager_has_files_of_both_nics(manager: str) -> None:
     """With the addresses of the lab, and a mode that the manager accepts."""

@@ -145,9 +145,10 @@ class Placement:
         if name not in self.project.services:
             hint = did_you_mean(name, self.project.services, "services")
             self.project.refuse(node, f"unknown service {quoted(name)}", hint)
-        elif not copies:
+        elif not copies and self.copies.get(name) != []:  # empty: that service is refused already
             message = f"service {quoted(name)} has no container on {host}"
-            self.project.refuse(node, message, "place both services on one host")
+            hosts = {host, *(its_host for _, its_host in self.copies.get(name, []))}
+            self.project.refuse(node, message, "place both services on one host", hosts)
         return f"container:{copies[0]}" if copies else "none"
 
     def _predecessors(self, service: ComposeService, host: str) -> Iterator[str]:
@@ -234,4 +235,5 @@ class Placement:
                         f" hosts, and a host does not see the volume {quoted(source)} of another"
                     )
                     hint = "place them on one host, or use volumes of different names"
-                    self.project.refuse_at(service.positions[("volumes", k)], message, hint)
+                    position = service.positions[("volumes", k)]
+                    self.project.refuse_at(position, message, hint, hosts | theirs)

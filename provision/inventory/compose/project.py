@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,11 +35,13 @@ class Project:
     notes: list[str] = field(default_factory=list)
     secrets: list[Path] = field(default_factory=list)
 
-    def refuse(self, node: Node, message: str, hint: str = "") -> None:
-        self.refuse_at(self.position(node), message, hint)
+    def refuse(self, node: Node, message: str, hint: str = "", hosts: Iterable[str] = ()) -> None:
+        self.refuse_at(self.position(node), message, hint, hosts)
 
-    def refuse_at(self, position: Position, message: str, hint: str = "") -> None:
-        self.findings.append(Finding((), message, hint, position))
+    def refuse_at(
+        self, position: Position, message: str, hint: str = "", hosts: Iterable[str] = ()
+    ) -> None:
+        self.findings.append(Finding((), message, hint, position, frozenset(hosts)))
 
     def position(self, node: Node) -> Position:
         return Position(self.path, node.line, node.column)

@@ -104,7 +104,8 @@ def _shared_namespace(
         yield Finding(at, message, "name another container")
     elif owner.host != container.host:
         message = f"container '{name}' runs on {owner.host}, not on {container.host}"
-        yield Finding(at, message, "name a container of the same host")
+        hosts = frozenset((owner.host, container.host))
+        yield Finding(at, message, "name a container of the same host", hosts=hosts)
     elif owner.network.startswith("container:"):
         message = f"container '{name}' has no namespace of its own: {owner.network}"
         yield Finding(at, message, f"write network: {quoted(owner.network)}")

@@ -26,7 +26,9 @@ def findings(decoded: Decoded) -> Iterator[Finding]:
                     f"container '{before}' is on {predecessor.host}, and a host starts its"
                     " containers without waiting for others"
                 )
-                yield Finding(loc, message, "remove it, or name a container of the same host")
+                hosts = frozenset((predecessor.host, container.host))
+                hint = "remove it, or name a container of the same host"
+                yield Finding(loc, message, hint, hosts=hosts)
     yield from _cycles(decoded)
 
 

@@ -31,10 +31,11 @@ class GuestConnection(Resource):
 
     `found_by` is `container NAME` or `label KEY=VALUE`. `address` is the fixed one. `peers` is the
     range of the network's other hosts, None if it is on the guest's link. `lacks` is `connection`,
-    `address` or `routes`. `container` is the id of the container, empty if there is none now, which
-    is not a difference: the follower connects it when it starts. In a network with names, a guest
-    without a fixed address is connected at `proposed`, if that is free, and its host answers
-    `dns_names` with the address that it has.
+    `address`, `routes`, or `names` where the DNS server's file does not have the guest's address.
+    `container` is the id of the container, empty if there is none now, which is not a difference:
+    the follower connects it when it starts. In a network with names, a guest without a fixed
+    address is connected at `proposed`, if that is free, and its host answers `dns_names` with the
+    address that it has.
     """
 
     kind: ClassVar[str] = "guest"

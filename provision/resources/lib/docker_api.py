@@ -22,6 +22,11 @@ def snapshot_program() -> str:
     return program_text("look/docker_api.pl", "look/docker_snapshot.pl")
 
 
+def registry_program() -> str:
+    """Perl that asks registries for images."""
+    return program_text("look/docker_api.pl", "look/registry.pl")
+
+
 def namespaces_program() -> str:
     """Perl that prints the namespaces in which all containers live."""
     return program_text("look/docker_api.pl", "look/docker_namespaces.pl")
