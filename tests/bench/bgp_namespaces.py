@@ -43,7 +43,8 @@ def inventory_text(speakers: int) -> str:
     """Two reflectors, and behind them as many hosts as there are speakers, on one link."""
     lines = ["name: mesh", "hosts:"]
     lines += [f"  h{n}: {{address: 10.78.{n >> 8}.{n & 255}}}" for n in range(1, speakers + 3)]
-    return "\n".join((*lines, "networks:\n  core: {method: bgp, cidr: 172.24.0.0/14, bfd: true}")) + "\n"
+    lines += ["networks:", "  core: {method: bgp, cidr: 172.24.0.0/14, bfd: true}"]
+    return "\n".join(lines) + "\n"
 
 
 def planned_files(inventory: Inventory) -> dict[str, list[File]]:

@@ -18,7 +18,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -91,20 +92,19 @@ def measured(tree: Path, size: int) -> dict[str, float]:
     place = Place(tree, size)
     *early, late = place.speakers
     speakers = [start(place, host) for host in early]
-    for speaker in speakers:
-        await_prefixes([speaker], 1)
     load = os.getloadavg()[0]
     begin = time.monotonic()
+    for speaker in speakers:
+        speaker.process.send_signal(signal.SIGCONT)
     reflectors = [place.start_reflector(host) for host in REFLECTORS]
-    everybody = [*speakers, *reflectors]
     known = size + len(REFLECTORS)
-    start_s = await_prefixes(everybody, known - 1, begin)
+    start_s = await_prefixes(reflectors, speakers, known - 1, begin)
     costs = {"start_s": start_s, "load": load}
     costs["start_cpu_s"] = max(map(cpu_s, reflectors))
     costs["idle_cpu_s"] = idle_cpu_s(reflectors)
     begin = time.monotonic()
     last = place.start_speaker(late)
-    costs["join_s"] = await_prefixes([*everybody, last], known, begin)
+    costs["join_s"] = await_prefixes(reflectors, [*speakers, last], known, begin)
     for name in ("bgpd", "zebra"):
         costs[f"{name}_mib"] = max(mib(each.pids()[name], "Rss") for each in reflectors)
     costs["speaker_mib"] = sum(mib(each.process.pid, "Pss") for each in speakers) / len(speakers)
@@ -114,7 +114,7 @@ def measured(tree: Path, size: int) -> dict[str, float]:
     until(lambda: all(has_bfd(folder, address) for folder in sessions), f"no BFD with {late}")
     begin = time.monotonic()
     place.silence(late, last.process, bfdd)
-    costs["loss_s"] = await_prefixes(everybody, known - 1, begin)
+    costs["loss_s"] = await_prefixes(reflectors, speakers, known - 1, begin)
     return costs
 
 
@@ -125,21 +125,30 @@ def has_bfd(folder: Path, address: str) -> bool:
 
 
 def start(place: Place, host: str) -> Daemons:
-    """Start a speaker once the one before has had a processor: not hundreds at once."""
+    """Start a speaker, and stop it until all have started: its calls would slow down the others."""
     speaker = place.start_speaker(host)
     until((speaker.folder / "bgpd.vty").exists, f"bgpd of {host} does not start")
+    speaker.process.send_signal(signal.SIGSTOP)
     return speaker
 
 
-def await_prefixes(daemons: Iterable[Daemons], count: int, begin: float = 0.0) -> float:
+def await_prefixes(
+    reflectors: Sequence[Daemons], speakers: Iterable[Daemons], count: int, begin: float
+) -> float:
     """Wait until each has routes to `count` subnets; return the seconds since `begin`.
 
-    One is asked after the other, so that the questions cost little while the daemons work. At the
-    end all have been asked, so the time is too long by that of one round, and never too short.
+    The speakers are asked once the reflectors have the right routes, so that the questions cost
+    little while the daemons work. All are asked at least once, which is part of the time.
     """
-    for each in daemons:
-        problem = f"{each.folder.name} has {each.prefixes()} of {count} subnets"
-        until(lambda each=each: each.prefixes() == count, problem)  # type: ignore[misc]
+
+    def wait(each: Daemons) -> None:
+        problem = f"{each.folder.name} does not have {count} subnets"
+        until(lambda: each.prefixes() == count, problem, pause_s=0.2)
+
+    for each in reflectors:
+        wait(each)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(wait, speakers))
     return time.monotonic() - begin
 
 
