@@ -1,10 +1,10 @@
-"""Runs the benchmarks of docs/speed.md, and writes their tables there.
+"""Runs the benchmarks of docs/speed.md and docs/scale.md, and writes their tables there.
 
     sudo .venv/bin/python tests/bench/figures.py                  # all of them, up to 50 hosts
     sudo .venv/bin/python tests/bench/figures.py explain verify   # these
     sudo .venv/bin/python tests/bench/figures.py no-change --peers /var/tmp/peers/bin
 
-What a benchmark prints is Markdown. In docs/speed.md it stands between `<!-- figures: NAME -->` and
+What a benchmark prints is Markdown. In its page it stands between `<!-- figures: NAME -->` and
 `<!-- end -->`, below its command, the day, and the load at its start. A benchmark that fails leaves
 its table as it is; the others still run, and the exit status is 1.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 
 BENCH = Path(__file__).parent
 SPEED = BENCH.parents[1] / "docs/speed.md"
+SCALE = BENCH.parents[1] / "docs/scale.md"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Benchmark:
     arguments: tuple[str, ...] = ()
     small: tuple[str, ...] = ()
     lab: bool = True
-    """True if it boots lab hosts, for which it must be root."""
+    """True if it boots lab hosts, or makes namespaces, for which it must be root."""
+    page: Path = SPEED
 
     def command(self, arguments: Sequence[str]) -> tuple[str, ...]:
         """The command that runs it with these arguments."""
@@ -65,6 +67,7 @@ BENCHMARKS = {
         lab=False,
     ),
     "validate": Benchmark("validate.py", ("500", "500"), ("3", "3"), lab=False),
+    "bgp-speakers": Benchmark("bgp_speakers.py", ("50", "200"), ("5",), page=SCALE),
 }
 
 
@@ -82,7 +85,7 @@ def main() -> int:
         if not refreshed(name, (*peers, *BENCHMARKS[name].arguments)):
             failed.append(name)
     if failed:
-        print(f"failed: {', '.join(failed)}; their tables in {SPEED} are as before")
+        print(f"failed: {', '.join(failed)}; their tables are as before")
     return 1 if failed else 0
 
 
@@ -99,7 +102,7 @@ def refreshed(name: str, arguments: Sequence[str]) -> bool:
         f"`{benchmark.pasted(arguments)}` on {today.day} {today:%B %Y}, on {os.cpu_count()}"
         f" processors with a load of {load:.1f} at its start:"
     )
-    write(SPEED, f"figures: {name}", f"{head}\n\n{process.stdout.strip()}")
+    write(benchmark.page, f"figures: {name}", f"{head}\n\n{process.stdout.strip()}")
     return True
 
 

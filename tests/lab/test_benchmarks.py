@@ -1,4 +1,4 @@
-"""Every benchmark of docs/speed.md at its smallest size runs to its end and prints its table."""
+"""Every benchmark of the docs at its smallest size runs to its end and prints its table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.bench.figures import BENCHMARKS, SPEED
+from tests.bench.figures import BENCHMARKS
 
 pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1800)]
 
@@ -26,4 +26,4 @@ def test_a_benchmark_prints_its_table(name: str) -> None:
         _, rule, *rows = table.splitlines()
         assert re.fullmatch(r"\|(-+\|)+", rule), table
         assert rows and all(re.search(r"\d", row) for row in rows), table
-    assert f"<!-- figures: {name} -->" in SPEED.read_text()
+    assert f"<!-- figures: {name} -->" in benchmark.page.read_text()
