@@ -1,4 +1,4 @@
-"""Settings of the kernel, of systemd-networkd and of Docker that a network bears, or not."""
+"""Settings of the kernel and of systemd-networkd that undo a network, and a swarm beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.hosts import Hosts, assert_same, without_records
+from tests.lab.hosts import Hosts, assert_same
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 
@@ -104,24 +104,6 @@ def test_routes_of_a_vpn_that_cover_the_range_are_no_conflict(clean: Hosts) -> N
             clean.ssh("h1", f"ip route del {route} dev host0", check=False)
 
 
-def test_settings_of_docker_that_networks_bear(clean: Hosts) -> None:
-    """live-restore, no userland proxy, no ICC: from apply to destroy.
-
-    Without a reboot: for 90 s it would wait for containers, which live-restore does not stop.
-    """
-    settings = '{"live-restore": true, "userland-proxy": false, "icc": false}'
-    clean.everywhere(f"echo '{settings}' >{DAEMON_JSON}; systemctl restart docker")
-    before, name = clean.capture(), clean.inventory("modes.yml")
-    clean.provision("apply", name)
-    clean.verified(name)
-    clean.everywhere("systemctl restart docker")
-    clean.verified(name)
-    assert clean.json("apply", name)["changes"] == []
-    clean.provision("destroy", name, "--yes")
-    before, after = unordered(before), unordered(clean.capture())
-    assert_same(without_records(before), without_records(after))
-
-
 def test_networks_stand_beside_a_swarm(clean: Hosts) -> None:
     """An overlay network of Docker keeps its range; one of our range or name is a conflict."""
     data = clean.networks[1]
@@ -138,41 +120,3 @@ def test_networks_stand_beside_a_swarm(clean: Hosts) -> None:
     clean.ssh("h1", "docker network create -d overlay --subnet 10.212.0.0/24 blue")
     conflicts = clean.json("plan", name, status=9)["conflicts"]
     assert [conflict["host"] for conflict in conflicts] == ["h1"], conflicts
-
-
-REFUSED = {
-    "h1": (
-        f"echo '{{\"iptables\": false}}' >{DAEMON_JSON}; systemctl restart docker",
-        'Docker makes no rules of iptables ("iptables": false)',
-    ),
-    "h2": (
-        "docker context create far --docker host=tcp://192.0.2.1:2375 >&2; docker context use far",
-        "its command `docker` talks to another daemon, by context far",
-    ),
-    "h3": (
-        f'echo \'{{"bridge": "none"}}\' >{DAEMON_JSON}; systemctl restart docker',
-        "Docker has made no chain DOCKER-USER",
-    ),
-}
-
-
-def test_settings_of_docker_without_which_no_network_works_are_named(clean: Hosts) -> None:
-    """Before a host is changed, each by its name."""
-    name = clean.inventory("routes.yml")
-    try:
-        for host, (command, _) in REFUSED.items():
-            clean.ssh(host, command)
-        for verb in ("plan", "apply"):
-            result = clean.json(verb, name, status=None)
-            found = [*result["errors"], *result["conflicts"]]
-            for host in ("h1", "h2"):
-                messages = [row["message"] for row in found if row["host"] == host]
-                assert any(REFUSED[host][1] in message for message in messages), messages
-        clean.ssh("h1", f"rm {DAEMON_JSON}; systemctl restart docker")
-        clean.ssh("h2", "docker context use default && docker context rm far")
-        for verb in ("plan", "apply"):
-            (conflict,) = clean.json(verb, name, status=9)["conflicts"]
-            assert conflict["host"] == "h3" and REFUSED["h3"][1] in conflict["message"]
-        assert not any(clean.everywhere("ls -d /etc/provision", check=False).values())
-    finally:
-        clean.ssh("h2", "docker context use default; docker context rm -f far", check=False)
