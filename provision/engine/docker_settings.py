@@ -40,10 +40,6 @@ def problems(facts: HostFacts) -> Iterator[Problem]:
             "use the dockerd that root runs",
         )
     yield from _without_docker_user(facts)
-    if facts.docker_client:
-        message = f"its command `docker` talks to another daemon, by {facts.docker_client}"
-        hint = "run `docker context use default`, and unset DOCKER_HOST, for the login"
-        yield Problem(host, message, hint)
 
 
 def network_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:

@@ -140,8 +140,6 @@ class HostFacts:
     """True if Podman answers at Docker's socket."""
     nftables_backend: bool = field(default=False, repr=False)
     """True if Docker makes its rules by nftables: then there is no chain DOCKER-USER."""
-    docker_client: str = field(default="", repr=False)
-    """What sends the command `docker` to a daemon elsewhere; empty if nothing does."""
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)

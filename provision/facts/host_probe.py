@@ -95,7 +95,6 @@ def parse(
         # Podman adds fields of its own to the answer that it imitates.
         podman="BuildahVersion" in docker,
         nftables_backend=(docker.get("FirewallBackend") or {}).get("Driver", "").startswith("nft"),
-        docker_client=docker_client(lines),
         blocked_folders=frozenset(lines.every("blocked")),
         applied_from=_applied_from(lines.only("origin", "")),
         docker_containers=docker_entry.parse(lines.decoded("containers", "[]")),
@@ -119,18 +118,6 @@ def _listener(line: str) -> PortListener:
 
 def _is_rootless(docker: Mapping[str, Any]) -> bool:
     return any("rootless" in str(option) for option in docker.get("SecurityOptions") or ())
-
-
-_OWN_SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
-
-
-def docker_client(lines: KeyedLines) -> str:
-    """What sends the command `docker` of the login to another daemon; empty if nothing does."""
-    host, context = lines.only("docker_host", ""), lines.only("docker_context", "")
-    if host not in _OWN_SOCKETS:
-        return f"DOCKER_HOST={host}"
-    # The variable overrides the context.
-    return f"context {context}" if not host and context not in ("", "default") else ""
 
 
 def _has_default_bridge(networks: Iterable[Mapping[str, Any]]) -> bool:

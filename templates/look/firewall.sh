@@ -82,9 +82,3 @@ for claim in /etc/provision/"$name"/firewall/*; do
   [ ! -f "$claim" ] || echo "firewall_claim $(head -c 1024 "$claim" | head -n 1)"
 done
 [ ! -e "/run/provision-$name/forward-drop" ] || echo 'forward_was DROP'
-config=${DOCKER_CONFIG:-$HOME/.docker}/config.json
-context=
-[ ! -f "$config" ] || context=$(sed -n 's/.*"currentContext"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' \
-  "$config" 2>/dev/null)
-echo "docker_context ${DOCKER_CONTEXT:-$context}"
-echo "docker_host ${DOCKER_HOST:-}"

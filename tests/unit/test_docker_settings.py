@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from provision.engine import desired, docker_settings, preflight
-from provision.facts import host_probe
 from provision.facts.firewall import Firewall
-from provision.facts.lines import KeyedLines
 from provision.inventory.load import load
 from provision.model.access import Access
 from provision.resources.base import Ref
@@ -40,7 +38,6 @@ INVENTORY = load(ROOT / "inventories/routes.yml")
             "the chain FORWARD of iptables drops",
         ),
         ({"firewall": Firewall(docker_iptables=False)}, '"iptables": false'),
-        ({"docker_client": "context far"}, "talks to another daemon, by context far"),
         ({"rootless": True}, "Docker runs rootless"),
     ],
 )
@@ -103,21 +100,6 @@ def test_a_package_without_its_command_is_refused() -> None:
         "util-linux is installed, but without the command nsenter",
     ]
     assert "`apt-get install --reinstall iptables`" in problems[0].hint
-
-
-@pytest.mark.parametrize(
-    ("lines", "elsewhere"),
-    [
-        ("docker_context \ndocker_host ", ""),
-        ("docker_context default\ndocker_host ", ""),
-        ("docker_context far\ndocker_host ", "context far"),
-        ("docker_context far\ndocker_host unix:///var/run/docker.sock", ""),
-        ("docker_context \ndocker_host tcp://10.0.0.9:2375", "DOCKER_HOST=tcp://10.0.0.9:2375"),
-    ],
-)
-def test_a_docker_command_of_another_daemon_is_told(lines: str, elsewhere: str) -> None:
-    """The variable overrides the context; the host's own socket may be named in full."""
-    assert host_probe.docker_client(KeyedLines(lines)) == elsewhere
 
 
 def test_a_file_that_switches_forwarding_off_is_named() -> None:
