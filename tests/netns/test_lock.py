@@ -103,6 +103,8 @@ def follower(limit: int) -> str:
         prerouting=False,
         tables=False,
         forwards=False,
+        bridges=[],
+        ports=False,
         devices=[],
         enters=False,
         lock=LOCK,
