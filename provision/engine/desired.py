@@ -185,7 +185,9 @@ def _network(inventory: Inventory, container: Container) -> Ref | None:
 
 
 _BRIDGES = ("lan_bridge", "docker_network", "docker0")
-_ENTERING = ("attachment", "guest", "connection", *_BRIDGES)
+_IN_CONTAINERS = ("attachment", "guest", "connection")
+"""Kinds that act when a container ends, too."""
+_ENTERING = (*_IN_CONTAINERS, *_BRIDGES)
 """Kinds whose `restore` enters network namespaces of containers."""
 
 
@@ -226,7 +228,7 @@ def _follower(
         lock=lock_path(inventory),
         holders=program_text("host/lock_holders.sh").strip(),
         links=links,
-        enters=enters,
+        ends=any(resource.kind in _IN_CONTAINERS for resource in volatile),
         forwards=any(r.kind == Sysctl.kind and r.name == IP_FORWARD for r in volatile),
         bridges=[r.bridge_name for r in volatile if isinstance(r, DockerNetwork | Docker0)],
         ports=any(r.kind in _BRIDGES for r in volatile),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from provision.engine.fleet import Session, each
 from provision.engine.plan import Change
-from provision.model.text import single_line
+from provision.model.text import listed, single_line
 from provision.resources.kinds.image import DockerImage
 from provision.resources.lib.docker_api import registry_program
 from provision.resources.script import quoted
@@ -46,7 +46,7 @@ def warnings(session: Session, changes: Iterable[Change]) -> Iterator[str]:
             if reference in references:
                 hosts = lacking[reference]
                 asker = f" (asked by {host})" if len(hosts) > 1 else ""
-                subject = f"{', '.join(hosts)}: image {reference} cannot be pulled now"
+                subject = f"{listed(tuple(hosts))}: image {reference} cannot be pulled now"
                 yield f"{subject}: {reason}{asker}; {HINT}"
 
 

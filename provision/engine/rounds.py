@@ -200,7 +200,7 @@ def _still_differing(plan: Plan) -> Iterator[HostError]:
 
 def _is_volatile(change: Change) -> bool:
     resource = change.after or change.before
-    return resource is not None and resource.is_followed()
+    return resource is not None and resource.volatile
 
 
 def _label(change: Change) -> str:

@@ -6,17 +6,21 @@
 # and may print them, so they have the container's id instead of the values of its variables and of its
 # settings, which Docker cannot change.
 
-my $value = qr/(?<value>"(?:[^"\\]|\\.)*+"|\[(?:(?&value)|,)*+\]|\{(?:(?&value)|[,:])*+\}|[^\[\]{}",:]++)/;
+# Unrolled, because perl counts no more than 65,535 repetitions of a group.
+my $string = qr/"[^"\\]*+(?:\\.[^"\\]*+)*+"/;
+my $value = qr/(?<value>$string|\[(?:(?&value)|,)*+\]|\{(?:(?&value)|[,:])*+\}|[^\[\]{}",:]++)/;
 my $ours = 'filters=%7B%22label%22%3A%5B%22provision%22%5D%7D';
 my @lines;
 
 sub members { # of a JSON object: its values by key
-  my ($json) = @_;
+  my $json = $_[0] // '';
   my %members;
-  while ($json =~ /\G[{,](?<key>"(?:[^"\\]|\\.)*+"):(?<whole>$value)/gc) {
+  while ($json =~ /\G[{,](?<key>$string):(?<whole>$value)/gc) {
     my ($key, $whole) = ($+{key}, $+{whole});
     $members{substr($key, 1, -1)} = $whole;
   }
+  # Half of an object must not pass for the whole: Docker's answer is not understood then.
+  exit 1 unless $json =~ /\G\}$/ or $json =~ /^(\{\}|null)?$/;
   return \%members;
 }
 sub elements { # of a JSON array
@@ -33,7 +37,9 @@ for (elements(get("/networks?$ours"))) {
   note('network', @$network{qw(Name Driver)}, $ranges, @$network{qw(Options Labels)});
 }
 for my $id (get("/containers/json?all=1&$ours") =~ /"Id":"([0-9a-f]{64})"/g) {
-  my $json = get("/containers/$id/json") or next; # it has ended meanwhile
+  my ($status, $json) = ask("/containers/$id/json");
+  next if $status == 404; # it has ended meanwhile
+  if ($status != 200) { note('container', $id, $status); next }
   my $container = members($json);
   my ($name, @parts) = @$container{qw(Name State Config HostConfig NetworkSettings)};
   my ($state, $config, $of_host, $networks) = map { members($_) } @parts;

@@ -9,12 +9,15 @@ bridge=$1 address=$2 subnet=$3 manager=$4
 [ -d "/sys/class/net/$bridge/brif" ] || exit 0
 taken() { # link: true if systemd-networkd has configured it
   read -r index 2>/dev/null <"/sys/class/net/$1/ifindex" || return
-  grep -qs '^NETWORK_FILE=.' "/run/systemd/netif/links/$index"
+  ! grep -qs '^ADMIN_STATE=unmanaged' "/run/systemd/netif/links/$index" &&
+    grep -qs '^NETWORK_FILE=.' "/run/systemd/netif/links/$index"
 }
 if [ -n "$address" ] && taken "$bridge"; then
   ip -4 -o address show dev "$bridge" | grep -qF " $address " ||
     ip address replace "$address" brd + dev "$bridge" || exit
-  [ -n "$(ip -4 route show exact "$subnet" dev "$bridge")" ] ||
+  # A bridge that is down takes no route.
+  [ -z "$(ip link show dev "$bridge" up)" ] ||
+    [ -n "$(ip -4 route show exact "$subnet" dev "$bridge")" ] ||
     ip route add "$subnet" dev "$bridge" proto kernel scope link src "${address%/*}" || exit
 fi
 lost=

@@ -3,7 +3,7 @@
 # An --env-file of the docker command carries no value with several lines, and its own environment
 # (`--env NAME`) would take variables such as DOCKER_HOST and LD_PRELOAD for the command itself.
 # Arguments: the container's name. Stdin: the body of POST /containers/create as JSON, see
-# https://docs.docker.com/reference/api/engine/
+# https://docs.docker.com/reference/api/engine/. Exit status 9: the name is taken.
 
 use strict; use warnings; use Socket;
 my ($name) = @ARGV;
@@ -26,4 +26,5 @@ my ($message) = $answer =~ /"message":"((?:[^"\\]|\\.)*)"/;
 $message //= 'no answer';
 $message =~ s/\\n/\n/g;
 $message =~ s/\\(["\\])/$1/g;
-die "Error response from daemon: $message\n";
+print STDERR "Error response from daemon: $message\n";
+exit($answer =~ m{^HTTP/\S+ 409 } ? 9 : 1);

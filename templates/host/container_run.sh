@@ -6,7 +6,8 @@
 
 name=$1 mark=$2 program=$3; shift 3
 id=$(perl -e "$program" "$name") || {
-  # Docker may have refused the name. Asked only now: each docker command costs 15 to 50 ms.
+  [ $? = 9 ] || exit 1
+  # The name is taken. Asked only now: each docker command costs 15 to 50 ms.
   id=$(container_id "$name") && [ -n "$id" ] || exit 1
   [ "$(docker inspect --format '{{index .Config.Labels "provision"}}' "$id")" = "$mark" ] ||
     { echo "a container $name exists that is not of this inventory" >&2; exit 1; }

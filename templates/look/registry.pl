@@ -11,7 +11,7 @@ if (open(my $file, '<', '/root/.docker/config.json')) { local $/; $config = <$fi
 my $logins = $config =~ /"(?:auth|credsStore|credHelpers)"/;
 $| = 1;
 $SIG{ALRM} = sub {
-  print "missing $_ no answer from its registry within 20 s\n" for @references;
+  print "missing $references[0] no answer from its registry within 20 s\n" if @references;
   exit 0;
 };
 alarm 20;
@@ -21,7 +21,7 @@ while (@references) {
   next if $status == 200;
   my ($message) = $body =~ /"message":"((?:[^"\\]|\\.)*)"/;
   $message //= "status $status";
-  next if $logins and $message =~ /denied|unauthorized|authentication|forbidden/i;
+  next if $logins and $message =~ /denied|unauthorized|authentication|credentials|forbidden/i;
   $message =~ s/\\[nrt]/ /g; $message =~ s/\\(["\\\/])/$1/g; $message =~ s/[^\x20-\x7e]+/ /g;
   print "missing $reference $message\n";
 }

@@ -121,7 +121,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "prerouting": True,
         "tables": True,
         "forwards": True,
-        "enters": True,
+        "ends": True,
         "lock": "/run/provision-demo.lock",
         "holders": program_text("host/lock_holders.sh"),
     },

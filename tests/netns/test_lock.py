@@ -106,7 +106,7 @@ def follower(limit: int) -> str:
         bridges=[],
         ports=False,
         devices=[],
-        enters=False,
+        ends=False,
         lock=LOCK,
         holders=program_text("host/lock_holders.sh").strip(),
     )

@@ -110,7 +110,7 @@ ip -4 -o address show dev docker0 2>/dev/null | sed -n 's/.* inet \([0-9./]*\) .
         return self.needs
 
     def is_followed(self) -> bool:
-        return bool(self._bridge[2])
+        return bool(self.effective and self._bridge[2])
 
     @property
     def bridge_name(self) -> str:
