@@ -9,7 +9,6 @@
 # Unrolled, because perl counts no more than 65,535 repetitions of a group.
 my $string = qr/"[^"\\]*+(?:\\.[^"\\]*+)*+"/;
 my $value = qr/(?<value>$string|\[(?:(?&value)|,)*+\]|\{(?:(?&value)|[,:])*+\}|[^\[\]{}",:]++)/;
-my $ours = 'filters=%7B%22label%22%3A%5B%22provision%22%5D%7D';
 my @lines;
 
 sub members { # of a JSON object: its values by key
@@ -31,12 +30,12 @@ sub elements { # of a JSON array
 }
 sub note { push @lines, join(' ', map { $_ // '' } @_) }
 
-for (elements(get("/networks?$ours"))) {
+for (elements(get_ours('/networks?'))) {
   my $network = members($_);
   my $ranges = members($network->{IPAM})->{Config};
   note('network', @$network{qw(Name Driver)}, $ranges, @$network{qw(Options Labels)});
 }
-for my $id (get("/containers/json?all=1&$ours") =~ /"Id":"([0-9a-f]{64})"/g) {
+for my $id (get_ours('/containers/json?all=1&') =~ /"Id":"([0-9a-f]{64})"/g) {
   my ($status, $json) = ask("/containers/$id/json");
   next if $status == 404; # it has ended meanwhile
   if ($status != 200) { note('container', $id, $status); next }

@@ -3,12 +3,13 @@
 # all answers of the API together cost less than one. Perl is on every Debian, and the checks need
 # it anyway. Paths of the API: https://docs.docker.com/reference/api/engine/
 # get(PATH) returns the body in one line, "" for status 404, and ends the program with status 1 at
-# any other; ask(PATH) returns status and body, whatever they are. answer(KEY, JSON) prints `KEY JSON`
-# and returns JSON. inspect(ID) prints a container and its process, and returns the process id, 0
-# where it does not run. inode(PID, TYPE) returns the inode of a namespace, 0 where it has ended.
+# any other; get_ours(PATH) asks for what has our label alone, by the parameter `filters`; ask(PATH)
+# returns status and body, whatever they are. answer(KEY, JSON) prints `KEY JSON` and returns JSON.
+# inspect(ID) prints a container and its process, and returns the process id, 0 where it does not run.
+# inode(PID, TYPE) returns the inode of a namespace, 0 where it has ended.
 # docker_info() prints what Docker tells of itself, and in how many milliseconds (in steps of 10, those
 # of /proc/uptime).
-# Defines: ask get answer inspect inode docker_info
+# Defines: ask get get_ours answer inspect inode docker_info
 
 use strict; use warnings;
 alarm 30;
@@ -40,6 +41,9 @@ sub get {
   my ($status, $body) = ask(@_);
   exit 1 if $status != 200 and $status != 404;
   return $status == 200 ? $body : '';
+}
+sub get_ours { # path with its other parameters, up to the ? or & before `filters`
+  return get("$_[0]filters=%7B%22label%22%3A%5B%22provision%22%5D%7D");
 }
 sub answer { my ($key, $json) = @_; print "$key $json\n" if $json ne ''; return $json }
 sub inspect {

@@ -20,7 +20,7 @@ NETWORK = {
 }
 STUBS = """use strict; use warnings;
 sub ask { return (STATUS, $ENV{ONE}) }
-sub get { my ($path) = @_; return $path =~ m{^/networks} ? $ENV{NETWORKS} : $ENV{LIST} }
+sub get_ours { my ($path) = @_; return $path =~ m{^/networks} ? $ENV{NETWORKS} : $ENV{LIST} }
 """
 
 

@@ -45,7 +45,7 @@ class Binary(Stashed, Resource):
     """
 
     kind: ClassVar[str] = "binary"
-    only_where: ClassVar[tuple[str, ...]] = (f'{VAR}/bin/"$name"',)
+    only_where: ClassVar[tuple[str, ...]] = (f'{BIN}/"$name"',)
     probe: ClassVar[str] = rf"""
 for stamp in {BIN}/"$name"/*/*.sha256; do
   program=${{stamp%.sha256}}

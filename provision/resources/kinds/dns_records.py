@@ -131,7 +131,7 @@ class DnsRecords(Resource):
     """
 
     kind: ClassVar[str] = "dns_records"
-    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/names',)
+    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/{FOLDER}',)
     probe: ClassVar[str] = rf"""
 files {ETC}/"$name"/{FOLDER}/*
 """

@@ -40,7 +40,7 @@ class EtcdData(Resource):
     """
 
     kind: ClassVar[str] = "etcd_data"
-    only_where: ClassVar[tuple[str, ...]] = ('/var/lib/private/provision-etcd/"$name"',)
+    only_where: ClassVar[tuple[str, ...]] = (f'{PRIVATE}/{FOLDER}/"$name"',)
     probe: ClassVar[str] = rf"""
 for folder in {PRIVATE}/{FOLDER}/"$name"/*; do
   [ -d "$folder" ] && echo "${{folder##*/}}"

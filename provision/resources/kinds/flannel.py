@@ -51,7 +51,7 @@ class Flannel(Resource):
     only_where: ClassVar[tuple[str, ...]] = (
         f"{ETC}/*/flannel",
         "/sys/class/net/flannel*",
-        '/var/lib/provision-flannel/"$name"',
+        f'/var/lib/{STATE}/"$name"',
     )
     probe: ClassVar[str] = program_text("look/flannel.sh")
 
