@@ -259,7 +259,7 @@ def _require_docker_rules(changes: Iterable[Change]) -> None:
     """Raises ConflictError where only a restart of Docker brings its firewall rules back."""
     gone = [change.after for change in changes if isinstance(change.after, DockerFirewall)]
     if gone:
-        lines = [f"{rules.host}: {rules.noun} is gone: the firewall was flushed" for rules in gone]
+        lines = [f"{rules.host}: {rules.loss}: the firewall was flushed" for rules in gone]
         restart = f"run `systemctl restart docker` on {', '.join(rules.host for rules in gone)}"
         raise ConflictError("\n".join(lines), f"{restart}, or apply --restart-docker")
 

@@ -57,16 +57,19 @@ _STOP = {
 _DOCKER = {"restart": "systemctl restart docker", "SIGKILL": "kill -9 $(cat /run/docker.pid)"}
 
 
-def make_change(site: Site, step: Step, target: str) -> tuple[Run, str]:
+def make_change(site: Site, step: Step, target: str, *, restart_docker: bool) -> tuple[Run, str]:
     """Make the change of a step, with its fault; the second part of the result is its output."""
     _prepare(site, step)
     records, boots = _confirmed(site), site.boot_ids()
     verb = "destroy" if target == NOTHING else "apply"
+    options: tuple[str, ...] = ("--yes", "--json")
     if target != NOTHING:
         fault_variants.write(site.hosts, site.method, target)
-    short = (*SHORT, TIMEOUT_S.get(site.method, "30")) if step.fault else ()
+        options += ("--restart-docker",) if restart_docker else ()
+    if step.fault:
+        options += (*SHORT, TIMEOUT_S.get(site.method, "30"))
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        with _started(site, (verb, FILE, "--yes", "--json", *short), stdout, stderr) as process:
+        with _started(site, (verb, FILE, *options), stdout, stderr) as process:
             _wait_for_phase(site, step, process, records)
             _fault_during(site, step, process)
             process.wait(timeout=RUN_S)

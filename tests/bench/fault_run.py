@@ -113,10 +113,17 @@ class SequenceRun:
     def _change(self, step: Step) -> None:
         target = {"destroy": NOTHING, "heal": self._applied()}.get(step.change, step.change)
         self.result.steps.append(f"{step} (variant {target or 'none'})")
-        run, self.output = fault_changes.make_change(self.site, step, target)
+        daemons = self.site.docker_pids()
+        # An apply is refused where rules of Docker are gone, unless it may restart Docker.
+        restart_docker = bool(self.flushed)
+        self.docker_disturbed |= restart_docker
+        run, self.output = fault_changes.make_change(
+            self.site, step, target, restart_docker=restart_docker
+        )
         self.result.steps[-1] += f": exit status {run.status}, {dict(run.told)}"
         self.site.settle()
-        situations = self._situations(step)
+        later = self.site.docker_pids()
+        situations = self._situations(step, {h for h in HOSTS if later[h] not in ("", daemons[h])})
         self._agree(step, lambda views: self._judge_change(views, situations, run))
         for host, view in self.views.items():
             self._note(
@@ -128,9 +135,9 @@ class SequenceRun:
         counts = Counter(base for base in self.bases.values() if base)
         return max(counts, key=counts.__getitem__, default="A")
 
-    def _situations(self, step: Step) -> dict[str, Situation]:
-        if step.restarts_docker:
-            self.flushed -= set(step.hosts)
+    def _situations(self, step: Step, restarted: set[str]) -> dict[str, Situation]:
+        """The situation of each host; `restarted`: hosts whose Docker has started anew."""
+        self.flushed -= restarted
         if step.kills_docker:
             self.drifted |= set(step.hosts)
         return {
@@ -138,7 +145,7 @@ class SequenceRun:
                 self.views[host],
                 self.bases[host],
                 host in self.drifted | self.flushed,
-                reordered=step.restarts_docker,
+                reordered=step.restarts_docker or host in restarted,
             )
             for host in HOSTS
         }
@@ -175,7 +182,7 @@ class SequenceRun:
     # --- faults without a change ---
 
     def _fault(self, step: Step, done: dict[str, str]) -> None:
-        situations = self._situations(step)
+        situations = self._situations(step, set(step.hosts) if step.restarts_docker else set())
         if step.kind in ("flush", "link", "stop", "drift"):
             self.drifted |= {host for host, command in done.items() if command}
         if step.kind == "flush":

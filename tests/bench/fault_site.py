@@ -145,6 +145,11 @@ class Site:
         """The boot id of each host; "" if it is off."""
         return {h: self.inside(h, "cat /proc/sys/kernel/random/boot_id").strip() for h in HOSTS}
 
+    def docker_pids(self) -> dict[str, str]:
+        """The process of dockerd on each host, with its boot; "" if it does not run."""
+        command = "[ -e /run/docker.pid ] && cat /proc/sys/kernel/random/boot_id /run/docker.pid"
+        return {host: self.inside(host, command).strip() for host in HOSTS}
+
     def wait_until_up(self, rebooted: dict[str, str]) -> None:
         """Wait until hosts are back with Docker; `rebooted`: the boot ids before, by host.
 

@@ -61,6 +61,6 @@ def test_the_lost_table_is_named() -> None:
     wanted = DockerFirewall("h1", rules=TABLE)
     change = Change(wanted.ref, "update", replace(wanted, intact=False), wanted, None)
     assert describe(change) == "the firewall was flushed: systemctl restart docker"
-    with pytest.raises(ConflictError, match="h1: table docker-bridges is gone") as error:
+    with pytest.raises(ConflictError, match="h1: table docker-bridges has lost its rules") as error:
         apply._require_docker_rules([change])
     assert "systemctl restart docker` on h1" in str(error.value.hint)

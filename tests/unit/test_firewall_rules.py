@@ -133,7 +133,7 @@ def test_the_last_inventory_that_needs_a_rule_removes_it() -> None:
 def test_docker_is_restarted_only_with_consent() -> None:
     """Otherwise `apply` refuses before it arms a guard, and names the command."""
     change = _change(None, DockerFirewall("h1"))
-    with pytest.raises(ConflictError, match="DOCKER-USER is gone"):
+    with pytest.raises(ConflictError, match="chain FORWARD does not jump to DOCKER-USER"):
         apply._require_docker_rules([change])
     apply._require_docker_rules([])
 

@@ -45,9 +45,11 @@ case $forward in *DOCKER-USER*) echo intact ;; *) echo flushed ;; esac
         return self.rules
 
     @property
-    def noun(self) -> str:
-        """The rules, as a message names them."""
-        return f"chain {CHAIN}" if self.rules == CHAIN else f"table {self.rules}"
+    def loss(self) -> str:
+        """What a flush has taken away, as a message says it."""
+        if self.rules == CHAIN:
+            return f"chain FORWARD does not jump to {CHAIN}"
+        return f"table {self.rules} has lost its rules"
 
     def is_foreign(self) -> None:
         return None  # it is Docker's in any case
