@@ -227,6 +227,7 @@ def _follower(
         inventory=inventory,
         lock=lock_path(inventory),
         holders=program_text("host/lock_holders.sh").strip(),
+        networkd_link=program_text("host/networkd_link.sh").strip(),
         links=links,
         ends=any(resource.kind in _IN_CONTAINERS for resource in volatile),
         forwards=any(r.kind == Sysctl.kind and r.name == IP_FORWARD for r in volatile),

@@ -2,17 +2,13 @@
 # address and route. A file of systemd-networkd for all links (`Name=*`) does so when it restarts, and
 # `netplan apply` makes the bridges of NetworkManager anew. Docker sets them only when it starts, or starts
 # a container. What a person has taken away stays away until the next apply.
+# Prelude: host/networkd_link.sh
 # Arguments: bridge, its address with prefix length (empty: only the ports), its range, `anew` for a bridge
 # that its manager makes anew (`-`: one that it does not)
 
 bridge=$1 address=$2 subnet=$3 manager=$4
 [ -d "/sys/class/net/$bridge/brif" ] || exit 0
-taken() { # link: true if systemd-networkd has configured it
-  read -r index 2>/dev/null <"/sys/class/net/$1/ifindex" || return
-  ! grep -qs '^ADMIN_STATE=unmanaged' "/run/systemd/netif/links/$index" &&
-    grep -qs '^NETWORK_FILE=.' "/run/systemd/netif/links/$index"
-}
-if [ -n "$address" ] && taken "$bridge"; then
+if [ -n "$address" ] && is_taken "$bridge"; then
   ip -4 -o address show dev "$bridge" | grep -qF " $address " ||
     ip address replace "$address" brd + dev "$bridge" || exit
   # A bridge that is down takes no route.
@@ -22,7 +18,7 @@ if [ -n "$address" ] && taken "$bridge"; then
 fi
 lost=
 for link in $(ip -o link show type veth nomaster | sed -n 's/^[0-9]*: *\(veth[^@]*\)@.*/\1/p'); do
-  [ "$manager" != anew ] && ! taken "$link" || lost="$lost $link"
+  [ "$manager" != anew ] && ! is_taken "$link" || lost="$lost $link"
 done
 [ -n "$lost" ] || exit 0
 name='{{index .Options "com.docker.network.bridge.name"}} {{.Id}}'

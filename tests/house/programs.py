@@ -124,6 +124,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "ends": True,
         "lock": "/run/provision-demo.lock",
         "holders": program_text("host/lock_holders.sh"),
+        "networkd_link": program_text("host/networkd_link.sh"),
     },
     "flannel/etcdctl.j2": {
         "mark": "demo/wide",

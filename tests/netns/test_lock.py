@@ -109,6 +109,7 @@ def follower(limit: int) -> str:
         ends=False,
         lock=LOCK,
         holders=program_text("host/lock_holders.sh").strip(),
+        networkd_link="",
     )
     assert "flock -o -w 60 -E 75" in text
     return text.replace("-w 60", f"-w {limit}")

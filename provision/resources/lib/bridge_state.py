@@ -25,7 +25,7 @@ _RUNTIMES = ("", "runc", "io.containerd.runc.v2")
 _HEAL = program_text("host/docker_id.sh", "host/docker_owner.sh", "host/bridge_heal.sh")
 
 
-_RESTORE = program_text("host/bridge_restore.sh")
+_RESTORE = program_text("host/networkd_link.sh", "host/bridge_restore.sh")
 
 
 @dataclass(frozen=True, slots=True)
