@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from provision.engine.plan import Operation
-from provision.resources.base import Ref
+from provision.resources.base import Ref, Resource
 
 
 def order(operations: Sequence[Operation]) -> tuple[int, ...]:
     """The numbers of `operations`, in the order in which they are rolled back.
 
-    (1) operations on the SSH path, (2) kernel objects that are deleted instantly, (3) everything
-    else, so that a program that hangs cannot block the way back in. Within each group: last created
+    (1) operations on the SSH path, (2) kernel objects that are deleted instantly, (3) settings that
+    were changed in place, (4) everything else. So a program that hangs cannot block the way back
+    in, and daemons that are started again read their old settings. Within each group: last created
     first.
     """
     ssh_path = _on_ssh_path(operations)
@@ -25,10 +26,14 @@ def order(operations: Sequence[Operation]) -> tuple[int, ...]:
         for number, operation in enumerate(operations)
         if _is_deleted_instantly(operation) and operation.change.ref not in needed
     }
+    settings = {
+        number
+        for number, operation in enumerate(operations)
+        if operation.change.verb == "update" and _is_read_at_start(operation.resource)
+    }
     last_first = range(len(operations) - 1, -1, -1)
-    return tuple(
-        sorted(last_first, key=lambda number: (number not in ssh_path, number not in instant))
-    )
+    groups = (ssh_path, instant, settings)
+    return tuple(sorted(last_first, key=lambda number: [number not in group for group in groups]))
 
 
 def _on_ssh_path(operations: Sequence[Operation]) -> set[int]:
@@ -90,6 +95,10 @@ class _SshPath:
 def _interfaces(operation: Operation) -> set[tuple[str, str]]:
     host = operation.change.ref.host
     return {(host, interface) for interface in operation.resource.links()}
+
+
+def _is_read_at_start(resource: Resource) -> bool:
+    return resource.on_disk or resource.read_at_start
 
 
 def _runs_last(operation: Operation) -> bool:

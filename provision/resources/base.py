@@ -64,6 +64,8 @@ class Resource:
     """Created before anything is deleted, so that a failure costs nothing (an image pull)."""
     runs_last: ClassVar[bool] = False
     """Maintains other resources: created after them, deleted before them."""
+    read_at_start: ClassVar[bool] = False
+    """Like files (`on_disk`), daemons read it as they start: a rollback brings it back before."""
     changes_facts: ClassVar[bool] = False
     """Creating it changes the facts of the host (e.g. installing Docker).
 

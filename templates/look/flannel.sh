@@ -1,5 +1,6 @@
 # Kind `flannel`: the claims of all inventories, the devices of all flannels with their neighbours and
-# FDB entries, and the settings that flanneld has written for networks of this inventory.
+# FDB entries, and for networks of this inventory the settings that flanneld has written, and digests
+# of those in etcd: which it found when it started, and which it should have.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name
 
@@ -19,6 +20,10 @@ for file in /var/lib/provision-flannel/"$name"/*/subnet.env; do
   [ -f "$file" ] || continue
   network=${file%/subnet.env}
   settings=$(grep -o -E '^FLANNEL_(NETWORK|IPMASQ)=[0-9a-z./]*' "$file" | tr '\n' ' ')
-  echo "settings ${network##*/} $settings"
+  network=${network##*/}
+  echo "settings $network $settings"
+  unit=/etc/systemd/system/provision-$name-$network-flanneld.service
+  [ ! -f "${file%/*}/config" ] || [ ! -f "$unit" ] ||
+    echo "started $network $(cat "${file%/*}/config") $(sed -n 's/^# config: //p' "$unit")"
 done
 shared addresses routes etcd

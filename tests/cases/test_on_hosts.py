@@ -79,6 +79,7 @@ CHANGED = {
     WITH_UPLINK + r" /etc/provision/[^/]+/volatile\.sh": "it moves NetworkManager's routes, too",
     r"vxlan/\S+ /etc/provision/[^/]+/volatile\.sh": "its FDB entries are one batch",
     r"/etc/systemd/system/provision-[^/]+-follow\.service": "it has the digest of follow.sh",
+    r"/etc/systemd/system/provision-[^/]+-flanneld\.service": "it waits for its settings in etcd",
     r"/etc/systemd/network/05-provision-[^/]+-ovsbr0\.network": "the bridge is kept up",
 }
 """Files that differ from those of 0.1.0 on purpose, and why: the next `apply` updates them."""

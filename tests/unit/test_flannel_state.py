@@ -10,6 +10,7 @@ import json
 import pytest
 
 from provision.resources.base import Origin
+from provision.resources.kinds.flannel import Flannel
 from provision.resources.lib.flannel_state import FlannelLinks, FlannelState
 
 OWN, PEER = "56:9f:fe:64:58:7d", "a6:4f:59:e1:9c:d5"
@@ -80,3 +81,20 @@ def test_leases_that_flanneld_does_not_follow_are_left_out() -> None:
     assert not state(device, ROUTE, *lines, keys=KEYS | extra).lacks
     forged = {f"{SUBNETS}/172.16.0.0-24": lease("10.212.0.13", "02:00:00:00:00:09")}
     assert state(device, ROUTE, *lines, keys=KEYS | forged) == FlannelState()
+
+
+@pytest.mark.parametrize(
+    ("started", "lacks"),
+    [
+        ("over aa aa", ""),
+        ("over aa bb", "its settings in etcd"),
+        ("over  bb", ""),
+        ("red aa bb", ""),
+    ],
+)
+def test_settings_that_flanneld_did_not_find_are_named(started: str, lacks: str) -> None:
+    """The digests of those that it found, and of those that it should have; none for no record."""
+    claim = {"backend": "host-gw", "device": "", "cidr": "172.16.0.0/16", "masquerade": False}
+    lines = f"claim overlay over {json.dumps(claim)}\nstarted {started}\naddresses []\nroutes []\n"
+    found = [each.resource for each in Flannel.parse(lines, Origin("h1", "overlay"))]
+    assert [each.lacks for each in found if isinstance(each, Flannel)] == [lacks]

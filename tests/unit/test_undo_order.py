@@ -15,8 +15,12 @@ from provision.facts.host_probe import parse
 from provision.facts.nics import Nic
 from provision.methods.pipework import resources
 from provision.resources.base import State, state
+from provision.resources.kinds.etcd_config import EtcdConfig
+from provision.resources.kinds.file import File
 from provision.resources.kinds.ovs_daemon import OvsDaemon
+from provision.resources.kinds.service import Service
 from provision.resources.lib.nic_records import NicAddress
+from provision.resources.on_hosts import Mark
 from tests.fakes import HOST
 from tests.unit.test_released_nics import OWN, PEER, PIPEWORK, inventory, ovs_snapshot
 
@@ -75,3 +79,19 @@ def test_open_vswitch_starts_before_its_bridge_is_created_again(tmp_path: Path) 
     applied = {ref: r for ref, r in resources_by_ref.items() if ref.kind != "package"}
     kinds = undo_kinds(applied, {})
     assert kinds.index("ovs_daemon") < kinds.index("lan_bridge_ovs")
+
+
+def test_daemons_start_with_their_old_settings() -> None:
+    """A service that is started before its file is the old one would keep the new settings."""
+    mark = Mark("demo", "core")
+    file = File("h1", "/etc/provision/demo/bgpd.conf", "router bgp 64512\n", "0644")
+    keys = EtcdConfig("h1", "over", "/net", "{}", "aa", ("h1",), "demo")
+    service = Service("h1", "provision-demo-core-bgp.service", mark, "# 1\n", needs=(file.ref,))
+    before = (file, keys, service)
+    after = (
+        replace(file, text="router bgp 64513\n"),
+        replace(keys, config='{"Network": ""}'),
+        replace(service, text="# 2\n"),
+    )
+    kinds = undo_kinds(state(before), state(after))
+    assert kinds.index("service") == 2, kinds

@@ -17,6 +17,7 @@ from provision.resources.base import Resource
 from provision.resources.kinds.binary import Binary, flanneld_path
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.service import Service, head
+from provision.resources.lib import etcd_keys
 from provision.resources.on_hosts import Mark, service_name
 from provision.resources.render import render
 
@@ -58,6 +59,7 @@ def service(
         network.cidr,
         settings.ip_masq,
         inventory.name,
+        started_after=(etcd.config_ref(network),),
     )
     binary = _binary(inventory, network, facts)
     yield claim
@@ -84,6 +86,8 @@ def service(
             etcd=etcd.service(inventory, network) if host in members(network) else "",
             program=binary.path if binary else facts.of(FlannelFacts).flanneld,
             sha256=binary.sha256 if binary else "",
+            ctl=etcd_keys.ctl(inventory.name, network.name),
+            key=etcd_keys.config_key(settings.etcd.prefix),
             endpoints=",".join(endpoints(inventory, network)),
             prefix=settings.etcd.prefix,
             ca=etcd.ca(inventory, network),

@@ -59,6 +59,7 @@ echo "peers $peers"
 """
 
     fingerprint: ClassVar[str] = ":"  # other hosts may change etcd meanwhile
+    read_at_start: ClassVar[bool] = True
 
     network: str
     prefix: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from provision.resources.base import Found, Origin, Resource, keyed_lines
+from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.service import restart
 from provision.resources.lib import etcd_keys
 from provision.resources.lib.flannel_state import FlannelLinks
@@ -33,6 +33,8 @@ ip -d -o link show dev "$1" | grep -q -e " $2 " || exit 0
 """
 _CLAIM = "claim"
 """`lacks` of what flanneld has made, if only the claim was deleted."""
+_SETTINGS = "its settings in etcd"
+"""In `lacks` of what flanneld has made, if it has started with other settings."""
 _LINK_TYPES = {"udp": "tun", "vxlan": "vxlan"}
 """The type of the device that flannel makes, by backend."""
 
@@ -43,8 +45,9 @@ class Flannel(Resource):
 
     `backend` is flannel's backend type; `device` is empty for host-gw, which only has routes.
     `create` writes a claim before flanneld starts, so that what flanneld makes is known as ours.
-    `lacks` names what flanneld made of the leases and the kernel does not have any more, or the
-    claim; `lease_mac` is the MAC that the lease has and the device has not.
+    `lacks` names what flanneld made of the leases and the kernel does not have any more, the
+    settings in etcd where flanneld has started with others, or the claim; `lease_mac` is the MAC
+    that the lease has and the device has not.
     """
 
     kind: ClassVar[str] = "flannel"
@@ -67,6 +70,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     inventory: str
     lacks: str = ""
     lease_mac: str = field(default="", compare=False)
+    started_after: tuple[Ref, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -80,6 +84,9 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     @property
     def _claim(self) -> str:
         return f"{ETC}/{self.inventory}/flannel/{self.network}"
+
+    def after(self) -> tuple[Ref, ...]:
+        return self.started_after
 
     def is_foreign(self) -> Run:
         link_type = _LINK_TYPES.get(self.backend, "")
@@ -142,6 +149,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         claims = [rest.split(" ", 2) for key, rest in lines if key == "claim"]
         kernel = FlannelLinks.parse(lines) if claims else None
         etcd = dict(_etcd_keys(lines))
+        other_settings = set(_with_other_settings(lines))
         claimed = {network for owner, network, _ in claims if owner == origin.inventory}
         for flannel in _unclaimed(lines, claimed, origin):
             devices.discard(flannel.device)
@@ -154,6 +162,9 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
                 device, backend = flannel.device, flannel.backend
                 state = kernel.compared(device, backend, etcd.get(network), network, origin)
                 flannel = replace(flannel, lacks=state.lacks, lease_mac=state.lease_mac)
+                if network in other_settings:
+                    lacks = ", ".join(filter(None, (state.lacks, _SETTINGS)))
+                    flannel = replace(flannel, lacks=lacks)
             yield Found(flannel, ours)
         # A flannel that others run, e.g. of Kubernetes: its device name is in use.
         unknown = IPv4Network("0.0.0.0/32")
@@ -163,6 +174,14 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
 
 def _etcd_keys(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, etcd_keys.Keys | None]]:
     return etcd_keys.networks("\n".join(f"etcd {rest}" for key, rest in lines if key == "etcd"))
+
+
+def _with_other_settings(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """The networks whose flanneld has started with other settings than its unit names."""
+    for words in (rest.split() for key, rest in lines if key == "started"):
+        # A record that was cut off tells nothing.
+        if len(words) == 3 and words[1] != words[2]:
+            yield words[0]
 
 
 def _unclaimed(

@@ -1,0 +1,65 @@
+"""A rollback on booted hosts starts daemons with the settings that they had before the change."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.hosts import Hosts
+
+pytestmark = pytest.mark.lab
+
+BGP = "vtysh -d bgpd --vty_socket /run/provision-bgp-core-* -c 'show bgp ipv4 summary'"
+# flanneld reads settings that one host writes into etcd for all; FRR reads files of its host.
+DAEMONS = {
+    "flannel-vxlan.yml": (
+        ("    # direct_routing: true", "    direct_routing: true"),
+        "ip -4 route show root 172.16.0.0/16 proto boot",
+    ),
+    "bgp.yml": (("# asn: 64512", "asn: 64513 #"), f"{BGP} | grep -o 'local AS number [0-9]*'"),
+}
+"""By example, a line of another version of it, and a command that tells what a daemon uses."""
+
+
+@pytest.mark.parametrize(
+    "example", ["flannel-vxlan.yml", pytest.param("bgp.yml", marks=pytest.mark.full)]
+)
+def test_a_rollback_starts_daemons_with_their_old_settings(mixed: Hosts, example: str) -> None:
+    """The change is made on all hosts, and nobody confirms it."""
+    line, command = DAEMONS[example]
+    changed = mixed.inventory(example, line, to="settings.yml")
+    mixed.provision("apply", changed)
+    before = mixed.everywhere(command)
+    assert all(before.values())
+
+    inventory = mixed.inventory(example, to="settings.yml")
+    mixed.provision("apply", inventory, "--manual", "--yes")
+    made = mixed.everywhere(command)
+    assert all(made[host] != before[host] for host in before), made
+
+    mixed.provision("recover", inventory, "--yes", status=None)
+    assert mixed.everywhere(command) == before
+    mixed.inventory(example, line, to="settings.yml")
+    assert mixed.json("plan", changed)["changes"] == []
+    mixed.provision("destroy", changed, "--yes")
+
+
+@pytest.mark.full
+def test_a_flanneld_that_has_other_settings_is_named_and_restarted(mixed: Hosts) -> None:
+    """Somebody writes other settings into etcd, and flanneld of h2 restarts."""
+    inventory = mixed.inventory("flannel-vxlan.yml")
+    mixed.provision("apply", inventory)
+    before = mixed.everywhere(DAEMONS["flannel-vxlan.yml"][1])
+    ctl = "/etc/provision/overlay/etcdctl-over"
+    changed = 'sed \'s/"DirectRouting": false/"DirectRouting": true/\''
+    key = "/coreos.com/network/config"
+    mixed.ssh("h2", f'{ctl} put {key} "$({ctl} get --print-value-only {key} | {changed})"')
+    mixed.ssh("h2", "systemctl restart provision-overlay-over-flanneld.service")
+    assert mixed.everywhere(DAEMONS["flannel-vxlan.yml"][1])["h2"] != before["h2"]
+
+    changes = mixed.json("plan", inventory)["changes"]
+    found = sorted((change["host"], change["kind"]) for change in changes)
+    assert found == [("h1", "etcd_config"), ("h2", "flannel")]
+    mixed.provision("apply", inventory, "--yes")
+    assert mixed.everywhere(DAEMONS["flannel-vxlan.yml"][1]) == before
+    assert mixed.json("plan", inventory)["changes"] == []
+    mixed.provision("destroy", inventory, "--yes")
