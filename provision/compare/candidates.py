@@ -33,7 +33,7 @@ class Candidate:
 
     `method` None: Docker's default bridge with published ports. `alone`: it moves the NIC, so no
     other candidate can be deployed at the same time. `on_lan`: its containers get addresses of the
-    hosts' LAN. `variant_of`: a method of which only one variant can be deployed at the same time.
+    hosts' LAN. `sole`: what only one candidate can have at the same time, "" for nothing such.
     """
 
     name: str
@@ -42,17 +42,18 @@ class Candidate:
     options: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
     on_lan: bool = False
-    variant_of: str = ""
+    sole: str = ""
 
 
 def _of_method(name: str) -> Iterator[Candidate]:
     method = methods.named(name)
     alone = method.takes_nic or method.on_hosts_lan
-    variant_of = name if len(method.variants) > 1 else ""
+    # The variants of a method use the same ports, devices or firewall chains of a host.
+    sole = method.sole or (name if len(method.variants) > 1 else "")
     for end, options in method.variants.items():
         full_name = f"{name}-{end}" if end else name
         mark, on_lan = _mark(full_name), method.on_hosts_lan
-        yield Candidate(full_name, mark, name, options, alone, on_lan, variant_of)
+        yield Candidate(full_name, mark, name, options, alone, on_lan, sole)
 
 
 def _mark(name: str) -> str:
@@ -62,9 +63,9 @@ def _mark(name: str) -> str:
 
 
 def _order(candidate: Candidate) -> tuple[bool, bool, bool, str]:
-    """Rarely the only one of a group last; the variants of a method after the other methods."""
+    """Rarely the only one of a group last; those that can only be there once after the others."""
     default = candidate.method == methods.DEFAULT
-    return candidate.alone, bool(candidate.variant_of), not default, candidate.method or ""
+    return candidate.alone, bool(candidate.sole), not default, candidate.method or ""
 
 
 _MARK_LENGTH = 10
@@ -115,9 +116,7 @@ def groups(candidates: Iterable[Candidate]) -> tuple[tuple[Candidate, ...], ...]
 
 
 def _clash(first: Candidate, second: Candidate) -> bool:
-    # The variants of a method use the same ports, devices or firewall chains of a host.
-    variants = first.variant_of == second.variant_of != ""
-    return first.alone or second.alone or variants
+    return first.alone or second.alone or first.sole == second.sole != ""
 
 
 def free_ranges(used: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:

@@ -50,7 +50,6 @@ class Method(ABC):
     `Network.host_options` has it."""
     on_hosts_lan: ClassVar[bool] = False
     """The network's range is the LAN of the hosts, in which other machines have addresses, too.
-
     `Options` then has the key `pool`: the part of the LAN that Docker may hand out."""
     uses_bridge: ClassVar[bool] = True
     """Containers' interfaces are ports of a bridge of the host. False: they are on the NIC itself
@@ -63,6 +62,8 @@ class Method(ABC):
     """Debian packages of the commands in `tools` that the kind `package` does not know."""
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
     """Options of each network that `compare` measures, by the end of its name (`METHOD-END`)."""
+    sole: ClassVar[str] = ""
+    """What a host has once, such as FRR: `compare` deploys its networks after each other."""
     checks: ClassVar[tuple[HostCheck, ...]] = ()
     """Checks of `verify` besides those of every method."""
     secrets: ClassVar[Mapping[str, Callable[[str], None]]] = {}

@@ -13,6 +13,8 @@ from provision.model.problems import Problem
 from provision.resources.on_hosts import UNIT_FOLDER, Mark
 
 UNIT = "frr.service"
+SOLE = "frr"
+"""`Method.sole` of methods that run FRR."""
 # A unit that is masked, or that does not exist, is neither enabled nor active.
 _SCRIPT = f"""
 if command -v systemctl >/dev/null 2>&1; then

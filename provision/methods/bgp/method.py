@@ -38,6 +38,7 @@ class BgpMethod(Method):
 
     name = "bgp"
     Options = BgpOptions
+    sole = frr_facts.SOLE
     checks = (
         HostCheck("sessions", status.sessions_error),
         HostCheck("subnets", status.subnets_error),

@@ -34,6 +34,8 @@ class VxlanMethod(Method):
 
     name = "vxlan"
     Options = VxlanOptions
+    variants: ClassVar = {"": {}, "evpn": {"control": "evpn"}}
+    sole = frr_facts.SOLE
     checks = (
         HostCheck("sessions", evpn_status.sessions_error, by_evpn),
         HostCheck("vteps", evpn_status.vteps_error, by_evpn),
