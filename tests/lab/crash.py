@@ -22,6 +22,7 @@ STEPS = {
     "modes.yml": 12,
     "wireguard.yml": 11,
     "bgp.yml": 12,
+    "vxlan-evpn.yml": 12,
 }
 """By example, the steps of its first apply and of its destroy on the host that has most."""
 Cuts = tuple[str, ...]
