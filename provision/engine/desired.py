@@ -234,6 +234,7 @@ def _follower(
         bridges=[r.bridge_name for r in volatile if isinstance(r, DockerNetwork | Docker0)],
         ports=any(r.kind in _BRIDGES for r in volatile),
         devices=[(flannel.device, flannel.service) for flannel in flannels if flannel.device],
+        flannels=[(flannel.settings_path, flannel.service, flannel.ctl) for flannel in flannels],
         rules=[*rules, *tables],
         tables=bool(tables),
         prerouting=any(rule.endswith(" PREROUTING") for rule in rules),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from provision.engine.plan import Operation
 from provision.engine.undo_order import order
 from provision.resources import ownership, script
-from provision.resources.steps import Steps, remove_file
+from provision.resources.steps import Run, Steps, remove_file
 
 
 def inverse(operation: Operation, *, txn: str) -> Steps:
@@ -39,12 +39,17 @@ def undo(operations: Sequence[Operation], *, txn: str) -> str:
     steps = {str(number): inverse(operations[number], txn=txn) for number in order(operations)}
     every = tuple(step for operation in operations for step in operation.steps)
     steps["always"] = tuple(
-        step for upload in script.uploads(every) for step in remove_file(upload.target)
+        step for upload in script.uploads(every) for step in _without_upload(upload.target)
     )
     # After a reboot the host rolls files back before its network starts, so that the network's
     # services read the old ones; everything else needs those services.
     early = [name for name in steps if name.isdigit() and operations[int(name)].resource.on_disk]
     return script.cases({"list": list(steps), "early": early}, steps)
+
+
+def _without_upload(target: str) -> Steps:
+    # A connection that was lost in the midst leaves the part that has arrived.
+    return (Run(("rm", "-f", "--", f"{target}.part")), *remove_file(target))
 
 
 def drop_stash(operations: Sequence[Operation], *, txn: str) -> str:

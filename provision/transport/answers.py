@@ -38,9 +38,9 @@ _CLEAN = (
 SHELL = ("sh", "-c", _CLEAN, "sh", 'eval "$(cat)"')
 """The command that runs the script on its standard input."""
 
-# Written beside the target and renamed: the target is never half a file.
+# Written beside the target and renamed: the target is never half a file. A full disk leaves nothing.
 _SAVE = (
-    'umask 077; { mkdir -p "${1%/*}" && cat >"$1.part" && mv -f "$1.part" "$1"; }; '
+    'umask 077; { mkdir -p "${1%/*}" && cat >"$1.part" && mv -f "$1.part" "$1" || ! rm -f "$1.part"; }; '
     "status=$?; printf '\\n@%s %s\\n' \"$2\" $status; exit $status"
 )
 

@@ -1,6 +1,6 @@
 # Kind `flannel`: the claims of all inventories, the devices of all flannels with their neighbours and
 # FDB entries, and for networks of this inventory the settings that flanneld has written, and digests
-# of those in etcd: which it found when it started, and which it should have.
+# of those in etcd: which it found when it started, which it should have, and their key.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name
 
@@ -20,10 +20,7 @@ for file in /var/lib/provision-flannel/"$name"/*/subnet.env; do
   [ -f "$file" ] || continue
   network=${file%/subnet.env}
   settings=$(grep -o -E '^FLANNEL_(NETWORK|IPMASQ)=[0-9a-z./]*' "$file" | tr '\n' ' ')
-  network=${network##*/}
-  echo "settings $network $settings"
-  unit=/etc/systemd/system/provision-$name-$network-flanneld.service
-  [ ! -f "${file%/*}/config" ] || [ ! -f "$unit" ] ||
-    echo "started $network $(cat "${file%/*}/config") $(sed -n 's/^# config: //p' "$unit")"
+  echo "settings ${network##*/} $settings"
+  [ ! -f "$network/config" ] || echo "started ${network##*/} $(cat "$network/config")"
 done
 shared addresses routes etcd

@@ -116,6 +116,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "links": ["eth1", "br lan"],
         "rules": ["DOCKER-USER FORWARD", "PROV-demo-blue-x filter"],
         "devices": [("flannel.1", "provision-demo-over-flanneld.service")],
+        "flannels": [("/var/lib/x/config", "provision-demo-over-flanneld.service", "etcdctl-over")],
         "bridges": ["br-blue-v242wt", "docker0"],
         "ports": True,
         "prerouting": True,

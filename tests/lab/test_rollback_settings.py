@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.lab.hosts import Hosts
+from tests.lab.pipework import wait_for_output
 
 pytestmark = pytest.mark.lab
 
+FLANNELD = "provision-overlay-over-flanneld.service"
 BGP = "vtysh -d bgpd --vty_socket /run/provision-bgp-core-* -c 'show bgp ipv4 summary'"
 # flanneld reads settings that one host writes into etcd for all; FRR reads files of its host.
 DAEMONS = {
@@ -44,22 +46,34 @@ def test_a_rollback_starts_daemons_with_their_old_settings(mixed: Hosts, example
 
 
 @pytest.mark.full
-def test_a_flanneld_that_has_other_settings_is_named_and_restarted(mixed: Hosts) -> None:
-    """Somebody writes other settings into etcd, and flanneld of h2 restarts."""
-    inventory = mixed.inventory("flannel-vxlan.yml")
-    mixed.provision("apply", inventory)
-    before = mixed.everywhere(DAEMONS["flannel-vxlan.yml"][1])
-    ctl = "/etc/provision/overlay/etcdctl-over"
-    changed = 'sed \'s/"DirectRouting": false/"DirectRouting": true/\''
-    key = "/coreos.com/network/config"
-    mixed.ssh("h2", f'{ctl} put {key} "$({ctl} get --print-value-only {key} | {changed})"')
-    mixed.ssh("h2", "systemctl restart provision-overlay-over-flanneld.service")
-    assert mixed.everywhere(DAEMONS["flannel-vxlan.yml"][1])["h2"] != before["h2"]
+def test_a_flanneld_with_other_settings_is_restarted(mixed: Hosts) -> None:
+    """Somebody writes other settings into etcd, and flanneld of h2 restarts.
 
+    The follower restarts it once the settings are there; without it, `plan` names what differs.
+    """
+    inventory, routes = mixed.inventory("flannel-vxlan.yml"), DAEMONS["flannel-vxlan.yml"][1]
+    mixed.provision("apply", inventory)
+    before = mixed.everywhere(routes)
+    _write_direct_routing(mixed, "false", "true")
+    mixed.ssh("h2", f"systemctl restart {FLANNELD}")
+    assert mixed.everywhere(routes)["h2"] != before["h2"]
+    _write_direct_routing(mixed, "true", "false")
+    wait_for_output(mixed, "h2", routes, before["h2"])
+
+    mixed.ssh("h2", "systemctl stop provision-overlay-follow.service")
+    _write_direct_routing(mixed, "false", "true")
+    mixed.ssh("h2", f"systemctl restart {FLANNELD}")
     changes = mixed.json("plan", inventory)["changes"]
     found = sorted((change["host"], change["kind"]) for change in changes)
-    assert found == [("h1", "etcd_config"), ("h2", "flannel")]
+    assert found == [("h1", "etcd_config"), ("h2", "flannel"), ("h2", "systemd_unit")]
     mixed.provision("apply", inventory, "--yes")
-    assert mixed.everywhere(DAEMONS["flannel-vxlan.yml"][1]) == before
+    assert mixed.everywhere(routes) == before
     assert mixed.json("plan", inventory)["changes"] == []
     mixed.provision("destroy", inventory, "--yes")
+
+
+def _write_direct_routing(hosts: Hosts, old: str, new: str) -> None:
+    """Write flannel's settings into etcd with another value of DirectRouting."""
+    ctl, key = "/etc/provision/overlay/etcdctl-over", "/coreos.com/network/config"
+    changed = f'sed \'s/"DirectRouting": {old}/"DirectRouting": {new}/\''
+    hosts.ssh("h2", f'{ctl} put {key} "$({ctl} get --print-value-only {key} | {changed})"')

@@ -74,6 +74,41 @@ def test_a_host_that_was_changed_after_the_arming_refuses(guarded: Guarded) -> N
     assert guarded.revert().result == "reverted"
 
 
+RULE = "-m comment --comment provision:demo/blue"
+CHAIN = f"""
+iptables -t nat -A PROV-demo-blue-0 -s 172.20.0.0/24 {RULE} -j ACCEPT
+iptables -t nat -A POSTROUTING {RULE} -j PROV-demo-blue-0
+"""
+"""The rules of a chain, and the jump to it."""
+
+
+@pytest.mark.parametrize("moment", ["before the change", "during the change"])
+def test_what_the_follower_gives_back_after_a_flush_is_no_difference(
+    guarded: Guarded, moment: str
+) -> None:
+    """A flush had emptied the chain before the change was armed."""
+    guarded.namespace.sh("iptables -t nat -N PROV-demo-blue-0")
+    guarded.arm()
+    if moment == "before the change":
+        guarded.namespace.sh(CHAIN)
+    assert guarded.act().status == 0
+    if moment == "during the change":
+        guarded.namespace.sh(CHAIN)
+    assert guarded.revert().result == "reverted"
+
+
+def test_rules_of_another_chain_or_a_new_chain_are_a_difference(guarded: Guarded) -> None:
+    """Only a chain that was there, empty and unused, may get its rules back."""
+    guarded.namespace.sh(f"iptables -t nat -N PROV-demo-blue-0\n{CHAIN}")
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh(f"iptables -t nat -A PROV-demo-blue-0 {RULE} -j MASQUERADE")
+    guarded.namespace.sh("iptables -t nat -N PROV-demo-red-0")
+    record = guarded.revert()
+    assert record.result == "incomplete"
+    assert "MASQUERADE" in record.log and "PROV-demo-red-0" in record.log
+
+
 def test_half_a_script_is_not_run(guarded: Guarded) -> None:
     """The connection was lost while the script of the change arrived."""
     guarded.arm()

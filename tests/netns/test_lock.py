@@ -106,6 +106,7 @@ def follower(limit: int) -> str:
         bridges=[],
         ports=False,
         devices=[],
+        flannels=[],
         ends=False,
         lock=LOCK,
         holders=program_text("host/lock_holders.sh").strip(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from provision.engine import guard
 from provision.model.errors import NoAnswerError
+from provision.transport import answers
 from provision.transport.local import Local
 
 LIARS = {
@@ -71,3 +73,15 @@ def test_a_file_that_a_host_did_not_take_is_an_error(tmp_path: Path) -> None:
         Local({"h1": ("sh", "-c", "exit 0")}).send(
             "h1", tmp_path / "source", str(tmp_path / "target"), timeout_s=10
         )
+
+
+@pytest.mark.parametrize(("blocks", "left"), [("unlimited", ["file"]), ("1", [])])
+def test_a_file_that_does_not_fit_leaves_nothing(
+    tmp_path: Path, blocks: str, left: list[str]
+) -> None:
+    """The host has no room for the file, as a limit of 512 bytes stands for here."""
+    argv = answers.save(f"{tmp_path}/folder/file", "0a")
+    limited = ("sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", *argv)
+    process = subprocess.run(limited, input=b"x" * 100_000, capture_output=True, check=False)
+    assert (process.returncode == 0) is bool(left)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == left

@@ -86,14 +86,14 @@ def test_leases_that_flanneld_does_not_follow_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("started", "lacks"),
     [
-        ("over aa aa", ""),
-        ("over aa bb", "its settings in etcd"),
-        ("over  bb", ""),
-        ("red aa bb", ""),
+        ("over aa aa /net/config", ""),
+        ("over aa bb /net/config", "its settings in etcd"),
+        ("red aa bb /net/config", ""),
+        ("over aa", ""),
     ],
 )
 def test_settings_that_flanneld_did_not_find_are_named(started: str, lacks: str) -> None:
-    """The digests of those that it found, and of those that it should have; none for no record."""
+    """By the digests of those that it found, and of those that it should have."""
     claim = {"backend": "host-gw", "device": "", "cidr": "172.16.0.0/16", "masquerade": False}
     lines = f"claim overlay over {json.dumps(claim)}\nstarted {started}\naddresses []\nroutes []\n"
     found = [each.resource for each in Flannel.parse(lines, Origin("h1", "overlay"))]

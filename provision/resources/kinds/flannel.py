@@ -82,6 +82,16 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         return f"{STATE}/{self.inventory}/{self.network}"
 
     @property
+    def settings_path(self) -> str:
+        """The file that tells which settings in etcd flanneld has found when it started."""
+        return f"/var/lib/{self.state}/config"
+
+    @property
+    def ctl(self) -> str:
+        """The etcdctl command of the network."""
+        return etcd_keys.ctl(self.inventory, self.network)
+
+    @property
     def _claim(self) -> str:
         return f"{ETC}/{self.inventory}/flannel/{self.network}"
 
@@ -180,7 +190,7 @@ def _with_other_settings(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
     """The networks whose flanneld has started with other settings than its unit names."""
     for words in (rest.split() for key, rest in lines if key == "started"):
         # A record that was cut off tells nothing.
-        if len(words) == 3 and words[1] != words[2]:
+        if len(words) == 4 and words[1] != words[2]:
             yield words[0]
 
 
