@@ -38,9 +38,10 @@ _CLEAN = (
 SHELL = ("sh", "-c", _CLEAN, "sh", 'eval "$(cat)"')
 """The command that runs the script on its standard input."""
 
-# Written beside the target and renamed: the target is never half a file. A full disk leaves nothing.
+# Written beside the target and renamed: the target is never half a file. What does not fit goes.
 _SAVE = (
-    'umask 077; { mkdir -p "${1%/*}" && cat >"$1.part" && mv -f "$1.part" "$1" || ! rm -f "$1.part"; }; '
+    'umask 077; { mkdir -p "${1%/*}" && cat >"$1.part" && mv -f "$1.part" "$1" || '
+    '! rm -f "$1.part"; }; '
     "status=$?; printf '\\n@%s %s\\n' \"$2\" $status; exit $status"
 )
 
