@@ -250,7 +250,7 @@ class Method(ABC):
         return None
 
     def table_service(self, inventory: Inventory, network: Network) -> str:
-        """The service that fills the table of the tunnel's device; empty: none does."""
+        """FRR's service that fills the table of routes, or of the tunnel's device; empty: none."""
         return ""
 
     def single_l2(self, network: Network) -> bool:

@@ -32,7 +32,15 @@ fi
 grep -Es '^[[:space:]]*net[./]ipv4[./]' /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf |
   sed 's/^/state host sysctl_file /'
 systemctl list-units --all --plain --no-legend docker.service firewalld.service ufw.service \
-  openvswitch-switch.service 'provision-*.service' 2>/dev/null |
+  openvswitch-switch.service 2>/dev/null |
   sed -n 's/^\([^ ]*\) *[^ ]* *\([^ ]*\).*/state host unit \1 \2/p'
+# systemd does not list a unit that is stopped and disabled.
+set --
+for unit in /etc/systemd/system/provision-*.service; do
+  [ ! -f "$unit" ] || set -- "$@" "${unit##*/}"
+done
+[ $# = 0 ] || systemctl is-active "$@" 2>/dev/null | while read -r active; do
+  echo "state host unit $1 $active"; shift
+done
 [ ! -x /usr/sbin/nft ] || bounded /usr/sbin/nft -a list ruleset | sed 's/^/state host nft /'
 echo stated

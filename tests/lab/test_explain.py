@@ -18,6 +18,7 @@ pytestmark = pytest.mark.lab
 HEALTHY = {
     "routes.yml": ("c1 c2", "c3 c1", "h1 c1", "c1 h2", "h1 h3"),
     "vxlan.yml": ("w1 w2", "w3 w1", "w2 h1"),
+    "vxlan-evpn.yml": ("e1 e2", "e3 e1"),
     "flannel-vxlan.yml": ("c1 c2", "c3 c1"),
     "flannel-udp.yml": ("c1 c2",),
     "flannel-host-gw.yml": ("c1 c2",),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from provision.checks.explain import sysctls
+from provision.checks.explain import sysctls, tunnels
 from provision.checks.explain.case import Case
 from provision.checks.explain.lookups import addresses, result
 from provision.checks.explain.model import HOST, Cause, Point
@@ -143,13 +143,19 @@ def _unroutable(case: Case, number: int, answer: str) -> Cause:
     kind = "no_route" if point.space == HOST else "container_route"
     expected = f"{target} dev {point.device}"
     healed = case.network is not None and point.space == HOST
+    service = tunnels.table_service(case) if healed else ""
+    if service and (stopped := tunnels.untold(case, point.host)):
+        return stopped
     fix = case.apply if healed else point.enter + f"ip route add {expected}"
     if point.space != HOST:
         fix = f"docker restart {point.space.removeprefix('+')}"
+    elif service:
+        fix = f"provision verify {case.inventory.argument} -k sessions"
+    reason += f"; {service} makes it" if service else ""
     return Cause(
         point.host, kind, f"route to {target}",
         f"{point.location} has no route to {target} ({reason})",
-        "provision" if healed else "a person", fix,
+        "FRR" if service else "provision" if healed else "a person", fix,
     )  # fmt: skip
 
 

@@ -28,11 +28,33 @@ def daemons(case: Case) -> Iterator[Cause]:
         mark = f"provision-{case.inventory.name}-{case.network.name}-" if case.network else "\n"
         for unit, state in units.items():
             if unit.startswith(mark) and state != "active":
-                yield Cause(
-                    side.host, "daemon_down", unit,
-                    f"{unit} of {side.host} does not run (its state is {state})", "provision",
-                    f"systemctl restart {unit}", certain=False,
-                )  # fmt: skip
+                yield _stopped(side.host, unit, state, certain=False)
+
+
+def _stopped(host: str, unit: str, state: str, *, certain: bool) -> Cause:
+    return Cause(
+        host, "daemon_down", unit, f"{unit} of {host} does not run (its state is {state})",
+        "provision", f"systemctl enable --now {unit}", certain=certain,
+    )  # fmt: skip
+
+
+def table_service(case: Case) -> str:
+    """The service that fills the network's table; empty: none does."""
+    method = methods.of(case.network) if case.network else None
+    return method.table_service(case.inventory, case.network) if method and case.network else ""
+
+
+def untold(case: Case, host: str) -> Cause | None:
+    """The cause of an entry that is missing in a table which a service of `host` fills.
+
+    It does not run there, or on the other host, which does not announce its part then.
+    """
+    service = table_service(case)
+    for name in sorted((side.host for side in sides(case)), key=lambda name: name != host):
+        state = case.of(name).units.get(service, "active")
+        if service and state != "active":
+            return _stopped(name, service, state, certain=True)
+    return None
 
 
 def _declared(case: Case) -> bool:
@@ -124,8 +146,11 @@ def forwards(case: Case) -> Iterator[Cause]:
         remotes = [e[e.index("dst") + 1] for e in chosen]
         if str(peer) in remotes:
             continue
+        if stopped := untold(case, side.host):
+            yield stopped
+            continue
         wrong = f"leads to {', '.join(remotes)}" if exact else "is missing"
-        service = methods.of(case.network).table_service(case.inventory, case.network)
+        service = table_service(case)
         wrong += f"; {service} fills it" if service else ""
         yield Cause(
             side.host, "fdb", f"bridge fdb {mac if exact else _ANY} dev {tunnel.device}",

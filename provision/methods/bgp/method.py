@@ -97,6 +97,10 @@ class BgpMethod(Method):
         """Commands that a host needs in addition to those that every host needs."""
         return ("vtysh",)
 
+    def table_service(self, inventory: Inventory, network: Network) -> str:
+        """The service of FRR, which makes the routes to the other hosts' subnets."""
+        return speaker.speaker_of(inventory, network, network.hosts[0]).unit
+
     def status_script(self, inventory: Inventory, host: str, *, wait: bool = False) -> str:
         """Read the sessions and the routes of a host's speakers."""
         return status.script(inventory, host, self.networks(inventory, host), wait=wait)
