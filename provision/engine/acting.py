@@ -13,7 +13,7 @@ from provision.model.errors import ConnectError, StepError
 from provision.model.text import count
 from provision.resources import script
 from provision.resources.on_hosts import lock_path
-from provision.resources.steps import Steps
+from provision.resources.steps import Upload
 from provision.transport.base import Output
 
 OUTPUT_LIMIT = 800
@@ -58,17 +58,20 @@ def _act(
     """Make the operations of one host; the outcome of each, None for one that did not end."""
     # Certificates are issued only now: a refused change leaves no authority on this controller.
     steps = tuple(sign(operation.steps) for operation in operations)
-    _upload(transaction, host, tuple(step for group in steps for step in group))
+    uploads = tuple(script.uploads(tuple(step for group in steps for step in group)))
     transaction.parts[host] += 1
     number, nonce = transaction.parts[host], secrets.token_hex(8)
+    # The rollback of the first part is on the host since it was armed.
+    extension = _extension(transaction, host, operations, seconds) if number > 1 else ""
+    if uploads and extension:
+        # What arrives must have its rollback there first.
+        _require_acted(host, transaction.run(host, extension, transaction.session.timeout_s))
+        extension = ""
+    _upload(transaction, host, uploads)
     # The lock keeps the follower from creating again what these operations remove.
     lock = lock_path(transaction.session.inventory.name)
     program = script.render(steps, nonce=nonce, lock=lock, journal=guard.journal(number))
-    # The rollback of the first part is on the host since it was armed.
-    later = transaction.step(operations) if number > 1 else None
-    if later is not None:
-        transaction.set_deadline(host, seconds)
-    text = guard.act(transaction.txn, number, program, later, seconds=seconds, nonce=nonce)
+    text = f"{extension}\n{guard.act(transaction.txn, number, program, nonce=nonce)}"
     output = transaction.run(host, text, transaction.session.timeout_s)
     _require_acted(host, output)
     outcomes = script.read(output.stdout, nonce=nonce, count=len(steps))
@@ -97,9 +100,19 @@ def _report(
     transaction.session.say(f"{host}: {done} of {count(len(operations), 'step')} done{detail}")
 
 
-def _upload(transaction: Transaction, host: str, steps: Steps) -> None:
+def _extension(
+    transaction: Transaction, host: str, operations: tuple[Operation, ...], seconds: int
+) -> str:
+    """The script that brings the rollback of a later part, with a new deadline."""
+    transaction.set_deadline(host, seconds)
+    number, step = transaction.parts[host], transaction.step(operations)
+    nonce = secrets.token_hex(8)
+    return guard.extend(transaction.txn, number, step, seconds=seconds, nonce=nonce)
+
+
+def _upload(transaction: Transaction, host: str, uploads: tuple[Upload, ...]) -> None:
     session = transaction.session
-    for upload in script.uploads(steps):
+    for upload in uploads:
         session.transport.send(host, upload.source, upload.target, timeout_s=session.timeout_s)
 
 

@@ -115,16 +115,29 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str, origin: st
     )
 
 
-def act(
-    txn: Txn, number: int, change: str, part: TransactionStep | None, *, seconds: int, nonce: str
-) -> str:
-    """A script that makes one part of an armed change.
+def extend(txn: Txn, number: int, part: TransactionStep, *, seconds: int, nonce: str) -> str:
+    """A script that gives an armed host the rollback of a later part, with `seconds` for it."""
+    path, _ = program()
+    files = {f"{TXN}/{name}": text for name, text in _numbered(part, number).items()}
+    return "\n".join(
+        [
+            script.PRELUDE,
+            "umask 077",
+            f"refuse() {{ printf '%s\\n' \"$1\" >&2; exit {REFUSED}; }}",
+            f'[ "$(cat {TXN}/id 2>/dev/null)" = {txn.id} ] || exit {GONE}',
+            f"sh {path} rearm {txn.id} {seconds} || exit {GONE}",
+            *_files(files, nonce),
+            f"sync {' '.join(files)} {TXN} || exit {REFUSED}",
+        ]
+    )
 
-    The part runs as a systemd unit of the host, so that it goes on if SSH does not. `part`: the
-    rollback of a later part, with `seconds` for it; the first part got both when it was armed.
+
+def act(txn: Txn, number: int, change: str, *, nonce: str) -> str:
+    """A script that makes one part of an armed change, whose rollback is on the host.
+
+    The part runs as a systemd unit of the host, so that it goes on if SSH does not.
     """
     path, _ = program()
-    files = _numbered(part, number) if part else {}
     unit = f"provision-act-{txn.id}-{number}"
     # --pipe: the unit reads `change` from the pipe of the here-document. Passwords in it reach no
     # disk and no argument.
@@ -132,12 +145,7 @@ def act(
     return "\n".join(
         [
             script.PRELUDE,
-            "umask 077",
-            f"refuse() {{ printf '%s\\n' \"$1\" >&2; exit {REFUSED}; }}",
             f'[ "$(cat {TXN}/id 2>/dev/null)" = {txn.id} ] || exit {GONE}',
-            f"sh {path} rearm {txn.id} {seconds} || exit {GONE}" if part else ":",
-            *_files({f"{TXN}/{name}": text for name, text in files.items()}, nonce),
-            f"sync {' '.join(f'{TXN}/{name}' for name in files)} {TXN} || exit {REFUSED}",
             f"{run} /bin/sh {path} act {txn.id} {number} {nonce} <<'@{nonce}'; status=$?",
             f"{change}\n# end {nonce}\n@{nonce}",
             # A rollback that began meanwhile has renamed the folder.

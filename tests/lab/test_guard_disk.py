@@ -27,6 +27,20 @@ def test_a_full_disk_refuses_the_change(faults: Faults, inventory: str) -> None:
 
 
 @pytest.mark.full
+def test_a_program_that_does_not_fit_leaves_nothing(faults: Faults) -> None:
+    """flanneld has 54 MB; it comes in a later part of the change, when the host is armed already."""
+    inventory = faults.hosts.inventory("flannel-vxlan.yml")
+    faults.hosts.ssh("h2", SMALL_DISK.replace("300k", "2m"))
+    result = faults.hosts.json("apply", inventory, status=None)
+    assert "could not be copied" in str(result["errors"]), result["errors"]
+    assert set(result["hosts"].values()) == {"reverted (failed)"}, result["hosts"]
+    left = faults.inside("h2", "ls -A /var/lib/provision").split()
+    assert [name for name in left if not name.startswith(("guard-", "reverted."))] == []
+    faults.inside("h2", "umount /var/lib/provision; rmdir /var/lib/provision")
+    faults.assert_restored()
+
+
+@pytest.mark.full
 def test_a_confirmation_needs_no_disk_space(faults: Faults, inventory: str) -> None:
     """A host confirms by renaming a folder, which also works on a full disk."""
     faults.hosts.ssh("h2", SMALL_DISK)

@@ -80,7 +80,7 @@ class Guarded:
     def act(self, variables: str = "") -> Output:
         """Make the change."""
         journal = f"{guard.journal(1).replace('$1', '0')}\n"
-        return self.run(guard.act(TXN, 1, journal + CHANGE, None, seconds=60, nonce="n"), variables)
+        return self.run(guard.act(TXN, 1, journal + CHANGE, nonce="n"), variables)
 
     def revert(self, variables: str = "") -> TransactionRecord:
         """Roll the change back; the host's record of it."""

@@ -112,7 +112,7 @@ def test_rules_of_another_chain_or_a_new_chain_are_a_difference(guarded: Guarded
 def test_half_a_script_is_not_run(guarded: Guarded) -> None:
     """The connection was lost while the script of the change arrived."""
     guarded.arm()
-    text = guard.act(TXN, 1, CHANGE + "echo more\n", None, seconds=60, nonce="n")
+    text = guard.act(TXN, 1, CHANGE + "echo more\n", nonce="n")
     output = guarded.run(text.replace("echo more\n\n# end n\n", "echo mo\n"))
     assert output.status == guard.REFUSED
     assert "the script of the change did not arrive whole" in output.stdout
