@@ -28,7 +28,7 @@ def test_a_full_disk_refuses_the_change(faults: Faults, inventory: str) -> None:
 
 @pytest.mark.full
 def test_a_program_that_does_not_fit_leaves_nothing(faults: Faults) -> None:
-    """flanneld has 54 MB; it comes in a later part of the change, when the host is armed already."""
+    """flanneld has 54 MB, and comes in a later part of the change, when the host is armed."""
     inventory = faults.hosts.inventory("flannel-vxlan.yml")
     faults.hosts.ssh("h2", SMALL_DISK.replace("300k", "2m"))
     result = faults.hosts.json("apply", inventory, status=None)

@@ -13,8 +13,9 @@ import pytest
 
 from provision.facts import host_probe
 from provision.methods._names import facts as name_facts
-from provision.methods._shared import lan_facts
+from provision.methods._shared import frr_facts, lan_facts
 from provision.methods.flannel import facts as flannel_facts
+from provision.methods.vxlan import evpn_facts
 from provision.methods.wireguard import facts as wireguard_facts
 from provision.resources import kinds
 from provision.resources.base import SECRET_PAIRS, Origin, Resource
@@ -55,6 +56,8 @@ PROBES = {
         lan_facts.probe({}),
         wireguard_facts.probe(),
         name_facts.probe(),
+        frr_facts.probe(),
+        evpn_facts.probe(),
     )
 }
 """Probes of methods, by the folder of their captures."""

@@ -104,7 +104,7 @@ def test_the_text_fits_a_terminal(path: Path, tmp_path: Path) -> None:
 
 def test_a_host_that_cannot_be_asked_is_the_cause(tmp_path: Path) -> None:
     """The exit status is 4, and the cause is not certain."""
-    explanation = explained(CAPTURES[0], tmp_path, dead=("h2",))
+    explanation = explained(capture_of("healthy-routes"), tmp_path, dead=("h2",))
     assert explanation.cause is not None
     assert (explanation.cause.host, explanation.cause.kind) == ("h2", "host_unreachable")
     assert explanation.exit_status == ExitStatus.HOST and not explanation.cause.certain
@@ -112,7 +112,7 @@ def test_a_host_that_cannot_be_asked_is_the_cause(tmp_path: Path) -> None:
 
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     """With the nearest name as a hint, and before any host is asked."""
-    capture = json.loads(CAPTURES[0].read_text())
+    capture = json.loads(capture_of("healthy-routes").read_text())
     file = tmp_path / "inventory.yml"
     file.write_text(capture["inventory"])
     inventory = load(file)
@@ -137,7 +137,7 @@ def test_a_wrong_command_line_is_refused(
     arguments: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     """With one error, before any host is contacted."""
-    capture = json.loads(CAPTURES[0].read_text())
+    capture = json.loads(capture_of("healthy-routes").read_text())
     file = tmp_path / "inventory.yml"
     file.write_text(capture["inventory"])
     with pytest.raises(UsageError) as error:
