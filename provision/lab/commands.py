@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from provision.lab import bringup, examples, line, links, power, ready, settings, teardown
+from provision.lab import examples, line, settings
 from provision.lab.kernels import MACHINES
 from provision.lab.layout import MIXED, MOST_HOSTS, NICS, SUITES, Lab, suite_of
 from provision.lab.ranges import ranges
@@ -30,8 +30,8 @@ def lab() -> None:
     """Run a lab of real hosts on this machine (needs root).
 
     The hosts are systemd-nspawn machines, or machines with a kernel of their own (--kernel), with
-    Debian, sshd and Docker. A lab belongs to the
-    folder in which `up` ran: run the other commands there, too.
+    Debian, sshd and Docker. A lab belongs to the folder in which `up` ran: run the other commands
+    there, too.
     """
 
 
@@ -110,6 +110,9 @@ def up(
 
     In a folder that has a lab, start its hosts that are off, and add hosts up to hN.
     """
+
+    from provision.lab import bringup
+
     chosen = {group: value for group, value in variants.items() if value}
     chosen |= {"address": "dhcp"} if dhcp else {}
     addresses = ranges(wanted) if wanted else None
@@ -127,6 +130,8 @@ def up(
 @lab.command()
 def status() -> None:
     """Show the hosts of this folder's lab: suite, state, addresses and kernel."""
+    from provision.lab import power
+
     current = _current()
     suite = settings.require(current).suite
     addresses, kernels = power.addresses(current), power.kernel_names(current)
@@ -145,6 +150,9 @@ def ssh(host: str, command: tuple[str, ...]) -> None:
 
     Put -- before a COMMAND that has options: lab ssh h1 -- docker ps -a
     """
+
+    from provision.lab import ready
+
     current = _current()
     settings.require(current)
     # A single argument is a line for the host's shell, as with ssh itself. Several arguments
@@ -158,6 +166,8 @@ def ssh(host: str, command: tuple[str, ...]) -> None:
 @click.argument("hosts", nargs=-1, required=True)
 def reboot(hosts: tuple[str, ...]) -> None:
     """Reboot hosts and wait until they are back."""
+    from provision.lab import power
+
     power.reboot(_current(), hosts, say=_say)
 
 
@@ -165,6 +175,8 @@ def reboot(hosts: tuple[str, ...]) -> None:
 @click.argument("hosts", nargs=-1, required=True)
 def power_cut(hosts: tuple[str, ...]) -> None:
     """Cut the power of hosts: kill them at once. They stay off until `lab up`."""
+    from provision.lab import power
+
     power.cut_power(_current(), *hosts)
     _say(f"Off: {', '.join(hosts)}")
 
@@ -181,6 +193,9 @@ def link(hosts: tuple[str, ...], nic: str | None, clear: bool, **values: str | N
 
     The options replace all earlier ones of these hosts.
     """
+
+    from provision.lab import links
+
     quality = line.parse(**values)
     if clear == (quality != line.Line()):
         raise UsageError("either --clear, or at least one of --delay, --loss and --rate is needed")
@@ -194,4 +209,6 @@ def link(hosts: tuple[str, ...], nic: str | None, clear: bool, **values: str | N
 @click.option("--purge", is_flag=True, help="Also delete the cached base trees.")
 def down(purge: bool) -> None:
     """Remove the lab: its hosts, interfaces, mounts and files."""
+    from provision.lab import teardown
+
     teardown.down(_current(), purge=purge, say=_say)
