@@ -82,7 +82,7 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str, origin: st
     path, text = program()
     # `about`, `nonce` and `witness` are names of files in the guard of every version: they stay.
     about = {"owner": txn.owner, "inventory": txn.inventory, "verb": txn.verb}
-    new = f"{FOLDER}/new.{txn.id}"
+    sent, guard = f"/run/provision-arm.{txn.id}", f"{FOLDER}/new.{txn.id}.guard"
     files = {
         "id": txn.id + "\n",
         "about": json.dumps(about) + "\n",
@@ -97,20 +97,20 @@ def arm(txn: Txn, part: TransactionStep, *, seconds: int, nonce: str, origin: st
             script.PRELUDE,
             # The scripts hold the environment of containers, and so perhaps passwords.
             "umask 077",
-            f"refuse() {{ printf '%s\\n' \"$1\" >&2; rm -rf {new}; exit {REFUSED}; }}",
+            f"refuse() {{ printf '%s\\n' \"$1\" >&2; rm -rf {sent} {guard}; exit {REFUSED}; }}",
             f"[ ! -h {FOLDER} ] || refuse '{FOLDER} is a symbolic link'",
-            f"{{ mkdir -p {FOLDER} && chmod 700 {FOLDER} && mkdir {new}; }} ||",
+            f"{{ mkdir -p {FOLDER} && chmod 700 {FOLDER} && mkdir {sent}; }} ||",
             f"  refuse '{FOLDER} cannot be written'",
-            *_files({f"{new}/{name}": text for name, text in files.items()}, nonce),
+            *_files({f"{sent}/{name}": text for name, text in files.items()}, nonce),
             f"[ -f {path} ] || {{",
-            *_files({f"{new}/guard": text}, nonce),
+            *_files({guard: text}, nonce),
             # Without sync the file may be empty under its new name after a crash: file systems
             # delay the allocation of data, but not the rename.
-            f"  {{ sync {new}/guard && mv -fT {new}/guard {path}; }} ||",
+            f"  {{ sync {guard} && mv -fT {guard} {path}; }} ||",
             "    refuse 'no room for the guard'",
             "}",
             f"sh {path} arm {txn.id} {seconds}; status=$?",
-            f"[ $status = 0 ] || {{ rm -rf {new}; {_STATUS}\nexit $status; }}",
+            f"[ $status = 0 ] || {{ rm -rf {sent}; {_STATUS}\nexit $status; }}",
         ]
     )
 

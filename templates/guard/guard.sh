@@ -185,27 +185,36 @@ remove_earlier() {
     [ ! -d "$earlier" ] || { drop_stash "$earlier"; rm -rf "$earlier"; }
   done
   rm -rf "$STATE"/reverted.*
-  find "$STATE" -maxdepth 1 -name 'new.*' -mmin +10 -exec rm -rf {} +
+  find "$STATE" /run -maxdepth 1 \( -name 'new.*' -o -name 'provision-arm.*' \) -mmin +10 -exec rm -rf {} +
 }
 
 # --- verbs ---
+# The files of a change come to /run, which a reboot empties. Where they are kept on the disk, the boot
+# units, which remove them, are there first.
 arm() { # id, seconds
-  new=$STATE/new.$1
-  [ "$(id_of "$new")" = "$1" ] || fail 2 "no change $1 to arm"
+  sent=/run/provision-arm.$1 new=$STATE/new.$1
+  [ "$(id_of "$sent")" = "$1" ] || fail 2 "no change $1 to arm"
   lock_state
   change_under_way && fail 8 "another change is under way"
   remove_earlier
-  take_fingerprint "$new" "$new/before" ||
-    fail 4 "the state of the host cannot be recorded: $(tail -c 500 "$new/before.err")"
-  [ ! -s "$new/before.err" ] || tail -c 2000 "$new/before.err" >"$new/log"
+  take_fingerprint "$sent" "$sent/before" ||
+    fail 4 "the state of the host cannot be recorded: $(tail -c 500 "$sent/before.err")"
+  [ ! -s "$sent/before.err" ] || tail -c 2000 "$sent/before.err" >"$sent/log"
+  date +%s >"$sent/since"
+  enable_boot_units || disarmed "$new" "systemd gets no unit for the rollback"
   # The change may fill up the disk: 64 KiB stay free for the rollback.
-  { date +%s >"$new/since" && head -c 65536 /dev/zero >"$new/reserve"; } ||
-    fail 4 "no room in $STATE"
-  sync "$new"/* "$new" || fail 4 "$new cannot be written to the disk"
-  { enable_boot_units && set_timer "$1" "$2" "$new"; } ||
-    { disable_boot_units; fail 4 "systemd sets no timer for the rollback"; }
-  move "$new" "$TXN" || { stop_timers "$1"; disable_boot_units; fail 4 "$TXN cannot be written"; }
+  { mkdir "$new" && cp "$sent"/* "$new" && head -c 65536 /dev/zero >"$new/reserve"; } ||
+    disarmed "$new" "no room in $STATE"
+  sync "$new"/* "$new" || disarmed "$new" "$new cannot be written to the disk"
+  set_timer "$1" "$2" "$new" || disarmed "$new" "systemd sets no timer for the rollback"
+  move "$new" "$TXN" || { stop_timers "$1"; disarmed "$new" "$TXN cannot be written"; }
+  rm -rf "$sent"
   unlock_state
+}
+disarmed() { # folder of the change, message
+  rm -rf "$1"
+  disable_boot_units
+  fail 4 "$2"
 }
 
 # A connection may be lost while the script arrives: half of it must not run.
@@ -282,6 +291,13 @@ is_as_before() { # folder; the fingerprint tells, not the exit statuses of the s
   compare_fingerprint "$1" "$now" >/dev/null
 }
 
+# dockerd 28.5 that was killed may leave containers exited that have to run. The fingerprint has ours only.
+start_containers() { # folder
+  sed -n 's|^container "/\([^"]*\)" "running" .*|\1|p' "$1/before" | while read -r name; do
+    ! grep -q "^container \"/$name\" \"exited\" " "$now" || timeout 60 docker start "$name" </dev/null
+  done
+}
+
 end_as_done() { # id; another process has ended the change meanwhile
   rm -f "/run/provision-undone-$1"
   exit 0
@@ -333,6 +349,7 @@ revert() { # id, reason
     hold_inventory_lock "$change" >>"$log"
     roll_back "$change" list >>"$log" 2>&1
     is_as_before "$change" && { result=reverted; break; }
+    start_containers "$change" >>"$log" 2>&1
   done
   exec 9<&-
   [ $result = reverted ] || compare_fingerprint "$change" "$now" >>"$log" 2>&1

@@ -11,6 +11,10 @@ grep -ls '^# provision:' /etc/network/interfaces /etc/network/interfaces.d/* /et
 done
 need ip
 for bridge in /sys/class/net/*/bridge; do
+  name=${bridge%/bridge} recorded=
+  for record in /var/lib/provision/was/*/uplink/"${name##*/}"; do [ ! -f "$record" ] || recorded=yes; done
+  # A bridge that its manager makes at boot has no alias.
+  [ -z "$recorded" ] || { echo "$bridge"; continue; }
   alias=$(cat "${bridge%/*}/ifalias" 2>/dev/null)
   case $alias in provision:*) echo "$bridge $alias" ;; esac
 done

@@ -140,7 +140,11 @@ def judge_status(host: str, view: View) -> Iterator[str]:
 def judge_leftovers(host: str, view: View) -> Iterator[str]:
     """Violation if a change has left something: a unit, a timer, a stashed container."""
     # The next change removes the folder of a change that was not armed.
-    lines = [line for line in view.leftovers.splitlines() if "/new." not in line]
+    lines = [
+        line
+        for line in view.leftovers.splitlines()
+        if "/new." not in line and "/provision-arm." not in line
+    ]
     if lines:
         yield f"{host} has left: {' | '.join(lines[:8])}"
 
@@ -180,8 +184,14 @@ def differences(view: View, situation: Situation) -> list[str]:
     """Lines of the captures from before and after that differ, each with - or +."""
     before, after = lasting(situation.before.capture), lasting(view.capture)
     if situation.reordered:
-        before, after = sorted(before), sorted(after)
+        before, after = _ours_in_order(before), _ours_in_order(after)
     return _diff(before, after)
+
+
+def _ours_in_order(lines: list[str]) -> list[str]:
+    """The lines sorted, but rules of our own chains as they are."""
+    ours = [line for line in lines if "PROV-" in line]
+    return [*sorted(line for line in lines if "PROV-" not in line), *ours]
 
 
 def judge_capture(host: str, expected: str, capture: str, *, files: bool = True) -> Iterator[str]:

@@ -67,6 +67,8 @@ class SequenceRun:
         self.drifted: set[str] = set()
         self.flushed: set[str] = set()
         """Hosts that lost rules of Docker itself, which only Docker brings back."""
+        self.reordered: set[str] = set()
+        """Hosts whose Docker has started anew: a network that is made again is last in its rules."""
         self.baseline: dict[str, View] = {}
         self.views: dict[str, View] = {}
         self.earlier: dict[str, View] = {}
@@ -138,6 +140,7 @@ class SequenceRun:
     def _situations(self, step: Step, restarted: set[str]) -> dict[str, Situation]:
         """The situation of each host; `restarted`: hosts whose Docker has started anew."""
         self.flushed -= restarted
+        self.reordered |= restarted | (set(step.hosts) if step.restarts_docker else set())
         if step.kills_docker:
             self.drifted |= set(step.hosts)
         return {
@@ -145,7 +148,7 @@ class SequenceRun:
                 self.views[host],
                 self.bases[host],
                 host in self.drifted | self.flushed,
-                reordered=step.restarts_docker or host in restarted,
+                reordered=step.restarts_docker or host in self.reordered,
             )
             for host in HOSTS
         }

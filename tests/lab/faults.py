@@ -30,7 +30,7 @@ networks:
 """
 _LEFTOVERS = r"""
 ls -d /var/lib/provision/txn /var/lib/provision/new.* /var/lib/provision/reverting.* \
-  /var/lib/provision/confirmed.*/discard.* /run/provision-undo* \
+  /var/lib/provision/confirmed.*/discard.* /run/provision-undo* /run/provision-arm.* \
   /etc/systemd/system/provision-boot* /etc/systemd/system/*/provision-boot* 2>/dev/null
 systemctl list-units --plain --no-legend 'provision-act-*' 'provision-revert-*' 'provision-undo-*'
 docker ps -a --format '{{.Names}}' | grep 'provision-'

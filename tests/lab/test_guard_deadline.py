@@ -16,7 +16,8 @@ pytestmark = pytest.mark.lab
 RACE = r"""
 D=/var/lib/provision; mkdir -p -m 700 $D; umask 077
 for turn in $(seq TURNS); do
-  id=$(head -c 8 /dev/urandom | od -An -tx1 | tr -d ' \n') N=$D/new.$id; rm -f /run/raced; mkdir $N
+  id=$(head -c 8 /dev/urandom | od -An -tx1 | tr -d ' \n')
+  N=/run/provision-arm.$id; rm -f /run/raced; mkdir $N
   echo $id >$N/id; echo '{}' >$N/about; printf word | sha256sum | cut -c1-64 >$N/nonce
   echo /run/provision-race.lock >$N/lock; echo '[ ! -e /run/raced ] || echo raced' >$N/witness
   echo 'case $1 in list) echo 0 ;; 0) rm -f /run/raced ;; esac' >$N/undo.1
