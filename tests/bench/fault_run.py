@@ -68,7 +68,7 @@ class SequenceRun:
         self.flushed: set[str] = set()
         """Hosts that lost rules of Docker itself, which only Docker brings back."""
         self.reordered: set[str] = set()
-        """Hosts whose Docker has started anew: a network that is made again is last in its rules."""
+        """Hosts whose Docker has started anew: a network made again is last in its rules."""
         self.baseline: dict[str, View] = {}
         self.views: dict[str, View] = {}
         self.earlier: dict[str, View] = {}
