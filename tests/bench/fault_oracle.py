@@ -100,13 +100,14 @@ class Situation:
 
     `base`: the variant that is applied. `drifted`: somebody changed something of ours by hand, so
     the capture may differ afterwards. `reordered`: Docker has started anew, which changes the order
-    of its rules.
+    of its rules. `exits`: dockerd was killed, which may leave containers exited.
     """
 
     before: View
     base: str
     drifted: bool = False
     reordered: bool = False
+    exits: bool = False
 
 
 def told_state(view: View) -> str:
@@ -140,12 +141,8 @@ def judge_status(host: str, view: View) -> Iterator[str]:
 def judge_leftovers(host: str, view: View) -> Iterator[str]:
     """Violation if a change has left something: a unit, a timer, a stashed container."""
     # The next change removes the folder of a change that was not armed.
-    lines = [
-        line
-        for line in view.leftovers.splitlines()
-        if "/new." not in line and "/provision-arm." not in line
-    ]
-    if lines:
+    unarmed = re.compile("/(new|provision-arm)[.]")
+    if lines := [line for line in view.leftovers.splitlines() if not unarmed.search(line)]:
         yield f"{host} has left: {' | '.join(lines[:8])}"
 
 
@@ -175,9 +172,15 @@ def verdict(view: View, situation: Situation, target: str, nothing: View) -> str
         # Docker is stopped, so that only the capture can tell.
         return "between" if differences(view, situation) else "old"
     old, new = is_old(view, situation), is_new(view, target, nothing)
+    new = new or (situation.exits and _only_starts(view.plans.get(target)))
     return {(True, True): "both", (True, False): "old", (False, True): "new"}.get(
         (old, new), "between"
     )
+
+
+def _only_starts(plan: Plan | None) -> bool:
+    """True if the plan does nothing but start containers."""
+    return plan is not None and all(text.startswith("update container ") for text in plan)
 
 
 def differences(view: View, situation: Situation) -> list[str]:

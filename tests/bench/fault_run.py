@@ -149,6 +149,7 @@ class SequenceRun:
                 self.bases[host],
                 host in self.drifted | self.flushed,
                 reordered=step.restarts_docker or host in self.reordered,
+                exits=step.kills_docker and host in step.hosts,
             )
             for host in HOSTS
         }

@@ -28,6 +28,12 @@ _ATTACHED = f"""
 {_RUNS} && [ "$(ovs-vsctl -t 10 port-to-br "$1")" = "$2" ] &&
   [ "$(ovs-vsctl -t 10 get interface "$1" ofport)" -gt 0 ]
 """
+# ovs-vswitchd that has not noticed yet that a device is gone takes a new one for it, and receives
+# nothing from it for ever: its socket is that of the old one.
+_DETACH = f"""
+{_RUNS} || exit 0
+exec "$@"
+"""
 _CHANGE = f"""
 {_RUNS} || {{ echo 'Open vSwitch does not run' >&2; exit 1; }}
 exec "$@"
@@ -100,7 +106,8 @@ done
         )
 
     def create(self) -> Steps:
-        return (Unless(sysfs.exists(self.inner), (self._add(),)), *self._settle())
+        port = sh(_DETACH, *VSCTL, "--if-exists", "del-port", self.outer)
+        return (Unless(sysfs.exists(self.inner), (port, self._add())), *self._settle())
 
     def _add(self) -> Run:
         # One process adds the pair and its mark: an interruption leaves none without a mark.
