@@ -145,3 +145,16 @@ def test_what_lost_its_claims_is_still_ours(clean: Hosts, example: str) -> None:
         hosts.ssh("h1", "ip link set flannel.1 address 02:00:00:00:00:01")
     hosts.provision("destroy", name, "--yes")
     assert_same(before, hosts.capture())
+
+
+@pytest.mark.full
+def test_a_deleted_pair_between_two_bridges_carries_packets_again(mixed: Hosts) -> None:
+    """Open vSwitch must take the new device: the database has a port of that name all the time."""
+    inventory = mixed.inventory("ovs-gre.yml")
+    mixed.provision("apply", inventory)
+    # Without the follower, which Docker's events wake.
+    mixed.ssh("h2", "systemctl stop provision-tunnel-follow.service")
+    mixed.ssh("h2", "ip link delete $(ls /sys/class/net | grep ^oi-)")
+    mixed.provision("apply", inventory, "--yes")
+    mixed.verified(inventory)
+    mixed.provision("destroy", inventory, "--yes")
