@@ -40,13 +40,18 @@ take_fingerprint() { # folder of the change, file; only stdout is compared
   # exist): stderr does not describe the state of the host.
   /bin/sh "$1/witness" </dev/null >"$2" 2>"$2.err" 7<&- 8<&- 9<&-
 }
-# The fingerprint of now without the rules of chains that a flush had emptied before the change: the
-# follower may give these back at any time.
+# The fingerprint of now without what was damaged before the change, and is whole again: rules of chains
+# that a flush had emptied, which the follower may give back at any time, and a deleted LAN bridge.
 without_healed() { # folder of the change, file of the fingerprint of now
-  awk '{ chain = $1 SUBSEP $3; target = $1 SUBSEP $NF; rule = $2 == "-A" }
+  awk '{ chain = $1 SUBSEP $3; target = $1 SUBSEP $NF; rule = $2 == "-A"
+      link = $1; sub(/\/bridge$/, "", link); sub(/.*\//, "", link)
+      bridge = $1 ~ /^\/sys\/.*\/bridge$/; address = NF == 2 && $2 ~ /^[0-9.]+\/[0-9]+$/ }
     NR == FNR && $2 ~ /^:PROV-/ { flushed[$1, substr($2, 2)] = 1 }
     NR == FNR && rule { delete flushed[chain]; delete flushed[target] }
-    NR != FNR && !(rule && (chain in flushed || target in flushed))' "$1/before" "$2"
+    NR == FNR && $1 ~ /\/uplink\// { deleted[link] = 1 }
+    NR == FNR && bridge { delete deleted[link] }
+    NR != FNR && !(rule && (chain in flushed || target in flushed)) &&
+      !((bridge || address) && link in deleted)' "$1/before" "$2"
 }
 compare_fingerprint() { # folder of the change, file of the fingerprint of now; prints what differs
   cmp -s "$1/before" "$2" && return

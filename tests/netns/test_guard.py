@@ -97,6 +97,20 @@ def test_what_the_follower_gives_back_after_a_flush_is_no_difference(
     assert guarded.revert().result == "reverted"
 
 
+def test_a_bridge_that_was_deleted_before_the_change_may_come_back(guarded: Guarded) -> None:
+    """The rollback makes it from its record; another address is a difference."""
+    folder = "/var/lib/provision/was/demo/uplink"
+    guarded.namespace.sh(f"mkdir -p {folder}; echo {{}} >{folder}/bri0")
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh("ip link add bri0 type bridge; ip address add 10.9.0.1/24 dev bri0")
+    assert guarded.revert().result == "reverted"
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh("ip address add 10.9.1.1/24 dev bri0")
+    assert guarded.revert().result == "incomplete"
+
+
 def test_rules_of_another_chain_or_a_new_chain_are_a_difference(guarded: Guarded) -> None:
     """Only a chain that was there, empty and unused, may get its rules back."""
     guarded.namespace.sh(f"iptables -t nat -N PROV-demo-blue-0\n{CHAIN}")
