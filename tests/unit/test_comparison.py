@@ -48,10 +48,11 @@ def test_every_method_is_a_candidate() -> None:
     tested = [
         "routes",
         "ports",
-        "vxlan",
         "flannel-vxlan",
         "flannel-host-gw",
         "flannel-udp",
+        "vxlan",
+        "vxlan-evpn",
         "ovs-gre",
         "ovs-vxlan",
         "pipework",
