@@ -110,7 +110,6 @@ def up(
 
     In a folder that has a lab, start its hosts that are off, and add hosts up to hN.
     """
-
     from provision.lab import bringup
 
     chosen = {group: value for group, value in variants.items() if value}
@@ -150,7 +149,6 @@ def ssh(host: str, command: tuple[str, ...]) -> None:
 
     Put -- before a COMMAND that has options: lab ssh h1 -- docker ps -a
     """
-
     from provision.lab import ready
 
     current = _current()
@@ -193,7 +191,6 @@ def link(hosts: tuple[str, ...], nic: str | None, clear: bool, **values: str | N
 
     The options replace all earlier ones of these hosts.
     """
-
     from provision.lab import links
 
     quality = line.parse(**values)

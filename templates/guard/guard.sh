@@ -45,13 +45,15 @@ take_fingerprint() { # folder of the change, file; only stdout is compared
 without_healed() { # folder of the change, file of the fingerprint of now
   awk '{ chain = $1 SUBSEP $3; target = $1 SUBSEP $NF; rule = $2 == "-A"
       link = $1; sub(/\/bridge$/, "", link); sub(/.*\//, "", link)
-      bridge = $1 ~ /^\/sys\/.*\/bridge$/; address = NF == 2 && $2 ~ /^[0-9.]+\/[0-9]+$/ }
-    NR == FNR && $2 ~ /^:PROV-/ { flushed[$1, substr($2, 2)] = 1 }
-    NR == FNR && rule { delete flushed[chain]; delete flushed[target] }
-    NR == FNR && $1 ~ /\/uplink\// { deleted[link] = 1 }
-    NR == FNR && bridge { delete deleted[link] }
-    NR != FNR && !(rule && (chain in flushed || target in flushed)) &&
-      !((bridge || address) && link in deleted)' "$1/before" "$2"
+      bridge = $1 ~ /^\/sys\/.*\/bridge$/ || NF == 2 && $2 ~ /^[0-9.]+\/[0-9]+$/ }
+    NR == FNR && $2 ~ /^:PROV-/ { declared[$1, substr($2, 2)] }
+    NR == FNR && rule { used[chain]; used[target] }
+    NR == FNR && $1 ~ /\/uplink\// { recorded[link] }
+    NR == FNR && bridge { present[link] }
+    NR == FNR { next }
+    rule && ((chain in declared && !(chain in used)) || (target in declared && !(target in used))) { next }
+    bridge && link in recorded && !(link in present) { next }
+    { print }' "$1/before" "$2"
 }
 compare_fingerprint() { # folder of the change, file of the fingerprint of now; prints what differs
   cmp -s "$1/before" "$2" && return
@@ -190,7 +192,8 @@ remove_earlier() {
     [ ! -d "$earlier" ] || { drop_stash "$earlier"; rm -rf "$earlier"; }
   done
   rm -rf "$STATE"/reverted.*
-  find "$STATE" /run -maxdepth 1 \( -name 'new.*' -o -name 'provision-arm.*' \) -mmin +10 -exec rm -rf {} +
+  find "$STATE" -maxdepth 1 -name 'new.*' -mmin +10 -exec rm -rf {} +
+  find /run -maxdepth 1 -name 'provision-arm.*' -mmin +10 -exec rm -rf {} +
 }
 
 # --- verbs ---

@@ -111,6 +111,22 @@ def test_a_bridge_that_was_deleted_before_the_change_may_come_back(guarded: Guar
     assert guarded.revert().result == "incomplete"
 
 
+def test_an_address_of_a_bridge_of_open_vswitch_is_compared(guarded: Guarded) -> None:
+    """The kernel has no folder `bridge` for it: only its address tells that it is there."""
+    folder = "/var/lib/provision/was/demo/uplink"
+    link = "ip link add ovsbr0 type veth; ip address add 10.9.0.1/24 dev ovsbr0"
+    guarded.namespace.sh(f"mkdir -p {folder}; echo {{}} >{folder}/ovsbr0; {link}")
+    guarded.namespace.sh("iptables -t nat -N PROV-demo-blue-0")
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh(CHAIN)
+    assert guarded.revert().result == "reverted"
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh("ip address add 10.9.1.1/24 dev ovsbr0")
+    assert guarded.revert().result == "incomplete"
+
+
 def test_rules_of_another_chain_or_a_new_chain_are_a_difference(guarded: Guarded) -> None:
     """Only a chain that was there, empty and unused, may get its rules back."""
     guarded.namespace.sh(f"iptables -t nat -N PROV-demo-blue-0\n{CHAIN}")

@@ -171,10 +171,9 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
             if kernel is not None and ours:
                 device, backend = flannel.device, flannel.backend
                 state = kernel.compared(device, backend, etcd.get(network), network, origin)
-                flannel = replace(flannel, lacks=state.lacks, lease_mac=state.lease_mac)
-                if network in other_settings:
-                    lacks = ", ".join(filter(None, (state.lacks, _SETTINGS)))
-                    flannel = replace(flannel, lacks=lacks)
+                settings = _SETTINGS if network in other_settings else ""
+                lacks = ", ".join(filter(None, (state.lacks, settings)))
+                flannel = replace(flannel, lacks=lacks, lease_mac=state.lease_mac)
             yield Found(flannel, ours)
         # A flannel that others run, e.g. of Kubernetes: its device name is in use.
         unknown = IPv4Network("0.0.0.0/32")
