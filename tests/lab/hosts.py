@@ -55,6 +55,8 @@ IDLE = """n=0; while [ $n -lt 15 ]; do
 done
 """
 """Waits until no follower has put anything back for 1.5 s."""
+RESTART_SSHD = "systemctl reset-failed ssh 2>/dev/null; systemctl restart ssh"
+"""systemd refuses the sixth start of a unit within 10 s (StartLimitBurst), except after a reset."""
 
 
 @dataclass(frozen=True)

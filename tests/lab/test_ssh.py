@@ -12,7 +12,7 @@ import pytest
 from provision.inventory.load import load
 from provision.model.errors import AuthError, ConnectError, HostError, HostKeyError, TimedOut
 from provision.transport.ssh.transport import SshTransport
-from tests.lab.hosts import Hosts
+from tests.lab.hosts import RESTART_SSHD, Hosts
 
 pytestmark = pytest.mark.lab
 
@@ -22,7 +22,7 @@ def fresh_sshd(booted: Callable[[str], Hosts]) -> Iterator[None]:
     """Restart sshd at the end: its PerSourcePenalties would refuse the next tests' logins."""
     yield
     for host in ("h1", "h2", "h3"):
-        booted("mixed").inside(host, "systemctl restart ssh")
+        booted("mixed").inside(host, RESTART_SSHD)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from provision.inventory.load import load
 from provision.transport.ssh.transport import SshTransport
-from tests.lab.hosts import HOSTS, Hosts
+from tests.lab.hosts import HOSTS, RESTART_SSHD, Hosts
 from tests.sshd import keygen
 
 pytestmark = pytest.mark.lab
@@ -33,7 +33,7 @@ sed -i '\\|{SLOW}|d' /etc/pam.d/sshd
 [ ! -e /root/.ssh/authorized_keys.off ] ||
   mv /root/.ssh/authorized_keys.off /root/.ssh/authorized_keys
 pkill -f 'sshd -p 30[0-9][0-9]'
-systemctl restart ssh
+{RESTART_SSHD}
 """
 
 
@@ -53,7 +53,7 @@ def install(hosts: Hosts, host: str, settings: str, **files: Path) -> None:
     for name, path in files.items():
         target = f"/etc/ssh/{name.replace('__', '-')}.pub"
         hosts.ssh(host, f"cat >{target} <<'@'\n{path.read_text()}@")
-    hosts.ssh(host, f"printf '{settings}' >{SETTINGS}; sshd -t && systemctl restart ssh")
+    hosts.ssh(host, f"printf '{settings}' >{SETTINGS}; sshd -t && {{ {RESTART_SSHD}; }}")
 
 
 def sign(authority: Path, key: Path, *options: str) -> Path:
