@@ -204,14 +204,16 @@ def _gather(
 ) -> tuple[Session, Fleet, tuple[HostError, ...]]:
     """Snapshots, and the errors of those of `hosts` that cannot be changed.
 
-    The wanted state of a host depends on its peers too (on the smallest MTU, for example), so all
+    The wanted state of a host may depend on its peers (on the smallest MTU, for example). Then all
     hosts of the inventory are gathered; errors of hosts outside `hosts` are left out. The session
     has the subnets that hosts are found to have.
     """
     if destroy:
         fleet = observe(session, hosts)
         return session, fleet, tuple(fleet.errors.values())
-    session, fleet, unknown = survey(session, session.inventory.hosts)
+    from provision.engine.limited import hosts_to_read
+
+    session, fleet, unknown = survey(session, hosts_to_read(session.inventory, hosts))
     from provision.engine import preflight
 
     for warning in preflight.warnings(session.inventory, fleet.facts):

@@ -143,6 +143,13 @@ class Method(ABC):
 
     # Planning.
 
+    def needs_peers(self, network: Network, host: str) -> bool:
+        """True if a host's resources follow from other hosts' subnets or facts, besides the MTU.
+
+        `apply --limit` then reads the other hosts, too.
+        """
+        return True
+
     def subnet_bounds(self, network: Network) -> tuple[IPv4Address, IPv4Address] | None:
         """The lowest and the highest address at which a host's subnet may begin.
 
@@ -241,8 +248,7 @@ class Method(ABC):
     def port_nics(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Mapping[str, PortNic]:
-        """The NICs of `nic_bridges`, by the interface that holds their addresses once they are
-        ports."""
+        """The NICs of `nic_bridges`, by the interface that has their addresses as of then."""
         return {}
 
     def tunnel(self, network: Network) -> Tunnel | None:
@@ -267,10 +273,7 @@ class Method(ABC):
         return ()
 
     def tools_by_facts(self, network: Network, facts: HostFacts) -> tuple[str, ...]:
-        """Commands that a host needs besides `tools` because of its facts, such as its kernel.
-
-        `packages` must have them, so that the snapshot tells if the host has them.
-        """
+        """Commands of `packages` that a host needs because of its facts, such as its kernel."""
         return ()
 
     def lan_addresses(self, inventory: Inventory, host: str) -> tuple[IPv4Address, ...]:
@@ -299,18 +302,12 @@ class Method(ABC):
         """
         return ""
 
-    def parse_status(
-        self,
-        inventory: Inventory,
-        host: str,
-        text: str,
-    ) -> Any:
+    def parse_status(self, inventory: Inventory, host: str, text: str) -> Any:
         """The status of one host, from the output of `status_script`; empty without an answer."""
         return None
 
     def show_tables(
-        self,
-        statuses: Mapping[str, Any],
+        self, statuses: Mapping[str, Any]
     ) -> Iterator[tuple[str, Row, tuple[Row, ...]]]:
         """Yield title, columns and rows of each table of `show`; `statuses` are by host."""
         yield from ()

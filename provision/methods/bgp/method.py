@@ -18,8 +18,8 @@ from provision.methods._shared import (
     frr_needs,
     status_tables,
 )
-from provision.methods._shared.bgp_options import check_password
-from provision.methods.bgp.options import BgpOptions
+from provision.methods._shared.bgp_options import check_password, reflectors
+from provision.methods.bgp.options import BgpOptions, options
 from provision.methods.bgp.status import SpeakerStatus
 from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
@@ -56,6 +56,10 @@ class BgpMethod(Method):
         """Yield what no other network of the same hosts may use."""
         yield from super().clash_keys(name, decoded)
         yield bgp_rules.port_key("method", "write method: routes")
+
+    def needs_peers(self, network: Network, host: str) -> bool:
+        """True for a strict reflector: it knows the subnet of each host that calls it."""
+        return options(network).strict and host in reflectors(network)
 
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probe for an FRR of others."""

@@ -55,6 +55,10 @@ class VxlanMethod(Method):
         yield from super().clash_keys(name, decoded)
         yield from rules.clash_keys(name, decoded)
 
+    def needs_peers(self, network: Network, host: str) -> bool:
+        """True without EVPN: each host has rows for the others."""
+        return not by_evpn(network)
+
     def facts(self, inventory: Inventory, host: str) -> tuple[FactsProbe, ...]:
         """The probes for an FRR of others and for VXLAN devices, if a network has EVPN."""
         if not any(map(by_evpn, self.networks(inventory, host))):

@@ -1,0 +1,37 @@
+"""Which hosts must be read to plan a part of the hosts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from provision import methods
+from provision.model.inventory import Inventory, Network
+
+
+def hosts_to_read(inventory: Inventory, hosts: Collection[str]) -> Collection[str]:
+    """The hosts whose snapshots decide what `hosts` get: their own, else all of the inventory.
+
+    Other hosts matter where the file leaves something open that follows from them all (the MTU, and
+    a subnet, which another host may already have), where their subnets are written to `hosts`, and
+    for guests, which may run on another host than the file says.
+    """
+    of_hosts = [
+        (network, host)
+        for network in inventory.networks.values()
+        for host in hosts
+        if host in network.subnets
+    ]
+    has_guests = any(guest.host in hosts for guest in inventory.guests.values())
+    if has_guests or any(_needs_peers(network, host) for network, host in of_hosts):
+        return inventory.hosts
+    return hosts
+
+
+def _needs_peers(network: Network, host: str) -> bool:
+    follows_from_file = (
+        network.mtu is not None
+        and host in network.written
+        and network.names is None
+        and network.access is None
+    )
+    return not follows_from_file or methods.of(network).needs_peers(network, host)

@@ -1,0 +1,69 @@
+"""`--limit`: which hosts a plan for some of them has to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provision.engine.desired import wanted
+from provision.engine.limited import hosts_to_read
+from provision.inventory.load import load
+from provision.model.inventory import Inventory
+from tests.cases.test_cases import facts
+from tests.house.test_structure import ROOT
+
+SETTINGS = {
+    "bgp": "method: bgp, cidr: 172.27.0.0/16",
+    "evpn": "method: vxlan, control: evpn, cidr: 172.27.0.0/16",
+}
+WRITTEN = "mtu: 1400, subnets: {h3: 172.27.2.0/24}"
+GUEST = "guests:\n  db1: {host: h3, network: core, container: db1}\n"
+DOCKER = {"docker": {"h1": "26.1.5", "h2": "26.1.5", "h3": "26.1.5"}}
+
+
+def inventory(folder: Path, network: str, more: str = "") -> Inventory:
+    """Three hosts with a network `core`, and h4 with no network."""
+    path = folder / "inventory.yml"
+    hosts = "".join(f"  h{n}: {{address: 10.78.0.1{n}}}\n" for n in (1, 2, 3, 4))
+    path.write_text(
+        f"name: mesh\nhosts:\n{hosts}"
+        f"networks:\n  core: {{{network}, hosts: [h1, h2, h3]}}\n"
+        f"containers:\n  c3: {{host: h3, network: core}}\n{more}"
+    )
+    return load(path)
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_a_host_that_the_file_describes_wholly_is_read_alone(method: str, tmp_path: Path) -> None:
+    """Its resources are the same, whether the other hosts are read or not."""
+    mesh = inventory(tmp_path, f"{SETTINGS[method]}, {WRITTEN}")
+    assert tuple(hosts_to_read(mesh, ("h3",))) == ("h3",)
+    assert tuple(hosts_to_read(mesh, ("h4",))) == ("h4",)
+    assert tuple(hosts_to_read(mesh, ("h2", "h3"))) == ("h1", "h2", "h3", "h4")
+
+    every = facts(mesh, {"docker": DOCKER["docker"] | {"h4": "26.1.5"}})
+    by_all = {ref: res for ref, res in wanted(mesh, every).items() if ref.host == "h3"}
+    assert by_all and wanted(mesh, {"h3": every["h3"]}) == by_all
+
+
+@pytest.mark.parametrize(
+    ("network", "more"),
+    [
+        (f"{SETTINGS['bgp']}, subnets: {{h3: 172.27.2.0/24}}", ""),
+        (f"{SETTINGS['bgp']}, mtu: 1400", ""),
+        (f"{SETTINGS['bgp']}, {WRITTEN}, names: true", ""),
+        (f"{SETTINGS['bgp']}, {WRITTEN}, access: [eth1]", ""),
+        (f"{SETTINGS['bgp']}, {WRITTEN}, reflectors: [h3], strict: true", ""),
+        (f"{SETTINGS['bgp']}, {WRITTEN}", GUEST),
+        (f"method: vxlan, cidr: 172.27.0.0/16, {WRITTEN}", ""),
+        (f"method: routes, cidr: 172.27.0.0/16, {WRITTEN}", ""),
+        (f"method: wireguard, cidr: 172.27.0.0/16, {WRITTEN}", ""),
+    ],
+    ids=["mtu", "subnet", "names", "access", "strict", "guest", "vxlan", "routes", "wireguard"],
+)
+def test_other_hosts_are_read_where_they_matter(network: str, more: str, tmp_path: Path) -> None:
+    """An MTU or subnet that is not written, names, rows for peers, or guests."""
+    mesh = inventory(tmp_path, network, more)
+    assert tuple(hosts_to_read(mesh, ("h3",))) == ("h1", "h2", "h3", "h4")
+
