@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from provision.model.errors import ExitStatus
 
 Plan = frozenset[str]
 """The changes of one host as text, for example `create route 172.20.1.0/24`."""
+_START = "update container "
+"""The begin of the line of a container that does not run."""
 NOTHING = ""
 """The name of the state in which no variant is applied."""
 PASSING = ("/var/lib/provision/confirmed.", "/etc/mtab", "/etc/openvswitch/")
@@ -172,6 +174,7 @@ def verdict(view: View, situation: Situation, target: str, nothing: View) -> str
         # Docker is stopped, so that only the capture can tell.
         return "between" if differences(view, situation) else "old"
     old, new = is_old(view, situation), is_new(view, target, nothing)
+    old = old or _exited_before(view, situation)
     new = new or (situation.exits and _only_starts(view.plans.get(target)))
     return {(True, True): "both", (True, False): "old", (False, True): "new"}.get(
         (old, new), "between"
@@ -180,7 +183,23 @@ def verdict(view: View, situation: Situation, target: str, nothing: View) -> str
 
 def _only_starts(plan: Plan | None) -> bool:
     """True if the plan does nothing but start containers."""
-    return plan is not None and all(text.startswith("update container ") for text in plan)
+    return plan is not None and all(text.startswith(_START) for text in plan)
+
+
+def _exited_before(view: View, situation: Situation) -> bool:
+    """True if a change ended before its first step, and only a killed dockerd's containers differ.
+
+    Nothing starts them then: the change has not touched them.
+    """
+    if not situation.exits or is_old(view, situation):
+        return False
+    if view.latest is None or view.latest.reason != "none":
+        return False
+    plans = {
+        variant: plan and frozenset(text for text in plan if not text.startswith(_START))
+        for variant, plan in view.plans.items()
+    }
+    return is_old(replace(view, plans=plans), situation)
 
 
 def differences(view: View, situation: Situation) -> list[str]:
@@ -256,7 +275,9 @@ def judge_host(
         if record.state == "reverted" and state == "new":
             yield f"{host}: its record says reverted ({record.reason}), but its state is new"
     yield from _judge_report(host, run.told.get(host, ""), state)
-    if state == "old" and not situation.drifted and (diff := differences(view, situation)):
+    if situation.drifted or _exited_before(view, situation):
+        return
+    if state == "old" and (diff := differences(view, situation)):
         yield f"{host} is not as before: " + " | ".join(diff[:12])
 
 

@@ -56,6 +56,22 @@ def recorded(host: View, record: Record) -> View:
     return replace(host, records=(record,), status=status)
 
 
+def test_a_change_that_did_not_begin_leaves_what_a_killed_dockerd_left() -> None:
+    """Its containers may have exited; nothing else may differ, and not after a rollback."""
+    stopped = frozenset({"update container c1"})
+    disarmed = Record("reverted", "2", 20, "none", "reverted")
+    after = replace(view(stopped, A_TO_B | stopped, CAPTURE), records=(disarmed,))
+    killed = replace(ON_A, exits=True)
+    assert verdict(after, killed, "B", NONE) == "old"
+    assert not list(judge_host("h1", after, killed, APPLY_B, NONE))
+    assert verdict(after, ON_A, "B", NONE) == "between"
+    assert verdict(replace(after, records=(REVERTED,)), killed, "B", NONE) == "between"
+    other = replace(view(stopped | {"create route r1"}, A_TO_B), records=(disarmed,))
+    assert verdict(other, killed, "B", NONE) == "between"
+    changed = replace(HAS_A, records=(disarmed,), capture=CAPTURE)
+    assert list(judge_host("h1", changed, killed, APPLY_B, NONE))
+
+
 @pytest.mark.parametrize(
     ("after", "situation", "target", "expected"),
     [

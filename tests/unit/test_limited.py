@@ -11,7 +11,6 @@ from provision.engine.limited import hosts_to_read
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from tests.cases.test_cases import facts
-from tests.house.test_structure import ROOT
 
 SETTINGS = {
     "bgp": "method: bgp, cidr: 172.27.0.0/16",
@@ -66,4 +65,3 @@ def test_other_hosts_are_read_where_they_matter(network: str, more: str, tmp_pat
     """An MTU or subnet that is not written, names, rows for peers, or guests."""
     mesh = inventory(tmp_path, network, more)
     assert tuple(hosts_to_read(mesh, ("h3",))) == ("h1", "h2", "h3", "h4")
-
