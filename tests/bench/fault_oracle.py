@@ -171,8 +171,10 @@ def is_old(view: View, situation: Situation) -> bool:
 def verdict(view: View, situation: Situation, target: str, nothing: View) -> str:
     """The state of a host after a change: old, new, both or between."""
     if not view.plans_known:
-        # Docker is stopped, so that only the capture can tell.
-        return "between" if differences(view, situation) else "old"
+        # Docker is stopped, so only the capture can tell. Drift may have been repaired meanwhile.
+        lines = differences(view, situation)
+        repaired = situation.drifted and all(line.startswith("+") for line in lines)
+        return "between" if lines and not repaired else "old"
     old, new = is_old(view, situation), is_new(view, target, nothing)
     old = old or _exited_before(view, situation)
     new = new or (situation.exits and _only_starts(view.plans.get(target)))

@@ -72,6 +72,14 @@ def test_a_change_that_did_not_begin_leaves_what_a_killed_dockerd_left() -> None
     assert list(judge_host("h1", changed, killed, APPLY_B, NONE))
 
 
+def test_drift_that_a_reboot_repairs_is_no_violation_where_docker_is_stopped() -> None:
+    """The plan is refused, so the captures are compared."""
+    before = replace(BLIND, capture=CAPTURE)
+    assert verdict(BLIND, Situation(before, "A", drifted=True), "B", NONE) == "old"
+    assert verdict(BLIND, Situation(before, "A"), "B", NONE) == "between"
+    assert verdict(before, Situation(BLIND, "A", drifted=True), "B", NONE) == "between"
+
+
 @pytest.mark.parametrize(
     ("after", "situation", "target", "expected"),
     [
