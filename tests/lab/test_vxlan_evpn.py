@@ -125,22 +125,6 @@ def test_a_reflector_that_is_away_costs_no_packet_of_others(clean: Hosts) -> Non
 
 
 @pytest.mark.full
-def test_a_new_host_touches_no_other(clean: Hosts) -> None:
-    """h3 is added to h1 and h2: no file of theirs is changed, and no daemon restarted."""
-    entries = (f"  h3: {{address: {clean.networks[1]}.13}}\n", "  e3: {host: h3, network: lan}\n")
-    inventory = clean.inventory(FILE, *((entry, "") for entry in entries))
-    clean.provision("apply", inventory)
-    texts = "cat /etc/provision/fabric/* /etc/systemd/system/provision-fabric-*; pgrep -x bgpd"
-    before = clean.everywhere(texts, check=False)
-    whole = clean.inventory(FILE)
-    clean.provision("apply", whole, "--yes", "--limit", "h3")
-    clean.verified(whole)
-    after = clean.everywhere(texts, check=False)
-    assert [before[host] == after[host] for host in HOSTS] == [True, True, False]
-    assert clean.json("plan", whole)["changes"] == []
-
-
-@pytest.mark.full
 def test_containers_are_announced_when_they_start_and_forgotten_when_they_stop(
     clean: Hosts,
 ) -> None:
