@@ -12,7 +12,7 @@ generate() { netplan generate && reload_networkd; }
 after_join() {
   rm -f "$keeping" || return
   rmdir "${keeping%/*}" 2>/dev/null || : # the folder is there only with the drop-in
-  generate
+  generate && announce_bridge
 }
 after_leave() {
   [ -z "$leased" ] ||

@@ -7,7 +7,7 @@
 
 keeping=/run/systemd/network/05-provision-$nic.network
 # A file that an earlier rollback left may sort before ours, which make the NIC a port.
-after_join() { rm -f "$keeping" && reload_networkd; }
+after_join() { rm -f "$keeping" && reload_networkd && announce_bridge; }
 after_leave() {
   [ -z "$leased" ] ||
     { mkdir -p "${keeping%/*}" && printf '[Match]\nName=%s\n\n%s' "$nic" "$manager_arguments" >"$keeping"; } ||

@@ -7,7 +7,12 @@ delay=0; [ "$stp" = 0 ] || delay=1500
 was_filtering=$(cat "/sys/class/net/$bridge/bridge/vlan_filtering" 2>/dev/null)
 vlan_filtering=; [ "$filtering" = "${was_filtering:-0}" ] || vlan_filtering="vlan_filtering $filtering"
 {
-  exists "$bridge" || echo "link add name $bridge address $mac type bridge forward_delay $delay"
+  # Docker makes a bridge of its network that somebody deleted, with another MAC.
+  if ! exists "$bridge"; then
+    echo "link add name $bridge address $mac type bridge forward_delay $delay"
+  elif [ "$(cat "/sys/class/net/$bridge/address")" != "$mac" ]; then
+    echo "link set dev $bridge address $mac"
+  fi
   echo "link set dev $bridge alias provision:$1"
   # Two lines: of one, the kernel sets the delay first, and while STP is on it refuses less than 2 s.
   echo "link set dev $bridge type bridge stp_state $stp $vlan_filtering"

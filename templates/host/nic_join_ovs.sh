@@ -1,5 +1,5 @@
 # Makes a NIC the port of a bridge of Open vSwitch, which takes over its addresses and routes.
-# Prelude: host/nic_to_bridge.sh host/manager_networkd.sh
+# Prelude: host/nic_to_bridge.sh host/manager_networkd.sh host/ovs_device.sh
 # $1: the mark of the bridge; $2: the datapath type.
 # The mark has a key of its own (provision-lan): kind `ovs_bridge` owns what has the key provision.
 
@@ -9,6 +9,7 @@ stp_enable=false; [ "$stp" = 0 ] || stp_enable=true
 ovs --may-exist add-br "$bridge" -- set bridge "$bridge" datapath_type="$datapath" \
   fail_mode=standalone stp_enable="$stp_enable" other_config:hwaddr="\"$mac\"" \
   external_ids:provision-lan="\"$1\"" || exit
+renew_device "$bridge" || exit
 ip link set dev "$bridge" mtu "$mtu" up && notify "$bridge" 1 || exit
 start_pings
 routes="$routes

@@ -1,8 +1,9 @@
 # Keeps a NIC's addresses and routes where its packets go: on the bridge of Open vSwitch whose port
-# the NIC is, as long as the daemon serves it, else on the NIC. Arguments: `settle` (make the bridge)
-# or `return` (all goes back to the NIC, the bridge goes), the bridge, the NIC, the inventory, and a
-# file that remembers addresses and routes, as a bridge loses them when Open vSwitch restarts.
-# What is as it should be is not touched, so this can run at every event.
+# the NIC is, as long as the daemon serves it, else on the NIC.
+# Prelude: host/ovs_device.sh
+# Arguments: `settle` (make the bridge) or `return` (all goes back to the NIC, the bridge goes), the bridge,
+# the NIC, the inventory, and a file that remembers addresses and routes, as a bridge loses them when Open
+# vSwitch restarts. What is as it should be is not touched, so this can run at every event.
 verb=$1 bridge=$2 nic=$3 inventory=$4 record=$5
 runs() { kill -0 "$(cat /run/openvswitch/ovs-vswitchd.pid 2>/dev/null)" 2>/dev/null; }
 ovs() { ovs-vsctl -t 20 "$@"; }
@@ -67,16 +68,19 @@ settle() { # from $1 to $2
     [ "$verb" = return ] || [ -s "$record" ] || remember "$(held "$2" all)"
     return
   fi
-  [ -z "$moved" ] || move "$1" "$2"
+  [ -z "$moved" ] || { move "$1" "$2"; changed=yes; }
   [ -z "$(held "$1" addresses)" ] && [ -n "$(held "$2" addresses)" ]
 }
 made() { # the bridge, with the NIC's MAC, so that no neighbour has to learn another
-  [ "$(ovs port-to-br "$nic" 2>/dev/null)" = "$bridge" ] &&
-    [ "$(ovs --if-exists get bridge "$bridge" "external_ids:provision-$inventory")" = underlay ] && return
-  ovs --may-exist add-br "$bridge" -- --may-exist add-port "$bridge" "$nic" -- \
+  { bridged && known=yes; } || ovs --may-exist add-br "$bridge" -- --may-exist add-port "$bridge" "$nic" -- \
     set bridge "$bridge" datapath_type=netdev fail_mode=standalone \
     "other_config:hwaddr=\"$(cat "/sys/class/net/$nic/address")\"" \
-    "external_ids:provision-nic=\"$nic\"" "external_ids:provision-$inventory=underlay"
+    "external_ids:provision-nic=\"$nic\"" "external_ids:provision-$inventory=underlay" || return
+  renew_device "$bridge"
+}
+bridged() {
+  [ "$(ovs port-to-br "$nic" 2>/dev/null)" = "$bridge" ] &&
+    [ "$(ovs --if-exists get bridge "$bridge" "external_ids:provision-$inventory")" = underlay ]
 }
 # The userspace datapath takes packets as they are: neither merged nor with their checksum left open.
 OFFLOADS='rx-checksumming:rx generic-receive-offload:gro large-receive-offload:lro'
@@ -103,13 +107,14 @@ if [ "$verb" = return ]; then
   ! runs || ovs --if-exists del-br "$bridge"
   exit
 fi
-status=0
+status=0 known= changed=
 if runs; then made || status=1; else status=1; fi
 # Its device stays when the daemon ends, and is deaf then.
 if runs && there "$bridge"; then
   # The NIC's packets reach the kernel beside the bridge, too, which would answer them twice:
   # https://docs.openvswitch.org/en/latest/intro/install/userspace/ (firewall rules).
   plain && raised "$bridge" && settle "$nic" "$bridge" && { drop -C 2>/dev/null || drop -I; } || status=1
+  [ -z "$known" ] || [ -z "$changed" ] || forget_flows || status=1
 else
   open_nic && settle "$bridge" "$nic" || status=1
 fi

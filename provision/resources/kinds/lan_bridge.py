@@ -33,7 +33,7 @@ from provision.resources.steps import (
     sh,
 )
 
-JOIN, LEAVE = "host/nic_join.sh", "host/nic_leave.sh"
+JOIN, LEAVE = ("host/nic_join.sh",), ("host/nic_leave.sh",)
 IS_FOREIGN = program_text("host/nic_bridge_is_foreign.sh")
 
 # The sums of the texts that the file may have follow its path.
@@ -52,6 +52,7 @@ class LanBridge(Resource):
     """The bridge `bridge` with the port `nic`.
 
     `host_link` is the interface that holds the host's addresses: the bridge, or a veth into it.
+    `stp` is None where the bridge neither runs the Spanning Tree Protocol nor forwards at once.
     `vlans` are the tagged VLANs of the port, besides the untagged one. `files` are those of the
     NIC's network manager, pairs of path and text; those that are in `present`, too, are files of
     the administrator, and `present` has their texts at the snapshot. `original` is the NIC before
@@ -68,7 +69,7 @@ class LanBridge(Resource):
     mac: str
     mtu: int
     host_link: str
-    stp: bool
+    stp: bool | None
     vlans: tuple[int, ...]
     files: Files
     mark: Mark
@@ -176,20 +177,20 @@ class LanBridge(Resource):
     def _leave(self) -> Run:
         return self._run(LEAVE, str(self.mark), *self._manager.paths(self.mark))
 
-    def _run(self, program: str, *arguments: str) -> Run:
+    def _run(self, programs: tuple[str, ...], *arguments: str) -> Run:
         """Run one of the programs that begin with `host/nic_to_bridge.sh`."""
         nic, manager = self.original, self._manager
         assert nic is not None
         veth = nic.host_veth or HostVeth(self.bridge, "-", nic.mac)
         links = (self.bridge, nic.nic, veth.name, veth.peer, nic.mac, veth.mac)
-        settings = (str(self.mtu or nic.mtu), str(int(self.stp)), str(int(bool(self.vlans))))
+        settings = (str(self.mtu or nic.mtu), str(int(bool(self.stp))), str(int(bool(self.vlans))))
         lists = (
             " ".join(map(str, self.vlans)),
             "\n".join(map(str, nic.addresses)),
             "\n".join(map(str, nic.routes)),
         )
         ping = program_text("checks/silence.pl")
-        text = program_text("host/nic_to_bridge.sh", *manager.programs, program)
+        text = program_text("host/nic_to_bridge.sh", *manager.programs, *programs)
         leased = " ".join(nic.lease.addresses) if nic.lease else ""
         more = (nic.peer or "-", manager.arguments(self.mark, nic.network), leased)
         return sh(text, ping, *links, *settings, *lists, *more, *arguments)
@@ -225,9 +226,6 @@ def _bridge(
     settings = dict(text.split(" ", 1) for text in lines_of("set", bridge, lines))
     vlans = next(iter(lines_of("vlans", bridge, lines)), "[]")
     edited = files_of("edited", bridge, lines)
-    # Without STP provision sets the forward delay to 0: another value counts as a difference.
-    keeps = nic.manager in MANAGERS and MANAGERS[nic.manager].sets_forward_delay
-    delay = keeps and int(settings.get("forward_delay", "0")) > 0
     return LanBridge(
         origin.host,
         bridge,
@@ -235,7 +233,7 @@ def _bridge(
         links.get(bridge, {}).get("address", ""),
         int(links.get(bridge, {}).get("mtu", 0)),
         address_holder(nic, links, bridge),
-        settings.get("stp_state", "0") != "0" or delay,
+        _stp(nic, settings),
         _vlans(nic.nic, vlans) if settings.get("vlan_filtering") == "1" else (),
         tuple(sorted((*files_of("file", bridge, lines), *edited))),
         Mark(origin.inventory, bridge),
@@ -243,6 +241,14 @@ def _bridge(
         present=edited,
         follows=rules_before(origin.host, nic, origin.inventory, dict(origin.networks)),
     )
+
+
+def _stp(nic: OriginalNic, settings: dict[str, str]) -> bool | None:
+    if settings.get("stp_state", "0") != "0":
+        return True
+    # Without STP provision sets the forward delay to 0, where the manager has a setting for it.
+    keeps = nic.manager in MANAGERS and MANAGERS[nic.manager].sets_forward_delay
+    return None if keeps and int(settings.get("forward_delay", "0")) > 0 else False
 
 
 def _unrefused(steps: Steps) -> Steps:

@@ -24,7 +24,8 @@ from provision.resources.lib.nic_records import OriginalNic, parse_records
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.steps import Run, Steps, sh
 
-JOIN_OVS, LEAVE_OVS = "host/nic_join_ovs.sh", "host/nic_leave_ovs.sh"
+JOIN_OVS = ("host/ovs_device.sh", "host/nic_join_ovs.sh")
+LEAVE_OVS = ("host/nic_leave_ovs.sh",)
 
 # An interruption may leave the record without the bridge, but no bridge of ours without the key.
 _IS_FOREIGN = """

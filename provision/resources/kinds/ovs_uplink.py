@@ -134,7 +134,7 @@ done
         return Unless(Run(("test", "!", "-e", record)), (sh(append, record, target),))
 
     def _run(self, verb: str) -> Run:
-        program = program_text("host/ovs_uplink.sh")
+        program = program_text("host/ovs_device.sh", "host/ovs_uplink.sh")
         return sh(program, verb, self.bridge, self.nic, self.inventory, self._record)
 
     @property

@@ -1,0 +1,63 @@
+"""Bridges of a NIC that somebody has deleted, and settings that nobody but `apply` changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.hosts import HOSTS, Hosts
+
+pytestmark = [pytest.mark.lab, pytest.mark.full]
+
+STP = ("    # stp: true", "    stp: true")
+FOLLOWER = "provision-lan-follow.service"
+# As Docker does it for a container of the bridge's network, with a MAC of its own.
+MAKE_ANOTHER = f"systemctl stop {FOLLOWER}; ip link delete bri0 && ip link add bri0 type bridge"
+BRIDGES = {"ovs-gre.yml": "phy-eth1", "ovs-vxlan.yml": "phy-eth1", "pipework-ovs.yml": "ovsbr0"}
+
+
+@pytest.fixture
+def clean(mixed: Hosts) -> Iterator[Hosts]:
+    """Hosts without the inventories of these tests, also after a failure."""
+    yield mixed
+    for path in mixed.lab.folder.glob("*.yml"):
+        mixed.provision("destroy", path.name, "--yes", status=None)
+
+
+@pytest.mark.parametrize("example", BRIDGES)
+def test_a_deleted_device_of_open_vswitch_comes_back(clean: Hosts, example: str) -> None:
+    """All hosts lose it at once; after `apply`, the containers reach each other again."""
+    inventory, bridge = clean.inventory(example), BRIDGES[example]
+    clean.provision("apply", inventory)
+    mac = clean.everywhere(f"cat /sys/class/net/{bridge}/address")
+    for _ in range(2):
+        # The follower may have made it again before this ends.
+        clean.everywhere(f"ip link delete dev {bridge}")
+        clean.provision("apply", inventory, "--yes")
+        assert clean.everywhere(f"cat /sys/class/net/{bridge}/address") == mac
+        clean.verified(inventory, within_s=15)
+    assert clean.json("plan", inventory)["changes"] == []
+
+
+def test_a_bridge_with_another_mac_gets_its_own(clean: Hosts) -> None:
+    """Docker has made the LAN's bridge that somebody deleted."""
+    inventory = clean.inventory("pipework.yml")
+    clean.provision("apply", inventory)
+    clean.ssh("h2", MAKE_ANOTHER)
+    changes = clean.json("plan", inventory)["changes"]
+    assert ("h2", "lan_bridge") in {(change["host"], change["kind"]) for change in changes}
+    clean.provision("apply", inventory, "--yes")
+    clean.verified(inventory)
+    assert clean.json("plan", inventory)["changes"] == []
+
+
+def test_networkd_sets_no_bridge_later(clean: Hosts) -> None:
+    """systemd-networkd 252 does so with what its file said, at the next event of the link."""
+    inventory = clean.inventory("pipework.yml", STP)
+    clean.provision("apply", inventory)
+    state = "/sys/class/net/bri0/bridge/stp_state"
+    clean.everywhere("ip link set dev bri0 type bridge stp_state 0; sleep 1")
+    assert clean.everywhere(f"cat {state}") == dict.fromkeys(HOSTS, "0\n")
+    clean.provision("apply", inventory, "--yes")
+    assert clean.everywhere(f"cat {state}") == dict.fromkeys(HOSTS, "1\n")
