@@ -16,7 +16,8 @@ for bridge in /sys/class/net/*/bridge; do
   # A bridge that its manager makes at boot has no alias.
   [ -z "$recorded" ] || { echo "$bridge"; continue; }
   alias=$(cat "${bridge%/*}/ifalias" 2>/dev/null)
-  case $alias in provision:*) echo "$bridge $alias" ;; esac
+  # A bridge of Docker that `apply` made again has the name of its network there, until a reboot.
+  case $alias in provision:*/"${name##*/}") echo "$bridge $alias" ;; esac
 done
 # Without the interfaces of Docker, whose addresses change when containers and networks do.
 ip -4 -o address show scope global |

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ IMAGES = tuple(
     (f"{{host: h{n}, network: blue}}", f"{{host: h{n}, network: blue, image: {{archive: A}}}}")
     for n in (1, 2, 3)
 )
+TOOLS = "docker vtysh wg dnsmasq ovs-vsctl iptables"
+# A real host masks no service of FRR.
+PURGE = """
+export DEBIAN_FRONTEND=noninteractive; systemctl -q unmask frr.service openvswitch-switch.service
+for package in docker.io docker-cli containerd runc iptables frr wireguard-tools dnsmasq-base \\
+  openvswitch-switch; do
+  apt-get -q -y purge $package >/dev/null 2>&1
+done
+apt-get -q -y --purge autoremove >/dev/null 2>&1; rm -rf /var/lib/docker/network; :
+"""
 INSTALLED = "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | sort"
 
 
@@ -108,6 +119,31 @@ def test_destroy_keeps_the_packages(bare: Hosts) -> None:
     for host in ("h1", "h2", "h3"):
         assert bare.ssh(host, "docker ps -aq; ls -d /etc/provision 2>/dev/null; :") == ""
         assert bare.ssh(host, "docker version --format '{{.Server.Version}}'").strip()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "example", ["bgp.yml", "vxlan-evpn.yml", "wireguard.yml", "names.yml", "ovs-gre.yml"]
+)
+def test_other_methods_install_what_they_need(bare: Hosts, example: str) -> None:
+    """Docker is installed with it; the service of Debian's FRR neither runs nor is enabled."""
+    bare.everywhere(PURGE)
+    assert not any(bare.everywhere(f"command -v {TOOLS}", check=False).values())
+    text = (bare.lab.folder / bare.inventory(example)).read_text()
+    text = re.sub(
+        r"(host: h\d, network: \w+)", r"\1, image: {archive: .provision/busybox.tar}", text
+    )
+    (bare.lab.folder / example).write_text(text)
+    bare.provision("apply", example)
+    bare.verified(example)
+    assert bare.json("plan", example)["changes"] == []
+    services = bare.everywhere("systemctl is-active frr; systemctl is-enabled frr", check=False)
+    assert {word for text in services.values() for word in text.split()} <= {
+        *("inactive", "disabled", "not-found"),
+    }
+    bare.provision("destroy", example, "--yes")
+    left = bare.everywhere("ls -d /etc/provision /run/provision-*; pgrep -l bgpd", check=False)
+    assert not any(left.values()), left
 
 
 def test_apply_names_a_package_that_apt_cannot_install(bare: Hosts) -> None:

@@ -62,6 +62,14 @@ def test_the_fingerprint_sees_what_a_rollback_left(namespace: Namespace, leave: 
     assert namespace.sh(guard.fingerprint()) != before
 
 
+def test_the_fingerprint_is_without_the_mark_of_a_bridge_of_docker(namespace: Namespace) -> None:
+    """`apply` sets it on a bridge that somebody deleted; a reboot makes the bridge without it."""
+    namespace.sh("ip link add br-blue-abcdef type bridge")
+    before = namespace.sh(guard.fingerprint())
+    namespace.sh("ip link set dev br-blue-abcdef alias provision:demo/blue")
+    assert namespace.sh(guard.fingerprint()) == before
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [
