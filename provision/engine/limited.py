@@ -12,14 +12,15 @@ def hosts_to_read(inventory: Inventory, hosts: Collection[str]) -> Collection[st
     """The hosts whose snapshots decide what `hosts` get: their own, else all of the inventory.
 
     Other hosts matter where the file leaves something open that follows from them all (the MTU, and
-    a subnet, which another host may already have), where their subnets are written to `hosts`, and
-    for guests, which may run on another host than the file says.
+    a subnet, which another host may already have), where their subnets are written to `hosts` (also
+    to those outside a network with `access`), and for guests, which may run on another host than
+    the file says.
     """
+    networks = inventory.networks.values()
+    if any(network.access is not None for network in networks):
+        return inventory.hosts
     of_hosts = [
-        (network, host)
-        for network in inventory.networks.values()
-        for host in hosts
-        if host in network.subnets
+        (network, host) for network in networks for host in hosts if host in network.subnets
     ]
     has_guests = any(guest.host in hosts for guest in inventory.guests.values())
     if has_guests or any(_needs_peers(network, host) for network, host in of_hosts):
@@ -29,9 +30,6 @@ def hosts_to_read(inventory: Inventory, hosts: Collection[str]) -> Collection[st
 
 def _needs_peers(network: Network, host: str) -> bool:
     follows_from_file = (
-        network.mtu is not None
-        and host in network.written
-        and network.names is None
-        and network.access is None
+        network.mtu is not None and host in network.written and network.names is None
     )
     return not follows_from_file or methods.of(network).needs_peers(network, host)

@@ -144,9 +144,9 @@ class Method(ABC):
     # Planning.
 
     def needs_peers(self, network: Network, host: str) -> bool:
-        """True if a host's resources follow from other hosts' subnets or facts, besides the MTU.
+        """True if what a host gets, or may have, follows from other hosts' subnets or facts.
 
-        `apply --limit` then reads the other hosts, too.
+        `apply --limit` then reads the other hosts, too, as it does for an MTU that is not written.
         """
         return True
 
@@ -248,7 +248,7 @@ class Method(ABC):
     def port_nics(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Mapping[str, PortNic]:
-        """The NICs of `nic_bridges`, by the interface that has their addresses as of then."""
+        """The NICs of `nic_bridges`, by the interface with their addresses once they are ports."""
         return {}
 
     def tunnel(self, network: Network) -> Tunnel | None:

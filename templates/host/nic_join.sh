@@ -11,6 +11,7 @@ vlan_filtering=; [ "$filtering" = "${was_filtering:-0}" ] || vlan_filtering="vla
   if ! exists "$bridge"; then
     echo "link add name $bridge address $mac type bridge forward_delay $delay"
   elif [ "$(cat "/sys/class/net/$bridge/address")" != "$mac" ]; then
+    notify "$bridge" 1
     echo "link set dev $bridge address $mac"
   fi
   echo "link set dev $bridge alias provision:$1"

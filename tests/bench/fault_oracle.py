@@ -15,7 +15,9 @@ from provision.model.errors import ExitStatus
 Plan = frozenset[str]
 """The changes of one host as text, for example `create route 172.20.1.0/24`."""
 _START = "update container "
-"""The begin of the line of a container that does not run."""
+"""What the line of a container that does not run begins with."""
+_OF_EXITED = re.compile(r"[-+](\S+ (exited|running)$|raw -A PREROUTING -d )")
+"""Lines of a captures' difference that are there because a container has exited."""
 NOTHING = ""
 """The name of the state in which no variant is applied."""
 PASSING = ("/var/lib/provision/confirmed.", "/etc/mtab", "/etc/openvswitch/")
@@ -173,8 +175,9 @@ def verdict(view: View, situation: Situation, target: str, nothing: View) -> str
     if not view.plans_known:
         # Docker is stopped, so only the capture can tell. Drift may have been repaired meanwhile.
         lines = differences(view, situation)
-        repaired = situation.drifted and all(line.startswith("+") for line in lines)
-        return "between" if lines and not repaired else "old"
+        repaired = situation.drifted and situation.base != NOTHING and not any(map(_is_file, lines))
+        gone = any(line.startswith("-") for line in lines)
+        return "between" if lines and (gone or not repaired) else "old"
     old, new = is_old(view, situation), is_new(view, target, nothing)
     old = old or _exited_before(view, situation)
     new = new or (situation.exits and _only_starts(view.plans.get(target)))
@@ -197,11 +200,21 @@ def _exited_before(view: View, situation: Situation) -> bool:
         return False
     if view.latest is None or view.latest.reason != "none":
         return False
-    plans = {
+    before = replace(situation.before, plans=_without_starts(situation.before.plans))
+    view = replace(view, plans=_without_starts(view.plans))
+    return is_old(view, replace(situation, before=before))
+
+
+def _without_starts(plans: Mapping[str, Plan | None]) -> dict[str, Plan | None]:
+    return {
         variant: plan and frozenset(text for text in plan if not text.startswith(_START))
-        for variant, plan in view.plans.items()
+        for variant, plan in plans.items()
     }
-    return is_old(replace(view, plans=plans), situation)
+
+
+def _is_file(line: str) -> bool:
+    """True for a line of a captures' difference that names a file or folder."""
+    return "/etc/" in line or "/run/" in line or "/var/lib/" in line
 
 
 def differences(view: View, situation: Situation) -> list[str]:
@@ -277,9 +290,12 @@ def judge_host(
         if record.state == "reverted" and state == "new":
             yield f"{host}: its record says reverted ({record.reason}), but its state is new"
     yield from _judge_report(host, run.told.get(host, ""), state)
-    if situation.drifted or _exited_before(view, situation):
+    if state != "old" or situation.drifted:
         return
-    if state == "old" and (diff := differences(view, situation)):
+    diff = differences(view, situation)
+    if _exited_before(view, situation):
+        diff = [line for line in diff if not _OF_EXITED.match(line)]
+    if diff:
         yield f"{host} is not as before: " + " | ".join(diff[:12])
 
 

@@ -60,15 +60,17 @@ def test_a_change_that_did_not_begin_leaves_what_a_killed_dockerd_left() -> None
     """Its containers may have exited; nothing else may differ, and not after a rollback."""
     stopped = frozenset({"update container c1"})
     disarmed = Record("reverted", "2", 20, "none", "reverted")
-    after = replace(view(stopped, A_TO_B | stopped, CAPTURE), records=(disarmed,))
-    killed = replace(ON_A, exits=True)
+    running = f"{CAPTURE_A}# docker\nc1 running\n"
+    exited = running.replace("running", "exited")
+    after = replace(view(stopped, A_TO_B | stopped, exited), records=(disarmed,))
+    killed = replace(ON_A, before=replace(HAS_A, capture=running), exits=True)
     assert verdict(after, killed, "B", NONE) == "old"
     assert not list(judge_host("h1", after, killed, APPLY_B, NONE))
     assert verdict(after, ON_A, "B", NONE) == "between"
     assert verdict(replace(after, records=(REVERTED,)), killed, "B", NONE) == "between"
     other = replace(view(stopped | {"create route r1"}, A_TO_B), records=(disarmed,))
     assert verdict(other, killed, "B", NONE) == "between"
-    changed = replace(HAS_A, records=(disarmed,), capture=CAPTURE)
+    changed = replace(after, capture=f"{exited}f2 /etc/left\n")
     assert list(judge_host("h1", changed, killed, APPLY_B, NONE))
 
 
@@ -78,6 +80,9 @@ def test_drift_that_a_reboot_repairs_is_no_violation_where_docker_is_stopped() -
     assert verdict(BLIND, Situation(before, "A", drifted=True), "B", NONE) == "old"
     assert verdict(BLIND, Situation(before, "A"), "B", NONE) == "between"
     assert verdict(before, Situation(BLIND, "A", drifted=True), "B", NONE) == "between"
+    assert verdict(BLIND, Situation(before, NOTHING, drifted=True), "B", NONE) == "between"
+    left = replace(BLIND, capture=f"{CAPTURE_A}f2 /etc/provision/mesh/left\n")
+    assert verdict(left, Situation(before, "A", drifted=True), "B", NONE) == "between"
 
 
 @pytest.mark.parametrize(

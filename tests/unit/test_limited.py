@@ -39,6 +39,7 @@ def test_a_host_that_the_file_describes_wholly_is_read_alone(method: str, tmp_pa
     mesh = inventory(tmp_path, f"{SETTINGS[method]}, {WRITTEN}")
     assert tuple(hosts_to_read(mesh, ("h3",))) == ("h3",)
     assert tuple(hosts_to_read(mesh, ("h4",))) == ("h4",)
+    assert tuple(hosts_to_read(mesh, ("h3", "h4"))) == ("h3", "h4")
     assert tuple(hosts_to_read(mesh, ("h2", "h3"))) == ("h1", "h2", "h3", "h4")
 
     every = facts(mesh, {"docker": DOCKER["docker"] | {"h4": "26.1.5"}})
@@ -65,3 +66,9 @@ def test_other_hosts_are_read_where_they_matter(network: str, more: str, tmp_pat
     """An MTU or subnet that is not written, names, rows for peers, or guests."""
     mesh = inventory(tmp_path, network, more)
     assert tuple(hosts_to_read(mesh, ("h3",))) == ("h1", "h2", "h3", "h4")
+
+
+def test_a_host_outside_a_network_with_access_needs_its_hosts(tmp_path: Path) -> None:
+    """The host has routes to the subnets of all of them, which they may have kept."""
+    mesh = inventory(tmp_path, "method: routes, cidr: 172.27.0.0/16, access: [hosts]")
+    assert tuple(hosts_to_read(mesh, ("h4",))) == ("h1", "h2", "h3", "h4")

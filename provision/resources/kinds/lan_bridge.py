@@ -52,7 +52,8 @@ class LanBridge(Resource):
     """The bridge `bridge` with the port `nic`.
 
     `host_link` is the interface that holds the host's addresses: the bridge, or a veth into it.
-    `stp` is None where the bridge neither runs the Spanning Tree Protocol nor forwards at once.
+    `stp` is None where the bridge neither runs the Spanning Tree Protocol nor forwards at once; a
+    rollback to that state makes it forward at once.
     `vlans` are the tagged VLANs of the port, besides the untagged one. `files` are those of the
     NIC's network manager, pairs of path and text; those that are in `present`, too, are files of
     the administrator, and `present` has their texts at the snapshot. `original` is the NIC before
