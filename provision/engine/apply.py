@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.engine import applied_from, images, joint_changes
 from provision.engine.conflict_hints import hints
-from provision.engine.fleet import Fleet, Session, difference, observe, survey
+from provision.engine.fleet import Fleet, Session, difference, observe
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
 from provision.engine.plan import Change, Conflict, Plan
@@ -211,9 +211,9 @@ def _gather(
     if destroy:
         fleet = observe(session, hosts)
         return session, fleet, tuple(fleet.errors.values())
-    from provision.engine.limited import hosts_to_read
+    from provision.engine.limited import survey_part
 
-    session, fleet, unknown = survey(session, hosts_to_read(session.inventory, hosts))
+    session, fleet, unknown = survey_part(session, hosts)
     from provision.engine import preflight
 
     for warning in preflight.warnings(session.inventory, fleet.facts):

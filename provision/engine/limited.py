@@ -1,11 +1,27 @@
-"""Which hosts must be read to plan a part of the hosts. Pure."""
+"""Which hosts are read to plan a part of the hosts."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from provision import methods
+from provision.engine.fleet import Fleet, Session, survey
 from provision.model.inventory import Inventory, Network
+from provision.model.problems import Problem
+
+
+def survey_part(
+    session: Session, hosts: Collection[str]
+) -> tuple[Session, Fleet, tuple[Problem, ...]]:
+    """`survey` of `hosts`, and of the other hosts where they matter."""
+    inventory = session.inventory
+    read = hosts_to_read(inventory, hosts)
+    surveyed = survey(session, read)
+    _, fleet, _ = surveyed
+    # A rule of `ip rule` may take packets to the subnets that other hosts have kept.
+    if len(read) < len(inventory.hosts) and any(f.policy.rules for f in fleet.facts.values()):
+        return survey(session, inventory.hosts)
+    return surveyed
 
 
 def hosts_to_read(inventory: Inventory, hosts: Collection[str]) -> Collection[str]:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from provision.engine import apply
 from provision.engine.desired import wanted
+from provision.engine.fleet import Session
 from provision.engine.limited import hosts_to_read
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
+from tests import fakes
 from tests.cases.test_cases import facts
 
 SETTINGS = {
@@ -72,3 +75,22 @@ def test_a_host_outside_a_network_with_access_needs_its_hosts(tmp_path: Path) ->
     """The host has routes to the subnets of all of them, which they may have kept."""
     mesh = inventory(tmp_path, "method: routes, cidr: 172.27.0.0/16, access: [hosts]")
     assert tuple(hosts_to_read(mesh, ("h4",))) == ("h1", "h2", "h3", "h4")
+
+
+RULES = """
+rules [{"priority":0,"src":"all","table":"local"},\
+{"priority":100,"src":"all","dst":"172.27.9.0","dstlen":24,"table":"99"},\
+{"priority":32766,"src":"all","table":"main"}]
+every_route []"""
+
+
+@pytest.mark.parametrize(("more", "read"), [("", {"h1"}), (RULES, {"h1", "h2"})])
+def test_a_host_with_rules_is_compared_with_the_others(
+    monkeypatch: pytest.MonkeyPatch, more: str, read: set[str]
+) -> None:
+    """They may have kept other subnets than the file says, to which its `ip rule` takes packets."""
+    monkeypatch.setattr("provision.resources.kinds.all_kinds", tuple)
+    hosts = fakes.Hosts(facts={"h1": fakes.HOST + more})
+    session = Session(fakes.inventory("h1", "h2"), hosts)
+    assert not apply.preview(session, ("h1",)).errors
+    assert {host for host, _ in hosts.log} == read
