@@ -4,11 +4,16 @@
 
 # networkd reads its files again; it changes nothing, since the links are as its files say.
 reload_networkd() { ! systemctl -q is-active systemd-networkd || networkctl reload || return; }
-# systemd-networkd 252 gives a bridge that it has found the settings of its file at the next event of the
-# link. Without an event now, that is the next change, and undoes its settings.
+# After a reload systemd-networkd tries to create the bridge, which is there already. At the next event of the
+# link it takes that one: version 252 gives it the settings of its file then, and its port is "configuring"
+# until then. Without an event now, the next change makes it, and loses its own settings. The event must not
+# come before networkd has tried: then it never takes the bridge. So it has some time, and must answer.
 announce_bridge() {
-  [ ! -d "/sys/class/net/$bridge/bridge" ] ||
-    ip link set dev "$bridge" alias "$(cat "/sys/class/net/$bridge/ifalias")"
+  [ -d "/sys/class/net/$bridge/bridge" ] && systemctl -q is-active systemd-networkd || return 0
+  sleep 0.5
+  busctl --timeout=10 call org.freedesktop.network1 /org/freedesktop/network1 \
+    org.freedesktop.DBus.Peer Ping >/dev/null 2>&1 || :
+  ip link set dev "$bridge" alias "$(cat "/sys/class/net/$bridge/ifalias")"
 }
 before_join() { :; }
 # systemd-networkd 257 takes a released port for a new link and would drop its routes: the NIC is

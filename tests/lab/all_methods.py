@@ -41,14 +41,14 @@ def inventory(hosts: Hosts, examples: tuple[str, ...]) -> str:
 def cycle(hosts: Hosts, group: str, *options: str) -> None:
     """Apply, verify, also after a restart of Docker, apply without a change, destroy.
 
-    Hosts and NICs are restored.
+    Hosts and NICs are restored. Two containers of one host have no wire between them.
     """
     before, nics_before = hosts.capture(), nics(hosts)
     file = inventory(hosts, GROUPS[group])
     hosts.provision("apply", file, *options)
-    hosts.verified(file, within_s=300)
+    hosts.verified(file, within_s=300, skips=("wire", "broadcast"))
     hosts.everywhere("systemctl restart docker")
-    hosts.verified(file, within_s=300)
+    hosts.verified(file, within_s=300, skips=("wire", "broadcast"))
     assert hosts.json("apply", file)["changes"] == []
     hosts.provision("destroy", file, "--yes", *options)
     captures = map(without_ovs_files, (before, hosts.capture()))
