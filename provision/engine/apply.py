@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.engine import applied_from, images, joint_changes
 from provision.engine.conflict_hints import hints
-from provision.engine.fleet import Fleet, Session, difference, observe
+from provision.engine.fleet import Fleet, Session, difference
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
 from provision.engine.plan import Change, Conflict, Plan
@@ -208,11 +208,11 @@ def _gather(
     hosts of the inventory are gathered; errors of hosts outside `hosts` are left out. The session
     has the subnets that hosts are found to have.
     """
-    if destroy:
-        fleet = observe(session, hosts)
-        return session, fleet, tuple(fleet.errors.values())
-    from provision.engine.limited import survey_part
+    from provision.engine.limited import survey_part, survey_removal
 
+    if destroy:
+        fleet, problems = survey_removal(session, hosts)
+        return session, fleet, (*fleet.errors.values(), *map(_unfit, problems))
     session, fleet, unknown = survey_part(session, hosts)
     from provision.engine import preflight
 

@@ -42,6 +42,17 @@ def problems(facts: HostFacts) -> Iterator[Problem]:
     yield from _without_docker_user(facts)
 
 
+def hidden(facts: HostFacts) -> Iterator[Problem]:
+    """Yield the reason why containers and networks of a host cannot be seen, and so not removed."""
+    if "docker" in facts.tools and not facts.docker:
+        yield Problem(
+            facts.host,
+            f"dockerd does not answer: {facts.docker_error}; so nothing can be removed from it",
+            f"run `systemctl start docker` on {facts.host}, then destroy again",
+            hides_docker=True,
+        )
+
+
 def network_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
     """Yield the senders that `access` names, and whose packets Docker's backend nftables drops.
 

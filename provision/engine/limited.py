@@ -1,11 +1,11 @@
-"""Which hosts are read to plan a part of the hosts."""
+"""Which hosts are read to plan a part of the hosts, or to destroy."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from provision import methods
-from provision.engine.fleet import Fleet, Session, survey
+from provision.engine.fleet import Fleet, Session, observe, survey
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 
@@ -22,6 +22,16 @@ def survey_part(
     if len(read) < len(inventory.hosts) and any(f.policy.rules for f in fleet.facts.values()):
         return survey(session, inventory.hosts)
     return surveyed
+
+
+def survey_removal(session: Session, hosts: Collection[str]) -> tuple[Fleet, tuple[Problem, ...]]:
+    """Snapshots for `destroy`, which needs no other hosts, and the hosts whose Docker is hidden."""
+    fleet = observe(session, hosts)
+    from provision.engine import docker_settings
+
+    return fleet, tuple(
+        problem for facts in fleet.facts.values() for problem in docker_settings.hidden(facts)
+    )
 
 
 def hosts_to_read(inventory: Inventory, hosts: Collection[str]) -> Collection[str]:

@@ -154,6 +154,23 @@ def test_a_first_value_is_that_from_before_the_first_change(clean: Hosts) -> Non
     assert_same(before, clean.capture())
 
 
+def test_destroy_names_a_stopped_docker(clean: Hosts) -> None:
+    """It would leave the containers, and says so instead of `confirmed`; no host is changed."""
+    name, before = clean.inventory("routes.yml"), clean.capture()
+    clean.provision("apply", name)
+    clean.ssh("h2", "systemctl stop docker.socket docker")
+    try:
+        result = clean.json("destroy", name, "--yes", status=4)
+    finally:
+        clean.ssh("h2", "systemctl start docker")
+    assert [error["host"] for error in result["errors"]] == ["h2"]
+    assert "dockerd does not answer" in result["errors"][0]["message"]
+    assert set(result["hosts"].values()) == {"unchanged"}
+    clean.verified(name)
+    clean.provision("destroy", name, "--yes")
+    assert_same(before, clean.capture())
+
+
 def test_a_docker_without_a_default_bridge_or_none_at_all(clean: Hosts) -> None:
     """An inventory that was applied earlier is compared, verified and destroyed."""
     name, before = clean.inventory("routes.yml"), clean.capture()
