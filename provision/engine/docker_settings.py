@@ -19,11 +19,8 @@ MARK = "0x2000/0x2000"
 def problems(facts: HostFacts) -> Iterator[Problem]:
     """Yield the reasons why the Docker of a host cannot be used."""
     host = facts.host
-    if "docker" in facts.tools and not facts.docker:
-        hint = f"run `systemctl status docker` on {host}"
-        yield Problem(
-            host, f"dockerd does not answer: {facts.docker_error}", hint, hides_docker=True
-        )
+    if _is_silent(facts):
+        yield _silence(facts, hint=f"run `systemctl status docker` on {host}")
     elif facts.podman:
         version = ".".join(map(str, facts.docker))
         message = f"Podman {version} answers at Docker's socket, and it has no chain DOCKER-USER"
@@ -44,13 +41,18 @@ def problems(facts: HostFacts) -> Iterator[Problem]:
 
 def hidden(facts: HostFacts) -> Iterator[Problem]:
     """Yield the reason why containers and networks of a host cannot be seen, and so not removed."""
-    if "docker" in facts.tools and not facts.docker:
-        yield Problem(
-            facts.host,
-            f"dockerd does not answer: {facts.docker_error}; so nothing can be removed from it",
-            f"run `systemctl start docker` on {facts.host}, then destroy again",
-            hides_docker=True,
-        )
+    if _is_silent(facts):
+        hint = f"run `systemctl start docker` on {facts.host}, then destroy again"
+        yield _silence(facts, "; so nothing can be removed from it", hint=hint)
+
+
+def _is_silent(facts: HostFacts) -> bool:
+    return "docker" in facts.tools and not facts.docker
+
+
+def _silence(facts: HostFacts, effect: str = "", *, hint: str) -> Problem:
+    message = f"dockerd does not answer: {facts.docker_error}{effect}"
+    return Problem(facts.host, message, hint, hides_docker=True)
 
 
 def network_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
