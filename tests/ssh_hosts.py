@@ -168,7 +168,7 @@ def main() -> None:
 
     toys = [Toy(host, "a") for host in NAMES]
     vars(kinds)["all_kinds"] = lambda: tuple(KINDS[name] for name in sorted(KINDS))
-    vars(desired)["wanted"] = lambda _inventory, facts: {
+    vars(desired)["wanted"] = lambda _inventory, facts, *_: {
         toy.ref: toy for toy in toys if toy.host in facts
     }
     main()

@@ -268,11 +268,8 @@ def difference(session: Session, fleet: Fleet, hosts: Iterable[str], *, destroy:
     from provision.engine.parts_in_use import parts_in_use
 
     names = set(chosen)
-    wanted = {
-        ref: resource
-        for ref, resource in desired.wanted(session.inventory, fleet.facts).items()
-        if ref.host in names
-    }
+    everything = desired.wanted(session.inventory, fleet.facts, current)
+    wanted = {ref: resource for ref, resource in everything.items() if ref.host in names}
     todo = plan(current, wanted, foreign=foreign)
     facts = {host: fleet.snapshots[host].facts for host in chosen}
     return Plan(

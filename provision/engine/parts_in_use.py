@@ -7,8 +7,9 @@ The plan compares the routes of a network as one table, so conflicts of its rows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from ipaddress import IPv4Network
+from operator import attrgetter
 
 from provision import methods
 from provision.engine import conflict_commands, daemon_routes
@@ -16,11 +17,13 @@ from provision.engine.owners import Owners, existence, mark_of, ownership, remov
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
 from provision.model.inventory import Inventory, Network
-from provision.resources.base import Ref, State
+from provision.resources.base import Ref, Resource, State
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes
 from provision.resources.lib.route_claims import FOREIGN
+
+_KEY = attrgetter("key")
 
 
 def parts_in_use(
@@ -36,18 +39,18 @@ def parts_in_use(
     learned = daemon_routes.destinations(of_daemons, facts)
     yield from _routes(foreign, wanted, owners, learned)
     links = _own_links(current, wanted)
-    routes = _destinations(current)
-    for host, keys in _destinations(wanted).items():
-        routes.setdefault(host, set()).update(keys)
+    ours = _destinations((*wanted.values(), *_changed_routes(current, wanted)))
     for network in inventory.networks.values():
         if methods.of(network).on_hosts_lan:
             continue  # every host of the LAN has a route to it
         subnets = set(map(str, network.subnets.values()))
         for host in facts.keys() & set(network.hosts):
+            of_host = ours.get(host, set())
             for route in facts[host].routes:
+                # Of a fleet nearly all routes are ours: so that is asked first.
                 if (
-                    route.key in subnets
-                    and route.key not in routes.get(host, ())
+                    route.key not in of_host
+                    and route.key in subnets
                     and (host, route.dev) not in links
                     and not any(route.dst.subnet_of(cidr) for cidr in flannels.get(host, ()))
                     and not daemon_routes.include(of_daemons, host, route)
@@ -67,7 +70,10 @@ def _routes(
 
     Those of `learned`, by host and destination, go with the daemon of ours that has made them.
     """
-    for host, keys in _destinations(wanted).items():
+    tables = [table for table in foreign.values() if isinstance(table, Routes)]
+    hosts = {table.host for table in tables if table.name == FOREIGN and table.rows}
+    ours = _destinations(resource for resource in wanted.values() if resource.host in hosts)
+    for host, keys in ours.items():
         table = foreign.get(Ref(host, Routes.kind, FOREIGN))
         for row in table.rows if isinstance(table, Routes) else ():
             if row.key in keys and (host, row.key) not in learned:
@@ -78,13 +84,20 @@ def _routes(
                 yield Conflict(ref, message, command, removal(owner))
 
 
-def _destinations(resources: State) -> dict[str, set[str]]:
+def _destinations(resources: Iterable[Resource]) -> dict[str, set[str]]:
     """The destinations of the routes of each host."""
     keys: dict[str, set[str]] = {}
-    for resource in resources.values():
+    for resource in resources:
         if isinstance(resource, Routes):
-            keys.setdefault(resource.host, set()).update(row.key for row in resource.rows)
+            keys.setdefault(resource.host, set()).update(map(_KEY, resource.rows))
     return keys
+
+
+def _changed_routes(current: State, wanted: State) -> Iterator[Routes]:
+    """Yield the tables of `current` that are not as wanted: the rows of the others are in both."""
+    for ref, resource in current.items():
+        if isinstance(resource, Routes) and wanted.get(ref) != resource:
+            yield resource
 
 
 def _own_links(current: State, wanted: State) -> set[tuple[str, str]]:

@@ -56,7 +56,7 @@ class Fleet:
         monkeypatch.setattr(
             desired,
             "wanted",
-            lambda _inventory, facts: {r: v for r, v in state.items() if r.host in facts},
+            lambda _inventory, facts, *_: {r: v for r, v in state.items() if r.host in facts},
         )
         self.session = Session(inventory(*HOSTS), self.hosts)
 
