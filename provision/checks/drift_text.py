@@ -55,7 +55,7 @@ _NOUNS: Mapping[str, str] = {
     "file": "file",
     "systemd_unit": "service file",
 }
-"""Kind → its noun, the most telling kinds first: the later ones often follow from them."""
+"""Kind → its noun. A kind stands before the kinds whose differences often follow from its own."""
 _RANKS = {kind: number for number, kind in enumerate(_NOUNS)}
 _OMITTED = ("host", "mark", "inventory")
 _LONGEST = 60
@@ -98,10 +98,10 @@ def _route(row: RowChange) -> str:
 
 def _name(change: Change) -> str:
     noun = _NOUNS.get(change.ref.kind, change.ref.kind.replace("_", " "))
-    return noun if _is_alone(change.ref.kind) else f"{noun} {change.ref.name}"
+    return noun if _is_single(change.ref.kind) else f"{noun} {change.ref.name}"
 
 
-def _is_alone(kind: str) -> bool:
+def _is_single(kind: str) -> bool:
     """True for kinds of which a host has one."""
     return kind in ("docker0", "ovs_daemon")
 
@@ -126,7 +126,9 @@ def _fields(change: Change) -> Iterator[str]:
 
 
 def _difference(key: str, current: object, value: object) -> str:
-    """`mtu 1450, not 1500`; of a field that is true or false, what it is now: `not enabled`."""
+    """`mtu 1450, not 1500`. A true-or-false field shows its present value alone: `not enabled`."""
+    if key == "lacks":
+        return f"lacks {current}"
     if isinstance(value, bool):
         return key.replace("_", " ") if current else f"not {key.replace('_', ' ')}"
     return f"{key} {current or 'none'}, not {value or 'none'}"

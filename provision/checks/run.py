@@ -15,17 +15,18 @@ from types import ModuleType
 import pytest
 
 from provision.checks import gather, junit_text, test_access, test_lan, test_methods, test_network
-from provision.checks.diagnosis import DiagnosedCause, Diagnosis, diagnose, failure_groups
+from provision.checks.diagnosis import DiagnosedCause, Diagnosis, diagnose
 from provision.checks.doctor.examine import asking, examine_again
 from provision.checks.doctor.findings import HostFinding
 from provision.checks.doctor.probe import DoctorFacts
+from provision.checks.failure_groups import failure_groups
 from provision.checks.gather import Evidence
 from provision.checks.judge import Judge
 from provision.checks.lan_probe import LanEndpoint
 from provision.checks.pair_choice import ALL_PAIRS, PairChoice
 from provision.checks.probe import CALL_BYTES
 from provision.checks.subjects import Check
-from provision.checks.traced import followed, with_traces
+from provision.checks.traced import packet_causes, with_packet_causes
 from provision.engine import strangers
 from provision.engine.fleet import Fleet, Session
 from provision.engine.plan import Change
@@ -156,7 +157,7 @@ def _diagnosis(
     causes: list[DiagnosedCause] = []
 
     def follow_packets() -> None:
-        causes.extend(followed(session, groups, evidence.after) if follow else ())
+        causes.extend(packet_causes(session, groups, evidence.after) if follow else ())
 
     session.say("Asking the hosts what explains the failures")
     hosts = tuple(session.inventory.hosts)
@@ -170,7 +171,7 @@ def _diagnosis(
     diagnosis = diagnose(
         session.inventory, result.checks, result.drift, result.errors, findings, groups
     )
-    return with_traces(diagnosis, causes)
+    return with_packet_causes(diagnosis, causes)
 
 
 def _sample(

@@ -1,4 +1,4 @@
-"""Packets of failing pairs, followed: the cause that each group of failures stands for."""
+"""The diagnosis of a verify with `explain`: a packet for each group of failures, and its cause."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 
-from provision.checks.diagnosis import DiagnosedCause, Diagnosis, FailureGroup
+from provision.checks.diagnosis import DiagnosedCause, Diagnosis
 from provision.checks.explain.explain import explain
 from provision.checks.explain.model import Cause, Explanation, Probe
+from provision.checks.failure_groups import FailureGroup
+from provision.checks.subjects import Check
 from provision.engine.fleet import Session
 from provision.facts.topology import HostTopology
 from provision.model.errors import ProvisionError
-from provision.model.inventory import Inventory
+from provision.model.inventory import Inventory, Port
 
-_BY_PING = frozenset(("ping", "source", "mtu", "wire", "broadcast"))
-"""Checks whose failure shows with the pings of `explain`, a small and a large one."""
-_PORT = 9
+_ORDER = ("ping", "source", "mtu", "wire", "broadcast", "tcp", "udp", "port")
+"""Checks whose failure a probe shows, the simplest first.
+
+The first five show with the pings of `explain`, a small and a large one.
+"""
+_DISCARD = 9
 """The port of the service discard, for a TCP or UDP probe: a refusal is an answer, too."""
 _ALIASES: Mapping[str, str] = {"mtu_differs": "mtu", "docker_firewall": "docker_isolation"}
 """Kinds of the doctor, and the kind by which `explain` names the same cause."""
@@ -25,16 +30,18 @@ _OBSERVED = ("unknown", "underlay_down")
 """Kinds whose text only says where the packet was lost: no guess to mark as one."""
 
 
-def with_traces(diagnosis: Diagnosis, causes: Iterable[DiagnosedCause]) -> Diagnosis:
+def with_packet_causes(diagnosis: Diagnosis, causes: Iterable[DiagnosedCause]) -> Diagnosis:
     """The diagnosis with the causes that `explain` has found.
 
-    The causes that a packet has shown come first, and replace findings of the same kind on the
-    same host. Where a difference has the same fix, its line stays instead: it names all that is
-    missing. Guesses come last, and only if the doctor has found nothing.
+    Causes that a packet has proved come first; each replaces the doctor's finding of the same kind
+    on the same host. Where `apply` mends both, the line about drift stays, because it names
+    everything that is missing. Guesses come last, and only if the doctor found nothing but drift.
     """
     causes = list(dict.fromkeys(causes))
-    shown = [_known(cause, diagnosis.causes) for cause in causes if cause.certain]
-    findings = [each for each in diagnosis.causes if not any(_same(each, cause) for cause in shown)]
+    shown = [_drift_with_same_fix(cause, diagnosis.causes) for cause in causes if cause.certain]
+    findings = [
+        each for each in diagnosis.causes if not any(_is_same_kind(each, cause) for cause in shown)
+    ]
     silent = [each for each in findings if each.kind == "silent"]
     findings = [each for each in findings if each.kind != "silent"]
     certain = shown or any(each.kind != "drift" for each in findings)
@@ -42,7 +49,9 @@ def with_traces(diagnosis: Diagnosis, causes: Iterable[DiagnosedCause]) -> Diagn
     return replace(diagnosis, causes=tuple(dict.fromkeys((*silent, *shown, *findings, *guesses))))
 
 
-def _known(cause: DiagnosedCause, findings: Iterable[DiagnosedCause]) -> DiagnosedCause:
+def _drift_with_same_fix(
+    cause: DiagnosedCause, findings: Iterable[DiagnosedCause]
+) -> DiagnosedCause:
     """The difference that the same command mends, else the cause itself."""
     for finding in findings:
         if finding.kind == "drift" and (finding.host, finding.fix) == (cause.host, cause.fix):
@@ -50,12 +59,12 @@ def _known(cause: DiagnosedCause, findings: Iterable[DiagnosedCause]) -> Diagnos
     return cause
 
 
-def _same(finding: DiagnosedCause, cause: DiagnosedCause) -> bool:
+def _is_same_kind(finding: DiagnosedCause, cause: DiagnosedCause) -> bool:
     kind = _ALIASES.get(finding.kind, finding.kind)
     return (finding.host, kind) == (cause.host, _ALIASES.get(cause.kind, cause.kind))
 
 
-def followed(
+def packet_causes(
     session: Session,
     groups: Iterable[FailureGroup],
     known: Mapping[str, HostTopology] = MappingProxyType({}),
@@ -66,37 +75,49 @@ def followed(
     """
     # One after the other: a trace of netfilter shows the probes of all that run.
     for group in groups:
-        probe = _probe(session.inventory, group)
-        if probe is None:
+        failure = _shown_by_packet(session.inventory, group)
+        if failure is None:
             continue
-        pair = group.pairs[0]
-        source, target = (end.partition("/")[0] for end in (pair.source, pair.target))
+        probe = _probe(session.inventory, failure)
+        source, target = (end.partition("/")[0] for end in (failure.source, failure.target))
         session.say(f"Following a packet from {source} to {target}")
-        # The results of the checks stay what they are where the packet cannot be followed.
+        # A packet that cannot be followed must not change the results of the checks.
         with suppress(ProvisionError):
             explained = explain(session, session.inventory, source, target, probe, known)
-            yield from _shown(group, explained)
+            yield from _packet_cause(failure, explained)
 
 
-def _probe(inventory: Inventory, group: FailureGroup) -> Probe | None:
-    """The probe that shows the failures of a group; None for checks that send no packet."""
-    if not _BY_PING.isdisjoint(group.checks):
-        return Probe()
-    for protocol in ("tcp", "udp"):
-        if protocol in group.checks:
-            return Probe(protocol, _PORT)
-    container = inventory.members.get(group.pairs[0].target)
-    if "port" in group.checks and container is not None and container.ports:
-        port = container.ports[0]
-        return Probe(port.protocol, port.published)
-    return None
+def _shown_by_packet(inventory: Inventory, group: FailureGroup) -> Check | None:
+    """The failure of a group that a probe can show; None if its checks send no packet."""
+    failures = sorted(
+        (each for each in group.failures if each.check in _ORDER),
+        key=lambda failure: _ORDER.index(failure.check),
+    )
+    usable = (each for each in failures if each.check != "port" or _port(inventory, each))
+    return next(usable, None)
 
 
-def _shown(group: FailureGroup, explanation: Explanation) -> Iterator[DiagnosedCause]:
-    """Yield the cause that a packet of the group's first pair has shown."""
+def _port(inventory: Inventory, failure: Check) -> Port | None:
+    """The published port of a failure."""
+    container = inventory.members.get(failure.target)
+    ports = container.ports if container is not None else ()
+    return next((port for port in ports if str(port) == failure.port), None)
+
+
+def _probe(inventory: Inventory, failure: Check) -> Probe:
+    """The probe that fails as the check did."""
+    if failure.check in ("tcp", "udp"):
+        # The probe goes to the discard port, where no program has to listen.
+        return Probe(failure.check, _DISCARD)
+    port = _port(inventory, failure)
+    return Probe(port.protocol, port.published) if port is not None else Probe()
+
+
+def _packet_cause(failure: Check, explanation: Explanation) -> Iterator[DiagnosedCause]:
+    """Yield the cause that a packet has shown."""
     cause = explanation.cause
     # Nobody has to listen at the port of the probe.
-    if cause is None or (cause.kind == "no_listener" and "port" not in group.checks):
+    if cause is None or (cause.kind == "no_listener" and failure.check != "port"):
         return
     text = _text(cause, f"a packet from {explanation.source} to {explanation.target}")
     yield DiagnosedCause(cause.host, text, cause.fix, cause.kind, certain=cause.certain)

@@ -16,15 +16,15 @@ from provision.cli.output import print_error, print_warning
 from provision.model.errors import ProvisionError, UsageError
 
 _HINT = "name another file"
-_KERNELS = ("dev", "proc")
-"""Folders at the root whose files are not those of a disk."""
+_DESCRIPTORS = ("/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/")
+"""How the paths of open files begin, which a rename would take from their process."""
 
 
 class OutputFile:
     """A file that an option names. Use `output_file` to make one.
 
     A regular file is written beside its name, then renamed: a crash or a full disk leaves the old
-    one. A device or a pipe, such as /dev/stdout or `>(command)`, is written directly.
+    one. A device or a pipe, such as /dev/null or `>(command)`, is written directly.
     """
 
     def __init__(self, option: str, path: Path, *, mode: int = 0o666) -> None:
@@ -32,9 +32,10 @@ class OutputFile:
         kind = _file_type(path)
         if kind == stat.S_IFDIR:
             raise self._usage_error("is a folder")
-        # /dev/stdout may be a regular file: a new file of that name would lose what else is
-        # printed. A pipe below /dev/fd has no name that could be resolved.
-        self._renamed = kind in (None, stat.S_IFREG) and path.absolute().parts[1] not in _KERNELS
+        # Where stdout is redirected to a file, /dev/stdout is a regular file. A rename would
+        # replace it, and lose what the command prints besides. A pipe in /dev/fd has no name.
+        of_process = str(path.absolute()).startswith(_DESCRIPTORS)
+        self._renamed = kind in (None, stat.S_IFREG) and not of_process
         self._target = Path(os.path.realpath(path)) if self._renamed else path
         try:
             self._open(mode)
@@ -49,14 +50,19 @@ class OutputFile:
             os.set_blocking(self._descriptor, True)
             return
         if self._target.exists():
-            # A file that was readable for others does not stay so where 0600 is asked for.
-            mode = stat.S_IMODE(self._target.stat().st_mode) & (mode | ~0o666)
+            # Where 0600 is asked for, an old file that others can read loses these bits.
+            old = self._target.stat()
+            mode = stat.S_IMODE(old.st_mode) & (mode | ~0o666)
             # A file that may not be written must not be replaced either.
             os.close(os.open(self._target, os.O_WRONLY | os.O_CLOEXEC))
         else:
-            mode &= ~_umask()
+            old, mode = None, mode & ~_umask()
         folder = self._target.parent
         self._descriptor, self._draft = tempfile.mkstemp(prefix=".provision-", dir=folder)
+        if old is not None:
+            # With sudo, the file of another user stays that user's.
+            with suppress(PermissionError):
+                os.fchown(self._descriptor, old.st_uid, old.st_gid)
         os.fchmod(self._descriptor, mode)
 
     def check_inputs(self, inputs: Iterable[Path]) -> None:
@@ -71,10 +77,12 @@ class OutputFile:
     def write(self, text: str) -> bool:
         """Write the whole file. If that fails: say so, leave the old one, and return False."""
         try:
-            with os.fdopen(os.dup(self._descriptor), "w", encoding="utf-8") as file:
+            # The name of a file may have bytes that are not UTF-8.
+            copy = os.dup(self._descriptor)
+            with os.fdopen(copy, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
             if self._renamed:
-                # Without it, a crash after the rename could leave an empty file.
+                # Without fsync, a crash after the rename could leave an empty file.
                 os.fsync(self._descriptor)
                 Path(self._draft).rename(self._target)
         except OSError as error:

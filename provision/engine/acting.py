@@ -59,8 +59,8 @@ def _act(
     # Certificates are issued only now: a refused change leaves no authority on this controller.
     steps = tuple(sign(operation.steps) for operation in operations)
     uploads = tuple(script.uploads(tuple(step for group in steps for step in group)))
-    transaction.parts[host] += 1
-    number, nonce = transaction.parts[host], secrets.token_hex(8)
+    transaction.sent_parts[host] += 1
+    number, nonce = transaction.sent_parts[host], secrets.token_hex(8)
     # The rollback of the first part is on the host since it was armed.
     extension = _extension(transaction, host, operations, seconds) if number > 1 else ""
     if uploads and extension:
@@ -105,7 +105,7 @@ def _extension(
 ) -> str:
     """The script that brings the rollback of a later part, with a new deadline."""
     transaction.set_deadline(host, seconds)
-    number, step = transaction.parts[host], transaction.step(operations)
+    number, step = transaction.sent_parts[host], transaction.step(operations)
     nonce = secrets.token_hex(8)
     return guard.extend(transaction.txn, number, step, seconds=seconds, nonce=nonce)
 

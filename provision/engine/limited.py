@@ -18,14 +18,18 @@ def survey_part(
     read = hosts_to_read(inventory, hosts)
     surveyed = survey(session, read)
     _, fleet, _ = surveyed
-    # A rule of `ip rule` may take packets to the subnets that other hosts have kept.
+    # A host's `ip rule` may take packets to a subnet that another host has kept. Only that host's
+    # snapshot tells its subnet.
     if len(read) < len(inventory.hosts) and any(f.policy.rules for f in fleet.facts.values()):
         return survey(session, inventory.hosts)
     return surveyed
 
 
 def survey_removal(session: Session, hosts: Collection[str]) -> tuple[Fleet, tuple[Problem, ...]]:
-    """Snapshots for `destroy`, which needs no other hosts, and the hosts whose Docker is hidden."""
+    """Snapshots of `hosts` for `destroy`, and a problem for each whose dockerd does not answer.
+
+    No other host is read.
+    """
     fleet = observe(session, hosts)
     from provision.engine import docker_settings
 
@@ -35,21 +39,18 @@ def survey_removal(session: Session, hosts: Collection[str]) -> tuple[Fleet, tup
 
 
 def hosts_to_read(inventory: Inventory, hosts: Collection[str]) -> Collection[str]:
-    """The hosts whose snapshots decide what `hosts` get: their own, else all of the inventory.
+    """The hosts to read for a plan of `hosts`: `hosts` themselves, or all of the inventory.
 
-    Other hosts matter where the file leaves something open that follows from them all (the MTU, and
-    a subnet, which another host may already have), where their subnets are written to `hosts` (also
-    to those outside a network with `access`), and for guests, which may run on another host than
-    the file says.
+    All are read in three cases. The file leaves the MTU or the subnet of a host open, which follow
+    from all hosts. `hosts` have rows for the subnets of others, with `access` also outside of a
+    network. There are guests, which may run on another host than the file says.
     """
     networks = inventory.networks.values()
     if any(network.access is not None for network in networks):
         return inventory.hosts
-    of_hosts = [
-        (network, host) for network in networks for host in hosts if host in network.subnets
-    ]
+    members = [(network, host) for network in networks for host in hosts if host in network.subnets]
     has_guests = any(guest.host in hosts for guest in inventory.guests.values())
-    if has_guests or any(_needs_peers(network, host) for network, host in of_hosts):
+    if has_guests or any(_needs_peers(network, host) for network, host in members):
         return inventory.hosts
     return hosts
 

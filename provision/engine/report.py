@@ -106,8 +106,13 @@ class Report:
             OutcomeKind.UNKNOWN in kinds
             or (bool(self.errors) and OutcomeKind.PENDING in kinds)
             or len(kinds & {*kept, OutcomeKind.REVERTED}) > 1
-            or (bool(kept) and OutcomeKind.UNREACHABLE in kinds)
+            or (bool(kept) and (OutcomeKind.UNREACHABLE in kinds or self._has_refused_host()))
         )
+
+    def _has_refused_host(self) -> bool:
+        """Return True if a host that answers was left as it was, because of an error."""
+        unchanged = {host for host, outcome in self.outcomes.items() if outcome == UNCHANGED}
+        return any(error.host in unchanged for error in self.errors)
 
 
 def summary(report: Report) -> str:

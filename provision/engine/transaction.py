@@ -1,7 +1,7 @@
 """The state of one change that is made under the guards of its hosts.
 
-`arming`, `acting` and `ending` make the steps of it. They do not decide what to change, and report
-a host's state only from that host's own transaction record.
+`arming`, `acting` and `ending` carry the change out. They take the changes from the plan, and
+report a host's state only by the record on that host.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from provision.engine.undo import drop_stash, undo
 from provision.model.errors import HostError
 from provision.transport.base import Output
 
-STEP_S = 180.0
-"""Seconds that a host has for its steps of one wave, unless they pull images or packages."""
+WAVE_S = 180.0
+"""Seconds that a host has for its steps of one wave, unless some of them may take longer."""
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ T = TypeVar("T")
 class Transaction:
     """One change on some hosts.
 
-    `window_s`: seconds that a host waits for the confirmation before it rolls back. `outcomes` has
-    each host whose change has come to an end, or was left pending.
+    `window_s`: seconds that a host waits for the confirmation before it rolls back. `outcomes`:
+    the end of the change on each host, or `pending`.
     """
 
     session: Session
@@ -49,8 +49,8 @@ class Transaction:
     armed: list[str] = field(default_factory=list)
     told_to_confirm: set[str] = field(default_factory=set)
     """Hosts to which a confirmation was sent; an interruption may have stopped it."""
-    parts: Counter[str] = field(default_factory=Counter)
-    """How many parts of the change each host has been sent."""
+    sent_parts: Counter[str] = field(default_factory=Counter)
+    """The number of parts of the change that each host has been sent."""
 
     def __post_init__(self) -> None:
         inventory = self.session.inventory
@@ -72,13 +72,13 @@ class Transaction:
 
     def budget_s(self, wave: Wave) -> int:
         """Seconds that each host has for its steps of a wave."""
-        pulls = any(
-            operation.change.after is not None and operation.change.after.before_removals
+        takes_long = any(
+            operation.change.after is not None and operation.change.after.takes_long
             for operations in wave.values()
             for operation in operations
         )
         timeout_s = self.session.timeout_s
-        return int(timeout_s if pulls else min(timeout_s, STEP_S))
+        return int(timeout_s if takes_long else min(timeout_s, WAVE_S))
 
     def origin(self, host: str) -> str:
         """The record of the inventory file that the host is to keep; empty for none."""

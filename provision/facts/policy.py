@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from provision.facts.lines import KeyedLines
@@ -15,8 +15,12 @@ _MAIN, _LOCAL = "254", "255"
 _REFUSALS = {"6": "blackhole", "7": "unreachable", "8": "prohibit"}
 _REFUSALS |= {name: name for name in _REFUSALS.values()}
 _THROW = ("9", "throw")
-"""Types of a route that ends the lookup in its table, and no more."""
-_SELECTORS = ("fwmark", "ipproto", "sport", "dport", "tos", "uid_start", "oif", "tun_id", "l3mdev")
+"""Types of a route that ends the lookup in this table; the kernel then asks the next rule."""
+_SELECTORS = (
+    "fwmark", "ipproto", "sport", "dport", "tos", "dscp", "uid_", "oif", "tun_id", "l3mdev",
+)  # fmt: skip
+"""How the keys of other selectors begin: `ip` prints a range of ports as `dport_start` and `_end`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,9 @@ class PolicyRoute:
 class PolicyRule:
     """A rule with the routes of the table that it looks up.
 
-    `refusal` is the verdict of a rule without a table, such as `blackhole`. With `inverted` the
-    rule is for all other packets. `special` are selectors that an ordinary packet does not match.
+    `refusal` is the verdict of a rule without a table, such as `blackhole`. `inverted` (`not`): the
+    rule takes the packets that its selectors do not match. `special`: it has a selector that
+    ordinary packets do not match.
     """
 
     priority: int
@@ -49,13 +54,14 @@ class PolicyRule:
 
         `interface` is the one by which the packets come in.
         """
-        if not self._matches(source, target, interface):
+        if not self.matches(source, target, interface):
             return ""
         if self.refusal:
             return self.refusal
         return _lookup(self.routes, target)
 
-    def _matches(self, source: IPv4Network, target: IPv4Network, interface: str) -> bool:
+    def matches(self, source: IPv4Network, target: IPv4Network, interface: str) -> bool:
+        """True if the rule may take an ordinary packet that comes in by `interface`."""
         pairs = ((source, self.source), (target, self.target))
         if self.inverted:
             inside = all(packet.subnet_of(selector) for packet, selector in pairs)
@@ -74,7 +80,10 @@ class Policy:
     def diversion(
         self, source: IPv4Network, target: IPv4Network, interface: str
     ) -> tuple[int, str] | None:
-        """The priority of the rule by which packets do not go by the main table, and where to."""
+        """The first rule that sends packets elsewhere than the main table; None if no rule does.
+
+        Returns its priority, and the interface or refusal.
+        """
         for rule in self.rules:
             if destination := rule.target_of(source, target, interface):
                 usual = destination == _lookup(self.main, target)
@@ -87,6 +96,13 @@ def parse(lines: KeyedLines) -> Policy:
     routes = lines.decoded("every_route", "[]")
     rules = tuple(_rules(lines.decoded("rules", "[]"), routes))
     return Policy(rules, tuple(_routes({"table": _MAIN}, routes)) if rules else ())
+
+
+def takes(
+    entry: Mapping[str, Any], source: IPv4Address, target: IPv4Address, interface: str
+) -> bool:
+    """True if a rule of `ip -j rule` takes an ordinary packet; `interface`: where it comes in."""
+    return _rule(entry, "", []).matches(IPv4Network(source), IPv4Network(target), interface)
 
 
 def _lookup(routes: Iterable[PolicyRoute], target: IPv4Network) -> str:
@@ -103,7 +119,7 @@ def _rules(
         table, refusal = str(entry.get("table", "")), _REFUSALS.get(str(entry.get("action")), "")
         rule = _rule(entry, refusal, routes if table else [])
         # Later rules only get packets without a route in the main table.
-        if table == _MAIN and "suppress_prefixlen" not in entry and rule._matches(ALL, ALL, ""):
+        if table == _MAIN and "suppress_prefixlen" not in entry and rule.matches(ALL, ALL, ""):
             return
         if refusal or table not in ("", _LOCAL):
             yield rule
@@ -116,7 +132,7 @@ def _rule(entry: Mapping[str, Any], refusal: str, routes: list[Mapping[str, Any]
         target=_network(entry, "dst"),
         interface=str(entry.get("iif", "")),
         inverted="not" in entry,
-        special=any(selector in entry for selector in _SELECTORS),
+        special=any(key.startswith(_SELECTORS) for key in entry),
         refusal=refusal,
         routes=tuple(_routes(entry, routes)),
     )
@@ -138,9 +154,13 @@ def _routes(rule: Mapping[str, Any], routes: list[Mapping[str, Any]]) -> Iterato
         network = ALL if dst == "default" else IPv4Network(dst)
         refusal = _REFUSALS.get(str(entry.get("type")), "")
         if network.prefixlen > shortest and str(entry.get("type")) not in _THROW:
-            yield PolicyRoute(
-                network, refusal or f"{entry.get('dev', '')} {_gateway(entry)}".strip()
-            )
+            yield PolicyRoute(network, refusal or _next_hops(entry))
+
+
+def _next_hops(entry: Mapping[str, Any]) -> str:
+    """The interface and gateway of a route; of a multipath route, those of each next hop."""
+    hops = entry.get("nexthops") or (entry,)
+    return ", ".join(f"{hop.get('dev', '')} {_gateway(hop)}".strip() for hop in hops)
 
 
 def _gateway(entry: Mapping[str, Any]) -> str:

@@ -62,6 +62,8 @@ class Resource:
     """Changes a setting that provision did not create, so an unmarked one is not a conflict."""
     before_removals: ClassVar[bool] = False
     """Created before anything is deleted, so that a failure costs nothing (an image pull)."""
+    takes_long: ClassVar[bool] = False
+    """Its steps may take minutes (a download), so the host waits for `--timeout` with them."""
     runs_last: ClassVar[bool] = False
     """Maintains other resources: created after them, deleted before them."""
     read_at_start: ClassVar[bool] = False

@@ -18,7 +18,7 @@ done
 printf '%s\n' "$lookups" | while read -r label pid name arguments; do
   [ -n "$pid" ] || continue
   # shellcheck disable=SC2086 # the words are arguments
-  answer=$(nsenter -t "$pid" -n ip -j route get $arguments 2>&1)
+  answer=$(nsenter -t "$pid" -n ip -j -N route get $arguments 2>&1)
   printf 'state %s lookup %s ' "$label" "$name"
   # shellcheck disable=SC2086 # joins the lines
   echo $answer

@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from provision.compare.text import number, ratio
+from provision.compare.text import number_text, ratio_text
 from tests.bench.figures import write
 from tests.bench.temporary_lab import temporary_lab
 from tests.lab.hosts import Hosts
@@ -98,7 +98,7 @@ def lines(result: dict[str, Any], link: str | None, arguments: list[str]) -> Ite
         cells = [_cell(method, key) for key in COLUMNS]
         loss = method["figures"]["udp_loss"]["median"]
         times = [method["seconds"][step] for step in TIMES]
-        cells += ["–" if loss is None else f"{number(loss)} %"]
+        cells += ["–" if loss is None else f"{number_text(loss)} %"]
         cells += [", ".join("–" if seconds is None else f"{seconds:.0f}" for seconds in times)]
         yield f"| `{method['method']}` | {method['mtu'] or '–'} | " + " | ".join(cells) + " |"
 
@@ -109,9 +109,9 @@ def _cell(method: dict[str, Any], key: str) -> str:
     if value is None:
         return "–"
     if ratios.get("median") is None:
-        return number(value)
-    low, middle, high = (ratio(ratios[key]) for key in ("min", "median", "max"))
-    return f"{number(value)}, **×{middle}** ({low}–{high})"
+        return number_text(value)
+    low, middle, high = (ratio_text(ratios[key]) for key in ("min", "median", "max"))
+    return f"{number_text(value)}, **×{middle}** ({low}–{high})"
 
 
 if __name__ == "__main__":

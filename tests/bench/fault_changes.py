@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -84,7 +84,7 @@ def make_change(site: Site, step: Step, target: str, *, restart_docker: bool) ->
 @contextlib.contextmanager
 def _started(
     site: Site, arguments: tuple[str, ...], stdout: IO[str], stderr: IO[str]
-) -> Iterable[subprocess.Popen[str]]:
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         (PROVISION, *arguments),
         cwd=site.hosts.lab.folder,
@@ -223,7 +223,7 @@ def _command(site: Site, step: Step, host: str) -> str:
         case "flush":
             return f"iptables -t {step.fault} -F"
         case "link":
-            name = _one(_devices(site, host, step.fault), step.choice)
+            name = _name_at(_devices(site, host, step.fault), step.choice)
             return name and f"ip link delete {name}"
     return _drift(site, step, host)
 
@@ -232,17 +232,17 @@ def _drift(site: Site, step: Step, host: str) -> str:
     match step.fault:
         case "route":
             routes = site.inside(host, "ip -N -o route show proto 240").splitlines()
-            route = _one([line.split()[0] for line in routes], step.choice)
+            route = _name_at([line.split()[0] for line in routes], step.choice)
             return route and f"ip route delete {route} proto 240"
         case "address":
             names = "|".join(_devices(site, host, "device")) or "-"
             lines = site.inside(host, _OURS % names).splitlines()
-            device, _, address = _one(lines, step.choice).partition(" ")
+            device, _, address = _name_at(lines, step.choice).partition(" ")
             return address and f"ip address delete {address} dev {device}"
-    name = _one(site.inside(host, "docker ps --format '{{.Names}}'").split(), step.choice)
+    name = _name_at(site.inside(host, "docker ps --format '{{.Names}}'").split(), step.choice)
     if step.fault == "disconnect":
         networks = site.inside(host, f"{_NETWORK_OF} {name}").split() if name else []
-        network = _one([n for n in networks if n not in ("host", "none")], step.choice)
+        network = _name_at([n for n in networks if n not in ("host", "none")], step.choice)
         return network and f"docker network disconnect {network} {name}"
     command = "docker rm -f" if step.fault == "container" else "docker stop -t 0"
     return name and f"{command} {name}"
@@ -254,6 +254,6 @@ def _devices(site: Site, host: str, fault: str) -> list[str]:
     return [name for name in names if name.startswith("veth") == (fault == "veth")]
 
 
-def _one(names: list[str], choice: float) -> str:
+def _name_at(names: list[str], choice: float) -> str:
     """The name at `choice` (from 0 to 1) of a list; "" for an empty one."""
     return names[min(int(choice * len(names)), len(names) - 1)] if names else ""

@@ -186,6 +186,15 @@ def verdict(view: View, situation: Situation, target: str, nothing: View) -> str
     )
 
 
+def is_reference(view: View, variant: str) -> bool:
+    """True if other captures of the variant may be compared with this one: nothing is missing.
+
+    A host whose dockerd was killed is new, too, but its containers may have exited.
+    """
+    plan = view.plans.get(variant)
+    return plan is not None and not plan
+
+
 def _only_starts(plan: Plan | None) -> bool:
     """True if the plan does nothing but start containers."""
     return plan is not None and all(text.startswith(_START) for text in plan)

@@ -16,6 +16,7 @@ from tests.bench.fault_oracle import (
     Situation,
     View,
     exact_differences,
+    is_reference,
     judge_capture,
     judge_fault,
     judge_host,
@@ -180,7 +181,7 @@ class SequenceRun:
         if state in ("new", "both") and view.plans_known:
             self.bases[host] = run.target
             self.drifted.discard(host)
-            if host not in self.flushed:
+            if host not in self.flushed and is_reference(view, run.target):
                 self.seen.setdefault((host, run.target), view.capture)
 
     # --- faults without a change ---

@@ -117,7 +117,7 @@ def choose(seed: int, method: str) -> tuple[Step, ...]:
     steps: list[Step] = []
     applied = "destroy"
     for number in range(LENGTH):
-        kind = _one_of(_kinds(number, applied), chance)
+        kind = _weighted_choice(_kinds(number, applied), chance)
         # A fault needs a change that changes something, so not the one that was made last.
         changes = {name: weight for name, weight in CHANGES.items() if name != applied}
         steps.append(_step(kind, method, chance, changes, alone=number > 0))
@@ -147,7 +147,7 @@ def seeds(seed: int, count: int) -> list[int]:
     return [chance.randrange(10**6, 10**7) for _ in range(count)]
 
 
-def _one_of(weights: Weights, chance: random.Random) -> str:
+def _weighted_choice(weights: Weights, chance: random.Random) -> str:
     (name,) = chance.choices(list(weights), list(weights.values()))
     return name
 
@@ -156,22 +156,22 @@ def _step(kind: str, method: str, chance: random.Random, changes: Weights, *, al
     """A step of a kind; `alone`: its fault may come without a change."""
     if kind == "apply":
         variants = {name: changes[name] for name in VARIANTS if name in changes}
-        return Step(kind, _one_of(variants, chance))
+        return Step(kind, _weighted_choice(variants, chance))
     if kind in ("destroy", "heal"):
         return Step(kind, kind)
-    fault = _one_of(FAULTS[kind], chance)
+    fault = _weighted_choice(FAULTS[kind], chance)
     if kind == "kill":
-        return _kill(fault, method, chance, _one_of(changes, chance))
+        return _kill(fault, method, chance, _weighted_choice(changes, chance))
     hosts = _hosts(chance)
     if kind in ("reboot", "docker"):
         if alone and chance.random() < 0.4:
             return Step(kind, hosts=hosts, fault=fault)
-        change = _one_of(changes, chance)
-        phase, delay_s = _one_of(PHASES, chance), _delay_s(chance)
+        change = _weighted_choice(changes, chance)
+        phase, delay_s = _weighted_choice(PHASES, chance), _delay_s(chance)
         return Step(kind, change, hosts, fault, phase, delay_s)
     if kind == "disk":
         operation = _operation(method, chance) if "step" in fault else 0
-        return Step(kind, _one_of(changes, chance), hosts, fault, operation=operation)
+        return Step(kind, _weighted_choice(changes, chance), hosts, fault, operation=operation)
     return Step(kind, hosts=hosts, fault=fault, choice=round(chance.random(), 3))
 
 
@@ -179,9 +179,9 @@ def _kill(fault: str, method: str, chance: random.Random, change: str) -> Step:
     if "act" in fault.split():
         operation = _operation(method, chance)
         return Step("kill", change, _hosts(chance), fault, operation=operation)
-    phase, delay_s = _one_of(PHASES, chance), _delay_s(chance)
+    phase, delay_s = _weighted_choice(PHASES, chance), _delay_s(chance)
     # A controller that can still act rolls its change back by itself.
-    ending = _one_of(ENDINGS, chance) if "SIGKILL" in fault else ""
+    ending = _weighted_choice(ENDINGS, chance) if "SIGKILL" in fault else ""
     return Step("kill", change, (), fault, phase, delay_s, ending=ending)
 
 

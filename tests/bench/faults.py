@@ -12,7 +12,8 @@ be old or new (never between), and `status` must agree with the hosts' own recor
 stay pending after its deadline. At the end of a sequence, `apply` of A converges, a second one
 changes nothing, `verify` passes, and `destroy` restores every host exactly.
 
-Exits with 1 if there is a violation. That ends the sequence; the next one has a new lab.
+A violation ends its sequence, and the next one gets a new lab. The exit status is 1 if there was
+any.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ def main() -> None:
     if unknown := set(methods) - set(METHODS):
         sys.exit(f"unknown methods: {', '.join(sorted(unknown))} (known: {', '.join(METHODS)})")
     figures = Figures()
+    if not 1 <= options.first <= options.sequences:
+        sys.exit(f"--first {options.first} is not one of the {options.sequences} sequences")
     folder = Path(tempfile.mkdtemp(prefix="provision-faults-", dir="/var/tmp"))
     print(f"seed {options.seed}, the steps and captures are in {folder}", flush=True)
     try:
@@ -91,6 +94,7 @@ def main() -> None:
         following = options.first + len(figures.results)
         if options.only is None and following <= options.sequences:
             part = f"--seed {options.seed} --sequences {options.sequences} --first {following}"
+            part += "" if methods == list(METHODS) else f" --methods {options.methods}"
             print(f"\nThe other sequences: python -m tests.bench.faults {part}", flush=True)
     sys.exit(1 if figures.violations else 0)
 
@@ -101,7 +105,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--sequences", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument(
-        "--first", type=int, default=1, metavar="N", help="begin with the Nth of them"
+        "--first", type=int, default=1, metavar="N", help="begin with the Nth of them (from 1)"
     )
     parser.add_argument("--hours", type=float, default=float("inf"), help="begin none after that")
     parser.add_argument("--only", type=int, metavar="SEED", help="seed of one sequence to repeat")

@@ -403,6 +403,14 @@ def test_lint_and_types(command: tuple[str, ...]) -> None:
     assert process.returncode == 0, process.stdout + process.stderr
 
 
+def test_every_benchmark_can_be_imported() -> None:
+    """Nothing else runs those that need hours, so a renamed function would go unseen."""
+    names = [path.stem for path in (ROOT / "tests/bench").glob("*.py")]
+    code = f"import importlib\nfor name in {names}: importlib.import_module('tests.bench.' + name)"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert names and process.returncode == 0, process.stderr
+
+
 def test_help_loads_no_heavy_library() -> None:
     """`provision --help` imports no SSH, YAML, schema, template or test library."""
     code = "import sys, provision.cli.main; print(' '.join(sys.modules))"

@@ -30,7 +30,7 @@ class Fleet:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
-        monkeypatch.setattr(transaction, "STEP_S", 0)
+        monkeypatch.setattr(transaction, "WAVE_S", 0)
         kinds = tuple(KINDS[name] for name in sorted(KINDS))
         monkeypatch.setattr("provision.resources.kinds.all_kinds", lambda: kinds)
         self.wanted: list[Resource] = [Toy(host, "new") for host in HOSTS]

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from provision.engine.conflict_hints import hints
+from provision.engine.outcome import Outcome, OutcomeKind
 from provision.engine.plan import Change, Conflict
 from provision.engine.report import ChangeResult, ChangeStatus, Report, result_json, result_lines
+from provision.model.errors import ConnectError, ExitStatus, UnfitError
 from provision.resources.base import Ref
 from provision.resources.kinds.sysctl import Sysctl
 
 BLUE = Ref("h3", "docker_network", "blue")
+
+
+def test_a_host_that_was_left_out_makes_a_change_mixed() -> None:
+    """With `--strategy per-host`, also a host that answers, but lacks something."""
+    for error in (UnfitError("h2", "it lacks ip"), ConnectError("h2", "no route")):
+        left_out = Report(("h1", "h2"), (), (), (error,), {"h1": Outcome(OutcomeKind.CONFIRMED)})
+        assert left_out.exit_status == ExitStatus.MIXED
+        assert Report(("h1", "h2"), (), (), (error,)).exit_status == ExitStatus.HOST
+    stopped = {"h1": Outcome(OutcomeKind.REVERTED)}
+    assert Report(("h1",), (), (), (error,), stopped).exit_status == ExitStatus.REVERTED
 
 
 def test_a_hint_is_given_once() -> None:

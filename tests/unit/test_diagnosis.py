@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from provision.checks import diagnosis, drift_text, matrix
-from provision.checks.diagnosis import diagnose, failure_groups
+from provision.checks.diagnosis import diagnose
 from provision.checks.doctor.findings import HostFinding, Weight
+from provision.checks.failure_groups import failure_groups
 from provision.checks.lan_probe import LanEndpoint
 from provision.checks.page import page
 from provision.checks.run import HostRow, Verification

@@ -42,7 +42,7 @@ class RebootedHosts(Hosts):
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, hosts: Hosts) -> tuple[Report, list[str]]:
     """An apply that fails on h1, whose rollback the hosts' boot does; the lines of warning."""
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
-    monkeypatch.setattr(transaction, "STEP_S", 0)
+    monkeypatch.setattr(transaction, "WAVE_S", 0)
     monkeypatch.setattr(ending, "GRACE_S", -3600)
     monkeypatch.setattr(ending, "RETRY_S", 0)
     kinds = tuple(KINDS[name] for name in sorted(KINDS))

@@ -74,7 +74,7 @@ class Fleet:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The engine waits for no deadline, and writes its journal into the test's folder."""
-    monkeypatch.setattr(transaction, "STEP_S", 0)
+    monkeypatch.setattr(transaction, "WAVE_S", 0)
     monkeypatch.setattr(ending, "GRACE_S", 0)
     monkeypatch.setattr(ending, "RETRY_S", 0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

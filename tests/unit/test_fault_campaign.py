@@ -75,11 +75,12 @@ def test_the_exit_status_tells_violations(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(faults, "campaign", campaign)
     monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(tmp_path))
-    monkeypatch.setattr("sys.argv", ["faults", "--seed", "9"])
+    methods = [] if status else ["--methods", "routes,vxlan"]
+    monkeypatch.setattr("sys.argv", ["faults", "--seed", "9", *methods])
     with pytest.raises(SystemExit) as end:
         faults.main()
     assert end.value.code == status
     lines = capsys.readouterr().out.splitlines()
-    rest = f"--seed 9 --sequences 200 --first {len(results) + 1}"
+    rest = " ".join(("--seed 9 --sequences 200 --first", str(len(results) + 1), *methods))
     assert lines[0].startswith("seed 9,") and lines[-3].startswith("| time |")
     assert lines[-1] == f"The other sequences: python -m tests.bench.faults {rest}"

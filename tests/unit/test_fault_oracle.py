@@ -13,6 +13,7 @@ from tests.bench.fault_oracle import (
     Situation,
     View,
     exact_differences,
+    is_reference,
     judge_capture,
     judge_fault,
     judge_host,
@@ -291,3 +292,12 @@ def test_captures_ignore_the_address_that_docker_gave_to_a_container() -> None:
     for text in ("filter -A PROV-demo -s {}/32 -j ACCEPT", "172.20.0.0/16 via {}", "eth1 {}/32"):
         changed = (text.replace("{}", "10.0.0.1"), text.replace("{}", "10.0.0.2"))
         assert list(judge_capture("h1", *changed)), text
+
+
+def test_a_host_with_exited_containers_is_no_reference() -> None:
+    """A later capture of the variant, with its containers, would differ from it."""
+    stopped = frozenset({"update container c1"})
+    killed = replace(ON_A, exits=True)
+    assert verdict(view(stopped, A_TO_B | stopped), killed, "A", NONE) == "new"
+    assert not is_reference(view(stopped, A_TO_B | stopped), "A")
+    assert is_reference(HAS_A, "A") and not is_reference(BLIND, "A")

@@ -19,6 +19,7 @@ from provision.model.errors import ConflictError
 from provision.model.inventory import Inventory
 from provision.model.needs import Inbound
 from provision.resources.base import Found, Origin, Resource
+from provision.resources.kinds import all_kinds
 from provision.resources.kinds.docker_firewall import DockerFirewall
 from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.forward_policy import ForwardPolicy
@@ -192,3 +193,13 @@ def test_drift_says_what_has_happened() -> None:
 
 def _change(before: Resource | None, after: Resource) -> Change:
     return Change(after.ref, "update" if before else "create", before, after, None)
+
+
+def test_a_rule_does_not_prolong_the_wait_for_a_rollback() -> None:
+    """Only downloads take longer than a wave: a host that is cut off would wait for minutes."""
+    assert {kind.kind for kind in all_kinds() if kind.takes_long} == {
+        "package",
+        "image",
+        "image_archive",
+    }
+    assert FirewallRule.before_removals and not FirewallRule.takes_long

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,38 @@ def test_a_pipe_is_written_directly() -> None:
     os.close(write)
     assert os.read(read, 100) == b"drawing"
     os.close(read)
+
+
+def test_memory_below_dev_is_a_disk() -> None:
+    """A saved plan in /dev/shm is replaced whole, and private."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    try:
+        (folder / "old").write_text("a long old text")
+        for name in ("old", "new"):
+            with output_file("-o", folder / name, mode=0o600) as file:
+                assert file is not None and file.write("new")
+            assert (folder / name).read_text() == "new"
+            assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_name_of_other_bytes_can_be_written(tmp_path: Path) -> None:
+    """A page has the name of the inventory, which need not be UTF-8."""
+    with output_file("--html", tmp_path / "page") as file:
+        assert file is not None and file.write(os.fsdecode(b"caf\xe9.yml"))
+    assert (tmp_path / "page").read_text() == "caf\\udce9.yml"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_keeps_its_owner(tmp_path: Path) -> None:
+    """`sudo provision` with a user's own file."""
+    (tmp_path / "old").write_text("")
+    os.chown(tmp_path / "old", 1234, 1234)
+    with output_file("-o", tmp_path / "old") as file:
+        assert file is not None and file.write("new")
+    status = (tmp_path / "old").stat()
+    assert (status.st_uid, status.st_gid) == (1234, 1234)
 
 
 def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:

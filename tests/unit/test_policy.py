@@ -19,6 +19,9 @@ RULES = {
     "empty": '{"priority":120,"src":"all","table":"52"}',
     "copy": '{"priority":130,"src":"all","table":"53"}',
     "target": '{"priority":140,"src":"all","dst":"172.20.1.7","action":"8"}',
+    "ports": '{"priority":145,"src":"all","dport_start":1000,"dport_end":2000,"table":"100"}',
+    "class": '{"priority":146,"src":"all","dscp":"EF","table":"100"}',
+    "multipath": '{"priority":160,"src":"all","table":"54"}',
     "ours": '{"priority":150,"not":null,"src":"172.20.0.0","srclen":16,"table":"100"}',
 }
 LAST = '{"priority":32766,"src":"all","table":"254"},{"priority":32767,"src":"all","table":"253"}'
@@ -30,6 +33,8 @@ ROUTES = """[
 {"dst":"default","dev":"wg0","table":"51820"},
 {"dst":"172.20.1.0/24","gateway":"10.78.0.12","dev":"eth1","table":"53"},
 {"dst":"default","gateway":"fe80::1","dev":"eth0","table":"52"},
+{"dst":"default","table":"54","nexthops":[{"gateway":"10.78.0.13","dev":"eth1"},
+{"gateway":"10.79.0.13","dev":"eth2"}]},
 {"type":"9","dst":"default","dev":"lo","table":"52"}]"""
 
 
@@ -42,6 +47,8 @@ ROUTES = """[
         (("suppressed", "wireguard", "source"), None),
         (("iif", "marked", "empty", "copy", "ours"), None),
         (("copy", "source"), None),
+        (("ports", "class"), None),
+        (("multipath",), (160, "eth1 10.78.0.13, eth2 10.79.0.13")),
         (("target",), (140, "prohibit")),
     ],
 )

@@ -33,7 +33,7 @@ HOSTS = ("h1", "h2", "h3")
 def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Session:
     """A session of three hosts with a pending change."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(transaction, "STEP_S", 0)
+    monkeypatch.setattr(transaction, "WAVE_S", 0)
     monkeypatch.setattr(ending, "GRACE_S", 0)
     monkeypatch.setattr(ending, "RETRY_S", 0)
     kinds = tuple(KINDS[name] for name in sorted(KINDS))

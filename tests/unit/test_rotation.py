@@ -226,6 +226,6 @@ def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fleet:
             yield from (Conflict(each.ref, "not all hosts change together") for each in changes)
 
     monkeypatch.setattr(joint_changes, "conflicts", conflicts)
-    monkeypatch.setattr(transaction, "STEP_S", 0)
+    monkeypatch.setattr(transaction, "WAVE_S", 0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return Fleet(monkeypatch, [Toy(host, "a") for host in HOSTS])

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision.checks import traced
-from provision.checks.diagnosis import CheckedPair, DiagnosedCause, Diagnosis, FailureGroup
+from provision.checks.diagnosis import DiagnosedCause, Diagnosis
 from provision.checks.explain.model import Cause, Explanation, Probe
+from provision.checks.failure_groups import CheckedPair, FailureGroup
+from provision.checks.subjects import Check
 from provision.engine.fleet import Session
 from provision.inventory.load import load
 from provision.model.errors import UsageError
 from tests.fakes import Hosts
 from tests.house.test_structure import ROOT
 
-GROUP = FailureGroup(
-    "leave h1", (CheckedPair("c1", "c2", "h1", "h2", "blue"),), 2, ("ping",), ("h1",)
-)
+PAIR = CheckedPair("c1", "c2", "h1", "h2", "blue")
+GROUP = FailureGroup("leave h1", (PAIR,), 2, (Check("ping", "c1", "c2"),), ("h1",))
 RULE = Cause(
     "h2", "firewall_rule", "-A FORWARD", "h2 drops the probe by rule 1", "a person", "iptables -D"
 )
@@ -39,9 +41,10 @@ def diagnosed(
         return Explanation("c1", "c2", Probe(), False, 1.0, (), answer, {})
 
     patch.setattr(traced, "explain", explain)
-    groups = (replace(GROUP, checks=(checks,)), replace(GROUP, checks=("dns",)))
-    found = traced.followed(session, groups)
-    return [each.text for each in traced.with_traces(Diagnosis(groups, causes), found).causes]
+    groups = tuple(replace(GROUP, failures=(Check(c, "c1", "c2"),)) for c in (checks, "dns"))
+    found = traced.packet_causes(session, groups)
+    diagnosis = traced.with_packet_causes(Diagnosis(groups, causes), found)
+    return [each.text for each in diagnosis.causes]
 
 
 def test_the_cause_that_a_packet_shows_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +82,48 @@ def test_a_packet_that_arrives_explains_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_probe_is_of_the_protocol_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where pings pass; that nobody listens at the port of the probe is no cause then."""
-    assert traced._probe(load(ROOT / "inventories/routes.yml"), replace(GROUP, checks=("udp",)))
     assert diagnosed(monkeypatch, RULE, checks="tcp") == [DROPPED]
     assert not diagnosed(monkeypatch, replace(RULE, kind="no_listener"), checks="tcp")
+
+
+PORTS = """name: demo
+hosts:
+  h1: {address: 10.0.0.1}
+  h2: {address: 10.0.0.2}
+networks: {blue: {method: routes, cidr: 172.20.0.0/16}}
+containers:
+  c1: {host: h1, network: blue}
+  c2: {host: h2, network: blue, ports: ["8080:80", "8083:83/udp"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("failures", "followed"),
+    [
+        ((("port", "h1", "8083:83/udp"), ("ping", "c1", None)), ("c1", "c2", Probe())),
+        ((("port", "h1", "8083:83/udp"),), ("h1", "c2", Probe("udp", 8083))),
+        ((("port", "h1", "8080:80/tcp"),), ("h1", "c2", Probe("tcp", 8080))),
+        ((("udp", "c1", None), ("port", "h1", "8080:80/tcp")), ("c1", "c2", Probe("udp", 9))),
+        ((("port", "h1", "9:9/tcp"),), None),
+    ],
+)
+def test_the_packet_is_one_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    failures: tuple[tuple[str, str, str | None], ...],
+    followed: tuple[str, str, Probe] | None,
+) -> None:
+    """A pair that failed another check, or a port that answers, would explain nothing."""
+    path = tmp_path / "demo.yml"
+    path.write_text(PORTS)
+    asked = []
+
+    def explain(_: object, __: object, source: str, target: str, probe: Probe, *___: object) -> Any:
+        asked.append((source, target, probe))
+        return Explanation(source, target, probe, False, 1.0, (), None, {})
+
+    monkeypatch.setattr(traced, "explain", explain)
+    checks = tuple(Check(check, source, "c2", port) for check, source, port in failures)
+    session = Session(load(path), Hosts())
+    assert not list(traced.packet_causes(session, [replace(GROUP, failures=checks)]))
+    assert asked == ([followed] if followed else [])

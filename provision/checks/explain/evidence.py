@@ -230,7 +230,7 @@ def _states(lines: list[str]) -> tuple[dict[str, Space], dict[str, list[str]]]:
         space = spaces.setdefault(label, {})
         if key in ("links", "routes", "rules", "neighbors", "ports"):
             entries = json.loads(text or "[]")
-            space[key] = tuple(_named(entry) for entry in entries if entry)
+            space[key] = tuple(named(entry) for entry in entries if entry)
         elif key in ("sysctl", "lookup"):
             name, _, value = text.partition(" ")
             space.setdefault(f"{key}s", {})[name] = value
@@ -251,7 +251,7 @@ _TYPES = {
 _NAMES = {"table": _TABLES, "type": _TYPES, "action": _TYPES}
 
 
-def _named(entry: dict[str, Any]) -> dict[str, Any]:
+def named(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry with names for the kernel's own numbers; other tables keep their numbers."""
     numbers = {key: str(entry[key]) for key in _NAMES if key in entry}
     return entry | {key: _NAMES[key].get(number, number) for key, number in numbers.items()}

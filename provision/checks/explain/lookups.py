@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import IPv4Address
+from typing import Any
 
 from provision.checks.explain.case import Case
+from provision.checks.explain.evidence import named
 
 _LOCAL = ("send", "answer", "encapsulate")
 
@@ -31,6 +34,18 @@ def lookup(case: Case, number: int) -> str:
     if point.step == "route" and before is not None:
         return f"{target} from {source} iif {before.device}"
     return ""
+
+
+def incoming(case: Case, number: int) -> str:
+    """The interface by which a packet comes to a point; `lo` for one of the namespace itself."""
+    if case.points[number].step in _LOCAL or not number:
+        return "lo"
+    return case.points[number - 1].device
+
+
+def found_route(case: Case, number: int) -> dict[str, Any]:
+    """The route in the answer of the host, with names for the kernel's tables and types."""
+    return named(json.loads(result(case, number))[0])
 
 
 def result(case: Case, number: int) -> str:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
 from provision.checks.explain import sysctls, tunnels
 from provision.checks.explain.case import Case
-from provision.checks.explain.lookups import addresses, result
+from provision.checks.explain.lookups import addresses, found_route, incoming, result
 from provision.checks.explain.model import HOST, Cause, Point
 from provision.checks.explain.tables import (
-    DEAD,
-    best,
-    matches,
+    REFUSING_TYPES,
+    best_route,
     owner_of,
     route_text,
     rule_text,
     table_name,
 )
+from provision.facts.policy import takes
 
 
 def routed(case: Case, number: int) -> Iterator[Cause]:
@@ -32,7 +31,7 @@ def routed(case: Case, number: int) -> Iterator[Cause]:
         yield from sysctls.forwarding(case, number)
         yield from sysctls.source_filter(case, number, answer)
     if answer.startswith("["):
-        yield from _other_device(case, number, json.loads(answer)[0])
+        yield from _other_device(case, number, found_route(case, number))
     elif not answer.startswith("RTNETLINK answers: Invalid cross-device link"):
         yield _unroutable(case, number, answer)
 
@@ -41,7 +40,7 @@ def _other_device(case: Case, number: int, route: Mapping[str, Any]) -> Iterator
     point = case.points[number]
     device, table = str(route.get("dev", "")), table_name(route)
     _, target = addresses(case, number)
-    if route.get("type") in DEAD:
+    if route.get("type") in REFUSING_TYPES:
         yield _dead(case, number, route)
     gateway = str(route.get("gateway", ""))
     if device not in _devices(case, point) or table not in ("main", "local"):
@@ -49,9 +48,10 @@ def _other_device(case: Case, number: int, route: Mapping[str, Any]) -> Iterator
     expected = _gateway(case, number)
     if device not in _devices(case, point):
         via = f" via {gateway}" if gateway else ""
-        yield _wrong(case, number, f"the packet to {target} leaves by {device}{via}")
+        yield _wrong(case, number, table, f"the packet to {target} leaves by {device}{via}")
     elif gateway and expected and gateway != str(expected):
-        yield _wrong(case, number, f"the packet to {target} goes to {gateway}, not to {expected}")
+        text = f"the packet to {target} goes to {gateway}, not to {expected}"
+        yield _wrong(case, number, table, text)
 
 
 def _devices(case: Case, point: Point) -> tuple[str, ...]:
@@ -72,10 +72,11 @@ def _gateway(case: Case, number: int) -> IPv4Address | None:
     return far if near and point.step == "route" else None
 
 
-def _wrong(case: Case, number: int, text: str) -> Cause:
+def _wrong(case: Case, number: int, table: str, text: str) -> Cause:
     point = case.points[number]
     _, target = addresses(case, number)
-    route = best(case.space(point).routes, target)
+    routes = [route for route in case.space(point).routes if table_name(route) == table]
+    route = best_route(routes, target)
     kind = "wrong_route" if point.space == HOST else "container_route"
     owner = owner_of(route)
     fix = case.apply if point.space == HOST and case.network else "ip route show"
@@ -89,13 +90,16 @@ def _wrong(case: Case, number: int, text: str) -> Cause:
 
 def _by_rule(case: Case, number: int, route: Mapping[str, Any]) -> Iterator[Cause]:
     point = case.points[number]
-    _, target = addresses(case, number)
+    source, target = addresses(case, number)
     table = table_name(route)
+    if table in ("local", "main", "default"):
+        return
     for rule in case.space(point).rules:
-        name = str(rule.get("table", ""))
-        if name in ("local", "main", "default") or table in ("main",) or name != table:
-            continue
-        yield _rule_cause(point, rule, target)
+        if str(rule.get("table", "")) == table and takes(
+            rule, source, target, incoming(case, number)
+        ):
+            yield _rule_cause(point, rule, target)
+            return
 
 
 def _rule_cause(point: Point, rule: Mapping[str, Any], target: IPv4Address) -> Cause:
@@ -121,17 +125,15 @@ def _dead(case: Case, number: int, route: Mapping[str, Any]) -> Cause:
 def _unroutable(case: Case, number: int, answer: str) -> Cause:
     point = case.points[number]
     source, target = addresses(case, number)
-    space = case.space(point)
-    for rule in space.rules:
-        if str(rule.get("action", "")) in DEAD and matches(rule, source, target):
+    space, device = case.space(point), incoming(case, number)
+    rules = [rule for rule in space.rules if takes(rule, source, target, device)]
+    for rule in sorted(rules, key=lambda entry: int(entry.get("priority", 0))):
+        if str(rule.get("action", "")) in REFUSING_TYPES:
             return _rule_cause(point, rule, target)
-    for rule in sorted(space.rules, key=lambda entry: int(entry.get("priority", 0))):
         table = str(rule.get("table", ""))
-        if not matches(rule, source, target):
-            continue
         routes = [r for r in space.routes if table_name(r) == table]
-        route = best(routes, target)
-        if route is not None and str(route.get("type", "")) in DEAD:
+        route = best_route(routes, target)
+        if route is not None and str(route.get("type", "")) in REFUSING_TYPES:
             if table not in ("main",):
                 return _rule_cause(point, rule, target)
             return _dead(case, number, route)

@@ -94,6 +94,7 @@ class DockerImage(Resource):
     uses_dockerd: ClassVar[bool] = True
     edits: ClassVar[bool] = True
     before_removals: ClassVar[bool] = True
+    takes_long: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 need_docker
 shared images

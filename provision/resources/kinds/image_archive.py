@@ -44,6 +44,7 @@ class ImageArchive(Resource):
     uses_dockerd: ClassVar[bool] = True
     edits: ClassVar[bool] = True
     before_removals: ClassVar[bool] = True
+    takes_long: ClassVar[bool] = True
     probe: ClassVar[str] = f"""
 need_docker
 shared image

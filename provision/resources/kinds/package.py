@@ -52,6 +52,7 @@ class Package(Resource):
     kind: ClassVar[str] = "package"
     edits: ClassVar[bool] = True
     before_removals: ClassVar[bool] = True
+    takes_long: ClassVar[bool] = True
     changes_facts: ClassVar[bool] = True
     permanent: ClassVar[bool] = True
     probe: ClassVar[str] = """
