@@ -44,7 +44,7 @@ _DESCRIPTIONS = {
     "cpus": "number of processors that the container may use",
     "depends_on": "containers of the same host to create before this one",
     "devices": "devices of the host: SOURCE:TARGET:PERMISSIONS",
-    "egress": "masquerade: containers leave by the host's address; none: they do not leave",
+    "egress": "masquerade: containers leave by the host's address; none: by their own addresses",
     "entrypoint": "arguments of the entrypoint; default: that of the image",
     "env_file": "files with variables, in the format of Compose",
     "extra_hosts": "addresses by name for /etc/hosts",

@@ -14,8 +14,8 @@ from provision.model.errors import ExitStatus
 
 Plan = frozenset[str]
 """The changes of one host as text, for example `create route 172.20.1.0/24`."""
-_START = "update container "
-"""What the line of a container that does not run begins with."""
+_START = ("update container ", "create shared_namespace ")
+"""How the lines of a container that has exited begin: also of one in the namespace of another."""
 _OF_EXITED = re.compile(r"[-+](\S+ (exited|running)$|raw -A PREROUTING -d )")
 """Lines of a captures' difference that are there because a container has exited."""
 NOTHING = ""

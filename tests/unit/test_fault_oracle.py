@@ -296,7 +296,7 @@ def test_captures_ignore_the_address_that_docker_gave_to_a_container() -> None:
 
 def test_a_host_with_exited_containers_is_no_reference() -> None:
     """A later capture of the variant, with its containers, would differ from it."""
-    stopped = frozenset({"update container c1"})
+    stopped = frozenset({"update container c1", "create shared_namespace c2"})
     killed = replace(ON_A, exits=True)
     assert verdict(view(stopped, A_TO_B | stopped), killed, "A", NONE) == "new"
     assert not is_reference(view(stopped, A_TO_B | stopped), "A")
