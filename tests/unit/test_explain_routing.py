@@ -1,4 +1,4 @@
-"""Rules and routes before the cause in routing is named, as `ip -j -N` prints them."""
+"""Rules, routes and their owners, as `ip -j -N` and the trace of netfilter print them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from provision.checks.explain.evidence import HostEvidence, TraceStep
 from provision.checks.explain.tables import best_route, owner_of, route_text, rule_text
+from provision.checks.explain.verdicts import is_native
+from provision.checks.explain.verdicts import owner_of as owner_of_verdict
 from provision.facts.policy import takes
 
 SOURCE, TARGET = IPv4Address("172.20.0.2"), IPv4Address("172.20.1.2")
@@ -51,3 +54,21 @@ def test_routes_of_daemons_are_no_persons() -> None:
     protocols = {"240": "provision", "16": "the DHCP client", "186": "a routing daemon"}
     assert {key: owner_of({"protocol": key}) for key in protocols} == protocols
     assert owner_of({"protocol": "4"}) == owner_of(None) == "a person"
+
+
+@pytest.mark.parametrize(
+    ("family", "table", "chain", "owner"),
+    [
+        ("ip", "docker-bridges", "filter-forward-in__docker0", "Docker"),
+        ("ip", "docker-bridges", "raw-PREROUTING", "Docker"),
+        ("inet", "PROV-demo-blue-f-1a2b3c4d", "forward", "provision"),
+        ("inet", "mine", "forward", "a person"),
+    ],
+)
+def test_chains_of_dockers_backend_nftables_are_dockers(
+    family: str, table: str, chain: str, owner: str
+) -> None:
+    """Deleting a rule there would last until Docker starts again."""
+    step = TraceStep({}, table, chain, "0x7", "DROP", "", family)
+    assert is_native(step)
+    assert owner_of_verdict(HostEvidence(), step) == owner

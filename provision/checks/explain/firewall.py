@@ -132,7 +132,12 @@ def _fix(case: Case, verdict: TraceStep, owner: str) -> str:
 
 
 def _accepted_by_docker(case: Case, verdict: TraceStep) -> str:
-    """The rules by which Docker's own let packets pass: before Docker 28, answers need one, too."""
+    """The rules by which Docker's own let packets pass: before Docker 28, answers need one, too.
+
+    With its backend nftables, Docker accepts packets with a mark alone.
+    """
+    if is_native(verdict):
+        return "publish a port of the container, or set the mark of bridge-accept-fwmark on packets"
     ends = (case.address, case.inner_address)
     rules = [
         f"iptables -I DOCKER-USER -s {source} -d {target} -j ACCEPT"

@@ -8,6 +8,7 @@ from provision import methods
 from provision.checks.explain.case import Case
 from provision.checks.explain.evidence import HostEvidence, TraceStep
 from provision.checks.explain.scripts import SMALL
+from provision.resources.kinds.docker_firewall import TABLE as DOCKER_TABLE
 from provision.resources.kinds.ovs_uplink import UNDERLAY
 
 _OF_OTHERS = frozenset(("SPORT", "DPORT", "ITYPE", "TYPE", "CODE"))
@@ -83,12 +84,12 @@ def is_answer(case: Case, verdict: TraceStep) -> bool:
 
 def owner_of(evidence: HostEvidence, verdict: TraceStep) -> str:
     """The owner of a rule or policy, by its marks."""
-    text = f"{verdict.chain} {verdict.rule}"
+    text = f"{verdict.table} {verdict.chain} {verdict.rule}"
     for mark, owner in _OWNERS:
         if mark in text:
             return owner
-    if verdict.table == "firewalld":
-        return "firewalld"
+    if verdict.table in ("firewalld", DOCKER_TABLE):
+        return "firewalld" if verdict.table == "firewalld" else "Docker"
     if verdict.handle == "policy" and not is_native(verdict):
         # ufw and Docker both set the policy DROP of FORWARD; of INPUT only ufw does.
         if any("ufw" in growth.rule for growth in evidence.growths):
