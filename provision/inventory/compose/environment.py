@@ -56,8 +56,7 @@ class _Files:
             if isinstance(item.value, dict):
                 pairs = reader.only(item, key, ("path", "required"))
                 path = pairs["path"].value if "path" in pairs else item
-                flag = pairs["required"].value if "required" in pairs else None
-                is_required = flag is None or reader.flag(flag, "required")
+                is_required = reader.option(pairs, "required", default=True)
             if (text := reader.text(path, key)) is not None:
                 values |= self._variables(path, text, values, is_required=is_required)
         return values

@@ -89,7 +89,7 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
         reader.refuse(node, message, "use bind or volume")
         return None
     _note_without_effect(reader, kind, pairs)
-    is_fixed = "read_only" in pairs and reader.flag(pairs["read_only"].value, "read_only")
+    is_fixed = reader.option(pairs, "read_only", default=False)
     if kind == "tmpfs":
         options = list(_tmpfs_options(reader, pairs))
         memory.append((target, ",".join([*options, *(["ro"] if is_fixed else [])]), node))
@@ -108,10 +108,10 @@ def _note_without_effect(reader: ValueReader, kind: str, pairs: Mapping[str, Pai
         reader.only(pairs["volume"].value, "volume", ())
     if kind == "bind" and "bind" in pairs:
         options = reader.only(pairs["bind"].value, "bind", ("create_host_path",))
-        create = options["create_host_path"].value if options else None
-        if create is not None and not reader.flag(create, "create_host_path"):
+        if not reader.option(options, "create_host_path", default=True):
             text = "Docker makes the folder on a host that lacks it"
-            reader.note(create, f"'create_host_path: false' has no effect: {text}")
+            node = options["create_host_path"].value
+            reader.note(node, f"'create_host_path: false' has no effect: {text}")
 
 
 def _tmpfs_options(reader: ValueReader, pairs: Mapping[str, Pair]) -> Iterator[str]:

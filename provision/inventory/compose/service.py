@@ -224,15 +224,11 @@ class ServiceReader(ValueReader):
             pairs = self.only(pair.value, name, ("condition", "restart", "required"))
             condition = pairs["condition"].value.value if "condition" in pairs else None
             text = str(condition or "service_started")
-            required, restart = (
-                self.flag(pairs[flag].value, flag) if flag in pairs else default
-                for flag, default in (("required", True), ("restart", False))
-            )
-            if restart:
-                own = quoted(self.service.name)
-                text_of_note = f"does not restart when {quoted(name)} does: 'restart' has no effect"
-                self.note(pairs["restart"].value, f"service {own} {text_of_note}")
-            self.service.depends_on.append(Dependency(name, text, pair.key, required))
+            if self.option(pairs, "restart", default=False):
+                note = f"service {quoted(self.service.name)} does not restart when {quoted(name)}"
+                self.note(pairs["restart"].value, f"{note} does: 'restart' has no effect")
+            is_required = self.option(pairs, "required", default=True)
+            self.service.depends_on.append(Dependency(name, text, pair.key, is_required))
 
     def _deploy(self, key: str, node: Node) -> None:
         pairs = self.only(node, key, ("mode", "replicas", "resources"))

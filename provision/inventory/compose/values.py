@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from provision.inventory.yaml_reader import Node, Pair
@@ -54,6 +54,10 @@ class ValueReader:
         if node.value not in (True, False, "true", "false"):
             self.refuse(node, f"'{key}' must be true or false")
         return node.value in (True, "true")
+
+    def option(self, pairs: Mapping[str, Pair], key: str, *, default: bool) -> bool:
+        """The flag at a key that may be missing."""
+        return self.flag(pairs[key].value, key) if key in pairs else default
 
     def number(self, node: Node, key: str) -> int | None:
         text = str(node.value)
