@@ -17,20 +17,20 @@ Variables = dict[str, tuple[str, Node]]
 
 def read(reader: ValueReader, service: Mapping[str, Pair]) -> Variables:
     """The variables of a service: those of `environment` count before those of files."""
-    own: dict[str, tuple[str | None, Node]] = {}
+    inline: dict[str, tuple[str | None, Node]] = {}
     if "environment" in service:
         for name, value, item in reader.pairs(service["environment"].value, "environment"):
             # Without a value, it is that of the shell or of .env.
-            own[name] = (reader.lookup(name) if value is None else value, item)
+            inline[name] = (reader.lookup(name) if value is None else value, item)
     variables: Variables = {}
     if "env_file" in service:
         node = service["env_file"].value
-        known = {name: value for name, (value, _) in own.items() if value is not None}
+        known = {name: value for name, (value, _) in inline.items() if value is not None}
         for name, value in _Files(reader, known).read(node).items():
             variables[name] = (value, node)
-    for name, (own_value, item) in own.items():
-        if own_value is not None:
-            variables[name] = (own_value, item)
+    for name, (value, item) in inline.items():
+        if value is not None:
+            variables[name] = (value, item)
         else:
             # Compose unsets a name that has no value anywhere, even if a file sets it.
             variables.pop(name, None)
@@ -40,12 +40,12 @@ def read(reader: ValueReader, service: Mapping[str, Pair]) -> Variables:
 class _Files:
     """Reads the files of a service now, because they are beside the Compose file.
 
-    `own` are the variables of its `environment`, which values in a file may use.
+    `inline` are the variables of its `environment`, which values in a file may use.
     """
 
-    def __init__(self, reader: ValueReader, own: Mapping[str, str]) -> None:
+    def __init__(self, reader: ValueReader, inline: Mapping[str, str]) -> None:
         self.reader = reader
-        self.own = own
+        self.inline = inline
 
     def read(self, node: Node) -> dict[str, str]:
         """The variables of all files; the last one counts."""
@@ -85,4 +85,4 @@ class _Files:
     def _lookup(self, name: str) -> str | None:
         """Compose's order: the shell and .env, then `environment` of the service."""
         value = self.reader.lookup(name)
-        return self.own.get(name) if value is None else value
+        return self.inline.get(name) if value is None else value

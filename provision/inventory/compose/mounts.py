@@ -100,8 +100,8 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
 
 def _note_without_effect(reader: ValueReader, kind: str, pairs: Mapping[str, Pair]) -> None:
     """Note the options of another type, which Compose warns of, and those that Docker lacks."""
-    others = [name for name in _TYPES if name != kind]
-    for name in [*others, "source"] if kind == "tmpfs" else others:
+    unused = [name for name in _TYPES if name != kind]
+    for name in [*unused, "source"] if kind == "tmpfs" else unused:
         if name in pairs:
             reader.note(pairs[name].key, f"'{name}' has no effect for a volume of type {kind}")
     if kind == "volume" and "volume" in pairs:

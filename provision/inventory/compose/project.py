@@ -112,12 +112,12 @@ class _ProjectReader:
             [*([self.env_file] if self.env else []), *self.values.secrets],
         )
 
-    def project_name(self, pairs: Mapping[str, Pair], given: str | None) -> str:
+    def project_name(self, pairs: Mapping[str, Pair], chosen: str | None) -> str:
         """The name that the inventory gives, else that of the file, else that of its folder."""
         own_name = self.interpolated(pairs["name"].value) if "name" in pairs else None
-        text = self.values.text(own_name, "name") if own_name and given is None else given
+        text = self.values.text(own_name, "name") if own_name and chosen is None else chosen
         name = _project_name(text or self.path.absolute().parent.name)
-        if given is None and self.lookup(_NAME_VARIABLE) not in (None, "", name):
+        if chosen is None and self.lookup(_NAME_VARIABLE) not in (None, "", name):
             # Compose takes the name from there; containers keep the names that they have had here.
             position = Position(self.env_file if _NAME_VARIABLE in self.env else self.path)
             note = (

@@ -261,9 +261,9 @@ class ServiceReader(ValueReader):
         else:
             self.service.replicas = number
 
-    def _refuse_other(self, key: str, node: Node, other: str) -> None:
+    def _refuse_other(self, key: str, node: Node, second_key: str) -> None:
         """Refuse a value that the service has twice; Compose refuses it, too."""
-        self.refuse(node, f"'{key}' and '{other}' have different values", "write one of them")
+        self.refuse(node, f"'{key}' and '{second_key}' have different values", "write one of them")
 
     def _profiles(self, key: str, node: Node) -> None:
         self.service.profiles = bool(list(self.texts(node, key)))
