@@ -43,7 +43,9 @@ services:
     <<: *service
     deploy: {replicas: 2}
     env_file: api.env
-    environment: {NAME: api}
+    environment: {NAME: api, GUILD: 1187654321098765432, PROJECT: "${COMPOSE_PROJECT_NAME}"}
+    volumes:
+      - {type: tmpfs, target: /fixed, read_only: true, tmpfs: {mode: 01770, size: 64kb}}
   db:
     <<: *service
     volumes: ["data:/data"]
@@ -146,7 +148,9 @@ def test_a_compose_file_over_three_hosts(mixed: Hosts) -> None:
     checks = mixed.verified(path, skips=("wire", "broadcast"))["checks"]
     assert ("shop-web-1.red", "shop-db-1.red") in {(each["from"], each["to"]) for each in checks}
     requests_go_through_all_hosts(mixed)
-    assert variables_of_the_api(mixed) == "a b,api\n"
+    assert variables_of_the_api(mixed) == "a b,api,1187654321098765432,shop\n"
+    for host, container in {"h1": "shop-api-1", "h2": "shop-api-2"}.items():
+        memory_is_that_of_the_file(mixed, host, container)
     settings_are_those_of_the_file(mixed)
     mixed.ssh("h3", "docker exec shop-db-1 sh -c 'echo kept >/data/file'")
     only_what_differs_is_touched(mixed, path)
@@ -158,8 +162,18 @@ def test_a_compose_file_over_three_hosts(mixed: Hosts) -> None:
 
 
 def variables_of_the_api(hosts: Hosts) -> str:
-    """A variable of its env_file, and one of its environment."""
-    return hosts.ssh("h1", "docker exec shop-api-1 sh -c 'echo \"$GREETING,$NAME\"'")
+    """A variable of its env_file, and those of its environment."""
+    names = "$GREETING,$NAME,$GUILD,$PROJECT"
+    return hosts.ssh("h1", f"docker exec shop-api-1 sh -c 'echo \"{names}\"'")
+
+
+def memory_is_that_of_the_file(hosts: Hosts, host: str, container: str) -> None:
+    """The mode, the size and the option `ro` of a file system in memory."""
+    command = "stat -c %a /fixed; grep ' /fixed ' /proc/mounts"
+    mode, mount = hosts.ssh(host, f'docker exec {container} sh -c "{command}"').splitlines()
+    options = mount.split()[3].split(",")
+    assert (mode, mount.split()[2], options[0]) == ("1770", "tmpfs", "ro")
+    assert "size=64k" in options
 
 
 def requests_go_through_all_hosts(hosts: Hosts) -> None:

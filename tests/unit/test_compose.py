@@ -134,26 +134,6 @@ def test_compose_reads_the_same_values(tmp_path: Path, monkeypatch: pytest.Monke
     assert read_project(path, "x").services["web"].keys["env"] == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        *(("yes", "yes"), ("true", True), ("~", None), ("22:22", "22:22"), ("0755", 493)),
-        *(
-            ("0o17", 15),
-            ("0x1f", 31),
-            ("1_000", 1000),
-            ("1.10", "1.1"),
-            ("1e3", "1000"),
-            ("-5", -5),
-        ),
-        *(("1.2.3", "1.2.3"), ("089", "89"), ("", None)),
-    ],
-)
-def test_scalars_are_those_of_go(text: str, value: object) -> None:
-    """Not those of YAML 1.1, in which 22:22 is 1342."""
-    assert nodes.scalar(text) == value
-
-
 def test_merge_keys_and_aliases() -> None:
     """Explicit keys count before merged ones, and the first merged mapping before the next."""
     text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {z: 3, <<: [*a, *b]}\nd: *a\n"

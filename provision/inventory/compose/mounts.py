@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+
+from provision.inventory.compose.supported import PORT_KEYS_WITHOUT_EFFECT
 from provision.inventory.compose.values import ValueReader
-from provision.inventory.yaml_reader import Node
+from provision.inventory.yaml_reader import Node, Pair
+from provision.model.fields.quantities import size
+from provision.model.findings import BadValueError
 from provision.model.text import quoted
 
 Entries = list[tuple[str, Node]]
 Memory = list[tuple[str, str, Node]]
 """The target and options of each tmpfs."""
 
-_PORT_KEYS = ("target", "published", "protocol", "host_ip", "mode", "name", "app_protocol")
+# The kernel's sizes of a tmpfs: it takes one letter, and no `b` after it.
+_KERNEL_SIZE = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)[kmgtpe]?%?", re.IGNORECASE)
+_PLAIN_SIZE = re.compile(r"(?:0|[1-9][0-9]*)[kmgt]?%?", re.IGNORECASE)
+_TYPES = ("bind", "volume", "tmpfs")
+_PORT_KEYS = ("target", "published", "protocol", "host_ip", *PORT_KEYS_WITHOUT_EFFECT)
 
 
 def ports(reader: ValueReader, node: Node) -> Entries:
@@ -73,26 +83,61 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
     if target is None:
         reader.refuse(node, "'target' is missing in 'volumes'", "write target: /data")
         return None
-    if texts.get("type") == "tmpfs":
-        memory.append((target, _tmpfs_options(reader, node), node))
+    kind = texts.get("type", "")
+    if kind not in _TYPES:
+        message = f"volumes of type {quoted(kind)} are not supported"
+        reader.refuse(node, message, "use bind or volume")
         return None
-    if texts.get("type") not in ("bind", "volume"):
-        kind = quoted(texts.get("type", ""))
-        reader.refuse(node, f"volumes of type {kind} are not supported", "use bind or volume")
+    _note_without_effect(reader, kind, pairs)
+    is_fixed = reader.option(pairs, "read_only", default=False)
+    if kind == "tmpfs":
+        options = list(_tmpfs_options(reader, pairs))
+        memory.append((target, ",".join([*options, *(["ro"] if is_fixed else [])]), node))
         return None
-    # Docker makes the folder of the short form if it is missing, as create_host_path says.
-    if "bind" in pairs:
-        reader.only(pairs["bind"].value, "bind", ("create_host_path",))
-    if "volume" in pairs:
-        reader.only(pairs["volume"].value, "volume", ())
-    is_fixed = "read_only" in pairs and reader.flag(pairs["read_only"].value, "read_only")
     source = texts.get("source", "")
     return f"{source}:{target}{':ro' if is_fixed else ''}" if source else target
 
 
-def _tmpfs_options(reader: ValueReader, node: Node) -> str:
-    assert isinstance(node.value, dict)
-    if "tmpfs" not in node.value:
-        return ""
-    pairs = reader.only(node.value["tmpfs"].value, "tmpfs", ("size", "mode"))
-    return ",".join(f"{name}={pair.value.value}" for name, pair in pairs.items())
+def _note_without_effect(reader: ValueReader, kind: str, pairs: Mapping[str, Pair]) -> None:
+    """Note the options of another type, which Compose warns of, and those that Docker lacks."""
+    unused = [name for name in _TYPES if name != kind]
+    for name in [*unused, "source"] if kind == "tmpfs" else unused:
+        if name in pairs:
+            reader.note(pairs[name].key, f"'{name}' has no effect for a volume of type {kind}")
+    if kind == "volume" and "volume" in pairs:
+        reader.only(pairs["volume"].value, "volume", ())
+    if kind == "bind" and "bind" in pairs:
+        options = reader.only(pairs["bind"].value, "bind", ("create_host_path",))
+        if not reader.option(options, "create_host_path", default=True):
+            text = "Docker makes the folder on a host that lacks it"
+            node = options["create_host_path"].value
+            reader.note(node, f"'create_host_path: false' has no effect: {text}")
+
+
+def _tmpfs_options(reader: ValueReader, pairs: Mapping[str, Pair]) -> Iterator[str]:
+    """Yield the options as the kernel takes them."""
+    options = (
+        reader.only(pairs["tmpfs"].value, "tmpfs", ("size", "mode")) if "tmpfs" in pairs else {}
+    )
+    if "size" in options and (text := reader.text(options["size"].value, "size")) is not None:
+        try:
+            # One that the kernel takes stays as it is: containers have it so.
+            yield f"size={text if _PLAIN_SIZE.fullmatch(text) else size(text)}"
+        except BadValueError as error:
+            reader.refuse(options["size"].value, error.message, error.hint)
+    if "mode" in options:
+        mode = options["mode"].value
+        text = f"{mode.value:o}" if type(mode.value) is int else str(mode.value)
+        if re.fullmatch("[0-7]{1,5}", text):
+            yield f"mode={text}"
+        else:
+            reader.refuse(mode, "'mode' must be an octal number", "write mode: 01777")
+
+
+def check_memory(reader: ValueReader, node: Node, options: str) -> None:
+    """Refuse a size in the short form that the kernel refuses: Docker hands it on as it is."""
+    for option in options.split(","):
+        name, _, value = option.partition("=")
+        if name == "size" and not _KERNEL_SIZE.fullmatch(value):
+            message = f"the kernel takes no size {quoted(value)} of a tmpfs"
+            reader.refuse(node, message, "write it like size=64m or size=1g")

@@ -23,6 +23,8 @@ def join(project: Project, target: Target, services: Iterable[ComposeService]) -
     """
     first: tuple[str, str] | None = None
     for service in services:
+        if _is_on_external_default(project, service):
+            service.networks = [replace(service.key, value="default")]
         names = [str(node.value) for node in service.networks]
         known = [name for name in names if name in project.networks or name == "default"]
         for node in service.networks:
@@ -37,6 +39,12 @@ def join(project: Project, target: Target, services: Iterable[ComposeService]) -
             elif own or not names:
                 # Compose puts a service without `networks` on `default`.
                 first = _same_network(project, target, service, own[0] if own else "default", first)
+
+
+def _is_on_external_default(project: Project, service: ComposeService) -> bool:
+    """True if a service names no network, and `default` is one that others made."""
+    is_free = not service.networks and service.network_mode is None
+    return is_free and project.networks.get("default") is not None
 
 
 def _join(

@@ -1,12 +1,7 @@
-"""Read the YAML of Compose, with anchors and merge keys and the position of every value. Pure.
-
-Scalars are those of the YAML library that Compose uses (gopkg.in/yaml.v3): `yes` is text, 0755 is
-an octal number, and 22:22 is text.
-"""
+"""Read the YAML of Compose, with anchors and merge keys and the position of every value. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +9,13 @@ from typing import Any
 
 import yaml
 
+from provision.inventory.compose.scalars import scalar
 from provision.inventory.yaml_errors import MAX_DEPTH, TOO_DEEP, explain
 from provision.inventory.yaml_reader import MAX_NODES, Node, Pair
 from provision.model.findings import Finding, FindingError, Position
 from provision.model.text import quoted
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_CONSTANTS: dict[str, bool | None] = {
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
-}
-_INTEGER = re.compile(
-    r"[-+]?(?:0[xX][0-9a-fA-F_]{1,15}|0[bB][01_]{1,60}|0[oO]?[0-7_]{1,20}|[1-9][0-9_]{0,17}|0)"
-)
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _MERGE = "<<"
 
 
@@ -39,34 +26,6 @@ def read(path: Path, text: str) -> Node:
     except yaml.MarkedYAMLError as error:
         line, column, message, hint = explain(error, text.split("\n"))
         raise FindingError.at(Position(path, line, column), message, hint) from error
-
-
-def scalar(text: str) -> str | int | bool | None:
-    """The value of a plain scalar; a number with a fraction is text, as Go prints it."""
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
-    if _INTEGER.fullmatch(text):
-        return _integer(text.replace("_", ""))
-    if _FLOAT.fullmatch(text):
-        return _float_text(float(text))
-    return text
-
-
-def _integer(text: str) -> int | str:
-    digits = text.lstrip("+-")
-    if re.fullmatch(r"0[0-7]+", digits):
-        return int(text, 8)
-    try:
-        return int(text, 0)
-    except ValueError:
-        return text
-
-
-def _float_text(number: float) -> str:
-    """A number as Go's fmt.Sprint prints it."""
-    if number == int(number) and abs(number) < 1e21:
-        return str(int(number))
-    return repr(number)
 
 
 class _NodeReader:

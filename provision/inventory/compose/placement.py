@@ -160,7 +160,9 @@ class Placement:
             names = [name for name, its_host in copies if its_host == host]
             yield from names
             limits = []
-            if copies and not names:
+            if dependency.required and dependency.service not in self.copies:
+                limits.append("is left out, because it has profiles")
+            elif copies and not names:
                 limits.append("is on another host, and its start is not waited for")
             elif dependency.condition == "service_healthy":
                 limits.append("is started first, but its health is not waited for")

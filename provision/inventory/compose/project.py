@@ -17,6 +17,8 @@ from provision.model.fields.interpolation import interpolate
 from provision.model.findings import BadValueError, Finding, FindingError, Position
 from provision.model.text import quoted
 
+_NAME_VARIABLE = "COMPOSE_PROJECT_NAME"
+
 
 @dataclass(slots=True)
 class Project:
@@ -56,7 +58,7 @@ def read_project(path: Path, name: str | None) -> Project:
 class _ProjectReader:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.notes: list[str] = []
+        self.name: str | None = None
         self.unset: set[str] = set()
         self.env_findings: list[Finding] = []
         self.env_file = path.parent / ".env"
@@ -67,7 +69,7 @@ class _ProjectReader:
         if not self.env_file.exists():
             return {}
         try:
-            return env_files.variables(file_text(self.env_file), secrets.exported)
+            return env_files.later_variables(file_text(self.env_file), secrets.exported, {})
         except FindingError as error:
             self.env_findings.append(error.finding)
         except env_files.LineError as error:
@@ -80,17 +82,18 @@ class _ProjectReader:
 
     def lookup(self, name: str) -> str | None:
         """The value of a variable: the shell's counts before that of `.env`."""
+        if name == _NAME_VARIABLE and self.name is not None:
+            return self.name  # Compose sets the variable, as soon as the project has its name
         exported = secrets.exported(name)
         return self.env.get(name) if exported is None else exported
 
     def project(self, root: Node, name: str | None) -> Project:
         pairs = self.top(root)
-        own_name = pairs["name"].value if "name" in pairs else None
-        if name is None and own_name is not None:
-            name = self.values.text(own_name, "name")
-        name = _project_name(name or self.path.absolute().parent.name)
+        name = self.name = self.project_name(pairs, name)
         sections = {
-            key: self.values.mapping(pairs[key].value, key) if key in pairs else {}
+            key: self.values.mapping(self.interpolated(pairs[key].value), key)
+            if key in pairs
+            else {}
             for key in ("services", "networks", "volumes")
         }
         if not sections["services"] and isinstance(root.value, dict):
@@ -105,12 +108,26 @@ class _ProjectReader:
             volumes,
             networks,
             [*self.env_findings, *self.values.findings],
-            self.notes,
+            self.values.notes,
             [*([self.env_file] if self.env else []), *self.values.secrets],
         )
 
+    def project_name(self, pairs: Mapping[str, Pair], chosen: str | None) -> str:
+        """The name that the inventory gives, else that of the file, else that of its folder."""
+        own_name = self.interpolated(pairs["name"].value) if "name" in pairs else None
+        text = self.values.text(own_name, "name") if own_name and chosen is None else chosen
+        name = _project_name(text or self.path.absolute().parent.name)
+        if chosen is None and self.lookup(_NAME_VARIABLE) not in (None, "", name):
+            # Compose takes the name from there; containers keep the names that they have had here.
+            position = Position(self.env_file if _NAME_VARIABLE in self.env else self.path)
+            note = (
+                f"{position}: {_NAME_VARIABLE} does not name the project, which is {quoted(name)}"
+            )
+            self.values.notes.append(f"{note}: write project: NAME in the inventory")
+        return name
+
     def top(self, root: Node) -> dict[str, Pair]:
-        """The keys of the file with their variables replaced."""
+        """The keys of the file that are supported."""
         pairs = self.values.mapping(root, "the file")
         for key, pair in pairs.items():
             if key in supported.TOP_REASONS:
@@ -119,11 +136,7 @@ class _ProjectReader:
             elif key not in supported.TOP_KEYS and not key.startswith("x-"):
                 hint = f"known keys: {', '.join(supported.TOP_KEYS)}"
                 self.values.refuse(pair.key, f"unknown key {quoted(key)} of a Compose file", hint)
-        return {
-            key: Pair(pairs[key].key, self.interpolated(pairs[key].value))
-            for key in supported.TOP_KEYS
-            if key in pairs
-        }
+        return {key: pairs[key] for key in supported.TOP_KEYS if key in pairs}
 
     def interpolated(self, node: Node) -> Node:
         if isinstance(node.value, list):
@@ -147,8 +160,7 @@ class _ProjectReader:
         """Note a variable without value once; Compose warns of it, too."""
         if name not in self.unset:
             self.unset.add(name)
-            position = self.values.position(node)
-            self.notes.append(f"{position}: the variable {quoted(name)} is not set, so it is empty")
+            self.values.note(node, f"the variable {quoted(name)} is not set, so it is empty")
 
     def volume(self, project: str, key: str, pair: Pair) -> str:
         """Docker's name of a named volume."""
@@ -157,6 +169,10 @@ class _ProjectReader:
             hint = "remove it: Docker makes the volume with the container"
             self.values.refuse(pairs["labels"].key, "labels of a volume are not supported", hint)
         name, external = self.named(pairs)
+        if external:
+            text = f"the volume {quoted(name or key)} is external, but"
+            text = f"{text} Docker makes it on a host that lacks it"
+            self.values.note(pairs["external"].key, text)
         return name or (key if external else f"{project}_{key}")
 
     def network(self, key: str, pair: Pair) -> str | None:
@@ -166,7 +182,14 @@ class _ProjectReader:
         if driver is not None and driver.value not in ("bridge", "overlay", "default"):
             hint = "remove it: the inventory's network says how hosts are joined"
             self.values.refuse(driver, f"the driver {quoted(driver.value)} is not used", hint)
+        elif driver is not None and driver.value == "overlay":
+            self.values.note(
+                driver, "the driver 'overlay' has no effect: the inventory's network counts"
+            )
         name, external = self.named(pairs)
+        if name and not external:
+            text = f"network {quoted(key)} is that of the inventory"
+            self.values.note(pairs["name"].value, f"the name {quoted(name)} has no effect: {text}")
         return (name or key) if external else None
 
     def named(self, pairs: Mapping[str, Pair]) -> tuple[str | None, bool]:

@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from provision.inventory.compose import mounts, supported
+from provision.inventory.compose import environment, mounts, supported
 from provision.inventory.compose.shape import ComposeService, Dependency
 from provision.inventory.compose.values import ValueReader
 from provision.inventory.yaml_reader import Node, Pair
-from provision.model.fields import secrets
+from provision.model.fields.quantities import size
 from provision.model.findings import BadValueError
 from provision.model.suggest import nearest
 from provision.model.text import quoted
@@ -29,6 +29,8 @@ class ServiceReader(ValueReader):
         self.service.keys["restart"] = "no"  # Compose's default
         for key, entry in pair.value.value.items():
             self._key(key, entry)
+        for variable, (text, node) in environment.read(self, pair.value.value).items():
+            self.put(node, text, "env", variable)
         if "image" not in pair.value.value and "build" not in pair.value.value:
             message = f"service {quoted(name)} has no image"
             self.refuse(pair.key, message, "write image: busybox")
@@ -41,10 +43,12 @@ class ServiceReader(ValueReader):
         elif key in HANDLERS:
             if pair.value.value is not None:
                 HANDLERS[key](self, key, pair.value)
+        elif key in environment.KEYS:
+            pass  # `read` merges them when it has both
         elif key == "x-provision":
             self._provision(pair.value)
         elif not key.startswith("x-") and key not in supported.WITHOUT_EFFECT:
-            match = nearest(key, HANDLERS)
+            match = nearest(key, (*HANDLERS, *environment.KEYS))
             hint = f"did you mean {quoted(match)}?" if match else "remove it"
             self.refuse(pair.key, f"unknown key {quoted(key)} of a service", hint)
 
@@ -90,46 +94,6 @@ class ServiceReader(ValueReader):
     def _mapping(self, key: str, node: Node) -> None:
         for name, value, item in self.pairs(node, key):
             self.put(item, value or "", key, name)
-
-    def _environment(self, _key: str, node: Node) -> None:
-        for name, value, item in self.pairs(node, "environment"):
-            # Without a value, it is that of the shell or of .env; Compose leaves out an unset one.
-            resolved = self.lookup(name) if value is None else value
-            if resolved is not None:
-                self.put(item, resolved, "env", name)
-            else:
-                self.service.keys.get("env", {}).pop(name, None)
-
-    def _env_file(self, key: str, node: Node) -> None:
-        """Read the files now: they are beside the Compose file, and `environment` wins."""
-        values: dict[str, str] = {}
-        for item in self.items(node, key, single=True):
-            path, required = item, True
-            if isinstance(item.value, dict):
-                pairs = self.only(item, key, ("path", "required"))
-                path = pairs["path"].value if "path" in pairs else item
-                required = "required" not in pairs or self.flag(pairs["required"].value, "required")
-            if (text := self.text(path, key)) is not None:
-                values |= self._variables(path, text, required=required)
-        environment = self.service.keys.pop("env", {})
-        for name, value in values.items():
-            self.put(node, value, "env", name)
-        if environment:
-            self.service.keys.setdefault("env", {}).update(environment)
-
-    def _variables(self, node: Node, text: str, *, required: bool) -> dict[str, str]:
-        try:
-            if not required and not (self.path.parent / text).exists():
-                return {}
-            path, variables = secrets.env_file(text, self.path.parent, self.lookup)
-        except BadValueError as error:
-            self.refuse(node, error.message, error.hint)
-            return {}
-        except OSError as error:  # `exists` raises it for a folder that this user may not read
-            self.refuse(node, f"file {quoted(text)}: {error.strerror}", "check the path")
-            return {}
-        self.secrets.append(path)
-        return variables
 
     def _healthcheck(self, key: str, node: Node) -> None:
         lengths = ("interval", "timeout", "start_period", "start_interval")
@@ -177,13 +141,23 @@ class ServiceReader(ValueReader):
     def _tmpfs(self, key: str, node: Node) -> None:
         for text, item in self.texts(node, key, single=True):
             path, _, options = text.partition(":")
-            self.put(item, options, key, path)
+            mounts.check_memory(self, item, options)
+            self._put_memory(item, path, options)
+
+    def _put_memory(self, node: Node, path: str, options: str) -> None:
+        if self.service.keys.get("tmpfs", {}).get(path, options) != options:
+            message = f"{quoted(path)} has two file systems in memory, whose options differ"
+            self.refuse(node, message, "write one of them")
+        self.put(node, options, "tmpfs", path)
 
     def _devices(self, key: str, node: Node) -> None:
         entries: list[tuple[Any, Node]] = []
         for item in self.items(node, key):
             if isinstance(item.value, dict):
                 pairs = self.only(item, key, ("source", "target", "permissions"))
+                if "source" not in pairs:
+                    self.refuse(item, f"'source' is missing in '{key}'", "write source: /dev/…")
+                    continue
                 texts = [self.text(pair.value, name) or "" for name, pair in pairs.items()]
                 entries.append((":".join(texts), item))
             elif (text := self.text(item, key)) is not None:
@@ -197,7 +171,7 @@ class ServiceReader(ValueReader):
         entries, memory = mounts.volumes(self, node)
         self.put_list(node, key, entries)
         for target, options, item in memory:
-            self.put(item, options, "tmpfs", target)
+            self._put_memory(item, target, options)
 
     def _mac_address(self, key: str, node: Node) -> None:
         if (text := self.text(node, key)) is not None:
@@ -250,7 +224,11 @@ class ServiceReader(ValueReader):
             pairs = self.only(pair.value, name, ("condition", "restart", "required"))
             condition = pairs["condition"].value.value if "condition" in pairs else None
             text = str(condition or "service_started")
-            self.service.depends_on.append(Dependency(name, text, pair.key))
+            if self.option(pairs, "restart", default=False):
+                note = f"service {quoted(self.service.name)} does not restart when {quoted(name)}"
+                self.note(pairs["restart"].value, f"{note} does: 'restart' has no effect")
+            is_required = self.option(pairs, "required", default=True)
+            self.service.depends_on.append(Dependency(name, text, pair.key, is_required))
 
     def _deploy(self, key: str, node: Node) -> None:
         pairs = self.only(node, key, ("mode", "replicas", "resources"))
@@ -263,14 +241,29 @@ class ServiceReader(ValueReader):
             resources = self.only(pairs["resources"].value, "resources", ("limits",))
             limits = resources["limits"].value if "limits" in resources else Node(0, 0, None)
             for name, pair in self.only(limits, "limits", ("cpus", "memory")).items():
-                self._text({"memory": "mem_limit"}.get(name, name), pair.value)
+                self._limit({"memory": "mem_limit"}.get(name, name), pair.value)
+
+    def _limit(self, key: str, node: Node) -> None:
+        """A limit, which a service may have twice: at its own key, and in `deploy`."""
+        text = self.text(node, key)
+        if text is None:
+            return
+        if _amount(key, self.service.keys.get(key, text)) != _amount(key, text):
+            self._refuse_other(key, node, "deploy.resources.limits")
+        self.put(node, text, key)
 
     def _replicas(self, key: str, node: Node) -> None:
         number = self.number(node, key)
         if number is not None and number > supported.MOST_REPLICAS:
             self.refuse(node, f"'{key}' is larger than {supported.MOST_REPLICAS}")
+        elif self.service.replicas not in (None, number):
+            self._refuse_other("scale", node, "deploy.replicas")
         else:
             self.service.replicas = number
+
+    def _refuse_other(self, key: str, node: Node, second_key: str) -> None:
+        """Refuse a value that the service has twice; Compose refuses it, too."""
+        self.refuse(node, f"'{key}' and '{second_key}' have different values", "write one of them")
 
     def _profiles(self, key: str, node: Node) -> None:
         self.service.profiles = bool(list(self.texts(node, key)))
@@ -281,6 +274,14 @@ class ServiceReader(ValueReader):
             self.refuse(node, f"'{key}' cannot be {quoted(node.value)}", hint)
 
 
+def _amount(key: str, text: str) -> object:
+    """The number of a limit; the text itself, if it is none, which has a finding later."""
+    try:
+        return size(text) if key == "mem_limit" else float(text)
+    except (BadValueError, ValueError):
+        return text
+
+
 Handler = Callable[[ServiceReader, str, Node], None]
 
 
@@ -288,7 +289,7 @@ def _handlers() -> dict[str, Handler]:
     reader = ServiceReader
     forms: dict[Handler, tuple[str, ...]] = {
         reader._text: (
-            *("image", "user", "working_dir", "hostname", "shm_size", "mem_limit", "cpus"),
+            *("image", "user", "working_dir", "hostname", "shm_size"),
             *("stop_signal", "stop_grace_period", "restart"),
         ),
         reader._flag: ("init", "privileged", "read_only", "tty", "stdin_open"),
@@ -296,9 +297,10 @@ def _handlers() -> dict[str, Handler]:
         reader._arguments: ("command", "entrypoint"),
         reader._mapping: ("labels", "sysctls"),
         reader._replicas: ("scale",),
+        reader._limit: ("mem_limit", "cpus"),
     }
     special = (
-        *("environment", "env_file", "healthcheck", "logging", "ulimits", "extra_hosts", "tmpfs"),
+        *("healthcheck", "logging", "ulimits", "extra_hosts", "tmpfs"),
         *("devices", "container_name", "network_mode", "networks", "depends_on", "deploy"),
         *("profiles", "pull_policy", "ports", "volumes", "mac_address"),
     )

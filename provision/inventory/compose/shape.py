@@ -12,11 +12,15 @@ from provision.model.findings import Loc, Position
 
 @dataclass(slots=True)
 class Dependency:
-    """A service that starts before another one, by `condition` of Compose."""
+    """A service that starts before another one, by `condition` of Compose.
+
+    One that is not `required` may be left out by its profiles.
+    """
 
     service: str
     condition: str
     node: Node
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ REASONS: dict[str, tuple[str, str]] = {
 """Why each key is not supported, and what to write instead."""
 WITHOUT_EFFECT = ("expose",)
 """Keys that change nothing: containers of a network reach all ports of each other."""
+PORT_KEYS_WITHOUT_EFFECT = ("mode", "name", "app_protocol")
+"""Keys of a port that change nothing in Compose either: they are for swarms and for readers."""
 
 TOP_REASONS: dict[str, tuple[str, str]] = {
     "include": ("a project is read from one file", "write the services into one file"),

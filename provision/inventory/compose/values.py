@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from provision.inventory.yaml_reader import Node, Pair
@@ -12,12 +12,16 @@ from provision.model.text import quoted
 
 
 class ValueReader:
-    """Values of one file; `findings` are those that have another form than Compose takes."""
+    """Values of one file; `findings` are those that have another form than Compose takes.
+
+    `notes` are lines about values that have no effect here.
+    """
 
     def __init__(self, path: Path, lookup: Lookup) -> None:
         self.path = path
         self.lookup = lookup
         self.findings: list[Finding] = []
+        self.notes: list[str] = []
         self.refused: set[Position] = set()
         self.secrets: list[Path] = []
 
@@ -30,6 +34,12 @@ class ValueReader:
         if position not in self.refused:
             self.refused.add(position)
             self.findings.append(Finding((), message, hint, position))
+
+    def note(self, node: Node, text: str) -> None:
+        """Note once what every user of the file has to know."""
+        line = f"{self.position(node)}: {text}"
+        if line not in self.notes:
+            self.notes.append(line)
 
     def text(self, node: Node, key: str) -> str | None:
         """A scalar as text, as Compose has it; None: it is not one."""
@@ -44,6 +54,10 @@ class ValueReader:
         if node.value not in (True, False, "true", "false"):
             self.refuse(node, f"'{key}' must be true or false")
         return node.value in (True, "true")
+
+    def option(self, pairs: Mapping[str, Pair], key: str, *, default: bool) -> bool:
+        """The flag at a key that may be missing."""
+        return self.flag(pairs[key].value, key) if key in pairs else default
 
     def number(self, node: Node, key: str) -> int | None:
         text = str(node.value)
@@ -97,6 +111,6 @@ class ValueReader:
         pairs = self.mapping(node, key)
         for name, pair in pairs.items():
             if name not in known and not name.startswith("x-"):
-                hint = f"provision reads {', '.join(known)}"
+                hint = f"provision reads {', '.join(known)}" if known else "remove it"
                 self.refuse(pair.key, f"{quoted(name)} in '{key}' is not supported", hint)
         return {name: pairs[name] for name in known if name in pairs}

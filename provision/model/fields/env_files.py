@@ -38,21 +38,39 @@ def variables(text: str, lookup: Lookup) -> dict[str, str]:
     A variable in a value is one of the lines before, else one that `lookup` has.
     """
     values: dict[str, str] = {}
-    for name, value in _assignments(text.replace("\r\n", "\n"), values, lookup):
+
+    def find(name: str) -> str | None:
+        return values[name] if name in values else lookup(name)
+
+    return _collect(text, values, lookup, find)
+
+
+def later_variables(text: str, lookup: Lookup, earlier: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a file that belongs to a Compose file. Raises LineError.
+
+    A variable in a value is one that `lookup` has, else one of the lines before, else one of
+    `earlier`, which are those of the files before. Compose has this order.
+    """
+    values: dict[str, str] = {}
+
+    def find(name: str) -> str | None:
+        value = lookup(name)
+        return values.get(name, earlier.get(name)) if value is None else value
+
+    return _collect(text, values, lookup, find)
+
+
+def _collect(text: str, values: dict[str, str], lookup: Lookup, find: Lookup) -> dict[str, str]:
+    """Add the variables of all lines; `find` may use those that are added already."""
+    for name, value in _assignments(text.replace("\r\n", "\n"), lookup, find):
         if value is not None:
             values[name] = value
     return values
 
 
-def _assignments(
-    text: str, known: Mapping[str, str], lookup: Lookup
-) -> Iterator[tuple[str, str | None]]:
+def _assignments(text: str, lookup: Lookup, find: Lookup) -> Iterator[tuple[str, str | None]]:
     """Yield the names and values of all lines; None: the line has a name alone, without value."""
     position = 0
-
-    def find(name: str) -> str | None:
-        return known[name] if name in known else lookup(name)
-
     while position < len(text):
         line = text.count("\n", 0, position) + 1
         if blank := _BLANK.match(text, position):

@@ -43,16 +43,17 @@ def file_text(text: str, folder: Path) -> tuple[Path, str]:
 
 
 def env_file(
-    text: str, folder: Path, lookup: Callable[[str], str | None] | None = None
+    text: str, folder: Path, parse: Callable[[str], dict[str, str]] | None = None
 ) -> tuple[Path, dict[str, str]]:
     """A path relative to `folder`, and the variables in this file. Raises BadValueError.
 
-    `lookup` has the variables that its values may use; default: those of this process.
+    `parse` reads them; default: values may use the variables of this process.
     """
     try:
         path = resolve(text, folder)
         content = read_regular(path, _LIMIT).decode()
-        values = env_files.variables(content.removeprefix("\ufeff"), lookup or exported)
+        content = content.removeprefix("\ufeff")
+        values = parse(content) if parse else env_files.variables(content, exported)
         for name, value in values.items():
             literal(name + value)
     except env_files.LineError as error:
