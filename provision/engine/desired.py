@@ -82,6 +82,12 @@ def wanted(inventory: Inventory, facts: Facts) -> State:
     resources += guests.connections(inventory, facts, networks, named)
     resources += further_networks.connections(inventory, facts, networks)
     resources = [*nft_tables.in_place_of_docker_user(resources, facts)]
+    resources = [
+        each.with_defaults(facts[each.host].network_defaults)
+        if isinstance(each, DockerNetwork)
+        else each
+        for each in resources
+    ]
     base = state(resources)
     resources += [*firewalls.rules(inventory, facts), *firewalls.repairs(facts, base)]
     return state([*packages, *resources, *_followers(inventory.name, base)])
