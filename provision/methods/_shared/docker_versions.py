@@ -45,3 +45,19 @@ def problems(
             "Docker 28.0 and 28.1 drop packets from other hosts to containers on docker0",
             "use Docker 28.2 or newer, or leave out `bridge: docker0`",
         )
+    elif not single_l2:
+        yield from _unpublished(inventory, network, facts.host)
+
+
+def _unpublished(inventory: Inventory, network: Network, host: str) -> Iterator[Problem]:
+    """Yield containers with ports: the mode `routed` takes no port of the host for them."""
+    containers = inventory.containers.values()
+    own = [c for c in containers if (c.network, c.host) == (network.name, host) and c.ports]
+    if own:
+        names = ", ".join(container.name for container in own)
+        yield Problem(
+            host,
+            f"Docker 28.0 and 28.1 publish no ports on network {network.name}, which lets other "
+            f"hosts reach its containers (gateway mode routed): {names}",
+            f"use Docker 28.2 or newer, or take `ports` out of {names}",
+        )
