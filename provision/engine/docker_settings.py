@@ -70,13 +70,13 @@ def _isolated(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     if not facts.docker0_isolates or not methods.is_on_docker0(network.options):
         return
     ends = [c for c in inventory.members.values() if c.network == network.name]
-    own = [container.name for container in ends if container.host == facts.host]
-    apart = ends if methods.of(network).single_l2(network) else own
-    if own and len(apart) > 1:
+    on_host = [container.name for container in ends if container.host == facts.host]
+    apart = ends if methods.of(network).single_l2(network) else on_host
+    if on_host and len(apart) > 1:
         yield Problem(
             facts.host,
             f'Docker keeps containers on docker0 from each other ("icc": false), so '
-            f"{', '.join(own)} cannot be reached in network {network.name}",
+            f"{', '.join(on_host)} cannot be reached in network {network.name}",
             f'remove "icc": false from {DAEMON_JSON} (or --icc=false from the arguments of '
             "dockerd) and restart Docker, or leave out `bridge: docker0`",
         )
@@ -89,8 +89,8 @@ def warnings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
     if address in ("", "0.0.0.0", "::") or methods.is_on_docker0(network.options):
         return
     containers = inventory.containers.values()
-    own = [c for c in containers if (c.network, c.host) == (network.name, facts.host)]
-    names = [c.name for c in own if any(port.ip is None for port in c.ports)]
+    on_host = [c for c in containers if (c.network, c.host) == (network.name, facts.host)]
+    names = [c.name for c in on_host if any(port.ip is None for port in c.ports)]
     if names:
         yield Problem(
             facts.host,

@@ -19,7 +19,7 @@ def parse(lines: KeyedLines) -> dict[str, dict[str, str]]:
         setting = json.loads(f"{{{lines.only('docker_network_opts', '')}}}")
     except ValueError:
         setting = {}
-    found = {
+    defaults = {
         str(driver): {str(key): str(value) for key, value in options.items()}
         for by_driver in setting.values()
         if isinstance(by_driver, dict)
@@ -29,8 +29,8 @@ def parse(lines: KeyedLines) -> dict[str, dict[str, str]]:
     for argument in lines.every("docker_network_opt"):
         driver, _, option = argument.partition("=")
         key, _, value = option.partition("=")
-        found.setdefault(driver, {})[key] = value
-    return found
+        defaults.setdefault(driver, {})[key] = value
+    return defaults
 
 
 def isolates_docker0(networks: Iterable[Mapping[str, Any]]) -> bool:

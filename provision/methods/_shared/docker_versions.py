@@ -52,9 +52,9 @@ def problems(
 def _unpublished(inventory: Inventory, network: Network, host: str) -> Iterator[Problem]:
     """Yield containers with ports: the mode `routed` takes no port of the host for them."""
     containers = inventory.containers.values()
-    own = [c for c in containers if (c.network, c.host) == (network.name, host) and c.ports]
-    if own:
-        names = ", ".join(container.name for container in own)
+    publishing = [c for c in containers if (c.network, c.host) == (network.name, host) and c.ports]
+    if publishing:
+        names = ", ".join(container.name for container in publishing)
         yield Problem(
             host,
             f"Docker 28.0 and 28.1 publish no ports on network {network.name}, which lets other "

@@ -43,15 +43,15 @@ def compared(options: Mapping[str, str]) -> tuple[Pairs, Pairs]:
     return tuple(pair for pair in pairs if pair not in usual), usual
 
 
-def overridden(given: Mapping[str, str], defaults: Mapping[str, str]) -> Pairs:
+def overridden(options: Mapping[str, str], defaults: Mapping[str, str]) -> Pairs:
     """Sorted pairs of options with Docker's own values, which the daemon's defaults change.
 
-    An option that is `given` needs none.
+    An option that is one of `options` needs none.
     """
     return tuple(
         (key, value)
         for key, value in sorted(USUAL.items())
-        if key not in given and not _is_usual(key, defaults.get(key, value))
+        if key not in options and not _is_usual(key, defaults.get(key, value))
     )
 
 
