@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from provision import methods
@@ -82,10 +83,17 @@ def segment(inventory: Inventory, container: Container) -> str:
 
 
 def pairs(
-    inventory: Inventory, containers: Iterable[Container], choice: PairChoice = ALL_PAIRS
+    inventory: Inventory,
+    containers: Iterable[Container],
+    choice: PairChoice = ALL_PAIRS,
+    facts: Mapping[str, HostFacts] = MappingProxyType({}),
 ) -> list[tuple[Container, Container]]:
-    """The chosen ordered pairs of containers of one segment."""
-    sources = tuple(containers)
+    """The chosen ordered pairs of containers of one segment.
+
+    `"icc": false` of a host makes its default bridge none, as its administrator wants.
+    """
+    isolating = {host for host, of_host in facts.items() if of_host.docker0_isolates}
+    sources = tuple(c for c in containers if c.network != "bridge" or c.host not in isolating)
     segments = grouped(sources, lambda container: segment(inventory, container))
     segments.pop("", None)
     targets = {
@@ -128,7 +136,7 @@ def evidence(session: Session, hosts: tuple[str, ...], choice: PairChoice = ALL_
     lan_probes = lan_probe.lan_probes(lan_probe.endpoints(inventory, fleet, hosts), choice)
     calls = [
         (endpoints[source.name], endpoints[target.name])
-        for source, target in pairs(inventory, containers, choice)
+        for source, target in pairs(inventory, containers, choice, fleet.facts)
         if source.name in endpoints and target.name in endpoints
     ]
     chosen = named_pairs(inventory, containers, choice)

@@ -103,7 +103,7 @@ def _pairs(select: Callable[[Evidence], Iterable[Pair]]) -> SubjectKind:
 
 
 def _segment_pairs(evidence: Evidence) -> Iterable[Pair]:
-    return pairs(evidence.inventory, evidence.containers, evidence.choice)
+    return pairs(evidence.inventory, evidence.containers, evidence.choice, evidence.facts)
 
 
 def _network_pairs(evidence: Evidence) -> Iterable[Pair]:

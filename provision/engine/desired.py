@@ -84,6 +84,12 @@ def wanted(inventory: Inventory, facts: Facts, current: State = _NOTHING) -> Sta
     resources += guests.connections(inventory, facts, networks, named)
     resources += further_networks.connections(inventory, facts, networks)
     resources = [*nft_tables.in_place_of_docker_user(resources, facts)]
+    resources = [
+        each.with_defaults(facts[each.host].network_defaults)
+        if isinstance(each, DockerNetwork)
+        else each
+        for each in resources
+    ]
     base = state(resources)
     resources += [*firewalls.rules(inventory, facts), *firewalls.repairs(facts, base)]
     followers = (_sharing(each, current) for each in _followers(inventory.name, base))

@@ -12,6 +12,7 @@ from provision.model.problems import Problem
 
 OLDEST_DOCKER = (20, 10)
 DAEMON_JSON = "/etc/docker/daemon.json"
+HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
 MARK = "0x2000/0x2000"
 """The mark that the hint proposes: one bit, which neither Kubernetes nor firewalld uses."""
 
@@ -56,6 +57,51 @@ def _silence(facts: HostFacts, effect: str = "", *, hint: str) -> Problem:
 
 
 def network_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
+    """Yield the settings of the host's Docker with which one network cannot work."""
+    yield from _without_access(inventory, network, facts)
+    yield from _isolated(inventory, network, facts)
+
+
+def _isolated(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
+    """Yield `"icc": false` for a network on docker0, whose containers it keeps from each other.
+
+    One container alone on a host that routes does not meet the rule.
+    """
+    if not facts.docker0_isolates or not methods.is_on_docker0(network.options):
+        return
+    ends = [c for c in inventory.members.values() if c.network == network.name]
+    on_host = [container.name for container in ends if container.host == facts.host]
+    apart = ends if methods.of(network).single_l2(network) else on_host
+    if on_host and len(apart) > 1:
+        yield Problem(
+            facts.host,
+            f'Docker keeps containers on docker0 from each other ("icc": false), so '
+            f"{', '.join(on_host)} cannot be reached in network {network.name}",
+            f'remove "icc": false from {DAEMON_JSON} (or --icc=false from the arguments of '
+            "dockerd) and restart Docker, or leave out `bridge: docker0`",
+        )
+
+
+def warnings(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
+    """Yield the address that dockerd publishes ports of new networks at, if it has one."""
+    of_bridges = facts.network_defaults.get("bridge", {})
+    address = of_bridges.get(HOST_BINDING, "")
+    if address in ("", "0.0.0.0", "::") or methods.is_on_docker0(network.options):
+        return
+    containers = inventory.containers.values()
+    on_host = [c for c in containers if (c.network, c.host) == (network.name, facts.host)]
+    names = [c.name for c in on_host if any(port.ip is None for port in c.ports)]
+    if names:
+        yield Problem(
+            facts.host,
+            f"Docker publishes ports at {address} alone (default-network-opts in {DAEMON_JSON}): "
+            f"other hosts may not reach those of {', '.join(names)}",
+            f"write them with an address, such as {inventory.hosts[facts.host].address}:8080:80, "
+            f"or remove {HOST_BINDING} from that file and restart Docker",
+        )
+
+
+def _without_access(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
     """Yield the senders that `access` names, and whose packets Docker's backend nftables drops.
 
     It drops packets for containers in its chain of the priority raw, whatever mark they have,

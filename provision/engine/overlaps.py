@@ -13,9 +13,10 @@ from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, State
-from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes
+from provision.resources.lib.network_options import BRIDGE_NAME
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 
 

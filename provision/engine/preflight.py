@@ -69,6 +69,7 @@ def warnings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[P
             if host in facts:
                 yield from methods.of(network).warnings(inventory, network, facts[host])
                 yield from firewalls.problems(inventory, network, facts[host])
+                yield from docker_settings.warnings(inventory, network, facts[host])
     yield from guests.warnings(inventory, facts)
 
 

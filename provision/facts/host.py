@@ -118,6 +118,10 @@ class HostFacts:
     """Names of the files that the guard keeps on the host during a change."""
     default_bridge: bool = field(default=True, repr=False)
     """False if Docker has no network `bridge`: daemon.json says `"bridge": "none"`."""
+    docker0_isolates: bool = field(default=False, repr=False)
+    """True if Docker keeps containers on its default bridge from each other: `"icc": false`."""
+    network_defaults: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Options that dockerd gives to new networks, by driver: its `default-network-opts`."""
     foreign_files: frozenset[str] = frozenset()
     """Files under names that provision gives, without this inventory's mark."""
     blocked_folders: frozenset[str] = frozenset()

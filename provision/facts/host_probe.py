@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
-from provision.facts import docker_entry, firewall, nics, peer_routes, policy
+from provision.facts import docker_entry, firewall, network_defaults, nics, peer_routes, policy
 from provision.facts.host import (
     AppliedFrom,
     HostFacts,
@@ -99,6 +99,8 @@ def parse(
         applied_from=_applied_from(lines.only("origin", "")),
         docker_containers=docker_entry.parse(lines.decoded("containers", "[]")),
         guests=frozenset(lines.every("guest")),
+        docker0_isolates=network_defaults.isolates_docker0(lines.decoded("networks", "[]")),
+        network_defaults=network_defaults.parse(lines),
         default_bridge="networks" not in lines or _has_default_bridge(lines.decoded("networks")),
     )
 

@@ -25,8 +25,9 @@ from provision.facts.topology import (
 )
 from provision.model.errors import FactsError
 from provision.model.reading import reading, require_types
-from provision.resources.kinds.docker_network import BRIDGE_NAME, LABEL
+from provision.resources.kinds.docker_network import LABEL
 from provision.resources.lib import docker_api
+from provision.resources.lib.network_options import BRIDGE_NAME
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 

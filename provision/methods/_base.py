@@ -173,8 +173,9 @@ class Method(ABC):
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Iterator[Problem]:
         """Yield the reasons why one host cannot carry its part of the network."""
+        overhead, single_l2 = self.overhead(network), self.single_l2(network)
         yield from docker_bridge.problems(
-            inventory, network, facts, overhead=self.overhead(network)
+            inventory, network, facts, overhead=overhead, single_l2=single_l2
         )
         yield from docker_bridge.peer_problems(inventory, network, facts)
 

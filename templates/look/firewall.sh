@@ -1,4 +1,5 @@
-# Firewalls of the host, as `KEY VALUE` lines; the rules of iptables are read by iptables_chain.
+# Firewalls of the host, as `KEY VALUE` lines; the rules of iptables are read by iptables_chain. Then
+# settings of dockerd.
 # Prelude: look/need.sh look/bounded.sh look/prelude.sh
 # Variables: name units iptables_version docker_tables
 # firewalld is asked by D-Bus, because each start of firewall-cmd takes 0.4 s. Only where it runs:
@@ -78,6 +79,15 @@ esac
   mark=$(sed -n 's/.*"bridge-accept-fwmark"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/;T;p;q' $file)
 [ -z "$mark" ] || echo "docker_mark $mark"
 [ -z "$docker_tables" ] || echo "docker_tables $docker_tables"
+# The rest of the file may hold secrets.
+! daemon_json default-network-opts '\{' || {
+  opts='"default-network-opts"[[:space:]]*:[[:space:]]*\{([^{}]|\{[^{}]*\})*\}'
+  echo "docker_network_opts $(tr '\n' ' ' <$file | grep -oE "$opts" | head -n 1)"
+}
+case $flags in *--default-network-opt[=\ ]*)
+  echo "$flags" | grep -oE -e '--default-network-opt[= ][^ ]+' |
+    sed 's/^--default-network-opt[= ]/docker_network_opt /' ;;
+esac
 for claim in /etc/provision/"$name"/firewall/*; do
   [ ! -f "$claim" ] || echo "firewall_claim $(head -c 1024 "$claim" | head -n 1)"
 done

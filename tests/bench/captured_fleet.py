@@ -28,13 +28,14 @@ from provision.model.names import vtep_mac
 from provision.resources import kinds
 from provision.resources.base import Resource
 from provision.resources.kinds.container import DockerContainer
-from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.follower_unit import FollowerUnit
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.routes import Routes, Row
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.lib import etcd_keys
+from provision.resources.lib.network_options import BRIDGE_NAME
 from provision.resources.on_hosts import UNIT_FOLDER
 from provision.transport.base import Output
 from tests.bench.captured_lines import (

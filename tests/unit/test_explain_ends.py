@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from provision.checks.explain import endpoints
+from provision.checks.explain.case import Case
 from provision.checks.explain.ends import end
+from provision.checks.explain.model import Probe
+from provision.checks.explain.scripts import Sent
 from provision.inventory.load import load
 from provision.model.errors import UsageError
 from provision.model.inventory import Inventory
@@ -56,3 +61,15 @@ def test_an_alias_of_two_containers_is_refused(inventory: Inventory) -> None:
     assert error.value.hint == "Name one of them: api-1, api-2"
     with pytest.raises(UsageError, match="no container and no host of this name"):
         end(inventory, "api.green", "FROM")
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_refusal_of_a_firewall_is_no_missing_listener(
+    inventory: Inventory, arrived: bool
+) -> None:
+    """Only where the probe came to the target does its refusal tell that nobody listens."""
+    listening = Mock(listeners=())
+    case = Mock(spec=Case, inventory=inventory, probe=Probe("udp", 9), inner_port=9)
+    case.sent, case.arrived = Sent(refused=True), arrived
+    case.of.return_value.space.return_value = listening
+    assert [cause.kind for cause in endpoints.listener(case)] == ["no_listener"] * arrived

@@ -30,9 +30,10 @@ from provision.methods.pipework import nic
 from provision.model.errors import SupplyError
 from provision.model.inventory import Inventory
 from provision.resources.base import Origin
-from provision.resources.kinds.docker_network import BRIDGE_NAME, INHIBIT, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.package import Package
 from provision.resources.lib import ovsdb
+from provision.resources.lib.network_options import BRIDGE_NAME, INHIBIT
 from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run
 from tests.cases.test_cases import facts

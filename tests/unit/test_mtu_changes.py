@@ -12,7 +12,8 @@ from provision.engine.plan import Change, plan
 from provision.facts import host_probe
 from provision.inventory.load import load
 from provision.resources.base import state
-from provision.resources.kinds.docker_network import MTU, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.lib.network_options import MTU
 from provision.resources.on_hosts import Mark
 from tests.fakes import HOST
 

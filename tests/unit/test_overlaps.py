@@ -15,10 +15,11 @@ from provision.facts.host import HostFacts, KernelRoute, Link
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, state
-from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
 from provision.resources.kinds.routes import Routes, row
+from provision.resources.lib.network_options import BRIDGE_NAME
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 from tests.fakes import HOST
 

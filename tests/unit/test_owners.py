@@ -12,10 +12,11 @@ from provision.engine.owners import Owners, existence, ownership, removal
 from provision.engine.parts_in_use import parts_in_use
 from provision.facts.host import KernelRoute, Link
 from provision.resources.base import state
-from provision.resources.kinds.docker_network import BRIDGE_NAME, LABEL, DockerNetwork
+from provision.resources.kinds.docker_network import LABEL, DockerNetwork
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.routes import Routes, row
 from provision.resources.lib.network_guests import network_guests
+from provision.resources.lib.network_options import BRIDGE_NAME
 from provision.resources.lib.route_claims import FOREIGN
 from provision.resources.on_hosts import Mark
 from tests.unit.test_overlaps import KERNEL, facts, inventory

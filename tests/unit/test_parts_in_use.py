@@ -9,9 +9,10 @@ from pathlib import Path
 from provision.engine.parts_in_use import parts_in_use
 from provision.facts.host import KernelRoute
 from provision.resources.base import Resource, state
-from provision.resources.kinds.docker_network import BRIDGE_NAME, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes, row
+from provision.resources.lib.network_options import BRIDGE_NAME
 from provision.resources.lib.route_claims import FOREIGN
 from provision.resources.on_hosts import UNMARKED, Mark
 from tests.unit.test_overlaps import KERNEL, RANGE, facts, inventory

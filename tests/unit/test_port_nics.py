@@ -18,8 +18,9 @@ from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Ref
-from provision.resources.kinds.docker_network import TRUSTED, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.routes import Routes
+from provision.resources.lib.network_options import TRUSTED
 from provision.resources.lib.nic_records import NicRoute, parse_record
 from tests.unit.test_released_nics import ADDRESS, OWN, PEER, VETH, pipework_facts
 

@@ -105,6 +105,13 @@ class Case:
         return max(numbers, default=-1)
 
     @property
+    def arrived(self) -> bool:
+        """True unless the target's sniffers show that something else has answered."""
+        requests = [point for point in self.points if not point.reply]
+        last = requests[-1] if self.target_side and requests else None
+        return last is None or not self.watched(last) or bool(self.packets(last))
+
+    @property
     def answered(self) -> bool:
         """True if the source got its answer."""
         if self.probe.protocol == "icmp":

@@ -26,6 +26,8 @@ def listener(case: Case) -> Iterator[Cause]:
     """Yield the port at which no program listens."""
     if case.probe.protocol == "icmp" or not case.sent.refused or case.target_side is None:
         return
+    if not case.arrived:
+        return  # a firewall on the way has refused
     side = case.target_side
     name = side.end_space.label.removeprefix("+") if side.end_space.label != HOST else side.host
     port = case.inner_port

@@ -62,7 +62,7 @@ def hops(case: Case) -> tuple[Hop, ...]:
 
 def reached(case: Case, cause: Cause | None) -> bool:
     """True if the target itself has answered, not another machine or a paused container."""
-    noted = cause is None or (cause.kind in _ANNOTATIONS and _arrived(case))
+    noted = cause is None or (cause.kind in _ANNOTATIONS and case.arrived)
     return case.answered and noted
 
 
@@ -81,18 +81,11 @@ def cause(case: Case) -> Cause | None:
     if paused is not None:
         return paused
     if case.answered:
-        stranger = None if _arrived(case) else next(nat.translations(case), None)
+        stranger = None if case.arrived else next(nat.translations(case), None)
         return stranger or next(nat.masquerades(case), None)
     causes = list(_causes(case))
     certain = [entry for entry in causes if entry.certain]
     return (certain or causes or [_unknown(case)])[0]
-
-
-def _arrived(case: Case) -> bool:
-    """True unless the target's sniffers show that something else has answered."""
-    requests = [point for point in case.points if not point.reply]
-    last = requests[-1] if case.target_side and requests else None
-    return last is None or not case.watched(last) or bool(case.packets(last))
 
 
 def gap(case: Case) -> int:

@@ -11,25 +11,22 @@ from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
-from provision.methods._shared import access_rules, link_problems
+from provision.methods._shared import access_rules, docker_versions, link_problems
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
 from provision.model.problems import Problem
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds.docker0 import Docker0
-from provision.resources.kinds.docker_network import (
-    BRIDGE_NAME,
-    GATEWAY_MODE,
-    MASQUERADE,
-    MTU,
-    TRUSTED,
-    DockerNetwork,
-)
+from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
-from provision.resources.kinds.lan_bridge import LanBridge
 from provision.resources.kinds.sysctl import IP_FORWARD, Sysctl, forwarding_key
 from provision.resources.lib import daemon_json
+from provision.resources.lib.network_options import (
+    BRIDGE_NAME,
+    MASQUERADE,
+    MTU,
+)
 from provision.resources.on_hosts import Mark
 
 
@@ -70,7 +67,7 @@ def bridge(
         # Docker would masquerade packets to other hosts, whose containers then see the host's
         # address instead of the sender's. `chains` masquerades only what leaves the network.
         MASQUERADE: "false",
-        **({} if single_l2 else _reachable(facts, nics)),
+        **({} if single_l2 else docker_versions.reachable(facts, nics)),
     }
     return DockerNetwork(
         facts.host,
@@ -84,21 +81,6 @@ def bridge(
     )
 
 
-def _reachable(facts: HostFacts, nics: tuple[str, ...]) -> dict[str, str]:
-    """Options that let other hosts reach containers.
-
-    Since version 28, Docker drops packets from other hosts to a container in the raw table, before
-    any chain that users may fill (docs.docker.com/engine/network/packet-filtering-firewalls).
-    On a single layer 2 such packets arrive at a port of the bridge, which Docker lets pass.
-    """
-    if facts.docker >= (28, 2):
-        # With br_netfilter, what goes to the host's veth passes the raw table at its bridge before.
-        bridges = [facts.port_nics[nic].bridge for nic in nics if nic in facts.port_nics]
-        below = {bridge.name for bridge in bridges if bridge.kind == LanBridge.kind}
-        return {TRUSTED: ":".join(sorted({*nics, *below}))}
-    return {GATEWAY_MODE: "routed"} if facts.docker >= (28, 0) else {}
-
-
 def _docker0(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int, *, single_l2: bool
 ) -> Docker0:
@@ -108,7 +90,7 @@ def _docker0(
         gateway=f"{gateway(host_subnet)}/{subnet.prefixlen}",
         subnet=str(subnet),
         mtu=mtu,
-        direct=not single_l2 and facts.docker >= (28, 2),
+        direct=not single_l2 and docker_versions.trusts_interfaces(facts),
         ip_range=str(host_subnet) if single_l2 else "",
     )
     return Docker0(facts.host, settings, inspected, inventory.name)
@@ -206,9 +188,17 @@ def mtu(
 
 
 def problems(
-    inventory: Inventory, network: Network, facts: HostFacts, *, overhead: int = 0
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    *,
+    overhead: int = 0,
+    single_l2: bool = False,
 ) -> Iterator[Problem]:
-    """Yield the reasons why a host cannot carry its part; `overhead` is that of the tunnel."""
+    """Yield the reasons why a host cannot carry its part; `overhead` is that of the tunnel.
+
+    `single_l2` is that of `bridge`.
+    """
     address = inventory.hosts[facts.host].address
     link = facts.link_with(address)
     if link is not None and network.mtu is not None and network.mtu > link.mtu - overhead:
@@ -221,12 +211,9 @@ def problems(
         )
     if link is None:
         yield link_problems.without_address(facts, address)
-    if on_docker0(network) and (28, 0) <= facts.docker < (28, 2):
-        yield Problem(
-            facts.host,
-            "Docker 28.0 and 28.1 drop packets from other hosts to containers on docker0",
-            "use Docker 28.2 or newer, or leave out `bridge: docker0`",
-        )
+    yield from docker_versions.problems(
+        inventory, network, facts, docker0=on_docker0(network), single_l2=single_l2
+    )
 
 
 def policy_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:

@@ -13,7 +13,8 @@ from typing import Any
 from provision.facts.arp import arp_errors, arp_variables
 from provision.facts.lines import KeyedLines
 from provision.facts.probe import FactsProbe
-from provision.resources.kinds.docker_network import LABEL, PARENT
+from provision.resources.kinds.docker_network import LABEL
+from provision.resources.lib.network_options import PARENT
 from provision.resources.on_hosts import Mark
 
 # Only before the network's first apply: afterwards, the pool's addresses are in use, by us.

@@ -24,7 +24,8 @@ from provision.model.findings import Finding, Loc
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.base import Resource
-from provision.resources.kinds.docker_network import PARENT, DockerNetwork
+from provision.resources.kinds.docker_network import DockerNetwork
+from provision.resources.lib.network_options import PARENT
 from provision.resources.on_hosts import Mark
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from provision.methods.pipework.nic import (
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name
 from provision.resources.base import Resource
-from provision.resources.kinds import docker_network
 from provision.resources.kinds.arp_ignore import ArpIgnore
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
@@ -26,7 +25,7 @@ from provision.resources.kinds.lan_bridge_ovs import LanBridgeOvs
 from provision.resources.kinds.nic_drop_rule import NicDropRule
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.sysctl import Sysctl
-from provision.resources.lib import daemon_json
+from provision.resources.lib import daemon_json, network_options
 from provision.resources.lib.crossing_rules import rules_before
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import BridgePort, ManagerFiles
@@ -117,12 +116,12 @@ def _docker_network(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int
 ) -> DockerNetwork:
     settings = {
-        docker_network.BRIDGE_NAME: options(network).bridge,
-        docker_network.MTU: str(mtu),
+        network_options.BRIDGE_NAME: options(network).bridge,
+        network_options.MTU: str(mtu),
         # The LAN knows the containers' addresses.
-        docker_network.MASQUERADE: "false",
+        network_options.MASQUERADE: "false",
         # Otherwise Docker sets the gateway's address on the bridge, which is that of the router.
-        docker_network.INHIBIT: "true",
+        network_options.INHIBIT: "true",
     }
     return DockerNetwork(
         facts.host,

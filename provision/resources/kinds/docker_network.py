@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt, keyed_lines
-from provision.resources.lib import bridge_state, sysfs
+from provision.resources.lib import bridge_state, network_options, sysfs
 from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
 from provision.resources.lib.network_guests import network_guests
+from provision.resources.lib.network_options import BRIDGE_NAME, INHIBIT, MTU
 from provision.resources.lib.shared_json import decode
 from provision.resources.on_hosts import VAR, Mark
 from provision.resources.render import program_text
@@ -20,23 +21,6 @@ from provision.resources.steps import Run, Steps, Unless, sh
 
 LABEL = "provision"
 """Label key of every Docker object that provision creates; its value is the mark."""
-
-# https://docs.docker.com/engine/network/drivers/bridge/#options
-BRIDGE_NAME = "com.docker.network.bridge.name"
-MTU = "com.docker.network.driver.mtu"
-MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
-# Docker 28.2 and newer: interfaces behind which other hosts may reach containers directly.
-TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
-# Mode `routed` lets other hosts reach containers on Docker 28.0 and 28.1.
-GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
-# Docker does not set the gateway's address on the bridge.
-INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
-# https://docs.docker.com/engine/network/drivers/macvlan/: the NIC that containers' links are on.
-PARENT = "parent"
-OPTIONS = (BRIDGE_NAME, MTU, MASQUERADE, TRUSTED, GATEWAY_MODE, INHIBIT, PARENT)
-"""Options that a method sets or leaves out on purpose; other options are ignored.
-
-Docker adds options of its own, e.g. the daemon's `default-network-opts`."""
 
 BRIDGE_PREFIX = "br-"
 """The name of every bridge of provision begins so (`model.names.interface_name`)."""
@@ -81,6 +65,7 @@ class DockerNetwork(Resource):
 
     `gateway` None: Docker chooses one. After its next restart it shows its choice, which then
     differs from None, so a method should name one.
+    `usual` are sorted pairs of options with Docker's own value, which the daemon does not use.
     Docker assigns addresses of `ip_range` only, if there is one. `lacks` names what the kernel does
     not have of it. `guests` are running containers of others on it, `restarted` those that
     restart when it is healed. `ssh` is True if the controller connects from `subnet`.
@@ -112,6 +97,7 @@ printf '%s\n' "$docker_objects"
     ip_range: IPv4Network | None = None
     driver: str = ""
     lacks: str = ""
+    usual: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
     restarted: tuple[str, ...] = field(default=(), compare=False)
     guests: tuple[str, ...] = field(default=(), compare=False)
     ssh: bool = field(default=False, compare=False, repr=False)
@@ -165,7 +151,7 @@ printf '%s\n' "$docker_objects"
 
     def _labels_and_options(self) -> Iterator[str]:
         yield from ("--label", f"{LABEL}={self.mark}")
-        for option in self.options:
+        for option in (*self.options, *self.usual):
             yield from ("--opt", "=".join(option))
 
     def delete(self) -> Steps:
@@ -190,6 +176,11 @@ printf '%s\n' "$docker_objects"
                 self.bridge_name, self.network, address, self.subnet, self.mark, restarted
             ),
         )
+
+    def with_defaults(self, defaults: Mapping[str, Mapping[str, str]]) -> DockerNetwork:
+        """This network on a daemon with such `default-network-opts`, by driver."""
+        of_driver = defaults.get(self.driver or "bridge", {})
+        return replace(self, usual=network_options.overridden(dict(self.options), of_driver))
 
     @property
     def bridge_name(self) -> str:
@@ -289,16 +280,17 @@ def _network(
     entry: dict[str, Any], mark: Mark, guests: tuple[str, ...], origin: Origin
 ) -> DockerNetwork:
     pools = (entry.get("IPAM") or {}).get("Config") or [{}]
-    options = (entry.get("Options") or {}).items()
+    options, usual = network_options.compared(entry.get("Options") or {})
     return DockerNetwork(
         origin.host,
         entry["Name"],
         _version_4(_subnet, pools[0].get("Subnet")),
         _version_4(IPv4Address, pools[0].get("Gateway")),
-        tuple(sorted((key, value) for key, value in options if key in OPTIONS)),
+        options,
         mark,
         _version_4(_subnet, pools[0].get("IPRange")),
         "" if entry["Driver"] == "bridge" else entry["Driver"],
+        usual=usual,
         guests=guests,
     )
 
