@@ -22,7 +22,7 @@ from provision.resources.kinds.nft_table import OwnNftTable
 
 
 def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
-    """Yield the packets of a network that a firewall of the host drops.
+    """Yield the packets of a network that a firewall of the host drops, or whose senders it hides.
 
     Those that `firewall: manage` opens are left out.
     """
@@ -54,7 +54,7 @@ def cause(inventory: Inventory, network: Network, facts: HostFacts) -> str:
 
 
 def _dropped(network: Network, need: Need, blocker: Blocker) -> str:
-    return f"{blocker.name} drops {need}, which network {network.name} needs"
+    return f"{blocker.name} {blocker.verb} {need}, which network {network.name} needs"
 
 
 def _hint(host: str, blocker: Blocker) -> str:

@@ -9,36 +9,42 @@ from provision.facts import firewalld, nft_table
 from provision.facts.firewalld import Firewalld
 from provision.facts.lines import KeyedLines
 from provision.facts.nft_table import NftTable
-from provision.facts.packet_filter import Forwarded, Packet, PacketFilter
+from provision.facts.packet_filter import TRANSLATES, Forwarded, Packet, PacketFilter
 from provision.model.needs import Inbound, Need, Transit
+from provision.resources.kinds.iptables_chain import HOOKS
 
 UFW, FIREWALLD = "ufw", "firewalld"
 _UFW_CHAIN = ":ufw-user-input "
 _STOPS = "stops_forwarding"
-_DOCKER_USER = "-j DOCKER-USER"
+_HOOK = HOOKS["filter"]
+_DOCKER_USER = f"-j {_HOOK}"
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """A firewall that drops packets: its name, and the command that lets them through.
 
-    `tool` is the firewall that `firewall: manage` can open; empty for others.
+    `tool` is the firewall that `firewall: manage` can open; empty for others. `verb` is what it
+    does to the packets.
     """
 
     name: str
     command: str
     tool: str = ""
+    verb: str = "drops"
 
 
 @dataclass(frozen=True, slots=True)
 class Firewall:
     """The firewalls of a host.
 
-    `table` is the table `filter` as iptables-save prints it. `units` are active services that load
-    rules. `other_backend` is the backend of iptables that has rules besides the one in use.
+    `table` and `nat` are the tables `filter` and `nat` as iptables-save prints them. `units` are
+    active services that load rules. `other_backend` is the backend of iptables that has rules
+    besides the one in use.
     """
 
     table: str = field(default="", repr=False)
+    nat: str = field(default="", repr=False)
     is_read: bool = False
     """True if the host has the command iptables, so that an empty `table` has no rule."""
     units: tuple[str, ...] = ()
@@ -89,15 +95,15 @@ class Firewall:
         return next((line.split()[1] for line in lines), "")
 
     def blocker(self, need: Need) -> Blocker | None:
-        """The firewall that drops such packets; None if all let them through."""
-        return self._iptables(need) or self._firewalld(need) or self._nft(need)
+        """The firewall that drops such packets, or hides their senders; None if all let them be."""
+        blocker = self._iptables(need) or self._firewalld(need) or self._nft(need)
+        return blocker or (self._translated(need) if isinstance(need, Transit) else None)
 
     def _iptables(self, need: Need) -> Blocker | None:
         if not self.table:
             return None
         if isinstance(need, Transit):
-            # With its other backend, our own chain in DOCKER-USER accepts forwarded packets.
-            return self._forward(need) if self.docker_nftables else None
+            return self._forward(need)
         packet = Packet(need.protocol, need.ports, need.source, need.nic)
         if PacketFilter.parse(self.table).verdict("INPUT", packet) == "ACCEPT":
             return None
@@ -110,16 +116,37 @@ class Firewall:
         return Blocker("iptables (chain INPUT)", f"iptables -I INPUT {match} -j ACCEPT")
 
     def _forward(self, need: Transit) -> Blocker | None:
-        """The rules of iptables that drop forwarded packets, whatever a table of nftables says."""
+        """The rules of iptables that drop forwarded packets.
+
+        With Docker's backend nftables all of them, whatever a table of nftables says. With the
+        other one those before DOCKER-USER, in which our own chain accepts the packets.
+        """
         packet_filter = PacketFilter.parse(self.table)
         to_bridge = Forwarded("all", (), need.source, need.nic, need.target, need.bridge)
         to_nic = Forwarded("all", (), need.target, need.bridge, need.source, need.nic)
         for packet in (to_bridge, to_nic):
-            if packet_filter.verdict("FORWARD", packet) != "ACCEPT":
+            verdict = (
+                packet_filter.verdict("FORWARD", packet)
+                if self.docker_nftables
+                else packet_filter.verdict_before("FORWARD", _HOOK, packet)
+            )
+            if verdict in ("DROP", "REJECT"):
                 match = f"-s {packet.source} -d {packet.target} -i {packet.nic} -o {packet.out}"
                 command = f"iptables -I FORWARD {match} -j ACCEPT"
                 return Blocker("iptables (chain FORWARD)", command)
         return None
+
+    def _translated(self, need: Transit) -> Blocker | None:
+        """The rules that give packets to the host's containers the address of the host.
+
+        Our own chain exempts those that leave the host's containers.
+        """
+        packet = Forwarded("all", (), need.source, need.nic, need.target, need.bridge)
+        if PacketFilter.parse(self.nat).verdict("POSTROUTING", packet) not in TRANSLATES:
+            return None
+        match = f"-s {need.source} -d {need.target}"
+        command = f"iptables -t nat -I POSTROUTING {match} -j ACCEPT"
+        return Blocker("iptables (chain POSTROUTING)", command, verb="hides the senders of")
 
     def _firewalld(self, need: Need) -> Blocker | None:
         daemon = self.firewalld
@@ -189,7 +216,7 @@ def parse(lines: KeyedLines) -> Firewall:
     )
 
 
-def filter_table(saved: str) -> str:
-    """The table `filter` in the output of iptables-save."""
-    _, _, rest = f"\n{saved}".partition("\n*filter\n")
+def table(saved: str, name: str) -> str:
+    """A table in the output of iptables-save."""
+    _, _, rest = f"\n{saved}".partition(f"\n*{name}\n")
     return rest.partition("\nCOMMIT")[0]

@@ -15,8 +15,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
 
+from provision.facts import firewall as firewalls
 from provision.facts import host_probe
-from provision.facts.firewall import filter_table
 from provision.facts.host import HostFacts
 from provision.facts.peer_routes import Addresses
 from provision.facts.probe import FactsProbe
@@ -157,9 +157,12 @@ def _snapshot(
         facts = host_probe.parse(host, texts["host"], fleet, address)
         require_types(facts)
     rules = texts.get(IptablesChain.kind, ABSENT)
-    table, is_read = filter_table(rules), rules != ABSENT
     firewall = replace(
-        facts.firewall, table=table, is_read=is_read, docker_nftables=facts.nftables_backend
+        facts.firewall,
+        table=firewalls.table(rules, "filter"),
+        nat=firewalls.table(rules, "nat"),
+        is_read=rules != ABSENT,
+        docker_nftables=facts.nftables_backend,
     )
     facts = replace(facts, firewall=firewall)
     of_methods = [_parse_facts(host, probe, texts[probe.section]) for probe in probes]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from provision.resources.kinds.iptables_chain import arguments
+from provision.resources.lib.rule_cover import target as _target
 
-_ENDS = ("ACCEPT", "DROP", "REJECT")
+TRANSLATES = ("MASQUERADE", "SNAT")
+_ENDS = ("ACCEPT", "DROP", "REJECT", *TRANSLATES)
 _DEEPEST = 32
 """Chains that call each other; the kernel itself refuses loops."""
 
@@ -33,7 +35,7 @@ class Forwarded(Packet):
 
 @dataclass(frozen=True, slots=True)
 class PacketFilter:
-    """The table `filter` as iptables-save prints it: policies of chains, and rules by chain."""
+    """A table as iptables-save prints it: policies of chains, and rules by chain."""
 
     policies: dict[str, str]
     rules: dict[str, list[list[str]]]
@@ -52,12 +54,24 @@ class PacketFilter:
         return cls(policies, rules)
 
     def verdict(self, chain: str, packet: Packet) -> str:
-        """ACCEPT, DROP or REJECT for a packet that enters a built-in chain."""
+        """ACCEPT, DROP or REJECT for a packet that enters a built-in chain.
+
+        In the table nat also one of `TRANSLATES`.
+        """
         return self._walk(chain, packet, 0) or self.policies.get(chain, "ACCEPT")
+
+    def verdict_before(self, chain: str, jump: str, packet: Packet) -> str:
+        """The verdict of the rules before the first jump to `jump`; empty if there is none."""
+        rules = self.rules.get(chain, [])
+        places = (number for number, rule in enumerate(rules) if _target(rule) == jump)
+        return self._pass(rules[: next(places, 0)], packet, 0)
 
     def _walk(self, chain: str, packet: Packet, depth: int) -> str:
         """The verdict of a chain; empty if it returns."""
-        for rule in self.rules.get(chain, ()):
+        return self._pass(self.rules.get(chain, ()), packet, depth)
+
+    def _pass(self, rules: Iterable[list[str]], packet: Packet, depth: int) -> str:
+        for rule in rules:
             target = _target(rule)
             if not target or not _matches(rule, packet):
                 continue
@@ -70,10 +84,6 @@ class PacketFilter:
             if "-g" in rule:
                 return ""
         return ""
-
-
-def _target(rule: list[str]) -> str:
-    return next((rule[k + 1] for k in range(len(rule) - 1) if rule[k] in ("-j", "-g")), "")
 
 
 def _matches(rule: list[str], packet: Packet) -> bool:

@@ -88,8 +88,9 @@ class Resource:
     """POSIX sh that prints what `parse` reads.
 
     `$name` is the inventory's name. Available are `need COMMAND`, `need_docker`, `need_ovs`,
-    `files PATH…` (mode, base64 text and path of each) and `shared KEY…` (answers that several
-    kinds read, asked for once); `templates/look/prelude.sh` defines them.
+    `files PATH…` (mode, base64 text and path of each), `flows SOCKET…` (of bridges of Open vSwitch)
+    and `shared KEY…` (answers that several kinds read, asked for once);
+    `templates/look/prelude.sh` defines them.
     """
     only_where: ClassVar[tuple[str, ...]] = ()
     """The probe runs only where one of these exists: paths as words of sh, with `$name` and `*`.

@@ -1,7 +1,7 @@
 # What every probe of a kind (`Resource.probe`) and the probe of the host may use.
 # Prelude: look/need.sh look/bounded.sh
 # Variables: name peers
-# Defines: docker docker_error docker_tables ovs forward exists need_docker need_ovs need_rules shared files
+# Defines: docker docker_error docker_tables ovs forward exists need_docker need_ovs need_rules flows shared files
 # The gather script sets before this: $name, the inventory's name, and $peers, the addresses of the
 # other hosts. look/shared.sh sets, before the first probe runs: $docker (yes: it answers; cut: it
 # printed too much; empty: it does not answer, and $docker_error says why), $answers (what Docker
@@ -13,6 +13,8 @@
 # read is an error instead, so that an unreadable state never counts as an empty one.
 # need_ovs ends a section without output where Open vSwitch does not run.
 # need_rules ends a section with `@absent` where iptables is missing.
+# flows SOCKET… prints, for each bridge of Open vSwitch by its socket, `flows BRIDGE`, and for each of its flows
+# that takes all packets `flow BRIDGE` with priority and actions; nothing where ovs-vswitchd does not answer.
 # exists PATH… is true if there is one of them: a pattern that nothing matches stands for itself.
 # shared KEY… stands for the lines of these keys that look/shared.sh printed.
 # files PATH… prints mode, content in base64 (1 MiB at most) and path of each regular file.
@@ -33,6 +35,17 @@ need_ovs() {
 need_rules() {
   need iptables
   [ -n "$forward" ] || { echo 'iptables-save failed' >&2; exit 1; }
+}
+flows() {
+  for socket in "$@"; do
+    [ -S "$socket" ] || continue
+    bridge=${socket##*/} bridge=${bridge%.mgmt}
+    printed=$(ovs-ofctl -t 5 -O OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15 --no-stats \
+      dump-flows "$bridge" table=0 2>/dev/null) || continue
+    echo "flows $bridge"
+    printf '%s\n' "$printed" | sed -n 's/^ \(cookie=0x[0-9a-f]*, \)\{0,1\}\(reset_counts \)\{0,1\}//
+      '"s/^priority=[0-9]* actions=\|^actions=/flow $bridge &/p"
+  done
 }
 shared() { for key in "$@"; do echo "@@$key"; done; }
 files() {

@@ -46,8 +46,8 @@ database=
 if [ -n "$database" ] && kill -0 "$database" 2>/dev/null; then
   ovs=no
   tables=$(bounded ovs-vsctl -t 5 -f json \
-    -- --columns=name,datapath_type,fail_mode,rstp_enable,stp_enable,external_ids,ports list Bridge \
-    -- --columns=_uuid,name,interfaces,protected,tag,external_ids list Port \
+    -- --columns=name,datapath_type,fail_mode,rstp_enable,stp_enable,external_ids,ports,controller list Bridge \
+    -- --columns=_uuid,name,interfaces,protected,tag,trunks,vlan_mode,external_ids list Port \
     -- --columns=_uuid,name,type,options,ofport,error list Interface) && ovs=yes &&
     printf '%s\n' "$tables" | sed '1s/^/ovs_bridges /;2s/^/ovs_ports /;3s/^/ovs_interfaces /'
 fi

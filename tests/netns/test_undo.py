@@ -83,3 +83,26 @@ def test_an_interrupted_change_is_undone_completely(namespace: Namespace, change
             for _ in range(2):
                 namespace.do(*undo(todo, done + 1))
             assert capture(namespace) == before, (change, done, part)
+
+
+def test_a_jump_that_was_moved_goes_back_to_its_position(namespace: Namespace) -> None:
+    """The undo gives the jump its position back, or the end of a chain that is shorter now."""
+    wanted, rules = desired(edited=False), "iptables -S DOCKER-USER"
+    namespace.do(*(operation.steps for operation in difference(namespace, wanted)))
+    namespace.sh("iptables -I DOCKER-USER -j DROP; iptables -I DOCKER-USER -i docker0 -j ACCEPT")
+    before, todo = namespace.sh(rules), difference(namespace, wanted)
+    assert [operation.change.ref.name for operation in todo] == ["filter/PROV-demo-blue-x"]
+    for part in range(len(todo[0].steps) + 1):
+        namespace.do(todo[0].steps[:part])
+        for _ in range(2):
+            namespace.do(*undo(todo, 1))
+        assert namespace.sh(rules) == before, part
+    namespace.do(todo[0].steps)
+    assert [line.split()[-1] for line in namespace.sh(rules).splitlines()[1:]] == [
+        *("PROV-demo-blue-x", "ACCEPT", "DROP"),
+        *(line.split()[-1] for line in before.splitlines()[4:]),
+    ]
+    assert not difference(namespace, wanted)
+    namespace.sh("iptables -D DOCKER-USER -j DROP; iptables -D DOCKER-USER -i docker0 -j ACCEPT")
+    namespace.do(*undo(todo, 1))
+    assert namespace.sh(rules).count("-j PROV-demo-blue-x") == 1

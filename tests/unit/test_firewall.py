@@ -105,6 +105,59 @@ def test_iptables_also_judge_what_dockers_nftables_forward(rules: str, direction
     assert blocker.command == f"iptables -I FORWARD {commands[direction]} -j ACCEPT"
 
 
+@pytest.mark.parametrize(
+    ("before", "direction"),
+    [
+        ("-j DROP", "in"),
+        ("-i eth1 -j REJECT --reject-with icmp-port-unreachable", "in"),
+        ("-s 172.20.1.0/24 ! -o br-blue -j DROP", "out"),
+        ("-j mine", "in"),
+        ("-i docker0 -s 10.9.0.0/16 -j DROP", ""),
+        ("-s 172.20.3.7/32 -j DROP", ""),
+        ("-m set --match-set bad src -j DROP", ""),
+        ("-m conntrack --ctstate INVALID -j DROP", ""),
+        ("-i eth1 -j ACCEPT\n-A FORWARD -o eth1 -j ACCEPT\n-A FORWARD -j DROP", ""),
+    ],
+)
+def test_a_drop_before_docker_user_is_named(before: str, direction: str) -> None:
+    """With Docker's backend iptables; what comes after DOCKER-USER never sees our packets."""
+    rules = f":FORWARD DROP [0:0]\n-A mine -i eth1 -j DROP\n-A FORWARD {before}\n"
+    rules += "-A FORWARD -j DOCKER-USER\n-A FORWARD -j DROP\n"
+    blocker = Firewall(table=rules, is_read=True).blocker(ROUTED)
+    assert (blocker is not None) == bool(direction)
+    if blocker is not None:
+        link = {"in": "-i eth1 -o br-blue", "out": "-i br-blue -o eth1"}[direction]
+        assert blocker.name == "iptables (chain FORWARD)" and not blocker.tool
+        assert blocker.command.startswith("iptables -I FORWARD -s 172.20.")
+        assert blocker.command.endswith(f"{link} -j ACCEPT")
+
+
+@pytest.mark.parametrize(
+    ("rule", "hides"),
+    [
+        ("-s 172.16.0.0/12 -j MASQUERADE", True),
+        ("-o br-blue -j SNAT --to-source 10.0.0.1", True),
+        ("-s 172.16.0.0/12 -o eth1 -j MASQUERADE", False),
+        ("-s 172.20.1.5/32 -d 172.20.1.5/32 -p tcp -m tcp --dport 80 -j MASQUERADE", False),
+        ("-s 172.20.0.0/16 -d 172.20.1.0/24 -j ACCEPT\n-A POSTROUTING -j MASQUERADE", False),
+    ],
+)
+def test_a_rule_that_hides_the_senders_is_named(rule: str, *, hides: bool) -> None:
+    """Our own chain exempts only what leaves the host's containers."""
+    own = "-A POSTROUTING -j PROV-x\n-A PROV-x -s 172.20.1.0/24 -d 172.20.0.0/16 -j ACCEPT\n"
+    nat = f":POSTROUTING ACCEPT [0:0]\n{own}-A POSTROUTING {rule}\n"
+    blocker = Firewall(nat=nat, is_read=True).blocker(ROUTED)
+    assert (blocker is not None) is hides
+    if blocker is not None:
+        assert (blocker.name, blocker.verb) == (
+            "iptables (chain POSTROUTING)",
+            "hides the senders of",
+        )
+        match = "-s 172.20.0.0/16 -d 172.20.1.0/24"
+        assert blocker.command == f"iptables -t nat -I POSTROUTING {match} -j ACCEPT"
+        assert Firewall(nat=nat, is_read=True).blocker(VXLAN) is None
+
+
 def test_no_target_is_known_of_packets_to_the_host() -> None:
     """A rule for one, or for all but one, counts as a rule for other packets."""
     text = (

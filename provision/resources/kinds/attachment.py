@@ -35,8 +35,9 @@ class Attachment(Resource):
     `mtu` 0 are left to the kernel. `parent` is empty if the interface is missing or down. `claim`
     is the content of the claim file on the host, for an attachment that was parsed.
     `answer_routes` are routes of Docker's interface in ANSWER_TABLE, to which one of `rules` leads;
-    a container has them at one attachment. `lacks` is `claim` for an interface that has our mark,
-    but no claim.
+    a container has them at one attachment. `vlan_settings` are what somebody has set at its port of
+    Open vSwitch besides the tag (`trunks`, `vlan_mode`). `lacks` is `claim` for an interface that
+    has our mark, but no claim.
     """
 
     kind: ClassVar[str] = "attachment"
@@ -61,6 +62,7 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
     rules: tuple[str, ...]
     inventory: str
     answer_routes: tuple[str, ...] = ()
+    vlan_settings: str = ""
     lacks: str = ""
     needs: tuple[Ref, ...] = field(default=(), compare=False)
     claim: tuple[str, ...] = field(default=(), compare=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from provision.model.names import chain_name
 from provision.resources.base import Found, Origin, Resource
+from provision.resources.lib.hook_order import VERDICTS, rule_before
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.steps import Run, Steps, Unless, fails, sh
 
@@ -33,6 +34,12 @@ rules=$(iptables -w 5 -t "$1" -S | grep -e "^-A $2 " -e " -[jg] $2\$") || exit
 """
 
 
+# iptables-restore changes a table in one kernel transaction. At a rollback, the chain may have
+# become shorter.
+_MOVE = """
+restore() { printf %s "$1" | iptables-restore -w 5 --noflush; }
+if [ $# = 1 ]; then restore "$1"; else restore "$1" 2>/dev/null || restore "$2"; fi
+"""
 _NO_HOOK = 'echo "chain $1 is gone, the firewall was flushed: systemctl restart docker" >&2; exit 1'
 
 
@@ -41,7 +48,8 @@ class IptablesChain(Resource):
     """The chain `chain` in `table`, to which the chain `hook` jumps.
 
     `rules` are argument vectors in the order of `iptables-save`, without `-A <chain>`. `hooked` is
-    False if the rule that jumps to the chain is missing.
+    False if the rule that jumps to the chain is missing. `behind` is a rule of others that stands
+    before this jump and takes packets of the chain; `position` is the number of the jump.
     """
 
     kind: ClassVar[str] = "iptables_chain"
@@ -66,6 +74,8 @@ done
     rules: tuple[tuple[str, ...], ...]
     mark: Mark
     hooked: bool = True
+    behind: str = ""
+    position: int = field(default=0, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -80,8 +90,10 @@ done
         added = Unless(exists, (Run(self._iptables("-N", self.chain)),))
         return (*self._hook_exists, added, *rules, self._hook_rule)
 
-    def update(self, current: Resource) -> Steps:  # noqa: ARG002
-        return (*self._hook_exists, self._refill, self._hook_rule)
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, IptablesChain)
+        ahead = (self._move(1),) if current.behind and not self.behind else ()
+        return (*self._hook_exists, self._refill, self._hook_rule, *ahead)
 
     @property
     def _hook_exists(self) -> Steps:
@@ -99,6 +111,8 @@ done
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         if isinstance(before, IptablesChain) and not before.hooked:
             return (before._refill, self._unhook)
+        if isinstance(before, IptablesChain) and before.behind:
+            return (before._refill, before._hook_rule, before._move(before.position))
         return Resource.undo(self, before, ours=ours)
 
     @property
@@ -122,6 +136,13 @@ done
         # At the top: before Docker's RETURN in DOCKER-USER, and before any MASQUERADE of others.
         return self._present("-I", self.hook, self._jump)
 
+    def _move(self, position: int) -> Run:
+        """Move the jump within its chain; to the end if that has become too short."""
+        jump = " ".join(map(_quoted, self._jump))
+        places = (f"-I {self.hook} {position}", f"-A {self.hook}")[: 1 if position == 1 else 2]
+        lines = (f"-D {self.hook} {jump}\n{place} {jump}" for place in places)
+        return sh(_MOVE, *(f"*{self.table}\n{line}\nCOMMIT\n" for line in lines))
+
     def _present(self, verb: str, chain: str, rule: tuple[str, ...]) -> Unless:
         number = ("1",) if verb == "-I" else ()
         test = Run(self._iptables("-C", chain, *rule))
@@ -141,9 +162,11 @@ done
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        tables = _tables(text)
+        tables = {table: _Table.parse(lines) for table, lines in _tables(text).items()}
         for table in HOOKS:
-            yield from _chains(table, tables.get(table, ()), origin)
+            for name in tables[table].chains if table in tables else ():
+                chain = _chain(table, name, tables, origin)
+                yield Found(chain, ours=chain.mark.inventory == origin.inventory)
 
 
 def in_docker_user(chain: IptablesChain) -> bool:
@@ -188,17 +211,29 @@ def _tables(saved: str) -> dict[str, list[str]]:
     return tables
 
 
-def _chains(table: str, lines: Iterable[str], origin: Origin) -> Iterable[Found]:
-    # The kernel's own chains have a policy instead of `-`: `:INPUT ACCEPT [0:0]`.
-    chains = [line[1:].split()[0] for line in lines if line[0] == ":" and line.split()[1] == "-"]
-    rules = [rule for line in lines if line[0] == "-" and (rule := arguments(line))]
-    for name in chains:
-        chain = _chain(table, name, rules, origin)
-        yield Found(chain, ours=chain.mark.inventory == origin.inventory)
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The chains of a table without those of the kernel, and the rules of all."""
+
+    chains: list[str]
+    rules: list[list[str]]
+
+    @classmethod
+    def parse(cls, lines: list[str]) -> _Table:
+        # The kernel's own chains have a policy instead of `-`: `:INPUT ACCEPT [0:0]`.
+        chains = (line[1:].split() for line in lines if line[0] == ":")
+        rules = (arguments(line) for line in lines if line[0] == "-")
+        names = [name for name, policy, *_ in chains if policy == "-"]
+        return cls(names, [rule for rule in rules if rule])
+
+    def of(self, chain: str) -> list[list[str]]:
+        """The rules of a chain, without its name."""
+        return [rule[2:] for rule in self.rules if rule[:2] == ["-A", chain]]
 
 
-def _chain(table: str, name: str, rules: list[list[str]], origin: Origin) -> IptablesChain:
-    own_rules = tuple(tuple(rule[2:]) for rule in rules if rule[:2] == ["-A", name])
+def _chain(table: str, name: str, tables: dict[str, _Table], origin: Origin) -> IptablesChain:
+    rules = tables[table].rules
+    own_rules = tuple(map(tuple, tables[table].of(name)))
     jumps = [rule for rule in rules if rule[0] == "-A" and rule[-2:] == ["-j", name]]
     marks = {mark for rule in (*own_rules, *jumps) if (mark := mark_of(rule)) != UNMARKED}
     # DOCKER-USER contains a rule with a mark, but belongs to Docker: the name decides as well.
@@ -206,7 +241,17 @@ def _chain(table: str, name: str, rules: list[list[str]], origin: Origin) -> Ipt
     if not own_rules and not jumps:
         mark = _lost_mark(name, origin)
     hook = next((rule[1] for rule in jumps if mark_of(rule) != UNMARKED), HOOKS[table])
-    return IptablesChain(origin.host, table, name, hook, own_rules, mark, hooked=bool(jumps))
+    chain = IptablesChain(origin.host, table, name, hook, own_rules, mark, hooked=bool(jumps))
+    if not jumps or mark.inventory != origin.inventory or hook != HOOKS[table]:
+        return chain
+    before = tables[table].of(hook)
+    position = next(k for k, rule in enumerate(before) if rule[-2:] == ["-j", name])
+    foreign = [rule for rule in before[:position] if mark_of(rule) == UNMARKED]
+    passing = tables["filter"].of(name) if "filter" in tables else ()
+    # In a chain of the kernel itself, RETURN applies its policy.
+    verdicts = VERDICTS if table == "filter" else {**VERDICTS, "RETURN": VERDICTS["ACCEPT"]}
+    behind = rule_before(foreign, own_rules, passing, verdicts)
+    return replace(chain, behind=behind, position=position + 1)
 
 
 def _lost_mark(name: str, origin: Origin) -> Mark:

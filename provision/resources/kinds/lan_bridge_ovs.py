@@ -7,7 +7,7 @@ database, and systemd-networkd puts the host's addresses on the bridge.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
@@ -18,7 +18,7 @@ from provision.resources.kinds.lan_bridge import (
     files_of,
     links_by_name,
 )
-from provision.resources.lib import networkd, ovsdb
+from provision.resources.lib import networkd, ovs_forwarding, ovsdb
 from provision.resources.lib.managers.base import Files
 from provision.resources.lib.nic_records import OriginalNic, parse_records
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
@@ -40,7 +40,11 @@ esac
 
 @dataclass(frozen=True, slots=True)
 class LanBridgeOvs(LanBridge):
-    """The fields of `LanBridge`; `vlans` is empty, because a port without a tag carries all."""
+    """The fields of `LanBridge`; `vlans` is empty, because a port without a tag carries all.
+
+    `lacks` is the flow without which the bridge forwards nothing. `port_vlans` are the settings of
+    VLANs that somebody has given to the NIC's port, or to that of the bridge's own device.
+    """
 
     kind: ClassVar[str] = "lan_bridge_ovs"
     # Records and files are printed before need_ovs: they must be seen while the daemon is stopped.
@@ -54,11 +58,15 @@ for record in {ORIGINALS}/"$name"/uplink/*; do
   for end in .network -nic.network; do
     files "{networkd.FOLDER}/05-provision-$name-$bridge$end"
   done | sed "s/^/file $bridge /"
+  flows "/run/openvswitch/$bridge.mgmt"
 done
 need_ovs
 shared {" ".join(ovsdb.TABLES)}
 """
     fingerprint: ClassVar[str] = ":"  # the one of `lan_bridge` covers both kinds
+
+    lacks: str = ""
+    port_vlans: ovsdb.PortVlans = ()
 
     def is_followed(self) -> bool:
         return False  # Open vSwitch keeps its ports in its database
@@ -80,7 +88,25 @@ shared {" ".join(ovsdb.TABLES)}
         return self._run(LEAVE_OVS, str(self.mark), *self._manager.paths(self.mark))
 
     def update(self, current: Resource) -> Steps | None:
-        return LanBridge.update(self, current)
+        assert isinstance(current, LanBridgeOvs)
+        lacks, vlans = current.lacks, current.port_vlans
+        repairs = ovs_forwarding.repairs(self.bridge, lacks=lacks, vlans=vlans)
+        if repairs and self._is_but_for_repairs(current):
+            return repairs  # the host's addresses stay where they are
+        steps = LanBridge.update(self, current)
+        return None if steps is None else (*steps, *repairs)
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if not isinstance(before, LanBridgeOvs) or not (before.lacks or before.port_vlans):
+            return LanBridge.undo(self, before, ours=ours)
+        vlans = ovs_forwarding.set_vlans(before.port_vlans, before=self.port_vlans)
+        if self._is_but_for_repairs(before):
+            return vlans  # a flow that was made again stays
+        same = replace(before, lacks=self.lacks, port_vlans=self.port_vlans)
+        return (*LanBridge.undo(self, same, ours=ours), *vlans)
+
+    def _is_but_for_repairs(self, other: LanBridgeOvs) -> bool:
+        return replace(other, lacks=self.lacks, port_vlans=self.port_vlans) == self
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
@@ -93,6 +119,11 @@ shared {" ".join(ovsdb.TABLES)}
             if nic.ovs_datapath:
                 port, files = ports.get(nic.nic), files_of("file", bridge, lines)
                 lan_bridge = _bridge(bridge, nic, rows.get(bridge, {}), port, links, files, origin)
+                lan_bridge = replace(
+                    lan_bridge,
+                    lacks=ovs_forwarding.lacking_flow(text, bridge),
+                    port_vlans=ovsdb.port_vlans(text, nic.nic, bridge),
+                )
                 yield Found(lan_bridge, ours=True)
         for name in (rows.keys() | links.keys()) - records.keys():
             # An interface of others with this name is a conflict.

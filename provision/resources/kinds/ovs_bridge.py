@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.lib import ovsdb
+from provision.resources.lib import ovs_forwarding, ovsdb
 from provision.resources.lib.ovsdb import VSCTL, vsctl_string
 from provision.resources.on_hosts import Mark
 from provision.resources.steps import Run, Steps
@@ -17,12 +17,14 @@ from provision.resources.steps import Run, Steps
 class OvsBridge(Resource):
     """The bridge `bridge`; `rstp` is True if it runs the Rapid Spanning Tree Protocol.
 
-    `datapath` is `system` (the kernel module's) or `netdev` (the one in ovs-vswitchd).
+    `datapath` is `system` (the kernel module's) or `netdev` (the one in ovs-vswitchd). `lacks` is
+    the flow without which it forwards nothing, where somebody has deleted or overruled that.
     """
 
     kind: ClassVar[str] = "ovs_bridge"
     probe: ClassVar[str] = """
 need_ovs
+flows /run/openvswitch/ov-*.mgmt
 shared ovs_bridges
 """
 
@@ -37,6 +39,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
     rstp: bool
     mark: Mark
     fail_mode: str = "standalone"
+    lacks: str = ""
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -65,8 +68,10 @@ ovs-vsctl -t 5 -f csv --no-headings \
         change = ("--", "set", "bridge", self.bridge, *settings)
         return (Run((*VSCTL, "--may-exist", "add-br", self.bridge, *change)),)
 
-    def update(self, current: Resource) -> Steps:  # noqa: ARG002
-        return self.create()
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, OvsBridge)
+        lacks = "" if self.lacks else current.lacks  # a rollback takes no flow away
+        return (*self.create(), *ovs_forwarding.repairs(self.bridge, lacks=lacks))
 
     def delete(self) -> Steps:
         return (Run((*VSCTL, "--if-exists", "del-br", self.bridge)),)
@@ -82,5 +87,6 @@ ovs-vsctl -t 5 -f csv --no-headings \
                 bool(row["rstp_enable"]),
                 mark,
                 str(row["fail_mode"] or ""),
+                ovs_forwarding.lacking_flow(text, row["name"]),
             )
             yield Found(bridge, mark.inventory == origin.inventory)

@@ -20,7 +20,8 @@ class OvsTunnel(Resource):
     """The port `port` of `bridge`; `type` is one of `TYPES`, `options` are sorted pairs.
 
     Open vSwitch forwards nothing between two `protected` ports. `error` is its message about a port
-    that does not work; an update then adds the port again.
+    that does not work; an update then adds the port again. `vlans` are its settings of VLANs, as
+    ovs-vsctl takes them: packets of other VLANs do not enter the tunnel.
     """
 
     kind: ClassVar[str] = "ovs_tunnel"
@@ -42,6 +43,7 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
     protected: bool
     mark: Mark
     error: str = ""
+    vlans: str = ""
 
     @property
     def name(self) -> str:
@@ -58,10 +60,11 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
         options = tuple(f"options:{key}={vsctl_string(value)}" for key, value in self.options)
         mark = f"external_ids:{ovsdb.MARK_KEY}={vsctl_string(str(self.mark))}"
         port = ("--", "set", "port", self.port, f"protected={str(self.protected).lower()}", mark)
+        vlans = self.vlans.split()  # of a tunnel that a rollback makes again
         # One transaction: no moment in which the port exists but is not protected. Unprotected
         # tunnels between three hosts are a loop.
         add = ("--if-exists", "del-port", self.port, "--", "add-port", self.bridge, self.port)
-        return (Run((*VSCTL, *add, *interface, *options, *port)),)
+        return (Run((*VSCTL, *add, *interface, *options, *port, *vlans)),)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
@@ -77,5 +80,6 @@ ovs-vsctl -t 5 -f csv --no-headings --columns=name,protected,external_ids list P
                 # OVSDB maps have no order.
                 options = tuple(sorted(port.options.items()))
                 identity = (origin.host, port.name, port.bridge, port.type)
-                tunnel = cls(*identity, options, port.protected, mark, port.error)
+                state = {"error": port.error, "vlans": port.vlans}
+                tunnel = cls(*identity, options, port.protected, mark, **state)
                 yield Found(tunnel, mark.inventory == origin.inventory)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
-from provision.resources.lib import ovsdb
+from provision.resources.lib import ovs_forwarding, ovsdb
 from provision.resources.lib.ovsdb import NIC_KEY
 from provision.resources.on_hosts import ORIGINALS
 from provision.resources.render import program_text
@@ -43,7 +43,8 @@ class OvsUplink(Resource):
     if this one has marked the bridge, `other_users` are others, and the last one removes it.
     `obstacle` is the reason why the NIC cannot become a port. `peer_outside` is True for a veth
     whose other end is in another network namespace, as in a container; `forced` if the inventory
-    says `datapath: netdev` and so accepts such a NIC. `ssh` is True if SSH may use the NIC.
+    says `datapath: netdev` and so accepts such a NIC. `ssh` is True if SSH may use the NIC. `lacks`
+    is the flow without which the bridge forwards nothing, `port_vlans` what somebody has set.
     """
 
     kind: ClassVar[str] = "ovs_uplink"
@@ -61,6 +62,7 @@ for path in /sys/class/net/{PREFIX}*; do
   iptables -w 5 -t raw -C PREROUTING -i "$nic" -m comment --comment {UNDERLAY} -j DROP \
     2>/dev/null && echo "sealed $nic"
 done
+flows /run/openvswitch/{PREFIX}*.mgmt
 shared {" ".join(ovsdb.TABLES)}
 """
 
@@ -83,6 +85,8 @@ done
     drops_input: bool = True
     attached: bool = True
     claimed: bool = True
+    lacks: str = ""
+    port_vlans: ovsdb.PortVlans = ()
     other_users: tuple[str, ...] = field(default=(), compare=False)
     obstacle: str = field(default="", compare=False)
     peer_outside: bool = field(default=False, compare=False, repr=False)
@@ -109,8 +113,10 @@ done
     def create(self) -> Steps:
         return (self._run("settle"),)
 
-    def update(self, current: Resource) -> Steps:  # noqa: ARG002
-        return self.create()
+    def update(self, current: Resource) -> Steps:
+        assert isinstance(current, OvsUplink)
+        lacks, vlans = current.lacks, current.port_vlans
+        return (*self.create(), *ovs_forwarding.repairs(self.bridge, lacks=lacks, vlans=vlans))
 
     def delete(self) -> Steps:
         # While others need the uplink, only the claim in external_ids goes.
@@ -163,9 +169,15 @@ done
         rows = {row["external_ids"].get(NIC_KEY): row for row in ovsdb.bridges(text)}
         uplinks = {nic: row for nic, row in rows.items() if nic}
         for nic, row in uplinks.items():
-            state = {"drops_input": nic in dropping, "attached": ports.get(nic) == row["name"]}
-            uplink = _uplink(nic, row, links, origin)
-            yield Found(replace(uplink, **state), ours=uplink.claimed)
+            bridge, uplink = row["name"], _uplink(nic, row, links, origin)
+            uplink = replace(
+                uplink,
+                drops_input=nic in dropping,
+                attached=ports.get(nic) == bridge,
+                lacks=ovs_forwarding.lacking_flow(text, bridge),
+                port_vlans=ovsdb.port_vlans(text, nic, bridge),
+            )
+            yield Found(uplink, ours=uplink.claimed)
         for name, link in links.items():
             if name not in uplinks and name != _LOOPBACK:
                 yield Found(_nic(link, ports.get(name, ""), origin), ours=False)

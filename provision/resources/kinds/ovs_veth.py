@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.lib import ovsdb, sysfs
+from provision.resources.lib import ovs_forwarding, ovsdb, sysfs
 from provision.resources.lib.ovsdb import VSCTL, OvsPort, vsctl_string
 from provision.resources.on_hosts import Mark
 from provision.resources.ownership import any_of
@@ -48,7 +48,7 @@ class OvsVeth(Resource):
     datapath does not compute them, so TCP would stop, while ping and full-size packets still pass
     (seen with Open vSwitch 3.1). `mtu` is the lower one of both ends. `up` is True if both
     ends are up: the kernel gives an end no carrier while the other one is down. `error` is Open
-    vSwitch's message about the outer end.
+    vSwitch's message about the outer end, and `port_vlans` that end's settings of VLANs.
     """
 
     kind: ClassVar[str] = "ovs_veth"
@@ -86,6 +86,7 @@ done
     checksum_offload: bool = False
     up: bool = True
     error: str = ""
+    port_vlans: ovsdb.PortVlans = ()
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -154,14 +155,24 @@ done
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, OvsVeth)
-        return self.create() if (current.outer, current.mark) == (self.outer, self.mark) else None
+        if (current.outer, current.mark) != (self.outer, self.mark):
+            return None
+        return (
+            *self.create(),
+            *ovs_forwarding.set_vlans(self.port_vlans, before=current.port_vlans),
+        )
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
         if before is None:
             return self.delete()
         assert isinstance(before, OvsVeth)
         # A pair that had lost its device or its port stays repaired: there is nothing to restore.
-        return before.create() if before.bridge and before.master and before.mtu else ()
+        if not (before.bridge and before.master and before.mtu):
+            return ()
+        return (
+            *before.create(),
+            *ovs_forwarding.set_vlans(before.port_vlans, before=self.port_vlans),
+        )
 
     def delete(self) -> Steps:
         delete = Run(("ip", "link", "delete", "dev", self.inner))
@@ -207,4 +218,5 @@ def _veth(inner: str, link: dict[str, Any], port: OvsPort | None, host: str) -> 
         mark=Mark.of_tag(alias) if alias else Mark.parse(port_mark),
         up={"UP", "LOWER_UP"} <= set(link.get("flags", ())),
         error=port.error if port else "",
+        port_vlans=((port.name, port.vlans),) if port and port.vlans else (),
     )

@@ -16,7 +16,7 @@ DOCKER_INTERFACE = "eth0"
 
 _LOST: dict[str, Any] = {
     "parent": "", "mac": "", "vlan": 0, "mtu": 0, "addresses": (), "routes": (), "rules": (),
-    "answer_routes": (),
+    "answer_routes": (), "vlan_settings": "",
 }  # fmt: skip
 _DEFAULT_VLAN = 1
 """The VLAN of every port of a Linux bridge to which no other one was assigned."""
@@ -57,6 +57,7 @@ class InterfaceProbe:
             "routes": tuple(sorted(_routes(self.routes.get(container, ()), interface))),
             "rules": tuple(sorted(_rules(self.rules.get(container, ()), priorities))),
             "answer_routes": self._answer_routes(container, priorities),
+            "vlan_settings": self._vlan_settings(kind, outer),
         }
 
     def unclaimed(
@@ -129,6 +130,11 @@ class InterfaceProbe:
         if kind == "ovs":
             return self.ports[outer].bridge if outer in self.ports else ""
         return str(self.links.get(outer, {}).get("master", ""))
+
+    def _vlan_settings(self, kind: str, outer: str) -> str:
+        """The settings of VLANs of a port of Open vSwitch besides its tag."""
+        settings = self.ports[outer].vlans if kind == "ovs" and outer in self.ports else ""
+        return " ".join(word for word in settings.split() if not word.startswith("tag="))
 
     def _vlan(self, kind: str, outer: str, link: dict[str, Any]) -> int:
         if kind == "macvlan":

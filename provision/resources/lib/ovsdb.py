@@ -25,6 +25,9 @@ NIC_KEY = "provision-nic"
 INNER_KEY = "provision-inner"
 """Of a port that is one end of a veth pair: the other end, a port of a Linux bridge."""
 
+PortVlans = tuple[tuple[str, str], ...]
+"""Ports with settings of VLANs: the name, and the settings as ovs-vsctl takes them."""
+
 LAN_KEY = "provision-lan"
 """Of a bridge on the hosts' LAN: its mark."""
 
@@ -65,6 +68,8 @@ def is_foreign_port(port: str, owner: str, *, unmarked: bool = True) -> Run:
     return sh(_PORT_IS_FOREIGN, port, MARK_KEY, owner, "" if unmarked else owner)
 
 
+_VLAN_MODES = ("access", "trunk", "native-tagged", "native-untagged", "dot1q-tunnel")
+
 Row = Mapping[str, Any]
 """A row of a table: value by column."""
 
@@ -75,7 +80,8 @@ class OvsPort:
 
     `error`: the reason why the port does not work; empty if it does. `protected`: the bridge
     forwards nothing from it to another protected port. `tag`: its VLAN, or 0 for a trunk. `up` is
-    False if ovs-vswitchd sees the interface down, where the probe asks for that.
+    False if ovs-vswitchd sees the interface down, where the probe asks for that. `vlans` are its
+    settings of VLANs, as `port_vlans` has them; empty if it carries all packets as they are.
     """
 
     name: str
@@ -87,6 +93,7 @@ class OvsPort:
     error: str
     tag: int = 0
     up: bool = True
+    vlans: str = ""
 
 
 def bridges(text: str) -> list[Row]:
@@ -114,6 +121,28 @@ def bridge_by_port(text: str) -> dict[str, str]:
     return {port.name: port.bridge for port in ports(text)} | own_ports
 
 
+def port_vlans(text: str, *names: str) -> PortVlans:
+    """Those of the ports that have settings of VLANs. Also a bridge's own device is a port."""
+    rows = {str(row["name"]): row for row in _rows(text, "ovs_ports")}
+    return tuple(
+        (name, settings) for name in names if name in rows and (settings := _vlans(rows[name]))
+    )
+
+
+def _vlans(port: Row) -> str:
+    """The settings of VLANs of a port: its tag, trunks and mode, as far as they have an effect."""
+    tag, trunks, mode = (port.get(column) for column in ("tag", "trunks", "vlan_mode"))
+    # ovs-vswitchd.conf.db(5), VLAN Configuration: without a mode, a tag makes an access port.
+    usual = "trunk" if tag is None else "access"
+    numbers = ",".join(str(int(vlan)) for vlan in _list(trunks))
+    settings = (
+        f"tag={int(tag)}" if tag is not None else "",
+        f"trunks={numbers}" if numbers and (mode or usual) != "access" else "",
+        f"vlan_mode={mode}" if mode in _VLAN_MODES and mode != usual else "",
+    )
+    return " ".join(filter(None, settings))
+
+
 def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
     error = str(interface["error"] or "")
     # ovs-vswitchd.conf.db(5): Interface.ofport is -1 if ovs-vswitchd could not add the interface.
@@ -131,6 +160,7 @@ def _port(bridge: str, port: Row, interface: Row) -> OvsPort:
         int(port.get("tag") or 0),
         # ovs-vswitchd.conf.db(5): both columns are empty while ovs-vswitchd does not know.
         "down" not in (interface.get("admin_state"), interface.get("link_state")),
+        _vlans(port),
     )
 
 
