@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provision.engine import applied_from, images, joint_changes
 from provision.engine.conflict_hints import hints
-from provision.engine.fleet import Fleet, Session, difference
+from provision.engine.fleet import Fleet, Session, difference, observe
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
 from provision.engine.plan import Change, Conflict, Plan
@@ -115,7 +115,7 @@ def converge(
         session.warn(f"warning: {warning}")
     if errors and (options.all_or_none or _too_many_failed(session, hosts, errors, options)):
         return Report(hosts, (), (), errors)
-    groups = tuple(_groups(usable, options))
+    groups = tuple(options.groups(usable))
     # Where a failure rolls back its host alone, a host may load a key that its peers do not know.
     together = groups if options.all_or_none else tuple((host,) for host in usable)
     _require_no_conflict(tuple(joint_changes.conflicts(session.inventory, plan.changes, together)))
@@ -129,26 +129,17 @@ def converge(
     _require_unlocked(session, fleet, {change.ref.host for change in plan.changes})
     run = _Run(session, options, fleet, plans=1 if approve else PLANS)
     try:
-        for group in groups:
+        for position, group in enumerate(groups):
             if _too_many_failed(session, hosts, (*errors, *run.errors), options):
                 break
+            if position and _any_for_all(plan.changes):
+                run.read(group)
             if not run.converge(group) and (options.all_or_none or run.interrupted):
                 break
     except KeyboardInterrupt:
         # Between two groups: the first has ended already, and is reported.
         run.interrupted = True
     return replace(run.report(hosts, errors), warnings=warnings)
-
-
-def _groups(hosts: tuple[str, ...], options: ApplyOptions) -> Iterator[tuple[str, ...]]:
-    """The groups of hosts that are changed one after the other, each in one transaction."""
-    if options.canary is not None:
-        yield (options.canary,)
-        yield tuple(host for host in hosts if host != options.canary)
-        return
-    size = options.group_size or max(1, len(hosts))
-    for first in range(0, len(hosts), size):
-        yield hosts[first : first + size]
 
 
 def _too_many_failed(
@@ -165,6 +156,12 @@ def _too_many_failed(
         f" (--max-failures {options.max_failures})"
     )
     return True
+
+
+def _any_for_all(changes: Iterable[Change]) -> bool:
+    """Return True if a change of one group may change what the hosts of another have."""
+    sides = (side for change in changes for side in (change.before, change.after))
+    return any(side is not None and side.for_all_hosts for side in sides)
 
 
 def _recover_abandoned(session: Session, fleet: Fleet, hosts: Iterable[str]) -> bool:
@@ -278,6 +275,10 @@ class _Run:
         self.errors: list[HostError] = []
         self.outcomes: dict[str, Outcome] = {}
         self.interrupted = False
+
+    def read(self, hosts: tuple[str, ...]) -> None:
+        """Read `hosts` again, as far as they answer."""
+        self.snapshots |= observe(self.session, hosts).snapshots
 
     def converge(self, hosts: tuple[str, ...]) -> bool:
         """Change `hosts` until nothing differs; return True if all of them keep the change."""

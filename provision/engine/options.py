@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -27,6 +28,16 @@ class ApplyOptions:
     manual: bool = False
     take_over: bool = False
     restart_docker: bool = False
+
+    def groups(self, hosts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """The groups of hosts that are changed one after the other, each in one transaction."""
+        if self.canary is not None:
+            yield (self.canary,)
+            yield tuple(host for host in hosts if host != self.canary)
+            return
+        size = self.group_size or max(1, len(hosts))
+        for first in range(0, len(hosts), size):
+            yield hosts[first : first + size]
 
     @property
     def verb(self) -> str:

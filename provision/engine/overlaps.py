@@ -17,6 +17,7 @@ from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes
 from provision.resources.lib.network_options import BRIDGE_NAME
+from provision.resources.lib.route_protocols import KERNEL, OF_PEOPLE
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 
 
@@ -55,16 +56,12 @@ def overlaps(
                     yield _conflict(network, host, route, owners)
 
 
-_KERNEL = 2
-"""RTPROT_KERNEL of linux/rtnetlink.h: the range of an interface, where others have addresses."""
-
-
 def _only_covers(route: KernelRoute, network: Network) -> bool:
     """Return True for a summary route, such as 0.0.0.0/1 of a VPN.
 
     The routes of the network are more specific, so the kernel prefers them.
     """
-    return route.proto != _KERNEL and route.dst.prefixlen < network.cidr.prefixlen
+    return route.proto != KERNEL and route.dst.prefixlen < network.cidr.prefixlen
 
 
 def _by_host(foreign: State) -> dict[str, list[AppliedRange]]:
@@ -123,11 +120,25 @@ class _OwnRoutes:
         return (
             (route.proto == PROTO and route.key in self.destinations)
             or route.dev in self.bridges
-            or any(
-                route.dev == flannel.device or route.dst.subnet_of(flannel.cidr)
-                for flannel in self.flannels
-            )
+            or any(of_flannel(flannel, route) for flannel in self.flannels)
         )
+
+
+def of_flannel(flannel: Flannel, route: KernelRoute) -> bool:
+    """Return True if flanneld has made the route, or the next `apply` puts its own in the place.
+
+    Routes of programs and those with a mark stay, and so do routes to a part of a lease.
+    """
+    if route.dev == flannel.device:
+        return True
+    if not route.dst.subnet_of(flannel.cidr):
+        return False
+    if route.dev == "docker0":
+        return True  # the bridge of the network, also if the file names another one by now
+    if flannel.backend == "udp":
+        return route.key == str(flannel.cidr) or route.key in flannel.displaced
+    length = flannel.prefix_length or route.dst.prefixlen
+    return route.proto in OF_PEOPLE and route.dst.prefixlen <= length
 
 
 def _own_routes(current: State) -> dict[str, _OwnRoutes]:

@@ -8,11 +8,11 @@ The plan compares the routes of a network as one table, so conflicts of its rows
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from ipaddress import IPv4Network
 from operator import attrgetter
 
 from provision import methods
 from provision.engine import conflict_commands, daemon_routes
+from provision.engine.overlaps import of_flannel
 from provision.engine.owners import Owners, existence, mark_of, ownership, removal
 from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
@@ -35,7 +35,7 @@ def parts_in_use(
 ) -> Iterator[Conflict]:
     """Yield a conflict for each route and Docker network of others on the part of a host."""
     owners = Owners.of(foreign)
-    flannels, of_daemons = _flannel_ranges(current), daemon_routes.ranges(current)
+    flannels, of_daemons = _flannels(current), daemon_routes.ranges(current)
     learned = daemon_routes.destinations(of_daemons, facts)
     yield from _routes(foreign, wanted, owners, learned)
     links = _own_links(current, wanted)
@@ -52,7 +52,7 @@ def parts_in_use(
                     route.key not in of_host
                     and route.key in subnets
                     and (host, route.dev) not in links
-                    and not any(route.dst.subnet_of(cidr) for cidr in flannels.get(host, ()))
+                    and not any(of_flannel(flannel, route) for flannel in flannels.get(host, ()))
                     and not daemon_routes.include(of_daemons, host, route)
                     and not _on_docker0(network, route)
                 ):
@@ -105,13 +105,13 @@ def _own_links(current: State, wanted: State) -> set[tuple[str, str]]:
     return {(resource.host, name) for resource in resources for name in resource.names()}
 
 
-def _flannel_ranges(current: State) -> dict[str, list[IPv4Network]]:
-    """The ranges of our flannel networks by host: flanneld makes routes in them."""
-    ranges: dict[str, list[IPv4Network]] = {}
+def _flannels(current: State) -> dict[str, list[Flannel]]:
+    """What flanneld has made for this inventory, by host."""
+    flannels: dict[str, list[Flannel]] = {}
     for resource in current.values():
         if isinstance(resource, Flannel):
-            ranges.setdefault(resource.host, []).append(resource.cidr)
-    return ranges
+            flannels.setdefault(resource.host, []).append(resource)
+    return flannels
 
 
 def _on_docker0(network: Network, route: KernelRoute) -> bool:

@@ -21,6 +21,7 @@ from provision.facts.peer_routes import Addresses, PeerRoutes
 from provision.model.ipv4 import ipv4_network
 from provision.resources.kinds.package import PACKAGES
 from provision.resources.lib import nic_records, ovsdb
+from provision.resources.lib.route_protocols import BOOT
 from provision.resources.lib.shared_json import made
 from provision.resources.render import program_text
 
@@ -37,10 +38,6 @@ def _not_forwarding(lines: KeyedLines) -> Iterator[str]:
     """The interfaces that do not forward although the host does, or did before our change."""
     yield from lines.every("unforwarding")
     yield from (name for name, value in lines.pairs("interface") if value == "0")
-
-
-_BOOT = 3
-"""RTPROT_BOOT of linux/rtnetlink.h: `ip route` does not print this protocol."""
 
 
 def parse(
@@ -190,5 +187,5 @@ def _kernel_route(entry: Mapping[str, Any]) -> KernelRoute | None:
     if "dev" not in entry or entry["dst"] == "default":
         return None
     network = ipv4_network(entry["dst"])
-    number, via = int(entry.get("protocol", _BOOT)), str(entry.get("gateway", ""))
+    number, via = int(entry.get("protocol", BOOT)), str(entry.get("gateway", ""))
     return KernelRoute(network, str(entry["dev"]), number, str(network), via)

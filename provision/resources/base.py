@@ -68,6 +68,11 @@ class Resource:
     """Maintains other resources: created after them, deleted before them."""
     read_at_start: ClassVar[bool] = False
     """Like files (`on_disk`), daemons read it as they start: a rollback brings it back before."""
+    for_all_hosts: ClassVar[bool] = False
+    """One host has it for all: with a change of another host, it may become a resource of this one.
+
+    Later groups of hosts are read again before they are changed.
+    """
     changes_facts: ClassVar[bool] = False
     """Creating it changes the facts of the host (e.g. installing Docker).
 

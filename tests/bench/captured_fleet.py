@@ -295,7 +295,8 @@ class _Fleet:
         chains = by_kind.get(IptablesChain, [])
         host.section("iptables_chain", *iptables_save(chains))
         host.section("sysctl", *capture("sysctl/routes-trixie").splitlines())
-        host.section("etcd_config", "@@etcd", f"peers {self._peers(host.name)}")
+        for kind in ("etcd_config", "etcd_lease"):
+            host.section(kind, "@@etcd", f"peers {self._peers(host.name)}")
         for kind, lines in WRITERS.items():
             for resource in by_kind.get(kind, ()):
                 host.section(kind.kind, *lines(resource))

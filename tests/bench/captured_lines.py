@@ -127,7 +127,6 @@ SHARED = {
     "lan_bridge": "addresses",
     "lan_bridge_ovs": "addresses",
     "ovs_uplink": "addresses",
-    "etcd_lease": "etcd",
     "flannel": "addresses routes etcd",
 }
 """The keys of look/shared.sh that each section prints, as the probes name them."""

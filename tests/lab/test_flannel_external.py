@@ -10,7 +10,7 @@ import pytest
 
 from tests.authority import Authority
 from tests.lab.hosts import HOSTS, Hosts, assert_same
-from tests.lab.test_flannel import CTL, VXLAN, address, verified
+from tests.lab.test_flannel import CTL, FLANNELD, VXLAN, address, verified
 
 pytestmark = pytest.mark.lab
 
@@ -107,6 +107,57 @@ def test_an_etcd_of_the_user(mixed: Hosts) -> None:
         assert etcd.keys() == FOREIGN.keys()
         assert '"10.9.0.0/16"' in etcd.ctl("get /elsewhere/config")
     assert_same(before, hosts.capture())
+
+
+@pytest.mark.full
+def test_the_settings_stay_until_the_last_host_leaves(mixed: Hosts) -> None:
+    """h1 wrote them for all; the others need them when their flanneld starts again."""
+    hosts = mixed
+    before = hosts.capture()
+    with user_etcd(hosts) as etcd:
+        inventory = etcd.inventory()
+        hosts.provision("apply", inventory)
+        hosts.provision("destroy", inventory, "--yes", "--limit", "h1")
+        assert_flanneld_starts_again(hosts, "h2", "h3")
+        # The next apply makes no other host's settings anew.
+        changes = hosts.json("plan", inventory)["changes"]
+        assert {c["host"] for c in changes} == {"h1"}, changes
+        hosts.provision("apply", inventory)
+        verified(hosts, inventory)
+        for host in HOSTS:
+            left = etcd.keys()
+            assert "/coreos.com/network/config" in left
+            hosts.provision("destroy", inventory, "--yes", "--limit", host)
+        assert etcd.keys() == FOREIGN.keys()
+        hosts.provision("apply", inventory)
+        hosts.provision("destroy", inventory, "--yes", "--strategy", "rolling=1")
+        assert etcd.keys() == FOREIGN.keys()
+    assert_same(before, hosts.capture())
+
+
+def assert_flanneld_starts_again(hosts: Hosts, *names: str) -> None:
+    """It finds its settings, and the hosts have routes to each other again."""
+    for host in names:
+        hosts.ssh(host, f"timeout 60 systemctl restart {FLANNELD}")
+        assert hosts.ssh(host, f"systemctl is-active {FLANNELD}").strip() == "active"
+    target = hosts.ssh("h3", "docker inspect -f '{{.NetworkSettings.Networks.over.IPAddress}}' c3")
+    ping = f"for n in 1 2 3 4 5; do docker exec c2 ping -c 1 -W 1 {target.strip()} && exit; done"
+    assert "1 packets received" in hosts.ssh("h2", f"{ping}; exit 1")
+
+
+@pytest.mark.full
+def test_the_settings_in_an_installed_etcd_stay_too(mixed: Hosts) -> None:
+    """Two of three members remain when h1 leaves."""
+    inventory = mixed.inventory(VXLAN)
+    before = mixed.capture()
+    mixed.provision("apply", inventory)
+    mixed.provision("destroy", inventory, "--yes", "--limit", "h1")
+    assert_flanneld_starts_again(mixed, "h2", "h3")
+    mixed.provision("apply", inventory)
+    verified(mixed, inventory)
+    assert mixed.json("plan", inventory)["changes"] == []
+    mixed.provision("destroy", inventory, "--yes")
+    assert_same(before, mixed.capture())
 
 
 @pytest.mark.full

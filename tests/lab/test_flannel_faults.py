@@ -11,6 +11,7 @@ import pytest
 
 from provision.engine.pki import sign
 from provision.lab import power
+from provision.resources.on_hosts import PROTO
 from provision.resources.steps import Issue, Put
 from tests.lab.hosts import HOSTS, Hosts
 from tests.lab.test_flannel import (
@@ -192,6 +193,77 @@ def test_apply_restores_what_flanneld_does_not_notice(over: tuple[Hosts, str]) -
         assert all(text in plan for text in texts.values()), plan
         hosts.provision("apply", inventory)
         assert hosts.json("plan", inventory)["changes"] == []
+        verified(hosts, inventory)
+
+
+ELSEWHERE = {
+    "udp": {
+        "h1": ("ip route del 172.16.0.0/16 dev flannel0", "lacks: route to 172.16.0.0/16"),
+        "h2": (
+            "ip route add 172.16.0.0/24 via {}.99",
+            "lacks: route to 172.16.0.0/24 dev flannel0 (there is one via {}.99 dev eth1)",
+        ),
+        "h3": (
+            "ip route replace 172.16.0.0/16 via {}.99",
+            "lacks: route to 172.16.0.0/16 dev flannel0 (there is one via {}.99 dev eth1)",
+        ),
+    },
+    "host-gw": {
+        "h1": (
+            "ip route replace 172.16.1.0/24 via {}.99",
+            "lacks: route to 172.16.1.0/24 via {}.12 (there is one via {}.99 dev eth1)",
+        ),
+        "h2": (
+            "ip route replace blackhole 172.16.2.0/24",
+            "lacks: route to 172.16.2.0/24 via {}.13 (there is one of type blackhole)",
+        ),
+    },
+    "vxlan": {
+        "h1": (
+            "ip route replace 172.16.1.0/24 via {}.99",
+            "lacks: route to 172.16.1.0/24 via 172.16.1.0 dev flannel.1 "
+            "(there is one via {}.99 dev eth1)",
+        ),
+    },
+}
+"""By backend and host: a route that takes packets from flanneld's, and how a plan names it."""
+
+
+@pytest.mark.full
+def test_apply_heals_routes_that_lead_elsewhere(over: tuple[Hosts, str]) -> None:
+    """The plan names the route, apply puts flanneld's in its place, and verify passes."""
+    hosts, _ = over
+    lan = hosts.networks[1]
+    for backend, damages in ELSEWHERE.items():
+        inventory = hosts.inventory(VXLAN, ("backend: vxlan", f"backend: {backend}"))
+        hosts.provision("apply", inventory)
+        verified(hosts, inventory)
+        for host, (command, _) in damages.items():
+            hosts.ssh(host, command.replace("{}", lan))
+        failed_checks(hosts, inventory)
+        plan = hosts.provision("plan", inventory)
+        assert all(text.replace("{}", lan) in plan for _, text in damages.values()), plan
+        changes = hosts.json("plan", inventory)["changes"]
+        assert {(c["host"], c["kind"]) for c in changes} == {(host, "flannel") for host in damages}
+        hosts.provision("apply", inventory)
+        assert hosts.json("plan", inventory)["changes"] == []
+        verified(hosts, inventory)
+
+
+@pytest.mark.full
+def test_routes_that_are_not_of_people_are_a_conflict(over: tuple[Hosts, str]) -> None:
+    """One with the mark of another inventory stays, and so does one to a part of a subnet."""
+    hosts, inventory = over
+    for route in (f"172.16.1.0/24 proto {PROTO}", "172.16.1.0/25"):
+        way = f"via {hosts.networks[1]}.99"
+        hosts.ssh("h1", f"ip route replace {route} {way}")
+        try:
+            plan = hosts.provision("plan", inventory, status=9)
+            assert route.split()[0] in plan, plan
+            hosts.provision("apply", inventory, status=9)
+            assert way in hosts.ssh("h1", f"ip route show exact {route}")
+        finally:
+            hosts.ssh("h1", f"ip route del {route}; systemctl restart {FLANNELD}")
         verified(hosts, inventory)
 
 

@@ -136,6 +136,24 @@ def test_a_rolling_change_ends_a_group_before_the_next(fleet: Fleet) -> None:
     assert verbs[4:] == [("h3", "act"), ("h3", "confirm")]
 
 
+def test_later_groups_are_read_again_where_one_host_stands_for_all(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first group leaves may be a resource of a host of the next one by then."""
+    fleet.apply()
+    monkeypatch.setattr(Toy, "for_all_hosts", True)
+    real = rounds.acting.act
+
+    def passing_on(running: Any, wave: Any) -> None:
+        real(running, wave)
+        if "h1" in wave:
+            fleet.hosts.toys |= {Ref("h2", "toy", "b"): Toy("h2", "b")}
+
+    monkeypatch.setattr(rounds.acting, "act", passing_on)
+    done = fleet.apply(destroy=True, all_or_none=False, group_size=1)
+    assert (done.exit_status, fleet.hosts.toys) == (0, {})
+
+
 @pytest.mark.parametrize(("most", "last"), [(0, UNCHANGED), (1, CONFIRMED)])
 def test_a_rolling_change_goes_on_until_too_many_hosts_have_failed(
     fleet: Fleet, most: int, last: Outcome

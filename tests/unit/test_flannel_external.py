@@ -188,7 +188,7 @@ def test_an_etcd_that_no_endpoint_reaches_is_a_problem(inventory: Inventory) -> 
 def test_the_health_of_each_endpoint_is_checked(inventory: Inventory) -> None:
     """As it is for members."""
     network = inventory.networks["over"]
-    assert options.members(network) == () and options.writer(network) == "h1"
+    assert options.members(network) == () and options.first_writer(network) == "h1"
     for state, expected in (
         ("healthy: took 3ms", ""),
         ("unhealthy: failed", f"etcd at {URL} is unhealthy"),

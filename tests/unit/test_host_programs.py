@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from provision.resources.render import program_text
 from provision.resources.steps import Put, Run
 
 DOCKER_ID = program_text("host/docker_id.sh")
+REMOVE_CONFIG = program_text("host/etcd_config_remove.sh")
 LEASE = program_text("host/etcd_wait.sh", "host/etcd_lease.sh")
 DOCKER = """#!/bin/sh
 [ ! -e "$FOLDER/down" ] || exit 1
@@ -31,10 +33,11 @@ name() { echo "$FOLDER/keys/$(echo "$1" | tr / =)"; }
 case $1 in
 --command-timeout=3s) exit 0 ;;
 put) printf %s "$4" >"$(name "$3")" ;;
-del) rm "$(name "$3")" ;;
+del) rm -f "$(name "$3")" ;;
 get)
   case $2 in
-  --prefix) ls "$FOLDER/keys" | tr = / | grep "^$5" ;;
+  --prefix) ls "$FOLDER/keys" | tr = / | grep "^${5:-$4}" || : ;;
+  --keys-only) [ ! -e "$(name "$4")" ] || echo "$4" ;;
   *) cat "$(name "$4")" ;;
   esac ;;
 esac
@@ -181,3 +184,44 @@ def test_a_rollback_leaves_no_file_that_was_being_written(tmp_path: Path, text: 
     assert subprocess.run(["sh", "-c", undo, "undo", "1"], check=False).returncode == 0
     assert path.read_text() == "as before"
     assert not partial.exists()
+
+
+SETTINGS, OWNER = "/net/config", "/provision/demo/over/config"
+RECORDS = "/provision/demo/over/hosts/"
+
+
+def write_keys(folder: Path, leases: str, records: str) -> None:
+    """Settings, and keys of the hosts with these numbers."""
+    texts = {SETTINGS: "{}", OWNER: "{}", "/net/subnets/172.20.9.0-24": "of a stranger"}
+    texts |= {f"/net/subnets/172.20.{number}.0-24": "{}" for number in leases}
+    for number in records:
+        record = {"key": f"/net/subnets/172.20.{number}.0-24", "address": f"10.0.0.{number}"}
+        texts[f"{RECORDS}h{number}"] = json.dumps(record)
+    for key, text in texts.items():
+        (folder / "keys" / key.replace("/", "=")).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("leases", "records", "stale", "stays"),
+    [
+        ("", "", "", False),
+        ("23", "23", "", True),
+        ("3", "3", "", True),
+        # A host that the inventory no longer has, and one whose lease is gone.
+        ("3", "3", "3", False),
+        ("23", "23", "3", True),
+        ("", "2", "", False),
+    ],
+)
+def test_the_settings_of_flannel_go_with_the_last_host(
+    commands: Path, leases: str, records: str, stale: str, stays: bool
+) -> None:
+    """As long as another host has a lease, its flanneld needs them for its next start."""
+    write_keys(commands, leases, records)
+    before = {path.name for path in (commands / "keys").iterdir()}
+    own = [key for n in stale for key in (f"/net/subnets/172.20.{n}.0-24", f"{RECORDS}h{n}")]
+    etcdctl = str(commands / "etcdctl")
+    process = sh(REMOVE_CONFIG, commands, etcdctl, RECORDS, SETTINGS, OWNER, *own)
+    assert process.returncode == 0, process.stderr
+    after = {path.name for path in (commands / "keys").iterdir()}
+    assert after == (before if stays else {"=net=subnets=172.20.9.0-24"})

@@ -20,12 +20,12 @@ from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.iptables_chain import IptablesChain, comment
 from provision.resources.kinds.routes import Routes, row
 from provision.resources.lib.network_options import BRIDGE_NAME
+from provision.resources.lib.route_protocols import BOOT, KERNEL
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 from tests.fakes import HOST
 
 RANGE = IPv4Network("172.20.0.0/16")
 PART = IPv4Network("172.20.77.0/24")
-KERNEL = 2
 FOREIGN = KernelRoute(PART, "br-other", KERNEL)
 
 
@@ -116,8 +116,23 @@ def test_routes_of_an_own_flannel_are_no_conflict(tmp_path: Path) -> None:
     ours = Flannel("h1", "over", "vxlan", "flannel.1", RANGE, masquerade=True, inventory="demo")
     demo = inventory(tmp_path)
     assert not conflicts(demo, KernelRoute(PART, "flannel.1", KERNEL), ours)
-    assert not conflicts(demo, FOREIGN, ours)
-    assert conflicts(demo, FOREIGN, replace(ours, cidr=IPv4Network("172.30.0.0/16")))
+    direct = KernelRoute(PART, "eth1", BOOT)
+    assert not conflicts(demo, direct, ours)
+    assert not conflicts(demo, direct, replace(ours, prefix_length=24))
+    assert conflicts(demo, direct, replace(ours, cidr=IPv4Network("172.30.0.0/16")))
+
+
+def test_other_routes_in_the_range_of_an_own_flannel_are_a_conflict(tmp_path: Path) -> None:
+    """A bridge of others, a route to a part of a lease, with udp any but that of the range."""
+    ours = Flannel("h1", "over", "vxlan", "flannel.1", RANGE, masquerade=True, inventory="demo")
+    demo = inventory(tmp_path)
+    assert conflicts(demo, FOREIGN, ours)
+    part = KernelRoute(IPv4Network("172.20.77.0/25"), "eth1", BOOT)
+    assert conflicts(demo, part, replace(ours, prefix_length=24))
+    udp = replace(ours, backend="udp", device="flannel0")
+    assert conflicts(demo, KernelRoute(PART, "eth1", BOOT), udp)
+    # The next apply puts flanneld's own route in the place of these.
+    assert not conflicts(demo, KernelRoute(RANGE, "eth1", BOOT), udp)
 
 
 def test_pipework_shares_its_range_with_the_hosts(tmp_path: Path) -> None:

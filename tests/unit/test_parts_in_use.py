@@ -6,6 +6,8 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
+import pytest
+
 from provision.engine.parts_in_use import parts_in_use
 from provision.facts.host import KernelRoute
 from provision.resources.base import Resource, state
@@ -14,8 +16,9 @@ from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes, row
 from provision.resources.lib.network_options import BRIDGE_NAME
 from provision.resources.lib.route_claims import FOREIGN
-from provision.resources.on_hosts import UNMARKED, Mark
-from tests.unit.test_overlaps import KERNEL, RANGE, facts, inventory
+from provision.resources.lib.route_protocols import BOOT, KERNEL
+from provision.resources.on_hosts import PROTO, UNMARKED, Mark
+from tests.unit.test_overlaps import RANGE, facts, inventory
 
 OWN, PEER = IPv4Network("172.20.0.0/24"), IPv4Network("172.20.1.0/24")
 WANTED = DockerNetwork("h1", "n", OWN, None, ((BRIDGE_NAME, "br-n-x"),), Mark("demo", "n"))
@@ -52,9 +55,17 @@ def test_own_bridges_and_routes_are_no_conflict(tmp_path: Path) -> None:
     # The subnet of a peer that has left the file is another peer's now: its route is replaced.
     assert not conflicts(tmp_path, KernelRoute(PEER, "eth9", KERNEL), current=(planned,))
     flannel = Flannel("h1", "n", "host-gw", "", RANGE, masquerade=False, inventory="demo")
-    assert not conflicts(tmp_path, KernelRoute(PEER, "eth1", KERNEL), current=(flannel,))
+    assert not conflicts(tmp_path, KernelRoute(PEER, "eth1", BOOT), current=(flannel,))
     docker0 = "method: routes, cidr: 172.20.0.0/16, bridge: docker0"
     assert not conflicts(tmp_path, KernelRoute(OWN, "docker0", KERNEL), options=docker0)
+
+
+@pytest.mark.parametrize("proto", [KERNEL, PROTO, 186])
+def test_a_route_of_others_is_none_of_flanneld(tmp_path: Path, proto: int) -> None:
+    """One of an interface, of another inventory or of a routing daemon, in the range of flannel."""
+    flannel = Flannel("h1", "n", "host-gw", "", RANGE, masquerade=False, inventory="demo")
+    (message,) = conflicts(tmp_path, KernelRoute(PEER, "eth9", proto), current=(flannel,))
+    assert message == f"{PEER} is in use on eth9, outside this inventory"
 
 
 def test_a_route_of_others_in_the_place_of_a_wanted_one_is_a_conflict(tmp_path: Path) -> None:

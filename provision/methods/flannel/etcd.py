@@ -19,7 +19,6 @@ from provision.methods.flannel.options import (
     members,
     options,
     prefixes,
-    writer,
 )
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource
@@ -43,9 +42,12 @@ _LEAVE = program_text("host/etcd_leave.sh")
 
 
 def resources(
-    inventory: Inventory, network: Network, facts: Facts, host: str, mtu: int
+    inventory: Inventory, network: Network, facts: Facts, host: str, mtu: int, writer: str
 ) -> Iterator[Resource]:
-    """Everything that one host needs before its flanneld: certificates, etcd, and its lease."""
+    """Everything that one host needs before its flanneld: certificates, etcd, and its lease.
+
+    The host `writer` writes flannel's settings for all.
+    """
     if is_external(network):
         yield from _tls_files(inventory, network, host)
     for role in roles(network, host):
@@ -55,9 +57,9 @@ def resources(
     if host in members(network):
         yield from _member(inventory, network, facts, host)
     yield from firewall.chains(inventory, network, facts[host])
-    if host == writer(network):
-        yield _config(inventory, network, facts, mtu)
-    yield _lease(inventory, network, facts, host)
+    if host == writer:
+        yield _config(inventory, network, facts, mtu, writer)
+    yield _lease(inventory, network, facts, host, writer)
 
 
 def roles(network: Network, host: str) -> tuple[str, ...]:
@@ -99,10 +101,10 @@ def client_refs(inventory: Inventory, network: Network, host: str) -> tuple[Ref,
     return (certificate_ref(network, host, CLIENT),)
 
 
-def config_ref(network: Network) -> Ref:
-    """The configuration of flannel, which one host writes for all."""
+def config_ref(network: Network, writer: str) -> Ref:
+    """The configuration of flannel, which the host `writer` writes for all."""
     key = keys.config_key(options(network).etcd.prefix)
-    return Ref(writer(network), "etcd_config", f"{network.name}{key}")
+    return Ref(writer, "etcd_config", f"{network.name}{key}")
 
 
 def lease_ref(network: Network, host: str) -> Ref:
@@ -240,9 +242,11 @@ def _joining(
     return replace(unit, started_after=after, first_start=(join,), before_undo=(leave,))
 
 
-def _config(inventory: Inventory, network: Network, facts: Facts, mtu: int) -> EtcdConfig:
+def _config(
+    inventory: Inventory, network: Network, facts: Facts, mtu: int, writer: str
+) -> EtcdConfig:
     return EtcdConfig(
-        host=writer(network),
+        host=writer,
         network=network.name,
         prefix=options(network).etcd.prefix,
         config=config(network, mtu),
@@ -250,7 +254,7 @@ def _config(inventory: Inventory, network: Network, facts: Facts, mtu: int) -> E
         members=members(network),
         inventory=inventory.name,
         started_after=(
-            *_client_needs(inventory, network, writer(network)),
+            *_client_needs(inventory, network, writer),
             *services(inventory, network),
         ),
         existed=bool(etcd_members.keys(inventory, network, facts)),
@@ -264,7 +268,9 @@ def _client_needs(inventory: Inventory, network: Network, host: str) -> tuple[Re
     return etcdctl, *client_refs(inventory, network, host), *rules
 
 
-def _lease(inventory: Inventory, network: Network, facts: Facts, host: str) -> EtcdLease:
+def _lease(
+    inventory: Inventory, network: Network, facts: Facts, host: str, writer: str
+) -> EtcdLease:
     backend, name = options(network).backend, network.name
     lease = keys.subnet_key(options(network).etcd.prefix, network.subnets[host])
     anew = etcd_members.has_lost_all(inventory, network, facts)
@@ -280,7 +286,7 @@ def _lease(inventory: Inventory, network: Network, facts: Facts, host: str) -> E
         started_after=(
             *_client_needs(inventory, network, host),
             *services(inventory, network),
-            config_ref(network),
+            config_ref(network, writer),
         ),
         existed=lease in etcd_members.keys(inventory, network, facts),
         restarts=service_name(inventory.name, name, "flanneld") if anew else "",

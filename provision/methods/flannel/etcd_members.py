@@ -11,7 +11,13 @@ from collections.abc import Iterator
 
 from provision.methods import Facts
 from provision.methods.flannel.facts import NO_DATA, UNREADABLE, EtcdMember, FlannelFacts
-from provision.methods.flannel.options import cluster, is_external, members, options
+from provision.methods.flannel.options import (
+    cluster,
+    first_writer,
+    is_external,
+    members,
+    options,
+)
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.lib import etcd_keys
@@ -32,6 +38,17 @@ def keys(inventory: Inventory, network: Network, facts: Facts) -> etcd_keys.Keys
     An answer counts only if it comes from the cluster that the inventory asks for.
     """
     return next((answer for answer, _ in _answers(inventory, network, facts)), {})
+
+
+def writer(inventory: Inventory, network: Network, facts: Facts) -> str:
+    """The host that writes flannel's settings for all: the one whose resource they are already.
+
+    It keeps them while it is in the network, so that no plan moves them to another host.
+    """
+    addresses = frozenset(str(host.address) for host in inventory.hosts.values())
+    answer = keys(inventory, network, facts)
+    host = etcd_keys.settings_host(answer, inventory.name, network.name, "", addresses)
+    return host if host in network.hosts else first_writer(network)
 
 
 def lost(inventory: Inventory, network: Network, facts: Facts) -> dict[str, str]:

@@ -10,7 +10,14 @@ import provision.methods.flannel.etcd as etcd
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge
 from provision.methods.flannel.facts import FlannelFacts
-from provision.methods.flannel.options import config, device, endpoints, members, options
+from provision.methods.flannel.options import (
+    config,
+    device,
+    endpoints,
+    first_writer,
+    members,
+    options,
+)
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.base import Resource
@@ -47,10 +54,11 @@ def _nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str
 
 
 def service(
-    inventory: Inventory, network: Network, facts: HostFacts, mtu: int
+    inventory: Inventory, network: Network, facts: HostFacts, mtu: int, writer: str
 ) -> Iterator[Resource]:
     """flanneld's unit, its binary if the host gets one, and the claim on what flanneld creates."""
     host, settings = facts.host, options(network)
+    written = etcd.config_ref(network, writer)
     claim = Flannel(
         host,
         network.name,
@@ -59,7 +67,7 @@ def service(
         network.cidr,
         settings.ip_masq,
         inventory.name,
-        started_after=(etcd.config_ref(network),),
+        started_after=(written,),
     )
     binary = _binary(inventory, network, facts)
     yield claim
@@ -67,11 +75,9 @@ def service(
         yield binary
     needs = [claim.ref, *etcd.client_refs(inventory, network, host)]
     needs += [binary.ref] if binary else []
-    after = (
-        etcd.lease_ref(network, host),
-        etcd.config_ref(network),
-        *etcd.services(inventory, network),
-    )
+    # The file names the first writer for good: with another text, flanneld would restart.
+    named = etcd.config_ref(network, first_writer(network))
+    after = (etcd.lease_ref(network, host), named, *etcd.services(inventory, network))
     mark = Mark(inventory.name, network.name)
     yield Service(
         host,
@@ -101,7 +107,7 @@ def service(
         # udp backend forwards them in its own process.
         restarts_quietly=settings.backend != "udp",
         needs=tuple(needs),
-        started_after=after,
+        started_after=(*after, written),
     )
 
 

@@ -144,10 +144,11 @@ class FlannelMethod(Method):
     def desired(self, inventory: Inventory, network: Network, facts: Facts) -> Iterator[Resource]:
         """Yield etcd, flanneld, a bridge and firewall rules for each host."""
         mtu = self.mtu(inventory, network, facts)
+        writer = etcd_members.writer(inventory, network, facts)
         for host in network.hosts:
             if host in facts:
-                yield from etcd.resources(inventory, network, facts, host, mtu)
-                yield from flanneld.service(inventory, network, facts[host], mtu)
+                yield from etcd.resources(inventory, network, facts, host, mtu, writer)
+                yield from flanneld.service(inventory, network, facts[host], mtu, writer)
                 yield from flanneld.bridge(inventory, network, facts[host], mtu)
 
     def check_host(

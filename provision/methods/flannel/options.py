@@ -169,8 +169,8 @@ def is_external(network: Network) -> bool:
     return options(network).etcd.endpoints is not None
 
 
-def writer(network: Network) -> str:
-    """The host that writes flannel's configuration for all: the first member, or the first host."""
+def first_writer(network: Network) -> str:
+    """The host that writes flannel's settings into a new etcd: a member, or else the first host."""
     return (*members(network), *network.hosts)[0]
 
 

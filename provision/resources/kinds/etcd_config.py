@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -28,6 +28,7 @@ ctl=$1; shift
 for key; do "$ctl" del -- "$key" || exit; done
 """
 
+_REMOVE_CONFIG = program_text("host/etcd_config_remove.sh")
 # Our key is written before the settings: settings without it are those of somebody else.
 _IS_FOREIGN = """
 [ -x "$1" ] || exit 1
@@ -46,6 +47,9 @@ def remove_keys(ctl: str, *names: str) -> Run:
 class EtcdConfig(Resource):
     """The JSON text `config` at the key `prefix`/config of an etcd; one host writes it for all.
 
+    It stays when that host leaves, and is then found on another host that uses it
+    (`etcd_keys.settings_host`): the last host of the network removes it.
+
     flanneld reads it: https://github.com/flannel-io/flannel/blob/master/Documentation/configuration.md
     `cluster` identifies the etcd cluster, `members` are its hosts. `stale` are keys of hosts that
     are no longer in the inventory. `existed`: another host has read our keys already, so that a
@@ -53,13 +57,11 @@ class EtcdConfig(Resource):
     """
 
     kind: ClassVar[str] = "etcd_config"
-    probe: ClassVar[str] = """
-shared etcd
-echo "peers $peers"
-"""
+    probe: ClassVar[str] = keys.PEERS_PROBE
 
     fingerprint: ClassVar[str] = ":"  # other hosts may change etcd meanwhile
     read_at_start: ClassVar[bool] = True
+    for_all_hosts: ClassVar[bool] = True
 
     network: str
     prefix: str
@@ -103,8 +105,9 @@ echo "peers $peers"
         return sh(_WRITE, keys.ctl(self.inventory, self.network), *pairs, *stale)
 
     def delete(self) -> Steps:
-        names = (keys.config_key(self.prefix), self._owner_key)
-        return (remove_keys(keys.ctl(self.inventory, self.network), *names),)
+        hosts = f"{keys.claims_prefix(self.inventory, self.network)}/hosts/"
+        names = (hosts, keys.config_key(self.prefix), self._owner_key, *self.stale)
+        return (sh(_REMOVE_CONFIG, keys.ctl(self.inventory, self.network), *names),)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         if before is None and self.existed:
@@ -125,26 +128,26 @@ echo "peers $peers"
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        # Without a blank: an inventory of one host has no peers.
-        answers, peers = text.rsplit("peers", 1)
+        answers, peers = keys.split_peers(text)
         for network, values in keys.networks(answers):
             if values is not None:  # None: etcd does not answer
-                yield from _configs(network, values, set(peers.split()), origin)
+                yield from _configs(network, values, peers, origin)
 
 
 def _configs(
-    network: str, values: Mapping[str, str], peers: set[str], origin: Origin
+    network: str, values: Mapping[str, str], peers: Set[str], origin: Origin
 ) -> Iterator[Found]:
-    """Settings that this host wrote, and those below other prefixes, which others wrote."""
+    """Settings that are a resource of this host, and those below other prefixes, of others."""
     base = keys.claims_prefix(origin.inventory, network)
     owner = keys.decode_object(values.get(f"{base}/config", ""))
+    holder = keys.settings_host(values, origin.inventory, network, origin.host, peers)
     for key, value in values.items():
         # Any key that ends with /config may be the settings of a flannel network.
         prefix = key.removesuffix("/config")
         if prefix == key or key.startswith(f"{keys.CLAIMS}/"):
             continue
         ours = owner.get("prefix") == prefix
-        if not ours or owner.get("host") == origin.host:
+        if not ours or holder == origin.host:
             config = EtcdConfig(
                 host=origin.host,
                 network=network,
@@ -159,7 +162,7 @@ def _configs(
             yield Found(config, ours)
 
 
-def _stale(prefix: str, values: Mapping[str, str], peers: set[str], host: str) -> Iterator[str]:
+def _stale(prefix: str, values: Mapping[str, str], peers: Set[str], host: str) -> Iterator[str]:
     """Lease keys of hosts that the inventory no longer has, and the keys that record them."""
     for key, value in values.items():
         record = keys.decode_object(value) if key.startswith(prefix) else {}

@@ -8,13 +8,13 @@ expiry: the inventory decides which host has which subnet.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
-from provision.resources.kinds.etcd_config import remove_keys
+from provision.resources.kinds.etcd_config import EtcdConfig, remove_keys
 from provision.resources.lib import etcd_keys as keys
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, sh
@@ -44,9 +44,7 @@ class EtcdLease(Resource):
     """
 
     kind: ClassVar[str] = "etcd_lease"
-    probe: ClassVar[str] = """
-shared etcd
-"""
+    probe: ClassVar[str] = keys.PEERS_PROBE
 
     fingerprint: ClassVar[str] = ":"
 
@@ -107,13 +105,16 @@ shared etcd
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        for network, values in keys.networks(text):
-            lease = None if values is None else _lease(network, values, origin)
+        answers, peers = keys.split_peers(text)
+        for network, values in keys.networks(answers):
+            lease = None if values is None else _lease(network, values, peers, origin)
             if lease is not None:
                 yield Found(lease, ours=True)
 
 
-def _lease(network: str, values: Mapping[str, str], origin: Origin) -> EtcdLease | None:
+def _lease(
+    network: str, values: Mapping[str, str], peers: Set[str], origin: Origin
+) -> EtcdLease | None:
     """The lease that provision recorded for this host, if it is still in etcd."""
     record_key = f"{keys.claims_prefix(origin.inventory, network)}/hosts/{origin.host}"
     record = keys.decode_object(values.get(record_key, ""))
@@ -123,6 +124,9 @@ def _lease(network: str, values: Mapping[str, str], origin: Origin) -> EtcdLease
     lease = leases.pop(key, None)
     if lease is None:
         return None
+    # The settings stay while a host has a lease: all leases are removed before them.
+    holder = keys.settings_host(values, origin.inventory, network, origin.host, peers)
+    settings = Ref(holder, EtcdConfig.kind, f"{network}{keys.config_key(prefix)}")
     return EtcdLease(
         host=origin.host,
         network=network,
@@ -133,5 +137,5 @@ def _lease(network: str, values: Mapping[str, str], origin: Origin) -> EtcdLease
         cluster=str(record.get("cluster", "")),
         inventory=origin.inventory,
         duplicates=tuple(entry.key for entry in leases.values() if entry.address == address),
-        started_after=keys.prerequisites(values, network, origin),
+        started_after=(*keys.prerequisites(values, network, origin), settings),
     )

@@ -15,6 +15,7 @@ from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.service import restart
 from provision.resources.lib import etcd_keys
 from provision.resources.lib.flannel_state import FlannelLinks
+from provision.resources.lib.shared_json import decode
 from provision.resources.on_hosts import ETC, service_name
 from provision.resources.render import program_text
 from provision.resources.steps import Put, Run, Steps, remove_file, sh
@@ -23,8 +24,9 @@ STATE = "provision-flannel"
 """Folder below /var/lib where flanneld writes its subnet.env."""
 
 _CLEAR = program_text("host/flannel_clear.sh")
-# A device has no mark: its type and its address tell it from one of others, before flanneld has
-# given it an address the claim.
+_REMOVE_DISPLACING = program_text("host/flannel_routes.sh")
+# A device cannot carry a mark. Until flanneld has given it an address, the claim tells whether it
+# is ours; after that, its type and its address do.
 _IS_FOREIGN = """
 [ -n "$1" ] && [ -e "/sys/class/net/$1" ] || exit 1
 ip -d -o link show dev "$1" | grep -q -e " $2 " || exit 0
@@ -34,7 +36,7 @@ ip -d -o link show dev "$1" | grep -q -e " $2 " || exit 0
 _CLAIM = "claim"
 """`lacks` of what flanneld has made, if only the claim was deleted."""
 _SETTINGS = "its settings in etcd"
-"""In `lacks` of what flanneld has made, if it has started with other settings."""
+"""Part of `lacks` where flanneld started with other settings than those that its unit expects."""
 _LINK_TYPES = {"udp": "tun", "vxlan": "vxlan"}
 """The type of the device that flannel makes, by backend."""
 
@@ -45,9 +47,10 @@ class Flannel(Resource):
 
     `backend` is flannel's backend type; `device` is empty for host-gw, which only has routes.
     `create` writes a claim before flanneld starts, so that what flanneld makes is known as ours.
-    `lacks` names what flanneld made of the leases and the kernel does not have any more, the
-    settings in etcd where flanneld has started with others, or the claim; `lease_mac` is the MAC
-    that the lease has and the device has not.
+    `lacks` names what is missing: an object that flanneld made from a lease, the settings in etcd
+    where flanneld started with others, or the claim. `lease_mac`: the MAC in the host's lease,
+    where the device has another. `displaced`: the destinations of flanneld's routes in whose place
+    a person has made others. `prefix_length`: that of the leases; None if etcd does not tell.
     """
 
     kind: ClassVar[str] = "flannel"
@@ -70,6 +73,8 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     inventory: str
     lacks: str = ""
     lease_mac: str = field(default="", compare=False)
+    displaced: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    prefix_length: int | None = field(default=None, compare=False, repr=False)
     started_after: tuple[Ref, ...] = field(default=(), compare=False, repr=False)
 
     @property
@@ -118,15 +123,17 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         if current.lacks == _CLAIM:
             return self.create()
         link = ("ip", "link", "set", "dev", self.device)
-        healed = (Run((*link, "address", current.lease_mac)),) if current.lease_mac else ()
+        set_mac = (Run((*link, "address", current.lease_mac)),) if current.lease_mac else ()
+        displaced = current.displaced
+        remove_routes = (sh(_REMOVE_DISPLACING, *displaced),) if displaced else ()
         # flanneld makes everything again when it starts.
-        return (*healed, restart(self.service))
+        return (*set_mac, *remove_routes, restart(self.service))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return remove_file(self._claim) if self.lacks == _CLAIM else self.create()
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
-        # What was healed stays so: there is nothing to restore.
+        # An update repairs what the kernel had lost. A rollback keeps the repair.
         if isinstance(before, Flannel) and replace(before, lacks=self.lacks) == self:
             return remove_file(self._claim) if before.lacks == _CLAIM else ()
         return Resource.undo(self, before, ours=ours)
@@ -138,18 +145,31 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
 
     def delete(self) -> Steps:
         masquerade = "yes" if self.masquerade else "no"
-        cleared = sh(_CLEAR, self.service, self.device, str(self.cidr), masquerade, self.state)
-        return (cleared, *remove_file(self._claim))
+        clear = sh(_CLEAR, self.service, self.device, str(self.cidr), masquerade, self.state)
+        return (clear, *remove_file(self._claim))
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         before = current if isinstance(current, Flannel) else self
         if before.lacks == _CLAIM:
             return f"{before.name} is ours, damaged: its claim {before._claim} was deleted"
-        healed = isinstance(current, Flannel) and bool(current.lacks)
-        if not recreated and (current is None or healed):
+        is_repair = isinstance(current, Flannel) and bool(current.lacks)
+        if not recreated and (current is None or is_repair):
             return None
         return (
             f"{self.network}: containers on different hosts are disconnected until flannel restarts"
+        )
+
+    def _compared(
+        self, kernel: FlannelLinks, keys: etcd_keys.Keys | None, origin: Origin
+    ) -> Flannel:
+        """The same with what `kernel` lacks of it."""
+        state = kernel.compared(self.device, self.backend, self.cidr, keys, self.network, origin)
+        return replace(
+            self,
+            lacks=state.lacks,
+            lease_mac=state.lease_mac,
+            displaced=state.displaced,
+            prefix_length=state.prefix_length,
         )
 
     @classmethod
@@ -169,11 +189,10 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
             devices.discard(flannel.device)
             ours = owner == origin.inventory
             if kernel is not None and ours:
-                device, backend = flannel.device, flannel.backend
-                state = kernel.compared(device, backend, etcd.get(network), network, origin)
+                flannel = flannel._compared(kernel, etcd.get(network), origin)
                 settings = _SETTINGS if network in other_settings else ""
-                lacks = ", ".join(filter(None, (state.lacks, settings)))
-                flannel = replace(flannel, lacks=lacks, lease_mac=state.lease_mac)
+                lacks = ", ".join(filter(None, (flannel.lacks, settings)))
+                flannel = replace(flannel, lacks=lacks)
             yield Found(flannel, ours)
         # A flannel that others run, e.g. of Kubernetes: its device name is in use.
         unknown = IPv4Network("0.0.0.0/32")
@@ -187,22 +206,25 @@ def _etcd_keys(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, etcd_key
 
 def _with_other_settings(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
     """The networks whose flanneld has started with other settings than its unit names."""
-    for words in (rest.split() for key, rest in lines if key == "started"):
+    for fields in (rest.split() for key, rest in lines if key == "started"):
         # A record that was cut off tells nothing.
-        if len(words) == 4 and words[1] != words[2]:
-            yield words[0]
+        if len(fields) != 4:
+            continue
+        network, found, expected, _ = fields
+        if found != expected:
+            yield network
 
 
 def _unclaimed(
     lines: Iterable[tuple[str, str]], claimed: Collection[str], origin: Origin
 ) -> Iterator[Flannel]:
-    """What flanneld made for networks of this inventory whose claims were deleted.
+    """Networks of this inventory that flanneld has made and whose claim is gone.
 
-    Its own file tells the range, and the device has an address of that.
+    flanneld's subnet.env tells the range; the device is the one with an address in it.
     """
     entries = list(lines)
     answers = dict(entries)
-    links = json.loads(answers.get("addresses", "[]"))
+    links = decode(answers.get("addresses", "[]"))
     for network, *settings in (rest.split() for key, rest in entries if key == "settings"):
         values = dict(setting.partition("=")[::2] for setting in settings)
         if network in claimed or "FLANNEL_NETWORK" not in values:

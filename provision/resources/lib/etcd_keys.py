@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network
@@ -122,6 +122,39 @@ def decode_object(value: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
+
+
+PEERS_PROBE = """
+shared etcd
+echo "peers $peers"
+"""
+"""Prints the answers of etcd, and the addresses of the other hosts of the inventory."""
+
+
+def split_peers(text: str) -> tuple[str, frozenset[str]]:
+    """The answers that `PEERS_PROBE` printed, and the addresses of the other hosts."""
+    # Without a blank: an inventory of one host has no peers.
+    answers, peers = text.rsplit("peers", 1)
+    return answers, frozenset(peers.split())
+
+
+def settings_host(keys: Keys, inventory: str, network: str, host: str, peers: Set[str]) -> str:
+    """The host whose resource flannel's settings are; empty if nobody wrote them.
+
+    The one that wrote them, as long as it is in the network. After that the first other one with a
+    lease, so that the settings go with the last host. `peers` are the addresses of the hosts of the
+    inventory, besides that of `host`.
+    """
+    prefix = claims_prefix(inventory, network)
+    writer = str(decode_object(keys.get(f"{prefix}/config", "")).get("host", ""))
+    below = f"{prefix}/hosts/"
+    if not writer or f"{below}{writer}" in keys:
+        return writer
+    for key in (key for key in keys if key.startswith(below)):
+        record, name = decode_object(keys[key]), key.removeprefix(below)
+        if record.get("key") in keys and (name == host or record.get("address") in peers):
+            return name
+    return writer
 
 
 def prerequisites(keys: Keys, network: str, origin: Origin) -> tuple[Ref, ...]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from ipaddress import IPv4Network
+from typing import Any, NamedTuple
 
 from provision.resources.base import Origin
 from provision.resources.lib import etcd_keys
 from provision.resources.lib.etcd_keys import Keys, Lease
+from provision.resources.lib.route_protocols import BOOT, OF_PEOPLE
 from provision.resources.lib.shared_json import decode
 
 
@@ -20,15 +22,63 @@ class FlannelState:
     """`lacks` names what the kernel lacks, separated by commas; empty: nothing.
 
     `lease_mac` is the MAC that the host's lease tells the others, where the device has another.
+    `displaced` are the destinations of flanneld's routes in whose place are routes that a person
+    made. `prefix_length` is that of the leases; None if etcd does not tell.
     """
 
     lacks: str = ""
     lease_mac: str = ""
+    displaced: tuple[str, ...] = ()
+    prefix_length: int | None = None
+
+
+class _Lack(NamedTuple):
+    """Something that the kernel lacks; `displaced` is the destination of a route of others."""
+
+    text: str
+    displaced: str = ""
+
+
+class _Way(NamedTuple):
+    """Where a route of flanneld leads; an empty part may be any."""
+
+    gateway: str = ""
+    dev: str = ""
+
+    def is_of(self, route: Mapping[str, Any]) -> bool:
+        """Return True if `route` leads there."""
+        return (
+            _type(route) == _UNICAST
+            and self.gateway in ("", route.get("gateway"))
+            and self.dev in ("", route.get("dev"))
+        )
+
+    def __str__(self) -> str:
+        parts = (("via", self.gateway), ("dev", self.dev))
+        return " ".join(f"{key} {value}" for key, value in parts if value)
+
+
+class _Leases(NamedTuple):
+    """The lease that provision recorded for this host, and those of other hosts.
+
+    `direct`: hosts on one link may send packets to each other without VXLAN.
+    """
+
+    own: Lease | None = None
+    others: tuple[Lease, ...] = ()
+    direct: bool = False
+
+
+_UNICAST = "1"
+_TYPES = {"6": "blackhole", "7": "unreachable", "8": "prohibit", "9": "throw"}
+"""RTN_UNICAST, and others of linux/rtnetlink.h that routes of a main table have."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlannelLinks:
     """Interfaces by name, main routes by destination, and the entries of each flannel device.
+
+    Of several routes to a destination, the one that the kernel takes counts.
 
     `neighbours` are lines of `ip neighbour`, `forwards` those of `bridge fdb`, each after its
     device.
@@ -49,24 +99,38 @@ class FlannelLinks:
         forwards = (rest.split() for key, rest in lines if key == "forward")
         return cls(
             {link["ifname"]: link for link in decode(answers["addresses"])},
-            {entry["dst"]: entry for entry in decode(answers["routes"])},
+            # The kernel prints the one with the lowest metric first.
+            {entry["dst"]: entry for entry in reversed(decode(answers["routes"]))},
             # `DEVICE ADDRESS lladdr MAC …` and `DEVICE MAC dst ADDRESS …`
             frozenset((tokens[0], tokens[1], tokens[3]) for tokens in neighbours),
             frozenset((f[0], f[1], f[3]) for f in forwards if len(f) > 3 and f[2] == "dst"),
         )
 
     def compared(
-        self, device: str, backend: str, keys: Keys | None, network: str, origin: Origin
+        self,
+        device: str,
+        backend: str,
+        cidr: IPv4Network,
+        keys: Keys | None,
+        network: str,
+        origin: Origin,
     ) -> FlannelState:
         """The state of one network; `keys` are those of its etcd, None if it does not answer."""
-        own, others = (None, ()) if keys is None else _leases(keys, network, origin)
+        leases = _Leases() if keys is None else _leases(keys, network, origin)
+        length = leases.own.subnet.prefixlen if leases.own else None
         lacks = list(self._device(device)) if device else []
-        if own is None or lacks:
-            return FlannelState(", ".join(lacks))
-        lease_mac = "" if own.mac == self._mac(device) else own.mac
-        lacks = [f"MAC {lease_mac} of its lease"] if lease_mac else []
-        lacks += [text for lease in others for text in self._peer(device, backend, lease)]
-        return FlannelState(", ".join(lacks), lease_mac)
+        if lacks:
+            return FlannelState(", ".join(lacks), prefix_length=length)
+        lease_mac, found = "", list[_Lack]()
+        if backend == "udp":
+            found += self._route(str(cidr), _Way(dev=device))
+        if leases.own is not None:
+            lease_mac = "" if leases.own.mac == self._mac(device) else leases.own.mac
+            found += [_Lack(f"MAC {lease_mac} of its lease")] if lease_mac else []
+            for lease in leases.others:
+                found += self._peer(device, backend, lease, direct=leases.direct)
+        displaced = tuple(dict.fromkeys(lack.displaced for lack in found if lack.displaced))
+        return FlannelState(", ".join(lack.text for lack in found), lease_mac, displaced, length)
 
     def _mac(self, device: str) -> str:
         return str(self.links[device].get("address", "")) if device else ""
@@ -80,24 +144,60 @@ class FlannelLinks:
         elif not any(entry["family"] == "inet" for entry in link.get("addr_info", ())):
             yield f"address of {device}"
 
-    def _peer(self, device: str, backend: str, lease: Lease) -> Iterator[str]:
+    def _peer(self, device: str, backend: str, lease: Lease, *, direct: bool) -> Iterator[_Lack]:
         """Yield what leads to the subnet of another host's lease, as far as it is missing."""
         subnet, gateway = str(lease.subnet), str(lease.subnet.network_address)
-        if lease.backend != backend or (backend == "vxlan" and not lease.mac):
+        if lease.backend != ("" if backend == "udp" else backend):
             return
-        route = self.routes.get(subnet)
+        match backend:
+            case "udp":
+                # One route leads to all subnets. One to a subnet alone takes the packets from it.
+                if subnet in self.routes:
+                    yield from self._route(subnet, _Way(dev=device))
+            case "vxlan" if lease.mac:
+                by_device = _Way(gateway, device)
+                # With direct routing the route leads to the host itself.
+                ways = (by_device, _Way(lease.address)) if direct else (by_device,)
+                yield from self._route(subnet, *ways)
+                if by_device.is_of(self.routes.get(subnet, {})):
+                    yield from self._entries(device, gateway, lease)
+            case "host-gw":
+                yield from self._route(subnet, _Way(lease.address))
+
+    def _entries(self, device: str, gateway: str, lease: Lease) -> Iterator[_Lack]:
+        if (device, gateway, lease.mac) not in self.neighbours:
+            yield _Lack(f"neighbour {gateway}")
+        if (device, lease.mac, lease.address) not in self.forwards:
+            yield _Lack(f"FDB entry of {lease.address}")
+
+    def _route(self, destination: str, *ways: _Way) -> Iterator[_Lack]:
+        """Yield the route to `destination` if it is missing, or leads nowhere of `ways`."""
+        route = self.routes.get(destination)
         if route is None:
-            yield f"route to {subnet}"
-        # With direct routing the route leads to the host itself.
-        elif backend == "vxlan" and route.get("dev") == device:
-            if (device, gateway, lease.mac) not in self.neighbours:
-                yield f"neighbour {gateway}"
-            if (device, lease.mac, lease.address) not in self.forwards:
-                yield f"FDB entry of {lease.address}"
+            yield _Lack(f"route to {destination}")
+        elif not any(way.is_of(route) for way in ways):
+            text = f"route to {destination} {ways[0]} (there is one {_way_text(route)})"
+            yield _Lack(text, destination if _protocol(route) in OF_PEOPLE else "")
 
 
-def _leases(keys: Keys, network: str, origin: Origin) -> tuple[Lease | None, tuple[Lease, ...]]:
-    """The lease that provision recorded for this host, and those of other hosts."""
+def _type(route: Mapping[str, Any]) -> str:
+    return str(route.get("type", _UNICAST))
+
+
+def _protocol(route: Mapping[str, Any]) -> int:
+    return int(route.get("protocol", BOOT))
+
+
+def _way_text(route: Mapping[str, Any]) -> str:
+    """Where a route of others leads, in words of `ip route`."""
+    if _type(route) != _UNICAST:
+        return f"of type {_TYPES.get(_type(route), _type(route))}"
+    if "nexthops" in route:
+        return "with several gateways"
+    return str(_Way(str(route.get("gateway", "")), str(route.get("dev", ""))))
+
+
+def _leases(keys: Keys, network: str, origin: Origin) -> _Leases:
     claims = etcd_keys.claims_prefix(origin.inventory, network)
     record = etcd_keys.decode_object(keys.get(f"{claims}/hosts/{origin.host}", ""))
     key, address = str(record.get("key", "")), record.get("address")
@@ -105,4 +205,8 @@ def _leases(keys: Keys, network: str, origin: Origin) -> tuple[Lease | None, tup
     leases = etcd_keys.leases(keys, prefix) if key else ()
     # A lease that somebody gave to another host is a matter of the kind `etcd_lease`.
     own = next((lease for lease in leases if (lease.key, lease.address) == (key, address)), None)
-    return own, tuple(lease for lease in leases if lease.address != address)
+    others = tuple(lease for lease in leases if lease.address != address)
+    settings = etcd_keys.decode_object(keys.get(etcd_keys.config_key(prefix), ""))
+    backend = settings.get("Backend", {"DirectRouting": True})  # unknown: both ways are right
+    direct = isinstance(backend, dict) and backend.get("DirectRouting") is True
+    return _Leases(own, others, direct)

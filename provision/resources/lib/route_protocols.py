@@ -1,0 +1,13 @@
+"""Numbers of linux/rtnetlink.h that tell which program made a route (`ip route … proto`)."""
+
+from __future__ import annotations
+
+KERNEL = 2
+"""The range of an interface, which comes and goes with its address."""
+BOOT = 3
+"""No protocol was named, as flanneld and most people do; `ip route` does not print it."""
+STATIC = 4
+"""An administrator's route."""
+
+OF_PEOPLE = frozenset((BOOT, STATIC))
+"""Routes with other protocols have a mark, or a program that makes them again."""
