@@ -1,6 +1,6 @@
 # Connects a container to a Docker network with a MAC address, for which `docker network connect` has
-# no option. Docker 25.0 to 29.2 ignore it (https://github.com/moby/moby/issues/48192); older ones keep
-# that of the container anyway.
+# no option. Docker 25 and newer ignore it up to https://github.com/moby/moby/pull/52040 (March 2026);
+# older ones keep that of the container anyway.
 # Prelude: host/docker_post.pl
 # Arguments: network, container, IPv4 address or `-`, MAC address.
 
