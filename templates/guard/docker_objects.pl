@@ -51,5 +51,11 @@ for my $id (get_ours('/containers/json?all=1&') =~ /"Id":"([0-9a-f]{64})"/g) {
     my $wanted = members($ends->{$_})->{IPAMConfig} // '';
     note('container', $name, $_, $wanted =~ /^\{/ ? members($wanted)->{IPv4Address} : '');
   }
+  # The MAC of the inventory. Another one is not printed: Docker may choose it anew at each start.
+  my ($mac) = $config->{Labels} =~ /"provision\.mac":"([^"]*)"/;
+  my ($network) = ($of_host->{NetworkMode} // '') =~ /^"(.*)"$/;
+  my $end = members($ends->{$network // ''})->{MacAddress} // '""';
+  next unless defined $mac and $end ne '""';
+  note('container', $name, lc $end eq qq("$mac") ? "has $mac" : "lacks $mac");
 }
 print map { "$_\n" } sort @lines;

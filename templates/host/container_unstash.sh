@@ -1,10 +1,12 @@
 # Gives a stashed container its name back and lets it run as it did.
 # Prelude: host/docker_id.sh host/docker_owner.sh
-# Arguments: its name, the name of the stashed one, the inventory, restart policy, status and network
-# to restore, then options of `docker network connect`. Status 3: neither name is there.
+# Arguments: its name, the name of the stashed one, the inventory, restart policy, status, network,
+# address and MAC to restore (`-`: Docker chooses), and the program network_connect.pl (empty where the
+# MAC is `-`). Status 3: neither name is there.
 # A container of others that has taken the name stays; the stashed one then keeps its own.
 
-name=$1 stashed_name=$2 inventory=$3 restart=$4 status=$5 network=$6; shift 6
+name=$1 stashed_name=$2 inventory=$3 restart=$4 status=$5 network=$6
+address=$7 mac=$8 connect=$9
 id=$(container_id "$stashed_name") || exit
 if [ -n "$id" ]; then
   is_owned container "$id" "$inventory" || exit 1
@@ -28,6 +30,8 @@ case $status in running | paused | restarting) ;; *) exit 0 ;; esac
 # is connected to the new one (seen with Docker 20.10, 26.1 and 28.5).
 docker start "$id" >/dev/null 2>&1 || {
   docker network disconnect --force "$network" "$id"
-  docker network connect "$@" "$network" "$id" && docker start "$id" >/dev/null || exit
+  if [ "$mac" != - ]; then perl -e "$connect" "$network" "$id" "$address" "$mac"
+  elif [ "$address" != - ]; then docker network connect --ip "$address" "$network" "$id"
+  else docker network connect "$network" "$id"; fi && docker start "$id" >/dev/null || exit
 }
 [ "$status" != paused ] || docker pause "$id" >/dev/null

@@ -28,10 +28,19 @@ if [ "$pid" != 0 ]; then
 fi
 [ ! -e "/sys/class/net/$outer" ] || [ "$way" = nic ] || ip link delete dev "$outer" || exit
 if [ "$way" = macvlan ] && [ "$vlan" != - ]; then # its VLAN goes with the last that is on it
-  others=$(cat "$claims"/*/* 2>/dev/null | grep -c "^macvlan [^ ]* $on [^ ]* [^ ]* $vlan ")
-  [ "$others" -gt 1 ] || for link in $(ip -o -d link show type vlan | grep " alias ${mark%%/*}\b" |
-    sed -n "s/^[0-9]*: \([^@]*\)@$on: .* id $vlan .*/\1/p"); do
-    ip link delete dev "$link" || exit
+  below=$(ip -o -d link show type vlan | grep -E ' alias provision:[^ \\]+ *(\\|$)' |
+    sed -n "s/^[0-9]*: \([^@]*\)@$on: .* id $vlan .*/\1/p")
+  used=
+  # Attachments of every inventory take a VLAN link that is there already, whoever has made it.
+  for claim in "${claims%/*/*}"/*/attachments/*/*; do
+    [ "$claim" != "$claims/$container/$interface" ] && [ -f "$claim" ] || continue
+    read -r kind _ parent _ _ tag _ <"$claim"
+    [ "$kind $parent $tag" != "macvlan $on $vlan" ] || used=yes
+  done
+  for link in $below; do
+    if [ -z "$used" ]; then ip link delete dev "$link" || exit
+    # ATTACH, which may follow, only raises a link that it makes.
+    else ip link set dev "$link" up 2>/dev/null; fi
   done
 fi
 :

@@ -75,6 +75,10 @@ guest_lacks() {
   rules=$(guest_in ip -4 -N rule show)
   case $rules in *"32000:"*"suppress_prefixlength 0"*"32001:"*"from $address lookup "*) ;;
   *) echo routes; return 0 ;; esac
+  # An interface that is made anew has another number, and so another table.
+  guest_table=$(printf '%s\n' "$rules" | sed -n "s/^32001:.*from $address lookup \([0-9]*\).*/\1/p" | head -n 1)
+  [ -n "$(guest_in ip -4 -N route show default via "$gateway" table "$guest_table" 2>/dev/null)" ] ||
+    { echo routes; return 0; }
   [ -z "$guest_keeps" ] || [ -z "$own" ] ||
     [ -n "$(guest_in ip -4 -N route show default via "$own" table 2401 2>/dev/null)" ] ||
     { echo routes; return 0; }

@@ -59,6 +59,12 @@ if [ -n "$guest_keeps" ] && [ -n "$own" ]; then
   guest_in ip -4 route replace default via "$own" proto 240 table 2401 || exit
   rule 32002 "from all lookup 2401" || exit
 fi
+# Those of an interface that had the address before, with another number.
+guest_in ip -4 -N rule show | sed -n "s/^32001:.*from $address lookup \([0-9]*\).*/\1/p" |
+  while read -r old; do
+    [ "$old" = "$table" ] ||
+      guest_in ip -4 rule delete from "$address" lookup "$old" priority 32001 protocol 240 || exit
+  done || exit
 rule 32001 "from $address lookup $table" || exit
 guest_in ip -4 -N rule show | grep -q '^32000:.*suppress_prefixlength 0' ||
   guest_in ip -4 rule add lookup 254 suppress_prefixlength 0 priority 32000 protocol 240

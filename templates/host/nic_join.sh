@@ -59,11 +59,15 @@ copy_neighbours "$nic" "$host_link"
 } | batch || exit
 delete_warm_veth || exit
 for vlan in $vlans; do bridge vlan add dev "$nic" vid "$vlan" || exit; done
-# VLAN 1 is the untagged one.
-[ "$filtering" = 0 ] ||
+# VLAN 1 is the untagged one: of the NIC, and of the host on the bridge itself or on its veth.
+if [ "$filtering" != 0 ]; then
+  bridge vlan add dev "$nic" vid 1 pvid untagged || exit
+  if [ "$host_link" = "$bridge" ]; then bridge vlan add dev "$bridge" vid 1 pvid untagged self
+  else bridge vlan add dev "$veth_end" vid 1 pvid untagged; fi || exit
   for vlan in $(bridge -j vlan show dev "$nic" | grep -o '"vlan":[0-9]*' | grep -o '[0-9]*$'); do
     case " 1 $vlans " in *" $vlan "*) ;; *) bridge vlan delete dev "$nic" vid "$vlan" || exit ;; esac
   done
+fi
 after_join || exit
 await_lease "$host_link" 30 || exit
 report_pings

@@ -10,6 +10,15 @@ from tests.lab.hosts import HOSTS, Hosts
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 
+VETH = ("    # host_port: veth             #", "    host_port: veth               #")
+CUTS = {
+    "port-*": ("nomaster", "lan_bridge"),
+    "port-* ": ("down", "lan_bridge"),
+    "bri0": ("down", "lan_bridge"),
+    "pw-*": ("down", "attachment"),
+}
+"""By interface, what somebody does to it, and the kind that differs then. A NIC that is down is
+an error of its own."""
 STP = ("    # stp: true", "    stp: true")
 FOLLOWER = "provision-lan-follow.service"
 MAC = "02:00:5e:00:00:63"
@@ -71,3 +80,21 @@ def test_networkd_does_not_undo_a_setting_of_the_bridge(clean: Hosts) -> None:
     assert clean.everywhere(f"cat {state}") == dict.fromkeys(HOSTS, "0\n")
     clean.provision("apply", inventory, "--yes")
     assert clean.everywhere(f"cat {state}") == dict.fromkeys(HOSTS, "1\n")
+
+
+def test_a_way_to_the_lan_that_is_cut_is_made_again(clean: Hosts) -> None:
+    """Interfaces that hold addresses stay up, so only the links below them tell.
+
+    h1 is a host whose systemd-networkd leaves a port alone that somebody has freed; 252 does not.
+    """
+    inventory = clean.inventory("pipework.yml", VETH)
+    clean.provision("apply", inventory)
+    clean.verified(inventory)
+    for links, (done, kind) in CUTS.items():
+        paths = f"$(ls -d /sys/class/net/{links})"
+        clean.damage("h1", f'for path in {paths}; do ip link set dev "${{path##*/}}" {done}; done')
+        changes = clean.json("plan", inventory)["changes"]
+        assert {(change["host"], change["kind"]) for change in changes} == {("h1", kind)}, links
+        clean.provision("apply", inventory, "--yes")
+        clean.verified(inventory, within_s=15)
+        assert clean.json("plan", inventory)["changes"] == []

@@ -207,3 +207,24 @@ def test_guests_after_a_reboot(hosting: tuple[Hosts, str]) -> None:
     power.reboot(hosts.lab, ("h1", "h2", "h3"), say=print)
     hosts.verified(name, within_s=120)
     assert hosts.json("plan", name)["changes"] == []
+
+
+@pytest.mark.full
+def test_a_guest_that_was_disconnected_gets_its_routes_again(hosting: tuple[Hosts, str]) -> None:
+    """On one layer 2 nothing but the table of its rule tells that its interface is another one."""
+    hosts, name = hosting
+    path = hosts.lab.folder / name
+    shop = "red-shop: {host: h1, container: shop-web-1, network: red"
+    text = path.read_text()
+    assert shop in text
+    path.write_text(text.replace(shop, f"{shop}, address: 172.21.0.200"))
+    hosts.provision("apply", name)
+    enter = "nsenter -t $(docker inspect --format '{{.State.Pid}}' shop-web-1) -n ip -4 -N"
+    rules = f"{enter} rule | sed -n 's/.*from 172.21.0.200 lookup \\([0-9]*\\).*/\\1/p'"
+    (before,) = hosts.ssh("h1", rules).split()
+    hosts.damage("h1", "docker network disconnect red shop-web-1")
+    hosts.provision("apply", name, "--yes")
+    (table,) = hosts.ssh("h1", rules).split()
+    assert table != before
+    assert "default via 172.21.0.1 " in hosts.ssh("h1", f"{enter} route show table {table}")
+    assert hosts.json("plan", name)["changes"] == []

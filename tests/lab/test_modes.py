@@ -216,3 +216,50 @@ def test_verify_reports_another_mode(applied: tuple[Hosts, str], container: str)
         hosts.ssh(host, f"docker rm -f {container}")
     hosts.provision("apply", inventory)
     hosts.verified(inventory)
+
+
+MACS = """
+name: macs
+hosts: {h1: {address: LAN.11}, h2: {address: LAN.12}, h3: {address: LAN.13}}
+networks: {blue: {method: routes, cidr: 172.20.0.0/16}}
+containers:
+  c1: {host: h1, network: blue, address: 172.20.0.9, mac: "02:42:ac:14:00:71"}
+  c2: {host: h2, network: blue, address: 172.20.1.9, mac: "02:42:ac:14:00:72"}
+  c3: {host: h3, network: blue, address: 172.20.2.9, mac: "02:42:ac:14:00:73"}
+"""
+CONTAINER = "c$(hostname | tr -dc 0-9)"
+RECONNECT = f"""c={CONTAINER} a=172.20.$(($(hostname | tr -dc 0-9) - 1)).9; %s
+docker network disconnect blue $c; docker network connect --ip $a blue $c"""
+FORGETFUL = {"h1", "h3"}
+"""Hosts with Docker 25 or newer; 20.10 gives a container its MAC again by itself."""
+
+
+@pytest.mark.full
+def test_a_container_gets_its_mac_again(clean: Hosts) -> None:
+    """Somebody connects it again, also while it is stopped, or a rollback makes its network."""
+    (clean.lab.folder / "macs.yml").write_text(MACS.replace("LAN", clean.networks[1]))
+    wanted = {host: f"02:42:ac:14:00:7{host[1]}\n" for host in HOSTS}
+    address = f"docker exec {CONTAINER} sh -c 'cat /sys/class/net/eth*/address'"
+    clean.provision("apply", "macs.yml")
+    assert clean.everywhere(address) == wanted
+    for state in (":", "docker stop -t 0 $c"):
+        clean.everywhere(RECONNECT % state)
+        changes = clean.json("plan", "macs.yml")["changes"]
+        differing = FORGETFUL if state == ":" else set(HOSTS)
+        assert {(c["host"], c["kind"]) for c in changes} == {(h, "container") for h in differing}
+        clean.provision("apply", "macs.yml", "--yes")
+        assert clean.everywhere(address) == wanted
+        assert clean.json("plan", "macs.yml")["changes"] == []
+
+    text = (clean.lab.folder / "macs.yml").read_text()
+    (clean.lab.folder / "macs.yml").write_text(text.replace("/16}", "/16, mtu: 1400}"))
+    clean.provision("apply", "macs.yml", "--manual", "--yes")
+    ended = clean.json("recover", "macs.yml", "--yes", status=None)["hosts"]
+    now = clean.everywhere(address)
+    assert {host for host in HOSTS if now[host] != wanted[host]} <= FORGETFUL
+    for host in HOSTS:
+        assert ("reverted" in ended[host]) == (now[host] == wanted[host]), ended
+    (clean.lab.folder / "macs.yml").write_text(text)
+    clean.provision("apply", "macs.yml", "--yes")
+    assert clean.everywhere(address) == wanted
+    assert clean.json("plan", "macs.yml")["changes"] == []

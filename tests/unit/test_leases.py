@@ -11,8 +11,8 @@ import provision.methods.pipework.manager_facts as manager_facts
 import provision.methods.pipework.nic_checks as nic_checks
 from provision.facts.lines import KeyedLines
 from provision.facts.nics import Nic, parse
-from provision.resources.kinds.lan_bridge import address_holder
 from provision.resources.lib import networkd
+from provision.resources.lib.host_link import address_holder
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import BridgePort, ManagerFiles, ManagerSetting
 from provision.resources.lib.nic_records import DhcpLease, NicAddress, OriginalNic, parse_record

@@ -47,12 +47,13 @@ class DockerContainer(Resource):
 
     `network` is the name of a Docker network, `host`, `none` or `container:NAME`; empty if somebody
     disconnected the container. `address` is the fixed one, None if Docker chooses; `live_address`
-    is the current one. `ports` have the form of `docker run --publish`, `volumes` that of
-    `--volume`. `dns` are the DNS servers, empty for Docker's own choice. `status` and `restart` are
-    Docker's, `settings` those of the inventory. `pid` is the container's process on the host, 0 if
-    it does not run. `lacks` names what the kernel lacks of its `link` to Docker's own default
-    bridge. `predecessors` are created before it. `further` are the networks, besides the first, to
-    which a new one is connected before it starts (kind `connection` has them from then on).
+    is the current one. `mac` is the inventory's, or another one that a running container has
+    instead. `ports` have the form of `docker run --publish`, `volumes` that of `--volume`. `dns`
+    are the DNS servers, empty for Docker's own choice. `status` and `restart` are Docker's,
+    `settings` those of the inventory. `pid` is the container's process on the host, 0 if it does
+    not run. `lacks` names what the kernel lacks of its `link` to Docker's own default bridge.
+    `predecessors` are created before it. `further` are the networks, besides the first, to which a
+    new one is connected before it starts (kind `connection` has them from then on).
     """
 
     kind: ClassVar[str] = "container"
@@ -154,8 +155,9 @@ shared containers networks {keys}
         return (sh(programs.STASH, self.container, self._stashed_name(txn), self.mark.inventory),)
 
     def unstash(self, txn: str) -> Steps:
-        address = ("--ip", str(self.address)) if self.address else ()
-        state = (self.restart, self.status, self.network, *address)
+        connect = programs.CONNECT if self.mac else ""
+        end = (self.network, str(self.address or "-"), self.mac or "-", connect)
+        state = (self.restart, self.status, *end)
         names = (self.container, self._stashed_name(txn), self.mark.inventory)
         restored = sh(programs.UNSTASH, *names, *state)
         # The host keeps these steps in a file, which must not hold the values of variables.
@@ -246,7 +248,7 @@ def _container(entry: dict[str, Any], names: Mapping[str, str], origin: Origin) 
         env=inspection.environment(entry),
         volumes=tuple(sorted(entry["HostConfig"]["Binds"] or ())),
         ports=inspection.ports(entry),
-        mac=labels.get(MAC_LABEL),
+        mac=inspection.mac(entry, endpoint),
         dns=tuple(entry["HostConfig"].get("Dns") or ()),
         status=entry["State"]["Status"],
         live_address=inspection.address(endpoint.get("IPAddress")),

@@ -11,12 +11,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.lib import bridge_state, edited_file, marked_block
+from provision.resources.lib import bridge_state, edited_file, marked_block, port_vlans
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.crossing_rules import rules_before
+from provision.resources.lib.host_link import Links, address_holder
 from provision.resources.lib.managers import MANAGERS
 from provision.resources.lib.managers.base import Files, NicManager
 from provision.resources.lib.nic_records import HostVeth, OriginalNic, parse_records
@@ -43,9 +44,6 @@ sum=$(sha256sum <"$file") || exit 0
 for known; do [ "$sum" != "$known  -" ] || exit 1; done
 """
 
-Links = dict[str, dict[str, Any]]
-"""Interfaces by name, as `ip -j address` prints them."""
-
 
 @dataclass(frozen=True, slots=True)
 class LanBridge(Resource):
@@ -54,10 +52,12 @@ class LanBridge(Resource):
     `host_link` is the interface that holds the host's addresses: the bridge, or a veth into it.
     `stp` is None where the bridge neither runs the Spanning Tree Protocol nor forwards at once; a
     rollback to that state makes it forward at once.
-    `vlans` are the tagged VLANs of the port, besides the untagged one. `files` are those of the
-    NIC's network manager, pairs of path and text; those that are in `present`, too, are files of
-    the administrator, and `present` has their texts at the snapshot. `original` is the NIC before
-    it became a port.
+    `vlans` are the tagged VLANs of the port, besides the untagged one; `untagged` is False if the
+    bridge drops the frames of that one from the NIC, or from the host. `host_link` is empty while
+    it, or what links it to the bridge, is down or missing. `files` are those of the NIC's network
+    manager, pairs of path and text; those that are in `present`, too, are files of the
+    administrator, and `present` has their texts at the snapshot. `original` is the NIC before it
+    became a port.
     """
 
     kind: ClassVar[str] = "lan_bridge"
@@ -77,6 +77,7 @@ class LanBridge(Resource):
     original: OriginalNic | None = field(default=None, compare=False)
     present: Files = field(default=(), compare=False, repr=False)
     follows: tuple[Ref, ...] = field(default=(), compare=False, repr=False)
+    untagged: bool = field(default=True, repr=False)
 
     @property
     def name(self) -> str:
@@ -225,7 +226,7 @@ def _bridge(
 ) -> LanBridge:
     links = links_by_name(lines)
     settings = dict(text.split(" ", 1) for text in lines_of("set", bridge, lines))
-    vlans = next(iter(lines_of("vlans", bridge, lines)), "[]")
+    ports = _filtered_ports(bridge, settings, lines)
     edited = files_of("edited", bridge, lines)
     return LanBridge(
         origin.host,
@@ -235,13 +236,29 @@ def _bridge(
         int(links.get(bridge, {}).get("mtu", 0)),
         address_holder(nic, links, bridge),
         _stp(nic, settings),
-        _vlans(nic.nic, vlans) if settings.get("vlan_filtering") == "1" else (),
+        port_vlans.tagged(ports.get(nic.nic, ())) if ports is not None else (),
         tuple(sorted((*files_of("file", bridge, lines), *edited))),
         Mark(origin.inventory, bridge),
         original=nic,
         present=edited,
         follows=rules_before(origin.host, nic, origin.inventory, dict(origin.networks)),
+        untagged=ports is None or _takes_untagged(nic, bridge, ports),
     )
+
+
+def _filtered_ports(
+    bridge: str, settings: dict[str, str], lines: list[tuple[str, str]]
+) -> port_vlans.Ports | None:
+    """The VLANs of each port; None for a bridge that does not filter."""
+    printed = next(iter(lines_of("vlans", bridge, lines)), None)
+    filters = settings.get("vlan_filtering") == "1"
+    return port_vlans.by_port(json.loads(printed)) if filters and printed else None
+
+
+def _takes_untagged(nic: OriginalNic, bridge: str, ports: port_vlans.Ports) -> bool:
+    """True if the bridge takes frames without a tag from the NIC, and from the host."""
+    ends = (nic.nic, nic.host_veth.peer if nic.host_veth else bridge)
+    return all(port_vlans.untagged(ports.get(e, ())) == port_vlans.DEFAULT_VLAN for e in ends)
 
 
 def _stp(nic: OriginalNic, settings: dict[str, str]) -> bool | None:
@@ -260,14 +277,6 @@ def _sum(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _vlans(nic: str, printed: str) -> tuple[int, ...]:
-    """The tagged VLANs of a port, from `bridge -j vlan show`; VLAN 1 is the untagged one."""
-    entries = [
-        entry for port in json.loads(printed) if port["ifname"] == nic for entry in port["vlans"]
-    ]
-    return tuple(sorted(int(entry["vlan"]) for entry in entries if entry["vlan"] != 1))
-
-
 def lines_of(key: str, bridge: str, lines: Iterable[tuple[str, str]]) -> list[str]:
     """The rest of each line `KEY BRIDGE REST`."""
     pairs = (rest.partition(" ")[::2] for name, rest in lines if name == key)
@@ -278,32 +287,6 @@ def links_by_name(lines: Iterable[tuple[str, str]]) -> Links:
     """The host's interfaces by name, from the line `addresses JSON`."""
     printed = next((rest for key, rest in lines if key == "addresses"), "[]")
     return {link["ifname"]: link for link in json.loads(printed)}
-
-
-def address_holder(nic: OriginalNic, links: Links, bridge: str) -> str:
-    """The only interface with addresses of the host, if it is up and has all; otherwise empty."""
-    # An interrupted move leaves addresses on two interfaces: then neither holds them all.
-    recorded = {address.cidr for address in nic.addresses}
-    # Other NICs may have leases of their own.
-    ends = (nic.nic, nic.address_holder(bridge)) if nic.lease else ()
-    leased = {name for name in ends if _is_leased(links.get(name, {}))}
-    addresses = {name: _addresses(link) for name, link in links.items()}
-    holders = [name for name, held in addresses.items() if name in leased or recorded & held]
-    if len(holders) != 1:
-        return ""
-    holder = holders[0]
-    complete = not nic.lacking(addresses[holder], leased=holder in leased)
-    return holder if complete and "UP" in links[holder].get("flags", ()) else ""
-
-
-def _is_leased(link: dict[str, Any]) -> bool:
-    """True if a DHCP client has set an address of the interface: the address has an end."""
-    infos = link.get("addr_info", ())
-    return any(info.get("family") == "inet" and info.get("dynamic") for info in infos)
-
-
-def _addresses(link: dict[str, Any]) -> set[str]:
-    return {f"{a.get('local')}/{a.get('prefixlen')}" for a in link.get("addr_info", ())}
 
 
 def files_of(key: str, bridge: str, lines: Iterable[tuple[str, str]]) -> Files:

@@ -13,12 +13,11 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.kinds.lan_bridge import (
     LanBridge,
-    Links,
-    address_holder,
     files_of,
     links_by_name,
 )
 from provision.resources.lib import networkd, ovs_forwarding, ovsdb
+from provision.resources.lib.host_link import Links, address_holder
 from provision.resources.lib.managers.base import Files
 from provision.resources.lib.nic_records import OriginalNic, parse_records
 from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark

@@ -33,6 +33,18 @@ def network(entry: dict[str, Any], names: Mapping[str, str]) -> tuple[str, dict[
     return ("", {}) if endpoint is None else (mode, endpoint)
 
 
+def mac(entry: dict[str, Any], endpoint: Mapping[str, Any]) -> str | None:
+    """The MAC address that the inventory has given, or what a running container has instead.
+
+    Docker 25 and newer forget it when the container is disconnected and connected again. Of a
+    stopped container, they go on telling the old one (seen with 26.1 and 28.5).
+    """
+    wanted = (entry["Config"]["Labels"] or {}).get(MAC_LABEL)
+    runs = entry["State"]["Status"] in ("running", "paused")
+    current = endpoint.get("MacAddress") if wanted and runs else None
+    return str(current).lower() if current else wanted
+
+
 def command(entry: dict[str, Any]) -> tuple[str, ...]:
     """The command of the inventory; empty if the container runs the image's."""
     settings = entry["Config"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from provision.model.fields.interfaces import MAIN_TABLE, full_length, route_spec, rule_spec
 from provision.model.names import host_veth_name
-from provision.resources.lib import ovsdb
+from provision.resources.lib import ovsdb, port_vlans
 from provision.resources.on_hosts import ANSWER_TABLE, PROTO, Mark
 
 DOCKER_INTERFACE = "eth0"
@@ -18,8 +18,6 @@ _LOST: dict[str, Any] = {
     "parent": "", "mac": "", "vlan": 0, "mtu": 0, "addresses": (), "routes": (), "rules": (),
     "answer_routes": (), "vlan_settings": "",
 }  # fmt: skip
-_DEFAULT_VLAN = 1
-"""The VLAN of every port of a Linux bridge to which no other one was assigned."""
 _IPV6_METRIC = 1024
 """The kernel's metric for IPv6 routes that were added without one."""
 
@@ -34,8 +32,7 @@ class InterfaceProbe:
             link["ifname"]: link for link in json.loads(single.get("links", "[]")) if link
         }
         self.by_index = {link["ifindex"]: name for name, link in self.links.items()}
-        vlans = json.loads(single.get("vlans") or "[]")
-        self.vlans = {port["ifname"]: port.get("vlans", ()) for port in vlans}
+        self.vlans = port_vlans.by_port(json.loads(single.get("vlans") or "[]"))
         self.ports = {port.name: port for port in ovsdb.ports(text) if not port.error}
         self.inside = _by_container(lines, "inside")
         self.routes = _by_container(lines, "routes")
@@ -47,9 +44,10 @@ class InterfaceProbe:
         link = self._link(container, interface)
         if link is None or link.get("ifalias") != mark:
             return _LOST
-        up = "UP" in link["flags"]
+        below = self._below(kind, outer, link)
+        linked = all("UP" in each["flags"] for each in (link, *below)) and self._passes(kind, outer)
         return {
-            "parent": self._parent(kind, outer, parent, link) if up else "",
+            "parent": self._parent(kind, outer, parent, link) if linked else "",
             "mac": "" if mac == "-" else link["address"],
             "vlan": self._vlan(kind, outer, link),
             "mtu": 0 if mtu == "-" else int(link["mtu"]),
@@ -118,6 +116,23 @@ class InterfaceProbe:
                 return link
         return None
 
+    def _below(self, kind: str, outer: str, link: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The host's links that frames of the interface pass; not those that are missing."""
+        names = [outer] if kind in ("bridge", "ovs") else []
+        if kind == "macvlan":
+            lower_name = self.by_index.get(link.get("link_index", 0), "")
+            names = [lower_name, str(self.links.get(lower_name, {}).get("link", ""))]
+        return (self.links[name] for name in names if name in self.links)
+
+    def _passes(self, kind: str, outer: str) -> bool:
+        """True unless a bridge that filters VLANs drops the frames of the interface."""
+        bridge = self.links.get(str(self.links.get(outer, {}).get("master", "")), {})
+        filters = bridge.get("linkinfo", {}).get("info_data", {}).get("vlan_filtering")
+        return kind != "bridge" or not filters or bool(port_vlans.untagged(self._vlans(outer)))
+
+    def _vlans(self, port: str) -> port_vlans.Entries:
+        return self.vlans.get(port, ())
+
     def _parent(self, kind: str, outer: str, claimed: str, link: dict[str, Any]) -> str:
         """The bridge or NIC that really carries the interface."""
         if kind == "nic":
@@ -142,9 +157,8 @@ class InterfaceProbe:
             return int(lower.get("linkinfo", {}).get("info_data", {}).get("id", 0))
         if kind == "ovs":
             return self.ports[outer].tag if outer in self.ports else 0
-        vlans = self.vlans.get(outer, ())
-        untagged = [entry["vlan"] for entry in vlans if "PVID" in entry.get("flags", ())]
-        return int(untagged[0]) if untagged and untagged[0] != _DEFAULT_VLAN else 0
+        untagged = port_vlans.untagged(self._vlans(outer))
+        return 0 if untagged == port_vlans.DEFAULT_VLAN else untagged
 
 
 def _by_container(lines: Iterable[tuple[str, str]], key: str) -> Mapping[str, list[dict[str, Any]]]:

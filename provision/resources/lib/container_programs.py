@@ -18,7 +18,8 @@ owned_id() {
 """
 )
 RUN = program_text("host/docker_id.sh", "host/container_run.sh")
-CREATE = program_text("host/container_create.pl")
+CREATE = program_text("host/docker_post.pl", "host/container_create.pl")
+CONNECT = program_text("host/docker_post.pl", "host/network_connect.pl")
 # --volumes removes anonymous volumes; named ones stay.
 REMOVE = (
     _OWNED_ID
