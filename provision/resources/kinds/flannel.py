@@ -210,8 +210,8 @@ def _with_other_settings(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
         # A record that was cut off tells nothing.
         if len(fields) != 4:
             continue
-        network, found, expected, _ = fields
-        if found != expected:
+        network, digest, expected, _ = fields
+        if digest != expected:
             yield network
 
 

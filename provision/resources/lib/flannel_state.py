@@ -39,7 +39,7 @@ class _Lack(NamedTuple):
     displaced: str = ""
 
 
-class _Way(NamedTuple):
+class _NextHop(NamedTuple):
     """Where a route of flanneld leads; an empty part may be any."""
 
     gateway: str = ""
@@ -64,8 +64,8 @@ class _Leases(NamedTuple):
     `direct`: hosts on one link may send packets to each other without VXLAN.
     """
 
-    own: Lease | None = None
-    others: tuple[Lease, ...] = ()
+    local: Lease | None = None
+    remote: tuple[Lease, ...] = ()
     direct: bool = False
 
 
@@ -117,20 +117,20 @@ class FlannelLinks:
     ) -> FlannelState:
         """The state of one network; `keys` are those of its etcd, None if it does not answer."""
         leases = _Leases() if keys is None else _leases(keys, network, origin)
-        length = leases.own.subnet.prefixlen if leases.own else None
+        length = leases.local.subnet.prefixlen if leases.local else None
         lacks = list(self._device(device)) if device else []
         if lacks:
             return FlannelState(", ".join(lacks), prefix_length=length)
-        lease_mac, found = "", list[_Lack]()
+        lease_mac, missing = "", list[_Lack]()
         if backend == "udp":
-            found += self._route(str(cidr), _Way(dev=device))
-        if leases.own is not None:
-            lease_mac = "" if leases.own.mac == self._mac(device) else leases.own.mac
-            found += [_Lack(f"MAC {lease_mac} of its lease")] if lease_mac else []
-            for lease in leases.others:
-                found += self._peer(device, backend, lease, direct=leases.direct)
-        displaced = tuple(dict.fromkeys(lack.displaced for lack in found if lack.displaced))
-        return FlannelState(", ".join(lack.text for lack in found), lease_mac, displaced, length)
+            missing += self._route(str(cidr), _NextHop(dev=device))
+        if leases.local is not None:
+            lease_mac = "" if leases.local.mac == self._mac(device) else leases.local.mac
+            missing += [_Lack(f"MAC {lease_mac} of its lease")] if lease_mac else []
+            for lease in leases.remote:
+                missing += self._peer(device, backend, lease, direct=leases.direct)
+        displaced = tuple(dict.fromkeys(lack.displaced for lack in missing if lack.displaced))
+        return FlannelState(", ".join(lack.text for lack in missing), lease_mac, displaced, length)
 
     def _mac(self, device: str) -> str:
         return str(self.links[device].get("address", "")) if device else ""
@@ -153,16 +153,16 @@ class FlannelLinks:
             case "udp":
                 # One route leads to all subnets. One to a subnet alone takes the packets from it.
                 if subnet in self.routes:
-                    yield from self._route(subnet, _Way(dev=device))
+                    yield from self._route(subnet, _NextHop(dev=device))
             case "vxlan" if lease.mac:
-                by_device = _Way(gateway, device)
+                by_device = _NextHop(gateway, device)
                 # With direct routing the route leads to the host itself.
-                ways = (by_device, _Way(lease.address)) if direct else (by_device,)
-                yield from self._route(subnet, *ways)
+                next_hops = (by_device, _NextHop(lease.address)) if direct else (by_device,)
+                yield from self._route(subnet, *next_hops)
                 if by_device.is_of(self.routes.get(subnet, {})):
                     yield from self._entries(device, gateway, lease)
             case "host-gw":
-                yield from self._route(subnet, _Way(lease.address))
+                yield from self._route(subnet, _NextHop(lease.address))
 
     def _entries(self, device: str, gateway: str, lease: Lease) -> Iterator[_Lack]:
         if (device, gateway, lease.mac) not in self.neighbours:
@@ -170,13 +170,13 @@ class FlannelLinks:
         if (device, lease.mac, lease.address) not in self.forwards:
             yield _Lack(f"FDB entry of {lease.address}")
 
-    def _route(self, destination: str, *ways: _Way) -> Iterator[_Lack]:
-        """Yield the route to `destination` if it is missing, or leads nowhere of `ways`."""
+    def _route(self, destination: str, *next_hops: _NextHop) -> Iterator[_Lack]:
+        """Yield the route to `destination` if it is missing, or leads nowhere of `next_hops`."""
         route = self.routes.get(destination)
         if route is None:
             yield _Lack(f"route to {destination}")
-        elif not any(way.is_of(route) for way in ways):
-            text = f"route to {destination} {ways[0]} (there is one {_way_text(route)})"
+        elif not any(hop.is_of(route) for hop in next_hops):
+            text = f"route to {destination} {next_hops[0]} (there is one {_next_hop_text(route)})"
             yield _Lack(text, destination if _protocol(route) in OF_PEOPLE else "")
 
 
@@ -188,13 +188,13 @@ def _protocol(route: Mapping[str, Any]) -> int:
     return int(route.get("protocol", BOOT))
 
 
-def _way_text(route: Mapping[str, Any]) -> str:
+def _next_hop_text(route: Mapping[str, Any]) -> str:
     """Where a route of others leads, in words of `ip route`."""
     if _type(route) != _UNICAST:
         return f"of type {_TYPES.get(_type(route), _type(route))}"
     if "nexthops" in route:
         return "with several gateways"
-    return str(_Way(str(route.get("gateway", "")), str(route.get("dev", ""))))
+    return str(_NextHop(str(route.get("gateway", "")), str(route.get("dev", ""))))
 
 
 def _leases(keys: Keys, network: str, origin: Origin) -> _Leases:
@@ -204,9 +204,9 @@ def _leases(keys: Keys, network: str, origin: Origin) -> _Leases:
     prefix = key.partition("/subnets/")[0]
     leases = etcd_keys.leases(keys, prefix) if key else ()
     # A lease that somebody gave to another host is a matter of the kind `etcd_lease`.
-    own = next((lease for lease in leases if (lease.key, lease.address) == (key, address)), None)
-    others = tuple(lease for lease in leases if lease.address != address)
+    local = next((lease for lease in leases if (lease.key, lease.address) == (key, address)), None)
+    remote = tuple(lease for lease in leases if lease.address != address)
     settings = etcd_keys.decode_object(keys.get(etcd_keys.config_key(prefix), ""))
     backend = settings.get("Backend", {"DirectRouting": True})  # unknown: both ways are right
     direct = isinstance(backend, dict) and backend.get("DirectRouting") is True
-    return _Leases(own, others, direct)
+    return _Leases(local, remote, direct)
