@@ -41,14 +41,19 @@ def base64_text(text: str) -> str:
 
 
 def iptables_save(chains: list[IptablesChain]) -> Iterator[str]:
-    """The captured rules of Docker, with these chains instead of those of the capture."""
-    table = ""
+    """The captured rules of Docker, with these chains instead of those of the capture.
+
+    Jumps to ours are on top, where `apply` makes them.
+    """
+    table, ended = "", True
     for line in capture("iptables_chain/routes-trixie").splitlines():
         if "PROV-" in line or "br-blue" in line:
             continue
-        if line == "COMMIT":
+        if not ended and line.startswith(("-A", "COMMIT")):
             yield from (text for c in chains if c.table == table for text in _chain_lines(c))
-        table = line[1:] if line.startswith("*") else table
+            ended = True
+        if line.startswith("*"):
+            table, ended = line[1:], False
         yield line
 
 

@@ -139,8 +139,8 @@ done
     def _move(self, position: int) -> Run:
         """Move the jump within its chain; to the end if that has become too short."""
         jump = " ".join(map(_quoted, self._jump))
-        places = (f"-I {self.hook} {position}", f"-A {self.hook}")[: 1 if position == 1 else 2]
-        lines = (f"-D {self.hook} {jump}\n{place} {jump}" for place in places)
+        verbs = (f"-I {self.hook} {position}", f"-A {self.hook}")[: 1 if position == 1 else 2]
+        lines = (f"-D {self.hook} {jump}\n{verb} {jump}" for verb in verbs)
         return sh(_MOVE, *(f"*{self.table}\n{line}\nCOMMIT\n" for line in lines))
 
     def _present(self, verb: str, chain: str, rule: tuple[str, ...]) -> Unless:

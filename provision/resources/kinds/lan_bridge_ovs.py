@@ -51,8 +51,7 @@ class LanBridgeOvs(LanBridge):
 need ip
 shared addresses
 for record in {ORIGINALS}/"$name"/uplink/*; do
-  [ -f "$record" ] || continue
-  bridge=${{record##*/}}
+  bridge=${{record##*/}}; [ -f "$record" ] || continue
   echo "was $bridge $(base64 -w0 <"$record")"
   for end in .network -nic.network; do
     files "{networkd.FOLDER}/05-provision-$name-$bridge$end"
@@ -104,8 +103,8 @@ shared {" ".join(ovsdb.TABLES)}
         same = replace(before, lacks=self.lacks, port_vlans=self.port_vlans)
         return (*LanBridge.undo(self, same, ours=ours), *vlans)
 
-    def _is_but_for_repairs(self, other: LanBridgeOvs) -> bool:
-        return replace(other, lacks=self.lacks, port_vlans=self.port_vlans) == self
+    def _is_but_for_repairs(self, current: LanBridgeOvs) -> bool:
+        return replace(current, lacks=self.lacks, port_vlans=self.port_vlans) == self
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:

@@ -149,7 +149,7 @@ class InterfaceProbe:
     def _vlan_settings(self, kind: str, outer: str) -> str:
         """The settings of VLANs of a port of Open vSwitch besides its tag."""
         settings = self.ports[outer].vlans if kind == "ovs" and outer in self.ports else ""
-        return " ".join(word for word in settings.split() if not word.startswith("tag="))
+        return " ".join(text for text in settings.split() if not text.startswith("tag="))
 
     def _vlan(self, kind: str, outer: str, link: dict[str, Any]) -> int:
         if kind == "macvlan":

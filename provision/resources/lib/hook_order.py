@@ -15,30 +15,30 @@ VERDICTS = {
 
 def rule_before(
     foreign: Iterable[Rule],
-    own: Sequence[Rule],
+    chain: Sequence[Rule],
     passing: Iterable[Rule],
     verdicts: Mapping[str, str],
 ) -> str:
     """The first of the rules `foreign` that does something else with packets of a chain.
 
-    `own` are the rules of the chain. `passing` are those of the network's chain of the table
+    `chain` are the rules of the chain. `passing` are those of the network's chain of the table
     filter, which also name the interfaces of packets that the chain of the table nat translates.
     Empty if there is none: a jump to another chain decides nothing here, nor does a rule that takes
     only a part of the packets of each rule, as that for one container may be meant so.
     """
-    packets = [*own, *passing]
+    packets = [*chain, *passing]
     for rule in foreign:
-        found = verdicts.get(target(rule))
-        if found and any(
-            wanted not in (found, None)
+        verdict = verdicts.get(target(rule))
+        if verdict and any(
+            wanted not in (verdict, None)
             for packet in packets
             if covers(rule, packet)
-            for wanted in [_verdict(own, packet, verdicts)]
+            for wanted in [_verdict(chain, packet, verdicts)]
         ):
             return " ".join(rule)
     return ""
 
 
-def _verdict(own: Sequence[Rule], packet: Rule, verdicts: Mapping[str, str]) -> str | None:
+def _verdict(chain: Sequence[Rule], packet: Rule, verdicts: Mapping[str, str]) -> str | None:
     """The verdict of the chain on all packets of a rule; None if its rules leave it open."""
-    return next((verdicts.get(target(rule)) for rule in own if covers(rule, packet)), None)
+    return next((verdicts.get(target(rule)) for rule in chain if covers(rule, packet)), None)

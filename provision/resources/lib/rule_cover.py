@@ -32,8 +32,8 @@ def covers(wide: Rule, narrow: Rule) -> bool:
     Of the states of connections, new packets stand for all. A match that this module does not know
     is for other packets, unless both rules have it.
     """
-    given = list(_matches(narrow))
-    return all(_is_implied(match, given) for match in _matches(wide))
+    options = list(_matches(narrow))
+    return all(_is_implied(match, options) for match in _matches(wide))
 
 
 def _matches(rule: Rule) -> Iterator[Match]:
@@ -52,37 +52,37 @@ def _matches(rule: Rule) -> Iterator[Match]:
         inverted = False
 
 
-def _is_implied(match: Match, given: list[Match]) -> bool:
-    if match in given:
+def _is_implied(match: Match, options: list[Match]) -> bool:
+    if match in options:
         return True
-    same = [other for other in given if other.name == match.name]
+    same = [option for option in options if option.name == match.name]
     if match.name in ("-s", "-d"):
-        return any(_is_within(match, other) for other in same)
+        return any(_is_within(match, option) for option in same)
     if match.name in ("-i", "-o"):
-        return any(_is_interface(match, other) for other in same)
+        return any(_is_interface(match, option) for option in same)
     if match.name in _STATES:
-        states = [other for other in given if other.name in _STATES]
+        states = [option for option in options if option.name in _STATES]
         return _takes_new(match) and all(map(_takes_new, states))
     return False
 
 
-def _is_within(match: Match, other: Match) -> bool:
-    """True if each address of `other` is one of `match`."""
+def _is_within(match: Match, option: Match) -> bool:
+    """True if each address of `option` is one of `match`."""
     try:
-        wide, narrow = (IPv4Network(option.value, strict=False) for option in (match, other))
+        wide, narrow = (IPv4Network(m.value, strict=False) for m in (match, option))
     except ValueError:
         return False
-    if other.inverted:
+    if option.inverted:
         return match.inverted and wide.subnet_of(narrow)
     return not wide.overlaps(narrow) if match.inverted else narrow.subnet_of(wide)
 
 
-def _is_interface(match: Match, other: Match) -> bool:
-    """True if an interface of `other`, which names one, is one of `match`."""
-    if other.inverted or other.value.endswith("+"):
+def _is_interface(match: Match, option: Match) -> bool:
+    """True if an interface of `option`, which names one, is one of `match`."""
+    if option.inverted or option.value.endswith("+"):
         return False
     prefix = match.value.removesuffix("+")
-    named = other.value.startswith(prefix) if match.value != prefix else other.value == prefix
+    named = option.value.startswith(prefix) if match.value != prefix else option.value == prefix
     return named != match.inverted
 
 
