@@ -16,9 +16,9 @@ lines="$first
 $address $*"
 # The DNS server has a user of its own, and does not read hidden files. This one stays until the
 # server has read the file: where a run was cut off before that, the next one makes up for it.
-new=${file%/*}/.${file##*/}.provision-new
+new=${file%/*}/.${file##*/}.provision-new copy=${file%/*}/.${file##*/}.copy.provision-new
 [ "$(cat "$file" 2>/dev/null)" != "$lines" ] || [ -e "$new" ] || exit 0
-(umask 022 && mkdir -p "${file%/*}" && printf '%s\n' "$lines" >"$new" && cp "$new" "$new-copy") &&
-  mv -f "$new-copy" "$file" || exit
+(umask 022 && mkdir -p "${file%/*}" && printf '%s\n' "$lines" >"$new" && cp "$new" "$copy") &&
+  mv -f "$copy" "$file" || exit
 if systemctl -q is-active "$service"; then systemctl reload "$service" || exit; fi
 rm -f "$new"

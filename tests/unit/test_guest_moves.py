@@ -14,7 +14,9 @@ from provision.inventory.load import load
 from provision.model.inventory import Inventory
 from provision.resources.base import Resource, State
 from provision.resources.kinds.dns_records import DnsRecords
+from provision.resources.kinds.guest import GuestConnection
 from provision.resources.render import program_text
+from provision.resources.steps import Run
 from tests.cases.test_cases import facts
 
 HOSTS = ("h1", "h2", "h3")
@@ -100,3 +102,24 @@ def test_a_server_that_has_not_read_a_name_reads_it_with_the_next_run(tmp_path: 
         reloads.append(subprocess.run(command, check=False, stdout=subprocess.PIPE).stdout)
     assert reloads == [b"reload\n", b"reload\n", b""]
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+
+
+def test_a_guest_that_leaves_takes_the_copy_of_a_run_that_was_cut_off(tmp_path: Path) -> None:
+    """The copy stays if the host ends between writing and renaming it."""
+    inventory = with_guest(tmp_path, "h1")
+    wanted = desired.wanted(inventory, facts(inventory, {"docker": DOCKER}))
+    guest = next(each for each in wanted.values() if isinstance(each, GuestConnection))
+    live = guest._live
+    file = tmp_path / live.lstrip("/")
+    shell = (
+        "guest_find() { id=1; }; docker() { echo 172.20.0.9; }; mv() { exit 9; }\n"
+        f"{program_text('host/guest_names.sh')}"
+    )
+    arguments = ["blue", "container", "app", str(file), "dns", "# mark", "shop.blue"]
+    subprocess.run(["sh", "-c", shell, "sh", *arguments], check=False)
+    left = {f"/{path.relative_to(tmp_path)}" for path in file.parent.iterdir()}
+    removed = {
+        word for step in guest.delete() if isinstance(step, Run) and step.argv[0] == "rm"
+        for word in step.argv
+    }  # fmt: skip
+    assert len(left) == 2 and left <= removed

@@ -17,7 +17,7 @@ from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.dns_records import live_folder, reread
 from provision.resources.on_hosts import ETC, VAR, Mark, service_name
 from provision.resources.render import program_text
-from provision.resources.steps import Put, Run, Steps, remove_file, sh
+from provision.resources.steps import Put, Run, Steps, partial_path, remove_file, sh
 
 _COMMON = ("host/docker_id.sh", "host/guest.sh")
 _CONNECT = program_text(*_COMMON, "host/guest_connect.sh")
@@ -122,7 +122,9 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
     def _forget(self) -> Steps:
         if not self.dns_names:
             return ()
+        # A run that was cut off leaves the copy that guest_names.sh makes.
         return (
+            Run(("rm", "-f", "--", partial_path(f"{self._live}.copy"))),
             *remove_file(self._live),
             reread(service_name(self.inventory, self.network, "dns")),
         )
