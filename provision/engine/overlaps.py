@@ -17,7 +17,7 @@ from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes
 from provision.resources.lib.network_options import BRIDGE_NAME
-from provision.resources.lib.route_protocols import KERNEL, OF_PEOPLE
+from provision.resources.lib.route_protocols import KERNEL
 from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 
 
@@ -127,7 +127,8 @@ class _OwnRoutes:
 def of_flannel(flannel: Flannel, route: KernelRoute) -> bool:
     """Return True if flanneld has made the route, or the next `apply` puts its own in the place.
 
-    Routes of programs and those with a mark stay, and so do routes to a part of a lease.
+    Routes of programs and those with a mark stay, and so do routes to a part of a lease. They are
+    no conflict where flanneld's route, which has a lower metric, takes the packets.
     """
     if route.dev == flannel.device:
         return True
@@ -138,7 +139,8 @@ def of_flannel(flannel: Flannel, route: KernelRoute) -> bool:
     if flannel.backend == "udp":
         return route.key == str(flannel.cidr) or route.key in flannel.displaced
     length = flannel.prefix_length or route.dst.prefixlen
-    return route.proto in OF_PEOPLE and route.dst.prefixlen <= length
+    stays = route.proto in (KERNEL, PROTO) or route.key in flannel.blocked
+    return not stays and route.dst.prefixlen <= length
 
 
 def _own_routes(current: State) -> dict[str, _OwnRoutes]:

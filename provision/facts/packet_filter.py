@@ -11,6 +11,8 @@ from provision.resources.lib.rule_cover import target as _target
 
 TRANSLATES = ("MASQUERADE", "SNAT")
 _ENDS = ("ACCEPT", "DROP", "REJECT", *TRANSLATES)
+UNKNOWN = "unknown"
+"""The verdict on a packet that a rule with a match unknown to this module may let pass."""
 _DEEPEST = 32
 """Chains that call each other; the kernel itself refuses loops."""
 
@@ -56,7 +58,7 @@ class PacketFilter:
     def verdict(self, chain: str, packet: Packet) -> str:
         """ACCEPT, DROP or REJECT for a packet that enters a built-in chain.
 
-        In the table nat also one of `TRANSLATES`.
+        In the table nat also one of `TRANSLATES`; for a forwarded packet also `UNKNOWN`.
         """
         return self._walk(chain, packet, 0) or self.policies.get(chain, "ACCEPT")
 
@@ -73,7 +75,14 @@ class PacketFilter:
     def _pass(self, rules: Iterable[list[str]], packet: Packet, depth: int) -> str:
         for rule in rules:
             target = _target(rule)
-            if not target or not _matches(rule, packet):
+            matched = _matches(rule, packet) if target else False
+            if (
+                matched is None
+                and isinstance(packet, Forwarded)
+                and self._may_pass(target, packet, depth)
+            ):
+                return UNKNOWN
+            if not matched:
                 continue
             if target in _ENDS:
                 return target
@@ -85,10 +94,18 @@ class PacketFilter:
                 return ""
         return ""
 
+    def _may_pass(self, target: str, packet: Packet, depth: int) -> bool:
+        """True if a rule with this target would spare the packet the rules below it."""
+        if target in ("ACCEPT", "RETURN"):
+            return True
+        known = target in _ENDS or target not in self.rules or depth >= _DEEPEST
+        return not known and self._walk(target, packet, depth + 1) in ("ACCEPT", UNKNOWN)
 
-def _matches(rule: list[str], packet: Packet) -> bool:
-    """False also for a rule with a match that this module does not know."""
-    return all(_option(*option, packet) for option in _options(rule))
+
+def _matches(rule: list[str], packet: Packet) -> bool | None:
+    """True if a rule takes the packet; None if that depends on a match unknown to this module."""
+    results = {_option(*option, packet) for option in _options(rule)}
+    return False if False in results else None if None in results else True
 
 
 def _options(rule: list[str]) -> Iterator[tuple[bool, str, str]]:
@@ -144,11 +161,12 @@ _TESTS: dict[str, Callable[[str, Packet], bool]] = {
 _NO_MATCH = ("-m", "--comment", "--limit", "--limit-burst")
 
 
-def _option(inverted: bool, name: str, value: str, packet: Packet) -> bool:
+def _option(inverted: bool, name: str, value: str, packet: Packet) -> bool | None:
+    """True if an option takes the packet; None if this module does not know the match."""
     if name in _NO_MATCH:
         return True
     test = _TESTS.get(name)
     try:
-        return test is not None and test(value, packet) != inverted
+        return None if test is None else test(value, packet) != inverted
     except ValueError:
-        return False
+        return None

@@ -29,7 +29,7 @@ fi
 [ ! -e "/sys/class/net/$outer" ] || [ "$way" = nic ] || ip link delete dev "$outer" || exit
 if [ "$way" = macvlan ] && [ "$vlan" != - ]; then # its VLAN goes with the last that is on it
   below=$(ip -o -d link show type vlan | grep -E ' alias provision:[^ \\]+ *(\\|$)' |
-    sed -n "s/^[0-9]*: \([^@]*\)@$on: .* id $vlan .*/\1/p")
+    sed -n "s/^[0-9]*: \([^@]*\)@$on: .* id $vlan .* alias provision:\([^/ \\\\]*\).*/\1 \2/p")
   used=
   # Attachments of every inventory take a VLAN link that is there already, whoever has made it.
   for claim in "${claims%/*/*}"/*/attachments/*/*; do
@@ -37,10 +37,15 @@ if [ "$way" = macvlan ] && [ "$vlan" != - ]; then # its VLAN goes with the last 
     read -r kind _ parent _ _ tag _ <"$claim"
     [ "$kind $parent $tag" != "macvlan $on $vlan" ] || used=yes
   done
-  for link in $below; do
+  origins=${claims%/etc/provision/*}/var/lib/provision/origins
+  printf '%s\n' "$below" | while read -r link owner; do
+    [ -n "$link" ] || continue
+    # The claims of another inventory may be lost, while its interfaces are there: its link stays.
+    if [ "provision:$owner" != "${mark%%/*}" ] && [ -e "$origins/$owner" ] &&
+      [ ! -d "${claims%/*/*}/$owner" ]; then continue; fi
     if [ -z "$used" ]; then ip link delete dev "$link" || exit
     # ATTACH, which may follow, only raises a link that it makes.
-    else ip link set dev "$link" up 2>/dev/null; fi
-  done
+    else ip link set dev "$link" up 2>/dev/null || :; fi
+  done || exit
 fi
 :

@@ -1,4 +1,5 @@
-# Removes flannel's settings from etcd, unless another host of the network still uses them.
+# Removes flannel's settings from etcd, unless another host of the network still uses them: then they
+# are that host's from now on, so that they do not come back to this one with its next lease.
 # Arguments: etcdctl command; the prefix of the records of hosts; the keys of the settings and of
 # their owner; the keys of hosts that the inventory no longer has.
 # A host uses the settings as long as it has a lease and the record of it.
@@ -13,7 +14,10 @@ for record in $records; do
   case $lease in *'"key": "'*) ;; *) continue ;; esac
   lease=${lease#*\"key\": \"}
   lease=$("$ctl" get --keys-only -- "${lease%%\"*}") || exit
-  [ -z "$lease" ] || exit 0
+  [ -n "$lease" ] || continue
+  value=$("$ctl" get --print-value-only -- "$owner" | sed "s/\"host\": \"[^\"]*\"/\"host\": \"${record##*/}\"/") &&
+    [ -n "$value" ] && "$ctl" put -- "$owner" "$value" >/dev/null
+  exit
 done
 # The owner's key comes last: settings without it would count as those of others.
 for key in $records "$@" "$settings" "$owner"; do "$ctl" del -- "$key" || exit; done

@@ -159,20 +159,26 @@ def test_the_vlan_and_the_nic_of_a_macvlan_must_be_up(
 
 
 @pytest.mark.parametrize(
-    ("filters", "vlans", "parent", "vlan"),
+    ("filters", "default", "vlans", "parent", "vlan"),
     [
-        (1, [PORT], "bri0", 0),
-        (1, [PORT | {"vlan": 20}], "bri0", 20),
-        (1, [TAGGED], "", 0),
-        (1, [], "", 0),
-        (0, [], "bri0", 0),
+        (1, 1, [PORT], "bri0", 0),
+        (1, 1, [PORT | {"vlan": 20}], "bri0", 20),
+        (1, 1, [TAGGED], "bri0", 0),
+        (1, 1, [], "", 0),
+        (1, 0, [], "bri0", 0),
+        (0, 1, [], "bri0", 0),
     ],
 )
-def test_a_port_without_an_untagged_vlan_gets_no_frame(
-    filters: int, vlans: list[Any], parent: str, vlan: int
+def test_a_port_without_its_vlan_gets_no_frame(
+    filters: int, default: int, vlans: list[Any], parent: str, vlan: int
 ) -> None:
-    """A bridge that filters VLANs drops them, as after `bridge vlan del dev pw-… vid 1`."""
-    linkinfo = {"info_kind": "bridge", "info_data": {"vlan_filtering": filters}}
+    """A bridge that filters VLANs drops them, as after `bridge vlan del dev pw-… vid 1`.
+
+    A bridge that gives no VLAN to new ports, and other VLANs of a port, are an administrator's:
+    making the interface anew would not change the one, and would lose the others.
+    """
+    settings = {"vlan_filtering": filters, "vlan_default_pvid": default}
+    linkinfo = {"info_kind": "bridge", "info_data": settings}
     links = [
         {"ifname": "bri0", "ifindex": 3, "flags": ["UP"], "linkinfo": linkinfo},
         {"ifname": "pw-c-1", "ifindex": 12, "flags": ["UP"], "master": "bri0"},

@@ -140,11 +140,17 @@ def test_a_drop_before_docker_user_is_named(before: str, direction: str) -> None
         ("-s 172.16.0.0/12 -o eth1 -j MASQUERADE", False),
         ("-s 172.20.1.5/32 -d 172.20.1.5/32 -p tcp -m tcp --dport 80 -j MASQUERADE", False),
         ("-s 172.20.0.0/16 -d 172.20.1.0/24 -j ACCEPT\n-A POSTROUTING -j MASQUERADE", False),
+        ("-j KUBE-POSTROUTING", False),
+        ("-m policy --dir out --pol ipsec -j ACCEPT\n-A POSTROUTING -j MASQUERADE", False),
+        ("-m policy --dir out --pol ipsec -j SNAT --to 10.0.0.1\n-A POSTROUTING -j LOG", False),
     ],
 )
 def test_a_rule_that_hides_the_senders_is_named(rule: str, *, hides: bool) -> None:
     """Our own chain exempts only what leaves the host's containers."""
     own = "-A POSTROUTING -j PROV-x\n-A PROV-x -s 172.20.1.0/24 -d 172.20.0.0/16 -j ACCEPT\n"
+    # kube-proxy translates what has its mark alone.
+    own += "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n"
+    own += "-A KUBE-POSTROUTING -j MASQUERADE\n"
     nat = f":POSTROUTING ACCEPT [0:0]\n{own}-A POSTROUTING {rule}\n"
     blocker = Firewall(nat=nat, is_read=True).blocker(ROUTED)
     assert (blocker is not None) is hides

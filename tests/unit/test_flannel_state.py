@@ -211,7 +211,7 @@ def test_an_update_removes_only_routes_of_people() -> None:
         assert steps is not None and len(steps) == 2 and PART in repr(steps[0])
     for number in ("2", "186", "240"):
         other = found("host-gw", OTHER_GATEWAY | {"protocol": number})
-        assert other.lacks and not other.displaced
+        assert other.lacks and not other.displaced and other.blocked == (PART,)
         assert not of_flannel(other, KernelRoute(IPv4Network(PART), "eth1", int(number)))
 
 

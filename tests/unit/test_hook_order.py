@@ -132,3 +132,20 @@ def test_the_jump_moves_in_one_transaction_and_back() -> None:
 def test_a_rule_covers_another(wide: str, narrow: str, *, covered: bool) -> None:
     """Each option of the wide rule must follow from one of the narrow rule."""
     assert covers(wide.split(), narrow.split()) is covered
+
+
+def test_a_chain_that_only_others_jump_to_is_not_hooked() -> None:
+    """As after `iptables -F DOCKER-USER`, while somebody's own jump to our chain stands."""
+    text = CAPTURE.read_text()
+    lines = [
+        f"-A FORWARD -j {CHAIN}" if line.startswith(SAVED["filter"]) and CHAIN in line else line
+        for line in text.split("\n")
+    ]
+    assert lines != text.split("\n")
+    found = [each.resource for each in IptablesChain.parse("\n".join(lines), Origin("h1", "demo"))]
+    (chain,) = (
+        each
+        for each in found
+        if isinstance(each, IptablesChain) and (each.table, each.chain) == ("filter", CHAIN)
+    )
+    assert not chain.hooked

@@ -192,7 +192,8 @@ RECORDS = "/provision/demo/over/hosts/"
 
 def write_keys(folder: Path, leases: str, records: str) -> None:
     """Settings, and keys of the hosts with these numbers."""
-    texts = {SETTINGS: "{}", OWNER: "{}", "/net/subnets/172.20.9.0-24": "of a stranger"}
+    owner = '{"host": "h1", "prefix": "/net", "members": ["h1"]}'
+    texts = {SETTINGS: "{}", OWNER: owner, "/net/subnets/172.20.9.0-24": "of a stranger"}
     texts |= {f"/net/subnets/172.20.{number}.0-24": "{}" for number in leases}
     for number in records:
         record = {"key": f"/net/subnets/172.20.{number}.0-24", "address": f"10.0.0.{number}"}
@@ -225,3 +226,7 @@ def test_the_settings_of_flannel_go_with_the_last_host(
     assert process.returncode == 0, process.stderr
     after = {path.name for path in (commands / "keys").iterdir()}
     assert after == (before if stays else {"=net=subnets=172.20.9.0-24"})
+    if stays:
+        # From now on they are the other host's, also if this one gets a lease again.
+        owner = json.loads((commands / "keys" / OWNER.replace("/", "=")).read_text())
+        assert owner == {"host": f"h{leases[0]}", "prefix": "/net", "members": ["h1"]}

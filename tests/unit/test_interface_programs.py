@@ -152,3 +152,14 @@ def test_a_vlan_goes_with_the_last_interface_on_it(
     """The claims of others are counted, also where the own one is lost."""
     (host / "docker").write_text("#!/bin/sh\necho 'no such container' >&2; exit 1\n")
     assert detach(host, links, claims) == expected
+
+
+def test_a_vlan_of_an_inventory_with_lost_claims_stays(host: Path) -> None:
+    """Its containers may be on it: nothing but the link itself tells."""
+    (host / "docker").write_text("#!/bin/sh\necho 'no such container' >&2; exit 1\n")
+    origins = host / "demo/attachments/var/lib/provision/origins"
+    origins.mkdir(parents=True)
+    (origins / "other").write_text("")
+    assert detach(host, (OWN.replace("provision:demo", "provision:other"),), (A,)) == []
+    (host / "other").mkdir()
+    assert detach(host, (OWN.replace("provision:demo", "provision:other"),), (A,)) == DELETED

@@ -64,8 +64,12 @@ def test_own_bridges_and_routes_are_no_conflict(tmp_path: Path) -> None:
 def test_a_route_of_others_is_none_of_flanneld(tmp_path: Path, proto: int) -> None:
     """One of an interface, of another inventory or of a routing daemon, in the range of flannel."""
     flannel = Flannel("h1", "n", "host-gw", "", RANGE, masquerade=False, inventory="demo")
-    (message,) = conflicts(tmp_path, KernelRoute(PEER, "eth9", proto), current=(flannel,))
+    taken = replace(flannel, blocked=(str(PEER),))
+    (message,) = conflicts(tmp_path, KernelRoute(PEER, "eth9", proto), current=(taken,))
     assert message == f"{PEER} is in use on eth9, outside this inventory"
+    # A daemon that redistributes flanneld's routes has the same ones, with a higher metric.
+    behind = conflicts(tmp_path, KernelRoute(PEER, "eth9", proto), current=(flannel,))
+    assert bool(behind) == (proto != 186)
 
 
 def test_a_route_of_others_in_the_place_of_a_wanted_one_is_a_conflict(tmp_path: Path) -> None:

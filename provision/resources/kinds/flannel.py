@@ -25,6 +25,7 @@ STATE = "provision-flannel"
 
 _CLEAR = program_text("host/flannel_clear.sh")
 _REMOVE_DISPLACING = program_text("host/flannel_routes.sh")
+_PUT_BACK = program_text("host/flannel_routes_back.sh")
 # A device cannot carry a mark. Until flanneld has given it an address, the claim tells whether it
 # is ours; after that, its type and its address do.
 _IS_FOREIGN = """
@@ -50,7 +51,8 @@ class Flannel(Resource):
     `lacks` names what is missing: an object that flanneld made from a lease, the settings in etcd
     where flanneld started with others, or the claim. `lease_mac`: the MAC in the host's lease,
     where the device has another. `displaced`: the destinations of flanneld's routes in whose place
-    a person has made others. `prefix_length`: that of the leases; None if etcd does not tell.
+    a person has made others, `blocked`: those of programs. `prefix_length`: that of the leases;
+    None if etcd does not tell.
     """
 
     kind: ClassVar[str] = "flannel"
@@ -74,6 +76,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     lacks: str = ""
     lease_mac: str = field(default="", compare=False)
     displaced: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    blocked: tuple[str, ...] = field(default=(), compare=False, repr=False)
     prefix_length: int | None = field(default=None, compare=False, repr=False)
     started_after: tuple[Ref, ...] = field(default=(), compare=False, repr=False)
 
@@ -95,6 +98,11 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     def ctl(self) -> str:
         """The etcdctl command of the network."""
         return etcd_keys.ctl(self.inventory, self.network)
+
+    @property
+    def _removed(self) -> str:
+        """The file with the routes that a repair has removed."""
+        return f"/var/lib/{self.state}/removed_routes"
 
     @property
     def _claim(self) -> str:
@@ -125,7 +133,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         link = ("ip", "link", "set", "dev", self.device)
         set_mac = (Run((*link, "address", current.lease_mac)),) if current.lease_mac else ()
         displaced = current.displaced
-        remove_routes = (sh(_REMOVE_DISPLACING, *displaced),) if displaced else ()
+        remove_routes = (sh(_REMOVE_DISPLACING, self._removed, *displaced),) if displaced else ()
         # flanneld makes everything again when it starts.
         return (*set_mac, *remove_routes, restart(self.service))
 
@@ -133,8 +141,11 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         return remove_file(self._claim) if self.lacks == _CLAIM else self.create()
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
-        # An update repairs what the kernel had lost. A rollback keeps the repair.
+        # An update repairs what the kernel had lost. A rollback keeps the repair, but gives people
+        # back their routes.
         if isinstance(before, Flannel) and replace(before, lacks=self.lacks) == self:
+            if before.displaced:
+                return (sh(_PUT_BACK, self._removed),)
             return remove_file(self._claim) if before.lacks == _CLAIM else ()
         return Resource.undo(self, before, ours=ours)
 
@@ -169,6 +180,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
             lacks=state.lacks,
             lease_mac=state.lease_mac,
             displaced=state.displaced,
+            blocked=state.blocked,
             prefix_length=state.prefix_length,
         )
 

@@ -245,7 +245,9 @@ def _chain(table: str, name: str, tables: dict[str, _Table], origin: Origin) -> 
     if not jumps or mark.inventory != origin.inventory or hook != HOOKS[table]:
         return chain
     before = tables[table].of(hook)
-    position = next(k for k, rule in enumerate(before) if rule[-2:] == ["-j", name])
+    position = next((k for k, rule in enumerate(before) if rule[-2:] == ["-j", name]), None)
+    if position is None:  # somebody else's chain jumps to it
+        return replace(chain, hooked=False)
     foreign = [rule for rule in before[:position] if mark_of(rule) == UNMARKED]
     passing = tables["filter"].of(name) if "filter" in tables else ()
     # In a chain of the kernel itself, RETURN applies its policy.

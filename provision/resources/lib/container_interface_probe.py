@@ -125,10 +125,14 @@ class InterfaceProbe:
         return (self.links[name] for name in names if name in self.links)
 
     def _passes(self, kind: str, outer: str) -> bool:
-        """True unless a bridge that filters VLANs drops the frames of the interface."""
+        """True unless the port has lost the VLAN that its bridge gives to every new port.
+
+        Other VLANs of a port are an administrator's, and so is a bridge that gives none.
+        """
         bridge = self.links.get(str(self.links.get(outer, {}).get("master", "")), {})
-        filters = bridge.get("linkinfo", {}).get("info_data", {}).get("vlan_filtering")
-        return kind != "bridge" or not filters or bool(port_vlans.untagged(self._vlans(outer)))
+        settings = bridge.get("linkinfo", {}).get("info_data", {})
+        gives = settings.get("vlan_filtering") and settings.get("vlan_default_pvid")
+        return kind != "bridge" or not gives or bool(self._vlans(outer))
 
     def _vlans(self, port: str) -> port_vlans.Entries:
         return self.vlans.get(port, ())

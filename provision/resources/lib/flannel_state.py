@@ -23,20 +23,26 @@ class FlannelState:
 
     `lease_mac` is the MAC that the host's lease tells the others, where the device has another.
     `displaced` are the destinations of flanneld's routes in whose place are routes that a person
-    made. `prefix_length` is that of the leases; None if etcd does not tell.
+    made, `blocked` those where a program made them. `prefix_length` is that of the leases; None if
+    etcd does not tell.
     """
 
     lacks: str = ""
     lease_mac: str = ""
     displaced: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
     prefix_length: int | None = None
 
 
 class _Lack(NamedTuple):
-    """Something that the kernel lacks; `displaced` is the destination of a route of others."""
+    """Something that the kernel lacks: `displaced` is the destination of a person's route.
+
+    `blocked` is that of a route with a mark, or of a program.
+    """
 
     text: str
     displaced: str = ""
+    blocked: str = ""
 
 
 class _NextHop(NamedTuple):
@@ -130,7 +136,9 @@ class FlannelLinks:
             for lease in leases.remote:
                 missing += self._peer(device, backend, lease, direct=leases.direct)
         displaced = tuple(dict.fromkeys(lack.displaced for lack in missing if lack.displaced))
-        return FlannelState(", ".join(lack.text for lack in missing), lease_mac, displaced, length)
+        blocked = tuple(dict.fromkeys(lack.blocked for lack in missing if lack.blocked))
+        lacks = [lack.text for lack in missing]
+        return FlannelState(", ".join(lacks), lease_mac, displaced, blocked, length)
 
     def _mac(self, device: str) -> str:
         return str(self.links[device].get("address", "")) if device else ""
@@ -177,7 +185,8 @@ class FlannelLinks:
             yield _Lack(f"route to {destination}")
         elif not any(hop.is_of(route) for hop in next_hops):
             text = f"route to {destination} {next_hops[0]} (there is one {_next_hop_text(route)})"
-            yield _Lack(text, destination if _protocol(route) in OF_PEOPLE else "")
+            is_of_people = _protocol(route) in OF_PEOPLE
+            yield _Lack(text, *((destination, "") if is_of_people else ("", destination)))
 
 
 def _type(route: Mapping[str, Any]) -> str:
