@@ -135,7 +135,7 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
         displaced = current.displaced
         remove_routes = (sh(_REMOVE_DISPLACING, self._removed, *displaced),) if displaced else ()
         # flanneld makes everything again when it starts.
-        return (*set_mac, *remove_routes, restart(self.service))
+        return (*remove_routes, *set_mac, restart(self.service))
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         return remove_file(self._claim) if self.lacks == _CLAIM else self.create()
