@@ -471,8 +471,20 @@ def test_the_words_of_a_proxy_command(tmp_path: Path, server: Sshd, known: Path)
     script = tmp_path / "proxy"
     script.write_text("printf 'gate\\033 is closed\\n' >&2; exit 1\n")
     config = block(server, known, more=f"  ProxyCommand sh {script}\n")
-    with pytest.raises(ConnectError, match=r"it printed: gate\\x1b is closed"):
+    with pytest.raises(ConnectError, match=r"it printed: gate\\x1b is closed") as error:
         login(transport(tmp_path, config))
+    assert "no SSH server" in error.value.hint
+
+
+@BOTH
+def test_a_web_server_is_no_full_sshd(tmp_path: Path, server: Sshd, known: Path) -> None:
+    """A wrong port: fewer connections at a time would not help."""
+    script = tmp_path / "proxy"
+    script.write_text("printf 'HTTP/1.1 400 Bad Request\\r\\n\\r\\n'; exit 0\n")
+    config = block(server, known, more=f"  ProxyCommand sh {script}\n")
+    with pytest.raises(ConnectError) as error:
+        login(transport(tmp_path, config))
+    assert "check HostName, Port" in error.value.hint
 
 
 @BOTH

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import socket
 
@@ -17,6 +18,14 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 LIMITS_HINT = (
     "sshd limits connections (MaxStartups, PerSourcePenalties): make fewer at a time, --jobs 2, or"
     " try again in a minute"
+)
+_LIMITS = re.compile("Exceeded MaxStartups|Not allowed at this time")
+"""What sshd says to a client that it limits."""
+_CLOSED = re.compile("kex_exchange|banner exchange|Connection (closed|reset)|ssh has ended|$")
+"""How the OpenSSH client says that a server has closed the connection, and an empty line."""
+_NO_SSH_HINT = (
+    "what answers there is no SSH server: check HostName, Port and ProxyCommand in ssh_config, or"
+    " ssh.port"
 )
 
 
@@ -122,7 +131,11 @@ def _connect_hint(error: Exception) -> str:
         return error.hint
     # sshd closes the connection before its banner for clients that it limits: MaxStartups, and
     # since OpenSSH 9.8 PerSourcePenalties.
-    if isinstance(error, BrokenGreeting) or "banner" in str(error):
+    if isinstance(error, BrokenGreeting):
+        said = str(error).removeprefix("it printed: ").split("; ")
+        is_other = any(not _CLOSED.match(part.strip()) for part in said)
+        return _NO_SSH_HINT if is_other and not _LIMITS.search(str(error)) else LIMITS_HINT
+    if "banner" in str(error):
         return LIMITS_HINT
     if isinstance(error, socket.gaierror):
         return "its name does not resolve: set HostName in ssh_config"
