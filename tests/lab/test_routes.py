@@ -174,7 +174,7 @@ def test_a_host_that_is_off_stops_the_change_or_is_left_out(clean: Hosts) -> Non
     power.poweroff(clean.lab, "h2")
     begin = time.monotonic()
     result = clean.json("apply", inventory, status=4)
-    assert time.monotonic() - begin <= 15
+    assert time.monotonic() - begin <= 60
     assert result["hosts"] == {"h1": "unchanged", "h2": "unreachable", "h3": "unchanged"}
     assert clean.ssh("h1", "ip route; iptables-save | grep -c PROV", check=False) == before
     result = clean.json("apply", inventory, "--strategy", "per-host", status=6)
