@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from provision.resources.kinds.iptables_chain import arguments
+from provision.resources.lib.rule_cover import matches
 from provision.resources.lib.rule_cover import target as _target
 
 TRANSLATES = ("MASQUERADE", "SNAT")
@@ -104,21 +105,8 @@ class PacketFilter:
 
 def _matches(rule: list[str], packet: Packet) -> bool | None:
     """True if a rule takes the packet; None if that depends on a match unknown to this module."""
-    results = {_option(*option, packet) for option in _options(rule)}
+    results = {_option(*option, packet) for option in matches(rule)}
     return False if False in results else None if None in results else True
-
-
-def _options(rule: list[str]) -> Iterator[tuple[bool, str, str]]:
-    """Yield each option before the target: if it is inverted, its name and its value."""
-    inverted, tokens = False, iter(rule)
-    for token in tokens:
-        if token in ("-j", "-g"):
-            return
-        if token == "!":
-            inverted = True
-            continue
-        yield inverted, token, next(tokens, "")
-        inverted = False
 
 
 def _ports(value: str, packet: Packet) -> bool:
@@ -158,7 +146,7 @@ _TESTS: dict[str, Callable[[str, Packet], bool]] = {
     "--state": lambda value, _: "NEW" in value.split(","),
     "--dst-type": lambda value, packet: value == "LOCAL" and not isinstance(packet, Forwarded),
 }
-_NO_MATCH = ("-m", "--comment", "--limit", "--limit-burst")
+_NO_MATCH = ("--limit", "--limit-burst")
 
 
 def _option(inverted: bool, name: str, value: str, packet: Packet) -> bool | None:

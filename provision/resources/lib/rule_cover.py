@@ -32,11 +32,11 @@ def covers(wide: Rule, narrow: Rule) -> bool:
     Of the states of connections, new packets stand for all. A match that this module does not know
     is for other packets, unless both rules have it.
     """
-    options = list(_matches(narrow))
-    return all(_is_implied(match, options) for match in _matches(wide))
+    options = list(matches(narrow))
+    return all(_is_implied(match, options) for match in matches(wide))
 
 
-def _matches(rule: Rule) -> Iterator[Match]:
+def matches(rule: Rule) -> Iterator[Match]:
     """Yield each option before the target, without comments and names of modules."""
     inverted, tokens = False, iter(rule)
     for token in tokens:
