@@ -43,6 +43,10 @@ done
 grep -nHE '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./][^=]*[./](forwarding|rp_filter))[[:space:]]*=' \
   /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf \
   /etc/sysctl.conf /etc/ufw/sysctl.conf 2>/dev/null | keyed sysctl
+# A file replaces those of its name in later folders, also an empty one, such as a link to /dev/null.
+for file in /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf; do
+  [ ! -e "$file" ] || echo "sysctl_file $file"
+done
 
 if [ -n "${units+set}" ]; then printf '%s\n' "$units" | keyed unit
 elif command -v systemctl >/dev/null 2>&1; then
@@ -75,7 +79,8 @@ for backend in nft legacy; do
     /^\[/ {
       rules++
       number = ++numbers[table, $3]
-      if ($0 ~ / -j DOCKER-USER$/) print "jump", backend, table, $3, number
+      if ($0 ~ / -j DOCKER-USER$/ || ($3 == "DOCKER-USER" && $0 ~ / -j PROV-/))
+        print "jump", backend, table, $3, number
       if ($0 ~ / -j (DROP|REJECT)/ && drops++ < 200) print "drop", backend, table, $3, number, $0
     }
     END { print "rules", backend, rules + 0 }'

@@ -357,6 +357,50 @@ def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
     assert load(path).hosts["h1"].ssh == Ssh("me", None, 2201, None, True, "10.0.0.1")
 
 
+def test_a_host_may_begin_with_a_range(tmp_path: Path) -> None:
+    """Its bracket opens no section."""
+    path = tmp_path / "hosts"
+    path.write_text("[lab]\n[01:03].example.com\n[a:c]-web ansible_user=me\n")
+    listed = json.loads(ansible(tmp_path, "ansible-inventory", "-i", str(path), "--list"))
+    assert read(path).groups["lab"] == listed["lab"]["hosts"]
+    assert listed["lab"]["hosts"][0] == "01.example.com"
+
+
+def test_the_names_of_the_ssh_plug_in_win(tmp_path: Path) -> None:
+    """Ansible's plug-in takes the last variable of its list, wherever both are set."""
+    text = "h1 ansible_ssh_host=10.0.0.1 ansible_ssh_user=old ansible_ssh_port=1033\n"
+    text += "[all:vars]\nansible_user=deploy\nansible_port=22\n"
+    assert loaded(tmp_path, text).hosts["h1"].ssh == Ssh(
+        user="old", port=1033, sudo=False, address="10.0.0.1"
+    )
+
+
+def test_become_counts_where_it_is_on(tmp_path: Path) -> None:
+    """Its method and user say only how."""
+    text = "h1 ansible_host=10.0.0.1 ansible_user=root ansible_become_user=postgres"
+    assert loaded(tmp_path, f"{text} ansible_become_method=su\n").hosts["h1"].ssh.user == "root"
+    with pytest.raises(InventoryError, match="ansible_become_user of h1 is 'postgres'"):
+        loaded(tmp_path, f"{text} ansible_become=yes\n")
+
+
+def test_the_priority_of_a_group_may_be_negative(tmp_path: Path) -> None:
+    """Between groups of one depth, the highest wins."""
+    text = "[a]\nh1 ansible_host=10.0.0.1\n[b]\nh1\n[a:vars]\nansible_user=a\n"
+    text += "[b:vars]\nansible_group_priority=-1\nansible_user=b\n"
+    assert loaded(tmp_path, text).hosts["h1"].ssh.user == "a"
+
+
+def test_of_equal_keys_the_last_counts(tmp_path: Path) -> None:
+    """Ansible merges nothing of the ones before."""
+    path = tmp_path / "hosts.yml"
+    path.write_text(
+        "all:\n  hosts:\n    h1: {ansible_host: 10.0.0.1, ansible_user: a, ansible_port: 2222}\n"
+        "    h1: {ansible_host: 10.0.0.2}\n"
+    )
+    (host,) = read(path).variables.values()
+    assert {name: value.value for name, value in host.items()} == {"ansible_host": "10.0.0.2"}
+
+
 def test_an_ipv6_address_with_a_port_is_a_host(tmp_path: Path) -> None:
     """Its first bracket opens neither a section nor a range."""
     path = tmp_path / "hosts"

@@ -267,8 +267,9 @@ def test_several_files(tmp_path: Path) -> None:
 def test_ansible_cfg_and_ssh_arguments(tmp_path: Path) -> None:
     """They count below variables, and the options of ssh go to ssh; those on host keys do not."""
     (tmp_path / "ansible.cfg").write_text(
-        "[defaults]\nremote_user = cfg\nremote_port = 2201\n[privilege_escalation]\nbecome = True\n"
-        "[ssh_connection]\nssh_args = -C -o ControlMaster=auto -o StrictHostKeyChecking=no\n"
+        "[defaults]\nremote_user = 'cfg'\nremote_port = 2201\n"
+        "[privilege_escalation]\nbecome = True\n"
+        '[ssh_connection]\nssh_args = "-C -o ControlMaster=auto -o StrictHostKeyChecking=no"\n'
     )
     args = "-o ProxyJump=gate -o UserKnownHostsFile=/dev/null"
     (tmp_path / "hosts").write_text(

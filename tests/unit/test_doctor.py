@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from provision.checks.doctor import examine, firewalls, links, machine, probe, text
 from provision.checks.doctor.examine import Examination
 from provision.checks.doctor.findings import HostFinding, Weight
-from provision.checks.doctor.probe import Disk, DoctorFacts, Unit, parse
+from provision.checks.doctor.probe import Disk, DoctorFacts, SysctlLine, Unit, parse
 from provision.engine import desired
 from provision.engine.fleet import Fleet, Session
 from provision.facts.gather import HostSnapshot
@@ -191,6 +191,18 @@ def test_packet_filters_are_named() -> None:
         ("filter FORWARD 2 [0:0] -A FORWARD -d 172.20.2.0/24 -j REJECT", Weight.ERROR),
         ("raw PREROUTING 1 [0:0] -A PREROUTING -i eth1 -j DROP", Weight.ERROR),
         ("filter DOCKER-USER 1 [0:0] -A DOCKER-USER -p icmp -j DROP", Weight.WARNING),
+        # Docker's manual: all but one address. Then a range that is ours whole.
+        ("filter DOCKER-USER 1 [0:0] -A DOCKER-USER ! -s 192.0.2.2/32 -j DROP", Weight.ERROR),
+        ("filter DOCKER-USER 1 [0:0] -A DOCKER-USER ! -s 172.20.0.0/14 -i eth0 -j DROP", None),
+        # Rules for a part of the packets only, as CrowdSec and people write them.
+        ("filter FORWARD 1 [0:0] -A FORWARD -m set --match-set bad src -j DROP", Weight.WARNING),
+        ("filter FORWARD 1 [0:0] -A FORWARD -m iprange --src-range 1.2.3.4-1.2.3.9 -j DROP",
+         Weight.WARNING),
+        ("filter FORWARD 1 [0:0] -A FORWARD -i wlan0 -o eth1 -j DROP", Weight.WARNING),
+        ("filter FORWARD 1 [0:0] -A FORWARD -s 203.0.113.0/24 -d 172.20.2.0/24 -j DROP", None),
+        ('filter FORWARD 1 [0:0] -A FORWARD --comment "an INVALID" -j DROP', Weight.ERROR),
+        # Behind the jump of DOCKER-USER to our chain, which accepts our packets.
+        ("filter DOCKER-USER 3 [0:0] -A DOCKER-USER -i eth0 -j DROP", None),
         # Behind the jump to DOCKER-USER, which accepts our packets.
         ("filter FORWARD 4 [5:9] -A FORWARD -j DROP", None),
         ("filter FORWARD 1 [0:0] -A FORWARD -s 10.99.0.0/16 -j DROP", None),
@@ -206,6 +218,7 @@ def test_packet_filters_are_named() -> None:
 def test_a_rule_that_drops_our_packets_is_named(rule: str, weight: Weight | None) -> None:
     """Whole, with its number; not the rules of Docker, of provision, nor those for others."""
     base = ANSWER.replace("drop nft filter FORWARD 1 [1234:99] -A FORWARD -j DROP\n", "")
+    base += "jump nft filter DOCKER-USER 2\n"
     finding = of(f"{base}drop nft {rule}\n").get("firewall_rule")
     assert (finding.weight if finding else None) is weight
     if finding:
@@ -356,3 +369,26 @@ def test_the_exit_status_is_that_of_the_worst() -> None:
     ]  # fmt: skip
     assert text.as_json(both)["findings"][0]["weight"] == "error"
     assert text.as_json(both)["errors"][0]["host"] == "h2"
+
+
+def test_hosts_of_two_links_are_not_compared() -> None:
+    """A router is between them: larger packets and equal MACs of the other link are no matter."""
+    addresses = {name: IPv4Address(f"10.{1 + n // 2}.0.{n}") for n, name in enumerate("abcd")}
+    twins = {"a": "b", "b": "a", "c": "d", "d": "c"}
+
+    def uplink(name: str) -> links.Uplink:
+        link = frozenset((addresses[name], addresses[twins[name]]))
+        mac = "02:00:00:00:00:01" if name in "ac" else f"02:00:00:00:01:0{name}"
+        return links.Uplink(name, "eth1", mac, 1500 if name in "ab" else 9000, link)
+
+    together = [[each.host for each in group] for group in links._by_link([*map(uplink, "abcd")])]
+    assert sorted(together) == [["a", "b"], ["c", "d"]]
+
+
+def test_files_of_sysctl_that_do_not_count_are_no_error() -> None:
+    """A file masks that of a later folder (sysctl.d(5)), and one setting has two names."""
+    vendor = SysctlLine("/usr/lib/sysctl.d/50-x.conf", 1, "net.ipv4.ip_forward", "0")
+    assert firewalls.effective((vendor,), ufw=False) == [vendor]
+    assert firewalls.effective((vendor,), ("/etc/sysctl.d/50-x.conf",), ufw=False) == []
+    last = SysctlLine("/etc/sysctl.d/99-z.conf", 1, "net.ipv4.conf.all.forwarding", "1")
+    assert firewalls.effective((vendor, last), ufw=False) == [last]

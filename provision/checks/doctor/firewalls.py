@@ -10,6 +10,8 @@ from provision.checks.doctor.findings import HostFinding, Weight
 from provision.checks.doctor.probe import DoctorFacts, DropRule, SysctlLine
 from provision.checks.rule_removal import removal
 from provision.model.inventory import Inventory
+from provision.resources.kinds.iptables_chain import arguments
+from provision.resources.lib.rule_cover import Match, matches
 
 _FLUSHED = "Docker's and provision's rules are gone then, and containers are cut off"
 _MARKS = ("provision:", "--comment provision")
@@ -40,7 +42,11 @@ def findings(
 
 
 def _forwarding(host: str, facts: DoctorFacts, *, applied: bool) -> Iterator[HostFinding]:
-    lines = [line for line in effective(facts.sysctls, ufw=facts.ufw) if _is_forwarding(line)]
+    lines = [
+        line
+        for line in effective(facts.sysctls, facts.sysctl_files, ufw=facts.ufw)
+        if _is_forwarding(line)
+    ]
     off = [line for line in lines if line.value == "0"]
     if applied and not facts.forwarding:
         origin = f" (set by {off[0].position})" if off else ""
@@ -67,16 +73,25 @@ def _is_forwarding(line: SysctlLine) -> bool:
     return line.key == "net.ipv4.ip_forward" or line.key.endswith(".forwarding")
 
 
-def effective(lines: tuple[SysctlLine, ...], *, ufw: bool) -> list[SysctlLine]:
-    """The line of each setting that counts: sysctl.d(5), the last file by its name."""
+def effective(
+    lines: tuple[SysctlLine, ...], files: tuple[str, ...] = (), *, ufw: bool
+) -> list[SysctlLine]:
+    """The line of each setting that counts: sysctl.d(5), the last file by its name.
+
+    `files` are those of all folders but the last, also without such lines.
+    """
     names: dict[str, str] = {}
-    for line in lines:
+    for file in (*files, *(line.file for line in lines)):
         # A file of an earlier folder replaces one of the same name.
-        names.setdefault(line.file.rpartition("/")[2], line.file)
+        names.setdefault(file.rpartition("/")[2], file)
     read = [line for line in lines if names[line.file.rpartition("/")[2]] == line.file]
     read = [line for line in read if ufw or line.file != "/etc/ufw/sysctl.conf"]
-    last = {line.key: line for line in sorted(read, key=_order)}
+    last = {_ALIASES.get(line.key, line.key): line for line in sorted(read, key=_order)}
     return list(last.values())
+
+
+_ALIASES = {"net.ipv4.conf.all.forwarding": "net.ipv4.ip_forward"}
+"""Two names of one setting of the kernel."""
 
 
 def _order(line: SysctlLine) -> tuple[bool, bool, str, int]:
@@ -140,28 +155,48 @@ def _services(host: str, facts: DoctorFacts) -> Iterator[HostFinding]:
 
 def _weight(inventory: Inventory, facts: DoctorFacts, rule: DropRule) -> Weight | None:
     """The weight of a rule; None if it is Docker's or ours, or does not meet our packets."""
-    tokens = rule.text.split()
+    tokens = arguments(rule.text)
     position = (rule.table, rule.chain)
     jump = facts.jumps.get((rule.backend, *position))
     if position not in _FORWARDED or any(mark in rule.text for mark in _MARKS):
         return None
     if rule.table == "raw" and _OF_DOCKER.search(rule.text):
         return None
-    # Our packets leave the chain where it jumps to DOCKER-USER, which accepts them.
-    if "INVALID" in tokens or (jump is not None and rule.number > jump):
+    # Our packets leave a chain where it jumps to DOCKER-USER, and that one at the jump to ours.
+    if jump is not None and rule.number > jump:
         return None
-    ranges = [tokens[index + 1] for index, word in enumerate(tokens) if word in ("-s", "-d")]
-    if ranges and not any(_meets(inventory, text) for text in ranges):
+    options = list(matches(tokens[2:]))
+    ranges = [option for option in options if option.name in ("-s", "-d")]
+    states = [option for option in options if option.name in ("--ctstate", "--state")]
+    if not all(_meets(inventory, option) for option in ranges) or any(map(_is_invalid, states)):
         return None
-    return Weight.WARNING if "-p" in tokens else Weight.ERROR
+    return Weight.ERROR if _takes_all(options) else Weight.WARNING
 
 
-def _meets(inventory: Inventory, text: str) -> bool:
+def _meets(inventory: Inventory, option: Match) -> bool:
+    """True if a rule for a range, or for all but a range, may be for addresses of a network."""
     try:
-        network = IPv4Network(text, strict=False)
+        network = IPv4Network(option.value, strict=False)
     except ValueError:
         return False
-    return any(network.overlaps(each.cidr) for each in inventory.networks.values())
+    ranges = [each.cidr for each in inventory.networks.values()]
+    if option.inverted:
+        return any(not cidr.subnet_of(network) for cidr in ranges)
+    return any(network.overlaps(cidr) for cidr in ranges)
+
+
+def _is_invalid(option: Match) -> bool:
+    return not option.inverted and option.value == "INVALID"
+
+
+def _takes_all(options: list[Match]) -> bool:
+    """True if nothing but addresses and one interface tells which packets a rule takes."""
+    names = [option.name for option in options]
+    states = [option for option in options if option.name in ("--ctstate", "--state")]
+    known = {"-s", "-d", "-i", "-o", "--ctstate", "--state"}
+    # Packets of containers have a bridge on one side: both NICs are of others.
+    both = {"-i", "-o"} <= set(names)
+    return known.issuperset(names) and not both and all("NEW" in each.value for each in states)
 
 
 def _drop(host: str, rule: DropRule, weight: Weight) -> HostFinding:

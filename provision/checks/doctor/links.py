@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from provision import methods
 from provision.checks.doctor.findings import HostFinding, Weight
 from provision.checks.doctor.probe import DoctorFacts
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import HostFacts
+from provision.model.grouping import grouped
 from provision.model.inventory import Inventory
 from provision.model.text import listed
 from provision.resources.kinds.docker_network import DockerNetwork
@@ -21,35 +23,59 @@ _OURS = "05-provision"
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """The interface by which a host reaches its peers without a router; `mtu` is its own."""
+    """The interface by which a host reaches its peers without a router; `mtu` is its own.
+
+    `link` are the addresses of the host and of these peers: the hosts of one link have the same.
+    """
 
     host: str
     dev: str
     mac: str
     mtu: int
+    link: frozenset[IPv4Address] = frozenset()
 
 
-def uplink(facts: HostFacts) -> Uplink | None:
-    """The interface of most direct routes to peers; None if a router leads to all of them."""
+def uplink(facts: HostFacts, address: IPv4Address) -> Uplink | None:
+    """The interface of most direct routes to peers; None if a router leads to all of them.
+
+    `address` is that of the host.
+    """
     devices = Counter(route.dev for route in facts.peer_routes.values() if route.via is None)
     for dev, _ in devices.most_common(1):
         carrier = facts.carrier(dev)
         mtus = [facts.links[name].mtu for name in (dev, carrier) if name in facts.links]
         nic = facts.nics.get(carrier)
-        return Uplink(facts.host, carrier, nic.mac if nic else "", min(mtus, default=0))
+        groups = facts.peer_routes.groups.items()
+        peers = (peers for route, peers in groups if route.via is None and route.dev == dev)
+        link = frozenset((address,)).union(*peers)
+        return Uplink(facts.host, carrier, nic.mac if nic else "", min(mtus, default=0), link)
     return None
 
 
 def findings(inventory: Inventory, snapshots: Mapping[str, HostSnapshot]) -> Iterator[HostFinding]:
     """Yield what is wrong with the links of the hosts."""
     facts = {host: snapshot.facts for host, snapshot in snapshots.items()}
-    uplinks = [link for each in facts.values() if (link := uplink(each)) is not None]
+    addresses = {name: host.address for name, host in inventory.hosts.items()}
+    uplinks = [each for f in facts.values() if (each := uplink(f, addresses[f.host])) is not None]
     for host, snapshot in snapshots.items():
         yield from down(inventory, snapshot.facts)
         yield from _managers(host, snapshot)
         yield from _strict(host, snapshot.facts)
-    yield from _mtus(inventory, snapshots, uplinks)
-    yield from _macs(uplinks)
+    for on_link in _by_link(uplinks):
+        yield from _mtus(inventory, snapshots, on_link)
+        yield from _macs(on_link)
+
+
+def _by_link(uplinks: list[Uplink]) -> Iterator[list[Uplink]]:
+    """Yield the uplinks of each link: those of which one host reaches another directly."""
+    groups: list[tuple[frozenset[IPv4Address], list[Uplink]]] = []
+    for addresses, members in grouped(uplinks, lambda each: each.link).items():
+        apart = [group for group in groups if group[0].isdisjoint(addresses)]
+        joined = [group for group in groups if not group[0].isdisjoint(addresses)]
+        whole = addresses.union(*(group[0] for group in joined))
+        groups = [*apart, (whole, [*(u for group in joined for u in group[1]), *members])]
+    for _, members in groups:
+        yield members
 
 
 def down(inventory: Inventory, facts: HostFacts) -> Iterator[HostFinding]:

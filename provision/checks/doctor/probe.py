@@ -81,6 +81,7 @@ class DoctorFacts:
     forwarding: bool = True
     strict: frozenset[str] = frozenset()
     sysctls: tuple[SysctlLine, ...] = ()
+    sysctl_files: tuple[str, ...] = ()
     units: Mapping[str, Unit] = field(default_factory=dict)
     ufw: bool = False
     ufw_forward: str = ""
@@ -133,6 +134,7 @@ def _parse(lines: KeyedLines) -> DoctorFacts:
         forwarding=lines.only("forwarding") == "1",
         strict=frozenset(lines.every("strict")),
         sysctls=tuple(_sysctls(lines)),
+        sysctl_files=tuple(lines.every("sysctl_file")),
         units=dict(_units(lines)),
         ufw="ufw" in lines,
         ufw_forward=lines.only("ufw_forward", ""),

@@ -44,10 +44,18 @@ def variables(path: Path, text: str) -> Variables:
         message = "this line cannot be read"
         raise FindingError.at(Position(path, line, 1), message, "write key = value") from error
     return {
-        name: Value(parser[section][key], Position(path, _line(text, section, key), 1))
+        name: Value(
+            _unquoted(key, parser[section][key]), Position(path, _line(text, section, key), 1)
+        )
         for (section, key), name in _VARIABLES.items()
         if parser.has_option(section, key) and parser[section][key]
     }
+
+
+def _unquoted(key: str, value: str) -> str:
+    """The value without a pair of quotes, which Ansible leaves only around a path."""
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if is_quoted and key != "private_key_file" else value
 
 
 def _line(text: str, section: str, key: str) -> int:

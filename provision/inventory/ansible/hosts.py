@@ -19,13 +19,14 @@ _PASSWORDS = (
     *("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
     *("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"),
 )
-# Variable → its former names, which Ansible still reads.
-_FORMER_NAMES = {
+# Variable → names that win over it: Ansible's plug-in `ssh` takes the last one of its list.
+_STRONGER_NAMES = {
     "ansible_host": ("ansible_ssh_host",),
     "ansible_port": ("ansible_ssh_port",),
     "ansible_user": ("ansible_ssh_user",),
-    "ansible_ssh_private_key_file": ("ansible_private_key_file",),
 }
+# As above, of names over which the variable itself wins.
+_WEAKER_NAMES = {"ansible_ssh_private_key_file": ("ansible_private_key_file",)}
 # Variable → the key of a host in our own file that replaces it.
 _KEYS: dict[str, Loc] = {
     "ansible_host": ("ssh", "address"),
@@ -109,7 +110,7 @@ def _number(value: Any) -> Any:
 
 
 def _variable(variables: Variables, name: str) -> Value | None:
-    names = (name, *_FORMER_NAMES.get(name, ()))
+    names = (*_STRONGER_NAMES.get(name, ()), name, *_WEAKER_NAMES.get(name, ()))
     return next((variables[name] for name in names if name in variables), None)
 
 
@@ -136,8 +137,11 @@ def _not_honoured(host: str, variables: Variables) -> Iterator[Finding]:
         "ansible_become_method": ("sudo", "ansible.builtin.sudo"),
         "ansible_become_user": ("root",),
     }
+    become = variables.get("ansible_become")
+    # Without it, nothing else about it counts. Only Ansible knows the value of a template.
+    used = become is not None and (_is_template(become.value) or bool(_sudo(become.value)))
     for name, values in supported.items():
-        variable = variables.get(name)
+        variable = None if name.startswith("ansible_become") and not used else variables.get(name)
         if variable is not None and str(variable.value) not in values:
             value = quoted(variable.value)
             message = f"{name} of {host} is {value}; only {values[0]} is supported"
@@ -159,7 +163,8 @@ def notes(host: str, variables: Variables) -> Iterator[str]:
 
 def only_by_ansible(variables: Variables) -> Iterator[str]:
     """The variables of the login that are templates or vaults."""
-    for name in (*_KEYS, *(name for names in _FORMER_NAMES.values() for name in names)):
+    others = (*_STRONGER_NAMES.values(), *_WEAKER_NAMES.values())
+    for name in (*_KEYS, *(name for names in others for name in names)):
         if name in variables:
             value = variables[name].value
             if isinstance(value, yaml.Opaque) or _is_template(value):

@@ -14,7 +14,7 @@ from provision.model.findings import FindingError, Position
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 
-_HOST = re.compile(r"\[[^\]]+\]:\d+(\s|$)")
+_HOST = re.compile(r"\[[^\]]+\]:\d+(\s|$)|\[(\d+:\d+|[a-zA-Z]:[a-zA-Z])(:\d+)?\]\S")
 
 
 def read(path: Path, text: str) -> Tree:
@@ -28,7 +28,7 @@ def read(path: Path, text: str) -> Tree:
         position, line = Position(path, number, 1), line.strip()
         if not line or line[0] in "#;":
             continue
-        # Not each bracket opens a section: `[2001:db8::1]:2222` is a host.
+        # Not each bracket opens a section: `[2001:db8::1]:2222` and `[1:3].example.com` are hosts.
         if line[0] == "[" and (_SECTION.fullmatch(line) or not _HOST.match(line)):
             group, kind = _section(line, position)
             if kind == "vars":

@@ -133,4 +133,7 @@ class Tree:
     def priority(self, group: str) -> int:
         """`ansible_group_priority`: between groups of the same depth, the highest wins."""
         value = self.groups[group].variables.get("ansible_group_priority")
-        return int(value.value) if value and str(value.value).isdigit() else 1
+        try:
+            return int(str(value.value)) if value else 1
+        except ValueError:
+            return 1

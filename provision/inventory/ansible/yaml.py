@@ -97,13 +97,15 @@ def _pairs(node: yaml.Node | None, path: Path) -> list[tuple[str, Position, yaml
         message = "this is a list, but must be a mapping"
         raise FindingError.at(position, message, "write name: on each line")
     _merge(node, position)
+    # Of equal keys, Ansible takes the last one.
+    pairs = {str(key.value): (key, value) for key, value in node.value}
     return [
         (
-            str(key.value),
+            name,
             Position(path, key.start_mark.line + 1, 1),
             None if _is_null(value) else value,
         )
-        for key, value in node.value
+        for name, (key, value) in pairs.items()
     ]
 
 
