@@ -480,7 +480,8 @@ def test_the_words_of_a_proxy_command(tmp_path: Path, server: Sshd, known: Path)
 def test_a_web_server_is_no_full_sshd(tmp_path: Path, server: Sshd, known: Path) -> None:
     """A wrong port: fewer connections at a time would not help."""
     script = tmp_path / "proxy"
-    script.write_text("printf 'HTTP/1.1 400 Bad Request\\r\\n\\r\\n'; exit 0\n")
+    # The client's greeting is read first: a pipe that is closed before is another error.
+    script.write_text("read -r _; printf 'HTTP/1.1 400 Bad Request\\r\\n\\r\\n'\n")
     config = block(server, known, more=f"  ProxyCommand sh {script}\n")
     with pytest.raises(ConnectError) as error:
         login(transport(tmp_path, config))
