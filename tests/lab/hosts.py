@@ -132,6 +132,12 @@ class Hosts:
         assert "Traceback" not in process.stderr, message
         return process.stdout
 
+    def destroy_all(self) -> None:
+        """Destroy and forget every inventory of the lab's folder, also after a failed test."""
+        for path in self.lab.folder.glob("*.yml"):
+            self.provision("destroy", path.name, "--yes", status=None)
+            path.unlink()
+
     def warnings(self, *arguments: str) -> str:
         """The warnings and progress of `provision`."""
         process = self._run(*arguments)

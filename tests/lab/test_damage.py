@@ -63,8 +63,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts without the inventories of these tests, also after a failure."""
     yield mixed
     mixed.everywhere("ip link set eth1 up", check=False)
-    for path in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", path.name, "--yes", status=None)
+    mixed.destroy_all()
 
 
 @pytest.mark.full

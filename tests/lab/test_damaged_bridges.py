@@ -34,8 +34,7 @@ BRIDGES = {"ovs-gre.yml": "phy-eth1", "ovs-vxlan.yml": "phy-eth1", "pipework-ovs
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts without the inventories of these tests, also after a failure."""
     yield mixed
-    for path in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", path.name, "--yes", status=None)
+    mixed.destroy_all()
 
 
 @pytest.mark.parametrize("example", BRIDGES)

@@ -33,8 +33,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     yield mixed
     for host, rule in RULES.items():
         mixed.ssh(host, rule.replace("-I", "-D"), check=False)
-    for path in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", path.name, "--yes", status=None)
+    mixed.destroy_all()
 
 
 def test_a_rule_before_our_jump_is_drift(clean: Hosts) -> None:

@@ -59,9 +59,7 @@ def _choose(hosts: Hosts, settings: str) -> None:
 
 def _destroy_all(hosts: Hosts) -> None:
     power.start(hosts.lab, say=print)
-    for path in hosts.lab.folder.glob("*.yml"):
-        hosts.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    hosts.destroy_all()
 
 
 EXAMPLES = (

@@ -36,9 +36,7 @@ FLAT_ENDS = (
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts without these settings, and without inventories, also after a failure."""
     yield mixed
-    for path in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    mixed.destroy_all()
     mixed.everywhere(f"rm -f {DAEMON_JSON}; {RESTART}", check=False)
 
 

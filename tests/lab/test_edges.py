@@ -38,9 +38,7 @@ SHOW_LINKS = "ip -o address show dev %s; ip -o link show dev %s"
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts without the inventories of these tests, also after a failure."""
     yield mixed
-    for path in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    mixed.destroy_all()
 
 
 def shell(hosts: Hosts, *arguments: str, redirect: str) -> int:

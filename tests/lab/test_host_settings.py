@@ -33,9 +33,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts without these settings, and without inventories, also after a failure."""
     yield mixed
     mixed.everywhere(f"rm -f {OFF} {CATCH_ALL}")
-    for path in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    mixed.destroy_all()
     mixed.everywhere(
         f"rm -f {DAEMON_JSON}; docker swarm leave -f; systemctl restart docker", check=False
     )

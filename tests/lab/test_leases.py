@@ -82,9 +82,7 @@ def leased(booted: Boot, request: pytest.FixtureRequest) -> Iterator[tuple[Hosts
     hosts = booted(suite, choices)
     yield hosts, managers
     power.start(hosts.lab, say=print)
-    for path in hosts.lab.folder.glob("*.yml"):
-        hosts.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    hosts.destroy_all()
 
 
 def leases(hosts: Hosts) -> dict[str, tuple[int, str, str]]:

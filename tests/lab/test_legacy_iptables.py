@@ -23,9 +23,7 @@ def fleet(booted: Boot) -> Iterator[Hosts]:
     hosts = booted("trixie", variants)
     yield hosts
     power.start(hosts.lab, say=print)
-    for path in hosts.lab.folder.glob("*.yml"):
-        hosts.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    hosts.destroy_all()
 
 
 @pytest.mark.parametrize("group", all_methods.GROUPS)

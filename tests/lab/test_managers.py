@@ -76,9 +76,7 @@ def managed(booted: Boot, request: pytest.FixtureRequest) -> Iterator[Hosts]:
     wait_until_configured(hosts)
     yield hosts
     power.start(hosts.lab, say=print)
-    for path in hosts.lab.folder.glob("*.yml"):
-        hosts.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    hosts.destroy_all()
 
 
 def wait_until_configured(hosts: Hosts) -> None:

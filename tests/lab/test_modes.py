@@ -41,9 +41,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Three hosts; afterwards every inventory in the lab's folder is destroyed."""
     yield mixed
     power.start(mixed.lab, say=print)
-    for path in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    mixed.destroy_all()
 
 
 @pytest.fixture

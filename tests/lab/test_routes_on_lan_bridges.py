@@ -33,9 +33,7 @@ TUNNELS = {
 def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts without the inventories of these tests, also after a failure."""
     yield mixed
-    for path in mixed.lab.folder.glob("*.yml"):
-        mixed.provision("destroy", path.name, "--yes", status=None)
-        path.unlink()
+    mixed.destroy_all()
 
 
 def written(hosts: Hosts, *networks: str, name: str = "both") -> str:

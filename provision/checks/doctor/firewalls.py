@@ -11,7 +11,7 @@ from provision.checks.doctor.probe import DoctorFacts, DropRule, SysctlLine
 from provision.checks.rule_removal import removal
 from provision.model.inventory import Inventory
 from provision.resources.kinds.iptables_chain import arguments
-from provision.resources.lib.rule_cover import Match, matches
+from provision.resources.lib.rule_cover import STATES, Match, matches, takes_new
 
 _FLUSHED = "Docker's and provision's rules are gone then, and containers are cut off"
 _MARKS = ("provision:", "--comment provision")
@@ -167,7 +167,7 @@ def _weight(inventory: Inventory, facts: DoctorFacts, rule: DropRule) -> Weight 
         return None
     options = list(matches(tokens[2:]))
     ranges = [option for option in options if option.name in ("-s", "-d")]
-    states = [option for option in options if option.name in ("--ctstate", "--state")]
+    states = [option for option in options if option.name in STATES]
     if not all(_meets(inventory, option) for option in ranges) or any(map(_is_invalid, states)):
         return None
     return Weight.ERROR if _takes_all(options) else Weight.WARNING
@@ -192,11 +192,11 @@ def _is_invalid(option: Match) -> bool:
 def _takes_all(options: list[Match]) -> bool:
     """True if nothing but addresses and one interface tells which packets a rule takes."""
     names = [option.name for option in options]
-    states = [option for option in options if option.name in ("--ctstate", "--state")]
-    known = {"-s", "-d", "-i", "-o", "--ctstate", "--state"}
+    states = [option for option in options if option.name in STATES]
+    known = {"-s", "-d", "-i", "-o", *STATES}
     # Packets of containers have a bridge on one side: both NICs are of others.
     both = {"-i", "-o"} <= set(names)
-    return known.issuperset(names) and not both and all("NEW" in each.value for each in states)
+    return known.issuperset(names) and not both and all(map(takes_new, states))
 
 
 def _drop(host: str, rule: DropRule, weight: Weight) -> HostFinding:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from provision.resources.lib.route_protocols import KERNEL
 from provision.resources.on_hosts import PROTO
 
 REFUSING_TYPES = ("blackhole", "unreachable", "prohibit", "throw")
@@ -64,7 +65,7 @@ _SELECTORS = (
 # linux/rtnetlink.h: RTPROT_KERNEL, RTPROT_ZEBRA, RTPROT_DHCP, RTPROT_BGP …
 _OWNERS = {
     str(PROTO): "provision",
-    "2": "the kernel",
+    str(KERNEL): "the kernel",
     "16": "the DHCP client",
     "12": "BIRD",
     "11": "FRR",

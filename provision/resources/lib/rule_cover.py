@@ -9,7 +9,8 @@ from typing import NamedTuple
 Rule = Sequence[str]
 """The arguments of a rule in the order of iptables-save, without its chain."""
 
-_STATES = ("--ctstate", "--state")
+STATES = ("--ctstate", "--state")
+"""Options that name states of connections."""
 _NEW = "NEW"
 
 
@@ -60,9 +61,9 @@ def _is_implied(match: Match, options: list[Match]) -> bool:
         return any(_is_within(match, option) for option in same)
     if match.name in ("-i", "-o"):
         return any(_is_interface(match, option) for option in same)
-    if match.name in _STATES:
-        states = [option for option in options if option.name in _STATES]
-        return _takes_new(match) and all(map(_takes_new, states))
+    if match.name in STATES:
+        states = [option for option in options if option.name in STATES]
+        return takes_new(match) and all(map(takes_new, states))
     return False
 
 
@@ -86,5 +87,6 @@ def _is_interface(match: Match, option: Match) -> bool:
     return named != match.inverted
 
 
-def _takes_new(match: Match) -> bool:
+def takes_new(match: Match) -> bool:
+    """True if an option of `STATES` takes packets of new connections."""
     return (_NEW in match.value.split(",")) != match.inverted
