@@ -201,17 +201,24 @@ def _only_starts(plan: Plan | None) -> bool:
 
 
 def _exited_before(view: View, situation: Situation) -> bool:
-    """True if a change ended before its first step, and only a killed dockerd's containers differ.
+    """True if a change made no step, and only a killed dockerd's containers differ.
 
-    Nothing starts them then: the change has not touched them.
+    Nothing starts them then: the change has not touched them. Without anything to change, it has
+    not even made a record.
     """
     if not situation.exits or is_old(view, situation):
         return False
-    if view.latest is None or view.latest.reason != "none":
+    if (record := _new_record(view, situation)) and record.reason != "none":
         return False
     before = replace(situation.before, plans=_without_starts(situation.before.plans))
     view = replace(view, plans=_without_starts(view.plans))
     return is_old(view, replace(situation, before=before))
+
+
+def _new_record(view: View, situation: Situation) -> Record | None:
+    """The record of a host that the change has made, None if that is of an earlier one."""
+    record, earlier = view.latest, situation.before.latest
+    return None if record and earlier and record.id == earlier.id else record
 
 
 def _without_starts(plans: Mapping[str, Plan | None]) -> dict[str, Plan | None]:
@@ -291,9 +298,7 @@ def judge_host(
     if state == "between":
         yield f"{host} is neither old nor new: {_describe(view, situation)}"
         return
-    record, earlier = view.latest, situation.before.latest
-    changed = record is not None and (earlier is None or record.id != earlier.id)
-    if record is not None and changed:
+    if record := _new_record(view, situation):
         if record.state == "confirmed" and state == "old":
             yield f"{host}: its record says confirmed, but its state is old"
         if record.state == "reverted" and state == "new":

@@ -75,6 +75,18 @@ def test_a_change_that_did_not_begin_leaves_what_a_killed_dockerd_left() -> None
     assert list(judge_host("h1", changed, killed, APPLY_B, NONE))
 
 
+def test_a_change_of_nothing_leaves_what_a_killed_dockerd_left() -> None:
+    """`apply` of what is applied makes no record: the last one is of an earlier change."""
+    stopped = frozenset({"update container c1"})
+    killed = replace(ON_A, before=recorded(HAS_A, CONFIRMED), exits=True)
+    after = recorded(view(stopped, A_TO_B | stopped), CONFIRMED)
+    run = Run("A", told={"h1": "unchanged"})
+    assert not list(judge_host("h1", after, killed, run, NONE))
+    assert verdict(after, killed, "B", NONE) == "old"
+    later = recorded(after, replace(CONFIRMED, id="3", since=30))
+    assert list(judge_host("h1", later, killed, run, NONE))
+
+
 def test_drift_that_a_reboot_repairs_is_no_violation_where_docker_is_stopped() -> None:
     """The plan is refused, so the captures are compared."""
     before = replace(BLIND, capture=CAPTURE)
@@ -298,6 +310,7 @@ def test_a_host_with_exited_containers_is_no_reference() -> None:
     """A later capture of the variant, with its containers, would differ from it."""
     stopped = frozenset({"update container c1", "create shared_namespace c2"})
     killed = replace(ON_A, exits=True)
-    assert verdict(view(stopped, A_TO_B | stopped), killed, "A", NONE) == "new"
-    assert not is_reference(view(stopped, A_TO_B | stopped), "A")
+    after = recorded(view(stopped, A_TO_B | stopped), CONFIRMED)
+    assert verdict(after, killed, "A", NONE) == "new"
+    assert not is_reference(after, "A")
     assert is_reference(HAS_A, "A") and not is_reference(BLIND, "A")
