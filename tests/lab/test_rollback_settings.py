@@ -1,10 +1,12 @@
-"""A rollback on booted hosts starts daemons with the settings that they had before the change."""
+"""Rollbacks on booted hosts: daemons have their old settings, failed services are stopped."""
 
 from __future__ import annotations
 
+from shlex import quote
+
 import pytest
 
-from tests.lab.hosts import Hosts
+from tests.lab.hosts import HOSTS, Hosts
 from tests.lab.pipework import wait_for_output
 
 pytestmark = pytest.mark.lab
@@ -77,3 +79,50 @@ def _write_direct_routing(hosts: Hosts, old: str, new: str) -> None:
     ctl, key = "/etc/provision/overlay/etcdctl-over", "/coreos.com/network/config"
     changed = f'sed \'s/"DirectRouting": {old}/"DirectRouting": {new}/\''
     hosts.ssh("h2", f'{ctl} put {key} "$({ctl} get --print-value-only {key} | {changed})"')
+
+
+FAIL = """
+set -e
+unit=$1 folder=/run/systemd/system/$1.d
+enabled=$(systemctl is-enabled "$unit" || :)
+[ "$enabled" != masked ] || systemctl -q unmask "$unit"
+mkdir -p "$folder"
+printf '[Service]\\nRestart=no\\nExecStart=\\nExecStart=/bin/false\\n' >"$folder/fail.conf"
+systemctl daemon-reload
+systemctl stop "$unit"
+systemctl start "$unit" || :
+timeout 20 sh -c 'until systemctl -q is-failed "$1"; do sleep 0.2; done' sh "$unit"
+rm -r "$folder"
+[ "$enabled" != masked ] || systemctl -q mask "$unit"
+systemctl daemon-reload
+systemctl is-failed "$unit"
+"""
+"""Makes a service fail, and leaves it as it is otherwise."""
+
+
+def assert_rolled_back(hosts: Hosts, inventory: str) -> None:
+    """A change that starts a failed service is undone whole, and the next one is, too."""
+    hosts.provision("apply", inventory, "--manual", "--yes")
+    hosts.provision("recover", inventory, "--yes", status=None)
+    told = hosts.json("status", inventory)["hosts"]
+    assert told == dict.fromkeys(HOSTS, "reverted (operator)")
+
+
+@pytest.mark.full
+def test_a_rollback_stops_services_that_had_failed(mixed: Hosts) -> None:
+    """Open vSwitch before the first change, and the follower before a later one."""
+    inventory = mixed.inventory("ovs-gre.yml")
+    service = "openvswitch-switch.service"
+    before = mixed.everywhere(f"systemctl is-enabled {service}", check=False)
+    mixed.everywhere(f"sh -c {quote(FAIL)} sh {service}")
+    assert_rolled_back(mixed, inventory)
+    assert mixed.everywhere(f"systemctl is-enabled {service}", check=False) == before
+    failed = mixed.everywhere("systemctl --failed --plain --no-legend")
+    assert not any("openvswitch" in text or "ovs" in text for text in failed.values()), failed
+
+    mixed.provision("apply", inventory)
+    mixed.everywhere(f"sh -c {quote(FAIL)} sh provision-tunnel-follow.service")
+    assert_rolled_back(mixed, inventory)
+    mixed.provision("apply", inventory)
+    mixed.verified(inventory)
+    mixed.provision("destroy", inventory, "--yes")

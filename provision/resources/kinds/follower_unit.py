@@ -39,7 +39,9 @@ need systemctl
 for unit in {UNIT_FOLDER}/provision-*-follow.service; do
   [ -f "$unit" ] || continue
   sha256sum <"$unit"
-  unit=${{unit##*/}}; echo "$unit $(systemctl is-enabled "$unit") $(systemctl is-active "$unit")"
+  unit=${{unit##*/}}
+  echo "$unit $(systemctl is-enabled "$unit") $(systemctl is-active "$unit")" |
+    {systemd_units.STOPPED}
 done
 """
 

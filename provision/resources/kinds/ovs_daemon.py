@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Resource, keyed_lines
-from provision.resources.lib.systemd_units import unit_properties
+from provision.resources.lib import systemd_units
 from provision.resources.on_hosts import ETC, ORIGINALS
-from provision.resources.steps import Run, Steps, Unless, record_once, remove_file
+from provision.resources.steps import Run, Steps, Unless, record_once, remove_file, sh
 
 SERVICE = "openvswitch-switch.service"
 """Debian's name of the service; it groups ovs-vswitchd and ovsdb-server."""
@@ -26,6 +26,12 @@ kill -0 "$(cat /run/openvswitch/ovsdb-server.pid 2>/dev/null)" 2>/dev/null &&
   [ -n "$(ovs-vsctl -t 10 list-br)" ]
 """
 
+# A start that a stop has cut off leaves a unit as failed: `systemctl --failed` would list it.
+_STOP = """
+systemctl stop "$@"; status=$?
+systemctl reset-failed "$@" ovs-record-hostname.service 2>/dev/null
+exit "$status"
+"""
 _START = f"""
 systemctl -q unmask {SERVICE} 2>/dev/null && systemctl -q enable {SERVICE} 2>/dev/null
 systemctl start {SERVICE}
@@ -61,7 +67,7 @@ for claim in {ETC}/*/attachments/*/*; do ! grep -qs '^ovs ' "$claim" || echo app
 
     fingerprint: ClassVar[str] = rf"""
 command -v ovs-vsctl >/dev/null 2>&1 || exit 0
-echo "$(systemctl is-enabled {SERVICE}) $(systemctl is-active {SERVICE})"
+echo "$(systemctl is-enabled {SERVICE}) $(systemctl is-active {SERVICE})" | {systemd_units.STOPPED}
 for file in {ORIGINALS}/*/openvswitch; do [ ! -f "$file" ] || echo "$file $(cat "$file")"; done
 [ ! -e /etc/openvswitch/conf.db ] || echo database
 """
@@ -99,8 +105,7 @@ for file in {ORIGINALS}/*/openvswitch; do [ ! -f "$file" ] || echo "$file $(cat 
     def _restored(self) -> Iterator[Run]:
         enabled, active, *new = self.original.split()
         if active != "active":
-            daemons = ("ovs-vswitchd", "ovsdb-server.service")
-            yield Run(("systemctl", "stop", SERVICE, *daemons))
+            yield sh(_STOP, SERVICE, "ovs-vswitchd.service", "ovsdb-server.service")
         if new:
             yield Run(("rm", "-f", "--", *_DATABASE, _IDENTITY))
         if enabled in ("masked", "disabled"):
@@ -133,7 +138,7 @@ for file in {ORIGINALS}/*/openvswitch; do [ ! -f "$file" ] || echo "$file $(cat 
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        unit = unit_properties(text).get(SERVICE, {})
+        unit = systemd_units.unit_properties(text).get(SERVICE, {})
         enabled, active = unit.get("UnitFileState", ""), unit.get("ActiveState", "")
         if not enabled:
             return  # no such service: the package is not installed

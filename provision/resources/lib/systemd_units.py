@@ -5,6 +5,13 @@ from __future__ import annotations
 from provision.resources.on_hosts import MARK, UNIT_FOLDER
 from provision.resources.steps import Run, sh
 
+STOPPED = "sed '/ active$/!s/[^ ]*$/inactive/'"
+"""A filter of a fingerprint for lines that end with what `systemctl is-active` printed.
+
+A service that has failed, or waits for its next start, is one that does not run: a rollback cannot
+make it fail again, and stops it.
+"""
+
 # An empty file, or a link such as that of `systemctl mask`, is our unit, damaged.
 _IS_FOREIGN = f"""
 [ -s "$1" ] && [ ! -h "$1" ] || exit 1
