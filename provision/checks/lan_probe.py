@@ -157,8 +157,7 @@ def _host(endpoint: LanEndpoint) -> str:
 
 def _probes(source: LanEndpoint, targets: tuple[LanEndpoint, ...]) -> Iterator[LanProbe]:
     of_source = () if source.pid else ("from",)
-    own = ("from", "to") if of_source else ()
-    yield LanProbe("own", source, source.name, source.address, own)
+    yield LanProbe("own", source, source.name, source.address, of_source and ("from", "to"))
     if source.router is not None:
         yield LanProbe("router", source, "gateway", source.router, of_source)
     for target in targets:

@@ -34,24 +34,24 @@ class BashByLine(BashComplete):
         """The arguments before the cursor, and the one that ends at it."""
         if _LINE not in os.environ:
             return super().get_completion_args()  # a script that was saved earlier
-        *words, incomplete = _words(os.environ[_LINE])
-        return words[1:], incomplete
+        _, *arguments, incomplete = _split(os.environ[_LINE])
+        return arguments, incomplete
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
         """The completions of the part of the argument that bash replaces."""
         items = super().get_completions(args, incomplete)
         if _LINE not in os.environ:
             return items
-        word = Word(incomplete, os.environ.get(_TYPED, ""))
+        argument = OpenArgument(incomplete, os.environ.get(_TYPED, ""))
         for item in items:
             if item.type == "plain":
-                item.value = word.replacement(str(item.value))
+                item.value = argument.replacement(str(item.value))
         return items
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """An argument that ends at the cursor; `typed` is the end of it that bash replaces."""
+class OpenArgument:
+    """The argument that ends at the cursor; `typed` is the end of it that bash replaces."""
 
     text: str
     typed: str
@@ -61,18 +61,18 @@ class Word:
         option, equals, _ = self.text.partition("=")
         is_value = equals and option.startswith("-") and not completion.startswith(option)
         whole = f"{option}={completion}" if is_value else completion
-        for typed in (self.typed, _words(self.typed)[-1]):
+        for typed in (self.typed, _split(self.typed)[-1]):
             kept = self.text.removesuffix(typed)
             if self.text.endswith(typed) and whole.startswith(kept):
                 return whole.removeprefix(kept)
         return completion
 
 
-def _words(line: str) -> list[str]:
+def _split(line: str) -> list[str]:
     """The words of a command line; the last one ends with the line, and may be empty."""
     # The mark tells an open word, as after an open quote, from one that a space has ended.
-    *words, last = split_arg_string(line + _MARK)
-    return [*words, last.removesuffix(_MARK)]
+    *complete, last = split_arg_string(line + _MARK)
+    return [*complete, last.removesuffix(_MARK)]
 
 
 def register() -> None:

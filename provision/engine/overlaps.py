@@ -113,11 +113,15 @@ def _network_of(mark: Mark) -> str:
 
 def _conflict(network: Network, host: str, route: KernelRoute, owners: Owners) -> Conflict:
     owner = owners.of_route(host, route.dst, route.dev)
-    way = f"{route.dst} on {route.dev}" if route.dev else f"{route.dst} by several gateways"
-    way = f"{route.type} {route.dst}" if route.type else way
-    message = f"{network.cidr} overlaps {way}, {ownership(owner)}"
+    message = f"{network.cidr} overlaps {_description(route)}, {ownership(owner)}"
     command = conflict_commands.of_range(network)
     return Conflict(Ref(host, "network", network.name), message, command, removal(owner))
+
+
+def _description(route: KernelRoute) -> str:
+    if route.type:
+        return f"{route.type} {route.dst}"
+    return f"{route.dst} on {route.dev}" if route.dev else f"{route.dst} by several gateways"
 
 
 def _uses_docker0(network: Network, host: str) -> bool:

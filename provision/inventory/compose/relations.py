@@ -22,9 +22,9 @@ def networks(reader: ValueReader, service: ComposeService, node: Node) -> Aliase
     aliases: Aliases = []
     for name, pair in reader.mapping(node, "networks").items():
         pairs = reader.only(pair.value, name, _OF_NETWORK)
-        for key, found in (("ipv4_address", service.addresses), ("mac_address", service.macs)):
+        for key, texts in (("ipv4_address", service.addresses), ("mac_address", service.macs)):
             if (text := _text(reader, pairs, key)) is not None:
-                found[name] = (text, pairs[key].value)
+                texts[name] = (text, pairs[key].value)
         if "aliases" in pairs:
             aliases += _aliases(reader, service, pairs["aliases"].value)
         service.networks.append(pair.key)
@@ -40,9 +40,8 @@ def _aliases(
     reader: ValueReader, service: ComposeService, node: Node
 ) -> Iterator[tuple[str, Node]]:
     # Compose lets a service repeat its own name, which the container has by `service`.
-    own = service.name.lower()
-    texts = reader.texts(node, "aliases")
-    return ((text, item) for text, item in texts if text.lower() != own)
+    name, texts = service.name.lower(), reader.texts(node, "aliases")
+    return ((text, item) for text, item in texts if text.lower() != name)
 
 
 def depends_on(reader: ValueReader, service: ComposeService, node: Node) -> Iterator[Dependency]:

@@ -18,7 +18,7 @@ PortFlags = tuple[tuple[str, str], ...]
 FLOW = "flow with actions=NORMAL"
 """What a bridge lacks that forwards nothing."""
 
-_WORDS = {"NO_RECV": "no-receive", "NO_FWD": "no-forward", "NO_FLOOD": "no-flood"}
+_SETTINGS = {"NO_RECV": "no-receive", "NO_FWD": "no-forward", "NO_FLOOD": "no-flood"}
 """The word of `ovs-ofctl mod-port` by the flag of OpenFlow that stops packets at a port.
 
 PORT_DOWN means that the port's device is down, which `ip link` tells. No tunnel has it.
@@ -84,10 +84,10 @@ def port_flags(text: str, bridge: str, *names: str, inventory: str) -> PortFlags
     marks = {port.name: port.external_ids.get(ovsdb.MARK_KEY, "") for port in ovsdb.ports(text)}
     ours = {name for name, mark in marks.items() if mark.partition("/")[0] == inventory}
     return tuple(
-        (port, " ".join(words))
+        (port, " ".join(settings))
         for at, port, *flags in sorted(mute)
         if at == bridge and port in (*names, *ours)
-        if (words := [word for flag, word in _WORDS.items() if flag in flags])
+        if (settings := [setting for flag, setting in _SETTINGS.items() if flag in flags])
     )
 
 
@@ -109,10 +109,10 @@ def repairs(
 def _set_flags(bridge: str, before: dict[str, str], wanted: dict[str, str]) -> Iterator[Run]:
     for port in sorted({*before, *wanted}):
         old, new = before.get(port, "").split(), wanted.get(port, "").split()
-        words = [word.removeprefix("no-") for word in old if word not in new]
-        words += [word for word in new if word not in old]
-        if words:
-            yield sh(_SET_FLAGS, bridge, port, *words)
+        settings = [each.removeprefix("no-") for each in old if each not in new]
+        settings += [each for each in new if each not in old]
+        if settings:
+            yield sh(_SET_FLAGS, bridge, port, *settings)
 
 
 def set_vlans(wanted: PortVlans, *, before: PortVlans) -> Steps:
