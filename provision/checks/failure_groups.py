@@ -158,16 +158,17 @@ def _pair(inventory: Inventory, check: Check) -> CheckedPair | None:
     """The pair of a check; None for one about a single host or container."""
     if check.on_host or check.source == check.target:
         return None
-    source, target = _end(inventory, check.source), _end(inventory, check.target)
+    source = _end(inventory, check.source, is_host="from" in check.host_ends)
+    target = _end(inventory, check.target, is_host="to" in check.host_ends)
     if source is None or target is None:
         return None
     network = source[1].network if source[1] else ""
     return CheckedPair(check.source, check.target, source[0], target[0], network)
 
 
-def _end(inventory: Inventory, name: str) -> tuple[str, Container | None] | None:
+def _end(inventory: Inventory, name: str, *, is_host: bool) -> tuple[str, Container | None] | None:
     """The host of an end, and its container; `web/eth1` is an interface of one."""
-    container = inventory.members.get(name.partition("/")[0])
+    container = None if is_host else inventory.members.get(name.partition("/")[0])
     if container is not None:
         return container.host, container
     return (name, None) if name in inventory.hosts else None

@@ -49,13 +49,15 @@ class LanProbe:
     """A probe of one address from one endpoint.
 
     `kind` is that of `checks/lan.pl`: `reach` and `router` (one machine must answer ARP), `own`
-    (no other machine may), `apart` (none may: it is in another VLAN).
+    (no other machine may), `apart` (none may: it is in another VLAN). `host_ends` are those of
+    `from` and `to` that are hosts.
     """
 
     kind: str
     source: LanEndpoint
     target: str
     address: IPv4Address
+    host_ends: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -154,9 +156,10 @@ def _host(endpoint: LanEndpoint) -> str:
 
 
 def _probes(source: LanEndpoint, targets: tuple[LanEndpoint, ...]) -> Iterator[LanProbe]:
-    yield LanProbe("own", source, source.name, source.address)
+    of_source = () if source.pid else ("from",)
+    yield LanProbe("own", source, source.name, source.address, of_source and ("from", "to"))
     if source.router is not None:
-        yield LanProbe("router", source, "gateway", source.router)
+        yield LanProbe("router", source, "gateway", source.router, of_source)
     for target in targets:
         same_namespace = bool(source.pid) and (target.pid, target.host) == (source.pid, source.host)
         if target.name == source.name or same_namespace:
@@ -165,7 +168,8 @@ def _probes(source: LanEndpoint, targets: tuple[LanEndpoint, ...]) -> Iterator[L
         if not source.reaches_host and _is_own_host(source, target):
             continue
         kind = "reach" if target.vlan == source.vlan else "apart"
-        yield LanProbe(kind, source, target.name, target.address)
+        hosts = (*of_source, *(() if target.pid else ("to",)))
+        yield LanProbe(kind, source, target.name, target.address, hosts)
 
 
 def _is_own_host(first: LanEndpoint, second: LanEndpoint) -> bool:

@@ -26,6 +26,7 @@ class Check:
     """One judged check; `source` and `target` are containers or hosts, `port` a published one.
 
     `on_host`: it is about one host, which is both. `measured`: what a passed one has measured.
+    `host_ends` are those of `from` and `to` that are hosts, whose names containers may have.
     """
 
     check: str
@@ -37,6 +38,7 @@ class Check:
     detail: str = ""
     on_host: bool = False
     measured: str = ""
+    host_ends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,14 @@ class SubjectKind:
     """Subjects of one kind; a check asks for them by an argument of the kind's name.
 
     `select` lists them, `label` is the name of one in JUnit XML (`-k` matches it), and `ends` gives
-    its source, target and published port for the report.
+    its source, target and published port for the report. `host_ends` tells which of both are hosts.
     """
 
     select: Callable[[Evidence], Iterable[Any]]
     label: Callable[[Any], str]
     ends: Callable[[Any], tuple[str, str, str | None]]
     on_host: bool = False
+    host_ends: Callable[[Any], tuple[str, ...]] = lambda _: ()
 
 
 def by_source(kind: SubjectKind, evidence: Evidence) -> Mapping[str, Sequence[Any]]:
@@ -60,7 +63,9 @@ def by_source(kind: SubjectKind, evidence: Evidence) -> Mapping[str, Sequence[An
 
 def about(check: str, kind: str, subject: Any) -> Check:
     """The check of one subject, not judged yet."""
-    return Check(check, *KINDS[kind].ends(subject), on_host=KINDS[kind].on_host)
+    of_kind = KINDS[kind]
+    host_ends = ("from", "to") if of_kind.on_host else of_kind.host_ends(subject)
+    return Check(check, *of_kind.ends(subject), on_host=of_kind.on_host, host_ends=host_ends)
 
 
 def _container_name(container: Container) -> str:
@@ -81,7 +86,10 @@ def _lan_probes(*kinds: str) -> SubjectKind:
     def label(probe: LanProbe) -> str:
         return f"{probe.source.name}-{probe.target}"
 
-    return SubjectKind(select, label, lambda probe: (probe.source.name, probe.target, None))
+    def ends(probe: LanProbe) -> tuple[str, str, None]:
+        return probe.source.name, probe.target, None
+
+    return SubjectKind(select, label, ends, host_ends=lambda probe: probe.host_ends)
 
 
 def _access_probes(*, stranger: bool) -> SubjectKind:
@@ -92,7 +100,12 @@ def _access_probes(*, stranger: bool) -> SubjectKind:
     def ends(probe: AccessProbe) -> tuple[str, str, None]:
         return str(probe.stranger or probe.source), probe.target.name, None
 
-    return SubjectKind(select, lambda probe: "-".join(ends(probe)[:2]), ends)
+    def label(probe: AccessProbe) -> str:
+        return "-".join(ends(probe)[:2])
+
+    # A stranger has an address that no host has.
+    hosts = () if stranger else ("from",)
+    return SubjectKind(select, label, ends, host_ends=lambda _: hosts)
 
 
 def _pairs(select: Callable[[Evidence], Iterable[Pair]]) -> SubjectKind:
@@ -153,12 +166,16 @@ KINDS: Mapping[str, SubjectKind] = {
     ),
     "isolated": _containers(lambda c: c.network == "none" and not c.interfaces),
     "published_port": SubjectKind(
-        _published_ports, lambda subject: f"{subject[0].name}-{subject[1]}", _published_ends
+        _published_ports,
+        lambda subject: f"{subject[0].name}-{subject[1]}",
+        _published_ends,
+        host_ends=lambda _: ("from",),
     ),
     "publication": SubjectKind(
         lambda evidence: ports.publications(evidence.inventory, evidence.hosts, evidence.choice),
         lambda publication: "-".join(_publication_ends(publication)),
         _publication_ends,
+        host_ends=lambda publication: () if publication.caller else ("from",),
     ),
     "pair": _pairs(_segment_pairs),
     "network_pair": _pairs(_network_pairs),

@@ -233,6 +233,7 @@ def _json(check: Check) -> dict[str, Any]:
         "check": check.check,
         "from": check.source,
         "to": check.target,
+        "host_ends": list(check.host_ends),
         "port": check.port,
         "ok": check.ok,
         "skipped": check.skipped,

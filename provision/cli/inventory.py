@@ -189,8 +189,11 @@ def completion(shell: str) -> int:
     """
     from click.shell_completion import get_completion_class
 
+    from provision.cli import bash_completion
+
+    bash_completion.register()
     completion_class = get_completion_class(shell)
     assert completion_class is not None
     root = click.get_current_context().find_root().command
-    click.echo(completion_class(root, {}, "provision", "_PROVISION_COMPLETE").source())
+    click.echo(completion_class(root, {}, "provision", bash_completion.COMPLETE).source())
     return ExitStatus.OK

@@ -104,6 +104,10 @@ def main() -> NoReturn:
 
 def _run() -> int:
     """Run the command, print its error, and return its exit status."""
+    if "_PROVISION_COMPLETE" in os.environ:
+        from provision.cli import bash_completion
+
+        bash_completion.register()
     try:
         status = provision.main(standalone_mode=False)
     except click.exceptions.Exit as stop:

@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision.engine import applied_from, images, joint_changes
-from provision.engine.conflict_hints import hints
+from provision.engine import applied_from, images, joint_changes, refusals
 from provision.engine.fleet import Fleet, Session, difference, observe
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import Outcome
-from provision.engine.plan import Change, Conflict, Plan
+from provision.engine.plan import Change, Plan
 from provision.engine.report import ChangeResult, Report
-from provision.model.errors import ConflictError, HostError, UnfitError
+from provision.model.errors import HostError, UnfitError
 from provision.model.problems import Problem
 from provision.model.text import count
-from provision.resources.kinds.docker_firewall import DockerFirewall
 
 if TYPE_CHECKING:
     from provision.engine.rounds import ApplyRounds
@@ -41,7 +39,7 @@ def preview(
     session, fleet, errors = _gather(session, hosts, destroy=destroy)
     usable = _without(hosts, errors)
     plan = difference(session, fleet, usable, destroy=destroy)
-    conflicts = () if take_over else _conflicting_files(session, fleet, plan)
+    conflicts = () if take_over else refusals.of_other_files(session, fleet, plan)
     refused = {conflict.ref.host for conflict in conflicts}
     accepted = (change for change in plan.changes if change.ref.host not in refused)
     results = tuple(ChangeResult(change) for change in plan.changes)
@@ -50,10 +48,6 @@ def preview(
     joint = joint_changes.conflicts(session.inventory, plan.changes, (hosts,))
     conflicts = (*plan.conflicts, *joint, *conflicts)
     return Report(hosts, results, conflicts, errors, warnings=warnings)
-
-
-def _conflicting_files(session: Session, fleet: Fleet, plan: Plan) -> tuple[Conflict, ...]:
-    return applied_from.conflicts(session.inventory, fleet.facts, plan.changes)
 
 
 def _warnings(
@@ -105,11 +99,11 @@ def converge(
         session, fleet, errors = _gather(by_file, hosts, destroy=options.destroy)
     usable = _without(hosts, errors)
     plan = difference(session, fleet, usable, destroy=options.destroy)
-    _require_no_conflict(plan.conflicts)
+    refusals.require_no_conflict(plan.conflicts)
     if not options.take_over:
-        _require_same_file(_conflicting_files(session, fleet, plan))
+        refusals.require_same_file(refusals.of_other_files(session, fleet, plan))
     if not options.restart_docker:
-        _require_docker_rules(plan.changes)
+        refusals.require_docker_rules(plan.changes)
     warnings = _warnings(session, fleet, usable, plan.changes, destroy=options.destroy)
     for warning in warnings:
         session.warn(f"warning: {warning}")
@@ -118,7 +112,8 @@ def converge(
     groups = tuple(options.groups(usable))
     # Where a failure rolls back its host alone, a host may load a key that its peers do not know.
     together = groups if options.all_or_none else tuple((host,) for host in usable)
-    _require_no_conflict(tuple(joint_changes.conflicts(session.inventory, plan.changes, together)))
+    joint = tuple(joint_changes.conflicts(session.inventory, plan.changes, together))
+    refusals.require_no_conflict(joint)
     if approve is not None:
         approve(plan.changes)
     for line in examine(fleet, frozenset(change.ref.host for change in plan.changes)):
@@ -126,7 +121,7 @@ def converge(
     session = replace(session, probes=())  # those of `examine`
     if not options.destroy:
         session, plan = _with_artifacts(session, fleet, usable, plan)
-    _require_unlocked(session, fleet, {change.ref.host for change in plan.changes})
+    refusals.require_unlocked(session, fleet, {change.ref.host for change in plan.changes})
     run = _Run(session, options, fleet, plans=1 if approve else PLANS)
     try:
         for position, group in enumerate(groups):
@@ -184,18 +179,6 @@ def _recover_abandoned(session: Session, fleet: Fleet, hosts: Iterable[str]) -> 
     return bool(ids)
 
 
-def _require_unlocked(session: Session, fleet: Fleet, hosts: Iterable[str]) -> None:
-    """Raises LockedError if a change is under way on one of `hosts`."""
-    for host in sorted(hosts):
-        if fleet.snapshots[host].facts.in_transaction:
-            from provision.engine import guard
-            from provision.engine.records import readable_records
-            from provision.engine.status import locked
-
-            output = session.transport.run(host, guard.status(), timeout_s=session.snapshot_s)
-            raise locked(host, readable_records(output.stdout))
-
-
 def _gather(
     session: Session, hosts: tuple[str, ...], *, destroy: bool
 ) -> tuple[Session, Fleet, tuple[HostError, ...]]:
@@ -240,27 +223,6 @@ def _with_artifacts(
 def _without(hosts: tuple[str, ...], errors: Iterable[HostError]) -> tuple[str, ...]:
     failed = {error.host for error in errors}
     return tuple(host for host in hosts if host not in failed)
-
-
-def _require_no_conflict(conflicts: tuple[Conflict, ...]) -> None:
-    if conflicts:
-        lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
-        raise ConflictError("\n".join(lines), "; ".join(hints(conflicts)))
-
-
-def _require_same_file(conflicts: tuple[Conflict, ...]) -> None:
-    if conflicts:
-        lines = [f"{conflict.ref.host}: {conflict.message}" for conflict in conflicts]
-        raise ConflictError("\n".join(lines), applied_from.HINT)
-
-
-def _require_docker_rules(changes: Iterable[Change]) -> None:
-    """Raises ConflictError where only a restart of Docker brings its firewall rules back."""
-    gone = [change.after for change in changes if isinstance(change.after, DockerFirewall)]
-    if gone:
-        lines = [f"{rules.host}: {rules.loss}: the firewall was flushed" for rules in gone]
-        restart = f"run `systemctl restart docker` on {', '.join(rules.host for rules in gone)}"
-        raise ConflictError("\n".join(lines), f"{restart}, or apply --restart-docker")
 
 
 class _Run:

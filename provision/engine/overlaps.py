@@ -26,6 +26,9 @@ def overlaps(
 ) -> Iterator[Conflict]:
     """Yield a conflict for each range and route of others that overlaps the range of a network.
 
+    A route that refuses packets is one to a part of the range that another route serves: one to a
+    whole range beside the routes of the network only takes what these leave over.
+
     `current` holds the resources of this inventory on the hosts: their routes are no conflict.
     `foreign` holds those of others, which tell the whole ranges of other inventories.
     """
@@ -54,6 +57,18 @@ def overlaps(
                     and not (route.dev == "docker0" and _uses_docker0(network, host))
                 ):
                     yield _conflict(network, host, route, owners)
+            for route in facts[host].routes_without_device if host in facts else ():
+                if _is_narrower(route, network) and not daemon_routes.include(
+                    of_daemons, host, route
+                ):
+                    yield _conflict(network, host, route, owners)
+
+
+def _is_narrower(route: KernelRoute, network: Network) -> bool:
+    """Return True if the kernel prefers the route to those of the network."""
+    single_l2 = methods.of(network).single_l2(network)
+    served = (network.cidr,) if single_l2 else network.subnets.values()
+    return any(route.dst != each and route.dst.subnet_of(each) for each in served)
 
 
 def _only_covers(route: KernelRoute, network: Network) -> bool:
@@ -98,9 +113,15 @@ def _network_of(mark: Mark) -> str:
 
 def _conflict(network: Network, host: str, route: KernelRoute, owners: Owners) -> Conflict:
     owner = owners.of_route(host, route.dst, route.dev)
-    message = f"{network.cidr} overlaps {route.dst} on {route.dev}, {ownership(owner)}"
+    message = f"{network.cidr} overlaps {_description(route)}, {ownership(owner)}"
     command = conflict_commands.of_range(network)
     return Conflict(Ref(host, "network", network.name), message, command, removal(owner))
+
+
+def _description(route: KernelRoute) -> str:
+    if route.type:
+        return f"{route.type} {route.dst}"
+    return f"{route.dst} on {route.dev}" if route.dev else f"{route.dst} by several gateways"
 
 
 def _uses_docker0(network: Network, host: str) -> bool:

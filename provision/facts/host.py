@@ -50,7 +50,8 @@ class PortListener(NamedTuple):
 class KernelRoute(NamedTuple):
     """A route of the main table; `proto` is the kernel's number for the program that made it.
 
-    `via` is the address of the router, empty for none.
+    `via` is the address of the router, empty for none. `dev` is empty for a route that refuses its
+    packets, `type` then the word for that (`blackhole`), and for one with several gateways.
     """
 
     dst: IPv4Network
@@ -58,6 +59,7 @@ class KernelRoute(NamedTuple):
     proto: int
     text: str = ""
     via: str = ""
+    type: str = ""
 
     @property
     def key(self) -> str:
@@ -99,6 +101,7 @@ class HostFacts:
     links: dict[str, Link]
     peer_routes: PeerRoutes
     routes: tuple[KernelRoute, ...]
+    """Those that lead to one device."""
     package_manager: str = ""
     docker_candidate: tuple[int, ...] = ()
     incomplete_packages: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -106,6 +109,8 @@ class HostFacts:
     nics: Mapping[str, Nic] = field(default_factory=dict)
     bridged_nics: Mapping[str, OriginalNic] = field(default_factory=dict)
     """Original NICs that this inventory has made ports, by bridge."""
+    routes_without_device: tuple[KernelRoute, ...] = ()
+    """Those that refuse their packets, and those with several gateways."""
     default_routes: tuple[NicRoute, ...] = ()
     """Default routes of every table, each with its device."""
     nics_in_containers: frozenset[str] = frozenset()

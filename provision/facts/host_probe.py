@@ -21,7 +21,7 @@ from provision.facts.peer_routes import Addresses, PeerRoutes
 from provision.model.ipv4 import ipv4_network
 from provision.resources.kinds.package import PACKAGES
 from provision.resources.lib import nic_records, ovsdb
-from provision.resources.lib.route_protocols import BOOT
+from provision.resources.lib.route_protocols import BOOT, REFUSALS
 from provision.resources.lib.shared_json import made
 from provision.resources.render import program_text
 
@@ -53,7 +53,7 @@ def parse(
     tools = frozenset(lines.every("tool"))
     # With `ip` both lines are there: a missing one is an error, not a host without interfaces.
     addresses = lines.decoded("addresses") if "ip" in tools else []
-    routes = lines.decoded("routes") if "ip" in tools else []
+    routes = tuple(_kernel_routes(lines.decoded("routes") if "ip" in tools else []))
     ssh_from, ssh_to = _ssh_connection(lines.only("ssh", ""))
     return HostFacts(
         host=host,
@@ -72,7 +72,8 @@ def parse(
         ssh_from=ssh_from,
         ssh_to=ssh_to,
         guard_files=lines.every("guard"),
-        routes=tuple(_kernel_routes(routes)),
+        routes=tuple(route for route in routes if route.dev),
+        routes_without_device=tuple(route for route in routes if not route.dev),
         architecture=lines.only("machine", ""),
         nics=nics.parse(lines, addresses, ovsdb.bridge_by_port(text)),
         bridged_nics=nic_records.parse_records(lines.every("was")),
@@ -184,8 +185,10 @@ def _kernel_routes(entries: Iterable[Mapping[str, Any]]) -> Iterator[KernelRoute
 
 def _kernel_route(entry: Mapping[str, Any]) -> KernelRoute | None:
     # A multipath route has `nexthops` instead of `dev`.
-    if "dev" not in entry or entry["dst"] == "default":
+    refusal = REFUSALS.get(str(entry.get("type")), "")
+    if entry["dst"] == "default" or not (refusal or "dev" in entry or "nexthops" in entry):
         return None
     network = ipv4_network(entry["dst"])
     number, via = int(entry.get("protocol", BOOT)), str(entry.get("gateway", ""))
-    return KernelRoute(network, str(entry["dev"]), number, str(network), via)
+    dev = "" if refusal else str(entry.get("dev", ""))
+    return KernelRoute(network, dev, number, str(network), via, refusal)

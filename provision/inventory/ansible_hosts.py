@@ -16,6 +16,7 @@ from provision.model.findings import (
     FindingError,
     Loc,
     Position,
+    in_file_order,
 )
 from provision.model.suggest import did_you_mean
 from provision.model.text import quoted, single_line
@@ -49,6 +50,8 @@ class AnsibleEntries:
     """Our own file."""
     local: frozenset[str] = frozenset()
     """Hosts that are the controller itself."""
+    ignored: tuple[str, ...] = ()
+    """Lines about mistakes that Ansible warns of and goes on."""
     unreadable: bool = False
     """No host of Ansible's inventory is known; other checks would only report that."""
 
@@ -215,8 +218,9 @@ def _merged_data(
     )
     hosts = _merged(ansible.hosts, data.get("hosts"), _host)
     groups = _merged(ansible.groups, data.get("groups"), _ours)
+    ignored = tuple(str(_printable(finding)) for finding in in_file_order(ansible.ignored))
     entries = AnsibleEntries(
-        positions, tuple(unknown), findings, ansible.notes, path, ansible.local
+        positions, tuple(unknown), findings, ansible.notes, path, ansible.local, ignored
     )
     return {**data, "hosts": hosts, "groups": groups}, entries
 

@@ -86,7 +86,7 @@ def load(path: Path) -> Inventory:
         sources=ansible.files,
         left_out=left_out.hosts,
         remarks=remarks,
-        notes=(*notes, *compose.notes),
+        notes=(*ansible.ignored, *notes, *compose.notes),
         secrets=(*inventory.secrets, *compose.secrets),
         guests=MappingProxyType(
             {name: _located_guest(g, path, root) for name, g in inventory.guests.items()}

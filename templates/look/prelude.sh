@@ -14,7 +14,8 @@
 # need_ovs ends a section without output where Open vSwitch does not run.
 # need_rules ends a section with `@absent` where iptables is missing.
 # flows SOCKET… prints, for each bridge of Open vSwitch by its socket, `flows BRIDGE`, and for each of its flows
-# that takes all packets `flow BRIDGE` with priority and actions; nothing where ovs-vswitchd does not answer.
+# that takes all packets `flow BRIDGE` with priority and actions, and for each port that does not take, send or
+# flood packets `mute BRIDGE PORT` with its flags; nothing where ovs-vswitchd does not answer.
 # exists PATH… is true if there is one of them: a pattern that nothing matches stands for itself.
 # shared KEY… stands for the lines of these keys that look/shared.sh printed.
 # files PATH… prints mode, content in base64 (1 MiB at most) and path of each regular file.
@@ -48,6 +49,11 @@ flows() {
     case $printed in *failed) continue ;; esac
     echo "flows $bridge"
     [ -z "$printed" ] || printf '%s\n' "$printed"
+    # Only OpenFlow 1.0 has NO_FLOOD; a bridge may have been told to speak other versions alone.
+    { ovs-ofctl -t 5 -O OpenFlow10 dump-ports-desc "$bridge" 2>/dev/null ||
+      ovs-ofctl -t 5 -O OpenFlow13,OpenFlow14,OpenFlow15 dump-ports-desc "$bridge" 2>/dev/null; } |
+      sed -n '/^ [^ (]*(.*): addr:/{s/^ [^(]*(\(.*\)): addr:.*/\1/;h;}
+        /^ *config: .*NO_\(RECV\|FWD\|FLOOD\)\( \|$\)/{s/^ *config: *//;H;x;s/\n/ /;'"s/^/mute $bridge /p;}"
   done
 }
 shared() { for key in "$@"; do echo "@@$key"; done; }

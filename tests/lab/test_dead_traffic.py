@@ -92,10 +92,21 @@ MESH_AGAIN = {
     "h2": "ovs-vsctl set port phy-eth1 tag=10",
     "h3": f"ovs-vsctl set port {PORT % 'oo'} vlan_mode=native-untagged tag=7",
 }
+OF_MESH = "$(ovs-vsctl list-br | grep ^ov-)"
+MESH_FLAGS = {
+    "h1": f"ovs-ofctl mod-port {OF_MESH} {PORT % 'gre'} no-flood",
+    "h2": "ovs-ofctl mod-port phy-eth1 eth1 no-receive",
+    "h3": f"ovs-ofctl mod-port {OF_MESH} {PORT % 'oo'} no-forward",
+}
 LAN = {
     "h1": "ovs-vsctl set port eth1 tag=10",
     "h2": "ovs-vsctl set port $(ovs-vsctl list-ports ovsbr0 | grep ^pw-) tag=10",
     "h3": "ovs-ofctl del-flows ovsbr0",
+}
+LAN_FLAGS = {
+    "h1": "ovs-ofctl mod-port ovsbr0 eth1 no-flood",
+    "h2": "ovs-ofctl mod-port ovsbr0 $(ovs-vsctl list-ports ovsbr0 | grep ^pw-) no-receive",
+    "h3": "ovs-vsctl set-fail-mode ovsbr0 secure",
 }
 LACKS = "lacks: flow with actions=NORMAL → none"
 
@@ -105,7 +116,7 @@ LACKS = "lacks: flow with actions=NORMAL → none"
     [
         (
             "ovs-gre.yml",
-            (MESH, MESH_AGAIN),
+            (MESH, MESH_AGAIN, MESH_FLAGS),
             (
                 {
                     "h1 ovs_tunnel": "vlans: tag=10 → none",
@@ -118,15 +129,25 @@ LACKS = "lacks: flow with actions=NORMAL → none"
                     "h2 ovs_uplink": "port_vlans: phy-eth1 tag=10 → none",
                     "h3 ovs_veth": "tag=7 vlan_mode=native-untagged → none",
                 },
+                {
+                    "h1 ovs_bridge": "no-flood → none",
+                    "h2 ovs_uplink": "port_flags: eth1 no-receive → none",
+                    "h3 ovs_bridge": "no-forward → none",
+                },
             ),
         ),
         (
             "pipework-ovs.yml",
-            (LAN,),
+            (LAN, LAN_FLAGS),
             (
                 {
                     "h1 lan_bridge_ovs": "port_vlans: eth1 tag=10 → none",
                     "h2 attachment": "vlan: 10 → 0",
+                    "h3 lan_bridge_ovs": LACKS,
+                },
+                {
+                    "h1 lan_bridge_ovs": "port_flags: eth1 no-flood → none",
+                    "h2 lan_bridge_ovs": "no-receive → none",
                     "h3 lan_bridge_ovs": LACKS,
                 },
             ),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
@@ -110,29 +110,44 @@ def test_an_etcd_of_the_user(mixed: Hosts) -> None:
 
 
 @pytest.mark.full
-def test_the_settings_stay_until_the_last_host_leaves(mixed: Hosts) -> None:
-    """h1 wrote them for all; the others need them when their flanneld starts again."""
-    hosts = mixed
-    before = hosts.capture()
-    with user_etcd(hosts) as etcd:
-        inventory = etcd.inventory()
+@pytest.mark.parametrize("etcd_of", [user_etcd, nullcontext], ids=["of the user", "installed"])
+def test_the_settings_stay_until_the_last_host_leaves(
+    mixed: Hosts, etcd_of: Callable[[Hosts], AbstractContextManager[object]]
+) -> None:
+    """h1 wrote them for all; the others need them when their flanneld starts again.
+
+    Of the members that `apply` installs, two of three remain when h1 leaves.
+    """
+    hosts, before = mixed, mixed.capture()
+    with etcd_of(hosts) as etcd:
+        inventory = etcd.inventory() if isinstance(etcd, UserEtcd) else hosts.inventory(VXLAN)
         hosts.provision("apply", inventory)
         hosts.provision("destroy", inventory, "--yes", "--limit", "h1")
         assert_flanneld_starts_again(hosts, "h2", "h3")
-        # The next apply makes no other host's settings anew.
-        changes = hosts.json("plan", inventory)["changes"]
-        assert {c["host"] for c in changes} == {"h1"}, changes
+        if isinstance(etcd, UserEtcd):
+            # The next apply makes no other host's settings anew.
+            changes = hosts.json("plan", inventory)["changes"]
+            assert {c["host"] for c in changes} == {"h1"}, changes
         hosts.provision("apply", inventory)
         verified(hosts, inventory)
-        for host in HOSTS:
-            left = etcd.keys()
-            assert "/coreos.com/network/config" in left
-            hosts.provision("destroy", inventory, "--yes", "--limit", host)
-        assert etcd.keys() == FOREIGN.keys()
-        hosts.provision("apply", inventory)
-        hosts.provision("destroy", inventory, "--yes", "--strategy", "rolling=1")
-        assert etcd.keys() == FOREIGN.keys()
+        assert hosts.json("plan", inventory)["changes"] == []
+        if isinstance(etcd, UserEtcd):
+            assert_the_last_host_takes_the_settings(etcd, inventory)
+        else:
+            hosts.provision("destroy", inventory, "--yes")
     assert_same(before, hosts.capture())
+
+
+def assert_the_last_host_takes_the_settings(etcd: UserEtcd, inventory: str) -> None:
+    """Whether the hosts leave one by one, or by a rolling change."""
+    for host in HOSTS:
+        left = etcd.keys()
+        assert "/coreos.com/network/config" in left
+        etcd.hosts.provision("destroy", inventory, "--yes", "--limit", host)
+    assert etcd.keys() == FOREIGN.keys()
+    etcd.hosts.provision("apply", inventory)
+    etcd.hosts.provision("destroy", inventory, "--yes", "--strategy", "rolling=1")
+    assert etcd.keys() == FOREIGN.keys()
 
 
 def assert_flanneld_starts_again(hosts: Hosts, *names: str) -> None:
@@ -143,21 +158,6 @@ def assert_flanneld_starts_again(hosts: Hosts, *names: str) -> None:
     target = hosts.ssh("h3", "docker inspect -f '{{.NetworkSettings.Networks.over.IPAddress}}' c3")
     ping = f"for n in 1 2 3 4 5; do docker exec c2 ping -c 1 -W 1 {target.strip()} && exit; done"
     assert "1 packets received" in hosts.ssh("h2", f"{ping}; exit 1")
-
-
-@pytest.mark.full
-def test_the_settings_in_an_installed_etcd_stay_too(mixed: Hosts) -> None:
-    """Two of three members remain when h1 leaves."""
-    inventory = mixed.inventory(VXLAN)
-    before = mixed.capture()
-    mixed.provision("apply", inventory)
-    mixed.provision("destroy", inventory, "--yes", "--limit", "h1")
-    assert_flanneld_starts_again(mixed, "h2", "h3")
-    mixed.provision("apply", inventory)
-    verified(mixed, inventory)
-    assert mixed.json("plan", inventory)["changes"] == []
-    mixed.provision("destroy", inventory, "--yes")
-    assert_same(before, mixed.capture())
 
 
 @pytest.mark.full

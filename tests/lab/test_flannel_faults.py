@@ -254,16 +254,22 @@ def test_apply_heals_routes_that_lead_elsewhere(over: tuple[Hosts, str]) -> None
 def test_routes_that_are_not_of_people_are_a_conflict(over: tuple[Hosts, str]) -> None:
     """One with the mark of another inventory stays, and so does one to a part of a subnet."""
     hosts, inventory = over
-    way, folder = f"via {hosts.networks[1]}.99 dev eth1", "/etc/provision/other/routes"
-    for subnet, protocol in (("172.16.1.0/24", PROTO), ("172.16.1.0/25", 4)):
-        hosts.ssh("h1", f"ip route replace {subnet} {way} proto {protocol}")
+    by_eth1, folder = f"via {hosts.networks[1]}.99 dev eth1", "/etc/provision/other/routes"
+    for kind, subnet, protocol in (
+        ("unicast", "172.16.1.0/24", PROTO),
+        ("unicast", "172.16.1.0/25", 4),
+        ("blackhole", "172.16.1.0/25", 4),
+    ):
+        way = by_eth1 if kind == "unicast" else ""
+        hosts.ssh("h1", f"ip route replace {kind} {subnet} {way} proto {protocol}")
         if protocol == PROTO:
             hosts.ssh("h1", f"mkdir -p {folder}; echo '{subnet} {way}' >{folder}/net")
         try:
             plan = hosts.provision("plan", inventory, status=9)
             assert f"{subnet} " in plan, plan
             hosts.provision("apply", inventory, status=9)
-            assert way in hosts.ssh("h1", f"ip route show exact {subnet}")
+            left = hosts.ssh("h1", f"ip route show exact {subnet}")
+            assert (way or kind) in left
         finally:
             hosts.ssh("h1", f"ip route del {subnet}; rm -rf {folder.removesuffix('/routes')}")
             hosts.ssh("h1", f"systemctl restart {FLANNELD}")

@@ -151,10 +151,15 @@ def test_unsupported_ini_text_is_an_error_with_its_line(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("all: [h1]\n", "hosts.yml:1:1: this is a list, but must be a mapping"),
+        ("all: [h1]\n", "hosts.yml:1:1: Ansible ignores group 'all', which is no mapping; write"),
+        ("all: {hosts: [h1]}\n", "hosts.yml:1:1: this is a list, but must be a mapping"),
         (
             "all:\n  host: {h1: }\n",
-            "hosts.yml:2:1: unknown key 'host' in group 'all'; write hosts,",
+            "hosts.yml:2:1: Ansible ignores the key 'host' of group 'all'; write hosts,",
+        ),
+        (
+            "web:\n  hosts: {h1: }\n  children:\n    db: h2\n",
+            "hosts.yml:4:1: Ansible ignores group 'db', which is no mapping",
         ),
         ("all: {hosts: {h1: \n", "hosts.yml:2:1: invalid YAML"),
         (
@@ -168,6 +173,29 @@ def test_unsupported_yaml_is_an_error_with_its_line(
 ) -> None:
     """The error names the YAML file of Ansible."""
     assert error_message(tmp_path, text, name="hosts.yml").startswith(message)
+
+
+def test_what_ansible_ignores_with_a_warning_is_a_note(tmp_path: Path) -> None:
+    """Unknown keys of a group, and groups that are no mapping; empty keys are no mistake."""
+    text = (
+        "all:\n  children:\n    web:\n      hosts: {h1: {ansible_host: 10.0.0.1}}\n"
+        "      host: {h9: }\n      ansible_user: me\n      empty:\n"
+        "text: h2\nlist: [h3]\nall2: {hosts: {h1: }}\n"
+    )
+    inventory = loaded(tmp_path, text, name="hosts.yml")
+    assert [*inventory.hosts] == ["h1"] and inventory.groups["web"] == ("h1",)
+    assert inventory.hosts["h1"].ssh.user is None
+    assert not {"text", "list"} & inventory.groups.keys()
+    assert [note.replace(f"{tmp_path}/", "") for note in inventory.notes] == [
+        "hosts.yml:5:1: Ansible ignores the key 'host' of group 'web'; "
+        "write hosts, children or vars",
+        "hosts.yml:6:1: Ansible ignores the key 'ansible_user' of group 'web'; "
+        "write hosts, children or vars",
+        "hosts.yml:8:1: Ansible ignores group 'text', which is no mapping; write hosts below it",
+        "hosts.yml:9:1: Ansible ignores group 'list', which is no mapping; write hosts below it",
+    ]
+    listed = ansible(tmp_path, "ansible-inventory", "-i", str(tmp_path / "hosts.yml"), "--list")
+    assert [*json.loads(listed)["_meta"]["hostvars"]] == ["h1"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,48 @@ def test_tab_completes_verbs_and_names(tmp_path: Path) -> None:
     assert completed("provision plan i.yml --limit edge:!h") == {"edge:!h1"}
     for shell in ("bash", "zsh", "fish"):
         assert "_PROVISION_COMPLETE" in run(tmp_path, "completion", shell)[1]
+
+
+# The line, bash's words of it, the one that it replaces ($2), and what must replace that. As bash
+# 5.2 splits them by its default COMP_WORDBREAKS.
+BASH_LINES = [
+    ("plan i.yml --limit h1:e", "plan i.yml --limit h1 : e", "e", "edge"),
+    ("plan i.yml --limit h1:", "plan i.yml --limit h1 :", "", "h1 web edge"),
+    ("plan i.yml --limit=h", "plan i.yml --limit = h", "h", "h1"),
+    ("plan i.yml --limit=", "plan i.yml --limit =", "", "h1 web edge"),
+    ("plan i.yml --limit=h1:!e", "plan i.yml --limit = h1 : !e", "!e", "!edge"),
+    ("plan i.yml --limit 'h1:e", "plan i.yml --limit 'h1:e", "h1:e", "h1:edge"),
+    ("plan i.yml --limit h1:'e", "plan i.yml --limit h1 : 'e", "e", "edge"),
+    ("plan i.yml --limit h1,e", "plan i.yml --limit h1,e", "h1,e", "h1,edge"),
+    # COMP_WORDBREAKS of the user without `:` and `=`
+    ("plan i.yml --limit=h1:e", "plan i.yml --limit=h1:e", "--limit=h1:e", "--limit=h1:edge"),
+    ("plan i.yml --limit ", "plan i.yml --limit ", "", "h1 web edge"),
+    ("plan i.yml --ta", "plan i.yml --ta", "--ta", "--take-over"),
+    ("ver", "ver", "ver", "verify"),
+]
+
+
+@pytest.mark.parametrize(("line", "words", "typed", "expected"), BASH_LINES)
+def test_bash_completes_words_that_it_breaks(
+    tmp_path: Path, line: str, words: str, typed: str, expected: str
+) -> None:
+    """The script gives the whole line, and replaces the part that bash takes for a word."""
+    (tmp_path / "i.yml").write_text(
+        "name: demo\nhosts: {h1: {address: 10.0.0.1}, web: {address: 10.0.0.2}}\n"
+        "groups: {edge: [h1]}\n"
+    )
+    array = " ".join(map(shlex.quote, f"provision {words}".split(" ")))
+    program = f"""
+        eval "$({PROGRAM} completion bash)"
+        COMP_WORDS=({array}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        COMP_LINE={shlex.quote(f"provision {line}")}' beyond the cursor'
+        COMP_POINT=$((${{#COMP_LINE}} - 18))
+        _provision_completion {PROGRAM} {shlex.quote(typed)}
+        echo "${{COMPREPLY[@]}}"
+    """
+    argv = ("bash", "--norc", "-c", program)
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (expected, "")
 
 
 def _report(value: str) -> Report:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provision.checks.drift_text import describe
-from provision.engine import apply, desired
+from provision.engine import desired, refusals
 from provision.engine.plan import Change
 from provision.facts import firewall
 from provision.facts.firewall import Firewall
@@ -62,5 +62,5 @@ def test_the_lost_table_is_named() -> None:
     change = Change(wanted.ref, "update", replace(wanted, intact=False), wanted, None)
     assert describe(change) == "the firewall was flushed: systemctl restart docker"
     with pytest.raises(ConflictError, match="h1: table docker-bridges has lost its rules") as error:
-        apply._require_docker_rules([change])
+        refusals.require_docker_rules([change])
     assert "systemctl restart docker` on h1" in str(error.value.hint)

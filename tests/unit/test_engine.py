@@ -22,7 +22,6 @@ from provision.engine import (
     transaction,
 )
 from provision.engine import fleet as fleet_module
-from provision.engine.apply import _require_no_conflict
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
 from provision.engine.outcome import (
@@ -35,6 +34,7 @@ from provision.engine.outcome import (
     unknown,
 )
 from provision.engine.plan import Conflict
+from provision.engine.refusals import require_no_conflict
 from provision.engine.status import describe
 from provision.facts import host_probe
 from provision.model.errors import ConflictError, ConnectError, ExitStatus, LockedError
@@ -399,7 +399,7 @@ def test_the_hint_of_a_conflict_is_a_command() -> None:
         Conflict(network, "exists", conflict_commands.of_resource(network)),
     )
     with pytest.raises(ConflictError) as raised:
-        _require_no_conflict(conflicts)
+        require_no_conflict(conflicts)
     assert raised.value.hint == (
         "look at it: ssh h2 docker network inspect 'a b'; then remove it, or choose another name "
         "or range"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from provision.checks.drift_text import describe
-from provision.engine import apply, desired, firewalls
+from provision.engine import desired, firewalls, refusals
 from provision.engine.plan import Change
 from provision.facts.firewall import Firewall
 from provision.facts.firewalld import Firewalld, Zone, rich_rule
@@ -135,8 +135,8 @@ def test_docker_is_restarted_only_with_consent() -> None:
     """Otherwise `apply` refuses before it arms a guard, and names the command."""
     change = _change(None, DockerFirewall("h1"))
     with pytest.raises(ConflictError, match="chain FORWARD does not jump to DOCKER-USER"):
-        apply._require_docker_rules([change])
-    apply._require_docker_rules([])
+        refusals.require_docker_rules([change])
+    refusals.require_docker_rules([])
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,59 @@ def test_other_routes_in_the_range_of_an_own_flannel_are_a_conflict(tmp_path: Pa
     assert not conflicts(demo, KernelRoute(RANGE, "eth1", BOOT), udp)
 
 
+# As `ip -N -j route show table main` of iproute2 6.15 prints them.
+REFUSED = (
+    '[{"type":"6","dst":"172.20.0.0/25","flags":[]},'
+    '{"type":"8","dst":"172.20.1.7","protocol":"4","flags":[]},'
+    '{"dst":"172.20.1.128/25","flags":[],"nexthops":[{"gateway":"10.78.0.2","dev":"eth1",'
+    '"weight":1,"flags":[]},{"gateway":"10.78.0.3","dev":"eth1","weight":1,"flags":[]}]}]'
+)
+
+
+@pytest.mark.parametrize(
+    ("keys", "wide"),
+    [
+        ("method: routes, subnet_size: 24", False),
+        ("method: wireguard, subnet_size: 24", False),
+        ("method: flannel, subnet_size: 24, etcd: {members: [h1]}", False),
+        ("method: ovs-gre, subnet_size: 24", True),
+    ],
+)
+def test_routes_that_refuse_a_part_of_a_subnet_are_a_conflict(
+    tmp_path: Path, keys: str, *, wide: bool
+) -> None:
+    """They have no device. Those beside the routes of the network take only what these leave.
+
+    On one layer 2, one route leads to the whole range.
+    """
+    demo = inventory(tmp_path, f"{keys}, cidr: 172.20.0.0/16")
+    assert _conflicts_of(demo, REFUSED) == [
+        "172.20.0.0/16 overlaps blackhole 172.20.0.0/25, outside this inventory",
+        "172.20.0.0/16 overlaps prohibit 172.20.1.7/32, outside this inventory",
+        "172.20.0.0/16 overlaps 172.20.1.128/25 by several gateways, outside this inventory",
+    ]
+    for destination, expected in (
+        ("172.20.1.0/24", wide),
+        ("172.20.0.0/20", wide),
+        ("172.20.0.0/16", False),
+        ("172.16.0.0/12", False),
+        ("172.21.0.0/25", False),
+        ("default", False),
+    ):
+        refused = f'[{{"type":"7","dst":"{destination}","flags":[]}}]'
+        assert bool(_conflicts_of(demo, refused)) is expected, destination
+
+
+def _conflicts_of(inventory: Inventory, routes: str) -> list[str]:
+    printed = "\n".join(f"routes {routes}" if line[:7] == "routes " else line for line in _LINES)
+    assert routes in printed
+    found = overlaps(inventory, {"h1": host_probe.parse("h1", printed)}, {}, {})
+    return [conflict.message for conflict in found]
+
+
+_LINES = HOST.splitlines()
+
+
 def test_pipework_shares_its_range_with_the_hosts(tmp_path: Path) -> None:
     """Its range is the LAN of the hosts, to which they have routes."""
     lan = inventory(tmp_path, "method: pipework, cidr: 10.78.0.0/24")

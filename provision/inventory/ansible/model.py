@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from provision.model.findings import FindingError, Position
+from provision.model.findings import Finding, FindingError, Position
 
 ALL, UNGROUPED = "all", "ungrouped"
 
@@ -36,13 +36,15 @@ class Tree:
     """All groups and hosts of an inventory, in order of appearance.
 
     `hosts` maps each host to the variables of its own lines, `positions` to its first line.
-    `resolved`: Ansible has read it, and these are all variables that the hosts have.
+    `resolved`: Ansible has read it, and these are all variables that the hosts have. `ignored` are
+    mistakes that Ansible warns of and goes on.
     """
 
     groups: dict[str, Group] = field(default_factory=dict)
     hosts: dict[str, Variables] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     resolved: bool = False
+    ignored: list[Finding] = field(default_factory=list)
 
     def group(self, name: str, position: Position) -> Group:
         """The group of that name; create it at `position` if it is new."""
@@ -68,6 +70,7 @@ class Tree:
 
     def add(self, other: Tree) -> None:
         """Add what another file defines. Raises FindingError as `add_child` does."""
+        self.ignored += other.ignored
         for name, group in other.groups.items():
             self.group(name, group.position).variables.update(group.variables)
             for host in group.hosts:

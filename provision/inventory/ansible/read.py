@@ -24,7 +24,7 @@ class AnsibleInventory:
     `positions` and `group_positions` lead to the first line of each host and group, `variables`
     holds the effective variables of each host, `findings` those that provision cannot honour: the
     `loc` of each is that of the key of our own file that would replace the variable. `notes`, by
-    host, tell of variables that have no effect.
+    host, tell of variables that have no effect. `ignored` are mistakes that Ansible warns of.
     """
 
     hosts: Mapping[str, dict[str, Any]]
@@ -36,6 +36,7 @@ class AnsibleInventory:
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     templates: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Host → its variables of the login whose values only Ansible can evaluate."""
+    ignored: tuple[Finding, ...] = ()
 
     @property
     def local(self) -> frozenset[str]:
@@ -72,11 +73,13 @@ def read(
     """Read an inventory in INI, YAML or JSON, or a folder of them, or have Ansible read it.
 
     `evaluated`: values of variables by host that replace templates and vaults. Raises FindingError
-    if a file cannot be read.
+    if a file cannot be read, or has mistakes that leave no host.
     """
     if isinstance(sources, Path):
         sources = Sources((sources,), sources.parent)
     tree = tree_of(sources)
+    if tree.ignored and not tree.hosts:
+        raise FindingError(tree.ignored[0])
     findings: list[Finding] = []
     variables = _effective_variables(tree, sources.folders, findings)
     defaults = _defaults(sources.config)
@@ -98,6 +101,7 @@ def read(
         tuple(findings),
         remarks,
         templates,
+        tuple(tree.ignored),
     )
 
 

@@ -13,9 +13,11 @@ import yaml
 
 from provision.inventory.ansible.model import ALL, Tree, Value, Variables
 from provision.inventory.ansible.names import expand
-from provision.model.findings import FindingError, Position
+from provision.model.findings import Finding, FindingError, Position
 
 MAX_DEPTH = 40
+_SECTIONS = ("hosts", "children", "vars")
+_KNOWN_KEYS = "write hosts, children or vars"
 
 
 class Opaque:
@@ -63,13 +65,21 @@ def _group(
 ) -> None:
     if depth > MAX_DEPTH:
         raise FindingError.at(position, f"groups nested deeper than {MAX_DEPTH}")
+    if body is not None and not isinstance(body, yaml.MappingNode):
+        message, hint = (
+            f"Ansible ignores group '{name}', which is no mapping",
+            "write hosts below it",
+        )
+        if depth:  # Ansible does not know the child then, and refuses the file
+            raise FindingError.at(position, message, hint)
+        tree.ignored.append(Finding((), message, hint, position))
+        return
     group = tree.group(name, position)
     sections = {key: (at, value) for key, at, value in _pairs(body, path)}
-    unknown = [key for key in sections if key not in ("hosts", "children", "vars")]
-    if unknown:
-        at, _ = sections[unknown[0]]
-        message = f"unknown key '{unknown[0]}' in group '{name}'"
-        raise FindingError.at(at, message, "write hosts, children or vars")
+    for key, (at, value) in sections.items():
+        if key not in _SECTIONS and value is not None:
+            message = f"Ansible ignores the key '{key}' of group '{name}'"
+            tree.ignored.append(Finding((), message, _KNOWN_KEYS, at))
     if "vars" in sections:
         at, value = sections["vars"]
         group.variables.update(_variables(value, path) if value else {})

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from provision.inventory.compose import environment, mounts, supported
-from provision.inventory.compose.shape import ComposeService, Dependency
+from provision.inventory.compose import environment, mounts, relations, supported
+from provision.inventory.compose.shape import ComposeService
 from provision.inventory.compose.values import ValueReader
 from provision.inventory.yaml_reader import Node, Pair
 from provision.model.fields.quantities import size
@@ -185,50 +185,12 @@ class ServiceReader(ValueReader):
         if self.text(node, key) is not None:
             self.service.network_mode = node
 
-    def _networks(self, key: str, node: Node) -> None:
-        if isinstance(node.value, list):
-            self.service.networks = [item for _, item in self.texts(node, key)]
-            return
-        aliases: list[tuple[str, Node]] = []
-        for name, pair in self.mapping(node, key).items():
-            pairs = self.only(pair.value, name, ("ipv4_address", "mac_address", "aliases"))
-            if "ipv4_address" in pairs:
-                address = pairs["ipv4_address"].value
-                if (text := self.text(address, "ipv4_address")) is not None:
-                    self.service.addresses[name] = (text, address)
-            if "mac_address" in pairs:
-                mac = pairs["mac_address"].value
-                if (text := self.text(mac, "mac_address")) is not None:
-                    self.service.macs[name] = (text, mac)
-            if "aliases" in pairs:
-                aliases += self._aliases(pairs["aliases"].value)
-            self.service.networks.append(pair.key)
-        if aliases:
-            # One of several networks is an alias of the container in all of them.
-            by_text = {text: (text, item) for text, item in aliases}
-            self.put_list(node, "aliases", list(by_text.values()))
+    def _networks(self, _key: str, node: Node) -> None:
+        if aliases := relations.networks(self, self.service, node):
+            self.put_list(node, "aliases", aliases)
 
-    def _aliases(self, node: Node) -> list[tuple[str, Node]]:
-        # Compose lets a service repeat its own name, which the container has by `service`.
-        own = self.service.name.lower()
-        texts = self.texts(node, "aliases")
-        return [(text, item) for text, item in texts if text.lower() != own]
-
-    def _depends_on(self, key: str, node: Node) -> None:
-        if isinstance(node.value, list):
-            self.service.depends_on = [
-                Dependency(text, "service_started", item) for text, item in self.texts(node, key)
-            ]
-            return
-        for name, pair in self.mapping(node, key).items():
-            pairs = self.only(pair.value, name, ("condition", "restart", "required"))
-            condition = pairs["condition"].value.value if "condition" in pairs else None
-            text = str(condition or "service_started")
-            if self.option(pairs, "restart", default=False):
-                note = f"service {quoted(self.service.name)} does not restart when {quoted(name)}"
-                self.note(pairs["restart"].value, f"{note} does: 'restart' has no effect")
-            is_required = self.option(pairs, "required", default=True)
-            self.service.depends_on.append(Dependency(name, text, pair.key, is_required))
+    def _depends_on(self, _key: str, node: Node) -> None:
+        self.service.depends_on += relations.depends_on(self, self.service, node)
 
     def _deploy(self, key: str, node: Node) -> None:
         pairs = self.only(node, key, ("mode", "replicas", "resources"))

@@ -81,6 +81,14 @@ class OvsMesh(Method):
             message = "its kernel has no openvswitch module, which datapath: system needs"
             yield Problem(facts.host, message, "write datapath: auto or netdev")
 
+    def warnings(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Problem]:
+        """Yield what will break one host's part of the network later, and who else governs it."""
+        yield from super().warnings(inventory, network, facts)
+        bridges = self.nic_bridges(inventory, network, facts).values()
+        yield from ovs_facts.controllers(facts, (_bridge(inventory, network), *bridges))
+
     def nic_bridges(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Mapping[str, str]:
@@ -125,10 +133,14 @@ def options(network: Network) -> OvsOptions:
     return network.options
 
 
+def _bridge(inventory: Inventory, network: Network) -> str:
+    return interface_name("ov-", inventory.name, network.name)
+
+
 def _host(
     inventory: Inventory, network: Network, facts: HostFacts, mtu: int, settings: TunnelSettings
 ) -> Iterator[Resource]:
-    host, bridge = facts.host, interface_name("ov-", inventory.name, network.name)
+    host, bridge = facts.host, _bridge(inventory, network)
     mark, datapath = Mark(inventory.name, network.name), chosen_datapath(network, facts)
     rstp = options(network).rstp
     yield from docker_bridge.forwarding(inventory, network, facts)

@@ -63,6 +63,15 @@ class PipeworkMethod(LanMethod):
         """Yield the reasons why the NIC of one host cannot become a port of a bridge."""
         yield from nic_checks.problems(inventory, network, facts)
 
+    def warnings(
+        self, inventory: Inventory, network: Network, facts: HostFacts
+    ) -> Iterator[Problem]:
+        """Yield what will break one host's part of the network later, and who else governs it."""
+        yield from super().warnings(inventory, network, facts)
+        options = nic.options(network)
+        if options.kind == "ovs":
+            yield from ovs_facts.controllers(facts, (options.bridge,))
+
     def mtu(self, inventory: Inventory, network: Network, facts: Facts) -> int:
         """The MTU that works on all hosts: the smallest NIC MTU.
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, is_rebuilt, keyed_lines
-from provision.resources.lib import bridge_state, network_options, sysfs
+from provision.resources.lib import bridge_state, network_answer, network_options, sysfs
 from provision.resources.lib.bridge_state import BridgeLinks, BridgeState
+from provision.resources.lib.network_answer import BRIDGE_PREFIX
 from provision.resources.lib.network_guests import network_guests
 from provision.resources.lib.network_options import BRIDGE_NAME, INHIBIT, MTU
 from provision.resources.lib.shared_json import decode
@@ -21,9 +21,6 @@ from provision.resources.steps import Run, Steps, Unless, sh
 
 LABEL = "provision"
 """Label key of every Docker object that provision creates; its value is the mark."""
-
-BRIDGE_PREFIX = "br-"
-"""The name of every bridge of provision begins so (`model.names.interface_name`)."""
 
 _DOCKER_ID = program_text("host/docker_id.sh", "host/docker_owner.sh")
 _CREATE = (
@@ -232,13 +229,18 @@ printf '%s\n' "$docker_objects"
         guests = network_guests(
             json.loads(answers["containers"]), connected, origin.inventory, LABEL
         )
-        for entry in json.loads(answers["networks"]):
-            mark = Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
-            network = _network(entry, mark, guests.get(entry["Name"], ()), origin)
+        networks = json.loads(answers["networks"])
+        for entry in networks:
+            name, mark = entry["Name"], Mark.parse((entry.get("Labels") or {}).get(LABEL, ""))
+            state = {**network_answer.fields(entry), "guests": guests.get(name, ())}
+            network = cls(origin.host, name, mark=mark, **state)
             ours = mark.inventory == origin.inventory
             yield Found(network._compared_with(kernel) if ours else network, ours)
         made = {rest for key, rest in lines if key == "bridge"}
-        yield from _lost_networks(answers, made, origin)
+        links = decode(answers.get("addresses", "[]"))
+        for name, bridge in network_answer.lost_networks(networks, links, made, origin):
+            mark, options = Mark(origin.inventory, name), ((BRIDGE_NAME, bridge),)
+            yield Found(cls(origin.host, name, None, None, options, mark), ours=True)
 
     def _compared_with(self, kernel: BridgeLinks | None) -> DockerNetwork:
         """This network, and what the kernel lacks of it."""
@@ -249,57 +251,3 @@ printf '%s\n' "$docker_objects"
         else:
             state = kernel.containers_on(self.network)
         return replace(self, lacks=state.lacks, restarted=state.restarted)
-
-
-def _lost_networks(answers: dict[str, str], made: set[str], origin: Origin) -> Iterator[Found]:
-    """Bridges by names that only this inventory gives, and of which Docker has no network.
-
-    `made` are the bridges among the host's links: a link of another type, or with an address of
-    another range, is of others.
-    """
-    links = {link.get("ifname"): link for link in decode(answers.get("addresses", "[]"))}
-    networks = json.loads(answers["networks"])
-    names = {entry["Name"] for entry in networks}
-    bridges = {(entry.get("Options") or {}).get(BRIDGE_NAME) for entry in networks}
-    for name, cidr in origin.networks:
-        bridge = interface_name(BRIDGE_PREFIX, origin.inventory, name)
-        if bridge not in made or bridge in bridges or name in names:
-            continue
-        if all(address in cidr for address in _addresses_of(links.get(bridge, {}))):
-            mark, options = Mark(origin.inventory, name), ((BRIDGE_NAME, bridge),)
-            lost = DockerNetwork(origin.host, name, None, None, options, mark)
-            yield Found(lost, ours=True)
-
-
-def _addresses_of(link: dict[str, Any]) -> Iterator[IPv4Address]:
-    infos = (info for info in link.get("addr_info", ()) if info.get("family") == "inet")
-    return (IPv4Address(info["local"]) for info in infos)
-
-
-def _network(
-    entry: dict[str, Any], mark: Mark, guests: tuple[str, ...], origin: Origin
-) -> DockerNetwork:
-    pools = (entry.get("IPAM") or {}).get("Config") or [{}]
-    options, usual = network_options.compared(entry.get("Options") or {})
-    return DockerNetwork(
-        origin.host,
-        entry["Name"],
-        _version_4(_subnet, pools[0].get("Subnet")),
-        _version_4(IPv4Address, pools[0].get("Gateway")),
-        options,
-        mark,
-        _version_4(_subnet, pools[0].get("IPRange")),
-        "" if entry["Driver"] == "bridge" else entry["Driver"],
-        usual=usual,
-        guests=guests,
-    )
-
-
-def _subnet(text: str) -> IPv4Network:
-    # Docker stores what `--subnet` says: 10.9.0.7/24 as well as 10.9.0.0/24.
-    return IPv4Network(text, strict=False)
-
-
-def _version_4(kind: Any, text: str | None) -> Any:
-    # A network with IPv6 only has an IPv6 pool in the same place.
-    return None if not text or ":" in text else kind(text)

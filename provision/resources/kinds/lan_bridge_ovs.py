@@ -42,7 +42,8 @@ class LanBridgeOvs(LanBridge):
     """The fields of `LanBridge`; `vlans` is empty, because a port without a tag carries all.
 
     `lacks` is the flow without which the bridge forwards nothing. `port_vlans` are the settings of
-    VLANs that somebody has given to the NIC's port, or to that of the bridge's own device.
+    VLANs that somebody has given to the NIC's port, or to that of the bridge's own device, and
+    `port_flags` the flags of these and of the containers' ports.
     """
 
     kind: ClassVar[str] = "lan_bridge_ovs"
@@ -65,6 +66,7 @@ shared {" ".join(ovsdb.TABLES)}
 
     lacks: str = ""
     port_vlans: ovsdb.PortVlans = ()
+    port_flags: ovs_forwarding.PortFlags = ()
 
     def is_followed(self) -> bool:
         return False  # Open vSwitch keeps its ports in its database
@@ -87,24 +89,29 @@ shared {" ".join(ovsdb.TABLES)}
 
     def update(self, current: Resource) -> Steps | None:
         assert isinstance(current, LanBridgeOvs)
-        lacks, vlans = current.lacks, current.port_vlans
-        repairs = ovs_forwarding.repairs(self.bridge, lacks=lacks, vlans=vlans)
-        if repairs and self._is_but_for_repairs(current):
+        repairs = ovs_forwarding.repairs(
+            self.bridge, lacks=current.lacks, vlans=current.port_vlans, flags=current.port_flags
+        )
+        if repairs and self._with_repairs(current) == self:
             return repairs  # the host's addresses stay where they are
         steps = LanBridge.update(self, current)
         return None if steps is None else (*steps, *repairs)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
-        if not isinstance(before, LanBridgeOvs) or not (before.lacks or before.port_vlans):
+        repaired = self._with_repairs(before) if isinstance(before, LanBridgeOvs) else before
+        if not isinstance(before, LanBridgeOvs) or repaired == before:
             return LanBridge.undo(self, before, ours=ours)
-        vlans = ovs_forwarding.set_vlans(before.port_vlans, before=self.port_vlans)
-        if self._is_but_for_repairs(before):
-            return vlans  # a flow that was made again stays
-        same = replace(before, lacks=self.lacks, port_vlans=self.port_vlans)
-        return (*LanBridge.undo(self, same, ours=ours), *vlans)
+        # A flow that was made again stays.
+        damages = ovs_forwarding.repairs(
+            self.bridge, wanted_vlans=before.port_vlans, wanted_flags=before.port_flags
+        )
+        if repaired == self:
+            return damages
+        return (*LanBridge.undo(self, repaired, ours=ours), *damages)
 
-    def _is_but_for_repairs(self, current: LanBridgeOvs) -> bool:
-        return replace(current, lacks=self.lacks, port_vlans=self.port_vlans) == self
+    def _with_repairs(self, current: LanBridgeOvs) -> LanBridgeOvs:
+        flags, vlans = self.port_flags, self.port_vlans
+        return replace(current, lacks=self.lacks, port_vlans=vlans, port_flags=flags)
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
@@ -121,6 +128,9 @@ shared {" ".join(ovsdb.TABLES)}
                     lan_bridge,
                     lacks=ovs_forwarding.lacking_flow(text, bridge),
                     port_vlans=ovsdb.port_vlans(text, nic.nic, bridge),
+                    port_flags=ovs_forwarding.port_flags(
+                        text, bridge, nic.nic, bridge, inventory=origin.inventory
+                    ),
                 )
                 yield Found(lan_bridge, ours=True)
         for name in (rows.keys() | links.keys()) - records.keys():

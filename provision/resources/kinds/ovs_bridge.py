@@ -18,14 +18,15 @@ class OvsBridge(Resource):
     """The bridge `bridge`; `rstp` is True if it runs the Rapid Spanning Tree Protocol.
 
     `datapath` is `system` (the kernel module's) or `netdev` (the one in ovs-vswitchd). `lacks` is
-    the flow without which it forwards nothing, where somebody has deleted or overruled that.
+    the flow without which it forwards nothing, where somebody has deleted or overruled that, and
+    `port_flags` what somebody has set at the inventory's ports.
     """
 
     kind: ClassVar[str] = "ovs_bridge"
-    probe: ClassVar[str] = """
+    probe: ClassVar[str] = f"""
 need_ovs
 flows /run/openvswitch/ov-*.mgmt
-shared ovs_bridges
+shared {" ".join(ovsdb.TABLES)}
 """
 
     fingerprint: ClassVar[str] = """
@@ -40,6 +41,7 @@ ovs-vsctl -t 5 -f csv --no-headings \
     mark: Mark
     fail_mode: str = "standalone"
     lacks: str = ""
+    port_flags: ovs_forwarding.PortFlags = ()
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -71,7 +73,10 @@ ovs-vsctl -t 5 -f csv --no-headings \
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, OvsBridge)
         lacks = "" if self.lacks else current.lacks  # a rollback takes no flow away
-        return (*self.create(), *ovs_forwarding.repairs(self.bridge, lacks=lacks))
+        repairs = ovs_forwarding.repairs(
+            self.bridge, lacks=lacks, flags=current.port_flags, wanted_flags=self.port_flags
+        )
+        return (*self.create(), *repairs)
 
     def delete(self) -> Steps:
         return (Run((*VSCTL, "--if-exists", "del-br", self.bridge)),)
@@ -88,5 +93,6 @@ ovs-vsctl -t 5 -f csv --no-headings \
                 mark,
                 str(row["fail_mode"] or ""),
                 ovs_forwarding.lacking_flow(text, row["name"]),
+                ovs_forwarding.port_flags(text, row["name"], inventory=mark.inventory),
             )
             yield Found(bridge, mark.inventory == origin.inventory)

@@ -44,7 +44,8 @@ class OvsUplink(Resource):
     `obstacle` is the reason why the NIC cannot become a port. `peer_outside` is True for a veth
     whose other end is in another network namespace, as in a container; `forced` if the inventory
     says `datapath: netdev` and so accepts such a NIC. `ssh` is True if SSH may use the NIC. `lacks`
-    is the flow without which the bridge forwards nothing, `port_vlans` what somebody has set.
+    is the flow without which the bridge forwards nothing, `port_vlans` and `port_flags` what
+    somebody has set.
     """
 
     kind: ClassVar[str] = "ovs_uplink"
@@ -87,6 +88,7 @@ done
     claimed: bool = True
     lacks: str = ""
     port_vlans: ovsdb.PortVlans = ()
+    port_flags: ovs_forwarding.PortFlags = ()
     other_users: tuple[str, ...] = field(default=(), compare=False)
     obstacle: str = field(default="", compare=False)
     peer_outside: bool = field(default=False, compare=False, repr=False)
@@ -115,8 +117,10 @@ done
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, OvsUplink)
-        lacks, vlans = current.lacks, current.port_vlans
-        return (*self.create(), *ovs_forwarding.repairs(self.bridge, lacks=lacks, vlans=vlans))
+        repairs = ovs_forwarding.repairs(
+            self.bridge, lacks=current.lacks, vlans=current.port_vlans, flags=current.port_flags
+        )
+        return (*self.create(), *repairs)
 
     def delete(self) -> Steps:
         # While others need the uplink, only the claim in external_ids goes.
@@ -176,6 +180,9 @@ done
                 attached=ports.get(nic) == bridge,
                 lacks=ovs_forwarding.lacking_flow(text, bridge),
                 port_vlans=ovsdb.port_vlans(text, nic, bridge),
+                port_flags=ovs_forwarding.port_flags(
+                    text, bridge, nic, bridge, inventory=origin.inventory
+                ),
             )
             yield Found(uplink, ours=uplink.claimed)
         for name, link in links.items():

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from provision.resources.base import Origin
 from provision.resources.lib import etcd_keys
 from provision.resources.lib.etcd_keys import Keys, Lease
-from provision.resources.lib.route_protocols import BOOT, OF_PEOPLE
+from provision.resources.lib.route_protocols import BOOT, OF_PEOPLE, REFUSALS
 from provision.resources.lib.shared_json import decode
 
 
@@ -76,8 +76,7 @@ class _Leases(NamedTuple):
 
 
 _UNICAST = "1"
-_TYPES = {"6": "blackhole", "7": "unreachable", "8": "prohibit", "9": "throw"}
-"""RTN_UNICAST, and others of linux/rtnetlink.h that routes of a main table have."""
+"""RTN_UNICAST of linux/rtnetlink.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +199,7 @@ def _protocol(route: Mapping[str, Any]) -> int:
 def _next_hop_text(route: Mapping[str, Any]) -> str:
     """Where a route of others leads, in words of `ip route`."""
     if _type(route) != _UNICAST:
-        return f"of type {_TYPES.get(_type(route), _type(route))}"
+        return f"of type {REFUSALS.get(_type(route), _type(route))}"
     if "nexthops" in route:
         return "with several gateways"
     return str(_NextHop(str(route.get("gateway", "")), str(route.get("dev", ""))))

@@ -101,6 +101,11 @@ def bridges(text: str) -> list[Row]:
     return _rows(text, "ovs_bridges")
 
 
+def controlled_bridges(text: str) -> frozenset[str]:
+    """The bridges with an OpenFlow controller, which governs their flows."""
+    return frozenset(str(row["name"]) for row in bridges(text) if row.get("controller"))
+
+
 def ports(text: str) -> Iterator[OvsPort]:
     """Yield the ports of all bridges that have one interface.
 

@@ -19,28 +19,31 @@ _KINDS = (
 """Kinds of resources whose names are those of bridges, tunnels and routes in a drawing."""
 DriftKey = tuple[str, str, str]
 """Host, kind and name of a resource that drifted."""
+_HOST, _CONTAINER = "host", "container"
+Subject = tuple[str, str]
+"""`host` or `container`, and the name: a container may have that of a host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Names of hosts and containers whose checks passed or failed, and the resources in drift.
+    """Hosts and containers whose checks passed or failed, and the resources in drift.
 
     Every method returns `ok`, `failed`, or an empty string if no check was about its subject.
     """
 
-    passed: frozenset[str]
-    failed: frozenset[str]
+    passed: frozenset[Subject]
+    failed: frozenset[Subject]
     drift: frozenset[DriftKey]
 
     def container(self, host: str, name: str) -> str:
         """The verdict on a container: its checks, and whether it drifted."""
         kinds = ("container", "guest", "shared_namespace")
-        if name in self.failed or any((host, kind, name) in self.drift for kind in kinds):
+        if any((host, kind, name) in self.drift for kind in kinds):
             return FAILED
         of_host = (key[2] for key in self.drift if key[:2] == (host, "connection"))
         if any(connection.partition("/")[0] == name for connection in of_host):
             return FAILED
-        return OK if name in self.passed else ""
+        return self._checked((_CONTAINER, name))
 
     def resource(self, host: str, *names: str) -> str:
         """The verdict on a bridge, tunnel or route of a host: `failed` if one of them drifted."""
@@ -49,9 +52,12 @@ class Verdict:
 
     def host(self, name: str) -> str:
         """The verdict on a host: `failed` if anything on it drifted, or it did not answer."""
-        if name in self.failed or any(host == name for host, _, _ in self.drift):
+        if any(host == name for host, _, _ in self.drift):
             return FAILED
-        return OK if name in self.passed else ""
+        return self._checked((_HOST, name))
+
+    def _checked(self, subject: Subject) -> str:
+        return FAILED if subject in self.failed else OK if subject in self.passed else ""
 
 
 UNCHECKED = Verdict(frozenset(), frozenset(), frozenset())
@@ -75,18 +81,26 @@ def read(text: str, source: str) -> Verdict:
             "write it by: provision verify INVENTORY --json > FILE",
         ) from error
     return Verdict(
-        frozenset(name for name, ok in subjects if ok),
-        frozenset(name for name, ok in subjects if not ok),
+        frozenset(subject for subject, ok in subjects if ok),
+        frozenset(subject for subject, ok in subjects if not ok),
         drift,
     )
 
 
-def _subjects(result: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """The name of each host or container that was checked, and True if the check passed."""
+def _subjects(result: dict[str, Any]) -> Iterator[tuple[Subject, bool]]:
+    """Each host or container that was checked, and True if the check passed."""
     for check in result["checks"]:
         if check["skipped"] is None:
-            for name in {str(check["from"]), str(check["to"])}:
-                yield name, bool(check["ok"])
+            for end in ("from", "to"):
+                for kind in _kinds(check, end):
+                    yield (kind, str(check[end])), bool(check["ok"])
     for error in result.get("errors", ()):
         if error.get("host"):
-            yield str(error["host"]), False
+            yield (_HOST, str(error["host"])), False
+
+
+def _kinds(check: dict[str, Any], end: str) -> tuple[str, ...]:
+    """What an end of a check may be: earlier versions did not write `host_ends`."""
+    if "host_ends" not in check:
+        return (_HOST, _CONTAINER)
+    return (_HOST,) if end in check["host_ends"] else (_CONTAINER,)
