@@ -266,7 +266,7 @@ def test_routes_that_are_not_of_people_are_a_conflict(over: tuple[Hosts, str]) -
             hosts.ssh("h1", f"mkdir -p {folder}; echo '{subnet} {way}' >{folder}/net")
         try:
             plan = hosts.provision("plan", inventory, status=9)
-            assert f"{subnet} " in plan, plan
+            assert f" {subnet}" in plan, plan
             hosts.provision("apply", inventory, status=9)
             left = hosts.ssh("h1", f"ip route show exact {subnet}")
             assert (way or kind) in left
