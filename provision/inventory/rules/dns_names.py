@@ -9,7 +9,8 @@ from provision import methods
 from provision.model.documents import ContainerDocument, Decoded, Layout
 from provision.model.fields.containers import ports
 from provision.model.fields.dns_names import is_name
-from provision.model.findings import KEY, Finding, Loc
+from provision.model.fields.names import container_name
+from provision.model.findings import KEY, BadValueError, Finding, Loc
 from provision.model.text import quoted
 
 PORT = 53
@@ -99,11 +100,20 @@ def _container_names(name: str, container: ContainerDocument) -> list[_GivenName
     return names
 
 
+def _is_container_name(text: str) -> bool:
+    try:
+        return container_name(text) == text
+    except BadValueError:
+        return False
+
+
 def _names(
     given: list[_GivenName], network: str, domain: str, owners: dict[tuple[str, str], str]
 ) -> Iterator[Finding]:
     """Yield the names of one item that DNS cannot hold, or that another item has already."""
     own, *_ = given
+    if not _is_container_name(own.text):
+        return  # it is invalid, which is reported already
     longest, *_ = methods.all_names(network, domain, (own.text,))
     if not is_name(longest):
         message = f"{quoted(longest)} cannot be a name in DNS"

@@ -55,4 +55,13 @@ def _is_range(text: str) -> bool:
     return ":" in text or re.fullmatch(r"[0-9.]+(/.*)?", text) is not None
 
 
+def _given(value: Any) -> Any:
+    # Nothing could mean nobody, or leave what comes in to Docker.
+    if value is None:
+        hint = "write [] to let nobody else in, or a list like [hosts, 10.9.0.0/16]"
+        raise BadValueError("'access' is empty", hint)
+    return value
+
+
 AccessEntry = Annotated[str, BeforeValidator(entry)]
+AccessEntries = Annotated[list[AccessEntry] | None, BeforeValidator(_given)]
