@@ -110,3 +110,20 @@ def test_a_variable_that_would_name_the_project_is_noted(
         monkeypatch.setenv("COMPOSE_PROJECT_NAME", "other")
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "file")
     assert not read_project(path, None).notes
+
+
+def test_files_that_compose_would_merge_are_noted(tmp_path: Path) -> None:
+    """`docker compose up` reads an override by itself, and those of COMPOSE_FILE."""
+    path = compose_file(tmp_path, *NAMED)
+    path = path.rename(tmp_path / "compose.yaml")
+    (tmp_path / ".env").write_text("COMPOSE_FILE=compose.yaml\n")
+    assert not read_project(path, "x").notes
+    (tmp_path / "compose.override.yaml").write_text("services: {}\n")
+    (tmp_path / ".env").write_text("COMPOSE_FILE=compose.yaml:more.yaml\n")
+    assert read_project(path, "x").notes == [
+        f"{path}: 'compose.override.yaml' beside it is not read: write its keys into this file",
+        f"{tmp_path / '.env'}: COMPOSE_FILE does not count: compose.yaml alone is read",
+    ]
+    # With -f, Compose looks for no override.
+    (tmp_path / ".env").unlink()
+    assert not read_project(path.rename(tmp_path / "prod.yaml"), "x").notes

@@ -16,11 +16,14 @@ Entries = list[tuple[str, Node]]
 Memory = list[tuple[str, str, Node]]
 """The target and options of each tmpfs."""
 
+_ASCII = re.IGNORECASE | re.ASCII
 # The kernel's sizes of a tmpfs: it takes one letter, and no `b` after it.
-_KERNEL_SIZE = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)[kmgtpe]?%?", re.IGNORECASE)
-_PLAIN_SIZE = re.compile(r"(?:0|[1-9][0-9]*)[kmgt]?%?", re.IGNORECASE)
+_KERNEL_SIZE = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)[kmgtpe]?%?", _ASCII)
+_PLAIN_SIZE = re.compile(r"(?:0|[1-9][0-9]*)[kmgt]?%?", _ASCII)
 _TYPES = ("bind", "volume", "tmpfs")
-_PORT_KEYS = ("target", "published", "protocol", "host_ip", *PORT_KEYS_WITHOUT_EFFECT)
+_PORT_TEXTS = ("target", "published", "protocol", "host_ip")
+_PORT_KEYS = (*_PORT_TEXTS, *PORT_KEYS_WITHOUT_EFFECT)
+_VOLUME_TEXTS = ("type", "source", "target")
 
 
 def ports(reader: ValueReader, node: Node) -> Entries:
@@ -35,14 +38,25 @@ def ports(reader: ValueReader, node: Node) -> Entries:
 
 
 def _long_port(reader: ValueReader, node: Node) -> str | None:
-    pairs = reader.only(node, "ports", _PORT_KEYS)
-    texts = {name: str(pair.value.value) for name, pair in pairs.items()}
+    texts = _texts(reader, reader.only(node, "ports", _PORT_KEYS), _PORT_TEXTS)
+    if texts is None:
+        return None
     if "target" not in texts:
         reader.refuse(node, "'target' is missing in 'ports'", "write target: 80")
         return None
     address = f"{texts['host_ip']}:" if "host_ip" in texts else ""
     published = f"{texts['published']}:" if texts.get("published") else ""
     return f"{address}{published}{texts['target']}/{texts.get('protocol', 'tcp')}"
+
+
+def _texts(
+    reader: ValueReader, pairs: Mapping[str, Pair], keys: tuple[str, ...]
+) -> dict[str, str] | None:
+    """The texts at keys of a long form, without empty ones; None: one of them is no text."""
+    given = {key: pairs[key].value for key in keys if key in pairs}
+    texts = {key: reader.text(node, key) for key, node in given.items() if node.value is not None}
+    found = {key: text for key, text in texts.items() if text is not None}
+    return found if len(found) == len(texts) else None
 
 
 def volumes(reader: ValueReader, node: Node) -> tuple[Entries, Memory]:
@@ -60,11 +74,16 @@ def volumes(reader: ValueReader, node: Node) -> tuple[Entries, Memory]:
 
 
 def _is_usable(reader: ValueReader, text: str, node: Node) -> bool:
-    source, _, target = text.partition(":")
+    source, colon, target = text.partition(":")
     if source.startswith((".", "~")):
         message = f"volume {quoted(text)}: {quoted(source)} is relative to the Compose file"
         hint = "hosts do not have this folder: write an absolute path, or the name of a volume"
         reader.refuse(node, message, hint)
+        return False
+    if colon and not (source and target):
+        missing = "target" if source else "source"
+        hint = "write it like /srv/web:/www:ro or data:/var/lib/app"
+        reader.refuse(node, f"volume {quoted(text)} has no {missing}", hint)
         return False
     if source.startswith("/") and not target:
         message = f"volume {quoted(text)} has no name, so its files would end with the container"
@@ -78,7 +97,9 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
     pairs = reader.only(
         node, "volumes", ("type", "source", "target", "read_only", "tmpfs", "bind", "volume")
     )
-    texts = {name: str(pair.value.value) for name, pair in pairs.items()}
+    texts = _texts(reader, pairs, _VOLUME_TEXTS)
+    if texts is None:
+        return None
     target = texts.get("target")
     if target is None:
         reader.refuse(node, "'target' is missing in 'volumes'", "write target: /data")
@@ -86,6 +107,7 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
     kind = texts.get("type", "")
     if kind not in _TYPES:
         message = f"volumes of type {quoted(kind)} are not supported"
+        message = message if kind else "'type' is missing in 'volumes'"
         reader.refuse(node, message, "use bind or volume")
         return None
     _note_without_effect(reader, kind, pairs)
@@ -95,7 +117,22 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
         memory.append((target, ",".join([*options, *(["ro"] if is_fixed else [])]), node))
         return None
     source = texts.get("source", "")
+    if not _is_of_kind(reader, kind, source, pairs):
+        return None
     return f"{source}:{target}{':ro' if is_fixed else ''}" if source else target
+
+
+def _is_of_kind(reader: ValueReader, kind: str, source: str, pairs: Mapping[str, Pair]) -> bool:
+    """False with a finding: the short form would make another kind of volume of the source."""
+    if not source or source.startswith((".", "~")) or (kind == "bind") == source.startswith("/"):
+        return True
+    if kind == "bind":
+        message = f"{quoted(source)} is relative to the Compose file"
+        hint = "hosts do not have this folder: write an absolute path, or type: volume"
+    else:
+        message, hint = f"{quoted(source)} is not the name of a volume", "write type: bind"
+    reader.refuse(pairs["source"].value, message, hint)
+    return False
 
 
 def _note_without_effect(reader: ValueReader, kind: str, pairs: Mapping[str, Pair]) -> None:
