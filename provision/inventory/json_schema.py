@@ -129,7 +129,8 @@ def json_schema() -> dict[str, Any]:
         host["properties"][key] = _object(document)
         _describe_options(host["properties"][key]["properties"], document)
     del host["required"]  # the inventory of hosts_from may have the address
-    container, guest, compose = map(_object, (ContainerDocument, GuestDocument, ComposeDocument))
+    container, guest = _object(ContainerDocument), _object(GuestDocument)
+    compose = _object(ComposeDocument)
     for schema, texts in ((container, _OF_CONTAINER), (guest, _OF_GUEST), (compose, _OF_COMPOSE)):
         for key, text in texts.items():
             schema["properties"][key]["description"] = text
