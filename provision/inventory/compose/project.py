@@ -206,7 +206,11 @@ class _ProjectReader:
 
     def volume(self, project: str, key: str, pair: Pair) -> str:
         """Docker's name of a named volume."""
-        pairs = self.values.only(pair.value, key, ("name", "external", "labels"))
+        pairs = self.values.only(pair.value, key, ("name", "external", "labels", "driver"))
+        node, driver = self.driver(pairs)
+        if driver not in (None, "local"):
+            hint = "remove it: volumes are those of Docker's driver local"
+            self.values.refuse(node, f"the driver {quoted(driver)} is not supported", hint)
         if "labels" in pairs:
             hint = "remove it: Docker makes the volume with the container"
             self.values.refuse(pairs["labels"].key, "labels of a volume are not supported", hint)
@@ -217,17 +221,22 @@ class _ProjectReader:
             self.values.note(pairs["external"].key, text)
         return name or (key if external else f"{project}_{key}")
 
+    def driver(self, pairs: Mapping[str, Pair]) -> tuple[Node, str | None]:
+        """The `driver` of a volume or network; None without one, or where it is no text."""
+        if "driver" not in pairs or pairs["driver"].value.value is None:
+            return Node(0, 0, None), None
+        return pairs["driver"].value, self.values.text(pairs["driver"].value, "driver")
+
     def network(self, key: str, pair: Pair) -> str | None:
         """Docker's name of an external network; None for one of the project's own."""
         pairs = self.values.only(pair.value, key, ("name", "external", "driver"))
-        driver = pairs["driver"].value if "driver" in pairs else None
-        if driver is not None and driver.value not in ("bridge", "overlay", "default"):
+        node, driver = self.driver(pairs)
+        if driver == "overlay":
+            text = "the driver 'overlay' has no effect: the inventory's network counts"
+            self.values.note(node, text)
+        elif driver not in (None, "bridge", "default"):
             hint = "remove it: the inventory's network says how hosts are joined"
-            self.values.refuse(driver, f"the driver {quoted(driver.value)} is not used", hint)
-        elif driver is not None and driver.value == "overlay":
-            self.values.note(
-                driver, "the driver 'overlay' has no effect: the inventory's network counts"
-            )
+            self.values.refuse(node, f"the driver {quoted(driver)} is not used", hint)
         name, external = self.named(pairs)
         if name and not external:
             text = f"network {quoted(key)} is that of the inventory"

@@ -175,8 +175,9 @@ class ServiceReader(SettingsReader):
             return
         for name, pair in self.mapping(node, key).items():
             pairs = self.only(pair.value, name, ("condition", "restart", "required"))
-            condition = pairs["condition"].value.value if "condition" in pairs else None
-            text = str(condition or "service_started")
+            text = "service_started"
+            if "condition" in pairs:
+                text = self.text(pairs["condition"].value, "condition") or text
             if self.option(pairs, "restart", default=False):
                 note = f"service {quoted(self.service.name)} does not restart when {quoted(name)}"
                 self.note(pairs["restart"].value, f"{note} does: 'restart' has no effect")
@@ -185,7 +186,7 @@ class ServiceReader(SettingsReader):
 
     def _deploy(self, key: str, node: Node) -> None:
         pairs = self.only(node, key, ("mode", "replicas", "resources"))
-        if "mode" in pairs and pairs["mode"].value.value != "replicated":
+        if "mode" in pairs and self.text(pairs["mode"].value, "mode") != "replicated":
             hint = "remove it, and list the hosts of the service"
             self.refuse(pairs["mode"].value, "only the mode 'replicated' is supported", hint)
         if "replicas" in pairs:
@@ -222,9 +223,10 @@ class ServiceReader(SettingsReader):
         self.service.profiles = bool(list(self.texts(node, key)))
 
     def _pull_policy(self, key: str, node: Node) -> None:
-        if node.value not in ("missing", "if_not_present"):
+        text = self.text(node, key)
+        if text not in ("missing", "if_not_present"):
             hint = "remove it: a host pulls an image that it lacks"
-            self.refuse(node, f"'{key}' cannot be {quoted(node.value)}", hint)
+            self.refuse(node, f"'{key}' cannot be {quoted(text)}", hint)
 
 
 def _amount(key: str, text: str) -> object:
