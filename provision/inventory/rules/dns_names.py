@@ -109,8 +109,8 @@ def _of_two_networks(decoded: Decoded, owners: Owners) -> Iterator[Finding]:
         ] or [""]
         for other in others:
             askers.setdefault((asked, other), name)
+    reported: set[Loc] = set()
     for (asked, other), asker in askers.items():
-        reported: set[Loc] = set()
         for (network, form), (owner, given) in owners.items():
             first = owners.get((asked, form)) if network == other and "." in form else None
             if first is None or first[0] == owner:
