@@ -58,6 +58,7 @@ def test_the_schema_accepts_every_example() -> None:
         {"hosts": {"h1": {"adress": "10.0.0.1"}}},
         {"networks": {"blue": {"method": "route", "cidr": "10.0.0.0/8"}}},
         {"networks": {"BLUE": {"method": "routes", "cidr": "10.0.0.0/8"}}},
+        {"networks": {"blue": {"method": "routes", "cidr": "10.0.0.0/8", "access": None}}},
         {"containers": {"c1": {"network": "blue"}}},
         {"ssh": {"port": 70000}},
     ],

@@ -56,7 +56,7 @@ class Project:
 
 def read_project(path: Path, name: str | None) -> Project:
     """The project in a file. Raises FindingError, or BadValueError if there is no such file."""
-    root = nodes.read(path, file_text(path))
+    root = nodes.read(path, file_text(path, of_compose=True))
     return _ProjectReader(path).project(root, name)
 
 
@@ -74,7 +74,8 @@ class _ProjectReader:
         if not self.env_file.exists():
             return {}
         try:
-            return env_files.later_variables(file_text(self.env_file), secrets.exported, {})
+            text = file_text(self.env_file, of_compose=True)
+            return env_files.later_variables(text, secrets.exported, {})
         except FindingError as error:
             self.env_findings.append(error.finding)
         except env_files.LineError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from provision.model.access import Access
 from provision.model.fields import addresses, names
@@ -64,4 +64,8 @@ def _given(value: Any) -> Any:
 
 
 AccessEntry = Annotated[str, BeforeValidator(entry)]
-AccessEntries = Annotated[list[AccessEntry] | None, BeforeValidator(_given)]
+AccessEntries = Annotated[
+    list[AccessEntry] | None,
+    BeforeValidator(_given),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+]
