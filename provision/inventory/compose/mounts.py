@@ -33,7 +33,9 @@ def ports(reader: ValueReader, node: Node) -> Entries:
         is_long = isinstance(item.value, dict)
         text = _long_port(reader, item) if is_long else reader.text(item, "ports")
         if text is not None:
-            entries.append((text, item))
+            address, slash, protocol = text.partition("/")
+            # Compose takes the name of a protocol in any case.
+            entries.append((f"{address}{slash}{protocol.lower()}", item))
     return entries
 
 
