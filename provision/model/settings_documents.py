@@ -72,6 +72,7 @@ Signal = Annotated[NumberOrText, AfterValidator(forms.signal)]
 Length = Annotated[str, AfterValidator(forms.length)]
 Seconds = Annotated[str, AfterValidator(forms.whole_seconds)]
 Size = Annotated[NumberOrText, AfterValidator(forms.size_text)]
+ShmSize = Annotated[NumberOrText, AfterValidator(forms.shm_size)]
 Cpus = Annotated[NumberOrText, AfterValidator(forms.cpus)]
 Capability = Annotated[str, AfterValidator(forms.capability)]
 Device = Annotated[str, AfterValidator(forms.device)]
@@ -145,7 +146,7 @@ class SettingsDocument(Document):
     group_add: list[User] = []
     security_opt: list[Argument] = []
     tmpfs: dict[ContainerPath, SettingText] = {}
-    shm_size: Size | None = None
+    shm_size: ShmSize | None = None
     mem_limit: Size | None = None
     cpus: Cpus | None = None
     stop_signal: Signal | None = None

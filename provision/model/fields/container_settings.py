@@ -169,6 +169,14 @@ def size_text(text: str) -> str:
     return str(size(text))
 
 
+def shm_size(text: str) -> str:
+    """The size of /dev/shm. Raises BadValueError."""
+    # Docker stores its default in place of 0, so that each plan would show a difference.
+    if not size(text):
+        raise BadValueError("shm_size 0 stands for Docker's own size", "remove it")
+    return str(size(text))
+
+
 def cpus(text: str) -> str:
     """A number of processors. Raises BadValueError."""
     if not re.fullmatch(r"[0-9]{1,4}(?:\.[0-9]{1,9})?", text) or not float(text):
