@@ -55,10 +55,10 @@ def _texts(
     reader: ValueReader, pairs: Mapping[str, Pair], keys: tuple[str, ...]
 ) -> dict[str, str] | None:
     """The texts at keys of a long form, without empty ones; None: one of them is no text."""
-    given = {key: pairs[key].value for key in keys if key in pairs}
-    texts = {key: reader.text(node, key) for key, node in given.items() if node.value is not None}
-    found = {key: text for key, text in texts.items() if text is not None}
-    return found if len(found) == len(texts) else None
+    nodes = {key: pairs[key].value for key in keys if key in pairs}
+    values = {key: reader.text(node, key) for key, node in nodes.items() if node.value is not None}
+    texts = {key: text for key, text in values.items() if text is not None}
+    return texts if len(texts) == len(values) else None
 
 
 def volumes(reader: ValueReader, node: Node) -> tuple[Entries, Memory]:

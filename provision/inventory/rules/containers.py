@@ -117,12 +117,12 @@ def _shared_namespace(
 
 def _last_owner(name: str, decoded: Decoded) -> str | None:
     """The container whose namespace a container uses by way of others; None: they are a circle."""
-    seen = {name}
+    passed = {name}
     while (owner := decoded.containers.get(name)) and owner.network.startswith("container:"):
         name = owner.network.partition(":")[2]
-        if name in seen:
+        if name in passed:
             return None
-        seen.add(name)
+        passed.add(name)
     return name
 
 

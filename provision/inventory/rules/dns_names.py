@@ -102,26 +102,26 @@ def _of_two_networks(decoded: Decoded, owners: Owners) -> Iterator[Finding]:
     for name, container in decoded.containers.items():
         networks = (container.network, *(entry.network for entry in container.further()))
         known = (decoded.networks.get(network) for network in networks)
-        asked, *others = [
+        asked, *further = [
             network
             for network, document in zip(networks, known, strict=True)
             if document is not None and document.names is not None
         ] or [""]
-        for other in others:
-            askers.setdefault((asked, other), name)
+        for network in further:
+            askers.setdefault((asked, network), name)
     reported: set[Loc] = set()
-    for (asked, other), asker in askers.items():
-        for (network, form), (owner, given) in owners.items():
-            first = owners.get((asked, form)) if network == other and "." in form else None
+    for (asked, joined), asker in askers.items():
+        for (network, form), (owner, giver) in owners.items():
+            first = owners.get((asked, form)) if network == joined and "." in form else None
             if first is None or first[0] == owner:
                 continue
             # The name that was written in full is the one to change.
-            blamed = given if "." in given.text else first[1]
+            blamed = giver if "." in giver.text else first[1]
             if blamed.loc not in reported:
                 reported.add(blamed.loc)
                 message = (
                     f"{blamed.noun} '{blamed.text}' makes two of the name {form}: '{first[0]}' has "
-                    f"it in network '{asked}', and '{owner}' in '{other}'; '{asker}' is on both"
+                    f"it in network '{asked}', and '{owner}' in '{joined}'; '{asker}' is on both"
                 )
                 yield Finding(blamed.loc, message, "choose another name")
 

@@ -55,7 +55,7 @@ def _is_range(text: str) -> bool:
     return ":" in text or re.fullmatch(r"[0-9.]+(/.*)?", text) is not None
 
 
-def _given(value: Any) -> Any:
+def _not_null(value: Any) -> Any:
     # Nothing could mean nobody, or leave what comes in to Docker.
     if value is None:
         hint = "write [] to let nobody else in, or a list like [hosts, 10.9.0.0/16]"
@@ -66,6 +66,6 @@ def _given(value: Any) -> Any:
 AccessEntry = Annotated[str, BeforeValidator(entry)]
 AccessEntries = Annotated[
     list[AccessEntry] | None,
-    BeforeValidator(_given),
+    BeforeValidator(_not_null),
     WithJsonSchema({"type": "array", "items": {"type": "string"}}),
 ]

@@ -38,8 +38,8 @@ _REGISTRIES_OF = {
 }
 _HOSTING = ("github.io", "gitlab.io", "herokuapp.com", "netlify.app", "pages.dev", "vercel.app")
 """Domains of hosting services, below which customers have their names."""
-_WORDS = {"yes": "true", "on": "true", "true": "true"}
-_WORDS |= {"no": "false", "off": "false", "false": "false"}
+_BOOLEANS = {"yes": "true", "on": "true", "true": "true"}
+_BOOLEANS |= {"no": "false", "off": "false", "false": "false"}
 """Texts that stand for a value of `names` elsewhere, such as `yes` in YAML 1.1, and that value."""
 
 
@@ -62,8 +62,8 @@ def alias(text: str) -> str:
 def domain(text: str) -> str:
     """The domain below which a network has its names. Raises BadValueError."""
     name = text.lower()
-    if name in _WORDS:
-        raise BadValueError(f"names cannot be {quoted(text)}", f"write names: {_WORDS[name]}")
+    if name in _BOOLEANS:
+        raise BadValueError(f"names cannot be {quoted(text)}", f"write names: {_BOOLEANS[name]}")
     hint = f"write a domain of your own, like {_EXAMPLE}"
     if not is_name(name) or "_" in name or len(name) > LONGEST - 130:
         raise BadValueError(f"domain {quoted(text)} cannot be a domain in DNS", hint)

@@ -182,8 +182,8 @@ done
         for name, link in links.items():
             if name not in uplinks and name != _LOOPBACK:
                 bridge = ports.get(name, "")
-                found = _nic(link, bridge, marks.get(bridge, UNMARKED).inventory, origin)
-                yield Found(found, ours=False)
+                owner = marks.get(bridge, UNMARKED).inventory
+                yield Found(_nic(link, bridge, owner, origin), ours=False)
 
 
 def _mark(bridge: ovsdb.Row) -> Mark:
@@ -243,8 +243,8 @@ def _obstacle(link: dict[str, Any], bridge: str, owner: str) -> str:
     if bridge == name:
         return f"{name} is a bridge of Open vSwitch, not a NIC"
     if bridge:
-        whose = f"which belongs to inventory {owner}" if owner else "outside this inventory"
-        return f"{name} is already a port of {bridge}, a bridge of Open vSwitch {whose}"
+        ownership = f"which belongs to inventory {owner}" if owner else "outside this inventory"
+        return f"{name} is already a port of {bridge}, a bridge of Open vSwitch {ownership}"
     if link.get("master"):
         return f"{name} is a port of {link['master']}"
     if any(address.get("dynamic") for address in _ipv4_addresses(link)):
