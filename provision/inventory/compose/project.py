@@ -193,6 +193,8 @@ class _ProjectReader:
 
     def spread_unset(self, node: Node, values: list[Node]) -> None:
         """A finding may be about texts together, such as those of a port in the long form."""
+        if not self.values.unset:
+            return
         positions = [self.values.position(value) for value in values if type(value.value) is str]
         unset = [self.values.unset[each] for each in positions if each in self.values.unset]
         if unset:
