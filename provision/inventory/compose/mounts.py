@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from provision.inventory.compose.supported import PORT_KEYS_WITHOUT_EFFECT
 from provision.inventory.compose.values import ValueReader
 from provision.inventory.yaml_reader import Node, Pair
+from provision.model.fields.container_settings import tmpfs_options
 from provision.model.fields.quantities import size
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
@@ -17,8 +18,6 @@ Memory = list[tuple[str, str, Node]]
 """The target and options of each tmpfs."""
 
 _ASCII = re.IGNORECASE | re.ASCII
-# The kernel's sizes of a tmpfs: it takes one letter, and no `b` after it.
-_KERNEL_SIZE = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)[kmgtpe]?%?", _ASCII)
 _PLAIN_SIZE = re.compile(r"(?:0|[1-9][0-9]*)[kmgt]?%?", _ASCII)
 _TYPES = ("bind", "volume", "tmpfs")
 _PORT_TEXTS = ("target", "published", "protocol", "host_ip")
@@ -175,8 +174,7 @@ def _tmpfs_options(reader: ValueReader, pairs: Mapping[str, Pair]) -> Iterator[s
 
 def check_memory(reader: ValueReader, node: Node, options: str) -> None:
     """Refuse a size in the short form that the kernel refuses: Docker hands it on as it is."""
-    for option in options.split(","):
-        name, _, value = option.partition("=")
-        if name == "size" and not _KERNEL_SIZE.fullmatch(value):
-            message = f"the kernel takes no size {quoted(value)} of a tmpfs"
-            reader.refuse(node, message, "write it like size=64m or size=1g")
+    try:
+        tmpfs_options(options)
+    except BadValueError as error:
+        reader.refuse(node, error.message, error.hint)
