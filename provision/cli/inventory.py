@@ -37,6 +37,8 @@ def validate(inventory: Path, as_json: bool) -> int:
         "network": len(loaded.networks),
         "container": len(loaded.containers),
     }
+    for note in loaded.notes:
+        print_warning(note)
     if as_json:
         by_plural = {f"{noun}s": number for noun, number in counts.items()}
         click.echo(json.dumps({"errors": [], **by_plural}))

@@ -103,6 +103,18 @@ _DESCRIPTIONS = {
     "user": "login name on hosts; user of a container",
     "vlan": "VLAN tag",
 }
+_FIXED = "fixed address in the host's subnet; default: Docker assigns one"
+# Keys that mean something else elsewhere.
+_OF_CONTAINER = {
+    "address": _FIXED,
+    "networks": "further networks, in order; the default route is that of network",
+}
+_OF_GUEST = {"address": _FIXED, "network": "network that the guest joins"}
+_OF_COMPOSE = {
+    "file": "Compose file, relative to this file",
+    "hosts": "host of each service, or list of hosts; default: x-provision.host of the service",
+    "network": "network of all services of the file",
+}
 
 
 def json_schema() -> dict[str, Any]:
@@ -117,16 +129,18 @@ def json_schema() -> dict[str, Any]:
         host["properties"][key] = _object(document)
         _describe_options(host["properties"][key]["properties"], document)
     del host["required"]  # the inventory of hosts_from may have the address
-    container = _object(ContainerDocument)
-    further = "further networks, in order; the default route is that of network"
-    container["properties"]["networks"]["description"] = further
+    container, guest = _object(ContainerDocument), _object(GuestDocument)
+    compose = _object(ComposeDocument)
+    for schema, texts in ((container, _OF_CONTAINER), (guest, _OF_GUEST), (compose, _OF_COMPOSE)):
+        for key, text in texts.items():
+            schema["properties"][key]["description"] = text
     networks = [_network(name) for name in methods.names()]
     items = {
         "hosts": host,
         "groups": {"type": "array", "items": {"type": "string"}},
         "networks": {"oneOf": networks} if len(networks) > 1 else networks[0],
         "containers": container,
-        "guests": _object(GuestDocument),
+        "guests": guest,
     }
     for section, item in items.items():
         top["properties"][section] = {
@@ -137,7 +151,7 @@ def json_schema() -> dict[str, Any]:
     top["properties"]["ssh"] = _object(SshDocument)
     top["properties"]["compose"] = {
         "type": ["array", "null"],
-        "items": _object(ComposeDocument),
+        "items": compose,
     }
     top["required"] = ["name"]  # hosts may come from hosts_from
     _describe(top)

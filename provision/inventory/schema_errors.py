@@ -50,6 +50,7 @@ _LISTS = {
     "interfaces": "[{network: lan, address: 10.78.0.245/24}]",
     "addresses": '[10.78.0.245/24, "fd00::245/64"]',
     "only": "[lab]",
+    "access": "[hosts, 10.9.0.0/16]",
     "aliases": "[www]",
     "networks": "[red]",
     "service": "web",
@@ -73,6 +74,8 @@ _KEYS = {
     "cidr": "cidr: 172.20.0.0/16",
     "host": "host: h1",
     "network": "network: blue",
+    "container": "container: shop-web-1",
+    "label": "label: com.docker.compose.service=db",
     "archive": "archive: image.tar",
     "file": "file: hosts.ini",
     "image": "image: busybox or image: {archive: image.tar}",
@@ -94,6 +97,12 @@ _KEYS = {
     "to": "to: 10.9.0.0/16",
     "table": "table: 100",
     "priority": "priority: 1000",
+}
+# Examples for keys of `compose` that other items of the file have as well.
+_COMPOSE = {
+    "file": "file: shop/compose.yaml",
+    "project": "project: shop",
+    "hosts": "hosts: {web: h1, api: [h2, h3]}",
 }
 # Text that a YAML flow list takes as it is.
 _PLAIN = re.compile(r"(?!(?:true|false|null)$)-{0,2}[A-Za-z/_][\w/.=-]*", re.IGNORECASE)
@@ -153,7 +162,7 @@ def _label(loc: Loc) -> str:
 
 def _missing(loc: Loc) -> tuple[str, str]:
     key = str(loc[-1])
-    example = _KEYS.get(key) or _SECTIONS.get(key, "")
+    example = _example(loc) or _SECTIONS.get(key, "")
     parent = "" if len(loc) < 2 else f" in {_label(loc[:-1])}"
     return f"{_label(loc)} is missing{parent}", f"write {example}" if example else ""
 
@@ -189,7 +198,7 @@ def _type(kind: str, loc: Loc, value: Any) -> tuple[str, str]:
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return f"{_label(loc)} must be a mapping, not {_describe(value)}", _mapping_hint(loc)
     if kind in ("union_tag_not_found", "union_tag_invalid"):
-        hint = f"write {_KEYS.get(str(loc[-1]), 'text')}"
+        hint = f"write {_example(loc) or 'text'}"
         return f"{_label(loc)} cannot be {_describe(value)}", hint
     return f"{_label(loc)} cannot be {_describe(value)}", ""
 
@@ -208,7 +217,16 @@ def _describe(value: Any) -> str:
 def _empty_hint(kind: str, loc: Loc) -> str:
     if kind in ("dict_type", "list_type"):
         return _mapping_hint(loc) if kind == "dict_type" else _list_hint(loc, None)
-    return f"write {_KEYS[str(loc[-1])]}" if str(loc[-1]) in _KEYS else "write a value"
+    return f"write {_example(loc) or 'a value'}"
+
+
+def _example(loc: Loc) -> str | None:
+    """An example of the entry; None: there is none."""
+    if loc[0] != "compose":
+        return _KEYS.get(str(loc[-1]))
+    if "hosts" in loc[2:-1]:
+        return "a host, or a list like [h1, h2]"
+    return _COMPOSE.get(str(loc[-1])) or _KEYS.get(str(loc[-1]))
 
 
 def _text_hint(loc: Loc, value: Any) -> str:
@@ -216,13 +234,16 @@ def _text_hint(loc: Loc, value: Any) -> str:
         return f"write {_KEYS['subnets']}"
     if isinstance(value, bool | int) and loc[-1] not in ("address", "cidr"):
         return f'quote it: "{quoted(value)[1:-1]}"'
-    return f"write {_KEYS[str(loc[-1])]}" if str(loc[-1]) in _KEYS else "write text"
+    return f"write {_example(loc) or 'text'}"
 
 
 def _list_hint(loc: Loc, value: Any) -> str:
+    example = _LISTS.get(str(loc[-1]), "[h1, h2]")
+    if example.startswith("[{"):
+        return f"write {example}"
     if isinstance(value, str) and value.isprintable() and len(value) < 200:
         return f"write [{', '.join(_list_items(value))}]"
-    return f"write {_LISTS.get(str(loc[-1]), '[h1, h2]')}"
+    return f"write {example}"
 
 
 def _list_items(text: str) -> list[str]:
@@ -243,4 +264,4 @@ def _mapping_hint(loc: Loc) -> str:
         return f"write {quoted(loc[1])[1:-1]}: {_ITEMS[str(loc[0])]}"
     if isinstance(loc[-1], int):
         return f"write {_LISTS.get(str(loc[-2]), '[{...}]')[1:-1]}"
-    return f"write {_KEYS.get(str(loc[-1]), '{...}')}"
+    return f"write {_example(loc) or '{...}'}"

@@ -16,9 +16,16 @@ _FORBIDDEN = re.compile(
 )
 
 
-def file_text(path: Path) -> str:
-    """The text of a file. Raises BadValueError or FindingError unless it is plain UTF-8."""
-    return _decoded(path, read_regular(path, MAX_BYTES))
+_BOM = "\ufeff".encode()
+
+
+def file_text(path: Path, *, of_compose: bool = False) -> str:
+    """The text of a file. Raises BadValueError or FindingError unless it is plain UTF-8.
+
+    Compose takes files with a byte order mark, as editors of Windows write them.
+    """
+    raw = read_regular(path, MAX_BYTES)
+    return _decoded(path, raw.removeprefix(_BOM) if of_compose else raw)
 
 
 def _decoded(path: Path, raw: bytes) -> str:

@@ -23,7 +23,7 @@ from provision.model.fields import (
     ssh_keys,
     ssh_options,
 )
-from provision.model.fields.access import AccessEntry
+from provision.model.fields.access import AccessEntries
 from provision.model.fields.dns_names import Alias, Names
 from provision.model.fields.scalars import (
     Address,
@@ -160,7 +160,7 @@ class NetworkDocument(Document):
     mtu: Mtu | None = None
     egress: Literal["masquerade", "none"] = "masquerade"
     names: Names = None
-    access: list[AccessEntry] | None = None
+    access: AccessEntries = None
 
 
 class ArchiveDocument(Document):

@@ -24,6 +24,7 @@ from provision.model.fields import container_settings as forms
 from provision.model.fields.scalars import Argument, between, number_range
 from provision.model.findings import BadValueError
 from provision.model.inventory import ContainerSetting
+from provision.model.text import quoted
 
 
 def _as_text(value: Any) -> Any:
@@ -35,6 +36,18 @@ def _not_empty(items: list[str]) -> list[str]:
     if not items:
         raise BadValueError("the list is empty", "remove it, or write a value")
     return items
+
+
+def _distinct_paths(value: Any) -> Any:
+    """Refuse /run and /run/ together: the paths that are decoded are equal."""
+    paths: set[str] = set()
+    for key in value if isinstance(value, dict) else ():
+        if isinstance(key, str) and key.startswith("/"):
+            path = forms.absolute_path(key)
+            if path in paths:
+                raise BadValueError(f"{quoted(key)} has a file system already", "remove one")
+            paths.add(path)
+    return value
 
 
 _NUMBER_OR_TEXT = WithJsonSchema({"type": ["integer", "string"]})
@@ -71,7 +84,8 @@ HostNameInside = Annotated[str, AfterValidator(forms.hostname)]
 Signal = Annotated[NumberOrText, AfterValidator(forms.signal)]
 Length = Annotated[str, AfterValidator(forms.length)]
 Seconds = Annotated[str, AfterValidator(forms.whole_seconds)]
-Size = Annotated[NumberOrText, AfterValidator(forms.size_text)]
+Memory = Annotated[NumberOrText, AfterValidator(forms.memory)]
+ShmSize = Annotated[NumberOrText, AfterValidator(forms.shm_size)]
 Cpus = Annotated[NumberOrText, AfterValidator(forms.cpus)]
 Capability = Annotated[str, AfterValidator(forms.capability)]
 Device = Annotated[str, AfterValidator(forms.device)]
@@ -80,6 +94,8 @@ UlimitName = Annotated[str, AfterValidator(forms.ulimit_name)]
 LabelName = Annotated[str, AfterValidator(forms.label_name)]
 ExtraHostName = Annotated[str, AfterValidator(forms.extra_host)]
 ExtraAddress = Annotated[str, AfterValidator(forms.extra_address)]
+LogDriver = Annotated[str, AfterValidator(forms.log_driver)]
+TmpfsOptions = Annotated[NumberOrText, AfterValidator(forms.tmpfs_options)]
 HealthTest = Annotated[list[Argument], AfterValidator(forms.test)]
 Retries = Annotated[int, AfterValidator(between(1, 1000, "retries")), number_range(1, 1000)]
 
@@ -98,7 +114,7 @@ class HealthcheckDocument(Document):
 class LoggingDocument(Document):
     """`logging`: Docker's log driver and its options."""
 
-    driver: Argument | None = None
+    driver: LogDriver | None = None
     options: dict[Argument, SettingText] = {}
 
 
@@ -144,9 +160,9 @@ class SettingsDocument(Document):
     extra_hosts: dict[ExtraHostName, ExtraAddress] = {}
     group_add: list[User] = []
     security_opt: list[Argument] = []
-    tmpfs: dict[ContainerPath, SettingText] = {}
-    shm_size: Size | None = None
-    mem_limit: Size | None = None
+    tmpfs: Annotated[dict[ContainerPath, TmpfsOptions], BeforeValidator(_distinct_paths)] = {}
+    shm_size: ShmSize | None = None
+    mem_limit: Memory | None = None
     cpus: Cpus | None = None
     stop_signal: Signal | None = None
     stop_grace_period: Seconds | None = None

@@ -23,6 +23,11 @@ def _as_yaml(value: object) -> str:
     return str(value)
 
 
+def is_number(text: str, longest: int = 18) -> bool:
+    """True for digits that `int` takes: not ² or thousands of them, which it refuses."""
+    return text.isascii() and text.isdigit() and len(text) <= longest
+
+
 def count(number: int, noun: str) -> str:
     """`1 host`, `2 hosts`, `0 addresses`: each message that counts things is made by this."""
     ending = "es" if noun.endswith("s") else "s"

@@ -28,7 +28,7 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Three hosts; afterwards the inventories that they still have are destroyed."""
     yield mixed
     power.start(mixed.lab, say=print)
-    mixed.everywhere(f"{CLEAN}; {CLOSED}", check=False)
+    mixed.everywhere(f"{CLEAN}; {CLOSED}; docker rm -f app", check=False)
     for name in ("open", "more"):
         if any(mixed.everywhere(f"ls -d /etc/provision/{name}", check=False).values()):
             file = FILE if name == "open" else "more.yml"
@@ -172,4 +172,45 @@ def test_every_method_survives_a_reboot(
     clean.ssh("h3", HEALED)  # by the follower
     assert clean.json("plan", inventory)["changes"] == []
     clean.provision("destroy", inventory, "--yes")
+    assert_same(before, clean.capture())
+
+
+FURTHER = """
+name: more
+hosts:
+  h1: {{address: {data}.11}}
+  h2: {{address: {data}.12}}
+  h3: {{address: {data}.13}}
+networks:
+  blue: {{method: routes, cidr: 172.20.0.0/16}}
+  red: {{method: routes, cidr: 172.21.0.0/16, access: [hosts]}}
+containers:
+  both: {{host: h3, network: blue, networks: [red]}}
+  r1: {{host: h1, network: red}}
+guests:
+  app: {{host: h2, container: app, network: red}}
+"""
+
+
+@pytest.mark.full
+def test_hosts_reach_guests_and_further_networks(clean: Hosts) -> None:
+    """Answers leave by the network that was asked, although another one has the default route."""
+    (clean.lab.folder / "more.yml").write_text(FURTHER.format(data=clean.networks[1]))
+    before = clean.capture()
+    clean.ssh("h2", "docker run -d --name app busybox sleep 9999")
+    clean.provision("apply", "more.yml")
+    checks = clean.verified("more.yml")["checks"]
+    callers = {(each["from"], each["to"]) for each in checks if each["check"] == "access"}
+    assert callers == {
+        *(("h1", end) for end in ("app", "both.red")),
+        *(("h2", end) for end in ("r1", "both.red")),
+        *(("h3", end) for end in ("app", "r1")),
+    }
+    refused = {each["to"] for each in checks if each["check"] == "refused"}
+    assert refused == {"app", "both.red", "r1"}
+    assert clean.json("plan", "more.yml")["changes"] == []
+    clean.everywhere("docker restart -t 0 $(docker ps -q)")
+    clean.verified("more.yml")
+    clean.provision("destroy", "more.yml", "--yes")
+    clean.ssh("h2", "docker rm -f app")
     assert_same(before, clean.capture())

@@ -111,6 +111,9 @@ def write(hosts: Hosts) -> str:
         f"  {name}: {{address: {hosts.networks[1]}.1{k}}}" for k, name in enumerate(HOSTS, 1)
     )
     settings = "".join(f"  full-{host}:{SETTINGS.replace('HOST', host)}" for host in HOSTS)
+    # Docker shows no entrypoint in place of the one that takes away that of the image.
+    reset = 'network: blue, entrypoint: [""], command: [sleep, "9999"]'
+    settings += "".join(f"  reset-{host}: {{host: {host}, {reset}}}\n" for host in HOSTS)
     (hosts.lab.folder / "compose.yml").write_text(
         f"name: demo\nhosts:\n{addresses}\n"
         "networks:\n  blue: {method: routes, cidr: 172.20.0.0/16, names: true}\n"

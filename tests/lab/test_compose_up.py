@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests import compose_program
-from tests.lab.hosts import Hosts, assert_same
+from tests.lab.hosts import HOSTS, Hosts, assert_same
+from tests.lab.test_compose import COMPOSE
 
 pytestmark = pytest.mark.lab
 
@@ -28,6 +29,24 @@ guests:
   web: {{host: h1, label: com.docker.compose.service=web, network: blue, absent: wait}}
   db: {{host: h2, label: com.docker.compose.service=db, network: blue, absent: wait}}
 """
+SHOP = """
+name: joined
+hosts:
+  h1: {{address: {data}.11}}
+  h2: {{address: {data}.12}}
+  h3: {{address: {data}.13}}
+networks:
+  blue: {{method: routes, cidr: 172.20.0.0/16, names: true}}
+  red: {{method: vxlan, cidr: 172.21.0.0/16}}
+guests:
+  web: {{host: h1, label: com.docker.compose.service=web, network: blue, absent: wait}}
+  front: {{host: h2, label: com.docker.compose.service=front, network: blue, absent: wait}}
+  cache: {{host: h2, label: com.docker.compose.service=cache, network: blue, absent: wait}}
+  db: {{host: h3, label: com.docker.compose.service=db, network: blue, absent: wait}}
+  web-back: {{host: h1, label: com.docker.compose.service=web, network: red, absent: wait}}
+  db-back: {{host: h3, label: com.docker.compose.service=db, network: red, absent: wait}}
+"""
+SERVICES = {"h1": "web api", "h2": "front cache", "h3": "db"}
 PROGRAM = "/root/docker-compose"
 # The gateway of the host's bridge is the DNS server of the network.
 PROJECT = """
@@ -62,17 +81,8 @@ exit 1
 @pytest.fixture
 def joined(mixed: Hosts) -> Iterator[Hosts]:
     """Three hosts, of which two have Compose and a project."""
-    program = compose_program.program()
     for host, (service, gateway) in PROJECTS.items():
-        argv = (
-            "ssh",
-            "-F",
-            str(mixed.lab.ssh_config),
-            host,
-            f"cat >{PROGRAM}; chmod 700 {PROGRAM}",
-        )
-        with program.open("rb") as file:
-            subprocess.run(argv, stdin=file, check=True, timeout=180)
+        install(mixed, host)
         text = PROJECT.format(service=service, gateway=gateway) + ON_OURS
         mixed.ssh(
             host, f"mkdir /root/{service}; cat >/root/{service}/compose.yaml <<'END'\n{text}END"
@@ -83,8 +93,16 @@ def joined(mixed: Hosts) -> Iterator[Hosts]:
         "docker rm -f $(docker ps -aq --filter label=com.docker.compose.project)", check=False
     )
     mixed.provision("destroy", FILE, "--yes", status=None)
-    mixed.everywhere(f"rm -rf /root/web /root/db {PROGRAM}", check=False)
+    mixed.everywhere(f"rm -rf /root/web /root/db /root/shop {PROGRAM}", check=False)
     (mixed.lab.folder / FILE).unlink()
+
+
+def install(hosts: Hosts, host: str) -> None:
+    """Copy this machine's Compose to a host."""
+    command = f"cat >{PROGRAM}; chmod 700 {PROGRAM}"
+    argv = ("ssh", "-F", str(hosts.lab.ssh_config), host, command)
+    with compose_program.program().open("rb") as file:
+        subprocess.run(argv, stdin=file, check=True, timeout=180)
 
 
 def compose(hosts: Hosts, *words: str) -> None:
@@ -154,3 +172,53 @@ def test_a_guest_is_back_after_force_recreate(joined: Hosts) -> None:
     assert joined.json("plan", FILE)["changes"] == []
     joined.provision("destroy", FILE, "--yes")
     assert_same(before, joined.capture())
+
+
+@pytest.mark.full
+def test_the_shop_of_the_inventory_by_compose_up(joined: Hosts) -> None:
+    """The project that `test_compose` applies: each host starts its services of the same file."""
+    default = "networks: {default: {name: blue, external: true}, back"
+    text = COMPOSE.replace("networks: {back", default)
+    text = text.replace(
+        "  restart: unless-stopped\n", "  restart: unless-stopped\n  dns: $GATEWAY\n", 1
+    )
+    assert text.count("$GATEWAY") == text.count("name: blue") == 1
+    install(joined, "h3")
+    for k, host in enumerate(HOSTS):
+        files = {"compose.yaml": text, "api.env": "NEXT=true\n", ".env": f"GATEWAY=172.20.{k}.1\n"}
+        for name, content in files.items():
+            path = f"/root/shop/{name}"
+            joined.ssh(host, f"mkdir -p /root/shop; cat >{path} <<'END'\n{content}END")
+    before = joined.capture()
+    (joined.lab.folder / FILE).write_text(SHOP.format(data=joined.networks[1]))
+    joined.provision("apply", FILE)
+    for host, services in SERVICES.items():
+        joined.ssh(host, f"cd /root/shop && {PROGRAM} up --detach {services}")
+    pages_come_from_all_hosts(joined)
+    # api is on the network without being a guest, and sidecar came with web.
+    joined.verified(FILE, skips=["wire", "broadcast"])
+    stranger = joined.json("show", FILE)["hosts"]["h1"]["guests"]
+    assert {(each["container"], each["guest"]) for each in stranger} >= {
+        ("shop-web-1", "web"),
+        ("shop-api-1", None),
+        ("shop-api-2", None),
+    }
+    assert joined.json("plan", FILE)["changes"] == []
+    for host in SERVICES:
+        joined.ssh(
+            host, f"cd /root/shop && {PROGRAM} up --detach --force-recreate {SERVICES[host]}"
+        )
+    pages_come_from_all_hosts(joined)
+    for host in SERVICES:
+        joined.ssh(host, f"cd /root/shop && {PROGRAM} down --volumes")
+    joined.provision("destroy", FILE, "--yes")
+    assert_same(before, joined.capture())
+
+
+def pages_come_from_all_hosts(hosts: Hosts) -> None:
+    """The page of web has those of the three services behind it, by their names."""
+    deadline, names = time.monotonic() + 60, list[str]()
+    while names != ["web", "front", "db", "cache"]:
+        assert time.monotonic() < deadline, names
+        page = "docker exec shop-web-1 wget -q -O- http://localhost/chain"
+        names = hosts.ssh("h1", page, check=False).split()

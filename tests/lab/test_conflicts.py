@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from tests.lab.hosts import Hosts
@@ -68,4 +71,26 @@ def test_a_second_nic_on_the_lan_is_named(mixed: Hosts) -> None:
     finally:
         hosts.ssh("h1", f"ip neigh del {lan}.12 dev eth1", check=False)
         hosts.ssh("h2", "sysctl -qw net.ipv4.conf.all.arp_ignore=0; ip link del eth2")
+    hosts.provision("destroy", name, "--yes")
+
+
+def test_things_of_another_inventory_have_an_owner(mixed: Hosts) -> None:
+    """Its networks, ranges and containers are named with it, and what to do about them."""
+    hosts = mixed
+    name = hosts.inventory("routes.yml")
+    hosts.provision("apply", name)
+    (owner,) = re.findall(r"^name: (\S+)", (hosts.lab.folder / name).read_text(), re.MULTILINE)
+    other = hosts.inventory("routes.yml", (f"name: {owner}", "name: other"), to="other.yml")
+    plan = hosts.json("plan", other, status=9)
+    messages = [conflict["found"] for conflict in plan["conflicts"]]
+    assert f"docker_network blue belongs to inventory {owner}" in messages, messages
+    assert f"container c1 belongs to inventory {owner}" in messages, messages
+    text = hosts.provision("plan", other, status=9)
+    assert f"destroy it by the file of {owner}" in text, text
+    # A container of others on our network keeps it; the command is named that helps.
+    hosts.ssh("h1", "docker run -d --name app --network blue busybox sleep 9999")
+    text = json.dumps(hosts.json("destroy", name, "--yes", status=9))
+    assert "network blue has containers of others: app" in text, text
+    assert "docker network disconnect blue app" in text, text
+    hosts.ssh("h1", "docker network disconnect blue app && docker rm -f app")
     hosts.provision("destroy", name, "--yes")

@@ -228,3 +228,42 @@ def test_a_guest_that_was_disconnected_gets_its_routes_again(hosting: tuple[Host
     assert table != before
     assert "default via 172.21.0.1 " in hosts.ssh("h1", f"{enter} route show table {table}")
     assert hosts.json("plan", name)["changes"] == []
+
+
+@pytest.mark.full
+def test_guests_that_stop_leave_or_double(hosting: tuple[Hosts, str]) -> None:
+    """A warning while one is stopped or absent, and an error while a label matches two."""
+    hosts, name = hosting
+    hosts.provision("apply", name)
+    hosts.ssh("h3", "docker run -d --name joined --network blue busybox sleep 9999")
+    hosts.verified(name, skips=["wire"])
+    hosts.ssh("h1", "docker stop -t 0 shop-web-1")
+    assert_warned(hosts, name, "container shop-web-1 does not run")
+    failed = hosts.json("verify", name, "--no-explain", status=7)["checks"]
+    assert {"shop"} <= {end for c in failed if not c["ok"] for end in (c["from"], c["to"])}
+    hosts.ssh("h1", "docker start shop-web-1")
+    hosts.verified(name, skips=["wire"])
+    assert_named(hosts, "shop", "h1", "shop-web-1")
+
+    hosts.ssh("h2", "docker rm -f shop-db-1")
+    assert_warned(hosts, name, "h2 has no container with the label")
+    hosts.provision("apply", name)
+    hosts.ssh("h2", DB.format("shop-db-1"))
+    print("h2:", reconnected_s(hosts, "h2", "shop-db-1"), "s")
+    hosts.verified(name, skips=["wire"])
+
+    hosts.ssh("h2", DB.format("second"))
+    text = json.dumps(hosts.json("plan", name, status=4))
+    assert "matches 2 on h2" in text and f"{name}:15:3: guest db" in text, text
+    time.sleep(5)
+    assert set(networks(hosts, "h2", "second")) == {"zeta"}
+    hosts.ssh("h2", "docker rm -f second")
+    hosts.verified(name, skips=["wire"])
+    assert hosts.json("plan", name)["changes"] == []
+
+
+def assert_warned(hosts: Hosts, name: str, text: str) -> None:
+    """The plan has nothing to change, and a warning."""
+    assert hosts.json("plan", name)["changes"] == []
+    warnings = hosts.warnings("plan", name)
+    assert text in warnings, warnings

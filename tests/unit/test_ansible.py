@@ -124,6 +124,12 @@ def test_logins_come_from_the_ansible_inventory(tmp_path: Path) -> None:
         ("[web:children]\ndb\n", "hosts.ini:2:1: group 'db' has no hosts: it has no section"),
         ("[a:children]\nb\n[b:children]\na\n", "hosts.ini:1:1: group 'b' would contain itself"),
         ("h[1:] ansible_host=10.0.0.1\n", "hosts.ini:1:1: 'h[1:]' has an invalid range"),
+        # Python takes these for digits, but for no number.
+        ("h[1:²] ansible_host=10.0.0.1\n", "hosts.ini:1:1: 'h[1:²]' has an invalid range"),
+        ("h[1:4:²]\n", "hosts.ini:1:1: 'h[1:4:²]' has an invalid range"),
+        (f"h[1:{'9' * 5000}]\n", "hosts.ini:1:1: 'h[1:999"),
+        ("h1 ansible_host=10.0.0.1 ansible_port=²\n", "hosts.ini:1:1: 'port' must be a whole"),
+        (f"h1 ansible_host=10.0.0.1 ansible_port={'9' * 5000}\n", "hosts.ini:1:1: 'port' must"),
         ("h[1:99999999]\n", "hosts.ini:1:1: 'h[1:99999999]' names more than 10000 hosts"),
         ("h1 'ansible_host\n", "hosts.ini:1:1: this line cannot be read: No closing quotation"),
         ("h1 word\n", "hosts.ini:1:1: 'word' is not key=value"),

@@ -59,6 +59,7 @@ def test_the_schema_accepts_every_example() -> None:
         {"hosts": {"h1": {"adress": "10.0.0.1"}}},
         {"networks": {"blue": {"method": "route", "cidr": "10.0.0.0/8"}}},
         {"networks": {"BLUE": {"method": "routes", "cidr": "10.0.0.0/8"}}},
+        {"networks": {"blue": {"method": "routes", "cidr": "10.0.0.0/8", "access": None}}},
         {"containers": {"c1": {"network": "blue"}}},
         {"ssh": {"port": 70000}},
     ],
@@ -75,8 +76,31 @@ def test_the_schema_describes_its_keys(tmp_path: Path) -> None:
     """`provision schema` prints it as JSON."""
     status, stdout, _ = run(tmp_path, "schema")
     assert status == 0
-    host = json.loads(stdout)["properties"]["hosts"]["additionalProperties"]["properties"]
+    top = json.loads(stdout)["properties"]
+    host = top["hosts"]["additionalProperties"]["properties"]
     assert "peers" in host["address"]["description"] or "hosts" in host["address"]["description"]
+    # The same keys mean something else in other sections.
+    for section in ("containers", "guests"):
+        container = top[section]["additionalProperties"]["properties"]
+        assert container["address"]["description"].startswith("fixed address")
+    project = top["compose"]["items"]["properties"]
+    assert project["file"]["description"].startswith("Compose file")
+    assert project["hosts"]["description"].startswith("host of each service")
+
+
+def test_validate_prints_the_notes_about_a_file(tmp_path: Path) -> None:
+    """Every command prints them, also the one that users run first."""
+    (tmp_path / "c.yaml").write_text("services: {a: {image: x, environment: {A: $UNSET_A}}}\n")
+    (tmp_path / "i.yml").write_text(
+        "name: demo\nhosts: {h1: {address: 10.0.0.1}, h2: {address: 10.0.0.2}}\n"
+        "networks: {blue: {method: routes, cidr: 172.20.0.0/16}}\n"
+        "compose: [{file: c.yaml, network: blue, hosts: {a: h1}}]\n"
+    )
+    note = "c.yaml:1:43: the variable 'UNSET_A' is not set, so it is empty\n"
+    summary = "i.yml: valid: 2 hosts, 1 network, 1 container\n"
+    assert run(tmp_path, "validate", "i.yml") == (0, summary, note)
+    status, stdout, stderr = run(tmp_path, "validate", "--json", "i.yml")
+    assert (status, json.loads(stdout)["errors"], stderr) == (0, [], note)
 
 
 def test_init_writes_a_valid_inventory(tmp_path: Path) -> None:

@@ -451,6 +451,14 @@ def test_settings_are_read_as_they_were_requested() -> None:
     assert container_settings.read(entry) == ()
 
 
+def test_an_entrypoint_that_was_taken_away_is_no_difference() -> None:
+    """Docker shows none in place of the single empty argument that takes away that of the image."""
+    labels = {container_settings.SETTINGS_LABEL: json.dumps(["entrypoint"])}
+    entry = {"Config": {"Labels": labels, "Entrypoint": None}, "HostConfig": {}}
+    (setting,) = container_settings.read(entry)
+    assert setting == ContainerSetting("entrypoint", json.dumps([""]))
+
+
 def test_a_setting_that_docker_does_not_show_differs() -> None:
     """Such as a limit that the kernel of a host does not know."""
     labels = {container_settings.SETTINGS_LABEL: json.dumps(["user", "ulimits.core", "labels.x"])}

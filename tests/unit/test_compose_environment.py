@@ -110,3 +110,34 @@ def test_a_variable_that_would_name_the_project_is_noted(
         monkeypatch.setenv("COMPOSE_PROJECT_NAME", "other")
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "file")
     assert not read_project(path, None).notes
+
+
+def test_files_may_be_those_of_an_editor_of_windows(tmp_path: Path) -> None:
+    """With a byte order mark, and CR LF at the end of each line."""
+    path = tmp_path / "c.yaml"
+    path.write_bytes(b"\xef\xbb\xbfservices:\r\n  web: {image: x, environment: [A=$B]}\r\n")
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfB=1\r\n")
+    assert variables(read_project(path, "x")) == {"A": "1"}
+
+
+def test_compose_reads_files_of_an_editor_of_windows(tmp_path: Path) -> None:
+    """Compose's own `config` has the same value."""
+    test_files_may_be_those_of_an_editor_of_windows(tmp_path)
+    assert config(tmp_path / "c.yaml")["services"]["web"]["environment"] == {"A": "1"}
+
+
+def test_files_that_compose_would_merge_are_noted(tmp_path: Path) -> None:
+    """`docker compose up` reads an override by itself, and those of COMPOSE_FILE."""
+    path = compose_file(tmp_path, *NAMED)
+    path = path.rename(tmp_path / "compose.yaml")
+    (tmp_path / ".env").write_text("COMPOSE_FILE=compose.yaml\n")
+    assert not read_project(path, "x").notes
+    (tmp_path / "compose.override.yaml").write_text("services: {}\n")
+    (tmp_path / ".env").write_text("COMPOSE_FILE=compose.yaml:more.yaml\n")
+    assert read_project(path, "x").notes == [
+        f"{path}: 'compose.override.yaml' beside it is not read: write its keys into this file",
+        f"{tmp_path / '.env'}: COMPOSE_FILE does not count: compose.yaml alone is read",
+    ]
+    # With -f, Compose looks for no override.
+    (tmp_path / ".env").unlink()
+    assert not read_project(path.rename(tmp_path / "prod.yaml"), "x").notes

@@ -123,7 +123,7 @@ networks:
   back: {name: red, external: true}
   own: {driver: overlay, name: other}
 volumes:
-  e: {labels: [x]}
+  e: {labels: [x], driver: nfs}
 ---
 services:
   a: {image: x:1, x-provision: {host: h1}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -11,9 +12,11 @@ from provision.engine.overlaps import overlaps
 from provision.engine.owners import Owners, existence, ownership, removal
 from provision.engine.parts_in_use import parts_in_use
 from provision.facts.host import KernelRoute, Link
-from provision.resources.base import state
+from provision.resources.base import Origin, state
 from provision.resources.kinds.docker_network import LABEL, DockerNetwork
+from provision.resources.kinds.image_archive import ImageArchive
 from provision.resources.kinds.iptables_chain import IptablesChain
+from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.routes import Routes, row
 from provision.resources.lib.network_guests import network_guests
 from provision.resources.lib.network_options import BRIDGE_NAME
@@ -104,3 +107,42 @@ def test_a_container_of_another_inventory_keeps_a_network() -> None:
         "network blue has containers of others: app of inventory shop, hand"
     )
     assert network.blocking_hint() == "run `docker network disconnect blue app`, or remove it"
+
+
+def test_an_image_of_another_inventory_has_an_owner() -> None:
+    """Two files may load archives of one tag; only one of them can be there."""
+    image = {"Id": "sha256:1", "RepoTags": ["app:1", "own:1"], "RootFS": {"Layers": ["sha256:2"]}}
+    text = f"image {json.dumps(image)}\nclaim own:1\nuser shop app:1\nuser demo own:1\n"
+    found = {each.resource.name: each for each in ImageArchive.parse(text, Origin("h1", "demo"))}
+    assert {name: each.ours for name, each in found.items()} == {"app:1": False, "own:1": True}
+    theirs, ours = found["app:1"].resource, found["own:1"].resource
+    assert theirs.blocking_reason(theirs) == "image app:1 belongs to inventory shop"
+    assert "under another tag" in theirs.blocking_hint()
+    assert ours.blocking_reason(ours) is None
+    (loaded,) = ImageArchive.parse(
+        f"image {json.dumps(image | {'RepoTags': ['app:1']})}", Origin("h1", "demo")
+    )
+    reason = loaded.resource.blocking_reason(loaded.resource)
+    assert reason == "image app:1 exists with other layers outside this inventory"
+    assert "docker image rm app:1" in loaded.resource.blocking_hint()
+
+
+def test_a_nic_in_a_bridge_of_another_inventory_has_an_owner() -> None:
+    """As on a LAN of pipework; a bridge that somebody made by hand has none."""
+    captured = Path(__file__).parents[1] / "probes/ovs_uplink/ovs-bookworm.txt"
+    key = '["provision-nic","eth1"]'
+    text = captured.read_text()
+    assert key in text
+    for other, whose in (
+        ('["provision-lan","shop/lan"]', "which belongs to inventory shop"),
+        ('["made-by","hand"]', "outside this inventory"),
+    ):
+        uplinks = [
+            found.resource
+            for found in OvsUplink.parse(text.replace(key, other), Origin("h1", "demo"))
+        ]
+        (obstacle,) = (
+            each.obstacle for each in uplinks if isinstance(each, OvsUplink) and each.nic == "eth1"
+        )
+        expected = "eth1 is already a port of phy-eth1, a bridge of Open vSwitch "
+        assert obstacle == expected + whose

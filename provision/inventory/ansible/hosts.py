@@ -11,7 +11,7 @@ from provision.inventory.ansible import yaml
 from provision.inventory.ansible.model import Value, Variables
 from provision.model.fields import files, ssh_options
 from provision.model.findings import BadValueError, Finding, Loc
-from provision.model.text import quoted
+from provision.model.text import is_number, quoted
 
 # In the order in which Ansible hands them to ssh, where the first one that sets an option counts.
 _SSH_ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
@@ -106,7 +106,7 @@ def _is_address(text: str) -> bool:
 
 
 def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdigit() else value
+    return int(value) if isinstance(value, str) and is_number(value) else value
 
 
 def _variable(variables: Variables, name: str) -> Value | None:

@@ -6,6 +6,7 @@ import re
 from string import ascii_letters
 
 from provision.model.findings import FindingError, Position
+from provision.model.text import is_number
 
 MAX_HOSTS = 10_000
 _RANGE = re.compile(r"\[([^\]:]*):([^\]:]*)(?::([^\]:]*))?\]")
@@ -49,14 +50,14 @@ def _steps(first: str, last: str, stride: str, text: str, position: Position) ->
     invalid = FindingError.at(
         position, f"'{text}' has an invalid range", "write it like web[01:20] or db[a:c]"
     )
-    if not stride.isdigit() or not int(stride):
+    if not is_number(stride) or not int(stride):
         raise invalid
     if len(first) == len(last) == 1 and first in ascii_letters and last in ascii_letters:
         begin, end = ascii_letters.index(first), ascii_letters.index(last)
         if begin > end:
             raise invalid
         return list(ascii_letters[begin : end + 1 : int(stride)])
-    if not (first.isdigit() and last.isdigit()):
+    if not (is_number(first) and is_number(last)):
         raise invalid
     padded = len(first) > 1 and first[0] == "0"
     if padded and len(first) != len(last):

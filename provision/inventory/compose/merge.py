@@ -27,6 +27,8 @@ class ComposeEntries:
     """The containers of Compose files, and the mistakes of these files.
 
     `own_findings` are about the key `compose` of our own file; `findings` have their positions.
+    `unset` are the variables without value in the text at a position, none where .env has a
+    mistake; `users` are the first service of each volume.
     """
 
     placed: dict[str, Placed] = field(default_factory=dict)
@@ -34,6 +36,8 @@ class ComposeEntries:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     secrets: list[Path] = field(default_factory=list)
+    unset: dict[Position, tuple[str, ...]] = field(default_factory=dict)
+    users: dict[tuple[str, str], tuple[str, set[str]]] = field(default_factory=dict)
 
     def without_theirs(self, findings: Iterable[Finding]) -> list[Finding]:
         """The findings about entries that no Compose file defines."""
@@ -44,7 +48,11 @@ class ComposeEntries:
     ) -> tuple[list[Finding], list[Finding]]:
         """The findings of and about Compose files: those in the file `path`, and the others."""
         about = self._located(finding for finding in findings if self._owns(finding.loc))
-        located = [*self.findings, *about]
+        located = [
+            self._explained(finding)
+            for finding in (*self.findings, *about)
+            if self.unset.get(finding.position) != ()  # follows from a mistake in .env
+        ]
         return (
             [finding for finding in located if finding.position.path == path],
             [finding for finding in located if finding.position.path != path],
@@ -58,8 +66,7 @@ class ComposeEntries:
         """Findings about containers of Compose files, with their positions."""
         refused = {finding.position for finding in self.findings}
         for each in findings:
-            loc = tuple(step for step in each.loc[2:] if step != KEY)
-            position = self.placed[str(each.loc[1])].position(loc)
+            position = self.placed[str(each.loc[1])].position(each.loc[2:])
             if position in refused:
                 continue  # what is wrong with the value in the Compose file is reported already
             yield replace(
@@ -68,6 +75,17 @@ class ComposeEntries:
                 hint=single_line(each.hint),
                 position=position,
             )
+
+    def _explained(self, finding: Finding) -> Finding:
+        """A finding about a text that lacks a variable; the text alone does not tell the cause."""
+        names = self.unset.get(finding.position)
+        if not names:
+            return finding
+        listing = " and ".join(map(quoted, names))
+        text = f"variable {listing} is" if len(names) == 1 else f"variables {listing} are"
+        message = f"{finding.message}: the {text} not set"
+        hint = f"write ${{{names[0]}:-…}}, or set {names[0]} in .env beside the Compose file"
+        return replace(finding, message=message, hint=hint)
 
 
 def merge_compose(data: Any, path: Path, root: Node) -> tuple[Any, ComposeEntries]:
@@ -133,18 +151,19 @@ def _merge_item(
     locs: list[Loc] = [("network",), *(("hosts", service) for service in hosts)]
     positions = {loc: Position(path, *root.locate(("compose", k, *loc))) for loc in locs}
     target = Target(hosts, document.network, positions, networks)
-    for container in Placement(project, target, set(names)).containers():
+    for container in Placement(project, target, set(names), entries.users).containers():
         entries.placed[container.name] = container
     entries.findings += [
         replace(each, message=single_line(each.message), hint=single_line(each.hint))
         for each in project.findings
     ]
+    entries.unset |= project.unset
     entries.notes += map(single_line, project.notes)
     entries.secrets += project.secrets
 
 
 def _unknown_services(hosts: Mapping[str, Any], k: int, project: Project) -> Iterator[Finding]:
-    for service in hosts:
+    for service in hosts if project.services else ():  # without any, the file has a finding
         if service not in project.services:
             hint = did_you_mean(service, project.services, "services")
             loc: Loc = ("compose", k, "hosts", service, KEY)

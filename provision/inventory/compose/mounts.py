@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from provision.inventory.compose.supported import PORT_KEYS_WITHOUT_EFFECT
 from provision.inventory.compose.values import ValueReader
 from provision.inventory.yaml_reader import Node, Pair
+from provision.model.fields.container_settings import tmpfs_options
 from provision.model.fields.quantities import size
 from provision.model.findings import BadValueError
 from provision.model.text import quoted
@@ -16,11 +17,12 @@ Entries = list[tuple[str, Node]]
 Memory = list[tuple[str, str, Node]]
 """The target and options of each tmpfs."""
 
-# The kernel's sizes of a tmpfs: it takes one letter, and no `b` after it.
-_KERNEL_SIZE = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)[kmgtpe]?%?", re.IGNORECASE)
-_PLAIN_SIZE = re.compile(r"(?:0|[1-9][0-9]*)[kmgt]?%?", re.IGNORECASE)
+_ASCII = re.IGNORECASE | re.ASCII
+_PLAIN_SIZE = re.compile(r"(?:0|[1-9][0-9]*)[kmgt]?%?", _ASCII)
 _TYPES = ("bind", "volume", "tmpfs")
-_PORT_KEYS = ("target", "published", "protocol", "host_ip", *PORT_KEYS_WITHOUT_EFFECT)
+_PORT_TEXTS = ("target", "published", "protocol", "host_ip")
+_PORT_KEYS = (*_PORT_TEXTS, *PORT_KEYS_WITHOUT_EFFECT)
+_VOLUME_TEXTS = ("type", "source", "target")
 
 
 def ports(reader: ValueReader, node: Node) -> Entries:
@@ -30,19 +32,32 @@ def ports(reader: ValueReader, node: Node) -> Entries:
         is_long = isinstance(item.value, dict)
         text = _long_port(reader, item) if is_long else reader.text(item, "ports")
         if text is not None:
-            entries.append((text, item))
+            address, slash, protocol = text.partition("/")
+            # Compose takes the name of a protocol in any case.
+            entries.append((f"{address}{slash}{protocol.lower()}", item))
     return entries
 
 
 def _long_port(reader: ValueReader, node: Node) -> str | None:
-    pairs = reader.only(node, "ports", _PORT_KEYS)
-    texts = {name: str(pair.value.value) for name, pair in pairs.items()}
+    texts = _texts(reader, reader.only(node, "ports", _PORT_KEYS), _PORT_TEXTS)
+    if texts is None:
+        return None
     if "target" not in texts:
         reader.refuse(node, "'target' is missing in 'ports'", "write target: 80")
         return None
     address = f"{texts['host_ip']}:" if "host_ip" in texts else ""
     published = f"{texts['published']}:" if texts.get("published") else ""
     return f"{address}{published}{texts['target']}/{texts.get('protocol', 'tcp')}"
+
+
+def _texts(
+    reader: ValueReader, pairs: Mapping[str, Pair], keys: tuple[str, ...]
+) -> dict[str, str] | None:
+    """The texts at keys of a long form, without empty ones; None: one of them is no text."""
+    nodes = {key: pairs[key].value for key in keys if key in pairs}
+    values = {key: reader.text(node, key) for key, node in nodes.items() if node.value is not None}
+    texts = {key: text for key, text in values.items() if text is not None}
+    return texts if len(texts) == len(values) else None
 
 
 def volumes(reader: ValueReader, node: Node) -> tuple[Entries, Memory]:
@@ -60,11 +75,16 @@ def volumes(reader: ValueReader, node: Node) -> tuple[Entries, Memory]:
 
 
 def _is_usable(reader: ValueReader, text: str, node: Node) -> bool:
-    source, _, target = text.partition(":")
+    source, colon, target = text.partition(":")
     if source.startswith((".", "~")):
         message = f"volume {quoted(text)}: {quoted(source)} is relative to the Compose file"
         hint = "hosts do not have this folder: write an absolute path, or the name of a volume"
         reader.refuse(node, message, hint)
+        return False
+    if colon and not (source and target):
+        missing = "target" if source else "source"
+        hint = "write it like /srv/web:/www:ro or data:/var/lib/app"
+        reader.refuse(node, f"volume {quoted(text)} has no {missing}", hint)
         return False
     if source.startswith("/") and not target:
         message = f"volume {quoted(text)} has no name, so its files would end with the container"
@@ -78,7 +98,9 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
     pairs = reader.only(
         node, "volumes", ("type", "source", "target", "read_only", "tmpfs", "bind", "volume")
     )
-    texts = {name: str(pair.value.value) for name, pair in pairs.items()}
+    texts = _texts(reader, pairs, _VOLUME_TEXTS)
+    if texts is None:
+        return None
     target = texts.get("target")
     if target is None:
         reader.refuse(node, "'target' is missing in 'volumes'", "write target: /data")
@@ -86,6 +108,7 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
     kind = texts.get("type", "")
     if kind not in _TYPES:
         message = f"volumes of type {quoted(kind)} are not supported"
+        message = message if kind else "'type' is missing in 'volumes'"
         reader.refuse(node, message, "use bind or volume")
         return None
     _note_without_effect(reader, kind, pairs)
@@ -95,7 +118,22 @@ def _long_volume(reader: ValueReader, node: Node, memory: Memory) -> str | None:
         memory.append((target, ",".join([*options, *(["ro"] if is_fixed else [])]), node))
         return None
     source = texts.get("source", "")
+    if not _is_of_kind(reader, kind, source, pairs):
+        return None
     return f"{source}:{target}{':ro' if is_fixed else ''}" if source else target
+
+
+def _is_of_kind(reader: ValueReader, kind: str, source: str, pairs: Mapping[str, Pair]) -> bool:
+    """False with a finding: the short form would make another kind of volume of the source."""
+    if not source or source.startswith((".", "~")) or (kind == "bind") == source.startswith("/"):
+        return True
+    if kind == "bind":
+        message = f"{quoted(source)} is relative to the Compose file"
+        hint = "hosts do not have this folder: write an absolute path, or type: volume"
+    else:
+        message, hint = f"{quoted(source)} is not the name of a volume", "write type: bind"
+    reader.refuse(pairs["source"].value, message, hint)
+    return False
 
 
 def _note_without_effect(reader: ValueReader, kind: str, pairs: Mapping[str, Pair]) -> None:
@@ -136,8 +174,7 @@ def _tmpfs_options(reader: ValueReader, pairs: Mapping[str, Pair]) -> Iterator[s
 
 def check_memory(reader: ValueReader, node: Node, options: str) -> None:
     """Refuse a size in the short form that the kernel refuses: Docker hands it on as it is."""
-    for option in options.split(","):
-        name, _, value = option.partition("=")
-        if name == "size" and not _KERNEL_SIZE.fullmatch(value):
-            message = f"the kernel takes no size {quoted(value)} of a tmpfs"
-            reader.refuse(node, message, "write it like size=64m or size=1g")
+    try:
+        tmpfs_options(options)
+    except BadValueError as error:
+        reader.refuse(node, error.message, error.hint)

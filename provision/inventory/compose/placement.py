@@ -11,7 +11,7 @@ from provision.inventory.compose.project import Project
 from provision.inventory.compose.shape import ComposeService, Dependency, Target
 from provision.inventory.rules.start_order import cycle
 from provision.model.fields.dns_names import is_name
-from provision.model.findings import Loc, Position
+from provision.model.findings import KEY, Loc, Position
 from provision.model.suggest import did_you_mean
 from provision.model.text import count, quoted
 
@@ -35,12 +35,23 @@ class Placed:
 
 
 class Placement:
-    """Places the services of one project; its findings and notes go to the project."""
+    """Places the services of one project; its findings and notes go to the project.
 
-    def __init__(self, project: Project, target: Target, names: Collection[str]) -> None:
+    `users` are the first service of each volume of a project, and its hosts; an earlier item of
+    `compose` may be of the same project.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        target: Target,
+        names: Collection[str],
+        users: dict[tuple[str, str], tuple[str, set[str]]] | None = None,
+    ) -> None:
         self.project = project
         self.target = target
         self.names = set(names)
+        self.users = {} if users is None else users
         self.copies: dict[str, list[tuple[str, str]]] = {}
 
     def containers(self) -> Iterator[Placed]:
@@ -74,6 +85,8 @@ class Placement:
     def _copies(self, service: ComposeService) -> Iterator[tuple[str, str]]:
         """Yield name and host of each container of a service."""
         hosts = self._hosts(service)
+        if not hosts and service.is_misplaced:
+            return  # the mistake in `x-provision` is reported already
         if not hosts:
             message = f"service {quoted(service.name)} is on no host"
             entry = f"hosts: {{{service.name}: h1}}"
@@ -81,17 +94,13 @@ class Placement:
             self.project.refuse(service.key, message, hint)
             return
         number = len(hosts) if service.replicas is None else service.replicas
+        placed = [hosts[k % len(hosts)] for k in range(number)]
         own_name = service.container_name
-        if own_name is not None and number > 1:
-            message = f"{count(number, 'container')} cannot have one container_name"
-            self.project.refuse(own_name, message, "remove it")
+        for position, noun, hint in self._single_values(service, placed) if number > 1 else ():
+            message = f"{count(number, 'container')} cannot have {noun}"
+            self.project.refuse_at(position, message, hint)
             return
-        if number > 1 and "aliases" in service.keys:
-            message = f"{count(number, 'container')} cannot have the same alias"
-            hint = f"remove it: {quoted(service.name)} leads to all of them"
-            self.project.refuse_at(service.positions[("aliases",)], message, hint)
-            return
-        for k in range(number):
+        for k, host in enumerate(placed):
             name = f"{self.project.name}-{service.name}-{k + 1}"
             name = name if own_name is None else str(own_name.value)
             if name in self.names:
@@ -100,7 +109,24 @@ class Placement:
                 self.project.refuse(node, message, "choose another container_name or project")
                 return
             self.names.add(name)
-            yield name, hosts[k % len(hosts)]
+            yield name, host
+
+    def _single_values(
+        self, service: ComposeService, hosts: list[str]
+    ) -> Iterator[tuple[Position, str, str]]:
+        """Yield position, noun and hint of what a single container of a service can have."""
+        if service.container_name is not None:
+            yield self.project.position(service.container_name), "one container_name", "remove it"
+        if "aliases" in service.keys:
+            hint = f"remove it: {quoted(service.name)} leads to all of them"
+            yield service.positions[("aliases",)], "the same alias", hint
+        for _, node in service.addresses.values():
+            yield self.project.position(node), "the same address", "remove it"
+        if len(set(hosts)) < len(hosts):  # elsewhere each may be on a layer 2 of its own
+            if "mac" in service.keys:
+                yield service.positions[("mac",)], "the same MAC address on a host", "remove it"
+            for _, node in service.macs.values():
+                yield self.project.position(node), "the same MAC address on a host", "remove it"
 
     def _hosts(self, service: ComposeService) -> list[str]:
         return self.target.hosts.get(service.name) or [host for host, _ in service.hosts]
@@ -110,6 +136,8 @@ class Placement:
     ) -> Placed:
         positions = {**service.positions, ("network",): self.target.positions[("network",)]}
         positions[("host",)] = self._host_position(service, host)
+        if service.container_name is not None:
+            positions[(KEY,)] = self.project.position(service.container_name)
         keys: dict[str, Any] = {"network": self.target.network}
         if service.network_mode is not None:
             keys["network"] = self._mode(service, host)
@@ -145,6 +173,9 @@ class Placement:
         if name not in self.project.services:
             hint = did_you_mean(name, self.project.services, "services")
             self.project.refuse(node, f"unknown service {quoted(name)}", hint)
+        elif self.project.services[name].replicas == 0:
+            message = f"service {quoted(name)} has no container: it has 0 replicas"
+            self.project.refuse(node, message, "place at least 1 of them")
         elif not copies and self.copies.get(name) != []:  # empty: that service is refused already
             message = f"service {quoted(name)} has no container on {host}"
             hosts = {host, *(its_host for _, its_host in self.copies.get(name, []))}
@@ -222,18 +253,17 @@ class Placement:
 
     def _shared_volumes(self, services: Mapping[str, ComposeService]) -> None:
         """A named volume is on one host, so services that share it are on the same."""
-        users: dict[str, ComposeService] = {}
         for service in services.values():
             hosts = {host for _, host in self.copies[service.name]}
             for k, text in enumerate(service.keys.get("volumes", [])):
                 source = text.partition(":")[0]
                 if source.startswith("/") or not hosts:
                     continue
-                first = users.setdefault(source, service)
-                theirs = {host for _, host in self.copies[first.name]}
-                if theirs and theirs != hosts:
+                volume = (self.project.name, self.project.volumes.get(source, source))
+                first, theirs = self.users.setdefault(volume, (service.name, hosts))
+                if theirs != hosts:
                     message = (
-                        f"services {quoted(first.name)} and {quoted(service.name)} are on different"
+                        f"services {quoted(first)} and {quoted(service.name)} are on different"
                         f" hosts, and a host does not see the volume {quoted(source)} of another"
                     )
                     hint = "place them on one host, or use volumes of different names"

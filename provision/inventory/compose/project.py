@@ -18,6 +18,9 @@ from provision.model.findings import BadValueError, Finding, FindingError, Posit
 from provision.model.text import quoted
 
 _NAME_VARIABLE = "COMPOSE_PROJECT_NAME"
+# Without -f, Compose looks for these, and merges an override with the file that it finds.
+_DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+_OVERRIDES = tuple(name.replace(".", ".override.") for name in _DEFAULT_FILES)
 
 
 @dataclass(slots=True)
@@ -26,6 +29,7 @@ class Project:
 
     `networks` are Docker's names of the networks that others made, by the name in the file, and
     None for the project's own. `notes` are lines about the file that every user has to know.
+    `unset` are the variables without value in the text at a position, none if .env is wrong.
     """
 
     path: Path
@@ -36,6 +40,7 @@ class Project:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     secrets: list[Path] = field(default_factory=list)
+    unset: Mapping[Position, tuple[str, ...]] = field(default_factory=dict)
 
     def refuse(self, node: Node, message: str, hint: str = "", hosts: Iterable[str] = ()) -> None:
         self.refuse_at(self.position(node), message, hint, hosts)
@@ -51,7 +56,7 @@ class Project:
 
 def read_project(path: Path, name: str | None) -> Project:
     """The project in a file. Raises FindingError, or BadValueError if there is no such file."""
-    root = nodes.read(path, file_text(path))
+    root = nodes.read(path, file_text(path, of_compose=True))
     return _ProjectReader(path).project(root, name)
 
 
@@ -69,7 +74,8 @@ class _ProjectReader:
         if not self.env_file.exists():
             return {}
         try:
-            return env_files.later_variables(file_text(self.env_file), secrets.exported, {})
+            text = file_text(self.env_file, of_compose=True)
+            return env_files.later_variables(text, secrets.exported, {})
         except FindingError as error:
             self.env_findings.append(error.finding)
         except env_files.LineError as error:
@@ -88,7 +94,12 @@ class _ProjectReader:
         return self.env.get(name) if exported is None else exported
 
     def project(self, root: Node, name: str | None) -> Project:
+        if not isinstance(root.value, dict):
+            position = self.values.position(root)
+            text = "the file is empty" if root.value is None else "a Compose file is a mapping"
+            raise FindingError.at(position, text, "begin with services:")
         pairs = self.top(root)
+        self.note_other_files()
         name = self.name = self.project_name(pairs, name)
         sections = {
             key: self.values.mapping(self.interpolated(pairs[key].value), key)
@@ -96,8 +107,10 @@ class _ProjectReader:
             else {}
             for key in ("services", "networks", "volumes")
         }
-        if not sections["services"] and isinstance(root.value, dict):
-            self.values.refuse(root, "the file has no services", "write services: {web: …}")
+        if not sections["services"]:
+            # `services` of another type has a finding already, at its own position.
+            node = pairs["services"].value if "services" in pairs else root
+            self.values.refuse(node, "the file has no services", "write services: {web: …}")
         services = {key: self.values.read(key, pair) for key, pair in sections["services"].items()}
         volumes = {key: self.volume(name, key, pair) for key, pair in sections["volumes"].items()}
         networks = {key: self.network(key, pair) for key, pair in sections["networks"].items()}
@@ -110,6 +123,7 @@ class _ProjectReader:
             [*self.env_findings, *self.values.findings],
             self.values.notes,
             [*([self.env_file] if self.env else []), *self.values.secrets],
+            self.values.unset,
         )
 
     def project_name(self, pairs: Mapping[str, Pair], chosen: str | None) -> str:
@@ -126,9 +140,20 @@ class _ProjectReader:
             self.values.notes.append(f"{note}: write project: NAME in the inventory")
         return name
 
+    def note_other_files(self) -> None:
+        """Note the files that Compose would merge, if it were not given this one alone."""
+        beside = [self.path.with_name(name) for name in _OVERRIDES]
+        if self.path.name in _DEFAULT_FILES:
+            for path in filter(Path.is_file, beside):
+                text = f"{quoted(path.name)} beside it is not read: write its keys into this file"
+                self.values.notes.append(f"{self.path}: {text}")
+        if self.env.get("COMPOSE_FILE") not in (None, "", self.path.name, f"./{self.path.name}"):
+            text = f"COMPOSE_FILE does not count: {self.path.name} alone is read"
+            self.values.notes.append(f"{self.env_file}: {text}")
+
     def top(self, root: Node) -> dict[str, Pair]:
         """The keys of the file that are supported."""
-        pairs = self.values.mapping(root, "the file")
+        pairs = self.values.mapping(root, "the file")  # `project` refuses another value
         for key, pair in pairs.items():
             if key in supported.TOP_REASONS:
                 reason, hint = supported.TOP_REASONS[key]
@@ -140,21 +165,41 @@ class _ProjectReader:
 
     def interpolated(self, node: Node) -> Node:
         if isinstance(node.value, list):
-            return replace(node, value=[self.interpolated(item) for item in node.value])
+            result = replace(node, value=[self.interpolated(item) for item in node.value])
+            self.spread_unset(node, node.value)
+            return result
         if isinstance(node.value, dict):
             pairs = {
                 key: Pair(pair.key, self.interpolated(pair.value))
                 for key, pair in node.value.items()
             }
+            self.spread_unset(node, [pair.value for pair in node.value.values()])
             return replace(node, value=pairs)
         if not isinstance(node.value, str) or "$" not in node.value:
             return node
+        names: list[str] = []
         try:
-            text = interpolate(node.value, self.lookup, lambda name: self.note_unset(name, node))
+            text = interpolate(node.value, self.lookup, names.append)
         except BadValueError as error:
             self.values.refuse(node, error.message, error.hint)
             return replace(node, value="")
+        for name in names:
+            self.note_unset(name, node)
+        if names:
+            # A .env with a mistake has no variables: what follows from that is not reported.
+            unset = () if self.env_findings else tuple(dict.fromkeys(names))
+            self.values.unset[self.values.position(node)] = unset
         return replace(node, value=text)
+
+    def spread_unset(self, node: Node, values: list[Node]) -> None:
+        """A finding may be about texts together, such as those of a port in the long form."""
+        if not self.values.unset:
+            return
+        positions = [self.values.position(value) for value in values if type(value.value) is str]
+        unset = [self.values.unset[each] for each in positions if each in self.values.unset]
+        if unset:
+            names = dict.fromkeys(name for each in unset for name in each)
+            self.values.unset[self.values.position(node)] = tuple(names)
 
     def note_unset(self, name: str, node: Node) -> None:
         """Note a variable without value once; Compose warns of it, too."""
@@ -164,7 +209,11 @@ class _ProjectReader:
 
     def volume(self, project: str, key: str, pair: Pair) -> str:
         """Docker's name of a named volume."""
-        pairs = self.values.only(pair.value, key, ("name", "external", "labels"))
+        pairs = self.values.only(pair.value, key, ("name", "external", "labels", "driver"))
+        node, driver = self.driver(pairs)
+        if driver not in (None, "local"):
+            hint = "remove it: volumes are those of Docker's driver local"
+            self.values.refuse(node, f"the driver {quoted(driver)} is not supported", hint)
         if "labels" in pairs:
             hint = "remove it: Docker makes the volume with the container"
             self.values.refuse(pairs["labels"].key, "labels of a volume are not supported", hint)
@@ -175,17 +224,22 @@ class _ProjectReader:
             self.values.note(pairs["external"].key, text)
         return name or (key if external else f"{project}_{key}")
 
+    def driver(self, pairs: Mapping[str, Pair]) -> tuple[Node, str | None]:
+        """The `driver` of a volume or network; None without one, or where it is no text."""
+        if "driver" not in pairs or pairs["driver"].value.value is None:
+            return Node(0, 0, None), None
+        return pairs["driver"].value, self.values.text(pairs["driver"].value, "driver")
+
     def network(self, key: str, pair: Pair) -> str | None:
         """Docker's name of an external network; None for one of the project's own."""
         pairs = self.values.only(pair.value, key, ("name", "external", "driver"))
-        driver = pairs["driver"].value if "driver" in pairs else None
-        if driver is not None and driver.value not in ("bridge", "overlay", "default"):
+        node, driver = self.driver(pairs)
+        if driver == "overlay":
+            text = "the driver 'overlay' has no effect: the inventory's network counts"
+            self.values.note(node, text)
+        elif driver not in (None, "bridge", "default"):
             hint = "remove it: the inventory's network says how hosts are joined"
-            self.values.refuse(driver, f"the driver {quoted(driver.value)} is not used", hint)
-        elif driver is not None and driver.value == "overlay":
-            self.values.note(
-                driver, "the driver 'overlay' has no effect: the inventory's network counts"
-            )
+            self.values.refuse(node, f"the driver {quoted(driver)} is not used", hint)
         name, external = self.named(pairs)
         if name and not external:
             text = f"network {quoted(key)} is that of the inventory"

@@ -17,7 +17,7 @@ _OF_DEPENDENCY = ("condition", "restart", "required")
 def networks(reader: ValueReader, service: ComposeService, node: Node) -> Aliases:
     """Read `networks` into the service; return the aliases that it has in any of them."""
     if isinstance(node.value, list):
-        service.networks = [item for _, item in reader.texts(node, "networks")]
+        _list_networks(reader, service, node)
         return []
     aliases: Aliases = []
     for name, pair in reader.mapping(node, "networks").items():
@@ -30,6 +30,14 @@ def networks(reader: ValueReader, service: ComposeService, node: Node) -> Aliase
         service.networks.append(pair.key)
     # One of several networks is an alias of the container in all of them.
     return list({text: (text, item) for text, item in aliases}.values())
+
+
+def _list_networks(reader: ValueReader, service: ComposeService, node: Node) -> None:
+    for name, item in reader.texts(node, "networks"):
+        if name in [str(each.value) for each in service.networks]:
+            reader.refuse(item, f"network {quoted(name)} comes twice", "remove one")
+        else:
+            service.networks.append(item)
 
 
 def _text(reader: ValueReader, pairs: Mapping[str, Pair], key: str) -> str | None:
@@ -52,9 +60,9 @@ def depends_on(reader: ValueReader, service: ComposeService, node: Node) -> Iter
         return
     for name, pair in reader.mapping(node, "depends_on").items():
         pairs = reader.only(pair.value, name, _OF_DEPENDENCY)
-        condition = pairs["condition"].value.value if "condition" in pairs else None
+        condition = _text(reader, pairs, "condition") or "service_started"
         if reader.option(pairs, "restart", default=False):
             note = f"service {quoted(service.name)} does not restart when {quoted(name)}"
             reader.note(pairs["restart"].value, f"{note} does: 'restart' has no effect")
         is_required = reader.option(pairs, "required", default=True)
-        yield Dependency(name, str(condition or "service_started"), pair.key, is_required)
+        yield Dependency(name, condition, pair.key, is_required)

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from typing import Any
 
 from provision.inventory.compose import environment, mounts, relations, supported
+from provision.inventory.compose.settings import SettingsReader
 from provision.inventory.compose.shape import ComposeService
-from provision.inventory.compose.values import ValueReader
 from provision.inventory.yaml_reader import Node, Pair
 from provision.model.fields.quantities import size
 from provision.model.findings import BadValueError
 from provision.model.suggest import nearest
 from provision.model.text import quoted
 
+# Compose's own rule, in its JSON schema.
+_NAME = re.compile("[a-zA-Z0-9._-]+")
 
-class ServiceReader(ValueReader):
+
+class ServiceReader(SettingsReader):
     """Reads the services of one file."""
-
-    service: ComposeService
 
     def read(self, name: str, pair: Pair) -> ComposeService:
         self.service = ComposeService(name, pair.key, positions={(): self.position(pair.key)})
+        if not _NAME.fullmatch(name):
+            hint = "write letters, digits, '.', '_' and '-'"
+            self.refuse(pair.key, f"service name {quoted(name)} cannot be used", hint)
         if not isinstance(pair.value.value, dict):
-            self.refuse(pair.value, f"service {quoted(name)} must be a mapping")
+            hint = f"write {name or 'web'}: {{image: busybox}}"
+            self.refuse(pair.value, f"service {quoted(name)} must be a mapping", hint)
             return self.service
         self.service.keys["restart"] = "no"  # Compose's default
         for key, entry in pair.value.value.items():
             self._key(key, entry)
         for variable, (text, node) in environment.read(self, pair.value.value).items():
             self.put(node, text, "env", variable)
-        if "image" not in pair.value.value and "build" not in pair.value.value:
+        image = pair.value.value.get("image", pair)
+        if "build" not in pair.value.value and (image is pair or image.value.value is None):
             message = f"service {quoted(name)} has no image"
-            self.refuse(pair.key, message, "write image: busybox")
+            self.refuse(image.key, message, "write image: busybox")
         return self.service
 
     def _key(self, key: str, pair: Pair) -> None:
@@ -52,24 +59,13 @@ class ServiceReader(ValueReader):
             hint = f"did you mean {quoted(match)}?" if match else "remove it"
             self.refuse(pair.key, f"unknown key {quoted(key)} of a service", hint)
 
-    def put(self, node: Node, value: Any, *path: str) -> None:
-        """Set a key of the container, or an entry of the mapping at a key."""
-        mapping = self.service.keys
-        for key in path[:-1]:
-            mapping = mapping.setdefault(key, {})
-        mapping[path[-1]] = value
-        self.service.positions[path] = self.position(node)
-
-    def put_list(self, node: Node, key: str, entries: list[tuple[Any, Node]]) -> None:
-        self.put(node, [value for value, _ in entries], key)
-        for k, (_, item) in enumerate(entries):
-            self.service.positions[(key, k)] = self.position(item)
-
     def _provision(self, node: Node) -> None:
+        number = len(self.findings)
         pairs = self.only(node, "x-provision", ("host",))
         if "host" in pairs:
             hosts = self.texts(pairs["host"].value, "host", single=True)
             self.service.hosts = list(hosts)
+        self.service.is_misplaced = len(self.findings) > number
 
     def _text(self, key: str, node: Node) -> None:
         if (text := self.text(node, key)) is not None:
@@ -90,53 +86,6 @@ class ServiceReader(ValueReader):
             self.put(node, shlex.split(text or ""), key)
         except ValueError:
             self.refuse(node, f"'{key}' has a quote that does not end", "close it")
-
-    def _mapping(self, key: str, node: Node) -> None:
-        for name, value, item in self.pairs(node, key):
-            self.put(item, value or "", key, name)
-
-    def _healthcheck(self, key: str, node: Node) -> None:
-        lengths = ("interval", "timeout", "start_period", "start_interval")
-        pairs = self.only(node, key, ("test", *lengths, "retries", "disable"))
-        for name in lengths:
-            if name in pairs and (text := self.text(pairs[name].value, name)) is not None:
-                self.put(pairs[name].value, text, key, name)
-        if "retries" in pairs:
-            retries = self.number(pairs["retries"].value, "retries")
-            self.put(pairs["retries"].value, retries, key, "retries")
-        if "disable" in pairs and self.flag(pairs["disable"].value, "disable"):
-            self.put(pairs["disable"].value, ["NONE"], key, "test")
-        elif "test" in pairs:
-            test = pairs["test"].value
-            is_text = isinstance(test.value, str)
-            arguments = ["CMD-SHELL", str(test.value)] if is_text else []
-            arguments += [] if is_text else [text for text, _ in self.texts(test, "test")]
-            self.put(test, arguments, key, "test")
-
-    def _logging(self, key: str, node: Node) -> None:
-        pairs = self.only(node, key, ("driver", "options"))
-        self.put(node, {}, key)
-        if "driver" in pairs and (driver := self.text(pairs["driver"].value, "driver")):
-            self.put(pairs["driver"].value, driver, key, "driver")
-        if "options" in pairs:
-            for name, value, item in self.pairs(pairs["options"].value, "options"):
-                self.put(item, value or "", key, "options", name)
-
-    def _ulimits(self, key: str, node: Node) -> None:
-        for name, pair in self.mapping(node, key).items():
-            if isinstance(pair.value.value, dict):
-                limits = self.only(pair.value, name, ("soft", "hard"))
-                texts = {side: self.text(limits[side].value, side) for side in limits}
-                self.put(pair.value, texts, key, name)
-            elif (text := self.text(pair.value, name)) is not None:
-                self.put(pair.value, text, key, name)
-
-    def _extra_hosts(self, key: str, node: Node) -> None:
-        for name, value, item in self.pairs(node, key, "=:"):
-            if name in self.service.keys.get(key, {}):
-                hint = "write one of them"
-                self.refuse(item, f"{quoted(name)} has two addresses in '{key}'", hint)
-            self.put(item, value or "", key, name)
 
     def _tmpfs(self, key: str, node: Node) -> None:
         for text, item in self.texts(node, key, single=True):
@@ -194,7 +143,7 @@ class ServiceReader(ValueReader):
 
     def _deploy(self, key: str, node: Node) -> None:
         pairs = self.only(node, key, ("mode", "replicas", "resources"))
-        if "mode" in pairs and pairs["mode"].value.value != "replicated":
+        if "mode" in pairs and self.text(pairs["mode"].value, "mode") != "replicated":
             hint = "remove it, and list the hosts of the service"
             self.refuse(pairs["mode"].value, "only the mode 'replicated' is supported", hint)
         if "replicas" in pairs:
@@ -231,9 +180,10 @@ class ServiceReader(ValueReader):
         self.service.profiles = bool(list(self.texts(node, key)))
 
     def _pull_policy(self, key: str, node: Node) -> None:
-        if node.value not in ("missing", "if_not_present"):
+        text = self.text(node, key)
+        if text not in ("missing", "if_not_present"):
             hint = "remove it: a host pulls an image that it lacks"
-            self.refuse(node, f"'{key}' cannot be {quoted(node.value)}", hint)
+            self.refuse(node, f"'{key}' cannot be {quoted(text)}", hint)
 
 
 def _amount(key: str, text: str) -> object:
@@ -257,12 +207,12 @@ def _handlers() -> dict[str, Handler]:
         reader._flag: ("init", "privileged", "read_only", "tty", "stdin_open"),
         reader._texts: ("cap_add", "cap_drop", "group_add", "security_opt"),
         reader._arguments: ("command", "entrypoint"),
-        reader._mapping: ("labels", "sysctls"),
+        reader._mapping: ("labels",),
         reader._replicas: ("scale",),
         reader._limit: ("mem_limit", "cpus"),
     }
     special = (
-        *("healthcheck", "logging", "ulimits", "extra_hosts", "tmpfs"),
+        *("sysctls", "healthcheck", "logging", "ulimits", "extra_hosts", "tmpfs"),
         *("devices", "container_name", "network_mode", "networks", "depends_on", "deploy"),
         *("profiles", "pull_policy", "ports", "volumes", "mac_address"),
     )

@@ -39,6 +39,7 @@ class ComposeService:
     `positions` are those of the keys and the entries below them; `hosts` are those of its
     `x-provision`, `replicas` is None where the file has none. `addresses` and `macs` are those of
     `networks` that have one, by the name in the file; `joined` are these networks in the inventory.
+    `is_misplaced`: there is a mistake in `x-provision`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ComposeService:
     joined: list[ServiceNetwork] = field(default_factory=list)
     depends_on: list[Dependency] = field(default_factory=list)
     profiles: bool = False
+    is_misplaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

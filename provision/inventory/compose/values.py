@@ -8,13 +8,42 @@ from pathlib import Path
 from provision.inventory.yaml_reader import Node, Pair
 from provision.model.fields.interpolation import Lookup
 from provision.model.findings import Finding, Position
-from provision.model.text import quoted
+from provision.model.text import is_number, quoted
+
+# Examples for hints, by key.
+_MAPPINGS = {
+    "services": "web: {image: busybox}",
+    "networks": "default: {name: blue, external: true}",
+    "volumes": "data: {}",
+    "depends_on": "db: {condition: service_started}",
+    "deploy": "replicas: 2",
+    "extra_hosts": "db.example: 10.0.0.5",
+    "healthcheck": 'test: [CMD, "true"], interval: 30s',
+    "labels": "com.example.role: web",
+    "logging": "driver: json-file",
+    "sysctls": "net.core.somaxconn: 1024",
+    "ulimits": "nofile: 65535",
+    "x-provision": "host: h1",
+}
+_LISTS = {
+    "cap_add": "NET_ADMIN",
+    "cap_drop": "ALL",
+    "devices": "/dev/ttyUSB0",
+    "env_file": "web.env",
+    "host": "h1, h2",
+    "ports": '"8080:80"',
+    "profiles": "debug",
+    "test": '"CMD", "true"',
+    "tmpfs": "/run",
+    "volumes": '"data:/data"',
+}
 
 
 class ValueReader:
     """Values of one file; `findings` are those that have another form than Compose takes.
 
-    `notes` are lines about values that have no effect here.
+    `notes` are lines about values that have no effect here, and `unset` are the variables without
+    value in each text that has one.
     """
 
     def __init__(self, path: Path, lookup: Lookup) -> None:
@@ -22,6 +51,7 @@ class ValueReader:
         self.lookup = lookup
         self.findings: list[Finding] = []
         self.notes: list[str] = []
+        self.unset: dict[Position, tuple[str, ...]] = {}
         self.refused: set[Position] = set()
         self.secrets: list[Path] = []
 
@@ -52,7 +82,7 @@ class ValueReader:
 
     def flag(self, node: Node, key: str) -> bool:
         if node.value not in (True, False, "true", "false"):
-            self.refuse(node, f"'{key}' must be true or false")
+            self.refuse(node, f"'{key}' must be true or false", f"write {key}: true")
         return node.value in (True, "true")
 
     def option(self, pairs: Mapping[str, Pair], key: str, *, default: bool) -> bool:
@@ -61,16 +91,18 @@ class ValueReader:
 
     def number(self, node: Node, key: str) -> int | None:
         text = str(node.value)
-        if isinstance(node.value, bool) or not text.isdecimal() or len(text) > 9:
-            self.refuse(node, f"'{key}' must be a whole number")
+        if not is_number(text, 9):
+            self.refuse(node, f"'{key}' must be a whole number", f"write {key}: 3")
             return None
         return int(text)
 
-    def mapping(self, node: Node, key: str) -> dict[str, Pair]:
+    def mapping(self, node: Node, key: str, example: str = "NAME: VALUE") -> dict[str, Pair]:
+        """The entries of a mapping; a hint about another value shows `example` in it."""
         if node.value is None:
             return {}
         if not isinstance(node.value, dict):
-            self.refuse(node, f"'{key}' must be a mapping")
+            example = _MAPPINGS.get(key, example)
+            self.refuse(node, f"'{key}' must be a mapping", f"write {key}: {{{example}}}")
             return {}
         return node.value
 
@@ -81,7 +113,7 @@ class ValueReader:
         if isinstance(node.value, list):
             return node.value
         if not single or isinstance(node.value, dict):
-            self.refuse(node, f"'{key}' must be a list")
+            self.refuse(node, f"'{key}' must be a list", f"write {key}: [{_LISTS.get(key, '…')}]")
             return []
         return [node]
 
@@ -97,7 +129,7 @@ class ValueReader:
         """Yield names, values and nodes of a mapping, or of a list of NAME=VALUE."""
         if isinstance(node.value, list):
             for text, item in self.texts(node, key):
-                at = min((k for s in separators if (k := text.find(s)) > 0), default=len(text))
+                at = min((k for s in separators if (k := text.find(s)) >= 0), default=len(text))
                 yield text[:at], text[at + 1 :] if at < len(text) else None, item
             return
         for name, pair in self.mapping(node, key).items():
@@ -108,7 +140,7 @@ class ValueReader:
 
     def only(self, node: Node, key: str, known: tuple[str, ...]) -> dict[str, Pair]:
         """The entries of a mapping; each one that is not `known` is a finding."""
-        pairs = self.mapping(node, key)
+        pairs = self.mapping(node, key, f"{known[0]}: …" if known else "")
         for name, pair in pairs.items():
             if name not in known and not name.startswith("x-"):
                 hint = f"provision reads {', '.join(known)}" if known else "remove it"

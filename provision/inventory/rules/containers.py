@@ -12,6 +12,7 @@ from provision import methods
 from provision.inventory.rules import further_networks
 from provision.model.documents import ContainerDocument, Decoded, Layout, Member, Subnets
 from provision.model.fields import containers
+from provision.model.fields.container_settings import absolute_path
 from provision.model.findings import Finding, Loc
 from provision.model.inventory import Port
 from provision.model.suggest import did_you_mean
@@ -32,6 +33,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         loc: Loc = ("containers", name)
         mistakes = [*_host(loc, container, decoded), *_network(loc, container, decoded)]
         yield from mistakes
+        yield from _mounts(loc, container)
         if not mistakes and container.network in layout.hosts:
             yield from _membership(loc, container, layout)
         yield from further_networks.findings(name, container, decoded, layout)
@@ -107,8 +109,32 @@ def _shared_namespace(
         hosts = frozenset((owner.host, container.host))
         yield Finding(at, message, "name a container of the same host", hosts=hosts)
     elif owner.network.startswith("container:"):
-        message = f"container '{name}' has no namespace of its own: {owner.network}"
-        yield Finding(at, message, f"write network: {quoted(owner.network)}")
+        last = _last_owner(name, decoded)
+        if last is not None:  # else the containers wait for each other, which is a finding
+            message = f"container '{name}' has no namespace of its own: {owner.network}"
+            yield Finding(at, message, f"write network: {quoted(f'container:{last}')}")
+
+
+def _last_owner(name: str, decoded: Decoded) -> str | None:
+    """The container whose namespace a container uses by way of others; None: they are a circle."""
+    passed = {name}
+    while (owner := decoded.containers.get(name)) and owner.network.startswith("container:"):
+        name = owner.network.partition(":")[2]
+        if name in passed:
+            return None
+        passed.add(name)
+    return name
+
+
+def _mounts(loc: Loc, container: ContainerDocument) -> Iterator[Finding]:
+    """Everything that is mounted has a target of its own; Docker refuses a second one."""
+    targets = set(container.tmpfs)
+    for k, text in enumerate(container.volumes):
+        target = absolute_path(text.split(":")[1])
+        if target in targets:
+            message = f"'{target}' has a volume or a file system in memory already"
+            yield Finding((*loc, "volumes", k), message, "choose another target, or remove one")
+        targets.add(target)
 
 
 def _ports(decoded: Decoded) -> Iterator[Finding]:

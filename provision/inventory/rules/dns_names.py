@@ -9,7 +9,8 @@ from provision import methods
 from provision.model.documents import ContainerDocument, Decoded, Layout
 from provision.model.fields.containers import ports
 from provision.model.fields.dns_names import is_name
-from provision.model.findings import KEY, Finding, Loc
+from provision.model.fields.names import container_name
+from provision.model.findings import KEY, BadValueError, Finding, Loc
 from provision.model.text import quoted
 
 PORT = 53
@@ -22,7 +23,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
             reason := methods.dns_obstacle(network, decoded.options[name])
         ):
             yield Finding(("networks", name, "names"), *reason)
-    owners: dict[tuple[str, str], str] = {}
+    owners: Owners = {}
     for name, container in decoded.containers.items():
         networks = [container.network, *(entry.network for entry in container.further())]
         domains = {
@@ -41,6 +42,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
         if of_network is not None and of_network.names is not None:
             own = _GivenName(("guests", name, KEY), "guest", name, name)
             yield from _names([own], guest.network, of_network.names, owners)
+    yield from _of_two_networks(decoded, owners)
     yield from _published(decoded, layout)
 
 
@@ -87,6 +89,43 @@ class _GivenName:
     owner: str
 
 
+Owners = dict[tuple[str, str], tuple[str, _GivenName]]
+"""Who gives a name of a network, and by what, by network and name."""
+
+
+def _of_two_networks(decoded: Decoded, owners: Owners) -> Iterator[Finding]:
+    """Names of which one would hide the other in a container that is on both networks.
+
+    The container asks the server of its first network, which answers full names of the others.
+    """
+    askers: dict[tuple[str, str], str] = {}
+    for name, container in decoded.containers.items():
+        networks = (container.network, *(entry.network for entry in container.further()))
+        known = (decoded.networks.get(network) for network in networks)
+        asked, *further = [
+            network
+            for network, document in zip(networks, known, strict=True)
+            if document is not None and document.names is not None
+        ] or [""]
+        for network in further:
+            askers.setdefault((asked, network), name)
+    reported: set[Loc] = set()
+    for (asked, joined), asker in askers.items():
+        for (network, form), (owner, giver) in owners.items():
+            first = owners.get((asked, form)) if network == joined and "." in form else None
+            if first is None or first[0] == owner:
+                continue
+            # The name that was written in full is the one to change.
+            blamed = giver if "." in giver.text else first[1]
+            if blamed.loc not in reported:
+                reported.add(blamed.loc)
+                message = (
+                    f"{blamed.noun} '{blamed.text}' makes two of the name {form}: '{first[0]}' has "
+                    f"it in network '{asked}', and '{owner}' in '{joined}'; '{asker}' is on both"
+                )
+                yield Finding(blamed.loc, message, "choose another name")
+
+
 def _container_names(name: str, container: ContainerDocument) -> list[_GivenName]:
     """The names of a container, its own first; that of a service belongs to several."""
     loc: Loc = ("containers", name)
@@ -99,11 +138,18 @@ def _container_names(name: str, container: ContainerDocument) -> list[_GivenName
     return names
 
 
-def _names(
-    given: list[_GivenName], network: str, domain: str, owners: dict[tuple[str, str], str]
-) -> Iterator[Finding]:
+def _is_container_name(text: str) -> bool:
+    try:
+        return container_name(text) == text
+    except BadValueError:
+        return False
+
+
+def _names(given: list[_GivenName], network: str, domain: str, owners: Owners) -> Iterator[Finding]:
     """Yield the names of one item that DNS cannot hold, or that another item has already."""
     own, *_ = given
+    if not _is_container_name(own.text):
+        return  # it is invalid, which is reported already
     longest, *_ = methods.all_names(network, domain, (own.text,))
     if not is_name(longest):
         message = f"{quoted(longest)} cannot be a name in DNS"
@@ -116,7 +162,7 @@ def _names(
             owner = (
                 own.owner if form in methods.all_names(network, domain, (own.text,)) else each.owner
             )
-            first = owners.setdefault((network, form), owner)
+            first, _ = owners.setdefault((network, form), (owner, each))
             if first != owner:
                 message = (
                     f"{each.noun} '{each.text}' gives the name {form}, which '{first}' has already"

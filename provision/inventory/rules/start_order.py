@@ -10,6 +10,9 @@ from provision.model.findings import Finding, Loc
 from provision.model.suggest import did_you_mean
 from provision.model.text import quoted
 
+_MOST_CIRCLES = 100
+"""Each search looks at all containers."""
+
 
 def findings(decoded: Decoded) -> Iterator[Finding]:
     """Yield the findings about all `depends_on`."""
@@ -34,14 +37,17 @@ def findings(decoded: Decoded) -> Iterator[Finding]:
 
 def _cycles(decoded: Decoded) -> Iterator[Finding]:
     graph = {name: _predecessors(name, decoded) for name in decoded.containers}
-    if circle := cycle(graph):
+    order = {name: k for k, name in enumerate(decoded.containers)}
+    for _ in range(_MOST_CIRCLES):
+        if not (circle := cycle(graph)):
+            return
         # From the container that the file has first.
-        order = {name: k for k, name in enumerate(decoded.containers)}
         start = circle.index(min(circle, key=order.__getitem__))
         names = [*circle[start:], *circle[: start + 1]]
         key = "depends_on" if decoded.containers[names[0]].depends_on else "network"
         loc = ("containers", names[0], key)
         yield Finding(loc, f"containers wait for each other: {' → '.join(names)}", "remove one")
+        graph = {name: before for name, before in graph.items() if name not in circle}
 
 
 def _predecessors(name: str, decoded: Decoded) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from provision.model.access import Access
 from provision.model.fields import addresses, names
@@ -55,4 +55,17 @@ def _is_range(text: str) -> bool:
     return ":" in text or re.fullmatch(r"[0-9.]+(/.*)?", text) is not None
 
 
+def _not_null(value: Any) -> Any:
+    # Nothing could mean nobody, or leave what comes in to Docker.
+    if value is None:
+        hint = "write [] to let nobody else in, or a list like [hosts, 10.9.0.0/16]"
+        raise BadValueError("'access' is empty", hint)
+    return value
+
+
 AccessEntry = Annotated[str, BeforeValidator(entry)]
+AccessEntries = Annotated[
+    list[AccessEntry] | None,
+    BeforeValidator(_not_null),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+]

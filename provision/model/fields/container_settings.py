@@ -27,6 +27,20 @@ RESTARTS = ("no", "always", "on-failure", "unless-stopped")
 TESTS = ("NONE", "CMD", "CMD-SHELL")
 
 
+# Names that moby's package signal knows on Linux, besides RTMIN+1 to RTMAX-1.
+_SIGNALS = (
+    *("ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT"),
+    *("KILL", "PIPE", "POLL", "PROF", "PWR", "QUIT", "RTMAX", "RTMIN", "SEGV", "STKFLT", "STOP"),
+    *("SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "UNUSED", "URG", "USR1", "USR2", "VTALRM"),
+    *("WINCH", "XCPU", "XFSZ"),
+)
+_REALTIME_SIGNAL = re.compile(r"RTMIN\+(?:[1-9]|1[0-5])|RTMAX-(?:[1-9]|1[0-4])")
+# The kernel's sizes of a tmpfs: it takes one letter, and no `b` after it.
+_KERNEL_SIZE = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)[kmgtpe]?%?", re.IGNORECASE | re.ASCII)
+_LEAST_MEMORY = 6 << 20
+"""Docker refuses less, in bytes."""
+
+
 def absolute_path(text: str) -> str:
     """A path inside the container. Raises BadValueError."""
     if not text.startswith("/") or "\0" in text:
@@ -139,7 +153,9 @@ def restart(text: str) -> str | None:
 
 
 def length(text: str) -> str:
-    """A duration. Raises BadValueError."""
+    """A duration of a health check. Raises BadValueError."""
+    if 0 < duration(text) < 10**6:
+        raise BadValueError(f"{quoted(text)} is less than 1ms", "Docker takes 1ms or more")
     return duration_text(duration(text))
 
 
@@ -152,7 +168,9 @@ def whole_seconds(text: str) -> str:
 
 def signal(text: str) -> str:
     """The name or number of a signal. Raises BadValueError."""
-    if not re.fullmatch(r"(?:SIG)?[A-Z0-9+]{1,12}", text):
+    name = text.removeprefix("SIG")
+    is_known = name in _SIGNALS or _REALTIME_SIGNAL.fullmatch(name)
+    if not is_known and not re.fullmatch(r"[1-9][0-9]?", text):
         raise BadValueError(f"signal {quoted(text)} cannot be used", "write it like SIGTERM")
     return text
 
@@ -164,14 +182,45 @@ def literal(text: str) -> str:
     return text
 
 
-def size_text(text: str) -> str:
-    """A number of bytes. Raises BadValueError."""
+def memory(text: str) -> str:
+    """A limit of memory; 0 is none. Raises BadValueError."""
+    if 0 < size(text) < _LEAST_MEMORY:
+        raise BadValueError(f"mem_limit {quoted(text)} is less than 6m", "Docker takes 6m or more")
+    return str(size(text))
+
+
+def tmpfs_options(text: str) -> str:
+    """The options of a file system in memory, which Docker hands to the kernel.
+
+    Raises BadValueError.
+    """
+    for option in literal(text).split(","):
+        name, _, value = option.partition("=")
+        if name == "size" and not _KERNEL_SIZE.fullmatch(value):
+            message = f"the kernel takes no size {quoted(value)} of a tmpfs"
+            raise BadValueError(message, "write it like size=64m or size=1g")
+    return text
+
+
+def log_driver(text: str) -> str:
+    """The name of a log driver. Raises BadValueError."""
+    # Docker stores the name of its default in place of an empty one.
+    if not text or "\0" in text:
+        raise BadValueError("the name of the log driver is empty", "write it like json-file")
+    return text
+
+
+def shm_size(text: str) -> str:
+    """The size of /dev/shm. Raises BadValueError."""
+    # Docker stores its default in place of 0, so that each plan would show a difference.
+    if not size(text):
+        raise BadValueError("shm_size 0 stands for Docker's own size", "remove it")
     return str(size(text))
 
 
 def cpus(text: str) -> str:
     """A number of processors. Raises BadValueError."""
-    if not re.fullmatch(r"[0-9]{1,4}(?:\.[0-9]{1,9})?", text) or not float(text):
+    if not re.fullmatch(r"[0-9]{1,4}(?:\.[0-9]{1,9})?", text) or float(text) < 0.01:
         raise BadValueError(f"cpus {quoted(text)} cannot be used", 'write it like "1.5"')
     return f"{float(text):g}"
 

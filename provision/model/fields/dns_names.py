@@ -13,19 +13,40 @@ from provision.model.text import quoted
 LONGEST = 253
 """Characters of a name (RFC 1035); a label has at most 63."""
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+# Without ASCII, ſ and the Kelvin sign would pass for s and k.
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 _EXAMPLE = "lab.internal"
 # RFC 2606, 6761, 6762, 7686: programs do not ask a DNS server for these, or ask no other one.
 _SPECIAL = ("local", "localhost", "invalid", "onion", "arpa", "example", "alt")
 # Nobody can register names below these, so a single label can be a domain of one's own.
 _PRIVATE = ("internal", "test", "lan", "home", "corp", "private", "intranet", "localdomain")
 # Second levels below which the registries of countries register names, such as co.uk.
+# More than these would need Mozilla's list, which changes each week and has 10,000 entries.
 _REGISTRIES = ("ac", "co", "com", "edu", "gob", "gov", "gv", "mil", "ne", "net", "or", "org", "sch")
+_REGISTRIES_OF = {
+    "au": ("asn", "id"),
+    "fr": ("asso", "gouv", "nom", "tm"),
+    "in": ("firm", "gen", "ind", "nic", "res"),
+    "jp": ("ad", "ed", "go", "gr", "lg"),
+    "kr": ("go", "pe", "re"),
+    "nz": ("cri", "geek", "gen", "govt", "health", "iwi", "kiwi", "maori", "school"),
+    "pl": ("biz", "info"),
+    "th": ("go", "in"),
+    "tr": ("bel", "gen", "k12", "name", "web"),
+    "uk": ("ltd", "me", "nhs", "plc", "police"),
+    "za": ("law", "nom", "school", "web"),
+}
+_HOSTING = ("github.io", "gitlab.io", "herokuapp.com", "netlify.app", "pages.dev", "vercel.app")
+"""Domains of hosting services, below which customers have their names."""
+_BOOLEANS = {"yes": "true", "on": "true", "true": "true"}
+_BOOLEANS |= {"no": "false", "off": "false", "false": "false"}
+"""Texts that stand for a value of `names` elsewhere, such as `yes` in YAML 1.1, and that value."""
 
 
 def is_name(text: str) -> bool:
     """True for a name that DNS can hold, in any case."""
     fits = len(text) <= LONGEST
-    return fits and re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", text, re.IGNORECASE) is not None
+    return fits and _NAME.fullmatch(text) is not None
 
 
 def alias(text: str) -> str:
@@ -41,12 +62,13 @@ def alias(text: str) -> str:
 def domain(text: str) -> str:
     """The domain below which a network has its names. Raises BadValueError."""
     name = text.lower()
-    if name in ("yes", "on"):
-        # YAML 1.1 reads these as true, and the YAML of the inventory as text.
-        raise BadValueError(f"names cannot be {quoted(text)}", "write names: true")
+    if name in _BOOLEANS:
+        raise BadValueError(f"names cannot be {quoted(text)}", f"write names: {_BOOLEANS[name]}")
     hint = f"write a domain of your own, like {_EXAMPLE}"
     if not is_name(name) or "_" in name or len(name) > LONGEST - 130:
         raise BadValueError(f"domain {quoted(text)} cannot be a domain in DNS", hint)
+    if re.fullmatch(r"[0-9.]+", name):
+        raise BadValueError(f"domain {quoted(text)} looks like an address", hint)
     labels = name.split(".")
     if labels[-1] in _SPECIAL and labels[-2:] != ["home", "arpa"]:
         message = f"domain {quoted(text)} ends in '{labels[-1]}', which programs treat specially"
@@ -61,7 +83,10 @@ def _is_public_suffix(labels: list[str]) -> bool:
     """True for a domain like com or co.uk: its other names would not be found any more."""
     if len(labels) == 1:
         return labels[0] not in _PRIVATE
-    return len(labels) == 2 and len(labels[1]) == 2 and labels[0] in _REGISTRIES
+    if len(labels) > 2 or ".".join(labels) in _HOSTING:
+        return len(labels) == 2
+    second, top = labels
+    return len(top) == 2 and (second in _REGISTRIES or second in _REGISTRIES_OF.get(top, ()))
 
 
 def _names(value: Any) -> str | None:

@@ -19,7 +19,9 @@ _UNITS = {
 }
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ns|us|ms|s|m|h))+")
 _PART = re.compile(r"([0-9.]+)([a-z]+)")
-_SIZE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?[ ]?([bkmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(
+    r"([0-9]{1,18})(?:\.([0-9]{1,9}))?[ ]?([bkmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII
+)
 _LARGEST = 2**63 - 1  # both are int64 for Docker
 
 

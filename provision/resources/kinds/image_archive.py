@@ -31,6 +31,14 @@ _OTHER_IMAGE = """
 id() { docker image inspect --format '{{.Id}}' "$1"; }
 now=$(id "$1") && [ -n "$now" ] && [ "$now" != "$(id "$2")" ]
 """
+# The inventories that have made an image from an archive, of which one may be of this reference.
+_USERS = f"""\
+for claim in {ORIGINALS}/*/image_archive/*; do
+  [ -f "$claim" ] || continue
+  user=${{claim#{ORIGINALS}/}}
+  echo "user ${{user%%/*}} $(cat "$claim")"
+done
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class ImageArchive(Resource):
     probe: ClassVar[str] = f"""
 need_docker
 shared image
-{claims_probe("image_archive")}"""
+{claims_probe("image_archive")}{_USERS}"""
     fingerprint: ClassVar[str] = ":"  # the one of `image` covers both kinds
 
     reference: str
@@ -56,6 +64,7 @@ shared image
     archive: Path | None = field(default=None, compare=False)
     inventory: str = field(default="", compare=False)
     claimed: bool = field(default=False, compare=False)
+    other_owner: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -109,7 +118,15 @@ shared image
     def blocking_reason(self, after: Resource | None) -> str | None:  # noqa: ARG002
         if self.claimed:
             return None
-        return f"image {self.reference} exists with other layers and is not ours"
+        if self.other_owner:
+            return f"image {self.reference} belongs to inventory {self.other_owner}"
+        return f"image {self.reference} exists with other layers outside this inventory"
+
+    def blocking_hint(self) -> str:
+        if self.other_owner:
+            hint = "name the same archive in both files, or save this one under another tag"
+            return f"{hint}: it has other layers"
+        return f"run `docker image rm {self.reference}`, or save the archive under another tag"
 
     @property
     def _upload(self) -> str:
@@ -121,9 +138,18 @@ shared image
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
         lines = keyed_lines(text)
         claims = {reference for key, reference in lines if key == "claim"}
+        users = [rest.split(" ", 1) for key, rest in lines if key == "user"]
+        owners = {reference: user for user, reference in users if user != origin.inventory}
         for entry in (json.loads(rest) for key, rest in lines if key == "image"):
             layers = tuple(entry["RootFS"].get("Layers") or ())
             for tag in entry["RepoTags"] or ():
                 ours = tag in claims
-                image = cls(origin.host, tag, layers, inventory=origin.inventory, claimed=ours)
+                image = cls(
+                    origin.host,
+                    tag,
+                    layers,
+                    inventory=origin.inventory,
+                    claimed=ours,
+                    other_owner=owners.get(tag, ""),
+                )
                 yield Found(image, ours)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from provision.resources.base import Found, Origin, Resource, keyed_lines
 from provision.resources.lib import ovs_forwarding, ovsdb
 from provision.resources.lib.ovsdb import NIC_KEY
-from provision.resources.on_hosts import ORIGINALS
+from provision.resources.on_hosts import ORIGINALS, UNMARKED, Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Run, Steps, Unless, remove_file, sh
 
@@ -185,9 +185,17 @@ done
                 ),
             )
             yield Found(uplink, ours=uplink.claimed)
+        marks = {row["name"]: _mark(row) for row in ovsdb.bridges(text)}
         for name, link in links.items():
             if name not in uplinks and name != _LOOPBACK:
-                yield Found(_nic(link, ports.get(name, ""), origin), ours=False)
+                bridge = ports.get(name, "")
+                owner = marks.get(bridge, UNMARKED).inventory
+                yield Found(_nic(link, bridge, owner, origin), ours=False)
+
+
+def _mark(bridge: ovsdb.Row) -> Mark:
+    keys = bridge["external_ids"]
+    return Mark.parse(keys.get(ovsdb.MARK_KEY) or keys.get(ovsdb.LAN_KEY, ""))
 
 
 def _record(inventory: str, nic: str) -> str:
@@ -210,15 +218,18 @@ def _uplink(nic: str, row: ovsdb.Row, links: Links, origin: Origin) -> OvsUplink
     )
 
 
-def _nic(link: dict[str, Any], bridge: str, origin: Origin) -> OvsUplink:
-    """An interface that is not an uplink, a port of the Open vSwitch bridge `bridge` or of none."""
+def _nic(link: dict[str, Any], bridge: str, owner: str, origin: Origin) -> OvsUplink:
+    """An interface that is not an uplink, a port of the Open vSwitch bridge `bridge` or of none.
+
+    `owner` is the inventory of this bridge, empty if it has none.
+    """
     return OvsUplink(
         origin.host,
         link["ifname"],
         "",
         link["ifname"],
         origin.inventory,
-        obstacle=_obstacle(link, bridge),
+        obstacle=_obstacle(link, bridge, owner),
         peer_outside="link_netnsid" in link,
     )
 
@@ -234,12 +245,13 @@ def _ipv4_addresses(link: dict[str, Any]) -> list[dict[str, Any]]:
     return [address for address in link.get("addr_info", ()) if address["family"] == "inet"]
 
 
-def _obstacle(link: dict[str, Any], bridge: str) -> str:
+def _obstacle(link: dict[str, Any], bridge: str, owner: str) -> str:
     name = link["ifname"]
     if bridge == name:
         return f"{name} is a bridge of Open vSwitch, not a NIC"
     if bridge:
-        return f"{name} is already a port of {bridge}, a bridge of Open vSwitch that is not ours"
+        ownership = f"which belongs to inventory {owner}" if owner else "outside this inventory"
+        return f"{name} is already a port of {bridge}, a bridge of Open vSwitch {ownership}"
     if link.get("master"):
         return f"{name} is a port of {link['master']}"
     if any(address.get("dynamic") for address in _ipv4_addresses(link)):

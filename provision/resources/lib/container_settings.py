@@ -152,6 +152,8 @@ def _value(setting: str, entry: dict[str, Any]) -> str | None:
     if group in _PLACES:
         section, key, form = _PLACES[group]
         value = entry[section].get(key)
+        if group == "entrypoint" and value is None:
+            return json.dumps([""])  # takes away that of the image; Docker then shows none
         return None if value is None else form.decode(value)
     if group in _MAPPINGS:
         section, key = _MAPPINGS[group]
