@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -106,7 +107,8 @@ def _is_address(text: str) -> bool:
 
 
 def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdigit() else value
+    is_number = isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value)
+    return int(value) if is_number else value
 
 
 def _variable(variables: Variables, name: str) -> Value | None:

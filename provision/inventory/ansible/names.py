@@ -11,6 +11,8 @@ MAX_HOSTS = 10_000
 _RANGE = re.compile(r"\[([^\]:]*):([^\]:]*)(?::([^\]:]*))?\]")
 _BRACKETED = re.compile(r"\[(?P<name>[^\[\]]+)\]:(?P<port>\d{1,5})")
 _PORT = re.compile(r"(?P<name>(?:\[[^\]]*\]|[^\[\]:])+):(?P<port>\d{1,5})")
+# `isdigit` is true of ² and of digits that are too many for `int`, too.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def expand(pattern: str, position: Position) -> tuple[tuple[str, ...], int | None]:
@@ -49,14 +51,14 @@ def _steps(first: str, last: str, stride: str, text: str, position: Position) ->
     invalid = FindingError.at(
         position, f"'{text}' has an invalid range", "write it like web[01:20] or db[a:c]"
     )
-    if not stride.isdigit() or not int(stride):
+    if not _NUMBER.fullmatch(stride) or not int(stride):
         raise invalid
     if len(first) == len(last) == 1 and first in ascii_letters and last in ascii_letters:
         begin, end = ascii_letters.index(first), ascii_letters.index(last)
         if begin > end:
             raise invalid
         return list(ascii_letters[begin : end + 1 : int(stride)])
-    if not (first.isdigit() and last.isdigit()):
+    if not (_NUMBER.fullmatch(first) and _NUMBER.fullmatch(last)):
         raise invalid
     padded = len(first) > 1 and first[0] == "0"
     if padded and len(first) != len(last):
