@@ -131,10 +131,17 @@ def run_checks(
         if not result.ok and not result.interrupted:
             result = replace(result, diagnosis=_diagnosis(session, result, evidence, follow=follow))
     except KeyboardInterrupt:
-        pass
-    if result.interrupted and junit:
-        result = replace(result, junit=junit_text.interrupted(result.junit, interruption(result)))
+        # Also while the failures of judged checks are explained: what follows is missing.
+        result = replace(result, interrupted=True)
+    if result.interrupted:
+        result = as_interrupted(result, junit=junit)
     return replace(result, seconds=time.monotonic() - begin)
+
+
+def as_interrupted(result: Verification, *, junit: bool) -> Verification:
+    """The result of a verify that was interrupted; its JUnit XML says so, too."""
+    text = junit_text.interrupted(result.junit, interruption(result)) if junit else ""
+    return replace(result, interrupted=True, junit=text)
 
 
 def _measured(evidence: Evidence, check: Check) -> Check:

@@ -223,7 +223,7 @@ def verify(
 
     choose = partial(choice, pairs, seed, fresh_seed=secrets.randbelow(LARGEST_SEED))
     choose(containers=0)  # raises UsageError before a host is contacted
-    from provision.checks.run import run_checks
+    from provision.checks.run import as_interrupted, run_checks
     from provision.checks.text import as_json, show
 
     outputs = (("--junit", junit), ("--html", html))
@@ -241,7 +241,12 @@ def verify(
                 follow=not no_explain,
                 everyone=everyone,
             )
-            drawing = _drawing(session, hosts, result) if html_file is not None else ""
+            drawing = ""
+            if html_file is not None:
+                try:
+                    drawing = _drawing(session, hosts, result)
+                except KeyboardInterrupt:  # the results are there
+                    result = as_interrupted(result, junit=junit_file is not None)
         if junit_file is not None:
             junit_file.write(result.junit)
         if html_file is not None:

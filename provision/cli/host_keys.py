@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.engine.fleet import Session, each
-from provision.model.errors import HostError, HostKeyError
+from provision.model.errors import HostError, HostKeyError, UsageError
 from provision.model.inventory import Inventory
 from provision.transport.ssh.transport import SshTransport
 
@@ -65,13 +65,25 @@ def changed_key(offer: Offer) -> HostKeyError:
 
 
 def record(path: Path, offers: Iterable[Offer]) -> None:
-    """Append keys to a known_hosts file; create the file if it does not exist."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.read_text() if path.is_file() else ""
-    newline = "\n" if before and not before.endswith("\n") else ""
+    """Append keys to a known_hosts file; create the file if it does not exist.
+
+    Raises UsageError if it cannot be written.
+    """
     lines = "".join(f"{offer.line}\n" for offer in offers)
+    try:
+        _append(path, lines.encode())
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise UsageError(message, "check the permissions of file and folder") from error
+
+
+def _append(path: Path, lines: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # As bytes: comments of other programs need not be UTF-8.
+    before = path.read_bytes() if path.is_file() else b""
+    newline = b"\n" if before and not before.endswith(b"\n") else b""
     new = path.with_name(f".{path.name}.new")
-    with new.open("w") as file:
+    with new.open("wb") as file:
         file.write(before + newline + lines)
         # Without it, a crash after the rename could leave an empty file: all keys lost.
         file.flush()

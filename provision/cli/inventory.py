@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from provision.cli.invocation import load
 from provision.cli.options import FILE, INVENTORY, JSON, ignore_host_options
 from provision.cli.output import print_warning
 from provision.model.errors import ExitStatus, UsageError
+from provision.model.findings import BadValueError
 from provision.model.text import count
 
 if TYPE_CHECKING:
@@ -101,9 +103,12 @@ def init(
     from provision.cli.output_file import output_file
     from provision.inventory.init import Answers, inventory_text
     from provision.methods import DEFAULT
+    from provision.model.fields.files import file_type
 
-    if file.exists():
-        raise UsageError(f"{file} already exists", "give the name of a new file")
+    # A folder of others, or a name that is too long: opening the file says so.
+    with suppress(BadValueError):
+        if file_type(file) is not None:
+            raise UsageError(f"{file} already exists", "give the name of a new file")
     if not hosts and not sys.stdin.isatty():
         raise UsageError(
             "no hosts are given, and stdin is not a terminal", "add --host h1=10.0.0.11 for each"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from functools import update_wrapper
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from provision.cli.invocation import Invocation, load
 from provision.model.errors import ProvisionError, UsageError
+from provision.model.findings import BadValueError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -21,8 +23,16 @@ Command = Callable[..., int]
 def _existing_file(
     _ctx: click.Context, _parameter: click.Parameter, value: str | None
 ) -> Path | None:
+    from provision.model.fields.files import file_type
+
     path = Path(value) if value else None
-    if path is not None and not path.is_file():
+    if path is None:
+        return None
+    try:
+        kind = file_type(path)
+    except BadValueError as error:
+        raise UsageError(f"--ssh-config {value}: {error.message}", error.hint) from error
+    if kind != stat.S_IFREG:
         raise UsageError(f"--ssh-config {value}: no such file", "check the path")
     return path
 

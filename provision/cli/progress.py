@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import threading
 import time
+from typing import TextIO
 
 INTERVAL_S = 0.1
 """Seconds between two updates of the line."""
 _CLEAR = "\r\x1b[K"
+
+
+def takes_output(stream: TextIO, within_s: float = 0) -> bool:
+    """True if a stream takes output: a terminal that Ctrl-S has stopped would block the writer."""
+    try:
+        return bool(select.select([], [stream], [], within_s)[1])
+    except (OSError, ValueError):  # not a file of the system, as in tests
+        return True
 
 
 class ProgressLine:
@@ -28,7 +38,10 @@ class ProgressLine:
             if done >= total:
                 self._clear()
             elif now - self._updated_at >= INTERVAL_S:
-                self._updated_at, self._shown = now, True
+                self._updated_at = now
+                if not takes_output(sys.stderr):
+                    return
+                self._shown = True
                 sys.stderr.write(f"{_CLEAR}{label}: {done:,} of {total:,}")
                 sys.stderr.flush()
 
@@ -38,7 +51,7 @@ class ProgressLine:
             self._clear()
 
     def _clear(self) -> None:
-        if self._shown:
+        if self._shown and takes_output(sys.stderr):
             self._shown = False
             sys.stderr.write(_CLEAR)
             sys.stderr.flush()

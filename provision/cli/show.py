@@ -11,7 +11,7 @@ import click
 
 from provision.cli.invocation import Invocation
 from provision.cli.options import FILE, host_options
-from provision.cli.output import print_error
+from provision.cli.output import print_error, print_warning
 from provision.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _print_problems(state: View) -> None:
     from provision.show.tables import warnings
 
     for line in warnings(state):
-        click.echo(line, err=True)
+        print_warning(line)
     for error in state.errors:
         print_error(error)
 

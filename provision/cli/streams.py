@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from provision.cli.progress import LINE
+from provision.cli.progress import LINE, takes_output
 from provision.model.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -94,18 +94,11 @@ def say(line: str) -> None:
 
     A terminal stopped by Ctrl-S, or a pager that nobody scrolls, must not stop a change.
     """
-    if _ready(sys.stderr):
+    if takes_output(sys.stderr, PATIENCE_S):
         LINE.clear()
         click.echo(line, err=True)
     else:
         note_loss(OSError(errno.EAGAIN, "standard error takes no more output"))
-
-
-def _ready(stream: TextIO) -> bool:
-    try:
-        return bool(select.select([], [stream], [], PATIENCE_S)[1])
-    except (OSError, ValueError):  # not a file of the system, as in tests
-        return True
 
 
 def exit_status(status: int) -> int:

@@ -12,6 +12,7 @@ from provision.facts.arp import arp_errors
 from provision.facts.host import Link
 from provision.facts.lines import KeyedLines
 from provision.model.errors import UnfitError, UsageError
+from provision.model.reading import reading
 from provision.resources.render import program_text
 from provision.resources.script import PRELUDE, quoted
 
@@ -117,4 +118,5 @@ def _answering(
     if len(answers) != len(addresses):
         reason = output.stderr.strip()[-200:]
         raise UnfitError(host, f"it cannot send ARP probes to its LAN: {reason}", _HINT)
-    return frozenset(IPv4Address(text) for text in arp_errors(answers, "duplicate"))
+    with reading(host, "answers to ARP probes", output.stdout):
+        return frozenset(IPv4Address(text) for text in arp_errors(answers, "duplicate"))

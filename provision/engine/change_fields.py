@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from provision.engine.plan import Change
-from provision.resources.base import SECRET_PAIRS, Resource
+from provision.resources.base import Resource, secret_fields
 from provision.resources.rows import row_changes, row_fields
 
 Fields = dict[str, Any]
@@ -54,7 +54,7 @@ def hidden_values(change: Change) -> list[Any]:
 def _secret_keys(change: Change) -> list[str]:
     resource = change.after or change.before
     assert resource is not None
-    return [field.name for field in dataclasses.fields(resource) if field.metadata == SECRET_PAIRS]
+    return secret_fields(type(resource))
 
 
 def _hidden(old: str | None, new: str | None) -> str:

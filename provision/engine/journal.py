@@ -6,6 +6,7 @@ journal, the record is right.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -17,6 +18,7 @@ from provision.model import file_lock
 from provision.model.errors import UsageError
 
 LEFT = "left to a person"
+_HINT = "set XDG_STATE_HOME to a folder that you can write"
 
 
 def folder(inventory: Path) -> Path:
@@ -42,19 +44,43 @@ class Journal:
         except OSError as error:
             raise UsageError(
                 f"the folder of the journals, {journals}, cannot be made: {error.strerror}",
-                "set XDG_STATE_HOME to a folder that you can write",
+                _HINT,
             ) from error
+        self._path = journals / f"{txn}.jsonl"
         # O_APPEND: each write is one line at the end of the file, also from several threads.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._file = os.open(journals / f"{txn}.jsonl", flags, 0o600)
+        try:
+            self._file = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from error
         file_lock.lock(self._file)
+        self._begun = False
+        self.error: OSError | None = None
+        """Why the journal ends before the change."""
 
     def note(self, decision: str, **fields: Any) -> None:
-        """Add a line, and wait until it is on the disk."""
+        """Add a line, and wait until it is on the disk.
+
+        Raises UsageError if that fails for the first one, which has the token. Later on, hosts wait
+        for the end of the change, which a full disk of this machine must not stop.
+        """
+        if self.error is not None:
+            return  # behind a line that was cut off, another one could not be read
         line = json.dumps({"at": round(time.time(), 3), "decision": decision, **fields}) + "\n"
-        os.write(self._file, line.encode())
-        # After a power cut the token would be lost otherwise, with hosts waiting for it.
-        os.fsync(self._file)
+        try:
+            if os.write(self._file, line.encode()) < len(line.encode()):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # After a power cut the token would be lost otherwise, with hosts waiting for it.
+            os.fsync(self._file)
+        except OSError as error:
+            if not self._begun:
+                raise self._unwritable(error) from error
+            self.error = error
+        self._begun = True
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        message = f"the journal of the change, {self._path}, cannot be written: {error.strerror}"
+        return UsageError(message, _HINT)
 
     def close(self) -> None:
         """Close the file and release its lock."""

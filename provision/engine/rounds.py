@@ -16,7 +16,13 @@ from provision.engine.plan import Change, Plan, Wave, facts_changing_part, is_pe
 from provision.engine.plan import waves as in_waves
 from provision.engine.transaction import Transaction
 from provision.facts.gather import HostSnapshot
-from provision.model.errors import ChangedError, HostError, LockedError, StepError
+from provision.model.errors import (
+    ChangedError,
+    HostError,
+    LockedError,
+    ProvisionError,
+    StepError,
+)
 from provision.model.text import count
 from provision.resources.rows import row_summary
 
@@ -55,14 +61,24 @@ class ApplyRounds:
     def run(self, plan: Plan) -> bool:
         """Apply `plan`, and return True if it is confirmed on all hosts.
 
-        With the option `manual` it is pending instead. Raises LockedError before any change.
+        With the option `manual` it is pending instead. Raises LockedError and UsageError before any
+        change.
         """
         try:
             self._apply(plan)
         except KeyboardInterrupt:
             self._interrupt()
+        except LockedError:
+            raise  # every host is disarmed
+        except (OSError, ProvisionError) as error:
+            if not self.transaction.armed:
+                raise
+            self._stop(error)
+        except BaseException:
+            self._revert("failed")
+            raise
         finally:
-            self.transaction.journal.close()
+            self._close_journal()
         success = OutcomeKind.PENDING if self.options.manual else OutcomeKind.CONFIRMED
         outcomes = self.transaction.outcomes.values()
         return all(outcome.kind is success for outcome in outcomes) and not self.transaction.errors
@@ -180,14 +196,34 @@ class ApplyRounds:
         elif to_keep:
             ending.confirm(transaction, to_keep)
 
+    def _stop(self, error: OSError | ProvisionError) -> None:
+        """Roll the change back, which this machine cannot go on with: its disk is full, say."""
+        host = self.transaction.armed[0]
+        hint = error.hint if isinstance(error, ProvisionError) else ""
+        message = f"the controller cannot go on with the change: {error}"
+        self.transaction.errors.append(StepError(host, message, hint))
+        self._revert("failed")
+
     def _interrupt(self) -> None:
         self.interrupted = True
+        self._revert(
+            "operator",
+            "Interrupted. Rolling the change back; press Ctrl-C again to leave that to the hosts",
+        )
+
+    def _close_journal(self) -> None:
+        journal = self.transaction.journal
+        journal.close()
+        if journal.error is not None:
+            reason = journal.error.strerror
+            self.session.warn(f"warning: the journal of this change is incomplete: {reason}")
+
+    def _revert(self, reason: str, message: str = "") -> None:
+        """Roll all armed hosts back; a second interruption leaves that to them."""
         try:
-            self.session.warn(
-                "Interrupted. Rolling the change back; press Ctrl-C again to leave that to the "
-                "hosts"
-            )
-            ending.revert(self.transaction, self.transaction.armed, "operator")
+            if message:
+                self.session.warn(message)
+            ending.revert(self.transaction, self.transaction.armed, reason)
         except KeyboardInterrupt:
             self.session.warn("Left to the hosts: each rolls the change back at its deadline")
             ending.leave(self.transaction, self.transaction.armed)

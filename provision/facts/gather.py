@@ -23,7 +23,7 @@ from provision.facts.probe import FactsProbe
 from provision.model.errors import FactsError
 from provision.model.reading import reading, require_types
 from provision.resources import kinds
-from provision.resources.base import ABSENT, Found, Origin, Resource, State, state
+from provision.resources.base import ABSENT, Found, Origin, Resource, State, secret_fields, state
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.package import EVERYWHERE, NEWER_PACKAGE, PACKAGES
 from provision.resources.lib import docker_api
@@ -178,7 +178,8 @@ def _parse_facts(host: str, probe: FactsProbe, text: str) -> object:
 
 
 def _parse_kind(kind: type[Resource], text: str, origin: Origin) -> list[Found]:
-    with reading(origin.host, f"{kind.kind} state", text):
+    is_secret = bool(secret_fields(kind))
+    with reading(origin.host, f"{kind.kind} state", text, is_secret=is_secret):
         entries = list(kind.parse(text, origin))
         for entry in entries:
             # Of other resources of others only the name matters.

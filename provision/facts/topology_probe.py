@@ -9,7 +9,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from shlex import quote
 from typing import Any
 
@@ -157,7 +158,18 @@ def _routes(entries: Iterable[dict[str, Any]]) -> Iterator[NamespaceRoute]:
     for entry in entries:
         # A multipath route has gateways and devices in `nexthops` alone.
         for hop in entry.get("nexthops") or (entry,):
+            _require_range(entry["dst"])
             yield NamespaceRoute(entry["dst"], hop.get("gateway", ""), hop.get("dev", ""))
+
+
+@lru_cache(maxsize=4096)
+def _require_range(destination: str) -> None:
+    """Raise ValueError unless a drawing can tell which addresses an IPv4 route is for.
+
+    Remembered: all hosts of a fleet have routes to the same ranges.
+    """
+    if destination != "default" and ":" not in destination:
+        IPv4Network(destination, strict=False)
 
 
 def _container(entry: dict[str, Any], names: Mapping[str, str], process: _Process) -> ContainerInfo:

@@ -16,7 +16,7 @@ _INDENT = "check that the keys of a level begin in one column"
 _FLOW = "separate by commas and close every bracket"
 _NOT_CLOSED = ("a list or mapping is not closed before here", _FLOW)
 _BAD_INDENT = ("this line does not fit the lines above", _INDENT)
-_NO_TAG = ("tags (!) are not allowed here", "quote text that begins with !")
+NO_TAG = ("tags (!) are not allowed here", "quote text that begins with !")
 _SECOND_COLON = ("a second ': ' on this line", "quote the text that holds it, or begin a new line")
 _NO_COLON = (
     "the line above is not 'key: value'",
@@ -41,7 +41,7 @@ _PROBLEMS = {
         "use single quotes",
     ),
     "sequence entries are not allowed": ("a list cannot begin here", "put it on a new line"),
-    "undefined tag handle": _NO_TAG,
+    "undefined tag handle": NO_TAG,
     "expected alphabetic or numeric": ("* and & are not allowed here", "quote the text"),
     "exceeded maximum nesting depth": TOO_DEEP,
     "invalid Unicode character": (
@@ -81,7 +81,7 @@ def _message(problem: str, context: str, before: str, after: str) -> tuple[str, 
     if "cannot start any token" in problem and after[:1] in _FIRST_CHARACTERS:
         return _FIRST_CHARACTERS[after[:1]]
     if "scanning a tag" in context:
-        return _NO_TAG
+        return NO_TAG
     for part, explanation in _PROBLEMS.items():
         if part in problem:
             return explanation

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from provision.inventory.yaml_errors import MAX_DEPTH, TOO_DEEP, explain
+from provision.inventory.yaml_errors import MAX_DEPTH, NO_TAG, TOO_DEEP, explain
 from provision.model.findings import KEY, Finding, FindingError, Loc, Position
 from provision.model.text import quoted
 
@@ -95,6 +95,12 @@ def read(path: Path, text: str) -> YamlDocument:
     return YamlDocument(None if reader.unusable else root, tuple(reader.findings))
 
 
+def is_tag_alone(event: Any) -> bool:
+    """True for a tag without a value: a text that begins with `!`, such as a password."""
+    own = event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:")
+    return own and getattr(event, "value", None) == ""
+
+
 def _tag(event: Any) -> str:
     return quoted(event.tag.replace("tag:yaml.org,2002:", "!!"))
 
@@ -146,6 +152,8 @@ class _Reader:
         """Report features of YAML that an inventory must not use."""
         if isinstance(event, yaml.AliasEvent):
             self.refuse(event, "aliases (*) are not allowed here", "write the value out")
+        elif is_tag_alone(event):
+            self.refuse(event, *NO_TAG)
         elif event.tag is not None:
             self.refuse(event, f"tag {_tag(event)} is not allowed", "remove the tag")
         elif event.anchor is not None:

@@ -33,6 +33,7 @@ from provision.model.errors import SupplyError
 from provision.model.inventory import Container, Inventory, MethodOptions, Network
 from provision.model.needs import Need
 from provision.model.problems import Problem
+from provision.model.reading import require_types
 from provision.model.text import count
 from provision.resources.base import Resource
 
@@ -243,11 +244,15 @@ def parse_statuses(inventory: Inventory, host: str, output: str) -> dict[str, An
         if mark == _STATUS:
             name, _, text = rest.partition(" ")
             texts.setdefault(name, []).append(text)
-    return {
+    statuses = {
         method.name: method.parse_status(inventory, host, "\n".join(texts.get(method.name, ())))
         for method in on_host(inventory, host)
         if method.status_script(inventory, host)
     }
+    for status in statuses.values():
+        for part in status if isinstance(status, tuple) else (status,):
+            require_types(part)
+    return statuses
 
 
 def of(network: Network) -> Method:

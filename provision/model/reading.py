@@ -14,18 +14,24 @@ from provision.model.text import quoted
 
 _EXCERPT = 120
 """Characters of the host's output in a message."""
-_SECRETS = ('"Env"', "@secret ")
-"""Inspected containers have the values of their variables below this key, and lines about files
-with secrets begin with this word: no message shows them."""
+_SECRETS = ('"Env"', '"Config"', '"HostConfig"', '"NetworkSettings"', "@secret ")
+"""Keys of an inspected container, which also has the values of its variables, and the word with
+which lines about files with secrets begin: no message shows a text that has any of them."""
 
 
 @contextmanager
 def reading(
-    host: str, subject: str, text: str, *, passing: tuple[type[Exception], ...] = ()
+    host: str,
+    subject: str,
+    text: str,
+    *,
+    passing: tuple[type[Exception], ...] = (),
+    is_secret: bool = False,
 ) -> Iterator[None]:
     """Turn every error of the parser of `text` into a FactsError about the host's `subject`.
 
-    Errors of the classes `passing` pass unchanged.
+    Errors of the classes `passing` pass unchanged. `is_secret`: no message shows a part of the
+    text, not even the value at which the parser stopped.
     Every one, because a parser's own slips show only when a host answers what nobody expected:
     `next()` without a match raises StopIteration, and RuntimeError inside a generator.
     """
@@ -36,8 +42,12 @@ def reading(
     except passing:
         raise
     except Exception as error:
-        message = f"its {subject} cannot be read: {error!r}{_excerpt(error, text)}"
-        raise FactsError(host, message) from error
+        reason = f"{error!r}{_excerpt(error, text)}"
+        if is_secret:
+            # These name a missing key and a place, other errors the value at which they arose.
+            plain = isinstance(error, KeyError | JSONDecodeError)
+            reason = repr(error) if plain else type(error).__name__
+        raise FactsError(host, f"its {subject} cannot be read: {reason}") from error
 
 
 def _excerpt(error: Exception, text: str) -> str:

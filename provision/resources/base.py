@@ -7,7 +7,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import IPv4Network
 from typing import ClassVar, NamedTuple
 
@@ -286,3 +286,8 @@ def keyed_lines(text: str) -> list[tuple[str, str]]:
 def is_rebuilt(current: Resource, after: Resource | None) -> bool:
     """Return True if `current` is deleted on the way to `after`."""
     return after is None or after.update(current) is None
+
+
+def secret_fields(kind: type[Resource]) -> list[str]:
+    """The names of the fields of a kind whose values no plan and no message shows."""
+    return [field.name for field in fields(kind) if field.metadata == SECRET_PAIRS]

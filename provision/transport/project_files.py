@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
 from pathlib import Path
+
+from provision.model.errors import UsageError
+from provision.model.fields.files import file_type
+from provision.model.findings import BadValueError
 
 
 def nearest(inventory: Path, name: str) -> Path | None:
     """The nearest file `.provision/NAME`, or None.
 
-    Search the inventory's folder, its parents upwards, and last the working directory.
+    Search the inventory's folder, its parents upwards, and last the working directory. Raises
+    UsageError for a folder `.provision` that this user may not open: without its known_hosts, keys
+    would look new. Also for a file of somebody else: an ssh_config runs commands, and anybody may
+    put one into a folder such as /tmp.
     """
     folder = inventory.resolve().parent
     for directory in (folder, *folder.parents, Path.cwd()):
         path = directory / ".provision" / name
-        if path.is_file():
-            return path
+        try:
+            if file_type(path) == stat.S_IFREG:
+                _require_trusted(path, inventory)
+                return path
+        except BadValueError as error:
+            raise UsageError(f"{path}: {error.message}", error.hint) from error
     return None
+
+
+def _require_trusted(path: Path, inventory: Path) -> None:
+    """Raises UsageError unless the file is of this user, of root, or of the inventory's owner.
+
+    The inventory itself may name options of ssh, so that its owner is trusted in any case.
+    """
+    found, trusted = path.stat(), {0, os.geteuid()}
+    with suppress(OSError):  # reading the inventory says so
+        trusted.add(inventory.stat().st_uid)
+    if found.st_uid not in trusted:
+        hint = "move the inventory to a folder of your own, or make the file yours by chown"
+        raise UsageError(f"{path} belongs to another user (uid {found.st_uid})", hint)
+    if found.st_mode & stat.S_IWOTH:
+        raise UsageError(f"{path} can be written by everybody", f"run chmod o-w {path}")

@@ -32,7 +32,11 @@ move() { mv -T -- "$1" "$2" && sync "$STATE"; } # a decision counts only once it
 # In a subshell, so that a redirection that fails neither ends this shell nor prints an error.
 write() { (printf '%s\n' "$2" >"$1") 2>/dev/null; }
 
-lock_state() { { exec 8<"$STATE" && flock -w 20 8; } || fail 4 "$STATE is locked"; }
+# Only root can open the folder.
+lock_state() {
+  { exec 8<"$STATE" && flock -w 20 8; } ||
+    fail 4 "$STATE is locked; it is held by$(exec 8<&-; holders "$STATE")"
+}
 unlock_state() { exec 8<&-; }
 
 take_fingerprint() { # folder of the change, file; only stdout is compared

@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parents[1] / "unit/ansible"
 SEEDS = [path.read_text() for path in sorted(FOLDER.rglob("*")) if path.is_file()]
 PIECES = ("[", "]", ":", "=", "\n", " ", "'", '"', "#", "{", "}", "!", "&a", "*a", "<<: *a", "\t")
 PIECES += ("[1:3]", "[a:c]", "[01:99:7]", "[web:children]", "[all:vars]", "hosts:", "- ", "{{ x }}")
+PIECES += ("²", "9" * 5000, "x" * 300, "[1:²]", f"[1:{'9' * 5000}]", " ansible_port=²")
 
 
 def mutated(text: str, seed: int) -> str:
@@ -59,6 +60,18 @@ def test_a_mutated_inventory_is_read_or_refused(text: str, seed: int, suffix: st
 def test_any_text_is_read_or_refused(text: str, suffix: str) -> None:
     """Even text that nobody would write."""
     assert_read_or_refused(text, suffix)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("w[1:²]", "w[²:3]", "w[1:3:²]", f"w[1:{'9' * 5000}]", "w ansible_port=²", "w" * 300),
+        *(f"w ansible_port={'9' * 5000}", f"[{'g' * 300}]\nw ansible_host=192.0.2.1"),
+    ],
+)
+def test_what_looks_like_a_number_or_a_name_is_read_or_refused(line: str) -> None:
+    """Python calls ² a digit, reads no number of 5,000 digits, and the system no name of 300."""
+    assert_read_or_refused(line + "\n", ".ini")
 
 
 def test_a_merge_key_that_is_not_a_mapping_is_refused(tmp_path: Path) -> None:

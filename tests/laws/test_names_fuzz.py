@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
 from provision import methods
 from provision.engine import desired
@@ -25,6 +26,8 @@ from provision.facts.nics import Nic
 from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.inventory.schema import network_document
+from provision.methods.flannel.options import Etcd, Vni
+from provision.methods.wireguard.options import WireguardHost
 from provision.model import documents
 from provision.model.errors import InventoryError
 from provision.model.fields import names
@@ -95,8 +98,12 @@ FORMS: dict[str, Callable[[str], str]] = {
         names.container_interface,
         names.nic_name,
         names.bridge_name,
+        names.access_interface,
+        names.project_name,
+        names.group_name,
     )
 }
+LINKS = ("container_interface", "nic_name", "bridge_name", "access_interface")
 
 
 def texts(hint: Any, form: bool, path: str) -> Iterator[tuple[str, bool]]:
@@ -150,13 +157,13 @@ def test_an_accepted_name_needs_no_quotes_and_is_one_path_component(form: str, t
     assert shlex.quote(name) == name and not re.search(r"[%:@*?\[\]]", name)
     assert PurePosixPath("/folder", name).parts == ("/", "folder", name) and name[0] not in ".-"
     assert len(name.encode()) <= 253
-    if form in ("container_interface", "nic_name", "bridge_name"):
+    if form in LINKS:
         assert len(name) <= 15 and name not in ("all", "default")
     if form == "container_name":
         assert not re.search(r"\.provision-[0-9a-f]+$", name)
 
 
-@pytest.mark.parametrize("form", ["nic_name", "bridge_name", "container_interface"])
+@pytest.mark.parametrize("form", LINKS)
 @pytest.mark.parametrize(
     "text", ["a/b", "../../../tmp/pwn", "br%d", "all", "default", ".", "..", "a" * 16, "a b", "a:b"]
 )
@@ -275,5 +282,44 @@ def test_files_of_any_inventory_stay_in_our_folders(
     for resource in wanted.values():
         for file in written(resource):
             assert ours.fullmatch(file) and ".." not in PurePosixPath(file).parts, file
+        for link in resource.names():
+            assert link.startswith("/") or is_link(link), link
         if isinstance(resource, IptablesChain):
             assert len(resource.chain) <= 28
+
+
+def is_link(name: str) -> bool:
+    """The kernel's rule for names of interfaces, without what it would fill in."""
+    return len(name) <= 15 and name not in (".", "..") and not re.search(r"[\s/:%]", name)
+
+
+def test_the_devices_of_flannel_are_links() -> None:
+    """Their names have the number of the network, which VXLAN would let have eight digits."""
+    vni = TypeAdapter(Vni)
+    numbers = [10**k + less for k in range(9) for less in (-1, 0)]
+    accepted = []
+    for number in numbers:
+        with contextlib.suppress(ValidationError):
+            accepted.append(vni.validate_python(number))
+    assert 10**7 - 1 in accepted
+    assert all(is_link(f"flannel.{number}") for number in accepted)
+
+
+@pytest.mark.parametrize(
+    "text", ["5_1", "+5", " 5", "5 ", "\n5", "٣", "0", "65536", "", "9" * 5000, "5:5", "\x1b[31m"]
+)
+def test_an_endpoint_of_wireguard_has_a_port(text: str) -> None:
+    """The text lands in a file that `wg` reads: what Python takes for a number is not enough."""
+    with pytest.raises(ValidationError) as caught:
+        WireguardHost(endpoint=f"203.0.113.7:{text}")
+    (error,) = caught.value.errors()
+    assert str(error["ctx"]["error"]).isprintable() and len(str(error["ctx"]["error"])) < 120
+    assert WireguardHost(endpoint="203.0.113.7:51820").endpoint == "203.0.113.7:51820"
+
+
+@pytest.mark.parametrize("text", ["/a/../b", "/.", "/..", "/a/.", "//", "/a/", "a"])
+def test_a_prefix_in_etcd_has_no_part_that_flanneld_resolves(text: str) -> None:
+    """flanneld would read other keys than those that are written."""
+    with pytest.raises(ValidationError):
+        Etcd(prefix=text)
+    assert Etcd(prefix="/a/..b/c.d").prefix == "/a/..b/c.d"

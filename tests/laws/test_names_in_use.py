@@ -11,7 +11,8 @@ import pytest
 from provision.engine import desired, names_in_use
 from provision.facts.host import HostFacts, Link
 from provision.inventory.load import load
-from provision.resources.base import State
+from provision.resources.base import Resource, State
+from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.ovs_daemon import OvsDaemon
 from provision.resources.kinds.ovs_uplink import OvsUplink
 from provision.resources.kinds.vxlan import Vxlan
@@ -26,7 +27,7 @@ WORDS = {
     "interface": "eth1",
     "container": "web",
 }
-NAMES_OF = {"attachment", "docker_network", "lan_bridge", "vxlan"}
+NAMES_OF = {"attachment", "docker_network", "flannel", "lan_bridge", "vxlan"}
 NAMES_OF |= {"ovs_bridge", "ovs_uplink", "ovs_veth"}
 """Kinds of this inventory that make interfaces of the host."""
 
@@ -85,10 +86,15 @@ def test_an_uplink_that_another_inventory_uses_is_shared(tmp_path: Path) -> None
     assert len(list(names_in_use.conflicts(host, {}, {ref: apart}, state))) == 1
 
 
-def test_two_resources_of_one_name_are_a_conflict(tmp_path: Path) -> None:
-    """Such as a bridge that is called like the VXLAN device of another network."""
+@pytest.mark.parametrize("kind", [Vxlan, Flannel])
+def test_two_resources_of_one_name_are_a_conflict(tmp_path: Path, kind: type[Resource]) -> None:
+    """Such as a bridge that is called like the VXLAN device of another network.
+
+    flanneld deletes an interface of another type that has the name of its device.
+    """
     state, hosts = wanted(tmp_path)
-    device = next(one for one in state.values() if isinstance(one, Vxlan))
+    device = next(one for one in state.values() if isinstance(one, kind) and one.host == "h1")
+    assert isinstance(device, Vxlan | Flannel)
     bridge = next(one for one in state.values() if one.kind == "lan_bridge" and one.host == "h1")
     twin = dataclasses.replace(bridge, bridge=device.device)
     state = {ref: one for ref, one in state.items() if ref != bridge.ref} | {twin.ref: twin}

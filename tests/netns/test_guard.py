@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from provision.engine import guard
+from provision.engine.guard import TransactionStep
 from provision.engine.records import readable_records
-from tests.netns.guarded import CHANGE, TXN, Guarded
+from tests.netns.guarded import CHANGE, TXN, UNDO, Guarded
 from tests.netns.test_kinds import Namespace, namespace
 
 pytestmark = pytest.mark.netns
@@ -137,6 +138,25 @@ def test_rules_of_another_chain_or_a_new_chain_are_a_difference(guarded: Guarded
     record = guarded.revert()
     assert record.result == "incomplete"
     assert "MASQUERADE" in record.log and "PROV-demo-red-0" in record.log
+
+
+def test_a_folder_that_is_locked_refuses_a_change_and_names_the_holder(guarded: Guarded) -> None:
+    """Only root can open it; a rollback that hangs may hold it."""
+    hold = (
+        "mkdir -p -m 700 /var/lib/provision; flock -o /var/lib/provision sleep 60 >/dev/null 2>&1"
+    )
+    pid = guarded.namespace.sh(f"{hold} & echo $!").strip()
+    guarded.namespace.sh(f"until [ /proc/{pid}/fd/3 -ef /var/lib/provision ]; do sleep 0.05; done")
+    script = guard.arm(TXN, TransactionStep(UNDO, ":\n"), seconds=60, nonce="n")
+    path, text = guard.program()
+    assert "flock -w 20 8" in text
+    guarded.namespace.sh(f"cat >{path} <<'@'\n{text.replace('-w 20 8', '-w 1 8')}@\n")
+    output = guarded.run(script)
+    guarded.namespace.sh(f"kill {pid}; :")
+    assert output.status == guard.REFUSED
+    holder = f"/var/lib/provision is locked; it is held by process {pid} (flock) of root"
+    assert holder in output.stderr, output
+    assert not readable_records(guarded.run(guard.status()).stdout)
 
 
 def test_half_a_script_is_not_run(guarded: Guarded) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,6 +21,8 @@ from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.run import Verification, run_checks
 from provision.checks.subjects import KINDS
 from provision.checks.text import as_json, show, summary
+from provision.cli import change
+from provision.cli.invocation import Invocation
 from provision.engine.fleet import Session
 from provision.engine.plan import Change, Conflict
 from provision.facts.host import HostFacts
@@ -284,6 +288,50 @@ def test_a_verify_that_is_interrupted_before_the_checks_says_so(
     )
     suite = ElementTree.fromstring(result.junit).find("testsuite")
     assert suite is not None and suite.get("errors") == "1"
+
+
+def test_a_diagnosis_that_is_interrupted_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks are all judged, and what explains their failures is missing."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    gathered = replace(evidence(), answers={})
+    monkeypatch.setattr(gather, "evidence", lambda *_: gathered)
+    monkeypatch.setattr("provision.checks.run._diagnosis", interrupted)
+    session = Session(gathered.inventory, Hosts())
+    result = run_checks(session, gathered.hosts, junit=True, expression="ping")
+    assert result.exit_status == ExitStatus.INTERRUPTED
+    assert summary(result).startswith("Interrupted after 2 of 2 checks: 0 passed, 2 failed")
+    assert "interrupted after 2 of 2 checks" in result.junit
+
+
+def test_a_drawing_that_is_interrupted_costs_no_results(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is read from the hosts anew, after the checks."""
+
+    def interrupted(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    gathered = evidence()
+    session = Session(gathered.inventory, Hosts())
+    judged = verify(monkeypatch, gathered, "ping")
+    monkeypatch.setattr("provision.checks.run.run_checks", lambda *_, **__: judged)
+    monkeypatch.setattr("provision.cli.change._drawing", interrupted)
+    invocation = Invocation(
+        **dict.fromkeys(("limit", "ssh_config", "yes", "verbose")),
+        inventory=gathered.inventory.path, as_json=True, jobs=1, timeout=9,
+    )  # fmt: skip
+    vars(invocation)["inventory"] = gathered.inventory
+    monkeypatch.setattr(invocation, "session", lambda: nullcontext((session, gathered.hosts)))
+    file = tmp_path / "page"
+    options: dict[str, Any] = dict.fromkeys(("junit", "expression", "pairs", "seed"))
+    status = change.verify.callback.__wrapped__(  # type: ignore[union-attr]
+        invocation, html=file, everyone=False, no_explain=True, **options
+    )
+    assert status == ExitStatus.INTERRUPTED
+    assert "INTERRUPTED" in file.read_text() and "2 passed" in file.read_text()
 
 
 def test_a_verify_to_its_end_says_nothing_of_interruptions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from provision.facts import host_probe
 from provision.facts.gather import HostSnapshot
 from provision.facts.host import Link
 from provision.inventory.load import load
-from provision.model.errors import UnfitError, UsageError
+from provision.model.errors import FactsError, UnfitError, UsageError
 from provision.transport.base import Output
 from tests.fakes import HOST
 
@@ -125,3 +125,18 @@ def test_only_candidates_that_need_the_lan_are_left_out(
     with pytest.raises(UnfitError):
         find_site(hosts, HOSTS, CANDIDATES, None, strict=True)
     assert find_site(hosts, HOSTS, CANDIDATES[:2], None, strict=True)[2] == {}
+
+
+@pytest.mark.parametrize("odd", ["", "duplicate", "duplicate compare x 1 y", "\x1b[31m"])
+def test_an_answer_that_cannot_be_read_is_the_hosts_problem(tmp_path: Path, odd: str) -> None:
+    """No traceback, and no pool."""
+
+    class OddLan(Lan):
+        def run(self, host: str, script: str, *, timeout_s: float) -> Output:
+            answered = super().run(host, script, timeout_s=timeout_s)
+            lines = [f"answer {odd}" for _ in answered.stdout.splitlines()]
+            return Output(0, "\n".join(lines) + "\n", "")
+
+    with pytest.raises(FactsError, match="h1: its answers to ARP probes cannot be read") as error:
+        find_pool(session(tmp_path, OddLan()), fleet(), HOSTS, None)
+    assert error.value.message.isprintable()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from provision.engine import apply as engine
 from provision.engine import (
+    acting,
     arming,
     conflict_commands,
     desired,
@@ -21,6 +21,7 @@ from provision.engine import (
     rounds,
     transaction,
 )
+from provision.engine import apply as engine
 from provision.engine import fleet as fleet_module
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
@@ -37,7 +38,13 @@ from provision.engine.plan import Conflict
 from provision.engine.refusals import require_no_conflict
 from provision.engine.status import describe
 from provision.facts import host_probe
-from provision.model.errors import ConflictError, ConnectError, ExitStatus, LockedError
+from provision.model.errors import (
+    ConflictError,
+    ConnectError,
+    ExitStatus,
+    LockedError,
+    SupplyError,
+)
 from provision.model.inventory import Container, Image
 from provision.resources.base import Ref, Resource
 from tests.fakes import HOST, KINDS, Hosts, Toy, VolatileToy, inventory
@@ -511,3 +518,28 @@ def test_a_longer_time_limit_also_holds_for_looks(timeout_s: float, limit_s: flo
     """A minute by default, never more than the time limit, and a tenth of a long one."""
     session = Session(inventory(*HOSTS), Hosts(), timeout_s=timeout_s)
     assert session.snapshot_s == limit_s
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), SupplyError("no key"), ZeroDivisionError()]
+)
+def test_a_failure_of_this_machine_leaves_no_host_waiting_for_its_deadline(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Such as its full disk, where it issues a certificate in the midst of a change."""
+    fleet = Fleet(monkeypatch, [Toy(host, "a") for host in HOSTS])
+
+    def sign(_steps: object) -> object:
+        raise error
+
+    monkeypatch.setattr(acting, "sign", sign)
+    if isinstance(error, ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError):
+            fleet.apply()
+    else:
+        result = fleet.apply()
+        assert result.exit_status is ExitStatus.REVERTED
+        assert {outcome.kind for outcome in result.outcomes.values()} == {OutcomeKind.REVERTED}
+        (told,) = result.errors
+        assert "the controller cannot go on with the change" in told.message
+    assert {guard["state"] for guard in fleet.hosts.guards.values()} == {"reverted"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.cli import show
 from provision.engine import apply, desired, fleet, report
 from provision.engine.fleet import Session
 from provision.engine.options import ApplyOptions
@@ -14,8 +15,10 @@ from provision.engine.outcome import CONFIRMED
 from provision.engine.plan_text import plan_lines
 from provision.engine.records import readable_records
 from provision.engine.status import describe, recorded_outcome
+from provision.facts.topology import HostTopology, NetNamespace
 from provision.model.errors import FactsError, HostError
 from provision.model.terminal import printable
+from provision.show.view import View
 from tests.fakes import HOST, KINDS, Hosts, Toy, inventory
 
 PAYLOADS = [
@@ -95,3 +98,13 @@ def test_a_snapshot_that_is_too_large_is_an_error(hosts: Hosts) -> None:
     hosts.facts = {"h1": HOST + "\nroutes []" * 2_000_000}
     observed = fleet.observe(session, ("h1",))
     assert "larger than" in observed.errors["h1"].message
+
+
+def test_the_reason_why_docker_is_silent_is_only_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """`show` and `graph` print it as the host told it."""
+    space = NetNamespace(1, (), ())
+    title = "\x1b]0;owned\x07"  # sets the title of a terminal
+    topology = HostTopology("h1", space, {1: space}, {}, {}, (), (), docker_error=title)
+    show._print_problems(View(inventory("h1"), ("h1",), {"h1": topology}, ()))
+    err = capsys.readouterr().err
+    assert "owned" in err and "\x1b" not in err and "\x07" not in err

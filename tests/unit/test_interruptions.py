@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import termios
@@ -191,6 +192,39 @@ def test_a_change_comes_to_its_end_whatever_happens_to_the_output(
     assert hosts.states == dict.fromkeys(NAMES, "confirmed")
     if redirect == ">/dev/full":
         assert "standard output is incomplete: No space left on device" in err
+
+
+def test_a_stopped_terminal_does_not_stop_a_change(hosts: SlowHosts, inventory: Path) -> None:
+    """Ctrl-S, while a line on it tells how many hosts have answered."""
+    master, terminal = os.openpty()
+    termios.tcflow(terminal, termios.TCOOFF)
+    process = start(inventory, "apply", "inventory.yml", *QUICK, stderr=terminal)
+    try:
+        out, _ = process.communicate(timeout=90)
+    finally:
+        process.kill()
+        os.close(terminal)
+        os.close(master)
+    assert hosts.states == dict.fromkeys(NAMES, "confirmed"), out
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(("size", "status"), [(10, 2), (250, 0)])
+def test_a_full_disk_of_the_controller_leaves_no_host_waiting(
+    hosts: SlowHosts, inventory: Path, size: int, status: int
+) -> None:
+    """Before the token is on the disk nothing is armed; later on, only the journal is cut off."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    process = start(inventory, "apply", "inventory.yml", *QUICK, preexec_fn=limit)
+    code, out, err = finish(process, 90)
+    assert (code, "Traceback" in err) == (status, False), out + err
+    states = dict.fromkeys(NAMES, "confirmed") if status == 0 else {}
+    assert hosts.states == states
+    message = "the journal of this change is incomplete" if status == 0 else "cannot be written"
+    assert message in err, err
 
 
 def test_a_terminal_that_takes_no_output_does_not_stop_a_change(

@@ -51,6 +51,20 @@ def test_a_user_without_a_name(tmp_path: Path, verb: str) -> None:
     assert verb == "validate" or "set ssh.user in the inventory" in process.stderr
 
 
+@pytest.mark.parametrize("home", [{"XDG_CACHE_HOME": "/dev/null/x"}, {}])
+def test_a_user_without_a_place_for_programs(tmp_path: Path, home: dict[str, str]) -> None:
+    """An inventory that needs one is valid; `fetch` says what is missing."""
+    text = "name: demo\nhosts: {h1: {address: 192.0.2.1}, h2: {address: 192.0.2.2}}\n"
+    text += "networks: {over: {method: flannel, cidr: 172.16.0.0/16}}\n"
+    (tmp_path / "demo.yml").write_text(text)
+    program = f"import os\nos.environ.update({home})\nos.environ.setdefault('XDG_CACHE_HOME', '')\n"
+    valid = run(tmp_path, NAMELESS + program + RUN, "validate", "demo.yml")
+    assert valid.returncode == 0, valid.stderr
+    process = run(tmp_path, NAMELESS + program + RUN, "fetch", "flanneld")
+    assert (process.returncode, "Traceback" in process.stderr) == (3, False), process.stderr
+    assert "set XDG_CACHE_HOME" in process.stderr
+
+
 def test_a_user_without_a_name_logs_in(tmp_path: Path) -> None:
     """Where ssh_config and the inventory name all that counts."""
     with serving(tmp_path / "sshd") as server:

@@ -202,6 +202,10 @@ def test_a_saved_plan_is_private_and_says_where_it_is(tmp_path: Path) -> None:
         (("graph", "i.yml", "--verify", "."), "is a folder"),
         (("graph", "i.yml", "--verify", "fifo"), "is a named pipe"),
         (("init", "."), "already exists"),
+        (("init", "x" * 300, "--host", "a=192.0.2.1", "--host", "b=192.0.2.2"), "name too long"),
+        (("plan", "i.yml", "--ssh-config", "x" * 300), "no such file"),
+        (("plan", "i.yml", "--ssh-config", "."), "no such file"),
+        (("apply", "--plan", "x" * 300), "the name is too long"),
         (("init", "missing/i.yml", "--host", "a=192.0.2.1"), "No such file or directory"),
     ],
 )
@@ -217,6 +221,53 @@ def test_values_at_the_edge_are_refused_in_one_line(
         argv, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
     )
     assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+LOCKED = (
+    (("plan", "closed/i.yml"), 3, "permission denied"),
+    (("plan", "i.yml"), 2, ".provision/ssh_config: permission denied"),
+    (("trust", "i.yml"), 2, ".provision/known_hosts: permission denied"),
+    (("plan", "i.yml", "--ssh-config", "closed/x"), 2, "closed/x: permission denied"),
+    (("plan", "i.yml", "--ssh-config", "config", "-o", "closed/x"), 2, "ermission denied"),
+    (("apply", "--plan", "closed/x"), 2, "permission denied"),
+    (("graph", "i.yml", "--verify", "closed/x"), 2, "permission denied"),
+    (("init", "closed/x", "--host", "a=192.0.2.1", "--host", "b=192.0.2.2"), 2, "denied"),
+    (("validate", "imports.yml"), 3, "'closed/hosts': permission denied"),
+    (("validate", "grouped.yml"), 3, "web: permission denied"),
+    (("validate", "composed.yml"), 3, "'closed/compose.yml': permission denied"),
+)
+
+
+@pytest.mark.parametrize(("arguments", "status", "reason"), LOCKED)
+def test_a_folder_that_may_not_be_opened_is_named(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, reason: str
+) -> None:
+    """Such as one of root, after a first run with sudo; no traceback."""
+    texts = {
+        "imports.yml": "hosts_from: closed/hosts\n",
+        "grouped.yml": "hosts_from: hosts.ini\n",
+        "composed.yml": "compose: [{file: closed/compose.yml, network: none}]\n",
+        "i.yml": "",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(HOSTS + text)
+    (tmp_path / "config").touch()
+    (tmp_path / "hosts.ini").write_text("[web]\nh3 ansible_host=192.0.2.3\n")
+    argv = [PROGRAM, *arguments]
+    if os.geteuid() == 0:
+        # Without these rights, root opens the files of others as any user does.
+        argv = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *argv]
+    for name in ("closed", ".provision", "group_vars"):
+        (tmp_path / name).mkdir(mode=0)
+        if os.geteuid() == 0:
+            os.chown(tmp_path / name, 12345, 12345)
+    done = subprocess.run(
+        argv, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+    )
+    for name in ("closed", ".provision", "group_vars"):
+        (tmp_path / name).chmod(0o700)
+    assert (done.returncode, reason in done.stderr) == (status, True), done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -93,6 +93,36 @@ def test_a_value_that_cannot_be_read_is_a_finding_of_its_line(
     assert "4711" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("compose", "env", "message"),
+    [
+        (False, "{X: !hunter2 }", "tags (!) are not allowed here; quote text that begins with !"),
+        (False, "{X: *hunter2}", "aliases (*) are not allowed here"),
+        (False, "{DB_PASSWORD=hunter2: x}", "environment variable 'DB_PASSWORD=…' cannot be used"),
+        (False, "{X: {from_env: DB=hunter2}}", "environment variable 'DB=…' cannot be used"),
+        (False, "[DB_PASSWORD=hunter2]", "'env' must be a mapping, not a list"),
+        (False, "{X: [hunter2]}", "'X' must be text"),
+        (True, "{X: !hunter2 }", "tags (!) are not allowed here; quote text that begins with !"),
+        (True, "{X: *hunter2}", "this alias has no anchor before it"),
+        (True, "{X: [hunter2]}", ""),
+        (True, '{"X\\0=hunter2": x}', "cannot be used"),
+        (True, "{X: '${A-hunter2'}", ""),
+    ],
+)
+def test_a_password_that_yaml_reads_as_something_else_is_in_no_message(
+    tmp_path: Path, compose: bool, env: str, message: str
+) -> None:
+    """Such as one that begins with `!` or `*` and has no quotes."""
+    if compose:
+        (tmp_path / "c.yml").write_text(f"services: {{db: {{image: x, environment: {env}}}}}\n")
+        text = "compose: [{file: c.yml, network: none, hosts: {db: h1}}]\n"
+        (tmp_path / "i.yml").write_text(HEAD.replace("containers:\n", text))
+    with pytest.raises(InventoryError) as caught:
+        load(tmp_path / "i.yml") if compose else variables(tmp_path, env)
+    assert message in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_plans_tell_which_variable_differs_but_no_value() -> None:
     """Text and JSON; with `show_secrets` both have the values."""
     before, after = container(A="1111", B="2222", OLD="3333"), container(A="1111", B="4444", C="5")

@@ -219,6 +219,18 @@ def test_only_the_host_key_of_the_inventory_counts(
     assert "hosts.h1.host_key in the inventory" in error.value.hint
 
 
+def test_trust_says_that_it_cannot_record(tmp_path: Path, server: Sshd, known: Path) -> None:
+    """One line, and status 2."""
+    known.unlink()
+    transport(tmp_path, block(server, known))
+    (tmp_path / ".provision").touch()
+    program = str(Path(sys.executable).with_name("provision"))
+    argv = (program, "trust", "demo.yml", "--ssh-config", "ssh_config", "--yes")
+    process = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True)
+    assert (process.returncode, "Traceback" in process.stderr) == (2, False), process.stderr
+    assert ".provision/known_hosts cannot be written" in process.stderr
+
+
 def test_trust_records_the_key_that_a_login_needs(
     tmp_path: Path, server: Sshd, known: Path
 ) -> None:
@@ -234,6 +246,10 @@ def test_trust_records_the_key_that_a_login_needs(
     project = tmp_path / ".provision/known_hosts"
     assert project.read_text().startswith("alias ssh-ed25519 ")
     assert subprocess.run(argv, **options).stdout == "1 known, 0 recorded.\n"
+    project.write_bytes("# Zoë\n".encode("latin-1"))
+    process = subprocess.run(argv, **options)
+    assert (process.returncode, process.stdout) == (0, "0 known, 1 recorded.\n"), process.stderr
+    assert project.read_bytes().startswith("# Zoë\nalias ".encode("latin-1"))
     project.write_text(f"alias {keygen(tmp_path / 'other')}\n")
     process = subprocess.run(argv, **options)
     assert process.returncode == 4

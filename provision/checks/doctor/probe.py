@@ -197,5 +197,7 @@ def _by_chain(lines: KeyedLines, key: str) -> Iterator[tuple[tuple[str, str, str
 def _drops(lines: KeyedLines) -> Iterator[DropRule]:
     for text in lines.every("drop"):
         backend, table, chain, number, counters, rule = text.split(" ", 5)
+        if not rule.startswith("-A "):
+            raise ValueError(f"no rule of iptables: {rule}")
         packets = int(counters.strip("[]").partition(":")[0])
         yield DropRule(backend, table, chain, int(number), packets, rule)

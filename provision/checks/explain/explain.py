@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from provision.checks.explain.case import Case
 from provision.checks.explain.destination import ExplainTarget, Question
 from provision.checks.explain.ends import End, EndSpace
 from provision.checks.explain.evidence import HostEvidence, parse
+from provision.checks.explain.judge import Judgement
 from provision.checks.explain.model import HOST, Cause, Explanation, Hop, Probe
 from provision.checks.explain.path import destination_network, exit_device, path
 from provision.checks.explain.scripts import Marks, Sent, Watch
@@ -25,10 +27,12 @@ from provision.facts import topology_probe
 from provision.facts.topology import HostTopology
 from provision.model.errors import FactsError, HostError
 from provision.model.inventory import Inventory, Network
+from provision.model.reading import reading
 from provision.resources.script import PRELUDE
 
 PING = Probe()
 _READ_S, _SEND_S = 30.0, 15.0
+_SUBJECT = "observations of the packet"
 
 
 def explain(
@@ -82,12 +86,10 @@ class _Inquiry:
             cause = question.isolated(destination)
         if cause is not None or destination is None:
             return self._result(begin, False, (), cause)
-        case = self._probed(self._case(question, destination))
-        hops = judge.hops(case)
-        cause = judge.cause(case)
-        reached = judge.reached(case, cause)
-        notes = judge.notes(case)
-        return self._result(begin, reached, hops, cause, notes)
+        judgement = self._judgement(self._probed(self._case(question, destination)))
+        return self._result(
+            begin, judgement.reached, judgement.hops, judgement.cause, judgement.notes
+        )
 
     def _result(
         self, begin: float, reached: bool, hops: tuple[Hop, ...], cause: Cause | None,
@@ -98,6 +100,23 @@ class _Inquiry:
             time.monotonic() - begin, hops, cause, self.errors, notes,
             self.topologies,
         )  # fmt: skip
+
+    def _judgement(self, case: Case) -> Judgement:
+        """The judgement; a host whose evidence cannot be judged has an error, and is left out.
+
+        `ip` may print JSON that has text where each known version has a number.
+        """
+        try:
+            with reading(self.source.host, _SUBJECT, ""):
+                return judge.judgement(case)
+        except FactsError as error:
+            for host in case.evidence:
+                others = {name: each for name, each in case.evidence.items() if name != host}
+                with suppress(FactsError), reading(host, _SUBJECT, ""):
+                    judgement = judge.judgement(replace(case, evidence=others))
+                    self.errors[host] = FactsError(host, error.message)
+                    return judgement
+            raise
 
     def _topology(self, host: str) -> HostTopology:
         script = PRELUDE + topology_probe.script()
@@ -183,7 +202,9 @@ class _Inquiry:
             pids = watches[host].spaces
             script = scripts.stop_script(number, pids, lookup_lines(pids), case.inner_port)
             output = self.session.transport.run(host, script, timeout_s=timeout_s)
-            return parse(output.stdout if number else text + output.stdout)
+            printed = output.stdout if number else text + output.stdout
+            with reading(host, _SUBJECT, printed):
+                return parse(printed)
 
         evidence, errors = each(self.session, started, stop)
         self.errors |= errors
@@ -195,13 +216,15 @@ class _Inquiry:
         script = scripts.send_script(
             side.end_space.pid, case.probe, marks, case.target_address, large=large
         )
-        results, errors = each(
-            self.session, [side.host],
-            lambda host: self.session.transport.run(host, script, timeout_s=_SEND_S),
-        )  # fmt: skip
+
+        def send(host: str) -> Sent:
+            printed = self.session.transport.run(host, script, timeout_s=_SEND_S).stdout
+            with reading(host, "answer of the probe", printed):
+                return scripts.parse_sent(printed)
+
+        results, errors = each(self.session, [side.host], send)
         self.errors |= errors
-        output = results.get(side.host)
-        return scripts.parse_sent(output.stdout if output else ""), large
+        return results.get(side.host, Sent()), large
 
     def _watch(self, case: Case, host: str) -> Watch:
         spaces = {"host": 1}

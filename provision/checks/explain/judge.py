@@ -7,6 +7,7 @@ for one way to lose it there, those that evidence proves first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from provision.checks.explain import (
     endpoints,
@@ -29,6 +30,22 @@ from provision.checks.explain.words import by_hand, detail, gap_text, place_text
 
 _L3 = ("send", "answer", "route", "encapsulate")
 _ANNOTATIONS = ("nat_rule", "source_check")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the evidence says: whether the target answered, the hops, the cause, and notes."""
+
+    reached: bool
+    hops: tuple[Hop, ...]
+    cause: Cause | None
+    notes: tuple[str, ...]
+
+
+def judgement(case: Case) -> Judgement:
+    """The judgement of all evidence."""
+    found = cause(case)
+    return Judgement(reached(case, found), hops(case), found, notes(case))
 
 
 def lookup_lines(case: Case, host: str) -> Callable[[Mapping[str, int]], list[str]]:

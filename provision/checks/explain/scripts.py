@@ -71,7 +71,7 @@ def _trace_rules(watch: Watch, probe: Probe, marks: Marks) -> Iterable[str]:
 
 def parse_watch(text: str) -> int | None:
     """The number of the watch, from the output of `start_script`; None if it did not start."""
-    match = re.search(r"^watch (\d+)$", text, re.M)
+    match = re.search(r"^watch (\d{1,10})$", text, re.M)
     return int(match[1]) if match else None
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import configparser
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from provision.inventory.ansible.model import Value, Variables
-from provision.model.findings import FindingError, Position
+from provision.model.fields.files import file_type
+from provision.model.findings import BadValueError, FindingError, Position
 
 NAME = "ansible.cfg"
 _VARIABLES = {
@@ -27,9 +29,17 @@ _VARIABLES = {
 
 
 def find(folders: Sequence[Path]) -> Path | None:
-    """The first ansible.cfg in one of these folders."""
+    """The first ansible.cfg in one of these folders. Raises FindingError."""
     paths = (folder / NAME for folder in folders)
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if type_of(path) == stat.S_IFREG), None)
+
+
+def type_of(path: Path) -> int | None:
+    """The file type bits of what a path leads to; None if nothing is there. Raises FindingError."""
+    try:
+        return file_type(path)
+    except BadValueError as error:
+        raise FindingError.at(Position(path), error.message, error.hint) from error
 
 
 def variables(path: Path, text: str) -> Variables:

@@ -10,7 +10,14 @@ from typing import Any
 from provision.inventory.ansible import config, yaml
 from provision.inventory.ansible.hosts import host_data, notes, only_by_ansible
 from provision.inventory.ansible.model import ALL, UNGROUPED, Tree, Value, Variables
-from provision.inventory.ansible.sources import Sources, text_of, tree_of
+from provision.inventory.ansible.sources import (
+    Sources,
+    entries_of,
+    is_folder,
+    is_there,
+    text_of,
+    tree_of,
+)
 from provision.model.findings import Finding, FindingError, Position
 
 _SUFFIXES = ("", ".yml", ".yaml", ".json")
@@ -160,18 +167,18 @@ def _variable_files(folder: Path, name: str) -> Variables:
     # Ansible reads the first of these that exists, not all.
     for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
-        if "/" in name or not path.exists():
+        if "/" in name or not is_there(path):
             continue
         variables: Variables = {}
-        for file in _files(path) if path.is_dir() else (path,):
+        for file in _files(path) if is_folder(path) else (path,):
             variables |= yaml.variables(file, text_of(file))
         return variables
     return {}
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
+    for path in entries_of(folder):
+        if is_folder(path):
             yield from _files(path)
         elif path.suffix in _SUFFIXES and not path.name.startswith("."):
             yield path

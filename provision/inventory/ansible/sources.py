@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Sources:
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders that may have group_vars and host_vars."""
-        return tuple(dict.fromkeys(path if path.is_dir() else path.parent for path in self.paths))
+        return tuple(dict.fromkeys(path if is_folder(path) else path.parent for path in self.paths))
 
     @property
     def config(self) -> Path | None:
@@ -97,18 +98,14 @@ def _require_readable(path: Path, text: str) -> None:
 
 
 def _tree(path: Path, sources: Sources) -> Tree:
-    if not path.is_dir():
+    if not is_folder(path):
         text = text_of(path)
         if listing.is_listing(text):
             return listing.read(path, text)
         _require_readable(path, text)
         return yaml.read(path, text) if _is_yaml(path, text) else ini.read(path, text)
     tree = Tree()
-    try:
-        entries = sorted(path.iterdir())
-    except OSError as error:
-        raise FindingError.at(Position(path), error.strerror or "cannot be read") from error
-    for entry in entries:
+    for entry in entries_of(path):
         if not _IGNORED.search(entry.name):
             tree.add(_tree(entry, sources))
     return tree
@@ -121,6 +118,24 @@ def _is_yaml(path: Path, text: str) -> bool:
     if _YAML.match(first):
         return True
     return path.suffix in (".yml", ".yaml", ".json") and not first.startswith("[")
+
+
+def is_folder(path: Path) -> bool:
+    """True if a path leads to a folder. Raises FindingError where this user may not look."""
+    return config.type_of(path) == stat.S_IFDIR
+
+
+def is_there(path: Path) -> bool:
+    """True if a path leads to anything. Raises FindingError where this user may not look."""
+    return config.type_of(path) is not None
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """The paths in a folder, sorted. Raises FindingError."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise FindingError.at(Position(folder), error.strerror or "cannot be read") from error
 
 
 def text_of(path: Path) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from provision.inventory.compose.scalars import scalar
-from provision.inventory.yaml_errors import MAX_DEPTH, TOO_DEEP, explain
-from provision.inventory.yaml_reader import MAX_NODES, Node, Pair
+from provision.inventory.yaml_errors import MAX_DEPTH, NO_TAG, TOO_DEEP, explain
+from provision.inventory.yaml_reader import MAX_NODES, Node, Pair, is_tag_alone
 from provision.model.findings import Finding, FindingError, Position
 from provision.model.text import quoted
 
@@ -60,14 +60,17 @@ class _NodeReader:
     def node(self, event: Any, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                message = f"alias {quoted(event.anchor)} has no anchor before it"
-                raise self.error(event, message, f"write &{event.anchor} at a value")
+                # Its name is not in the message: it may be a password that begins with *.
+                hint = "write its anchor (&) at a value, or quote a text that begins with *"
+                raise self.error(event, "this alias has no anchor before it", hint)
             node, size = self.anchors[event.anchor]
             self.count(event, size)
             return node
         self.count(event, 1)
         if depth > MAX_DEPTH:
             raise self.error(event, *TOO_DEEP)
+        if is_tag_alone(event):
+            raise self.error(event, *NO_TAG)
         if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:"):
             message = f"tag {quoted(event.tag)} is not supported"
             raise self.error(event, message, "it merges files; write the result in one file")

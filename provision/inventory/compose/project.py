@@ -13,6 +13,7 @@ from provision.inventory.compose.shape import ComposeService
 from provision.inventory.source_text import file_text
 from provision.inventory.yaml_reader import Node, Pair
 from provision.model.fields import env_files, secrets
+from provision.model.fields.files import file_type
 from provision.model.fields.interpolation import interpolate
 from provision.model.findings import BadValueError, Finding, FindingError, Position
 from provision.model.text import quoted
@@ -71,9 +72,9 @@ class _ProjectReader:
         self.values = ServiceReader(path, self.lookup)
 
     def _dot_env(self) -> dict[str, str]:
-        if not self.env_file.exists():
-            return {}
         try:
+            if file_type(self.env_file) is None:
+                return {}
             text = file_text(self.env_file, of_compose=True)
             return env_files.later_variables(text, secrets.exported, {})
         except FindingError as error:

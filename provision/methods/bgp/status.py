@@ -95,7 +95,7 @@ def _next_hops(routes: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, s
     for subnet, paths in routes.items():
         for path in paths:
             if path.get("bestpath"):
-                yield subnet, str(path["nexthops"][0]["ip"])
+                yield str(IPv4Network(subnet)), str(path["nexthops"][0]["ip"])
 
 
 def _rivals(paths: list[dict[str, Any]]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from provision.model.inventory import LocalBinary
 from provision.model.text import quoted
 from provision.resources.render import FOLDERS
 
+_HINT = "set XDG_CACHE_HOME to a folder that you can write"
 _MODULE = "github.com/flannel-io/flannel"
 # The udp backend is C, so the build needs cgo. It is static, because the libc of a host may be
 # older than that of the controller.
@@ -50,12 +51,16 @@ def file(text: str, folder: Path) -> LocalBinary:
 
 def cached() -> LocalBinary | None:
     """The binary that was built before of the same sources with the same flags."""
-    return release.cached(_folder())
+    with suppress(SupplyError):
+        return release.cached(_folder())
+    return None
 
 
 def cached_release(digest: str) -> LocalBinary | None:
     """The binary of the release with this sha256 (hex), if it was downloaded before."""
-    return release.cached(_release_folder(digest))
+    with suppress(SupplyError):
+        return release.cached(_release_folder(digest))
+    return None
 
 
 def downloaded(url: str, digest: str, say: Callable[[str], None]) -> LocalBinary:
@@ -121,13 +126,25 @@ def _release_folder(digest: str) -> Path:
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or ""
     # The XDG specification ignores relative paths.
-    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    try:
+        root = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise SupplyError("this user has no home folder, in which programs are kept", _HINT) from (
+            error
+        )
     return root / "provision"
 
 
 @contextmanager
 def _lock() -> Iterator[None]:
-    """Keep a second run from building at the same time."""
-    _cache().mkdir(parents=True, exist_ok=True)
-    with locked(_cache() / "flanneld.lock", create=True):
-        yield
+    """Keep a second run from building at the same time.
+
+    Raises SupplyError, also if the cache cannot be written.
+    """
+    cache = _cache()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with locked(cache / "flanneld.lock", create=True):
+            yield
+    except OSError as error:
+        raise SupplyError(f"{cache} cannot be written: {error.strerror or error}", _HINT) from error

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Discriminator, Tag
 
 from provision.methods._shared.docker_bridge import BridgeOptions
 from provision.model.documents import MAPPING, TEXT, Document, union_tag
-from provision.model.fields.scalars import File, Port, between
+from provision.model.fields.scalars import File, Port, between, number_range
 from provision.model.findings import BadValueError
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
@@ -35,6 +35,10 @@ def _prefix(text: str) -> str:
     first, *parts = text.split("/")
     if first or not parts or not all(parts):
         message = f"prefix {quoted(text)} does not have the form /NAME or /NAME/NAME"
+        raise BadValueError(message, f"write {_DEFAULT_PREFIX}")
+    if {".", ".."} & set(parts):
+        # flanneld joins the parts like those of a path of files: it would read other keys.
+        message = f"prefix {quoted(text)} has a part '.' or '..'"
         raise BadValueError(message, f"write {_DEFAULT_PREFIX}")
     if not text.isascii() or any(not (char.isalnum() or char in "/._-") for char in text):
         message = f"prefix {quoted(text)} has a character that is not allowed"
@@ -60,7 +64,10 @@ def _endpoint(text: str) -> str:
     return text
 
 
-Vni = Annotated[int, AfterValidator(between(1, 2**24 - 1, "vni"))]
+# flanneld's device is flannel.VNI, and names of interfaces have at most 15 characters: the kernel
+# refuses the device of a larger number.
+_LARGEST_VNI = 10**7 - 1
+Vni = Annotated[int, AfterValidator(between(1, _LARGEST_VNI, "vni")), number_range(1, _LARGEST_VNI)]
 
 
 class Etcd(Document):

@@ -129,7 +129,7 @@ def _neighbours(answer: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str
         # zebra withdraws a neighbour whose MAC is gone, and keeps it as inactive until it fails.
         known = isinstance(each, dict) and "mac" in each and each.get("state") != "inactive"
         if known and ":" not in address:
-            yield address, (str(each["mac"]), str(each.get("remoteVtep", "")))
+            yield str(IPv4Address(address)), (str(each["mac"]), str(each.get("remoteVtep", "")))
 
 
 def sessions_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Annotated
@@ -15,6 +16,7 @@ from provision.model.fields.scalars import between, number_range
 from provision.model.findings import BadValueError
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
+from provision.model.text import quoted
 
 PORT = 51820
 # Outer IPv6 (40) or IPv4 (20), UDP (8), WireGuard's header (16) and authenticator (16). WireGuard
@@ -27,12 +29,14 @@ CALLS = "none"
 def _endpoint(text: str) -> str:
     address, _, port = text.rpartition(":")
     try:
-        if text == CALLS or (IPv4Address(address) and 0 < int(port) < 2**16):
+        # `int` also reads 5_1, +5, digits of other scripts, and blanks around a number.
+        number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 0
+        if text == CALLS or (IPv4Address(address) and 0 < number < 2**16):
             return text
     except ValueError:
         pass
     hint = f'write "203.0.113.7:{PORT}", or {CALLS} if it must call the others'
-    raise BadValueError(f"'{text}' is not an IPv4 address and a port", hint)
+    raise BadValueError(f"{quoted(text)} is not an IPv4 address and a port", hint)
 
 
 class WireguardHost(Document):

@@ -122,7 +122,9 @@ def mac(text: str) -> str:
 def variable(text: str) -> str:
     """Check the name of an environment variable. Raises BadValueError."""
     if not text or "=" in text or "\0" in text:
-        message = f"environment variable {quoted(text)} cannot be used"
+        # What follows `=` may be a password.
+        name, sign, _ = text.partition("=")
+        message = f"environment variable {quoted(name + sign + '…' * bool(sign))} cannot be used"
         raise BadValueError(message, "write a name without '='")
     return text
 

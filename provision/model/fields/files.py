@@ -25,6 +25,8 @@ _MESSAGES = {  # message and hint by errno
     EACCES: ("permission denied", "check the permissions of file and folder"),
     EPERM: ("permission denied", "check the permissions of file and folder"),
 }
+_NOTHING = (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG)
+"""Why `stat` finds nothing at a path."""
 
 
 def resolve(text: str, folder: Path) -> Path:
@@ -36,6 +38,22 @@ def resolve(text: str, folder: Path) -> Path:
         return folder / Path(text).expanduser()
     except RuntimeError:
         raise BadValueError("the user after ~ does not exist", "write an absolute path") from None
+
+
+def file_type(path: Path) -> int | None:
+    """The file type bits of what a path leads to; None if nothing is there, or can be.
+
+    `Path.exists` and `is_file` raise what they do not know. Raises BadValueError where this user
+    may not look.
+    """
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return None
+        raise _unreadable(error) from error
+    except ValueError:  # Python refuses a NUL byte
+        return None
 
 
 def open_regular(path: Path) -> BinaryIO:

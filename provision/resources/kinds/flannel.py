@@ -111,6 +111,9 @@ for claim in {ETC}/*/flannel/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$cla
     def after(self) -> tuple[Ref, ...]:
         return self.started_after
 
+    def names(self) -> tuple[str, ...]:
+        return (self.device,) if self.device else ()
+
     def is_foreign(self) -> Run:
         link_type = _LINK_TYPES.get(self.backend, "")
         return sh(_IS_FOREIGN, self.device, link_type, str(self.cidr), self._claim)
