@@ -6,7 +6,7 @@ A round makes the planned changes, gathers new snapshots, and plans again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from provision.engine import acting, arming, ending, preflight
 from provision.engine.fleet import Fleet, Session, difference
@@ -75,7 +75,7 @@ class ApplyRounds:
                 raise
             self._stop(error)
         except BaseException:
-            self._revert("failed")
+            self._end_rest()
             raise
         finally:
             self._close_journal()
@@ -197,19 +197,51 @@ class ApplyRounds:
             ending.confirm(transaction, to_keep)
 
     def _stop(self, error: OSError | ProvisionError) -> None:
-        """Roll the change back, which this machine cannot go on with: its disk is full, say."""
-        host = self.transaction.armed[0]
+        """End the change, with which this machine cannot go on: its disk is full, say."""
+        self._end_rest()
+        transaction = self.transaction
+        kinds = {transaction.outcomes[host].kind for host in transaction.armed}
+        if kinds == {OutcomeKind.CONFIRMED}:
+            return
         hint = error.hint if isinstance(error, ProvisionError) else ""
         message = f"the controller cannot go on with the change: {error}"
-        self.transaction.errors.append(StepError(host, message, hint))
-        self._revert("failed")
+        transaction.errors.append(StepError(transaction.armed[0], message, hint))
+
+    def _end_rest(self) -> None:
+        """Roll back all hosts but those that were told to keep the change: these are told again.
+
+        Some of them may keep it already, and a rollback would part the others from them.
+        """
+        transaction = self.transaction
+        rest = {host for host in transaction.armed if not self._has_ended(host)}
+        to_keep = rest & transaction.told_to_confirm
+        try:
+            if rest - to_keep:
+                ending.revert(transaction, rest - to_keep, "failed")
+            if to_keep:
+                ending.confirm(transaction, to_keep)
+        except KeyboardInterrupt:
+            self._leave([host for host in transaction.armed if host in rest])
+
+    def _has_ended(self, host: str) -> bool:
+        outcome = self.transaction.outcomes.get(host)
+        return outcome is not None and outcome.is_final
 
     def _interrupt(self) -> None:
         self.interrupted = True
-        self._revert(
-            "operator",
-            "Interrupted. Rolling the change back; press Ctrl-C again to leave that to the hosts",
-        )
+        try:
+            self.session.warn(
+                "Interrupted. Rolling the change back; press Ctrl-C again to leave that to the "
+                "hosts"
+            )
+            ending.revert(self.transaction, self.transaction.armed, "operator")
+        except KeyboardInterrupt:
+            self._leave(self.transaction.armed)
+
+    def _leave(self, hosts: Sequence[str]) -> None:
+        self.interrupted = True  # a rolling change must not go on with its next group
+        self.session.warn("Left to the hosts: each rolls the change back at its deadline")
+        ending.leave(self.transaction, hosts)
 
     def _close_journal(self) -> None:
         journal = self.transaction.journal
@@ -217,16 +249,6 @@ class ApplyRounds:
         if journal.error is not None:
             reason = journal.error.strerror
             self.session.warn(f"warning: the journal of this change is incomplete: {reason}")
-
-    def _revert(self, reason: str, message: str = "") -> None:
-        """Roll all armed hosts back; a second interruption leaves that to them."""
-        try:
-            if message:
-                self.session.warn(message)
-            ending.revert(self.transaction, self.transaction.armed, reason)
-        except KeyboardInterrupt:
-            self.session.warn("Left to the hosts: each rolls the change back at its deadline")
-            ending.leave(self.transaction, self.transaction.armed)
 
 
 def _still_differing(plan: Plan) -> Iterator[HostError]:

@@ -543,3 +543,46 @@ def test_a_failure_of_this_machine_leaves_no_host_waiting_for_its_deadline(
         (told,) = result.errors
         assert "the controller cannot go on with the change" in told.message
     assert {guard["state"] for guard in fleet.hosts.guards.values()} == {"reverted"}
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ZeroDivisionError()])
+def test_a_failure_between_two_confirmations_parts_no_hosts(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """One host keeps the change already: the others, which were told to, keep it as well."""
+    confirm = fleet.hosts._confirm
+
+    def failing(host: str, script: str) -> Any:
+        if host == "h2":
+            monkeypatch.setattr(fleet.hosts, "_confirm", confirm)
+            raise error
+        return confirm(host, script)
+
+    monkeypatch.setattr(fleet.hosts, "_confirm", failing)
+    if isinstance(error, ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError):
+            fleet.apply()
+    else:
+        applied = fleet.apply()
+        assert (applied.outcomes, applied.exit_status) == (dict.fromkeys(HOSTS, CONFIRMED), 0)
+    assert {guard["state"] for guard in fleet.hosts.guards.values()} == {"confirmed"}
+
+
+def test_ctrl_c_after_a_failure_of_this_machine_ends_a_rolling_change(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group is left to its deadlines, and the next ones have no change."""
+    revert = ending.revert
+
+    def sign(_steps: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    def interrupted(*_: Any) -> None:
+        monkeypatch.setattr(ending, "revert", revert)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(acting, "sign", sign)
+    monkeypatch.setattr(ending, "revert", interrupted)
+    applied = fleet.apply(all_or_none=False, group_size=1, max_failures=3)
+    assert applied.exit_status == ExitStatus.INTERRUPTED
+    assert {host for host, verb in fleet.hosts.log if verb == "arm"} == {"h1"}
