@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
 
 from provision import methods
 from provision.engine import conflict_commands, daemon_routes
@@ -41,6 +42,7 @@ def overlaps(
             continue
         # The subnets of the hosts: the plan names a conflict with such a route itself.
         subnets = frozenset(map(str, network.subnets.values()))
+        served = _served(network)
         # Hosts outside of the network get routes to its containers by `access`.
         outside = network.access is not None and network.access.hosts
         for host in inventory.hosts if outside else network.hosts:
@@ -58,17 +60,32 @@ def overlaps(
                 ):
                     yield _conflict(network, host, route, owners)
             for route in facts[host].routes_without_device if host in facts else ():
-                if _is_narrower(route, network) and not daemon_routes.include(
+                if _is_narrower(route, served) and not daemon_routes.include(
                     of_daemons, host, route
                 ):
                     yield _conflict(network, host, route, owners)
 
 
-def _is_narrower(route: KernelRoute, network: Network) -> bool:
-    """Return True if the kernel prefers the route to those of the network."""
+def _served(network: Network) -> Mapping[int, frozenset[IPv4Network]]:
+    """The destinations of the routes of a network, by the length of their prefix."""
     single_l2 = methods.of(network).single_l2(network)
-    served = (network.cidr,) if single_l2 else network.subnets.values()
-    return any(route.dst != each and route.dst.subnet_of(each) for each in served)
+    ranges = (network.cidr,) if single_l2 else network.subnets.values()
+    lengths = {each.prefixlen for each in ranges}
+    return {
+        length: frozenset(each for each in ranges if each.prefixlen == length) for length in lengths
+    }
+
+
+def _is_narrower(route: KernelRoute, served: Mapping[int, frozenset[IPv4Network]]) -> bool:
+    """Return True if the kernel prefers the route to one of those `served`.
+
+    Looked up: in a network with routers each host has a route with several gateways to each other.
+    """
+    return any(
+        route.dst.supernet(new_prefix=length) in ranges
+        for length, ranges in served.items()
+        if length < route.dst.prefixlen
+    )
 
 
 def _only_covers(route: KernelRoute, network: Network) -> bool:

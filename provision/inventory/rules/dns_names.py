@@ -109,10 +109,14 @@ def _of_two_networks(decoded: Decoded, owners: Owners) -> Iterator[Finding]:
         ] or [""]
         for network in further:
             askers.setdefault((asked, network), name)
+    full_names: dict[str, list[str]] = {}
+    for network, form in owners:
+        if "." in form:
+            full_names.setdefault(network, []).append(form)
     reported: set[Loc] = set()
     for (asked, joined), asker in askers.items():
-        for (network, form), (owner, giver) in owners.items():
-            first = owners.get((asked, form)) if network == joined and "." in form else None
+        for form in full_names.get(joined, ()):
+            first, (owner, giver) = owners.get((asked, form)), owners[joined, form]
             if first is None or first[0] == owner:
                 continue
             # The name that was written in full is the one to change.
