@@ -35,13 +35,16 @@ def nearest(inventory: Path, name: str) -> Path | None:
 def _require_trusted(path: Path, inventory: Path) -> None:
     """Raises UsageError unless the file is of this user, of root, or of the inventory's owner.
 
-    The inventory itself may name options of ssh, so that its owner is trusted in any case.
+    The inventory itself may name options of ssh, so that its owner is trusted in any case. So is
+    everybody who may write it, as on file systems of Windows, which know no permissions.
     """
-    found, trusted = path.stat(), {0, os.geteuid()}
+    found, trusted, is_open = path.stat(), {0, os.geteuid()}, False
     with suppress(OSError):  # reading the inventory says so
-        trusted.add(inventory.stat().st_uid)
+        of_inventory = inventory.stat()
+        trusted.add(of_inventory.st_uid)
+        is_open = bool(of_inventory.st_mode & stat.S_IWOTH)
     if found.st_uid not in trusted:
         hint = "move the inventory to a folder of your own, or make the file yours by chown"
         raise UsageError(f"{path} belongs to another user (uid {found.st_uid})", hint)
-    if found.st_mode & stat.S_IWOTH:
+    if found.st_mode & stat.S_IWOTH and not is_open:
         raise UsageError(f"{path} can be written by everybody", f"run chmod o-w {path}")

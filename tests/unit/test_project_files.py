@@ -54,3 +54,11 @@ def test_a_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
     config.chmod(0o666)
     with pytest.raises(UsageError, match="can be written by everybody"):
         nearest(inventory, "ssh_config")
+
+
+def test_on_a_file_system_without_permissions_nothing_is_refused(tmp_path: Path) -> None:
+    """Such as a disk of Windows: chmod would change nothing there, nor is the inventory safer."""
+    inventory, config = project(tmp_path)
+    config.chmod(0o777)
+    inventory.chmod(0o777)
+    assert nearest(inventory, "ssh_config") == config
